@@ -1,0 +1,2 @@
+//! From records to stores.
+pub mod settings;

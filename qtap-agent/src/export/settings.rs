@@ -1,0 +1,209 @@
+//! What a store needs to know, checked and resolved: no variable is left to expand, no default left to guess.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::record::Severity;
+
+/// Text that must not be shown: its `Debug` form hides it.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// One store: where records of events, or of objects, or of both go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoreSettings {
+    /// Name in logs, `/status` and metrics; unique.
+    pub id: String,
+    /// True when it takes event records (`event_stores`).
+    pub events: bool,
+    /// True when it takes object records (`object_stores`).
+    pub objects: bool,
+    /// Which kind.
+    pub kind: StoreKind,
+}
+
+/// Kinds of store.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StoreKind {
+    /// OTLP/JSON lines on standard output (or the file that `qtap exec -o` names).
+    Stdout(ResourceSettings),
+    /// OTLP logs over gRPC or HTTP.
+    Otlp(Box<OtlpSettings>),
+    /// S3 or what speaks its protocol; objects only.
+    S3(Box<S3Settings>),
+}
+
+/// The resource that records are exported under.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ResourceSettings {
+    /// `service.name`; may hold `{process}` or `{k8s}`, which derive it per record.
+    pub service_name: String,
+    /// `deployment.environment.name` and `environment`; none: left out.
+    pub environment: Option<String>,
+    /// More resource attributes.
+    pub attributes: Vec<(String, String)>,
+}
+
+/// An OTLP store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OtlpSettings {
+    /// Resource.
+    pub resource: ResourceSettings,
+    /// As configured: `host:port`, a base URL, or (HTTP) the full URL ending in `/v1/logs`.
+    pub endpoint: String,
+    /// Transport and encoding.
+    pub protocol: OtlpProtocol,
+    /// HTTP only: PUT instead of POST.
+    pub put: bool,
+    /// Compression of requests.
+    pub compression: Compression,
+    /// Headers (gRPC: metadata) on every request.
+    pub headers: Vec<(String, Secret)>,
+    /// Authentication.
+    pub auth: Auth,
+    /// TLS.
+    pub tls: TlsSettings,
+    /// Bound on one request.
+    pub timeout: Duration,
+    /// Batches.
+    pub batch: BatchSettings,
+    /// Retries.
+    pub retry: RetrySettings,
+    /// Requests under way at once.
+    pub workers: usize,
+    /// Records below are not exported.
+    pub min_severity: Severity,
+}
+
+/// OTLP transport and encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtlpProtocol {
+    /// gRPC, default port 4317.
+    Grpc,
+    /// HTTP with protobuf, default port 4318.
+    HttpProtobuf,
+    /// HTTP with JSON, default port 4318.
+    HttpJson,
+}
+
+/// Compression of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// None.
+    None,
+    /// gzip.
+    Gzip,
+    /// zstd.
+    Zstd,
+}
+
+/// Authentication towards a store.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Auth {
+    /// None.
+    #[default]
+    None,
+    /// HTTP Basic (RFC 7617).
+    Basic {
+        /// User name.
+        username: String,
+        /// Password.
+        password: Secret,
+    },
+    /// A header of any name.
+    Header {
+        /// Header name.
+        name: String,
+        /// Header value.
+        value: Secret,
+    },
+    /// A query parameter (HTTP only).
+    Query {
+        /// Parameter name.
+        name: String,
+        /// Parameter value.
+        value: Secret,
+    },
+}
+
+/// TLS towards a store.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsSettings {
+    /// True: TLS even when the endpoint's scheme does not say so.
+    pub enabled: bool,
+    /// PEM file of roots, instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file of the client's certificate chain.
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of the client's key.
+    pub key_file: Option<PathBuf>,
+    /// Name to verify, instead of the endpoint's host.
+    pub server_name: Option<String>,
+    /// True: any certificate is accepted.
+    pub insecure_skip_verify: bool,
+}
+
+/// Bounds of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchSettings {
+    /// Records.
+    pub max_records: usize,
+    /// Bytes, as encoded and before compression.
+    pub max_bytes: usize,
+    /// Age of the oldest record.
+    pub interval: Duration,
+}
+
+impl Default for BatchSettings {
+    fn default() -> Self {
+        BatchSettings { max_records: 512, max_bytes: 1 << 20, interval: Duration::from_secs(1) }
+    }
+}
+
+/// Exponential backoff.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetrySettings {
+    /// First wait.
+    pub initial: Duration,
+    /// Longest wait.
+    pub max: Duration,
+    /// Give up on a batch after this long; zero: never.
+    pub max_elapsed: Duration,
+}
+
+impl Default for RetrySettings {
+    fn default() -> Self {
+        RetrySettings { initial: Duration::from_secs(1), max: Duration::from_secs(30), max_elapsed: Duration::ZERO }
+    }
+}
+
+/// An S3 store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct S3Settings {
+    /// `host[:port]` or a URL.
+    pub endpoint: String,
+    /// Region.
+    pub region: String,
+    /// Bucket.
+    pub bucket: String,
+    /// Access key; with neither key given, the environment's credential chain.
+    pub access_key: Option<Secret>,
+    /// Secret key.
+    pub secret_key: Option<Secret>,
+    /// Object key = prefix + digest.
+    pub prefix: String,
+    /// True: plain HTTP.
+    pub insecure: bool,
+    /// Bound on one request.
+    pub timeout: Duration,
+    /// Retries.
+    pub retry: RetrySettings,
+    /// Puts under way at once.
+    pub workers: usize,
+}

@@ -1,0 +1,5 @@
+//! The rooms of qtap. See `ARCHITECTURE.md` for the plan of the house.
+
+pub mod export;
+pub mod model;
+pub mod pipeline;

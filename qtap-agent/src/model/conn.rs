@@ -1,0 +1,244 @@
+//! Connections: their identity, their two ends, and what is known of them.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::time::KernelTime;
+
+/// One connection (one generation of one kernel `sock`), as the probes number it. Unique within one boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ConnId(pub u64);
+
+/// One TLS session (one `SSL*` of one process, from first sight to its end), as the probes number it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SessionId(pub u64);
+
+/// Where plaintext was seen: at the socket itself, or above it in a TLS library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Channel {
+    /// At the system calls of the connection's socket.
+    Socket(ConnId),
+    /// At the calls of a TLS library.
+    Session(SessionId),
+}
+
+/// Which way bytes went, seen from the process that was probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Direction {
+    /// The process wrote them.
+    Sent,
+    /// The process read them.
+    Received,
+}
+
+impl Direction {
+    /// The other way.
+    #[must_use]
+    pub fn flip(self) -> Direction {
+        match self {
+            Direction::Sent => Direction::Received,
+            Direction::Received => Direction::Sent,
+        }
+    }
+
+    /// 0 for sent, 1 for received: for small tables of two.
+    #[must_use]
+    pub fn index(self) -> usize {
+        match self {
+            Direction::Sent => 0,
+            Direction::Received => 1,
+        }
+    }
+}
+
+/// Which end of the connection the probed process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
+pub enum Role {
+    /// It connected.
+    Client,
+    /// It accepted.
+    Server,
+    /// Opened before the probes looked; the first request tells.
+    #[default]
+    Unknown,
+}
+
+/// The transport under the bytes (`network.transport`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Transport {
+    /// TCP over IPv4 or IPv6.
+    Tcp,
+    /// A UNIX stream socket.
+    Unix,
+    /// A TLS session whose socket is not known.
+    Unknown,
+}
+
+/// One end of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
+pub enum Endpoint {
+    /// Not known (an unbound TLS session).
+    #[default]
+    Unknown,
+    /// Address and port. A v4-mapped IPv6 address is given as the IPv4 address it stands for.
+    Inet(SocketAddr),
+    /// The path of a UNIX socket; abstract names begin with `@`; empty when unnamed.
+    Unix(String),
+}
+
+impl Endpoint {
+    /// The IP address, where there is one.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Endpoint::Inet(addr) => Some(addr.ip()),
+            Endpoint::Unix(_) | Endpoint::Unknown => None,
+        }
+    }
+
+    /// The port, where there is one.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Endpoint::Inet(addr) => Some(addr.port()),
+            Endpoint::Unix(_) | Endpoint::Unknown => None,
+        }
+    }
+
+    /// The IP address or UNIX path as text; none when unknown or unnamed.
+    #[must_use]
+    pub fn address(&self) -> Option<String> {
+        match self {
+            Endpoint::Inet(addr) => Some(addr.ip().to_string()),
+            Endpoint::Unix(path) if !path.is_empty() => Some(path.clone()),
+            Endpoint::Unix(_) | Endpoint::Unknown => None,
+        }
+    }
+}
+
+/// How a TLS session was joined to its socket, most certain first (`connection.binding`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Binding {
+    /// A socket call inside the TLS call, on the same thread.
+    Nested,
+    /// Remembered from an earlier call of the same session.
+    Cached,
+    /// The program named the descriptor (`SSL_set_fd` and its kin).
+    SetFd,
+    /// The session's ciphertext is the socket's.
+    Ciphertext,
+    /// Not joined.
+    None,
+}
+
+impl Binding {
+    /// The attribute's value.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Binding::Nested => "nested",
+            Binding::Cached => "cached",
+            Binding::SetFd => "set_fd",
+            Binding::Ciphertext => "ciphertext",
+            Binding::None => "none",
+        }
+    }
+}
+
+/// `connection.id`: a UUIDv7-shaped name (RFC 9562 §5.7): 48 bits of Unix milliseconds at opening, then bits drawn
+/// from host, boot and kernel identity, so that it is unique across hosts, sorts by time, and a replay gives it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionUid(pub [u8; 16]);
+
+impl std::fmt::Display for ConnectionUid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What TLS said in the clear, and what of it qtap could open.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsFacts {
+    /// Negotiated version as the conventions write it (`1.2`, `1.3`), from the ServerHello.
+    pub version: Option<String>,
+    /// Negotiated application protocol (ALPN, RFC 7301), where it was visible.
+    pub alpn: Option<String>,
+    /// Server name of the ClientHello (RFC 6066 §3).
+    pub sni: Option<String>,
+    /// True when plaintext of the session was seen.
+    pub inspected: bool,
+    /// The library whose calls were seen, e.g. `libssl.so.3`.
+    pub library: Option<String>,
+    /// Why no plaintext was seen, in words.
+    pub uninspected_reason: Option<String>,
+}
+
+/// The application protocol as far as it is known (`connection.protocol`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Protocol {
+    /// Nothing was recognised yet, or it is not a protocol qtap knows.
+    #[default]
+    Unknown,
+    /// HTTP/1.0 or HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// gRPC over HTTP/2.
+    Grpc,
+    /// TLS whose inside was not seen.
+    Tls,
+}
+
+/// What is known of a connection when something is said about it; shared by all that was seen on it until a fact changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnFacts {
+    /// The connection's name in every record.
+    pub uid: ConnectionUid,
+    /// When it was opened, or first seen.
+    pub opened: KernelTime,
+    /// The process that uses it; the last one seen, after `fork` or `SCM_RIGHTS`.
+    pub pid: u32,
+    /// Transport.
+    pub transport: Transport,
+    /// This end.
+    pub local: Endpoint,
+    /// The far end.
+    pub peer: Endpoint,
+    /// Which end this process is.
+    pub role: Role,
+    /// Set for a TLS connection.
+    pub tls: Option<TlsFacts>,
+    /// Application protocol.
+    pub protocol: Protocol,
+    /// How plaintext and socket were joined; none for a plain socket.
+    pub binding: Option<Binding>,
+    /// True when the opening was not seen.
+    pub joined_late: bool,
+}
+
+impl ConnFacts {
+    /// The client's end: this one when the process connected.
+    #[must_use]
+    pub fn client(&self) -> &Endpoint {
+        match self.role {
+            Role::Client | Role::Unknown => &self.local,
+            Role::Server => &self.peer,
+        }
+    }
+
+    /// The server's end: the far one when the process connected.
+    #[must_use]
+    pub fn server(&self) -> &Endpoint {
+        match self.role {
+            Role::Client | Role::Unknown => &self.peer,
+            Role::Server => &self.local,
+        }
+    }
+}

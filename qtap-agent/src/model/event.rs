@@ -1,0 +1,208 @@
+//! One fact, told once, owned. All that the tap ever learns comes in as one of these.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::conn::{Binding, Channel, ConnId, Direction, Endpoint, Role, SessionId, Transport};
+use super::loss::Loss;
+use super::process::Process;
+use super::time::{KernelTime, WallClock};
+
+/// A fact from the probes or from the agent's look at the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// First of all events of a source: the host and its clock.
+    Started(Arc<Host>),
+    /// A process is there: seen at start, at `fork`, at `exec` (again, under its new name), or when it first spoke.
+    ProcessSeen(Arc<Process>),
+    /// A process ended.
+    ProcessGone {
+        /// Its thread-group id.
+        pid: u32,
+        /// When.
+        time: KernelTime,
+    },
+    /// A connection was opened, or seen for the first time.
+    Opened(Opened),
+    /// Bytes passed and were copied.
+    Passed(Passed),
+    /// Bytes passed and were not copied.
+    Skipped(Skipped),
+    /// The kernel's counts of a connection that is still open; at most one a second, and only when they changed.
+    Progress(Counts),
+    /// A connection was closed; the counts are final.
+    Closed(Counts),
+    /// A TLS session was seen for the first time.
+    SessionOpened(SessionOpened),
+    /// A TLS session was joined to its connection.
+    Bound {
+        /// The session.
+        session: SessionId,
+        /// The connection.
+        conn: ConnId,
+        /// How that is known.
+        how: Binding,
+        /// When.
+        time: KernelTime,
+    },
+    /// A TLS session ended; the counts are final.
+    SessionClosed(SessionCounts),
+    /// The probes lost something that they could not tell in place.
+    Lost {
+        /// Why.
+        reason: Loss,
+        /// How often since the last such event.
+        count: u64,
+        /// How many bytes since the last such event.
+        bytes: u64,
+        /// When it was read.
+        time: KernelTime,
+    },
+    /// Time passed: told by the source at a steady pace, also when nothing else happens.
+    Tick(KernelTime),
+}
+
+/// The host and its clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Host {
+    /// `host.name`.
+    pub name: String,
+    /// `host.id`: machine id.
+    pub id: String,
+    /// Id of this boot, so that kernel times of two boots are never mixed.
+    pub boot_id: String,
+    /// `os.type`.
+    pub os_type: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Kernel time to wall-clock time.
+    pub clock: WallClock,
+}
+
+/// A connection was opened, or seen for the first time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// The connection.
+    pub conn: ConnId,
+    /// When.
+    pub time: KernelTime,
+    /// The process (thread-group id).
+    pub pid: u32,
+    /// Transport.
+    pub transport: Transport,
+    /// This end.
+    pub local: Endpoint,
+    /// The far end.
+    pub peer: Endpoint,
+    /// Which end the process is.
+    pub role: Role,
+    /// True when the connection was already open at first sight: its earlier bytes are unknown.
+    pub joined_late: bool,
+}
+
+/// Bytes passed and were copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passed {
+    /// Where they were seen.
+    pub channel: Channel,
+    /// Which way they went.
+    pub direction: Direction,
+    /// Offset of the first byte in the direction's stream of this channel, counted from first sight.
+    pub offset: u64,
+    /// When the call that carried them ended.
+    pub time: KernelTime,
+    /// The process that made the call.
+    pub pid: u32,
+    /// The bytes.
+    pub payload: Bytes,
+}
+
+/// Bytes passed and were not copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// Where they were seen.
+    pub channel: Channel,
+    /// Which way they went.
+    pub direction: Direction,
+    /// Offset of the first byte.
+    pub offset: u64,
+    /// How many.
+    pub len: u64,
+    /// Why they were not copied.
+    pub why: Skip,
+    /// When.
+    pub time: KernelTime,
+    /// The process that made the call.
+    pub pid: u32,
+}
+
+/// Why bytes were not copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Skip {
+    /// Ciphertext: the plaintext is looked for at the TLS library.
+    Encrypted,
+    /// Not a protocol, direction or peer that was asked for.
+    Unwanted,
+    /// Wanted, but lost.
+    Lost(Loss),
+}
+
+/// The counts of one direction of a connection or session, from first sight on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Count {
+    /// Bytes that the probed calls reported as carried.
+    pub carried: u64,
+    /// Of these, copied into records.
+    pub copied: u64,
+    /// Of these, ciphertext that was only counted.
+    pub encrypted: u64,
+    /// Of these, not asked for and only counted.
+    pub unwanted: u64,
+    /// Of these, wanted and lost in the kernel (all reasons together; [`Event::Skipped`] names them where the ring had room).
+    pub lost: u64,
+    /// The kernel's own count of bytes the process moved through the socket; none where the kernel keeps none.
+    pub kernel: Option<u64>,
+}
+
+/// Counts of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counts {
+    /// The connection.
+    pub conn: ConnId,
+    /// When they were taken.
+    pub time: KernelTime,
+    /// What the process sent.
+    pub sent: Count,
+    /// What the process received.
+    pub received: Count,
+    /// Bytes that arrived and that the process never read.
+    pub unread: u64,
+}
+
+/// A TLS session was seen for the first time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionOpened {
+    /// The session.
+    pub session: SessionId,
+    /// When.
+    pub time: KernelTime,
+    /// The process.
+    pub pid: u32,
+    /// The library or executable whose calls are probed, e.g. `libssl.so.3`.
+    pub library: Option<String>,
+}
+
+/// Counts of a TLS session: plaintext, as the library's calls returned it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionCounts {
+    /// The session.
+    pub session: SessionId,
+    /// When they were taken.
+    pub time: KernelTime,
+    /// Plaintext written.
+    pub sent: Count,
+    /// Plaintext read.
+    pub received: Count,
+}

@@ -1,0 +1,210 @@
+//! Every way in which something that was carried did not arrive in a record, by name.
+
+/// Why bytes or facts are missing. Closed: a drop without a name does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[repr(u8)]
+pub enum Loss {
+    /// The ring had no room when the probe wanted to write.
+    RingFull,
+    /// The probe could not read the target's memory (paged out or unmapped).
+    Fault,
+    /// One call carried more than the copy limit of a call.
+    CallLimit,
+    /// Sent by `sendfile`: the bytes never were in the process's memory.
+    Sendfile,
+    /// Carried by a call that qtap counts but does not copy (`splice`, kernel TLS, …).
+    UncapturedCall,
+    /// A system call of the 32-bit ABI.
+    CompatCall,
+    /// Every scratch buffer of the CPU was in use.
+    ScratchBusy,
+    /// A call had more buffers (`iovec` entries or messages) than the probe walks.
+    TooManyBuffers,
+    /// The kernel's table of connections was full.
+    ConnTableFull,
+    /// The kernel's table of TLS sessions was full.
+    SessionTableFull,
+    /// TLS calls nested deeper than the probe follows.
+    NestedTooDeep,
+    /// The return of a call was never seen.
+    CallUnfinished,
+    /// The kernel's own count of the connection is more than what the probes saw.
+    Unaccounted,
+    /// The agent's table of connections was full.
+    StreamTableFull,
+    /// The reassembly window was full, or a hole stayed open for too long.
+    ReorderWindow,
+    /// The parser could not make sense of the bytes.
+    Unparsed,
+    /// A message head larger than the limit.
+    HeadLimit,
+    /// More messages in flight than the parser holds.
+    PipelineLimit,
+    /// A body beyond the body limit.
+    BodyLimit,
+    /// The channel to the pipeline was full.
+    PipelineFull,
+    /// The channel or queue of an exporter was full.
+    ExportFull,
+    /// A store refused the record for good.
+    ExportRejected,
+    /// Not delivered within the limit at shutdown.
+    Shutdown,
+    /// A record from the ring that could not be decoded.
+    Undecodable,
+    /// A fact about a process came too late.
+    ProcessUnknown,
+}
+
+impl Loss {
+    /// All of them, in order of their numbers.
+    pub const ALL: [Loss; 25] = [
+        Loss::RingFull,
+        Loss::Fault,
+        Loss::CallLimit,
+        Loss::Sendfile,
+        Loss::UncapturedCall,
+        Loss::CompatCall,
+        Loss::ScratchBusy,
+        Loss::TooManyBuffers,
+        Loss::ConnTableFull,
+        Loss::SessionTableFull,
+        Loss::NestedTooDeep,
+        Loss::CallUnfinished,
+        Loss::Unaccounted,
+        Loss::StreamTableFull,
+        Loss::ReorderWindow,
+        Loss::Unparsed,
+        Loss::HeadLimit,
+        Loss::PipelineLimit,
+        Loss::BodyLimit,
+        Loss::PipelineFull,
+        Loss::ExportFull,
+        Loss::ExportRejected,
+        Loss::Shutdown,
+        Loss::Undecodable,
+        Loss::ProcessUnknown,
+    ];
+
+    /// The name used in metrics, attributes and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Loss::RingFull => "ring_full",
+            Loss::Fault => "fault",
+            Loss::CallLimit => "call_limit",
+            Loss::Sendfile => "sendfile",
+            Loss::UncapturedCall => "uncaptured_call",
+            Loss::CompatCall => "compat_call",
+            Loss::ScratchBusy => "scratch_busy",
+            Loss::TooManyBuffers => "too_many_buffers",
+            Loss::ConnTableFull => "conn_table_full",
+            Loss::SessionTableFull => "session_table_full",
+            Loss::NestedTooDeep => "nested_too_deep",
+            Loss::CallUnfinished => "call_unfinished",
+            Loss::Unaccounted => "unaccounted",
+            Loss::StreamTableFull => "stream_table_full",
+            Loss::ReorderWindow => "reorder_window",
+            Loss::Unparsed => "unparsed",
+            Loss::HeadLimit => "head_limit",
+            Loss::PipelineLimit => "pipeline_limit",
+            Loss::BodyLimit => "body_limit",
+            Loss::PipelineFull => "pipeline_full",
+            Loss::ExportFull => "export_full",
+            Loss::ExportRejected => "export_rejected",
+            Loss::Shutdown => "shutdown",
+            Loss::Undecodable => "undecodable",
+            Loss::ProcessUnknown => "process_unknown",
+        }
+    }
+}
+
+/// How often and how many bytes, per [`Loss`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tally {
+    counts: [u64; Loss::ALL.len()],
+    bytes: [u64; Loss::ALL.len()],
+}
+
+impl Tally {
+    /// Counts one occurrence that cost `bytes`.
+    pub fn add(&mut self, loss: Loss, bytes: u64) {
+        self.add_many(loss, 1, bytes);
+    }
+
+    /// Counts `count` occurrences that cost `bytes` together.
+    pub fn add_many(&mut self, loss: Loss, count: u64, bytes: u64) {
+        if let (Some(c), Some(b)) = (self.counts.get_mut(loss as usize), self.bytes.get_mut(loss as usize)) {
+            *c = c.saturating_add(count);
+            *b = b.saturating_add(bytes);
+        }
+    }
+
+    /// Adds another tally to this one.
+    pub fn merge(&mut self, other: &Tally) {
+        for (loss, count, bytes) in other.iter() {
+            self.add_many(loss, count, bytes);
+        }
+    }
+
+    /// What was counted: the losses that occurred, with occurrences and bytes.
+    pub fn iter(&self) -> impl Iterator<Item = (Loss, u64, u64)> + '_ {
+        Loss::ALL
+            .into_iter()
+            .zip(self.counts.iter().zip(&self.bytes))
+            .filter(|(_, (c, b))| **c > 0 || **b > 0)
+            .map(|(loss, (c, b))| (loss, *c, *b))
+    }
+
+    /// Bytes lost for `loss`.
+    #[must_use]
+    pub fn bytes(&self, loss: Loss) -> u64 {
+        self.bytes.get(loss as usize).copied().unwrap_or(0)
+    }
+
+    /// Occurrences of `loss`.
+    #[must_use]
+    pub fn count(&self, loss: Loss) -> u64 {
+        self.counts.get(loss as usize).copied().unwrap_or(0)
+    }
+
+    /// Bytes lost for any reason.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.bytes.iter().sum()
+    }
+
+    /// True when nothing was lost.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_loss_stands_at_its_number_and_has_its_own_name() {
+        let mut names = std::collections::HashSet::new();
+        for (index, loss) in Loss::ALL.into_iter().enumerate() {
+            assert_eq!(loss as usize, index);
+            assert!(names.insert(loss.name()), "{} twice", loss.name());
+        }
+    }
+
+    #[test]
+    fn a_tally_adds_up() {
+        let mut tally = Tally::default();
+        tally.add(Loss::RingFull, 10);
+        tally.add(Loss::RingFull, 5);
+        let mut other = Tally::default();
+        other.add(Loss::Fault, 1);
+        tally.merge(&other);
+        assert_eq!(tally.bytes(Loss::RingFull), 15);
+        assert_eq!(tally.count(Loss::RingFull), 2);
+        assert_eq!(tally.total_bytes(), 16);
+        assert_eq!(tally.iter().count(), 2);
+    }
+}

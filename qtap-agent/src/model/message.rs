@@ -1,0 +1,182 @@
+//! A request or a response: its head, and a bounded body.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::time::KernelTime;
+
+/// One header field, as it was sent; order and repetition are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// Field name: as written for HTTP/1, lower case for HTTP/2.
+    pub name: FieldText,
+    /// Field value, without surrounding white space.
+    pub value: FieldText,
+}
+
+impl Field {
+    /// True when the name is known and is `name`, in any case.
+    #[must_use]
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name.bytes().is_some_and(|n| n.eq_ignore_ascii_case(name.as_bytes()))
+    }
+}
+
+/// Text of a field that may be unknown: HPACK refers to table entries that were sent before the probes looked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FieldText {
+    /// The bytes as carried.
+    Known(Bytes),
+    /// A table entry that was never seen. Never guessed.
+    Unknown,
+}
+
+impl FieldText {
+    /// The bytes, where known.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&Bytes> {
+        match self {
+            FieldText::Known(bytes) => Some(bytes),
+            FieldText::Unknown => None,
+        }
+    }
+
+    /// The text, where known and UTF-8.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        self.bytes().and_then(|b| std::str::from_utf8(b).ok())
+    }
+}
+
+/// Header or trailer fields in the order they were sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fields(pub Vec<Field>);
+
+impl Fields {
+    /// The first value of the field `name` (case-insensitive) that is known and UTF-8.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().filter(|field| field.is_named(name)).find_map(|field| field.value.text())
+    }
+
+    /// All known UTF-8 values of the field `name` (case-insensitive), in order.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> + 'a {
+        self.0.iter().filter(move |field| field.is_named(name)).filter_map(|field| field.value.text())
+    }
+}
+
+/// The version a message was sent with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+    /// HTTP/2.
+    Http2,
+}
+
+impl Version {
+    /// As `network.protocol.version` has it.
+    #[must_use]
+    pub fn number(self) -> &'static str {
+        match self {
+            Version::Http10 => "1.0",
+            Version::Http11 => "1.1",
+            Version::Http2 => "2",
+        }
+    }
+}
+
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Method token as sent; none when its HPACK entry is unknown.
+    pub method: Option<String>,
+    /// Request target as sent: origin form, absolute form, authority form or `*`; `:path` for HTTP/2.
+    pub target: Option<String>,
+    /// `:scheme` of HTTP/2, or the scheme of an absolute target. The tap knows whether the channel was TLS.
+    pub scheme: Option<String>,
+    /// `:authority`, else the absolute target's, else `Host`.
+    pub authority: Option<String>,
+    /// Version.
+    pub version: Version,
+    /// Header fields, without pseudo-header fields.
+    pub fields: Fields,
+    /// Body.
+    pub body: Body,
+    /// Trailer fields.
+    pub trailers: Fields,
+    /// When its first byte was seen.
+    pub started: KernelTime,
+    /// When its last byte was seen; none while unfinished.
+    pub ended: Option<KernelTime>,
+}
+
+/// A final response (1xx answers before it are counted in [`Response::informational`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// Status code; none when its HPACK entry is unknown.
+    pub status: Option<u16>,
+    /// Reason phrase (HTTP/1 only), empty when none was sent.
+    pub reason: Bytes,
+    /// Status codes of the informational responses that came before, in order (at most 16 are kept).
+    pub informational: Vec<u16>,
+    /// Version.
+    pub version: Version,
+    /// Header fields, without pseudo-header fields.
+    pub fields: Fields,
+    /// Body.
+    pub body: Body,
+    /// Trailer fields.
+    pub trailers: Fields,
+    /// When its first byte was seen.
+    pub started: KernelTime,
+    /// When its last byte was seen; none while unfinished.
+    pub ended: Option<KernelTime>,
+}
+
+/// A body: as much of it as the limit allowed, and the truth about the rest. Transfer codings (chunked) are removed,
+/// content codings (gzip …) are not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Body {
+    /// The kept bytes in order. What is missing lies between them: see `missing`.
+    pub chunks: Vec<Bytes>,
+    /// Size of the whole body as carried, kept or not; when a hole's length is unknown, a lower bound.
+    pub size: u64,
+    /// True when bytes past the body limit were left out: the kept bytes are then a prefix (but for `missing`).
+    pub truncated: bool,
+    /// Ranges of the body (offsets in the body as carried) that were lost before they could be kept.
+    pub missing: Vec<Range<u64>>,
+}
+
+impl Body {
+    /// Bytes kept.
+    #[must_use]
+    pub fn kept(&self) -> u64 {
+        self.chunks.iter().map(|c| c.len() as u64).sum()
+    }
+
+    /// True when every byte of the body is here.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !self.truncated && self.missing.is_empty()
+    }
+
+    /// The kept bytes as one piece; copies only when there are several chunks.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        match self.chunks.as_slice() {
+            [] => Bytes::new(),
+            [one] => one.clone(),
+            many => {
+                let mut all = Vec::with_capacity(many.iter().map(Bytes::len).sum());
+                for chunk in many {
+                    all.extend_from_slice(chunk);
+                }
+                all.into()
+            }
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The words of qtap: what the rooms hand to one another.
+//!
+//! A word is plain data with the few questions that can be answered from the data alone. Nothing here reads a file, asks
+//! for the time, logs, or knows where it came from or where it goes; this room imports no other.
+
+pub mod conn;
+pub mod event;
+pub mod exchange;
+pub mod loss;
+pub mod message;
+pub mod observation;
+pub mod process;
+pub mod record;
+pub mod segment;
+pub mod time;

@@ -1,0 +1,65 @@
+//! Processes, the containers they run in and the pods those belong to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// A process as it was when it was seen; read while it lived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Process {
+    /// Thread-group id in the host's pid namespace (`process.pid`).
+    pub pid: u32,
+    /// Parent's thread-group id; 0 when not known.
+    pub parent_pid: u32,
+    /// Path of the executable as the process sees it (`process.executable.path`).
+    pub executable_path: String,
+    /// The command line, arguments joined by a space (`process.command`), cut at 4 KiB.
+    pub command: String,
+    /// Effective user id.
+    pub user_id: u32,
+    /// Name of that user, where the host's user database has one.
+    pub user_name: Option<String>,
+    /// The container it runs in.
+    pub container: Option<Arc<Container>>,
+    /// The pod that container belongs to.
+    pub pod: Option<Arc<Pod>>,
+}
+
+impl Process {
+    /// Last component of the executable's path (`process.executable.name`).
+    #[must_use]
+    pub fn executable_name(&self) -> &str {
+        self.executable_path.rsplit('/').next().unwrap_or(&self.executable_path)
+    }
+}
+
+/// A container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Container {
+    /// Full id, hexadecimal.
+    pub id: String,
+    /// Name, where a runtime told.
+    pub name: Option<String>,
+    /// Image name, where a runtime told.
+    pub image_name: Option<String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A Kubernetes pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Pod {
+    /// Pod name.
+    pub name: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Name of the container within the pod.
+    pub container_name: Option<String>,
+    /// Pod uid.
+    pub uid: Option<String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+}

@@ -1,0 +1,240 @@
+//! An observation after policy: what leaves the pipeline, redacted, with object keys computed. Only the exporter's map knows
+//! what an attribute is called; here are the facts, typed.
+
+use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::event::Host;
+use super::process::Process;
+
+/// One record for a store.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// `log.record.uid`: the same on every resend and in every replay; 32 hexadecimal digits.
+    pub uid: String,
+    /// Kernel time of the event, as Unix nanoseconds.
+    pub time_unix_ns: u64,
+    /// When qtap observed it, as Unix nanoseconds.
+    pub observed_unix_ns: u64,
+    /// Severity.
+    pub severity: Severity,
+    /// One readable line.
+    pub line: String,
+    /// Trace the exchange belongs to, from its own headers.
+    pub trace: Option<TraceContext>,
+    /// What is common to all records of one connection.
+    pub origin: Arc<Origin>,
+    /// `connection.request_id`: set for what belongs to an exchange.
+    pub request_id: Option<String>,
+    /// The rest.
+    pub kind: RecordKind,
+}
+
+/// What a record is about.
+#[derive(Debug, Clone)]
+pub enum RecordKind {
+    /// `qtap.connection`.
+    Connection(Box<ConnectionRecord>),
+    /// `qtap.artifact_record`.
+    Artifact(Box<ArtifactRecord>),
+    /// `qtap.object`.
+    Object(Box<ObjectRecord>),
+}
+
+/// Severity, as OpenTelemetry orders it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// 1.
+    Trace,
+    /// 5.
+    Debug,
+    /// 9.
+    Info,
+    /// 13.
+    Warn,
+    /// 17.
+    Error,
+    /// 21.
+    Fatal,
+}
+
+/// W3C trace context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TraceContext {
+    /// Trace id.
+    pub trace_id: [u8; 16],
+    /// Id of the span that made the request.
+    pub span_id: [u8; 8],
+    /// Trace flags.
+    pub flags: u8,
+}
+
+/// Where it happened: common to all records of a connection. Absent facts are none, never empty text.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// The host (resource attributes).
+    pub host: Arc<Host>,
+    /// `connection.id`.
+    pub connection_id: String,
+    /// `connection.direction`: `ingress`, `egress-internal` or `egress-external`.
+    pub direction: Option<&'static str>,
+    /// `network.transport`: `tcp` or `unix`.
+    pub transport: Option<&'static str>,
+    /// `network.type`: `ipv4` or `ipv6`.
+    pub network_type: Option<&'static str>,
+    /// `network.protocol.name`: `http`.
+    pub protocol_name: Option<&'static str>,
+    /// `network.protocol.version`: `1.0`, `1.1`, `2`.
+    pub protocol_version: Option<&'static str>,
+    /// `connection.protocol`: `http1`, `http2`, `grpc`, `tls`, `tcp`, `unix`.
+    pub protocol: Option<&'static str>,
+    /// `client.*`.
+    pub client: Option<Address>,
+    /// `server.*`.
+    pub server: Option<Address>,
+    /// `network.peer.*`.
+    pub peer: Option<Address>,
+    /// `network.local.*`.
+    pub local: Option<Address>,
+    /// The process, its container and pod.
+    pub process: Option<Arc<Process>>,
+    /// `tags`: `key:value`.
+    pub tags: Vec<String>,
+}
+
+/// An address as records give it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// IP address and port.
+    Inet(IpAddr, u16),
+    /// UNIX socket path.
+    Unix(String),
+}
+
+/// `qtap.connection`.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionRecord {
+    /// `connection.state`: `open`, `active`, `closed`.
+    pub state: &'static str,
+    /// `connection.part`.
+    pub part: u32,
+    /// `connection.finalized`.
+    pub finalized: bool,
+    /// `connection.bytes_sent`.
+    pub bytes_sent: u64,
+    /// `connection.bytes_received`.
+    pub bytes_received: u64,
+    /// `connection.captured_bytes`.
+    pub captured_bytes: u64,
+    /// `connection.lost_bytes`.
+    pub lost_bytes: u64,
+    /// `connection.loss.<reason>`: bytes by reason.
+    pub losses: Vec<(&'static str, u64)>,
+    /// `connection.duration_ms`.
+    pub duration_ms: f64,
+    /// `connection.requests`.
+    pub requests: u64,
+    /// `connection.endpoint_id`.
+    pub endpoint_id: Option<String>,
+    /// TLS facts; none for a connection without TLS.
+    pub tls: Option<super::conn::TlsFacts>,
+    /// `connection.binding`; none for a connection without TLS.
+    pub binding: Option<&'static str>,
+}
+
+/// `qtap.artifact_record`: one HTTP exchange.
+#[derive(Debug, Clone, Default)]
+pub struct ArtifactRecord {
+    /// `http.request.method`.
+    pub method: Option<String>,
+    /// `url.full`.
+    pub url_full: Option<String>,
+    /// `url.scheme`.
+    pub url_scheme: Option<String>,
+    /// `url.path`.
+    pub url_path: Option<String>,
+    /// `url.query`.
+    pub url_query: Option<String>,
+    /// `http.response.status_code`.
+    pub status: Option<u16>,
+    /// `user_agent.original`.
+    pub user_agent: Option<String>,
+    /// `http.request.body.size`, as carried.
+    pub request_body_size: Option<u64>,
+    /// `http.response.body.size`, as carried.
+    pub response_body_size: Option<u64>,
+    /// `http.request.header.content-type`.
+    pub request_content_type: Vec<String>,
+    /// `http.response.header.content-type`.
+    pub response_content_type: Vec<String>,
+    /// `http.duration_ms`: first byte of the request to last byte of the response.
+    pub duration_ms: Option<f64>,
+    /// `http.time_to_first_byte_ms`: last byte of the request to first byte of the response, not below 0.
+    pub time_to_first_byte_ms: Option<f64>,
+    /// `rpc.system.name`.
+    pub rpc_system: Option<&'static str>,
+    /// `rpc.method`: `package.Service/Method`.
+    pub rpc_method: Option<String>,
+    /// `rpc.status_code`.
+    pub rpc_status: Option<String>,
+    /// `error.type`: the status code for 4xx (client) and 5xx, or the reason of an incomplete exchange.
+    pub error_type: Option<String>,
+    /// `qtap.incomplete`.
+    pub incomplete: Option<&'static str>,
+    /// `artifact.request.*`.
+    pub request_artifact: Option<ArtifactLink>,
+    /// `artifact.response.*`.
+    pub response_artifact: Option<ArtifactLink>,
+}
+
+/// Where an artifact can be found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArtifactLink {
+    /// URL: that of the object store, `otel://…` or `stdout://…`.
+    pub url: String,
+    /// `sha256:` and hexadecimal digits, of the artifact's data.
+    pub digest: String,
+}
+
+/// `qtap.object`: an artifact.
+#[derive(Debug, Clone, Default)]
+pub struct ObjectRecord {
+    /// `artifact.type`: `http_request`, `http_response`, `http_transaction`.
+    pub artifact_type: &'static str,
+    /// `artifact.content_type`: of the artifact itself, e.g. `application/json`.
+    pub content_type: &'static str,
+    /// `artifact.data`.
+    pub data: Bytes,
+    /// `artifact.digest`.
+    pub digest: String,
+    /// `artifact.truncated`.
+    pub truncated: bool,
+    /// `artifact.missing`: ranges of the body as carried.
+    pub missing: Vec<Range<u64>>,
+    /// `artifact.part`; none for an artifact exported whole.
+    pub part: Option<u32>,
+    /// `artifact.summary.*`.
+    pub summary: ObjectSummary,
+}
+
+/// `artifact.summary.*`.
+#[derive(Debug, Clone, Default)]
+pub struct ObjectSummary {
+    /// Method.
+    pub method: Option<String>,
+    /// Host.
+    pub host: Option<String>,
+    /// Path.
+    pub path: Option<String>,
+    /// Status.
+    pub status: Option<u16>,
+    /// Duration in milliseconds.
+    pub duration_ms: Option<f64>,
+    /// Content type of the message.
+    pub content_type: Option<String>,
+    /// Executable name.
+    pub process: Option<String>,
+}

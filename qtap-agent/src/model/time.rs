@@ -1,0 +1,37 @@
+//! Time as the kernel stamped it, and the one fact that turns it into wall-clock time.
+
+use std::time::Duration;
+
+/// Nanoseconds since boot, suspend included (`CLOCK_BOOTTIME`), as the probes stamp every record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
+pub struct KernelTime(pub u64);
+
+impl KernelTime {
+    /// The time since `earlier`; zero when `earlier` is later (two CPUs may stamp a hair out of order).
+    #[must_use]
+    pub fn since(self, earlier: KernelTime) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This time plus `duration`, saturating.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> KernelTime {
+        KernelTime(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// Turns [`KernelTime`] into Unix time: read once when capture starts and carried in the recording, so that a replay
+/// gives the same wall-clock times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct WallClock {
+    /// Unix time in nanoseconds at boot (`CLOCK_REALTIME` minus `CLOCK_BOOTTIME`).
+    pub boot_unix_ns: u64,
+}
+
+impl WallClock {
+    /// Unix time in nanoseconds of `time`.
+    #[must_use]
+    pub fn unix_ns(self, time: KernelTime) -> u64 {
+        self.boot_unix_ns.saturating_add(time.0)
+    }
+}

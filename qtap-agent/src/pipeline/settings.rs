@@ -1,0 +1,157 @@
+//! What the pipeline does with an observation, checked and resolved.
+
+/// All of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The stack that HTTP exchanges go through; none: no HTTP payload is wanted.
+    pub http_stack: Option<Stack>,
+    /// Where object records are stored, so that the artifact record can name their URL; none: no object store.
+    pub locators: Vec<Locator>,
+    /// `key:value` tags on every record.
+    pub tags: Vec<String>,
+}
+
+/// An ordered list of steps.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Stack {
+    /// Name in the file.
+    pub name: String,
+    /// Steps, in order.
+    pub steps: Vec<Step>,
+}
+
+/// What a stack can do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// `http_capture`.
+    HttpCapture(HttpCapture),
+    /// `redact`.
+    Redact(Redact),
+}
+
+/// How much of an exchange is exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Nothing: no artifact record, no object.
+    None,
+    /// The artifact record.
+    Summary,
+    /// Also objects with start lines and header fields.
+    Details,
+    /// Also bodies.
+    Full,
+}
+
+/// How an artifact is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// A JSON document.
+    Json,
+    /// The message as it was sent (`message/http`).
+    Http,
+    /// Readable text.
+    Text,
+}
+
+/// Which artifacts an exchange makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Artifacts {
+    /// One `http_request`, one `http_response`.
+    Split,
+    /// One `http_transaction`.
+    Transaction,
+}
+
+/// `http_capture`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpCapture {
+    /// Level.
+    pub level: Level,
+    /// Format of artifacts.
+    pub format: Format,
+    /// Which artifacts.
+    pub artifacts: Artifacts,
+}
+
+impl Default for HttpCapture {
+    fn default() -> Self {
+        HttpCapture { level: Level::Summary, format: Format::Json, artifacts: Artifacts::Split }
+    }
+}
+
+/// What is put in place of what must not be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RedactAction {
+    /// `[redacted]`.
+    Mask,
+    /// A keyed SHA-256, so that equal values stay equal within one run.
+    Hash,
+    /// Nothing: the field is left out.
+    Drop,
+}
+
+/// `redact`: header fields and query keys.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Redact {
+    /// Names of header fields, lower case.
+    pub headers: Vec<String>,
+    /// Names of query parameters, lower case.
+    pub query_keys: Vec<String>,
+    /// What takes their place.
+    pub action: RedactAction,
+}
+
+impl Default for Redact {
+    /// Credentials, by the names they usually go under.
+    fn default() -> Self {
+        let words = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
+        Redact {
+            headers: words(&[
+                "authorization",
+                "proxy-authorization",
+                "cookie",
+                "set-cookie",
+                "x-api-key",
+                "api-key",
+                "x-auth-token",
+                "x-csrf-token",
+                "x-amz-security-token",
+                "x-goog-api-key",
+                "dd-api-key",
+                "x-honeycomb-team",
+                "x-vault-token",
+                "private-token",
+            ]),
+            query_keys: words(&[
+                "access_token",
+                "api_key",
+                "apikey",
+                "auth",
+                "client_secret",
+                "id_token",
+                "key",
+                "password",
+                "refresh_token",
+                "secret",
+                "sig",
+                "signature",
+                "token",
+                "x-amz-credential",
+                "x-amz-security-token",
+                "x-amz-signature",
+            ]),
+            action: RedactAction::Mask,
+        }
+    }
+}
+
+/// Where an object will be found: known before it is stored, from its digest alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Locator {
+    /// Id of the object store.
+    pub store: String,
+    /// URL with `{{DIGEST}}` left to fill in; for S3 the object's key (prefix + digest) is already part of it.
+    pub url: String,
+    /// Objects smaller than this go to the next store in the list.
+    pub min_bytes: u64,
+}
