@@ -82,19 +82,30 @@ pub fn enter(frame: &Frame) {
 fn leave(of: u8, stack: u64) -> Option<Frame> {
     let calls = CALLS.get_ptr_mut(bpf_get_current_pid_tgid())?;
     let calls = unsafe { &mut *calls };
-    let frame = match calls.depth {
-        1 => calls.frames[0],
-        2 => calls.frames[1],
-        _ => return None,
-    };
-    // After a return the stack pointer is 8 above its value at entry; a frame below it belongs to a call inside this one.
-    if frame.call != u32::from(of) || frame.stack + 8 < stack {
+    if calls.depth == 2 {
+        calls.depth = 1;
+        let frame = calls.frames[1];
+        if is_frame_of(&frame, of, stack) {
+            return Some(frame);
+        }
         emit::count_loss(why::CALL_UNFINISHED, 0);
-        calls.depth = 0;
-        return None;
     }
-    calls.depth -= 1;
-    Some(frame)
+    if calls.depth == 1 {
+        calls.depth = 0;
+        let frame = calls.frames[0];
+        if is_frame_of(&frame, of, stack) {
+            return Some(frame);
+        }
+        emit::count_loss(why::CALL_UNFINISHED, 0);
+    }
+    None
+}
+
+/// After a return the stack pointer is 8 above its value at entry, before it lower: a frame further below belongs to a call inside
+/// this one whose end was not seen.
+#[inline(always)]
+fn is_frame_of(frame: &Frame, of: u8, stack: u64) -> bool {
+    frame.call == u32::from(of) && frame.stack + 8 >= stack
 }
 
 /// True while the current thread is inside a TLS call.
