@@ -2,6 +2,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // talking to a terminal is what it is for
 
 mod bpf_toolchain;
+mod demo;
+mod nginx;
 mod setup;
 mod shell;
 
@@ -23,10 +25,13 @@ enum Task {
         #[arg(long = "for", value_enum, default_value = "check")]
         purpose: setup::Purpose,
     },
+    /// Captures a real curl talking HTTPS to a real nginx, and shows the records.
+    Demo,
 }
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Task::Setup { purpose } => setup::run(purpose),
+        Task::Demo => demo::run(),
     }
 }
