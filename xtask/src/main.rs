@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // talking to a terminal is what it is for
 
 mod bpf_toolchain;
+mod check;
 mod demo;
 mod nginx;
 mod setup;
@@ -27,11 +28,14 @@ enum Task {
     },
     /// Captures a real curl talking HTTPS to a real nginx, and shows the records.
     Demo,
+    /// Format, lints, docs, dependencies, tests.
+    Check,
 }
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Task::Setup { purpose } => setup::run(purpose),
         Task::Demo => demo::run(),
+        Task::Check => check::run(),
     }
 }
