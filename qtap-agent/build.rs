@@ -1,1 +1,121 @@
-fn main() {}
+//! Builds the probes (`../qtap-ebpf`) when the feature `kernel` is on, and tells the crate where the object is
+//! (`QTAP_BPF_OBJECT`) and which revision it is built from (`QTAP_GIT_REVISION`). When the probes can't be built it says in one
+//! message what is missing and the remedy. It installs nothing.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, fs, io};
+
+#[path = "../xtask/src/bpf_toolchain.rs"]
+mod bpf_toolchain;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-env=QTAP_GIT_REVISION={}", git_revision());
+    if env::var_os("CARGO_FEATURE_KERNEL").is_none() {
+        return;
+    }
+    let object = out_dir().join("qtap.bpf.o");
+    println!("cargo::rustc-env=QTAP_BPF_OBJECT={}", object.display());
+    if let Err(reason) = build_probes(&object) {
+        refuse(&object, &reason);
+    }
+}
+
+/// Builds the object and copies it to `object`, so that builds that share the kernel crate's target directory can't take it away
+/// from one another.
+fn build_probes(object: &Path) -> Result<(), String> {
+    let toolchain = bpf_toolchain::find().map_err(|missing| format!("{missing}.\nRemedy: cargo xtask setup"))?;
+    watch(&toolchain);
+    let target_dir = shared_target_dir();
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
+    let mut cargo = toolchain.build_command(&workspace().join("qtap-ebpf"), &target_dir, &arch);
+    let output = cargo.arg("--quiet").stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("cargo does not start: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() {
+        return Err(format!("the probes do not compile with {toolchain}\n{said}"));
+    }
+    said.lines().for_each(|line| println!("cargo::warning={line}"));
+    place(&bpf_toolchain::object_path(&target_dir), object).map_err(|error| format!("{}: {error}", object.display()))
+}
+
+/// What, when it changes, makes another object.
+fn watch(toolchain: &bpf_toolchain::Toolchain) {
+    for path in ["qtap-ebpf/src", "qtap-ebpf/Cargo.toml", "qtap-common/src", "qtap-common/Cargo.toml", "Cargo.lock"] {
+        println!("cargo::rerun-if-changed={}", workspace().join(path).display());
+    }
+    println!("cargo::rerun-if-changed={}", toolchain.rustc.display());
+    println!("cargo::rerun-if-changed={}", toolchain.linker.display());
+    println!("cargo::rerun-if-env-changed={}", bpf_toolchain::RUSTC_OVERRIDE);
+}
+
+/// Ends the build with `reason`, except under clippy, which needs no object: it gets an empty one and a warning.
+fn refuse(object: &Path, reason: &str) {
+    let wrapper = env::var("RUSTC_WORKSPACE_WRAPPER").unwrap_or_default();
+    if wrapper.contains("clippy-driver") && fs::write(object, []).is_ok() {
+        // Only now: a later `cargo build` must come here again.
+        println!("cargo::rerun-if-env-changed=RUSTC_WORKSPACE_WRAPPER");
+        reason.lines().for_each(|line| println!("cargo::warning={line}"));
+        return;
+    }
+    println!("cargo::error=qtap's probes can't be built:");
+    reason.lines().for_each(|line| println!("cargo::error={line}"));
+    println!("cargo::error=Without them (to replay, validate, export): cargo build --no-default-features");
+}
+
+/// One directory for all profiles and feature sets, so that the kernel crate is built once: `<target>/bpf`.
+/// `OUT_DIR` is `<target>/<profile>/build/<package>/out`.
+fn shared_target_dir() -> PathBuf {
+    let out = out_dir();
+    let root = out.ancestors().nth(4).filter(|dir| dir.join("debug").is_dir() || dir.join("release").is_dir());
+    root.unwrap_or(&out).join("bpf")
+}
+
+/// Copies by way of a second name, so that nobody reads half a file, and leaves an equal one untouched.
+fn place(from: &Path, to: &Path) -> io::Result<()> {
+    let bytes = fs::read(from)?;
+    if fs::read(to).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    let partial = to.with_extension("partial");
+    fs::write(&partial, bytes)?;
+    fs::rename(partial, to)
+}
+
+/// The commit that HEAD names, shortened; `QTAP_GIT_REVISION` where there is no repository (an image build); else `unknown`.
+fn git_revision() -> String {
+    println!("cargo::rerun-if-env-changed=QTAP_GIT_REVISION");
+    if let Ok(given) = env::var("QTAP_GIT_REVISION")
+        && !given.is_empty()
+    {
+        return given;
+    }
+    // Both change at every commit and checkout; a path that is not there would make every build run this again.
+    for name in ["HEAD", "logs/HEAD"] {
+        if let Some(path) = git(&["rev-parse", "--git-path", name]).map(|path| manifest_dir().join(path))
+            && path.is_file()
+        {
+            println!("cargo::rerun-if-changed={}", path.display());
+        }
+    }
+    git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").current_dir(manifest_dir()).args(arguments).stderr(Stdio::null()).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    (output.status.success() && !text.is_empty()).then_some(text)
+}
+
+fn workspace() -> PathBuf {
+    manifest_dir().parent().map(Path::to_owned).unwrap_or_default()
+}
+
+fn manifest_dir() -> PathBuf {
+    env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default()
+}
+
+fn out_dir() -> PathBuf {
+    env::var_os("OUT_DIR").map(PathBuf::from).unwrap_or_default()
+}

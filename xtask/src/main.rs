@@ -1,1 +1,41 @@
-fn main() {}
+//! Every habit of the repository as a command: `cargo xtask COMMAND`. Each command is a file; this one only reads the arguments.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // talking to a terminal is what it is for
+
+mod bpf_toolchain;
+mod check;
+mod demo;
+mod nginx;
+mod setup;
+mod shell;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Every habit of the repository as a command.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Finds or installs what the build, the demo and the checks need; says what it did.
+    Setup {
+        /// What the machine is to be fit for.
+        #[arg(long = "for", value_enum, default_value = "check")]
+        purpose: setup::Purpose,
+    },
+    /// Captures a real curl talking HTTPS to a real nginx, and shows the records.
+    Demo,
+    /// Format, lints, docs, dependencies, tests.
+    Check,
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Task::Setup { purpose } => setup::run(purpose),
+        Task::Demo => demo::run(),
+        Task::Check => check::run(),
+    }
+}

@@ -1,0 +1,104 @@
+//! Runs `cargo test`, shows what it says as it says it, and counts.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use super::Tally;
+use crate::shell;
+
+/// Tests of the running kernel: files of `qtap-agent/tests` that begin so.
+const KERNEL_TESTS: &str = "kernel_";
+
+/// `cargo test` with these arguments.
+pub(super) fn run(arguments: &[&str]) -> Result<Tally> {
+    let mut cargo = shell::cargo();
+    cargo.args(["test", "--no-fail-fast"]).args(arguments);
+    let (tally, success) = count(&mut cargo)?;
+    if !success && tally.failed == 0 {
+        bail!("the tests do not build or did not end");
+    }
+    Ok(tally)
+}
+
+/// Every test but those of the running kernel.
+pub(super) fn run_all_but_kernel() -> Result<Tally> {
+    let mut arguments = vec!["--lib", "--bins", "--examples"];
+    let names = integration_tests()?;
+    for name in names.iter().filter(|name| !name.starts_with(KERNEL_TESTS)) {
+        arguments.extend(["--test", name]);
+    }
+    let mut tally = run(&arguments)?;
+    tally.add(run(&["--doc"])?);
+    Ok(tally)
+}
+
+/// The tests of the running kernel, as root; else they are built, and counted as skipped.
+pub(super) fn run_kernel() -> Result<Tally> {
+    if !integration_tests()?.iter().any(|name| name.starts_with(KERNEL_TESTS)) {
+        println!("there are none");
+        return Ok(Tally::default());
+    }
+    let arguments = ["--package", "qtap-agent", "--test", "kernel_*"];
+    if shell::is_root() {
+        return run(&arguments);
+    }
+    let list = shell::capture(shell::cargo().arg("test").args(arguments).args(["--", "--list"]))?;
+    let skipped = list.lines().filter(|line| line.ends_with(": test")).count() as u64;
+    println!("{skipped} kernel tests skipped: they need root");
+    Ok(Tally { skipped, ..Tally::default() })
+}
+
+/// Names of the integration tests of the workspace.
+fn integration_tests() -> Result<Vec<String>> {
+    let text = shell::capture(shell::cargo().args(["metadata", "--no-deps", "--format-version=1"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&text).context("cargo metadata is no JSON")?;
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    let targets = list(&metadata["packages"]).into_iter().flat_map(|package| list(&package["targets"]));
+    let tests = targets.filter(|target| list(&target["kind"]).iter().any(|kind| kind == "test"));
+    Ok(tests.filter_map(|target| target["name"].as_str().map(ToOwned::to_owned)).collect())
+}
+
+/// Runs the command, passes its lines on and sums the results in them; also whether it ended well.
+fn count(command: &mut Command) -> Result<(Tally, bool)> {
+    println!("$ {}", shell::describe(command));
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cargo does not start")?;
+    let mut tally = Tally::default();
+    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(|reader| reader.split(b'\n')) {
+        let line = line.context("what the tests say")?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        tally.add(result_in(&line).unwrap_or_default());
+    }
+    Ok((tally, child.wait()?.success()))
+}
+
+/// Reads `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+fn result_in(line: &str) -> Option<Tally> {
+    let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let count = |word: &str| {
+        let found = counts.split("; ").find_map(|part| part.strip_suffix(word));
+        found.and_then(|number| number.trim().parse().ok())
+    };
+    Some(Tally { passed: count("passed")?, failed: count("failed")?, skipped: count("ignored")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Tally, result_in};
+
+    #[test]
+    fn the_harness_line_is_read() {
+        let line = "test result: ok. 12 passed; 0 failed; 3 ignored; 0 measured; 1 filtered out; finished in 0.02s";
+        assert_eq!(result_in(line), Some(Tally { passed: 12, failed: 0, skipped: 3 }));
+        let line = "test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s";
+        assert_eq!(result_in(line), Some(Tally { passed: 1, failed: 2, skipped: 0 }));
+    }
+
+    #[test]
+    fn other_lines_are_not_results() {
+        assert_eq!(result_in("test check::tests::x ... ok"), None);
+        assert_eq!(result_in("test result: "), None);
+    }
+}

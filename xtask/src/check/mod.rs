@@ -1,0 +1,133 @@
+//! `cargo xtask check`: all that must hold before a change is taken. Every step runs, whatever became of those before it; the
+//! last line sums the tests, and a failed step that is no test counts as one failed.
+
+mod dependencies;
+mod harness;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{bpf_toolchain, setup, shell};
+
+/// What became of tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl Tally {
+    fn add(&mut self, other: Tally) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+/// A step, how it ended, and how long it took.
+struct Done {
+    name: &'static str,
+    outcome: Result<Tally>,
+    took: Duration,
+}
+
+type Step = (&'static str, fn() -> Result<Tally>);
+
+const STEPS: [Step; 10] = [
+    ("setup", setup),
+    ("format", format),
+    ("probes", probes),
+    ("lints", lints),
+    ("lints, without the kernel", lints_without_kernel),
+    ("docs", docs),
+    ("dependencies", || dependencies::check().map(|()| Tally::default())),
+    ("tests, without the kernel", || harness::run(&["--no-default-features"])),
+    ("tests", harness::run_all_but_kernel),
+    ("kernel tests", harness::run_kernel),
+];
+
+/// Runs every step.
+pub(crate) fn run() -> Result<()> {
+    let done: Vec<Done> = STEPS.iter().map(perform).collect();
+    println!("\ncheck:");
+    let mut sum = Tally::default();
+    for step in &done {
+        sum.add(counted(&step.outcome));
+        let how = match &step.outcome {
+            Ok(tally) if tally.failed == 0 => "ok".to_owned(),
+            Ok(tally) => format!("{} failed", tally.failed),
+            Err(error) => format!("{error:#}"),
+        };
+        println!("  {:<26} {:>6.1} s  {how}", step.name, step.took.as_secs_f64());
+    }
+    println!("{} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped);
+    if sum.failed > 0 {
+        bail!("the check failed");
+    }
+    Ok(())
+}
+
+fn perform(&(name, step): &Step) -> Done {
+    println!("\n== {name}");
+    let start = Instant::now();
+    let outcome = step();
+    if let Err(error) = &outcome {
+        println!("{name}: {error:#}");
+    }
+    Done { name, outcome, took: start.elapsed() }
+}
+
+fn counted(outcome: &Result<Tally>) -> Tally {
+    match outcome {
+        Ok(tally) => *tally,
+        Err(_) => Tally { failed: 1, ..Tally::default() },
+    }
+}
+
+fn setup() -> Result<Tally> {
+    setup::run(setup::Purpose::Check)?;
+    Ok(Tally::default())
+}
+
+fn format() -> Result<Tally> {
+    cargo(&["fmt", "--all", "--check"])
+}
+
+/// The kernel crate is linted by its compiler alone: Debian's brings no clippy.
+fn probes() -> Result<Tally> {
+    let toolchain = bpf_toolchain::find().map_err(|missing| anyhow::anyhow!("{missing}"))?;
+    let target = shell::target_dir()?.join("bpf");
+    let mut build = toolchain.build_command(&shell::workspace().join("qtap-ebpf"), &target, std::env::consts::ARCH);
+    let output = shell::output_of(build.arg("--quiet"))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    print!("{said}");
+    if !output.status.success() {
+        bail!("the probes do not build");
+    }
+    if said.lines().any(|line| line.starts_with("warning: ")) {
+        bail!("the probes build with warnings");
+    }
+    Ok(Tally::default())
+}
+
+fn lints() -> Result<Tally> {
+    cargo(&["clippy", "--workspace", "--exclude", "qtap-ebpf", "--all-targets", "--", "-D", "warnings"])
+}
+
+fn lints_without_kernel() -> Result<Tally> {
+    cargo(&["clippy", "--package", "qtap-agent", "--no-default-features", "--all-targets", "--", "-D", "warnings"])
+}
+
+fn docs() -> Result<Tally> {
+    let mut doc = shell::cargo();
+    doc.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--workspace", "--exclude", "qtap-ebpf", "--no-deps"]);
+    shell::run(&mut doc)?;
+    Ok(Tally::default())
+}
+
+fn cargo(arguments: &[&str]) -> Result<Tally> {
+    shell::run(shell::cargo().args(arguments)).context("see above")?;
+    Ok(Tally::default())
+}

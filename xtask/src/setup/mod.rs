@@ -1,0 +1,39 @@
+//! `cargo xtask setup`: finds or installs what building, the demo and the checks need, and says what it found, what it
+//! installed and what it chose. A second run finds everything and changes nothing.
+
+mod bpf;
+mod packages;
+mod python;
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+/// What the machine is to be fit for; each includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum Purpose {
+    /// `cargo build`.
+    Build,
+    /// `cargo xtask demo`.
+    Demo,
+    /// `cargo xtask check`, `cargo xtask bench`.
+    Check,
+}
+
+/// Makes the machine fit for `purpose`.
+pub(crate) fn run(purpose: Purpose) -> Result<()> {
+    let start = Instant::now();
+    let mut changed = packages::ensure(purpose)?;
+    changed |= bpf::ensure()?;
+    if purpose >= Purpose::Check {
+        changed |= python::ensure()?;
+    }
+    let what = if changed { "installed what was missing" } else { "nothing to do" };
+    println!("setup: {what} ({:.1} s)", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// One line of the report.
+fn report(what: &str, found: impl std::fmt::Display) {
+    println!("setup: {what:<16} {found}");
+}

@@ -1,0 +1,137 @@
+//! Programs that come from the distribution. What is there already, from wherever, is left alone; the rest is installed with apt,
+//! in one go, without starting any service. Without the right to install, the command to type is said instead.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use super::{Purpose, report};
+use crate::shell;
+
+/// A need, and the Debian/Ubuntu package that meets it.
+struct Need {
+    purpose: Purpose,
+    package: &'static str,
+    met_by: Test,
+}
+
+/// How to tell that a need is met.
+enum Test {
+    /// This program is there.
+    Program(&'static str),
+    /// One of these files is there.
+    File(&'static [&'static str]),
+    /// The first `python3` can make virtual environments.
+    PythonVenv,
+}
+
+const NEEDS: [Need; 11] = [
+    Need { purpose: Purpose::Build, package: "gcc", met_by: Test::Program("cc") },
+    Need {
+        purpose: Purpose::Build,
+        package: "libc6-dev",
+        met_by: Test::File(&["/usr/include/stdio.h", "/usr/local/include/stdio.h"]),
+    },
+    Need { purpose: Purpose::Demo, package: "nginx", met_by: Test::Program("nginx") },
+    Need { purpose: Purpose::Demo, package: "curl", met_by: Test::Program("curl") },
+    Need { purpose: Purpose::Demo, package: "openssl", met_by: Test::Program("openssl") },
+    Need { purpose: Purpose::Check, package: "wget", met_by: Test::Program("wget") },
+    Need { purpose: Purpose::Check, package: "nghttp2-client", met_by: Test::Program("h2load") },
+    Need { purpose: Purpose::Check, package: "nghttp2-server", met_by: Test::Program("nghttpd") },
+    Need { purpose: Purpose::Check, package: "wrk", met_by: Test::Program("wrk") },
+    Need { purpose: Purpose::Check, package: "python3", met_by: Test::Program("python3") },
+    Need { purpose: Purpose::Check, package: "python3-venv", met_by: Test::PythonVenv },
+];
+
+/// Installs what `purpose` needs and is not there. True when something was installed.
+pub(super) fn ensure(purpose: Purpose) -> Result<bool> {
+    let wanted: Vec<&Need> = NEEDS.iter().filter(|need| need.purpose <= purpose).collect();
+    let missing: Vec<&str> = wanted.iter().filter(|need| !is_met(&need.met_by)).map(|need| need.package).collect();
+    if missing.is_empty() {
+        report("packages", format_args!("all {} found", wanted.len()));
+        return Ok(false);
+    }
+    report("packages", format_args!("missing: {}", missing.join(" ")));
+    install(&missing)?;
+    let still: Vec<&str> = wanted.iter().filter(|need| !is_met(&need.met_by)).map(|need| need.package).collect();
+    if !still.is_empty() {
+        bail!("installed, and still not found: {}", still.join(" "));
+    }
+    report("packages", format_args!("installed {}", missing.join(" ")));
+    Ok(true)
+}
+
+fn is_met(test: &Test) -> bool {
+    match test {
+        Test::Program(name) => shell::which(name).is_some(),
+        Test::File(paths) => paths.iter().any(|path| Path::new(path).exists()),
+        // The environment that an earlier run made is the proof; asking Python takes a while.
+        Test::PythonVenv => {
+            super::python::is_ready()
+                || shell::capture(Command::new("python3").args(["-c", "import venv, ensurepip"])).is_ok()
+        }
+    }
+}
+
+/// Installs Debian packages, with the lists fetched again when one is not known.
+pub(super) fn install(packages: &[&str]) -> Result<()> {
+    let script = install_script(packages);
+    if shell::which("apt-get").is_none() {
+        bail!("this is no Debian or Ubuntu; please install by your own means: {}", packages.join(" "));
+    }
+    let mut command = match privilege() {
+        Privilege::Root => Command::new("sh"),
+        Privilege::Sudo => {
+            let mut sudo = Command::new("sudo");
+            sudo.arg("sh");
+            sudo
+        }
+        Privilege::None => {
+            let list = packages.join(" ");
+            bail!(
+                "no right to install packages; please run, then try again:\n  sudo apt-get install -y --no-install-recommends {list}"
+            )
+        }
+    };
+    // Not through shell::run: sudo may ask for a password at the terminal.
+    println!("$ apt-get install {}", packages.join(" "));
+    let status = command.args(["-c", &script]).status()?;
+    if !status.success() {
+        bail!("apt-get ended with {status}");
+    }
+    Ok(())
+}
+
+/// The installation as a shell script. A `policy-rc.d` that says 101 keeps Debian from starting the services it installs
+/// (invoke-rc.d(8)); one that is there already is the owner's and stays.
+fn install_script(packages: &[&str]) -> String {
+    let list = packages.join(" ");
+    format!(
+        r#"export DEBIAN_FRONTEND=noninteractive
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' > "$policy" && chmod 755 "$policy"
+fi
+install() {{ apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=120 {list}; }}
+apt-get install -s {list} > /dev/null 2>&1 && install || {{ apt-get update -q && install; }}
+"#
+    )
+}
+
+/// How packages can be installed.
+enum Privilege {
+    Root,
+    Sudo,
+    None,
+}
+
+fn privilege() -> Privilege {
+    if shell::is_root() {
+        return Privilege::Root;
+    }
+    let sudo = shell::which("sudo").is_some();
+    let silent = || shell::capture(Command::new("sudo").args(["-n", "true"])).is_ok();
+    if sudo && (shell::has_terminal() || silent()) { Privilege::Sudo } else { Privilege::None }
+}

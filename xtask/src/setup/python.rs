@@ -1,0 +1,53 @@
+//! The Python that plays other people's clients, servers and receivers in the tests: a virtual environment under the target
+//! directory, with the packages and versions of `xtask/python-requirements.txt`.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+use std::{fs, thread};
+
+use anyhow::{Context, Result};
+
+use super::report;
+use crate::shell;
+
+const REQUIREMENTS: &str = include_str!("../../python-requirements.txt");
+
+/// An index that is away for a moment is asked again this often.
+const RETRIES: u32 = 2;
+
+fn environment() -> Result<PathBuf> {
+    Ok(shell::target_dir()?.join("qtap-tools/python"))
+}
+
+/// True when the environment is there with exactly the packages asked for.
+pub(super) fn is_ready() -> bool {
+    let stamp = environment().map(|dir| dir.join("installed.txt"));
+    stamp.is_ok_and(|stamp| fs::read_to_string(stamp).is_ok_and(|text| text == REQUIREMENTS))
+}
+
+/// Makes the environment. True when it had to.
+pub(super) fn ensure() -> Result<bool> {
+    let dir = environment()?;
+    if is_ready() {
+        report("python", format_args!("{}, complete", dir.display()));
+        return Ok(false);
+    }
+    shell::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&dir))?;
+    let list = shell::workspace().join("xtask/python-requirements.txt");
+    let mut attempt = 0;
+    loop {
+        let mut pip = Command::new(dir.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&list);
+        match shell::run(&mut pip) {
+            Ok(()) => break,
+            Err(error) if attempt == RETRIES => return Err(error.context("the Python packages could not be installed")),
+            Err(error) => report("python", format_args!("{error}; trying again")),
+        }
+        attempt += 1;
+        thread::sleep(Duration::from_secs(5));
+    }
+    fs::write(dir.join("installed.txt"), REQUIREMENTS).context("the list of what was installed")?;
+    report("python", format_args!("installed {}", dir.display()));
+    Ok(true)
+}

@@ -1,0 +1,83 @@
+//! Running other programs: say what is run, wait, and turn a bad end into an error that names the command. Nothing here reads
+//! from standard input.
+
+use std::env;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, bail};
+
+/// The command as a person would type it.
+pub(crate) fn describe(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}
+
+/// Runs the command, its output going where ours goes.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let shown = describe(command);
+    println!("$ {shown}");
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("{shown} does not start"))?;
+    if !status.success() {
+        bail!("{shown} ended with {status}");
+    }
+    Ok(())
+}
+
+/// Runs the command quietly and gives its standard output; on a bad end the error carries what it said.
+pub(crate) fn capture(command: &mut Command) -> Result<String> {
+    let output = output_of(command)?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        bail!("{} ended with {}: {said}", describe(command), output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs the command quietly and gives all it said, however it ended.
+pub(crate) fn output_of(command: &mut Command) -> Result<Output> {
+    command.stdin(Stdio::null()).output().with_context(|| format!("{} does not start", describe(command)))
+}
+
+/// Where the program is: on the PATH, or where Debian keeps servers' programs.
+pub(crate) fn which(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let dirs = env::split_paths(&path).chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
+    dirs.map(|dir| dir.join(program)).find(|file| file.is_file())
+}
+
+/// The cargo that runs us.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace());
+    cargo
+}
+
+/// The root of the repository.
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// Cargo's target directory, as cargo itself works it out.
+pub(crate) fn target_dir() -> Result<&'static Path> {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(dir) = DIR.get() {
+        return Ok(dir);
+    }
+    let text = capture(cargo().args(["metadata", "--no-deps", "--format-version=1"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&text).context("cargo metadata is no JSON")?;
+    let dir = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
+    Ok(DIR.get_or_init(|| PathBuf::from(dir)))
+}
+
+/// True for the superuser.
+pub(crate) fn is_root() -> bool {
+    capture(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
+}
+
+/// True when a person may be asked for a password.
+pub(crate) fn has_terminal() -> bool {
+    std::io::stdin().is_terminal()
+}
