@@ -80,7 +80,9 @@ pub mod class {
 }
 
 /// First bytes of a direction that are looked at to tell the protocol: the longest method that is recognised, and a space.
-pub const FIRST_BYTES: usize = 24;
+pub const FIRST_BYTES: usize = 32;
+/// Room for them: bytes are added by reads of at most [`FIRST_BYTES`] at an offset below it, which the verifier can follow.
+pub const FIRST_ROOM: usize = 2 * FIRST_BYTES;
 /// Bytes of TLS handshake copied per direction: a ClientHello with post-quantum key share is about 1.8 KB.
 pub const HELLO_BYTES: u64 = 4096;
 /// Bytes of one piece: what a ring record carries at most.
@@ -103,7 +105,7 @@ pub struct Dir {
     /// Stream offset from which on bytes were counted as unwanted without a record; `u64::MAX`: none.
     pub unwanted_from: u64,
     /// First bytes, while undecided.
-    pub first: [u8; FIRST_BYTES],
+    pub first: [u8; FIRST_ROOM],
     /// How many of them there are.
     pub first_len: u8,
     /// One of [`class`].
@@ -217,9 +219,9 @@ mod pod {
 }
 
 const _: () = {
-    assert!(size_of::<Dir>() == 48 + 32 + 24 + 8);
-    assert!(size_of::<Conn>() == 24 + 2 * 112 + 8);
-    assert!(size_of::<Session>() == 16 + 2 * 112 + 16);
+    assert!(size_of::<Dir>() == 48 + 32 + 64 + 8);
+    assert!(size_of::<Conn>() == 24 + 2 * 152 + 8);
+    assert!(size_of::<Session>() == 16 + 2 * 152 + 16);
     assert!(size_of::<SessionKey>() == 16);
 };
 
@@ -241,37 +243,44 @@ pub mod call {
 
 /// The cookie of a probe on a TLS function: what it is and where its arguments are at the chosen site.
 ///
-/// Bits 0–7 [`call`]; 8–23 the library's number; 24–43 four registers of five bits each, as [`register`] numbers them;
+/// Bits 0–7 [`call`]; 8–23 the library's number; 24–43 four registers of five bits each, as [`register`] numbers them (session,
+/// buffer, size, and the place where an `_ex` function stores the number of bytes);
 /// 44–59 bytes that the stack pointer at the site lies below its value at function entry, in units of 8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cookie(pub u64);
 
-/// Numbers of registers in a [`Cookie`].
+/// Numbers of registers in a [`Cookie`]. On x86-64 the first six are those of arguments in their order; aarch64: `x0` to `x15`.
 pub mod register {
-    /// Argument n in its own place, for n in 0..4: `rdi`, `rsi`, `rdx`, `rcx` (x86-64), `x0`–`x3` (aarch64).
-    pub const ARG0: u8 = 0;
-    /// x86-64: `rax`.
-    pub const RAX: u8 = 8;
-    /// x86-64: `rbx`.
-    pub const RBX: u8 = 9;
-    /// x86-64: `rbp`.
-    pub const RBP: u8 = 10;
-    /// x86-64: `r8`.
-    pub const R8: u8 = 11;
-    /// x86-64: `r9`.
-    pub const R9: u8 = 12;
-    /// x86-64: `r10`.
-    pub const R10: u8 = 13;
-    /// x86-64: `r11`.
-    pub const R11: u8 = 14;
-    /// x86-64: `r12`.
-    pub const R12: u8 = 15;
-    /// x86-64: `r13`.
-    pub const R13: u8 = 16;
-    /// x86-64: `r14`.
-    pub const R14: u8 = 17;
-    /// x86-64: `r15`.
-    pub const R15: u8 = 18;
+    /// `rdi`.
+    pub const RDI: u8 = 0;
+    /// `rsi`.
+    pub const RSI: u8 = 1;
+    /// `rdx`.
+    pub const RDX: u8 = 2;
+    /// `rcx`.
+    pub const RCX: u8 = 3;
+    /// `r8`.
+    pub const R8: u8 = 4;
+    /// `r9`.
+    pub const R9: u8 = 5;
+    /// `rax`.
+    pub const RAX: u8 = 6;
+    /// `rbx`.
+    pub const RBX: u8 = 7;
+    /// `rbp`.
+    pub const RBP: u8 = 8;
+    /// `r10`.
+    pub const R10: u8 = 9;
+    /// `r11`.
+    pub const R11: u8 = 10;
+    /// `r12`.
+    pub const R12: u8 = 11;
+    /// `r13`.
+    pub const R13: u8 = 12;
+    /// `r14`.
+    pub const R14: u8 = 13;
+    /// `r15`.
+    pub const R15: u8 = 14;
 }
 
 impl Cookie {

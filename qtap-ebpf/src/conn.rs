@@ -1,10 +1,11 @@
 //! Connections: first sight, what is wanted of them, what their bytes are, and their end.
 
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use qtap_common::globals::{
     DIRECTION_ALL, DIRECTION_EGRESS, DIRECTION_EGRESS_EXTERNAL, DIRECTION_EGRESS_INTERNAL, DIRECTION_INGRESS, NO_OFFSET,
 };
 use qtap_common::record::{Count, Counts, Header, Opened, UNIX_NAME, flag, kind, role, why};
-use qtap_common::state::{Conn, Dir, FIRST_BYTES, HELLO_BYTES, class, conn_flag};
+use qtap_common::state::{Conn, Dir, FIRST_BYTES, FIRST_ROOM, HELLO_BYTES, class, conn_flag};
 
 use crate::atomic::fetch_add;
 use crate::carry::{self, Source, Span, data_header, user};
@@ -23,7 +24,7 @@ pub const NEW_DIR: Dir = Dir {
     pending_offset: 0,
     pending_bytes: 0,
     unwanted_from: u64::MAX,
-    first: [0; FIRST_BYTES],
+    first: [0; FIRST_ROOM],
     first_len: 0,
     class: class::UNDECIDED,
     pending_why: 0,
@@ -250,19 +251,16 @@ pub fn class_of(dir: &mut Dir, source: &Source, bytes: u64, late: bool) -> u8 {
     if verdict == class::UNDECIDED && bytes >= FIRST_BYTES as u64 { class::HTTP } else { verdict }
 }
 
+/// Appends up to [`FIRST_BYTES`] bytes at `base` to the direction's first bytes.
 #[inline(always)]
 fn add_first(dir: &mut Dir, base: u64, some: u64) {
-    for index in 0..FIRST_BYTES as u64 {
-        if index >= some {
-            return;
-        }
-        let at = dir.first_len as usize;
-        if at >= FIRST_BYTES {
-            return;
-        }
-        let Some(byte) = user::<u8>(base + index) else { return };
-        dir.first[at] = byte;
-        dir.first_len = at as u8 + 1;
+    let before = u64::from(dir.first_len);
+    if before >= FIRST_BYTES as u64 || some > FIRST_BYTES as u64 {
+        return;
+    }
+    let to = unsafe { dir.first.as_mut_ptr().add(before as usize) };
+    if unsafe { bpf_probe_read_user(to.cast(), some as u32, base as *const _) } == 0 {
+        dir.first_len = (before + some) as u8;
     }
 }
 

@@ -6,4 +6,6 @@
 
 pub mod btf;
 pub mod discover;
+#[cfg(feature = "kernel")]
+pub mod kernel;
 pub mod sites;

@@ -7,7 +7,7 @@ use aya_ebpf::helpers::generated::bpf_get_attach_cookie;
 use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use qtap_common::record::{binding, role};
-use qtap_common::state::{Cookie, call, register};
+use qtap_common::state::Cookie;
 
 use crate::kernel::{Sock, socket_of};
 use crate::session::{self, Frame};
@@ -26,21 +26,15 @@ fn try_enter(ctx: &ProbeContext) -> Option<()> {
         return None;
     }
     let cookie = cookie(ctx.as_ptr());
-    let regs = ctx.regs;
-    let of = cookie.call();
-    let out = match of {
-        call::READ_EX | call::WRITE_EX => argument(regs, cookie, 3),
-        call::WRITE_EX2 => argument_4(regs, cookie),
-        _ => 0,
-    };
+    let registers = registers(ctx.regs);
     session::enter(&Frame {
-        ssl: argument(regs, cookie, 0),
-        buffer: if of == call::OTHER { 0 } else { argument(regs, cookie, 1) },
-        out,
-        stack: stack(regs) + cookie.depth(),
+        ssl: argument(&registers, cookie, 0),
+        buffer: argument(&registers, cookie, 1),
+        out: argument(&registers, cookie, 3),
+        stack: stack(ctx.regs) + cookie.depth(),
         conn: 0,
         library: cookie.library(),
-        call: u32::from(of),
+        call: u32::from(cookie.call()),
     });
     Some(())
 }
@@ -79,12 +73,12 @@ fn try_set_fd(ctx: &ProbeContext) -> Option<()> {
     }
     let cookie = cookie(ctx.as_ptr());
     let mut sock = Sock { address: 0, ino: 0 };
-    if !socket_of(argument(ctx.regs, cookie, 1) as u32, &mut sock) {
+    if !socket_of(argument(&registers(ctx.regs), cookie, 1) as u32, &mut sock) {
         return None;
     }
     let conn = conn::find_or_open(&sock, role::UNKNOWN, 0, 0)?;
     let conn = unsafe { (*conn).id };
-    let key = session::key(argument(ctx.regs, cookie, 0));
+    let key = session::key(argument(&registers(ctx.regs), cookie, 0));
     let session = session::find_or_open(&key, cookie.library(), false)?;
     session::bind(unsafe { &mut *session }, conn, binding::SET_FD);
     Some(())
@@ -95,7 +89,7 @@ fn try_set_fd(ctx: &ProbeContext) -> Option<()> {
 pub fn tls_free(ctx: ProbeContext) -> u32 {
     if in_scope() {
         let cookie = cookie(ctx.as_ptr());
-        session::close(&session::key(argument(ctx.regs, cookie, 0)));
+        session::close(&session::key(argument(&registers(ctx.regs), cookie, 0)));
     }
     0
 }
@@ -110,39 +104,32 @@ fn cookie(ctx: *mut core::ffi::c_void) -> Cookie {
     Cookie(unsafe { bpf_get_attach_cookie(ctx) })
 }
 
-/// Argument `index` (0 to 3), wherever the cookie says it is.
-#[inline(always)]
-fn argument(regs: *mut pt_regs, cookie: Cookie, index: u32) -> u64 {
-    value(regs, cookie.arg(index))
-}
-
-/// The fifth argument; only `SSL_write_ex2` has one, and then the fourth's place in the cookie names it.
-#[inline(always)]
-fn argument_4(regs: *mut pt_regs, cookie: Cookie) -> u64 {
-    value(regs, cookie.arg(3))
-}
-
+/// The registers a site's arguments can be in, as [`qtap_common::state::register`] numbers them. All are loaded, and one is taken
+/// from the copy: the verifier lets the context be read at constant offsets only.
 #[cfg(not(bpf_target_arch = "aarch64"))]
 #[inline(always)]
-fn value(regs: *mut pt_regs, place: u8) -> u64 {
+fn registers(regs: *mut pt_regs) -> [u64; 16] {
     let regs = unsafe { &*regs };
-    match place {
-        0 => regs.rdi,
-        1 => regs.rsi,
-        2 => regs.rdx,
-        3 => regs.rcx,
-        register::RAX => regs.rax,
-        register::RBX => regs.rbx,
-        register::RBP => regs.rbp,
-        register::R8 => regs.r8,
-        register::R9 => regs.r9,
-        register::R10 => regs.r10,
-        register::R11 => regs.r11,
-        register::R12 => regs.r12,
-        register::R13 => regs.r13,
-        register::R14 => regs.r14,
-        _ => regs.r15,
-    }
+    [
+        regs.rdi, regs.rsi, regs.rdx, regs.rcx, regs.r8, regs.r9, regs.rax, regs.rbx, regs.rbp, regs.r10, regs.r11, regs.r12,
+        regs.r13, regs.r14, regs.r15, 0,
+    ]
+}
+
+#[cfg(bpf_target_arch = "aarch64")]
+#[inline(always)]
+fn registers(regs: *mut pt_regs) -> [u64; 16] {
+    let regs = unsafe { &(*regs).regs };
+    [
+        regs[0], regs[1], regs[2], regs[3], regs[4], regs[5], regs[6], regs[7], regs[8], regs[9], regs[10], regs[11], regs[12],
+        regs[13], regs[14], regs[15],
+    ]
+}
+
+/// Argument `index` of the cookie (0 to 3), wherever it says that it is.
+#[inline(always)]
+fn argument(registers: &[u64; 16], cookie: Cookie, index: u32) -> u64 {
+    registers[(cookie.arg(index) & 15) as usize]
 }
 
 #[cfg(not(bpf_target_arch = "aarch64"))]
@@ -155,19 +142,6 @@ fn result(regs: *mut pt_regs) -> u64 {
 #[inline(always)]
 fn stack(regs: *mut pt_regs) -> u64 {
     unsafe { (*regs).rsp }
-}
-
-#[cfg(bpf_target_arch = "aarch64")]
-#[inline(always)]
-fn value(regs: *mut pt_regs, place: u8) -> u64 {
-    let regs = unsafe { &*regs };
-    match place {
-        0 => regs.regs[0],
-        1 => regs.regs[1],
-        2 => regs.regs[2],
-        3 => regs.regs[3],
-        _ => regs.regs[4],
-    }
 }
 
 #[cfg(bpf_target_arch = "aarch64")]
