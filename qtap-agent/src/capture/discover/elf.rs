@@ -109,8 +109,14 @@ impl Elf {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
         let id = FileId { dev: metadata.dev(), ino: metadata.ino() };
-        let mut elf =
-            Elf { file, len: metadata.len(), id, machine: Machine::Other(0), segments: Vec::new(), sections: Vec::new() };
+        let mut elf = Elf {
+            file,
+            len: metadata.len(),
+            id,
+            machine: Machine::Other(0),
+            segments: Vec::new(),
+            sections: Vec::new(),
+        };
         elf.read_headers()?;
         Ok(elf)
     }
@@ -121,8 +127,7 @@ impl Elf {
         }
         check_ident(&self.part(0, 6, 6, "header")?)?;
         let bytes = self.part(0, 64, 64, "header")?;
-        let (header, _) =
-            pod::from_bytes::<FileHeader64<LE>>(&bytes).map_err(|()| ElfError::Damaged("header"))?;
+        let (header, _) = pod::from_bytes::<FileHeader64<LE>>(&bytes).map_err(|()| ElfError::Damaged("header"))?;
         self.machine = match header.e_machine.get(LE) {
             elf::EM_X86_64 => Machine::X86_64,
             elf::EM_AARCH64 => Machine::Aarch64,

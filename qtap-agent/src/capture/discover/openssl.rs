@@ -308,7 +308,10 @@ fn libraries_in(directory: &Path) -> Vec<PathBuf> {
 /// The loader's cache is a table into a pool of NUL-ended strings, absolute paths among them; the pool is all that matters.
 fn paths_in_cache(cache: &[u8]) -> Vec<PathBuf> {
     let strings = cache.split(|&byte| byte == 0).filter(|string| string.first() == Some(&b'/'));
-    strings.map(|string| PathBuf::from(std::ffi::OsStr::from_bytes(string))).filter(|path| is_library_name(path)).collect()
+    strings
+        .map(|string| PathBuf::from(std::ffi::OsStr::from_bytes(string)))
+        .filter(|path| is_library_name(path))
+        .collect()
 }
 
 /// True for a file name like `libssl.so.3`, `libssl-8bd944e8.so.3`, `libssl.so.1.1`.

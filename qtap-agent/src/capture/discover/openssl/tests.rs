@@ -124,12 +124,14 @@ fn walk(code: &[u8], entry: u64, exits: &[u64], state: &mut u64) -> Walk {
         let is_exit = exits.contains(&at);
         if walk.exits > 0 && !is_exit {
             let info = factory.info(&instruction);
-            let writes = |access| matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite);
-            let rax = info.used_registers().iter().any(|used| {
-                writes(used.access()) && used.register().full_register() == Register::RAX
-            });
-            let memory =
-                info.used_memory().iter().any(|used| writes(used.access()) && used.base() != Register::RSP);
+            let writes = |access| {
+                matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
+            };
+            let rax = info
+                .used_registers()
+                .iter()
+                .any(|used| writes(used.access()) && used.register().full_register() == Register::RAX);
+            let memory = info.used_memory().iter().any(|used| writes(used.access()) && used.base() != Register::RSP);
             if rax || memory {
                 walk.spoilt.get_or_insert(at);
             }
@@ -191,7 +193,10 @@ fn check_entry(code: &[u8], hook: &Hook) {
             _ => None,
         };
         for used in factory.info(&instruction).used_registers() {
-            if matches!(used.access(), OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite) {
+            if matches!(
+                used.access(),
+                OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite
+            ) {
                 values.insert(used.register().full_register(), 0xdead_0000 + at);
             }
         }
