@@ -63,7 +63,9 @@ fn joined(cmdline: &[u8]) -> String {
     let end = cmdline.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
     let bytes: Vec<u8> = cmdline.iter().take(end).map(|&byte| if byte == 0 { b' ' } else { byte }).collect();
     let mut text = String::from_utf8_lossy(&bytes).into_owned();
-    text.truncate(text.floor_char_boundary(MAX_COMMAND));
+    while text.len() > MAX_COMMAND {
+        text.pop();
+    }
     text
 }
 
