@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use object::LittleEndian as LE;
@@ -102,12 +102,12 @@ impl Elf {
     /// [`ElfError`], for what is no 64-bit little-endian ELF file.
     pub fn open(path: &Path) -> Result<Elf, ElfError> {
         // A FIFO or a device under a name that looks like a library must not hold us up.
-        let metadata = std::fs::metadata(path)?;
+        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
+        let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(ElfError::NotElf);
         }
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
         let id = FileId { dev: metadata.dev(), ino: metadata.ino() };
         let mut elf = Elf {
             file,

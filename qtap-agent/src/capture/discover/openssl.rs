@@ -167,7 +167,7 @@ pub struct Plan {
     pub build_id: Option<String>,
     /// What it is called in records: its soname, else its file name.
     pub library: String,
-    /// The version it names in itself, e.g. `OpenSSL 3.0.19`.
+    /// The version it names in itself, e.g. `OpenSSL 3.0.19`, else the series its soname tells, e.g. `OpenSSL 3`.
     pub version: Option<String>,
     /// Functions to be hooked.
     pub hooks: Vec<Hook>,
@@ -213,22 +213,16 @@ pub fn plan_of(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
         }
     }
     let file_name = || path.file_name().map(|name| name.to_string_lossy().into_owned());
-    Ok(Plan {
-        path: path.to_owned(),
-        id: elf.id(),
-        build_id: elf.build_id(),
-        library: elf.soname().or_else(file_name).unwrap_or_default(),
-        version: elf.section(".rodata", MAX_RODATA).ok().flatten().and_then(|rodata| version_in(&rodata)),
-        hooks,
-        missing,
-    })
+    let library = elf.soname().or_else(file_name).unwrap_or_default();
+    let rodata = elf.section(".rodata", MAX_RODATA).ok().flatten();
+    let version = rodata.and_then(|rodata| version_in(&rodata)).or_else(|| version_of_soname(&library));
+    Ok(Plan { path: path.to_owned(), id: elf.id(), build_id: elf.build_id(), library, version, hooks, missing })
 }
 
 /// A function whose code can't be read is hooked at the usual places.
 fn hook(elf: &Elf, call: Call, symbol: &Symbol) -> Hook {
     let code = elf.code(symbol).unwrap_or_default();
-    let function =
-        Function { machine: elf.machine(), code: &code, vaddr: symbol.vaddr, file_offset: symbol.file_offset };
+    let function = Function { machine: elf.machine(), code: &code, file_offset: symbol.file_offset };
     Hook { call, symbol: symbol.clone(), sites: sites::choose(&function, call.wanted()) }
 }
 
@@ -245,19 +239,26 @@ impl Plan {
     }
 }
 
-/// The first `OpenSSL 1.2.3`, `LibreSSL 1.2.3` or `BoringSSL` in the bytes.
+/// The first `OpenSSL 1.2.3`, `LibreSSL 1.2.3` or `BoringSSL` in the bytes. (Shorter numbers stand in error texts.)
 fn version_in(rodata: &[u8]) -> Option<String> {
     for family in ["OpenSSL ", "LibreSSL "] {
         for at in memchr::memmem::find_iter(rodata, family) {
             let rest = rodata.get(at + family.len()..)?;
             let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+');
             let number: Vec<u8> = rest.iter().copied().take(32).take_while(is_part).collect();
-            if number.first().is_some_and(u8::is_ascii_digit) && number.contains(&b'.') {
+            let dots = number.iter().filter(|&&byte| byte == b'.').count();
+            if number.first().is_some_and(u8::is_ascii_digit) && dots == 2 {
                 return Some(format!("{family}{}", String::from_utf8_lossy(&number)));
             }
         }
     }
     memchr::memmem::find(rodata, b"BoringSSL").map(|_| "BoringSSL".to_owned())
+}
+
+/// OpenSSL's own sonames carry the series: `libssl.so.3`, `libssl.so.1.1`, `libssl-8bd944e8.so.3`. LibreSSL counts from 26.
+fn version_of_soname(soname: &str) -> Option<String> {
+    let (_, series) = soname.split_once(".so.")?;
+    matches!(series, "1.0.0" | "1.0.2" | "1.1" | "3" | "4").then(|| format!("OpenSSL {series}"))
 }
 
 /// Files of the host that are called like a TLS library, each once however many names it has: those of the loader's
@@ -324,5 +325,5 @@ pub fn is_library_name(path: &Path) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::print_stdout)]
 mod tests;

@@ -43,8 +43,6 @@ pub struct Function<'a> {
     pub machine: Machine,
     /// Its bytes, from its first instruction to its symbol's size.
     pub code: &'a [u8],
-    /// Virtual address of the first byte, as linked.
-    pub vaddr: u64,
     /// Offset of the first byte in the file.
     pub file_offset: u64,
 }

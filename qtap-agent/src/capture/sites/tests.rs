@@ -9,7 +9,7 @@ const NUM: Argument = Argument { index: 2, width: Width::Low32 };
 const LEN: Argument = Argument { index: 2, width: Width::Full };
 
 fn sites_of(code: &[u8], args: &[Argument], result: bool) -> Sites {
-    let function = Function { machine: Machine::X86_64, code, vaddr: 0x1000, file_offset: 0x400 };
+    let function = Function { machine: Machine::X86_64, code, file_offset: 0x400 };
     choose(&function, Wanted { args, result })
 }
 
@@ -356,7 +356,7 @@ fn a_function_without_end_is_bounded() {
 #[test]
 fn other_machines_fall_back() {
     for machine in [Machine::Aarch64, Machine::Other(243)] {
-        let function = Function { machine, code: &[0x53, 0xc3], vaddr: 0, file_offset: 8 };
+        let function = Function { machine, code: &[0x53, 0xc3], file_offset: 8 };
         let sites = choose(&function, Wanted { args: &[SSL], result: true });
         assert_eq!((sites.entry.offset, sites.entry.emulated()), (0, false));
         assert_eq!(sites.entry.fallback, Some(Unproven::Machine));
@@ -390,7 +390,7 @@ fn random_bytes_never_panic() {
 
 #[test]
 fn plain_sites_are_the_start_and_the_return() {
-    let function = Function { machine: Machine::X86_64, code: SSL_READ, vaddr: 0, file_offset: 64 };
+    let function = Function { machine: Machine::X86_64, code: SSL_READ, file_offset: 64 };
     let sites = plain(&function, Wanted { args: &[SSL, BUF, NUM], result: true });
     assert_eq!((sites.entry.offset, sites.entry.file_offset, sites.entry.emulated()), (0, 64, false));
     assert_eq!(sites.exit, Some(at_return(&[], Unproven::PlainAsked)));

@@ -44,6 +44,10 @@ fn what_is_not_there_or_no_file_is_told() {
     assert!(matches!(Elf::open(Path::new("/nowhere/libssl.so.3 (deleted)")), Err(ElfError::Gone)));
     assert!(matches!(Elf::open(Path::new("/")), Err(ElfError::NotElf)));
     assert!(matches!(Elf::open(Path::new("/dev/zero")), Err(ElfError::NotElf)));
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("libssl.so.3");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    assert!(matches!(Elf::open(&fifo), Err(ElfError::NotElf)), "and nobody waits for a writer");
 }
 
 #[test]

@@ -23,6 +23,10 @@ fn versions_are_found_in_text() {
     assert_eq!(version_in(b"\0LibreSSL 3.8.2\0").as_deref(), Some("LibreSSL 3.8.2"));
     assert_eq!(version_in(b"../BoringSSL/ssl").as_deref(), Some("BoringSSL"));
     assert_eq!(version_in(b"OpenSSL "), None);
+    assert_eq!(version_in(b"needs OpenSSL 3.0 or OpenSSL 3.0.13").as_deref(), Some("OpenSSL 3.0.13"));
+    assert_eq!(version_of_soname("libssl-8bd944e8.so.3").as_deref(), Some("OpenSSL 3"));
+    assert_eq!(version_of_soname("libssl.so.1.1").as_deref(), Some("OpenSSL 1.1"));
+    assert_eq!(version_of_soname("libssl.so.53"), None);
 }
 
 #[test]
