@@ -258,7 +258,8 @@ fn version_in(rodata: &[u8]) -> Option<String> {
 /// OpenSSL's own sonames carry the series: `libssl.so.3`, `libssl.so.1.1`, `libssl-8bd944e8.so.3`. LibreSSL counts from 26.
 fn version_of_soname(soname: &str) -> Option<String> {
     let (_, series) = soname.split_once(".so.")?;
-    matches!(series, "1.0.0" | "1.0.2" | "1.1" | "3" | "4").then(|| format!("OpenSSL {series}"))
+    let major = series.split('.').next()?;
+    matches!(major, "1" | "3" | "4").then(|| format!("OpenSSL {series}"))
 }
 
 /// Files of the host that are called like a TLS library, each once however many names it has: those of the loader's

@@ -26,7 +26,9 @@ fn versions_are_found_in_text() {
     assert_eq!(version_in(b"needs OpenSSL 3.0 or OpenSSL 3.0.13").as_deref(), Some("OpenSSL 3.0.13"));
     assert_eq!(version_of_soname("libssl-8bd944e8.so.3").as_deref(), Some("OpenSSL 3"));
     assert_eq!(version_of_soname("libssl.so.1.1").as_deref(), Some("OpenSSL 1.1"));
+    assert_eq!(version_of_soname("libssl-dbe77c63.so.1.1.1g").as_deref(), Some("OpenSSL 1.1.1g"));
     assert_eq!(version_of_soname("libssl.so.53"), None);
+    assert_eq!(version_of_soname("envoy"), None);
 }
 
 #[test]
