@@ -272,7 +272,7 @@ fn part(bytes: &[u8], header: usize, at: usize) -> Option<std::ops::Range<usize>
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::print_stdout)]
 mod tests {
     use super::*;
 

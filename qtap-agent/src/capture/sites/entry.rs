@@ -24,9 +24,7 @@ impl Tracked {
 
     /// What an instruction that writes `written`, and perhaps copies, does to what is known.
     fn pass(&mut self, written: &[Reg], copy: Option<x86::Move>) {
-        let gains = copy.filter(|copy| {
-            self.holders.contains(&copy.from) && (copy.whole || self.width == Width::Low32)
-        });
+        let gains = copy.filter(|copy| self.holders.contains(&copy.from) && (copy.whole || self.width == Width::Low32));
         self.holders.retain(|holder| !written.contains(holder));
         if let Some(copy) = gains {
             self.holders.push(copy.to);

@@ -70,8 +70,7 @@ impl Flow {
         if code.is_empty() {
             return Err(Unproven::NoCode);
         }
-        let mut flow =
-            Flow { steps: BTreeMap::new(), targets: BTreeSet::new(), unknown_ways: None, tail_call: false };
+        let mut flow = Flow { steps: BTreeMap::new(), targets: BTreeSet::new(), unknown_ways: None, tail_call: false };
         let mut pending = vec![0u64];
         while let Some(offset) = pending.pop() {
             if flow.steps.contains_key(&offset) {
@@ -114,7 +113,9 @@ impl Flow {
                 Ok(after_call(following, size))
             }
             FlowControl::IndirectCall => Ok(after_call(following, size)),
-            FlowControl::UnconditionalBranch => Ok(self.jump(near_target(decoded)?, size).map_or(Next::Leaves, Next::Jumps)),
+            FlowControl::UnconditionalBranch => {
+                Ok(self.jump(near_target(decoded)?, size).map_or(Next::Leaves, Next::Jumps))
+            }
             FlowControl::ConditionalBranch => {
                 // A conditional tail call leaves one way and falls through the other; the way out is remembered.
                 let inside = self.jump(near_target(decoded)?, size);

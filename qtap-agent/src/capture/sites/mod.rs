@@ -43,8 +43,6 @@ pub struct Function<'a> {
     pub machine: Machine,
     /// Its bytes, from its first instruction to its symbol's size.
     pub code: &'a [u8],
-    /// Virtual address of the first byte, as linked.
-    pub vaddr: u64,
     /// Offset of the first byte in the file.
     pub file_offset: u64,
 }
@@ -115,7 +113,9 @@ impl EntrySite {
 pub enum ExitSites {
     /// Offsets within the function: every path to a `ret` passes exactly one, with the result final in rax.
     Emulated(Vec<u64>),
-    /// The function's return: a uretprobe, or probes on all `ret` instructions.
+    /// The function's return: a uretprobe, or probes on all `ret` instructions. The uretprobe stands where the entry probe
+    /// does and shares its trap: there the stack pointer is what it was at function entry (`sp_delta` is 0), which is all
+    /// that a uretprobe asks for.
     Return {
         /// Offsets of all `ret` instructions; empty when it is not proven that these are all ways out (then only a
         /// uretprobe sees them all).
@@ -170,7 +170,7 @@ pub enum Unproven {
     NeverReturns,
     /// No set of emulated instructions is passed exactly once by every path with the result final.
     NoExit,
-    /// The return needs a trap at the function's start anyway.
+    /// The return is seen by a uretprobe, which needs a trap before the stack pointer moves.
     SharesReturn,
     /// Nothing better was looked for.
     PlainAsked,
@@ -193,7 +193,7 @@ impl Unproven {
             Unproven::TailCall => "tail call",
             Unproven::NeverReturns => "never returns",
             Unproven::NoExit => "no emulated instruction on every way out",
-            Unproven::SharesReturn => "the uretprobe stands there anyway",
+            Unproven::SharesReturn => "shared with the uretprobe",
             Unproven::PlainAsked => "plain sites asked for",
         }
     }
@@ -223,7 +223,7 @@ pub fn choose(function: &Function<'_>, wanted: Wanted<'_>) -> Sites {
     let exit = wanted.result.then(|| exit::choose(&flow, chosen.as_ref().ok().map_or(0, |site| site.offset)));
     let entry = match (&exit, chosen) {
         (_, Err(why)) => plain_entry(function, wanted.args, why),
-        (Some(ExitSites::Return { .. }), Ok(site)) if site.offset > 0 => {
+        (Some(ExitSites::Return { .. }), Ok(site)) if site.sp_delta != 0 => {
             plain_entry(function, wanted.args, Unproven::SharesReturn)
         }
         (_, Ok(site)) => EntrySite { file_offset: function.file_offset.saturating_add(site.offset), ..site },
@@ -264,7 +264,7 @@ impl Sites {
     pub fn traps(&self) -> u32 {
         let entry = if self.entry.emulated() { 1 } else { 2 };
         let exit = match &self.exit {
-            // The uretprobe shares the trap at the function's start and adds the one at its trampoline.
+            // The uretprobe shares the entry's trap and adds the one at its trampoline.
             Some(ExitSites::Emulated(_) | ExitSites::Return { .. }) => 1,
             None => 0,
         };

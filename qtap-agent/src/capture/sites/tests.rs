@@ -9,7 +9,7 @@ const NUM: Argument = Argument { index: 2, width: Width::Low32 };
 const LEN: Argument = Argument { index: 2, width: Width::Full };
 
 fn sites_of(code: &[u8], args: &[Argument], result: bool) -> Sites {
-    let function = Function { machine: Machine::X86_64, code, vaddr: 0x1000, file_offset: 0x400 };
+    let function = Function { machine: Machine::X86_64, code, file_offset: 0x400 };
     choose(&function, Wanted { args, result })
 }
 
@@ -81,6 +81,14 @@ fn ssl_read_ex_of_debian_12_keeps_the_return_and_so_the_start() {
     let without_result = sites_of(&code, &[SSL, BUF, LEN], false);
     assert_eq!((without_result.entry.offset, without_result.entry.instruction), (4, Instruction::Call));
     assert_eq!((without_result.exit.clone(), without_result.traps()), (None, 1));
+}
+
+#[test]
+fn a_uretprobe_shares_an_entry_site_before_which_the_stack_did_not_move() {
+    // 0: endbr64; 4: push %rbx; 5: pop %rbx; 6: mov %edi,%eax; 8: ret
+    let sites = sites_of(&[0xf3, 0x0f, 0x1e, 0xfa, 0x53, 0x5b, 0x89, 0xf8, 0xc3], &[SSL], true);
+    assert_eq!((sites.entry.offset, sites.entry.sp_delta, sites.traps()), (4, 0, 2));
+    assert_eq!(sites.exit, Some(at_return(&[8], Unproven::NoExit)));
 }
 
 #[test]
@@ -171,9 +179,8 @@ fn a_conditional_move_spoils_an_argument() {
 #[test]
 fn the_stack_pointer_is_followed_or_the_site_refused() {
     // sub $0x118,%rsp; lea -8(%rsp),%rsp; add $0x10,%rsp; jmp +0; ret
-    let followed = [
-        0x48, 0x81, 0xec, 0x18, 0x01, 0, 0, 0x48, 0x8d, 0x64, 0x24, 0xf8, 0x48, 0x83, 0xc4, 0x10, 0xeb, 0x00, 0xc3,
-    ];
+    let followed =
+        [0x48, 0x81, 0xec, 0x18, 0x01, 0, 0, 0x48, 0x8d, 0x64, 0x24, 0xf8, 0x48, 0x83, 0xc4, 0x10, 0xeb, 0x00, 0xc3];
     assert_eq!((entry_of(&followed, &[SSL]).offset, entry_of(&followed, &[SSL]).sp_delta), (16, 0x110));
     // pushf (not emulated) grows it too: pushfq; jmp +0; ret
     assert_eq!(entry_of(&[0x9c, 0xeb, 0x00, 0xc3], &[SSL]).sp_delta, 8);
@@ -253,13 +260,13 @@ fn a_way_out_without_a_site_refuses_all() {
 fn a_result_that_is_written_later_refuses_the_site() {
     // push %rbx; jmp +0; WRITE; ret
     let writers: [&[u8]; 7] = [
-        &[0x31, 0xc0],             // xor %eax,%eax
-        &[0xb0, 0x01],             // mov $1,%al
-        &[0x0f, 0x44, 0xc2],       // cmove %edx,%eax
-        &[0x58],                   // pop %rax
-        &[0x48, 0x93],             // xchg %rax,%rbx
-        &[0xe8, 0, 0, 1, 0],       // call
-        &[0x0f, 0x05],             // syscall
+        &[0x31, 0xc0],       // xor %eax,%eax
+        &[0xb0, 0x01],       // mov $1,%al
+        &[0x0f, 0x44, 0xc2], // cmove %edx,%eax
+        &[0x58],             // pop %rax
+        &[0x48, 0x93],       // xchg %rax,%rbx
+        &[0xe8, 0, 0, 1, 0], // call
+        &[0x0f, 0x05],       // syscall
     ];
     for writer in writers {
         let code = [&[0x53, 0xeb, 0x00][..], writer, &[0xc3]].concat();
@@ -289,7 +296,7 @@ fn the_entry_site_is_never_the_exit_site() {
     // 0: mov $1,%eax; 5: jmp 7; 7: ret
     let sites = sites_of(&[0xb8, 1, 0, 0, 0, 0xeb, 0x00, 0xc3], &[SSL], true);
     assert_eq!(sites.exit, Some(at_return(&[7], Unproven::NoExit)));
-    assert_eq!(sites.entry.offset, 0);
+    assert_eq!(sites.entry.offset, 5);
 }
 
 #[test]
@@ -325,11 +332,11 @@ fn broken_code_falls_back() {
     let overlapping = [0x74, 0x01, 0xb8, 0x90, 0x90, 0x90, 0xc3, 0xc3];
     let cases: [(&[u8], Unproven); 7] = [
         (&[], Unproven::NoCode),
-        (&[0x06], Unproven::Undecodable),                // no such instruction in 64-bit mode
-        (&[0x48, 0x83], Unproven::Undecodable),          // cut off
+        (&[0x06], Unproven::Undecodable),       // no such instruction in 64-bit mode
+        (&[0x48, 0x83], Unproven::Undecodable), // cut off
         (&overlapping, Unproven::Undecodable),
         (&[0x31, 0xc0, 0xcc, 0xc3], Unproven::Undecodable), // int3
-        (&[0x31, 0xc0, 0xcb], Unproven::Undecodable),    // far return
+        (&[0x31, 0xc0, 0xcb], Unproven::Undecodable),       // far return
         (&[0x31, 0xc0], Unproven::RunsOff),
     ];
     for (code, why) in cases {
@@ -349,7 +356,7 @@ fn a_function_without_end_is_bounded() {
 #[test]
 fn other_machines_fall_back() {
     for machine in [Machine::Aarch64, Machine::Other(243)] {
-        let function = Function { machine, code: &[0x53, 0xc3], vaddr: 0, file_offset: 8 };
+        let function = Function { machine, code: &[0x53, 0xc3], file_offset: 8 };
         let sites = choose(&function, Wanted { args: &[SSL], result: true });
         assert_eq!((sites.entry.offset, sites.entry.emulated()), (0, false));
         assert_eq!(sites.entry.fallback, Some(Unproven::Machine));
@@ -383,7 +390,7 @@ fn random_bytes_never_panic() {
 
 #[test]
 fn plain_sites_are_the_start_and_the_return() {
-    let function = Function { machine: Machine::X86_64, code: SSL_READ, vaddr: 0, file_offset: 64 };
+    let function = Function { machine: Machine::X86_64, code: SSL_READ, file_offset: 64 };
     let sites = plain(&function, Wanted { args: &[SSL, BUF, NUM], result: true });
     assert_eq!((sites.entry.offset, sites.entry.file_offset, sites.entry.emulated()), (0, 64, false));
     assert_eq!(sites.exit, Some(at_return(&[], Unproven::PlainAsked)));
