@@ -82,7 +82,7 @@ pub struct Host {
 }
 
 /// A connection was opened, or seen for the first time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
     /// The connection.
     pub conn: ConnId,
@@ -167,7 +167,7 @@ pub struct Count {
 }
 
 /// Counts of a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// The connection.
     pub conn: ConnId,
