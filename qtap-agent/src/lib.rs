@@ -4,3 +4,4 @@ pub mod capture;
 pub mod export;
 pub mod model;
 pub mod pipeline;
+pub mod stream;

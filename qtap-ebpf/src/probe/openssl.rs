@@ -111,8 +111,8 @@ fn cookie(ctx: *mut core::ffi::c_void) -> Cookie {
 fn registers(regs: *mut pt_regs) -> [u64; 16] {
     let regs = unsafe { &*regs };
     [
-        regs.rdi, regs.rsi, regs.rdx, regs.rcx, regs.r8, regs.r9, regs.rax, regs.rbx, regs.rbp, regs.r10, regs.r11, regs.r12,
-        regs.r13, regs.r14, regs.r15, 0,
+        regs.rdi, regs.rsi, regs.rdx, regs.rcx, regs.r8, regs.r9, regs.rax, regs.rbx, regs.rbp, regs.r10, regs.r11,
+        regs.r12, regs.r13, regs.r14, regs.r15, 0,
     ]
 }
 
@@ -121,8 +121,8 @@ fn registers(regs: *mut pt_regs) -> [u64; 16] {
 fn registers(regs: *mut pt_regs) -> [u64; 16] {
     let regs = unsafe { &(*regs).regs };
     [
-        regs[0], regs[1], regs[2], regs[3], regs[4], regs[5], regs[6], regs[7], regs[8], regs[9], regs[10], regs[11], regs[12],
-        regs[13], regs[14], regs[15],
+        regs[0], regs[1], regs[2], regs[3], regs[4], regs[5], regs[6], regs[7], regs[8], regs[9], regs[10], regs[11],
+        regs[12], regs[13], regs[14], regs[15],
     ]
 }
 

@@ -48,10 +48,21 @@ mod tests {
     use super::*;
     #[test]
     fn loads() {
-        let wanted = qtap_common::globals::Wanted { scope: 1, http: 1, call_limit: 1 << 21, wake_above: 1 << 20, ..Default::default() };
+        let wanted = qtap_common::globals::Wanted {
+            scope: 1,
+            http: 1,
+            call_limit: 1 << 21,
+            wake_above: 1 << 20,
+            ..Default::default()
+        };
         match object::load(wanted, 1 << 23, false) {
             Ok(_) => {}
-            Err(e) => { let s = format!("{e}"); let n = s.len(); println!("{}\n....\n{}", &s[..s.len().min(3000)], &s[n.saturating_sub(6000)..]); panic!() }
+            Err(e) => {
+                let s = format!("{e}");
+                let n = s.len();
+                println!("{}\n....\n{}", &s[..s.len().min(3000)], &s[n.saturating_sub(6000)..]);
+                panic!()
+            }
         }
     }
 }
