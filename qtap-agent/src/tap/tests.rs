@@ -152,7 +152,7 @@ impl Bench {
 
     fn exchanges(&self) -> Vec<&ExchangeSeen> {
         let each = |observation| match observation {
-            &Observation::Exchange(ref seen) => Some(&**seen),
+            Observation::Exchange(seen) => Some(&**seen),
             Observation::Connection(_) => None,
         };
         self.out.iter().filter_map(each).collect()
@@ -160,7 +160,7 @@ impl Bench {
 
     fn reports(&self) -> Vec<&ConnectionSeen> {
         let each = |observation| match observation {
-            &Observation::Connection(ref seen) => Some(&**seen),
+            Observation::Connection(seen) => Some(&**seen),
             Observation::Exchange(_) => None,
         };
         self.out.iter().filter_map(each).collect()
