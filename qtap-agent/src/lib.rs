@@ -2,6 +2,8 @@
 
 pub mod capture;
 pub mod export;
+pub mod http;
 pub mod model;
 pub mod pipeline;
 pub mod stream;
+pub mod tap;
