@@ -1,0 +1,77 @@
+//! Receivers in Python, each a child of the test, ended by closing its input.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use serde_json::Value;
+
+/// The interpreter that has the packages: QTAP_TEST_PYTHON, else what `cargo xtask setup` made. None: the test is skipped,
+/// and says so.
+pub fn interpreter() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("QTAP_TEST_PYTHON") {
+        return Some(named.into());
+    }
+    let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
+    let made = target.join("qtap-tools/python/bin/python");
+    if made.exists() {
+        return Some(made);
+    }
+    println!("skipped: no Python with the test packages (cargo xtask setup, or QTAP_TEST_PYTHON)");
+    None
+}
+
+/// The OTLP receiver.
+pub struct Receiver {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+    pub grpc: u64,
+    pub http: u64,
+}
+
+impl Receiver {
+    /// Starts it with its plan; none when there is no Python.
+    pub fn start(plan: &Value) -> Option<Receiver> {
+        let python = interpreter()?;
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/export/otlp_receiver.py");
+        let mut child = Command::new(python)
+            .arg(script)
+            .arg(plan.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        let mut receiver = Receiver { child, lines, grpc: 0, http: 0 };
+        let ports = receiver.next();
+        receiver.grpc = ports["grpc"].as_u64().unwrap();
+        receiver.http = ports["http"].as_u64().unwrap();
+        Some(receiver)
+    }
+
+    /// What it says next.
+    pub fn next(&mut self) -> Value {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    /// Closes its input and reads the rest.
+    pub fn finish(mut self) -> Vec<Value> {
+        drop(self.child.stdin.take());
+        let mut rest = Vec::new();
+        for line in (&mut self.lines).lines() {
+            rest.push(serde_json::from_str(&line.unwrap()).unwrap());
+        }
+        self.child.wait().unwrap();
+        rest
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
