@@ -159,7 +159,8 @@ async fn a_large_body_passes() {
         let store = start(settings(protocol, port(&receiver, protocol)));
         let data = b"0123456789abcdef".repeat(512 << 10 >> 4);
         store.offer(&[object(1, &data)]);
-        assert_eq!(finish(store).await.exported_records, 1, "{protocol:?}");
+        let status = finish(store).await;
+        assert_eq!(status.exported_records, 1, "{protocol:?}: {status:?}");
         let records = taken(&receiver.finish());
         assert_eq!(attribute(&records[0], "artifact.data")["stringValue"].as_str().unwrap().as_bytes(), data);
     }
@@ -229,7 +230,8 @@ async fn partial_success_is_counted_and_shown() {
     }
 }
 
-#[tokio::test]
+// The receiver is read while the store works: on another thread.
+#[tokio::test(flavor = "multi_thread")]
 async fn who_is_refused_keeps_the_records_and_says_so() {
     for protocol in PROTOCOLS {
         let Some(mut receiver) = Receiver::start(&json!({"header": ["X-Key", "other"]})) else { return };

@@ -2,13 +2,15 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use serde_json::Value;
 
 /// The interpreter that has the packages: QTAP_TEST_PYTHON, else what `cargo xtask setup` made. None: the test is skipped,
 /// and says so.
-pub fn interpreter() -> Option<PathBuf> {
+pub(crate) fn interpreter() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("QTAP_TEST_PYTHON") {
         return Some(named.into());
     }
@@ -22,17 +24,17 @@ pub fn interpreter() -> Option<PathBuf> {
     None
 }
 
-/// The OTLP receiver.
-pub struct Receiver {
+/// The OTLP receiver. What it says is read by a thread of its own, so that it never waits for the test.
+pub(crate) struct Receiver {
     child: Child,
-    lines: BufReader<ChildStdout>,
-    pub grpc: u64,
-    pub http: u64,
+    lines: mpsc::Receiver<Value>,
+    pub(crate) grpc: u64,
+    pub(crate) http: u64,
 }
 
 impl Receiver {
     /// Starts it with its plan; none when there is no Python.
-    pub fn start(plan: &Value) -> Option<Receiver> {
+    pub(crate) fn start(plan: &Value) -> Option<Receiver> {
         let python = interpreter()?;
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/export/otlp_receiver.py");
         let mut child = Command::new(python)
@@ -42,7 +44,16 @@ impl Receiver {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
+        let (teller, lines) = mpsc::channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stdout.lines() {
+                let line = serde_json::from_str(&line.unwrap()).unwrap();
+                if teller.send(line).is_err() {
+                    return;
+                }
+            }
+        });
         let mut receiver = Receiver { child, lines, grpc: 0, http: 0 };
         let ports = receiver.next();
         receiver.grpc = ports["grpc"].as_u64().unwrap();
@@ -51,21 +62,15 @@ impl Receiver {
     }
 
     /// What it says next.
-    pub fn next(&mut self) -> Value {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    pub(crate) fn next(&mut self) -> Value {
+        self.lines.recv_timeout(Duration::from_secs(30)).unwrap()
     }
 
-    /// Closes its input and reads the rest.
-    pub fn finish(mut self) -> Vec<Value> {
+    /// Closes its input and gives the rest of what it says.
+    pub(crate) fn finish(mut self) -> Vec<Value> {
         drop(self.child.stdin.take());
-        let mut rest = Vec::new();
-        for line in (&mut self.lines).lines() {
-            rest.push(serde_json::from_str(&line.unwrap()).unwrap());
-        }
         self.child.wait().unwrap();
-        rest
+        self.lines.iter().collect()
     }
 }
 

@@ -12,11 +12,11 @@ use qtap_agent::model::record::{
 use sha2::{Digest as _, Sha256};
 
 /// SHA-256 as records write it.
-pub fn digest(data: &[u8]) -> String {
+pub(crate) fn digest(data: &[u8]) -> String {
     format!("sha256:{}", Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
-pub fn origin() -> Arc<Origin> {
+pub(crate) fn origin() -> Arc<Origin> {
     let host = Host { name: "web-1".into(), id: "6f1e".into(), os_type: "linux".into(), ..Host::default() };
     let process = Process {
         pid: 4242,
@@ -58,7 +58,7 @@ fn record(number: u32, kind: RecordKind) -> Arc<Record> {
     })
 }
 
-pub fn connection(number: u32) -> Arc<Record> {
+pub(crate) fn connection(number: u32) -> Arc<Record> {
     record(
         number,
         RecordKind::Connection(Box::new(ConnectionRecord {
@@ -73,7 +73,7 @@ pub fn connection(number: u32) -> Arc<Record> {
     )
 }
 
-pub fn artifact(number: u32) -> Arc<Record> {
+pub(crate) fn artifact(number: u32) -> Arc<Record> {
     let mut out = (*record(
         number,
         RecordKind::Artifact(Box::new(ArtifactRecord {
@@ -92,7 +92,7 @@ pub fn artifact(number: u32) -> Arc<Record> {
     Arc::new(out)
 }
 
-pub fn object(number: u32, data: &[u8]) -> Arc<Record> {
+pub(crate) fn object(number: u32, data: &[u8]) -> Arc<Record> {
     record(
         number,
         RecordKind::Object(Box::new(ObjectRecord {
@@ -107,6 +107,6 @@ pub fn object(number: u32, data: &[u8]) -> Arc<Record> {
 }
 
 /// One of each kind.
-pub fn one_of_each() -> Vec<Arc<Record>> {
+pub(crate) fn one_of_each() -> Vec<Arc<Record>> {
     vec![connection(1), artifact(2), object(3, r#"{"a":"é"}"#.as_bytes())]
 }
