@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::digest::{self, UidKind};
 use super::origin::{Origins, Place};
 use super::step::Steps;
-use crate::model::conn::{Binding, Role};
+use crate::model::conn::Binding;
 use crate::model::event::Count;
 use crate::model::observation::{ConnState, ConnectionSeen};
 use crate::model::record::{Address, ConnectionRecord, Origin, Record, RecordKind, Severity};
@@ -25,7 +25,7 @@ pub(super) fn record(seen: &ConnectionSeen, origins: &mut Origins, steps: Option
     if seen.state == ConnState::Closed {
         origins.forget(conn.uid);
     }
-    let about = about(seen, steps);
+    let about = about(seen, &origin, steps);
     let unix_ns = seen.host.clock.unix_ns(seen.observed);
     Record {
         uid: digest::record_uid(conn.uid, None, UidKind::Connection, seen.part),
@@ -40,7 +40,7 @@ pub(super) fn record(seen: &ConnectionSeen, origins: &mut Origins, steps: Option
     }
 }
 
-fn about(seen: &ConnectionSeen, steps: Option<&Steps>) -> ConnectionRecord {
+fn about(seen: &ConnectionSeen, origin: &Origin, steps: Option<&Steps>) -> ConnectionRecord {
     ConnectionRecord {
         state: match seen.state {
             ConnState::Open => "open",
@@ -56,7 +56,7 @@ fn about(seen: &ConnectionSeen, steps: Option<&Steps>) -> ConnectionRecord {
         losses: seen.losses.iter().map(|(loss, _, bytes)| (loss.name(), bytes)).collect(),
         duration_ms: seen.observed.since(seen.conn.opened).as_secs_f64() * 1e3,
         requests: seen.requests,
-        endpoint_id: endpoint_id(seen, steps),
+        endpoint_id: endpoint_id(seen, origin, steps),
         tls: seen.conn.tls.clone(),
         binding: seen.conn.binding.map(Binding::name),
     }
@@ -68,16 +68,15 @@ fn carried(count: &Count) -> u64 {
 }
 
 /// `connection.endpoint_id`: the host of the first request, else the TLS server name, else the server's address.
-fn endpoint_id(seen: &ConnectionSeen, steps: Option<&Steps>) -> Option<String> {
+fn endpoint_id(seen: &ConnectionSeen, origin: &Origin, steps: Option<&Steps>) -> Option<String> {
     let authority = seen.authority.as_deref().filter(|authority| !authority.is_empty());
     let named =
         authority.map(|authority| steps.map_or_else(|| authority.to_owned(), |steps| steps.authority(authority)));
     let host = named.map(|authority| host(&authority).to_ascii_lowercase());
     let sni = || seen.conn.tls.as_ref().and_then(|tls| tls.sni.clone());
-    let server = || match seen.conn.role {
-        Role::Client => seen.conn.peer.address(),
-        Role::Server => seen.conn.local.address(),
-        Role::Unknown => None,
+    let server = || match origin.server.as_ref()? {
+        Address::Inet(ip, _) => Some(ip.to_string()),
+        Address::Unix(path) => Some(path.clone()),
     };
     host.or_else(sni).or_else(server)
 }

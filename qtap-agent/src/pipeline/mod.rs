@@ -16,6 +16,8 @@ mod rpc;
 mod scan;
 pub mod settings;
 mod step;
+#[cfg(test)]
+mod tests;
 mod trace_context;
 mod url;
 

@@ -108,7 +108,7 @@ fn make(place: &Place<'_>, steps: Option<&Steps>, tags: &[String]) -> Origin {
         connection_id: conn.uid.to_string(),
         direction: direction(place.role, &conn.peer),
         transport: transport(conn.transport),
-        network_type: conn.peer.ip().or_else(|| conn.local.ip()).map(|ip| if ip.is_ipv4() { "ipv4" } else { "ipv6" }),
+        network_type: network_type(peer.as_ref().or(local.as_ref())),
         protocol_name: protocol_name(place.protocol),
         protocol_version: protocol_version(place),
         protocol: protocol(place),
@@ -118,6 +118,15 @@ fn make(place: &Place<'_>, steps: Option<&Steps>, tags: &[String]) -> Origin {
         local,
         process,
         tags: tags.to_vec(),
+    }
+}
+
+/// `network.type`.
+fn network_type(address: Option<&Address>) -> Option<&'static str> {
+    match address {
+        Some(Address::Inet(IpAddr::V4(_), _)) => Some("ipv4"),
+        Some(Address::Inet(IpAddr::V6(_), _)) => Some("ipv6"),
+        Some(Address::Unix(_)) | None => None,
     }
 }
 
@@ -151,8 +160,8 @@ fn is_internal_v6(ip: Ipv6Addr) -> bool {
     ip.is_loopback() || ip.is_unspecified() || ip.is_unicast_link_local() || ip.is_unique_local()
 }
 
-/// An endpoint as records give it.
-pub(super) fn address(endpoint: &Endpoint) -> Option<Address> {
+/// An endpoint as records give it: a v4-mapped address as the IPv4 address it stands for.
+fn address(endpoint: &Endpoint) -> Option<Address> {
     match endpoint {
         Endpoint::Inet(addr) => Some(Address::Inet(addr.ip().to_canonical(), addr.port())),
         Endpoint::Unix(path) if !path.is_empty() => Some(Address::Unix(path.clone())),
