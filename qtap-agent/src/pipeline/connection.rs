@@ -7,6 +7,7 @@ use super::origin::{Origins, Place};
 use super::step::Steps;
 use crate::model::conn::Binding;
 use crate::model::event::Count;
+use crate::model::message::host_of;
 use crate::model::observation::{ConnState, ConnectionSeen};
 use crate::model::record::{Address, ConnectionRecord, Origin, Record, RecordKind, Severity};
 
@@ -72,25 +73,13 @@ fn endpoint_id(seen: &ConnectionSeen, origin: &Origin, steps: Option<&Steps>) ->
     let authority = seen.authority.as_deref().filter(|authority| !authority.is_empty());
     let named =
         authority.map(|authority| steps.map_or_else(|| authority.to_owned(), |steps| steps.authority(authority)));
-    let host = named.map(|authority| host(&authority).to_ascii_lowercase());
+    let host = named.map(|authority| host_of(&authority).to_ascii_lowercase());
     let sni = || seen.conn.tls.as_ref().and_then(|tls| tls.sni.clone());
     let server = || match origin.server.as_ref()? {
         Address::Inet(ip, _) => Some(ip.to_string()),
         Address::Unix(path) => Some(path.clone()),
     };
     host.or_else(sni).or_else(server)
-}
-
-/// The host of an authority, without userinfo and port (RFC 3986 §3.2).
-pub(super) fn host(authority: &str) -> &str {
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    if let Some(literal) = host.strip_prefix('[') {
-        return literal.split_once(']').map_or(host, |(ip, _)| ip);
-    }
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        Some(_) | None => host,
-    }
 }
 
 /// E.g. `connection closed: curl → example.com (http1 over TLS), 78 B sent, 1256 B received, 1 request, 12.3 ms`.
@@ -119,25 +108,5 @@ fn address_text(address: &Address) -> String {
     match address {
         Address::Inet(ip, port) => SocketAddr::new(*ip, *port).to_string(),
         Address::Unix(path) => path.clone(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_host_of_an_authority_has_no_port_and_no_userinfo() {
-        for (authority, wanted) in [
-            ("example.com", "example.com"),
-            ("example.com:8080", "example.com"),
-            ("u:p@example.com:8080", "example.com"),
-            ("[2001:db8::1]:443", "2001:db8::1"),
-            ("[2001:db8::1]", "2001:db8::1"),
-            ("", ""),
-            ("a:b", "a:b"),
-        ] {
-            assert_eq!(host(authority), wanted);
-        }
     }
 }

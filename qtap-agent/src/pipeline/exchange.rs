@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use super::artifact::{self, Artifact, Kind};
-use super::connection::host;
 use super::digest::{self, UidKind};
 use super::origin::{Origins, Place};
 use super::rpc::{self, Fault};
@@ -15,7 +14,7 @@ use super::trace_context;
 use super::url::{self, Url};
 use crate::model::conn::{Protocol, Role};
 use crate::model::exchange::{Exchange, HttpExchange, Incomplete};
-use crate::model::message::{Fields, Request, Response};
+use crate::model::message::{Fields, Request, Response, host_of};
 use crate::model::observation::ExchangeSeen;
 use crate::model::record::{
     ArtifactLink, ArtifactRecord, ObjectRecord, ObjectSummary, Origin, Record, RecordKind, Severity, TraceContext,
@@ -231,7 +230,7 @@ fn summary(kind: Kind, http: &HttpExchange, about: &ArtifactRecord, origin: &Ori
     let authority = http.request.as_ref().and_then(|request| request.authority.as_deref());
     ObjectSummary {
         method: about.method.clone(),
-        host: authority.map(|authority| host(authority).to_owned()).filter(|host| !host.is_empty()),
+        host: authority.map(|authority| host_of(authority).to_owned()).filter(|host| !host.is_empty()),
         path: about.url_path.clone(),
         status: about.status,
         duration_ms: about.duration_ms,
