@@ -1,5 +1,6 @@
 //! The rooms of qtap. See `ARCHITECTURE.md` for the plan of the house.
 
+pub mod admin;
 pub mod capture;
 pub mod export;
 pub mod http;
