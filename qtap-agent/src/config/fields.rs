@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::finding::Findings;
 use super::place::Span;
-use super::shape::{Key, Shape, Takes};
+use super::shape::{self, Shape, Takes};
 use super::value;
 use super::yaml::{Kind, Node, Scalar};
 
@@ -49,14 +49,8 @@ impl<'n> Fields<'n> {
             Kind::Map(pairs) => pairs,
             Kind::Scalar(_, Scalar::Null) => return Some(fields),
             Kind::Scalar(..) | Kind::List(_) => {
-                let names: Vec<String> =
-                    shape.all().filter(|key| offered(key)).map(|key| format!("`{}`", key.name)).collect();
                 let glued = matches!(&node.kind, Kind::Scalar(text, Scalar::Text) if text.contains(':'));
-                let help = if glued {
-                    "a space is missing after `:`".to_owned()
-                } else {
-                    format!("keys here: {}", names.join(", "))
-                };
+                let help = if glued { "a space is missing after `:`".to_owned() } else { keys_of(shape) };
                 out.fault(node.span, format!("{} is a map of keys, not {}", shape.what, name_of(node)), help);
                 return None;
             }
@@ -86,6 +80,7 @@ impl<'n> Fields<'n> {
         };
         if let Some((_, first, _)) = self.values.iter().find(|(given, _, _)| *given == name) {
             let help = format!("it stands in line {} already: keep one", first.line);
+            self.show_if_public(name, value);
             return self.out.fault(key.span, format!("`{name}` is written twice"), help);
         }
         if !matches!(value.kind, Kind::Scalar(_, Scalar::Null)) {
@@ -94,18 +89,22 @@ impl<'n> Fields<'n> {
     }
 
     fn unknown(&self, name: &str, at: Span, value: &Node) {
-        let offered = || self.shape.all().filter(|key| offered(key)).map(|key| format!("`{}`", key.name)).collect::<Vec<_>>();
-        let help = match value::nearest(name, self.shape.all().map(|key| key.name)) {
-            Some(near) => {
-                // The line of a mistyped key is shown whole when that of the right one would be.
-                if super::shape::is_public(near) {
-                    self.out.show(value.span);
-                }
-                format!("did you mean `{near}`?")
-            }
-            None => format!("keys here: {}", offered().join(", ")),
+        let elsewhere = shape::ALL.iter().find(|shape| shape.key(name).is_some());
+        let near = value::nearest(name, self.shape.all().map(|key| key.name)).filter(|_| elsewhere.is_none());
+        self.show_if_public(near.unwrap_or(name), value);
+        let help = match (near, elsewhere) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, Some(shape)) => format!("it belongs to {}; {}", shape.what, keys_of(self.shape)),
+            (None, None) => keys_of(self.shape),
         };
         self.out.fault(at, format!("unknown key `{}` in {}", brief(name), self.shape.what), help);
+    }
+
+    /// The line of a key that is wrong is shown whole when that of the right one would be.
+    fn show_if_public(&self, name: &str, value: &Node) {
+        if shape::is_public(name) {
+            self.out.show(value.span);
+        }
     }
 
     /// The value of a key, as it stands; none when absent or null.
@@ -122,6 +121,18 @@ impl<'n> Fields<'n> {
     pub(crate) fn require(&self, name: &str, help: &str) {
         if self.node(name).is_none() {
             self.out.fault(self.span, format!("`{name}` is missing in {}", self.shape.what), help);
+        }
+    }
+
+    /// Says that a key must be there whose words the table lists.
+    pub(crate) fn require_choice(&self, name: &str) {
+        self.require(name, &format!("one of {}", listed(self.choices(name))));
+    }
+
+    fn choices(&self, name: &str) -> &'static [&'static str] {
+        match self.shape.key(name).map(|key| key.takes) {
+            Some(Takes::Choice(words)) => words,
+            _ => &[],
         }
     }
 
@@ -192,18 +203,15 @@ impl<'n> Fields<'n> {
         if let Some((_, value)) = found {
             return Some(At { span: node.span, value: *value });
         }
-        let words = || match self.shape.key(name).map(|key| key.takes) {
-            Some(Takes::Choice(words)) => words.iter().copied(),
-            _ => [].iter().copied(),
+        let words = self.choices(name);
+        let (message, near) = match plain(node) {
+            Some(text) => {
+                (format!("`{name}` cannot be `{}`", brief(text)), value::nearest(text, words.iter().copied()))
+            }
+            None => (format!("`{name}` is {}", name_of(node)), None),
         };
-        let near = plain(node).and_then(|text| value::nearest(text, words()));
-        let listed = words().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-        let message = match plain(node) {
-            Some(text) => format!("`{name}` cannot be `{}`", brief(text)),
-            None => format!("`{name}` is {}", name_of(node)),
-        };
-        let help =
-            near.map_or_else(|| format!("one of {listed}"), |near| format!("did you mean `{near}`? one of {listed}"));
+        let one_of = format!("one of {}", listed(words));
+        let help = near.map_or(one_of.clone(), |near| format!("did you mean `{near}`? {one_of}"));
         self.out.fault(node.span, message, help);
         None
     }
@@ -308,7 +316,7 @@ pub(crate) fn given(name: &str, node: &Node, out: &Findings) -> Option<At<Given>
     if !matches!(node.kind, Kind::Map(_)) || braces(node) {
         return scalar(name, node, out).map(|text| text.map(Given::Text));
     }
-    let fields = Fields::open(node, &super::shape::VALUE, out)?;
+    let fields = Fields::open(node, &shape::VALUE, out)?;
     let make: At<fn(String) -> Given> = fields
         .choice::<fn(String) -> Given>("type", &[("text", Given::Text), ("env", Given::Env), ("file", Given::File)])
         .or_else(|| {
@@ -346,9 +354,15 @@ fn asks_for_nothing(node: &Node) -> bool {
     }
 }
 
-/// Keys that are named where none is near.
-fn offered(key: &Key) -> bool {
-    !matches!(key.takes, Takes::Now(_) | Takes::Later)
+/// Words as messages list them.
+pub(crate) fn listed(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{}`", brief(word))).collect::<Vec<_>>().join(", ")
+}
+
+/// The keys that may stand in a map.
+fn keys_of(shape: &'static Shape) -> String {
+    let usable = shape.all().filter(|key| !matches!(key.takes, Takes::Now(_) | Takes::Later));
+    format!("keys here: {}", listed(&usable.map(|key| key.name).collect::<Vec<_>>()))
 }
 
 fn plain(node: &Node) -> Option<&str> {

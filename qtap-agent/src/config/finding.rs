@@ -192,7 +192,10 @@ fn unparsed(line: &str) -> String {
     let start = line.find(|c: char| !c.is_whitespace() && c != '-').unwrap_or(line.len());
     let word: String = line[start..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     let end = start + word.len();
-    if shape::is_public(&word) && !line.contains(['{', '[']) {
+    let rest = &line[end..];
+    let flow = rest.trim_start_matches([':', ' ']).strip_prefix("{{").unwrap_or(rest).contains(['{', '[']);
+    // A second key on the line is one that ran into it.
+    if shape::is_public(&word) && !flow && rest.matches(": ").count() < 2 {
         return line.to_owned();
     }
     match line[end..].strip_prefix(':') {

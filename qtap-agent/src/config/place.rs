@@ -73,7 +73,8 @@ pub(crate) enum Form {
 pub(crate) fn read(text: &str) -> Result<Option<Rc<Place>>, Malformed> {
     let mut builder = Builder::default();
     for item in Parser::new_from_str(text) {
-        let (event, extent) = item.map_err(|error| tab(text).unwrap_or_else(|| unreadable(&error)))?;
+        let (event, extent) =
+            item.map_err(|error| tab(text).or_else(|| braces(text, &error)).unwrap_or_else(|| unreadable(&error)))?;
         builder.take(event, span_of(extent))?;
     }
     Ok(builder.root)
@@ -138,11 +139,7 @@ impl Builder {
     fn enter(&mut self, span: Span, anchor: usize, tag: Option<&Tag>, is_map: bool) -> Result<(), Malformed> {
         refuse_tag(tag, span)?;
         if self.open.len() >= MAX_DEPTH {
-            return Err(Malformed::new(
-                span,
-                format!("nested more than {MAX_DEPTH} levels deep"),
-                "no key of qtap's stands that deep",
-            ));
+            return Err(Malformed::new(span, "nested too deep", "no key of qtap's stands that deep"));
         }
         self.open.push(Open { span, anchor, is_map, children: Vec::new() });
         Ok(())
@@ -210,6 +207,7 @@ const CAUSES: &[(&str, &str, &str)] = &[
     ),
     ("unknown anchor", "this alias names nothing", "write `&NAME` before the value it stands for"),
     ("unexpected character", "no value can begin with this character", "put the value in quotes"),
+    ("recursion limit", "nested too deep", "no key of qtap's stands that deep"),
     ("invalid trailing content", "text goes on after a closing quote", "quote the whole value"),
 ];
 
@@ -229,4 +227,13 @@ fn tab(text: &str) -> Option<Malformed> {
         let span = Span::within(index + 1, column, indent.count() + 1 - column);
         (!line.trim().is_empty()).then(|| Malformed::new(span, "a tab in the indentation", "indent with spaces"))
     })
+}
+
+/// `key: {{ NAME }}:4317` without quotes, which YAML takes for a map in a map.
+fn braces(text: &str, error: &ScanError) -> Option<Malformed> {
+    let number = error.marker().line();
+    let line = text.lines().nth(number.checked_sub(1)?)?;
+    let before = line.get(..line.find(": {{")?)?;
+    let span = Span::within(number, before.chars().count() + 3, 2);
+    Some(Malformed::new(span, "a value that begins with `{{` needs quotes", "write `\"{{ NAME }}…\"`, or `${NAME}…`"))
 }

@@ -37,7 +37,7 @@ pub(crate) enum Takes {
     Time(Duration, Duration),
     /// A number of bytes within bounds.
     Size(u64, u64),
-    /// One of these words.
+    /// One of these words. The format may know more, that this version refuses by name.
     Choice(&'static [&'static str]),
     /// A list of words.
     Words,
@@ -87,10 +87,9 @@ const MB: u64 = 1 << 20;
 
 pub(crate) const EVENT_STORES: &[&str] = &["otel", "stdout", "disabled"];
 pub(crate) const OBJECT_STORES: &[&str] = &["s3", "otel", "stdout", "disabled"];
-pub(crate) const AUTHS: &[&str] = &["none", "basic", "header", "query", "oauth2"];
-pub(crate) const PLUGINS: &[&str] =
-    &["http_capture", "access_logs", "report_usage", "detect_errors", "http_metrics", "redact", "sample", "gen_ai"];
-pub(crate) const TAG_SOURCES: &[&str] = &["env", "k8s.label", "k8s.annotation", "container.label"];
+const AUTHS: &[&str] = &["none", "basic", "header", "query"];
+const PLUGINS: &[&str] = &["http_capture", "redact"];
+const TAG_SOURCES: &[&str] = &["env"];
 
 /// Every table, with the path its maps have in the file; `[]` stands for each item of a list, `*` for any name.
 pub(crate) const ALL: &[&Shape] = &[

@@ -59,7 +59,7 @@ pub(crate) fn show_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     match [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")]
         .iter()
-        .find(|(unit, _)| millis > 0 && millis % unit == 0)
+        .find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit))
     {
         Some((unit, name)) => format!("{}{name}", millis / unit),
         None if millis == 0 => "0s".to_owned(),

@@ -51,7 +51,6 @@ pub(crate) fn read(root: Option<&Node>, out: &Findings) -> File {
 
 /// The table of the word that `type` says, or a fault.
 pub(crate) fn kind<T: Copy>(fields: &Fields<'_>, kinds: &[(&str, T)]) -> Option<At<T>> {
-    let listed = kinds.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-    fields.require("type", &format!("one of {listed}"));
+    fields.require_choice("type");
     fields.choice("type", kinds)
 }

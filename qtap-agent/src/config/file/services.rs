@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use crate::config::fields::{At, Fields, Given, given, scalar};
+use crate::config::fields::{self, At, Fields, Given, given, scalar};
 use crate::config::finding::Findings;
 use crate::config::place::Span;
 use crate::config::shape::{self, Shape};
+use crate::config::value;
 use crate::config::yaml::{Kind, Node, Scalar};
 use crate::export::settings::Compression;
 use crate::model::record::Severity;
@@ -161,19 +162,19 @@ pub(crate) fn store(node: &Node, objects: bool, out: &Findings) -> Option<Store>
 /// `type` decides which table the rest is held against, so it is looked for first.
 fn store_type(node: &Node, objects: bool, out: &Findings) -> Option<Type> {
     let listed = if objects { shape::OBJECT_STORES } else { shape::EVENT_STORES };
-    let help = format!("one of {}", listed.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "));
+    let help = format!("one of {}", fields::listed(listed));
     let Kind::Map(pairs) = &node.kind else {
         out.fault(node.span, "a store is a map of keys", format!("begin with `type`: {help}"));
         return None;
     };
     let is_type = |(key, _): &&(Node, Node)| matches!(&key.kind, Kind::Scalar(text, _) if text == "type");
-    let Some((_, value)) = pairs.iter().find(is_type).filter(|(_, v)| !matches!(v.kind, Kind::Scalar(_, Scalar::Null)))
+    let Some((_, given)) = pairs.iter().find(is_type).filter(|(_, v)| !matches!(v.kind, Kind::Scalar(_, Scalar::Null)))
     else {
         out.fault(Span::within(node.span.line, node.span.column, 1), "`type` is missing in a store", help);
         return None;
     };
-    out.show(value.span);
-    let text = scalar("type", value, out)?;
+    out.show(given.span);
+    let text = scalar("type", given, out)?;
     match (text.value.as_str(), objects) {
         ("otel", _) => Some(Type::Otel),
         ("stdout", _) => Some(Type::Stdout),
@@ -184,9 +185,9 @@ fn store_type(node: &Node, objects: bool, out: &Findings) -> Option<Type> {
             None
         }
         (word, _) => {
-            let near = crate::config::value::nearest(word, listed.iter().copied());
+            let near = value::nearest(word, listed.iter().copied());
             let help = near.map_or(help.clone(), |near| format!("did you mean `{near}`? {help}"));
-            out.fault(text.span, format!("`type` cannot be `{}`", crate::config::fields::brief(word)), help);
+            out.fault(text.span, format!("`type` cannot be `{}`", fields::brief(word)), help);
             None
         }
     }

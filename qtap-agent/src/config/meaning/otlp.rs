@@ -7,7 +7,7 @@ use http::uri::Authority;
 use http::{HeaderName, HeaderValue};
 
 use super::{Around, stores};
-use crate::config::fields::{At, Given, brief};
+use crate::config::fields::{At, Given, brief, listed};
 use crate::config::file::services as typed;
 use crate::config::file::services::{AuthKind, Protocol};
 use crate::config::place::Span;
@@ -164,7 +164,7 @@ fn auth(typed: &typed::Auth, protocol: OtlpProtocol, around: &Around<'_>) -> Opt
                 around.out.fault(
                     span,
                     format!("`{name}` has no meaning for this type of `auth`"),
-                    format!("its keys: {}", needed.join(", ")),
+                    format!("its keys: {}", listed(needed)),
                 );
             }
             (true, Some(_)) | (false, _) => {}

@@ -1,7 +1,7 @@
 //! The stack that HTTP goes through. A file without `stacks` has the built-in one; `tap.http.stack` names one of several.
 
 use super::Around;
-use crate::config::fields::{At, brief};
+use crate::config::fields::{At, brief, listed};
 use crate::config::file::File;
 use crate::config::file::stacks::{Plugin, PluginKind, Stack as TypedStack};
 use crate::config::value;
@@ -57,10 +57,7 @@ fn choose<'f>(stacks: &'f [TypedStack], named: Option<&At<String>>, around: &Aro
             if found.is_none() {
                 let help = match value::nearest(&name.value, names()) {
                     Some(near) => format!("did you mean `{near}`?"),
-                    None => format!(
-                        "stacks here: {}",
-                        names().map(|name| format!("`{}`", brief(name))).collect::<Vec<_>>().join(", ")
-                    ),
+                    None => format!("stacks here: {}", listed(&names().collect::<Vec<_>>())),
                 };
                 around.out.fault(name.span, format!("there is no stack `{}`", brief(&name.value)), help);
             }

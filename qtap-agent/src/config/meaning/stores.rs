@@ -44,16 +44,11 @@ pub(crate) fn settle(file: &File, around: &Around<'_>) -> (Vec<StoreSettings>, V
         }
         locators.push(Locator { store: settings.id.clone(), url: url.clone(), min_bytes });
     }
-    if let (Some(least), Some((_, _, last))) = (locators.iter().map(|locator| locator.min_bytes).min(), located.last())
-    {
-        if least > 0 {
-            let at = last.min_bytes.as_ref().map_or(last.span, |at| at.span);
-            around.out.note(
-                at,
-                format!("objects below {least} bytes are stored nowhere"),
-                "add a store without `min_bytes` at the end",
-            );
-        }
+    let least = locators.iter().map(|locator| locator.min_bytes).min().filter(|least| *least > 0);
+    if let (Some(least), Some((_, _, last))) = (least, located.last()) {
+        let at = last.min_bytes.as_ref().map_or(last.span, |at| at.span);
+        let message = format!("objects below {least} bytes are stored nowhere");
+        around.out.note(at, message, "add a store without `min_bytes` at the end");
     }
     (stores, locators)
 }

@@ -1,5 +1,7 @@
 //! Good files and their settings, bad files and what is said about them.
 
+mod bad;
+
 use std::time::Duration;
 
 use super::*;
@@ -392,15 +394,3 @@ fn anchors_and_merge_keys() {
     let StoreKind::Otlp(second) = &stores[1].kind else { panic!("not otlp") };
     assert_eq!((second.endpoint.as_str(), second.timeout), ("other:4317", Duration::from_secs(5)));
 }
-
-#[test]
-fn print_bad() {
-    for text in BAD {
-        println!("=====\n{}", bad(text));
-    }
-}
-const BAD: &[&str] = &[
-    "",
-    "version: 1\nservice: {}\nrulekit: {macros: [{name: a, expr: b}]}\nfoo: secret\n",
-    "version: 2\nservices:\n  event_stores:\n    - type: otel\n      endpiont: localhost:4317\n      protocol: grcp\n      timeout: 10\n      workers: 0\n      batch: {max_bytes: 1tb}\n      queue: {max_bytes: 1mb}\n      headers: {X: {type: env, value: NOPE}, Y: {type: env, value: hunter-2}, Z: [hunter3]}\n      auth: {type: oauth2, client_secret: hunter4}\n",
-];
