@@ -49,8 +49,8 @@ impl<'n> Fields<'n> {
             Kind::Map(pairs) => pairs,
             Kind::Scalar(_, Scalar::Null) => return Some(fields),
             Kind::Scalar(..) | Kind::List(_) => {
-                let glued = matches!(&node.kind, Kind::Scalar(text, Scalar::Text) if text.contains(':'));
-                let help = if glued { "a space is missing after `:`".to_owned() } else { keys_of(shape) };
+                let glued = matches!(&node.kind, Kind::Scalar(text, Scalar::Text) if glued(text));
+                let help = if glued { GLUED.to_owned() } else { keys_of(shape) };
                 out.fault(node.span, format!("{} is a map of keys, not {}", shape.what, name_of(node)), help);
                 return None;
             }
@@ -93,11 +93,12 @@ impl<'n> Fields<'n> {
         let near = value::nearest(name, self.shape.all().map(|key| key.name)).filter(|_| elsewhere.is_none());
         self.show_if_public(near.unwrap_or(name), value);
         let help = match (near, elsewhere) {
+            _ if glued(name) => GLUED.to_owned(),
             (Some(near), _) => format!("did you mean `{near}`?"),
             (None, Some(shape)) => format!("it belongs to {}; {}", shape.what, keys_of(self.shape)),
             (None, None) => keys_of(self.shape),
         };
-        self.out.fault(at, format!("unknown key `{}` in {}", brief(name), self.shape.what), help);
+        self.out.fault(at, format!("unknown key `{}` in {}", self::name(name), self.shape.what), help);
     }
 
     /// The line of a key that is wrong is shown whole when that of the right one would be.
@@ -264,10 +265,14 @@ impl<'n> Fields<'n> {
                 self.out.fault(key.span, "this cannot be a name", "a name is a word");
                 continue;
             };
+            if glued(text) && matches!(value.kind, Kind::Scalar(_, Scalar::Null)) {
+                self.out.fault(key.span, format!("`{}` has no value", self::name(text)), GLUED);
+                continue;
+            }
             match names.iter().find(|(known, _)| known.value.eq_ignore_ascii_case(text)) {
                 Some((first, _)) => {
                     let help = format!("it stands in line {} already: keep one", first.span.line);
-                    self.out.fault(key.span, format!("`{}` is written twice", brief(text)), help);
+                    self.out.fault(key.span, format!("`{}` is written twice", self::name(text)), help);
                 }
                 None => names.push((At { span: key.span, value: text.clone() }, value)),
             }
@@ -304,7 +309,7 @@ pub(crate) fn scalar(name: &str, node: &Node, out: &Findings) -> Option<At<Strin
     match &node.kind {
         Kind::Scalar(_, Scalar::Null) | Kind::List(_) | Kind::Map(_) => {
             let help = if braces(node) { "a value that begins with `{{` needs quotes" } else { "write one value" };
-            out.fault(node.span, format!("`{}` is text, not {}", brief(name), name_of(node)), help);
+            out.fault(node.span, format!("`{}` is text, not {}", self::name(name), name_of(node)), help);
             None
         }
         Kind::Scalar(text, _) => Some(At { span: node.span, value: text.clone() }),
@@ -330,6 +335,14 @@ pub(crate) fn given(name: &str, node: &Node, out: &Findings) -> Option<At<Given>
 /// Where to point at for a map or list as a whole: its beginning.
 fn head(node: &Node) -> Span {
     Span::within(node.span.line, node.span.column, 1)
+}
+
+/// The help for what `glued` finds.
+const GLUED: &str = "a space is missing after `:`";
+
+/// True for `key:value`, which YAML takes for one word.
+fn glued(text: &str) -> bool {
+    text.contains(':')
 }
 
 /// `{{ NAME }}` without quotes is read by YAML as a map in a map.
@@ -386,6 +399,18 @@ fn name_of(node: &Node) -> &'static str {
 
 fn quoted(node: &Node) -> String {
     plain(node).map_or_else(|| name_of(node).to_owned(), |text| format!("`{}`", brief(text)))
+}
+
+/// A key as messages name it: what follows its first word may be a value that ran into it.
+pub(crate) fn name(key: &str) -> String {
+    match key.find(|c: char| !is_name_char(c)) {
+        Some(end) => format!("{}…", brief(&key[..end])),
+        None => brief(key),
+    }
+}
+
+pub(crate) fn is_name_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/')
 }
 
 /// The beginning of a text, on one line.

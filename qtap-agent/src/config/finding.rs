@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::fmt::{self, Display};
 
-use super::place::{Malformed, Span};
+use super::place::{Malformed, Span, lines};
 use super::shape;
 use super::yaml::Node;
 
@@ -88,7 +88,7 @@ impl Faults {
     /// The one fault of a text that is no YAML.
     pub(crate) fn malformed(file: &str, text: &str, at: Malformed) -> Faults {
         let excerpt =
-            text.lines().nth(at.span.line.saturating_sub(1)).map(|line| mark(&unparsed(line), at.span, Vec::new()));
+            lines(text).get(at.span.line.saturating_sub(1)).map(|line| mark(&unparsed(line), at.span, Vec::new()));
         Faults(vec![Finding {
             file: file.to_owned(),
             line: at.span.line,
@@ -134,7 +134,7 @@ impl Findings {
         }
         let public = self.public.into_inner();
         hidden.retain(|span| !public.contains(span));
-        let lines: Vec<&str> = text.lines().collect();
+        let lines = lines(text);
         let told = |mut list: Vec<(Span, String, String)>| {
             list.sort();
             list.dedup();

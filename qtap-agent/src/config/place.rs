@@ -219,9 +219,21 @@ fn unreadable(error: &ScanError) -> Malformed {
     }
 }
 
+/// The lines of a text as YAML counts them (YAML 1.2 §5.4): a carriage return alone ends one too.
+pub(crate) fn lines(text: &str) -> Vec<&str> {
+    let mut lines = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.find(['\n', '\r']).unwrap_or(rest.len()));
+        lines.push(line);
+        rest = after.strip_prefix("\r\n").or_else(|| after.strip_prefix(['\n', '\r'])).unwrap_or_default();
+    }
+    lines
+}
+
 /// A tab in the indentation, which YAML forbids and parsers report elsewhere; looked for only in what does not parse.
 fn tab(text: &str) -> Option<Malformed> {
-    text.lines().enumerate().find_map(|(index, line)| {
+    lines(text).into_iter().enumerate().find_map(|(index, line)| {
         let indent = line.chars().take_while(|c| matches!(c, ' ' | '\t'));
         let column = indent.clone().position(|c| c == '\t')? + 1;
         let span = Span::within(index + 1, column, indent.count() + 1 - column);
@@ -232,7 +244,7 @@ fn tab(text: &str) -> Option<Malformed> {
 /// `key: {{ NAME }}:4317` without quotes, which YAML takes for a map in a map.
 fn braces(text: &str, error: &ScanError) -> Option<Malformed> {
     let number = error.marker().line();
-    let line = text.lines().nth(number.checked_sub(1)?)?;
+    let line = lines(text).get(number.checked_sub(1)?).copied()?;
     let before = line.get(..line.find(": {{")?)?;
     let span = Span::within(number, before.chars().count() + 3, 2);
     Some(Malformed::new(span, "a value that begins with `{{` needs quotes", "write `\"{{ NAME }}…\"`, or `${NAME}…`"))

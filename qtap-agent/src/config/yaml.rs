@@ -10,6 +10,7 @@ use std::rc::Rc;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::fields::is_name_char;
 use super::place::{self, Form, Malformed, Place, Span};
 
 /// A value and where it stands.
@@ -46,12 +47,19 @@ pub(crate) enum Scalar {
 }
 
 impl Node {
-    /// Every scalar value (not the keys) in and below this node.
+    /// Every scalar in and below this node that may be a secret: the values, and the keys that are no plain names, since a
+    /// value may have run into them.
     pub(crate) fn scalars(&self, found: &mut Vec<Span>) {
         match &self.kind {
+            Kind::Scalar(_, Scalar::Null) => {}
             Kind::Scalar(..) => found.push(self.span),
             Kind::List(items) => items.iter().for_each(|item| item.scalars(found)),
-            Kind::Map(pairs) => pairs.iter().for_each(|(_, value)| value.scalars(found)),
+            Kind::Map(pairs) => pairs.iter().for_each(|(key, value)| {
+                if !matches!(&key.kind, Kind::Scalar(text, _) if text.chars().all(is_name_char)) {
+                    key.scalars(found);
+                }
+                value.scalars(found);
+            }),
         }
     }
 }

@@ -7,7 +7,7 @@ use http::uri::Authority;
 use http::{HeaderName, HeaderValue};
 
 use super::{Around, stores};
-use crate::config::fields::{At, Given, brief, listed};
+use crate::config::fields::{self, At, Given, brief, listed};
 use crate::config::file::services as typed;
 use crate::config::file::services::{AuthKind, Protocol};
 use crate::config::place::Span;
@@ -123,7 +123,7 @@ fn header(name: &At<String>, value: &At<Given>, around: &Around<'_>) -> Option<(
     if HeaderName::from_bytes(name.value.as_bytes()).is_err() {
         around.out.fault(
             name.span,
-            format!("`{}` cannot be the name of a header", brief(&name.value)),
+            format!("`{}` cannot be the name of a header", fields::name(&name.value)),
             "letters, digits and `-`",
         );
     }

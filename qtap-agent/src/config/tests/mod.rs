@@ -1,6 +1,7 @@
 //! Good files and their settings, bad files and what is said about them.
 
 mod bad;
+mod docs;
 
 use std::time::Duration;
 
