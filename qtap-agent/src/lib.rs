@@ -2,8 +2,11 @@
 
 pub mod admin;
 pub mod capture;
+pub mod cli;
+pub mod config;
 pub mod export;
 pub mod http;
+pub mod logging;
 pub mod model;
 pub mod pipeline;
 pub mod stream;
