@@ -1,6 +1,7 @@
 //! Every habit of the repository as a command: `cargo xtask COMMAND`. Each command is a file; this one only reads the arguments.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // talking to a terminal is what it is for
 
+mod bench;
 mod bpf_toolchain;
 mod check;
 mod demo;
@@ -30,6 +31,8 @@ enum Task {
     Demo,
     /// Format, lints, docs, dependencies, tests.
     Check,
+    /// What watching costs the watched server: prints a table.
+    Bench(bench::Options),
 }
 
 fn main() -> Result<()> {
@@ -37,5 +40,6 @@ fn main() -> Result<()> {
         Task::Setup { purpose } => setup::run(purpose),
         Task::Demo => demo::run(),
         Task::Check => check::run(),
+        Task::Bench(options) => bench::run(&options),
     }
 }
