@@ -9,7 +9,8 @@ mod nginx;
 mod setup;
 mod shell;
 
-use anyhow::Result;
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -35,11 +36,19 @@ enum Task {
     Bench(bench::Options),
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
         Task::Setup { purpose } => setup::run(purpose),
         Task::Demo => demo::run(),
-        Task::Check => check::run(),
+        // It has its own last line.
+        Task::Check => return if check::run() { ExitCode::SUCCESS } else { ExitCode::FAILURE },
         Task::Bench(options) => bench::run(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
