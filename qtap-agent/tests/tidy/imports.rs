@@ -7,8 +7,11 @@ use crate::lex::Token;
 const COLUMNS: [&str; 5] = ["capture", "stream", "http", "pipeline", "export"];
 
 /// Every room of the library.
-const ROOMS: [&str; 11] =
-    ["admin", "capture", "cli", "config", "export", "http", "model", "pipeline", "run", "stream", "tap"];
+const ROOMS: [&str; 12] =
+    ["admin", "capture", "cli", "config", "export", "http", "logging", "model", "pipeline", "run", "stream", "tap"];
+
+/// What belongs to `main`: nobody else names it.
+const COMMAND_LINE: [&str; 3] = ["main", "cli", "logging"];
 
 /// Faults against the import rule in the file at `path` (below `src/`, e.g. `export/otlp/map.rs`).
 pub(crate) fn faults(path: &str, tokens: &[(usize, Token<'_>)]) -> Vec<(usize, String)> {
@@ -28,6 +31,8 @@ pub(crate) fn faults(path: &str, tokens: &[(usize, Token<'_>)]) -> Vec<(usize, S
         let (room, inside) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
         if let Some(fault) = fault(home, room, inside) {
             found.push((line, fault));
+        } else if home == "config" && inside.is_empty() && COLUMNS.contains(&room) {
+            found.extend(beside_settings(room, tokens));
         }
     }
     if home != "capture" {
@@ -39,22 +44,39 @@ pub(crate) fn faults(path: &str, tokens: &[(usize, Token<'_>)]) -> Vec<(usize, S
 
 /// Why `home` may not name `room`; none when it may.
 fn fault(home: &str, room: &str, inside: &str) -> Option<String> {
-    if room == home || (home == "run" && ROOMS.contains(&room) && room != "cli") {
+    if room == home || (home == "run" && ROOMS.contains(&room) && !COMMAND_LINE.contains(&room)) {
         return None;
     }
     if !ROOMS.contains(&room) {
         return Some(format!("{home} names `{room}` of the crate root"));
     }
     let may = match home {
-        "main" | "cli" => matches!(room, "run" | "config" | "cli"),
+        "main" | "cli" | "logging" => matches!(room, "run" | "config") || COMMAND_LINE.contains(&room),
         "tap" => matches!(room, "stream" | "http" | "model"),
-        "config" => room == "model" || matches!(inside, "settings" | "Settings"),
+        // A room named whole is looked at where it is used.
+        "config" => room == "model" || matches!(inside, "" | "settings" | "Settings"),
         "admin" => room == "model",
         _ if COLUMNS.contains(&home) => room == "model",
         // model and run: above.
         _ => false,
     };
     (!may).then(|| format!("{home} may not name {room}"))
+}
+
+/// Uses of a column that was named whole, for anything but its settings.
+fn beside_settings(room: &str, tokens: &[(usize, Token<'_>)]) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (at, (line, token)) in tokens.iter().enumerate() {
+        if *token == Token::Word(room)
+            && is_path(tokens, at + 1)
+            && !(at > 0 && is_sign(tokens, at - 1, ':'))
+            && let Some((_, Token::Word(inside))) = tokens.get(at + 3)
+            && !matches!(*inside, "settings" | "Settings")
+        {
+            found.push((*line, format!("config may name the settings of {room}, not its {inside}")));
+        }
+    }
+    found
 }
 
 /// `export/otlp/map.rs` → export, otlp, map; `export/mod.rs` → export.
@@ -164,6 +186,8 @@ mod tests {
             ("run.rs", "use crate::{capture, config, export};"),
             ("main.rs", "use qtap_agent::config; mod cli; use crate::cli::Args; use qtap_agent::run;"),
             ("config/export.rs", "use crate::export::settings::Settings; use crate::model::time;"),
+            ("config/mod.rs", "use crate::pipeline; struct S { p: pipeline::settings::Settings }"),
+            ("logging.rs", "use crate::cli::LogEncoding;"),
             ("export/otlp/map.rs", "use super::super::batch::Batch; use super::client;"),
             ("export/otlp/map.rs", "mod tests { use super::super::super::batch::Batch; }"),
             ("capture/decode.rs", "use qtap_common::Header;"),
@@ -190,6 +214,8 @@ mod tests {
         assert_eq!(count("export/batch.rs", "use crate::run::Options;"), 1);
         assert_eq!(count("export/batch.rs", "use crate::VERSION;"), 1);
         assert_eq!(count("config/export.rs", "use crate::export::otlp::Client;"), 1);
+        assert_eq!(count("config/mod.rs", "use crate::pipeline; fn f() { pipeline::apply() }"), 1);
+        assert_eq!(count("run.rs", "use crate::cli::Arguments;"), 1);
         assert_eq!(count("main.rs", "use qtap_agent::export::Batch;"), 1);
         assert_eq!(count("stream/table.rs", "use qtap_common::Header;"), 1);
         assert_eq!(count("attic/mod.rs", ""), 1);

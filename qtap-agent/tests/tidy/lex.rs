@@ -75,7 +75,8 @@ fn block_comment(rest: &str) -> usize {
 
 /// A string literal of any kind: its inside and the length of the whole.
 fn string(rest: &str) -> Option<(&str, usize)> {
-    let prefix = rest.find(['"', '#', '\'']).filter(|at| ["", "b", "c", "r", "br", "cr"].contains(&&rest[..*at]))?;
+    let opens = |prefix: &&&str| rest.strip_prefix(**prefix).is_some_and(|rest| rest.starts_with(['"', '#']));
+    let prefix = ["br", "cr", "b", "c", "r", ""].iter().find(opens)?.len();
     let hashes = rest[prefix..].chars().take_while(|c| *c == '#').count();
     let open = prefix + hashes;
     if !rest[open..].starts_with('"') || (hashes > 0 && !rest[..prefix].ends_with('r')) {
