@@ -1,1 +1,14 @@
-#![no_std]
+//! The contract between qtap's probes and its agent: ring records, map values, load-time globals, names.
+//!
+//! Everything is `#[repr(C)]` with explicit padding and has its size asserted below; a change of any of it is a change of
+//! [`ABI`]. Numbers are in the machine's byte order (the recording names it through its ABI number: little-endian only).
+//! Nothing here does anything.
+
+#![cfg_attr(not(feature = "user"), no_std)]
+
+pub mod globals;
+pub mod record;
+pub mod state;
+
+/// Number of this contract: stands in recordings and in `qtap version`. Raised by every change of a layout in this crate.
+pub const ABI: u32 = 1;

@@ -1,1 +1,43 @@
+//! qtap's probes. In: what processes do with sockets and TLS libraries. Out: records in the ring (`emit` is their only
+//! writer) and counts. Never: writes to a target, sleeps, changes what a call does.
+//!
+//! A probe (`probe/`) is a door of two lines that calls a `try_…`; the rooms behind it are `scope` (who is looked at), `kernel`
+//! (what kernel memory says), `conn` and `session` (state), `classify` (what the first bytes are), `carry` (bytes of a call →
+//! records).
+
+#![cfg_attr(target_arch = "bpf", no_std)]
+#![cfg_attr(target_arch = "bpf", no_main)]
+#![cfg_attr(target_arch = "bpf", allow(internal_features))]
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics))] // atomic_xadd: the target has no compare-and-swap in core, the kernel has BPF_FETCH
+#![allow(clippy::undocumented_unsafe_blocks)] // every line of a BPF program is unsafe in Rust's sense; the verifier is the proof
+#![allow(unreachable_pub)] // a binary: nothing is public
+
+mod atomic;
+mod carry;
+mod classify;
+mod conn;
+mod emit;
+mod globals;
+mod kernel;
+mod maps;
+mod probe;
+mod scope;
+mod scratch;
+mod session;
+
+/// Licence of the object, as the kernel wants it named: some helpers are for GPL-compatible programs only.
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // SAFETY: the verifier refuses a program in which this can be reached.
+    unsafe { core::hint::unreachable_unchecked() }
+}
+
+/// So that host builds of the workspace (documentation, lints) have something to link.
+#[cfg(not(target_arch = "bpf"))]
 fn main() {}

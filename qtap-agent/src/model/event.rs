@@ -82,7 +82,7 @@ pub struct Host {
 }
 
 /// A connection was opened, or seen for the first time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
     /// The connection.
     pub conn: ConnId,
@@ -167,7 +167,7 @@ pub struct Count {
 }
 
 /// Counts of a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// The connection.
     pub conn: ConnId,
@@ -192,10 +192,12 @@ pub struct SessionOpened {
     pub pid: u32,
     /// The library or executable whose calls are probed, e.g. `libssl.so.3`.
     pub library: Option<String>,
+    /// True when its handshake was not seen: its earlier bytes are unknown.
+    pub joined_late: bool,
 }
 
 /// Counts of a TLS session: plaintext, as the library's calls returned it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionCounts {
     /// The session.
     pub session: SessionId,

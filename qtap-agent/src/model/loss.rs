@@ -124,7 +124,11 @@ impl Loss {
 pub struct Tally {
     counts: [u64; Loss::ALL.len()],
     bytes: [u64; Loss::ALL.len()],
+    /// One bit for each loss that occurred: asking whether anything did is asked for every segment.
+    occurred: u32,
 }
+
+const _: () = assert!(Loss::ALL.len() <= u32::BITS as usize, "one bit a loss");
 
 impl Tally {
     /// Counts one occurrence that cost `bytes`.
@@ -134,6 +138,10 @@ impl Tally {
 
     /// Counts `count` occurrences that cost `bytes` together.
     pub fn add_many(&mut self, loss: Loss, count: u64, bytes: u64) {
+        if count == 0 && bytes == 0 {
+            return;
+        }
+        self.occurred |= 1 << loss as u32;
         if let (Some(c), Some(b)) = (self.counts.get_mut(loss as usize), self.bytes.get_mut(loss as usize)) {
             *c = c.saturating_add(count);
             *b = b.saturating_add(bytes);
@@ -177,7 +185,7 @@ impl Tally {
     /// True when nothing was lost.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+        self.occurred == 0
     }
 }
 
@@ -206,5 +214,9 @@ mod tests {
         assert_eq!(tally.count(Loss::RingFull), 2);
         assert_eq!(tally.total_bytes(), 16);
         assert_eq!(tally.iter().count(), 2);
+        assert!(!tally.is_empty());
+        tally = Tally::default();
+        tally.add_many(Loss::Fault, 0, 0);
+        assert!(tally.is_empty());
     }
 }

@@ -1,0 +1,502 @@
+//! Ring bytes → events. In: one record as the probes wrote it. Out: an [`Event`], or news of a process that the source looks into.
+//!
+//! The bytes come from the probes or from a file that anyone may have written: nothing is taken on trust, and what can't be
+//! read is an error that says why. The layouts are those of `qtap-common`, read by offset.
+
+use std::collections::HashMap;
+use std::mem::offset_of;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use bytes::Bytes;
+use qtap_common::record::{
+    self as wire, Bound, Counts as WireCounts, Data, EXEC_NAME, Exec, Fork, Header, Mapped, Opened as WireOpened,
+    Skip as WireSkip, UNIX_NAME, binding, flag, kind, role, why,
+};
+
+use crate::model::conn::{Binding, Channel, ConnId, Direction, Endpoint, Role, SessionId, Transport};
+use crate::model::event::{Count, Counts, Event, Opened, Passed, SessionCounts, SessionOpened, Skip, Skipped};
+use crate::model::loss::Loss;
+use crate::model::time::KernelTime;
+
+const AF_UNIX: u16 = 1;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+/// What a record says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decoded {
+    /// An event, as it is.
+    Event(Event),
+    /// A process has a new name.
+    Exec(Executed),
+    /// A process has a child.
+    Forked {
+        /// Parent.
+        parent: u32,
+        /// Child.
+        child: u32,
+    },
+    /// A process ended.
+    Exited {
+        /// Its thread-group id.
+        pid: u32,
+        /// When.
+        time: KernelTime,
+    },
+    /// A process mapped a file as executable that was not told before.
+    Mapped {
+        /// The process.
+        pid: u32,
+        /// Device, kernel encoding.
+        dev: u64,
+        /// Inode number.
+        ino: u64,
+    },
+}
+
+/// `execve`, as the kernel saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executed {
+    /// The process.
+    pub pid: u32,
+    /// Its parent.
+    pub parent: u32,
+    /// Its user id.
+    pub user_id: u32,
+    /// The file name that was given.
+    pub path: String,
+    /// The arguments, joined by spaces.
+    pub command: String,
+}
+
+/// A record that can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Shorter than its kind's fixed part.
+    #[error("record of kind {kind} is {len} bytes long, too short")]
+    Short {
+        /// Kind.
+        kind: u8,
+        /// Length.
+        len: usize,
+    },
+    /// The length in the header is not that of the record.
+    #[error("record says that it is {said} bytes long and is {len}")]
+    Length {
+        /// In the header.
+        said: u32,
+        /// True length.
+        len: usize,
+    },
+    /// No such kind, reason, binding or family.
+    #[error("record of kind {kind} holds the unknown value {value}")]
+    Unknown {
+        /// Kind.
+        kind: u8,
+        /// Value.
+        value: u64,
+    },
+}
+
+/// Decodes records. Keeps only what later records refer to: the names of libraries.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    libraries: HashMap<u32, String>,
+}
+
+impl Decoder {
+    /// Names a library's number.
+    pub fn library(&mut self, number: u32, name: String) {
+        self.libraries.insert(number, name);
+    }
+
+    /// Decodes one record.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the bytes are no record of this ABI.
+    pub fn decode(&self, bytes: &[u8]) -> Result<Decoded, DecodeError> {
+        let record = Record::new(bytes)?;
+        Ok(Decoded::Event(match record.kind {
+            kind::DATA => Event::Passed(record.passed()?),
+            kind::SKIP => Event::Skipped(record.skipped()?),
+            kind::OPENED => Event::Opened(record.opened()?),
+            kind::PROGRESS => Event::Progress(record.counts()?),
+            kind::CLOSED => Event::Closed(record.counts()?),
+            kind::SESSION_OPENED => Event::SessionOpened(self.session_opened(&record)?),
+            kind::BOUND => record.bound()?,
+            kind::SESSION_CLOSED => Event::SessionClosed(record.session_counts()?),
+            kind::EXEC => return Ok(Decoded::Exec(record.executed()?)),
+            kind::FORK => {
+                let parent = record.u32(offset_of!(Fork, parent))?;
+                return Ok(Decoded::Forked { parent, child: record.pid });
+            }
+            kind::EXIT => return Ok(Decoded::Exited { pid: record.pid, time: record.time }),
+            kind::MAPPED => {
+                let (dev, ino) = (record.u64(offset_of!(Mapped, dev))?, record.u64(offset_of!(Mapped, ino))?);
+                return Ok(Decoded::Mapped { pid: record.pid, dev, ino });
+            }
+            other => return Err(DecodeError::Unknown { kind: other, value: u64::from(other) }),
+        }))
+    }
+
+    fn session_opened(&self, record: &Record<'_>) -> Result<SessionOpened, DecodeError> {
+        let library = record.u32(offset_of!(wire::SessionOpened, library))?;
+        Ok(SessionOpened {
+            session: SessionId(record.id),
+            time: record.time,
+            pid: record.pid,
+            library: self.libraries.get(&library).cloned(),
+            joined_late: record.flags & flag::LATE != 0,
+        })
+    }
+}
+
+/// Address of the session in its process, and the process, of a `SESSION_OPENED` record: the key of the probes' table.
+#[must_use]
+pub fn session_key(bytes: &[u8]) -> Option<(u64, u32)> {
+    let record = Record::new(bytes).ok()?;
+    (record.kind == kind::SESSION_OPENED).then_some(())?;
+    Some((record.u64(offset_of!(wire::SessionOpened, ssl)).ok()?, record.pid))
+}
+
+/// Inode number of the socket of an `OPENED` record.
+#[must_use]
+pub fn socket_inode(bytes: &[u8]) -> Option<u64> {
+    let record = Record::new(bytes).ok()?;
+    (record.kind == kind::OPENED).then_some(())?;
+    record.u64(offset_of!(WireOpened, ino)).ok()
+}
+
+/// A record with its header read.
+struct Record<'a> {
+    bytes: &'a [u8],
+    kind: u8,
+    flags: u8,
+    detail: u8,
+    id: u64,
+    pid: u32,
+    time: KernelTime,
+}
+
+impl<'a> Record<'a> {
+    fn new(bytes: &'a [u8]) -> Result<Record<'a>, DecodeError> {
+        let mut record = Record { bytes, kind: 0, flags: 0, detail: 0, id: 0, pid: 0, time: KernelTime(0) };
+        record.kind = record.u8(offset_of!(Header, kind))?;
+        record.flags = record.u8(offset_of!(Header, flags))?;
+        record.detail = record.u8(offset_of!(Header, detail))?;
+        record.id = record.u64(offset_of!(Header, id))?;
+        record.pid = record.u32(offset_of!(Header, tgid))?;
+        record.time = KernelTime(record.u64(offset_of!(Header, time))?);
+        let said = record.u32(offset_of!(Header, len))?;
+        if said as usize == bytes.len() { Ok(record) } else { Err(DecodeError::Length { said, len: bytes.len() }) }
+    }
+
+    fn array<const N: usize>(&self, at: usize) -> Result<[u8; N], DecodeError> {
+        let part = self.bytes.get(at..).and_then(|rest| rest.first_chunk::<N>());
+        part.copied().ok_or(DecodeError::Short { kind: self.kind, len: self.bytes.len() })
+    }
+
+    fn u8(&self, at: usize) -> Result<u8, DecodeError> {
+        self.array::<1>(at).map(|[byte]| byte)
+    }
+
+    fn u16(&self, at: usize) -> Result<u16, DecodeError> {
+        self.array(at).map(u16::from_ne_bytes)
+    }
+
+    fn u32(&self, at: usize) -> Result<u32, DecodeError> {
+        self.array(at).map(u32::from_ne_bytes)
+    }
+
+    fn u64(&self, at: usize) -> Result<u64, DecodeError> {
+        self.array(at).map(u64::from_ne_bytes)
+    }
+
+    fn rest(&self, at: usize) -> Result<&'a [u8], DecodeError> {
+        self.bytes.get(at..).ok_or(DecodeError::Short { kind: self.kind, len: self.bytes.len() })
+    }
+
+    fn unknown(&self, value: impl Into<u64>) -> DecodeError {
+        DecodeError::Unknown { kind: self.kind, value: value.into() }
+    }
+
+    fn channel(&self) -> Channel {
+        if self.flags & flag::SESSION != 0 {
+            Channel::Session(SessionId(self.id))
+        } else {
+            Channel::Socket(ConnId(self.id))
+        }
+    }
+
+    fn direction(&self) -> Direction {
+        if self.flags & flag::RECEIVED != 0 { Direction::Received } else { Direction::Sent }
+    }
+
+    fn passed(&self) -> Result<Passed, DecodeError> {
+        Ok(Passed {
+            channel: self.channel(),
+            direction: self.direction(),
+            offset: self.u64(offset_of!(Data, offset))?,
+            time: self.time,
+            pid: self.pid,
+            payload: Bytes::copy_from_slice(self.rest(size_of::<Data>())?),
+        })
+    }
+
+    fn skipped(&self) -> Result<Skipped, DecodeError> {
+        Ok(Skipped {
+            channel: self.channel(),
+            direction: self.direction(),
+            offset: self.u64(offset_of!(WireSkip, offset))?,
+            len: self.u64(offset_of!(WireSkip, bytes))?,
+            why: match self.detail {
+                why::ENCRYPTED => Skip::Encrypted,
+                why::UNWANTED => Skip::Unwanted,
+                other => Skip::Lost(loss(other).ok_or_else(|| self.unknown(other))?),
+            },
+            time: self.time,
+            pid: self.pid,
+        })
+    }
+
+    fn opened(&self) -> Result<Opened, DecodeError> {
+        let family = self.u16(offset_of!(WireOpened, family))?;
+        let local_port = self.u16(offset_of!(WireOpened, local_port))?;
+        let peer_port = u16::from_be(self.u16(offset_of!(WireOpened, peer_port))?);
+        let (local, peer) = if family == AF_UNIX {
+            (self.unix_name(size_of::<WireOpened>())?, self.unix_name(size_of::<WireOpened>() + UNIX_NAME)?)
+        } else {
+            let local = self.address(family, offset_of!(WireOpened, local))?;
+            let peer = self.address(family, offset_of!(WireOpened, peer))?;
+            (Endpoint::Inet(SocketAddr::new(local, local_port)), Endpoint::Inet(SocketAddr::new(peer, peer_port)))
+        };
+        Ok(Opened {
+            conn: ConnId(self.id),
+            time: self.time,
+            pid: self.pid,
+            transport: if family == AF_UNIX { Transport::Unix } else { Transport::Tcp },
+            local,
+            peer,
+            role: match self.detail {
+                role::CLIENT => Role::Client,
+                role::SERVER => Role::Server,
+                role::UNKNOWN => Role::Unknown,
+                other => return Err(self.unknown(other)),
+            },
+            joined_late: self.flags & flag::LATE != 0,
+        })
+    }
+
+    /// A v4-mapped address is the IPv4 address it stands for (RFC 4291 §2.5.5.2).
+    fn address(&self, family: u16, at: usize) -> Result<IpAddr, DecodeError> {
+        match family {
+            AF_INET => Ok(IpAddr::V4(Ipv4Addr::from(self.array::<4>(at)?))),
+            AF_INET6 => Ok(Ipv6Addr::from(self.array::<16>(at)?).to_canonical()),
+            other => Err(self.unknown(other)),
+        }
+    }
+
+    /// `sun_path`: ends at its first NUL; an abstract name begins with one, written as `@`.
+    fn unix_name(&self, at: usize) -> Result<Endpoint, DecodeError> {
+        let bytes: [u8; UNIX_NAME] = self.array(at)?;
+        let text = |part: &[u8]| {
+            let end = part.iter().position(|&byte| byte == 0).unwrap_or(part.len());
+            String::from_utf8_lossy(part.get(..end).unwrap_or_default()).into_owned()
+        };
+        Ok(Endpoint::Unix(match bytes.split_first() {
+            Some((0, [0, ..])) | None => String::new(),
+            Some((0, rest)) => format!("@{}", text(rest)),
+            Some(_) => text(&bytes),
+        }))
+    }
+
+    fn count(&self, at: usize) -> Result<Count, DecodeError> {
+        let kernel = self.u64(at + offset_of!(wire::Count, kernel))?;
+        Ok(Count {
+            carried: self.u64(at + offset_of!(wire::Count, carried))?,
+            copied: self.u64(at + offset_of!(wire::Count, copied))?,
+            encrypted: self.u64(at + offset_of!(wire::Count, encrypted))?,
+            unwanted: self.u64(at + offset_of!(wire::Count, unwanted))?,
+            lost: self.u64(at + offset_of!(wire::Count, lost))?,
+            kernel: (kernel != u64::MAX).then_some(kernel),
+        })
+    }
+
+    fn both(&self) -> Result<[Count; 2], DecodeError> {
+        let first = offset_of!(WireCounts, dirs);
+        Ok([self.count(first)?, self.count(first + size_of::<wire::Count>())?])
+    }
+
+    fn counts(&self) -> Result<Counts, DecodeError> {
+        let [sent, received] = self.both()?;
+        let unread = self.u64(offset_of!(WireCounts, unread))?;
+        Ok(Counts { conn: ConnId(self.id), time: self.time, sent, received, unread })
+    }
+
+    fn session_counts(&self) -> Result<SessionCounts, DecodeError> {
+        let [sent, received] = self.both()?;
+        Ok(SessionCounts { session: SessionId(self.id), time: self.time, sent, received })
+    }
+
+    fn bound(&self) -> Result<Event, DecodeError> {
+        let how = match self.detail {
+            binding::NESTED => Binding::Nested,
+            binding::SET_FD => Binding::SetFd,
+            other => return Err(self.unknown(other)),
+        };
+        let conn = ConnId(self.u64(offset_of!(Bound, conn))?);
+        Ok(Event::Bound { session: SessionId(self.id), conn, how, time: self.time })
+    }
+
+    fn executed(&self) -> Result<Executed, DecodeError> {
+        let name_len = self.u32(offset_of!(Exec, name_len))? as usize;
+        let text = self.rest(size_of::<Exec>())?;
+        let short = DecodeError::Short { kind: self.kind, len: self.bytes.len() };
+        if name_len > EXEC_NAME {
+            return Err(short);
+        }
+        let (name, args) = text.split_at_checked(name_len).ok_or(short)?;
+        let words = args.split(|&byte| byte == 0).filter(|word| !word.is_empty());
+        let words: Vec<_> = words.map(String::from_utf8_lossy).collect();
+        Ok(Executed {
+            pid: self.pid,
+            parent: self.u32(offset_of!(Exec, parent))?,
+            user_id: self.u32(offset_of!(Exec, uid))?,
+            path: String::from_utf8_lossy(name.strip_suffix(&[0]).unwrap_or(name)).into_owned(),
+            command: words.join(" "),
+        })
+    }
+}
+
+/// The loss behind one of the probes' reasons.
+#[must_use]
+pub fn loss(reason: u8) -> Option<Loss> {
+    Some(match reason {
+        why::RING_FULL => Loss::RingFull,
+        why::FAULT => Loss::Fault,
+        why::CALL_LIMIT => Loss::CallLimit,
+        why::SENDFILE => Loss::Sendfile,
+        why::UNCAPTURED_CALL => Loss::UncapturedCall,
+        why::COMPAT_CALL => Loss::CompatCall,
+        why::SCRATCH_BUSY => Loss::ScratchBusy,
+        why::TOO_MANY_BUFFERS => Loss::TooManyBuffers,
+        why::CONN_TABLE_FULL => Loss::ConnTableFull,
+        why::SESSION_TABLE_FULL => Loss::SessionTableFull,
+        why::NESTED_TOO_DEEP => Loss::NestedTooDeep,
+        why::CALL_UNFINISHED => Loss::CallUnfinished,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A record as the probes write it: the header, then a body.
+    fn record(kind: u8, flags: u8, detail: u8, body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend_from_slice(&77u64.to_ne_bytes());
+        out.extend_from_slice(&5u64.to_ne_bytes());
+        out.extend_from_slice(&100u32.to_ne_bytes());
+        out.extend_from_slice(&101u32.to_ne_bytes());
+        out.extend_from_slice(&(32 + body.len() as u32).to_ne_bytes());
+        out.extend_from_slice(&[kind, flags, detail, 0]);
+        out.extend_from_slice(body);
+        out
+    }
+
+    fn event(bytes: &[u8]) -> Event {
+        match Decoder::default().decode(bytes).unwrap() {
+            Decoded::Event(event) => event,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn data_keeps_its_offset_channel_and_direction() {
+        let mut body = 9u64.to_ne_bytes().to_vec();
+        body.extend_from_slice(b"GET /");
+        let Event::Passed(passed) = event(&record(kind::DATA, flag::RECEIVED, 0, &body)) else { panic!() };
+        assert_eq!((passed.offset, &passed.payload[..], passed.pid), (9, &b"GET /"[..], 100));
+        assert_eq!((passed.channel, passed.direction), (Channel::Socket(ConnId(5)), Direction::Received));
+        let Event::Passed(passed) = event(&record(kind::DATA, flag::SESSION, 0, &body)) else { panic!() };
+        assert_eq!((passed.channel, passed.direction), (Channel::Session(SessionId(5)), Direction::Sent));
+    }
+
+    #[test]
+    fn v4_mapped_peers_are_ipv4_and_ports_have_their_own_byte_orders() {
+        let mut body = 1u64.to_ne_bytes().to_vec();
+        body.extend_from_slice(&AF_INET6.to_ne_bytes());
+        body.extend_from_slice(&8080u16.to_ne_bytes());
+        body.extend_from_slice(&443u16.to_be_bytes());
+        body.extend_from_slice(&[0, 0]);
+        body.extend_from_slice(&Ipv6Addr::LOCALHOST.octets());
+        body.extend_from_slice(&Ipv4Addr::new(10, 1, 2, 3).to_ipv6_mapped().octets());
+        let Event::Opened(opened) = event(&record(kind::OPENED, flag::LATE, role::CLIENT, &body)) else { panic!() };
+        assert_eq!(opened.local, Endpoint::Inet("[::1]:8080".parse().unwrap()));
+        assert_eq!(opened.peer, Endpoint::Inet("10.1.2.3:443".parse().unwrap()));
+        assert_eq!((opened.role, opened.joined_late), (Role::Client, true));
+    }
+
+    #[test]
+    fn unix_names_are_paths_abstract_or_none() {
+        let mut body = 1u64.to_ne_bytes().to_vec();
+        body.extend_from_slice(&AF_UNIX.to_ne_bytes());
+        body.resize(size_of::<WireOpened>() - 32, 0);
+        let mut path = b"/run/x.sock".to_vec();
+        path.resize(UNIX_NAME, 0);
+        let mut hidden = b"\0name".to_vec();
+        hidden.resize(UNIX_NAME, 0);
+        body.extend_from_slice(&path);
+        body.extend_from_slice(&hidden);
+        let Event::Opened(opened) = event(&record(kind::OPENED, 0, role::SERVER, &body)) else { panic!() };
+        assert_eq!(opened.local, Endpoint::Unix("/run/x.sock".into()));
+        assert_eq!(opened.peer, Endpoint::Unix("@name".into()));
+    }
+
+    #[test]
+    fn a_skip_names_its_loss_and_a_count_without_a_kernel_count_has_none() {
+        let mut body = 7u64.to_ne_bytes().to_vec();
+        body.extend_from_slice(&3u64.to_ne_bytes());
+        let Event::Skipped(skipped) = event(&record(kind::SKIP, 0, why::SENDFILE, &body)) else { panic!() };
+        assert_eq!((skipped.offset, skipped.len, skipped.why), (7, 3, Skip::Lost(Loss::Sendfile)));
+        let mut numbers: Vec<u64> = (1..=5).collect();
+        numbers.push(u64::MAX);
+        numbers.extend([6, 7, 8, 9, 10, 11, 12]);
+        let body: Vec<u8> = numbers.iter().flat_map(|n| n.to_ne_bytes()).collect();
+        let Event::Closed(counts) = event(&record(kind::CLOSED, 0, 0, &body)) else { panic!() };
+        assert_eq!((counts.sent.carried, counts.sent.kernel), (1, None));
+        assert_eq!((counts.received.lost, counts.received.kernel, counts.unread), (10, Some(11), 12));
+    }
+
+    #[test]
+    fn exec_gives_name_and_arguments() {
+        let mut body = Vec::new();
+        for number in [1u32, 0, 9, 12] {
+            body.extend_from_slice(&number.to_ne_bytes());
+        }
+        body.extend_from_slice(b"/bin/ech\0/bin/ech\0hi\0");
+        let decoded = Decoder::default().decode(&record(kind::EXEC, 0, 0, &body)).unwrap();
+        let Decoded::Exec(executed) = decoded else { panic!() };
+        assert_eq!(
+            (executed.path.as_str(), executed.command.as_str(), executed.parent),
+            ("/bin/ech", "/bin/ech hi", 1)
+        );
+    }
+
+    #[test]
+    fn what_is_no_record_is_an_error_whatever_the_bytes() {
+        let decoder = Decoder::default();
+        assert!(decoder.decode(&[]).is_err());
+        let whole = record(kind::DATA, 0, 0, &[0; 20]);
+        for len in 0..whole.len() {
+            assert!(decoder.decode(&whole[..len]).is_err(), "{len} bytes");
+        }
+        for kind in 0..=255 {
+            for len in [0, 8, 16, 48, 104] {
+                let _ = decoder.decode(&record(kind, 255, 255, &vec![255; len]));
+            }
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! What there is on this host to attach to, and what it is called.
+//!
+//! In: files under /proc, ELF files of others. Out: plain facts. A process or file that vanished is an absence, never an
+//! error; a file that is broken or hostile is an error of that file alone. Nothing here attaches or changes anything.
+
+pub mod elf;
+pub mod maps;
+pub mod openssl;
+pub mod procfs;
+pub mod users;

@@ -1,0 +1,236 @@
+//! Processes and the host, as `/proc` tells them.
+//!
+//! In: `/proc` (proc_pid_stat(5), proc_pid_status(5)), `/etc/machine-id`. Out: the model's `Process` and `Host`. A process that vanished, or whose id
+//! was given to another one while it was read, is none. Containers and pods are not looked for here.
+
+use std::collections::HashSet;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+use super::users::Users;
+use crate::model::event::Host;
+use crate::model::process::Process;
+use crate::model::time::{KernelTime, WallClock};
+
+/// Longest command line kept, in bytes.
+const MAX_COMMAND: usize = 4096;
+/// Largest other file of a process read, in bytes.
+const MAX_FILE: u64 = 64 << 10;
+/// Largest table of UNIX sockets read, in bytes.
+const MAX_SOCKETS: u64 = 64 << 20;
+/// Ticks of `starttime` in one second: `USER_HZ`, which is 100 wherever Linux is built with its own headers.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// A process that was there while it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Living {
+    /// What it is called.
+    pub process: Process,
+    /// When it started, to a hundredth of a second; with the pid it names the process for good.
+    pub started: KernelTime,
+}
+
+/// Reads a process; none when it is not there (any more). A kernel thread has an empty executable path.
+#[must_use]
+pub fn process(pid: u32, users: &mut Users) -> Option<Living> {
+    let before = Stat::read(pid)?;
+    let executable = std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let executable = executable.as_ref().map(|path| path.as_os_str().as_bytes()).unwrap_or_default();
+    let executable = executable.strip_suffix(b" (deleted)").unwrap_or(executable);
+    let command = read_start(&format!("/proc/{pid}/cmdline"), MAX_COMMAND as u64).unwrap_or_default();
+    let user_id = effective_user(&read_start(&format!("/proc/{pid}/status"), MAX_FILE)?)?;
+    // The same id and start time as before: all that was read between belongs to one process.
+    if Stat::read(pid)? != before {
+        return None;
+    }
+    let process = Process {
+        pid,
+        parent_pid: before.parent,
+        executable_path: String::from_utf8_lossy(executable).into_owned(),
+        command: joined(&command),
+        user_id,
+        user_name: users.name(user_id),
+        container: None,
+        pod: None,
+    };
+    Some(Living { process, started: before.started })
+}
+
+/// Arguments joined by a space, cut at [`MAX_COMMAND`] bytes without cutting a character.
+fn joined(cmdline: &[u8]) -> String {
+    let end = cmdline.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    let bytes: Vec<u8> = cmdline.iter().take(end).map(|&byte| if byte == 0 { b' ' } else { byte }).collect();
+    let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    while text.len() > MAX_COMMAND {
+        text.pop();
+    }
+    text
+}
+
+/// `Uid:` of `/proc/PID/status`: real, effective, saved, file system.
+fn effective_user(status: &[u8]) -> Option<u32> {
+    let text = String::from_utf8_lossy(status);
+    let line = text.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    parent: u32,
+    started: KernelTime,
+}
+
+impl Stat {
+    fn read(pid: u32) -> Option<Stat> {
+        Stat::parse(&read_start(&format!("/proc/{pid}/stat"), MAX_FILE)?)
+    }
+
+    /// The second field is the name in parentheses, which may hold anything; the fields behind it are numbered from 3.
+    fn parse(stat: &[u8]) -> Option<Stat> {
+        let after = stat.get(stat.iter().rposition(|&byte| byte == b')')? + 1..)?;
+        let text = std::str::from_utf8(after).ok()?;
+        let fields: Vec<&str> = text.split_whitespace().collect();
+        let parent = fields.get(1)?.parse().ok()?;
+        let ticks: u64 = fields.get(19)?.parse().ok()?;
+        Some(Stat { parent, started: KernelTime(ticks.checked_mul(1_000_000_000 / TICKS_PER_SECOND)?) })
+    }
+}
+
+fn read_start(path: &str, limit: u64) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).ok()?.take(limit).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// The host and its clock. What can't be learnt is empty.
+#[must_use]
+pub fn host() -> Host {
+    let names = rustix::system::uname();
+    let text = |path: &str| {
+        read_start(path, MAX_FILE).map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()).unwrap_or_default()
+    };
+    let id = Some(text("/etc/machine-id")).filter(|id| !id.is_empty());
+    Host {
+        name: names.nodename().to_string_lossy().into_owned(),
+        id: id.unwrap_or_else(|| text("/var/lib/dbus/machine-id")),
+        boot_id: text("/proc/sys/kernel/random/boot_id"),
+        os_type: "linux".to_owned(),
+        kernel: names.release().to_string_lossy().into_owned(),
+        clock: wall_clock(),
+    }
+}
+
+/// Wall-clock time less time since boot. Of several readings the one whose two halves were closest together is taken.
+#[must_use]
+pub fn wall_clock() -> WallClock {
+    let reading = |_| {
+        let before = nanoseconds(clock_gettime(ClockId::Boottime));
+        let wall = nanoseconds(clock_gettime(ClockId::Realtime));
+        let after = nanoseconds(clock_gettime(ClockId::Boottime));
+        let apart = after.saturating_sub(before);
+        (apart, wall.saturating_sub(before.saturating_add(apart / 2)))
+    };
+    let best = (0..5).map(reading).min_by_key(|&(apart, _)| apart);
+    WallClock { boot_unix_ns: best.map_or(0, |(_, boot)| boot) }
+}
+
+/// Now, as the probes stamp it.
+#[must_use]
+pub fn now() -> KernelTime {
+    KernelTime(nanoseconds(clock_gettime(ClockId::Boottime)))
+}
+
+fn nanoseconds(time: Timespec) -> u64 {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Inodes of all UNIX sockets of this network namespace; empty when they can't be read.
+#[must_use]
+pub fn unix_socket_inodes() -> HashSet<u64> {
+    read_start("/proc/net/unix", MAX_SOCKETS).map(|table| parse_unix(&table)).unwrap_or_default()
+}
+
+/// `Num RefCount Protocol Flags Type St Inode Path`: one socket a line under a heading.
+fn parse_unix(table: &[u8]) -> HashSet<u64> {
+    let text = String::from_utf8_lossy(table);
+    text.lines().skip(1).filter_map(|line| line.split_whitespace().nth(6)?.parse().ok()).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_read() {
+        let living = process(std::process::id(), &mut Users::default()).unwrap();
+        let exe = std::env::current_exe().unwrap();
+        assert_eq!(living.process.executable_path, exe.to_string_lossy());
+        assert!(living.process.command.starts_with(&std::env::args().next().unwrap()));
+        assert_eq!(living.process.user_id, rustix::process::geteuid().as_raw());
+        assert_eq!(
+            living.process.parent_pid,
+            rustix::process::getppid().unwrap().as_raw_nonzero().get().cast_unsigned()
+        );
+        assert!(living.started > KernelTime(0) && living.started <= now());
+    }
+
+    #[test]
+    fn a_vanished_process_is_none() {
+        let mut child = std::process::Command::new("/bin/true").spawn().unwrap();
+        let pid = child.id();
+        child.wait().unwrap();
+        assert_eq!(process(pid, &mut Users::default()), None);
+        assert_eq!(process(u32::MAX, &mut Users::default()), None);
+    }
+
+    #[test]
+    fn arguments_are_joined_and_cut() {
+        assert_eq!(joined(b"curl\0-sk\0https://h/\0"), "curl -sk https://h/");
+        assert_eq!(joined(b"nginx: worker process\0\0\0\0\0"), "nginx: worker process");
+        assert_eq!(joined(b""), "");
+        assert_eq!(joined(&[b'a'; 5000]).len(), MAX_COMMAND);
+        let wide = "é".repeat(3000);
+        assert!(joined(&[b"x", wide.as_bytes()].concat()).len() < MAX_COMMAND);
+        assert_eq!(joined(b"bad \xff byte\0"), "bad \u{fffd} byte");
+    }
+
+    #[test]
+    fn a_name_with_parentheses_does_not_shift_the_fields() {
+        let stat = b"42 (a) S 1 (x) R 7 42 42 0 -1 4194304 1 0 0 0 1 2 0 0 20 0 1 0 5678 1000 10 184";
+        assert_eq!(Stat::parse(stat), Some(Stat { parent: 7, started: KernelTime(56_780_000_000) }));
+        assert_eq!(Stat::parse(b"42 (a) S 1"), None);
+        assert_eq!(Stat::parse(b""), None);
+    }
+
+    #[test]
+    fn the_effective_user_is_the_second() {
+        assert_eq!(effective_user(b"Name:\tx\nUid:\t1000\t33\t1000\t1000\n"), Some(33));
+        assert_eq!(effective_user(b"Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn the_host_and_its_clock() {
+        let host = host();
+        assert_eq!(host.os_type, "linux");
+        assert!(!host.kernel.is_empty());
+        let wall = host.clock.unix_ns(now());
+        let system = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
+        assert!(wall.abs_diff(system) < 1_000_000_000, "{wall} {system}");
+    }
+
+    #[test]
+    fn sockets_are_told_by_inode() {
+        let table = b"Num       RefCount Protocol Flags    Type St Inode Path\n\
+            ffff8880: 00000002 00000000 00010000 0001 01 12345 /run/x.sock\n\
+            ffff8881: 00000003 00000000 00000000 0001 03 12346\nbroken\n";
+        assert_eq!(parse_unix(table), HashSet::from([12345, 12346]));
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let link = std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&one))).unwrap();
+        let inode = link.to_string_lossy().trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
+        assert!(unix_socket_inodes().contains(&inode));
+    }
+}

@@ -1,0 +1,116 @@
+//! What the probes must know of this kernel: member offsets, where a system call's registers are, and its numbers.
+//!
+//! In: type information. Out: the [`Layout`] global and the table of system calls. One architecture's facts stand in one place each.
+
+use qtap_common::globals::Layout;
+#[cfg(target_arch = "aarch64")]
+use qtap_common::globals::NO_OFFSET;
+use qtap_common::state::op;
+
+use super::KernelError;
+use crate::capture::btf::{Btf, BtfError, offsets};
+
+/// Offsets in `struct pt_regs` of the system call's number and its six arguments, and of the code segment.
+struct Registers {
+    nr: u32,
+    args: [u32; 6],
+    cs: u32,
+}
+
+/// x86-64 (`arch/x86/include/asm/ptrace.h`): `orig_ax`, then `di`, `si`, `dx`, `r10`, `r8`, `r9`; `cs` tells a 32-bit caller.
+#[cfg(target_arch = "x86_64")]
+const REGISTERS: Registers = Registers { nr: 120, args: [112, 104, 96, 56, 72, 64], cs: 136 };
+
+/// aarch64 (`arch/arm64/include/asm/ptrace.h`): `syscallno`; `orig_x0`, since `x0` holds the result, then `x1` to `x5`.
+#[cfg(target_arch = "aarch64")]
+const REGISTERS: Registers = Registers { nr: 280, args: [272, 8, 16, 24, 32, 40], cs: NO_OFFSET };
+
+/// Fills the layout from the running kernel's type information.
+pub(super) fn layout(btf: &Btf) -> Result<Layout, KernelError> {
+    let known = offsets(btf).map_err(KernelError::Btf)?;
+    let need = |structure: &str, member: &str| {
+        let found = btf.member_offset(structure, member);
+        found.ok_or_else(|| KernelError::Btf(BtfError::Missing(format!("{structure}.{member}"))))
+    };
+    Ok(Layout {
+        task_files: known.task_files,
+        task_mm: known.task_mm,
+        task_pid: known.task_pid,
+        task_tgid: known.task_tgid,
+        task_real_parent: known.task_real_parent,
+        task_signal: need("task_struct", "signal")?,
+        signal_live: need("signal_struct", "live")?,
+        files_fdt: known.files_fdt,
+        fdt_max_fds: known.fdtable_max_fds,
+        fdt_fd: known.fdtable_fd,
+        file_inode: known.file_f_inode,
+        file_private: known.file_private_data,
+        inode_mode: known.inode_i_mode,
+        inode_ino: known.inode_i_ino,
+        inode_sb: known.inode_i_sb,
+        sb_dev: known.super_block_s_dev,
+        socket_sk: known.socket_sk,
+        sk_family: known.sock_skc_family,
+        sk_state: known.sock_skc_state,
+        sk_daddr: known.sock_skc_daddr,
+        sk_rcv_saddr: known.sock_skc_rcv_saddr,
+        sk_dport: known.sock_skc_dport,
+        sk_num: known.sock_skc_num,
+        sk_v6_daddr: known.sock_skc_v6_daddr,
+        sk_v6_rcv_saddr: known.sock_skc_v6_rcv_saddr,
+        sk_type: need("sock", "sk_type")?,
+        sk_protocol: need("sock", "sk_protocol")?,
+        sk_shutdown: need("sock", "sk_shutdown")?,
+        tcp_write_seq: known.tcp_write_seq,
+        tcp_snd_una: known.tcp_snd_una,
+        tcp_bytes_acked: known.tcp_bytes_acked,
+        tcp_bytes_received: known.tcp_bytes_received,
+        tcp_rcv_nxt: known.tcp_rcv_nxt,
+        tcp_copied_seq: known.tcp_copied_seq,
+        unix_addr: known.unix_addr,
+        unix_peer: known.unix_peer,
+        unix_addr_len: known.unix_address_len,
+        unix_addr_name: known.unix_address_name,
+        mm_arg_start: known.mm_arg_start,
+        mm_arg_end: known.mm_arg_end,
+        binprm_filename: known.binprm_filename,
+        regs_nr: REGISTERS.nr,
+        regs_arg: REGISTERS.args,
+        regs_cs: REGISTERS.cs,
+    })
+}
+
+/// System calls the probes look at, by this architecture's numbers.
+pub(super) fn system_calls() -> [(libc::c_long, u8); 16] {
+    [
+        (libc::SYS_read, op::READ),
+        (libc::SYS_write, op::WRITE),
+        (libc::SYS_recvfrom, op::RECVFROM),
+        (libc::SYS_sendto, op::SENDTO),
+        (libc::SYS_readv, op::READV),
+        (libc::SYS_writev, op::WRITEV),
+        (libc::SYS_recvmsg, op::RECVMSG),
+        (libc::SYS_sendmsg, op::SENDMSG),
+        (libc::SYS_recvmmsg, op::RECVMMSG),
+        (libc::SYS_sendmmsg, op::SENDMMSG),
+        (libc::SYS_sendfile, op::SENDFILE),
+        (libc::SYS_splice, op::SPLICE),
+        (libc::SYS_connect, op::CONNECT),
+        (libc::SYS_accept, op::ACCEPT),
+        (libc::SYS_accept4, op::ACCEPT),
+        (libc::SYS_mmap, op::MMAP),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_system_call_has_two_meanings() {
+        let mut numbers: Vec<_> = system_calls().iter().map(|(number, _)| *number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), system_calls().len());
+    }
+}

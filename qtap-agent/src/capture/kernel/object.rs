@@ -1,0 +1,68 @@
+//! The probes' object: layouts and wishes written into it, loaded and verified by the kernel.
+//!
+//! In: the running kernel's type information and what is wanted. Out: a loaded [`Ebpf`], nothing attached yet.
+
+use aya::maps::Array;
+use aya::programs::{Program, ProgramType, RawTracePoint, UProbe};
+use aya::sys::{BpfHelper, is_helper_supported};
+use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use qtap_common::globals::Wanted;
+use qtap_common::state::{MAP_RING, MAP_SCRATCH, MAP_SYSCALLS, SCRATCH_SLOTS};
+
+use super::KernelError;
+use super::layout::{layout, system_calls};
+use crate::capture::btf::Btf;
+
+static OBJECT: &[u8] = include_bytes_aligned!(env!("QTAP_BPF_OBJECT"));
+
+/// Programs on raw tracepoints: the program's name is the tracepoint's. In the order in which they are attached: processes
+/// before what they do.
+pub(super) const TRACEPOINTS: [&str; 5] =
+    ["sched_process_fork", "sched_process_exec", "sched_process_exit", "inet_sock_set_state", "sys_exit"];
+/// Programs on functions of TLS libraries.
+const UPROBES: [&str; 5] = ["tls_enter", "tls_exit", "tls_return", "tls_set_fd", "tls_free"];
+
+/// Loads the object. `trace`: the probes' own debug messages are on.
+pub(super) fn load(mut wanted: Wanted, ring_bytes: u32, trace: bool) -> Result<Ebpf, KernelError> {
+    let btf = Btf::of_kernel().map_err(KernelError::Btf)?;
+    let layout = layout(&btf)?;
+    wanted.has_loop = u32::from(is_helper_supported(ProgramType::KProbe, BpfHelper::BPF_FUNC_loop).unwrap_or(false));
+    let cpus = aya::util::nr_cpus().map_err(|(_, error)| KernelError::Cpus(error))?;
+    let scratch = u32::try_from(cpus).unwrap_or(u32::MAX / SCRATCH_SLOTS).saturating_mul(SCRATCH_SLOTS);
+    let log_level: u8 = if trace { u8::MAX } else { 0 };
+    let mut ebpf = EbpfLoader::new()
+        .override_global("LAYOUT", &layout, true)
+        .override_global("WANTED", &wanted, true)
+        .override_global("AYA_LOG_LEVEL", &log_level, false)
+        .map_max_entries(MAP_RING, ring_bytes)
+        .map_max_entries(MAP_SCRATCH, scratch)
+        .load(OBJECT)
+        .map_err(KernelError::from)?;
+    fill_system_calls(&mut ebpf)?;
+    for name in TRACEPOINTS {
+        program::<RawTracePoint>(&mut ebpf, name)?.load().map_err(|error| KernelError::Load { name, error })?;
+    }
+    for name in UPROBES {
+        program::<UProbe>(&mut ebpf, name)?.load().map_err(|error| KernelError::Load { name, error })?;
+    }
+    Ok(ebpf)
+}
+
+fn fill_system_calls(ebpf: &mut Ebpf) -> Result<(), KernelError> {
+    let map = ebpf.map_mut(MAP_SYSCALLS).ok_or(KernelError::Object(MAP_SYSCALLS))?;
+    let mut table: Array<_, u8> = Array::try_from(map)?;
+    for (number, what) in system_calls() {
+        let number = u32::try_from(number).map_err(|_| KernelError::Object(MAP_SYSCALLS))?;
+        table.set(number, what, 0)?;
+    }
+    Ok(())
+}
+
+/// The program `name`, as the kind it is.
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, KernelError>
+where
+    &'a mut P: TryFrom<&'a mut Program>,
+{
+    let program = ebpf.program_mut(name).ok_or(KernelError::Object(name))?;
+    program.try_into().map_err(|_| KernelError::Object(name))
+}

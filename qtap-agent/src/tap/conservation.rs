@@ -1,0 +1,119 @@
+//! The law: what was carried is what was captured and what was lost by name. Whatever the sums lack, or have too much, is
+//! itself a loss, [`Loss::Unaccounted`].
+//!
+//! - At a socket the kernel's own count of the direction is what was carried; where it keeps none, the probes' count.
+//! - Inside TLS the probes' count of what the library's calls returned is what was carried, and the ciphertext of the
+//!   socket must fit it: never less than the plaintext, and not more than plaintext, the overhead of its records and a
+//!   handshake. If it does not fit, a hook was missed.
+
+use crate::model::event::Count;
+use crate::model::loss::Loss;
+
+/// Handshake, both ends' certificates, tickets and alerts, and what was received but never read by the application.
+const HANDSHAKE_BYTES: u64 = (16 + 64 + 128) << 10;
+
+/// Most that a record adds to its plaintext: header 5, explicit IV 16, MAC 48, padding 16, and some for the inner type.
+const RECORD_OVERHEAD_BYTES: u64 = 90;
+
+/// Smallest fragment that an engine cuts a large write into (RFC 6066 §4).
+const SMALLEST_FRAGMENT_BYTES: u64 = 512;
+
+/// Plaintext that an engine may hold decrypted (or a socket's last read undecrypted) when the probes begin to look.
+const JOINED_LATE_BYTES: u64 = 256 << 10;
+
+/// Bytes that a direction carried.
+#[must_use]
+pub fn carried(count: &Count) -> u64 {
+    count.kernel.unwrap_or(count.carried)
+}
+
+/// Bytes that were lost in the kernel beyond the `named` ones: the ring had no room to say so.
+#[must_use]
+pub fn lost_in_silence(count: &Count, named: u64) -> u64 {
+    count.lost.saturating_sub(named)
+}
+
+/// Why the bytes of a hole of a direction are missing, as far as the kernel's counts tell; `otherwise` when they don't.
+#[must_use]
+pub fn hole_reason(count: &Count, named: u64, otherwise: Loss) -> Loss {
+    if lost_in_silence(count, named) > 0 { Loss::RingFull } else { otherwise }
+}
+
+/// Bytes by which the sums of a direction don't meet.
+#[must_use]
+pub fn unaccounted(carried: u64, accounted: u64) -> u64 {
+    carried.abs_diff(accounted)
+}
+
+/// What one direction of a TLS connection carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sealed {
+    /// Bytes on the socket.
+    pub ciphertext: u64,
+    /// Bytes that the library's calls returned.
+    pub plaintext: u64,
+    /// Calls that carried them: each is one record or a part of one.
+    pub calls: u64,
+    /// True when the probes began to look in the middle.
+    pub joined_late: bool,
+}
+
+/// Bytes by which ciphertext and plaintext don't fit one another; 0 when they do.
+#[must_use]
+pub fn misfit(sealed: Sealed) -> u64 {
+    let Sealed { ciphertext, plaintext, calls, joined_late } = sealed;
+    let slack = if joined_late { JOINED_LATE_BYTES } else { 0 };
+    if plaintext > ciphertext.saturating_add(slack) {
+        return plaintext - ciphertext;
+    }
+    let records = calls.saturating_add(plaintext / SMALLEST_FRAGMENT_BYTES);
+    let overhead = records.saturating_mul(RECORD_OVERHEAD_BYTES);
+    let most = plaintext.saturating_add(overhead).saturating_add(HANDSHAKE_BYTES + slack);
+    if ciphertext > most { ciphertext.saturating_sub(plaintext) } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_count_is_preferred() {
+        assert_eq!(carried(&Count { carried: 10, kernel: Some(12), ..Count::default() }), 12);
+        assert_eq!(carried(&Count { carried: 10, kernel: None, ..Count::default() }), 10);
+    }
+
+    #[test]
+    fn shortfall_and_surplus_are_both_unaccounted() {
+        assert_eq!(unaccounted(10, 10), 0);
+        assert_eq!(unaccounted(10, 7), 3);
+        assert_eq!(unaccounted(7, 10), 3);
+    }
+
+    #[test]
+    fn a_hole_is_the_rings_when_the_kernel_lost_more_than_it_named() {
+        let count = Count { lost: 10, ..Count::default() };
+        assert_eq!(hole_reason(&count, 4, Loss::ReorderWindow), Loss::RingFull);
+        assert_eq!(hole_reason(&count, 10, Loss::ReorderWindow), Loss::ReorderWindow);
+        assert_eq!(lost_in_silence(&count, 11), 0);
+    }
+
+    fn sealed(ciphertext: u64, plaintext: u64, calls: u64) -> Sealed {
+        Sealed { ciphertext, plaintext, calls, joined_late: false }
+    }
+
+    #[test]
+    fn ciphertext_fits_its_plaintext() {
+        assert_eq!(misfit(sealed(0, 0, 0)), 0);
+        assert_eq!(misfit(sealed(5_000, 700, 1)), 0, "handshake and one request");
+        assert_eq!(misfit(sealed(64 * (16_384 + 22) + 4_000, 1 << 20, 64)), 0, "1 MiB in full records");
+        assert_eq!(misfit(sealed(100_000 * 32 + 4_000, 100_000 * 10, 100_000)), 0, "100 000 writes of 10 bytes");
+        assert_eq!(misfit(sealed((1 << 20) / 512 * (512 + 37), 1 << 20, 1)), 0, "one write in the smallest fragments");
+    }
+
+    #[test]
+    fn a_hook_that_was_missed_shows() {
+        assert_eq!(misfit(sealed(1 << 20, 0, 0)), 1 << 20, "1 MiB of ciphertext and nothing inside");
+        assert_eq!(misfit(sealed(100, 5_000, 2)), 4_900, "more inside than outside: joined to the wrong socket");
+        assert_eq!(misfit(Sealed { joined_late: true, ..sealed(100, 5_000, 2) }), 0, "decrypted before");
+    }
+}

@@ -1,0 +1,62 @@
+//! What is to be done later, in order of time. An entry may be out of date when it comes up: who acts on it looks again.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::model::conn::{Channel, SessionId};
+use crate::model::time::KernelTime;
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    /// Look at a hole in the bytes of a channel.
+    Hole(Channel),
+    /// Let the parser of a channel look at the time.
+    Parser(Channel),
+    /// A session was to be bound by now.
+    Unbound(SessionId),
+    /// The sessions of a process that ended are over.
+    ProcessEnd(u32),
+    /// A connection that was closed, or fell silent without ever having been opened, is over.
+    Finish(Channel),
+    /// Report on a connection.
+    Report(Channel),
+}
+
+/// All of them, soonest first; of those due at one time the order is that of [`Due`], so that a replay does the same.
+#[derive(Debug, Default)]
+pub struct Deadlines {
+    heap: BinaryHeap<Reverse<(KernelTime, Due)>>,
+}
+
+impl Deadlines {
+    /// Adds one.
+    pub fn add(&mut self, time: KernelTime, due: Due) {
+        self.heap.push(Reverse((time, due)));
+    }
+
+    /// Takes the first that is due.
+    pub fn pop(&mut self, now: KernelTime) -> Option<(KernelTime, Due)> {
+        match self.heap.peek() {
+            Some(Reverse((time, _))) if *time <= now => self.heap.pop().map(|Reverse(entry)| entry),
+            Some(_) | None => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_come_in_order_of_time() {
+        let mut deadlines = Deadlines::default();
+        deadlines.add(KernelTime(30), Due::ProcessEnd(3));
+        deadlines.add(KernelTime(10), Due::ProcessEnd(1));
+        deadlines.add(KernelTime(20), Due::ProcessEnd(2));
+        assert_eq!(deadlines.pop(KernelTime(9)), None);
+        assert_eq!(deadlines.pop(KernelTime(20)), Some((KernelTime(10), Due::ProcessEnd(1))));
+        assert_eq!(deadlines.pop(KernelTime(20)), Some((KernelTime(20), Due::ProcessEnd(2))));
+        assert_eq!(deadlines.pop(KernelTime(20)), None);
+    }
+}

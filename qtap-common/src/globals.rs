@@ -1,0 +1,155 @@
+//! What the loader tells the probes once, before they are loaded: layouts of the running kernel and what is wanted.
+//! The probes read them as constants, so that the verifier drops what they switch off.
+
+/// An offset that this kernel does not have.
+pub const NO_OFFSET: u32 = u32::MAX;
+
+/// Byte offsets of kernel structure members, from the running kernel's BTF.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// `task_struct.files`.
+    pub task_files: u32,
+    /// `task_struct.mm`.
+    pub task_mm: u32,
+    /// `task_struct.pid`: the thread's id.
+    pub task_pid: u32,
+    /// `task_struct.tgid`: the process's id.
+    pub task_tgid: u32,
+    /// `task_struct.real_parent`.
+    pub task_real_parent: u32,
+    /// `task_struct.signal`.
+    pub task_signal: u32,
+    /// `signal_struct.live`: threads alive.
+    pub signal_live: u32,
+    /// `files_struct.fdt`.
+    pub files_fdt: u32,
+    /// `fdtable.max_fds`.
+    pub fdt_max_fds: u32,
+    /// `fdtable.fd`.
+    pub fdt_fd: u32,
+    /// `file.f_inode`.
+    pub file_inode: u32,
+    /// `file.private_data`.
+    pub file_private: u32,
+    /// `inode.i_mode`.
+    pub inode_mode: u32,
+    /// `inode.i_ino`.
+    pub inode_ino: u32,
+    /// `inode.i_sb`.
+    pub inode_sb: u32,
+    /// `super_block.s_dev`.
+    pub sb_dev: u32,
+    /// `socket.sk`.
+    pub socket_sk: u32,
+    /// `sock.__sk_common.skc_family`.
+    pub sk_family: u32,
+    /// `sock.__sk_common.skc_state`.
+    pub sk_state: u32,
+    /// `sock.__sk_common.skc_daddr`.
+    pub sk_daddr: u32,
+    /// `sock.__sk_common.skc_rcv_saddr`.
+    pub sk_rcv_saddr: u32,
+    /// `sock.__sk_common.skc_dport` (network byte order).
+    pub sk_dport: u32,
+    /// `sock.__sk_common.skc_num` (host byte order).
+    pub sk_num: u32,
+    /// `sock.__sk_common.skc_v6_daddr`.
+    pub sk_v6_daddr: u32,
+    /// `sock.__sk_common.skc_v6_rcv_saddr`.
+    pub sk_v6_rcv_saddr: u32,
+    /// `sock.sk_type`.
+    pub sk_type: u32,
+    /// `sock.sk_protocol`.
+    pub sk_protocol: u32,
+    /// `sock.sk_shutdown`.
+    pub sk_shutdown: u32,
+    /// `tcp_sock.write_seq`.
+    pub tcp_write_seq: u32,
+    /// `tcp_sock.snd_una`.
+    pub tcp_snd_una: u32,
+    /// `tcp_sock.bytes_acked`.
+    pub tcp_bytes_acked: u32,
+    /// `tcp_sock.bytes_received`.
+    pub tcp_bytes_received: u32,
+    /// `tcp_sock.rcv_nxt`.
+    pub tcp_rcv_nxt: u32,
+    /// `tcp_sock.copied_seq`.
+    pub tcp_copied_seq: u32,
+    /// `unix_sock.addr`; [`NO_OFFSET`]: UNIX names are not read.
+    pub unix_addr: u32,
+    /// `unix_sock.peer`.
+    pub unix_peer: u32,
+    /// `unix_address.len`.
+    pub unix_addr_len: u32,
+    /// `unix_address.name`.
+    pub unix_addr_name: u32,
+    /// `mm_struct.arg_start`.
+    pub mm_arg_start: u32,
+    /// `mm_struct.arg_end`.
+    pub mm_arg_end: u32,
+    /// `linux_binprm.filename`.
+    pub binprm_filename: u32,
+    /// `pt_regs`: number of the system call.
+    pub regs_nr: u32,
+    /// `pt_regs`: the six arguments of a system call.
+    pub regs_arg: [u32; 6],
+    /// `pt_regs`: the code segment, where it tells a 32-bit caller; [`NO_OFFSET`] where nothing needs to tell.
+    pub regs_cs: u32,
+}
+
+/// Which processes are in scope.
+pub const SCOPE_ALL: u32 = 0;
+/// Only processes listed in [`crate::state::MAP_SCOPE`], and their children.
+pub const SCOPE_LISTED: u32 = 1;
+/// Processes of the cgroups in [`Wanted::cgroups`], below them too.
+pub const SCOPE_CGROUP: u32 = 2;
+
+/// Every direction is wanted.
+pub const DIRECTION_ALL: u32 = 0;
+/// Only connections that the process accepted.
+pub const DIRECTION_INGRESS: u32 = 1;
+/// Only connections that the process made.
+pub const DIRECTION_EGRESS: u32 = 2;
+/// Only connections that the process made to private addresses.
+pub const DIRECTION_EGRESS_INTERNAL: u32 = 3;
+/// Only connections that the process made to public addresses.
+pub const DIRECTION_EGRESS_EXTERNAL: u32 = 4;
+
+/// Bound on cgroups of [`SCOPE_CGROUP`].
+pub const CGROUPS_MAX: usize = 8;
+
+/// What is wanted.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Bytes of one call that are copied at most; the rest is counted as lost (`call_limit`).
+    pub call_limit: u64,
+    /// cgroup v2 ids, with [`SCOPE_CGROUP`]; 0 ends the list.
+    pub cgroups: [u64; CGROUPS_MAX],
+    /// Their depth below the root of the hierarchy.
+    pub cgroup_levels: [u32; CGROUPS_MAX],
+    /// One of the `SCOPE_` numbers.
+    pub scope: u32,
+    /// One of the `DIRECTION_` numbers.
+    pub direction: u32,
+    /// 1: connections over loopback addresses are left alone.
+    pub ignore_loopback: u32,
+    /// 1: payload of HTTP is wanted.
+    pub http: u32,
+    /// 1: `bpf_loop` is there (Linux 5.17).
+    pub has_loop: u32,
+    /// Bytes waiting in the ring above which the agent is woken even while it is not asleep.
+    pub wake_above: u32,
+}
+
+#[cfg(feature = "user")]
+mod pod {
+    // SAFETY: repr(C), integers only, no padding (asserted below), any bit pattern is valid.
+    unsafe impl aya::Pod for super::Layout {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Wanted {}
+}
+
+const _: () = assert!(size_of::<Layout>() == 49 * 4);
+const _: () = assert!(size_of::<Wanted>() == 8 + 64 + 32 + 24);

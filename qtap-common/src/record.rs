@@ -1,0 +1,276 @@
+//! Records of the ring: a [`Header`], a body of fixed size by kind, and bytes to the record's end.
+
+/// First part of every record.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Header {
+    /// `CLOCK_BOOTTIME` in nanoseconds.
+    pub time: u64,
+    /// Connection or session, by `kind`; else 0.
+    pub id: u64,
+    /// Process (thread-group id).
+    pub tgid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Length of the whole record, header included.
+    pub len: u32,
+    /// One of [`kind`].
+    pub kind: u8,
+    /// Bits of [`flag`].
+    pub flags: u8,
+    /// By kind: role, reason, binding.
+    pub detail: u8,
+    /// 0.
+    pub pad: u8,
+}
+
+/// Kinds of record.
+pub mod kind {
+    /// [`super::Exec`], then the file name, then the arguments (each ended by NUL).
+    pub const EXEC: u8 = 1;
+    /// [`super::Fork`].
+    pub const FORK: u8 = 2;
+    /// [`super::Header`] alone: the last thread of the process ended.
+    pub const EXIT: u8 = 3;
+    /// [`super::Opened`], then for UNIX sockets both names, [`super::UNIX_NAME`] bytes each.
+    pub const OPENED: u8 = 4;
+    /// [`super::Data`], then the bytes.
+    pub const DATA: u8 = 5;
+    /// [`super::Skip`].
+    pub const SKIP: u8 = 6;
+    /// [`super::Counts`] of a connection that is open.
+    pub const PROGRESS: u8 = 7;
+    /// [`super::Counts`] of a connection that was closed.
+    pub const CLOSED: u8 = 8;
+    /// [`super::SessionOpened`].
+    pub const SESSION_OPENED: u8 = 9;
+    /// [`super::Bound`].
+    pub const BOUND: u8 = 10;
+    /// [`super::Counts`] of a TLS session that ended.
+    pub const SESSION_CLOSED: u8 = 11;
+    /// [`super::Mapped`].
+    pub const MAPPED: u8 = 12;
+}
+
+/// Flags of [`Header::flags`].
+pub mod flag {
+    /// `DATA`, `SKIP`: at a TLS session; else at a socket.
+    pub const SESSION: u8 = 1;
+    /// `DATA`, `SKIP`: received; else sent.
+    pub const RECEIVED: u8 = 2;
+    /// `OPENED`: was open before it was first seen.
+    pub const LATE: u8 = 4;
+}
+
+/// Why bytes were skipped, and what else was lost: [`Header::detail`] of `SKIP`, and the index into the loss table.
+/// The first two are no losses.
+pub mod why {
+    /// Ciphertext.
+    pub const ENCRYPTED: u8 = 0;
+    /// Not asked for.
+    pub const UNWANTED: u8 = 1;
+    /// The ring had no room.
+    pub const RING_FULL: u8 = 2;
+    /// The target's memory could not be read.
+    pub const FAULT: u8 = 3;
+    /// One call carried more than the limit.
+    pub const CALL_LIMIT: u8 = 4;
+    /// `sendfile`.
+    pub const SENDFILE: u8 = 5;
+    /// A call that is counted only (`splice`).
+    pub const UNCAPTURED_CALL: u8 = 6;
+    /// The 32-bit system call interface.
+    pub const COMPAT_CALL: u8 = 7;
+    /// No scratch buffer was free.
+    pub const SCRATCH_BUSY: u8 = 8;
+    /// More buffers than are walked.
+    pub const TOO_MANY_BUFFERS: u8 = 9;
+    /// Table of connections full.
+    pub const CONN_TABLE_FULL: u8 = 10;
+    /// Table of sessions full.
+    pub const SESSION_TABLE_FULL: u8 = 11;
+    /// TLS calls nested too deep.
+    pub const NESTED_TOO_DEEP: u8 = 12;
+    /// The return of a TLS call was not seen.
+    pub const CALL_UNFINISHED: u8 = 13;
+    /// How many there are.
+    pub const COUNT: usize = 14;
+}
+
+/// Role of the process at a connection: [`Header::detail`] of `OPENED`.
+pub mod role {
+    /// Not known.
+    pub const UNKNOWN: u8 = 0;
+    /// It connected.
+    pub const CLIENT: u8 = 1;
+    /// It accepted.
+    pub const SERVER: u8 = 2;
+}
+
+/// How a session was bound: [`Header::detail`] of `BOUND`; higher is more certain.
+pub mod binding {
+    /// Not bound.
+    pub const NONE: u8 = 0;
+    /// `SSL_set_fd` and its kin.
+    pub const SET_FD: u8 = 1;
+    /// A socket call inside the TLS call.
+    pub const NESTED: u8 = 2;
+}
+
+/// Bytes of a UNIX socket's name that are carried: the whole of `sun_path`.
+pub const UNIX_NAME: usize = 108;
+/// Bytes of arguments that `EXEC` carries at most.
+pub const EXEC_ARGS: usize = 4096;
+/// Bytes of the file name that `EXEC` carries at most.
+pub const EXEC_NAME: usize = 512;
+
+/// `EXEC`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Exec {
+    /// Header.
+    pub header: Header,
+    /// Parent's thread-group id.
+    pub parent: u32,
+    /// Effective user id in the initial user namespace.
+    pub uid: u32,
+    /// Bytes of file name that follow.
+    pub name_len: u32,
+    /// Bytes of arguments that follow the name.
+    pub args_len: u32,
+}
+
+/// `FORK`: the header's `tgid` is the child's.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fork {
+    /// Header.
+    pub header: Header,
+    /// Parent's thread-group id.
+    pub parent: u32,
+    /// 0.
+    pub pad: u32,
+}
+
+/// `OPENED`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Opened {
+    /// Header.
+    pub header: Header,
+    /// Inode number of the socket.
+    pub ino: u64,
+    /// `AF_INET`, `AF_INET6` or `AF_UNIX`.
+    pub family: u16,
+    /// Local port, host byte order.
+    pub local_port: u16,
+    /// Remote port, network byte order.
+    pub peer_port: u16,
+    /// 0.
+    pub pad: u16,
+    /// Local address: 4 or 16 bytes, network order.
+    pub local: [u8; 16],
+    /// Remote address.
+    pub peer: [u8; 16],
+}
+
+/// `DATA`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Data {
+    /// Header.
+    pub header: Header,
+    /// Stream offset of the first byte.
+    pub offset: u64,
+}
+
+/// `SKIP`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Skip {
+    /// Header.
+    pub header: Header,
+    /// Stream offset of the first byte.
+    pub offset: u64,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// Counts of one direction.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Count {
+    /// Bytes the calls carried.
+    pub carried: u64,
+    /// Copied.
+    pub copied: u64,
+    /// Ciphertext.
+    pub encrypted: u64,
+    /// Not asked for.
+    pub unwanted: u64,
+    /// Lost.
+    pub lost: u64,
+    /// The kernel's own count; `u64::MAX` where it keeps none.
+    pub kernel: u64,
+}
+
+/// `PROGRESS`, `CLOSED`, `SESSION_CLOSED`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    /// Header.
+    pub header: Header,
+    /// Sent, received.
+    pub dirs: [Count; 2],
+    /// Bytes that arrived and were not read.
+    pub unread: u64,
+}
+
+/// `SESSION_OPENED`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SessionOpened {
+    /// Header.
+    pub header: Header,
+    /// Address of the session in the process.
+    pub ssl: u64,
+    /// Number that the agent gave to the library at attach.
+    pub library: u32,
+    /// 0.
+    pub pad: u32,
+}
+
+/// `BOUND`: the header's `id` is the session's.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bound {
+    /// Header.
+    pub header: Header,
+    /// The connection.
+    pub conn: u64,
+}
+
+/// `MAPPED`: a process in scope mapped a file as executable.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mapped {
+    /// Header.
+    pub header: Header,
+    /// Device, as the kernel encodes it (major in the upper 12 bits of 32, minor in the lower 20).
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == 32);
+    assert!(size_of::<Exec>() == 48);
+    assert!(size_of::<Fork>() == 40);
+    assert!(size_of::<Opened>() == 80);
+    assert!(size_of::<Data>() == 40);
+    assert!(size_of::<Skip>() == 48);
+    assert!(size_of::<Counts>() == 32 + 96 + 8);
+    assert!(size_of::<SessionOpened>() == 48);
+    assert!(size_of::<Bound>() == 40);
+    assert!(size_of::<Mapped>() == 48);
+};

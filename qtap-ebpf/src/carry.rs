@@ -1,0 +1,313 @@
+//! The bytes of one call → records: exactly sized, in as many pieces as it takes, with what was lost told in place.
+//!
+//! A call's bytes stand in one buffer or in an `iovec`. `copy` walks them piece by piece (`bpf_loop`, so that a call of any size
+//! is one small program), reads each piece into a scratch area and puts it into the ring. What does not get there (`ring_full`,
+//! `fault`) stays pending on the direction and is told as a `SKIP` before the next record that fits.
+
+use aya_ebpf::helpers::bpf_probe_read_user;
+use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user as read_user};
+use core::ffi::c_void;
+use qtap_common::record::{Data, Header, Skip, flag, kind, why};
+use qtap_common::state::{Dir, PIECE};
+
+use crate::globals::wanted;
+use crate::{emit, scratch};
+
+/// Bound on `iovec` entries of a call: the kernel's own (`UIO_MAXIOV`).
+const BUFFERS_MAX: u64 = 1024;
+/// Pieces that are copied where `bpf_loop` is not there.
+const PIECES_WITHOUT_LOOP: u32 = 64;
+
+/// Where a call's bytes stand in the process's memory.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Source {
+    /// Current buffer.
+    pub base: u64,
+    /// Bytes in it that are not yet taken.
+    pub len: u64,
+    /// Next `iovec` entry.
+    pub iov: u64,
+    /// How many there still are.
+    pub iov_left: u64,
+}
+
+/// A call whose bytes are being copied: state of the walk.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Call {
+    /// What every record of the call begins with.
+    pub header: Header,
+    /// Where the bytes are.
+    pub source: Source,
+    /// Stream offset of the next byte.
+    pub offset: u64,
+    /// Bytes of the call that are not yet accounted for.
+    pub left: u64,
+    /// Bytes that may still be copied.
+    pub quota: u64,
+    /// Bytes copied.
+    pub copied: u64,
+    /// Lost and not yet told.
+    pub pending_offset: u64,
+    pub pending_bytes: u64,
+    pub pending_why: u64,
+    /// Bytes lost by this call.
+    pub lost: u64,
+    /// 1: stop, untouched, when the first bytes are a TLS record. 2: they were.
+    pub watch_tls: u64,
+}
+
+/// One `struct iovec` of the 64-bit ABI.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct IoVec {
+    base: u64,
+    len: u64,
+}
+
+/// Reads a value of the process's memory.
+#[inline(always)]
+pub fn user<T: Copy>(address: u64) -> Option<T> {
+    unsafe { bpf_probe_read_user(address as *const T) }.ok()
+}
+
+/// What the callback of the walk gets.
+#[repr(C)]
+struct Walk {
+    area: u32,
+    pad: u32,
+}
+
+/// Which bytes of a stream a call moved.
+#[derive(Clone, Copy)]
+pub struct Span {
+    /// Stream offset of the first.
+    pub offset: u64,
+    /// How many.
+    pub bytes: u64,
+    /// See [`Call::watch_tls`].
+    pub watch_tls: bool,
+}
+
+/// Copies a call's bytes from `source` into records. True: the first bytes were a TLS record that was watched for, and nothing
+/// was done.
+#[inline(never)]
+pub fn copy(dir: &mut Dir, header: &Header, source: &Source, span: &Span) -> bool {
+    let Some(area) = scratch::take() else {
+        lose(dir, span.offset, span.bytes, why::SCRATCH_BUSY);
+        return false;
+    };
+    let tls = copy_in(area, dir, header, source, span);
+    scratch::give_back(area);
+    tls
+}
+
+#[inline(always)]
+fn copy_in(area: u32, dir: &mut Dir, header: &Header, source: &Source, span: &Span) -> bool {
+    let bytes = span.bytes;
+    let Some(work) = scratch::get(area) else { return false };
+    let call = unsafe { &mut (*work).call };
+    *call = Call {
+        header: *header,
+        source: *source,
+        offset: span.offset,
+        left: bytes,
+        quota: wanted!(call_limit),
+        copied: 0,
+        pending_offset: dir.pending_offset,
+        pending_bytes: dir.pending_bytes,
+        pending_why: u64::from(dir.pending_why),
+        lost: 0,
+        watch_tls: u64::from(span.watch_tls),
+    };
+    let mut buffers = source.iov_left;
+    if buffers > BUFFERS_MAX {
+        buffers = BUFFERS_MAX;
+    }
+    let mut copied_at_most = bytes;
+    if copied_at_most > call.quota {
+        copied_at_most = call.quota;
+    }
+    let pieces = (buffers + copied_at_most / PIECE as u64 + 2) as u32;
+    walk(area, pieces);
+    let Some(work) = scratch::get(area) else { return false };
+    let call = unsafe { &mut (*work).call };
+    if call.watch_tls == 2 {
+        return true;
+    }
+    if call.left > 0 {
+        let reason = if call.quota == 0 { why::CALL_LIMIT } else { why::TOO_MANY_BUFFERS };
+        lose_in(call, call.left, reason);
+    }
+    dir.count.copied += call.copied;
+    dir.count.lost += call.lost;
+    dir.pending_offset = call.pending_offset;
+    dir.pending_bytes = call.pending_bytes;
+    dir.pending_why = call.pending_why as u8;
+    false
+}
+
+#[inline(always)]
+fn walk(area: u32, pieces: u32) {
+    let mut state = Walk { area, pad: 0 };
+    if wanted!(has_loop) != 0 {
+        let callback = copy_piece as unsafe extern "C" fn(u32, *mut c_void) -> i64;
+        unsafe { bpf_loop(pieces, callback as *mut c_void, (&raw mut state).cast(), 0) };
+        return;
+    }
+    for _ in 0..PIECES_WITHOUT_LOOP {
+        if unsafe { copy_piece(0, (&raw mut state).cast()) } != 0 {
+            return;
+        }
+    }
+}
+
+/// One step of the walk: the next piece of the current buffer, or the next buffer. 1: done.
+#[inline(never)]
+unsafe extern "C" fn copy_piece(_index: u32, state: *mut c_void) -> i64 {
+    let area = unsafe { (*state.cast::<Walk>()).area };
+    let Some(work) = scratch::get(area) else { return 1 };
+    let work = unsafe { &mut *work };
+    let call = &mut work.call;
+    if call.left == 0 || call.quota == 0 {
+        return 1;
+    }
+    if call.source.len == 0 && !next_buffer(call) {
+        return 1;
+    }
+    let mut take = call.source.len;
+    if take > call.left {
+        take = call.left;
+    }
+    if take > call.quota {
+        take = call.quota;
+    }
+    if take > PIECE as u64 {
+        take = PIECE as u64;
+    }
+    if take == 0 {
+        return 0;
+    }
+    let record = unsafe { &mut work.record.data };
+    let read = unsafe { read_user(record.payload.as_mut_ptr().cast(), take as u32, call.source.base as *const c_void) };
+    if call.watch_tls == 1 {
+        let bytes = &record.payload;
+        if read == 0 && take >= 3 && (0x14..=0x17).contains(&bytes[0]) && bytes[1] == 3 && bytes[2] <= 4 {
+            call.watch_tls = 2;
+            return 1;
+        }
+        call.watch_tls = 0;
+    }
+    tell_pending(call);
+    if read != 0 {
+        lose_here(call, take, why::FAULT);
+    } else if call.pending_bytes != 0 {
+        lose_here(call, take, why::RING_FULL);
+    } else {
+        let len = take + size_of::<Data>() as u64;
+        record.head = Data { header: call.header, offset: call.offset };
+        record.head.header.len = len as u32;
+        if unsafe { emit::bytes((&raw const *record).cast(), len) } {
+            call.copied += take;
+        } else {
+            lose_here(call, take, why::RING_FULL);
+        }
+    }
+    call.source.base += take;
+    call.source.len -= take;
+    call.offset += take;
+    call.left -= take;
+    call.quota -= take;
+    0
+}
+
+/// Goes to the next `iovec` entry. False: there is none, or it can't be read.
+#[inline(always)]
+fn next_buffer(call: &mut Call) -> bool {
+    if call.source.iov_left == 0 {
+        return false;
+    }
+    let Some(entry) = user::<IoVec>(call.source.iov) else { return false };
+    call.source.iov += size_of::<IoVec>() as u64;
+    call.source.iov_left -= 1;
+    call.source.base = entry.base;
+    call.source.len = entry.len;
+    true
+}
+
+/// Notes `bytes` lost at the current offset; the walk goes on behind them.
+#[inline(always)]
+fn lose_here(call: &mut Call, bytes: u64, reason: u8) {
+    if call.pending_bytes == 0 {
+        call.pending_offset = call.offset;
+        call.pending_why = u64::from(reason);
+    }
+    call.pending_bytes = call.offset + bytes - call.pending_offset;
+    call.lost += bytes;
+}
+
+/// Notes the rest of the call as lost, and tells it if the ring has room.
+#[inline(always)]
+fn lose_in(call: &mut Call, bytes: u64, reason: u8) {
+    lose_here(call, bytes, reason);
+    call.offset += bytes;
+    call.left = 0;
+    tell_pending(call);
+}
+
+#[inline(always)]
+fn tell_pending(call: &mut Call) {
+    if call.pending_bytes == 0 {
+        return;
+    }
+    let mut skip = Skip { header: call.header, offset: call.pending_offset, bytes: call.pending_bytes };
+    skip.header.kind = kind::SKIP;
+    skip.header.len = size_of::<Skip>() as u32;
+    skip.header.detail = call.pending_why as u8;
+    if emit::record(&skip) {
+        call.pending_bytes = 0;
+    }
+}
+
+/// Notes bytes of a direction as lost without copying any: they are told before the direction's next record.
+#[inline(always)]
+pub fn lose(dir: &mut Dir, offset: u64, bytes: u64, reason: u8) {
+    if dir.pending_bytes == 0 {
+        dir.pending_offset = offset;
+        dir.pending_why = reason;
+    }
+    dir.pending_bytes = offset + bytes - dir.pending_offset;
+    dir.count.lost += bytes;
+}
+
+/// Tells what is pending on a direction. True: nothing is pending any more.
+#[inline(always)]
+pub fn flush(dir: &mut Dir, header: &Header) -> bool {
+    if dir.pending_bytes == 0 {
+        return true;
+    }
+    let told = skip(header, dir.pending_offset, dir.pending_bytes, dir.pending_why);
+    if told {
+        dir.pending_bytes = 0;
+    }
+    told
+}
+
+/// Writes a `SKIP` record.
+#[inline(always)]
+pub fn skip(header: &Header, offset: u64, bytes: u64, reason: u8) -> bool {
+    let mut skip = Skip { header: *header, offset, bytes };
+    skip.header.kind = kind::SKIP;
+    skip.header.len = size_of::<Skip>() as u32;
+    skip.header.detail = reason;
+    emit::record(&skip)
+}
+
+/// The header of a channel's data: `session` or socket, direction 0 sent, 1 received.
+#[inline(always)]
+pub fn data_header(id: u64, session: bool, direction: usize) -> Header {
+    let mut header = emit::header(kind::DATA, 0, id);
+    header.flags = (if session { flag::SESSION } else { 0 }) | (if direction == 1 { flag::RECEIVED } else { 0 });
+    header
+}

@@ -1,0 +1,468 @@
+//! Connections: first sight, what is wanted of them, what their bytes are, and their end.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use qtap_common::globals::{
+    DIRECTION_ALL, DIRECTION_EGRESS, DIRECTION_EGRESS_EXTERNAL, DIRECTION_EGRESS_INTERNAL, DIRECTION_INGRESS, NO_OFFSET,
+};
+use qtap_common::record::{Count, Counts, Header, Opened, UNIX_NAME, flag, kind, role, why};
+use qtap_common::state::{Conn, Dir, FIRST_BYTES, FIRST_ROOM, HELLO_BYTES, class, conn_flag};
+
+use crate::atomic::fetch_add;
+use crate::carry::{self, Source, Span, data_header, user};
+use crate::classify;
+use crate::emit;
+use crate::globals::{layout, wanted};
+use crate::kernel::{self, AF_INET, AF_INET6, AF_UNIX, Sock, at};
+use crate::maps::CONNS;
+use crate::scratch;
+use crate::session;
+
+/// A direction of which nothing is known.
+pub const NEW_DIR: Dir = Dir {
+    count: Count { carried: 0, copied: 0, encrypted: 0, unwanted: 0, lost: 0, kernel: 0 },
+    base: 0,
+    pending_offset: 0,
+    pending_bytes: 0,
+    unwanted_from: u64::MAX,
+    first: [0; FIRST_ROOM],
+    first_len: 0,
+    class: class::UNDECIDED,
+    pending_why: 0,
+    kernel_final: 0,
+    pad: 0,
+};
+
+/// The connection of a socket; opened when it was not known. `carried`: bytes that the call under way has just moved in
+/// `direction`, which the kernel's counters already hold. None: not a stream qtap follows, or the table is full.
+#[inline(always)]
+pub fn find_or_open(sock: &Sock, as_role: u8, direction: usize, carried: u64) -> Option<*mut Conn> {
+    if let Some(conn) = CONNS.get_ptr_mut(sock.address) {
+        if unsafe { (*conn).ino } == sock.ino {
+            return Some(conn);
+        }
+        // The `sock` is another one at the same address: the end of the former was not seen.
+        close(sock.address, conn, false);
+    }
+    if !open(sock, as_role, direction, carried) {
+        return None;
+    }
+    CONNS.get_ptr_mut(sock.address)
+}
+
+#[inline(never)]
+fn open(sock: &Sock, as_role: u8, direction: usize, carried: u64) -> bool {
+    let Some(family) = kernel::stream_family(sock.address) else { return false };
+    let Some(area) = scratch::take() else { return false };
+    let done = open_in(area, sock, family, as_role, direction, carried);
+    scratch::give_back(area);
+    done
+}
+
+#[inline(always)]
+fn open_in(area: u32, sock: &Sock, family: u16, as_role: u8, direction: usize, carried: u64) -> bool {
+    let Some(work) = scratch::get(area) else { return false };
+    let work = unsafe { &mut *work };
+    let mut header = emit::header(kind::OPENED, size_of::<Opened>(), 0);
+    header.id = emit::identity(header.time);
+    let conn = &mut work.conn;
+    conn.id = header.id;
+    conn.ino = sock.ino;
+    conn.told = header.time;
+    conn.tgid = header.tgid;
+    conn.family = family;
+    conn.role = as_role;
+    conn.flags = if as_role == role::UNKNOWN { conn_flag::LATE } else { 0 };
+    conn.dirs[0] = NEW_DIR;
+    conn.dirs[1] = NEW_DIR;
+    if family != AF_UNIX {
+        conn.dirs[0].base = kernel::tcp_sent(sock.address).wrapping_sub(if direction == 0 { carried } else { 0 });
+        let read = kernel::tcp_read(sock.address, false);
+        conn.dirs[1].base = read.wrapping_sub(if direction == 1 { carried } else { 0 });
+    }
+    if as_role != role::UNKNOWN && filtered_out(sock.address, family, as_role) {
+        conn.flags |= conn_flag::UNWANTED;
+    }
+    if wanted!(ignore_loopback) != 0 && is_loopback(sock.address, family) {
+        conn.flags |= conn_flag::UNWANTED;
+    }
+    let unwanted = conn.flags & conn_flag::UNWANTED != 0;
+    if CONNS.insert(sock.address, &*conn, 0).is_err() {
+        emit::count_loss(why::CONN_TABLE_FULL, carried);
+        return false;
+    }
+    if unwanted {
+        return true;
+    }
+    if as_role == role::UNKNOWN {
+        header.flags |= flag::LATE;
+    }
+    header.detail = as_role;
+    let record = unsafe { &mut work.record.opened };
+    record.head = Opened { header, ino: sock.ino, family, ..Default::default() };
+    tell_ends(record, sock.address, family);
+    true
+}
+
+/// Fills in both ends and writes the record.
+#[inline(always)]
+fn tell_ends(record: &mut scratch::OpenedRecord, sock: u64, family: u16) {
+    if family == AF_UNIX {
+        unix_names(record, sock);
+        record.head.header.len = (size_of::<Opened>() + 2 * UNIX_NAME) as u32;
+        emit::record_or_count(record);
+        return;
+    }
+    record.head.local_port = at(sock, layout!(sk_num)).unwrap_or(0);
+    record.head.peer_port = at(sock, layout!(sk_dport)).unwrap_or(0);
+    if family == AF_INET {
+        let local: [u8; 4] = at(sock, layout!(sk_rcv_saddr)).unwrap_or([0; 4]);
+        let peer: [u8; 4] = at(sock, layout!(sk_daddr)).unwrap_or([0; 4]);
+        record.head.local[..4].copy_from_slice(&local);
+        record.head.peer[..4].copy_from_slice(&peer);
+    } else {
+        record.head.local = at(sock, layout!(sk_v6_rcv_saddr)).unwrap_or([0; 16]);
+        record.head.peer = at(sock, layout!(sk_v6_daddr)).unwrap_or([0; 16]);
+    }
+    emit::record_or_count(&record.head);
+}
+
+/// `sun_path` of both ends: of the socket itself or, for an accepted one, of the listener whose address it shares.
+#[inline(always)]
+fn unix_names(record: &mut scratch::OpenedRecord, sock: u64) {
+    record.local = [0; UNIX_NAME];
+    record.peer = [0; UNIX_NAME];
+    if layout!(unix_addr) == NO_OFFSET {
+        return;
+    }
+    unix_name(&mut record.local, sock);
+    if let Some(peer) = at::<u64>(sock, layout!(unix_peer)) {
+        if peer != 0 {
+            unix_name(&mut record.peer, peer);
+        }
+    }
+}
+
+#[inline(always)]
+fn unix_name(name: &mut [u8; UNIX_NAME], sock: u64) {
+    let Some(address) = at::<u64>(sock, layout!(unix_addr)) else { return };
+    if address == 0 {
+        return;
+    }
+    // `len` counts the two bytes of `sun_family`; what lies beyond it in the allocation is not part of the name.
+    let len: u32 = at(address, layout!(unix_addr_len)).unwrap_or(0);
+    let Some(path) = at::<[u8; UNIX_NAME]>(address, layout!(unix_addr_name) + 2) else { return };
+    for index in 0..UNIX_NAME {
+        if index as u32 + 2 < len {
+            name[index] = path[index];
+        }
+    }
+}
+
+/// A call moved `bytes` bytes of the connection in `direction`.
+#[inline(never)]
+pub fn carried(sock: &Sock, direction: usize, source: &Source, bytes: u64, reason: u8) -> u8 {
+    let Some(conn) = find_or_open(sock, role::UNKNOWN, direction, bytes) else { return class::OTHER };
+    let conn = unsafe { &mut *conn };
+    let peer_class = conn.dirs[1 - (direction & 1)].class;
+    let dir = &mut conn.dirs[direction & 1];
+    let offset = unsafe { fetch_add(&raw mut dir.count.carried, bytes) };
+    if conn.flags & conn_flag::UNWANTED != 0 {
+        dir.count.unwanted += bytes;
+        return class::OTHER;
+    }
+    let header = data_header(conn.id, false, direction);
+    conn.tgid = header.tgid;
+    let before = dir.class;
+    if reason == 0 {
+        decide(dir, peer_class, source, bytes, conn.flags & conn_flag::LATE != 0);
+    }
+    if conn.role == role::UNKNOWN && before != dir.class && dir.class != class::OTHER {
+        learn_role(conn, sock.address, direction);
+        if conn.flags & conn_flag::UNWANTED != 0 {
+            conn.dirs[direction & 1].count.unwanted += bytes;
+            return class::OTHER;
+        }
+    }
+    let dir = &mut conn.dirs[direction & 1];
+    let told = match dir.class {
+        class::TLS => encrypted(dir, &header, source, offset, bytes, before),
+        class::OTHER => unwanted(dir, &header, offset, bytes),
+        _ if reason != 0 => uncopied(dir, &header, offset, bytes, reason),
+        _ => plain(dir, &header, source, offset, bytes),
+    };
+    if told == class::TLS {
+        conn.dirs[0].class = class::TLS;
+        conn.dirs[1].class = class::TLS;
+    }
+    if header.time.wrapping_sub(conn.told) > 1_000_000_000 {
+        conn.told = header.time;
+        tell_counts(conn, sock.address, kind::PROGRESS);
+    }
+    conn.dirs[direction & 1].class
+}
+
+/// Decides what a direction carries, where that is not yet decided.
+#[inline(always)]
+fn decide(dir: &mut Dir, peer_class: u8, source: &Source, bytes: u64, late: bool) {
+    if dir.class == class::HTTP || dir.class == class::TLS || (dir.class == class::OTHER && !late) {
+        return;
+    }
+    if dir.class == class::UNDECIDED && (peer_class == class::HTTP || peer_class == class::TLS) {
+        dir.class = peer_class;
+    } else {
+        if dir.class == class::OTHER {
+            dir.first_len = 0;
+        }
+        dir.class = class_of(dir, source, bytes, late);
+    }
+    if dir.class == class::HTTP && wanted!(http) == 0 {
+        dir.class = class::OTHER;
+    }
+}
+
+/// Adds the call's first bytes to those of the direction and looks at them.
+#[inline(never)]
+pub fn class_of(dir: &mut Dir, source: &Source, bytes: u64, late: bool) -> u8 {
+    let mut here = *source;
+    let mut left = bytes;
+    for _ in 0..4 {
+        if here.len == 0 {
+            if here.iov_left == 0 {
+                break;
+            }
+            let Some(entry) = user::<[u64; 2]>(here.iov) else { break };
+            here.iov += 16;
+            here.iov_left -= 1;
+            here.base = entry[0];
+            here.len = entry[1];
+        }
+        let mut some = if here.len < left { here.len } else { left };
+        if some > FIRST_BYTES as u64 {
+            some = FIRST_BYTES as u64;
+        }
+        add_first(dir, here.base, some);
+        left -= some;
+        here.len = 0;
+        if left == 0 || dir.first_len as usize >= FIRST_BYTES {
+            break;
+        }
+    }
+    let verdict = classify::first_bytes(&dir.first, u32::from(dir.first_len), late);
+    if verdict == class::UNDECIDED && bytes >= FIRST_BYTES as u64 { class::HTTP } else { verdict }
+}
+
+/// Appends up to [`FIRST_BYTES`] bytes at `base` to the direction's first bytes.
+#[inline(always)]
+fn add_first(dir: &mut Dir, base: u64, some: u64) {
+    let before = u64::from(dir.first_len);
+    if before >= FIRST_BYTES as u64 || some > FIRST_BYTES as u64 {
+        return;
+    }
+    let to = unsafe { dir.first.as_mut_ptr().add(before as usize) };
+    if unsafe { bpf_probe_read_user(to.cast(), some as u32, base as *const _) } == 0 {
+        dir.first_len = (before + some) as u8;
+    }
+}
+
+/// The first bytes tell who asks: a request or a ClientHello comes from the client.
+#[inline(always)]
+fn learn_role(conn: &mut Conn, sock: u64, direction: usize) {
+    if wanted!(direction) == DIRECTION_ALL {
+        return;
+    }
+    let dir = &conn.dirs[direction & 1];
+    let first = &dir.first;
+    let answers = match dir.class {
+        class::TLS => first[0] == 0x16 && first[5] == 2,
+        _ => first[0] == 0 || (first[0] == b'H' && first[1] == b'T' && first[4] == b'/'),
+    };
+    if dir.class == class::TLS && first[0] != 0x16 {
+        return;
+    }
+    let sender_is_client = !answers;
+    conn.role = if sender_is_client == (direction == 0) { role::CLIENT } else { role::SERVER };
+    if filtered_out(sock, conn.family, conn.role) {
+        conn.flags |= conn_flag::UNWANTED;
+    }
+}
+
+/// Ciphertext: counted; the handshake's first bytes are copied for what they say in the clear.
+#[inline(always)]
+fn encrypted(dir: &mut Dir, header: &Header, source: &Source, offset: u64, bytes: u64, before: u8) -> u8 {
+    dir.count.encrypted += bytes;
+    if before != class::TLS && offset > 0 {
+        carry::flush(dir, header);
+        carry::skip(header, offset, bytes, why::ENCRYPTED);
+    } else if offset < HELLO_BYTES && offset + bytes <= dir.count.carried {
+        let kept = if bytes < HELLO_BYTES { bytes } else { HELLO_BYTES };
+        hello(dir, header, source, offset, kept);
+    }
+    class::TLS
+}
+
+/// Copies handshake bytes without counting them as payload.
+#[inline(always)]
+fn hello(dir: &mut Dir, header: &Header, source: &Source, offset: u64, bytes: u64) {
+    let copied = dir.count.copied;
+    let lost = dir.count.lost;
+    carry::copy(dir, header, source, &Span { offset, bytes, watch_tls: false });
+    dir.count.copied = copied;
+    dir.count.lost = lost;
+}
+
+/// Not asked for: counted, and told once.
+#[inline(always)]
+fn unwanted(dir: &mut Dir, header: &Header, offset: u64, bytes: u64) -> u8 {
+    dir.count.unwanted += bytes;
+    if dir.unwanted_from == u64::MAX {
+        carry::skip(header, offset, bytes, why::UNWANTED);
+        dir.unwanted_from = offset + bytes;
+    }
+    class::OTHER
+}
+
+/// Wanted, but carried by a call whose bytes can't be read.
+#[inline(always)]
+fn uncopied(dir: &mut Dir, header: &Header, offset: u64, bytes: u64, reason: u8) -> u8 {
+    carry::flush(dir, header);
+    if dir.pending_bytes != 0 || !carry::skip(header, offset, bytes, reason) {
+        carry::lose(dir, offset, bytes, reason);
+    } else {
+        dir.count.lost += bytes;
+    }
+    dir.class
+}
+
+/// Wanted plaintext: copied. A TLS record inside a TLS call is not plaintext any more (after CONNECT, say).
+#[inline(always)]
+fn plain(dir: &mut Dir, header: &Header, source: &Source, offset: u64, bytes: u64) -> u8 {
+    if dir.unwanted_from != u64::MAX {
+        carry::skip(header, dir.unwanted_from, offset - dir.unwanted_from, why::UNWANTED);
+        dir.unwanted_from = u64::MAX;
+    }
+    if carry::copy(dir, header, source, &Span { offset, bytes, watch_tls: true }) {
+        if session::in_call() {
+            dir.class = class::TLS;
+            return encrypted(dir, header, source, offset, bytes, class::HTTP);
+        }
+        carry::copy(dir, header, source, &Span { offset, bytes, watch_tls: false });
+    }
+    dir.class
+}
+
+/// Writes the counts of a connection, with the kernel's own.
+#[inline(never)]
+fn tell_counts(conn: &mut Conn, sock: u64, record_kind: u8) -> bool {
+    let mut counts = Counts {
+        header: emit::header(record_kind, size_of::<Counts>(), conn.id),
+        dirs: [conn.dirs[0].count, conn.dirs[1].count],
+        unread: 0,
+    };
+    counts.header.tgid = conn.tgid;
+    counts.dirs[0].kernel = u64::MAX;
+    counts.dirs[1].kernel = u64::MAX;
+    if conn.family != AF_UNIX && sock != 0 {
+        let fin = conn.flags & conn_flag::FIN != 0;
+        counts.dirs[0].kernel = if conn.dirs[0].kernel_final != 0 {
+            conn.dirs[0].count.kernel
+        } else {
+            kernel::tcp_sent(sock).wrapping_sub(conn.dirs[0].base)
+        };
+        counts.dirs[1].kernel = kernel::tcp_read(sock, fin).wrapping_sub(conn.dirs[1].base);
+        let unread = u64::from(kernel::tcp_unread_raw(sock));
+        counts.unread = if fin && unread > 0 { unread - 1 } else { unread };
+    }
+    emit::record(&counts)
+}
+
+/// The connection ended: what is pending is told, then the counts. `alive`: the `sock` can still be read.
+#[inline(never)]
+pub fn close(sock: u64, conn: *mut Conn, alive: bool) {
+    let conn = unsafe { &mut *conn };
+    if conn.flags & conn_flag::UNWANTED == 0 {
+        let mut header = data_header(conn.id, false, 0);
+        header.tgid = conn.tgid;
+        let sent = carry::flush(&mut conn.dirs[0], &header);
+        header.flags |= flag::RECEIVED;
+        let received = carry::flush(&mut conn.dirs[1], &header);
+        let told = sent && received && tell_counts(conn, if alive { sock } else { 0 }, kind::CLOSED);
+        if !told && alive {
+            conn.flags |= conn_flag::CLOSED_UNTOLD;
+            emit::count_loss(why::RING_FULL, 0);
+            keep_kernel_counts(conn, sock);
+            return;
+        }
+    }
+    let _ = CONNS.remove(sock);
+}
+
+/// Keeps the kernel's counts for the agent, who will read them from the table.
+#[inline(always)]
+fn keep_kernel_counts(conn: &mut Conn, sock: u64) {
+    if conn.family == AF_UNIX {
+        return;
+    }
+    let fin = conn.flags & conn_flag::FIN != 0;
+    if conn.dirs[0].kernel_final == 0 {
+        conn.dirs[0].count.kernel = kernel::tcp_sent(sock).wrapping_sub(conn.dirs[0].base);
+        conn.dirs[0].kernel_final = 1;
+    }
+    conn.dirs[1].count.kernel = kernel::tcp_read(sock, fin).wrapping_sub(conn.dirs[1].base);
+    conn.dirs[1].kernel_final = 1;
+}
+
+/// True when the direction that is wanted is not this connection's.
+#[inline(always)]
+fn filtered_out(sock: u64, family: u16, as_role: u8) -> bool {
+    let client = as_role == role::CLIENT;
+    match wanted!(direction) {
+        DIRECTION_INGRESS => client,
+        DIRECTION_EGRESS => !client,
+        DIRECTION_EGRESS_INTERNAL => !client || !is_private(sock, family),
+        DIRECTION_EGRESS_EXTERNAL => !client || is_private(sock, family),
+        _ => false,
+    }
+}
+
+/// The remote address as IPv4, when it is one or stands for one (`::ffff:a.b.c.d`).
+#[inline(always)]
+fn peer_v4(sock: u64, family: u16) -> Option<[u8; 4]> {
+    if family == AF_INET {
+        return at(sock, layout!(sk_daddr));
+    }
+    let address: [u8; 16] = at(sock, layout!(sk_v6_daddr))?;
+    let mapped = address[10] == 0xff && address[11] == 0xff && address[0] == 0 && address[9] == 0;
+    if mapped { Some([address[12], address[13], address[14], address[15]]) } else { None }
+}
+
+#[inline(always)]
+fn is_loopback(sock: u64, family: u16) -> bool {
+    if family == AF_UNIX {
+        return false;
+    }
+    if let Some(v4) = peer_v4(sock, family) {
+        return v4[0] == 127;
+    }
+    let address: [u8; 16] = at(sock, layout!(sk_v6_daddr)).unwrap_or([0; 16]);
+    address[15] == 1 && address[0] == 0 && address[1] == 0 && address[7] == 0 && address[14] == 0
+}
+
+/// Loopback, RFC 1918, RFC 6598, link-local (RFC 3927, RFC 4291 §2.5.6), unique local (RFC 4193); UNIX sockets too.
+#[inline(always)]
+fn is_private(sock: u64, family: u16) -> bool {
+    if family == AF_UNIX || is_loopback(sock, family) {
+        return true;
+    }
+    if let Some(v4) = peer_v4(sock, family) {
+        return v4[0] == 10
+            || (v4[0] == 172 && v4[1] & 0xf0 == 16)
+            || (v4[0] == 192 && v4[1] == 168)
+            || (v4[0] == 100 && v4[1] & 0xc0 == 64)
+            || (v4[0] == 169 && v4[1] == 254);
+    }
+    if family != AF_INET6 {
+        return false;
+    }
+    let address: [u8; 16] = at(sock, layout!(sk_v6_daddr)).unwrap_or([0; 16]);
+    address[0] & 0xfe == 0xfc || (address[0] == 0xfe && address[1] & 0xc0 == 0x80)
+}

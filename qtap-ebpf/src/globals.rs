@@ -1,0 +1,101 @@
+//! What the loader sets before loading; constants to the verifier.
+
+use core::ptr::read_volatile;
+
+use qtap_common::globals::{Layout, Wanted};
+
+#[unsafe(no_mangle)]
+static LAYOUT: Layout = Layout {
+    task_files: 0,
+    task_mm: 0,
+    task_pid: 0,
+    task_tgid: 0,
+    task_real_parent: 0,
+    task_signal: 0,
+    signal_live: 0,
+    files_fdt: 0,
+    fdt_max_fds: 0,
+    fdt_fd: 0,
+    file_inode: 0,
+    file_private: 0,
+    inode_mode: 0,
+    inode_ino: 0,
+    inode_sb: 0,
+    sb_dev: 0,
+    socket_sk: 0,
+    sk_family: 0,
+    sk_state: 0,
+    sk_daddr: 0,
+    sk_rcv_saddr: 0,
+    sk_dport: 0,
+    sk_num: 0,
+    sk_v6_daddr: 0,
+    sk_v6_rcv_saddr: 0,
+    sk_type: 0,
+    sk_protocol: 0,
+    sk_shutdown: 0,
+    tcp_write_seq: 0,
+    tcp_snd_una: 0,
+    tcp_bytes_acked: 0,
+    tcp_bytes_received: 0,
+    tcp_rcv_nxt: 0,
+    tcp_copied_seq: 0,
+    unix_addr: 0,
+    unix_peer: 0,
+    unix_addr_len: 0,
+    unix_addr_name: 0,
+    mm_arg_start: 0,
+    mm_arg_end: 0,
+    binprm_filename: 0,
+    regs_nr: 0,
+    regs_arg: [0; 6],
+    regs_cs: 0,
+};
+
+#[unsafe(no_mangle)]
+static WANTED: Wanted = Wanted {
+    call_limit: 0,
+    cgroups: [0; 8],
+    cgroup_levels: [0; 8],
+    scope: 0,
+    direction: 0,
+    ignore_loopback: 0,
+    http: 0,
+    has_loop: 0,
+    wake_above: 0,
+};
+
+/// Reads one member of the layout.
+macro_rules! layout {
+    ($member:ident) => {
+        $crate::globals::read(unsafe { &raw const (*$crate::globals::layout_ptr()).$member })
+    };
+    ($member:ident[$index:expr]) => {
+        $crate::globals::read(unsafe { &raw const (*$crate::globals::layout_ptr()).$member[$index] })
+    };
+}
+
+/// Reads one member of what is wanted.
+macro_rules! wanted {
+    ($member:ident) => {
+        $crate::globals::read(unsafe { &raw const (*$crate::globals::wanted_ptr()).$member })
+    };
+}
+
+pub(crate) use {layout, wanted};
+
+#[inline(always)]
+pub fn layout_ptr() -> *const Layout {
+    &raw const LAYOUT
+}
+
+#[inline(always)]
+pub fn wanted_ptr() -> *const Wanted {
+    &raw const WANTED
+}
+
+/// A volatile read, so that the compiler does not take the placeholder for the value.
+#[inline(always)]
+pub fn read<T: Copy>(from: *const T) -> T {
+    unsafe { read_volatile(from) }
+}

@@ -1,0 +1,53 @@
+//! Every map: key → value, writer, reader, bound, why. Sizes are placeholders where the loader sets them.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+use qtap_common::record::why;
+use qtap_common::state::{Conn, FileKey, Losses, Session, SessionKey};
+
+use crate::scratch::Scratch;
+use crate::session::Calls;
+
+/// Records. Writer: `emit`. Reader: the agent's ring thread. Bound: set by the loader from the buffer size. One ring, so that
+/// what happened on two CPUs stays in one order.
+#[map]
+pub static RING: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// tgid → verdict (`scope::IN`, `scope::OUT`). Writers: agent (start), `scope` (fork, exit, first sight). Bound: processes at once.
+#[map]
+pub static SCOPE: HashMap<u32, u8> = HashMap::with_max_entries(65_536, 0);
+
+/// `sock` address → connection. Writer: `conn`. Reader: agent (sweeps). Not an LRU: what is forgotten would be lost in silence;
+/// a full table is counted.
+#[map]
+pub static CONNS: HashMap<u64, Conn> = HashMap::with_max_entries(65_536, 0);
+
+/// (tgid, `SSL*`) → session. Writer: `session`. Reader: agent (sweeps).
+#[map]
+pub static SESSIONS: HashMap<SessionKey, Session> = HashMap::with_max_entries(65_536, 0);
+
+/// Thread (pid_tgid) → TLS calls under way on it. Writer: `session`; removed when the thread ends. Bound: threads that use TLS.
+#[map]
+pub static CALLS: HashMap<u64, Calls> = HashMap::with_max_entries(32_768, 0);
+
+/// System call number → `op`. Writer: agent, once. The numbers are the architecture's.
+#[map]
+pub static SYSCALLS: Array<u8> = Array::with_max_entries(512, 0);
+
+/// Work areas, `SCRATCH_SLOTS` a CPU. The loader sets the number. Not a per-CPU map: its values are too large for one.
+#[map]
+pub static SCRATCH: Array<Scratch> = Array::with_max_entries(2, 0);
+
+/// Reason → losses that no record tells in place. Reader: agent, once a second.
+#[map]
+pub static LOSSES: PerCpuArray<Losses> = PerCpuArray::with_max_entries(why::COUNT as u32, 0);
+
+/// Index 0: 1 while the agent sleeps. Writers: agent (1), `emit` (0).
+#[map]
+pub static ASLEEP: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Executable files that were told. An LRU: telling one twice costs a look, not a loss.
+#[map]
+pub static MAPPED: LruHashMap<FileKey, u8> = LruHashMap::with_max_entries(4096, 0);

@@ -1,0 +1,6 @@
+//! The doors: one file per family of hooks.
+
+pub mod openssl;
+pub mod process;
+pub mod syscall;
+pub mod tcp;

@@ -1,0 +1,157 @@
+//! OpenSSL and its kin: where a probe stands in each function, and which register holds what there, comes in the cookie.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::pt_regs;
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::generated::bpf_get_attach_cookie;
+use aya_ebpf::macros::{uprobe, uretprobe};
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use qtap_common::record::{binding, role};
+use qtap_common::state::Cookie;
+
+use crate::kernel::{Sock, socket_of};
+use crate::session::{self, Frame};
+use crate::{conn, scope};
+
+/// At the entry site of a function that moves bytes or shakes hands.
+#[uprobe]
+pub fn tls_enter(ctx: ProbeContext) -> u32 {
+    try_enter(&ctx);
+    0
+}
+
+#[inline(always)]
+fn try_enter(ctx: &ProbeContext) -> Option<()> {
+    if !in_scope() {
+        return None;
+    }
+    let cookie = cookie(ctx.as_ptr());
+    let registers = registers(ctx.regs);
+    session::enter(&Frame {
+        ssl: argument(&registers, cookie, 0),
+        buffer: argument(&registers, cookie, 1),
+        out: argument(&registers, cookie, 3),
+        stack: stack(ctx.regs) + cookie.depth(),
+        conn: 0,
+        library: cookie.library(),
+        call: u32::from(cookie.call()),
+    });
+    Some(())
+}
+
+/// At an exit site: the result is final.
+#[uprobe]
+pub fn tls_exit(ctx: ProbeContext) -> u32 {
+    if in_scope() {
+        let cookie = cookie(ctx.as_ptr());
+        session::finish(cookie.call(), result(ctx.regs), stack(ctx.regs) + cookie.depth());
+    }
+    0
+}
+
+/// After the return.
+#[uretprobe]
+pub fn tls_return(ctx: RetProbeContext) -> u32 {
+    if in_scope() {
+        let cookie = cookie(ctx.as_ptr());
+        session::finish(cookie.call(), result(ctx.regs), stack(ctx.regs));
+    }
+    0
+}
+
+/// `SSL_set_fd(ssl, fd)`, `SSL_set_rfd`, `SSL_set_wfd`: the program itself names the socket.
+#[uprobe]
+pub fn tls_set_fd(ctx: ProbeContext) -> u32 {
+    try_set_fd(&ctx);
+    0
+}
+
+#[inline(always)]
+fn try_set_fd(ctx: &ProbeContext) -> Option<()> {
+    if !in_scope() {
+        return None;
+    }
+    let cookie = cookie(ctx.as_ptr());
+    let mut sock = Sock { address: 0, ino: 0 };
+    if !socket_of(argument(&registers(ctx.regs), cookie, 1) as u32, &mut sock) {
+        return None;
+    }
+    let conn = conn::find_or_open(&sock, role::UNKNOWN, 0, 0)?;
+    let conn = unsafe { (*conn).id };
+    let key = session::key(argument(&registers(ctx.regs), cookie, 0));
+    let session = session::find_or_open(&key, cookie.library(), false)?;
+    session::bind(unsafe { &mut *session }, conn, binding::SET_FD);
+    Some(())
+}
+
+/// `SSL_free(ssl)`, `SSL_clear(ssl)`: the session ends.
+#[uprobe]
+pub fn tls_free(ctx: ProbeContext) -> u32 {
+    if in_scope() {
+        let cookie = cookie(ctx.as_ptr());
+        session::close(&session::key(argument(&registers(ctx.regs), cookie, 0)));
+    }
+    0
+}
+
+#[inline(always)]
+fn in_scope() -> bool {
+    scope::includes_current((bpf_get_current_pid_tgid() >> 32) as u32)
+}
+
+#[inline(always)]
+fn cookie(ctx: *mut core::ffi::c_void) -> Cookie {
+    Cookie(unsafe { bpf_get_attach_cookie(ctx) })
+}
+
+/// The registers a site's arguments can be in, as [`qtap_common::state::register`] numbers them. All are loaded, and one is taken
+/// from the copy: the verifier lets the context be read at constant offsets only.
+#[cfg(not(bpf_target_arch = "aarch64"))]
+#[inline(always)]
+fn registers(regs: *mut pt_regs) -> [u64; 16] {
+    let regs = unsafe { &*regs };
+    [
+        regs.rdi, regs.rsi, regs.rdx, regs.rcx, regs.r8, regs.r9, regs.rax, regs.rbx, regs.rbp, regs.r10, regs.r11,
+        regs.r12, regs.r13, regs.r14, regs.r15, 0,
+    ]
+}
+
+#[cfg(bpf_target_arch = "aarch64")]
+#[inline(always)]
+fn registers(regs: *mut pt_regs) -> [u64; 16] {
+    let regs = unsafe { &(*regs).regs };
+    [
+        regs[0], regs[1], regs[2], regs[3], regs[4], regs[5], regs[6], regs[7], regs[8], regs[9], regs[10], regs[11],
+        regs[12], regs[13], regs[14], regs[15],
+    ]
+}
+
+/// Argument `index` of the cookie (0 to 3), wherever it says that it is.
+#[inline(always)]
+fn argument(registers: &[u64; 16], cookie: Cookie, index: u32) -> u64 {
+    registers[(cookie.arg(index) & 15) as usize]
+}
+
+#[cfg(not(bpf_target_arch = "aarch64"))]
+#[inline(always)]
+fn result(regs: *mut pt_regs) -> u64 {
+    unsafe { (*regs).rax }
+}
+
+#[cfg(not(bpf_target_arch = "aarch64"))]
+#[inline(always)]
+fn stack(regs: *mut pt_regs) -> u64 {
+    unsafe { (*regs).rsp }
+}
+
+#[cfg(bpf_target_arch = "aarch64")]
+#[inline(always)]
+fn result(regs: *mut pt_regs) -> u64 {
+    unsafe { (*regs).regs[0] }
+}
+
+#[cfg(bpf_target_arch = "aarch64")]
+#[inline(always)]
+fn stack(regs: *mut pt_regs) -> u64 {
+    unsafe { (*regs).sp }
+}

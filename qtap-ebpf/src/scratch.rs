@@ -1,0 +1,85 @@
+//! Work areas. A uprobe can be preempted by another one on the same CPU, so an area is taken and given back.
+
+use qtap_common::record::{Data, EXEC_ARGS, EXEC_NAME, Exec, Opened, UNIX_NAME, why};
+use qtap_common::state::{Conn, PIECE, SCRATCH_SLOTS, Session};
+
+use crate::atomic::fetch_add;
+use crate::carry::Call;
+use crate::emit;
+use crate::maps::SCRATCH;
+
+/// One work area.
+#[repr(C)]
+pub struct Scratch {
+    /// Above 0 while taken.
+    pub taken: u64,
+    /// A call whose bytes are being copied.
+    pub call: Call,
+    /// Connection to insert.
+    pub conn: Conn,
+    /// Session to insert.
+    pub session: Session,
+    /// Record under construction.
+    pub record: Record,
+}
+
+/// The larger records, one at a time.
+#[repr(C)]
+pub union Record {
+    pub data: DataRecord,
+    pub exec: ExecRecord,
+    pub opened: OpenedRecord,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct DataRecord {
+    pub head: Data,
+    pub payload: [u8; PIECE],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ExecRecord {
+    pub head: Exec,
+    /// The name, then the arguments; as long as both bounds together.
+    pub text: [u8; EXEC_NAME + EXEC_ARGS],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct OpenedRecord {
+    pub head: Opened,
+    pub local: [u8; UNIX_NAME],
+    pub peer: [u8; UNIX_NAME],
+}
+
+/// Takes an area: its index. None is free only when more probes preempted one another than there are areas: counted.
+#[inline(always)]
+pub fn take() -> Option<u32> {
+    let first = emit::cpu() * SCRATCH_SLOTS;
+    for slot in 0..SCRATCH_SLOTS {
+        let Some(area) = get(first + slot) else { continue };
+        let taken = unsafe { &raw mut (*area).taken };
+        if unsafe { fetch_add(taken, 1) } == 0 {
+            return Some(first + slot);
+        }
+        unsafe { fetch_add(taken, u64::MAX) };
+    }
+    emit::count_loss(why::SCRATCH_BUSY, 0);
+    None
+}
+
+/// Gives an area back.
+#[inline(always)]
+pub fn give_back(index: u32) {
+    if let Some(area) = get(index) {
+        unsafe { fetch_add(&raw mut (*area).taken, u64::MAX) };
+    }
+}
+
+/// The area at `index`.
+#[inline(always)]
+pub fn get(index: u32) -> Option<*mut Scratch> {
+    SCRATCH.get_ptr_mut(index)
+}

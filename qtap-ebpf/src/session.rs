@@ -1,0 +1,295 @@
+//! TLS sessions and the calls under way on them.
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use qtap_common::record::{Bound, Counts, SessionOpened, binding, flag, kind, why};
+use qtap_common::state::{Session, SessionKey, call, class};
+
+use crate::atomic::fetch_add;
+use crate::carry::{self, Source, Span, data_header, user};
+use crate::conn::{NEW_DIR, class_of};
+use crate::emit;
+use crate::globals::wanted;
+use crate::maps::{CALLS, SESSIONS};
+use crate::scratch;
+
+/// TLS calls of one thread that can be inside one another: a session whose transport is another session (HTTPS proxies).
+pub const NESTED: usize = 2;
+
+/// A TLS call under way.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Frame {
+    /// The session.
+    pub ssl: u64,
+    /// Buffer.
+    pub buffer: u64,
+    /// Where an `_ex` function stores the number of bytes.
+    pub out: u64,
+    /// Stack pointer at function entry: a call inside another one has a lower one.
+    pub stack: u64,
+    /// Connection of the socket calls seen inside; 0: none.
+    pub conn: u64,
+    /// Library number.
+    pub library: u32,
+    /// One of [`call`].
+    pub call: u32,
+}
+
+/// The TLS calls of one thread.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Calls {
+    pub depth: u64,
+    pub frames: [Frame; NESTED],
+}
+
+const NO_FRAME: Frame = Frame { ssl: 0, buffer: 0, out: 0, stack: 0, conn: 0, library: 0, call: 0 };
+
+/// A TLS call began.
+#[inline(always)]
+pub fn enter(frame: &Frame) {
+    let thread = bpf_get_current_pid_tgid();
+    let Some(calls) = CALLS.get_ptr_mut(thread) else {
+        let calls = Calls { depth: 1, frames: [*frame, NO_FRAME] };
+        if CALLS.insert(thread, calls, 0).is_err() {
+            emit::count_loss(why::SESSION_TABLE_FULL, 0);
+        }
+        return;
+    };
+    let calls = unsafe { &mut *calls };
+    // A frame that is not above this one on the stack was left without a return (longjmp, a return that was not seen).
+    if calls.depth >= 2 && calls.frames[1].stack <= frame.stack {
+        calls.depth = 1;
+        emit::count_loss(why::CALL_UNFINISHED, 0);
+    }
+    if calls.depth == 1 && calls.frames[0].stack <= frame.stack {
+        calls.depth = 0;
+        emit::count_loss(why::CALL_UNFINISHED, 0);
+    }
+    match calls.depth {
+        0 => calls.frames[0] = *frame,
+        1 => calls.frames[1] = *frame,
+        _ => {
+            emit::count_loss(why::NESTED_TOO_DEEP, 0);
+            return;
+        }
+    }
+    calls.depth += 1;
+}
+
+/// A TLS call ended: its frame, when its beginning was seen. `stack`: the stack pointer where the end was seen.
+#[inline(always)]
+fn leave(of: u8, stack: u64) -> Option<Frame> {
+    let calls = CALLS.get_ptr_mut(bpf_get_current_pid_tgid())?;
+    let calls = unsafe { &mut *calls };
+    if calls.depth == 2 {
+        calls.depth = 1;
+        let frame = calls.frames[1];
+        if is_frame_of(&frame, of, stack) {
+            return Some(frame);
+        }
+        emit::count_loss(why::CALL_UNFINISHED, 0);
+    }
+    if calls.depth == 1 {
+        calls.depth = 0;
+        let frame = calls.frames[0];
+        if is_frame_of(&frame, of, stack) {
+            return Some(frame);
+        }
+        emit::count_loss(why::CALL_UNFINISHED, 0);
+    }
+    None
+}
+
+/// After a return the stack pointer is 8 above its value at entry, before it lower: a frame further below belongs to a call inside
+/// this one whose end was not seen.
+#[inline(always)]
+fn is_frame_of(frame: &Frame, of: u8, stack: u64) -> bool {
+    frame.call == u32::from(of) && frame.stack + 8 >= stack
+}
+
+/// True while the current thread is inside a TLS call.
+#[inline(always)]
+pub fn in_call() -> bool {
+    match CALLS.get_ptr(bpf_get_current_pid_tgid()) {
+        Some(calls) => unsafe { (*calls).depth > 0 },
+        None => false,
+    }
+}
+
+/// A socket call moved TLS records of connection `conn` on this thread: the TLS calls around it are its.
+#[inline(always)]
+pub fn note_socket(conn: u64) {
+    let Some(calls) = CALLS.get_ptr_mut(bpf_get_current_pid_tgid()) else { return };
+    let calls = unsafe { &mut *calls };
+    if calls.depth >= 1 {
+        calls.frames[0].conn = conn;
+    }
+    if calls.depth >= 2 {
+        calls.frames[1].conn = conn;
+    }
+}
+
+/// A TLS call returned `result`.
+#[inline(always)]
+pub fn finish(of: u8, result: u64, stack: u64) {
+    let Some(frame) = leave(of, stack) else { return };
+    let bytes = bytes_of(&frame, of, result as i32);
+    if bytes == 0 && frame.conn == 0 && of != call::OTHER {
+        return;
+    }
+    let key = key(frame.ssl);
+    let Some(session) = find_or_open(&key, frame.library, of != call::OTHER) else {
+        emit::count_loss(why::SESSION_TABLE_FULL, bytes);
+        return;
+    };
+    let session = unsafe { &mut *session };
+    if frame.conn != 0 {
+        bind(session, frame.conn, binding::NESTED);
+    }
+    if bytes > 0 {
+        let direction = if of == call::READ || of == call::READ_EX { 1 } else { 0 };
+        let source = Source { base: frame.buffer, len: bytes, iov: 0, iov_left: 0 };
+        carried(session, direction, &source, bytes);
+    }
+}
+
+/// Bytes a call moved: what it returned, or what it stored when it returned 1.
+#[inline(always)]
+fn bytes_of(frame: &Frame, of: u8, result: i32) -> u64 {
+    match of {
+        call::READ | call::WRITE => {
+            if result > 0 {
+                result as u64
+            } else {
+                0
+            }
+        }
+        call::READ_EX | call::WRITE_EX | call::WRITE_EX2 if result == 1 => user::<u64>(frame.out).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// The key of a session of the current process.
+#[inline(always)]
+pub fn key(ssl: u64) -> SessionKey {
+    SessionKey { ssl, tgid: (bpf_get_current_pid_tgid() >> 32) as u32, pad: 0 }
+}
+
+/// The session; opened when it was not known. `late`: its first call is not a handshake.
+#[inline(always)]
+pub fn find_or_open(key: &SessionKey, library: u32, late: bool) -> Option<*mut Session> {
+    if let Some(session) = SESSIONS.get_ptr_mut(key) {
+        return Some(session);
+    }
+    if !open(key, library, late) {
+        return None;
+    }
+    SESSIONS.get_ptr_mut(key)
+}
+
+#[inline(never)]
+fn open(key: &SessionKey, library: u32, late: bool) -> bool {
+    let Some(area) = scratch::take() else { return false };
+    let done = open_in(area, key, library, late);
+    scratch::give_back(area);
+    done
+}
+
+#[inline(always)]
+fn open_in(area: u32, key: &SessionKey, library: u32, late: bool) -> bool {
+    let Some(work) = scratch::get(area) else { return false };
+    let session = unsafe { &mut (*work).session };
+    let mut header = emit::header(kind::SESSION_OPENED, size_of::<SessionOpened>(), 0);
+    header.id = emit::identity(header.time);
+    if late {
+        header.flags = flag::LATE;
+    }
+    *session = Session {
+        id: header.id,
+        conn: 0,
+        dirs: [NEW_DIR, NEW_DIR],
+        tgid: header.tgid,
+        library,
+        binding: binding::NONE,
+        pad: [0; 7],
+    };
+    session.pad[0] = u8::from(late);
+    if SESSIONS.insert(key, &*session, 0).is_err() {
+        return false;
+    }
+    emit::record_or_count(&SessionOpened { header, ssl: key.ssl, library, pad: 0 });
+    true
+}
+
+/// Joins a session to a connection; a more certain way replaces a less certain one, and a new socket an old one.
+#[inline(always)]
+pub fn bind(session: &mut Session, conn: u64, how: u8) {
+    if session.conn == conn && session.binding >= how {
+        return;
+    }
+    session.conn = conn;
+    session.binding = how;
+    let mut header = emit::header(kind::BOUND, size_of::<Bound>(), session.id);
+    header.detail = how;
+    emit::record_or_count(&Bound { header, conn });
+}
+
+/// A TLS call moved plaintext.
+#[inline(never)]
+fn carried(session: &mut Session, direction: usize, source: &Source, bytes: u64) {
+    let late = session.pad[0] != 0;
+    let peer_class = session.dirs[1 - (direction & 1)].class;
+    let dir = &mut session.dirs[direction & 1];
+    let offset = unsafe { fetch_add(&raw mut dir.count.carried, bytes) };
+    let header = data_header(session.id, true, direction);
+    if dir.class == class::UNDECIDED || (dir.class == class::OTHER && late) {
+        if peer_class == class::HTTP {
+            dir.class = class::HTTP;
+        } else {
+            if dir.class == class::OTHER {
+                dir.first_len = 0;
+            }
+            dir.class = class_of(dir, source, bytes, late);
+        }
+        // TLS inside TLS: the inner session speaks for itself.
+        if dir.class == class::TLS || (dir.class == class::HTTP && wanted!(http) == 0) {
+            dir.class = class::OTHER;
+        }
+    }
+    if dir.class == class::OTHER {
+        dir.count.unwanted += bytes;
+        if dir.unwanted_from == u64::MAX {
+            carry::skip(&header, offset, bytes, why::UNWANTED);
+            dir.unwanted_from = offset + bytes;
+        }
+        return;
+    }
+    if dir.unwanted_from != u64::MAX {
+        carry::skip(&header, dir.unwanted_from, offset - dir.unwanted_from, why::UNWANTED);
+        dir.unwanted_from = u64::MAX;
+    }
+    carry::copy(dir, &header, source, &Span { offset, bytes, watch_tls: false });
+}
+
+/// The session ended: what is pending is told, then its counts.
+#[inline(never)]
+pub fn close(key: &SessionKey) {
+    let Some(session) = SESSIONS.get_ptr_mut(key) else { return };
+    let session = unsafe { &mut *session };
+    let mut header = data_header(session.id, true, 0);
+    let sent = carry::flush(&mut session.dirs[0], &header);
+    header.flags |= flag::RECEIVED;
+    let received = carry::flush(&mut session.dirs[1], &header);
+    let mut counts = Counts {
+        header: emit::header(kind::SESSION_CLOSED, size_of::<Counts>(), session.id),
+        dirs: [session.dirs[0].count, session.dirs[1].count],
+        unread: 0,
+    };
+    counts.dirs[0].kernel = u64::MAX;
+    counts.dirs[1].kernel = u64::MAX;
+    if !(sent && received && emit::record(&counts)) {
+        emit::count_loss(why::RING_FULL, 0);
+    }
+    let _ = SESSIONS.remove(key);
+}
