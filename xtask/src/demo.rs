@@ -2,6 +2,7 @@
 //! of record were printed under one `connection.id`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -53,7 +54,7 @@ fn show(output: &str) -> Result<()> {
         "\ncurl and nginx spoke TLS; no proxy, no certificate and no change to either. qtap saw, at the TLS library's calls:\n"
     );
     for record in &records {
-        println!("{}\n", serde_json::to_string_pretty(&record.line)?);
+        println!("{}", record.text);
     }
     println!(
         "Each connection makes `connection` records, each exchange one `artifact_record`, each message one `object`;"
@@ -64,9 +65,9 @@ fn show(output: &str) -> Result<()> {
     Ok(())
 }
 
-/// One line of the stdout protocol, and what links it.
+/// A log record, told for people, and what links it.
 struct Record {
-    line: Value,
+    text: String,
     kind: String,
     connection: String,
 }
@@ -81,10 +82,22 @@ fn records_of(output: &str) -> Vec<Record> {
         for record in scopes.iter().flat_map(|scope| each(scope, "logRecords")) {
             let text = |key: &str| attribute(&record, key).unwrap_or_default();
             let (kind, connection) = (text("event.type"), text("connection.id"));
-            records.push(Record { line: record, kind, connection });
+            records.push(Record { text: describe(&record), kind, connection });
         }
     }
     records
+}
+
+/// The record's name, then an attribute a line.
+fn describe(record: &Value) -> String {
+    let mut text = format!("{}\n", record["eventName"].as_str().unwrap_or("record"));
+    for attribute in record["attributes"].as_array().into_iter().flatten() {
+        // An OTLP value is an object with one member, named by its type.
+        let value = attribute["value"].as_object().and_then(|value| value.values().next());
+        let value = value.map(|value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned));
+        let _ = writeln!(text, "  {:<32} {}", attribute["key"].as_str().unwrap_or_default(), value.unwrap_or_default());
+    }
+    text
 }
 
 /// A string attribute of an OTLP/JSON log record.

@@ -1,6 +1,7 @@
 //! Every habit of the repository as a command: `cargo xtask COMMAND`. Each command is a file; this one only reads the arguments.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // talking to a terminal is what it is for
 
+mod bench;
 mod bpf_toolchain;
 mod check;
 mod demo;
@@ -8,7 +9,8 @@ mod nginx;
 mod setup;
 mod shell;
 
-use anyhow::Result;
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -30,12 +32,23 @@ enum Task {
     Demo,
     /// Format, lints, docs, dependencies, tests.
     Check,
+    /// What watching costs the watched server: prints a table.
+    Bench(bench::Options),
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
         Task::Setup { purpose } => setup::run(purpose),
         Task::Demo => demo::run(),
-        Task::Check => check::run(),
+        // It has its own last line.
+        Task::Check => return if check::run() { ExitCode::SUCCESS } else { ExitCode::FAILURE },
+        Task::Bench(options) => bench::run(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -49,8 +49,7 @@ impl Nginx {
         Ok(nginx)
     }
 
-    /// Process id of the master.
-    pub(crate) fn pid(&self) -> u32 {
+    fn pid(&self) -> u32 {
         self.master.id()
     }
 

@@ -2,6 +2,7 @@
 //! from standard input.
 
 use std::env;
+use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -11,7 +12,9 @@ use anyhow::{Context, Result, bail};
 
 /// The command as a person would type it.
 pub(crate) fn describe(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let program = Path::new(command.get_program());
+    let name = if program.ends_with("cargo") { OsStr::new("cargo") } else { program.as_os_str() };
+    let words = std::iter::once(name).chain(command.get_args());
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 

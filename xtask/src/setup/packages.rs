@@ -114,8 +114,8 @@ if [ ! -e "$policy" ]; then
     trap 'rm -f "$policy"' EXIT
     printf '#!/bin/sh\nexit 101\n' > "$policy" && chmod 755 "$policy"
 fi
-install() {{ apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=120 {list}; }}
-apt-get install -s {list} > /dev/null 2>&1 && install || {{ apt-get update -q && install; }}
+install() {{ apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=120 {list} > /dev/null; }}
+apt-get install -s {list} > /dev/null 2>&1 && install || {{ apt-get update -qq && install; }}
 "#
     )
 }

@@ -1,0 +1,148 @@
+//! The load: wrk for HTTP/1.1, h2load for HTTP/2, off the server's core, for a bounded time.
+
+use std::process::Command;
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+
+use crate::nginx::Nginx;
+use crate::shell;
+
+/// Connections held open.
+const CONNECTIONS: u32 = 64;
+
+/// Streams at once on each HTTP/2 connection.
+const STREAMS: u32 = 10;
+
+/// What is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Protocol {
+    /// Plain HTTP/1.1.
+    Http,
+    /// HTTP/1.1 over TLS.
+    Https1,
+    /// HTTP/2 over TLS.
+    Https2,
+}
+
+impl Protocol {
+    /// As the table names it.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Protocol::Http => "HTTP/1.1",
+            Protocol::Https1 => "HTTPS/1.1",
+            Protocol::Https2 => "HTTPS/2",
+        }
+    }
+
+    /// The load on `nginx` for so many seconds.
+    pub(super) fn load(self, nginx: &Nginx, seconds: u32) -> Load {
+        let url = match self {
+            Protocol::Http => format!("http://127.0.0.1:{}/1k.txt", nginx.http_port),
+            Protocol::Https1 | Protocol::Https2 => format!("https://127.0.0.1:{}/1k.txt", nginx.https_port),
+        };
+        Load { protocol: self, url, seconds }
+    }
+}
+
+/// A load that can be run.
+pub(super) struct Load {
+    protocol: Protocol,
+    url: String,
+    seconds: u32,
+}
+
+/// What a run achieved.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Achieved {
+    /// Requests answered.
+    pub(super) requests: u64,
+    /// Requests per second.
+    pub(super) rate: f64,
+}
+
+impl Load {
+    /// A second of it, for caches and connections.
+    pub(super) fn warm_up(&self) -> Result<()> {
+        self.run_for(1).map(drop)
+    }
+
+    /// All of it.
+    pub(super) fn run(&self) -> Result<Achieved> {
+        self.run_for(self.seconds)
+    }
+
+    fn run_for(&self, seconds: u32) -> Result<Achieved> {
+        let mut command = Command::new("taskset");
+        let last_core = thread::available_parallelism().map_or(1, usize::from).max(2) - 1;
+        command.args(["-c", &format!("1-{last_core}")]);
+        let (connections, streams) = (CONNECTIONS.to_string(), STREAMS.to_string());
+        match self.protocol {
+            Protocol::Http | Protocol::Https1 => {
+                command.args(["wrk", "-t1", "-c", &connections, "-d", &format!("{seconds}s")]);
+            }
+            Protocol::Https2 => {
+                command.args(["h2load", "-t1", "-c", &connections, "-m", &streams, "-D", &seconds.to_string()]);
+            }
+        }
+        let said = shell::capture(command.arg(&self.url))?;
+        let requests = match self.protocol {
+            Protocol::Http | Protocol::Https1 => requests_of_wrk(&said)?,
+            Protocol::Https2 => requests_of_h2load(&said)?,
+        };
+        Ok(Achieved { requests, rate: requests as f64 / f64::from(seconds) })
+    }
+}
+
+/// Reads `  180123 requests in 3.00s, 220.00MB read`; an answer other than 2xx or a broken connection spoils the run.
+fn requests_of_wrk(said: &str) -> Result<u64> {
+    if let Some(line) = said.lines().find(|line| line.contains("Non-2xx") || line.contains("Socket errors")) {
+        bail!("wrk: {}", line.trim());
+    }
+    let line = said.lines().find(|line| line.contains(" requests in ")).context("wrk says no count")?;
+    let count =
+        line.split_whitespace().next().and_then(|word| word.parse().ok()).context("wrk's count is no number")?;
+    positive(count)
+}
+
+/// Reads `requests: 100 total, 110 started, 100 done, 100 succeeded, 0 failed, 0 errored, 0 timeout`.
+fn requests_of_h2load(said: &str) -> Result<u64> {
+    let line = said.lines().find_map(|line| line.strip_prefix("requests: ")).context("h2load says no count")?;
+    let count = |word: &str| {
+        let part = line.split(", ").find_map(|part| part.strip_suffix(word))?;
+        part.trim().parse::<u64>().ok()
+    };
+    if count("failed") != Some(0) {
+        bail!("h2load: {line}");
+    }
+    positive(count("succeeded").context("h2load's count is no number")?)
+}
+
+fn positive(requests: u64) -> Result<u64> {
+    if requests == 0 {
+        bail!("no request was answered");
+    }
+    Ok(requests)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{requests_of_h2load, requests_of_wrk};
+
+    #[test]
+    fn counts_are_read() {
+        let wrk = "Running 3s test\n  180123 requests in 3.00s, 220.00MB read\nRequests/sec:  60000.00\n";
+        assert_eq!(requests_of_wrk(wrk).ok(), Some(180_123));
+        let h2load = "requests: 100 total, 110 started, 100 done, 99 succeeded, 0 failed, 0 errored, 0 timeout\n";
+        assert_eq!(requests_of_h2load(h2load).ok(), Some(99));
+    }
+
+    #[test]
+    fn a_spoilt_run_is_none() {
+        assert!(requests_of_wrk("  10 requests in 3.00s, 1MB read\n  Non-2xx or 3xx responses: 10\n").is_err());
+        assert!(requests_of_wrk("  0 requests in 3.00s, 0B read\n").is_err());
+        assert!(
+            requests_of_h2load("requests: 10 total, 10 started, 10 done, 9 succeeded, 1 failed, 1 errored\n").is_err()
+        );
+    }
+}

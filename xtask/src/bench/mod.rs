@@ -1,0 +1,140 @@
+//! `cargo xtask bench`: what watching costs the watched. nginx serves 1 KB over keep-alive connections, bare and under each kind of
+//! probe, in interleaved rounds; the table of medians is printed as Markdown, with the machine named. It asserts nothing.
+
+mod load;
+mod sink;
+mod stage;
+mod table;
+mod usage;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+use std::{fs, thread};
+
+use anyhow::{Context, Result};
+
+use crate::nginx::Nginx;
+use crate::{setup, shell};
+use load::{Load, Protocol};
+use stage::Stage;
+use usage::Cpu;
+
+/// What to measure, and for how long.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Seconds of load per measurement.
+    #[arg(long, default_value_t = 3)]
+    seconds: u32,
+    /// Rounds; the table shows medians over them.
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Protocols to measure.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "https1,https2,http")]
+    protocols: Vec<Protocol>,
+    /// Stages to measure, by name; all, if none is given.
+    #[arg(long, value_delimiter = ',')]
+    stages: Vec<String>,
+}
+
+/// One measurement.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    /// CPU time of the server per request, µs.
+    server_us: f64,
+    /// CPU time of what watches, per request, µs; none where nothing does.
+    agent_us: Option<f64>,
+    /// Resident memory of what watches after the load, MB.
+    agent_mb: Option<f64>,
+    /// Requests per second.
+    rate: f64,
+}
+
+/// All samples by protocol and stage, both by their place in the lists.
+type Samples = BTreeMap<(usize, usize), Vec<Sample>>;
+
+/// Builds, measures, prints.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    setup::run(setup::Purpose::Check)?;
+    let sink = sink::Sink::start()?;
+    let stages: Vec<Stage> = stage::all(sink.port())?
+        .into_iter()
+        .filter(|stage| options.stages.is_empty() || options.stages.iter().any(|name| name == stage.name))
+        .collect();
+    if stages.iter().any(|stage| stage.name != stage::BARE) {
+        shell::run(shell::cargo().args(["build", "--release", "--package", "qtap-agent", "--bins", "--examples"]))?;
+    }
+    let nginx = Nginx::start(&[("1k.txt", &[b'x'; 1024])])?;
+    let workers = nginx.workers()?;
+    pin(&workers)?;
+    let mut samples = Samples::new();
+    let mut unmeasured = BTreeMap::new();
+    for round in 0..options.rounds {
+        for (p, protocol) in options.protocols.iter().enumerate() {
+            for (s, stage) in stages.iter().enumerate() {
+                println!("bench: round {} of {}, {protocol:?}, {}", round + 1, options.rounds, stage.name);
+                match measure(stage, &protocol.load(&nginx, options.seconds), &workers) {
+                    Ok(sample) => samples.entry((p, s)).or_default().push(sample),
+                    Err(error) => {
+                        println!("bench: {}: {error:#}", stage.name);
+                        unmeasured.insert(stage.name, format!("{error:#}"));
+                    }
+                }
+            }
+        }
+    }
+    println!("\n{}", table::render(&options.protocols, &stages, &samples, &machine()));
+    println!("Sink: {} requests, {} MB taken.", sink.requests(), sink.bytes() / 1_000_000);
+    for (name, reason) in unmeasured {
+        println!("Not measured in some round: {name}: {reason}");
+    }
+    Ok(())
+}
+
+/// One stage under one load: what watches is started, the load warms up, then runs.
+fn measure(stage: &Stage, load: &Load, workers: &[u32]) -> Result<Sample> {
+    // The one worker: the master serves nothing.
+    let watcher = stage.start(*workers.first().context("nginx has no worker")?)?;
+    load.warm_up()?;
+    let server_before = usage::cpu_of(workers)?;
+    let watcher_before = watcher.as_ref().map(|watcher| usage::cpu_of(&[watcher.pid()])).transpose()?;
+    let result = load.run()?;
+    let server = usage::cpu_of(workers)? - server_before;
+    // What came last is still on its way through the agent.
+    thread::sleep(Duration::from_millis(if watcher.is_some() { 1500 } else { 0 }));
+    let requests = result.requests as f64;
+    let per_request = |cpu: Cpu| cpu.as_micros() / requests;
+    let (mut agent_us, mut agent_mb) = (None, None);
+    if let (Some(watcher), Some(before)) = (&watcher, watcher_before) {
+        agent_us = Some(per_request(usage::cpu_of(&[watcher.pid()])? - before));
+        agent_mb = Some(usage::resident_mb(watcher.pid())?);
+    }
+    Ok(Sample { server_us: per_request(server), agent_us, agent_mb, rate: result.rate })
+}
+
+/// The server has the first core to itself; the load has the others.
+fn pin(workers: &[u32]) -> Result<()> {
+    for worker in workers {
+        let mut taskset = std::process::Command::new("taskset");
+        shell::capture(taskset.args(["-c", "-p", "0"]).arg(worker.to_string()))?;
+    }
+    Ok(())
+}
+
+/// The machine in one line.
+fn machine() -> String {
+    let cpu_info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu_info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");
+    let model = model.trim_start_matches(['\t', ' ', ':']);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let cores = thread::available_parallelism().map_or(0, usize::from);
+    let version = |program: &str, flag: &str| {
+        let output =
+            shell::output_of(std::process::Command::new(shell::which(program).context("not installed")?).arg(flag))?;
+        let said = [output.stdout, output.stderr].concat();
+        let line = String::from_utf8_lossy(&said).lines().next().unwrap_or_default().to_owned();
+        anyhow::Ok(line)
+    };
+    let or_unknown = |version: Result<String>| version.unwrap_or_else(|_| "unknown".to_owned());
+    let (nginx, openssl) = (or_unknown(version("nginx", "-v")), or_unknown(version("openssl", "version")));
+    format!("{model}, {cores} cores, Linux {}; {nginx}; {openssl}", kernel.trim())
+}

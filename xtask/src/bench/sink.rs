@@ -1,0 +1,152 @@
+//! A store that takes everything: an HTTP/1.1 server on 127.0.0.1 that reads each request's body, counts it, and answers 200 with
+//! an empty OTLP response. It keeps nothing.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use anyhow::Result;
+
+/// An empty `ExportLogsServiceResponse` has no bytes.
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n";
+
+/// A running sink; its thread ends with the process.
+pub(super) struct Sink {
+    port: u16,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    requests: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Sink {
+    /// Listens on a free port.
+    pub(super) fn start() -> Result<Sink> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let port = listener.local_addr()?.port();
+        let counts = Arc::new(Counts::default());
+        let shared = Arc::clone(&counts);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let counts = Arc::clone(&shared);
+                // An error ends that connection, as a client going away does.
+                thread::spawn(move || drop(serve(&stream, &counts)));
+            }
+        });
+        Ok(Sink { port, counts })
+    }
+
+    /// Where it listens.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Requests taken.
+    pub(super) fn requests(&self) -> u64 {
+        self.counts.requests.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of bodies taken.
+    pub(super) fn bytes(&self) -> u64 {
+        self.counts.bytes.load(Ordering::Relaxed)
+    }
+}
+
+fn serve(stream: &TcpStream, counts: &Counts) -> io::Result<()> {
+    let mut reader = BufReader::with_capacity(1 << 16, stream);
+    let mut answer = stream;
+    while let Some(framing) = head(&mut reader)? {
+        let taken = match framing {
+            Framing::Length(length) => skip(&mut reader, length)?,
+            Framing::Chunked => skip_chunks(&mut reader)?,
+        };
+        counts.requests.fetch_add(1, Ordering::Relaxed);
+        counts.bytes.fetch_add(taken, Ordering::Relaxed);
+        answer.write_all(ANSWER)?;
+    }
+    Ok(())
+}
+
+/// How long a body is (RFC 9112 §6).
+#[derive(Debug, PartialEq, Eq)]
+enum Framing {
+    Length(u64),
+    Chunked,
+}
+
+/// Reads a request's head; none at the connection's end.
+fn head(reader: &mut impl BufRead) -> io::Result<Option<Framing>> {
+    let mut framing = Framing::Length(0);
+    let mut line = String::new();
+    for number in 0.. {
+        line.clear();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        if number > 0 && line.trim_end().is_empty() {
+            break;
+        }
+        let lower = line.to_ascii_lowercase();
+        match lower.split_once(':').map(|(name, value)| (name, value.trim())) {
+            Some(("content-length", value)) => framing = Framing::Length(value.parse().map_err(io::Error::other)?),
+            Some(("transfer-encoding", "chunked")) => framing = Framing::Chunked,
+            Some(_) | None => {}
+        }
+    }
+    Ok(Some(framing))
+}
+
+fn skip(reader: &mut impl Read, length: u64) -> io::Result<u64> {
+    let taken = io::copy(&mut reader.take(length), &mut io::sink())?;
+    if taken < length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(taken) }
+}
+
+/// Chunks, then trailers up to the empty line (RFC 9112 §7.1).
+fn skip_chunks(reader: &mut impl BufRead) -> io::Result<u64> {
+    let mut total = 0;
+    let mut line = String::new();
+    loop {
+        line.clear();
+        reader.read_line(&mut line)?;
+        let size = line.trim().split(';').next().unwrap_or_default();
+        let size = u64::from_str_radix(size, 16).map_err(io::Error::other)?;
+        if size == 0 {
+            break;
+        }
+        total += skip(reader, size)?;
+        skip(reader, 2)?;
+    }
+    loop {
+        line.clear();
+        if reader.read_line(&mut line)? == 0 || line.trim_end().is_empty() {
+            return Ok(total);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{Framing, head, skip_chunks};
+
+    #[test]
+    fn heads_are_read() {
+        let request = b"POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n";
+        assert_eq!(head(&mut request.as_slice()).unwrap(), Some(Framing::Length(12)));
+        let request = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(head(&mut request.as_slice()).unwrap(), Some(Framing::Chunked));
+        assert_eq!(head(&mut b"".as_slice()).unwrap(), None);
+    }
+
+    #[test]
+    fn chunks_are_counted_and_trailers_read() {
+        let mut body = b"5;x=y\r\nhello\r\nA\r\n0123456789\r\n0\r\nT: v\r\n\r\nrest".as_slice();
+        assert_eq!(skip_chunks(&mut body).unwrap(), 15);
+        assert_eq!(body, b"rest");
+    }
+}

@@ -1,0 +1,157 @@
+//! What watches the server while it is measured: nothing, empty programs, or qtap. A stage is a command line; it is ready when it
+//! says so on standard error, and ends at SIGTERM.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell;
+
+/// How long a stage may take to be ready, or to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The stage under which nothing watches.
+pub(super) const BARE: &str = "bare";
+
+/// The word that says it.
+const READY: &str = "ready";
+
+/// One way of watching.
+pub(super) struct Stage {
+    /// Name in the table and on the command line.
+    pub(super) name: &'static str,
+    /// Program and arguments; `{pid}` is the server's. None: nothing watches.
+    command: Option<(PathBuf, Vec<String>)>,
+}
+
+/// Every stage, in the table's order. qtap sends its records to the sink at this port.
+pub(super) fn all(sink_port: u16) -> Result<Vec<Stage>> {
+    let release = shell::target_dir()?.join("release");
+    let settings = shell::target_dir()?.join("qtap-bench");
+    fs::create_dir_all(&settings)?;
+    let empty = |mode: &str| {
+        let arguments = ["--probes", mode, "--pid", "{pid}"].map(ToOwned::to_owned).to_vec();
+        Some((release.join("examples/empty_probes"), arguments))
+    };
+    let qtap = |level: &str| {
+        let file = settings.join(format!("{level}.yaml"));
+        fs::write(&file, configuration(level, sink_port))?;
+        let file = file.to_string_lossy().into_owned();
+        let arguments = ["run", "--config", &file, "--pid", "{pid}", "--httpd-listen", "127.0.0.1:0"];
+        anyhow::Ok(Some((release.join("qtap"), arguments.map(ToOwned::to_owned).to_vec())))
+    };
+    Ok(vec![
+        Stage { name: BARE, command: None },
+        Stage { name: "empty-entry-ret", command: empty("entry-ret") },
+        Stage { name: "empty-sites", command: empty("sites") },
+        Stage { name: "empty-tracepoints", command: empty("tracepoints") },
+        Stage { name: "qtap-summary", command: qtap("summary")? },
+        Stage { name: "qtap-full", command: qtap("full")? },
+    ])
+}
+
+fn configuration(level: &str, sink_port: u16) -> String {
+    format!(
+        "version: 2
+services:
+  event_stores:
+    - {{type: otel, protocol: http, endpoint: \"http://127.0.0.1:{sink_port}\"}}
+  object_stores:
+    - {{type: otel, protocol: http, endpoint: \"http://127.0.0.1:{sink_port}\"}}
+stacks:
+  bench:
+    plugins:
+      - {{type: http_capture, config: {{level: {level}}}}}
+      - {{type: redact}}
+tap:
+  http: {{stack: bench}}
+"
+    )
+}
+
+impl Stage {
+    /// Starts what watches the process `pid`, and waits until it is ready.
+    pub(super) fn start(&self, pid: u32) -> Result<Option<Watcher>> {
+        let Some((program, arguments)) = &self.command else { return Ok(None) };
+        let mut child = Command::new(program)
+            .args(arguments.iter().map(|argument| argument.replace("{pid}", &pid.to_string())))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("{} does not start", program.display()))?;
+        let stderr = child.stderr.take().context("standard error is piped")?;
+        let watcher = Watcher { child };
+        let (say, said) = mpsc::channel();
+        // Reads to the end, so that the watcher is never held up by a full pipe.
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let _ = say.send(line);
+            }
+        });
+        let start = Instant::now();
+        let mut last = String::new();
+        while let Ok(line) = said.recv_timeout(PATIENCE.saturating_sub(start.elapsed())) {
+            if line.contains(READY) {
+                return Ok(Some(watcher));
+            }
+            last = line;
+        }
+        bail!("{} was never ready: {last}", program.display())
+    }
+}
+
+/// What watches; ended when dropped.
+pub(super) struct Watcher {
+    child: Child,
+}
+
+impl Watcher {
+    /// Its process id.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let _ = Command::new("sh").args(["-c", "kill -TERM \"$0\""]).arg(self.pid().to_string()).status();
+        let start = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::Stage;
+
+    fn stage(script: &str) -> Stage {
+        let arguments = ["-c", script, "{pid}"].map(ToOwned::to_owned).to_vec();
+        Stage { name: "test", command: Some(("sh".into(), arguments)) }
+    }
+
+    #[test]
+    fn a_watcher_is_started_when_it_says_so_and_ended_when_dropped() {
+        let watcher = stage("echo starting >&2; echo pid $0 ready >&2; exec sleep 60").start(7).unwrap().unwrap();
+        let pid = watcher.pid();
+        assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
+        drop(watcher);
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    #[test]
+    fn one_that_ends_first_is_an_error_with_its_last_word() {
+        let Err(error) = stage("echo no kernel >&2; exit 3").start(7) else { panic!("it was taken for ready") };
+        assert!(error.to_string().contains("no kernel"), "{error}");
+    }
+}

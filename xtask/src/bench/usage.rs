@@ -1,0 +1,71 @@
+//! CPU time and memory of processes, from /proc (proc(5)).
+
+use std::fs;
+use std::ops::Sub;
+
+use anyhow::{Context, Result};
+
+/// CPU time of some processes, user and system, all their threads, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cpu(u64);
+
+impl Cpu {
+    /// In microseconds.
+    pub(super) fn as_micros(self) -> f64 {
+        self.0 as f64 / 1000.0
+    }
+}
+
+impl Sub for Cpu {
+    type Output = Cpu;
+
+    fn sub(self, earlier: Cpu) -> Cpu {
+        Cpu(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// What the processes have used since they began.
+pub(super) fn cpu_of(pids: &[u32]) -> Result<Cpu> {
+    let each = pids.iter().map(|pid| precise(*pid).map_or_else(|| coarse(*pid), Ok));
+    Ok(Cpu(each.sum::<Result<u64>>()?))
+}
+
+/// Nanoseconds on a CPU of a process with one thread; with more, those that have ended would be missing.
+fn precise(pid: u32) -> Option<u64> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.count();
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok().filter(|_| threads == 1)?;
+    text.split_whitespace().next()?.parse().ok().filter(|used| *used > 0)
+}
+
+/// From `stat`, in ticks of 10 ms.
+fn coarse(pid: u32) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))?;
+    ticks_in(&text).map(|ticks| ticks * 10_000_000).context("/proc/PID/stat reads otherwise than proc(5) says")
+}
+
+/// Fields 14 and 15, utime and stime; the name, field 2, may hold spaces and parentheses.
+fn ticks_in(stat: &str) -> Option<u64> {
+    let (_, after_name) = stat.rsplit_once(") ")?;
+    let mut fields = after_name.split(' ').skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(next()? + next()?)
+}
+
+/// Resident memory in MB (10⁶ bytes).
+pub(super) fn resident_mb(pid: u32) -> Result<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid} is gone"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS is no number")?;
+    Ok(kib * 1024.0 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ticks_in;
+
+    #[test]
+    fn the_name_may_hold_anything() {
+        let stat = "42 (a) b (c) S 1 42 42 0 -1 4194560 100 0 0 0 17 5 0 0 20 0 1 0 100 0 0";
+        assert_eq!(ticks_in(stat), Some(22));
+    }
+}
