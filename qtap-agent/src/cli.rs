@@ -114,6 +114,9 @@ pub struct ExecArgs {
     /// File for the records of the stdout protocol, instead of stdout.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Also write a recording of what the probes said, for `qtap replay`
+    #[arg(long, value_name = "FILE")]
+    pub recording: Option<PathBuf>,
     /// The command and its arguments.
     #[arg(last = true, required = true, num_args = 1.., value_name = "CMD")]
     pub command: Vec<OsString>,

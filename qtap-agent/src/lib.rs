@@ -9,5 +9,6 @@ pub mod http;
 pub mod logging;
 pub mod model;
 pub mod pipeline;
+pub mod run;
 pub mod stream;
 pub mod tap;

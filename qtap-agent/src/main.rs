@@ -1,1 +1,139 @@
-fn main() {}
+//! `qtap`: arguments, environment, logging, exit code. What the commands do is `run`'s.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use qtap_agent::cli::{Cli, Command, ConfigArgs, RecordsArgs, TestConnectionArgs, exit};
+use qtap_agent::config::{self, Settings, Source};
+use qtap_agent::export::stdout::Output;
+use qtap_agent::export::store::test_connection;
+use qtap_agent::pipeline::settings::Level;
+use qtap_agent::{logging, run};
+
+fn main() -> ExitCode {
+    #[cfg(feature = "kernel")]
+    if std::env::args_os().nth(1).is_some_and(|first| first == run::child::GATE) {
+        return run::child::gate(std::env::args_os().skip(2)).into();
+    }
+    let (command, global) = Cli::parse().into_parts();
+    if let Err(reason) = logging::init(&global.log_level, global.log_encoding) {
+        say(&reason);
+        return exit::USAGE.into();
+    }
+    match act(command) {
+        Ok(code) => code.into(),
+        Err(failure) => {
+            say(&format!("{:#}", failure.reason));
+            failure.code.into()
+        }
+    }
+}
+
+/// For people, on stderr: what a command ends with.
+#[allow(clippy::print_stderr)] // the last word of a command, also when logging is off
+fn say(text: &str) {
+    eprintln!("qtap: {text}");
+}
+
+/// What a command was asked to print.
+#[allow(clippy::print_stdout)] // what the command is for
+fn print(text: &str) {
+    println!("{text}");
+}
+
+fn act(command: Command) -> Result<u8, run::Failure> {
+    match command {
+        #[cfg(feature = "kernel")]
+        Command::Run(args) => {
+            let settings = load(&args.config, &args.capture.records, Level::Summary)?;
+            run::run(&settings, &args, asks_for_telemetry()).map(|()| exit::OK)
+        }
+        #[cfg(feature = "kernel")]
+        Command::Exec(args) => run::exec(&load(&args.config, &args.capture.records, Level::Full)?, &args),
+        #[cfg(feature = "kernel")]
+        Command::Record(args) => run::record(&load(&args.config, &args.capture.records, Level::Full)?, &args),
+        #[cfg(not(feature = "kernel"))]
+        Command::Run(_) | Command::Exec(_) | Command::Record(_) => Err(run::Failure {
+            code: exit::HOST,
+            reason: anyhow::anyhow!("this qtap was built without live capture (the feature `kernel`)"),
+        }),
+        Command::Replay(args) => {
+            let settings = load(&args.config, &args.records, Level::Full)?;
+            let output = match &args.output {
+                Some(path) => Output::file(path).map_err(anyhow::Error::new)?,
+                None => Output::stdout(),
+            };
+            run::replay(&settings, &args.recording, &output).map(|()| exit::OK)
+        }
+        Command::Validate(args) => {
+            let verdict = config::validate(Source::named(&args.file), &environment);
+            print(&verdict.text);
+            Ok(if verdict.valid { exit::OK } else { exit::USAGE })
+        }
+        Command::TestConnection(args) => connect(&args),
+        Command::Version => {
+            print(&format!(
+                "qtap {} (revision {}, ABI {})",
+                run::VERSION,
+                env!("QTAP_GIT_REVISION"),
+                qtap_agent::capture::ABI
+            ));
+            Ok(exit::OK)
+        }
+    }
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The variables of the OpenTelemetry specification by which an operator asks for a program's own metrics.
+#[cfg(feature = "kernel")]
+fn asks_for_telemetry() -> bool {
+    ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"]
+        .iter()
+        .any(|name| environment(name).is_some())
+}
+
+/// The settings of a file, or what holds without one.
+fn load(config: &ConfigArgs, records: &RecordsArgs, built_in: Level) -> Result<Settings, run::Failure> {
+    let settings = match &config.config {
+        None => Settings::built_in(built_in),
+        Some(file) => {
+            let loaded = config::load(Source::named(file), &environment);
+            let (settings, notes) = loaded.map_err(|faults| run::Failure {
+                code: exit::USAGE,
+                reason: anyhow::anyhow!("{file} is not valid\n{faults}"),
+            })?;
+            for note in notes {
+                tracing::warn!("{note}");
+            }
+            settings
+        }
+    };
+    Ok(settings.with(&records.tags, records.http_buffer_size))
+}
+
+/// One sample to each store; each says whether it took it.
+fn connect(args: &TestConnectionArgs) -> Result<u8, run::Failure> {
+    let records = RecordsArgs { http_buffer_size: config::HTTP_BUFFER_SIZE, tags: Vec::new() };
+    let settings = load(&args.config, &records, Level::Summary)?;
+    let chosen = settings.stores.iter().filter(|store| args.store.as_ref().is_none_or(|id| *id == store.id));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(anyhow::Error::new)?;
+    let (mut asked, mut refused) = (0, 0);
+    for store in chosen {
+        asked += 1;
+        match runtime.block_on(test_connection(store, run::VERSION, &Output::stdout())) {
+            Ok(()) => say(&format!("{}: accepted", store.id)),
+            Err(why) => {
+                refused += 1;
+                say(&format!("{}: {why}", store.id));
+            }
+        }
+    }
+    if asked == 0 {
+        return Err(anyhow::anyhow!("no store to test: the config has none of that id").into());
+    }
+    Ok(if refused == 0 { exit::OK } else { exit::FAILED })
+}

@@ -10,5 +10,9 @@ pub mod discover;
 #[cfg(feature = "kernel")]
 pub mod kernel;
 pub mod recording;
+pub mod replay;
 pub mod sites;
 pub mod source;
+
+/// Number of the contract with the probes: recordings of another one can't be read.
+pub const ABI: u32 = qtap_common::ABI;

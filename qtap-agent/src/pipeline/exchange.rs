@@ -191,6 +191,7 @@ fn severity(http: &HttpExchange, about: &ArtifactRecord) -> Severity {
         Some(Incomplete::NoResponse | Incomplete::ClosedEarly | Incomplete::Reset) => true,
         Some(
             Incomplete::JoinedLate
+            | Incomplete::NoRequest
             | Incomplete::BytesLost
             | Incomplete::Unparsed
             | Incomplete::Limit

@@ -11,6 +11,17 @@ pub struct Settings {
     pub tags: Vec<String>,
 }
 
+impl Settings {
+    /// True when some stack exports bodies: else they are only measured.
+    #[must_use]
+    pub fn keeps_bodies(&self) -> bool {
+        self.http_stack.iter().flat_map(|stack| &stack.steps).any(|step| match step {
+            Step::HttpCapture(capture) => capture.level == Level::Full,
+            Step::Redact(_) => false,
+        })
+    }
+}
+
 /// An ordered list of steps.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Stack {

@@ -192,7 +192,9 @@ impl Tap {
                 }
                 added
             }
-            Channel::Session(session) => self.add_session(SessionOpened { session, time, pid, library: None }),
+            Channel::Session(session) => {
+                self.add_session(SessionOpened { session, time, pid, library: None, joined_late: true })
+            }
         }
     }
 

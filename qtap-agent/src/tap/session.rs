@@ -78,7 +78,7 @@ impl Session {
             home: None,
             how: Binding::None,
             told: false,
-            joined_late: false,
+            joined_late: opened.joined_late,
             stream: None,
             own: Pair::default(),
             held: Vec::new(),

@@ -56,7 +56,7 @@ impl Tap {
             self.leave(id, old, time, out);
         }
         if let (Some(session), Some(conn)) = (self.sessions.get_mut(&id), self.conns.get_mut(&key)) {
-            session.joined_late = conn.joined_late();
+            session.joined_late |= conn.joined_late();
             session.told = false;
             conn.bind(id, how);
         }

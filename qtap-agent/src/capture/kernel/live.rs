@@ -14,7 +14,6 @@ use aya::Ebpf;
 use aya::maps::{HashMap as KernelMap, MapData, PerCpuArray};
 use aya::programs::RawTracePoint;
 use qtap_common::ABI;
-use qtap_common::globals::{SCOPE_LISTED, Wanted};
 use qtap_common::record::why;
 use qtap_common::state::{
     Conn, Losses, MAP_CONNS, MAP_LOSSES, MAP_SCOPE, MAP_SESSIONS, Session, SessionKey, conn_flag, scope,
@@ -23,7 +22,7 @@ use qtap_common::state::{
 use super::people::People;
 use super::ring::Ring;
 use super::tls::{Library, Tls};
-use super::{KernelError, Settings, object};
+use super::{KernelError, Scope, Settings, object};
 use crate::capture::decode::{Decoded, Decoder, loss, session_key, socket_inode};
 use crate::capture::discover::elf::FileId;
 use crate::capture::discover::{maps, openssl, procfs};
@@ -43,7 +42,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// Live capture.
 pub struct Live {
     ebpf: Ebpf,
-    ring: Ring,
+    ring: Option<Ring>,
     decoder: Decoder,
     people: People,
     tls: Tls,
@@ -55,6 +54,7 @@ pub struct Live {
     sessions: HashMap<SessionId, SessionKey>,
     losses_told: [Losses; why::COUNT],
     undecodable: u64,
+    records: u64,
     last_tick: KernelTime,
     last_sweep: KernelTime,
     started: bool,
@@ -74,7 +74,7 @@ impl Live {
     /// # Errors
     /// [`KernelError`] when the kernel refuses the probes, or lacks what they need.
     pub fn start(mut settings: Settings) -> Result<Live, KernelError> {
-        let wanted = Wanted { call_limit: settings.call_limit, wake_above: settings.ring_bytes / 4, ..settings.wanted };
+        let wanted = settings.wanted()?;
         let mut ebpf = object::load(wanted, settings.ring_bytes, settings.trace)?;
         let ring = Ring::new(&mut ebpf)?;
         let tables = Tables::take(&mut ebpf)?;
@@ -85,7 +85,7 @@ impl Live {
         let now = procfs::now();
         let mut live = Live {
             ebpf,
-            ring,
+            ring: Some(ring),
             decoder: Decoder::default(),
             people: People::default(),
             tls: Tls::new(settings.plain_sites),
@@ -95,12 +95,13 @@ impl Live {
             sessions: HashMap::new(),
             losses_told: [Losses::default(); why::COUNT],
             undecodable: 0,
+            records: 0,
             last_tick: now,
             last_sweep: now,
             started: false,
         };
         live.tables.scope.insert(std::process::id(), scope::OUT, 0)?;
-        for pid in &settings.pids {
+        for pid in settings.scope.pids() {
             live.tables.scope.insert(pid, scope::IN, 0)?;
         }
         live.attach(&settings)?;
@@ -112,16 +113,17 @@ impl Live {
             let program: &mut RawTracePoint = object::program(&mut self.ebpf, name)?;
             program.attach(name).map_err(|error| KernelError::Attach { name, error })?;
         }
-        if settings.wanted.scope == SCOPE_LISTED {
-            self.adopt_children(&settings.pids)?;
-        }
+        self.adopt_children(settings.scope.pids())?;
         if !settings.tls {
             return Ok(());
         }
         for path in openssl::known_libraries(&[]) {
             self.attach_library(&path);
         }
-        let looked_at = if settings.wanted.scope == SCOPE_LISTED { settings.pids.clone() } else { maps::processes() };
+        let looked_at = match &settings.scope {
+            Scope::Listed(_) => self.tables.scope.keys().flatten().collect(),
+            Scope::Everyone | Scope::Cgroups(_) => maps::processes(),
+        };
         for pid in looked_at {
             for mapping in maps::executable_mappings(pid) {
                 if let Some(path) = maps::path_from_here(pid, &mapping) {
@@ -156,6 +158,23 @@ impl Live {
     /// [`KernelError::Map`] when the table of processes is full.
     pub fn include(&mut self, pid: u32) -> Result<(), KernelError> {
         Ok(self.tables.scope.insert(pid, scope::IN, 0)?)
+    }
+
+    /// Records of the ring so far.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Every probe: its name and, when it is not attached, why.
+    pub fn probes(&self) -> impl Iterator<Item = (String, Option<String>)> + '_ {
+        let tracepoints = object::TRACEPOINTS.iter().map(|name| ((*name).to_owned(), None));
+        let libraries = self.tls.libraries().flat_map(|library| {
+            let name = |symbol: &str| format!("{}:{symbol}", library.name);
+            let hooked = library.hooked.iter().map(move |(symbol, _)| (name(symbol), None));
+            hooked.chain(library.refused.iter().map(move |(symbol, why)| (name(symbol), Some(why.clone()))))
+        });
+        tracepoints.chain(libraries)
     }
 
     /// Libraries that have probes.
@@ -279,6 +298,15 @@ impl Live {
         self.tell(fact, out);
     }
 
+    /// Takes what waits in the ring. The ring steps aside meanwhile, so that a record can be read where it lies.
+    fn drain(&mut self, out: &mut Vec<Event>) -> usize {
+        let Some(mut ring) = self.ring.take() else { return 0 };
+        let count = ring.drain(RECORDS_PER_POLL, |bytes| self.take(bytes, out));
+        self.records += count as u64;
+        self.ring = Some(ring);
+        count
+    }
+
     fn tick(&mut self, out: &mut Vec<Event>) {
         let now = procfs::now();
         if now.since(self.last_sweep) >= SWEEP {
@@ -373,7 +401,10 @@ impl Live {
 
     /// Looks through the tables once more, when what was captured has ended.
     pub fn last_look(&mut self, out: &mut Vec<Event>) {
-        self.sweep(procfs::now(), out);
+        self.drain(out);
+        let now = procfs::now();
+        self.sweep(now, out);
+        self.tell(Fact::Tick(now), out);
     }
 }
 
@@ -395,17 +426,25 @@ impl Source for Live {
             self.started = true;
             self.tell(Fact::Started(procfs::host()), out);
         }
-        let mut records = Vec::new();
         let before = out.len();
-        let count = self.ring.drain(RECORDS_PER_POLL, |bytes| records.push(bytes.to_vec()));
-        for bytes in &records {
-            self.take(bytes, out);
-        }
+        let count = self.drain(out);
         self.tick(out);
         if count == 0 && out.len() == before {
-            self.ring.wait(timeout.min(TICK));
+            if let Some(ring) = &mut self.ring {
+                ring.wait(timeout.min(TICK));
+            }
         }
         Ok(Flow::Open)
+    }
+}
+
+impl Scope {
+    /// The processes that are listed.
+    fn pids(&self) -> &[u32] {
+        match self {
+            Scope::Listed(pids) => pids,
+            Scope::Everyone | Scope::Cgroups(_) => &[],
+        }
     }
 }
 

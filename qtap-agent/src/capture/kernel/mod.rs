@@ -12,7 +12,7 @@ mod tls;
 pub use live::Live;
 pub use tls::Library;
 
-use qtap_common::globals::Wanted;
+use qtap_common::globals::{self, Wanted};
 
 use crate::capture::btf::BtfError;
 
@@ -50,6 +50,9 @@ pub enum KernelError {
     /// A map could not be used.
     #[error("a map of the probes: {0}")]
     Map(#[from] aya::maps::MapError),
+    /// More control groups than the probes compare with.
+    #[error("at most {} control groups can be named", globals::CGROUPS_MAX)]
+    TooManyCgroups,
     /// The recording could not be written.
     #[error("recording: {0}")]
     Recording(crate::capture::recording::RecordingError),
@@ -57,10 +60,14 @@ pub enum KernelError {
 
 /// What is to be captured, and how.
 pub struct Settings {
-    /// Scope, direction, loopback, protocols. (The limits below are filled in from here.)
-    pub wanted: Wanted,
-    /// Processes in scope, with their children, when the scope is a list.
-    pub pids: Vec<u32>,
+    /// Who.
+    pub scope: Scope,
+    /// Connections in which directions.
+    pub directions: Directions,
+    /// Connections over loopback addresses are left alone.
+    pub ignore_loopback: bool,
+    /// Payload of HTTP is wanted.
+    pub http: bool,
     /// Bytes of one call that are copied at most.
     pub call_limit: u64,
     /// Size of the ring in bytes: a power of two, a multiple of the page size.
@@ -73,4 +80,74 @@ pub struct Settings {
     pub trace: bool,
     /// Where everything that comes from the kernel is recorded.
     pub recording: Option<Box<dyn std::io::Write + Send>>,
+}
+
+/// Who is captured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Every process of the host but qtap.
+    Everyone,
+    /// These processes and their children, now and later; [`Live::include`] adds to them.
+    Listed(Vec<u32>),
+    /// Processes in these control groups and in those below; at most eight.
+    Cgroups(Vec<Cgroup>),
+}
+
+/// A control group of the version 2 hierarchy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cgroup {
+    /// Its id: the inode number of its directory.
+    pub id: u64,
+    /// Its depth: 0 for the root.
+    pub level: u32,
+}
+
+/// Connections in which directions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Directions {
+    /// All.
+    All,
+    /// Accepted ones.
+    Ingress,
+    /// Ones that a process made.
+    Egress,
+    /// Made to private addresses.
+    EgressInternal,
+    /// Made to public addresses.
+    EgressExternal,
+}
+
+impl Settings {
+    /// The same, as the probes read it.
+    fn wanted(&self) -> Result<Wanted, KernelError> {
+        let mut wanted = Wanted {
+            call_limit: self.call_limit,
+            scope: match &self.scope {
+                Scope::Everyone => globals::SCOPE_ALL,
+                Scope::Listed(_) => globals::SCOPE_LISTED,
+                Scope::Cgroups(_) => globals::SCOPE_CGROUP,
+            },
+            direction: match self.directions {
+                Directions::All => globals::DIRECTION_ALL,
+                Directions::Ingress => globals::DIRECTION_INGRESS,
+                Directions::Egress => globals::DIRECTION_EGRESS,
+                Directions::EgressInternal => globals::DIRECTION_EGRESS_INTERNAL,
+                Directions::EgressExternal => globals::DIRECTION_EGRESS_EXTERNAL,
+            },
+            ignore_loopback: u32::from(self.ignore_loopback),
+            http: u32::from(self.http),
+            wake_above: self.ring_bytes / 4,
+            ..Wanted::default()
+        };
+        if let Scope::Cgroups(cgroups) = &self.scope {
+            if cgroups.len() > globals::CGROUPS_MAX {
+                return Err(KernelError::TooManyCgroups);
+            }
+            let places = wanted.cgroups.iter_mut().zip(&mut wanted.cgroup_levels);
+            for ((id, level), cgroup) in places.zip(cgroups) {
+                (*id, *level) = (cgroup.id, cgroup.level);
+            }
+        }
+        Ok(wanted)
+    }
 }

@@ -1,0 +1,73 @@
+//! `qtap exec -- CMD`: captures that command and its children, from its first byte to its end, and ends with its exit code.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use super::child::Child;
+use super::engine::{Engine, Pace};
+use super::pump::Pump;
+use super::shared::Shared;
+use super::{FLUSH_LIMIT, Failure, live, runtime, tap_settings};
+use crate::capture::kernel::{Live, Scope};
+use crate::cli::ExecArgs;
+use crate::config::Settings;
+use crate::export::stdout::Output;
+use crate::tap::Tap;
+
+/// Silence after the command's end that is taken for the end of what it said: the kernel closes what it left open meanwhile.
+const QUIET: Duration = Duration::from_millis(150);
+/// Longest wait for that silence.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Runs the command. Returns its exit code.
+///
+/// # Errors
+/// [`Failure`] when the host lacks what capture needs, or a store can't be started. The command is not run then.
+pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8, Failure> {
+    let output = match &args.output {
+        Some(path) => Output::file(path).with_context(|| path.display().to_string())?,
+        None => Output::stdout(),
+    };
+    let runtime = runtime()?;
+    let recording = args.recording.as_deref().map(live::recording).transpose()?;
+    let probes = live::probes(settings, &args.capture, Scope::Listed(Vec::new()), recording);
+    let mut source = live::start(probes)?;
+    let (engine, intake) = Engine::start(settings, &output, runtime.handle(), Pace::Live)?;
+    let mut pump = Pump::new(Tap::new(tap_settings(settings)), intake, Shared::default());
+    let code = follow(&args.command, &mut source, &mut |source, wait| {
+        pump.turn(source, wait).map(drop).map_err(|error| Failure::from(anyhow::Error::new(error)))
+    })?;
+    let mut last = Vec::new();
+    source.last_look(&mut last);
+    pump.feed_more(&mut last);
+    pump.finish();
+    source.flush().map_err(anyhow::Error::new)?;
+    super::report(&runtime.block_on(engine.shutdown(FLUSH_LIMIT)));
+    Ok(code)
+}
+
+/// Starts the command in scope and turns until it ended and nothing more comes of it. Returns its exit code.
+pub(super) fn follow(
+    command: &[std::ffi::OsString],
+    source: &mut Live,
+    turn: &mut dyn FnMut(&mut Live, Duration) -> Result<(), Failure>,
+) -> Result<u8, Failure> {
+    let child = Child::start(command)?;
+    source.include(child.pid()).map_err(anyhow::Error::new)?;
+    let running = child.go()?;
+    while !running.ended() {
+        turn(source, Duration::from_millis(20))?;
+    }
+    let ended = Instant::now();
+    let mut seen = source.records();
+    let mut quiet_since = ended;
+    while quiet_since.elapsed() < QUIET && ended.elapsed() < LINGER {
+        turn(source, Duration::from_millis(20))?;
+        if source.records() != seen {
+            seen = source.records();
+            quiet_since = Instant::now();
+        }
+    }
+    running.code()
+}

@@ -1,0 +1,99 @@
+//! `qtap run`: captures the host, or the part of it that `--pid` or `--cgroup` name, until it is told to end.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::engine::{Engine, Pace};
+use super::pump::Pump;
+use super::shared::{Shared, Stop};
+use super::{FLUSH_LIMIT, Failure, live, runtime, tap_settings};
+use crate::admin::view::{ProbeView, Snapshot};
+use crate::admin::{self, State};
+use crate::capture::kernel::Live;
+use crate::cli::RunArgs;
+use crate::config::Settings;
+use crate::export::status::StoreStatus;
+use crate::export::stdout::Output;
+use crate::export::store::Store;
+use crate::tap::Tap;
+
+/// Runs until SIGTERM or SIGINT. `telemetry`: the `OTEL_*` variables ask for qtap's own metrics.
+///
+/// # Errors
+/// [`Failure`] when the host lacks what capture needs, a port is taken, or a store can't be started.
+pub fn run(settings: &Settings, args: &RunArgs, telemetry: bool) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let scope = live::scope(&args.capture)?;
+    let (engine, intake) = Engine::start(settings, &Output::stdout(), runtime.handle(), Pace::Live)?;
+    let shared = Shared::default();
+    let probes = live::probes(settings, &args.capture, scope, None);
+    let mut source = live::start(probes)?;
+    let view = view(&shared, engine.stores(), &source);
+    let processes = {
+        let shared = shared.clone();
+        Arc::new(move || shared.get().processes.clone())
+    };
+    let state = State { snapshot: view, processes, http: Some(engine.families.clone()) };
+    let telemetry = runtime.block_on(async {
+        telemetry.then(|| admin::telemetry::start(admin::telemetry::Settings::default(), state.snapshot.clone()))
+    });
+    let telemetry = telemetry.transpose().context("qtap's own telemetry (OTEL_* variables)")?;
+    let server = runtime.block_on(admin::serve(&args.httpd_listen.to_string(), state)).map_err(anyhow::Error::new)?;
+    let stop = Stop::default();
+    listen_for_end(&runtime, &stop)?;
+    let mut pump = Pump::new(Tap::new(tap_settings(settings)), intake, shared);
+    let capture = std::thread::Builder::new().name("tap".to_owned()).spawn(move || {
+        tracing::info!(version = super::VERSION, "capturing");
+        let ran = pump.run(&mut source, &stop);
+        let mut last = Vec::new();
+        source.last_look(&mut last);
+        pump.feed_more(&mut last);
+        pump.finish();
+        ran
+    });
+    let ran = capture.context("thread")?.join().map_err(|_| anyhow::anyhow!("the capture thread failed"))?;
+    runtime.block_on(async {
+        server.stop().await;
+        if let Some(telemetry) = telemetry {
+            telemetry.stop().await;
+        }
+        super::report(&engine.shutdown(FLUSH_LIMIT).await);
+    });
+    ran.map_err(|error| Failure::from(anyhow::Error::new(error)))
+}
+
+/// SIGTERM and SIGINT ask for the end; a second one is the user's last word.
+fn listen_for_end(runtime: &tokio::runtime::Runtime, stop: &Stop) -> anyhow::Result<()> {
+    let _context = runtime.enter();
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    let stop = stop.clone();
+    runtime.spawn(async move {
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        tracing::info!("ending: what was captured is delivered first");
+        stop.ask();
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        std::process::exit(1);
+    });
+    Ok(())
+}
+
+/// How the agent is, put together whenever someone asks.
+fn view(shared: &Shared, stores: &Arc<Vec<Store>>, source: &Live) -> admin::Supply<Snapshot> {
+    let (shared, stores) = (shared.clone(), Arc::downgrade(stores));
+    let probe = |(name, error): (String, Option<String>)| ProbeView {
+        name,
+        attached: error.is_none(),
+        error,
+        ..ProbeView::default()
+    };
+    let probes: Vec<ProbeView> = source.probes().map(probe).collect();
+    Arc::new(move || {
+        let seen = shared.get().clone();
+        let stores = stores.upgrade();
+        let statuses: Vec<StoreStatus> = stores.iter().flat_map(|stores| stores.iter().map(Store::status)).collect();
+        super::shared::snapshot(&seen, &statuses, probes.clone())
+    })
+}

@@ -1,0 +1,133 @@
+//! What the command line and the file ask of live capture → settings of the probes.
+
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use super::Failure;
+use crate::capture::kernel::{Cgroup, Directions, Live, Scope, Settings as Probes};
+use crate::cli::{CaptureArgs, TlsProbe};
+use crate::config::{DirectionFilter, Settings};
+
+/// Where the version 2 hierarchy of control groups is mounted, the usual place first, then that of hybrid hosts.
+const CGROUP_MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+/// Bytes of a call copied beyond the body limit: room for the head that a body travels with.
+const HEAD_ROOM: u64 = 64 << 10;
+/// Smallest ring: 50 ms of 160 MB/s.
+const RING_MIN: u64 = 8 << 20;
+/// Largest ring.
+const RING_MAX: u64 = 256 << 20;
+
+/// Settings of the probes.
+pub(super) fn probes(
+    settings: &Settings,
+    capture: &CaptureArgs,
+    scope: Scope,
+    recording: Option<Box<dyn Write + Send>>,
+) -> Probes {
+    let call_limit = (settings.tap.http_buffer_size as u64).saturating_add(HEAD_ROOM);
+    Probes {
+        scope,
+        directions: match settings.tap.direction {
+            DirectionFilter::All => Directions::All,
+            DirectionFilter::Ingress => Directions::Ingress,
+            DirectionFilter::Egress => Directions::Egress,
+            DirectionFilter::EgressInternal => Directions::EgressInternal,
+            DirectionFilter::EgressExternal => Directions::EgressExternal,
+        },
+        ignore_loopback: settings.tap.ignore_loopback,
+        http: settings.tap.http_wanted,
+        call_limit,
+        ring_bytes: ring_bytes(call_limit),
+        tls: !capture.tls_probes.contains(&TlsProbe::None),
+        plain_sites: false,
+        trace: capture.bpf_trace,
+        recording,
+    }
+}
+
+/// A ring that holds what one call may bring, twice: while one is read, the next may come.
+fn ring_bytes(call_limit: u64) -> u32 {
+    let wanted = call_limit.saturating_mul(2).next_power_of_two();
+    u32::try_from(wanted.clamp(RING_MIN, RING_MAX)).unwrap_or(u32::MAX)
+}
+
+/// Who is captured, as `--pid` and `--cgroup` say; neither: everyone.
+pub(super) fn scope(capture: &CaptureArgs) -> anyhow::Result<Scope> {
+    match (capture.pid.as_slice(), capture.cgroup.as_slice()) {
+        ([], []) => Ok(Scope::Everyone),
+        (pids, []) => {
+            for pid in pids {
+                if !Path::new(&format!("/proc/{pid}")).exists() {
+                    bail!("--pid {pid}: there is no such process");
+                }
+            }
+            Ok(Scope::Listed(pids.to_vec()))
+        }
+        ([], paths) => Ok(Scope::Cgroups(paths.iter().map(|path| cgroup(path)).collect::<anyhow::Result<_>>()?)),
+        _ => bail!("--pid and --cgroup can't be given together"),
+    }
+}
+
+/// A control group of the version 2 hierarchy: its id is its inode number.
+fn cgroup(path: &Path) -> anyhow::Result<Cgroup> {
+    let candidates =
+        CGROUP_MOUNTS.iter().map(|mount| if path.starts_with(mount) { path.to_owned() } else { under(mount, path) });
+    let mount_of = |path: &Path| CGROUP_MOUNTS.iter().rev().find(|mount| path.starts_with(mount)).copied();
+    for candidate in candidates {
+        let is_version_2 = candidate.join("cgroup.controllers").exists() || candidate.join("cgroup.procs").exists();
+        if let (true, Ok(metadata), Some(mount)) = (is_version_2, candidate.metadata(), mount_of(&candidate)) {
+            let below = candidate.strip_prefix(mount).unwrap_or(&candidate);
+            let depth = below.components().filter(|part| matches!(part, Component::Normal(_))).count();
+            return Ok(Cgroup { id: metadata.ino(), level: u32::try_from(depth).unwrap_or(u32::MAX) });
+        }
+    }
+    bail!("--cgroup {}: no such control group of the version 2 hierarchy", path.display())
+}
+
+fn under(mount: &str, path: &Path) -> PathBuf {
+    Path::new(mount).join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// Starts the probes.
+pub(super) fn start(probes: Probes) -> Result<Live, Failure> {
+    Live::start(probes).map_err(|error| {
+        let remedy = remedy();
+        Failure::host(anyhow::Error::new(error).context(remedy))
+    })
+}
+
+/// What is most likely missing, by what can be seen of this process and host.
+fn remedy() -> String {
+    if !rustix::process::geteuid().is_root() {
+        return "live capture needs root (or the capabilities BPF, PERFMON, SYS_PTRACE, DAC_READ_SEARCH): run qtap as root"
+            .to_owned();
+    }
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        return "live capture needs the kernel's type information (/sys/kernel/btf/vmlinux): a kernel built with \
+                CONFIG_DEBUG_INFO_BTF=y, and /sys mounted"
+            .to_owned();
+    }
+    "live capture can't start".to_owned()
+}
+
+/// Opens the file a recording goes to.
+pub(super) fn recording(path: &Path) -> anyhow::Result<Box<dyn Write + Send>> {
+    let file = std::fs::File::create(path).with_context(|| path.display().to_string())?;
+    Ok(Box::new(std::io::BufWriter::with_capacity(1 << 20, file)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_holds_two_calls_within_its_bounds() {
+        assert_eq!(ring_bytes(0), 8 << 20);
+        assert_eq!(ring_bytes((2 << 20) + HEAD_ROOM), 8 << 20);
+        assert_eq!(ring_bytes((64 << 20) + HEAD_ROOM), 256 << 20);
+        assert_eq!(ring_bytes(2 << 30), 256 << 20);
+    }
+}

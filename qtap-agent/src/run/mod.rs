@@ -1,0 +1,92 @@
+//! The roof: the one place that wires source → tap → pipeline → stores, and shuts down in that order.
+//!
+//! ```text
+//! ┌ thread "tap" ──────────┐  observations  ┌ thread "pipeline" ┐  records  ┌ tasks ─┐
+//! │ source ─events─▶ tap   │ ─────────────▶ │ pipeline          │ ────────▶ │ stores │
+//! └────────────────────────┘                └───────────────────┘           └────────┘
+//! ```
+//!
+//! In: checked settings and what the command line asks for. Out: an exit code. Each command is one file.
+
+mod engine;
+#[cfg(feature = "kernel")]
+mod exec;
+#[cfg(feature = "kernel")]
+mod host;
+#[cfg(feature = "kernel")]
+mod live;
+mod pump;
+#[cfg(feature = "kernel")]
+mod record;
+mod replay;
+mod shared;
+
+#[cfg(feature = "kernel")]
+pub mod child;
+
+#[cfg(feature = "kernel")]
+pub use exec::exec;
+#[cfg(feature = "kernel")]
+pub use host::run;
+#[cfg(feature = "kernel")]
+pub use record::record;
+pub use replay::replay;
+
+use std::time::Duration;
+
+use crate::cli::exit;
+use crate::{http, tap};
+
+/// qtap's version, in records and in `/status`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How long what is held back may take to reach its stores when qtap ends.
+const FLUSH_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why a command failed, and what the process ends with.
+#[derive(Debug)]
+pub struct Failure {
+    /// Exit code.
+    pub code: u8,
+    /// Why, in words.
+    pub reason: anyhow::Error,
+}
+
+impl Failure {
+    fn host(reason: impl Into<anyhow::Error>) -> Failure {
+        Failure { code: exit::HOST, reason: reason.into() }
+    }
+
+    fn recording(reason: impl Into<anyhow::Error>) -> Failure {
+        Failure { code: exit::RECORDING, reason: reason.into() }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(reason: anyhow::Error) -> Failure {
+        Failure { code: exit::FAILED, reason }
+    }
+}
+
+/// Says what was not delivered.
+fn report(stores: &[crate::export::status::StoreStatus]) {
+    for store in stores {
+        for (loss, count, _) in store.losses.iter() {
+            tracing::warn!(store = store.id, reason = loss.name(), count, "records not delivered");
+        }
+    }
+}
+
+/// What the tap needs of the settings.
+fn tap_settings(settings: &crate::config::Settings) -> tap::Settings {
+    let keep_bodies = settings.pipeline.keeps_bodies();
+    tap::Settings {
+        http: http::Settings { keep_bodies, body_limit: settings.tap.http_buffer_size, ..http::Settings::default() },
+    }
+}
+
+/// The runtime that stores and the admin page live on.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    Ok(builder.worker_threads(2).thread_name("qtap-io").enable_all().build()?)
+}

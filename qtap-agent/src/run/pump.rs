@@ -1,0 +1,96 @@
+//! The tap's thread: polls the source, feeds the tap, hands on what it saw.
+
+use std::time::Duration;
+
+use super::engine::Intake;
+use super::shared::{Shared, Stop};
+use crate::capture::source::{Flow, Source, SourceError};
+use crate::model::event::Event;
+use crate::model::loss::Tally;
+use crate::model::observation::Observation;
+use crate::model::time::KernelTime;
+use crate::tap::Tap;
+
+/// Longest wait for a source that has nothing.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// A source, a tap, and where it leads.
+pub(super) struct Pump {
+    pub(super) tap: Tap,
+    pub(super) intake: Intake,
+    pub(super) shared: Shared,
+    events: Vec<Event>,
+    observations: Vec<Observation>,
+    /// Lost between tap and pipeline.
+    lost: Tally,
+    now: KernelTime,
+}
+
+impl Pump {
+    pub(super) fn new(tap: Tap, intake: Intake, shared: Shared) -> Pump {
+        Pump {
+            tap,
+            intake,
+            shared,
+            events: Vec::new(),
+            observations: Vec::new(),
+            lost: Tally::default(),
+            now: KernelTime(0),
+        }
+    }
+
+    /// Turns until the source ends or the end is asked for.
+    pub(super) fn run(&mut self, source: &mut impl Source, stop: &Stop) -> Result<(), SourceError> {
+        while !stop.asked() {
+            if self.turn(source, WAIT)? == Flow::Ended {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One poll and what follows from it.
+    pub(super) fn turn(&mut self, source: &mut impl Source, wait: Duration) -> Result<Flow, SourceError> {
+        let polled = source.poll(wait, &mut self.events);
+        self.feed();
+        polled
+    }
+
+    /// Feeds events that were learnt beside the source's polls.
+    #[cfg(feature = "kernel")]
+    pub(super) fn feed_more(&mut self, events: &mut Vec<Event>) {
+        self.events.append(events);
+        self.feed();
+    }
+
+    fn feed(&mut self) {
+        let mut told = false;
+        for event in self.events.drain(..) {
+            if let Event::Tick(now) = event {
+                self.now = now;
+                told = true;
+            }
+            #[cfg(feature = "kernel")]
+            self.shared.note(&event);
+            self.tap.on_event(event, &mut self.observations);
+        }
+        self.intake.hand_over(std::mem::take(&mut self.observations), &mut self.lost);
+        if told {
+            self.publish();
+        }
+    }
+
+    fn publish(&self) {
+        let mut seen = self.shared.get();
+        seen.counters = self.tap.counters().clone();
+        seen.losses = self.tap.losses().clone();
+        seen.losses.merge(&self.lost);
+    }
+
+    /// Everything that is still open is told as far as it came. The time is the source's last.
+    pub(super) fn finish(mut self) {
+        self.tap.finish(self.now, &mut self.observations);
+        self.intake.hand_over(std::mem::take(&mut self.observations), &mut self.lost);
+        self.publish();
+    }
+}

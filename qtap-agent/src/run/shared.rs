@@ -1,0 +1,156 @@
+//! What the threads let others see: written by those who do the work, read when someone asks for status or metrics.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::model::loss::Tally;
+use crate::tap::Counters;
+
+/// What the tap's thread tells at every tick.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
+    /// The tap's counts.
+    pub(super) counters: Counters,
+    /// What was lost up to the tap.
+    pub(super) losses: Tally,
+    /// Processes, as far as their TLS is concerned.
+    #[cfg(feature = "kernel")]
+    pub(super) processes: Vec<crate::admin::view::ProcessView>,
+}
+
+/// A place to leave it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shared(Arc<Mutex<Seen>>);
+
+impl Shared {
+    /// The last that was told.
+    pub(super) fn get(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A wish to end, heard by the tap's thread.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks for the end.
+    #[cfg(feature = "kernel")]
+    pub(super) fn ask(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// True once it was asked for.
+    pub(super) fn asked(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(feature = "kernel")]
+pub(super) use live::snapshot;
+
+#[cfg(feature = "kernel")]
+mod live {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    use super::{Seen, Shared};
+    use crate::admin::view::{ConnectionsView, ProbeView, ProcessView, Snapshot, StoreView};
+    use crate::export::status::{Health, StoreStatus};
+    use crate::model::conn::Channel;
+    use crate::model::event::Event;
+
+    /// Most processes shown.
+    const PROCESSES_MAX: usize = 4096;
+
+    impl Shared {
+        /// Notes what an event says of a process's TLS.
+        pub(in crate::run) fn note(&self, event: &Event) {
+            match event {
+                Event::SessionOpened(opened) => {
+                    let library = opened.library.clone();
+                    self.get().process(opened.pid, |process| {
+                        process.tls_library = library;
+                        process.hooks = "attached".to_owned();
+                    });
+                }
+                Event::Passed(passed) => {
+                    if let Channel::Session(_) = passed.channel {
+                        let bytes = passed.payload.len() as u64;
+                        self.get().process(passed.pid, |process| process.plaintext_bytes += bytes);
+                    }
+                }
+                Event::ProcessSeen(seen) => {
+                    let mut guard = self.get();
+                    if let Some(process) = guard.processes.iter_mut().find(|process| process.pid == seen.pid) {
+                        process.executable.clone_from(&seen.executable_path);
+                    }
+                }
+                Event::ProcessGone { pid, .. } => self.get().processes.retain(|process| process.pid != *pid),
+                _ => {}
+            }
+        }
+    }
+
+    impl Seen {
+        fn process(&mut self, pid: u32, change: impl FnOnce(&mut ProcessView)) {
+            let known = self.processes.iter().position(|process| process.pid == pid);
+            let index = known.unwrap_or_else(|| {
+                if self.processes.len() < PROCESSES_MAX {
+                    self.processes.push(ProcessView { pid, ..ProcessView::default() });
+                }
+                self.processes.len() - 1
+            });
+            if let Some(process) = self.processes.get_mut(index).filter(|process| process.pid == pid) {
+                change(process);
+            }
+        }
+    }
+
+    /// How the agent is.
+    pub(in crate::run) fn snapshot(seen: &Seen, stores: &[StoreStatus], probes: Vec<ProbeView>) -> Snapshot {
+        let mut losses = seen.losses.clone();
+        stores.iter().for_each(|store| losses.merge(&store.losses));
+        let own = procfs::process::Process::myself().and_then(|process| process.stat()).ok();
+        let ticks = own.as_ref().map_or(0, |stat| stat.utime + stat.stime);
+        Snapshot {
+            version: super::super::VERSION.to_owned(),
+            // What capture can't do without is attached, or there would be no source; a library's function may be refused.
+            probes_ready: true,
+            probes,
+            stores: stores.iter().map(store_view).collect(),
+            events: seen.counters.events().collect(),
+            connections: ConnectionsView {
+                opened: seen.counters.connections_opened,
+                closed: seen.counters.connections_closed,
+                active: seen.counters.connections_active(),
+                bytes_sent: seen.counters.bytes.sent,
+                bytes_received: seen.counters.bytes.received,
+            },
+            losses,
+            ring: None,
+            resident_bytes: own.map_or(0, |stat| stat.rss * rustix::param::page_size() as u64),
+            cpu_seconds: ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
+        }
+    }
+
+    fn store_view(status: &StoreStatus) -> StoreView {
+        let unix_ns = |time: SystemTime| {
+            time.duration_since(UNIX_EPOCH).ok().and_then(|since| u64::try_from(since.as_nanos()).ok())
+        };
+        StoreView {
+            id: status.id.clone(),
+            kind: status.protocol,
+            started: true,
+            healthy: matches!(status.health, Health::Healthy | Health::Starting),
+            last_success_unix_ns: status.last_success.and_then(unix_ns),
+            last_error: status.last_error.as_ref().map(|(_, why)| why.clone()),
+            last_error_unix_ns: status.last_error.as_ref().and_then(|(time, _)| unix_ns(*time)),
+            queued_records: status.buffered_records,
+            queued_bytes: status.buffered_bytes,
+            records: vec![
+                ("exported", status.exported_records),
+                ("dropped", status.losses.iter().map(|(_, count, _)| count).sum()),
+            ],
+        }
+    }
+}
