@@ -188,7 +188,8 @@ impl Redactor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::{prop_assert, proptest};
+    use proptest::prelude::{ProptestConfig, prop_assert, proptest};
+    use proptest::test_runner::RngSeed;
 
     fn redactor(action: RedactAction) -> Redactor {
         Redactor::new(&Redact { action, ..Redact::default() }, &RedactionKey([1; 32]))
@@ -266,6 +267,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn a_parameter_is_found_in_any_surroundings(
             before in "[a-z0-9?&;#=/%:@.+ -]{0,20}",

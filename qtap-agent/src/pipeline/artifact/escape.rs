@@ -172,7 +172,8 @@ fn escape_byte(byte: u8, scratch: &mut [u8; SCRATCH], to: usize) -> usize {
 #[allow(clippy::unwrap_used)] // a document that does not parse is what these tests look for
 mod tests {
     use super::*;
-    use proptest::prelude::{any, proptest};
+    use proptest::prelude::{ProptestConfig, any, proptest};
+    use proptest::test_runner::RngSeed;
 
     fn string(text: &str) -> Vec<u8> {
         let mut json = Json::with_capacity(0);
@@ -197,6 +198,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn any_text_reads_back(text in any::<String>(), repeat in 1_usize..60) {
             let text = text.repeat(repeat);
