@@ -4,6 +4,7 @@
 
 mod artifacts;
 mod canary;
+mod hostile;
 mod records;
 
 use std::sync::Arc;
