@@ -33,11 +33,7 @@ pub(super) fn records(
     if capture.level == Level::None {
         return;
     }
-    let role = match conn.role {
-        Role::Unknown if http.outgoing => Role::Client,
-        Role::Unknown => Role::Server,
-        known @ (Role::Client | Role::Server) => known,
-    };
+    let role = role(conn.role, http.outgoing);
     let version = http.request.as_ref().map(|r| r.version).or_else(|| http.response.as_ref().map(|r| r.version));
     let place = Place { host: &host, conn: &conn, process: process.as_ref(), role, protocol: http.protocol, version };
     let origin = origins.of(&place, Some(steps));
@@ -56,18 +52,10 @@ pub(super) fn records(
         observed_unix_ns: host.clock.unix_ns(observed),
         severity: severity(&http, &about),
         trace: http.request.as_ref().and_then(|request| trace_context::of(&request.fields)),
+        request_id: format!("{}-{number:010}", origin.connection_id),
         origin,
-        request_id: format!("{}-{number:010}", conn.uid),
     };
-    for (artifact, link) in &stored {
-        let (request, response) = match artifact.kind {
-            Kind::Request => (true, false),
-            Kind::Response => (false, true),
-            Kind::Transaction => (http.request.is_some(), http.response.is_some()),
-        };
-        about.request_artifact = request.then(|| link.clone()).or(about.request_artifact);
-        about.response_artifact = response.then(|| link.clone()).or(about.response_artifact);
-    }
+    link(&mut about, &stored, &http);
     let line = line(&about);
     let uid = |kind| digest::record_uid(conn.uid, Some(number), kind, 0);
     let objects: Vec<Record> = stored
@@ -82,6 +70,32 @@ pub(super) fn records(
         .collect();
     out.push(common.record(uid(UidKind::Artifact), line, RecordKind::Artifact(Box::new(about))));
     out.extend(objects);
+}
+
+/// Which end the process is; where the connection does not know, the exchange tells.
+fn role(of_connection: Role, outgoing: bool) -> Role {
+    match of_connection {
+        Role::Client | Role::Server => of_connection,
+        Role::Unknown if outgoing => Role::Client,
+        Role::Unknown => Role::Server,
+    }
+}
+
+/// Names in the artifact record where its artifacts are.
+fn link(about: &mut ArtifactRecord, stored: &[(Artifact, ArtifactLink)], http: &HttpExchange) {
+    for (artifact, link) in stored {
+        let (request, response) = match artifact.kind {
+            Kind::Request => (true, false),
+            Kind::Response => (false, true),
+            Kind::Transaction => (http.request.is_some(), http.response.is_some()),
+        };
+        if request {
+            about.request_artifact = Some(link.clone());
+        }
+        if response {
+            about.response_artifact = Some(link.clone());
+        }
+    }
 }
 
 /// What all records of an exchange share.

@@ -40,12 +40,11 @@ impl Redactor {
     /// Takes out of `exchange` what must not be seen.
     pub(super) fn exchange(&self, exchange: &mut HttpExchange) {
         if let Some(request) = &mut exchange.request {
-            let authority_form = request.method.as_deref() == Some("CONNECT");
             let replace = |text: &mut String, seen: Option<String>| seen.into_iter().for_each(|seen| *text = seen);
             if let Some(target) = &mut request.target {
-                let seen = if authority_form { self.authority(target) } else { None };
-                replace(target, seen);
-                let seen = self.text(target.as_bytes(), Within::Target);
+                // RFC 9112 §3.2: what is neither a path nor a URL is an authority, or `*`.
+                let url = target.starts_with('/') || target.contains("://");
+                let seen = if url { self.text(target.as_bytes(), Within::Target) } else { self.authority(target) };
                 replace(target, seen);
             }
             if let Some(authority) = &mut request.authority {
@@ -189,6 +188,8 @@ impl Redactor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::{ProptestConfig, prop_assert, proptest};
+    use proptest::test_runner::RngSeed;
 
     fn redactor(action: RedactAction) -> Redactor {
         Redactor::new(&Redact { action, ..Redact::default() }, &RedactionKey([1; 32]))
@@ -252,6 +253,39 @@ mod tests {
         assert_eq!(mask.authority("h:80"), None);
         assert_eq!(mask.authority("h/?token=x").as_deref(), Some("h/?token=[redacted]"));
         assert_eq!(redactor(RedactAction::Drop).authority("u:p@h").as_deref(), Some("h"));
+    }
+
+    /// Percent-encodes what has a meaning in a URL, `times` times.
+    fn encode(text: &str, times: u8) -> String {
+        (0..times).fold(text.to_owned(), |text, _| {
+            let encoded = |c: char| match c {
+                '?' | '&' | ';' | '#' | '=' | '%' => format!("%{:02X}", u32::from(c)),
+                c => c.to_string(),
+            };
+            text.chars().map(encoded).collect()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_parameter_is_found_in_any_surroundings(
+            before in "[a-z0-9?&;#=/%:@.+ -]{0,20}",
+            delimiter in "[?&;#]",
+            name in "(token|TOKEN|to%6ben|token\\[\\]|x\\[token\\])",
+            after in "[a-z0-9?&;#=/%:@.+ -]{0,20}",
+            times in 0_u8..4,
+        ) {
+            let parameter = encode(&format!("{delimiter}{name}=c4n4ry"), times);
+            let text = format!("{before}{parameter}{after}");
+            for within in [Within::Target, Within::Text, Within::Command] {
+                for action in [RedactAction::Mask, RedactAction::Hash, RedactAction::Drop] {
+                    let seen = redactor(action).text(text.as_bytes(), within).unwrap_or(text.clone());
+                    prop_assert!(!seen.contains("c4n4ry"), "{text} {within:?} {seen}");
+                }
+            }
+        }
     }
 
     #[test]

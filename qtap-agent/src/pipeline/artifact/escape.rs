@@ -5,11 +5,15 @@
 const WORD: usize = 8;
 /// Input bytes between two copies to the output.
 const BLOCK: usize = 512;
-/// The longest that one byte becomes: `\u00XX`.
-const LONGEST: usize = 6;
+/// Room for a block of bytes that all become the longest there is, `\u00XX`; a power of two, so that a mask bounds an index.
+const SCRATCH: usize = 4096;
+const MASK: usize = SCRATCH - 1;
+const _: () = assert!(SCRATCH.is_power_of_two() && BLOCK * 6 + WORD <= SCRATCH);
+/// Text up to here is looked at byte by byte, and most often needs no escaping at all.
+const SHORT: usize = 64;
 
 /// The document so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Json {
     out: Vec<u8>,
     comma: bool,
@@ -76,7 +80,11 @@ impl Json {
     }
 
     pub(super) fn number(&mut self, number: impl std::fmt::Display) {
-        self.literal(&number.to_string());
+        use std::io::Write;
+        self.separate();
+        // Writing to a `Vec` can't fail.
+        let _ = write!(self.out, "{number}");
+        self.comma = true;
     }
 
     pub(super) fn literal(&mut self, literal: &str) {
@@ -92,72 +100,83 @@ impl Json {
     }
 }
 
-/// Appends `text`, escaped. Eight bytes are copied at a time whether they are clean or not, and the next step begins after
-/// those that were; so text with a quote every few bytes, as JSON in JSON has it, costs little more than clean text.
+/// Appends `text`, escaped. Clean words are copied as they are; in the others each byte is written behind a backslash, and the
+/// next one over it or after it. So nothing depends on where in a word a quote stands, and text with a quote every few bytes,
+/// as JSON in JSON has it, has no branch to guess wrong at each.
 fn escape(text: &[u8], out: &mut Vec<u8>) {
-    let mut scratch = [0_u8; BLOCK * LONGEST + WORD];
+    if text.len() <= SHORT && text.iter().all(|byte| ESCAPE[usize::from(*byte)] == 0) {
+        return out.extend_from_slice(text);
+    }
+    let mut scratch = [0; SCRATCH];
     for block in text.chunks(BLOCK) {
-        let (mut from, mut to) = (0, 0);
-        while let Some(word) = block.get(from..from + WORD) {
-            let mut bytes = [0; WORD];
-            bytes.copy_from_slice(word);
-            scratch[to..to + WORD].copy_from_slice(&bytes);
-            let dirty = unclean(u64::from_le_bytes(bytes));
-            let clean = (dirty.trailing_zeros() / 8) as usize;
-            (from, to) = (from + clean, to + clean);
-            if clean < WORD {
-                to += escape_byte(bytes[clean], &mut scratch[to..]);
-                from += 1;
+        let mut to = 0;
+        let (words, rest) = block.as_chunks::<WORD>();
+        for word in words {
+            if unclean(u64::from_le_bytes(*word)) {
+                word.iter().for_each(|byte| to = escape_byte(*byte, &mut scratch, to));
+            } else {
+                scratch[to..to + WORD].copy_from_slice(word);
+                to += WORD;
             }
         }
-        for byte in block.get(from..).unwrap_or_default() {
-            to += escape_byte(*byte, &mut scratch[to..]);
-        }
+        rest.iter().for_each(|byte| to = escape_byte(*byte, &mut scratch, to));
         out.extend_from_slice(&scratch[..to]);
     }
 }
 
-/// The top bit of each byte that must be escaped (below 0x20, `"`, `\`); exact up to the first such byte.
-fn unclean(word: u64) -> u64 {
+/// What stands behind the backslash, for each byte; 0 for those that need none.
+const ESCAPE: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        table[control] = b'u';
+        control += 1;
+    }
+    table[0x08] = b'b';
+    table[0x09] = b't';
+    table[0x0a] = b'n';
+    table[0x0c] = b'f';
+    table[0x0d] = b'r';
+    table[b'"' as usize] = b'"';
+    table[b'\\' as usize] = b'\\';
+    table
+};
+
+/// True when a byte of the word must be escaped: below 0x20, `"` or `\`. (For each, subtracting borrows from the top bit of a
+/// byte that is less; a byte whose own top bit is set is none of them.)
+fn unclean(word: u64) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = 0x8080_8080_8080_8080;
-    let is_zero = |v: u64| v.wrapping_sub(ONES) & !v;
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (control | is_zero(word ^ (ONES * u64::from(b'"'))) | is_zero(word ^ (ONES * u64::from(b'\\')))) & TOPS
+    let less = |v: u64, than: u8| v.wrapping_sub(ONES * u64::from(than)) & !v;
+    let equal = |byte: u8| less(word ^ (ONES * u64::from(byte)), 1);
+    (less(word, 0x20) | equal(b'"') | equal(b'\\')) & TOPS != 0
 }
 
-/// Writes one byte, escaped where it must be, and says how many bytes it became. `to` has room for the longest.
-fn escape_byte(byte: u8, to: &mut [u8]) -> usize {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let short = match byte {
-        b'"' | b'\\' => byte,
-        b'\n' => b'n',
-        b'\r' => b'r',
-        b'\t' => b't',
-        0x08 => b'b',
-        0x0c => b'f',
-        0..0x20 => {
-            let digits = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
-            to[..LONGEST].copy_from_slice(&[b'\\', b'u', b'0', b'0', digits[0], digits[1]]);
-            return LONGEST;
-        }
-        _ => {
-            to[0] = byte;
-            return 1;
-        }
-    };
-    to[..2].copy_from_slice(&[b'\\', short]);
-    2
+/// Writes one byte at `to`, escaped where it must be, and says where the next one goes.
+fn escape_byte(byte: u8, scratch: &mut [u8; SCRATCH], to: usize) -> usize {
+    let escape = ESCAPE[usize::from(byte)];
+    if escape == b'u' {
+        let mut units = *b"\\u0000";
+        units[4] += byte >> 4;
+        units[5] = b"0123456789abcdef"[usize::from(byte & 15)];
+        scratch[to..to + units.len()].copy_from_slice(&units);
+        return to + units.len();
+    }
+    let escaped = usize::from(escape != 0);
+    scratch[to & MASK] = b'\\';
+    scratch[(to + escaped) & MASK] = if escape == 0 { byte } else { escape };
+    to + escaped + 1
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a document that does not parse is what these tests look for
 mod tests {
     use super::*;
-    use proptest::prelude::{any, proptest};
+    use proptest::prelude::{ProptestConfig, any, proptest};
+    use proptest::test_runner::RngSeed;
 
     fn string(text: &str) -> Vec<u8> {
-        let mut json = Json::default();
+        let mut json = Json::with_capacity(0);
         json.text(text);
         json.finish()
     }
@@ -179,6 +198,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn any_text_reads_back(text in any::<String>(), repeat in 1_usize..60) {
             let text = text.repeat(repeat);
@@ -188,7 +209,7 @@ mod tests {
 
     #[test]
     fn members_and_elements_are_separated() {
-        let mut json = Json::default();
+        let mut json = Json::with_capacity(0);
         json.open(b'{');
         json.name("a");
         json.open(b'[');

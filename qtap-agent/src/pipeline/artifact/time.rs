@@ -6,7 +6,22 @@ pub(super) fn rfc3339(unix_ns: u64) -> String {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z")
+    let mut text = *b"0000-00-00T00:00:00.000000000Z";
+    for (end, number) in [(4, year), (7, month), (10, day), (13, hour), (16, minute), (19, second), (29, nanos)] {
+        digits(&mut text[..end], number);
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Writes `number` over the zeros at the end of `text`.
+fn digits(text: &mut [u8], mut number: u64) {
+    for digit in text.iter_mut().rev() {
+        if number == 0 {
+            break;
+        }
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
 }
 
 /// The date of a day since 1970-01-01 in the Gregorian calendar, counted in eras of 400 years (146 097 days) that begin on
