@@ -123,6 +123,7 @@ impl Drive {
 /// A store at work.
 #[derive(Debug)]
 pub struct Store {
+    id: String,
     takes: exporter::Takes,
     inbox: mpsc::Sender<Vec<(Arc<Record>, usize)>>,
     budget: Arc<Budget>,
@@ -193,7 +194,7 @@ pub fn spawn_exporter<E: Exporter>(
     for _ in 0..drive.workers.max(1) {
         tasks.spawn_on(Arc::clone(&line).work(), runtime);
     }
-    Store { takes, inbox, budget, board, closing, tasks }
+    Store { id: id.to_owned(), takes, inbox, budget, board, closing, tasks }
 }
 
 impl Store {
@@ -218,6 +219,12 @@ impl Store {
             self.budget.release(back.len(), bytes);
             self.board.lost(Loss::ExportFull, back.len() as u64, bytes as u64);
         }
+    }
+
+    /// Its id in the settings.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// How it stands.
