@@ -22,6 +22,7 @@ mod report;
 mod session;
 mod sessions;
 mod stream;
+mod telling;
 mod uid;
 
 use std::collections::{BTreeSet, HashMap};

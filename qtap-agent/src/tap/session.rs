@@ -7,7 +7,7 @@ use super::deadlines::Due;
 use super::losses::Losses;
 use super::pair::Pair;
 use super::stream::{Begin, LOOK_INTERVAL, Stream};
-use crate::model::conn::{Binding, Channel, Direction, SessionId};
+use crate::model::conn::{Binding, Channel, Direction, Protocol, SessionId};
 use crate::model::event::{Count, Passed, SessionOpened, Skipped};
 use crate::model::exchange::HttpExchange;
 use crate::model::observation::Observation;
@@ -143,6 +143,7 @@ impl Session {
             return;
         }
         let slot = stream.slot(&mut conn.channels);
+        conn.set_protocol(stream.protocol());
         let mut exchanges = std::mem::take(&mut common.sink.exchanges);
         for exchange in self.held.drain(..).chain(exchanges.drain(..)) {
             conn.export(exchange, slot, time, common, out);
@@ -186,6 +187,11 @@ impl Session {
         stream.on_close(time, counts, still_open, &mut common.sink);
         stream.settle(&mut common.sink, &mut common.losses);
         stream.balance(counts, &mut common.losses);
+    }
+
+    /// What its parser knows of the protocol.
+    pub(super) fn protocol(&self) -> Protocol {
+        self.stream.as_ref().map_or(Protocol::Unknown, |stream| stream.protocol())
     }
 
     /// What it adds to its connection.

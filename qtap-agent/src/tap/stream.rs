@@ -256,7 +256,7 @@ impl Stream {
 }
 
 /// Where the reassembled stream goes. What nobody wanted is not told to the parser before it saw anything: then it is only
-/// where the stream begins. After that it is a hole like any other.
+/// where the stream begins. After that it is a hole like any other; but not ciphertext, which is told inside its session.
 fn feed<'a>(
     direction: Direction,
     http: &'a mut Http,
@@ -272,7 +272,7 @@ fn feed<'a>(
             flow.fed = flow.fed.saturating_add(gap.len);
             http.on_gap(gap, sink);
         }
-        Ordered::Unwanted { offset, len, time } if flow.fed > 0 => {
+        Ordered::Unwanted { encrypted: false, offset, len, time } if flow.fed > 0 => {
             flow.fed = flow.fed.saturating_add(len);
             http.on_gap(Gap { direction, offset, len, reason: Loss::UncapturedCall, time }, sink);
         }
