@@ -14,7 +14,7 @@ use super::conservation::{Sealed, carried, misfit, unaccounted};
 use super::deadlines::Due;
 use super::handshake::Handshake;
 use super::losses::Losses;
-use super::pair::Pair;
+use super::pair::{Pair, add};
 use super::session::Share;
 use super::stream::{Begin, LOOK_INTERVAL, Stream};
 use super::uid::connection_uid;
@@ -188,8 +188,8 @@ impl Conn {
         let Passed { direction, offset, time, pid, payload, .. } = passed;
         (self.pid, self.last) = (pid, time);
         let own = self.own.of_mut(direction);
-        own.carried += payload.len() as u64;
-        own.copied += payload.len() as u64;
+        add(&mut own.carried, payload.len() as u64);
+        add(&mut own.copied, payload.len() as u64);
         if matches!(self.socket, Socket::Undecided(_)) {
             self.decide(is_tls(&payload), common);
         }
@@ -248,13 +248,13 @@ impl Conn {
 
     fn count_skipped(&mut self, direction: Direction, len: u64, why: Skip) {
         let own = self.own.of_mut(direction);
-        own.carried = own.carried.saturating_add(len);
+        add(&mut own.carried, len);
         let part = match why {
             Skip::Encrypted => &mut own.encrypted,
             Skip::Unwanted => &mut own.unwanted,
             Skip::Lost(_) => &mut own.lost,
         };
-        *part = part.saturating_add(len);
+        add(part, len);
     }
 
     /// What the socket carries is known now.
@@ -357,14 +357,15 @@ impl Conn {
         let mut missing = 0;
         for direction in [Direction::Sent, Direction::Received] {
             let count = counts.of(direction);
-            missing += unaccounted(carried(count), count.carried);
+            add(&mut missing, unaccounted(carried(count), count.carried));
             if self.is_inspected() && !self.done.partial {
-                missing += misfit(Sealed {
+                let sealed = Sealed {
                     ciphertext: carried(count),
                     plaintext: *self.done.plaintext.of(direction),
                     calls: *self.done.calls.of(direction),
                     joined_late: self.facts.joined_late,
-                });
+                };
+                add(&mut missing, misfit(sealed));
             }
         }
         if missing > 0 {
@@ -385,7 +386,7 @@ impl Conn {
     pub(super) fn share(&self) -> (u64, Losses) {
         let (mut captured, mut losses) = (self.done.captured, self.done.losses.clone());
         if let Socket::Plain(stream) = &self.socket {
-            captured += stream.captured;
+            add(&mut captured, stream.captured);
             losses.absorb(&stream.losses);
         }
         (captured, losses)

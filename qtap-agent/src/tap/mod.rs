@@ -35,6 +35,7 @@ pub use pair::Pair;
 use self::common::Common;
 use self::conn::Conn;
 use self::deadlines::Due;
+use self::pair::add;
 use self::session::Session;
 use crate::http;
 use crate::model::conn::{Channel, SessionId};
@@ -137,7 +138,7 @@ impl Tap {
         match channel {
             Channel::Socket(_) => {
                 if let Some(conn) = self.conns.get_mut(&channel) {
-                    *self.common.counters.bytes.of_mut(passed.direction) += len;
+                    add(self.common.counters.bytes.of_mut(passed.direction), len);
                     return conn.on_passed(passed, &mut self.common, out);
                 }
             }
@@ -160,8 +161,7 @@ impl Tap {
         match channel {
             Channel::Socket(_) => {
                 if let Some(conn) = self.conns.get_mut(&channel) {
-                    let bytes = self.common.counters.bytes.of_mut(direction);
-                    *bytes = bytes.saturating_add(len);
+                    add(self.common.counters.bytes.of_mut(direction), len);
                     return conn.on_skipped(skipped, &mut self.common, out);
                 }
             }

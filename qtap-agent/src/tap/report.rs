@@ -7,6 +7,7 @@ use super::Tap;
 use super::common::Common;
 use super::conn::Conn;
 use super::deadlines::Due;
+use super::pair::add;
 use super::session::Session;
 use crate::model::conn::{Channel, Protocol, SessionId};
 use crate::model::loss::Loss;
@@ -71,7 +72,7 @@ impl Conn {
         let (mut captured, mut losses) = self.share();
         for session in self.sessions.iter().filter_map(|id| sessions.get(id)) {
             let share = session.share();
-            captured = captured.saturating_add(share.captured);
+            add(&mut captured, share.captured);
             losses.absorb(&share.losses);
         }
         let counts = self.counts();
