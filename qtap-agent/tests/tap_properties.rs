@@ -130,7 +130,7 @@ fn run(draws: &[Draw]) -> (Tap, Vec<Observation>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_breaks_it_and_nothing_stays(draws in prop::collection::vec(draw(), 0..120)) {

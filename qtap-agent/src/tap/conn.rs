@@ -10,10 +10,8 @@
 use std::sync::Arc;
 
 use super::common::Common;
-use super::conservation::{Sealed, carried, misfit, unaccounted};
 use super::deadlines::Due;
 use super::handshake::Handshake;
-use super::losses::Losses;
 use super::pair::{Pair, add};
 use super::session::Share;
 use super::stream::{Begin, LOOK_INTERVAL, Stream};
@@ -21,7 +19,6 @@ use super::uid::connection_uid;
 use crate::model::conn::{Binding, Channel, ConnFacts, Direction, Protocol, Role, SessionId, TlsFacts, Transport};
 use crate::model::conn::{ConnId, Endpoint};
 use crate::model::event::{Count, Opened, Passed, Skip, Skipped};
-use crate::model::loss::Loss;
 use crate::model::observation::Observation;
 use crate::model::process::Process;
 use crate::model::time::KernelTime;
@@ -36,11 +33,11 @@ pub(super) struct Conn {
     pub(super) pid: u32,
     /// The last that was known of it.
     pub(super) process: Option<Arc<Process>>,
-    socket: Socket,
+    pub(super) socket: Socket,
     /// What the events told of the socket.
-    own: Pair<Count>,
+    pub(super) own: Pair<Count>,
     /// What the kernel counted.
-    counts: Option<Pair<Count>>,
+    pub(super) counts: Option<Pair<Count>>,
     /// Sessions bound to it that live.
     pub(super) sessions: Vec<SessionId>,
     /// Share of the sessions that ended, and what was lost beside all channels.
@@ -62,7 +59,7 @@ pub(super) struct Conn {
 
 /// What the socket's bytes are.
 #[derive(Debug)]
-enum Socket {
+pub(super) enum Socket {
     /// Nothing wanted was seen; offsets up to which nothing was wanted.
     Undecided(Pair<u64>),
     /// Plaintext.
@@ -258,7 +255,7 @@ impl Conn {
     }
 
     /// What the socket carries is known now.
-    fn decide(&mut self, tls: bool, common: &Common) {
+    pub(super) fn decide(&mut self, tls: bool, common: &Common) {
         let Socket::Undecided(wanted) = &self.socket else { return };
         if tls {
             self.socket = Socket::Tls(Some(Box::default()));
@@ -309,71 +306,6 @@ impl Conn {
         }
     }
 
-    /// True when, by the kernel's counts, bytes of the socket are still to come.
-    pub(super) fn lacks(&self) -> bool {
-        match (&self.socket, &self.counts) {
-            (Socket::Plain(stream), Some(counts)) => stream.lacks(counts) || stream.has_hole(),
-            (Socket::Plain(_) | Socket::Undecided(_) | Socket::Tls(_), _) => false,
-        }
-    }
-
-    /// Nothing comes any more at the socket. With final counts the sums must meet them.
-    pub(super) fn on_close(
-        &mut self,
-        time: KernelTime,
-        still_open: bool,
-        common: &mut Common,
-        out: &mut Vec<Observation>,
-    ) {
-        let counts = self.counts.filter(|_| self.closed.is_some() && matches!(self.key, Channel::Socket(_)));
-        if let (Socket::Undecided(_), Some(counts)) = (&self.socket, &counts)
-            && self.lacks_all(counts)
-        {
-            self.decide(false, common);
-        }
-        match (&mut self.socket, counts) {
-            (Socket::Plain(stream), counts) => {
-                stream.on_close(time, counts.as_ref(), still_open, &mut common.sink);
-                self.settle(common, time, out);
-                if let Socket::Plain(stream) = &mut self.socket {
-                    stream.balance(counts.as_ref(), &mut common.losses);
-                }
-            }
-            (Socket::Tls(_), Some(counts)) => self.balance_sealed(&counts, common),
-            (Socket::Tls(_), None) | (Socket::Undecided(_), _) => {}
-        }
-    }
-
-    /// True when bytes were carried of which none came.
-    fn lacks_all(&self, counts: &Pair<Count>) -> bool {
-        [Direction::Sent, Direction::Received].into_iter().any(|direction| {
-            let count = counts.of(direction);
-            carried(count) > count.unwanted.max(self.own.of(direction).unwanted).saturating_add(count.encrypted)
-        })
-    }
-
-    /// After the last session ended: what a TLS connection carried must meet the kernel's count, and fit its plaintext.
-    fn balance_sealed(&mut self, counts: &Pair<Count>, common: &mut Common) {
-        let mut missing = 0;
-        for direction in [Direction::Sent, Direction::Received] {
-            let count = counts.of(direction);
-            add(&mut missing, unaccounted(carried(count), count.carried));
-            if self.is_inspected() && !self.done.partial {
-                let sealed = Sealed {
-                    ciphertext: carried(count),
-                    plaintext: *self.done.plaintext.of(direction),
-                    calls: *self.done.calls.of(direction),
-                    joined_late: self.facts.joined_late,
-                };
-                add(&mut missing, misfit(sealed));
-            }
-        }
-        if missing > 0 {
-            self.done.losses.add(Loss::Unaccounted, missing);
-            common.losses.add(Loss::Unaccounted, missing);
-        }
-    }
-
     /// What the parser of the socket's bytes knows of the protocol.
     pub(super) fn socket_protocol(&self) -> Protocol {
         match &self.socket {
@@ -382,19 +314,9 @@ impl Conn {
         }
     }
 
-    /// What the channel of the socket, and the sessions that ended, add up to.
-    pub(super) fn share(&self) -> (u64, Losses) {
-        let (mut captured, mut losses) = (self.done.captured, self.done.losses.clone());
-        if let Socket::Plain(stream) = &self.socket {
-            add(&mut captured, stream.captured);
-            losses.absorb(&stream.losses);
-        }
-        (captured, losses)
-    }
-
     /// Takes what the sink holds of the socket's channel: sums to the stream, exchanges out.
     #[inline]
-    fn settle(&mut self, common: &mut Common, time: KernelTime, out: &mut Vec<Observation>) {
+    pub(super) fn settle(&mut self, common: &mut Common, time: KernelTime, out: &mut Vec<Observation>) {
         let Socket::Plain(stream) = &mut self.socket else { return };
         stream.settle(&mut common.sink, &mut common.losses);
         if stream.wants_look() {

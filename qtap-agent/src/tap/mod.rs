@@ -8,6 +8,7 @@
 //! exchanges belong to the connection it is bound to; those of a session that is not bound in time, to one of its own.
 //! Everything is bounded; what a bound turns away is counted.
 
+mod closing;
 mod common;
 mod conn;
 mod conns;
@@ -117,7 +118,8 @@ impl Tap {
         let mut conns: Vec<_> = self.conns.values().map(|conn| (conn.opened_at(), conn.key)).collect();
         conns.sort_unstable();
         for (_, conn) in conns {
-            self.end_conn(conn, now, out);
+            let still_open = self.conns.get(&conn).is_some_and(|conn| conn.closed.is_none());
+            self.end_conn(conn, now, still_open, out);
         }
     }
 

@@ -88,7 +88,7 @@ impl Conn {
             losses: losses.tally(),
             requests: self.requests,
             authority: self.authority.clone(),
-            observed: now,
+            observed: self.closed.unwrap_or(now),
         })));
         self.part += 1;
     }

@@ -392,6 +392,7 @@ fn the_last_report_waits_no_longer_than_half_a_second() {
     assert_eq!(bench.states(), []);
     bench.tick(500);
     assert_eq!(bench.states(), [(ConnState::Closed, 0)]);
+    assert_eq!(bench.reports()[0].observed, KernelTime(0), "when it was closed, not when that was told");
     bench.close_session(9);
     bench.pass(session(9), Sent, "late");
     assert_eq!(bench.tap.losses().bytes(Loss::Unaccounted), 4, "bytes after the last word on their connection");
@@ -642,15 +643,17 @@ fn what_is_open_when_the_agent_stops_is_told_as_open() {
     bench.open(2);
     bench.open_session(9);
     bench.pass(session(9), Sent, REQUEST);
+    bench.pass(socket(3), Sent, REQUEST);
     bench.out.clear();
     bench.now = 700;
     let now = bench.time();
     bench.tap.finish(now, &mut bench.out);
     let incomplete: Vec<_> = bench.exchanges().iter().map(|seen| http(seen).incomplete).collect();
-    assert_eq!(incomplete, [Some(Incomplete::StillOpen); 2]);
+    assert_eq!(incomplete, [Some(Incomplete::StillOpen); 3]);
     let mut states = bench.states();
     states.sort_by_key(|(_, part)| *part);
-    assert_eq!(states, [(ConnState::Open, 0), (ConnState::Open, 0), (ConnState::Active, 1)]);
+    let open = (ConnState::Open, 0);
+    assert_eq!(states, [open, open, open, (ConnState::Active, 1)]);
     assert!(bench.tap.conns.is_empty() && bench.tap.sessions.is_empty() && bench.tap.by_pid.is_empty());
 }
 
@@ -743,4 +746,10 @@ fn deadlines_do_not_pile_up() {
         bench.tick(now);
     }
     assert!(bench.tap.common.deadlines.len() <= 3, "{}", bench.tap.common.deadlines.len());
+}
+
+#[test]
+fn a_connection_is_small() {
+    let sizes = (size_of::<Conn>(), size_of::<stream::Stream>(), size_of::<Session>());
+    assert!(sizes.0 + sizes.1 + sizes.2 < 3_000, "{sizes:?}");
 }
