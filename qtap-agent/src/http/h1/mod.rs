@@ -366,3 +366,7 @@ fn names_h2c(fields: &Fields) -> bool {
     let is_upgrade = |name: &FieldText| name.bytes().is_some_and(|n| n.eq_ignore_ascii_case(b"upgrade"));
     fields.0.iter().any(|f| is_upgrade(&f.name) && f.value.bytes().is_some_and(|v| v.eq_ignore_ascii_case(b"h2c")))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+mod tests;
