@@ -187,7 +187,7 @@ impl Conn {
         let own = self.own.of_mut(direction);
         add(&mut own.carried, payload.len() as u64);
         add(&mut own.copied, payload.len() as u64);
-        if matches!(self.socket, Socket::Undecided(_)) {
+        if matches!(self.socket, Socket::Undecided(_)) && !payload.is_empty() {
             self.decide(is_tls(&payload), common);
         }
         match &mut self.socket {
@@ -220,8 +220,12 @@ impl Conn {
             }
             (Socket::Undecided(_), Skip::Lost(_)) => self.decide(false, common),
             (Socket::Undecided(_), Skip::Encrypted) => self.decide(true, common),
-            (Socket::Plain(_), Skip::Encrypted) => {
+            (Socket::Plain(stream), Skip::Encrypted) => {
+                let was_lost = stream.captured == 0 && stream.protocol() == Protocol::Unknown;
                 self.tls();
+                if was_lost {
+                    self.seal(time, common, out);
+                }
             }
             (Socket::Tls(Some(handshake)), Skip::Encrypted | Skip::Unwanted | Skip::Lost(_)) => {
                 let hello = handshake.give_up(direction);
@@ -252,6 +256,20 @@ impl Conn {
             Skip::Lost(_) => &mut own.lost,
         };
         add(part, len);
+    }
+
+    /// What was taken for plaintext was the hole where the hello should be.
+    fn seal(&mut self, time: KernelTime, common: &mut Common, out: &mut Vec<Observation>) {
+        if let Socket::Plain(stream) = &mut self.socket {
+            stream.on_close(time, None, false, &mut common.sink);
+            self.settle(common, time, out);
+        }
+        if let Socket::Plain(stream) = std::mem::replace(&mut self.socket, Socket::Undecided(Pair::default())) {
+            self.done.captured = stream.captured;
+            self.done.losses.absorb(&stream.losses);
+        }
+        self.decide(true, common);
+        self.socket = Socket::Tls(None);
     }
 
     /// What the socket carries is known now.

@@ -713,6 +713,19 @@ fn ciphertext_after_plain_bytes_is_not_a_loss() {
 }
 
 #[test]
+fn tls_whose_hello_was_lost_is_tls() {
+    let mut bench = Bench::new();
+    bench.open(1);
+    bench.skip(socket(1), Sent, 300, Skip::Lost(Loss::RingFull));
+    bench.skip(socket(1), Sent, 700, Skip::Encrypted);
+    let sent = Count { encrypted: 700, lost: 300, kernel: Some(1_000), ..carried(1_000) };
+    bench.close_with(1, sent, carried(0));
+    let report = bench.reports()[0];
+    assert_eq!((report.conn.protocol, report.conn.binding), (Protocol::Tls, Some(Binding::None)));
+    assert_eq!((report.losses.bytes(Loss::RingFull), report.losses.total_bytes()), (300, 300));
+}
+
+#[test]
 fn exchanges_without_room_for_a_connection_are_counted() {
     let mut bench = Bench::new();
     for conn in 0..CONNECTIONS as u64 {
