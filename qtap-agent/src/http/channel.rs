@@ -142,7 +142,7 @@ impl Http {
     fn follow_switch(&mut self, sink: &mut Sink) {
         let State::H1(h1) = &mut self.state else { return };
         let requests = h1.requests();
-        let Some((open, rest)) = h1.take_switch() else { return };
+        let Some((open, rest)) = h1.take_switch(&mut self.desk, sink) else { return };
         let mut h2 = H2::new(Some(requests), false);
         h2.adopt(open);
         for (direction, input) in rest {

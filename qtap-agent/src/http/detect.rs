@@ -247,7 +247,7 @@ mod tests {
             (b"HTTP/1.1 2", Verdict::More),
             (b"HTTP/2 200", Verdict::Other),
             (b"HTTP/1.1;200 OK", Verdict::Other),
-            (b"220 smtp", Verdict::Other),
+            (b"220 smtp\r\n", Verdict::Other),
             (b"\x16\x03\x01\x02\x00", Verdict::Other),
             (b"\0\0\x12\x04\0\0\0\0\0\0\x03", Verdict::ServerSettings),
             (b"\0\0", Verdict::More),

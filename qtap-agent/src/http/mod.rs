@@ -11,6 +11,8 @@ mod h1;
 mod h2;
 mod hpack;
 mod pair;
+#[cfg(test)]
+mod script;
 
 pub use self::channel::Http;
 

@@ -183,7 +183,7 @@ impl Tally {
     /// Bytes lost for any reason.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
-        self.bytes.iter().sum()
+        self.bytes.iter().fold(0, |sum, bytes| sum.saturating_add(*bytes))
     }
 
     /// True when nothing was lost.

@@ -99,6 +99,21 @@ impl HelloReader {
         Reading::More
     }
 
+    /// No more bytes will come: what can be read of a hello that was cut. Only the server's name: a version could be another
+    /// by what was cut off.
+    #[must_use]
+    pub fn cut(&self) -> Option<Hello> {
+        let mut cursor = Cursor(&self.message);
+        if cursor.u8()? != CLIENT_HELLO {
+            return None;
+        }
+        let _len = cursor.u24()?;
+        match client_hello(cursor)? {
+            Hello::Client { server_name: None } | Hello::Server { .. } => None,
+            hello @ Hello::Client { server_name: Some(_) } => Some(hello),
+        }
+    }
+
     /// Takes bytes of a record header; none: it is not that of a handshake record.
     fn read_header<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let wanted = self.header.len().saturating_sub(self.header_len);
@@ -170,8 +185,8 @@ fn server_hello(mut body: Cursor<'_>) -> Option<Hello> {
 
 /// Extensions up to the first that is cut. A hello without any is allowed.
 fn for_each_extension<'a>(mut body: Cursor<'a>, mut each: impl FnMut(u16, &'a [u8])) {
-    let Some(all) = body.vec16() else { return };
-    let mut all = Cursor(all);
+    let Some(len) = body.u16() else { return };
+    let mut all = Cursor(body.0.get(..usize::from(len)).unwrap_or(body.0));
     while let (Some(kind), Some(data)) = (all.u16(), all.vec16()) {
         each(kind, data);
     }
@@ -330,6 +345,20 @@ mod tests {
             let answers: Vec<_> = bytes.iter().map(|byte| reader.read(&[*byte])).collect();
             assert_eq!(answers.last(), Some(&asks_for(Some("a.example"))));
         }
+    }
+
+    #[test]
+    fn a_hello_that_was_cut_still_names_the_server() {
+        let bytes = record(&client(&[sni("a.example"), extension(51, &[0; 500])].concat()));
+        let mut reader = HelloReader::default();
+        assert_eq!(reader.read(&bytes[..120]), Reading::More);
+        assert_eq!(reader.cut(), Some(Hello::Client { server_name: Some("a.example".to_owned()) }));
+        let mut reader = HelloReader::default();
+        assert_eq!(reader.read(&bytes[..60]), Reading::More);
+        assert_eq!(reader.cut(), None);
+        let mut reader = HelloReader::default();
+        assert_eq!(reader.read(&record(&server([3, 3], &extension(43, &[3, 4])))[..50]), Reading::More);
+        assert_eq!(reader.cut(), None, "it might be 1.2 or 1.3");
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub enum Ordered {
     Gap(Gap),
     /// A range that was not asked for, or is ciphertext.
     Unwanted {
+        /// True for ciphertext.
+        encrypted: bool,
         /// Offset of the first byte.
         offset: u64,
         /// How many; never 0.
@@ -196,10 +198,10 @@ impl Reassembly {
                 out(Ordered::Segment(Segment { direction: self.direction, offset, time, pid, payload }));
             }
             Early::Absent { why: Skip::Lost(reason), time, .. } => self.gap(fresh, reason, time, out),
-            Early::Absent { why: Skip::Unwanted | Skip::Encrypted, time, .. } => {
+            Early::Absent { why: why @ (Skip::Unwanted | Skip::Encrypted), time, .. } => {
                 let offset = self.next;
                 self.next = self.next.saturating_add(fresh);
-                out(Ordered::Unwanted { offset, len: fresh, time });
+                out(Ordered::Unwanted { encrypted: why == Skip::Encrypted, offset, len: fresh, time });
             }
         }
     }

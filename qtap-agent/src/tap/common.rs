@@ -12,7 +12,7 @@ use crate::model::event::Host;
 use crate::model::loss::Tally;
 
 /// Channels that ended and are remembered, so that what comes late is not taken for a new one.
-const ENDED_CHANNELS: usize = 4_096;
+const ENDED_CHANNELS: usize = 16_384;
 
 /// What all share.
 #[derive(Debug, Default)]
@@ -45,6 +45,11 @@ impl Ended {
         {
             self.known.remove(&oldest);
         }
+    }
+
+    /// It was taken up again.
+    pub(super) fn remove(&mut self, channel: Channel) {
+        self.known.remove(&channel);
     }
 
     pub(super) fn contains(&self, channel: Channel) -> bool {

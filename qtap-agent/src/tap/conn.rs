@@ -10,41 +10,34 @@
 use std::sync::Arc;
 
 use super::common::Common;
-use super::conservation::{Sealed, carried, misfit, unaccounted};
 use super::deadlines::Due;
 use super::handshake::Handshake;
-use super::losses::Losses;
-use super::pair::Pair;
+use super::pair::{Pair, add};
 use super::session::Share;
 use super::stream::{Begin, LOOK_INTERVAL, Stream};
 use super::uid::connection_uid;
 use crate::model::conn::{Binding, Channel, ConnFacts, Direction, Protocol, Role, SessionId, TlsFacts, Transport};
 use crate::model::conn::{ConnId, Endpoint};
 use crate::model::event::{Count, Opened, Passed, Skip, Skipped};
-use crate::model::exchange::{Exchange, HttpExchange};
-use crate::model::loss::Loss;
-use crate::model::observation::{ExchangeSeen, Observation};
+use crate::model::observation::Observation;
 use crate::model::process::Process;
 use crate::model::time::KernelTime;
 use crate::stream::hello::{Hello, is_tls};
-
-/// Bits of an exchange's number that are its ordinal on its channel.
-const ORDINAL_BITS: u32 = 40;
 
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Conn {
     pub(super) key: Channel,
-    facts: Arc<ConnFacts>,
+    pub(super) facts: Arc<ConnFacts>,
     /// The process of the last event; the facts follow when they are told.
-    pid: u32,
+    pub(super) pid: u32,
     /// The last that was known of it.
-    process: Option<Arc<Process>>,
-    socket: Socket,
+    pub(super) process: Option<Arc<Process>>,
+    pub(super) socket: Socket,
     /// What the events told of the socket.
-    own: Pair<Count>,
+    pub(super) own: Pair<Count>,
     /// What the kernel counted.
-    counts: Option<Pair<Count>>,
+    pub(super) counts: Option<Pair<Count>>,
     /// Sessions bound to it that live.
     pub(super) sessions: Vec<SessionId>,
     /// Share of the sessions that ended, and what was lost beside all channels.
@@ -66,7 +59,7 @@ pub(super) struct Conn {
 
 /// What the socket's bytes are.
 #[derive(Debug)]
-enum Socket {
+pub(super) enum Socket {
     /// Nothing wanted was seen; offsets up to which nothing was wanted.
     Undecided(Pair<u64>),
     /// Plaintext.
@@ -192,9 +185,9 @@ impl Conn {
         let Passed { direction, offset, time, pid, payload, .. } = passed;
         (self.pid, self.last) = (pid, time);
         let own = self.own.of_mut(direction);
-        own.carried += payload.len() as u64;
-        own.copied += payload.len() as u64;
-        if matches!(self.socket, Socket::Undecided(_)) {
+        add(&mut own.carried, payload.len() as u64);
+        add(&mut own.copied, payload.len() as u64);
+        if matches!(self.socket, Socket::Undecided(_)) && !payload.is_empty() {
             self.decide(is_tls(&payload), common);
         }
         match &mut self.socket {
@@ -227,13 +220,17 @@ impl Conn {
             }
             (Socket::Undecided(_), Skip::Lost(_)) => self.decide(false, common),
             (Socket::Undecided(_), Skip::Encrypted) => self.decide(true, common),
-            (Socket::Plain(_), Skip::Encrypted) => {
+            (Socket::Plain(stream), Skip::Encrypted) => {
+                let was_lost = stream.captured == 0 && stream.protocol() == Protocol::Unknown;
                 self.tls();
+                if was_lost {
+                    self.seal(time, common, out);
+                }
             }
             (Socket::Tls(Some(handshake)), Skip::Encrypted | Skip::Unwanted | Skip::Lost(_)) => {
-                handshake.give_up(direction);
+                let hello = handshake.give_up(direction);
                 let over = handshake.is_over();
-                self.on_hello(None, over);
+                self.on_hello(hello, over);
             }
             (Socket::Plain(_), Skip::Unwanted | Skip::Lost(_)) | (Socket::Tls(None), _) => {}
         }
@@ -252,17 +249,31 @@ impl Conn {
 
     fn count_skipped(&mut self, direction: Direction, len: u64, why: Skip) {
         let own = self.own.of_mut(direction);
-        own.carried = own.carried.saturating_add(len);
+        add(&mut own.carried, len);
         let part = match why {
             Skip::Encrypted => &mut own.encrypted,
             Skip::Unwanted => &mut own.unwanted,
             Skip::Lost(_) => &mut own.lost,
         };
-        *part = part.saturating_add(len);
+        add(part, len);
+    }
+
+    /// What was taken for plaintext was the hole where the hello should be.
+    fn seal(&mut self, time: KernelTime, common: &mut Common, out: &mut Vec<Observation>) {
+        if let Socket::Plain(stream) = &mut self.socket {
+            stream.on_close(time, None, false, &mut common.sink);
+            self.settle(common, time, out);
+        }
+        if let Socket::Plain(stream) = std::mem::replace(&mut self.socket, Socket::Undecided(Pair::default())) {
+            self.done.captured = stream.captured;
+            self.done.losses.absorb(&stream.losses);
+        }
+        self.decide(true, common);
+        self.socket = Socket::Tls(None);
     }
 
     /// What the socket carries is known now.
-    fn decide(&mut self, tls: bool, common: &Common) {
+    pub(super) fn decide(&mut self, tls: bool, common: &Common) {
         let Socket::Undecided(wanted) = &self.socket else { return };
         if tls {
             self.socket = Socket::Tls(Some(Box::default()));
@@ -278,7 +289,8 @@ impl Conn {
         }
     }
 
-    fn tls(&mut self) -> &mut TlsFacts {
+    /// What TLS said; from now on it is a TLS connection.
+    pub(super) fn tls(&mut self) -> &mut TlsFacts {
         Arc::make_mut(&mut self.facts).tls.get_or_insert_default()
     }
 
@@ -294,114 +306,6 @@ impl Conn {
         if over {
             self.socket = Socket::Tls(None);
         }
-    }
-
-    /// A session is joined to it.
-    pub(super) fn bind(&mut self, session: SessionId, how: Binding) {
-        if !self.sessions.contains(&session) {
-            self.sessions.push(session);
-        }
-        let facts = Arc::make_mut(&mut self.facts);
-        facts.tls.get_or_insert_default();
-        if matches!(facts.binding, None | Some(Binding::None)) {
-            facts.binding = Some(how);
-        }
-    }
-
-    /// Plaintext of a session of its own was seen.
-    pub(super) fn inspect(&mut self, library: Option<&str>) {
-        let tls = self.tls();
-        tls.inspected = true;
-        tls.uninspected_reason = None;
-        if tls.library.is_none() {
-            tls.library = library.map(str::to_owned);
-        }
-    }
-
-    /// Says why no plaintext was seen.
-    pub(super) fn set_uninspected_reason(&mut self, reason: &str) {
-        let same = |tls: &TlsFacts| tls.uninspected_reason.as_deref() == Some(reason);
-        if self.facts.tls.as_ref().is_some_and(|tls| !tls.inspected && !same(tls)) {
-            self.tls().uninspected_reason = Some(reason.to_owned());
-        }
-    }
-
-    /// Tells an exchange. `slot`: number of its channel on this connection.
-    pub(super) fn export(
-        &mut self,
-        exchange: HttpExchange,
-        slot: u64,
-        observed: KernelTime,
-        common: &mut Common,
-        out: &mut Vec<Observation>,
-    ) {
-        self.learn(&exchange);
-        let conn = self.facts(common);
-        let process = match common.processes.get(exchange.pid) {
-            Some(process) => Some(process.clone()),
-            None if exchange.pid == self.pid => self.process.clone(),
-            None => None,
-        };
-        if process.is_none() {
-            common.losses.add(Loss::ProcessUnknown, 0);
-        }
-        let ordinal = exchange.ordinal & ((1 << ORDINAL_BITS) - 1);
-        self.requests += 1;
-        common.counters.exchanges += 1;
-        out.push(Observation::Exchange(Box::new(ExchangeSeen {
-            host: common.host.clone(),
-            conn,
-            process,
-            number: slot << ORDINAL_BITS | ordinal,
-            exchange: Exchange::Http(Box::new(exchange)),
-            observed,
-        })));
-    }
-
-    /// What an exchange tells of its connection.
-    fn learn(&mut self, exchange: &HttpExchange) {
-        if self.authority.is_none() {
-            self.authority = exchange.request.as_ref().and_then(|request| request.authority.clone());
-        }
-        if self.facts.role == Role::Unknown {
-            let role = if exchange.outgoing { Role::Client } else { Role::Server };
-            Arc::make_mut(&mut self.facts).role = role;
-        }
-        self.set_protocol(exchange.protocol);
-    }
-
-    fn set_protocol(&mut self, protocol: Protocol) {
-        if protocol == Protocol::Unknown {
-            return;
-        }
-        if self.facts.protocol != protocol {
-            Arc::make_mut(&mut self.facts).protocol = protocol;
-        }
-        let alpn = match protocol {
-            Protocol::Http1 => "http/1.1",
-            Protocol::Http2 | Protocol::Grpc => "h2",
-            Protocol::Unknown | Protocol::Tls => return,
-        };
-        if self.facts.tls.as_ref().is_some_and(|tls| tls.alpn.is_none()) {
-            self.tls().alpn = Some(alpn.to_owned());
-        }
-    }
-
-    /// What is known of it, to be told.
-    pub(super) fn facts(&mut self, common: &Common) -> Arc<ConnFacts> {
-        if self.facts.pid != self.pid {
-            Arc::make_mut(&mut self.facts).pid = self.pid;
-            self.process = None;
-        }
-        if let Some(process) = common.processes.get(self.pid) {
-            self.process = Some(process.clone());
-        }
-        self.facts.clone()
-    }
-
-    /// Its process, as known when the facts were last told.
-    pub(super) fn process(&self) -> Option<Arc<Process>> {
-        self.process.clone()
     }
 
     /// The deadline for a look has passed.
@@ -420,83 +324,17 @@ impl Conn {
         }
     }
 
-    /// True when, by the kernel's counts, bytes of the socket are still to come.
-    pub(super) fn lacks(&self) -> bool {
-        match (&self.socket, &self.counts) {
-            (Socket::Plain(stream), Some(counts)) => stream.lacks(counts) || stream.has_hole(),
-            (Socket::Plain(_) | Socket::Undecided(_) | Socket::Tls(_), _) => false,
+    /// What the parser of the socket's bytes knows of the protocol.
+    pub(super) fn socket_protocol(&self) -> Protocol {
+        match &self.socket {
+            Socket::Plain(stream) => stream.protocol(),
+            Socket::Undecided(_) | Socket::Tls(_) => Protocol::Unknown,
         }
-    }
-
-    /// Nothing comes any more at the socket. With final counts the sums must meet them.
-    pub(super) fn on_close(
-        &mut self,
-        time: KernelTime,
-        still_open: bool,
-        common: &mut Common,
-        out: &mut Vec<Observation>,
-    ) {
-        let counts = self.counts.filter(|_| self.closed.is_some() && matches!(self.key, Channel::Socket(_)));
-        if let (Socket::Undecided(_), Some(counts)) = (&self.socket, &counts)
-            && self.lacks_all(counts)
-        {
-            self.decide(false, common);
-        }
-        match (&mut self.socket, counts) {
-            (Socket::Plain(stream), counts) => {
-                stream.on_close(time, counts.as_ref(), still_open, &mut common.sink);
-                self.settle(common, time, out);
-                if let Socket::Plain(stream) = &mut self.socket {
-                    stream.balance(counts.as_ref(), &mut common.losses);
-                }
-            }
-            (Socket::Tls(_), Some(counts)) => self.balance_sealed(&counts, common),
-            (Socket::Tls(_), None) | (Socket::Undecided(_), _) => {}
-        }
-    }
-
-    /// True when bytes were carried of which none came.
-    fn lacks_all(&self, counts: &Pair<Count>) -> bool {
-        [Direction::Sent, Direction::Received].into_iter().any(|direction| {
-            let count = counts.of(direction);
-            carried(count) > count.unwanted.max(self.own.of(direction).unwanted).saturating_add(count.encrypted)
-        })
-    }
-
-    /// After the last session ended: what a TLS connection carried must meet the kernel's count, and fit its plaintext.
-    fn balance_sealed(&mut self, counts: &Pair<Count>, common: &mut Common) {
-        let mut missing = 0;
-        for direction in [Direction::Sent, Direction::Received] {
-            let count = counts.of(direction);
-            missing += unaccounted(carried(count), count.carried);
-            if self.is_inspected() && !self.done.partial {
-                missing += misfit(Sealed {
-                    ciphertext: carried(count),
-                    plaintext: *self.done.plaintext.of(direction),
-                    calls: *self.done.calls.of(direction),
-                    joined_late: self.facts.joined_late,
-                });
-            }
-        }
-        if missing > 0 {
-            self.done.losses.add(Loss::Unaccounted, missing);
-            common.losses.add(Loss::Unaccounted, missing);
-        }
-    }
-
-    /// What the channel of the socket, and the sessions that ended, add up to.
-    pub(super) fn share(&self) -> (u64, Losses) {
-        let (mut captured, mut losses) = (self.done.captured, self.done.losses.clone());
-        if let Socket::Plain(stream) = &self.socket {
-            captured += stream.captured;
-            losses.absorb(&stream.losses);
-        }
-        (captured, losses)
     }
 
     /// Takes what the sink holds of the socket's channel: sums to the stream, exchanges out.
     #[inline]
-    fn settle(&mut self, common: &mut Common, time: KernelTime, out: &mut Vec<Observation>) {
+    pub(super) fn settle(&mut self, common: &mut Common, time: KernelTime, out: &mut Vec<Observation>) {
         let Socket::Plain(stream) = &mut self.socket else { return };
         stream.settle(&mut common.sink, &mut common.losses);
         if stream.wants_look() {

@@ -57,7 +57,7 @@ impl Tap {
         if lacks || unbound || waits_for_sessions {
             self.common.deadlines.add(counts.time.plus(LINGER), Due::Finish(key));
         } else {
-            self.end_conn(key, counts.time, out);
+            self.end_conn(key, counts.time, false, out);
         }
     }
 
@@ -66,7 +66,7 @@ impl Tap {
         let Some(conn) = self.conns.get(&key) else { return };
         let silent_at = conn.last.plus(IMPLIED_SILENCE);
         if conn.closed.is_some_and(|closed| closed.plus(LINGER) <= now) || (conn.implied && silent_at <= now) {
-            self.end_conn(key, now, out);
+            self.end_conn(key, now, false, out);
         } else if conn.closed.is_none() && conn.implied {
             self.common.deadlines.add(silent_at, Due::Finish(key));
         }
@@ -76,14 +76,13 @@ impl Tap {
     pub(super) fn end_if_over(&mut self, key: Channel, now: KernelTime, out: &mut Vec<Observation>) {
         let over = |conn: &Conn| conn.closed.is_some() && conn.sessions.is_empty() && !conn.lacks();
         if self.conns.get(&key).is_some_and(over) {
-            self.end_conn(key, now, out);
+            self.end_conn(key, now, false, out);
         }
     }
 
-    /// Ends a connection: its sessions, its channel, its last report.
-    pub(super) fn end_conn(&mut self, key: Channel, now: KernelTime, out: &mut Vec<Observation>) {
+    /// Ends a connection: its sessions, its channel, its last report. `still_open`: only the agent's look at it ends.
+    pub(super) fn end_conn(&mut self, key: Channel, now: KernelTime, still_open: bool, out: &mut Vec<Observation>) {
         let Some(conn) = self.conns.get_mut(&key) else { return };
-        let still_open = conn.closed.is_none() && !conn.implied;
         for session in std::mem::take(&mut conn.sessions) {
             self.end_session(session, None, now, still_open, out);
         }

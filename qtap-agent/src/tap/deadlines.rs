@@ -33,6 +33,12 @@ impl Deadlines {
         self.heap.push(Reverse((time, due)));
     }
 
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     /// Takes the first that is due.
     pub(super) fn pop(&mut self, now: KernelTime) -> Option<(KernelTime, Due)> {
         match self.heap.peek() {

@@ -47,9 +47,12 @@ impl Handshake {
         }
     }
 
-    /// No more of this direction will be copied.
-    pub(super) fn give_up(&mut self, direction: Direction) {
-        *self.halves.of_mut(direction) = Half::Over;
+    /// No more of this direction will be copied; gives what can be read of a hello that was cut.
+    pub(super) fn give_up(&mut self, direction: Direction) -> Option<Hello> {
+        match std::mem::replace(self.halves.of_mut(direction), Half::Over) {
+            Half::Reading(_, reader) => reader.cut(),
+            Half::Over => None,
+        }
     }
 
     /// True when nothing more can be learnt.
@@ -68,7 +71,7 @@ mod tests {
         assert_eq!(handshake.read(Direction::Sent, 0, &[22, 3, 1, 0, 9]), None);
         assert_eq!(handshake.read(Direction::Sent, 9, &[1]), None, "a hole");
         assert!(!handshake.is_over());
-        handshake.give_up(Direction::Received);
+        assert_eq!(handshake.give_up(Direction::Received), None);
         assert!(handshake.is_over());
     }
 }

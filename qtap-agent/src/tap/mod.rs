@@ -8,6 +8,7 @@
 //! exchanges belong to the connection it is bound to; those of a session that is not bound in time, to one of its own.
 //! Everything is bounded; what a bound turns away is counted.
 
+mod closing;
 mod common;
 mod conn;
 mod conns;
@@ -22,6 +23,7 @@ mod report;
 mod session;
 mod sessions;
 mod stream;
+mod telling;
 mod uid;
 
 use std::collections::{BTreeSet, HashMap};
@@ -34,6 +36,7 @@ pub use pair::Pair;
 use self::common::Common;
 use self::conn::Conn;
 use self::deadlines::Due;
+use self::pair::add;
 use self::session::Session;
 use crate::http;
 use crate::model::conn::{Channel, SessionId};
@@ -115,7 +118,8 @@ impl Tap {
         let mut conns: Vec<_> = self.conns.values().map(|conn| (conn.opened_at(), conn.key)).collect();
         conns.sort_unstable();
         for (_, conn) in conns {
-            self.end_conn(conn, now, out);
+            let still_open = self.conns.get(&conn).is_some_and(|conn| conn.closed.is_none());
+            self.end_conn(conn, now, still_open, out);
         }
     }
 
@@ -136,7 +140,7 @@ impl Tap {
         match channel {
             Channel::Socket(_) => {
                 if let Some(conn) = self.conns.get_mut(&channel) {
-                    *self.common.counters.bytes.of_mut(passed.direction) += len;
+                    add(self.common.counters.bytes.of_mut(passed.direction), len);
                     return conn.on_passed(passed, &mut self.common, out);
                 }
             }
@@ -159,8 +163,7 @@ impl Tap {
         match channel {
             Channel::Socket(_) => {
                 if let Some(conn) = self.conns.get_mut(&channel) {
-                    let bytes = self.common.counters.bytes.of_mut(direction);
-                    *bytes = bytes.saturating_add(len);
+                    add(self.common.counters.bytes.of_mut(direction), len);
                     return conn.on_skipped(skipped, &mut self.common, out);
                 }
             }

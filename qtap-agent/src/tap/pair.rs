@@ -28,3 +28,8 @@ impl<T> Pair<T> {
         }
     }
 }
+
+/// Adds to a sum; a sum at its end stays there, since counts come from outside and may be anything.
+pub(super) fn add(sum: &mut u64, more: u64) {
+    *sum = sum.saturating_add(more);
+}

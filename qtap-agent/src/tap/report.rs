@@ -7,8 +7,9 @@ use super::Tap;
 use super::common::Common;
 use super::conn::Conn;
 use super::deadlines::Due;
+use super::pair::add;
 use super::session::Session;
-use crate::model::conn::{Channel, SessionId};
+use crate::model::conn::{Channel, Protocol, SessionId};
 use crate::model::loss::Loss;
 use crate::model::observation::{ConnState, ConnectionSeen, Observation};
 use crate::model::time::KernelTime;
@@ -51,8 +52,17 @@ impl Conn {
         common: &mut Common,
         out: &mut Vec<Observation>,
     ) {
+        if let Channel::Session(id) = self.key
+            && let Some(session) = sessions.get(&id)
+        {
+            self.set_counts(session.own().sent, session.own().received);
+        }
         if !self.is_inspected() {
             self.set_uninspected_reason(self.reason());
+        }
+        self.set_protocol(self.socket_protocol());
+        for session in self.sessions.clone() {
+            self.set_protocol(sessions.get(&session).map_or(Protocol::Unknown, Session::protocol));
         }
         let facts = self.facts(common);
         let process = self.process();
@@ -62,7 +72,7 @@ impl Conn {
         let (mut captured, mut losses) = self.share();
         for session in self.sessions.iter().filter_map(|id| sessions.get(id)) {
             let share = session.share();
-            captured = captured.saturating_add(share.captured);
+            add(&mut captured, share.captured);
             losses.absorb(&share.losses);
         }
         let counts = self.counts();
@@ -78,7 +88,7 @@ impl Conn {
             losses: losses.tally(),
             requests: self.requests,
             authority: self.authority.clone(),
-            observed: now,
+            observed: self.closed.unwrap_or(now),
         })));
         self.part += 1;
     }

@@ -5,9 +5,9 @@ use super::conn::Conn;
 use super::conservation::carried;
 use super::deadlines::Due;
 use super::losses::Losses;
-use super::pair::Pair;
+use super::pair::{Pair, add};
 use super::stream::{Begin, LOOK_INTERVAL, Stream};
-use crate::model::conn::{Binding, Channel, Direction, SessionId};
+use crate::model::conn::{Binding, Channel, Direction, Protocol, SessionId};
 use crate::model::event::{Count, Passed, SessionOpened, Skipped};
 use crate::model::exchange::HttpExchange;
 use crate::model::observation::Observation;
@@ -57,11 +57,11 @@ pub(super) struct Share {
 impl Share {
     /// Adds another's.
     pub(super) fn absorb(&mut self, other: &Share) {
-        self.captured = self.captured.saturating_add(other.captured);
+        add(&mut self.captured, other.captured);
         self.losses.absorb(&other.losses);
         for direction in [Direction::Sent, Direction::Received] {
-            *self.plaintext.of_mut(direction) += other.plaintext.of(direction);
-            *self.calls.of_mut(direction) += other.calls.of(direction);
+            add(self.plaintext.of_mut(direction), *other.plaintext.of(direction));
+            add(self.calls.of_mut(direction), *other.calls.of(direction));
         }
         self.partial |= other.partial;
     }
@@ -88,7 +88,7 @@ impl Session {
 
     /// True once plaintext, copied or not, was seen.
     pub(super) fn is_inspected(&self) -> bool {
-        self.own.sent.carried + self.own.received.carried > 0
+        self.own.sent.carried > 0 || self.own.received.carried > 0
     }
 
     /// Plaintext so far, as the events told it.
@@ -101,8 +101,8 @@ impl Session {
         let Passed { direction, offset, time, pid, payload, .. } = passed;
         self.pid = pid;
         let own = self.own.of_mut(direction);
-        own.carried += payload.len() as u64;
-        own.copied += payload.len() as u64;
+        add(&mut own.carried, payload.len() as u64);
+        add(&mut own.copied, payload.len() as u64);
         let stream = self.begun(common);
         stream.on_bytes(direction, offset, payload, time, pid, &mut common.sink);
         self.settle(time, common);
@@ -111,7 +111,7 @@ impl Session {
     /// Plaintext passed that was not copied.
     pub(super) fn on_skipped(&mut self, skipped: &Skipped, common: &mut Common) {
         let own = self.own.of_mut(skipped.direction);
-        own.carried = own.carried.saturating_add(skipped.len);
+        add(&mut own.carried, skipped.len);
         self.begun(common).on_skipped(skipped, &mut common.sink);
         self.settle(skipped.time, common);
     }
@@ -143,6 +143,7 @@ impl Session {
             return;
         }
         let slot = stream.slot(&mut conn.channels);
+        conn.set_protocol(stream.protocol());
         let mut exchanges = std::mem::take(&mut common.sink.exchanges);
         for exchange in self.held.drain(..).chain(exchanges.drain(..)) {
             conn.export(exchange, slot, time, common, out);
@@ -186,6 +187,11 @@ impl Session {
         stream.on_close(time, counts, still_open, &mut common.sink);
         stream.settle(&mut common.sink, &mut common.losses);
         stream.balance(counts, &mut common.losses);
+    }
+
+    /// What its parser knows of the protocol.
+    pub(super) fn protocol(&self) -> Protocol {
+        self.stream.as_ref().map_or(Protocol::Unknown, |stream| stream.protocol())
     }
 
     /// What it adds to its connection.

@@ -45,7 +45,10 @@ impl Tap {
         out: &mut Vec<Observation>,
     ) {
         let key = Channel::Socket(conn);
-        let Some(pid) = self.sessions.get(&id).map(|session| session.pid) else { return };
+        if !self.sessions.contains_key(&id) && !self.take_up(id, key, time) {
+            return;
+        }
+        let pid = self.sessions.get(&id).map_or(0, |session| session.pid);
         if !self.conns.contains_key(&key) && !self.imply(key, pid, time) {
             return;
         }
@@ -63,6 +66,15 @@ impl Tap {
         self.deliver(id, time, out);
     }
 
+    /// Takes up a session that ended with its connection and is used once more, or whose opening was never told.
+    fn take_up(&mut self, id: SessionId, key: Channel, time: KernelTime) -> bool {
+        let pid = self.conns.get(&key).map_or(0, Conn::pid);
+        self.common.ended.remove(Channel::Session(id));
+        let added = self.add_session(SessionOpened { session: id, time, pid, library: None });
+        self.sessions.get_mut(&id).into_iter().for_each(Session::restart);
+        added
+    }
+
     /// A session leaves the connection it was with. If that was one of its own, or was closed, it is over now.
     fn leave(&mut self, id: SessionId, old: Channel, time: KernelTime, out: &mut Vec<Observation>) {
         let Some(conn) = self.conns.get_mut(&old) else { return };
@@ -73,6 +85,9 @@ impl Tap {
             session.on_close(time, None, false, &mut self.common);
             session.drain(conn, time, &mut self.common, out);
             conn.done.absorb(&session.share());
+            if own {
+                conn.set_counts(session.own().sent, session.own().received);
+            }
             session.restart();
         } else {
             session.leave();
@@ -103,6 +118,10 @@ impl Tap {
         }
         if let Some(conn) = self.conns.get_mut(&home) {
             session.drain(conn, time, &mut self.common, out);
+        } else {
+            // There was no room for a connection of its own.
+            let exchanges = session.held.drain(..).chain(self.common.sink.exchanges.drain(..)).count();
+            self.common.losses.add_many(Loss::StreamTableFull, exchanges as u64, 0);
         }
     }
 
@@ -116,7 +135,6 @@ impl Tap {
         session.home = Some(key);
         let mut conn = Conn::implied(key, session.pid, session.opened, &self.common);
         conn.bind(id, Binding::None);
-        // The table of sessions has a bound, and each has at most one of these: there is room.
         self.add_conn(conn);
         self.deliver(id, now, out);
     }

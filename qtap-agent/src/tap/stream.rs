@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::conservation::{carried, hole_reason, lost_in_silence, unaccounted, unwanted_in_silence};
 use super::losses::Losses;
-use super::pair::Pair;
+use super::pair::{Pair, add};
 use crate::http::{Http, Settings, Sink};
 use crate::model::conn::{Direction, Protocol};
 use crate::model::event::{Count, Skip, Skipped};
@@ -122,8 +122,8 @@ impl Stream {
         let flow = self.flow.of_mut(direction);
         flow.pieces += 1;
         match why {
-            Skip::Lost(_) => flow.named = flow.named.saturating_add(len),
-            Skip::Unwanted | Skip::Encrypted => flow.unwanted = flow.unwanted.saturating_add(len),
+            Skip::Lost(_) => add(&mut flow.named, len),
+            Skip::Unwanted | Skip::Encrypted => add(&mut flow.unwanted, len),
         }
         let reassembly = self.reassembly.of_mut(direction);
         reassembly.on_absent(offset, len, why, time, &mut feed(direction, &mut self.http, flow, sink));
@@ -137,7 +137,7 @@ impl Stream {
             let before = sink.losses.bytes(Loss::RingFull);
             self.reassembly.of_mut(direction).on_tick(now, why, &mut feed(direction, &mut self.http, flow, sink));
             if why == Loss::RingFull {
-                self.told_twice += sink.losses.bytes(Loss::RingFull) - before;
+                add(&mut self.told_twice, sink.losses.bytes(Loss::RingFull) - before);
             }
         }
         self.http.on_tick(now, sink);
@@ -166,7 +166,7 @@ impl Stream {
             let reassembly = self.reassembly.of_mut(direction);
             reassembly.on_close(end, why, time, &mut feed(direction, &mut self.http, flow, sink));
             if why == Loss::RingFull {
-                self.told_twice += sink.losses.bytes(Loss::RingFull) - before;
+                add(&mut self.told_twice, sink.losses.bytes(Loss::RingFull) - before);
             }
         }
         self.http.on_close(time, still_open, sink);
@@ -175,7 +175,7 @@ impl Stream {
     /// Moves the sums out of the sink, into this channel's and into `all`.
     #[inline]
     pub(super) fn settle(&mut self, sink: &mut Sink, all: &mut Tally) {
-        self.captured = self.captured.saturating_add(std::mem::take(&mut sink.captured));
+        add(&mut self.captured, std::mem::take(&mut sink.captured));
         if !sink.losses.is_empty() {
             let fresh = std::mem::take(&mut sink.losses);
             self.losses.merge(&fresh);
@@ -199,7 +199,7 @@ impl Stream {
             let lacking = end.saturating_sub(accounted).min(lost_in_silence(count, flow.named));
             // The kernel tells these to all by itself.
             self.losses.add(Loss::RingFull, lacking);
-            missing += unaccounted(end, accounted.saturating_add(lacking));
+            add(&mut missing, unaccounted(end, accounted.saturating_add(lacking)));
         }
         if missing > 0 {
             self.losses.add(Loss::Unaccounted, missing);
@@ -210,7 +210,7 @@ impl Stream {
     /// True when not all that was carried has come.
     pub(super) fn lacks(&self, counts: &Pair<Count>) -> bool {
         [Direction::Sent, Direction::Received].into_iter().any(|direction| {
-            let accounted = self.flow.of(direction).before + self.reassembly.of(direction).told();
+            let accounted = self.flow.of(direction).before.saturating_add(self.reassembly.of(direction).told());
             self.flow.of(direction).wanted_end(counts.of(direction)) > accounted
         })
     }
@@ -256,7 +256,7 @@ impl Stream {
 }
 
 /// Where the reassembled stream goes. What nobody wanted is not told to the parser before it saw anything: then it is only
-/// where the stream begins. After that it is a hole like any other.
+/// where the stream begins. After that it is a hole like any other; but not ciphertext, which is told inside its session.
 fn feed<'a>(
     direction: Direction,
     http: &'a mut Http,
@@ -265,15 +265,15 @@ fn feed<'a>(
 ) -> impl FnMut(Ordered) + 'a {
     move |ordered| match ordered {
         Ordered::Segment(segment) => {
-            flow.fed = flow.fed.saturating_add(segment.payload.len() as u64);
+            add(&mut flow.fed, segment.payload.len() as u64);
             http.on_segment(segment, sink);
         }
         Ordered::Gap(gap) => {
-            flow.fed = flow.fed.saturating_add(gap.len);
+            add(&mut flow.fed, gap.len);
             http.on_gap(gap, sink);
         }
-        Ordered::Unwanted { offset, len, time } if flow.fed > 0 => {
-            flow.fed = flow.fed.saturating_add(len);
+        Ordered::Unwanted { encrypted: false, offset, len, time } if flow.fed > 0 => {
+            add(&mut flow.fed, len);
             http.on_gap(Gap { direction, offset, len, reason: Loss::UncapturedCall, time }, sink);
         }
         Ordered::Unwanted { .. } => {}

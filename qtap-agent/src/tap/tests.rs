@@ -151,19 +151,23 @@ impl Bench {
     }
 
     fn exchanges(&self) -> Vec<&ExchangeSeen> {
-        let each = |observation| match observation {
-            Observation::Exchange(seen) => Some(&**seen),
-            Observation::Connection(_) => None,
-        };
-        self.out.iter().filter_map(each).collect()
+        let mut all = Vec::new();
+        for observation in &self.out {
+            if let Observation::Exchange(seen) = observation {
+                all.push(&**seen);
+            }
+        }
+        all
     }
 
     fn reports(&self) -> Vec<&ConnectionSeen> {
-        let each = |observation| match observation {
-            Observation::Connection(seen) => Some(&**seen),
-            Observation::Exchange(_) => None,
-        };
-        self.out.iter().filter_map(each).collect()
+        let mut all = Vec::new();
+        for observation in &self.out {
+            if let Observation::Connection(seen) = observation {
+                all.push(&**seen);
+            }
+        }
+        all
     }
 
     fn states(&self) -> Vec<(ConnState, u32)> {
@@ -388,6 +392,7 @@ fn the_last_report_waits_no_longer_than_half_a_second() {
     assert_eq!(bench.states(), []);
     bench.tick(500);
     assert_eq!(bench.states(), [(ConnState::Closed, 0)]);
+    assert_eq!(bench.reports()[0].observed, KernelTime(0), "when it was closed, not when that was told");
     bench.close_session(9);
     bench.pass(session(9), Sent, "late");
     assert_eq!(bench.tap.losses().bytes(Loss::Unaccounted), 4, "bytes after the last word on their connection");
@@ -638,15 +643,17 @@ fn what_is_open_when_the_agent_stops_is_told_as_open() {
     bench.open(2);
     bench.open_session(9);
     bench.pass(session(9), Sent, REQUEST);
+    bench.pass(socket(3), Sent, REQUEST);
     bench.out.clear();
     bench.now = 700;
     let now = bench.time();
     bench.tap.finish(now, &mut bench.out);
     let incomplete: Vec<_> = bench.exchanges().iter().map(|seen| http(seen).incomplete).collect();
-    assert_eq!(incomplete, [Some(Incomplete::StillOpen); 2]);
+    assert_eq!(incomplete, [Some(Incomplete::StillOpen); 3]);
     let mut states = bench.states();
     states.sort_by_key(|(_, part)| *part);
-    assert_eq!(states, [(ConnState::Open, 0), (ConnState::Open, 0), (ConnState::Active, 1)]);
+    let open = (ConnState::Open, 0);
+    assert_eq!(states, [open, open, open, (ConnState::Active, 1)]);
     assert!(bench.tap.conns.is_empty() && bench.tap.sessions.is_empty() && bench.tap.by_pid.is_empty());
 }
 
@@ -662,4 +669,100 @@ fn a_process_that_changes_hands_is_told() {
     bench.close_with(1, carried(REQUEST.len()), carried(0));
     let report = bench.reports()[0];
     assert_eq!((report.conn.pid, report.process.as_ref().unwrap().executable_name()), (43, "nginx"));
+}
+
+#[test]
+fn a_session_taken_up_again_after_its_connection_ended_is_heard() {
+    let mut bench = Bench::new();
+    bench.open(1);
+    bench.handshake(1, 500);
+    bench.open_session(9);
+    bench.bind(9, 1);
+    bench.exchange(session(9));
+    bench.close(1);
+    bench.tick(500);
+    bench.open(2);
+    bench.handshake(2, 500);
+    bench.bind(9, 2);
+    bench.exchange(session(9));
+    bench.close_session(9);
+    bench.close(2);
+    let (exchanges, reports) = (bench.exchanges(), bench.reports());
+    assert_eq!((exchanges.len(), reports.len()), (2, 2));
+    assert_eq!(exchanges[1].conn.uid, reports[1].conn.uid);
+    assert!(bench.tap.losses().is_empty(), "{:?}", bench.tap.losses());
+}
+
+#[test]
+fn ciphertext_after_plain_bytes_is_not_a_loss() {
+    let mut bench = Bench::new();
+    bench.open(1);
+    bench.exchange(socket(1));
+    bench.skip(socket(1), Sent, 700, Skip::Encrypted);
+    bench.open_session(9);
+    bench.bind(9, 1);
+    bench.exchange(session(9));
+    bench.close_session(9);
+    let sent = Count { encrypted: 700, ..carried(REQUEST.len() + 700) };
+    bench.close_with(1, sent, carried(RESPONSE.len()));
+    let report = bench.reports()[0];
+    assert!(report.losses.is_empty(), "{:?}", report.losses);
+    assert_eq!((report.requests, report.conn.tls.as_ref().unwrap().inspected), (2, true));
+    let numbers: Vec<_> = bench.exchanges().iter().map(|seen| seen.number).collect();
+    assert_eq!(numbers, [0, 1 << 40]);
+}
+
+#[test]
+fn tls_whose_hello_was_lost_is_tls() {
+    let mut bench = Bench::new();
+    bench.open(1);
+    bench.skip(socket(1), Sent, 300, Skip::Lost(Loss::RingFull));
+    bench.skip(socket(1), Sent, 700, Skip::Encrypted);
+    let sent = Count { encrypted: 700, lost: 300, kernel: Some(1_000), ..carried(1_000) };
+    bench.close_with(1, sent, carried(0));
+    let report = bench.reports()[0];
+    assert_eq!((report.conn.protocol, report.conn.binding), (Protocol::Tls, Some(Binding::None)));
+    assert_eq!((report.losses.bytes(Loss::RingFull), report.losses.total_bytes()), (300, 300));
+}
+
+#[test]
+fn exchanges_without_room_for_a_connection_are_counted() {
+    let mut bench = Bench::new();
+    for conn in 0..CONNECTIONS as u64 {
+        bench.open(conn);
+    }
+    bench.open_session(9);
+    bench.exchange(session(9));
+    bench.close_session(9);
+    assert_eq!((bench.exchanges().len(), bench.tap.losses().count(Loss::StreamTableFull)), (0, 1));
+    bench.exchange(socket(1));
+    assert_eq!(bench.exchanges().len(), 1);
+}
+
+#[test]
+fn a_session_of_its_own_reports_its_plaintext() {
+    let mut bench = Bench::new();
+    bench.open_session(9);
+    bench.exchange(session(9));
+    bench.tick(1_000);
+    bench.tick(1_100);
+    let report = bench.reports()[0];
+    assert_eq!((report.state, report.sent.carried), (ConnState::Open, REQUEST.len() as u64));
+}
+
+#[test]
+fn deadlines_do_not_pile_up() {
+    let mut bench = Bench::new();
+    bench.open(1);
+    for now in (0..120_000).step_by(100) {
+        bench.exchange(socket(1));
+        bench.tick(now);
+    }
+    assert!(bench.tap.common.deadlines.len() <= 3, "{}", bench.tap.common.deadlines.len());
+}
+
+#[test]
+fn a_connection_is_small() {
+    let sizes = (size_of::<Conn>(), size_of::<stream::Stream>(), size_of::<Session>());
+    assert!(sizes.0 + sizes.1 + sizes.2 < 3_000, "{sizes:?}");
 }

@@ -518,10 +518,11 @@ impl Lane {
         self.state == State::ToClose
     }
 
-    /// What was not looked at, for another protocol to read.
+    /// What was not read yet, for another protocol to read.
     pub(super) fn into_rest(self) -> Vec<Input> {
         let stamp = self.stamp;
-        let seen = std::iter::once(self.front).chain(self.pushed.into_iter().rev()).filter(|b| !b.is_empty());
+        let seen = [self.held.freeze(), self.front].into_iter().chain(self.pushed.into_iter().rev());
+        let seen = seen.filter(|bytes| !bytes.is_empty());
         seen.map(|bytes| Input::Bytes(bytes, stamp)).chain(self.inbox).collect()
     }
 }

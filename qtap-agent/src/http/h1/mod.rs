@@ -126,8 +126,9 @@ impl H1 {
     }
 
     /// When the connection became HTTP/2: the request that is its stream 1, and what was not read yet.
-    pub(super) fn take_switch(&mut self) -> Option<(Open, Vec<(Direction, Input)>)> {
+    pub(super) fn take_switch(&mut self, desk: &mut Desk, sink: &mut Sink) -> Option<(Open, Vec<(Direction, Input)>)> {
         let open = self.switch.take()?;
+        self.order.close(false, desk, sink);
         let up = std::mem::replace(&mut self.up, Lane::new(Kind::Request, false)).into_rest();
         let down = std::mem::replace(&mut self.down, Lane::new(Kind::Response, false)).into_rest();
         let of = |direction: Direction| move |input| (direction, input);
@@ -366,3 +367,7 @@ fn names_h2c(fields: &Fields) -> bool {
     let is_upgrade = |name: &FieldText| name.bytes().is_some_and(|n| n.eq_ignore_ascii_case(b"upgrade"));
     fields.0.iter().any(|f| is_upgrade(&f.name) && f.value.bytes().is_some_and(|v| v.eq_ignore_ascii_case(b"h2c")))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+mod tests;

@@ -351,3 +351,7 @@ fn end(stream: &mut Stream, is_request: bool, time: KernelTime) {
         stream.open.end_response(Fields::default(), time);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+mod tests;

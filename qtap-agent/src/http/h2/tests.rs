@@ -1,0 +1,257 @@
+//! HTTP/2 from outside: frames put together by hand (RFC 9113), header blocks of indexed fields and plain literals (RFC 7541).
+
+use h2::frame::{Head, Kind};
+
+use crate::http::Settings;
+use crate::http::detect::PREFACE;
+use crate::http::script::{Script, lines};
+use crate::model::conn::{Direction, Protocol};
+use crate::model::loss::Loss;
+
+const END: u8 = 0x1;
+const WHOLE: u8 = 0x4;
+const PADDED: u8 = 0x8;
+const PRIORITY: u8 = 0x20;
+
+fn frame(kind: Kind, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Head::new(kind, flags, stream.into()).encode(payload.len(), &mut bytes);
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// A literal without indexing, its name new.
+fn literal(name: &str, value: &str) -> Vec<u8> {
+    let mut bytes = vec![0, name.len() as u8];
+    bytes.extend_from_slice(name.as_bytes());
+    bytes.push(value.len() as u8);
+    bytes.extend_from_slice(value.as_bytes());
+    bytes
+}
+
+/// GET, http, and a path.
+fn ask(path: &str) -> Vec<u8> {
+    [vec![0x82, 0x86], literal(":path", path)].concat()
+}
+
+fn settings() -> Vec<u8> {
+    frame(Kind::Settings, 0, 0, &[0, 3, 0, 0, 0, 100])
+}
+
+fn opening() -> Vec<u8> {
+    [PREFACE.to_vec(), settings()].concat()
+}
+
+fn get(stream: u32, path: &str) -> Vec<u8> {
+    frame(Kind::Headers, END | WHOLE, stream, &ask(path))
+}
+
+fn ok(stream: u32, body: &str) -> Vec<u8> {
+    [frame(Kind::Headers, WHOLE, stream, &[0x88]), frame(Kind::Data, END, stream, body.as_bytes())].concat()
+}
+
+#[test]
+fn by_prior_knowledge() {
+    let mut script = Script::new(false);
+    script.up(opening()).down(settings()).up(get(1, "/a")).down(ok(1, "one"));
+    assert_eq!(lines(&script.sink.exchanges), ["GET /a| -> 200|one"]);
+    assert_eq!(script.http.protocol(), Protocol::Http2);
+    let exchange = &script.close()[0];
+    assert!(exchange.outgoing);
+    assert_eq!(exchange.request.as_ref().unwrap().scheme.as_deref(), Some("http"));
+}
+
+#[test]
+fn the_server_may_speak_first() {
+    let mut script = Script::new(false);
+    script.down(settings()).up(opening()).up(get(1, "/a")).down(ok(1, "one"));
+    assert_eq!(lines(script.close()), ["GET /a| -> 200|one"]);
+}
+
+#[test]
+fn every_byte_by_itself() {
+    let mut script = Script::new(false);
+    [opening(), get(1, "/a")].concat().iter().for_each(|b| drop(script.up([*b])));
+    [settings(), ok(1, "one")].concat().iter().for_each(|b| drop(script.down([*b])));
+    assert_eq!(lines(script.close()), ["GET /a| -> 200|one"]);
+}
+
+#[test]
+fn interleaved_streams_with_priority_padding_and_continuation() {
+    let block = ask("/padded");
+    let padded = [&[3u8][..], &[0, 0, 0, 0, 7], &block, &[0, 0, 0]].concat();
+    let (start, rest) = block.split_at(4);
+    let mut script = Script::new(false);
+    script.up(opening()).up(frame(Kind::Headers, END | WHOLE | PADDED | PRIORITY, 1, &padded));
+    script.up(frame(Kind::Headers, 0, 3, start)).up(frame(Kind::Continuation, 0, 3, &[]));
+    script.up(frame(Kind::Continuation, WHOLE, 3, rest)).up(frame(Kind::Priority, 0, 9, &[0, 0, 0, 0, 1]));
+    script.down(settings()).down(frame(Kind::Headers, WHOLE, 3, &[0x88])).down(frame(Kind::Headers, WHOLE, 1, &[0x8d]));
+    script.down(frame(Kind::Data, PADDED, 1, b"\x02oneXX")).down(frame(Kind::Data, END, 3, b"three"));
+    script.up(frame(Kind::Data, END | PADDED, 3, b"\x00body")).down(frame(Kind::Data, END | PADDED, 1, b"\x03XXX"));
+    assert_eq!(lines(script.close()), ["GET /padded|body -> 200|three", "GET /padded| -> 404|one"]);
+    let ordinals: Vec<_> = script.sink.exchanges.iter().map(|e| e.ordinal).collect();
+    assert_eq!(ordinals, [1, 0]);
+}
+
+#[test]
+fn informational_answers_trailers_and_grpc() {
+    let mut script = Script::new(false);
+    let call = [vec![0x83, 0x86], literal(":path", "/s/m"), literal("content-type", "application/grpc+proto")].concat();
+    script.up(opening()).up(frame(Kind::Headers, WHOLE, 1, &call)).up(frame(Kind::Data, END, 1, b"\0\0\0\0\0"));
+    script.down(frame(Kind::Headers, WHOLE, 1, &literal(":status", "103"))).down(frame(
+        Kind::Headers,
+        WHOLE,
+        1,
+        &[0x88],
+    ));
+    script.down(frame(Kind::Headers, WHOLE | END, 1, &literal("grpc-status", "0")));
+    assert_eq!(script.http.protocol(), Protocol::Grpc);
+    assert_eq!(lines(script.close()), ["POST /s/m|\0\0\0\0\0 -> 103 200|"]);
+    let exchange = &script.sink.exchanges[0];
+    assert_eq!(exchange.protocol, Protocol::Grpc);
+    assert_eq!(exchange.response.as_ref().unwrap().trailers.get("grpc-status"), Some("0"));
+}
+
+#[test]
+fn a_promise_is_a_request() {
+    let mut script = Script::new(false);
+    script.up(opening()).up(get(1, "/a"));
+    script.down(frame(Kind::PushPromise, WHOLE, 1, &[&[0, 0, 0, 2][..], &ask("/pushed")].concat()));
+    script.down(ok(2, "push")).down(ok(1, "one"));
+    assert_eq!(lines(script.close()), ["GET /pushed| -> 200|push", "GET /a| -> 200|one"]);
+}
+
+#[test]
+fn resets_and_going_away() {
+    let mut script = Script::new(false);
+    script.up(opening()).up([get(1, "/a"), get(3, "/b"), get(5, "/c")].concat());
+    script.down(frame(Kind::Headers, WHOLE, 1, &[0x88])).down(frame(Kind::Data, 0, 1, b"par"));
+    script.down(frame(Kind::Reset, 0, 1, &[0, 0, 0, 8])).down(frame(Kind::Data, 0, 1, b"late"));
+    script.down(frame(Kind::GoAway, 0, 0, &[0, 0, 0, 3, 0, 0, 0, 0])).down(ok(3, "two"));
+    assert_eq!(lines(script.close()), ["GET /a| -> 200|par (reset)", "GET /c| -> - (reset)", "GET /b| -> 200|two"]);
+    assert_eq!(script.sink.losses.bytes(Loss::Unparsed), 4);
+}
+
+#[test]
+fn what_the_close_cuts_off() {
+    let mut script = Script::new(false);
+    script.up(opening()).up([get(1, "/a"), get(3, "/b")].concat()).down(frame(Kind::Headers, WHOLE, 1, &[0x88]));
+    assert_eq!(lines(script.close()), ["GET /a| -> 200| (closed_early)", "GET /b| -> - (no_response)"]);
+}
+
+#[test]
+fn an_upgrade_makes_the_request_stream_1() {
+    let mut script = Script::new(false);
+    script.up(
+        "GET /u HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: \r\n\r\n",
+    );
+    let switched = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n".to_vec();
+    script.down([switched, settings(), ok(1, "first")].concat()).up(opening()).up(get(3, "/3")).down(ok(3, "third"));
+    assert_eq!(lines(script.close()), ["GET /u| -> 101 200|first", "GET /3| -> 200|third"]);
+    assert!(script.sink.losses.is_empty());
+}
+
+#[test]
+fn a_response_seen_before_its_request_waits_for_it() {
+    let mut script = Script::new(false);
+    script.up(opening()).down(settings()).down(ok(1, "one")).wait(10).up(get(1, "/a")).down(ok(3, "two")).wait(300);
+    assert_eq!(lines(script.close()), ["GET /a| -> 200|one", "- -> 200|two (no_request)"]);
+}
+
+#[test]
+fn a_hole_in_data_is_a_range() {
+    let mut script = Script::new(false);
+    script.up(opening()).up(get(1, "/a"));
+    let answer = ok(1, "0123456789");
+    let (before, after) = answer.split_at(answer.len() - 8);
+    script
+        .down(settings())
+        .down(before)
+        .gap(Direction::Received, 5)
+        .down(&after[5..])
+        .up(get(3, "/b"))
+        .down(ok(3, "b"));
+    assert_eq!(lines(script.close()), ["GET /a| -> 200|01789 (bytes_lost)", "GET /b| -> 200|b"]);
+    assert_eq!(script.sink.exchanges[0].response.as_ref().unwrap().body.missing, [2..7]);
+}
+
+#[test]
+fn a_hole_over_frames_costs_what_was_open_and_names_of_the_table() {
+    let mut script = Script::new(false);
+    let indexed = [&[0x88, 0x40][..], &literal("k", "v")[1..]].concat();
+    script.up(opening()).up([get(1, "/a"), get(3, "/b")].concat());
+    script.down(frame(Kind::Headers, WHOLE, 1, &indexed)).gap(Direction::Received, 100);
+    script.down(frame(Kind::Data, END, 1, b"end")).down(frame(Kind::Headers, WHOLE | END, 3, &[0x88, 0xbe]));
+    assert_eq!(lines(script.close()), ["GET /a| -> 200|end (bytes_lost)", "GET /b| -> 200| (bytes_lost)"]);
+    let field = &script.sink.exchanges[1].response.as_ref().unwrap().fields.0[0];
+    assert_eq!(field.name.text(), None);
+}
+
+#[test]
+fn joined_late_in_the_middle_of_a_frame() {
+    let mut script = Script::new(true);
+    let rest = b"some data of a frame that began before".to_vec();
+    script.down([rest, frame(Kind::Data, END, 1, b"x"), frame(Kind::Ping, 0, 0, &[0; 8]), settings()].concat());
+    script.up(get(9, "/a")).down(ok(9, "nine"));
+    let all = lines(script.close());
+    assert!(all.contains(&"GET /a| -> 200|nine".to_owned()), "{all:?}");
+}
+
+#[test]
+fn joined_late_with_fields_that_are_not_known() {
+    let mut script = Script::new(true);
+    script.up(frame(Kind::Headers, END | WHOLE, 9, &[0x82, 0x86, 0xbe, 0xbf])).down(ok(9, "nine"));
+    assert_eq!(lines(script.close()), ["GET ?| -> 200|nine (fields_unknown)"]);
+}
+
+#[test]
+fn joined_late_while_a_download_runs() {
+    let mut script = Script::new(true);
+    script.up(get(9, "/a")).down(frame(Kind::Data, 0, 5, b"tail")).down(frame(Kind::Data, END, 5, b"end")).wait(300);
+    script.down(ok(9, "nine"));
+    assert_eq!(lines(script.close()), ["- -> ?|tailend (joined_late)", "GET /a| -> 200|nine"]);
+}
+
+#[test]
+fn a_block_above_the_limit_costs_its_own_exchange() {
+    let mut script = Script::with(Settings { head_limit: 200, ..Settings::default() }, false);
+    let long = [ask("/long"), literal("x", &"x".repeat(120)), literal("y", &"y".repeat(120))].concat();
+    script.up(opening()).up(frame(Kind::Headers, END | WHOLE, 1, &long)).down(ok(1, "one"));
+    script.up(get(3, "/b")).down(ok(3, "two"));
+    assert_eq!(lines(script.close()), ["? ?| -> 200|one (limit)", "GET /b| -> 200|two"]);
+    assert_eq!(script.sink.losses.bytes(Loss::HeadLimit), long.len() as u64);
+}
+
+#[test]
+fn an_endless_train_of_continuation_is_bounded() {
+    let mut script = Script::with(Settings { head_limit: 1000, ..Settings::default() }, false);
+    script.up(opening()).up(frame(Kind::Headers, END, 1, &ask("/")));
+    (0..100).for_each(|_| drop(script.up(frame(Kind::Continuation, 0, 1, &literal("x", &"x".repeat(100))))));
+    script.up(frame(Kind::Continuation, WHOLE, 1, &[])).down(ok(1, "one"));
+    assert_eq!(lines(script.close()), ["? ?| -> 200|one (limit)"]);
+}
+
+#[test]
+fn too_many_streams() {
+    let mut script = Script::with(Settings { max_in_flight: 2, ..Settings::default() }, false);
+    script.up(opening()).up([get(1, "/a"), get(3, "/b"), get(5, "/c")].concat());
+    assert_eq!(
+        lines(script.close()),
+        ["GET /a| -> - (limit)", "GET /b| -> - (no_response)", "GET /c| -> - (no_response)"]
+    );
+}
+
+#[test]
+fn frames_that_are_none_are_counted_and_frames_are_found_again() {
+    let mut script = Script::new(false);
+    script
+        .up(opening())
+        .up(get(1, "/a"))
+        .down(settings())
+        .down(frame(Kind::Ping, 0, 0, b"short"))
+        .down("junk junk junk");
+    let pings = frame(Kind::Ping, 0, 0, &[0; 8]).repeat(3);
+    script.down(pings).up(get(3, "/b")).down(ok(3, "two"));
+    let all = lines(script.close());
+    assert_eq!(all, ["GET /b| -> 200|two", "GET /a| -> - (bytes_lost)"]);
+}
