@@ -91,7 +91,10 @@ impl<'n> Fields<'n> {
     fn unknown(&self, name: &str, at: Span, value: &Node) {
         let elsewhere = shape::ALL.iter().find(|shape| shape.key(name).is_some());
         let near = value::nearest(name, self.shape.all().map(|key| key.name)).filter(|_| elsewhere.is_none());
-        self.show_if_public(near.unwrap_or(name), value);
+        // Shown when the right key's would be; a short word is near to anything: `rd`, left of `password`, to `id`.
+        if let Some(near) = near.filter(|near| near.len() > 3) {
+            self.show_if_public(near, value);
+        }
         let help = match (near, elsewhere) {
             _ if glued(name) => GLUED.to_owned(),
             (Some(near), _) => format!("did you mean `{near}`?"),
@@ -101,7 +104,7 @@ impl<'n> Fields<'n> {
         self.out.fault(at, format!("unknown key `{}` in {}", self::name(name), self.shape.what), help);
     }
 
-    /// The line of a key that is wrong is shown whole when that of the right one would be.
+    /// Shows a value that is in the way where the key's own is none that hides.
     fn show_if_public(&self, name: &str, value: &Node) {
         if shape::is_public(name) {
             self.out.show(value.span);
