@@ -222,6 +222,12 @@ pub enum TlsProbe {
     Openssl,
 }
 
+/// What `qtap version` prints; `revision` of git and `abi` number of the probes are the caller's to know.
+#[must_use]
+pub fn version_text(revision: Option<&str>, abi: u32) -> String {
+    format!("qtap {} (revision {}, ABI {abi})", env!("CARGO_PKG_VERSION"), revision.unwrap_or("unknown"))
+}
+
 fn buffer_size(text: &str) -> Result<usize, String> {
     let size = config::size(text)?;
     if size > config::MAX_HTTP_BUFFER_SIZE {
@@ -300,6 +306,13 @@ mod tests {
         assert!(matches!(parse("qtap validate -"), Ok(Command::Validate(args)) if args.file == "-"));
         assert!(matches!(parse("qtap test-connection --store otel"), Ok(Command::TestConnection(_))));
         assert!(matches!(parse("qtap version"), Ok(Command::Version)));
+    }
+
+    #[test]
+    fn version_names_all_three() {
+        let text = version_text(Some("abc1234"), 7);
+        assert!(text.starts_with("qtap ") && text.ends_with("(revision abc1234, ABI 7)"), "{text}");
+        assert!(version_text(None, 1).contains("revision unknown"));
     }
 
     #[test]
