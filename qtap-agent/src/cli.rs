@@ -24,26 +24,38 @@ pub mod exit {
 }
 
 /// Captures what processes say over TLS and plain sockets, and exports it as linked OTLP records.
+///
+/// Without a command: `run`.
 #[derive(Debug, Parser)]
-#[command(name = "qtap", version, disable_version_flag = true, propagate_version = false)]
+#[command(name = "qtap", disable_version_flag = true)]
 pub struct Cli {
-    /// What to do; `run` when left out.
+    /// What to do.
     #[command(subcommand)]
-    command: Option<Command>,
+    pub command: Command,
     /// What every command takes.
     #[command(flatten)]
     pub global: Global,
-    /// `qtap` alone takes what `qtap run` does.
-    #[command(flatten)]
-    run: RunArgs,
 }
 
 impl Cli {
-    /// What to do, and how to log about it.
+    /// Reads the process's arguments and environment; ends the process where they are wrong, or ask for help.
     #[must_use]
-    pub fn into_parts(self) -> (Command, Global) {
-        (self.command.unwrap_or(Command::Run(self.run)), self.global)
+    pub fn parse() -> Cli {
+        <Cli as Parser>::parse_from(with_command(std::env::args_os().collect()))
     }
+}
+
+/// Puts `run` where a command would stand, when none does: flags that every command takes may come before it.
+fn with_command(mut args: Vec<OsString>) -> Vec<OsString> {
+    let mut at = 1;
+    while let Some(arg) = args.get(at).and_then(|arg| arg.to_str()).filter(|arg| arg.starts_with("--log-")) {
+        at += if arg.contains('=') { 1 } else { 2 };
+    }
+    let is_flag = |arg: &OsString| arg.to_string_lossy().starts_with('-') && arg != "-h" && arg != "--help";
+    if args.get(at).is_none_or(is_flag) {
+        args.insert(at.min(args.len()), OsString::from("run"));
+    }
+    args
 }
 
 /// What every command takes.
@@ -183,6 +195,14 @@ pub struct ConfigArgs {
     pub config: Option<String>,
 }
 
+impl ConfigArgs {
+    /// Where the config is read from; none for the built-in default. A variable that is empty counts as not set.
+    #[must_use]
+    pub fn source(&self) -> Option<config::Source> {
+        self.config.as_deref().filter(|name| !name.is_empty()).map(config::Source::named)
+    }
+}
+
 /// What the records of a run or replay hold.
 #[derive(Debug, Clone, Args)]
 pub struct RecordsArgs {
@@ -190,9 +210,13 @@ pub struct RecordsArgs {
     #[arg(long, env = "HTTP_BUFFER_SIZE", default_value = "2mb", value_name = "SIZE", value_parser = buffer_size)]
     pub http_buffer_size: usize,
     /// Tags on every record: `key:value,key:value`.
-    #[arg(long, env = "QTAP_TAGS", value_name = "K:V", value_delimiter = ',', value_parser = tag)]
-    pub tags: Vec<String>,
+    #[arg(long, env = "QTAP_TAGS", value_name = "K:V,…", default_value = "", hide_default_value = true, value_parser = tags)]
+    pub tags: Tags,
 }
+
+/// `key:value` each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tags(pub Vec<String>);
 
 /// What is captured, and of whom.
 #[derive(Debug, Clone, Args)]
@@ -225,6 +249,12 @@ pub enum TlsProbe {
     Openssl,
 }
 
+/// What `qtap version` prints; `revision` of git and `abi` number of the probes are the caller's to know.
+#[must_use]
+pub fn version_text(revision: Option<&str>, abi: u32) -> String {
+    format!("qtap {} (revision {}, ABI {abi})", env!("CARGO_PKG_VERSION"), revision.unwrap_or("unknown"))
+}
+
 fn buffer_size(text: &str) -> Result<usize, String> {
     let size = config::size(text)?;
     if size > config::MAX_HTTP_BUFFER_SIZE {
@@ -233,13 +263,14 @@ fn buffer_size(text: &str) -> Result<usize, String> {
     usize::try_from(size).map_err(|_| "more than this machine can address".to_owned())
 }
 
-fn tag(text: &str) -> Result<String, String> {
-    match text.split_once(':') {
+fn tags(text: &str) -> Result<Tags, String> {
+    let tag = |tag: &str| match tag.split_once(':') {
         Some((key, value)) if !key.trim().is_empty() && !value.trim().is_empty() => {
             Ok(format!("{}:{}", key.trim(), value.trim()))
         }
-        _ => Err("a tag is `key:value`".to_owned()),
-    }
+        _ => Err(format!("`{tag}` is not `key:value`")),
+    };
+    text.split(',').filter(|part| !part.trim().is_empty()).map(tag).collect::<Result<_, _>>().map(Tags)
 }
 
 #[cfg(test)]
@@ -250,7 +281,11 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Command, clap::Error> {
-        Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.into_parts().0)
+        read(line).map(|cli| cli.command)
+    }
+
+    fn read(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(with_command(line.split_whitespace().map(OsString::from).collect()))
     }
 
     #[test]
@@ -270,14 +305,39 @@ mod tests {
     }
 
     #[test]
+    fn run_is_put_where_no_command_stands() {
+        for (line, with) in [
+            ("qtap", "qtap run"),
+            ("qtap --config validate", "qtap run --config validate"),
+            ("qtap --log-level debug", "qtap --log-level debug run"),
+            ("qtap --log-level=debug --pid 1", "qtap --log-level=debug run --pid 1"),
+            ("qtap --log-level debug version", "qtap --log-level debug version"),
+            ("qtap --log-level", "qtap --log-level run"),
+            ("qtap --help", "qtap --help"),
+            ("qtap fly", "qtap fly"),
+        ] {
+            let words = |line: &str| line.split_whitespace().map(OsString::from).collect::<Vec<_>>();
+            assert_eq!(with_command(words(line)), words(with), "{line}");
+        }
+    }
+
+    #[test]
+    fn empty_counts_as_not_set() {
+        assert_eq!(tags(""), Ok(Tags::default()));
+        assert_eq!(tags("a:b, c:d:e,"), Ok(Tags(vec!["a:b".to_owned(), "c:d:e".to_owned()])));
+        assert_eq!(ConfigArgs { config: Some(String::new()) }.source(), None);
+        assert_eq!(ConfigArgs { config: Some("-".to_owned()) }.source(), Some(config::Source::Stdin));
+    }
+
+    #[test]
     fn every_flag_of_run() {
         let line = "qtap run --config q.yaml --log-level debug --log-encoding json --data-dir /d --httpd-listen [::1]:9 \
                     --tls-probes openssl --http-buffer-size 64mb --tags a:b,c:d --pid 1 --cgroup /x --cgroup /y --bpf-trace";
-        let (command, global) = Cli::try_parse_from(line.split_whitespace()).unwrap().into_parts();
+        let Cli { command, global } = read(line).unwrap();
         let Command::Run(run) = command else { panic!("not run") };
         assert_eq!((global.log_level.as_str(), global.log_encoding), ("debug", Some(LogEncoding::Json)));
         assert_eq!(run.capture.records.http_buffer_size, 64 << 20);
-        assert_eq!(run.capture.records.tags, ["a:b", "c:d"]);
+        assert_eq!(run.capture.records.tags.0, ["a:b", "c:d"]);
         assert_eq!(run.capture.cgroup.len(), 2);
         assert_eq!(run.capture.tls_probes, [TlsProbe::Openssl]);
         assert!(run.capture.bpf_trace);
@@ -303,6 +363,13 @@ mod tests {
         assert!(matches!(parse("qtap validate -"), Ok(Command::Validate(args)) if args.file == "-"));
         assert!(matches!(parse("qtap test-connection --store otel"), Ok(Command::TestConnection(_))));
         assert!(matches!(parse("qtap version"), Ok(Command::Version)));
+    }
+
+    #[test]
+    fn version_names_all_three() {
+        let text = version_text(Some("abc1234"), 7);
+        assert!(text.starts_with("qtap ") && text.ends_with("(revision abc1234, ABI 7)"), "{text}");
+        assert!(version_text(None, 1).contains("revision unknown"));
     }
 
     #[test]

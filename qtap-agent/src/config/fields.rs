@@ -8,6 +8,10 @@ use super::finding::Findings;
 use super::place::Span;
 use super::shape::{self, Shape, Takes};
 use super::value;
+use super::wording::{
+    self, GLUED, asks_for_nothing, braces, glued, head, is_name_char, is_null, keys_of, listed, name_of, plain, quoted,
+    word,
+};
 use super::yaml::{Kind, Node, Scalar};
 
 /// A value and where it stands.
@@ -67,6 +71,7 @@ impl<'n> Fields<'n> {
             return self.out.fault(key.span, "this cannot be a key", help);
         };
         let Some(known) = self.shape.key(name) else { return self.unknown(name, key.span, value) };
+        self.out.show(key.span);
         let name = match known.takes {
             Takes::Later if asks_for_nothing(value) => return,
             Takes::Later => {
@@ -79,11 +84,10 @@ impl<'n> Fields<'n> {
             _ => known.name,
         };
         if let Some((_, first, _)) = self.values.iter().find(|(given, _, _)| *given == name) {
-            let help = format!("it stands in line {} already: keep one", first.line);
             self.show_if_public(name, value);
-            return self.out.fault(key.span, format!("`{name}` is written twice"), help);
+            return twice(name, key.span, *first, self.out);
         }
-        if !matches!(value.kind, Kind::Scalar(_, Scalar::Null)) {
+        if !is_null(value) {
             self.values.push((name, key.span, value));
         }
     }
@@ -91,17 +95,29 @@ impl<'n> Fields<'n> {
     fn unknown(&self, name: &str, at: Span, value: &Node) {
         let elsewhere = shape::ALL.iter().find(|shape| shape.key(name).is_some());
         let near = value::nearest(name, self.shape.all().map(|key| key.name)).filter(|_| elsewhere.is_none());
-        self.show_if_public(near.unwrap_or(name), value);
+        // Shown when the right key's would be; a short word is near to anything: `rd`, left of `password`, to `id`.
+        if let Some(near) = near.filter(|near| near.len() > 3) {
+            self.show_if_public(near, value);
+        }
         let help = match (near, elsewhere) {
             _ if glued(name) => GLUED.to_owned(),
             (Some(near), _) => format!("did you mean `{near}`?"),
             (None, Some(shape)) => format!("it belongs to {}; {}", shape.what, keys_of(self.shape)),
             (None, None) => keys_of(self.shape),
         };
-        self.out.fault(at, format!("unknown key `{}` in {}", self::name(name), self.shape.what), help);
+        // A word alone may be a value whose key was lost.
+        let lone = near.is_none() && elsewhere.is_none() && is_null(value) && !glued(name);
+        if lone {
+            self.out.fault(at, format!("a word in {} that is no key", self.shape.what), help);
+        } else {
+            if name.chars().all(is_name_char) {
+                self.out.show(at);
+            }
+            self.out.fault(at, format!("unknown key `{}` in {}", wording::name(name), self.shape.what), help);
+        }
     }
 
-    /// The line of a key that is wrong is shown whole when that of the right one would be.
+    /// Shows a value that is in the way where the key's own is none that hides.
     fn show_if_public(&self, name: &str, value: &Node) {
         if shape::is_public(name) {
             self.out.show(value.span);
@@ -206,9 +222,7 @@ impl<'n> Fields<'n> {
         }
         let words = self.choices(name);
         let (message, near) = match plain(node) {
-            Some(text) => {
-                (format!("`{name}` cannot be `{}`", brief(text)), value::nearest(text, words.iter().copied()))
-            }
+            Some(text) => (format!("`{name}` cannot be `{}`", word(text)), value::nearest(text, words.iter().copied())),
             None => (format!("`{name}` is {}", name_of(node)), None),
         };
         let one_of = format!("one of {}", listed(words));
@@ -265,15 +279,13 @@ impl<'n> Fields<'n> {
                 self.out.fault(key.span, "this cannot be a name", "a name is a word");
                 continue;
             };
-            if glued(text) && matches!(value.kind, Kind::Scalar(_, Scalar::Null)) {
-                self.out.fault(key.span, format!("`{}` has no value", self::name(text)), GLUED);
+            if is_null(value) {
+                let help = if glued(text) { GLUED } else { "write each as `NAME: VALUE`" };
+                self.out.fault(key.span, format!("a name without a value in `{name}`"), help);
                 continue;
             }
-            match names.iter().find(|(known, _)| known.value.eq_ignore_ascii_case(text)) {
-                Some((first, _)) => {
-                    let help = format!("it stands in line {} already: keep one", first.span.line);
-                    self.out.fault(key.span, format!("`{}` is written twice", self::name(text)), help);
-                }
+            match names.iter().find(|(known, _)| known.value == *text) {
+                Some((first, _)) => twice(text, key.span, first.span, self.out),
                 None => names.push((At { span: key.span, value: text.clone() }, value)),
             }
         }
@@ -282,7 +294,9 @@ impl<'n> Fields<'n> {
 
     fn public(&self, name: &str) -> Option<&'n Node> {
         let node = self.node(name)?;
-        self.out.show(node.span);
+        if plain(node).is_some_and(|text| !text.contains(char::is_whitespace)) {
+            self.out.show(node.span);
+        }
         Some(node)
     }
 
@@ -309,7 +323,7 @@ pub(crate) fn scalar(name: &str, node: &Node, out: &Findings) -> Option<At<Strin
     match &node.kind {
         Kind::Scalar(_, Scalar::Null) | Kind::List(_) | Kind::Map(_) => {
             let help = if braces(node) { "a value that begins with `{{` needs quotes" } else { "write one value" };
-            out.fault(node.span, format!("`{}` is text, not {}", self::name(name), name_of(node)), help);
+            out.fault(node.span, format!("`{}` is text, not {}", wording::name(name), name_of(node)), help);
             None
         }
         Kind::Scalar(text, _) => Some(At { span: node.span, value: text.clone() }),
@@ -332,89 +346,8 @@ pub(crate) fn given(name: &str, node: &Node, out: &Findings) -> Option<At<Given>
     Some(value.map(make.value))
 }
 
-/// Where to point at for a map or list as a whole: its beginning.
-fn head(node: &Node) -> Span {
-    Span::within(node.span.line, node.span.column, 1)
-}
-
-/// The help for what `glued` finds.
-const GLUED: &str = "a space is missing after `:`";
-
-/// True for `key:value`, which YAML takes for one word.
-fn glued(text: &str) -> bool {
-    text.contains(':')
-}
-
-/// `{{ NAME }}` without quotes is read by YAML as a map in a map.
-fn braces(node: &Node) -> bool {
-    match &node.kind {
-        Kind::Map(pairs) => matches!(pairs.as_slice(), [(key, value)]
-            if matches!(key.kind, Kind::Map(_)) && matches!(value.kind, Kind::Scalar(_, Scalar::Null))),
-        Kind::Scalar(..) | Kind::List(_) => false,
-    }
-}
-
-/// True when a value asks for nothing that is not so without it: `false`, nothing, an empty list or a map of such.
-fn asks_for_nothing(node: &Node) -> bool {
-    match &node.kind {
-        Kind::Scalar(text, scalar) => match scalar {
-            Scalar::Null | Scalar::Bool(false) => true,
-            Scalar::Text => text.is_empty(),
-            Scalar::Bool(true) | Scalar::Whole(_) | Scalar::Number => false,
-        },
-        Kind::List(items) => items.is_empty(),
-        Kind::Map(pairs) => pairs.iter().all(|(_, value)| asks_for_nothing(value)),
-    }
-}
-
-/// Words as messages list them.
-pub(crate) fn listed(words: &[&str]) -> String {
-    words.iter().map(|word| format!("`{}`", brief(word))).collect::<Vec<_>>().join(", ")
-}
-
-/// The keys that may stand in a map.
-fn keys_of(shape: &'static Shape) -> String {
-    let usable = shape.all().filter(|key| !matches!(key.takes, Takes::Now(_) | Takes::Later));
-    format!("keys here: {}", listed(&usable.map(|key| key.name).collect::<Vec<_>>()))
-}
-
-fn plain(node: &Node) -> Option<&str> {
-    match &node.kind {
-        Kind::Scalar(text, _) => Some(text),
-        Kind::List(_) | Kind::Map(_) => None,
-    }
-}
-
-/// What a node is, in words.
-fn name_of(node: &Node) -> &'static str {
-    match &node.kind {
-        Kind::Scalar(_, Scalar::Null) => "nothing",
-        Kind::Scalar(_, Scalar::Bool(_)) => "a flag",
-        Kind::Scalar(_, Scalar::Whole(_) | Scalar::Number) => "a number",
-        Kind::Scalar(_, Scalar::Text) => "text",
-        Kind::List(_) => "a list",
-        Kind::Map(_) => "a map",
-    }
-}
-
-fn quoted(node: &Node) -> String {
-    plain(node).map_or_else(|| name_of(node).to_owned(), |text| format!("`{}`", brief(text)))
-}
-
-/// A key as messages name it: what follows its first word may be a value that ran into it.
-pub(crate) fn name(key: &str) -> String {
-    match key.find(|c: char| !is_name_char(c)) {
-        Some(end) => format!("{}…", brief(&key[..end])),
-        None => brief(key),
-    }
-}
-
-pub(crate) fn is_name_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/')
-}
-
-/// The beginning of a text, on one line.
-pub(crate) fn brief(text: &str) -> String {
-    let shown: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(60).collect();
-    if shown.chars().count() < text.chars().count() { format!("{shown}…") } else { shown }
+/// Says that a name stands there for the second time.
+pub(crate) fn twice(name: &str, at: Span, first: Span, out: &Findings) {
+    let help = format!("it stands in line {} already: keep one", first.line);
+    out.fault(at, format!("`{}` is written twice", wording::name(name)), help);
 }

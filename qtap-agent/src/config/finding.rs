@@ -117,9 +117,11 @@ impl Findings {
         self.notes.borrow_mut().push((at, message.into(), help.into()));
     }
 
-    /// Says that a value may be shown.
+    /// Says that a value may be shown; one that goes on in the next line never is, for that may be another's.
     pub(crate) fn show(&self, at: Span) {
-        self.public.borrow_mut().push(at);
+        if at.line == at.last_line {
+            self.public.borrow_mut().push(at);
+        }
     }
 
     pub(crate) fn is_clean(&self) -> bool {
@@ -153,6 +155,8 @@ impl Findings {
 /// A line with the `hidden` columns replaced by `…`, and the marks under what `span` covers of it.
 fn mark(line: &str, span: Span, mut hidden: Vec<(usize, usize)>) -> (String, usize, usize) {
     hidden.extend(user_info(line));
+    hidden.extend(comment(line));
+    hidden.extend(anchors(line));
     let (from, to) = span.on(span.line).unwrap_or((span.column, span.column + 1));
     let (mut shown, mut width, mut skip, mut len) = (String::new(), 0, None, 0);
     let mut skip_until = 0;
@@ -175,6 +179,30 @@ fn mark(line: &str, span: Span, mut hidden: Vec<(usize, usize)>) -> (String, usi
         }
     }
     (shown, skip.unwrap_or(width), len.max(1))
+}
+
+/// The columns of a comment, which may be a setting that was put aside with its secret.
+fn comment(line: &str) -> Option<(usize, usize)> {
+    let mut before = ' ';
+    let mut quotes = 0;
+    for (column, c) in (1..).zip(line.chars()) {
+        if c == '#' && before.is_whitespace() && quotes % 2 == 0 {
+            return Some((column + 1, usize::MAX));
+        }
+        quotes += usize::from(matches!(c, '"' | '\''));
+        before = c;
+    }
+    None
+}
+
+/// The columns of the names of anchors: a secret that begins with `&` and has no quotes is one.
+fn anchors(line: &str) -> Vec<(usize, usize)> {
+    let chars: Vec<char> = line.chars().collect();
+    let starts = (1..).zip(&chars).filter(|(_, c)| **c == '&').map(|(column, _)| column);
+    let end = |from: usize| {
+        chars.iter().skip(from).take_while(|c| !c.is_whitespace() && !matches!(c, ',' | ']' | '}')).count()
+    };
+    starts.map(|column| (column + 1, column + 1 + end(column))).filter(|(from, to)| from < to).collect()
 }
 
 /// The columns of the user and password of the URL in a line.

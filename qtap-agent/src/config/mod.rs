@@ -17,6 +17,7 @@ mod place;
 mod shape;
 mod validate;
 mod value;
+mod wording;
 mod yaml;
 
 use std::io::Read;

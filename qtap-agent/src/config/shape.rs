@@ -65,10 +65,12 @@ impl Shape {
     }
 }
 
-/// True for the name of a key whose value may be shown.
+/// True for a word that can only be a key whose value may be shown: a known one, and not what is left of one that hides it
+/// when its beginning is lost (`key` of `access_key`).
 pub(crate) fn is_public(name: &str) -> bool {
-    let keys: Vec<&Key> = ALL.iter().flat_map(|shape| shape.all()).filter(|key| key.name == name).collect();
-    !keys.is_empty() && !keys.iter().any(|key| matches!(key.takes, Takes::Secret | Takes::Headers | Takes::Later))
+    let keys: Vec<&Key> = ALL.iter().flat_map(|shape| shape.all()).collect();
+    let hides = |key: &Key| matches!(key.takes, Takes::Secret | Takes::Headers | Takes::Later);
+    keys.iter().any(|key| key.name == name) && !keys.iter().any(|key| hides(key) && key.name.ends_with(name))
 }
 
 const fn key(name: &'static str, takes: Takes, default: &'static str) -> Key {

@@ -10,8 +10,8 @@ use std::rc::Rc;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::fields::is_name_char;
 use super::place::{self, Form, Malformed, Place, Span};
+use super::wording::{is_name_char, is_null};
 
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,15 +47,16 @@ pub(crate) enum Scalar {
 }
 
 impl Node {
-    /// Every scalar in and below this node that may be a secret: the values, and the keys that are no plain names, since a
-    /// value may have run into them.
+    /// Every scalar in and below this node that may be a secret: the values; keys that are no plain names, since a value may
+    /// have run into them; keys without a value, since they may be a value without its key.
     pub(crate) fn scalars(&self, found: &mut Vec<Span>) {
         match &self.kind {
             Kind::Scalar(_, Scalar::Null) => {}
             Kind::Scalar(..) => found.push(self.span),
             Kind::List(items) => items.iter().for_each(|item| item.scalars(found)),
             Kind::Map(pairs) => pairs.iter().for_each(|(key, value)| {
-                if !matches!(&key.kind, Kind::Scalar(text, _) if text.chars().all(is_name_char)) {
+                let plain = matches!(&key.kind, Kind::Scalar(text, _) if text.chars().all(is_name_char));
+                if !plain || is_null(value) {
                     key.scalars(found);
                 }
                 value.scalars(found);

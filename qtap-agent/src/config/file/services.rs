@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::config::fields::{self, At, Fields, Given, given, scalar};
+use crate::config::fields::{At, Fields, Given, given, scalar};
 use crate::config::finding::Findings;
 use crate::config::place::Span;
 use crate::config::shape::{self, Shape};
 use crate::config::value;
+use crate::config::wording::{self, listed};
 use crate::config::yaml::{Kind, Node, Scalar};
 use crate::export::settings::Compression;
 use crate::model::record::Severity;
@@ -154,15 +155,13 @@ pub(crate) fn store(node: &Node, objects: bool, out: &Findings) -> Option<Store>
         Type::Disabled => StoreKind::Disabled,
     };
     let min_bytes = if objects { fields.size("min_bytes") } else { None };
-    // Shown in messages; the choice itself was made above.
-    fields.text("type");
     Some(Store { span: fields.span, id: fields.text("id"), min_bytes, kind })
 }
 
 /// `type` decides which table the rest is held against, so it is looked for first.
 fn store_type(node: &Node, objects: bool, out: &Findings) -> Option<Type> {
-    let listed = if objects { shape::OBJECT_STORES } else { shape::EVENT_STORES };
-    let help = format!("one of {}", fields::listed(listed));
+    let words = if objects { shape::OBJECT_STORES } else { shape::EVENT_STORES };
+    let help = format!("one of {}", listed(words));
     let Kind::Map(pairs) = &node.kind else {
         out.fault(node.span, "a store is a map of keys", format!("begin with `type`: {help}"));
         return None;
@@ -173,8 +172,10 @@ fn store_type(node: &Node, objects: bool, out: &Findings) -> Option<Type> {
         out.fault(Span::within(node.span.line, node.span.column, 1), "`type` is missing in a store", help);
         return None;
     };
-    out.show(given.span);
     let text = scalar("type", given, out)?;
+    if !text.value.contains(char::is_whitespace) {
+        out.show(given.span);
+    }
     match (text.value.as_str(), objects) {
         ("otel", _) => Some(Type::Otel),
         ("stdout", _) => Some(Type::Stdout),
@@ -185,9 +186,9 @@ fn store_type(node: &Node, objects: bool, out: &Findings) -> Option<Type> {
             None
         }
         (word, _) => {
-            let near = value::nearest(word, listed.iter().copied());
+            let near = value::nearest(word, words.iter().copied());
             let help = near.map_or(help.clone(), |near| format!("did you mean `{near}`? {help}"));
-            out.fault(text.span, format!("`type` cannot be `{}`", fields::brief(word)), help);
+            out.fault(text.span, format!("`type` cannot be `{}`", wording::word(word)), help);
             None
         }
     }

@@ -9,10 +9,11 @@ mod stores;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::fields::{At, Given, brief};
+use super::fields::{At, Given};
 use super::file::File;
 use super::finding::Findings;
 use super::place::Span;
+use super::wording::brief;
 use super::{HTTP_BUFFER_SIZE, Settings, TapSettings, value};
 use crate::export::settings::{ResourceSettings, Secret, StoreKind, StoreSettings};
 use crate::pipeline::settings::{HttpCapture, Level, Locator, Redact, Settings as PipelineSettings, Stack, Step};

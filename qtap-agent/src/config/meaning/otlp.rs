@@ -7,10 +7,11 @@ use http::uri::Authority;
 use http::{HeaderName, HeaderValue};
 
 use super::{Around, stores};
-use crate::config::fields::{self, At, Given, brief, listed};
+use crate::config::fields::{At, Given, twice};
 use crate::config::file::services as typed;
 use crate::config::file::services::{AuthKind, Protocol};
 use crate::config::place::Span;
+use crate::config::wording::{self, brief, listed};
 use crate::export::settings::{
     Auth, BatchSettings, Compression, OtlpProtocol, OtlpSettings, RetrySettings, Secret, StoreKind, TlsSettings,
 };
@@ -44,7 +45,7 @@ pub(crate) fn settle(typed: &typed::Otel, around: &Around<'_>) -> (StoreKind, St
         protocol,
         put: typed.put.as_ref().is_some_and(|at| at.value),
         compression: typed.compression.as_ref().map_or(Compression::Gzip, |at| at.value),
-        headers: typed.headers.iter().filter_map(|(name, value)| header(name, value, around)).collect(),
+        headers: headers(&typed.headers, around),
         auth: typed.auth.as_ref().and_then(|typed| auth(typed, protocol, around)).unwrap_or_default(),
         timeout: typed.sending.timeout.as_ref().map_or(Duration::from_secs(10), |at| at.value),
         batch: batch(typed.batch.as_ref()),
@@ -118,12 +119,23 @@ fn usual_port(at: Span, authority: &Authority, protocol: OtlpProtocol, around: &
     }
 }
 
+/// Headers, each once: their names are the same in either case (RFC 9110 §5.1).
+fn headers(typed: &[(At<String>, At<Given>)], around: &Around<'_>) -> Vec<(String, Secret)> {
+    for (index, (name, _)) in typed.iter().enumerate() {
+        let same = |(earlier, _): &&(At<String>, At<Given>)| earlier.value.eq_ignore_ascii_case(&name.value);
+        if let Some((first, _)) = typed.iter().take(index).find(same) {
+            twice(&name.value, name.span, first.span, around.out);
+        }
+    }
+    typed.iter().filter_map(|(name, value)| header(name, value, around)).collect()
+}
+
 /// A header that can be sent (RFC 9110 §5.1, §5.5).
 fn header(name: &At<String>, value: &At<Given>, around: &Around<'_>) -> Option<(String, Secret)> {
     if HeaderName::from_bytes(name.value.as_bytes()).is_err() {
         around.out.fault(
             name.span,
-            format!("`{}` cannot be the name of a header", fields::name(&name.value)),
+            format!("`{}` cannot be the name of a header", wording::name(&name.value)),
             "letters, digits and `-`",
         );
     }

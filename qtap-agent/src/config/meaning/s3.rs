@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{Around, otlp};
-use crate::config::fields::{At, brief};
+use crate::config::fields::At;
 use crate::config::file::services as typed;
+use crate::config::wording::brief;
 use crate::export::settings::S3Settings;
 
 /// What `access_url` may hold.

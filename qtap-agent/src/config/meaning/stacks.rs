@@ -1,10 +1,11 @@
 //! The stack that HTTP goes through. A file without `stacks` has the built-in one; `tap.http.stack` names one of several.
 
 use super::Around;
-use crate::config::fields::{At, brief, listed};
+use crate::config::fields::At;
 use crate::config::file::File;
 use crate::config::file::stacks::{Plugin, PluginKind, Stack as TypedStack};
 use crate::config::value;
+use crate::config::wording::{brief, listed};
 use crate::pipeline::settings::{HttpCapture, Level, Redact, RedactAction, Stack, Step};
 
 /// The word that stands for the built-in list in the lists of `redact`.

@@ -2,9 +2,10 @@
 //! keys is one store that takes both.
 
 use super::{Around, otlp, s3};
-use crate::config::fields::{At, brief};
+use crate::config::fields::At;
 use crate::config::file::File;
 use crate::config::file::services::{Resource, Store, StoreKind as Typed};
+use crate::config::wording::brief;
 use crate::export::settings::{ResourceSettings, StoreKind, StoreSettings};
 use crate::pipeline::settings::Locator;
 
