@@ -70,7 +70,7 @@ impl Tap {
     fn take_up(&mut self, id: SessionId, key: Channel, time: KernelTime) -> bool {
         let pid = self.conns.get(&key).map_or(0, Conn::pid);
         self.common.ended.remove(Channel::Session(id));
-        let added = self.add_session(SessionOpened { session: id, time, pid, library: None });
+        let added = self.add_session(SessionOpened { session: id, time, pid, library: None, joined_late: true });
         self.sessions.get_mut(&id).into_iter().for_each(Session::restart);
         added
     }
