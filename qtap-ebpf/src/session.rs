@@ -32,7 +32,9 @@ pub struct Frame {
     /// Library number.
     pub library: u32,
     /// One of [`call`].
-    pub call: u32,
+    pub call: u16,
+    /// Calls of the same session inside this one that have not ended: their work is this one's.
+    pub inner: u16,
 }
 
 /// The TLS calls of one thread.
@@ -43,7 +45,7 @@ pub struct Calls {
     pub frames: [Frame; NESTED],
 }
 
-const NO_FRAME: Frame = Frame { ssl: 0, buffer: 0, out: 0, stack: 0, conn: 0, library: 0, call: 0 };
+const NO_FRAME: Frame = Frame { ssl: 0, buffer: 0, out: 0, stack: 0, conn: 0, library: 0, call: 0, inner: 0 };
 
 /// A TLS call began.
 #[inline(always)]
@@ -68,6 +70,16 @@ pub fn enter(frame: &Frame) {
     }
     match calls.depth {
         0 => calls.frames[0] = *frame,
+        // A function that serves another one of the same session (SSL_connect calls SSL_do_handshake, SSL_write_ex jumps to
+        // SSL_write_ex2): the outer one counts.
+        1 if calls.frames[0].ssl == frame.ssl => {
+            calls.frames[0].inner += 1;
+            return;
+        }
+        2 if calls.frames[1].ssl == frame.ssl => {
+            calls.frames[1].inner += 1;
+            return;
+        }
         1 => calls.frames[1] = *frame,
         _ => {
             emit::count_loss(why::NESTED_TOO_DEEP, 0);
@@ -83,6 +95,10 @@ fn leave(of: u8, stack: u64) -> Option<Frame> {
     let calls = CALLS.get_ptr_mut(bpf_get_current_pid_tgid())?;
     let calls = unsafe { &mut *calls };
     if calls.depth == 2 {
+        if calls.frames[1].inner > 0 {
+            calls.frames[1].inner -= 1;
+            return None;
+        }
         calls.depth = 1;
         let frame = calls.frames[1];
         if is_frame_of(&frame, of, stack) {
@@ -91,6 +107,10 @@ fn leave(of: u8, stack: u64) -> Option<Frame> {
         emit::count_loss(why::CALL_UNFINISHED, 0);
     }
     if calls.depth == 1 {
+        if calls.frames[0].inner > 0 {
+            calls.frames[0].inner -= 1;
+            return None;
+        }
         calls.depth = 0;
         let frame = calls.frames[0];
         if is_frame_of(&frame, of, stack) {
@@ -105,7 +125,7 @@ fn leave(of: u8, stack: u64) -> Option<Frame> {
 /// this one whose end was not seen.
 #[inline(always)]
 fn is_frame_of(frame: &Frame, of: u8, stack: u64) -> bool {
-    frame.call == u32::from(of) && frame.stack + 8 >= stack
+    frame.call == u16::from(of) && frame.stack + 8 >= stack
 }
 
 /// True while the current thread is inside a TLS call.

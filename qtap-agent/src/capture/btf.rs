@@ -1,7 +1,7 @@
 //! The running kernel's type information (BTF): where in its structures a member lies.
 //!
 //! In: the bytes of `/sys/kernel/btf/vmlinux` or another BTF blob (Documentation/bpf/btf.rst). Out: member offsets and
-//! structure sizes in bytes, and with [`offsets`] all that the probes need. The bytes are checked as if hostile: every length is
+//! structure sizes in bytes, and with [`offsets()`] all that the probes need. The bytes are checked as if hostile: every length is
 //! bounded, every reference looked up, and nothing follows a chain for longer than a fixed number of steps.
 
 mod offsets;

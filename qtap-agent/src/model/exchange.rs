@@ -36,6 +36,8 @@ pub enum Incomplete {
     JoinedLate,
     /// The connection closed before the response.
     NoResponse,
+    /// A response that no request was seen for.
+    NoRequest,
     /// The connection closed before the message was complete.
     ClosedEarly,
     /// The stream was reset (HTTP/2 RST_STREAM, GOAWAY).
@@ -59,6 +61,7 @@ impl Incomplete {
         match self {
             Incomplete::JoinedLate => "joined_late",
             Incomplete::NoResponse => "no_response",
+            Incomplete::NoRequest => "no_request",
             Incomplete::ClosedEarly => "closed_early",
             Incomplete::Reset => "reset",
             Incomplete::BytesLost => "bytes_lost",

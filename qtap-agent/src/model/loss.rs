@@ -54,11 +54,13 @@ pub enum Loss {
     Undecodable,
     /// A fact about a process came too late.
     ProcessUnknown,
+    /// Not delivered within `retry.max_elapsed`.
+    ExportExpired,
 }
 
 impl Loss {
     /// All of them, in order of their numbers.
-    pub const ALL: [Loss; 25] = [
+    pub const ALL: [Loss; 26] = [
         Loss::RingFull,
         Loss::Fault,
         Loss::CallLimit,
@@ -84,6 +86,7 @@ impl Loss {
         Loss::Shutdown,
         Loss::Undecodable,
         Loss::ProcessUnknown,
+        Loss::ExportExpired,
     ];
 
     /// The name used in metrics, attributes and logs.
@@ -115,6 +118,7 @@ impl Loss {
             Loss::Shutdown => "shutdown",
             Loss::Undecodable => "undecodable",
             Loss::ProcessUnknown => "process_unknown",
+            Loss::ExportExpired => "export_expired",
         }
     }
 }

@@ -180,3 +180,36 @@ impl Body {
         }
     }
 }
+
+/// The host of an authority, without userinfo and port (RFC 3986 §3.2).
+#[must_use]
+pub fn host_of(authority: &str) -> &str {
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if let Some(literal) = host.strip_prefix('[') {
+        return literal.split_once(']').map_or(host, |(ip, _)| ip);
+    }
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        Some(_) | None => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_an_authority_has_no_port_and_no_userinfo() {
+        for (authority, wanted) in [
+            ("example.com", "example.com"),
+            ("example.com:8080", "example.com"),
+            ("u:p@example.com:8080", "example.com"),
+            ("[2001:db8::1]:443", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("", ""),
+            ("a:b", "a:b"),
+        ] {
+            assert_eq!(host_of(authority), wanted);
+        }
+    }
+}

@@ -155,3 +155,35 @@ pub struct Locator {
     /// Objects smaller than this go to the next store in the list.
     pub min_bytes: u64,
 }
+
+impl Locator {
+    /// The store of an object of `bytes`: the first that takes objects as small as it.
+    #[must_use]
+    pub fn first_for(locators: &[Locator], bytes: u64) -> Option<&Locator> {
+        locators.iter().find(|locator| locator.min_bytes <= bytes)
+    }
+
+    /// The URL of the object whose SHA-256 is `digest`, in hexadecimal digits without a prefix, as object keys have it.
+    #[must_use]
+    pub fn url_of(&self, digest: &str) -> String {
+        self.url.replace("{{DIGEST}}", digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_goes_to_the_first_store_that_takes_its_size() {
+        let locator = |store: &str, min_bytes| Locator {
+            store: store.to_owned(),
+            url: format!("{store}://x/{{{{DIGEST}}}}"),
+            min_bytes,
+        };
+        let list = [locator("s3", 1000), locator("otel", 0)];
+        assert_eq!(Locator::first_for(&list, 1000).map(|l| l.url_of("ab")), Some("s3://x/ab".to_owned()));
+        assert_eq!(Locator::first_for(&list, 999).map(|l| l.url_of("ab")), Some("otel://x/ab".to_owned()));
+        assert_eq!(Locator::first_for(&list[..1], 999), None);
+    }
+}

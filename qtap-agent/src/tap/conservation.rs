@@ -23,44 +23,50 @@ const JOINED_LATE_BYTES: u64 = 256 << 10;
 
 /// Bytes that a direction carried.
 #[must_use]
-pub fn carried(count: &Count) -> u64 {
+pub(super) fn carried(count: &Count) -> u64 {
     count.kernel.unwrap_or(count.carried)
 }
 
 /// Bytes that were lost in the kernel beyond the `named` ones: the ring had no room to say so.
 #[must_use]
-pub fn lost_in_silence(count: &Count, named: u64) -> u64 {
+pub(super) fn lost_in_silence(count: &Count, named: u64) -> u64 {
     count.lost.saturating_sub(named)
+}
+
+/// Bytes that were only counted, beyond the `named` ones: what nobody asked for is not always told call by call.
+#[must_use]
+pub(super) fn unwanted_in_silence(count: &Count, named: u64) -> u64 {
+    count.unwanted.saturating_add(count.encrypted).saturating_sub(named)
 }
 
 /// Why the bytes of a hole of a direction are missing, as far as the kernel's counts tell; `otherwise` when they don't.
 #[must_use]
-pub fn hole_reason(count: &Count, named: u64, otherwise: Loss) -> Loss {
+pub(super) fn hole_reason(count: &Count, named: u64, otherwise: Loss) -> Loss {
     if lost_in_silence(count, named) > 0 { Loss::RingFull } else { otherwise }
 }
 
 /// Bytes by which the sums of a direction don't meet.
 #[must_use]
-pub fn unaccounted(carried: u64, accounted: u64) -> u64 {
+pub(super) fn unaccounted(carried: u64, accounted: u64) -> u64 {
     carried.abs_diff(accounted)
 }
 
 /// What one direction of a TLS connection carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Sealed {
+pub(super) struct Sealed {
     /// Bytes on the socket.
-    pub ciphertext: u64,
+    pub(super) ciphertext: u64,
     /// Bytes that the library's calls returned.
-    pub plaintext: u64,
+    pub(super) plaintext: u64,
     /// Calls that carried them: each is one record or a part of one.
-    pub calls: u64,
+    pub(super) calls: u64,
     /// True when the probes began to look in the middle.
-    pub joined_late: bool,
+    pub(super) joined_late: bool,
 }
 
 /// Bytes by which ciphertext and plaintext don't fit one another; 0 when they do.
 #[must_use]
-pub fn misfit(sealed: Sealed) -> u64 {
+pub(super) fn misfit(sealed: Sealed) -> u64 {
     let Sealed { ciphertext, plaintext, calls, joined_late } = sealed;
     let slack = if joined_late { JOINED_LATE_BYTES } else { 0 };
     if plaintext > ciphertext.saturating_add(slack) {
@@ -95,6 +101,8 @@ mod tests {
         assert_eq!(hole_reason(&count, 4, Loss::ReorderWindow), Loss::RingFull);
         assert_eq!(hole_reason(&count, 10, Loss::ReorderWindow), Loss::ReorderWindow);
         assert_eq!(lost_in_silence(&count, 11), 0);
+        let count = Count { unwanted: 7, encrypted: 3, ..Count::default() };
+        assert_eq!((unwanted_in_silence(&count, 4), unwanted_in_silence(&count, 11)), (6, 0));
     }
 
     fn sealed(ciphertext: u64, plaintext: u64, calls: u64) -> Sealed {

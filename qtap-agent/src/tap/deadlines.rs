@@ -8,11 +8,9 @@ use crate::model::time::KernelTime;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Due {
-    /// Look at a hole in the bytes of a channel.
-    Hole(Channel),
-    /// Let the parser of a channel look at the time.
-    Parser(Channel),
+pub(super) enum Due {
+    /// Look at what waits in a channel: for bytes before it, or for its other half.
+    Look(Channel),
     /// A session was to be bound by now.
     Unbound(SessionId),
     /// The sessions of a process that ended are over.
@@ -25,18 +23,18 @@ pub enum Due {
 
 /// All of them, soonest first; of those due at one time the order is that of [`Due`], so that a replay does the same.
 #[derive(Debug, Default)]
-pub struct Deadlines {
+pub(super) struct Deadlines {
     heap: BinaryHeap<Reverse<(KernelTime, Due)>>,
 }
 
 impl Deadlines {
     /// Adds one.
-    pub fn add(&mut self, time: KernelTime, due: Due) {
+    pub(super) fn add(&mut self, time: KernelTime, due: Due) {
         self.heap.push(Reverse((time, due)));
     }
 
     /// Takes the first that is due.
-    pub fn pop(&mut self, now: KernelTime) -> Option<(KernelTime, Due)> {
+    pub(super) fn pop(&mut self, now: KernelTime) -> Option<(KernelTime, Due)> {
         match self.heap.peek() {
             Some(Reverse((time, _))) if *time <= now => self.heap.pop().map(|Reverse(entry)| entry),
             Some(_) | None => None,

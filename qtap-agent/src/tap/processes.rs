@@ -8,14 +8,14 @@ use crate::model::process::Process;
 use crate::model::time::KernelTime;
 
 /// Processes known at once: twice the largest number of a busy host.
-pub const PROCESSES: usize = 65_536;
+pub(super) const PROCESSES: usize = 65_536;
 
 /// How long a process that ended is remembered.
-pub const KEPT: Duration = Duration::from_secs(30);
+pub(super) const KEPT: Duration = Duration::from_secs(30);
 
 /// The table.
 #[derive(Debug, Default)]
-pub struct Processes {
+pub(super) struct Processes {
     table: HashMap<u32, Entry>,
     /// Those that ended, in that order.
     gone: VecDeque<(KernelTime, u32)>,
@@ -30,7 +30,7 @@ struct Entry {
 impl Processes {
     /// Learns who a process is. False: the table is full of processes that live.
     #[must_use]
-    pub fn seen(&mut self, process: Arc<Process>) -> bool {
+    pub(super) fn seen(&mut self, process: Arc<Process>) -> bool {
         if self.table.len() >= PROCESSES && !self.table.contains_key(&process.pid) && !self.forget_oldest() {
             return false;
         }
@@ -39,7 +39,7 @@ impl Processes {
     }
 
     /// Learns that a process ended.
-    pub fn gone(&mut self, pid: u32, time: KernelTime) {
+    pub(super) fn gone(&mut self, pid: u32, time: KernelTime) {
         if let Some(entry) = self.table.get_mut(&pid) {
             entry.gone = Some(time);
             self.gone.push_back((time, pid));
@@ -47,7 +47,7 @@ impl Processes {
     }
 
     /// Forgets those that ended long ago.
-    pub fn on_tick(&mut self, now: KernelTime) {
+    pub(super) fn on_tick(&mut self, now: KernelTime) {
         while self.gone.front().is_some_and(|(time, _)| now.since(*time) >= KEPT) {
             self.forget_oldest();
         }
@@ -55,7 +55,7 @@ impl Processes {
 
     /// Who `pid` is, or was.
     #[must_use]
-    pub fn get(&self, pid: u32) -> Option<&Arc<Process>> {
+    pub(super) fn get(&self, pid: u32) -> Option<&Arc<Process>> {
         self.table.get(&pid).map(|entry| &entry.process)
     }
 

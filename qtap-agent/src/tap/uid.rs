@@ -9,7 +9,7 @@ use crate::model::time::KernelTime;
 /// The name of the connection (or of the TLS session whose connection is not known) first seen at `opened`: the form of
 /// UUIDv7 (RFC 9562 §5.7), its random bits taken from a SHA-256.
 #[must_use]
-pub fn connection_uid(host: &Host, channel: Channel, opened: KernelTime) -> ConnectionUid {
+pub(super) fn connection_uid(host: &Host, channel: Channel, opened: KernelTime) -> ConnectionUid {
     let (domain, number) = match channel {
         Channel::Socket(conn) => (b'c', conn.0),
         Channel::Session(session) => (b's', session.0),

@@ -34,7 +34,8 @@ fn try_enter(ctx: &ProbeContext) -> Option<()> {
         stack: stack(ctx.regs) + cookie.depth(),
         conn: 0,
         library: cookie.library(),
-        call: u32::from(cookie.call()),
+        call: u16::from(cookie.call()),
+        inner: 0,
     });
     Some(())
 }

@@ -227,6 +227,17 @@ fn hook(elf: &Elf, call: Call, symbol: &Symbol) -> Hook {
 }
 
 impl Plan {
+    /// The same functions at the usual places, whatever their code looks like: what chosen sites are compared with.
+    #[must_use]
+    pub fn plain(mut self, elf: &Elf) -> Plan {
+        for hook in &mut self.hooks {
+            let code = elf.code(&hook.symbol).unwrap_or_default();
+            let function = Function { machine: elf.machine(), code: &code, file_offset: hook.symbol.file_offset };
+            hook.sites = sites::plain(&function, hook.call.wanted());
+        }
+        self
+    }
+
     /// Several lines for a person: the library, then each function with its sites.
     #[must_use]
     pub fn summary(&self) -> String {

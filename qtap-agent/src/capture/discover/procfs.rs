@@ -32,6 +32,12 @@ pub struct Living {
     pub started: KernelTime,
 }
 
+/// A process's parent; none when it is not there (any more).
+#[must_use]
+pub fn parent(pid: u32) -> Option<u32> {
+    Some(Stat::read(pid)?.parent)
+}
+
 /// Reads a process; none when it is not there (any more). A kernel thread has an empty executable path.
 #[must_use]
 pub fn process(pid: u32, users: &mut Users) -> Option<Living> {

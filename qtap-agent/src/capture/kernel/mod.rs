@@ -3,7 +3,16 @@
 //! In: what is wanted. Out: events, in the order of the ring. Present with the feature `kernel` only.
 
 mod layout;
+mod live;
 mod object;
+mod people;
+mod ring;
+mod tls;
+
+pub use live::Live;
+pub use tls::Library;
+
+use qtap_common::globals::Wanted;
 
 use crate::capture::btf::BtfError;
 
@@ -41,28 +50,27 @@ pub enum KernelError {
     /// A map could not be used.
     #[error("a map of the probes: {0}")]
     Map(#[from] aya::maps::MapError),
+    /// The recording could not be written.
+    #[error("recording: {0}")]
+    Recording(crate::capture::recording::RecordingError),
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    #[test]
-    fn loads() {
-        let wanted = qtap_common::globals::Wanted {
-            scope: 1,
-            http: 1,
-            call_limit: 1 << 21,
-            wake_above: 1 << 20,
-            ..Default::default()
-        };
-        match object::load(wanted, 1 << 23, false) {
-            Ok(_) => {}
-            Err(e) => {
-                let s = format!("{e}");
-                let n = s.len();
-                println!("{}\n....\n{}", &s[..s.len().min(3000)], &s[n.saturating_sub(6000)..]);
-                panic!()
-            }
-        }
-    }
+/// What is to be captured, and how.
+pub struct Settings {
+    /// Scope, direction, loopback, protocols. (The limits below are filled in from here.)
+    pub wanted: Wanted,
+    /// Processes in scope, with their children, when the scope is a list.
+    pub pids: Vec<u32>,
+    /// Bytes of one call that are copied at most.
+    pub call_limit: u64,
+    /// Size of the ring in bytes: a power of two, a multiple of the page size.
+    pub ring_bytes: u32,
+    /// TLS libraries are probed.
+    pub tls: bool,
+    /// Probes stand at function entry and return, whatever the code looks like.
+    pub plain_sites: bool,
+    /// The probes' own debug messages are on.
+    pub trace: bool,
+    /// Where everything that comes from the kernel is recorded.
+    pub recording: Option<Box<dyn std::io::Write + Send>>,
 }

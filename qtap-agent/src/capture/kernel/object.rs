@@ -5,7 +5,7 @@
 use aya::maps::Array;
 use aya::programs::{Program, ProgramType, RawTracePoint, UProbe};
 use aya::sys::{BpfHelper, is_helper_supported};
-use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use qtap_common::globals::Wanted;
 use qtap_common::state::{MAP_RING, MAP_SCRATCH, MAP_SYSCALLS, SCRATCH_SLOTS};
 
@@ -31,6 +31,11 @@ pub(super) fn load(mut wanted: Wanted, ring_bytes: u32, trace: bool) -> Result<E
     let scratch = u32::try_from(cpus).unwrap_or(u32::MAX / SCRATCH_SLOTS).saturating_mul(SCRATCH_SLOTS);
     let log_level: u8 = if trace { u8::MAX } else { 0 };
     let mut ebpf = EbpfLoader::new()
+        .verifier_log_level(if trace {
+            VerifierLogLevel::DEBUG | VerifierLogLevel::STATS
+        } else {
+            VerifierLogLevel::DISABLE
+        })
         .override_global("LAYOUT", &layout, true)
         .override_global("WANTED", &wanted, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)

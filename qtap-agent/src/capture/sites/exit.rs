@@ -33,7 +33,7 @@ pub(super) fn choose(flow: &Flow, entry: u64) -> ExitSites {
     }
     let before = predecessors(flow);
     let candidates = candidates(flow, &before, &rets, entry);
-    for sites in [last_of(flow, &before, &candidates), first_of(flow, &candidates)] {
+    for sites in [last_of(&before, &candidates), first_of(flow, &candidates)] {
         if !sites.is_empty() && !avoidable(flow, &sites) {
             return ExitSites::Emulated(sites.into_iter().collect());
         }
@@ -52,7 +52,7 @@ fn predecessors(flow: &Flow) -> BTreeMap<u64, Vec<u64>> {
     before
 }
 
-/// All instructions that lead to one of `seeds` through instructions in `within`, the seeds themselves included.
+/// All instructions that lead to one of `seeds`, the seeds themselves included.
 fn leading_to(before: &BTreeMap<u64, Vec<u64>>, seeds: impl Iterator<Item = u64>) -> BTreeSet<u64> {
     let mut seen: BTreeSet<u64> = BTreeSet::new();
     let mut pending: Vec<u64> = seeds.collect();
@@ -64,7 +64,7 @@ fn leading_to(before: &BTreeMap<u64, Vec<u64>>, seeds: impl Iterator<Item = u64>
     seen
 }
 
-/// All instructions reached from `seeds`, the seeds themselves included.
+/// All instructions reached from `seeds` without passing one in `stop`, the seeds themselves included.
 fn reached_from(flow: &Flow, seeds: impl Iterator<Item = u64>, stop: &BTreeSet<u64>) -> BTreeSet<u64> {
     let mut seen: BTreeSet<u64> = BTreeSet::new();
     let mut pending: Vec<u64> = seeds.collect();
@@ -94,9 +94,9 @@ fn candidates(flow: &Flow, before: &BTreeMap<u64, Vec<u64>>, rets: &[u64], entry
 }
 
 /// Candidates with no candidate behind them, themselves included (one in a loop is behind itself).
-fn last_of(flow: &Flow, before: &BTreeMap<u64, Vec<u64>>, candidates: &BTreeSet<u64>) -> BTreeSet<u64> {
+fn last_of(before: &BTreeMap<u64, Vec<u64>>, candidates: &BTreeSet<u64>) -> BTreeSet<u64> {
     let direct = candidates.iter().flat_map(|offset| before.get(offset)).flatten().copied();
-    let with_one_behind = leading_to(before, direct.filter(|offset| flow.steps.contains_key(offset)));
+    let with_one_behind = leading_to(before, direct);
     candidates.difference(&with_one_behind).copied().collect()
 }
 

@@ -310,3 +310,5 @@ impl Instruction {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod walker;

@@ -388,6 +388,70 @@ fn random_bytes_never_panic() {
     }
 }
 
+/// A small function of random but valid instructions, with jumps from anywhere to anywhere in it.
+fn random_function(next: &mut impl FnMut() -> u64) -> Vec<u8> {
+    const PLAIN: [&[u8]; 12] = [
+        &[0x31, 0xc0],             // xor %eax,%eax
+        &[0x89, 0xf8],             // mov %edi,%eax
+        &[0x85, 0xd2],             // test %edx,%edx
+        &[0x48, 0x89, 0xfb],       // mov %rdi,%rbx
+        &[0x31, 0xff],             // xor %edi,%edi
+        &[0x89, 0xd6],             // mov %edx,%esi
+        &[0x48, 0x63, 0xd2],       // movslq %edx,%rdx
+        &[0x48, 0x83, 0xec, 0x18], // sub $0x18,%rsp
+        &[0x89, 0x13],             // mov %edx,(%rbx)
+        &[0x89, 0x54, 0x24, 0x08], // mov %edx,8(%rsp)
+        &[0xe8, 0, 0, 1, 0],       // call
+        &[0x90],                   // nop
+    ];
+    let count = 3 + next() % 14;
+    let mut starts = Vec::new();
+    let mut jumps = Vec::new();
+    let mut code = Vec::new();
+    for _ in 0..count {
+        starts.push(code.len());
+        match next() % 8 {
+            0..=3 => code.extend_from_slice(PLAIN[next() as usize % PLAIN.len()]),
+            4 => code.push(0xc3),
+            kind => {
+                code.extend([if kind == 5 { 0xeb } else { 0x75 }, 0]);
+                jumps.push((code.len(), next() as usize));
+            }
+        }
+    }
+    code.push(0xc3);
+    for (end, target) in jumps {
+        code[end - 1] = (starts[target % starts.len()] as i64 - end as i64) as u8;
+    }
+    code
+}
+
+#[test]
+fn whatever_is_chosen_in_random_functions_holds() {
+    let mut state = 0x2545_f491_4f6c_dd1du64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state >> 11
+    };
+    let (mut walked, mut entries, mut exits) = (0, 0, 0);
+    for _ in 0..3000 {
+        let code = random_function(&mut next);
+        let wanted = Wanted { args: &[SSL, NUM], result: next() % 4 > 0 };
+        let sites = sites_of(&code, wanted.args, wanted.result);
+        if sites.entry.fallback.is_some() {
+            continue;
+        }
+        entries += u32::from(sites.entry.offset > 0);
+        if matches!(sites.exit, Some(ExitSites::Emulated(_))) {
+            exits += 1;
+        }
+        walked += walker::check(&code, &sites, wanted, 16, &format!("{code:x?} {sites}"));
+    }
+    assert!(walked > 10_000 && entries > 200 && exits > 100, "{walked} paths, {entries} entries, {exits} exits");
+}
+
 #[test]
 fn plain_sites_are_the_start_and_the_return() {
     let function = Function { machine: Machine::X86_64, code: SSL_READ, file_offset: 64 };

@@ -1,0 +1,120 @@
+//! The agent's own metrics: a [`Snapshot`] → families of points. One list for both ways out: the Prometheus page and qtap's own
+//! OTLP telemetry. Names are those of the contract, without the `_total` that the exposition adds to counters.
+
+use super::view::{Snapshot, StoreView};
+
+/// What kind of metric a family is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Only ever grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// A value at the moment of the snapshot.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Value {
+    Int(u64),
+    Float(f64),
+}
+
+/// One point: its labels and its value.
+pub(super) type Point = (Vec<(&'static str, String)>, Value);
+
+/// All points of one name.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Family {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) kind: Kind,
+    pub(super) points: Vec<Point>,
+}
+
+/// Every family, always all of them and in the same order, so that a name never comes and goes.
+pub(super) fn families(snapshot: &Snapshot) -> Vec<Family> {
+    let mut all = connections(snapshot);
+    all.extend(losses(snapshot));
+    all.extend(probes(snapshot));
+    all.extend(stores(snapshot));
+    let resident = vec![plain(Value::Int(snapshot.resident_bytes))];
+    all.push(gauge("qtap_process_resident_memory_bytes", "Resident memory of the agent", resident));
+    let cpu = vec![plain(Value::Float(snapshot.cpu_seconds))];
+    all.push(counter("process_cpu_seconds", "Processor time the agent has used", cpu));
+    all
+}
+
+fn connections(snapshot: &Snapshot) -> Vec<Family> {
+    let seen = &snapshot.connections;
+    let one = |value| vec![plain(Value::Int(value))];
+    let bytes = [("sent", seen.bytes_sent), ("received", seen.bytes_received)];
+    vec![
+        counter("qtap_connections_opened", "Connections opened, or seen for the first time", one(seen.opened)),
+        counter("qtap_connections_closed", "Connections closed", one(seen.closed)),
+        gauge("qtap_connections_active", "Connections that are open", one(seen.active)),
+        counter("qtap_connection_bytes", "Bytes that probed processes moved", labelled("direction", bytes)),
+        counter("qtap_events", "Events from the probes", labelled("kind", snapshot.events.iter().copied())),
+    ]
+}
+
+fn losses(snapshot: &Snapshot) -> Vec<Family> {
+    let counts = snapshot.losses.iter().map(|(loss, count, _)| (loss.name(), count));
+    let bytes = snapshot.losses.iter().map(|(loss, _, bytes)| (loss.name(), bytes));
+    let ring = |value: Option<u64>| value.map(Value::Int).map(plain).into_iter().collect();
+    vec![
+        counter("qtap_loss", "How often something did not arrive, by reason", labelled("reason", counts)),
+        counter("qtap_loss_bytes", "Bytes that did not arrive, by reason", labelled("reason", bytes)),
+        gauge("qtap_ring_bytes_used", "Bytes waiting in the ring", ring(snapshot.ring.map(|ring| ring.bytes_used))),
+        counter("qtap_ring_full", "How often the ring had no room", ring(snapshot.ring.map(|ring| ring.full))),
+    ]
+}
+
+fn probes(snapshot: &Snapshot) -> Vec<Family> {
+    let labels = |name: &str| vec![("probe", name.to_owned())];
+    let probes = &snapshot.probes;
+    let attached = probes.iter().map(|probe| (labels(&probe.name), Value::Int(probe.attached.into()))).collect();
+    let calls = probes.iter().filter_map(|probe| Some((labels(&probe.name), Value::Int(probe.calls?)))).collect();
+    let seconds = probes.iter().filter_map(|probe| Some((labels(&probe.name), Value::Float(probe.seconds?)))).collect();
+    vec![
+        gauge("qtap_probe_attached", "1 when the probe is attached", attached),
+        counter("qtap_probe_calls", "How often the probe ran", calls),
+        counter("qtap_probe_seconds", "Time spent in the probe", seconds),
+    ]
+}
+
+fn stores(snapshot: &Snapshot) -> Vec<Family> {
+    let each = |value: fn(&StoreView) -> Option<Value>| {
+        let labels = |store: &StoreView| vec![("store", store.id.clone())];
+        snapshot.stores.iter().filter_map(|store| Some((labels(store), value(store)?))).collect::<Vec<_>>()
+    };
+    let records = snapshot.stores.iter().flat_map(|store| {
+        let labels = |outcome: &str| vec![("store", store.id.clone()), ("outcome", outcome.to_owned())];
+        store.records.iter().map(move |(outcome, count)| (labels(outcome), Value::Int(*count)))
+    });
+    vec![
+        counter("qtap_export_records", "Records by what became of them", records.collect()),
+        gauge("qtap_export_queue_records", "Records waiting", each(|store| Some(Value::Int(store.queued_records)))),
+        gauge("qtap_export_queue_bytes", "Bytes waiting", each(|store| Some(Value::Int(store.queued_bytes)))),
+        gauge(
+            "qtap_export_last_success_timestamp_seconds",
+            "Unix time of the last success",
+            each(|store| store.last_success_unix_ns.map(|unix_ns| Value::Float(unix_ns as f64 / 1e9))),
+        ),
+    ]
+}
+
+fn plain(value: Value) -> Point {
+    (Vec::new(), value)
+}
+
+fn labelled(label: &'static str, values: impl IntoIterator<Item = (&'static str, u64)>) -> Vec<Point> {
+    values.into_iter().map(|(name, value)| (vec![(label, name.to_owned())], Value::Int(value))).collect()
+}
+
+fn counter(name: &'static str, help: &'static str, points: Vec<Point>) -> Family {
+    Family { name, help, kind: Kind::Counter, points }
+}
+
+fn gauge(name: &'static str, help: &'static str, points: Vec<Point>) -> Family {
+    Family { name, help, kind: Kind::Gauge, points }
+}

@@ -1,0 +1,340 @@
+//! How the agent is: health, readiness, metrics, status, processes, over HTTP/1 for people, probes and scrapers.
+//!
+//! What is shown is supplied by whoever runs the agent, as plain data, at the moment it is asked for; nothing is kept here and
+//! nothing can be changed from here. It shows no payload, no header value, no query string. It answers `GET` and `HEAD` only,
+//! and bounds who may ask: so many connections, so long a head, so long a wait.
+
+pub mod http_metrics;
+mod metrics;
+mod prometheus;
+pub mod telemetry;
+pub mod view;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use http_metrics::HttpFamilies;
+use prometheus::Page;
+use view::{ProcessView, Snapshot};
+
+/// Something that is asked for each time it is shown.
+pub type Supply<T> = Arc<dyn Fn() -> T + Send + Sync>;
+
+/// Connections served at once; more wait in the listener's queue.
+const CONNECTIONS: usize = 64;
+/// Time a client has to send the head of a request.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// Bytes of a request that are buffered.
+const BUFFER: usize = 16 << 10;
+
+/// What is shown.
+#[derive(Clone)]
+pub struct State {
+    /// The agent as it is.
+    pub snapshot: Supply<Snapshot>,
+    /// The processes it knows.
+    pub processes: Supply<Vec<ProcessView>>,
+    /// HTTP metrics, when they are kept.
+    pub http: Option<HttpFamilies>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("http", &self.http).finish_non_exhaustive()
+    }
+}
+
+/// Why it can't be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Another program listens there.
+    #[error(
+        "{listen} is taken: another qtap, or another program, listens there; choose another address for health and metrics \
+         with --httpd-listen (HTTPD_LISTEN)"
+    )]
+    Taken {
+        /// The address.
+        listen: String,
+    },
+    /// It can't be listened on for another reason.
+    #[error("cannot listen on {listen} for health and metrics (--httpd-listen, HTTPD_LISTEN): {cause}")]
+    Listen {
+        /// The address.
+        listen: String,
+        /// Why.
+        cause: std::io::Error,
+    },
+}
+
+/// The server; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    tasks: JoinSet<()>,
+}
+
+impl Server {
+    /// Where it listens: the port that was given out, when port 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends it, and waits until nothing of it runs any more.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Listens on `listen` (`host:port`) and serves `state` in the background.
+///
+/// # Errors
+/// When the address is taken or can't be listened on.
+pub async fn serve(listen: &str, state: State) -> Result<Server, ServeError> {
+    let error = |cause: std::io::Error| match cause.kind() {
+        std::io::ErrorKind::AddrInUse => ServeError::Taken { listen: listen.to_owned() },
+        _ => ServeError::Listen { listen: listen.to_owned(), cause },
+    };
+    let listener = TcpListener::bind(listen).await.map_err(error)?;
+    let address = listener.local_addr().map_err(error)?;
+    let page = Page::new(Arc::clone(&state.snapshot), state.http.as_ref());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(accept(listener, Arc::new((state, page))));
+    Ok(Server { address, tasks })
+}
+
+async fn accept(listener: TcpListener, shown: Arc<(State, Page)>) {
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.len() >= CONNECTIONS {
+            connections.join_next().await;
+        }
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, Arc::clone(&shown)));
+                }
+                // Out of descriptors, most likely: a moment later there may be one.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, shown: Arc<(State, Page)>) {
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let response = answer(request.method(), request.uri().path(), &shown.0, &shown.1);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(BUFFER);
+    if let Err(error) = server.serve_connection(TokioIo::new(stream), answer).await {
+        tracing::debug!(%error, "a connection to the health and metrics server broke");
+    }
+}
+
+fn answer(method: &Method, path: &str, state: &State, page: &Page) -> Response<Full<Bytes>> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".to_owned());
+        refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refused;
+    }
+    match path {
+        "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
+        "/readyz" => ready(&(state.snapshot)()),
+        "/metrics" => match page.render() {
+            Ok(metrics) => response(StatusCode::OK, prometheus::CONTENT_TYPE, metrics.into()),
+            Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written\n".to_owned()),
+        },
+        "/status" => json_page(&status(&(state.snapshot)())),
+        "/processes" => json_page(&json!({ "processes": (state.processes)() })),
+        _ => text(StatusCode::NOT_FOUND, "there are: /healthz /readyz /metrics /status /processes\n".to_owned()),
+    }
+}
+
+fn ready(snapshot: &Snapshot) -> Response<Full<Bytes>> {
+    let waits_for = snapshot.waits_for();
+    if waits_for.is_empty() {
+        return text(StatusCode::OK, "ready\n".to_owned());
+    }
+    text(StatusCode::SERVICE_UNAVAILABLE, waits_for.join("\n") + "\n")
+}
+
+fn status(snapshot: &Snapshot) -> serde_json::Value {
+    let losses = snapshot.losses.iter().map(|(loss, count, bytes)| {
+        let counted = json!({ "count": count, "bytes": bytes });
+        (loss.name().to_owned(), counted)
+    });
+    let counts = |counts: &[(&str, u64)]| {
+        let members = counts.iter().map(|(name, count)| ((*name).to_owned(), json!(count)));
+        serde_json::Value::Object(members.collect())
+    };
+    let stores = snapshot.stores.iter().map(|store| {
+        let mut store_json = json!(store);
+        store_json["records"] = counts(&store.records);
+        store_json
+    });
+    json!({
+        "version": snapshot.version,
+        "ready": snapshot.waits_for().is_empty(),
+        "waits_for": snapshot.waits_for(),
+        "stores": stores.collect::<Vec<_>>(),
+        "probes": snapshot.probes,
+        "events": counts(&snapshot.events),
+        "connections": snapshot.connections,
+        "losses": losses.collect::<serde_json::Map<_, _>>(),
+        "ring": snapshot.ring,
+        "resident_bytes": snapshot.resident_bytes,
+        "cpu_seconds": snapshot.cpu_seconds,
+    })
+}
+
+fn json_page(value: &serde_json::Value) -> Response<Full<Bytes>> {
+    response(StatusCode::OK, "application/json", format!("{value:#}\n").into())
+}
+
+fn text(status: StatusCode, text: String) -> Response<Full<Bytes>> {
+    response(status, "text/plain; charset=utf-8", text.into())
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a server that does not answer is what these tests look for
+mod tests {
+    use super::*;
+    use crate::model::loss::{Loss, Tally};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use view::{ConnectionsView, ProbeView, RingView, StoreView};
+
+    pub(super) fn snapshot() -> Snapshot {
+        let mut losses = Tally::default();
+        losses.add_many(Loss::RingFull, 2, 300);
+        Snapshot {
+            version: "0.1.0".to_owned(),
+            probes_ready: true,
+            probes: vec![ProbeView { name: "ssl_write".to_owned(), attached: true, ..ProbeView::default() }],
+            stores: vec![StoreView {
+                id: "main".to_owned(),
+                kind: "otel",
+                started: true,
+                records: vec![("exported", 7)],
+                last_success_unix_ns: Some(1_500_000_000),
+                ..StoreView::default()
+            }],
+            events: vec![("passed", 12)],
+            connections: ConnectionsView { opened: 3, closed: 1, active: 2, bytes_sent: 10, bytes_received: 20 },
+            losses,
+            ring: Some(RingView { bytes_used: 64, full: 1 }),
+            resident_bytes: 1000,
+            cpu_seconds: 0.25,
+        }
+    }
+
+    fn state(snapshot: Snapshot) -> State {
+        let process = ProcessView { pid: 42, executable: "/usr/bin/curl".to_owned(), ..ProcessView::default() };
+        State {
+            snapshot: Arc::new(move || snapshot.clone()),
+            processes: Arc::new(move || vec![process.clone()]),
+            http: Some(http_metrics::HttpMetrics::new().families()),
+        }
+    }
+
+    async fn ask(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("{request} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn each_page_answers() {
+        let server = serve("127.0.0.1:0", state(snapshot())).await.unwrap();
+        let at = server.address();
+        assert!(ask(at, "GET /healthz").await.starts_with("HTTP/1.1 200 OK\r\n"));
+        assert!(ask(at, "GET /readyz?verbose").await.ends_with("\r\n\r\nready\n"));
+        assert!(ask(at, "HEAD /status").await.ends_with("\r\n\r\n"));
+        assert!(ask(at, "GET /nothing").await.starts_with("HTTP/1.1 404"));
+        let refused = ask(at, "POST /status").await;
+        assert!(refused.starts_with("HTTP/1.1 405") && refused.contains("allow: GET, HEAD"), "{refused}");
+        let processes = ask(at, "GET /processes").await;
+        assert!(processes.contains(r#""executable": "/usr/bin/curl""#), "{processes}");
+        let status = ask(at, "GET /status").await;
+        let status: serde_json::Value = serde_json::from_str(status.split_once("\r\n\r\n").unwrap().1).unwrap();
+        assert_eq!(status["ready"], true);
+        assert_eq!(status["losses"]["ring_full"], json!({"count": 2, "bytes": 300}));
+        assert_eq!(status["stores"][0]["records"]["exported"], 7);
+        server.stop().await;
+        assert!(TcpStream::connect(at).await.is_err(), "stopped");
+    }
+
+    #[tokio::test]
+    async fn metrics_have_the_names_of_the_contract() {
+        let server = serve("127.0.0.1:0", state(snapshot())).await.unwrap();
+        let page = ask(server.address(), "GET /metrics").await;
+        for line in [
+            "qtap_connections_opened_total 3\n",
+            "qtap_connections_closed_total 1\n",
+            "qtap_connections_active 2\n",
+            "qtap_connection_bytes_total{direction=\"sent\"} 10\n",
+            "qtap_events_total{kind=\"passed\"} 12\n",
+            "qtap_loss_total{reason=\"ring_full\"} 2\n",
+            "qtap_loss_bytes_total{reason=\"ring_full\"} 300\n",
+            "qtap_ring_bytes_used 64\n",
+            "qtap_ring_full_total 1\n",
+            "qtap_probe_attached{probe=\"ssl_write\"} 1\n",
+            "qtap_export_records_total{store=\"main\",outcome=\"exported\"} 7\n",
+            "qtap_export_queue_records{store=\"main\"} 0\n",
+            "qtap_export_last_success_timestamp_seconds{store=\"main\"} 1.5\n",
+            "qtap_process_resident_memory_bytes 1000\n",
+            "process_cpu_seconds_total 0.25\n",
+            "# EOF\n",
+        ] {
+            assert!(page.contains(line), "{line} in {page}");
+        }
+    }
+
+    #[tokio::test]
+    async fn readiness_is_not_always_true() {
+        let mut waiting = snapshot();
+        waiting.probes_ready = false;
+        waiting.stores[0].started = false;
+        let server = serve("127.0.0.1:0", state(waiting)).await.unwrap();
+        let answer = ask(server.address(), "GET /readyz").await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(answer.ends_with("probes are not attached\nstore main has not started\n"), "{answer}");
+        assert!(ask(server.address(), "GET /healthz").await.starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_said_in_plain_words() {
+        let server = serve("127.0.0.1:0", state(snapshot())).await.unwrap();
+        let listen = server.address().to_string();
+        let error = serve(&listen, state(snapshot())).await.unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{listen} is taken")) && error.contains("--httpd-listen"), "{error}");
+        let error = serve("127.0.0.1:port", state(snapshot())).await.unwrap_err().to_string();
+        assert!(error.starts_with("cannot listen on 127.0.0.1:port"), "{error}");
+    }
+}

@@ -1,0 +1,126 @@
+//! What the agent shows of itself: plain data, filled by whoever runs it at the moment it is asked for.
+
+use serde::Serialize;
+
+use crate::model::loss::Tally;
+
+/// The agent as it is now.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Version of qtap.
+    pub version: String,
+    /// True when the probes that capture needs are attached (or when nothing is to be probed: a replay).
+    pub probes_ready: bool,
+    /// Every probe.
+    pub probes: Vec<ProbeView>,
+    /// Every store.
+    pub stores: Vec<StoreView>,
+    /// Events from the source, by kind; the kinds are a closed list.
+    pub events: Vec<(&'static str, u64)>,
+    /// Connections.
+    pub connections: ConnectionsView,
+    /// Losses of all rooms together.
+    pub losses: Tally,
+    /// The ring; none without one.
+    pub ring: Option<RingView>,
+    /// Resident memory of the agent, in bytes.
+    pub resident_bytes: u64,
+    /// Processor time the agent has used, in seconds.
+    pub cpu_seconds: f64,
+}
+
+impl Snapshot {
+    /// What is still missing before the agent captures and exports; empty when it is ready.
+    #[must_use]
+    pub fn waits_for(&self) -> Vec<String> {
+        let probes = (!self.probes_ready).then(|| "probes are not attached".to_owned());
+        let stores = self.stores.iter().filter(|store| !store.started);
+        probes.into_iter().chain(stores.map(|store| format!("store {} has not started", store.id))).collect()
+    }
+}
+
+/// A probe.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ProbeView {
+    /// Name of its program; from a closed list.
+    pub name: String,
+    /// True when it is attached.
+    pub attached: bool,
+    /// Why it isn't.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// How often it ran, where the kernel keeps count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<u64>,
+    /// Time spent in it, where the kernel keeps count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+}
+
+/// A store.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct StoreView {
+    /// Id, from the configuration.
+    pub id: String,
+    /// `stdout`, `otel`, `s3`.
+    pub kind: &'static str,
+    /// True once its exporter runs.
+    pub started: bool,
+    /// False while the last thing that happened was an error.
+    pub healthy: bool,
+    /// Unix time in nanoseconds of the last success.
+    pub last_success_unix_ns: Option<u64>,
+    /// The last error in words, never with payload.
+    pub last_error: Option<String>,
+    /// Unix time in nanoseconds of the last error.
+    pub last_error_unix_ns: Option<u64>,
+    /// Records waiting.
+    pub queued_records: u64,
+    /// Bytes waiting.
+    pub queued_bytes: u64,
+    /// Records by outcome (`exported`, `rejected`, `dropped`, …); the outcomes are a closed list.
+    pub records: Vec<(&'static str, u64)>,
+}
+
+/// Connections since the start.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct ConnectionsView {
+    /// Opened, or first seen.
+    pub opened: u64,
+    /// Closed.
+    pub closed: u64,
+    /// In the table now.
+    pub active: u64,
+    /// Bytes that probed processes sent.
+    pub bytes_sent: u64,
+    /// Bytes that they received.
+    pub bytes_received: u64,
+}
+
+/// The ring between kernel and agent.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct RingView {
+    /// Bytes written and not read yet.
+    pub bytes_used: u64,
+    /// How often there was no room.
+    pub full: u64,
+}
+
+/// A process, for `/processes`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ProcessView {
+    /// Thread-group id.
+    pub pid: u32,
+    /// Path of the executable.
+    pub executable: String,
+    /// The TLS library found, with its version where that is known.
+    pub tls_library: Option<String>,
+    /// State of its hooks, e.g. `attached`, `none`, `failed`.
+    pub hooks: String,
+    /// TLS bytes of it seen on sockets.
+    pub encrypted_bytes: u64,
+    /// Plaintext bytes of it seen in its TLS library.
+    pub plaintext_bytes: u64,
+    /// Why its TLS is not seen, in words.
+    pub reason: Option<String>,
+}

@@ -1,0 +1,437 @@
+//! The live source: ring records in order, with the facts that go with them, told as events and, when asked, recorded.
+//!
+//! ```text
+//! ring ──▶ decode ──▶ who is it? (people) ──▶ fact, record ──▶ recording
+//!                └──▶ new code? (tls)                     └──▶ events
+//! ```
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use aya::Ebpf;
+use aya::maps::{HashMap as KernelMap, MapData, PerCpuArray};
+use aya::programs::RawTracePoint;
+use qtap_common::ABI;
+use qtap_common::globals::{SCOPE_LISTED, Wanted};
+use qtap_common::record::why;
+use qtap_common::state::{
+    Conn, Losses, MAP_CONNS, MAP_LOSSES, MAP_SCOPE, MAP_SESSIONS, Session, SessionKey, conn_flag, scope,
+};
+
+use super::people::People;
+use super::ring::Ring;
+use super::tls::{Library, Tls};
+use super::{KernelError, Settings, object};
+use crate::capture::decode::{Decoded, Decoder, loss, session_key, socket_inode};
+use crate::capture::discover::elf::FileId;
+use crate::capture::discover::{maps, openssl, procfs};
+use crate::capture::recording::{Fact, Writer};
+use crate::capture::source::{Flow, Source, SourceError};
+use crate::model::conn::{ConnId, SessionId, Transport};
+use crate::model::event::{Count, Counts, Event, SessionCounts};
+use crate::model::time::KernelTime;
+
+/// Records handed over by one poll at most.
+const RECORDS_PER_POLL: usize = 4096;
+/// How often time is told.
+const TICK: Duration = Duration::from_millis(100);
+/// How often the tables of the probes are looked through for what no record tells.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Live capture.
+pub struct Live {
+    ebpf: Ebpf,
+    ring: Ring,
+    decoder: Decoder,
+    people: People,
+    tls: Tls,
+    tables: Tables,
+    recorder: Option<Writer<Box<dyn Write + Send>>>,
+    /// UNIX connections that are open, with their sockets' inode numbers: no tracepoint tells their end.
+    unix: HashMap<ConnId, u64>,
+    /// Keys of the sessions that are open, by session.
+    sessions: HashMap<SessionId, SessionKey>,
+    losses_told: [Losses; why::COUNT],
+    undecodable: u64,
+    last_tick: KernelTime,
+    last_sweep: KernelTime,
+    started: bool,
+}
+
+/// The probes' tables, as the agent reads them.
+struct Tables {
+    scope: KernelMap<MapData, u32, u8>,
+    conns: KernelMap<MapData, u64, Conn>,
+    sessions: KernelMap<MapData, SessionKey, Session>,
+    losses: PerCpuArray<MapData, Losses>,
+}
+
+impl Live {
+    /// Loads and attaches everything: process life, sockets, then the TLS libraries of the host and of the processes in scope.
+    ///
+    /// # Errors
+    /// [`KernelError`] when the kernel refuses the probes, or lacks what they need.
+    pub fn start(mut settings: Settings) -> Result<Live, KernelError> {
+        let wanted = Wanted { call_limit: settings.call_limit, wake_above: settings.ring_bytes / 4, ..settings.wanted };
+        let mut ebpf = object::load(wanted, settings.ring_bytes, settings.trace)?;
+        let ring = Ring::new(&mut ebpf)?;
+        let tables = Tables::take(&mut ebpf)?;
+        let recorder = match settings.recording.take() {
+            Some(file) => Some(Writer::new(file, ABI).map_err(KernelError::Recording)?),
+            None => None,
+        };
+        let now = procfs::now();
+        let mut live = Live {
+            ebpf,
+            ring,
+            decoder: Decoder::default(),
+            people: People::default(),
+            tls: Tls::new(settings.plain_sites),
+            tables,
+            recorder,
+            unix: HashMap::new(),
+            sessions: HashMap::new(),
+            losses_told: [Losses::default(); why::COUNT],
+            undecodable: 0,
+            last_tick: now,
+            last_sweep: now,
+            started: false,
+        };
+        live.tables.scope.insert(std::process::id(), scope::OUT, 0)?;
+        for pid in &settings.pids {
+            live.tables.scope.insert(pid, scope::IN, 0)?;
+        }
+        live.attach(&settings)?;
+        Ok(live)
+    }
+
+    fn attach(&mut self, settings: &Settings) -> Result<(), KernelError> {
+        for name in object::TRACEPOINTS {
+            let program: &mut RawTracePoint = object::program(&mut self.ebpf, name)?;
+            program.attach(name).map_err(|error| KernelError::Attach { name, error })?;
+        }
+        if settings.wanted.scope == SCOPE_LISTED {
+            self.adopt_children(&settings.pids)?;
+        }
+        if !settings.tls {
+            return Ok(());
+        }
+        for path in openssl::known_libraries(&[]) {
+            self.attach_library(&path);
+        }
+        let looked_at = if settings.wanted.scope == SCOPE_LISTED { settings.pids.clone() } else { maps::processes() };
+        for pid in looked_at {
+            for mapping in maps::executable_mappings(pid) {
+                if let Some(path) = maps::path_from_here(pid, &mapping) {
+                    self.attach_library(&path);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Processes that were started by those in scope before the probes could see it. Again until none is new: one may fork
+    /// between two looks.
+    fn adopt_children(&mut self, pids: &[u32]) -> Result<(), KernelError> {
+        let mut inside: std::collections::HashSet<u32> = pids.iter().copied().collect();
+        loop {
+            let before = inside.len();
+            for pid in maps::processes() {
+                let parent = procfs::parent(pid);
+                if parent.is_some_and(|parent| inside.contains(&parent)) && inside.insert(pid) {
+                    self.tables.scope.insert(pid, scope::IN, 0)?;
+                }
+            }
+            if inside.len() == before {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes a process, and the children it will have, into scope.
+    ///
+    /// # Errors
+    /// [`KernelError::Map`] when the table of processes is full.
+    pub fn include(&mut self, pid: u32) -> Result<(), KernelError> {
+        Ok(self.tables.scope.insert(pid, scope::IN, 0)?)
+    }
+
+    /// Libraries that have probes.
+    pub fn libraries(&self) -> impl Iterator<Item = &Library> {
+        self.tls.libraries()
+    }
+
+    fn attach_library(&mut self, path: &Path) {
+        let Some(library) = self.tls.attach(&mut self.ebpf, path) else { return };
+        let (number, name) = (u32::from(library.number), library.name.clone());
+        self.decoder.library(number, name.clone());
+        self.record(&Fact::Library { number, name });
+    }
+
+    fn record(&mut self, fact: &Fact) {
+        if let Some(recorder) = &mut self.recorder
+            && let Err(reason) = recorder.fact(fact)
+        {
+            tracing::error!(%reason, "the recording ends here");
+            self.recorder = None;
+        }
+    }
+
+    /// Records a fact and tells it.
+    fn tell(&mut self, fact: Fact, out: &mut Vec<Event>) {
+        self.record(&fact);
+        out.extend(fact.into_event());
+    }
+
+    /// One record of the ring.
+    fn take(&mut self, bytes: &[u8], out: &mut Vec<Event>) {
+        let decoded = match self.decoder.decode(bytes) {
+            Ok(decoded) => decoded,
+            Err(reason) => {
+                tracing::debug!(%reason, "record not decoded");
+                self.undecodable += 1;
+                return;
+            }
+        };
+        if let Decoded::Event(event) = &decoded
+            && let Some(fact) = pid_of(event).and_then(|pid| self.people.meet(pid))
+        {
+            self.tell(fact, out);
+        }
+        if let Some(recorder) = &mut self.recorder
+            && let Err(reason) = recorder.kernel(bytes)
+        {
+            tracing::error!(%reason, "the recording ends here");
+            self.recorder = None;
+        }
+        match decoded {
+            Decoded::Event(event) => {
+                self.remember(&event, bytes);
+                out.push(event);
+            }
+            Decoded::Exec(executed) => {
+                let pid = executed.pid;
+                let fact = self.people.executed(executed);
+                self.tell(fact, out);
+                self.look_at_executable(pid);
+            }
+            Decoded::Forked { parent, child } => {
+                if let Some(fact) = self.people.forked(parent, child) {
+                    self.tell(fact, out);
+                }
+            }
+            Decoded::Exited { pid, time } => self.exited(pid, time, out),
+            Decoded::Mapped { pid, dev, ino } => self.look_at_mapping(pid, dev, ino),
+        }
+    }
+
+    /// Keeps what is needed to tell an end that no record tells.
+    fn remember(&mut self, event: &Event, bytes: &[u8]) {
+        match event {
+            Event::Opened(opened) if opened.transport == Transport::Unix => {
+                if let Some(inode) = socket_inode(bytes) {
+                    self.unix.insert(opened.conn, inode);
+                }
+            }
+            Event::Closed(counts) => {
+                self.unix.remove(&counts.conn);
+            }
+            Event::SessionOpened(opened) => {
+                if let Some((ssl, tgid)) = session_key(bytes) {
+                    self.sessions.insert(opened.session, SessionKey { ssl, tgid, pad: 0 });
+                }
+            }
+            Event::SessionClosed(counts) => {
+                self.sessions.remove(&counts.session);
+            }
+            _ => {}
+        }
+    }
+
+    /// A program that carries its TLS library in itself.
+    fn look_at_executable(&mut self, pid: u32) {
+        self.attach_library(Path::new(&format!("/proc/{pid}/exe")));
+    }
+
+    /// A library that no process in scope had mapped before.
+    fn look_at_mapping(&mut self, pid: u32, dev: u64, ino: u64) {
+        let id = FileId { dev: user_dev(dev), ino };
+        let mapping = maps::executable_mappings(pid).into_iter().find(|mapping| mapping.id == id);
+        if let Some(path) = mapping.and_then(|mapping| maps::path_from_here(pid, &mapping)) {
+            self.attach_library(&path);
+        }
+    }
+
+    /// A process ended: so did its sessions, whether or not it freed them.
+    fn exited(&mut self, pid: u32, time: KernelTime, out: &mut Vec<Event>) {
+        let gone: Vec<_> =
+            self.sessions.iter().filter(|(_, key)| key.tgid == pid).map(|(id, key)| (*id, *key)).collect();
+        for (session, key) in gone {
+            self.sessions.remove(&session);
+            let Ok(state) = self.tables.sessions.get(&key, 0) else { continue };
+            let _ = self.tables.sessions.remove(&key);
+            let [sent, received] = [0, 1].map(|index| count(&state.dirs[index].count, None));
+            self.tell(Fact::SessionClosed(SessionCounts { session, time, sent, received }), out);
+        }
+        let fact = self.people.exited(pid, time);
+        self.tell(fact, out);
+    }
+
+    fn tick(&mut self, out: &mut Vec<Event>) {
+        let now = procfs::now();
+        if now.since(self.last_sweep) >= SWEEP {
+            self.last_sweep = now;
+            self.sweep(now, out);
+        }
+        if now.since(self.last_tick) >= TICK {
+            self.last_tick = now;
+            self.tell(Fact::Tick(now), out);
+        }
+    }
+
+    /// What no record tells: losses without a place, ends of UNIX connections, ends whose record did not fit the ring.
+    fn sweep(&mut self, now: KernelTime, out: &mut Vec<Event>) {
+        let lost_records = self.sweep_losses(now, out);
+        if lost_records {
+            self.sweep_closed(now, out);
+        }
+        if !self.unix.is_empty() {
+            self.sweep_unix(now, out);
+        }
+    }
+
+    /// True when records that tell the end of something may be among what was lost.
+    fn sweep_losses(&mut self, now: KernelTime, out: &mut Vec<Event>) -> bool {
+        let mut ring_full = false;
+        for reason in why::RING_FULL..why::COUNT as u8 {
+            let Ok(per_cpu) = self.tables.losses.get(&u32::from(reason), 0) else { continue };
+            let total = per_cpu.iter().fold(Losses::default(), |sum, losses| Losses {
+                count: sum.count + losses.count,
+                bytes: sum.bytes + losses.bytes,
+            });
+            let Some(told) = self.losses_told.get_mut(usize::from(reason)) else { continue };
+            let (count, bytes) = (total.count.saturating_sub(told.count), total.bytes.saturating_sub(told.bytes));
+            *told = total;
+            if count > 0
+                && let Some(name) = loss(reason)
+            {
+                ring_full |= reason == why::RING_FULL;
+                self.tell(Fact::Lost { reason: name, count, bytes, time: now }, out);
+            }
+        }
+        let undecodable = std::mem::take(&mut self.undecodable);
+        if undecodable > 0 {
+            let reason = crate::model::loss::Loss::Undecodable;
+            self.tell(Fact::Lost { reason, count: undecodable, bytes: 0, time: now }, out);
+        }
+        ring_full
+    }
+
+    fn sweep_closed(&mut self, now: KernelTime, out: &mut Vec<Event>) {
+        let untold: Vec<_> =
+            self.tables.conns.iter().flatten().filter(|(_, conn)| conn.flags & conn_flag::CLOSED_UNTOLD != 0).collect();
+        for (address, conn) in untold {
+            self.tell_closed(address, &conn, now, out);
+        }
+    }
+
+    fn sweep_unix(&mut self, now: KernelTime, out: &mut Vec<Event>) {
+        let alive = procfs::unix_socket_inodes();
+        let gone: Vec<u64> = self.unix.values().copied().filter(|inode| !alive.contains(inode)).collect();
+        if gone.is_empty() {
+            return;
+        }
+        let closed: Vec<_> = self.tables.conns.iter().flatten().filter(|(_, conn)| gone.contains(&conn.ino)).collect();
+        for (address, conn) in closed {
+            self.tell_closed(address, &conn, now, out);
+        }
+        self.unix.retain(|_, inode| alive.contains(inode));
+    }
+
+    fn tell_closed(&mut self, address: u64, conn: &Conn, now: KernelTime, out: &mut Vec<Event>) {
+        let _ = self.tables.conns.remove(&address);
+        self.unix.remove(&ConnId(conn.id));
+        let [sent, received] = [0, 1].map(|index| {
+            let dir = &conn.dirs[index];
+            count(&dir.count, (dir.kernel_final != 0).then_some(dir.count.kernel))
+        });
+        self.tell(Fact::Closed(Counts { conn: ConnId(conn.id), time: now, sent, received, unread: 0 }), out);
+    }
+
+    /// Writes out what was recorded.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn flush(&mut self) -> Result<(), KernelError> {
+        match &mut self.recorder {
+            Some(recorder) => recorder.flush().map_err(KernelError::Recording),
+            None => Ok(()),
+        }
+    }
+
+    /// Looks through the tables once more, when what was captured has ended.
+    pub fn last_look(&mut self, out: &mut Vec<Event>) {
+        self.sweep(procfs::now(), out);
+    }
+}
+
+impl Tables {
+    fn take(ebpf: &mut Ebpf) -> Result<Tables, KernelError> {
+        let mut map = |name: &'static str| ebpf.take_map(name).ok_or(KernelError::Object(name));
+        Ok(Tables {
+            scope: KernelMap::try_from(map(MAP_SCOPE)?)?,
+            conns: KernelMap::try_from(map(MAP_CONNS)?)?,
+            sessions: KernelMap::try_from(map(MAP_SESSIONS)?)?,
+            losses: PerCpuArray::try_from(map(MAP_LOSSES)?)?,
+        })
+    }
+}
+
+impl Source for Live {
+    fn poll(&mut self, timeout: Duration, out: &mut Vec<Event>) -> Result<Flow, SourceError> {
+        if !self.started {
+            self.started = true;
+            self.tell(Fact::Started(procfs::host()), out);
+        }
+        let mut records = Vec::new();
+        let before = out.len();
+        let count = self.ring.drain(RECORDS_PER_POLL, |bytes| records.push(bytes.to_vec()));
+        for bytes in &records {
+            self.take(bytes, out);
+        }
+        self.tick(out);
+        if count == 0 && out.len() == before {
+            self.ring.wait(timeout.min(TICK));
+        }
+        Ok(Flow::Open)
+    }
+}
+
+/// The process an event is about.
+fn pid_of(event: &Event) -> Option<u32> {
+    match event {
+        Event::Opened(opened) => Some(opened.pid),
+        Event::Passed(passed) => Some(passed.pid),
+        Event::Skipped(skipped) => Some(skipped.pid),
+        Event::SessionOpened(opened) => Some(opened.pid),
+        _ => None,
+    }
+}
+
+/// A device as `stat` gives it, from the kernel's own form (`include/linux/kdev_t.h`: 20 bits of minor number).
+fn user_dev(kernel: u64) -> u64 {
+    rustix::fs::makedev((kernel >> 20) as u32, (kernel & 0xf_ffff) as u32)
+}
+
+fn count(count: &qtap_common::record::Count, kernel: Option<u64>) -> Count {
+    Count {
+        carried: count.carried,
+        copied: count.copied,
+        encrypted: count.encrypted,
+        unwanted: count.unwanted,
+        lost: count.lost,
+        kernel,
+    }
+}

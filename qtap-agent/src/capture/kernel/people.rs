@@ -1,0 +1,69 @@
+//! Who the processes are that the probes speak of: read from /proc while they live, else from what the kernel said at `exec`.
+//!
+//! In: news of processes. Out: [`Fact`]s, each before the first event that needs it.
+
+use std::collections::HashMap;
+
+use crate::capture::decode::Executed;
+use crate::capture::discover::procfs;
+use crate::capture::discover::users::Users;
+use crate::capture::recording::Fact;
+use crate::model::process::Process;
+use crate::model::time::KernelTime;
+
+/// Most processes that are known at once; a host has fewer (`kernel.pid_max` is 32 768 by default).
+const PEOPLE_MAX: usize = 65_536;
+
+/// The processes told so far.
+#[derive(Debug, Default)]
+pub(super) struct People {
+    known: HashMap<u32, Process>,
+    users: Users,
+}
+
+impl People {
+    /// The fact about a process that was not told yet; none when it was, or can't be learnt any more.
+    pub(super) fn meet(&mut self, pid: u32) -> Option<Fact> {
+        if pid == 0 || self.known.contains_key(&pid) {
+            return None;
+        }
+        let process = procfs::process(pid, &mut self.users)?.process;
+        Some(self.tell(process))
+    }
+
+    /// A process has a new name. /proc knows it best; a process that is gone already is what the kernel said it was.
+    pub(super) fn executed(&mut self, executed: Executed) -> Fact {
+        let living = procfs::process(executed.pid, &mut self.users).map(|living| living.process);
+        let process = living.filter(|process| !process.executable_path.is_empty()).unwrap_or_else(|| Process {
+            pid: executed.pid,
+            parent_pid: executed.parent,
+            executable_path: executed.path,
+            command: executed.command,
+            user_id: executed.user_id,
+            user_name: self.users.name(executed.user_id),
+            container: None,
+            pod: None,
+        });
+        self.tell(process)
+    }
+
+    /// A child is called what its parent is called, until it executes something.
+    pub(super) fn forked(&mut self, parent: u32, child: u32) -> Option<Fact> {
+        let Some(known) = self.known.get(&parent) else { return self.meet(child) };
+        let process = Process { pid: child, parent_pid: parent, ..known.clone() };
+        Some(self.tell(process))
+    }
+
+    /// A process ended.
+    pub(super) fn exited(&mut self, pid: u32, time: KernelTime) -> Fact {
+        self.known.remove(&pid);
+        Fact::ProcessGone { pid, time }
+    }
+
+    fn tell(&mut self, process: Process) -> Fact {
+        if self.known.len() < PEOPLE_MAX {
+            self.known.insert(process.pid, process.clone());
+        }
+        Fact::Process(process)
+    }
+}

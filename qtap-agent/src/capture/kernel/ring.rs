@@ -1,0 +1,76 @@
+//! The ring, as the agent reads it, and when it sleeps.
+//!
+//! The probes wake the agent only when it says that it sleeps (or when a good part of the ring is full): a wake-up costs the
+//! target more than the record does. So while records come, the agent naps for a moment between looks and is woken by nobody;
+//! only after some naps without any does it say so and sleep.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use aya::Ebpf;
+use aya::maps::{Array, MapData, RingBuf};
+use qtap_common::state::{MAP_ASLEEP, MAP_RING};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::KernelError;
+
+/// Pause between two looks at a ring in which something was found a moment ago.
+const NAP: Duration = Duration::from_millis(1);
+/// Naps in vain before the agent sleeps.
+const NAPS: u32 = 4;
+
+/// The reader's end of the ring.
+pub(super) struct Ring {
+    ring: RingBuf<MapData>,
+    asleep: Array<MapData, u32>,
+    idle_looks: u32,
+}
+
+impl Ring {
+    pub(super) fn new(ebpf: &mut Ebpf) -> Result<Ring, KernelError> {
+        let ring = RingBuf::try_from(ebpf.take_map(MAP_RING).ok_or(KernelError::Object(MAP_RING))?)?;
+        let asleep = Array::try_from(ebpf.take_map(MAP_ASLEEP).ok_or(KernelError::Object(MAP_ASLEEP))?)?;
+        Ok(Ring { ring, asleep, idle_looks: 0 })
+    }
+
+    /// Hands each waiting record to `take`, at most `limit` of them. Returns how many there were.
+    pub(super) fn drain(&mut self, limit: usize, mut take: impl FnMut(&[u8])) -> usize {
+        let mut count = 0;
+        while count < limit {
+            let Some(item) = self.ring.next() else { break };
+            take(&item);
+            count += 1;
+        }
+        self.idle_looks = if count > 0 { 0 } else { self.idle_looks.saturating_add(1) };
+        count
+    }
+
+    /// Waits for records, at most `limit`: by a nap, or asleep.
+    pub(super) fn wait(&mut self, limit: Duration) {
+        if self.idle_looks <= NAPS {
+            self.doze(limit.min(NAP));
+            return;
+        }
+        // A failure to say so means sleeping until the limit, not forever.
+        let _ = self.asleep.set(0, 1, 0);
+        // A record written before the flag was set woke nobody.
+        if !self.has_records() {
+            self.doze(limit);
+        }
+        let _ = self.asleep.set(0, 0, 0);
+    }
+
+    fn doze(&self, limit: Duration) {
+        let timeout = Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: i64::from(limit.subsec_nanos()) };
+        let fd = self.ring.as_fd();
+        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+        // An interrupted wait is a short one.
+        let _ = poll(&mut fds, Some(&timeout));
+    }
+
+    /// True when `poll` would not wait: the ring is readable whenever it holds a record.
+    fn has_records(&self) -> bool {
+        let mut fds = [PollFd::from_borrowed_fd(self.ring.as_fd(), PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+    }
+}

@@ -1,0 +1,203 @@
+//! Probes on TLS libraries: one attach a file, whoever maps it.
+//!
+//! In: files that may hold TLS functions. Out: attached probes, and per file what was attached and what not. A probe that can't be
+//! attached is a fact that is reported, never an end.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+
+use aya::Ebpf;
+use aya::programs::UProbe;
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope};
+use qtap_common::state::{Cookie, call, register};
+
+use super::KernelError;
+use super::object::program;
+use crate::capture::discover::elf::{Elf, FileId};
+use crate::capture::discover::openssl::{self, Call, Hook};
+use crate::capture::sites::{ArgLocation, EntrySite, ExitSites, Reg};
+
+/// Most files that can have probes at once: their number travels in 16 bits.
+const LIBRARIES_MAX: usize = u16::MAX as usize;
+/// Most files that are remembered as having none.
+const REFUSED_MAX: usize = 65_536;
+
+/// A file with probes.
+#[derive(Debug, Clone)]
+pub struct Library {
+    /// Its number in the probes' records.
+    pub number: u16,
+    /// Name in records, e.g. `libssl.so.3`.
+    pub name: String,
+    /// Version, where the file tells.
+    pub version: Option<String>,
+    /// Where it was found.
+    pub path: std::path::PathBuf,
+    /// Functions with probes: symbol and sites.
+    pub hooked: Vec<(&'static str, String)>,
+    /// Functions whose probes were refused: symbol and reason.
+    pub refused: Vec<(&'static str, String)>,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Tls {
+    libraries: BTreeMap<FileId, Library>,
+    refused: HashSet<FileId>,
+    plain: bool,
+}
+
+impl Tls {
+    /// `plain`: probes at function entry and return, whatever the code looks like: what chosen sites are compared with.
+    pub(super) fn new(plain: bool) -> Tls {
+        Tls { plain, ..Tls::default() }
+    }
+
+    /// Files with probes.
+    pub(super) fn libraries(&self) -> impl Iterator<Item = &Library> {
+        self.libraries.values()
+    }
+
+    /// Attaches the TLS functions of the file at `path`, if it has any and is not yet attached. Returns it when it is new.
+    pub(super) fn attach(&mut self, ebpf: &mut Ebpf, path: &Path) -> Option<&Library> {
+        let elf = match Elf::open(path) {
+            Ok(elf) => elf,
+            Err(reason) => {
+                tracing::debug!(path = %path.display(), %reason, "not looked into");
+                return None;
+            }
+        };
+        let id = elf.id();
+        if self.libraries.contains_key(&id) || self.refused.contains(&id) || self.libraries.len() >= LIBRARIES_MAX {
+            return None;
+        }
+        let plan = match openssl::plan_of(&elf, path) {
+            Ok(plan) if self.plain => plan.plain(&elf),
+            Ok(plan) => plan,
+            Err(reason) => {
+                tracing::trace!(path = %path.display(), %reason, "no probes");
+                if self.refused.len() < REFUSED_MAX {
+                    self.refused.insert(id);
+                }
+                return None;
+            }
+        };
+        let mut library = Library {
+            number: self.libraries.len() as u16 + 1,
+            name: plan.library,
+            version: plan.version,
+            path: path.to_owned(),
+            hooked: Vec::new(),
+            refused: Vec::new(),
+        };
+        for hook in &plan.hooks {
+            match attach(ebpf, path, hook, library.number) {
+                Ok(()) => library.hooked.push((hook.call.symbol(), hook.sites.to_string())),
+                Err(reason) => library.refused.push((hook.call.symbol(), reason.to_string())),
+            }
+        }
+        tracing::info!(path = %path.display(), version = library.version.as_deref().unwrap_or("?"), hooked = library.hooked.len(),
+            refused = library.refused.len(), "TLS library attached");
+        Some(self.libraries.entry(id).or_insert(library))
+    }
+}
+
+/// Attaches one function: on the way in and, where the result is wanted, on the way out.
+fn attach(ebpf: &mut Ebpf, path: &Path, hook: &Hook, library: u16) -> Result<(), KernelError> {
+    let Some((enter, what)) = programs_of(hook.call) else { return Ok(()) };
+    let entry = &hook.sites.entry;
+    let cookie = cookie(what, library, hook.call, entry);
+    // The way out first: an entry whose return is not seen would leave a call under way.
+    match &hook.sites.exit {
+        Some(ExitSites::Emulated(offsets)) => {
+            for offset in offsets {
+                put(ebpf, "tls_exit", path, hook.symbol.file_offset + offset, cookie)?;
+            }
+        }
+        Some(ExitSites::Return { .. }) => put(ebpf, "tls_return", path, entry.file_offset, cookie)?,
+        None => {}
+    }
+    put(ebpf, enter, path, entry.file_offset, cookie)
+}
+
+fn put(ebpf: &mut Ebpf, name: &'static str, path: &Path, file_offset: u64, cookie: Cookie) -> Result<(), KernelError> {
+    let point =
+        UProbeAttachPoint { location: UProbeAttachLocation::AbsoluteOffset(file_offset), cookie: Some(cookie.0) };
+    let probe: &mut UProbe = program(ebpf, name)?;
+    probe.attach(point, path, UProbeScope::AllProcesses).map_err(|error| KernelError::Attach { name, error })?;
+    Ok(())
+}
+
+/// The program on the way in, and what the call is to the probes; none for functions that need no probe: what `SSL_set_bio` and its
+/// kin tell is a BIO, and the socket calls inside the next TLS call tell the socket.
+fn programs_of(of: Call) -> Option<(&'static str, u8)> {
+    Some(match of {
+        Call::Read => ("tls_enter", call::READ),
+        Call::Write => ("tls_enter", call::WRITE),
+        Call::ReadEx => ("tls_enter", call::READ_EX),
+        Call::WriteEx => ("tls_enter", call::WRITE_EX),
+        Call::WriteEx2 => ("tls_enter", call::WRITE_EX2),
+        Call::Peek | Call::PeekEx | Call::DoHandshake | Call::Connect | Call::Accept | Call::Shutdown => {
+            ("tls_enter", call::OTHER)
+        }
+        Call::SetFd | Call::SetRfd | Call::SetWfd => ("tls_set_fd", call::OTHER),
+        Call::Clear | Call::Free => ("tls_free", call::OTHER),
+        Call::SetBio | Call::Set0Rbio | Call::Set0Wbio => return None,
+    })
+}
+
+/// What the probes are told of a site: arguments in the order in which they are wanted.
+fn cookie(what: u8, library: u16, of: Call, entry: &EntrySite) -> Cookie {
+    let mut args = [register::RDI, register::RSI, register::RDX, register::RCX];
+    for ((place, argument), location) in args.iter_mut().zip(of.wanted().args).zip(&entry.args) {
+        *place = match location {
+            ArgLocation::Own => argument.index,
+            ArgLocation::Copy(copy) => register_number(*copy),
+        };
+    }
+    let depth = u32::try_from(entry.sp_delta).unwrap_or(0);
+    Cookie::new(what, library, args, depth)
+}
+
+/// A register, as cookies number it.
+fn register_number(register: Reg) -> u8 {
+    match register {
+        Reg::Rdi => register::RDI,
+        Reg::Rsi => register::RSI,
+        Reg::Rdx => register::RDX,
+        Reg::Rcx => register::RCX,
+        Reg::R8 => register::R8,
+        Reg::R9 => register::R9,
+        Reg::Rax => register::RAX,
+        Reg::Rbx => register::RBX,
+        // The stack pointer never holds an argument; the choice of sites does not offer it.
+        Reg::Rbp | Reg::Rsp => register::RBP,
+        Reg::R10 => register::R10,
+        Reg::R11 => register::R11,
+        Reg::R12 => register::R12,
+        Reg::R13 => register::R13,
+        Reg::R14 => register::R14,
+        Reg::R15 => register::R15,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::sites::Instruction;
+
+    #[test]
+    fn a_cookie_says_where_arguments_are_at_the_site() {
+        let entry = EntrySite {
+            offset: 9,
+            file_offset: 9,
+            instruction: Instruction::Branch,
+            args: vec![ArgLocation::Copy(Reg::R12), ArgLocation::Own, ArgLocation::Own, ArgLocation::Own],
+            sp_delta: 0x18,
+            fallback: None,
+        };
+        let cookie = cookie(call::WRITE_EX2, 7, Call::WriteEx2, &entry);
+        assert_eq!((cookie.call(), cookie.library(), cookie.depth()), (call::WRITE_EX2, 7, 0x18));
+        assert_eq!([0, 1, 2, 3].map(|index| cookie.arg(index)), [register::R12, 1, 2, 4]);
+    }
+}

@@ -1,0 +1,322 @@
+//! The command line: what a user may type, with the environment's twin of each flag. In: arguments and environment. Out:
+//! [`Cli`]. Never acts on anything.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config;
+
+/// What a process of qtap's ends with.
+pub mod exit {
+    /// Everything went well.
+    pub const OK: u8 = 0;
+    /// It did not, in a way that has no code of its own.
+    pub const FAILED: u8 = 1;
+    /// The config or the command line is wrong. clap uses the same.
+    pub const USAGE: u8 = 2;
+    /// The host lacks what is needed: privilege, BTF, tracefs.
+    pub const HOST: u8 = 3;
+    /// The recording is damaged, or of another ABI.
+    pub const RECORDING: u8 = 4;
+}
+
+/// Captures what processes say over TLS and plain sockets, and exports it as linked OTLP records.
+#[derive(Debug, Parser)]
+#[command(name = "qtap", version, disable_version_flag = true, propagate_version = false)]
+pub struct Cli {
+    /// What to do; `run` when left out.
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// `qtap` alone takes what `qtap run` does.
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl Cli {
+    /// What to do, and how to log about it.
+    #[must_use]
+    pub fn into_parts(self) -> (Command, Global) {
+        (self.command.unwrap_or(Command::Run(self.run)), self.global)
+    }
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Least severe log line that is written, or a filter such as `info,qtap_agent::capture=debug`.
+    #[arg(long, env = "LOG_LEVEL", default_value = "info", global = true, value_name = "LEVEL")]
+    pub log_level: String,
+    /// Form of log lines on stderr; console on a terminal, else json.
+    #[arg(long, env = "LOG_ENCODING", global = true, value_name = "FORM")]
+    pub log_encoding: Option<LogEncoding>,
+}
+
+/// Form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogEncoding {
+    /// Lines for people.
+    Console,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Captures the host as the config says.
+    Run(RunArgs),
+    /// Captures one command and its children, from its first byte, and ends with it and its exit code.
+    Exec(ExecArgs),
+    /// Writes a recording of the host, or of one command, that `replay` reads.
+    Record(RecordArgs),
+    /// Runs a recording through the same pipeline, unprivileged.
+    Replay(ReplayArgs),
+    /// Checks a config: every fault at once, with its line and what would be right.
+    Validate(ValidateArgs),
+    /// Sends one sample record or object to each store of the config and says what became of it.
+    TestConnection(TestConnectionArgs),
+    /// Prints version, git revision and ABI number.
+    Version,
+}
+
+/// `qtap run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// The config.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// What is captured.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
+    /// Directory for what must outlive the process.
+    #[arg(long, env = "DATA_DIR", default_value = "/var/lib/qtap", value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// Address of health, metrics and status.
+    #[arg(long, env = "HTTPD_LISTEN", default_value = "127.0.0.1:10001", value_name = "ADDRESS:PORT")]
+    pub httpd_listen: SocketAddr,
+}
+
+/// `qtap exec`.
+#[derive(Debug, Clone, Args)]
+pub struct ExecArgs {
+    /// The config; without one everything goes to stdout, bodies too.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// What is captured.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
+    /// File for the records of the stdout protocol, instead of stdout.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The command and its arguments.
+    #[arg(last = true, required = true, num_args = 1.., value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// `qtap record`.
+#[derive(Debug, Clone, Args)]
+pub struct RecordArgs {
+    /// The config: what to capture, of which only `tap` matters here.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// What is captured.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
+    /// The recording.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The command and its arguments; without one the host is recorded until a signal comes.
+    #[arg(last = true, num_args = 0.., value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// `qtap replay`.
+#[derive(Debug, Clone, Args)]
+pub struct ReplayArgs {
+    /// The config; without one everything goes to stdout.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Bodies and tags, as in the run that is replayed.
+    #[command(flatten)]
+    pub records: RecordsArgs,
+    /// File for the records of the stdout protocol, instead of stdout.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The recording.
+    #[arg(value_name = "FILE")]
+    pub recording: PathBuf,
+}
+
+/// `qtap validate`.
+#[derive(Debug, Clone, Args)]
+pub struct ValidateArgs {
+    /// The config; `-` for standard input.
+    #[arg(value_name = "FILE|-")]
+    pub file: String,
+}
+
+/// `qtap test-connection`.
+#[derive(Debug, Clone, Args)]
+pub struct TestConnectionArgs {
+    /// The config.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Only the store of this id.
+    #[arg(long, value_name = "ID")]
+    pub store: Option<String>,
+}
+
+/// Which config.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArgs {
+    /// The config; `-` for standard input. Without one the built-in default holds.
+    #[arg(long, env = "QTAP_CONFIG", value_name = "FILE")]
+    pub config: Option<String>,
+}
+
+/// What the records of a run or replay hold.
+#[derive(Debug, Clone, Args)]
+pub struct RecordsArgs {
+    /// Bytes of a body that are kept, per direction: 512kb, 64mb … up to 2gb.
+    #[arg(long, env = "HTTP_BUFFER_SIZE", default_value = "2mb", value_name = "SIZE", value_parser = buffer_size)]
+    pub http_buffer_size: usize,
+    /// Tags on every record: `key:value,key:value`.
+    #[arg(long, env = "QTAP_TAGS", value_name = "K:V", value_delimiter = ',', value_parser = tag)]
+    pub tags: Vec<String>,
+}
+
+/// What is captured, and of whom.
+#[derive(Debug, Clone, Args)]
+pub struct CaptureArgs {
+    /// Bodies and tags.
+    #[command(flatten)]
+    pub records: RecordsArgs,
+    /// TLS libraries whose calls are probed.
+    #[arg(long, env = "TLS_PROBES", default_value = "all", value_name = "LIST", value_delimiter = ',')]
+    pub tls_probes: Vec<TlsProbe>,
+    /// Only this process and its children; may be repeated.
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Vec<u32>,
+    /// Only processes of this cgroup, a directory below the cgroup file system; may be repeated.
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Vec<PathBuf>,
+    /// Probes log what they do, through the kernel.
+    #[arg(long, env = "BPF_TRACE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub bpf_trace: bool,
+}
+
+/// A family of TLS libraries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TlsProbe {
+    /// Every one that this version knows.
+    All,
+    /// None: plain connections only.
+    None,
+    /// OpenSSL and what shares its interface.
+    Openssl,
+}
+
+fn buffer_size(text: &str) -> Result<usize, String> {
+    let size = config::size(text)?;
+    if size > config::MAX_HTTP_BUFFER_SIZE {
+        return Err("at most 2gb".to_owned());
+    }
+    usize::try_from(size).map_err(|_| "more than this machine can address".to_owned())
+}
+
+fn tag(text: &str) -> Result<String, String> {
+    match text.split_once(':') {
+        Some((key, value)) if !key.trim().is_empty() && !value.trim().is_empty() => {
+            Ok(format!("{}:{}", key.trim(), value.trim()))
+        }
+        _ => Err("a tag is `key:value`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.into_parts().0)
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn alone_it_runs() {
+        let Command::Run(run) = parse("qtap").unwrap() else { panic!("not run") };
+        assert_eq!(run.data_dir, PathBuf::from("/var/lib/qtap"));
+        assert_eq!(run.httpd_listen.to_string(), "127.0.0.1:10001");
+        assert_eq!(run.capture.records.http_buffer_size, 2 << 20);
+        assert_eq!(run.capture.tls_probes, [TlsProbe::All]);
+        let Command::Run(run) = parse("qtap --config x.yaml --pid 7 --pid 8").unwrap() else { panic!("not run") };
+        assert_eq!((run.config.config.as_deref(), run.capture.pid.as_slice()), (Some("x.yaml"), [7, 8].as_slice()));
+    }
+
+    #[test]
+    fn every_flag_of_run() {
+        let line = "qtap run --config q.yaml --log-level debug --log-encoding json --data-dir /d --httpd-listen [::1]:9 \
+                    --tls-probes openssl --http-buffer-size 64mb --tags a:b,c:d --pid 1 --cgroup /x --cgroup /y --bpf-trace";
+        let (command, global) = Cli::try_parse_from(line.split_whitespace()).unwrap().into_parts();
+        let Command::Run(run) = command else { panic!("not run") };
+        assert_eq!((global.log_level.as_str(), global.log_encoding), ("debug", Some(LogEncoding::Json)));
+        assert_eq!(run.capture.records.http_buffer_size, 64 << 20);
+        assert_eq!(run.capture.records.tags, ["a:b", "c:d"]);
+        assert_eq!(run.capture.cgroup.len(), 2);
+        assert_eq!(run.capture.tls_probes, [TlsProbe::Openssl]);
+        assert!(run.capture.bpf_trace);
+        assert_eq!(run.httpd_listen.port(), 9);
+    }
+
+    #[test]
+    fn commands_after_two_dashes() {
+        let Command::Exec(exec) = parse("qtap exec -o out.jsonl -- curl -sk https://x/").unwrap() else {
+            panic!("not exec")
+        };
+        assert_eq!(exec.command, ["curl", "-sk", "https://x/"]);
+        assert_eq!(exec.output, Some(PathBuf::from("out.jsonl")));
+        let Command::Record(record) = parse("qtap record -o r.qtap").unwrap() else { panic!("not record") };
+        assert!(record.command.is_empty());
+        let Command::Record(record) = parse("qtap record -o r.qtap -- wget x").unwrap() else { panic!("not record") };
+        assert_eq!(record.command.len(), 2);
+    }
+
+    #[test]
+    fn the_other_commands() {
+        assert!(matches!(parse("qtap replay r.qtap --config -"), Ok(Command::Replay(_))));
+        assert!(matches!(parse("qtap validate -"), Ok(Command::Validate(args)) if args.file == "-"));
+        assert!(matches!(parse("qtap test-connection --store otel"), Ok(Command::TestConnection(_))));
+        assert!(matches!(parse("qtap version"), Ok(Command::Version)));
+    }
+
+    #[test]
+    fn wrong_usage_is_exit_2() {
+        for line in [
+            "qtap fly",
+            "qtap exec",
+            "qtap record",
+            "qtap validate",
+            "qtap run --http-buffer-size 3gb",
+            "qtap run --http-buffer-size big",
+            "qtap run --tags nonsense",
+            "qtap run --httpd-listen nowhere",
+            "qtap run --pid 0",
+            "qtap run --tls-probes gnutls",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), i32::from(exit::USAGE), "{line}");
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! One map of the file, read by its table: unknown, repeated and not yet supported keys are faults, old spellings notes;
+//! values are held to the table's types and bounds. In: a node and a `Shape`. Out: typed values, each with its place, and
+//! findings. Never a default and never what values mean together: that is `meaning`'s.
+
+use std::time::Duration;
+
+use super::finding::Findings;
+use super::place::Span;
+use super::shape::{self, Shape, Takes};
+use super::value;
+use super::yaml::{Kind, Node, Scalar};
+
+/// A value and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct At<T> {
+    pub(crate) span: Span,
+    pub(crate) value: T,
+}
+
+impl<T> At<T> {
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> At<U> {
+        At { span: self.span, value: f(self.value) }
+    }
+}
+
+/// A secret or header as typed: the text, or where to find it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Given {
+    Text(String),
+    Env(String),
+    File(String),
+}
+
+/// A map whose keys were held against its table.
+pub(crate) struct Fields<'n> {
+    /// The map itself, for what is missing in it.
+    pub(crate) span: Span,
+    shape: &'static Shape,
+    values: Vec<(&'static str, Span, &'n Node)>,
+    out: &'n Findings,
+}
+
+impl<'n> Fields<'n> {
+    /// Opens a map; none, and a fault, when the node is none.
+    pub(crate) fn open(node: &'n Node, shape: &'static Shape, out: &'n Findings) -> Option<Fields<'n>> {
+        let span = head(node);
+        let mut fields = Fields { span, shape, values: Vec::new(), out };
+        let pairs = match &node.kind {
+            Kind::Map(pairs) => pairs,
+            Kind::Scalar(_, Scalar::Null) => return Some(fields),
+            Kind::Scalar(..) | Kind::List(_) => {
+                let glued = matches!(&node.kind, Kind::Scalar(text, Scalar::Text) if glued(text));
+                let help = if glued { GLUED.to_owned() } else { keys_of(shape) };
+                out.fault(node.span, format!("{} is a map of keys, not {}", shape.what, name_of(node)), help);
+                return None;
+            }
+        };
+        for (key, value) in pairs {
+            fields.admit(key, value);
+        }
+        Some(fields)
+    }
+
+    fn admit(&mut self, key: &'n Node, value: &'n Node) {
+        let Kind::Scalar(name, _) = &key.kind else {
+            let help = if braces(key) { "a value that begins with `{{` needs quotes" } else { "a key is a word" };
+            return self.out.fault(key.span, "this cannot be a key", help);
+        };
+        let Some(known) = self.shape.key(name) else { return self.unknown(name, key.span, value) };
+        let name = match known.takes {
+            Takes::Later if asks_for_nothing(value) => return,
+            Takes::Later => {
+                return self.out.fault(key.span, format!("`{name}` is not supported yet by this version"), "remove it");
+            }
+            Takes::Now(new) => {
+                self.out.note(key.span, format!("`{name}` is an old name of `{new}`"), format!("write `{new}`"));
+                new
+            }
+            _ => known.name,
+        };
+        if let Some((_, first, _)) = self.values.iter().find(|(given, _, _)| *given == name) {
+            let help = format!("it stands in line {} already: keep one", first.line);
+            self.show_if_public(name, value);
+            return self.out.fault(key.span, format!("`{name}` is written twice"), help);
+        }
+        if !matches!(value.kind, Kind::Scalar(_, Scalar::Null)) {
+            self.values.push((name, key.span, value));
+        }
+    }
+
+    fn unknown(&self, name: &str, at: Span, value: &Node) {
+        let elsewhere = shape::ALL.iter().find(|shape| shape.key(name).is_some());
+        let near = value::nearest(name, self.shape.all().map(|key| key.name)).filter(|_| elsewhere.is_none());
+        self.show_if_public(near.unwrap_or(name), value);
+        let help = match (near, elsewhere) {
+            _ if glued(name) => GLUED.to_owned(),
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, Some(shape)) => format!("it belongs to {}; {}", shape.what, keys_of(self.shape)),
+            (None, None) => keys_of(self.shape),
+        };
+        self.out.fault(at, format!("unknown key `{}` in {}", self::name(name), self.shape.what), help);
+    }
+
+    /// The line of a key that is wrong is shown whole when that of the right one would be.
+    fn show_if_public(&self, name: &str, value: &Node) {
+        if shape::is_public(name) {
+            self.out.show(value.span);
+        }
+    }
+
+    /// The value of a key, as it stands; none when absent or null.
+    pub(crate) fn node(&self, name: &str) -> Option<&'n Node> {
+        self.values.iter().find(|(key, _, _)| *key == name).map(|(_, _, node)| *node)
+    }
+
+    /// Where a key that was given stands.
+    pub(crate) fn key_span(&self, name: &str) -> Option<Span> {
+        self.values.iter().find(|(key, _, _)| *key == name).map(|(_, span, _)| *span)
+    }
+
+    /// Says that a key must be there.
+    pub(crate) fn require(&self, name: &str, help: &str) {
+        if self.node(name).is_none() {
+            self.out.fault(self.span, format!("`{name}` is missing in {}", self.shape.what), help);
+        }
+    }
+
+    /// Says that a key must be there whose words the table lists.
+    pub(crate) fn require_choice(&self, name: &str) {
+        self.require(name, &format!("one of {}", listed(self.choices(name))));
+    }
+
+    fn choices(&self, name: &str) -> &'static [&'static str] {
+        match self.shape.key(name).map(|key| key.takes) {
+            Some(Takes::Choice(words)) => words,
+            _ => &[],
+        }
+    }
+
+    /// Text; numbers and flags are taken as they are written.
+    pub(crate) fn text(&self, name: &str) -> Option<At<String>> {
+        let node = self.node(name)?;
+        let text = scalar(name, node, self.out)?;
+        self.out.show(node.span);
+        Some(text)
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn flag(&self, name: &str) -> Option<At<bool>> {
+        let node = self.public(name)?;
+        match &node.kind {
+            Kind::Scalar(_, Scalar::Bool(value)) => Some(At { span: node.span, value: *value }),
+            _ => self.wrong(name, node, "`true` or `false`"),
+        }
+    }
+
+    /// A whole number within the table's bounds.
+    pub(crate) fn whole(&self, name: &str) -> Option<At<u64>> {
+        let node = self.public(name)?;
+        let (min, max) = match self.shape.key(name)?.takes {
+            Takes::Whole(min, max) => (min, max),
+            _ => (0, u64::MAX),
+        };
+        match &node.kind {
+            Kind::Scalar(_, Scalar::Whole(value)) if (min..=max).contains(value) => {
+                Some(At { span: node.span, value: *value })
+            }
+            _ if min == max => self.wrong(name, node, &format!("{min}")),
+            _ => self.wrong(name, node, &format!("a whole number from {min} to {max}")),
+        }
+    }
+
+    /// A duration within the table's bounds.
+    pub(crate) fn time(&self, name: &str) -> Option<At<Duration>> {
+        let node = self.public(name)?;
+        let (min, max) = match self.shape.key(name)?.takes {
+            Takes::Time(min, max) => (min, max),
+            _ => (Duration::ZERO, Duration::MAX),
+        };
+        let read = plain(node).and_then(value::duration).filter(|time| (min..=max).contains(time));
+        let bounds = || {
+            format!("a duration from {} to {}, e.g. 10s or 500ms", value::show_duration(min), value::show_duration(max))
+        };
+        read.map(|value| At { span: node.span, value }).or_else(|| self.wrong(name, node, &bounds()))
+    }
+
+    /// A number of bytes within the table's bounds.
+    pub(crate) fn size(&self, name: &str) -> Option<At<u64>> {
+        let node = self.public(name)?;
+        let (min, max) = match self.shape.key(name)?.takes {
+            Takes::Size(min, max) => (min, max),
+            _ => (0, u64::MAX),
+        };
+        let read = plain(node).and_then(|text| value::size(text).ok()).filter(|size| (min..=max).contains(size));
+        let bounds =
+            || format!("a size from {} to {}, e.g. 512kb or 1mb", value::show_size(min), value::show_size(max));
+        read.map(|value| At { span: node.span, value }).or_else(|| self.wrong(name, node, &bounds()))
+    }
+
+    /// One of the table's words, as the value that stands beside it in `meanings`.
+    pub(crate) fn choice<T: Copy>(&self, name: &str, meanings: &[(&str, T)]) -> Option<At<T>> {
+        let node = self.public(name)?;
+        let found = plain(node).and_then(|text| meanings.iter().find(|(word, _)| *word == text));
+        if let Some((_, value)) = found {
+            return Some(At { span: node.span, value: *value });
+        }
+        let words = self.choices(name);
+        let (message, near) = match plain(node) {
+            Some(text) => {
+                (format!("`{name}` cannot be `{}`", brief(text)), value::nearest(text, words.iter().copied()))
+            }
+            None => (format!("`{name}` is {}", name_of(node)), None),
+        };
+        let one_of = format!("one of {}", listed(words));
+        let help = near.map_or(one_of.clone(), |near| format!("did you mean `{near}`? {one_of}"));
+        self.out.fault(node.span, message, help);
+        None
+    }
+
+    /// A secret: text, or `{type: text|env|file, value}`. Never shown.
+    pub(crate) fn secret(&self, name: &str) -> Option<At<Given>> {
+        given(name, self.node(name)?, self.out)
+    }
+
+    /// A list of maps or words.
+    pub(crate) fn list(&self, name: &str) -> &'n [Node] {
+        match self.node(name).map(|node| (node, &node.kind)) {
+            Some((_, Kind::List(items))) => items,
+            Some((node, Kind::Map(_) | Kind::Scalar(..))) => {
+                self.out.fault(
+                    node.span,
+                    format!("`{name}` is a {}, not {}", self.takes(name), name_of(node)),
+                    "begin each item with `- `",
+                );
+                &[]
+            }
+            None => &[],
+        }
+    }
+
+    /// A list of words; none when absent.
+    pub(crate) fn words(&self, name: &str) -> Option<Vec<At<String>>> {
+        self.node(name)?;
+        let word = |node: &'n Node| {
+            self.out.show(node.span);
+            scalar(name, node, self.out)
+        };
+        Some(self.list(name).iter().filter_map(word).collect())
+    }
+
+    /// A map of names that are the user's own; a name written twice is a fault.
+    pub(crate) fn names(&self, name: &str) -> Vec<(At<String>, &'n Node)> {
+        let Some(node) = self.node(name) else { return Vec::new() };
+        let Kind::Map(pairs) = &node.kind else {
+            self.out.fault(
+                node.span,
+                format!("`{name}` is a {}, not {}", self.takes(name), name_of(node)),
+                "write each as `NAME: VALUE`",
+            );
+            return Vec::new();
+        };
+        let mut names: Vec<(At<String>, &'n Node)> = Vec::new();
+        for (key, value) in pairs {
+            let Kind::Scalar(text, _) = &key.kind else {
+                self.out.fault(key.span, "this cannot be a name", "a name is a word");
+                continue;
+            };
+            if glued(text) && matches!(value.kind, Kind::Scalar(_, Scalar::Null)) {
+                self.out.fault(key.span, format!("`{}` has no value", self::name(text)), GLUED);
+                continue;
+            }
+            match names.iter().find(|(known, _)| known.value.eq_ignore_ascii_case(text)) {
+                Some((first, _)) => {
+                    let help = format!("it stands in line {} already: keep one", first.span.line);
+                    self.out.fault(key.span, format!("`{}` is written twice", self::name(text)), help);
+                }
+                None => names.push((At { span: key.span, value: text.clone() }, value)),
+            }
+        }
+        names
+    }
+
+    fn public(&self, name: &str) -> Option<&'n Node> {
+        let node = self.node(name)?;
+        self.out.show(node.span);
+        Some(node)
+    }
+
+    fn wrong<T>(&self, name: &str, node: &Node, right: &str) -> Option<At<T>> {
+        let default = self.shape.key(name).map(|key| key.default).filter(|default| !default.is_empty());
+        let help = default
+            .map_or_else(|| format!("it is {right}"), |default| format!("it is {right}; {default} when left out"));
+        self.out.fault(node.span, format!("`{name}` cannot be {}", quoted(node)), help);
+        None
+    }
+
+    /// What the table says that a key takes.
+    fn takes(&self, name: &str) -> &'static str {
+        match self.shape.key(name).map(|key| key.takes) {
+            Some(Takes::More(words)) => words,
+            Some(Takes::Words) => "list of words",
+            _ => "map of names",
+        }
+    }
+}
+
+/// The text of a scalar; a fault for anything else.
+pub(crate) fn scalar(name: &str, node: &Node, out: &Findings) -> Option<At<String>> {
+    match &node.kind {
+        Kind::Scalar(_, Scalar::Null) | Kind::List(_) | Kind::Map(_) => {
+            let help = if braces(node) { "a value that begins with `{{` needs quotes" } else { "write one value" };
+            out.fault(node.span, format!("`{}` is text, not {}", self::name(name), name_of(node)), help);
+            None
+        }
+        Kind::Scalar(text, _) => Some(At { span: node.span, value: text.clone() }),
+    }
+}
+
+/// A secret or header value as typed.
+pub(crate) fn given(name: &str, node: &Node, out: &Findings) -> Option<At<Given>> {
+    if !matches!(node.kind, Kind::Map(_)) || braces(node) {
+        return scalar(name, node, out).map(|text| text.map(Given::Text));
+    }
+    let fields = Fields::open(node, &shape::VALUE, out)?;
+    let make: At<fn(String) -> Given> = fields
+        .choice::<fn(String) -> Given>("type", &[("text", Given::Text), ("env", Given::Env), ("file", Given::File)])
+        .or_else(|| {
+            fields.node("type").is_none().then_some(At { span: fields.span, value: Given::Text as fn(String) -> Given })
+        })?;
+    fields.require("value", "write `{type: text|env|file, value: …}`");
+    let value = scalar("value", fields.node("value")?, out)?;
+    Some(value.map(make.value))
+}
+
+/// Where to point at for a map or list as a whole: its beginning.
+fn head(node: &Node) -> Span {
+    Span::within(node.span.line, node.span.column, 1)
+}
+
+/// The help for what `glued` finds.
+const GLUED: &str = "a space is missing after `:`";
+
+/// True for `key:value`, which YAML takes for one word.
+fn glued(text: &str) -> bool {
+    text.contains(':')
+}
+
+/// `{{ NAME }}` without quotes is read by YAML as a map in a map.
+fn braces(node: &Node) -> bool {
+    match &node.kind {
+        Kind::Map(pairs) => matches!(pairs.as_slice(), [(key, value)]
+            if matches!(key.kind, Kind::Map(_)) && matches!(value.kind, Kind::Scalar(_, Scalar::Null))),
+        Kind::Scalar(..) | Kind::List(_) => false,
+    }
+}
+
+/// True when a value asks for nothing that is not so without it: `false`, nothing, an empty list or a map of such.
+fn asks_for_nothing(node: &Node) -> bool {
+    match &node.kind {
+        Kind::Scalar(text, scalar) => match scalar {
+            Scalar::Null | Scalar::Bool(false) => true,
+            Scalar::Text => text.is_empty(),
+            Scalar::Bool(true) | Scalar::Whole(_) | Scalar::Number => false,
+        },
+        Kind::List(items) => items.is_empty(),
+        Kind::Map(pairs) => pairs.iter().all(|(_, value)| asks_for_nothing(value)),
+    }
+}
+
+/// Words as messages list them.
+pub(crate) fn listed(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{}`", brief(word))).collect::<Vec<_>>().join(", ")
+}
+
+/// The keys that may stand in a map.
+fn keys_of(shape: &'static Shape) -> String {
+    let usable = shape.all().filter(|key| !matches!(key.takes, Takes::Now(_) | Takes::Later));
+    format!("keys here: {}", listed(&usable.map(|key| key.name).collect::<Vec<_>>()))
+}
+
+fn plain(node: &Node) -> Option<&str> {
+    match &node.kind {
+        Kind::Scalar(text, _) => Some(text),
+        Kind::List(_) | Kind::Map(_) => None,
+    }
+}
+
+/// What a node is, in words.
+fn name_of(node: &Node) -> &'static str {
+    match &node.kind {
+        Kind::Scalar(_, Scalar::Null) => "nothing",
+        Kind::Scalar(_, Scalar::Bool(_)) => "a flag",
+        Kind::Scalar(_, Scalar::Whole(_) | Scalar::Number) => "a number",
+        Kind::Scalar(_, Scalar::Text) => "text",
+        Kind::List(_) => "a list",
+        Kind::Map(_) => "a map",
+    }
+}
+
+fn quoted(node: &Node) -> String {
+    plain(node).map_or_else(|| name_of(node).to_owned(), |text| format!("`{}`", brief(text)))
+}
+
+/// A key as messages name it: what follows its first word may be a value that ran into it.
+pub(crate) fn name(key: &str) -> String {
+    match key.find(|c: char| !is_name_char(c)) {
+        Some(end) => format!("{}…", brief(&key[..end])),
+        None => brief(key),
+    }
+}
+
+pub(crate) fn is_name_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/')
+}
+
+/// The beginning of a text, on one line.
+pub(crate) fn brief(text: &str) -> String {
+    let shown: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(60).collect();
+    if shown.chars().count() < text.chars().count() { format!("{shown}…") } else { shown }
+}

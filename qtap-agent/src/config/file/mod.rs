@@ -1,0 +1,56 @@
+//! The file as typed: what its keys say, one by one, before anything is made of them. In: the tree of nodes. Out: structs
+//! of the same form as the file, absent where nothing is written. Never a default, a variable or a reference: `meaning`.
+
+pub(crate) mod services;
+pub(crate) mod stacks;
+pub(crate) mod tap;
+
+use super::fields::{At, Fields};
+use super::finding::Findings;
+use super::place::Span;
+use super::shape;
+use super::yaml::Node;
+
+/// `qtap.yaml`.
+#[derive(Debug, Default)]
+pub(crate) struct File {
+    pub(crate) event_stores: Vec<services::Store>,
+    pub(crate) object_stores: Vec<services::Store>,
+    /// None when the file has no `stacks`.
+    pub(crate) stacks: Option<Vec<stacks::Stack>>,
+    pub(crate) tap: tap::Tap,
+    pub(crate) tags: Vec<tap::Tag>,
+    /// Where `services` stands, or would.
+    pub(crate) services_at: Option<Span>,
+}
+
+/// Reads all keys of the file.
+pub(crate) fn read(root: Option<&Node>, out: &Findings) -> File {
+    let start = Span::within(1, 1, 1);
+    let Some(root) = root else {
+        out.fault(start, "the file is empty", "begin with `version: 2`");
+        return File::default();
+    };
+    let Some(fields) = Fields::open(root, &shape::FILE, out) else { return File::default() };
+    fields.require("version", "begin the file with `version: 2`");
+    fields.whole("version");
+    let services = fields.node("services").and_then(|node| Fields::open(node, &shape::SERVICES, out));
+    let stores = |name, objects| -> Vec<services::Store> {
+        let items = services.as_ref().map(|services| services.list(name)).unwrap_or_default();
+        items.iter().filter_map(|item| services::store(item, objects, out)).collect()
+    };
+    File {
+        event_stores: stores("event_stores", false),
+        object_stores: stores("object_stores", true),
+        stacks: fields.node("stacks").map(|_| stacks::read(&fields, out)),
+        tap: fields.node("tap").map(|node| tap::read(node, out)).unwrap_or_default(),
+        tags: fields.list("tags").iter().filter_map(|item| tap::tag(item, out)).collect(),
+        services_at: Some(fields.key_span("services").unwrap_or(start)),
+    }
+}
+
+/// The table of the word that `type` says, or a fault.
+pub(crate) fn kind<T: Copy>(fields: &Fields<'_>, kinds: &[(&str, T)]) -> Option<At<T>> {
+    fields.require_choice("type");
+    fields.choice("type", kinds)
+}

@@ -1,0 +1,295 @@
+//! `services` as typed: the stores.
+
+use std::time::Duration;
+
+use crate::config::fields::{self, At, Fields, Given, given, scalar};
+use crate::config::finding::Findings;
+use crate::config::place::Span;
+use crate::config::shape::{self, Shape};
+use crate::config::value;
+use crate::config::yaml::{Kind, Node, Scalar};
+use crate::export::settings::Compression;
+use crate::model::record::Severity;
+
+/// One item of `event_stores` or `object_stores`.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) span: Span,
+    pub(crate) id: Option<At<String>>,
+    /// Object stores only.
+    pub(crate) min_bytes: Option<At<u64>>,
+    pub(crate) kind: StoreKind,
+}
+
+#[derive(Debug)]
+pub(crate) enum StoreKind {
+    Disabled,
+    Stdout(Resource),
+    Otel(Box<Otel>),
+    S3(Box<S3>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Resource {
+    pub(crate) service_name: Option<At<String>>,
+    pub(crate) environment: Option<At<String>>,
+    pub(crate) attributes: Vec<(At<String>, At<String>)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Otel {
+    pub(crate) resource: Resource,
+    pub(crate) endpoint: Option<At<String>>,
+    pub(crate) protocol: Option<At<Protocol>>,
+    pub(crate) json: Option<At<bool>>,
+    pub(crate) put: Option<At<bool>>,
+    pub(crate) compression: Option<At<Compression>>,
+    pub(crate) headers: Vec<(At<String>, At<Given>)>,
+    pub(crate) auth: Option<Auth>,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) sending: Sending,
+    pub(crate) batch: Option<Batch>,
+    pub(crate) min_severity: Option<At<Severity>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Grpc,
+    Http,
+    Stdout,
+}
+
+#[derive(Debug)]
+pub(crate) struct Auth {
+    pub(crate) span: Span,
+    pub(crate) kind: Option<At<AuthKind>>,
+    pub(crate) username: Option<At<String>>,
+    pub(crate) password: Option<At<Given>>,
+    pub(crate) name: Option<At<String>>,
+    pub(crate) value: Option<At<Given>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AuthKind {
+    None,
+    Basic,
+    Header,
+    Query,
+    Oauth2,
+}
+
+#[derive(Debug)]
+pub(crate) struct Tls {
+    pub(crate) enabled: Option<At<bool>>,
+    pub(crate) ca_file: Option<At<String>>,
+    pub(crate) cert_file: Option<At<String>>,
+    pub(crate) key_file: Option<At<String>>,
+    pub(crate) server_name: Option<At<String>>,
+    pub(crate) insecure_skip_verify: Option<At<bool>>,
+}
+
+/// How a store is sent to, whatever it speaks.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    pub(crate) timeout: Option<At<Duration>>,
+    pub(crate) workers: Option<At<u64>>,
+    pub(crate) retry: Option<Retry>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Retry {
+    pub(crate) initial: Option<At<Duration>>,
+    pub(crate) max: Option<At<Duration>>,
+    pub(crate) max_elapsed: Option<At<Duration>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) max_records: Option<At<u64>>,
+    pub(crate) max_bytes: Option<At<u64>>,
+    pub(crate) interval: Option<At<Duration>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct S3 {
+    pub(crate) span: Span,
+    pub(crate) endpoint: Option<At<String>>,
+    pub(crate) region: Option<At<String>>,
+    pub(crate) bucket: Option<At<String>>,
+    pub(crate) access_key: Option<At<Given>>,
+    pub(crate) secret_key: Option<At<Given>>,
+    pub(crate) access_url: Option<At<String>>,
+    pub(crate) prefix: Option<At<String>>,
+    pub(crate) insecure: Option<At<bool>>,
+    pub(crate) sending: Sending,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Type {
+    Otel,
+    Stdout,
+    S3,
+    Disabled,
+}
+
+/// Reads one store.
+pub(crate) fn store(node: &Node, objects: bool, out: &Findings) -> Option<Store> {
+    let kind = store_type(node, objects, out)?;
+    let shape: &'static Shape = match (kind, objects) {
+        (Type::Otel, false) => &shape::EVENT_OTEL,
+        (Type::Otel, true) => &shape::OBJECT_OTEL,
+        (Type::Stdout, false) => &shape::EVENT_STDOUT,
+        (Type::Stdout, true) => &shape::OBJECT_STDOUT,
+        (Type::S3, _) => &shape::S3,
+        // Whatever it was before it was disabled may stay written there.
+        (Type::Disabled, _) => {
+            return Some(Store { span: node.span, id: None, min_bytes: None, kind: StoreKind::Disabled });
+        }
+    };
+    let fields = Fields::open(node, shape, out)?;
+    let kind = match kind {
+        Type::Otel => StoreKind::Otel(Box::new(otel(&fields, out))),
+        Type::Stdout => StoreKind::Stdout(resource(&fields, out)),
+        Type::S3 => StoreKind::S3(Box::new(s3(&fields, out))),
+        Type::Disabled => StoreKind::Disabled,
+    };
+    let min_bytes = if objects { fields.size("min_bytes") } else { None };
+    // Shown in messages; the choice itself was made above.
+    fields.text("type");
+    Some(Store { span: fields.span, id: fields.text("id"), min_bytes, kind })
+}
+
+/// `type` decides which table the rest is held against, so it is looked for first.
+fn store_type(node: &Node, objects: bool, out: &Findings) -> Option<Type> {
+    let listed = if objects { shape::OBJECT_STORES } else { shape::EVENT_STORES };
+    let help = format!("one of {}", fields::listed(listed));
+    let Kind::Map(pairs) = &node.kind else {
+        out.fault(node.span, "a store is a map of keys", format!("begin with `type`: {help}"));
+        return None;
+    };
+    let is_type = |(key, _): &&(Node, Node)| matches!(&key.kind, Kind::Scalar(text, _) if text == "type");
+    let Some((_, given)) = pairs.iter().find(is_type).filter(|(_, v)| !matches!(v.kind, Kind::Scalar(_, Scalar::Null)))
+    else {
+        out.fault(Span::within(node.span.line, node.span.column, 1), "`type` is missing in a store", help);
+        return None;
+    };
+    out.show(given.span);
+    let text = scalar("type", given, out)?;
+    match (text.value.as_str(), objects) {
+        ("otel", _) => Some(Type::Otel),
+        ("stdout", _) => Some(Type::Stdout),
+        ("disabled", _) => Some(Type::Disabled),
+        ("s3", true) => Some(Type::S3),
+        ("s3", false) => {
+            out.fault(text.span, "an s3 store takes objects, not events", "put it under `object_stores`");
+            None
+        }
+        (word, _) => {
+            let near = value::nearest(word, listed.iter().copied());
+            let help = near.map_or(help.clone(), |near| format!("did you mean `{near}`? {help}"));
+            out.fault(text.span, format!("`type` cannot be `{}`", fields::brief(word)), help);
+            None
+        }
+    }
+}
+
+fn resource(fields: &Fields<'_>, out: &Findings) -> Resource {
+    let attribute = |(name, node): (At<String>, &Node)| {
+        out.show(node.span);
+        Some((name.clone(), scalar(&name.value, node, out)?))
+    };
+    Resource {
+        service_name: fields.text("service_name"),
+        environment: fields.text("environment"),
+        attributes: fields.names("resource_attributes").into_iter().filter_map(attribute).collect(),
+    }
+}
+
+fn otel(fields: &Fields<'_>, out: &Findings) -> Otel {
+    use Severity::{Debug, Error, Fatal, Info, Trace, Warn};
+    let header = |(name, node): (At<String>, &Node)| Some((name.clone(), given(&name.value, node, out)?));
+    let map = |name, shape| fields.node(name).and_then(|node| Fields::open(node, shape, out));
+    Otel {
+        resource: resource(fields, out),
+        endpoint: fields.text("endpoint"),
+        protocol: fields
+            .choice("protocol", &[("grpc", Protocol::Grpc), ("http", Protocol::Http), ("stdout", Protocol::Stdout)]),
+        json: fields.choice("encoding", &[("protobuf", false), ("json", true)]),
+        put: fields.choice("method", &[("POST", false), ("PUT", true)]),
+        compression: fields.choice(
+            "compression",
+            &[("gzip", Compression::Gzip), ("zstd", Compression::Zstd), ("none", Compression::None)],
+        ),
+        headers: fields.names("headers").into_iter().filter_map(header).collect(),
+        auth: map("auth", &shape::AUTH).map(|fields| auth(&fields)),
+        tls: map("tls", &shape::TLS).map(|fields| tls(&fields)),
+        sending: sending(fields, out),
+        batch: map("batch", &shape::BATCH).map(|fields| Batch {
+            max_records: fields.whole("max_records"),
+            max_bytes: fields.size("max_bytes"),
+            interval: fields.time("interval"),
+        }),
+        min_severity: fields.choice(
+            "min_severity",
+            &[("trace", Trace), ("debug", Debug), ("info", Info), ("warn", Warn), ("error", Error), ("fatal", Fatal)],
+        ),
+    }
+}
+
+fn auth(fields: &Fields<'_>) -> Auth {
+    let kinds = [
+        ("none", AuthKind::None),
+        ("basic", AuthKind::Basic),
+        ("header", AuthKind::Header),
+        ("query", AuthKind::Query),
+        ("oauth2", AuthKind::Oauth2),
+    ];
+    Auth {
+        span: fields.span,
+        kind: super::kind(fields, &kinds),
+        username: fields.text("username"),
+        password: fields.secret("password"),
+        name: fields.text("name"),
+        value: fields.secret("value"),
+    }
+}
+
+fn tls(fields: &Fields<'_>) -> Tls {
+    Tls {
+        enabled: fields.flag("enabled"),
+        ca_file: fields.text("ca_file"),
+        cert_file: fields.text("cert_file"),
+        key_file: fields.text("key_file"),
+        server_name: fields.text("server_name"),
+        insecure_skip_verify: fields.flag("insecure_skip_verify"),
+    }
+}
+
+fn sending(fields: &Fields<'_>, out: &Findings) -> Sending {
+    let retry = fields.node("retry").and_then(|node| Fields::open(node, &shape::RETRY, out));
+    Sending {
+        timeout: fields.time("timeout"),
+        workers: fields.whole("workers"),
+        retry: retry.map(|fields| Retry {
+            initial: fields.time("initial"),
+            max: fields.time("max"),
+            max_elapsed: fields.time("max_elapsed"),
+        }),
+    }
+}
+
+fn s3(fields: &Fields<'_>, out: &Findings) -> S3 {
+    fields.require("bucket", "write `bucket: NAME`");
+    S3 {
+        span: fields.span,
+        endpoint: fields.text("endpoint"),
+        region: fields.text("region"),
+        bucket: fields.text("bucket"),
+        access_key: fields.secret("access_key"),
+        secret_key: fields.secret("secret_key"),
+        access_url: fields.text("access_url"),
+        prefix: fields.text("prefix"),
+        insecure: fields.flag("insecure"),
+        sending: sending(fields, out),
+    }
+}

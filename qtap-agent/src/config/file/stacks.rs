@@ -1,0 +1,111 @@
+//! `stacks` as typed: named lists of plugins.
+
+use crate::config::fields::{At, Fields};
+use crate::config::finding::Findings;
+use crate::config::place::Span;
+use crate::config::shape;
+use crate::config::yaml::{Kind, Node};
+use crate::pipeline::settings::{Artifacts, Format, Level, RedactAction};
+
+/// One stack.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    pub(crate) name: At<String>,
+    pub(crate) plugins: Vec<Plugin>,
+}
+
+/// One plugin that this version has.
+#[derive(Debug)]
+pub(crate) struct Plugin {
+    /// Where its `type` stands.
+    pub(crate) span: Span,
+    pub(crate) kind: PluginKind,
+}
+
+#[derive(Debug)]
+pub(crate) enum PluginKind {
+    HttpCapture { level: Option<At<Level>>, format: Option<At<Format>>, artifacts: Option<At<Artifacts>> },
+    Redact { headers: Option<Vec<At<String>>>, query_keys: Option<Vec<At<String>>>, action: Option<At<RedactAction>> },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Type {
+    HttpCapture,
+    Redact,
+    Later(&'static str),
+}
+
+/// Reads `stacks` of the file.
+pub(crate) fn read(file: &Fields<'_>, out: &Findings) -> Vec<Stack> {
+    let stack = |(name, node): (At<String>, &Node)| {
+        let fields = Fields::open(node, &shape::STACK, out)?;
+        let plugins = fields.list("plugins").iter().filter_map(|item| plugin(item, out)).collect();
+        if name.value.is_empty() || name.value == "none" {
+            out.fault(
+                name.span,
+                format!("`{}` cannot name a stack", name.value),
+                "it means that there is none: choose another name",
+            );
+        }
+        Some(Stack { name, plugins })
+    };
+    file.names("stacks").into_iter().filter_map(stack).collect()
+}
+
+fn plugin(node: &Node, out: &Findings) -> Option<Plugin> {
+    let fields = Fields::open(node, &shape::PLUGIN, out)?;
+    let types = [
+        ("http_capture", Type::HttpCapture),
+        ("redact", Type::Redact),
+        ("access_logs", Type::Later("access_logs")),
+        ("report_usage", Type::Later("report_usage")),
+        ("detect_errors", Type::Later("detect_errors")),
+        ("http_metrics", Type::Later("http_metrics")),
+        ("sample", Type::Later("sample")),
+        ("gen_ai", Type::Later("gen_ai")),
+    ];
+    let kind = super::kind(&fields, &types)?;
+    let config = fields.node("config");
+    let none = Node { span: fields.span, kind: Kind::Map(Vec::new()) };
+    let plugin = match kind.value {
+        Type::HttpCapture => http_capture(config.unwrap_or(&none), out),
+        Type::Redact => redact(config.unwrap_or(&none), out),
+        Type::Later(name) => {
+            out.fault(kind.span, format!("the plugin `{name}` is not supported yet by this version"), "remove it");
+            None
+        }
+    };
+    Some(Plugin { span: kind.span, kind: plugin? })
+}
+
+fn http_capture(node: &Node, out: &Findings) -> Option<PluginKind> {
+    let fields = Fields::open(node, &shape::HTTP_CAPTURE, out)?;
+    let old = matches!(fields.node("level").map(|node| &node.kind), Some(Kind::Scalar(word, _)) if word == "headers");
+    let level = if old {
+        let span = fields.text("level").map_or(fields.span, |level| level.span);
+        out.note(span, "`headers` is an old name of the level `details`", "write `details`");
+        Some(At { span, value: Level::Details })
+    } else {
+        fields.choice(
+            "level",
+            &[("none", Level::None), ("summary", Level::Summary), ("details", Level::Details), ("full", Level::Full)],
+        )
+    };
+    Some(PluginKind::HttpCapture {
+        level,
+        format: fields.choice("format", &[("json", Format::Json), ("http", Format::Http), ("text", Format::Text)]),
+        artifacts: fields.choice("artifacts", &[("split", Artifacts::Split), ("transaction", Artifacts::Transaction)]),
+    })
+}
+
+fn redact(node: &Node, out: &Findings) -> Option<PluginKind> {
+    let fields = Fields::open(node, &shape::REDACT, out)?;
+    Some(PluginKind::Redact {
+        headers: fields.words("headers"),
+        query_keys: fields.words("query_keys"),
+        action: fields.choice(
+            "action",
+            &[("mask", RedactAction::Mask), ("hash", RedactAction::Hash), ("drop", RedactAction::Drop)],
+        ),
+    })
+}

@@ -1,0 +1,71 @@
+//! `tap` and `tags` as typed.
+
+use crate::config::DirectionFilter;
+use crate::config::fields::{At, Fields};
+use crate::config::finding::Findings;
+use crate::config::shape;
+use crate::config::yaml::{Kind, Node};
+
+/// `tap`.
+#[derive(Debug, Default)]
+pub(crate) struct Tap {
+    pub(crate) direction: Option<At<DirectionFilter>>,
+    pub(crate) ignore_loopback: Option<At<bool>>,
+    /// The stack that `http` names; empty text: none is wanted.
+    pub(crate) http_stack: Option<At<String>>,
+}
+
+/// One item of `tags`: the variable that holds the value.
+#[derive(Debug)]
+pub(crate) struct Tag {
+    pub(crate) key: At<String>,
+    pub(crate) variable: At<String>,
+}
+
+/// Reads `tap`.
+pub(crate) fn read(node: &Node, out: &Findings) -> Tap {
+    let Some(fields) = Fields::open(node, &shape::TAP, out) else { return Tap::default() };
+    Tap {
+        direction: fields.choice(
+            "direction",
+            &[
+                ("all", DirectionFilter::All),
+                ("ingress", DirectionFilter::Ingress),
+                ("egress", DirectionFilter::Egress),
+                ("egress-internal", DirectionFilter::EgressInternal),
+                ("egress-external", DirectionFilter::EgressExternal),
+            ],
+        ),
+        ignore_loopback: fields.flag("ignore_loopback"),
+        http_stack: http(&fields, out),
+    }
+}
+
+/// `http: {stack: NAME}`; `none` and empty text stand for no stack, for the name and for the whole map.
+fn http(fields: &Fields<'_>, out: &Findings) -> Option<At<String>> {
+    let node = fields.node("http")?;
+    let stack = match &node.kind {
+        Kind::Scalar(text, _) if text == "none" || text.is_empty() => fields.text("http")?,
+        Kind::Scalar(..) | Kind::List(_) | Kind::Map(_) => Fields::open(node, &shape::TAP_HTTP, out)?.text("stack")?,
+    };
+    Some(stack.map(|name| if name == "none" { String::new() } else { name }))
+}
+
+/// Reads one tag; none, and a fault, when it is not whole.
+pub(crate) fn tag(node: &Node, out: &Findings) -> Option<Tag> {
+    let fields = Fields::open(node, &shape::TAG, out)?;
+    for (name, help) in [
+        ("key", "the tag is told as `key:value`"),
+        ("source", "where its value comes from: `source: env`"),
+        ("location", "the name of the variable"),
+    ] {
+        fields.require(name, help);
+    }
+    let sources = [("env", true), ("k8s.label", false), ("k8s.annotation", false), ("container.label", false)];
+    let source = fields.choice("source", &sources);
+    if let Some(At { span, value: false }) = source {
+        out.fault(span, "tags from labels and annotations are not supported yet by this version", "one of `env`");
+    }
+    let (key, variable) = (fields.text("key")?, fields.text("location")?);
+    source?.value.then_some(Tag { key, variable })
+}

@@ -1,0 +1,207 @@
+//! What there is to say about a settings file: faults that refuse it, notes that don't, each with its place, the line itself
+//! and what would be right. In: findings as they are made, in any order. Out: text, in the order of the file.
+//! Never shows a secret: of a line it quotes it hides every value that was not read as a public one.
+
+use std::cell::RefCell;
+use std::fmt::{self, Display};
+
+use super::place::{Malformed, Span, lines};
+use super::shape;
+use super::yaml::Node;
+
+/// Faults that are shown; the rest is counted.
+const MAX_SHOWN: usize = 50;
+
+/// Characters of a line that are shown.
+const MAX_EXCERPT: usize = 160;
+
+/// One thing to say about a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The file's name, as given.
+    pub file: String,
+    /// Line, from 1; 0 when it is about the file as a whole.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// What is so.
+    pub message: String,
+    /// What would be right; may be empty.
+    pub help: String,
+    /// The line, its secrets hidden, and where in it (characters to skip, characters to mark).
+    excerpt: Option<(String, usize, usize)>,
+}
+
+/// Something worth knowing about a file that is used all the same.
+pub type Note = Finding;
+
+/// Why a file is refused: everything that is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Faults(pub Vec<Finding>);
+
+impl std::error::Error for Faults {}
+
+impl Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line == 0 {
+            write!(f, "{}: {}", self.file, self.message)?;
+        } else {
+            write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)?;
+        }
+        match &self.excerpt {
+            Some((line, skip, mark)) => {
+                write!(f, "\n{:>5} | {line}\n      | {}{}", self.line, " ".repeat(*skip), "^".repeat(*mark))?;
+                if self.help.is_empty() { Ok(()) } else { write!(f, " {}", self.help) }
+            }
+            None if self.help.is_empty() => Ok(()),
+            None => write!(f, "\n      = {}", self.help),
+        }
+    }
+}
+
+impl Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for fault in self.0.iter().take(MAX_SHOWN) {
+            writeln!(f, "{fault}")?;
+        }
+        match self.0.len() {
+            1 => write!(f, "1 fault"),
+            n if n > MAX_SHOWN => write!(f, "{n} faults, the first {MAX_SHOWN} shown"),
+            n => write!(f, "{n} faults"),
+        }
+    }
+}
+
+impl Faults {
+    /// A fault of the file as a whole: not there, too large, not text.
+    pub(crate) fn whole(file: &str, message: impl Into<String>, help: impl Into<String>) -> Faults {
+        Faults(vec![Finding {
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            message: message.into(),
+            help: help.into(),
+            excerpt: None,
+        }])
+    }
+
+    /// The one fault of a text that is no YAML.
+    pub(crate) fn malformed(file: &str, text: &str, at: Malformed) -> Faults {
+        let excerpt =
+            lines(text).get(at.span.line.saturating_sub(1)).map(|line| mark(&unparsed(line), at.span, Vec::new()));
+        Faults(vec![Finding {
+            file: file.to_owned(),
+            line: at.span.line,
+            column: at.span.column,
+            message: at.message,
+            help: at.help.to_owned(),
+            excerpt,
+        }])
+    }
+}
+
+/// Where findings gather while a file is read.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    faults: RefCell<Vec<(Span, String, String)>>,
+    notes: RefCell<Vec<(Span, String, String)>>,
+    public: RefCell<Vec<Span>>,
+}
+
+impl Findings {
+    pub(crate) fn fault(&self, at: Span, message: impl Into<String>, help: impl Into<String>) {
+        self.faults.borrow_mut().push((at, message.into(), help.into()));
+    }
+
+    pub(crate) fn note(&self, at: Span, message: impl Into<String>, help: impl Into<String>) {
+        self.notes.borrow_mut().push((at, message.into(), help.into()));
+    }
+
+    /// Says that a value may be shown.
+    pub(crate) fn show(&self, at: Span) {
+        self.public.borrow_mut().push(at);
+    }
+
+    pub(crate) fn is_clean(&self) -> bool {
+        self.faults.borrow().is_empty()
+    }
+
+    /// Faults and notes as they are told, in the order of the file.
+    pub(crate) fn tell(self, file: &str, text: &str, root: Option<&Node>) -> (Vec<Finding>, Vec<Note>) {
+        let mut hidden = Vec::new();
+        if let Some(root) = root {
+            root.scalars(&mut hidden);
+        }
+        let public = self.public.into_inner();
+        hidden.retain(|span| !public.contains(span));
+        let lines = lines(text);
+        let told = |mut list: Vec<(Span, String, String)>| {
+            list.sort();
+            list.dedup();
+            let tell = |(span, message, help): (Span, String, String)| {
+                let line = lines.get(span.line.saturating_sub(1));
+                let on_line = hidden.iter().filter_map(|hide| hide.on(span.line)).collect();
+                let excerpt = line.map(|line| mark(line, span, on_line));
+                Finding { file: file.to_owned(), line: span.line, column: span.column, message, help, excerpt }
+            };
+            list.into_iter().map(tell).collect()
+        };
+        (told(self.faults.into_inner()), told(self.notes.into_inner()))
+    }
+}
+
+/// A line with the `hidden` columns replaced by `…`, and the marks under what `span` covers of it.
+fn mark(line: &str, span: Span, mut hidden: Vec<(usize, usize)>) -> (String, usize, usize) {
+    hidden.extend(user_info(line));
+    let (from, to) = span.on(span.line).unwrap_or((span.column, span.column + 1));
+    let (mut shown, mut width, mut skip, mut len) = (String::new(), 0, None, 0);
+    let mut skip_until = 0;
+    for (column, c) in (1..).zip(line.trim_end().chars()).take_while(|(column, _)| *column <= MAX_EXCERPT) {
+        if column < skip_until {
+            continue;
+        }
+        if (from..to).contains(&column) {
+            skip.get_or_insert(width);
+            len += 1;
+        }
+        width += 1;
+        match hidden.iter().find(|(from, to)| (*from..*to).contains(&column)) {
+            Some((_, to)) => {
+                skip_until = *to;
+                shown.push('…');
+            }
+            // A tab or an escape sequence must not shift or colour what is printed.
+            None => shown.push(if c.is_control() { ' ' } else { c }),
+        }
+    }
+    (shown, skip.unwrap_or(width), len.max(1))
+}
+
+/// The columns of the user and password of the URL in a line.
+fn user_info(line: &str) -> Option<(usize, usize)> {
+    let start = line.find("://")? + 3;
+    let rest = line.get(start..)?;
+    let authority = rest.find(['/', '"', '\'', ' ', '?']).unwrap_or(rest.len());
+    let user = rest.get(..authority)?.rfind('@')?;
+    let from = line.get(..start)?.chars().count() + 1;
+    Some((from, from + rest.get(..user)?.chars().count()))
+}
+
+/// What may be shown of a line of a file that does not parse: without a tree only the key tells whether the value may.
+fn unparsed(line: &str) -> String {
+    let start = line.find(|c: char| !c.is_whitespace() && c != '-').unwrap_or(line.len());
+    let word: String = line[start..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    let end = start + word.len();
+    let rest = &line[end..];
+    let flow = rest.trim_start_matches([':', ' ']).strip_prefix("{{").unwrap_or(rest).contains(['{', '[']);
+    // A second key on the line is one that ran into it.
+    if shape::is_public(&word) && !flow && rest.matches(": ").count() < 2 {
+        return line.to_owned();
+    }
+    match line[end..].strip_prefix(':') {
+        Some(rest) if rest.trim().is_empty() => line.to_owned(),
+        Some(_) => format!("{} …", &line[..=end]),
+        None if line[start..].trim().is_empty() => line.to_owned(),
+        None => format!("{}…", &line[..start]),
+    }
+}

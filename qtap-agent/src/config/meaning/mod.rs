@@ -1,0 +1,171 @@
+//! What the file means: defaults, variables, secrets, and references between its parts. In: the file as typed. Out:
+//! `Settings`. Goes on after a fault, with the default in place of what is wrong, so that all faults are told at once.
+
+mod otlp;
+mod s3;
+mod stacks;
+mod stores;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::fields::{At, Given, brief};
+use super::file::File;
+use super::finding::Findings;
+use super::place::Span;
+use super::{HTTP_BUFFER_SIZE, Settings, TapSettings, value};
+use crate::export::settings::{ResourceSettings, Secret, StoreKind, StoreSettings};
+use crate::pipeline::settings::{HttpCapture, Level, Locator, Redact, Settings as PipelineSettings, Stack, Step};
+
+/// Bytes of a file that holds a secret.
+const MAX_SECRET_BYTES: u64 = 64 << 10;
+
+/// What a file may refer to, and where findings go.
+pub(crate) struct Around<'a> {
+    pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
+    pub(crate) folder: &'a Path,
+    pub(crate) out: &'a Findings,
+}
+
+impl Around<'_> {
+    /// The secret itself.
+    fn secret(&self, given: &At<Given>) -> Option<Secret> {
+        match &given.value {
+            Given::Text(text) => Some(Secret(text.clone())),
+            Given::Env(name) => self.variable(name, given.span).map(Secret),
+            Given::File(name) => self.secret_file(name, given.span).map(Secret),
+        }
+    }
+
+    fn variable(&self, name: &str, at: Span) -> Option<String> {
+        if !value::is_name(name) {
+            // Not shown: it may be the secret itself, written where its name belongs.
+            self.out.fault(at, "this cannot be the name of an environment variable", "letters, digits and `_`");
+            return None;
+        }
+        let found = (self.env)(name);
+        if found.is_none() {
+            self.out.fault(
+                at,
+                format!("the environment variable `{}` is not set", brief(name)),
+                "set it, or write the value",
+            );
+        }
+        found
+    }
+
+    fn secret_file(&self, name: &str, at: Span) -> Option<String> {
+        let mut text = String::new();
+        let read = std::fs::File::open(self.folder.join(name))
+            .and_then(|file| file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text));
+        match read {
+            Ok(bytes) if bytes as u64 <= MAX_SECRET_BYTES => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+            Ok(_) => {
+                self.out.fault(at, "the file is larger than 64kb", "a secret is a line of text");
+                None
+            }
+            Err(error) => {
+                self.out.fault(
+                    at,
+                    format!("the file cannot be read: {error}"),
+                    "relative paths start at the folder of this file",
+                );
+                None
+            }
+        }
+    }
+
+    /// The path of a file that must be there.
+    fn file(&self, path: &At<String>) -> PathBuf {
+        let full = self.folder.join(&path.value);
+        if let Err(error) = std::fs::metadata(&full) {
+            let help = "relative paths start at the folder of this file";
+            self.out.fault(path.span, format!("`{}` cannot be read: {error}", brief(&path.value)), help);
+        }
+        full
+    }
+
+    /// The text with its variables filled in.
+    fn expanded(&self, text: &At<String>) -> Option<At<String>> {
+        match value::expand(&text.value, self.env) {
+            Ok(value) => Some(At { span: text.span, value }),
+            Err(name) => {
+                self.out.fault(
+                    text.span,
+                    format!("the environment variable `{}` is not set", brief(&name)),
+                    "set it, or write the value",
+                );
+                None
+            }
+        }
+    }
+}
+
+/// Everything the file says, as the rooms want it.
+pub(crate) fn settle(file: &File, around: &Around<'_>) -> Settings {
+    let (stores, locators) = stores::settle(file, around);
+    let http_stack = stacks::settle(file, around);
+    let level = http_stack.as_ref().map_or(Level::None, stacks::level);
+    if let Some(at) = file.services_at.filter(|_| around.out.is_clean()) {
+        if stores.is_empty() {
+            around.out.note(
+                at,
+                "no store: nothing that is captured will be exported",
+                "add one to `services.event_stores`",
+            );
+        } else if level > Level::Summary && locators.is_empty() {
+            let message = "the stack makes objects and no object store takes them: heads and bodies are not exported";
+            around.out.note(at, message, "add one to `services.object_stores`, or choose the level `summary`");
+        }
+    }
+    let tap = TapSettings {
+        direction: file.tap.direction.as_ref().map_or_else(Default::default, |at| at.value),
+        ignore_loopback: file.tap.ignore_loopback.as_ref().is_some_and(|at| at.value),
+        http_wanted: level > Level::None,
+        http_buffer_size: HTTP_BUFFER_SIZE,
+    };
+    Settings { stores, pipeline: PipelineSettings { http_stack, locators, tags: tags(file, around) }, tap }
+}
+
+/// Tags whose variable is not set are left out: a host without a team is no reason not to start.
+fn tags(file: &File, around: &Around<'_>) -> Vec<String> {
+    let tag = |tag: &super::file::tap::Tag| match (around.env)(&tag.variable.value) {
+        Some(value) => Some(format!("{}:{value}", tag.key.value)),
+        None => {
+            let message = format!("the environment variable `{}` is not set", brief(&tag.variable.value));
+            around.out.note(tag.variable.span, message, "the tag is left out");
+            None
+        }
+    };
+    file.tags.iter().filter_map(tag).collect()
+}
+
+/// See [`Settings::built_in`].
+pub(crate) fn built_in(level: Level) -> Settings {
+    let resource = ResourceSettings { service_name: "qtap".to_owned(), ..ResourceSettings::default() };
+    Settings {
+        stores: vec![StoreSettings {
+            id: "stdout".to_owned(),
+            events: true,
+            objects: true,
+            kind: StoreKind::Stdout(resource),
+        }],
+        pipeline: PipelineSettings {
+            http_stack: Some(built_in_stack(level)),
+            locators: vec![Locator { store: "stdout".to_owned(), url: stores::STDOUT_URL.to_owned(), min_bytes: 0 }],
+            tags: Vec::new(),
+        },
+        tap: TapSettings {
+            direction: super::DirectionFilter::All,
+            ignore_loopback: false,
+            http_wanted: level > Level::None,
+            http_buffer_size: HTTP_BUFFER_SIZE,
+        },
+    }
+}
+
+/// The stack of a host without a file, and of a file without stacks.
+fn built_in_stack(level: Level) -> Stack {
+    let capture = HttpCapture { level, ..HttpCapture::default() };
+    Stack { name: "default_stack".to_owned(), steps: vec![Step::HttpCapture(capture), Step::Redact(Redact::default())] }
+}

@@ -1,0 +1,295 @@
+//! Every key of `qtap.yaml`: where it stands, what it takes, its bounds and its default. `fields` reads by these tables,
+//! `docs/config.md` is checked against them. A key that the format has and this version has not stands here too, so that it
+//! is refused by name rather than read and not obeyed.
+
+use std::time::Duration;
+
+/// A map of the file.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    /// What it is, as messages say it: `an otel store`.
+    pub(crate) what: &'static str,
+    /// Its keys, in groups that shapes share.
+    pub(crate) keys: &'static [&'static [Key]],
+}
+
+/// One key.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) takes: Takes,
+    /// What holds when the key is absent, as the file would write it; empty: nothing holds.
+    pub(crate) default: &'static str,
+}
+
+/// What a key takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Takes {
+    /// Text.
+    Text,
+    /// Text, or `{type, value}`; never shown.
+    Secret,
+    /// `true` or `false`.
+    Flag,
+    /// A whole number within bounds.
+    Whole(u64, u64),
+    /// A duration within bounds.
+    Time(Duration, Duration),
+    /// A number of bytes within bounds.
+    Size(u64, u64),
+    /// One of these words. The format may know more, that this version refuses by name.
+    Choice(&'static [&'static str]),
+    /// A list of words.
+    Words,
+    /// A map of names to text.
+    Names,
+    /// A map of header names to secrets.
+    Headers,
+    /// A map, or a list or map of maps, that has a table of its own: told in words.
+    More(&'static str),
+    /// Known to the format, not to this version.
+    Later,
+    /// The old spelling of another key.
+    Now(&'static str),
+}
+
+impl Shape {
+    /// All keys.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &'static Key> {
+        self.keys.iter().copied().flatten()
+    }
+
+    /// The key of this name.
+    pub(crate) fn key(&self, name: &str) -> Option<&'static Key> {
+        self.all().find(|key| key.name == name)
+    }
+}
+
+/// True for the name of a key whose value may be shown.
+pub(crate) fn is_public(name: &str) -> bool {
+    let keys: Vec<&Key> = ALL.iter().flat_map(|shape| shape.all()).filter(|key| key.name == name).collect();
+    !keys.is_empty() && !keys.iter().any(|key| matches!(key.takes, Takes::Secret | Takes::Headers | Takes::Later))
+}
+
+const fn key(name: &'static str, takes: Takes, default: &'static str) -> Key {
+    Key { name, takes, default }
+}
+
+const fn later(name: &'static str) -> Key {
+    key(name, Takes::Later, "")
+}
+
+const MS: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+const KB: u64 = 1 << 10;
+const MB: u64 = 1 << 20;
+
+pub(crate) const EVENT_STORES: &[&str] = &["otel", "stdout", "disabled"];
+pub(crate) const OBJECT_STORES: &[&str] = &["s3", "otel", "stdout", "disabled"];
+const AUTHS: &[&str] = &["none", "basic", "header", "query"];
+const PLUGINS: &[&str] = &["http_capture", "redact"];
+const TAG_SOURCES: &[&str] = &["env"];
+
+/// Every table, with the path its maps have in the file; `[]` stands for each item of a list, `*` for any name.
+pub(crate) const ALL: &[&Shape] = &[
+    &FILE,
+    &SERVICES,
+    &EVENT_OTEL,
+    &EVENT_STDOUT,
+    &OBJECT_OTEL,
+    &OBJECT_STDOUT,
+    &S3,
+    &AUTH,
+    &TLS,
+    &BATCH,
+    &RETRY,
+    &STACK,
+    &PLUGIN,
+    &HTTP_CAPTURE,
+    &REDACT,
+    &TAP,
+    &TAP_HTTP,
+    &TAG,
+    &VALUE,
+];
+
+pub(crate) const FILE: Shape = Shape {
+    what: "the file",
+    keys: &[&[
+        key("version", Takes::Whole(2, 2), ""),
+        key("services", Takes::More("map"), ""),
+        key("stacks", Takes::More("map of stacks"), ""),
+        key("tap", Takes::More("map"), ""),
+        key("tags", Takes::More("list of tags"), ""),
+        later("rulekit"),
+    ]],
+};
+
+pub(crate) const SERVICES: Shape = Shape {
+    what: "`services`",
+    keys: &[&[
+        key("event_stores", Takes::More("list of stores"), ""),
+        key("object_stores", Takes::More("list of stores"), ""),
+    ]],
+};
+
+const EVENT_STORE: &[Key] = &[key("type", Takes::Choice(EVENT_STORES), ""), key("id", Takes::Text, "")];
+const OBJECT_STORE: &[Key] = &[
+    key("type", Takes::Choice(OBJECT_STORES), ""),
+    key("id", Takes::Text, ""),
+    key("min_bytes", Takes::Size(0, 1 << 40), "0"),
+];
+const RESOURCE: &[Key] = &[
+    key("service_name", Takes::Text, "qtap"),
+    key("environment", Takes::Text, ""),
+    key("resource_attributes", Takes::Names, "{}"),
+];
+const OTLP: &[Key] = &[
+    key("endpoint", Takes::Text, "localhost:4317"),
+    key("protocol", Takes::Choice(&["grpc", "http", "stdout"]), "grpc"),
+    key("encoding", Takes::Choice(&["protobuf", "json"]), "protobuf"),
+    key("method", Takes::Choice(&["POST", "PUT"]), "POST"),
+    key("compression", Takes::Choice(&["gzip", "zstd", "none"]), "gzip"),
+    key("headers", Takes::Headers, "{}"),
+    key("auth", Takes::More("map"), "{type: none}"),
+    key("tls", Takes::More("map"), "{}"),
+    key("batch", Takes::More("map"), "{}"),
+    key("min_severity", Takes::Choice(&["trace", "debug", "info", "warn", "error", "fatal"]), "info"),
+    later("queue"),
+    later("limits"),
+];
+const OTLP_SENDING: &[Key] = &[
+    key("timeout", Takes::Time(Duration::from_millis(100), Duration::from_secs(600)), "10s"),
+    key("retry", Takes::More("map"), "{}"),
+    key("workers", Takes::Whole(1, 64), "2"),
+];
+const OLD_OTLP: &[Key] = &[key("otel_endpoint", Takes::Now("endpoint"), "")];
+
+pub(crate) const EVENT_OTEL: Shape =
+    Shape { what: "an otel event store", keys: &[EVENT_STORE, RESOURCE, OTLP, OTLP_SENDING, OLD_OTLP] };
+pub(crate) const OBJECT_OTEL: Shape =
+    Shape { what: "an otel object store", keys: &[OBJECT_STORE, RESOURCE, OTLP, OTLP_SENDING, OLD_OTLP] };
+pub(crate) const EVENT_STDOUT: Shape = Shape { what: "a stdout event store", keys: &[EVENT_STORE, RESOURCE] };
+pub(crate) const OBJECT_STDOUT: Shape = Shape { what: "a stdout object store", keys: &[OBJECT_STORE, RESOURCE] };
+
+pub(crate) const S3: Shape = Shape {
+    what: "an s3 store",
+    keys: &[
+        OBJECT_STORE,
+        &[
+            key("endpoint", Takes::Text, "s3.amazonaws.com"),
+            key("region", Takes::Text, "us-east-1"),
+            key("bucket", Takes::Text, ""),
+            key("access_key", Takes::Secret, ""),
+            key("secret_key", Takes::Secret, ""),
+            key("access_url", Takes::Text, "\"{{SCHEME}}://{{ENDPOINT}}/{{BUCKET}}/{{DIGEST}}\""),
+            key("prefix", Takes::Text, "\"\""),
+            key("insecure", Takes::Flag, "false"),
+            key("timeout", Takes::Time(Duration::from_millis(100), HOUR), "30s"),
+            key("retry", Takes::More("map"), "{}"),
+            key("workers", Takes::Whole(1, 64), "4"),
+        ],
+    ],
+};
+
+pub(crate) const AUTH: Shape = Shape {
+    what: "`auth`",
+    keys: &[&[
+        key("type", Takes::Choice(AUTHS), ""),
+        key("username", Takes::Text, ""),
+        key("password", Takes::Secret, ""),
+        key("name", Takes::Text, ""),
+        key("value", Takes::Secret, ""),
+        later("grant"),
+        later("token_url"),
+        later("client_id"),
+        later("client_secret"),
+        later("scopes"),
+    ]],
+};
+
+pub(crate) const TLS: Shape = Shape {
+    what: "`tls`",
+    keys: &[&[
+        key("enabled", Takes::Flag, "false"),
+        key("ca_file", Takes::Text, ""),
+        key("cert_file", Takes::Text, ""),
+        key("key_file", Takes::Text, ""),
+        key("server_name", Takes::Text, ""),
+        key("insecure_skip_verify", Takes::Flag, "false"),
+    ]],
+};
+
+pub(crate) const BATCH: Shape = Shape {
+    what: "`batch`",
+    keys: &[&[
+        key("max_records", Takes::Whole(1, 10_000), "512"),
+        key("max_bytes", Takes::Size(KB, 64 * MB), "1mb"),
+        key("interval", Takes::Time(MS, HOUR), "1s"),
+    ]],
+};
+
+pub(crate) const RETRY: Shape = Shape {
+    what: "`retry`",
+    keys: &[&[
+        key("initial", Takes::Time(MS, HOUR), "1s"),
+        key("max", Takes::Time(MS, HOUR), "30s"),
+        key("max_elapsed", Takes::Time(Duration::ZERO, DAY), "0s"),
+    ]],
+};
+
+pub(crate) const STACK: Shape =
+    Shape { what: "a stack", keys: &[&[key("plugins", Takes::More("list of plugins"), "[]")]] };
+
+pub(crate) const PLUGIN: Shape = Shape {
+    what: "a plugin",
+    keys: &[&[key("type", Takes::Choice(PLUGINS), ""), key("config", Takes::More("map"), "{}")]],
+};
+
+pub(crate) const HTTP_CAPTURE: Shape = Shape {
+    what: "the config of `http_capture`",
+    keys: &[&[
+        key("level", Takes::Choice(&["none", "summary", "details", "full"]), "summary"),
+        key("format", Takes::Choice(&["json", "http", "text"]), "json"),
+        key("artifacts", Takes::Choice(&["split", "transaction"]), "split"),
+        later("rules"),
+    ]],
+};
+
+pub(crate) const REDACT: Shape = Shape {
+    what: "the config of `redact`",
+    keys: &[&[
+        key("headers", Takes::Words, "[credentials]"),
+        key("query_keys", Takes::Words, "[credentials]"),
+        key("action", Takes::Choice(&["mask", "hash", "drop"]), "mask"),
+    ]],
+};
+
+pub(crate) const TAP: Shape = Shape {
+    what: "`tap`",
+    keys: &[&[
+        key("direction", Takes::Choice(&["all", "ingress", "egress", "egress-internal", "egress-external"]), "all"),
+        key("ignore_loopback", Takes::Flag, "false"),
+        key("http", Takes::More("map"), ""),
+        later("audit_include_dns"),
+        later("filters"),
+        later("endpoints"),
+    ]],
+};
+
+pub(crate) const TAP_HTTP: Shape = Shape { what: "`tap.http`", keys: &[&[key("stack", Takes::Text, "")]] };
+
+pub(crate) const TAG: Shape = Shape {
+    what: "a tag",
+    keys: &[&[
+        key("key", Takes::Text, ""),
+        key("source", Takes::Choice(TAG_SOURCES), ""),
+        key("location", Takes::Text, ""),
+    ]],
+};
+
+pub(crate) const VALUE: Shape = Shape {
+    what: "a value",
+    keys: &[&[key("type", Takes::Choice(&["text", "env", "file"]), "text"), key("value", Takes::Secret, "")]],
+};

@@ -1,0 +1,72 @@
+//! Items that travel together. A batch is bounded by records, by bytes as encoded and by the age of its oldest item; the
+//! bounds are applied where batches are taken, in `queue`.
+
+use super::exporter::Item;
+
+/// Items for one request, in the order they were offered; never empty when it comes from a queue.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Batch {
+    /// The items.
+    pub items: Vec<Item>,
+}
+
+impl Batch {
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// True when there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Their payload, in bytes as encoded.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.items.iter().map(|item| item.payload.len()).sum()
+    }
+
+    /// What they cost in memory, in bytes.
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        self.items.iter().map(Item::footprint).sum()
+    }
+
+    /// Both halves, in order: what to try when a store refuses the whole. A single item stays whole, in the first.
+    #[must_use]
+    pub fn halves(mut self) -> (Batch, Batch) {
+        let second = self.items.split_off(self.items.len().div_ceil(2));
+        (self, Batch { items: second })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::exporter::Class;
+
+    fn batch(sizes: &[usize]) -> Batch {
+        let item = |size: &usize| Item {
+            class: Class::Event,
+            resource: bytes::Bytes::new(),
+            name: String::new(),
+            content_type: String::new(),
+            payload: vec![0; *size].into(),
+        };
+        Batch { items: sizes.iter().map(item).collect() }
+    }
+
+    #[test]
+    fn halves_keep_order_and_everything() {
+        assert_eq!(batch(&[1, 2, 3]).halves(), (batch(&[1, 2]), batch(&[3])));
+        assert_eq!(batch(&[1]).halves(), (batch(&[1]), batch(&[])));
+    }
+
+    #[test]
+    fn bytes_are_the_payload() {
+        assert_eq!(batch(&[1, 2, 3]).bytes(), 6);
+    }
+}

@@ -1,0 +1,198 @@
+//! OTLP over HTTP: one POST (or PUT) per batch, protobuf or JSON. Redirects are not followed, because a POST would become a GET
+//! (RFC 9110 §15.4.2); no more than 64 KiB of an answer is read.
+
+use std::time::SystemTime;
+
+use http::{HeaderMap, HeaderValue, Method, header};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
+use prost::Message as _;
+use reqwest::{Client, Response, Url};
+
+use super::compress::{Ladder, compress};
+use super::{Encoder, Encoding, endpoint, receipt};
+use crate::export::auth;
+use crate::export::exporter::{Exporter, Item, Receipt, Takes};
+use crate::export::refusal::Refusal;
+use crate::export::retry::retry_after;
+use crate::export::settings::OtlpSettings;
+use crate::export::store::StartError;
+use crate::export::tls;
+use crate::model::record::Record;
+
+/// Most bytes of an answer that are read.
+const ANSWER_BYTES: usize = 64 << 10;
+
+/// A store reached over OTLP/HTTP.
+#[derive(Debug)]
+pub struct HttpExporter {
+    client: Client,
+    encoder: Encoder,
+    encoding: Encoding,
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    ladder: Ladder,
+    target: String,
+}
+
+impl HttpExporter {
+    /// Checks the settings and makes a client; connects to nothing.
+    ///
+    /// # Errors
+    /// When endpoint, headers or TLS files cannot be used.
+    pub fn new(
+        settings: &OtlpSettings,
+        takes: Takes,
+        encoding: Encoding,
+        version: &'static str,
+    ) -> Result<HttpExporter, StartError> {
+        let mut url = endpoint::http(&settings.endpoint, settings.tls.enabled)?;
+        let target =
+            format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+        let credentials = auth::credentials(&settings.headers, &settings.auth)?;
+        if let Some((name, value)) = &credentials.query {
+            url.query_pairs_mut().append_pair(name, &value.0);
+        }
+        let mut headers = credentials.headers;
+        let media_type = match encoding {
+            Encoding::Protobuf => "application/x-protobuf",
+            Encoding::Json => "application/json",
+        };
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        let tls = if url.scheme() == "https" { tls::client_config(&settings.tls)? } else { tls::plaintext_config()? };
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(format!("qtap/{version}"))
+            .tcp_nodelay(true)
+            .build()
+            .map_err(|error| StartError::Client(error.to_string()))?;
+        let encoder = Encoder::new(takes, encoding, settings.min_severity, settings.resource.clone(), version);
+        let method = if settings.put { Method::PUT } else { Method::POST };
+        let ladder = Ladder::new(settings.compression);
+        Ok(HttpExporter { client, encoder, encoding, method, url, headers, ladder, target })
+    }
+
+    async fn answer(&self, response: Response) -> Result<Receipt, Refusal> {
+        let status = response.status();
+        let after = response
+            .headers()
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| retry_after(value, SystemTime::now()));
+        let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media_type = media_type.unwrap_or_default().to_owned();
+        let body = read(response).await;
+        if status.is_success() {
+            return Ok(success(&body, self.encoding));
+        }
+        Err(Refusal::http(status, &message(&body, &media_type), after))
+    }
+}
+
+impl Exporter for HttpExporter {
+    fn prepare(&self, record: &Record) -> Option<Item> {
+        self.encoder.item(record)
+    }
+
+    async fn send(&self, items: &[Item]) -> Result<Receipt, Refusal> {
+        if items.is_empty() {
+            return Ok(Receipt::default());
+        }
+        loop {
+            let compression = self.ladder.current();
+            let (body, content_encoding) = compress(self.encoder.request(items), compression)
+                .map_err(|error| Refusal::wait(format!("compression: {error}")))?;
+            let mut request =
+                self.client.request(self.method.clone(), self.url.clone()).headers(self.headers.clone()).body(body);
+            if let Some(name) = content_encoding {
+                request = request.header(header::CONTENT_ENCODING, name);
+            }
+            // The error's own text would name the URL, and with it a key in the query.
+            let response =
+                request.send().await.map_err(|error| Refusal::transport(&error.without_url(), &self.target))?;
+            if response.status() == http::StatusCode::UNSUPPORTED_MEDIA_TYPE && self.ladder.step_down(compression) {
+                continue;
+            }
+            let answer = self.answer(response).await;
+            if answer.is_ok() {
+                self.ladder.prove();
+            }
+            return answer;
+        }
+    }
+}
+
+/// The answer's body up to the bound; an answer that breaks off counts with what there is of it.
+async fn read(mut response: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        let room = ANSWER_BYTES.saturating_sub(body.len());
+        body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
+        if body.len() >= ANSWER_BYTES {
+            break;
+        }
+    }
+    body
+}
+
+/// What a 2xx says. An answer that can't be read is a success: the server has the data.
+fn success(body: &[u8], encoding: Encoding) -> Receipt {
+    match encoding {
+        Encoding::Protobuf => {
+            let partial = ExportLogsServiceResponse::decode(body).ok().and_then(|answer| answer.partial_success);
+            partial.map(|partial| receipt(partial.rejected_log_records, partial.error_message)).unwrap_or_default()
+        }
+        Encoding::Json => {
+            let answer: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+            let partial = answer.get("partialSuccess");
+            let rejected = partial.and_then(|partial| partial.get("rejectedLogRecords"));
+            // The JSON form of protobuf writes an int64 as a string and reads both.
+            let rejected = rejected.and_then(|n| n.as_i64().or_else(|| n.as_str()?.parse().ok())).unwrap_or(0);
+            let message = partial.and_then(|partial| partial.get("errorMessage")).and_then(serde_json::Value::as_str);
+            receipt(rejected, message.unwrap_or_default().to_owned())
+        }
+    }
+}
+
+/// What a failure says: a `google.rpc.Status` (OTLP specification, "Failures") in either form, or plain text.
+fn message(body: &[u8], media_type: &str) -> String {
+    if media_type.starts_with("application/x-protobuf") {
+        return tonic_types::Status::decode(body).map(|status| status.message).unwrap_or_default();
+    }
+    if media_type.starts_with("application/json") {
+        let status: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        return status.get("message").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    }
+    if media_type.starts_with("text/plain") { String::from_utf8_lossy(body).into_owned() } else { String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers as servers write them: the Collector's empty partial success, the numbers of both JSON dialects.
+    #[test]
+    fn partial_success_is_read_in_both_forms() {
+        let json = |text: &str| success(text.as_bytes(), Encoding::Json);
+        assert_eq!(json(r#"{"partialSuccess":{}}"#), Receipt::default());
+        assert_eq!(json("{}"), Receipt::default());
+        assert_eq!(json("not json"), Receipt::default());
+        let want = Receipt { rejected: 2, message: Some("too old".into()) };
+        assert_eq!(json(r#"{"partialSuccess":{"rejectedLogRecords":"2","errorMessage":"too old"}}"#), want);
+        assert_eq!(json(r#"{"partialSuccess":{"rejectedLogRecords":2,"errorMessage":"too old"}}"#), want);
+        // partial_success { rejected_log_records: 2, error_message: "too old" }
+        assert_eq!(success(b"\x0a\x0b\x08\x02\x12\x07too old", Encoding::Protobuf), want);
+        assert_eq!(success(b"\x0a\x00", Encoding::Protobuf), Receipt::default());
+        assert_eq!(success(b"", Encoding::Protobuf), Receipt::default());
+    }
+
+    #[test]
+    fn failures_are_read_in_all_forms() {
+        // google.rpc.Status { code: 3, message: "bad" }
+        assert_eq!(message(b"\x08\x03\x12\x03bad", "application/x-protobuf"), "bad");
+        assert_eq!(message(br#"{"code":3,"message":"bad"}"#, "application/json; charset=utf-8"), "bad");
+        assert_eq!(message(b"bad", "text/plain"), "bad");
+        assert_eq!(message(b"<html>", "text/html"), "");
+    }
+}

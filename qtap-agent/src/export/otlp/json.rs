@@ -1,0 +1,287 @@
+//! OTLP's JSON form (OTLP specification, "JSON Protobuf Encoding"), written straight from an [`Entry`] into bytes: camelCase keys, ids as
+//! hexadecimal, 64-bit integers and non-finite doubles as strings, enums as numbers, bytes as base64 (RFC 4648 §4), defaults
+//! left out. Text is copied in runs between the few bytes that RFC 8259 §7 wants escaped. Nothing here reads JSON.
+
+use std::io::Write as _;
+
+use base64::Engine as _;
+
+use super::map::{Attribute, Entry, SCOPE, Value};
+
+/// What a byte becomes inside a string: 0 for itself, `u` for `\u00XX`, else the letter after the backslash.
+const ESCAPE: [u8; 256] = escape_table();
+
+const fn escape_table() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = b'u';
+        byte += 1;
+    }
+    table[0x08] = b'b';
+    table[0x09] = b't';
+    table[0x0a] = b'n';
+    table[0x0c] = b'f';
+    table[0x0d] = b'r';
+    table[b'"' as usize] = b'"';
+    table[b'\\' as usize] = b'\\';
+    table
+}
+
+/// Bytes looked at in one step; the test for a whole block compiles to vector instructions.
+const BLOCK: usize = 32;
+
+/// Index of the first byte at or after `from` that must be escaped.
+fn next_escape(bytes: &[u8], mut from: usize) -> usize {
+    while let Some(block) = bytes.get(from..from + BLOCK) {
+        let special = block.iter().fold(false, |found, b| found | (*b < 0x20) | (*b == b'"') | (*b == b'\\'));
+        if special {
+            break;
+        }
+        from += BLOCK;
+    }
+    let rest = bytes.get(from..).unwrap_or_default();
+    from + rest.iter().position(|b| ESCAPE[usize::from(*b)] != 0).unwrap_or(rest.len())
+}
+
+/// A string, quotes included.
+fn string(text: &str, out: &mut Vec<u8>) {
+    let bytes = text.as_bytes();
+    out.reserve(bytes.len() + 2);
+    out.push(b'"');
+    let mut at = 0;
+    loop {
+        let stop = next_escape(bytes, at);
+        out.extend_from_slice(bytes.get(at..stop).unwrap_or_default());
+        let Some(byte) = bytes.get(stop) else { break };
+        match ESCAPE[usize::from(*byte)] {
+            b'u' => {
+                let hex = b"0123456789abcdef";
+                let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
+                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', hex[high], hex[low]]);
+            }
+            letter => out.extend_from_slice(&[b'\\', letter]),
+        }
+        at = stop + 1;
+    }
+    out.push(b'"');
+}
+
+/// A number in decimal. Writing to a `Vec` cannot fail.
+fn number(value: impl std::fmt::Display, out: &mut Vec<u8>) {
+    let _ = write!(out, "{value}");
+}
+
+fn double(value: f64, out: &mut Vec<u8>) {
+    if value.is_nan() {
+        out.extend_from_slice(b"\"NaN\"");
+    } else if value.is_infinite() {
+        out.extend_from_slice(if value > 0.0 { b"\"Infinity\"".as_slice() } else { b"\"-Infinity\"" });
+    } else {
+        // The shortest digits that read back as the same number, with an exponent where there would be many zeros.
+        let _ = write!(out, "{value:?}");
+    }
+}
+
+fn hex(bytes: &[u8], out: &mut Vec<u8>) {
+    for byte in bytes {
+        let _ = write!(out, "{byte:02x}");
+    }
+}
+
+/// An `AnyValue`.
+fn value(value: &Value<'_>, out: &mut Vec<u8>) {
+    match value {
+        Value::Text(text) => {
+            out.extend_from_slice(b"{\"stringValue\":");
+            string(text, out);
+        }
+        Value::Bool(truth) => {
+            out.extend_from_slice(b"{\"boolValue\":");
+            number(truth, out);
+        }
+        Value::Int(int) => {
+            out.extend_from_slice(b"{\"intValue\":\"");
+            number(int, out);
+            out.push(b'"');
+        }
+        Value::Double(float) => {
+            out.extend_from_slice(b"{\"doubleValue\":");
+            double(*float, out);
+        }
+        Value::Bytes(bytes) => {
+            out.extend_from_slice(b"{\"bytesValue\":\"");
+            base64(bytes, out);
+            out.push(b'"');
+        }
+        Value::Texts(texts) => {
+            out.extend_from_slice(b"{\"arrayValue\":{\"values\":[");
+            for (index, text) in texts.iter().enumerate() {
+                out.extend_from_slice(if index == 0 { b"{\"stringValue\":".as_slice() } else { b",{\"stringValue\":" });
+                string(text, out);
+                out.push(b'}');
+            }
+            out.extend_from_slice(b"]}");
+        }
+    }
+    out.push(b'}');
+}
+
+fn base64(bytes: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    if let Some(room) = out.get_mut(start..) {
+        // The room is exactly as long as the encoding with padding.
+        let written = base64::engine::general_purpose::STANDARD.encode_slice(bytes, room).unwrap_or(0);
+        out.truncate(start + written);
+    }
+}
+
+fn attributes(list: &[Attribute<'_>], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"attributes\":[");
+    for (index, (key, val)) in list.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { b"{\"key\":".as_slice() } else { b",{\"key\":" });
+        string(key, out);
+        out.extend_from_slice(b",\"value\":");
+        value(val, out);
+        out.push(b'}');
+    }
+    out.push(b']');
+}
+
+/// A `LogRecord`.
+#[must_use]
+pub fn record(entry: &Entry<'_>) -> Vec<u8> {
+    let texts: usize = entry.attributes.iter().map(|(key, val)| key.len() + text_len(val) + 40).sum();
+    let mut out = Vec::with_capacity(256 + entry.body.len() + texts);
+    out.push(b'{');
+    if entry.time_unix_ns != 0 {
+        out.extend_from_slice(b"\"timeUnixNano\":\"");
+        number(entry.time_unix_ns, &mut out);
+        out.extend_from_slice(b"\",");
+    }
+    if entry.observed_unix_ns != 0 {
+        out.extend_from_slice(b"\"observedTimeUnixNano\":\"");
+        number(entry.observed_unix_ns, &mut out);
+        out.extend_from_slice(b"\",");
+    }
+    out.extend_from_slice(b"\"severityNumber\":");
+    number(entry.severity_number, &mut out);
+    out.extend_from_slice(b",\"severityText\":");
+    string(entry.severity_text, &mut out);
+    out.extend_from_slice(b",\"body\":{\"stringValue\":");
+    string(entry.body, &mut out);
+    out.extend_from_slice(b"},");
+    attributes(&entry.attributes, &mut out);
+    if let Some(trace) = &entry.trace {
+        if trace.flags != 0 {
+            out.extend_from_slice(b",\"flags\":");
+            number(trace.flags, &mut out);
+        }
+        out.extend_from_slice(b",\"traceId\":\"");
+        hex(&trace.trace_id, &mut out);
+        out.extend_from_slice(b"\",\"spanId\":\"");
+        hex(&trace.span_id, &mut out);
+        out.push(b'"');
+    }
+    out.extend_from_slice(b",\"eventName\":");
+    string(entry.event_name, &mut out);
+    out.push(b'}');
+    out
+}
+
+/// Roughly how long a value will be.
+fn text_len(value: &Value<'_>) -> usize {
+    match value {
+        Value::Text(text) => text.len() + text.len() / 8,
+        Value::Bool(_) | Value::Int(_) | Value::Double(_) => 24,
+        Value::Bytes(bytes) => bytes.len() / 3 * 4 + 4,
+        Value::Texts(texts) => texts.iter().map(|text| text.len() + 24).sum(),
+    }
+}
+
+/// A `Resource`.
+#[must_use]
+pub fn resource(list: &[Attribute<'_>]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    out.push(b'{');
+    attributes(list, &mut out);
+    out.push(b'}');
+    out
+}
+
+/// An `ExportLogsServiceRequest`: per group a resource and its records, both as this module wrote them.
+#[must_use]
+pub fn request(groups: &[(&[u8], Vec<&[u8]>)], version: &str, schema_url: &str) -> Vec<u8> {
+    let total: usize = groups.iter().map(|(r, rs)| r.len() + rs.iter().map(|r| r.len() + 1).sum::<usize>() + 256).sum();
+    let mut out = Vec::with_capacity(total);
+    out.extend_from_slice(b"{\"resourceLogs\":[");
+    for (index, (resource, records)) in groups.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { b"{\"resource\":".as_slice() } else { b",{\"resource\":" });
+        out.extend_from_slice(resource);
+        out.extend_from_slice(b",\"scopeLogs\":[{\"scope\":{\"name\":");
+        string(SCOPE, &mut out);
+        out.extend_from_slice(b",\"version\":");
+        string(version, &mut out);
+        out.extend_from_slice(b"},\"logRecords\":[");
+        for (index, record) in records.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(record);
+        }
+        out.extend_from_slice(b"],\"schemaUrl\":");
+        string(schema_url, &mut out);
+        out.extend_from_slice(b"}],\"schemaUrl\":");
+        string(schema_url, &mut out);
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"]}");
+    out
+}
+
+/// Compact JSON of this module, indented by two spaces for a reader at a terminal. Strings are left as they are.
+#[must_use]
+pub fn pretty(compact: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(compact.len() * 2);
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    let mut previous = 0;
+    for &byte in compact {
+        if in_string {
+            out.push(byte);
+            in_string = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+            previous = byte;
+            continue;
+        }
+        match byte {
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                if !matches!(previous, b'{' | b'[') {
+                    new_line(depth, &mut out);
+                }
+                out.push(byte);
+            }
+            _ => {
+                if matches!(previous, b'{' | b'[') {
+                    new_line(depth, &mut out);
+                }
+                out.push(byte);
+                match byte {
+                    b'{' | b'[' => depth += 1,
+                    b',' => new_line(depth, &mut out),
+                    b':' => out.push(b' '),
+                    b'"' => in_string = true,
+                    _ => {}
+                }
+            }
+        }
+        previous = byte;
+    }
+    out
+}
+
+fn new_line(depth: usize, out: &mut Vec<u8>) {
+    out.push(b'\n');
+    out.resize(out.len() + depth * 2, b' ');
+}

@@ -1,0 +1,169 @@
+//! OTLP's protobuf form, written straight from an [`Entry`]: lengths are computed, not buffered, and a body is copied once.
+//! Field numbers are those of opentelemetry-proto 1.x (`logs/v1/logs.proto`, `common/v1/common.proto`); the tests read the
+//! bytes back with the `opentelemetry-proto` crate's own messages.
+
+use prost::encoding::{encode_varint, encoded_len_varint};
+
+use super::map::{Attribute, Entry, Value};
+
+/// Wire types (protobuf, "Message Structure").
+const VARINT: u32 = 0;
+const FIXED64: u32 = 1;
+const LENGTH: u32 = 2;
+const FIXED32: u32 = 5;
+
+/// Room before a record for its own tag and length: one byte of tag, at most five of a 32-bit length.
+const HEADROOM: usize = 6;
+
+fn tag(field: u32, wire: u32, out: &mut Vec<u8>) {
+    encode_varint(u64::from(field << 3 | wire), out);
+}
+
+fn bytes_field(field: u32, bytes: &[u8], out: &mut Vec<u8>) {
+    tag(field, LENGTH, out);
+    encode_varint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
+}
+
+/// Length of a length-delimited field whose number is below 16.
+fn field_len(content: usize) -> usize {
+    1 + encoded_len_varint(content as u64) + content
+}
+
+/// Length of an `AnyValue`'s content.
+fn value_len(value: &Value<'_>) -> usize {
+    match value {
+        Value::Text(text) => field_len(text.len()),
+        Value::Bool(_) => 2,
+        Value::Int(number) => 1 + encoded_len_varint(number.cast_unsigned()),
+        Value::Double(_) => 9,
+        Value::Bytes(bytes) => field_len(bytes.len()),
+        Value::Texts(texts) => field_len(texts_len(texts)),
+    }
+}
+
+/// Length of an `ArrayValue`'s content: each element an `AnyValue` with a string.
+fn texts_len(texts: &[std::borrow::Cow<'_, str>]) -> usize {
+    texts.iter().map(|text| field_len(field_len(text.len()))).sum()
+}
+
+/// An `AnyValue`'s content.
+fn value(value: &Value<'_>, out: &mut Vec<u8>) {
+    match value {
+        Value::Text(text) => bytes_field(1, text.as_bytes(), out),
+        Value::Bool(truth) => {
+            tag(2, VARINT, out);
+            out.push(u8::from(*truth));
+        }
+        Value::Int(number) => {
+            tag(3, VARINT, out);
+            encode_varint(number.cast_unsigned(), out);
+        }
+        Value::Double(number) => {
+            tag(4, FIXED64, out);
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        Value::Bytes(bytes) => bytes_field(7, bytes, out),
+        Value::Texts(texts) => {
+            tag(5, LENGTH, out);
+            encode_varint(texts_len(texts) as u64, out);
+            for text in texts {
+                tag(1, LENGTH, out);
+                encode_varint(field_len(text.len()) as u64, out);
+                bytes_field(1, text.as_bytes(), out);
+            }
+        }
+    }
+}
+
+/// Writes a `KeyValue` as field `field` of the message around it.
+fn key_value(field: u32, (key, val): &Attribute<'_>, out: &mut Vec<u8>) {
+    let content = value_len(val);
+    tag(field, LENGTH, out);
+    encode_varint((field_len(key.len()) + field_len(content)) as u64, out);
+    bytes_field(1, key.as_bytes(), out);
+    tag(2, LENGTH, out);
+    encode_varint(content as u64, out);
+    value(val, out);
+}
+
+/// The record as an element of `ScopeLogs.log_records`, tag and length included: batches are made by putting them in a row.
+#[must_use]
+pub fn record(entry: &Entry<'_>) -> bytes::Bytes {
+    let values: usize = entry.attributes.iter().map(|(key, val)| key.len() + value_len(val) + 12).sum();
+    let mut out = Vec::with_capacity(HEADROOM + 96 + entry.body.len() + values);
+    out.resize(HEADROOM, 0);
+    tag(1, FIXED64, &mut out);
+    out.extend_from_slice(&entry.time_unix_ns.to_le_bytes());
+    tag(11, FIXED64, &mut out);
+    out.extend_from_slice(&entry.observed_unix_ns.to_le_bytes());
+    tag(2, VARINT, &mut out);
+    out.push(entry.severity_number);
+    bytes_field(3, entry.severity_text.as_bytes(), &mut out);
+    tag(5, LENGTH, &mut out);
+    encode_varint(field_len(entry.body.len()) as u64, &mut out);
+    bytes_field(1, entry.body.as_bytes(), &mut out);
+    for attribute in &entry.attributes {
+        key_value(6, attribute, &mut out);
+    }
+    if let Some(trace) = &entry.trace {
+        tag(8, FIXED32, &mut out);
+        out.extend_from_slice(&u32::from(trace.flags).to_le_bytes());
+        bytes_field(9, &trace.trace_id, &mut out);
+        bytes_field(10, &trace.span_id, &mut out);
+    }
+    bytes_field(12, entry.event_name.as_bytes(), &mut out);
+    with_prefix(out)
+}
+
+/// Puts tag and length into the headroom, right-aligned, and drops what is left of it.
+fn with_prefix(mut out: Vec<u8>) -> bytes::Bytes {
+    let mut prefix = Vec::with_capacity(HEADROOM);
+    tag(2, LENGTH, &mut prefix);
+    encode_varint((out.len() - HEADROOM) as u64, &mut prefix);
+    let start = HEADROOM.saturating_sub(prefix.len());
+    if let Some(room) = out.get_mut(start..HEADROOM) {
+        room.copy_from_slice(&prefix);
+    }
+    bytes::Bytes::from(out).slice(start..)
+}
+
+/// A `Resource` as field 1 of `ResourceLogs`, tag and length included.
+#[must_use]
+pub fn resource(attributes: &[Attribute<'_>]) -> Vec<u8> {
+    let mut content = Vec::with_capacity(256);
+    for attribute in attributes {
+        key_value(1, attribute, &mut content);
+    }
+    let mut out = Vec::with_capacity(content.len() + HEADROOM);
+    bytes_field(1, &content, &mut out);
+    out
+}
+
+/// An `ExportLogsServiceRequest`: per group a resource and its records, both as this module wrote them.
+#[must_use]
+pub fn request(groups: &[(&[u8], Vec<&[u8]>)], version: &str, schema_url: &str) -> Vec<u8> {
+    let mut scope = Vec::with_capacity(32);
+    let mut name = Vec::with_capacity(24);
+    bytes_field(1, super::map::SCOPE.as_bytes(), &mut name);
+    bytes_field(2, version.as_bytes(), &mut name);
+    bytes_field(1, &name, &mut scope);
+    let total: usize = groups.iter().map(|(r, rs)| r.len() + rs.iter().map(|r| r.len()).sum::<usize>() + 192).sum();
+    let mut out = Vec::with_capacity(total);
+    for (resource, records) in groups {
+        let records_len: usize = records.iter().map(|record| record.len()).sum();
+        let scope_logs = scope.len() + records_len + field_len(schema_url.len());
+        tag(1, LENGTH, &mut out);
+        encode_varint((resource.len() + field_len(scope_logs) + field_len(schema_url.len())) as u64, &mut out);
+        out.extend_from_slice(resource);
+        tag(2, LENGTH, &mut out);
+        encode_varint(scope_logs as u64, &mut out);
+        out.extend_from_slice(&scope);
+        for record in records {
+            out.extend_from_slice(record);
+        }
+        bytes_field(3, schema_url.as_bytes(), &mut out);
+        bytes_field(3, schema_url.as_bytes(), &mut out);
+    }
+    out
+}

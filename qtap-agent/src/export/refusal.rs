@@ -1,0 +1,316 @@
+//! Why a store did not take something, sorted by what can be done about it, in words that an operator can act on. Answers and
+//! errors of every transport come in; a [`Refusal`] goes out. The sorting follows the OTLP specification ("Failures") and widens it: what
+//! the specification calls final but is the store's own trouble (5xx, INTERNAL, UNKNOWN) is tried again. Never holds a
+//! payload or the value of a header.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use tonic::Code;
+
+/// Longest text of a server's own that is shown, in bytes.
+const SERVER_TEXT_BYTES: usize = 200;
+
+/// What can be done about a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Nothing by waiting: the data is refused. Fewer records may pass; a single one never will.
+    Split,
+    /// A human must change the settings, here or at the store. The data is kept.
+    Reconfigure,
+    /// Wait and send the same again; where the store said how long, that long.
+    Wait(Option<Duration>),
+}
+
+/// An attempt that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Refusal {
+    /// What can be done.
+    pub remedy: Remedy,
+    /// Why, and what would cure it.
+    pub why: String,
+}
+
+impl Refusal {
+    /// The data is refused.
+    pub fn split(why: impl Into<String>) -> Refusal {
+        Refusal { remedy: Remedy::Split, why: why.into() }
+    }
+
+    /// We are refused.
+    pub fn reconfigure(why: impl Into<String>) -> Refusal {
+        Refusal { remedy: Remedy::Reconfigure, why: why.into() }
+    }
+
+    /// Not now.
+    pub fn wait(why: impl Into<String>) -> Refusal {
+        Refusal { remedy: Remedy::Wait(None), why: why.into() }
+    }
+
+    /// An HTTP answer that is not 2xx. `text` is what the server said, `after` its Retry-After.
+    #[must_use]
+    pub fn http(status: http::StatusCode, text: &str, after: Option<Duration>) -> Refusal {
+        let cure = match status.as_u16() {
+            300..=399 => "; it redirects elsewhere: give that address as the endpoint",
+            401 => "; credentials are missing or wrong: see auth and headers",
+            403 => "; the credentials may not write here",
+            404 => "; is /v1/logs missing from the endpoint, or doubled?",
+            405 => "; is the endpoint's path right, and does it want another method (POST, PUT)?",
+            407 => "; a proxy wants credentials",
+            413 => "; the request was larger than the server takes: see batch.max_bytes",
+            415 => "; the server does not take this encoding or compression: see encoding and compression",
+            426 | 505 => "; is it a gRPC port (protocol: grpc)?",
+            429 => "; the store asks for less",
+            _ => "",
+        };
+        let why = format!("{status}{}{cure}", said(text));
+        let remedy = match status.as_u16() {
+            401..=407 | 421 | 426 | 451 | 505 => Remedy::Reconfigure,
+            408 | 425 | 429 | 500..=599 => Remedy::Wait(after),
+            400..=499 => Remedy::Split,
+            _ => Remedy::Reconfigure,
+        };
+        Refusal { remedy, why }
+    }
+
+    /// A gRPC status. `after` is the delay of its RetryInfo.
+    #[must_use]
+    pub fn grpc(code: Code, text: &str, after: Option<Duration>) -> Refusal {
+        let cure = match code {
+            Code::Unauthenticated => "; credentials are missing or wrong: see auth and headers",
+            Code::PermissionDenied => "; the credentials may not write here",
+            Code::Unimplemented | Code::NotFound => {
+                "; there is no OTLP logs service at this endpoint: is it an HTTP port (protocol: http, 4318)?"
+            }
+            Code::ResourceExhausted | Code::OutOfRange if too_large(text) => "; see batch.max_bytes",
+            _ => "",
+        };
+        let why = format!("{}{}{cure}", grpc_name(code), said(text));
+        let remedy = match code {
+            Code::ResourceExhausted | Code::OutOfRange if too_large(text) && after.is_none() => Remedy::Split,
+            Code::InvalidArgument | Code::FailedPrecondition | Code::AlreadyExists => Remedy::Split,
+            Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented | Code::NotFound => {
+                Remedy::Reconfigure
+            }
+            Code::Ok
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::ResourceExhausted
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss => Remedy::Wait(after),
+        };
+        Refusal { remedy, why }
+    }
+
+    /// No answer at all: the connection could not be made, or broke.
+    #[must_use]
+    pub fn transport(error: &(dyn Error + 'static), target: &str) -> Refusal {
+        Refusal::wait(explain(error, target))
+    }
+}
+
+/// What a server said, cut to [`SERVER_TEXT_BYTES`], on one line.
+fn said(text: &str) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line = line.trim();
+    let mut end = line.len().min(SERVER_TEXT_BYTES);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    match line.get(..end) {
+        Some("") | None => String::new(),
+        Some(cut) => format!(" ({cut}{})", if end < line.len() { "…" } else { "" }),
+    }
+}
+
+/// The words in which gRPC servers of several languages say that a message is beyond their limit.
+fn too_large(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["larger than max", "too large", "exceeds maximum", "message length", "message size"]
+        .iter()
+        .any(|w| text.contains(w))
+}
+
+/// The name of a code as the gRPC documentation writes it.
+fn grpc_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+/// An error of the transport in words: the deepest cause that is known, else the last one in the chain.
+#[must_use]
+pub fn explain(error: &(dyn Error + 'static), target: &str) -> String {
+    let mut last = String::new();
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(words) = known(cause, target) {
+            return words;
+        }
+        last = cause.to_string();
+        next = cause.source();
+    }
+    format!("{target}: {last}")
+}
+
+fn known(cause: &(dyn Error + 'static), target: &str) -> Option<String> {
+    if let Some(error) = cause.downcast_ref::<io::Error>() {
+        if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return Some(tls_words(tls, target));
+        }
+        return io_words(error, target);
+    }
+    if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+        return Some(tls_words(tls, target));
+    }
+    if let Some(h2) = cause.downcast_ref::<h2::Error>().filter(|error| error.is_go_away()) {
+        return Some(format!("{target}: {h2}"));
+    }
+    let text = cause.to_string();
+    if text.contains("invalid HTTP version") || text.contains("invalid HTTP status-line") {
+        return Some(format!(
+            "{target} did not answer in HTTP: is it a TLS port (tls.enabled: true), or another service?"
+        ));
+    }
+    None
+}
+
+fn io_words(error: &io::Error, target: &str) -> Option<String> {
+    let text = error.to_string();
+    if text.contains("failed to lookup address") || text.contains("nodename nor servname") {
+        return Some(format!("{target}: the name is not known (DNS): is the endpoint spelt right?"));
+    }
+    let words = match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused: nothing listens there",
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
+            "the connection was reset: does the port speak this protocol, and with or without TLS?"
+        }
+        io::ErrorKind::UnexpectedEof => "the connection was closed early: does the port want TLS or this protocol?",
+        io::ErrorKind::TimedOut => "no answer in time",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "no route to it",
+        io::ErrorKind::PermissionDenied => "this host does not permit the connection (firewall?)",
+        _ => return None,
+    };
+    Some(format!("{target}: {words}"))
+}
+
+fn tls_words(error: &rustls::Error, target: &str) -> String {
+    use rustls::CertificateError as Certificate;
+    let words = match error {
+        rustls::Error::InvalidCertificate(Certificate::UnknownIssuer) => {
+            "its certificate is signed by an authority that is not trusted here: name it in tls.ca_file".to_owned()
+        }
+        rustls::Error::InvalidCertificate(
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
+        ) => "its certificate is for another name: see tls.server_name".to_owned(),
+        rustls::Error::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. }) => {
+            "its certificate has expired".to_owned()
+        }
+        rustls::Error::InvalidMessage(_) => {
+            "it does not speak TLS: set tls.enabled: false or use http:// if that is meant".to_owned()
+        }
+        rustls::Error::AlertReceived(alert) => {
+            format!("it ended the TLS handshake ({alert:?}): does it want a client certificate (tls.cert_file)?")
+        }
+        rustls::Error::NoApplicationProtocol => "it does not offer HTTP/2 over TLS, which gRPC needs".to_owned(),
+        other => format!("TLS: {other}"),
+    };
+    format!("{target}: {words}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn http(code: u16) -> Remedy {
+        Refusal::http(http::StatusCode::from_u16(code).expect("a status"), "", None).remedy
+    }
+
+    /// OTLP specification, "OTLP/HTTP Response", and the table of bad input: data, us, not now.
+    #[test]
+    fn http_statuses_are_sorted() {
+        for code in [400, 413, 415, 422] {
+            assert_eq!(http(code), Remedy::Split, "{code}");
+        }
+        for code in [301, 401, 403, 404, 405] {
+            assert_eq!(http(code), Remedy::Reconfigure, "{code}");
+        }
+        for code in [408, 429, 500, 502, 503, 504] {
+            assert_eq!(http(code), Remedy::Wait(None), "{code}");
+        }
+    }
+
+    /// OTLP specification, "OTLP/gRPC Response": the retryable codes.
+    #[test]
+    fn grpc_codes_are_sorted() {
+        let remedy = |code| Refusal::grpc(code, "", None).remedy;
+        for code in [
+            Code::Cancelled,
+            Code::DeadlineExceeded,
+            Code::Aborted,
+            Code::OutOfRange,
+            Code::Unavailable,
+            Code::DataLoss,
+            Code::ResourceExhausted,
+        ] {
+            assert_eq!(remedy(code), Remedy::Wait(None), "{code:?}");
+        }
+        assert_eq!(remedy(Code::InvalidArgument), Remedy::Split);
+        for code in [Code::Unauthenticated, Code::PermissionDenied, Code::Unimplemented] {
+            assert_eq!(remedy(code), Remedy::Reconfigure, "{code:?}");
+        }
+    }
+
+    /// What grpc-go, grpc-core and tonic say when a message is beyond their limit.
+    #[test]
+    fn too_large_is_told_from_throttled() {
+        let remedy = |code, text| Refusal::grpc(code, text, None).remedy;
+        let exhausted = Code::ResourceExhausted;
+        assert_eq!(remedy(exhausted, "grpc: received message larger than max (5242880 vs. 4194304)"), Remedy::Split);
+        assert_eq!(remedy(exhausted, "CLIENT: Received message larger than max (5 vs. 4)"), Remedy::Split);
+        let tonic = "Error, decoded message length too large: found 9 bytes, the limit is: 8 bytes";
+        assert_eq!(remedy(Code::OutOfRange, tonic), Remedy::Split);
+        assert_eq!(remedy(exhausted, "too many requests"), Remedy::Wait(None));
+    }
+
+    #[test]
+    fn a_servers_words_are_shown_short_and_on_one_line() {
+        let refusal = Refusal::http(http::StatusCode::BAD_REQUEST, &format!("bad\n{}", "é".repeat(300)), None);
+        assert!(refusal.why.starts_with("400 Bad Request (bad é"), "{}", refusal.why);
+        assert!(refusal.why.len() < 260 && !refusal.why.contains('\n'), "{}", refusal.why);
+    }
+
+    #[test]
+    fn causes_are_found_inside_the_chain() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] io::Error);
+        let refused = Outer(io::Error::from(io::ErrorKind::ConnectionRefused));
+        assert_eq!(explain(&refused, "h:1"), "h:1: connection refused: nothing listens there");
+        let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let tls = Outer(io::Error::other(unknown));
+        assert!(explain(&tls, "h:1").contains("tls.ca_file"));
+    }
+}

@@ -1,0 +1,138 @@
+//! How a store stands: workers report what happened, `/status` and the metrics read a copy. Nothing here decides anything.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::refusal::{Refusal, Remedy};
+use crate::model::loss::{Loss, Tally};
+
+/// The state a store is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Health {
+    /// Nothing was sent yet.
+    #[default]
+    Starting,
+    /// The last attempt was taken.
+    Healthy,
+    /// The last attempt failed; it will be repeated.
+    Failing,
+    /// The store refuses us until someone changes the settings.
+    Misconfigured,
+}
+
+impl Health {
+    /// The word in `/status`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Health::Starting => "starting",
+            Health::Healthy => "healthy",
+            Health::Failing => "error",
+            Health::Misconfigured => "misconfigured",
+        }
+    }
+}
+
+/// How a store stands, as plain data.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct StoreStatus {
+    /// The store's id.
+    pub id: String,
+    /// `stdout`, `otlp/grpc`, `otlp/http`, `s3`.
+    pub protocol: &'static str,
+    /// State.
+    pub health: Health,
+    /// When something was last taken.
+    pub last_success: Option<SystemTime>,
+    /// When and why something was last not taken.
+    pub last_error: Option<(SystemTime, String)>,
+    /// Records accepted from the pipeline and not settled.
+    pub buffered_records: u64,
+    /// Their bytes.
+    pub buffered_bytes: u64,
+    /// Records the store took.
+    pub exported_records: u64,
+    /// Their payload, bytes as encoded.
+    pub exported_bytes: u64,
+    /// Records dropped, by reason.
+    pub losses: Tally,
+    /// Attempts.
+    pub sends: u64,
+    /// Time they took, in seconds, all together.
+    pub send_seconds: f64,
+}
+
+/// The place where workers write and readers copy.
+#[derive(Debug)]
+pub(super) struct Board(Mutex<StoreStatus>);
+
+impl Board {
+    pub(super) fn new(id: &str, protocol: &'static str) -> Board {
+        Board(Mutex::new(StoreStatus { id: id.to_owned(), protocol, ..StoreStatus::default() }))
+    }
+
+    fn status(&self) -> MutexGuard<'_, StoreStatus> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A copy; what is buffered is filled in by who knows it.
+    pub(super) fn read(&self) -> StoreStatus {
+        self.status().clone()
+    }
+
+    /// One attempt was made and took `time`.
+    pub(super) fn attempted(&self, time: Duration) {
+        let mut status = self.status();
+        status.sends += 1;
+        status.send_seconds += time.as_secs_f64();
+    }
+
+    /// The store took `records`.
+    pub(super) fn accepted(&self, records: u64, bytes: u64) {
+        let mut status = self.status();
+        if matches!(status.health, Health::Failing | Health::Misconfigured) {
+            tracing::info!(store = %status.id, "store accepts records again");
+        }
+        status.health = Health::Healthy;
+        status.last_success = Some(SystemTime::now());
+        status.exported_records += records;
+        status.exported_bytes += bytes;
+    }
+
+    /// The store took a batch but said something about it.
+    pub(super) fn remarked(&self, rejected: u64, message: &str) {
+        let why = format!("{rejected} records rejected: {message}");
+        let mut status = self.status();
+        if rejected == 0 {
+            tracing::warn!(store = %status.id, message, "store warns");
+            return;
+        }
+        status.complain(why, Health::Failing);
+    }
+
+    /// An attempt failed.
+    pub(super) fn failed(&self, refusal: &Refusal) {
+        let health = match refusal.remedy {
+            Remedy::Split | Remedy::Wait(_) => Health::Failing,
+            Remedy::Reconfigure => Health::Misconfigured,
+        };
+        self.status().complain(refusal.why.clone(), health);
+    }
+
+    /// Records were dropped.
+    pub(super) fn lost(&self, loss: Loss, records: u64, bytes: u64) {
+        self.status().losses.add_many(loss, records, bytes);
+    }
+}
+
+impl StoreStatus {
+    /// Logs an error when it is news, not on every attempt.
+    fn complain(&mut self, why: String, health: Health) {
+        let known = self.health == health && self.last_error.as_ref().is_some_and(|(_, old)| *old == why);
+        if !known {
+            tracing::warn!(store = %self.id, reason = %why, "store did not accept records");
+        }
+        self.health = health;
+        self.last_error = Some((SystemTime::now(), why));
+    }
+}

@@ -1,0 +1,424 @@
+//! One store at work: records are offered, an intake task makes them ready and queues them, workers send batches until the store
+//! has settled them. Every record offered ends in exactly one place: taken by the store, or counted under a named [`Loss`].
+//! Offering never waits. Nothing here knows a protocol.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::batch::Batch;
+use super::exporter::{Class, Exporter, Item, Receipt};
+use super::otlp::Encoding;
+use super::otlp::endpoint::EndpointError;
+use super::otlp::grpc::GrpcExporter;
+use super::otlp::http::HttpExporter;
+use super::queue::{Budget, MAX_BYTES, MAX_RECORDS, Queue};
+use super::refusal::{Refusal, Remedy};
+use super::retry::{Backoff, Pause};
+use super::s3::S3Exporter;
+use super::settings::{BatchSettings, OtlpProtocol, OtlpSettings, RetrySettings, S3Settings, StoreKind, StoreSettings};
+use super::status::{Board, StoreStatus};
+use super::stdout::{Output, StdoutExporter};
+use super::{auth, exporter, sample, tls};
+use crate::model::loss::Loss;
+use crate::model::record::{Record, RecordKind};
+
+/// Offers that may wait for the intake. What they hold is bounded by the budget.
+const INBOX_OFFERS: usize = 4096;
+
+/// How long lines wait for company on their way to standard output.
+const STDOUT_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What a record costs in memory beside its body until it is encoded, in bytes.
+const RECORD_BYTES: usize = 1024;
+
+/// A store that cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The endpoint.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// Headers.
+    #[error(transparent)]
+    Auth(#[from] auth::AuthError),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
+    /// gRPC has no query.
+    #[error("auth type `query` needs protocol: http; gRPC has no query parameters")]
+    GrpcQuery,
+    /// One S3 key without the other.
+    #[error("access_key and secret_key belong together: one is missing")]
+    HalfS3Key,
+    /// What the client's own library says.
+    #[error("{0}")]
+    Client(String),
+}
+
+/// How a store is driven, whatever its protocol.
+#[derive(Debug, Clone, Copy)]
+pub struct Drive {
+    /// Name of the protocol in `/status`.
+    pub protocol: &'static str,
+    /// Bounds of a batch.
+    pub batch: BatchSettings,
+    /// Retries.
+    pub retry: RetrySettings,
+    /// Requests under way at once.
+    pub workers: usize,
+    /// Bound on one attempt; none: it may take as long as it takes.
+    pub timeout: Option<Duration>,
+    /// Most records held back.
+    pub max_records: usize,
+    /// Most bytes held back.
+    pub max_bytes: usize,
+}
+
+impl Drive {
+    /// Lines: one worker, because order matters and there is one output.
+    #[must_use]
+    pub fn stdout() -> Drive {
+        Drive {
+            protocol: "stdout",
+            batch: BatchSettings { interval: STDOUT_INTERVAL, ..BatchSettings::default() },
+            retry: RetrySettings::default(),
+            workers: 1,
+            timeout: None,
+            max_records: MAX_RECORDS,
+            max_bytes: MAX_BYTES,
+        }
+    }
+
+    fn otlp(settings: &OtlpSettings) -> Drive {
+        let protocol = match settings.protocol {
+            OtlpProtocol::Grpc => "otlp/grpc",
+            OtlpProtocol::HttpProtobuf | OtlpProtocol::HttpJson => "otlp/http",
+        };
+        Drive {
+            protocol,
+            batch: settings.batch,
+            retry: settings.retry,
+            workers: settings.workers,
+            timeout: Some(settings.timeout),
+            ..Drive::stdout()
+        }
+    }
+
+    /// One object at a time per worker, as soon as it is there.
+    fn s3(settings: &S3Settings) -> Drive {
+        Drive {
+            protocol: "s3",
+            batch: BatchSettings { max_records: 1, interval: Duration::ZERO, ..BatchSettings::default() },
+            retry: settings.retry,
+            workers: settings.workers,
+            timeout: Some(settings.timeout),
+            ..Drive::stdout()
+        }
+    }
+}
+
+/// A store at work.
+#[derive(Debug)]
+pub struct Store {
+    takes: exporter::Takes,
+    inbox: mpsc::Sender<Vec<(Arc<Record>, usize)>>,
+    budget: Arc<Budget>,
+    board: Arc<Board>,
+    closing: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+/// Starts a store. `output` is where stores of the stdout protocol write; `version` is qtap's own.
+///
+/// # Errors
+/// When its settings cannot work whatever the network does. A store that cannot be reached starts all the same.
+pub fn spawn(
+    settings: &StoreSettings,
+    runtime: &Handle,
+    version: &'static str,
+    output: &Output,
+) -> Result<Store, StartError> {
+    let takes = exporter::Takes { events: settings.events, objects: settings.objects };
+    let _context = runtime.enter();
+    let id = settings.id.as_str();
+    Ok(match &settings.kind {
+        StoreKind::Stdout(resource) => {
+            let exporter = StdoutExporter::new(resource.clone(), takes, output.clone(), version);
+            spawn_exporter(id, exporter, takes, Drive::stdout(), runtime)
+        }
+        StoreKind::Otlp(otlp) => {
+            let drive = Drive::otlp(otlp);
+            let http = |encoding| HttpExporter::new(otlp, takes, encoding, version);
+            match otlp.protocol {
+                OtlpProtocol::Grpc => {
+                    spawn_exporter(id, GrpcExporter::new(otlp, takes, version)?, takes, drive, runtime)
+                }
+                OtlpProtocol::HttpProtobuf => spawn_exporter(id, http(Encoding::Protobuf)?, takes, drive, runtime),
+                OtlpProtocol::HttpJson => spawn_exporter(id, http(Encoding::Json)?, takes, drive, runtime),
+            }
+        }
+        StoreKind::S3(s3) => {
+            let takes = exporter::Takes { events: false, ..takes };
+            spawn_exporter(id, S3Exporter::new(s3)?, takes, Drive::s3(s3), runtime)
+        }
+    })
+}
+
+/// Starts a store around an exporter.
+pub fn spawn_exporter<E: Exporter>(
+    id: &str,
+    exporter: E,
+    takes: exporter::Takes,
+    drive: Drive,
+    runtime: &Handle,
+) -> Store {
+    let (inbox, offers) = mpsc::channel(INBOX_OFFERS);
+    let (closing, closed) = watch::channel(false);
+    let budget = Arc::new(Budget::new(drive.max_records, drive.max_bytes));
+    let board = Arc::new(Board::new(id, drive.protocol));
+    let line = Arc::new(Line {
+        exporter,
+        drive,
+        queue: Queue::new(drive.batch),
+        budget: Arc::clone(&budget),
+        board: Arc::clone(&board),
+        pause: Pause::default(),
+        closing: closed,
+    });
+    let mut tasks = JoinSet::new();
+    tasks.spawn_on(Arc::clone(&line).take_in(offers), runtime);
+    for _ in 0..drive.workers.max(1) {
+        tasks.spawn_on(Arc::clone(&line).work(), runtime);
+    }
+    Store { takes, inbox, budget, board, closing, tasks }
+}
+
+impl Store {
+    /// Offers records; those the store does not take are left out, those it has no room for are counted. Never waits.
+    pub fn offer(&self, records: &[Arc<Record>]) {
+        let mut admitted = Vec::with_capacity(records.len());
+        for record in records.iter().filter(|record| self.takes.class(Class::of(record))) {
+            let bytes = RECORD_BYTES + body_bytes(record);
+            if self.budget.admit(Class::of(record), bytes) {
+                admitted.push((Arc::clone(record), bytes));
+            } else {
+                self.board.lost(Loss::ExportFull, 1, bytes as u64);
+            }
+        }
+        if admitted.is_empty() {
+            return;
+        }
+        if let Err(mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back)) =
+            self.inbox.try_send(admitted)
+        {
+            let bytes = back.iter().map(|(_, bytes)| bytes).sum();
+            self.budget.release(back.len(), bytes);
+            self.board.lost(Loss::ExportFull, back.len() as u64, bytes as u64);
+        }
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn status(&self) -> StoreStatus {
+        let (records, bytes) = self.budget.held();
+        StoreStatus { buffered_records: records as u64, buffered_bytes: bytes as u64, ..self.board.read() }
+    }
+
+    /// Sends what is held back, for at most `limit`; the rest is counted. How it stood at the end.
+    pub async fn shutdown(self, limit: Duration) -> StoreStatus {
+        let Store { inbox, budget, board, closing, mut tasks, .. } = self;
+        drop(inbox);
+        closing.send_replace(true);
+        let finished = tokio::time::timeout(limit, async { while tasks.join_next().await.is_some() {} }).await;
+        if finished.is_err() {
+            tasks.shutdown().await;
+        }
+        let (records, bytes) = budget.held();
+        if records > 0 {
+            board.lost(Loss::Shutdown, records as u64, bytes as u64);
+            budget.release(records, bytes);
+        }
+        board.read()
+    }
+}
+
+/// Bytes of body a record holds on to.
+fn body_bytes(record: &Record) -> usize {
+    match &record.kind {
+        RecordKind::Object(object) => object.data.len(),
+        RecordKind::Connection(_) | RecordKind::Artifact(_) => 0,
+    }
+}
+
+/// What the tasks of one store share.
+struct Line<E> {
+    exporter: E,
+    drive: Drive,
+    queue: Queue,
+    budget: Arc<Budget>,
+    board: Arc<Board>,
+    pause: Pause,
+    closing: watch::Receiver<bool>,
+}
+
+/// What became of an attempt to settle a batch.
+enum Settled {
+    /// Taken, or dropped and counted.
+    Done,
+    /// To be tried in halves.
+    Halve,
+}
+
+impl<E: Exporter> Line<E> {
+    /// Makes records ready in the order they were offered.
+    async fn take_in(self: Arc<Self>, mut offers: mpsc::Receiver<Vec<(Arc<Record>, usize)>>) {
+        while let Some(records) = offers.recv().await {
+            for (record, bytes) in records {
+                match self.exporter.prepare(&record) {
+                    Some(item) => {
+                        self.budget.resize(bytes, item.footprint());
+                        self.queue.push(item);
+                    }
+                    None => self.budget.release(1, bytes),
+                }
+            }
+        }
+        self.queue.close();
+    }
+
+    async fn work(self: Arc<Self>) {
+        while let Some(batch) = self.queue.next().await {
+            let mut pieces = vec![batch];
+            while let Some(piece) = pieces.pop() {
+                match self.settle(&piece).await {
+                    Settled::Done => {}
+                    Settled::Halve => {
+                        let (first, second) = piece.halves();
+                        pieces.push(second);
+                        pieces.push(first);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends until the store has taken the batch, refused its data, or time is up.
+    async fn settle(&self, batch: &Batch) -> Settled {
+        let mut backoff = Backoff::new(&self.drive.retry);
+        let started = Instant::now();
+        loop {
+            self.pause.over().await;
+            let refusal = match self.attempt(&batch.items).await {
+                Ok(receipt) => {
+                    self.taken(batch, &receipt);
+                    return Settled::Done;
+                }
+                Err(refusal) => refusal,
+            };
+            self.board.failed(&refusal);
+            match refusal.remedy {
+                Remedy::Split if batch.len() > 1 => return Settled::Halve,
+                Remedy::Split => return self.dropped(batch, Loss::ExportRejected),
+                Remedy::Reconfigure if *self.closing.borrow() => return self.dropped(batch, Loss::Shutdown),
+                Remedy::Reconfigure => self.rest(self.drive.retry.max).await,
+                Remedy::Wait(Some(after)) => self.pause.hold(after),
+                Remedy::Wait(None) => self.rest(backoff.wait()).await,
+            }
+            let limit = self.drive.retry.max_elapsed;
+            if matches!(refusal.remedy, Remedy::Wait(_)) && !limit.is_zero() && started.elapsed() >= limit {
+                return self.dropped(batch, Loss::ExportExpired);
+            }
+        }
+    }
+
+    async fn attempt(&self, items: &[Item]) -> Result<Receipt, Refusal> {
+        let started = Instant::now();
+        let sending = self.exporter.send(items);
+        let answer = match self.drive.timeout {
+            None => sending.await,
+            Some(limit) => match tokio::time::timeout(limit, sending).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Refusal::wait(format!("no answer within {limit:?} (timeout)"))),
+            },
+        };
+        self.board.attempted(started.elapsed());
+        answer
+    }
+
+    /// Waits, but not when the store is about to be closed: then there is one more attempt at once.
+    async fn rest(&self, wait: Duration) {
+        let mut closing = self.closing.clone();
+        if *closing.borrow_and_update() {
+            tokio::time::sleep(wait).await;
+        } else {
+            let _ = tokio::time::timeout(wait, closing.changed()).await;
+        }
+    }
+
+    fn taken(&self, batch: &Batch, receipt: &Receipt) {
+        let records = batch.len() as u64;
+        let rejected = receipt.rejected.min(records);
+        self.budget.release(batch.len(), batch.footprint());
+        self.board.accepted(records - rejected, batch.bytes() as u64);
+        if rejected > 0 {
+            // Which of them, the store does not say: the bytes are their share.
+            self.board.lost(Loss::ExportRejected, rejected, batch.bytes() as u64 / records.max(1) * rejected);
+        }
+        if let Some(message) = &receipt.message {
+            self.board.remarked(rejected, message);
+        }
+    }
+
+    fn dropped(&self, batch: &Batch, loss: Loss) -> Settled {
+        self.budget.release(batch.len(), batch.footprint());
+        self.board.lost(loss, batch.len() as u64, batch.bytes() as u64);
+        Settled::Done
+    }
+}
+
+/// Sends one sample to a store, through the same code as everything else, once.
+///
+/// # Errors
+/// Why it was not taken, in words.
+pub async fn test_connection(settings: &StoreSettings, version: &'static str, output: &Output) -> Result<(), String> {
+    let takes = exporter::Takes { events: settings.events, objects: settings.objects };
+    let words = |error: StartError| error.to_string();
+    match &settings.kind {
+        StoreKind::Stdout(resource) => {
+            let exporter = StdoutExporter::new(resource.clone(), takes, output.clone(), version);
+            probe(&exporter, takes, None).await
+        }
+        StoreKind::Otlp(otlp) => {
+            let http = |encoding| HttpExporter::new(otlp, takes, encoding, version).map_err(words);
+            let limit = Some(otlp.timeout);
+            match otlp.protocol {
+                OtlpProtocol::Grpc => {
+                    probe(&GrpcExporter::new(otlp, takes, version).map_err(words)?, takes, limit).await
+                }
+                OtlpProtocol::HttpProtobuf => probe(&http(Encoding::Protobuf)?, takes, limit).await,
+                OtlpProtocol::HttpJson => probe(&http(Encoding::Json)?, takes, limit).await,
+            }
+        }
+        StoreKind::S3(s3) => probe(&S3Exporter::new(s3).map_err(words)?, takes, Some(s3.timeout)).await,
+    }
+}
+
+async fn probe<E: Exporter>(exporter: &E, takes: exporter::Takes, limit: Option<Duration>) -> Result<(), String> {
+    let record = if takes.events { sample::event() } else { sample::object() };
+    let item = exporter.prepare(&record).or_else(|| exporter.prepare(&sample::object()));
+    let items: Vec<Item> = item.into_iter().collect();
+    let sending = exporter.send(&items);
+    let answer = match limit {
+        None => sending.await,
+        Some(limit) => tokio::time::timeout(limit, sending)
+            .await
+            .unwrap_or_else(|_| Err(Refusal::wait(format!("no answer within {limit:?} (timeout)")))),
+    };
+    match answer.map_err(|refusal| refusal.why)? {
+        Receipt { rejected: 0, .. } => Ok(()),
+        Receipt { message, .. } => Err(message.unwrap_or_else(|| "the sample was rejected".to_owned())),
+    }
+}

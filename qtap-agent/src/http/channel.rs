@@ -1,0 +1,253 @@
+//! One plaintext channel from its first byte to its last. In: segments, gaps, ticks, the close. Out: the same, handed to the
+//! protocol that its first bytes prove; until then they are held, and once they prove it is not HTTP they are only counted.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::body::Budget;
+use super::detect::{self, LINE_LIMIT, Verdict};
+use super::h1::{H1, Input};
+use super::h2::{self, H2};
+use super::pair::{Desk, Stamp};
+use super::{Settings, Sink};
+use crate::model::conn::{Direction, Protocol};
+use crate::model::loss::Loss;
+use crate::model::segment::{Gap, Segment};
+use crate::model::time::KernelTime;
+
+/// Bytes of one direction that a channel joined late is searched for, before it is taken for something else.
+const SEARCH_LIMIT: u64 = 4 << 20;
+/// Pieces held of a channel that is not known yet.
+const PIECES: usize = 2 * LINE_LIMIT;
+/// Bytes held of one direction of a channel that is not known yet.
+const WINDOW: usize = 4 * LINE_LIMIT;
+
+/// The parser of one plaintext channel: a plain socket, or a TLS session.
+#[derive(Debug)]
+pub struct Http {
+    desk: Desk,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Unknown(Unknown),
+    H1(Box<H1>),
+    H2(Box<H2>),
+    Other,
+}
+
+/// What a channel has said while it is not known what it speaks.
+#[derive(Debug, Default)]
+struct Unknown {
+    held: VecDeque<(Direction, Input)>,
+    held_bytes: usize,
+    /// Something of it was lost: it is as if it had been joined late.
+    has_hole: bool,
+    starts: [Start; 2],
+}
+
+/// The beginning of one direction.
+#[derive(Debug, Default)]
+struct Start {
+    /// Its bytes, as long as they are undecided; joined late, the last of them.
+    bytes: BytesMut,
+    seen: u64,
+}
+
+impl Http {
+    /// The parser of a channel whose first byte comes next; or, `joined_late`, some byte.
+    #[must_use]
+    pub fn new(settings: &Arc<Settings>, joined_late: bool) -> Http {
+        let desk = Desk { settings: Arc::clone(settings), budget: Budget::default(), joined_late };
+        Http { desk, state: State::Unknown(Unknown::default()) }
+    }
+
+    /// Takes the next bytes of a direction.
+    pub fn on_segment(&mut self, segment: Segment, sink: &mut Sink) {
+        if segment.payload.is_empty() {
+            return;
+        }
+        let stamp = Stamp { time: segment.time, pid: segment.pid };
+        self.on_input(segment.direction, Input::Bytes(segment.payload, stamp), sink);
+    }
+
+    /// Takes the next hole of a direction.
+    pub fn on_gap(&mut self, gap: Gap, sink: &mut Sink) {
+        sink.losses.add(gap.reason, gap.len);
+        if gap.len == 0 {
+            return;
+        }
+        let stamp = Stamp { time: gap.time, pid: 0 };
+        self.on_input(gap.direction, Input::Hole(gap.len, stamp), sink);
+    }
+
+    fn on_input(&mut self, direction: Direction, input: Input, sink: &mut Sink) {
+        match &mut self.state {
+            State::Unknown(_) => self.decide(direction, input, sink),
+            State::H1(h1) => {
+                h1.on_input(direction, input, &mut self.desk, sink);
+                self.follow_switch(sink);
+            }
+            State::H2(h2) => h2.on_input(direction, input, &mut self.desk, sink),
+            State::Other => count_unparsed(&input, sink),
+        }
+    }
+
+    /// Time passed: what waited long enough for its other half goes without it.
+    pub fn on_tick(&mut self, now: KernelTime, sink: &mut Sink) {
+        match &mut self.state {
+            State::H1(h1) => {
+                h1.on_tick(now, &mut self.desk, sink);
+                self.follow_switch(sink);
+            }
+            State::H2(h2) => h2.on_tick(now, &mut self.desk, sink),
+            State::Unknown(_) | State::Other => {}
+        }
+    }
+
+    /// Nothing more will come: the channel was closed, or (`still_open`) the agent stops. All that is held goes out.
+    pub fn on_close(&mut self, _time: KernelTime, still_open: bool, sink: &mut Sink) {
+        if let State::H1(h1) = &mut self.state {
+            h1.on_close(still_open, &mut self.desk, sink);
+            self.follow_switch(sink);
+        }
+        match std::mem::replace(&mut self.state, State::Other) {
+            State::H2(mut h2) => h2.on_close(still_open, &mut self.desk, sink),
+            State::Unknown(unknown) => unknown.held.iter().for_each(|(_, input)| count_unparsed(input, sink)),
+            State::H1(_) | State::Other => {}
+        }
+    }
+
+    /// What the channel speaks, as far as it is known.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        match &self.state {
+            State::Unknown(_) | State::Other => Protocol::Unknown,
+            State::H1(_) => Protocol::Http1,
+            State::H2(h2) if h2.is_grpc() => Protocol::Grpc,
+            State::H2(_) => Protocol::Http2,
+        }
+    }
+
+    /// False once the first bytes proved that it is something else.
+    #[must_use]
+    pub fn may_be_http(&self) -> bool {
+        !matches!(self.state, State::Other)
+    }
+
+    /// After `101 Switching Protocols` to h2c the request is stream 1 of an HTTP/2 connection (RFC 7540 §3.2).
+    fn follow_switch(&mut self, sink: &mut Sink) {
+        let State::H1(h1) = &mut self.state else { return };
+        let requests = h1.requests();
+        let Some((open, rest)) = h1.take_switch() else { return };
+        let mut h2 = H2::new(Some(requests), false);
+        h2.adopt(open);
+        for (direction, input) in rest {
+            h2.on_input(direction, input, &mut self.desk, sink);
+        }
+        self.state = State::H2(Box::new(h2));
+    }
+
+    fn decide(&mut self, direction: Direction, input: Input, sink: &mut Sink) {
+        let late = self.desk.joined_late;
+        let State::Unknown(unknown) = &mut self.state else { return };
+        let decision = unknown.judge(direction, &input, late);
+        unknown.hold(direction, input, sink);
+        let state = match decision {
+            None => return,
+            Some(Decision::Other) => State::Other,
+            Some(Decision::H1 { requests }) => State::H1(Box::new(H1::new(requests, late || unknown.has_hole))),
+            Some(Decision::H2 { requests, late }) => State::H2(Box::new(H2::new(requests, late))),
+        };
+        if let State::Unknown(unknown) = std::mem::replace(&mut self.state, state) {
+            for (direction, input) in unknown.held {
+                self.on_input(direction, input, sink);
+            }
+        }
+    }
+}
+
+enum Decision {
+    H1 { requests: Direction },
+    H2 { requests: Option<Direction>, late: bool },
+    Other,
+}
+
+impl Unknown {
+    /// Holds what came until it is known what it is; joined late, no more of it than a search needs.
+    fn hold(&mut self, direction: Direction, input: Input, sink: &mut Sink) {
+        self.held_bytes += input_len(&input);
+        self.held.push_back((direction, input));
+        while self.held_bytes > 4 * WINDOW || self.held.len() > PIECES {
+            let Some((_, input)) = self.held.pop_front() else { break };
+            self.held_bytes -= input_len(&input);
+            count_unparsed(&input, sink);
+        }
+    }
+
+    fn judge(&mut self, direction: Direction, input: &Input, late: bool) -> Option<Decision> {
+        let start = self.starts.get_mut(direction.index())?;
+        let bytes = match input {
+            Input::Bytes(bytes, _) => bytes,
+            Input::Hole(..) => {
+                start.bytes.clear();
+                self.has_hole = true;
+                return None;
+            }
+        };
+        let late = late || self.has_hole;
+        start.seen += bytes.len() as u64;
+        start.bytes.extend_from_slice(bytes);
+        match detect::first_bytes(&start.bytes) {
+            Verdict::Request => return Some(Decision::H1 { requests: direction }),
+            Verdict::Response => return Some(Decision::H1 { requests: direction.flip() }),
+            Verdict::Preface => return Some(Decision::H2 { requests: Some(direction), late: false }),
+            Verdict::ServerSettings => return Some(Decision::H2 { requests: Some(direction.flip()), late }),
+            Verdict::More if !late => return None,
+            Verdict::Other if !late => return Some(Decision::Other),
+            Verdict::More | Verdict::Other => {}
+        }
+        let found = search(&start.bytes, bytes, direction);
+        let looked_at = memchr::memrchr(b'\n', &start.bytes).map_or(0, |at| at + 1);
+        let excess = start.bytes.len().saturating_sub(LINE_LIMIT).max(looked_at);
+        drop(start.bytes.split_to(excess));
+        let hopeless = self.starts.iter().map(|start| start.seen).sum::<u64>() > SEARCH_LIMIT;
+        found.or(hopeless.then_some(Decision::Other))
+    }
+}
+
+/// Looks for a start line, or for frames, in a direction that was joined in the middle.
+fn search(window: &[u8], newest: &Bytes, direction: Direction) -> Option<Decision> {
+    if h2::looks_like_frames(newest) {
+        return Some(Decision::H2 { requests: None, late: true });
+    }
+    let mut at = 0;
+    for end in memchr::memchr_iter(b'\n', window) {
+        let line = window.get(at..=end).unwrap_or_default();
+        if detect::request_start(line, false).is_some() {
+            return Some(Decision::H1 { requests: direction });
+        }
+        if detect::response_start(line).is_some() {
+            return Some(Decision::H1 { requests: direction.flip() });
+        }
+        at = end + 1;
+    }
+    None
+}
+
+fn input_len(input: &Input) -> usize {
+    match input {
+        Input::Bytes(bytes, _) => bytes.len(),
+        Input::Hole(..) => 0,
+    }
+}
+
+fn count_unparsed(input: &Input, sink: &mut Sink) {
+    let len = input_len(input);
+    if len > 0 {
+        sink.losses.add(Loss::Unparsed, len as u64);
+    }
+}

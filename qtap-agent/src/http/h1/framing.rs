@@ -1,0 +1,175 @@
+//! How long a body is (RFC 9112 §6.3), and the line before a chunk (§7.1). In: header fields, or a line. Out: the framing.
+//!
+//! | head | body |
+//! |---|---|
+//! | 1xx, 204, 304; any answer to HEAD | none |
+//! | 2xx to CONNECT; 101 | a tunnel, to the end of the connection |
+//! | `Transfer-Encoding` ending in `chunked` | chunked, whatever `Content-Length` says |
+//! | another `Transfer-Encoding` | response: to the end of the connection; request: not knowable |
+//! | one `Content-Length`, or several that agree | that many bytes |
+//! | `Content-Length`s that disagree, or are no numbers | not knowable |
+//! | neither | request: none; response: to the end of the connection |
+
+use crate::model::message::Fields;
+
+/// The framing of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// So many bytes; 0 where there is no body.
+    Fixed(u64),
+    /// Chunks.
+    Chunked,
+    /// All bytes to the end of the connection.
+    ToClose,
+    /// It can't be known where the message ends.
+    Unknowable,
+}
+
+/// What the fields alone say.
+enum Said {
+    Nothing,
+    Length(u64),
+    Chunked,
+    OtherCoding,
+    Conflict,
+}
+
+fn said(fields: &Fields) -> Said {
+    let mut coding = None;
+    let mut length = None;
+    for field in &fields.0 {
+        let is = |name: &str| field.name.bytes().is_some_and(|n| n.eq_ignore_ascii_case(name.as_bytes()));
+        let value = || field.value.bytes().map_or(&b""[..], |v| v);
+        match field.name.bytes().map_or(0, |n| n.len()) {
+            17 if is("transfer-encoding") => coding = Some(ends_in_chunked(value())),
+            14 if is("content-length") => length = Some(agreed(length, value())),
+            _ => {}
+        }
+    }
+    match (coding, length) {
+        (Some(true), _) => Said::Chunked,
+        (Some(false), _) => Said::OtherCoding,
+        (None, None) => Said::Nothing,
+        (None, Some(Some(length))) => Said::Length(length),
+        (None, Some(None)) => Said::Conflict,
+    }
+}
+
+fn ends_in_chunked(value: &[u8]) -> bool {
+    let last = value.rsplit(|b| *b == b',').next().unwrap_or_default();
+    last.trim_ascii().eq_ignore_ascii_case(b"chunked")
+}
+
+/// The length that `value` (a number, or a list of equal ones) and the fields before agree on; none when they don't.
+fn agreed(before: Option<Option<u64>>, value: &[u8]) -> Option<u64> {
+    let mut length = before;
+    for part in value.split(|b| *b == b',') {
+        let number = number(part.trim_ascii())?;
+        match length {
+            None => length = Some(Some(number)),
+            Some(known) if known == Some(number) => {}
+            Some(_) => return None,
+        }
+    }
+    length.flatten()
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || digits.len() > 19 {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |n, d| d.is_ascii_digit().then(|| n * 10 + u64::from(d - b'0')))
+}
+
+/// Framing of a request's body.
+pub(super) fn of_request(fields: &Fields) -> Framing {
+    match said(fields) {
+        Said::Nothing => Framing::Fixed(0),
+        Said::Length(length) => Framing::Fixed(length),
+        Said::Chunked => Framing::Chunked,
+        Said::OtherCoding | Said::Conflict => Framing::Unknowable,
+    }
+}
+
+/// Framing of a final response's body; `method` is that of the request, where it is known.
+pub(super) fn of_response(fields: &Fields, status: u16, method: Option<&str>) -> Framing {
+    let tunnel = method == Some("CONNECT") && (200..300).contains(&status);
+    if status == 101 || tunnel {
+        return Framing::ToClose;
+    }
+    if method == Some("HEAD") || matches!(status, 100..200 | 204 | 304) {
+        return Framing::Fixed(0);
+    }
+    match said(fields) {
+        Said::Length(length) => Framing::Fixed(length),
+        Said::Chunked => Framing::Chunked,
+        Said::OtherCoding | Said::Nothing => Framing::ToClose,
+        Said::Conflict => Framing::Unknowable,
+    }
+}
+
+/// The size that a chunk line gives (RFC 9112 §7.1), its end of line included; extensions are passed over.
+pub(super) fn chunk_size(line: &[u8]) -> Option<u64> {
+    let digits = line.split(|b| matches!(b, b';' | b'\r' | b'\n' | b' ' | b'\t')).next()?;
+    let rest = line.get(digits.len()..)?.trim_ascii();
+    let bounded = !digits.is_empty() && digits.len() <= 15 && (rest.is_empty() || rest.first() == Some(&b';'));
+    if !bounded {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |n, d| char::from(*d).to_digit(16).map(|d| n * 16 + u64::from(d)))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::model::message::{Field, FieldText};
+
+    fn fields(list: &[(&'static str, &'static str)]) -> Fields {
+        let text = |t: &'static str| FieldText::Known(Bytes::from_static(t.as_bytes()));
+        Fields(list.iter().map(|(n, v)| Field { name: text(n), value: text(v) }).collect())
+    }
+
+    #[test]
+    fn requests() {
+        let of = |list: &[(&'static str, &'static str)]| of_request(&fields(list));
+        assert_eq!(of(&[]), Framing::Fixed(0));
+        assert_eq!(of(&[("Content-Length", "12")]), Framing::Fixed(12));
+        assert_eq!(of(&[("Content-Length", "12, 12"), ("content-length", "12")]), Framing::Fixed(12));
+        assert_eq!(of(&[("Content-Length", "12"), ("content-length", "13")]), Framing::Unknowable);
+        assert_eq!(of(&[("Content-Length", "x"), ("content-length", "13")]), Framing::Unknowable);
+        assert_eq!(of(&[("Content-Length", "+1")]), Framing::Unknowable);
+        assert_eq!(of(&[("Content-Length", "99999999999999999999")]), Framing::Unknowable);
+        assert_eq!(of(&[("Content-Length", "3"), ("Transfer-Encoding", "gzip, Chunked")]), Framing::Chunked);
+        assert_eq!(of(&[("Transfer-Encoding", "chunked, gzip")]), Framing::Unknowable);
+    }
+
+    #[test]
+    fn responses() {
+        let of = |status, method, list: &[(&'static str, &'static str)]| of_response(&fields(list), status, method);
+        let ten = &[("Content-Length", "10")];
+        assert_eq!(of(200, Some("GET"), ten), Framing::Fixed(10));
+        assert_eq!(of(200, Some("HEAD"), ten), Framing::Fixed(0));
+        assert_eq!(of(304, Some("GET"), ten), Framing::Fixed(0));
+        assert_eq!(of(204, Some("GET"), &[("Transfer-Encoding", "chunked")]), Framing::Fixed(0));
+        assert_eq!(of(200, Some("CONNECT"), ten), Framing::ToClose);
+        assert_eq!(of(407, Some("CONNECT"), ten), Framing::Fixed(10));
+        assert_eq!(of(101, Some("GET"), &[]), Framing::ToClose);
+        assert_eq!(of(200, None, &[]), Framing::ToClose);
+        assert_eq!(of(200, None, &[("Transfer-Encoding", "gzip")]), Framing::ToClose);
+        assert_eq!(of(200, None, &[("Content-Length", "1"), ("Content-Length", "2")]), Framing::Unknowable);
+    }
+
+    #[test]
+    fn chunk_lines() {
+        assert_eq!(chunk_size(b"1a\r\n"), Some(26));
+        assert_eq!(chunk_size(b"0\n"), Some(0));
+        assert_eq!(chunk_size(b"4 ;name=\"va;lue\"\r\n"), Some(4));
+        assert_eq!(chunk_size(b"4;a\r\n"), Some(4));
+        assert_eq!(chunk_size(b"\r\n"), None);
+        assert_eq!(chunk_size(b"4 5\r\n"), None);
+        assert_eq!(chunk_size(b"-1\r\n"), None);
+        assert_eq!(chunk_size(b"1000000000000000\r\n"), None, "more than any body");
+    }
+}

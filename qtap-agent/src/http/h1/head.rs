@@ -1,0 +1,230 @@
+//! Heads of HTTP/1 messages (RFC 9112 §2 to §5). In: the bytes of one head, whole. Out: a [`Request`] or [`Response`] whose names and
+//! values are slices of those bytes, and what the head says of the body's framing; or nothing, when it is not a head.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use httparse::{Header, ParserConfig, Status};
+
+use super::framing::{self, Framing};
+use crate::http::pair;
+use crate::model::message::{Body, Field, FieldText, Fields, Request, Response, Version};
+use crate::model::time::KernelTime;
+
+/// Field lines parsed without allocating; a head with more is parsed once again with room for [`FIELDS_MAX`].
+const FIELDS_USUAL: usize = 64;
+/// Field lines of a head, at most.
+const FIELDS_MAX: usize = 8192;
+
+/// A request's head.
+pub(super) struct RequestHead {
+    pub(super) request: Request,
+    pub(super) framing: Framing,
+    /// The connection may stop being HTTP/1 after the answer: CONNECT, or an Upgrade was asked for.
+    pub(super) may_switch: bool,
+}
+
+/// A response's head.
+pub(super) struct ResponseHead {
+    pub(super) response: Response,
+    pub(super) status: u16,
+}
+
+/// Parses a request's head.
+pub(super) fn request(head: &Bytes, started: KernelTime) -> Option<RequestHead> {
+    let strict = ParserConfig::default();
+    parse_request(head, &strict, FIELDS_USUAL, started).or_else(|| {
+        let unfolded = unfold(head);
+        parse_request(&unfolded, &lenient(), FIELDS_MAX, started)
+    })
+}
+
+/// Parses a response's head.
+pub(super) fn response(head: &Bytes, started: KernelTime) -> Option<ResponseHead> {
+    let strict = ParserConfig::default();
+    parse_response(head, &strict, FIELDS_USUAL, started).or_else(|| {
+        let unfolded = unfold(head);
+        parse_response(&unfolded, &lenient(), FIELDS_MAX, started)
+    })
+}
+
+/// What recipients commonly put up with: more than one space, a space before the colon.
+fn lenient() -> ParserConfig {
+    let mut config = ParserConfig::default();
+    config
+        .allow_spaces_after_header_name_in_responses(true)
+        .allow_multiple_spaces_in_request_line_delimiters(true)
+        .allow_multiple_spaces_in_response_status_delimiters(true);
+    config
+}
+
+/// Replaces each line fold by spaces (RFC 9112 §5.2).
+fn unfold(head: &Bytes) -> Bytes {
+    let mut text = head.to_vec();
+    for at in memchr::memchr_iter(b'\n', head) {
+        if !matches!(head.get(at + 1), Some(b' ' | b'\t')) {
+            continue;
+        }
+        let from = if at > 0 && head.get(at - 1) == Some(&b'\r') { at - 1 } else { at };
+        if let Some(fold) = text.get_mut(from..at + 2) {
+            fold.fill(b' ');
+        }
+    }
+    text.into()
+}
+
+fn parse_request(head: &Bytes, config: &ParserConfig, room: usize, started: KernelTime) -> Option<RequestHead> {
+    let mut none: [Header<'_>; 0] = [];
+    let mut parsed = httparse::Request::new(&mut none);
+    let mut usual = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
+    let mut many = if room > FIELDS_USUAL { vec![MaybeUninit::uninit(); room] } else { Vec::new() };
+    let lines: &mut [MaybeUninit<Header<'_>>] = if many.is_empty() { &mut usual } else { &mut many };
+    let status = config.parse_request_with_uninit_headers(&mut parsed, head, lines);
+    if status != Ok(Status::Complete(head.len())) {
+        return None;
+    }
+    let (method, target) = (parsed.method?, parsed.path?);
+    let fields = fields(head, parsed.headers);
+    let (scheme, authority) = split_target(method, target);
+    let framing = framing::of_request(&fields);
+    let may_switch = method == "CONNECT" || fields.get("upgrade").is_some();
+    let mut request = Request {
+        method: Some(method.to_owned()),
+        target: Some(target.to_owned()),
+        scheme,
+        authority,
+        version: version(parsed.version?),
+        fields,
+        body: Body::default(),
+        trailers: Fields::default(),
+        started,
+        ended: None,
+    };
+    if request.authority.is_none() {
+        request.authority = pair::host(&request);
+    }
+    Some(RequestHead { request, framing, may_switch })
+}
+
+fn parse_response(head: &Bytes, config: &ParserConfig, room: usize, started: KernelTime) -> Option<ResponseHead> {
+    let mut none: [Header<'_>; 0] = [];
+    let mut parsed = httparse::Response::new(&mut none);
+    let mut usual = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
+    let mut many = if room > FIELDS_USUAL { vec![MaybeUninit::uninit(); room] } else { Vec::new() };
+    let lines: &mut [MaybeUninit<Header<'_>>] = if many.is_empty() { &mut usual } else { &mut many };
+    let complete = config.parse_response_with_uninit_headers(&mut parsed, head, lines);
+    if complete != Ok(Status::Complete(head.len())) {
+        return None;
+    }
+    let status = parsed.code?;
+    let response = Response {
+        status: Some(status),
+        reason: parsed.reason.map(|reason| head.slice_ref(reason.as_bytes())).unwrap_or_default(),
+        informational: Vec::new(),
+        version: version(parsed.version?),
+        fields: fields(head, parsed.headers),
+        body: Body::default(),
+        trailers: Fields::default(),
+        started,
+        ended: None,
+    };
+    Some(ResponseHead { response, status })
+}
+
+/// Trailer fields (RFC 9112 §7.1.2): lines up to an empty one. Lines that are no fields are left out.
+pub(super) fn trailers(section: &Bytes) -> Fields {
+    if section.len() <= 2 {
+        return Fields::default();
+    }
+    let mut lines = vec![httparse::EMPTY_HEADER; FIELDS_USUAL];
+    match httparse::parse_headers(section, &mut lines) {
+        Ok(Status::Complete((_, headers))) => fields(section, headers),
+        Ok(Status::Partial) | Err(_) => Fields::default(),
+    }
+}
+
+fn fields(head: &Bytes, headers: &[Header<'_>]) -> Fields {
+    let text = |part: &[u8]| FieldText::Known(if part.is_empty() { Bytes::new() } else { head.slice_ref(part) });
+    Fields(headers.iter().map(|h| Field { name: text(h.name.as_bytes()), value: text(h.value) }).collect())
+}
+
+fn version(minor: u8) -> Version {
+    if minor == 0 { Version::Http10 } else { Version::Http11 }
+}
+
+/// Scheme and authority of a target in absolute form, authority of one in authority form (RFC 9112 §3.2).
+fn split_target(method: &str, target: &str) -> (Option<String>, Option<String>) {
+    if method == "CONNECT" {
+        return (None, Some(target.to_owned()));
+    }
+    if target.starts_with('/') {
+        return (None, None);
+    }
+    let Some((scheme, rest)) = target.split_once("://") else { return (None, None) };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    (Some(scheme.to_ascii_lowercase()), Some(host.to_owned()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+mod tests {
+    use super::*;
+
+    fn req(text: &'static str) -> Option<RequestHead> {
+        request(&Bytes::from_static(text.as_bytes()), KernelTime(7))
+    }
+
+    #[test]
+    fn the_forms_of_a_target() {
+        let origin = req("GET /where?q=now HTTP/1.1\r\nHost: www.example.org\r\n\r\n").unwrap().request;
+        assert_eq!(origin.target.as_deref(), Some("/where?q=now"));
+        assert_eq!((origin.scheme, origin.authority.as_deref()), (None, Some("www.example.org")));
+        let absolute = req("GET http://u@www.example.org/pub/WWW/ HTTP/1.1\r\nHost: other\r\n\r\n").unwrap().request;
+        assert_eq!(
+            (absolute.scheme.as_deref(), absolute.authority.as_deref()),
+            (Some("http"), Some("www.example.org"))
+        );
+        let authority = req("CONNECT www.example.com:80 HTTP/1.1\r\n\r\n").unwrap();
+        assert_eq!(authority.request.authority.as_deref(), Some("www.example.com:80"));
+        assert!(authority.may_switch);
+        let asterisk = req("OPTIONS * HTTP/1.0\r\n\r\n").unwrap().request;
+        assert_eq!((asterisk.target.as_deref(), asterisk.version), (Some("*"), Version::Http10));
+    }
+
+    #[test]
+    fn names_and_values_are_slices_of_the_head() {
+        let head = Bytes::from_static(b"GET / HTTP/1.1\r\nA: b\r\n\r\n");
+        let parsed = request(&head, KernelTime(0)).unwrap().request;
+        let value = parsed.fields.0[0].value.bytes().unwrap();
+        assert!(head.as_ptr_range().contains(&value.as_ptr()));
+    }
+
+    #[test]
+    fn bare_line_feeds_folds_and_spaces_are_put_up_with() {
+        assert!(req("GET / HTTP/1.1\nHost: a\n\n").is_some());
+        let folded = req("GET / HTTP/1.1\r\nX: a\r\n  b\r\nY: c\r\n\r\n").unwrap().request;
+        assert_eq!(folded.fields.get("x").map(|v| v.replace(' ', "")), Some("ab".to_owned()));
+        assert_eq!(folded.fields.get("y"), Some("c"));
+        assert!(req("GET  /  HTTP/1.1\r\n\r\n").is_some());
+    }
+
+    #[test]
+    fn what_is_no_head() {
+        assert!(req("GET / HTTP/1.1\r\nno colon\r\n\r\n").is_none());
+        assert!(req("GET / HTTP/2.0\r\n\r\n").is_none());
+        assert!(req("\u{1}\u{2}\r\n\r\n").is_none());
+    }
+
+    #[test]
+    fn more_fields_than_usual() {
+        let mut text = String::from("HTTP/1.1 200 OK\r\n");
+        for n in 0..3000 {
+            text.push_str(&format!("X-{n}: {n}\r\n"));
+        }
+        text.push_str("\r\n");
+        let parsed = response(&Bytes::from(text), KernelTime(0)).unwrap();
+        assert_eq!(parsed.response.fields.0.len(), 3000);
+        assert_eq!(parsed.response.reason, "OK");
+    }
+}

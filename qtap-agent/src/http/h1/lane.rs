@@ -1,0 +1,548 @@
+//! One direction of an HTTP/1 connection, cut into tokens. In: its bytes in order, its holes, and after each head the framing of the
+//! body that follows. Out: heads, pieces of bodies, ends. It knows nothing of pairs. What it skips or takes as framing it
+//! counts; heads and pieces are counted by who takes them.
+//!
+//! ```text
+//!          ┌────────── end of message ───────────┐
+//!          ▼                                     │
+//!   ┌──► Head ──► begin(framing) ──► Fixed · ChunkLine ⇄ ChunkData/ChunkEnd · ChunkLine → Trailers · ToClose
+//!   │      │ no head, too long                   │ bad chunk, hole in the framing
+//!  start   ▼                                     ▼
+//!  line  Search ◄────────────────────────────────┘
+//!   └──────┘
+//! ```
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::framing::{self, Framing};
+use crate::http::detect::{self, LINE_LIMIT};
+use crate::http::pair::Stamp;
+use crate::http::{Settings, Sink};
+use crate::model::exchange::Incomplete;
+use crate::model::loss::Loss;
+
+/// Longest line before a chunk, extensions included.
+const CHUNK_LINE_LIMIT: usize = 16 << 10;
+
+/// What a direction carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Request,
+    Response,
+}
+
+/// What comes into a direction.
+#[derive(Debug)]
+pub(in crate::http) enum Input {
+    /// Bytes.
+    Bytes(Bytes, Stamp),
+    /// A hole of so many bytes, already counted.
+    Hole(u64, Stamp),
+}
+
+/// What is found in it.
+pub(super) enum Token {
+    /// Nothing more until more bytes come.
+    More,
+    /// A head, whole, and when its first byte came. To be answered by [`Lane::begin`] or [`Lane::reject`].
+    Head(Bytes, Stamp),
+    /// The next bytes of the body.
+    Piece(Bytes),
+    /// The message is whole; its trailer section, where it had one.
+    End(Bytes),
+    /// The message can't be followed any further.
+    Broken(Incomplete),
+}
+
+/// What a hole means.
+pub(super) enum Hole {
+    /// So many bytes of the body are missing, and the message goes on.
+    InBody(u64),
+    /// So many bytes of the body are missing, and what comes after the hole is not known.
+    Through(u64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Head,
+    /// A start line was found by [`State::Search`]; the lines after it must be fields.
+    Proving,
+    Fixed(u64),
+    ChunkLine,
+    ChunkData(u64),
+    ChunkEnd,
+    Trailers,
+    ToClose,
+    Ended,
+    Search,
+}
+
+enum Section {
+    Whole(Bytes),
+    Part,
+    TooLong,
+}
+
+/// One direction.
+#[derive(Debug)]
+pub(super) struct Lane {
+    kind: Kind,
+    state: State,
+    /// Not yet looked at.
+    inbox: VecDeque<Input>,
+    inbox_bytes: usize,
+    /// Being looked at, and what follows it, last first.
+    front: Bytes,
+    pushed: Vec<Bytes>,
+    /// Looked at, and not enough yet.
+    held: BytesMut,
+    /// The line that is held began after a line feed or a hole, not in the middle of something.
+    line_is_whole: bool,
+    /// Where the last line in `held` begins.
+    line_at: usize,
+    /// Of `front`.
+    pub(super) stamp: Stamp,
+    head_stamp: Stamp,
+}
+
+impl Lane {
+    /// A direction; joined late, it may begin in the middle of something.
+    pub(super) fn new(kind: Kind, joined_late: bool) -> Lane {
+        Lane {
+            kind,
+            state: if joined_late { State::Search } else { State::Head },
+            inbox: VecDeque::new(),
+            inbox_bytes: 0,
+            front: Bytes::new(),
+            pushed: Vec::new(),
+            held: BytesMut::new(),
+            line_is_whole: true,
+            line_at: 0,
+            stamp: Stamp::default(),
+            head_stamp: Stamp::default(),
+        }
+    }
+
+    /// Takes what came.
+    pub(super) fn put(&mut self, input: Input) {
+        if let Input::Bytes(bytes, _) = &input {
+            self.inbox_bytes += bytes.len();
+        }
+        self.inbox.push_back(input);
+    }
+
+    /// Moves on to the next input when all before it was looked at. The next input, when it is a hole: its length.
+    pub(super) fn advance(&mut self) -> Option<u64> {
+        if !self.front.is_empty() || !self.pushed.is_empty() {
+            return None;
+        }
+        match self.inbox.pop_front()? {
+            Input::Bytes(bytes, stamp) => {
+                self.inbox_bytes -= bytes.len();
+                self.front = bytes;
+                self.stamp = stamp;
+                None
+            }
+            Input::Hole(len, stamp) => {
+                self.stamp = Stamp { time: stamp.time, pid: self.stamp.pid };
+                Some(len)
+            }
+        }
+    }
+
+    /// True when there is something left to look at.
+    pub(super) fn has_input(&self) -> bool {
+        !self.front.is_empty() || !self.pushed.is_empty() || !self.inbox.is_empty() || self.state == State::Ended
+    }
+
+    /// Bytes and pieces that wait.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        (self.inbox_bytes + self.front.len(), self.inbox.len())
+    }
+
+    /// True between two messages.
+    pub(super) fn is_between(&self) -> bool {
+        self.state == State::Head && self.held.is_empty()
+    }
+
+    /// True when the next byte to look at begins a message, and is there.
+    pub(super) fn is_about_to_begin(&self) -> bool {
+        self.is_between() && self.front.iter().any(|b| !matches!(b, b'\r' | b'\n'))
+    }
+
+    /// True when no message is under way: between two, or looking for one.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_between() || matches!(self.state, State::Search | State::Proving)
+    }
+
+    /// The head was one, and this is the framing of what follows.
+    pub(super) fn begin(&mut self, framing: Framing) {
+        self.state = match framing {
+            Framing::Fixed(0) => State::Ended,
+            Framing::Fixed(len) => State::Fixed(len),
+            Framing::Chunked => State::ChunkLine,
+            Framing::ToClose => State::ToClose,
+            Framing::Unknowable => State::Search,
+        };
+        self.line_is_whole = false;
+    }
+
+    /// The head has no body, whatever it says: the next message follows.
+    pub(super) fn begin_next(&mut self) {
+        self.state = State::Head;
+    }
+
+    /// The head was none: its first line is skipped, and the rest searched for one.
+    pub(super) fn reject(&mut self, mut head: Bytes, sink: &mut Sink) {
+        let line = memchr::memchr(b'\n', &head).map_or(head.len(), |at| at + 1);
+        sink.losses.add(Loss::Unparsed, line as u64);
+        head.advance(line);
+        self.push_back(head);
+        self.search();
+    }
+
+    fn search(&mut self) {
+        self.state = State::Search;
+        self.line_is_whole = true;
+        self.line_at = 0;
+    }
+
+    fn push_back(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        let after = std::mem::replace(&mut self.front, bytes);
+        if !after.is_empty() {
+            self.pushed.push(after);
+        }
+    }
+
+    /// The next token.
+    pub(super) fn next(&mut self, settings: &Settings, sink: &mut Sink) -> Token {
+        loop {
+            if self.state == State::Ended {
+                self.state = State::Head;
+                return Token::End(Bytes::new());
+            }
+            if self.front.is_empty() {
+                match self.pushed.pop() {
+                    Some(bytes) => self.front = bytes,
+                    None => return Token::More,
+                }
+            }
+            let token = match self.state {
+                State::Head => self.head(settings, sink),
+                State::Proving => self.prove(settings, sink),
+                State::Fixed(left) => Some(self.fixed(left)),
+                State::ChunkLine => self.chunk_line(sink),
+                State::ChunkData(left) => Some(self.chunk_data(left)),
+                State::ChunkEnd => self.chunk_end(sink),
+                State::Trailers => self.trailers(settings, sink),
+                State::ToClose => Some(Token::Piece(std::mem::take(&mut self.front))),
+                State::Ended => None,
+                State::Search => {
+                    self.look_for_start(sink);
+                    None
+                }
+            };
+            if let Some(token) = token {
+                return token;
+            }
+        }
+    }
+
+    fn head(&mut self, settings: &Settings, sink: &mut Sink) -> Option<Token> {
+        if self.held.is_empty() {
+            // RFC 9112 §2.2: empty lines before a start line are to be ignored.
+            let blank = self.front.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+            sink.captured += blank as u64;
+            self.front.advance(blank);
+            if self.front.is_empty() {
+                return None;
+            }
+            self.head_stamp = self.stamp;
+        }
+        match self.section(settings.head_limit, false) {
+            Section::Whole(head) => Some(Token::Head(head, self.head_stamp)),
+            Section::Part => None,
+            Section::TooLong => Some(self.too_long(settings, sink)),
+        }
+    }
+
+    fn too_long(&mut self, settings: &Settings, sink: &mut Sink) -> Token {
+        sink.losses.add(Loss::HeadLimit, settings.head_limit as u64);
+        self.search();
+        self.line_is_whole = false;
+        Token::Broken(Incomplete::Limit)
+    }
+
+    fn fixed(&mut self, left: u64) -> Token {
+        let take = usize::try_from(left).unwrap_or(usize::MAX).min(self.front.len());
+        let left = left - take as u64;
+        self.state = if left == 0 { State::Ended } else { State::Fixed(left) };
+        Token::Piece(self.front.split_to(take))
+    }
+
+    fn chunk_data(&mut self, left: u64) -> Token {
+        let take = usize::try_from(left).unwrap_or(usize::MAX).min(self.front.len());
+        let left = left - take as u64;
+        self.state = if left == 0 { State::ChunkEnd } else { State::ChunkData(left) };
+        Token::Piece(self.front.split_to(take))
+    }
+
+    fn chunk_line(&mut self, sink: &mut Sink) -> Option<Token> {
+        let line = match self.line(CHUNK_LINE_LIMIT) {
+            Section::Whole(line) => line,
+            Section::Part => return None,
+            Section::TooLong => {
+                sink.losses.add(Loss::Unparsed, CHUNK_LINE_LIMIT as u64);
+                self.search();
+                return Some(Token::Broken(Incomplete::Unparsed));
+            }
+        };
+        match framing::chunk_size(&line) {
+            Some(size) => {
+                sink.captured += line.len() as u64;
+                self.state = if size == 0 { State::Trailers } else { State::ChunkData(size) };
+                None
+            }
+            None => {
+                self.push_back(line);
+                self.search();
+                Some(Token::Broken(Incomplete::Unparsed))
+            }
+        }
+    }
+
+    fn chunk_end(&mut self, sink: &mut Sink) -> Option<Token> {
+        match self.front.first() {
+            Some(b'\r') => {}
+            Some(b'\n') => self.state = State::ChunkLine,
+            Some(_) | None => {
+                self.search();
+                return Some(Token::Broken(Incomplete::Unparsed));
+            }
+        }
+        sink.captured += 1;
+        self.front.advance(1);
+        None
+    }
+
+    fn trailers(&mut self, settings: &Settings, sink: &mut Sink) -> Option<Token> {
+        match self.section(settings.head_limit, true) {
+            Section::Whole(section) => {
+                sink.captured += section.len() as u64;
+                self.state = State::Head;
+                Some(Token::End(section))
+            }
+            Section::Part => None,
+            Section::TooLong => Some(self.too_long(settings, sink)),
+        }
+    }
+
+    /// Lines up to and with an empty one; in `trailers` the first may be empty. What is looked at once is not looked at again.
+    fn section(&mut self, limit: usize, trailers: bool) -> Section {
+        if self.held.is_empty() {
+            let window = self.front.get(..limit).unwrap_or(&self.front);
+            if let Some(end) = section_end(window, trailers) {
+                return Section::Whole(self.front.split_to(end));
+            }
+            if self.front.len() >= limit {
+                self.front.advance(limit);
+                return Section::TooLong;
+            }
+            // The whole of it was searched: only its last line can matter to what comes.
+            self.held.extend_from_slice(&self.front);
+            self.front.clear();
+            return Section::Part;
+        }
+        while self.hold_line(limit) {
+            if ends_section(&self.held, trailers) {
+                return Section::Whole(std::mem::take(&mut self.held).freeze());
+            }
+            if self.held.len() >= limit {
+                break;
+            }
+        }
+        if self.held.len() >= limit {
+            self.held.clear();
+            return Section::TooLong;
+        }
+        Section::Part
+    }
+
+    /// Moves bytes up to and with a line feed from `front` to `held`, no more than `limit` in all. True when the line feed came.
+    fn hold_line(&mut self, limit: usize) -> bool {
+        let room = limit.saturating_sub(self.held.len());
+        let window = self.front.get(..room).unwrap_or(&self.front);
+        let (take, found) = memchr::memchr(b'\n', window).map_or((window.len(), false), |at| (at + 1, true));
+        self.held.extend_from_slice(&self.front.split_to(take));
+        found
+    }
+
+    /// One line with its line feed.
+    fn line(&mut self, limit: usize) -> Section {
+        if self.held.is_empty() {
+            let window = self.front.get(..limit).unwrap_or(&self.front);
+            if let Some(at) = memchr::memchr(b'\n', window) {
+                return Section::Whole(self.front.split_to(at + 1));
+            }
+        }
+        if self.hold_line(limit) {
+            return Section::Whole(std::mem::take(&mut self.held).freeze());
+        }
+        if self.held.len() >= limit {
+            self.held.clear();
+            return Section::TooLong;
+        }
+        Section::Part
+    }
+
+    /// Skips line by line to one that ends in a start line.
+    fn look_for_start(&mut self, sink: &mut Sink) {
+        let Some(at) = memchr::memchr(b'\n', &self.front) else {
+            self.hold_tail(sink);
+            return;
+        };
+        let mut line = self.front.split_to(at + 1);
+        if !self.held.is_empty() {
+            self.held.extend_from_slice(&line);
+            line = std::mem::take(&mut self.held).freeze();
+        }
+        let excess = line.len().saturating_sub(LINE_LIMIT);
+        let whole = self.line_is_whole && excess == 0;
+        let window = line.get(excess..).unwrap_or_default();
+        let start = match self.kind {
+            Kind::Request => detect::request_start(window, whole),
+            Kind::Response => detect::response_start(window),
+        };
+        self.line_is_whole = true;
+        let skip = start.map_or(line.len(), |start| excess + start);
+        sink.losses.add(Loss::Unparsed, skip as u64);
+        if start.is_some() {
+            line.advance(skip);
+            self.head_stamp = self.stamp;
+            self.held.extend_from_slice(&line);
+            self.line_at = self.held.len();
+            self.state = State::Proving;
+        }
+    }
+
+    /// Holds the beginning of a line, no more of it than a start line may have.
+    fn hold_tail(&mut self, sink: &mut Sink) {
+        let excess = self.front.len().saturating_sub(LINE_LIMIT);
+        if excess > 0 {
+            sink.losses.add(Loss::Unparsed, (self.held.len() + excess) as u64);
+            self.held.clear();
+            self.front.advance(excess);
+            self.line_is_whole = false;
+        }
+        self.held.extend_from_slice(&self.front);
+        self.front.clear();
+        if self.held.len() > 4 * LINE_LIMIT {
+            let excess = self.held.len() - LINE_LIMIT;
+            sink.losses.add(Loss::Unparsed, excess as u64);
+            self.held.advance(excess);
+            self.line_is_whole = false;
+        }
+    }
+
+    /// Takes field lines after a start line that was found, up to the empty one; the first that is none disproves it.
+    fn prove(&mut self, settings: &Settings, sink: &mut Sink) -> Option<Token> {
+        while self.hold_line(settings.head_limit) {
+            let line = self.held.get(self.line_at..).unwrap_or_default();
+            if matches!(line, b"\n" | b"\r\n") {
+                self.state = State::Head;
+                return Some(Token::Head(std::mem::take(&mut self.held).freeze(), self.head_stamp));
+            }
+            if !detect::is_field_line(line) {
+                let held = std::mem::take(&mut self.held).freeze();
+                self.reject(held, sink);
+                return None;
+            }
+            self.line_at = self.held.len();
+        }
+        if self.held.len() >= settings.head_limit {
+            let held = std::mem::take(&mut self.held);
+            sink.losses.add(Loss::HeadLimit, held.len() as u64);
+            self.search();
+            self.line_is_whole = false;
+        }
+        None
+    }
+
+    /// A hole of `len` bytes comes next.
+    pub(super) fn hole(&mut self, len: u64, sink: &mut Sink) -> Hole {
+        let (in_body, after) = match self.state {
+            State::Fixed(left) if len <= left => {
+                (len, Some(if len == left { State::Ended } else { State::Fixed(left - len) }))
+            }
+            State::ChunkData(left) if len <= left => {
+                (len, Some(if len == left { State::ChunkEnd } else { State::ChunkData(left - len) }))
+            }
+            State::ToClose => (len, Some(State::ToClose)),
+            State::Fixed(left) | State::ChunkData(left) => (left, None),
+            State::Head
+            | State::Proving
+            | State::ChunkLine
+            | State::ChunkEnd
+            | State::Trailers
+            | State::Ended
+            | State::Search => (0, None),
+        };
+        match after {
+            Some(state) => {
+                self.state = state;
+                Hole::InBody(in_body)
+            }
+            None => {
+                self.drop_held(sink);
+                self.search();
+                Hole::Through(in_body)
+            }
+        }
+    }
+
+    fn drop_held(&mut self, sink: &mut Sink) {
+        if !self.held.is_empty() {
+            sink.losses.add(Loss::Unparsed, self.held.len() as u64);
+            self.held.clear();
+        }
+    }
+
+    /// Nothing more will come: what is held is counted. True when the end of the connection is the end of the message.
+    pub(super) fn close(&mut self, sink: &mut Sink) -> bool {
+        self.drop_held(sink);
+        self.state == State::ToClose
+    }
+
+    /// What was not looked at, for another protocol to read.
+    pub(super) fn into_rest(self) -> Vec<Input> {
+        let stamp = self.stamp;
+        let seen = std::iter::once(self.front).chain(self.pushed.into_iter().rev()).filter(|b| !b.is_empty());
+        seen.map(|bytes| Input::Bytes(bytes, stamp)).chain(self.inbox).collect()
+    }
+}
+
+/// Where the first empty line of `bytes` ends.
+fn section_end(bytes: &[u8], trailers: bool) -> Option<usize> {
+    if trailers {
+        match bytes {
+            [b'\n', ..] => return Some(1),
+            [b'\r', b'\n', ..] => return Some(2),
+            _ => {}
+        }
+    }
+    memchr::memchr_iter(b'\n', bytes).find_map(|at| match bytes.get(at + 1..)? {
+        [b'\n', ..] => Some(at + 2),
+        [b'\r', b'\n', ..] => Some(at + 3),
+        _ => None,
+    })
+}
+
+/// True when `bytes`, which end in a line feed, end in an empty line.
+fn ends_section(bytes: &[u8], trailers: bool) -> bool {
+    bytes.ends_with(b"\n\n") || bytes.ends_with(b"\n\r\n") || (trailers && matches!(bytes, b"\n" | b"\r\n"))
+}

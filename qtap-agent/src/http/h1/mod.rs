@@ -1,0 +1,368 @@
+//! HTTP/1.0 and HTTP/1.1 (RFC 9112). In: the segments and gaps of both directions of one channel, time, and the close. Out: exchanges
+//! and counts in the sink. `lane` cuts a direction into tokens, `head` and `framing` read heads, `order` pairs; here they meet.
+//!
+//! One direction sometimes waits for the other: a response that is seen before its request (two threads, two records) for a
+//! short time, and bytes after a CONNECT or an Upgrade until the answer says whether they are HTTP. What waits is bounded.
+
+mod framing;
+mod head;
+mod lane;
+mod order;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use self::framing::Framing;
+use self::lane::{Hole, Kind, Lane, Token};
+use self::order::{Order, Turn};
+use super::Sink;
+use super::pair::{Desk, Open, Stamp};
+use crate::model::conn::{Direction, Protocol};
+use crate::model::exchange::Incomplete;
+use crate::model::loss::Loss;
+use crate::model::message::{FieldText, Fields, Response};
+use crate::model::time::KernelTime;
+
+pub(super) use self::lane::Input;
+
+/// How long a response waits for a request that may be a record behind.
+const WAIT: Duration = Duration::from_millis(200);
+/// How long bytes after a CONNECT or Upgrade wait for its answer.
+const SWITCH_WAIT: Duration = Duration::from_secs(60);
+/// Bytes that wait in one direction.
+const WAITING_BYTES: usize = 1 << 20;
+/// Pieces that wait in one direction.
+const WAITING_PIECES: usize = 4096;
+
+/// The parser of a channel that speaks HTTP/1.
+#[derive(Debug)]
+pub(super) struct H1 {
+    /// The direction that carries requests.
+    requests: Direction,
+    up: Lane,
+    down: Lane,
+    order: Order,
+    /// Since when a direction waits; and that it shall not any more.
+    up_waits: Wait,
+    down_waits: Wait,
+    /// The request that became the first stream of an HTTP/2 connection (RFC 7540 §3.2).
+    switch: Option<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Wait {
+    since: Option<KernelTime>,
+    over: bool,
+}
+
+impl Wait {
+    /// Judges a direction that could wait: true when it shall.
+    fn holds(&mut self, now: KernelTime, waiting: (usize, usize)) -> bool {
+        if self.over || waiting.0 > WAITING_BYTES || waiting.1 > WAITING_PIECES {
+            return false;
+        }
+        self.since.get_or_insert(now);
+        true
+    }
+
+    fn tick(&mut self, now: KernelTime, limit: Duration) -> bool {
+        let due = self.since.is_some_and(|since| now.since(since) >= limit);
+        self.over |= due;
+        due
+    }
+
+    fn reset(&mut self) {
+        *self = Wait::default();
+    }
+}
+
+impl H1 {
+    pub(super) fn new(requests: Direction, joined_late: bool) -> H1 {
+        H1 {
+            requests,
+            up: Lane::new(Kind::Request, joined_late),
+            down: Lane::new(Kind::Response, joined_late),
+            order: Order::new(),
+            up_waits: Wait::default(),
+            down_waits: Wait::default(),
+            switch: None,
+        }
+    }
+
+    /// Takes what came in one direction.
+    pub(super) fn on_input(&mut self, direction: Direction, input: Input, desk: &mut Desk, sink: &mut Sink) {
+        if direction == self.requests {
+            self.up.put(input);
+        } else {
+            self.down.put(input);
+        }
+        self.run(desk, sink);
+    }
+
+    pub(super) fn on_tick(&mut self, now: KernelTime, desk: &mut Desk, sink: &mut Sink) {
+        let due = self.down_waits.tick(now, WAIT) | self.up_waits.tick(now, SWITCH_WAIT);
+        if due {
+            self.run(desk, sink);
+        }
+    }
+
+    pub(super) fn on_close(&mut self, still_open: bool, desk: &mut Desk, sink: &mut Sink) {
+        while self.switch.is_none() && (self.up.has_input() || self.down.has_input()) {
+            self.up_waits.over = true;
+            self.down_waits.over = true;
+            self.run(desk, sink);
+        }
+        if self.switch.is_some() {
+            return;
+        }
+        if self.up.close(sink) && !still_open {
+            self.end_request(Bytes::new(), desk, sink);
+        }
+        if self.down.close(sink) && !still_open {
+            self.end_response(Bytes::new(), desk, sink);
+        }
+        self.order.close(still_open, desk, sink);
+    }
+
+    /// When the connection became HTTP/2: the request that is its stream 1, and what was not read yet.
+    pub(super) fn take_switch(&mut self) -> Option<(Open, Vec<(Direction, Input)>)> {
+        let open = self.switch.take()?;
+        let up = std::mem::replace(&mut self.up, Lane::new(Kind::Request, false)).into_rest();
+        let down = std::mem::replace(&mut self.down, Lane::new(Kind::Response, false)).into_rest();
+        let of = |direction: Direction| move |input| (direction, input);
+        let requests = self.requests;
+        Some((open, up.into_iter().map(of(requests)).chain(down.into_iter().map(of(requests.flip()))).collect()))
+    }
+
+    /// The direction that carries requests.
+    pub(super) fn requests(&self) -> Direction {
+        self.requests
+    }
+
+    /// Reads on in both directions until neither can go on.
+    fn run(&mut self, desk: &mut Desk, sink: &mut Sink) {
+        loop {
+            let up = self.run_up(desk, sink);
+            let down = self.run_down(desk, sink);
+            if !(up || down) || self.switch.is_some() {
+                return;
+            }
+        }
+    }
+
+    /// Reads on in the direction of requests; true when it got anywhere.
+    fn run_up(&mut self, desk: &mut Desk, sink: &mut Sink) -> bool {
+        let mut moved = false;
+        while self.switch.is_none() && self.up.has_input() {
+            if let Some(len) = self.up.advance() {
+                self.hole_up(len, desk, sink);
+            } else if self.up_shall_wait() {
+                break;
+            } else {
+                self.read_up(desk, sink);
+            }
+            moved = true;
+        }
+        moved
+    }
+
+    fn up_shall_wait(&mut self) -> bool {
+        if !self.up.is_about_to_begin() || !self.order.awaits_switch() {
+            return false;
+        }
+        self.up_waits.holds(self.up.stamp.time, self.up.waiting())
+    }
+
+    fn read_up(&mut self, desk: &mut Desk, sink: &mut Sink) {
+        loop {
+            match self.up.next(&desk.settings, sink) {
+                Token::More => return,
+                Token::Head(head, stamp) => self.request_head(head, stamp, desk, sink),
+                Token::Piece(piece) => match self.order.request() {
+                    Some(open) => open.request_body.push(piece, &desk.settings, &mut desk.budget, sink),
+                    None => sink.losses.add(Loss::Unparsed, piece.len() as u64),
+                },
+                Token::End(trailers) => self.end_request(trailers, desk, sink),
+                Token::Broken(why) => self.order.lose_requests(why, desk, sink),
+            }
+            if self.up.is_about_to_begin() {
+                return;
+            }
+        }
+    }
+
+    fn request_head(&mut self, head: Bytes, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
+        let len = head.len() as u64;
+        let Some(parsed) = head::request(&head, stamp.time) else {
+            self.up.reject(head, sink);
+            self.order.lose_requests(Incomplete::Unparsed, desk, sink);
+            return;
+        };
+        sink.captured += len;
+        self.up_waits.reset();
+        let mut open = Open::new(Protocol::Http1, self.order.ordinal(), self.requests == Direction::Sent, stamp.pid);
+        open.exchange.request = Some(parsed.request);
+        let turn = Turn { open, may_switch: parsed.may_switch };
+        self.order.begin_request(turn, self.down.is_at_rest(), desk, sink);
+        self.up.begin(parsed.framing);
+        if parsed.framing == Framing::Unknowable {
+            self.order.lose_requests(Incomplete::Unparsed, desk, sink);
+        }
+    }
+
+    fn end_request(&mut self, trailers: Bytes, desk: &mut Desk, sink: &mut Sink) {
+        let time = self.up.stamp.time;
+        if let Some(open) = self.order.request() {
+            open.end_request(head::trailers(&trailers), time);
+        }
+        self.order.settle_request(desk, sink);
+    }
+
+    fn hole_up(&mut self, len: u64, desk: &mut Desk, sink: &mut Sink) {
+        let (body, through) = match self.up.hole(len, sink) {
+            Hole::InBody(body) => (body, false),
+            Hole::Through(body) => (body, true),
+        };
+        if let Some(open) = self.order.request() {
+            open.request_body.hole(body);
+        }
+        if through {
+            self.order.lose_requests(Incomplete::BytesLost, desk, sink);
+        }
+    }
+
+    /// Reads on in the direction of responses; true when it got anywhere.
+    fn run_down(&mut self, desk: &mut Desk, sink: &mut Sink) -> bool {
+        let mut moved = false;
+        while self.switch.is_none() && self.down.has_input() {
+            if let Some(len) = self.down.advance() {
+                self.hole_down(len, desk, sink);
+            } else if self.down_shall_wait(desk) {
+                break;
+            } else {
+                self.read_down(desk, sink);
+            }
+            moved = true;
+        }
+        moved
+    }
+
+    fn down_shall_wait(&mut self, desk: &Desk) -> bool {
+        let hopeless = self.order.doubt().is_some() || (desk.joined_late && self.order.requests() == 0);
+        if !self.down.is_about_to_begin() || self.order.has_unanswered() || hopeless {
+            return false;
+        }
+        self.down_waits.holds(self.down.stamp.time, self.down.waiting())
+    }
+
+    fn read_down(&mut self, desk: &mut Desk, sink: &mut Sink) {
+        loop {
+            match self.down.next(&desk.settings, sink) {
+                Token::More => return,
+                Token::Head(head, stamp) => self.response_head(head, stamp, desk, sink),
+                Token::Piece(piece) => match self.order.response() {
+                    Some(open) => open.response_body.push(piece, &desk.settings, &mut desk.budget, sink),
+                    None => sink.losses.add(Loss::Unparsed, piece.len() as u64),
+                },
+                Token::End(trailers) => self.end_response(trailers, desk, sink),
+                Token::Broken(why) => self.order.lose_responses(why, desk, sink),
+            }
+            if self.down.is_about_to_begin() || self.switch.is_some() {
+                return;
+            }
+        }
+    }
+
+    fn response_head(&mut self, head: Bytes, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
+        let len = head.len() as u64;
+        let Some(parsed) = head::response(&head, stamp.time) else {
+            self.down.reject(head, sink);
+            self.order.lose_responses(Incomplete::Unparsed, desk, sink);
+            return;
+        };
+        sink.captured += len;
+        self.down_waits.reset();
+        let (status, response) = (parsed.status, parsed.response);
+        let Some(turn) = self.order.answered_by_next() else {
+            self.orphan_head(status, response, stamp, desk, sink);
+            return;
+        };
+        if matches!(status, 100..=199) && status != 101 {
+            turn.open.inform(status);
+            self.down.begin_next();
+            return;
+        }
+        let method = turn.open.exchange.request.as_ref().and_then(|request| request.method.as_deref());
+        let framing = framing::of_response(&response.fields, status, method);
+        if status == 101 && names_h2c(&response.fields) {
+            turn.open.inform(status);
+            self.switch = self.order.take_answering();
+            return;
+        }
+        turn.open.answer(response);
+        self.down.begin(framing);
+        if status == 101 || (method_is_connect(turn) && framing == Framing::ToClose) {
+            self.become_tunnel();
+        }
+        if framing == Framing::Unknowable {
+            self.order.lose_responses(Incomplete::Unparsed, desk, sink);
+        }
+    }
+
+    fn become_tunnel(&mut self) {
+        if self.up.is_between() && self.order.reopen_request() {
+            self.up.begin(Framing::ToClose);
+        }
+    }
+
+    /// A response whose request is not known. One that announces another, or whose request might have been a HEAD, can't be
+    /// told; its fields are believed.
+    fn orphan_head(&mut self, status: u16, response: Response, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
+        if matches!(status, 100..=199) && status != 101 {
+            self.down.begin_next();
+            return;
+        }
+        let framing = framing::of_response(&response.fields, status, None);
+        let late = desk.joined_late && self.order.requests() == 0;
+        let why = if late { Some(Incomplete::JoinedLate) } else { self.order.doubt() };
+        let mut open = Open::new(Protocol::Http1, self.order.ordinal(), self.requests == Direction::Sent, stamp.pid);
+        open.spoil(why.unwrap_or(Incomplete::NoRequest));
+        self.order.begin_orphan(open, response);
+        self.down.begin(framing);
+        if framing == Framing::Unknowable {
+            self.order.lose_responses(Incomplete::Unparsed, desk, sink);
+        }
+    }
+
+    fn end_response(&mut self, trailers: Bytes, desk: &mut Desk, sink: &mut Sink) {
+        let time = self.down.stamp.time;
+        if let Some(open) = self.order.response() {
+            open.end_response(head::trailers(&trailers), time);
+        }
+        self.order.settle_response(desk, sink);
+    }
+
+    fn hole_down(&mut self, len: u64, desk: &mut Desk, sink: &mut Sink) {
+        let (body, through) = match self.down.hole(len, sink) {
+            Hole::InBody(body) => (body, false),
+            Hole::Through(body) => (body, true),
+        };
+        if let Some(open) = self.order.response() {
+            open.response_body.hole(body);
+        }
+        if through {
+            self.order.lose_responses(Incomplete::BytesLost, desk, sink);
+        }
+    }
+}
+
+fn method_is_connect(turn: &Turn) -> bool {
+    turn.open.exchange.request.as_ref().is_some_and(|request| request.method.as_deref() == Some("CONNECT"))
+}
+
+/// True when an answer accepts the upgrade to HTTP/2 (RFC 7540 §3.2).
+fn names_h2c(fields: &Fields) -> bool {
+    let is_upgrade = |name: &FieldText| name.bytes().is_some_and(|n| n.eq_ignore_ascii_case(b"upgrade"));
+    fields.0.iter().any(|f| is_upgrade(&f.name) && f.value.bytes().is_some_and(|v| v.eq_ignore_ascii_case(b"h2c")))
+}

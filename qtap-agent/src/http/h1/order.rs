@@ -1,0 +1,249 @@
+//! Which response answers which request on an HTTP/1 connection: the order says (RFC 9112 §9.3.2), as long as no message was lost.
+//! In: what begins and ends in either direction, and what was lost. Out: exchanges, whole where that is certain, else halves.
+//!
+//! After a loss it is not known how many messages it took, so nothing is paired until order is certain again: when the client
+//! has been seen to wait for each answer before it asked again (often enough, and not otherwise lately), and asks while
+//! nothing is under way. Then what comes next is the answer.
+
+use std::collections::VecDeque;
+
+use crate::http::Sink;
+use crate::http::pair::{Desk, Open};
+use crate::model::exchange::Incomplete;
+use crate::model::loss::Loss;
+use crate::model::message::Response;
+
+/// How often in a row a client must have waited to be taken for one that waits.
+const TURNS: u32 = 2;
+/// The same for a client that was once seen not to.
+const TURNS_AFTER_PIPELINING: u32 = 16;
+
+/// A request in line, and what the connection may become.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub(super) open: Open,
+    /// CONNECT, or an Upgrade was asked for.
+    pub(super) may_switch: bool,
+}
+
+/// The exchanges under way, in order.
+#[derive(Debug)]
+pub(super) struct Order {
+    /// Requests not yet answered.
+    queue: VecDeque<Turn>,
+    /// The request being answered, or answered before it ended.
+    answering: Option<Turn>,
+    /// A response whose request is not known.
+    orphan: Option<Open>,
+    /// A request whose response won't be known.
+    lone: Option<Open>,
+    /// Why order is not certain; none while it is.
+    doubt: Option<Incomplete>,
+    turns: u32,
+    pipelined: bool,
+    /// A response ended since the last request began.
+    answered: bool,
+    next_ordinal: u64,
+    requests: u64,
+}
+
+impl Order {
+    pub(super) fn new() -> Order {
+        Order {
+            queue: VecDeque::new(),
+            answering: None,
+            orphan: None,
+            lone: None,
+            doubt: None,
+            turns: 0,
+            pipelined: false,
+            answered: false,
+            next_ordinal: 0,
+            requests: 0,
+        }
+    }
+
+    /// The number of the exchange that begins now.
+    pub(super) fn ordinal(&mut self) -> u64 {
+        let ordinal = self.next_ordinal;
+        self.next_ordinal += 1;
+        ordinal
+    }
+
+    /// Requests seen so far.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Why order is not certain.
+    pub(super) fn doubt(&self) -> Option<Incomplete> {
+        self.doubt
+    }
+
+    /// True when the next response has a request to answer.
+    pub(super) fn has_unanswered(&self) -> bool {
+        !self.queue.is_empty() || self.answering.as_ref().is_some_and(|turn| turn.open.exchange.response.is_none())
+    }
+
+    /// True when the newest request ended, may have ended HTTP/1 on this connection, and has no final answer yet.
+    pub(super) fn awaits_switch(&self) -> bool {
+        let newest = self.queue.back().or(self.answering.as_ref());
+        newest.is_some_and(|turn| turn.may_switch && turn.open.request_done && turn.open.exchange.response.is_none())
+    }
+
+    /// A request begins; `at_rest` says that no response is under way.
+    pub(super) fn begin_request(&mut self, turn: Turn, at_rest: bool, desk: &mut Desk, sink: &mut Sink) {
+        let idle = at_rest && self.queue.is_empty() && self.answering.is_none() && self.orphan.is_none();
+        if idle && self.answered {
+            self.turns = self.turns.saturating_add(1);
+        } else if !idle && self.doubt.is_none() {
+            self.pipelined = true;
+            self.turns = 0;
+        }
+        self.answered = false;
+        self.requests += 1;
+        let enough = if self.pipelined { TURNS_AFTER_PIPELINING } else { TURNS };
+        if idle && self.turns >= enough {
+            self.doubt = None;
+        }
+        if self.doubt.is_none() && self.queue.len() >= desk.settings.max_in_flight {
+            sink.losses.add(Loss::PipelineLimit, 0);
+            self.doubt = Some(Incomplete::Limit);
+        }
+        match self.doubt {
+            None => self.queue.push_back(turn),
+            Some(_) => {
+                self.export_lone(desk, sink);
+                self.lone = Some(turn.open);
+            }
+        }
+    }
+
+    /// The request that is being sent.
+    pub(super) fn request(&mut self) -> Option<&mut Open> {
+        let newest = self.queue.back_mut().or(self.answering.as_mut()).map(|turn| &mut turn.open);
+        self.lone.as_mut().or(newest).filter(|open| !open.request_done)
+    }
+
+    /// The request being sent ended, or never will; what is whole is exported.
+    pub(super) fn settle_request(&mut self, desk: &mut Desk, sink: &mut Sink) {
+        if self.lone.as_ref().is_some_and(|open| open.request_done) {
+            self.export_lone(desk, sink);
+        }
+        self.settle(desk, sink);
+    }
+
+    fn export_lone(&mut self, desk: &mut Desk, sink: &mut Sink) {
+        if let Some(mut open) = self.lone.take() {
+            open.spoil(self.doubt.unwrap_or(Incomplete::BytesLost));
+            open.export(&mut desk.budget, sink);
+        }
+    }
+
+    fn settle(&mut self, desk: &mut Desk, sink: &mut Sink) {
+        if let Some(turn) = self.answering.take_if(|turn| turn.open.is_done()) {
+            turn.open.export(&mut desk.budget, sink);
+        }
+    }
+
+    /// The exchange that a response head, informational or final, belongs to; none when no request is known for it.
+    pub(super) fn answered_by_next(&mut self) -> Option<&mut Turn> {
+        if self.orphan.is_some() {
+            return None;
+        }
+        if self.answering.is_none() {
+            self.answering = self.queue.pop_front();
+        }
+        self.answering.as_mut().filter(|turn| turn.open.exchange.response.is_none())
+    }
+
+    /// A response begins whose request is not known.
+    pub(super) fn begin_orphan(&mut self, mut open: Open, response: Response) {
+        open.request_done = true;
+        open.answer(response);
+        self.orphan = Some(open);
+    }
+
+    /// The response that is being received.
+    pub(super) fn response(&mut self) -> Option<&mut Open> {
+        let answering = self.answering.as_mut().map(|turn| &mut turn.open);
+        self.orphan.as_mut().or(answering).filter(|open| open.exchange.response.is_some() && !open.response_done)
+    }
+
+    /// The response being received ended, or never will; what is whole is exported.
+    pub(super) fn settle_response(&mut self, desk: &mut Desk, sink: &mut Sink) {
+        self.answered = true;
+        if let Some(open) = self.orphan.take() {
+            open.export(&mut desk.budget, sink);
+        }
+        self.settle(desk, sink);
+    }
+
+    /// The answered request takes bytes again: the connection became a tunnel. False when a newer one is under way.
+    pub(super) fn reopen_request(&mut self) -> bool {
+        let alone = self.queue.is_empty() && self.lone.is_none();
+        match &mut self.answering {
+            Some(turn) if alone && turn.open.request_done => {
+                turn.open.request_done = false;
+                if let Some(request) = &mut turn.open.exchange.request {
+                    request.ended = None;
+                }
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// Takes the exchange being answered away from HTTP/1.
+    pub(super) fn take_answering(&mut self) -> Option<Open> {
+        self.answering.take().map(|turn| turn.open)
+    }
+
+    /// The direction of requests lost its thread: the one being sent never ends, and how many were lost is not known.
+    pub(super) fn lose_requests(&mut self, why: Incomplete, desk: &mut Desk, sink: &mut Sink) {
+        if let Some(open) = self.request() {
+            open.spoil(why);
+            open.request_done = true;
+        }
+        self.settle_request(desk, sink);
+        self.doubt.get_or_insert(why);
+    }
+
+    /// The direction of responses lost its thread: the one being received never ends, the requests after it have no answer
+    /// that could be told from another's.
+    pub(super) fn lose_responses(&mut self, why: Incomplete, desk: &mut Desk, sink: &mut Sink) {
+        if self.orphan.is_none() && self.answering.is_none() {
+            self.answering = self.queue.pop_front();
+        }
+        if let Some(open) = &mut self.orphan {
+            open.spoil(why);
+            open.response_done = true;
+        } else if let Some(turn) = &mut self.answering
+            && !turn.open.response_done
+        {
+            turn.open.spoil(why);
+            turn.open.response_done = true;
+        }
+        self.settle_response(desk, sink);
+        self.doubt.get_or_insert(why);
+        for turn in std::mem::take(&mut self.queue) {
+            let mut open = turn.open;
+            if open.request_done {
+                open.spoil(why);
+                open.export(&mut desk.budget, sink);
+            } else {
+                self.lone = Some(open);
+            }
+        }
+    }
+
+    /// Nothing more will come.
+    pub(super) fn close(&mut self, still_open: bool, desk: &mut Desk, sink: &mut Sink) {
+        let turns = self.answering.take().into_iter().chain(std::mem::take(&mut self.queue)).map(|turn| turn.open);
+        let rest: Vec<Open> = turns.chain(self.orphan.take()).chain(self.lone.take()).collect();
+        for mut open in rest {
+            open.spoil_at_end(still_open);
+            open.export(&mut desk.budget, sink);
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! One direction of an HTTP/2 connection, cut into tokens. In: its bytes in order, and its holes. Out: header blocks (CONTINUATION put
+//! together, padding and priority taken off), pieces of DATA, and what ends streams. It knows nothing of streams or tables. It
+//! counts what it takes as framing and what it skips; pieces of DATA are counted by who takes them.
+//!
+//! ```text
+//!  Preface ──► Head ──► Padding ──► Data ──► Skip (padding) ──► Head
+//!               │ ├───► Payload (what must be whole) ─────────► Head
+//!               │ └───► Skip (what is of no interest) ────────► Head
+//!               │ no frame, or a hole
+//!               ▼
+//!             Search ── frames by their shape ──► Head
+//! ```
+
+use bytes::{Buf, Bytes, BytesMut};
+use h2::frame::{HEADER_LEN, Kind};
+
+use super::shape::{self, END_HEADERS, END_STREAM, Found, FrameHead, PADDED, PRIORITY};
+use crate::http::detect::PREFACE;
+use crate::http::pair::Stamp;
+use crate::http::{Settings, Sink};
+use crate::model::exchange::Incomplete;
+use crate::model::loss::Loss;
+
+/// Bytes that are searched for frames at once.
+const WINDOW: usize = 64 << 10;
+
+/// What is found in a direction.
+#[derive(Debug)]
+pub(super) enum Token {
+    /// Nothing more until more bytes come.
+    More,
+    /// A header block, whole.
+    Block(Block),
+    /// A header block was not kept whole: what it did to the table is not known.
+    BlockLost(Block, Incomplete),
+    /// The next bytes of a stream.
+    Data(u32, Bytes),
+    /// The DATA frame that ends a stream's direction came to its end.
+    EndData(u32),
+    /// RST_STREAM.
+    Reset(u32),
+    /// GOAWAY: streams above this one, of the other end's, were not and will not be processed.
+    GoAway(u32),
+    /// These are no frames any more.
+    Unframed,
+}
+
+/// A header block (RFC 9113 §4.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Block {
+    /// The stream it came on.
+    pub(super) stream: u32,
+    /// The stream it promises (PUSH_PROMISE).
+    pub(super) promised: Option<u32>,
+    /// The stream's direction ends with it.
+    pub(super) ends: bool,
+    /// Its octets.
+    pub(super) octets: Bytes,
+    /// When its first octet came.
+    pub(super) stamp: Stamp,
+}
+
+/// What a hole means.
+pub(super) enum Hole {
+    /// Nothing: it lies in what is skipped.
+    Skipped,
+    /// So many bytes of a stream are missing.
+    InData(u32, u64),
+    /// So many bytes of a stream are missing, if one is named, and what comes after the hole is not known.
+    Through(Option<(u32, u64)>),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Preface(usize),
+    Head,
+    Padding(FrameHead),
+    Data {
+        head: FrameHead,
+        left: usize,
+        padding: usize,
+    },
+    Payload(FrameHead),
+    Skip(usize),
+    /// As `Skip`, of what should have been kept.
+    Drop(usize),
+    Search,
+}
+
+/// A block that CONTINUATION frames are still to come for.
+#[derive(Debug)]
+struct Partial {
+    block: Block,
+    octets: BytesMut,
+    too_long: bool,
+}
+
+/// One direction.
+#[derive(Debug)]
+pub(super) struct Lane {
+    state: State,
+    front: Bytes,
+    held: BytesMut,
+    /// Length of `held` from which on another search is worth while.
+    search_at: usize,
+    partial: Option<Partial>,
+    pub(super) stamp: Stamp,
+    frame_stamp: Stamp,
+}
+
+impl Lane {
+    /// A direction: the client's begins with the preface; one that was joined late begins anywhere.
+    pub(super) fn new(has_preface: bool, joined_late: bool) -> Lane {
+        let state = match (has_preface, joined_late) {
+            (true, _) => State::Preface(0),
+            (false, false) => State::Head,
+            (false, true) => State::Search,
+        };
+        Lane {
+            state,
+            front: Bytes::new(),
+            held: BytesMut::new(),
+            search_at: 0,
+            partial: None,
+            stamp: Stamp::default(),
+            frame_stamp: Stamp::default(),
+        }
+    }
+
+    /// Takes the next bytes; those before were looked at.
+    pub(super) fn feed(&mut self, bytes: Bytes, stamp: Stamp) {
+        self.front = bytes;
+        self.stamp = stamp;
+    }
+
+    /// The next token.
+    pub(super) fn next(&mut self, settings: &Settings, sink: &mut Sink) -> Token {
+        loop {
+            let token = match self.state {
+                State::Data { head, left: 0, padding } => {
+                    self.state = State::Skip(padding);
+                    head.has(END_STREAM).then_some(Token::EndData(head.stream))
+                }
+                State::Skip(0) | State::Drop(0) => {
+                    self.state = State::Head;
+                    None
+                }
+                State::Payload(head) if head.len == 0 => self.payload(head, settings, sink),
+                _ if self.front.is_empty() => return Token::More,
+                State::Preface(matched) => self.preface(matched, sink),
+                State::Head => self.head(settings, sink),
+                State::Padding(head) => self.padding(head, sink),
+                State::Data { head, left, padding } => Some(self.data(head, left, padding)),
+                State::Payload(head) => self.payload(head, settings, sink),
+                State::Skip(left) => {
+                    let take = self.pass(left);
+                    sink.captured += take as u64;
+                    self.state = State::Skip(left - take);
+                    None
+                }
+                State::Drop(left) => {
+                    let take = self.pass(left);
+                    sink.losses.add(Loss::HeadLimit, take as u64);
+                    self.state = State::Drop(left - take);
+                    None
+                }
+                State::Search => {
+                    self.look_for_frames(sink);
+                    None
+                }
+            };
+            if let Some(token) = token {
+                return token;
+            }
+        }
+    }
+
+    fn preface(&mut self, matched: usize, sink: &mut Sink) -> Option<Token> {
+        let want = PREFACE.get(matched..).unwrap_or_default();
+        let same = self.front.iter().zip(want).take_while(|(a, b)| a == b).count();
+        sink.captured += same as u64;
+        self.front.advance(same);
+        if same == want.len() {
+            self.state = State::Head;
+            return None;
+        }
+        if self.front.is_empty() {
+            self.state = State::Preface(matched + same);
+            return None;
+        }
+        Some(self.unframe())
+    }
+
+    fn unframe(&mut self) -> Token {
+        self.state = State::Search;
+        self.partial = None;
+        self.search_at = 0;
+        Token::Unframed
+    }
+
+    fn head(&mut self, settings: &Settings, sink: &mut Sink) -> Option<Token> {
+        if self.held.is_empty() {
+            self.frame_stamp = self.stamp;
+        }
+        let octets: [u8; HEADER_LEN] = match self.front.split_first_chunk::<HEADER_LEN>() {
+            Some((octets, _)) if self.held.is_empty() => {
+                let octets = *octets;
+                self.front.advance(HEADER_LEN);
+                octets
+            }
+            _ => {
+                let take = (HEADER_LEN - self.held.len()).min(self.front.len());
+                self.held.extend_from_slice(&self.front.split_to(take));
+                let octets = self.held.as_ref().try_into().ok()?;
+                self.held.clear();
+                octets
+            }
+        };
+        let head = FrameHead::parse(octets);
+        let continues = head.kind == Kind::Continuation;
+        if !head.is_valid() || (continues && self.partial.is_none()) {
+            sink.losses.add(Loss::Unparsed, HEADER_LEN as u64);
+            return Some(self.unframe());
+        }
+        sink.captured += HEADER_LEN as u64;
+        self.enter(head, settings);
+        self.broken_block(head)
+    }
+
+    /// A block that is not continued by the next frame of its direction is none (RFC 9113 §6.10).
+    fn broken_block(&mut self, head: FrameHead) -> Option<Token> {
+        let continued = head.kind == Kind::Continuation;
+        let partial = self.partial.take_if(|partial| !continued || partial.block.stream != head.stream)?;
+        Some(Token::BlockLost(partial.block, Incomplete::Unparsed))
+    }
+
+    fn enter(&mut self, head: FrameHead, settings: &Settings) {
+        self.state = match head.kind {
+            Kind::Data if head.has(PADDED) => State::Padding(head),
+            Kind::Data => State::Data { head, left: head.len, padding: 0 },
+            Kind::Headers | Kind::PushPromise | Kind::Continuation | Kind::Reset => State::Payload(head),
+            Kind::GoAway if head.len <= settings.head_limit => State::Payload(head),
+            Kind::GoAway | Kind::Settings | Kind::Priority | Kind::Ping | Kind::WindowUpdate | Kind::Unknown => {
+                State::Skip(head.len)
+            }
+        };
+    }
+
+    fn padding(&mut self, head: FrameHead, sink: &mut Sink) -> Option<Token> {
+        let padding = usize::from(self.front.get_u8());
+        sink.captured += 1;
+        let Some(left) = (head.len - 1).checked_sub(padding) else { return Some(self.unframe()) };
+        self.state = State::Data { head, left, padding };
+        None
+    }
+
+    fn data(&mut self, head: FrameHead, left: usize, padding: usize) -> Token {
+        let take = left.min(self.front.len());
+        self.state = State::Data { head, left: left - take, padding };
+        Token::Data(head.stream, self.front.split_to(take))
+    }
+
+    fn pass(&mut self, left: usize) -> usize {
+        let take = left.min(self.front.len());
+        self.front.advance(take);
+        take
+    }
+
+    /// Gathers a payload, and reads it once it is whole.
+    fn payload(&mut self, head: FrameHead, settings: &Settings, sink: &mut Sink) -> Option<Token> {
+        if head.len > settings.head_limit {
+            return self.payload_too_long(head, sink);
+        }
+        let payload = if self.held.is_empty() && self.front.len() >= head.len {
+            self.front.split_to(head.len)
+        } else {
+            let take = (head.len - self.held.len()).min(self.front.len());
+            self.held.extend_from_slice(&self.front.split_to(take));
+            if self.held.len() < head.len {
+                return None;
+            }
+            std::mem::take(&mut self.held).freeze()
+        };
+        sink.captured += payload.len() as u64;
+        self.state = State::Head;
+        self.read(head, payload, settings)
+    }
+
+    /// Passes over a payload that is longer than any head may be.
+    fn payload_too_long(&mut self, head: FrameHead, sink: &mut Sink) -> Option<Token> {
+        let took = self.pass(head.len);
+        sink.losses.add(Loss::HeadLimit, took as u64);
+        self.state = State::Drop(head.len - took);
+        let (stream, stamp) = (head.stream, self.frame_stamp);
+        let ends = head.has(END_STREAM) && head.kind == Kind::Headers;
+        let block = Block { stream, promised: None, ends, octets: Bytes::new(), stamp };
+        let mut partial = self.partial.take().unwrap_or(Partial { block, octets: BytesMut::new(), too_long: true });
+        if head.has(END_HEADERS) {
+            return Some(Token::BlockLost(partial.block, Incomplete::Limit));
+        }
+        partial.too_long = true;
+        partial.octets = BytesMut::new();
+        self.partial = Some(partial);
+        None
+    }
+
+    fn read(&mut self, head: FrameHead, payload: Bytes, settings: &Settings) -> Option<Token> {
+        match head.kind {
+            Kind::Headers => self.headers(head, payload),
+            Kind::PushPromise => self.push_promise(head, payload),
+            Kind::Continuation => self.continuation(head, &payload, settings),
+            Kind::Reset => Some(Token::Reset(head.stream)),
+            Kind::GoAway => payload.first_chunk::<4>().map(|o| Token::GoAway(u32::from_be_bytes(*o) & 0x7fff_ffff)),
+            Kind::Data | Kind::Priority | Kind::Settings | Kind::Ping | Kind::WindowUpdate | Kind::Unknown => None,
+        }
+    }
+
+    fn headers(&mut self, head: FrameHead, payload: Bytes) -> Option<Token> {
+        let Some(mut octets) = strip_padding(head, payload) else { return Some(self.unframe()) };
+        if head.has(PRIORITY) {
+            if octets.len() < 5 {
+                return Some(self.unframe());
+            }
+            octets.advance(5);
+        }
+        let ends = head.has(END_STREAM);
+        self.block(head, Block { stream: head.stream, promised: None, ends, octets, stamp: self.frame_stamp })
+    }
+
+    fn push_promise(&mut self, head: FrameHead, payload: Bytes) -> Option<Token> {
+        let Some(mut octets) = strip_padding(head, payload) else { return Some(self.unframe()) };
+        let Ok(promised) = octets.try_get_u32() else { return Some(self.unframe()) };
+        let promised = Some(promised & 0x7fff_ffff);
+        self.block(head, Block { stream: head.stream, promised, ends: false, octets, stamp: self.frame_stamp })
+    }
+
+    fn block(&mut self, head: FrameHead, mut block: Block) -> Option<Token> {
+        if head.has(END_HEADERS) {
+            return Some(Token::Block(block));
+        }
+        let octets = BytesMut::from(std::mem::take(&mut block.octets));
+        self.partial = Some(Partial { block, octets, too_long: false });
+        None
+    }
+
+    fn continuation(&mut self, head: FrameHead, payload: &[u8], settings: &Settings) -> Option<Token> {
+        let mut partial = self.partial.take()?;
+        if partial.octets.len() + payload.len() > settings.head_limit {
+            partial.too_long = true;
+            partial.octets = BytesMut::new();
+        }
+        if !partial.too_long {
+            partial.octets.extend_from_slice(payload);
+        }
+        if !head.has(END_HEADERS) {
+            self.partial = Some(partial);
+            return None;
+        }
+        if partial.too_long {
+            return Some(Token::BlockLost(partial.block, Incomplete::Limit));
+        }
+        Some(Token::Block(Block { octets: partial.octets.freeze(), ..partial.block }))
+    }
+
+    fn look_for_frames(&mut self, sink: &mut Sink) {
+        let take = (2 * WINDOW).saturating_sub(self.held.len()).min(self.front.len());
+        self.held.extend_from_slice(&self.front.split_to(take));
+        if self.held.len() < self.search_at.min(2 * WINDOW) {
+            return;
+        }
+        let skip = match shape::find(&self.held) {
+            Found::Frame(at) => {
+                let mut found = std::mem::take(&mut self.held).freeze();
+                found.advance(at);
+                if !self.front.is_empty() {
+                    let mut all = BytesMut::from(found);
+                    all.extend_from_slice(&self.front);
+                    found = all.freeze();
+                }
+                self.front = found;
+                self.state = State::Head;
+                sink.losses.add(Loss::Unparsed, at as u64);
+                return;
+            }
+            Found::Maybe(at) if self.held.len() - at > WINDOW => self.held.len() - WINDOW,
+            Found::Maybe(at) => at,
+            Found::Nothing(len) => len,
+        };
+        sink.losses.add(Loss::Unparsed, skip as u64);
+        self.held.advance(skip);
+        self.search_at = self.held.len() + self.held.len() / 8 + 1;
+    }
+
+    /// A hole of `len` bytes comes next.
+    pub(super) fn hole(&mut self, len: u64, sink: &mut Sink) -> Hole {
+        let short = usize::try_from(len).unwrap_or(usize::MAX);
+        match self.state {
+            State::Data { head, left, padding } if short <= left => {
+                self.state = State::Data { head, left: left - short, padding };
+                return Hole::InData(head.stream, len);
+            }
+            State::Data { head, left, padding } if short - left <= padding => {
+                self.state = State::Data { head, left: 0, padding: padding - (short - left) };
+                return Hole::InData(head.stream, left as u64);
+            }
+            State::Skip(left) if short <= left => {
+                self.state = State::Skip(left - short);
+                return Hole::Skipped;
+            }
+            State::Drop(left) if short <= left => {
+                self.state = State::Drop(left - short);
+                return Hole::Skipped;
+            }
+            State::Preface(_)
+            | State::Head
+            | State::Padding(_)
+            | State::Data { .. }
+            | State::Payload(_)
+            | State::Skip(_)
+            | State::Drop(_)
+            | State::Search => {}
+        }
+        let in_data = match self.state {
+            State::Data { head, left, .. } => Some((head.stream, left as u64)),
+            _ => None,
+        };
+        self.drop_held(sink);
+        self.unframe();
+        Hole::Through(in_data)
+    }
+
+    fn drop_held(&mut self, sink: &mut Sink) {
+        if !self.held.is_empty() {
+            sink.losses.add(Loss::Unparsed, self.held.len() as u64);
+            self.held.clear();
+        }
+    }
+
+    /// Nothing more will come: what is held is counted.
+    pub(super) fn close(&mut self, sink: &mut Sink) {
+        self.drop_held(sink);
+    }
+}
+
+/// Takes padding off (RFC 9113 §6.2); none when it is longer than the payload.
+fn strip_padding(head: FrameHead, mut payload: Bytes) -> Option<Bytes> {
+    if head.has(PADDED) {
+        let padding = usize::from(payload.try_get_u8().ok()?);
+        payload.truncate(payload.len().checked_sub(padding)?);
+    }
+    Some(payload)
+}

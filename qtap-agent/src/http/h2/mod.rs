@@ -1,0 +1,353 @@
+//! HTTP/2 (RFC 9113). In: the bytes and holes of both directions of one channel, time, and the close. Out: exchanges and counts in
+//! the sink. `lane` cuts a direction into tokens, `hpack` decodes header blocks, `stream` makes messages of them; here they meet.
+//!
+//! The stream id pairs, so a loss costs what was open and, through the compression state, fields of what comes after: those
+//! are unknown until they are sent again, never guessed.
+
+mod lane;
+mod shape;
+mod stream;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use self::lane::{Block, Hole, Lane, Token};
+use self::stream::{Section, Stream};
+use super::Sink;
+use super::h1::Input;
+use super::hpack::Decoder;
+use super::pair::{Desk, Open, Stamp};
+use crate::model::conn::{Direction, Protocol};
+use crate::model::exchange::Incomplete;
+use crate::model::loss::Loss;
+use crate::model::message::Fields;
+use crate::model::time::KernelTime;
+
+pub(super) use self::shape::looks_like_frames;
+
+/// How long a response waits for a request that may be a record behind.
+const WAIT: Duration = Duration::from_millis(200);
+/// How long a half waits for another whose end may have been lost.
+const WAIT_AFTER_LOSS: Duration = Duration::from_secs(10);
+/// How much larger than a block the fields it stands for may be.
+const EXPANSION: usize = 4;
+
+/// The parser of a channel that speaks HTTP/2.
+#[derive(Debug)]
+pub(super) struct H2 {
+    /// The direction that carries requests; none until a header block told.
+    requests: Option<Direction>,
+    sides: [Side; 2],
+    streams: BTreeMap<u32, Stream>,
+    next_ordinal: u64,
+    /// Lowest client's stream whose request was seen; lower ones were opened before the probes looked.
+    first: Option<u32>,
+    joined_late: bool,
+    /// A direction lost its thread.
+    lost_thread: bool,
+    grpc: bool,
+}
+
+/// What one direction needs.
+#[derive(Debug)]
+struct Side {
+    lane: Lane,
+    decoder: Decoder,
+}
+
+impl H2 {
+    pub(super) fn new(requests: Option<Direction>, joined_late: bool) -> H2 {
+        let side = |direction| {
+            let has_preface = requests == Some(direction) && !joined_late;
+            Side { lane: Lane::new(has_preface, joined_late), decoder: Decoder::new(joined_late) }
+        };
+        H2 {
+            requests,
+            sides: [side(Direction::Sent), side(Direction::Received)],
+            streams: BTreeMap::new(),
+            next_ordinal: 0,
+            first: None,
+            joined_late,
+            lost_thread: false,
+            grpc: false,
+        }
+    }
+
+    /// Takes over the request that an upgrade made stream 1 (RFC 7540 §3.2).
+    pub(super) fn adopt(&mut self, mut open: Open) {
+        open.exchange.protocol = Protocol::Http2;
+        self.next_ordinal = open.exchange.ordinal + 1;
+        self.first = Some(1);
+        self.streams.insert(1, Stream { open, waits_since: None, end_may_be_lost: false });
+    }
+
+    /// True when a gRPC call was seen.
+    pub(super) fn is_grpc(&self) -> bool {
+        self.grpc
+    }
+
+    /// Takes what came in one direction.
+    pub(super) fn on_input(&mut self, direction: Direction, input: Input, desk: &mut Desk, sink: &mut Sink) {
+        match input {
+            Input::Bytes(bytes, stamp) => {
+                if let Some(side) = self.sides.get_mut(direction.index()) {
+                    side.lane.feed(bytes, stamp);
+                }
+            }
+            Input::Hole(len, stamp) => self.hole(direction, len, stamp, desk, sink),
+        }
+        while let Some(side) = self.sides.get_mut(direction.index()) {
+            let token = side.lane.next(&desk.settings, sink);
+            let stamp = side.lane.stamp;
+            match token {
+                Token::More => return,
+                Token::Block(block) => self.block(direction, block, desk, sink),
+                Token::BlockLost(block, why) => self.block_lost(direction, &block, why, desk, sink),
+                Token::Data(id, piece) => self.data(direction, id, piece, stamp, desk, sink),
+                Token::EndData(id) => self.end_data(direction, id, stamp, desk, sink),
+                Token::Reset(id) => self.reset(id, desk, sink),
+                Token::GoAway(last) => self.go_away(direction, last, desk, sink),
+                Token::Unframed => self.lose(direction, stamp),
+            }
+        }
+    }
+
+    pub(super) fn on_tick(&mut self, now: KernelTime, desk: &mut Desk, sink: &mut Sink) {
+        let due = |stream: &Stream| {
+            let limit = if stream.end_may_be_lost { WAIT_AFTER_LOSS } else { WAIT };
+            stream.waits_since.is_some_and(|since| now.since(since) >= limit)
+        };
+        let due: Vec<u32> = self.streams.iter().filter(|(_, stream)| due(stream)).map(|(id, _)| *id).collect();
+        for id in due {
+            let why = self.why_half();
+            self.export(id, why, desk, sink);
+        }
+    }
+
+    fn why_half(&self) -> Incomplete {
+        match (self.lost_thread, self.joined_late) {
+            (true, _) => Incomplete::BytesLost,
+            (false, true) => Incomplete::JoinedLate,
+            (false, false) => Incomplete::NoRequest,
+        }
+    }
+
+    pub(super) fn on_close(&mut self, still_open: bool, desk: &mut Desk, sink: &mut Sink) {
+        for side in &mut self.sides {
+            side.lane.close(sink);
+        }
+        let why = self.why_half();
+        for (_, mut stream) in std::mem::take(&mut self.streams) {
+            if stream.open.exchange.request.is_none() && stream.open.response_done {
+                stream.open.spoil(why);
+            }
+            stream.open.spoil_at_end(still_open);
+            stream.open.export(&mut desk.budget, sink);
+        }
+    }
+
+    fn block(&mut self, direction: Direction, block: Block, desk: &mut Desk, sink: &mut Sink) {
+        let Some(side) = self.sides.get_mut(direction.index()) else { return };
+        let limit = desk.settings.head_limit.saturating_mul(EXPANSION);
+        let section = Section::new(side.decoder.decode(block.octets, limit));
+        self.learn_direction(direction, &section, block.promised.is_some());
+        let Some(requests) = self.requests else { return };
+        let stamp = block.stamp;
+        if let Some(promised) = block.promised {
+            if let Some(stream) = self.stream(promised, stamp, desk, sink) {
+                self.grpc |= stream.request_block(section, true, stamp);
+            }
+            return;
+        }
+        let is_request = direction == requests;
+        if is_request && self.first.is_none() && section.is_request() {
+            self.first = Some(block.stream);
+        }
+        let is_head = section.is_request() || section.status.is_some();
+        if !is_head && !self.is_known(block.stream) {
+            return;
+        }
+        let Some(stream) = self.stream(block.stream, stamp, desk, sink) else { return };
+        let grpc = if is_request {
+            stream.request_block(section, block.ends, stamp)
+        } else {
+            stream.response_block(section, block.ends, stamp)
+        };
+        self.grpc |= grpc;
+        self.settle(block.stream, stamp, desk, sink);
+    }
+
+    /// Joined late, the first header block whose kind is known tells who asks.
+    fn learn_direction(&mut self, direction: Direction, section: &Section, is_promise: bool) {
+        if self.requests.is_some() {
+            return;
+        }
+        if is_promise || section.status.is_some() {
+            self.requests = Some(direction.flip());
+        } else if section.is_request() {
+            self.requests = Some(direction);
+        }
+    }
+
+    /// A stream that is open here, or was before the probes looked, or whose opening may have been lost.
+    fn is_known(&self, id: u32) -> bool {
+        let before = self.joined_late && self.first.is_none_or(|first| id < first);
+        self.streams.contains_key(&id) || before || self.lost_thread
+    }
+
+    /// The stream `id`, opened if it is not; the oldest makes room when there are too many.
+    fn stream(&mut self, id: u32, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) -> Option<&mut Stream> {
+        let outgoing = self.requests? == Direction::Sent;
+        if !self.streams.contains_key(&id) {
+            if self.streams.len() >= desk.settings.max_in_flight.max(1)
+                && let Some(oldest) = self.streams.keys().next().copied()
+            {
+                sink.losses.add(Loss::PipelineLimit, 0);
+                self.export(oldest, Incomplete::Limit, desk, sink);
+            }
+            self.streams.insert(id, Stream::new(self.next_ordinal, outgoing, stamp));
+            self.next_ordinal += 1;
+        }
+        self.streams.get_mut(&id)
+    }
+
+    fn block_lost(&mut self, direction: Direction, block: &Block, why: Incomplete, desk: &mut Desk, sink: &mut Sink) {
+        if let Some(side) = self.sides.get_mut(direction.index()) {
+            side.decoder.forget();
+        }
+        let Some(requests) = self.requests else { return };
+        let is_request = direction == requests || block.promised.is_some();
+        let id = block.promised.unwrap_or(block.stream);
+        let Some(stream) = self.stream(id, block.stamp, desk, sink) else { return };
+        stream.open.spoil(why);
+        if is_request {
+            stream.blank_request(block.stamp);
+        } else {
+            stream.blank_response(block.stamp);
+        }
+        if block.ends || block.promised.is_some() {
+            end(stream, is_request, block.stamp.time);
+        }
+        self.settle(id, block.stamp, desk, sink);
+    }
+
+    fn data(&mut self, direction: Direction, id: u32, piece: Bytes, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
+        if piece.is_empty() {
+            return;
+        }
+        let is_request = self.requests == Some(direction);
+        let known = self.requests.is_some() && self.is_known(id);
+        let Some(stream) = known.then(|| self.stream(id, stamp, desk, sink)).flatten() else {
+            // Of a stream that was reset, or opened where nobody looked.
+            sink.losses.add(Loss::Unparsed, piece.len() as u64);
+            return;
+        };
+        if is_request {
+            stream.blank_request(stamp);
+            stream.open.request_body.push(piece, &desk.settings, &mut desk.budget, sink);
+        } else {
+            stream.blank_response(stamp);
+            stream.open.response_body.push(piece, &desk.settings, &mut desk.budget, sink);
+        }
+    }
+
+    fn end_data(&mut self, direction: Direction, id: u32, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
+        let is_request = self.requests == Some(direction);
+        if let Some(stream) = self.streams.get_mut(&id) {
+            end(stream, is_request, stamp.time);
+            self.settle(id, stamp, desk, sink);
+        }
+    }
+
+    /// Exports a stream both of whose ends were seen.
+    fn settle(&mut self, id: u32, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
+        let why = self.why_half();
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if !stream.open.is_done() {
+            stream.note_wait(stamp.time);
+            return;
+        }
+        let blank = stream.open.exchange.request.as_ref().is_some_and(|request| request.method.is_none());
+        if blank || stream.open.exchange.response.as_ref().is_some_and(|response| response.status.is_none()) {
+            stream.open.spoil(why);
+        }
+        if let Some(stream) = self.streams.remove(&id) {
+            stream.open.export(&mut desk.budget, sink);
+        }
+    }
+
+    fn export(&mut self, id: u32, why: Incomplete, desk: &mut Desk, sink: &mut Sink) {
+        if let Some(mut stream) = self.streams.remove(&id) {
+            stream.open.spoil(why);
+            stream.open.export(&mut desk.budget, sink);
+        }
+    }
+
+    fn reset(&mut self, id: u32, desk: &mut Desk, sink: &mut Sink) {
+        self.export(id, Incomplete::Reset, desk, sink);
+    }
+
+    /// Streams above `last` that the receiver of a GOAWAY opened end here (RFC 9113 §6.8).
+    fn go_away(&mut self, direction: Direction, last: u32, desk: &mut Desk, sink: &mut Sink) {
+        let Some(requests) = self.requests else { return };
+        let parity = u32::from(direction != requests);
+        let dropped: Vec<u32> =
+            self.streams.range(last.saturating_add(1)..).map(|(id, _)| *id).filter(|id| id % 2 == parity).collect();
+        for id in dropped {
+            self.export(id, Incomplete::Reset, desk, sink);
+        }
+    }
+
+    fn hole(&mut self, direction: Direction, len: u64, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
+        let Some(side) = self.sides.get_mut(direction.index()) else { return };
+        let (in_data, through) = match side.lane.hole(len, sink) {
+            Hole::Skipped => (None, false),
+            Hole::InData(id, len) => (Some((id, len)), false),
+            Hole::Through(in_data) => (in_data, true),
+        };
+        let is_request = self.requests == Some(direction);
+        if let Some((id, len)) = in_data
+            && self.requests.is_some()
+            && self.is_known(id)
+            && let Some(stream) = self.stream(id, stamp, desk, sink)
+        {
+            if is_request {
+                stream.blank_request(stamp);
+                stream.open.request_body.hole(len);
+            } else {
+                stream.blank_response(stamp);
+                stream.open.response_body.hole(len);
+            }
+        }
+        if through {
+            self.lose(direction, stamp);
+        }
+    }
+
+    /// A direction lost its thread: its compression state is void, and what was open in it may have ended unseen.
+    fn lose(&mut self, direction: Direction, stamp: Stamp) {
+        if let Some(side) = self.sides.get_mut(direction.index()) {
+            side.decoder.forget();
+        }
+        self.lost_thread = true;
+        let is_request = self.requests == Some(direction);
+        for stream in self.streams.values_mut() {
+            let done = if is_request { stream.open.request_done } else { stream.open.response_done };
+            if !done {
+                stream.open.spoil(Incomplete::BytesLost);
+                stream.end_may_be_lost = true;
+                stream.note_wait(stamp.time);
+            }
+        }
+    }
+}
+
+fn end(stream: &mut Stream, is_request: bool, time: KernelTime) {
+    if is_request {
+        stream.open.end_request(Fields::default(), time);
+    } else {
+        stream.open.end_response(Fields::default(), time);
+    }
+}

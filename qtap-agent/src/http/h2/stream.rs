@@ -1,0 +1,203 @@
+//! One stream of an HTTP/2 connection (RFC 9113 §8.1): an exchange. In: decoded header blocks. Out: the request's or the response's
+//! head, its trailers, and what could not be known of them.
+
+use bytes::Bytes;
+
+use crate::http::hpack::Decoded;
+use crate::http::pair::{self, Open, Stamp};
+use crate::model::conn::Protocol;
+use crate::model::exchange::Incomplete;
+use crate::model::message::{Body, Field, FieldText, Fields, Request, Response, Version};
+use crate::model::time::KernelTime;
+
+/// A stream that is open, or whose other half may still come.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) open: Open,
+    /// Since when one half is whole and nothing is known of the other.
+    pub(super) waits_since: Option<KernelTime>,
+    /// A direction lost its thread while this was open: the end of the message may be among what was lost.
+    pub(super) end_may_be_lost: bool,
+}
+
+/// A header block as a message sees it: pseudo-header fields (RFC 9113 §8.3) apart from the others.
+#[derive(Debug, Default)]
+pub(super) struct Section {
+    pub(super) method: Option<String>,
+    pub(super) path: Option<String>,
+    pub(super) scheme: Option<String>,
+    pub(super) authority: Option<String>,
+    pub(super) status: Option<u16>,
+    pub(super) fields: Fields,
+    /// Why it is not all there.
+    pub(super) fault: Option<Incomplete>,
+}
+
+impl Section {
+    pub(super) fn new(decoded: Decoded) -> Section {
+        let mut section = Section { fault: fault(&decoded), ..Section::default() };
+        let is_pseudo = |field: &Field| field.name.bytes().is_some_and(|name| name.first() == Some(&b':'));
+        let mut fields = decoded.fields;
+        // Pseudo-header fields come first, so that one look at the front is enough for well-formed blocks.
+        let pseudo = fields.iter().take_while(|field| is_pseudo(field)).count();
+        let rest = fields.split_off(pseudo);
+        fields.iter().for_each(|field| section.take_pseudo(field));
+        section.fields = Fields(rest);
+        if section.fields.0.iter().any(is_pseudo) {
+            let (late, regular) = section.fields.0.drain(..).partition::<Vec<_>, _>(is_pseudo);
+            late.iter().for_each(|field| section.take_pseudo(field));
+            section.fields = Fields(regular);
+        }
+        section
+    }
+
+    fn take_pseudo(&mut self, field: &Field) {
+        let text = || field.value.bytes().map(|value| String::from_utf8_lossy(value).into_owned());
+        match field.name.bytes().map_or(&b""[..], |name| name) {
+            b":method" => self.method = text(),
+            b":path" => self.path = text(),
+            b":scheme" => self.scheme = text(),
+            b":authority" => self.authority = text(),
+            b":status" => self.status = field.value.text().and_then(|value| value.parse().ok()),
+            _ => {}
+        }
+    }
+
+    /// True when it can only be a request's.
+    pub(super) fn is_request(&self) -> bool {
+        self.method.is_some() || self.path.is_some() || self.scheme.is_some() || self.authority.is_some()
+    }
+
+    /// True when it is certainly not a head: all of it is known, and no pseudo-header field is among it.
+    pub(super) fn is_trailers(&self) -> bool {
+        !self.is_request() && self.status.is_none() && self.fault.is_none()
+    }
+
+    fn into_request(self, stamp: Stamp) -> Request {
+        let mut request = Request {
+            method: self.method,
+            target: self.path,
+            scheme: self.scheme,
+            authority: self.authority,
+            version: Version::Http2,
+            fields: self.fields,
+            body: Body::default(),
+            trailers: Fields::default(),
+            started: stamp.time,
+            ended: None,
+        };
+        if request.authority.is_none() {
+            request.authority = pair::host(&request);
+        }
+        request
+    }
+
+    fn into_response(self, stamp: Stamp) -> Response {
+        Response {
+            status: self.status,
+            reason: Bytes::new(),
+            informational: Vec::new(),
+            version: Version::Http2,
+            fields: self.fields,
+            body: Body::default(),
+            trailers: Fields::default(),
+            started: stamp.time,
+            ended: None,
+        }
+    }
+}
+
+fn fault(decoded: &Decoded) -> Option<Incomplete> {
+    if decoded.broken {
+        return Some(Incomplete::Unparsed);
+    }
+    if decoded.cut {
+        return Some(Incomplete::Limit);
+    }
+    let unknown = |field: &Field| field.name == FieldText::Unknown || field.value == FieldText::Unknown;
+    (decoded.unknown || decoded.fields.iter().any(unknown)).then_some(Incomplete::FieldsUnknown)
+}
+
+impl Stream {
+    pub(super) fn new(ordinal: u64, outgoing: bool, stamp: Stamp) -> Stream {
+        let open = Open::new(Protocol::Http2, ordinal, outgoing, stamp.pid);
+        Stream { open, waits_since: None, end_may_be_lost: false }
+    }
+
+    /// A header block of the request: its head, or its trailers. True when it is a gRPC call's.
+    pub(super) fn request_block(&mut self, section: Section, ends: bool, stamp: Stamp) -> bool {
+        if let Some(fault) = section.fault {
+            self.open.spoil(fault);
+        }
+        let mut trailers = Fields::default();
+        if self.open.exchange.request.is_some() {
+            trailers = section.fields;
+        } else if section.is_trailers() {
+            self.blank_request(stamp);
+            trailers = section.fields;
+        } else {
+            self.open.exchange.request = Some(section.into_request(stamp));
+            self.open.exchange.pid = stamp.pid;
+        }
+        if ends {
+            self.open.end_request(trailers, stamp.time);
+        }
+        let grpc = self.open.exchange.request.as_ref().is_some_and(|request| pair::is_grpc(&request.fields));
+        if grpc {
+            self.open.exchange.protocol = Protocol::Grpc;
+        }
+        grpc
+    }
+
+    /// A header block of the response: an informational one, its head, or its trailers. True when it is a gRPC call's.
+    pub(super) fn response_block(&mut self, section: Section, ends: bool, stamp: Stamp) -> bool {
+        if let Some(fault) = section.fault {
+            self.open.spoil(fault);
+        }
+        let mut trailers = Fields::default();
+        if self.open.exchange.response.is_some() {
+            trailers = section.fields;
+        } else if let (Some(status @ 100..=199), false) = (section.status, ends) {
+            self.open.inform(status);
+            return false;
+        } else if section.is_trailers() {
+            self.blank_response(stamp);
+            trailers = section.fields;
+        } else {
+            self.open.answer(section.into_response(stamp));
+        }
+        if ends {
+            self.open.end_response(trailers, stamp.time);
+        }
+        let grpc = self.open.exchange.response.as_ref().is_some_and(|response| pair::is_grpc(&response.fields));
+        if grpc {
+            self.open.exchange.protocol = Protocol::Grpc;
+        }
+        grpc
+    }
+
+    /// The request's head was not seen, but something of the request is.
+    pub(super) fn blank_request(&mut self, stamp: Stamp) {
+        if self.open.exchange.request.is_none() {
+            self.open.exchange.request = Some(Section::default().into_request(stamp));
+        }
+    }
+
+    /// The response's head was not seen, but something of the response is.
+    pub(super) fn blank_response(&mut self, stamp: Stamp) {
+        if self.open.exchange.response.is_none() {
+            self.open.answer(Section::default().into_response(stamp));
+        }
+    }
+
+    /// Notes since when nothing but the other half is missing.
+    pub(super) fn note_wait(&mut self, time: KernelTime) {
+        let half = self.open.request_done != self.open.response_done;
+        let missing = self.open.exchange.request.is_none() || self.end_may_be_lost;
+        if half && missing {
+            self.waits_since.get_or_insert(time);
+        } else {
+            self.waits_since = None;
+        }
+    }
+}

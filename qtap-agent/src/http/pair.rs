@@ -1,0 +1,143 @@
+//! An exchange under way, whatever the version: what both halves of one have in common until it is exported. In: heads, bodies, ends
+//! and mishaps, as the protocol's own file finds them. Out: an [`HttpExchange`] in the sink.
+
+use super::body::{Budget, Intake};
+use super::{Settings, Sink};
+use crate::model::conn::Protocol;
+use crate::model::exchange::{HttpExchange, Incomplete};
+use crate::model::message::{Fields, Request, Response};
+use crate::model::time::KernelTime;
+
+/// Informational responses that are kept by number.
+const INFORMATIONAL: usize = 16;
+
+/// When bytes passed, and which process passed them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Stamp {
+    pub(super) time: KernelTime,
+    pub(super) pid: u32,
+}
+
+/// An exchange under way.
+#[derive(Debug)]
+pub(super) struct Open {
+    /// What is known of it; the bodies stand beside it until the end.
+    pub(super) exchange: HttpExchange,
+    /// Body of the request.
+    pub(super) request_body: Intake,
+    /// Body of the response.
+    pub(super) response_body: Intake,
+    /// The request came to its end, or never will.
+    pub(super) request_done: bool,
+    /// The response came to its end, or never will.
+    pub(super) response_done: bool,
+    /// Informational responses that came before the response.
+    pub(super) informational: Vec<u16>,
+}
+
+impl Open {
+    /// An exchange of which nothing is known yet.
+    pub(super) fn new(protocol: Protocol, ordinal: u64, outgoing: bool, pid: u32) -> Open {
+        let exchange =
+            HttpExchange { protocol, ordinal, outgoing, pid, request: None, response: None, incomplete: None };
+        Open {
+            exchange,
+            request_body: Intake::default(),
+            response_body: Intake::default(),
+            request_done: false,
+            response_done: false,
+            informational: Vec::new(),
+        }
+    }
+
+    /// Something went wrong with it. The first cause stays.
+    pub(super) fn spoil(&mut self, why: Incomplete) {
+        self.exchange.incomplete.get_or_insert(why);
+    }
+
+    /// Notes an informational response (RFC 9110 §15.2).
+    pub(super) fn inform(&mut self, status: u16) {
+        if self.informational.len() < INFORMATIONAL {
+            self.informational.push(status);
+        }
+    }
+
+    /// The final response's head.
+    pub(super) fn answer(&mut self, mut response: Response) {
+        response.informational = std::mem::take(&mut self.informational);
+        self.exchange.response = Some(response);
+    }
+
+    /// The request's last byte was seen at `time`.
+    pub(super) fn end_request(&mut self, trailers: Fields, time: KernelTime) {
+        self.request_done = true;
+        if let Some(request) = &mut self.exchange.request {
+            request.trailers = trailers;
+            request.ended = Some(time);
+        }
+    }
+
+    /// The response's last byte was seen at `time`.
+    pub(super) fn end_response(&mut self, trailers: Fields, time: KernelTime) {
+        self.response_done = true;
+        if let Some(response) = &mut self.exchange.response {
+            response.trailers = trailers;
+            response.ended = Some(time);
+        }
+    }
+
+    /// Both ends were seen.
+    pub(super) fn is_done(&self) -> bool {
+        self.request_done && self.response_done
+    }
+
+    /// Why it is not whole when nothing more will come of it.
+    pub(super) fn spoil_at_end(&mut self, still_open: bool) {
+        let began = self.exchange.response.is_some() || !self.request_done;
+        if !self.is_done() {
+            self.spoil(match (still_open, began) {
+                (true, _) => Incomplete::StillOpen,
+                (false, true) => Incomplete::ClosedEarly,
+                (false, false) => Incomplete::NoResponse,
+            });
+        }
+    }
+
+    /// Puts it in the sink. What has neither request nor response is no exchange.
+    pub(super) fn export(mut self, budget: &mut Budget, sink: &mut Sink) {
+        if self.request_body.has_holes() || self.response_body.has_holes() {
+            self.spoil(Incomplete::BytesLost);
+        }
+        let (request_body, response_body) = (self.request_body.finish(budget), self.response_body.finish(budget));
+        if let Some(request) = &mut self.exchange.request {
+            request.body = request_body;
+        }
+        if let Some(response) = &mut self.exchange.response {
+            response.body = response_body;
+        }
+        if self.exchange.request.is_some() || self.exchange.response.is_some() {
+            sink.exchanges.push(self.exchange);
+        }
+    }
+}
+
+/// What every parser of one channel is given to work with.
+#[derive(Debug)]
+pub(super) struct Desk {
+    /// Limits.
+    pub(super) settings: std::sync::Arc<Settings>,
+    /// Body bytes kept by what is under way.
+    pub(super) budget: Budget,
+    /// The channel was joined after its opening.
+    pub(super) joined_late: bool,
+}
+
+/// True when `request` is a gRPC call (gRPC over HTTP/2: `content-type: application/grpc…`).
+pub(super) fn is_grpc(fields: &Fields) -> bool {
+    fields.get("content-type").is_some_and(|value| value.starts_with("application/grpc"))
+}
+
+/// The `Host` field of a request without another authority.
+pub(super) fn host(request: &Request) -> Option<String> {
+    request.fields.get("host").map(str::to_owned)
+}

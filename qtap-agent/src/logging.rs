@@ -1,0 +1,24 @@
+//! qtap's own log: to stderr, so that records on stdout can be piped. In: level and form. Never payload, header values or
+//! query strings: that is for those who log to see to; this file only decides where lines go.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::LogEncoding;
+
+/// Starts logging, once per process.
+///
+/// # Errors
+/// When `level` is neither a level nor a filter, or logging was started before.
+pub fn init(level: &str, encoding: Option<LogEncoding>) -> Result<(), String> {
+    let filter = EnvFilter::try_new(level).map_err(|error| format!("--log-level {level}: {error}"))?;
+    let terminal = std::io::stderr().is_terminal();
+    let encoding = encoding.unwrap_or(if terminal { LogEncoding::Console } else { LogEncoding::Json });
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match encoding {
+        LogEncoding::Console => lines.with_ansi(terminal).try_init(),
+        LogEncoding::Json => lines.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| error.to_string())
+}

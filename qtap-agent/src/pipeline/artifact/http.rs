@@ -1,0 +1,107 @@
+//! Format `http`: the message as it was sent, as `message/http` (RFC 9112 §10.1).
+//!
+//! What came over HTTP/2 is written as an intermediary would forward it (RFC 9113 §8.3, §8.2.2): pseudo-header fields as start
+//! line and `Host`. The body is the content; where the message was sent chunked, or HTTP/2 sent trailers, it stands as one
+//! chunk, without the last chunk when its end is missing. Fields that are unknown are left out; an unknown word of the start
+//! line is a `?`.
+
+use super::{Half, body, line_of, version_name};
+use crate::model::message::{Fields, Request, Response, Version};
+
+/// The document: one message, or a request and its response.
+pub(super) fn write(halves: &[Half<'_>], bodies: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(halves.iter().map(|half| half.room(bodies)).sum());
+    for half in halves {
+        message(&mut out, *half, bodies);
+    }
+    out
+}
+
+fn message(out: &mut Vec<u8>, half: Half<'_>, bodies: bool) {
+    let host = match half {
+        Half::Request(request) => request_line(out, request),
+        Half::Response(response) => {
+            status_line(out, response);
+            None
+        }
+    };
+    out.extend_from_slice(b"\r\n");
+    if let Some(host) = host {
+        line(out, b"Host", host.as_bytes());
+    }
+    let forwarded_chunked = half.version() == Version::Http2 && !half.trailers().0.is_empty();
+    for field in &half.fields().0 {
+        if let Some((name, value)) = line_of(field).filter(|_| !(forwarded_chunked && field.is_named("content-length")))
+        {
+            line(out, &name, &value);
+        }
+    }
+    if forwarded_chunked {
+        line(out, b"Transfer-Encoding", b"chunked");
+    }
+    out.extend_from_slice(b"\r\n");
+    if bodies {
+        content(out, half, forwarded_chunked || is_chunked(half.fields()));
+    }
+}
+
+/// Writes the request line, and says which `Host` the fields lack.
+fn request_line<'a>(out: &mut Vec<u8>, request: &'a Request) -> Option<&'a str> {
+    let parts = [request.method.as_deref(), request.target.as_deref(), Some(on_the_wire(request.version))];
+    for (nth, part) in parts.into_iter().enumerate() {
+        if nth > 0 {
+            out.push(b' ');
+        }
+        out.extend(part.unwrap_or("?").bytes().map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { b }));
+    }
+    let lacks_host = request.version == Version::Http2 && !request.fields.0.iter().any(|field| field.is_named("host"));
+    request.authority.as_deref().filter(|_| lacks_host)
+}
+
+fn status_line(out: &mut Vec<u8>, response: &Response) {
+    out.extend_from_slice(on_the_wire(response.version).as_bytes());
+    match response.status {
+        Some(status) => out.extend_from_slice(format!(" {status} ").as_bytes()),
+        None => out.extend_from_slice(b" ? "),
+    }
+    out.extend(response.reason.iter().map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { *b }));
+}
+
+fn on_the_wire(version: Version) -> &'static str {
+    match version {
+        Version::Http10 | Version::Http11 => version_name(version),
+        Version::Http2 => "HTTP/1.1",
+    }
+}
+
+fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    for part in [name, b": ", value, b"\r\n"] {
+        out.extend_from_slice(part);
+    }
+}
+
+/// RFC 9112 §7: the final transfer coding is chunked.
+fn is_chunked(fields: &Fields) -> bool {
+    let last = fields.all("transfer-encoding").last().and_then(|value| value.rsplit(',').next());
+    last.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
+}
+
+fn content(out: &mut Vec<u8>, half: Half<'_>, chunked: bool) {
+    let kept = body::kept(half.body());
+    if !chunked {
+        out.extend_from_slice(&kept);
+        return;
+    }
+    if !kept.is_empty() {
+        out.extend_from_slice(format!("{:x}\r\n", kept.len()).as_bytes());
+        out.extend_from_slice(&kept);
+        out.extend_from_slice(b"\r\n");
+    }
+    if half.body().is_whole() && half.times().1.is_some() {
+        out.extend_from_slice(b"0\r\n");
+        for (name, value) in half.trailers().0.iter().filter_map(line_of) {
+            line(out, &name, &value);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}

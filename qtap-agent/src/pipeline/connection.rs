@@ -1,0 +1,112 @@
+//! A report on a connection → its `qtap.connection` record. Made at every level: that a connection was there is no payload.
+
+use std::net::SocketAddr;
+
+use super::digest::{self, UidKind};
+use super::origin::{Origins, Place};
+use super::step::Steps;
+use crate::model::conn::Binding;
+use crate::model::event::Count;
+use crate::model::message::host_of;
+use crate::model::observation::{ConnState, ConnectionSeen};
+use crate::model::record::{Address, ConnectionRecord, Origin, Record, RecordKind, Severity};
+
+/// The record of `seen`.
+pub(super) fn record(seen: &ConnectionSeen, origins: &mut Origins, steps: Option<&Steps>) -> Record {
+    let conn = &seen.conn;
+    let place = Place {
+        host: &seen.host,
+        conn,
+        process: seen.process.as_ref(),
+        role: conn.role,
+        protocol: conn.protocol,
+        version: None,
+    };
+    let origin = origins.of(&place, steps);
+    if seen.state == ConnState::Closed {
+        origins.forget(conn.uid);
+    }
+    let about = about(seen, &origin, steps);
+    let unix_ns = seen.host.clock.unix_ns(seen.observed);
+    Record {
+        uid: digest::record_uid(conn.uid, None, UidKind::Connection, seen.part),
+        time_unix_ns: unix_ns,
+        observed_unix_ns: unix_ns,
+        severity: Severity::Info,
+        line: line(&about, &origin),
+        trace: None,
+        origin,
+        request_id: None,
+        kind: RecordKind::Connection(Box::new(about)),
+    }
+}
+
+fn about(seen: &ConnectionSeen, origin: &Origin, steps: Option<&Steps>) -> ConnectionRecord {
+    ConnectionRecord {
+        state: match seen.state {
+            ConnState::Open => "open",
+            ConnState::Active => "active",
+            ConnState::Closed => "closed",
+        },
+        part: seen.part,
+        finalized: seen.state == ConnState::Closed,
+        bytes_sent: carried(&seen.sent),
+        bytes_received: carried(&seen.received),
+        captured_bytes: seen.captured_bytes,
+        lost_bytes: seen.losses.total_bytes(),
+        losses: seen.losses.iter().map(|(loss, _, bytes)| (loss.name(), bytes)).collect(),
+        duration_ms: seen.observed.since(seen.conn.opened).as_secs_f64() * 1e3,
+        requests: seen.requests,
+        endpoint_id: endpoint_id(seen, origin, steps),
+        tls: seen.conn.tls.clone(),
+        binding: seen.conn.binding.map(Binding::name),
+    }
+}
+
+/// What the kernel counted; where it keeps no count, what the probed calls reported.
+fn carried(count: &Count) -> u64 {
+    count.kernel.unwrap_or(count.carried)
+}
+
+/// `connection.endpoint_id`: the host of the first request, else the TLS server name, else the server's address.
+fn endpoint_id(seen: &ConnectionSeen, origin: &Origin, steps: Option<&Steps>) -> Option<String> {
+    let authority = seen.authority.as_deref().filter(|authority| !authority.is_empty());
+    let named =
+        authority.map(|authority| steps.map_or_else(|| authority.to_owned(), |steps| steps.authority(authority)));
+    let host = named.map(|authority| host_of(&authority).to_ascii_lowercase());
+    let sni = || seen.conn.tls.as_ref().and_then(|tls| tls.sni.clone());
+    let server = || match origin.server.as_ref()? {
+        Address::Inet(ip, _) => Some(ip.to_string()),
+        Address::Unix(path) => Some(path.clone()),
+    };
+    host.or_else(sni).or_else(server)
+}
+
+/// E.g. `connection closed: curl → example.com (http1 over TLS), 78 B sent, 1256 B received, 1 request, 12.3 ms`.
+fn line(about: &ConnectionRecord, origin: &Origin) -> String {
+    let process = origin.process.as_ref().map_or("unknown process", |process| process.executable_name());
+    let arrow = if origin.direction == Some("ingress") { "←" } else { "→" };
+    let far = match (&origin.peer, origin.direction) {
+        (Some(peer), Some("ingress")) => address_text(peer),
+        (peer, _) => far_end(about, peer.as_ref()),
+    };
+    let tls = if about.tls.is_some() && origin.protocol != Some("tls") { " over TLS" } else { "" };
+    let protocol = origin.protocol.unwrap_or("unknown protocol");
+    let plural = if about.requests == 1 { "" } else { "s" };
+    let lost = if about.lost_bytes > 0 { format!(", {} B lost", about.lost_bytes) } else { String::new() };
+    format!(
+        "connection {}: {process} {arrow} {far} ({protocol}{tls}), {} B sent, {} B received, {} request{plural}, {:.1} ms{lost}",
+        about.state, about.bytes_sent, about.bytes_received, about.requests, about.duration_ms,
+    )
+}
+
+fn far_end(about: &ConnectionRecord, peer: Option<&Address>) -> String {
+    about.endpoint_id.clone().or_else(|| peer.map(address_text)).unwrap_or_else(|| "unknown peer".to_owned())
+}
+
+fn address_text(address: &Address) -> String {
+    match address {
+        Address::Inet(ip, port) => SocketAddr::new(*ip, *port).to_string(),
+        Address::Unix(path) => path.clone(),
+    }
+}

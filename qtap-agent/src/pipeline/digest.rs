@@ -1,0 +1,97 @@
+//! Names drawn from content: SHA-256 digests (FIPS 180-4), record uids, keyed hashes. Bytes in, hexadecimal text out.
+
+use sha2::{Digest, Sha256};
+
+use super::RedactionKey;
+use crate::model::conn::ConnectionUid;
+
+/// SHA-256 of `bytes`, as 64 lower-case hexadecimal digits.
+pub(super) fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// The kinds of record that a uid tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UidKind {
+    Connection,
+    Artifact,
+    Object(&'static str),
+}
+
+/// `log.record.uid`: 32 hexadecimal digits of the SHA-256 of connection, exchange number, kind and part; so a resend and a
+/// replay give it again, and no two records share it.
+pub(super) fn record_uid(connection: ConnectionUid, number: Option<u64>, kind: UidKind, part: u32) -> String {
+    let kind = match kind {
+        UidKind::Connection => "connection",
+        UidKind::Artifact => "artifact_record",
+        UidKind::Object(artifact) => artifact,
+    };
+    let mut hash = Sha256::new();
+    hash.update(connection.0);
+    match number {
+        Some(number) => {
+            hash.update([1]);
+            hash.update(number.to_be_bytes());
+        }
+        None => hash.update([0]),
+    }
+    hash.update(part.to_be_bytes());
+    hash.update(kind.as_bytes());
+    hex(hash.finalize().get(..16).unwrap_or_default())
+}
+
+/// HMAC-SHA-256 (RFC 2104) of `value` under `key`, its first 128 bits as 32 hexadecimal digits.
+pub(super) fn keyed_hash(key: &RedactionKey, value: &[u8]) -> String {
+    const BLOCK: usize = 64;
+    let pad = |with: u8| {
+        let mut block = [with; BLOCK];
+        block.iter_mut().zip(key.0).for_each(|(b, k)| *b ^= k);
+        block
+    };
+    let inner = Sha256::new().chain_update(pad(0x36)).chain_update(value).finalize();
+    let outer = Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize();
+    hex(outer.get(..16).unwrap_or_default())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sha256_of_abc_is_that_of_fips_180_4() {
+        assert_eq!(sha256_hex(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn the_keyed_hash_is_hmac() {
+        // Computed with Python: hmac.new(b"\x0b" * 32, b"Hi There", "sha256").hexdigest()[:32]
+        assert_eq!(keyed_hash(&RedactionKey([0x0b; 32]), b"Hi There"), "198a607eb44bfbc69903a0f1cf2bbdc5");
+    }
+
+    #[test]
+    fn uids_differ_by_every_part_of_the_name() {
+        let uid = ConnectionUid([7; 16]);
+        let all = [
+            record_uid(uid, None, UidKind::Connection, 0),
+            record_uid(uid, None, UidKind::Connection, 1),
+            record_uid(uid, Some(0), UidKind::Artifact, 0),
+            record_uid(uid, Some(1), UidKind::Artifact, 0),
+            record_uid(uid, Some(0), UidKind::Object("http_request"), 0),
+            record_uid(uid, Some(0), UidKind::Object("http_response"), 0),
+            record_uid(ConnectionUid([8; 16]), Some(0), UidKind::Artifact, 0),
+        ];
+        let distinct: std::collections::HashSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len());
+        assert!(all.iter().all(|uid| uid.len() == 32 && uid.bytes().all(|b| b.is_ascii_hexdigit())));
+    }
+}

@@ -1,0 +1,255 @@
+//! An exchange → its records: the artifact record, and an object for each artifact.
+//!
+//! The steps of the stack decide and redact first; everything here is made of what they left.
+
+use std::sync::Arc;
+
+use super::artifact::{self, Artifact, Kind};
+use super::digest::{self, UidKind};
+use super::origin::{Origins, Place};
+use super::rpc::{self, Fault};
+use super::settings::{HttpCapture, Level, Locator};
+use super::step::Steps;
+use super::trace_context;
+use super::url::{self, Url};
+use crate::model::conn::{Protocol, Role};
+use crate::model::exchange::{Exchange, HttpExchange, Incomplete};
+use crate::model::message::{Fields, Request, Response, host_of};
+use crate::model::observation::ExchangeSeen;
+use crate::model::record::{
+    ArtifactLink, ArtifactRecord, ObjectRecord, ObjectSummary, Origin, Record, RecordKind, Severity, TraceContext,
+};
+
+/// Appends the records of `seen`.
+pub(super) fn records(
+    seen: ExchangeSeen,
+    steps: &Steps,
+    locators: &[Locator],
+    origins: &mut Origins,
+    out: &mut Vec<Record>,
+) {
+    let ExchangeSeen { host, conn, process, number, exchange: Exchange::Http(mut http), observed } = seen;
+    let capture = steps.evaluate(&mut http);
+    if capture.level == Level::None {
+        return;
+    }
+    let role = match conn.role {
+        Role::Unknown if http.outgoing => Role::Client,
+        Role::Unknown => Role::Server,
+        known @ (Role::Client | Role::Server) => known,
+    };
+    let version = http.request.as_ref().map(|r| r.version).or_else(|| http.response.as_ref().map(|r| r.version));
+    let place = Place { host: &host, conn: &conn, process: process.as_ref(), role, protocol: http.protocol, version };
+    let origin = origins.of(&place, Some(steps));
+    let url = url_of(&http, conn.tls.is_some(), &origin);
+    let mut about = about(&http, url);
+    let source = artifact::Source {
+        exchange: &http,
+        url: about.url_full.as_deref(),
+        clock: host.clock,
+        duration_ms: about.duration_ms,
+    };
+    let stored = stored(source, &capture, locators);
+    let started = http.request.as_ref().map(|r| r.started).or_else(|| http.response.as_ref().map(|r| r.started));
+    let common = Common {
+        time_unix_ns: host.clock.unix_ns(started.unwrap_or(observed)),
+        observed_unix_ns: host.clock.unix_ns(observed),
+        severity: severity(&http, &about),
+        trace: http.request.as_ref().and_then(|request| trace_context::of(&request.fields)),
+        origin,
+        request_id: format!("{}-{number:010}", conn.uid),
+    };
+    for (artifact, link) in &stored {
+        let (request, response) = match artifact.kind {
+            Kind::Request => (true, false),
+            Kind::Response => (false, true),
+            Kind::Transaction => (http.request.is_some(), http.response.is_some()),
+        };
+        about.request_artifact = request.then(|| link.clone()).or(about.request_artifact);
+        about.response_artifact = response.then(|| link.clone()).or(about.response_artifact);
+    }
+    let line = line(&about);
+    let uid = |kind| digest::record_uid(conn.uid, Some(number), kind, 0);
+    let objects: Vec<Record> = stored
+        .into_iter()
+        .map(|(artifact, link)| {
+            let kind = artifact.kind.name();
+            let summary = summary(artifact.kind, &http, &about, &common.origin);
+            let object = object(artifact, &link, summary);
+            let line = format!("{kind} of {line}: {} B", object.data.len());
+            common.record(uid(UidKind::Object(kind)), line, RecordKind::Object(Box::new(object)))
+        })
+        .collect();
+    out.push(common.record(uid(UidKind::Artifact), line, RecordKind::Artifact(Box::new(about))));
+    out.extend(objects);
+}
+
+/// What all records of an exchange share.
+#[derive(Debug)]
+struct Common {
+    time_unix_ns: u64,
+    observed_unix_ns: u64,
+    severity: Severity,
+    trace: Option<TraceContext>,
+    origin: Arc<Origin>,
+    request_id: String,
+}
+
+impl Common {
+    fn record(&self, uid: String, line: String, kind: RecordKind) -> Record {
+        Record {
+            uid,
+            time_unix_ns: self.time_unix_ns,
+            observed_unix_ns: self.observed_unix_ns,
+            severity: self.severity,
+            line,
+            trace: self.trace,
+            origin: Arc::clone(&self.origin),
+            request_id: Some(self.request_id.clone()),
+            kind,
+        }
+    }
+}
+
+/// The artifacts of an exchange that have a place to be stored, each with its link.
+fn stored(source: artifact::Source<'_>, capture: &HttpCapture, locators: &[Locator]) -> Vec<(Artifact, ArtifactLink)> {
+    if locators.is_empty() {
+        return Vec::new();
+    }
+    let link = |artifact: Artifact| {
+        let locator = Locator::first_for(locators, artifact.data.len() as u64)?;
+        let digest = format!("sha256:{}", artifact.sha256);
+        let link = ArtifactLink { url: locator.url_of(&artifact.sha256), digest };
+        Some((artifact, link))
+    };
+    artifact::write(source, capture).into_iter().filter_map(link).collect()
+}
+
+fn url_of(http: &HttpExchange, secure: bool, origin: &Origin) -> Url {
+    http.request.as_ref().map(|request| url::of(request, secure, origin.server.as_ref())).unwrap_or_default()
+}
+
+fn about(http: &HttpExchange, url: Url) -> ArtifactRecord {
+    let (request, response) = (http.request.as_ref(), http.response.as_ref());
+    let content_types = |fields: &Fields| fields.all("content-type").map(str::to_owned).collect();
+    let grpc = http.protocol == Protocol::Grpc;
+    let status = response.and_then(|response| response.status);
+    let rpc_status = response.filter(|_| grpc).and_then(rpc::status);
+    ArtifactRecord {
+        method: request.and_then(|request| request.method.clone()),
+        rpc_system: grpc.then_some("grpc"),
+        rpc_method: url.path.as_deref().filter(|_| grpc).and_then(rpc::method),
+        error_type: error_type(http, status, rpc_status.as_deref()),
+        rpc_status,
+        url_full: url.full,
+        url_scheme: url.scheme,
+        url_path: url.path,
+        url_query: url.query,
+        status,
+        user_agent: request.and_then(|request| request.fields.get("user-agent")).map(str::to_owned),
+        request_body_size: request.map(|request| request.body.size),
+        response_body_size: response.map(|response| response.body.size),
+        request_content_type: request.map(|request| content_types(&request.fields)).unwrap_or_default(),
+        response_content_type: response.map(|response| content_types(&response.fields)).unwrap_or_default(),
+        duration_ms: duration_ms(request, response),
+        time_to_first_byte_ms: time_to_first_byte_ms(request, response),
+        incomplete: http.incomplete.map(Incomplete::name),
+        request_artifact: None,
+        response_artifact: None,
+    }
+}
+
+fn duration_ms(request: Option<&Request>, response: Option<&Response>) -> Option<f64> {
+    Some(response?.ended?.since(request?.started).as_secs_f64() * 1e3)
+}
+
+fn time_to_first_byte_ms(request: Option<&Request>, response: Option<&Response>) -> Option<f64> {
+    Some(response?.started.since(request?.ended?).as_secs_f64() * 1e3)
+}
+
+/// `error.type`: the status of a server's error, and of a client's where this process is the client; the gRPC status where it
+/// is one; else why the exchange is not whole.
+fn error_type(http: &HttpExchange, status: Option<u16>, rpc_status: Option<&str>) -> Option<String> {
+    let is_error = |fault| fault == Fault::Server || (fault == Fault::Client && http.outgoing);
+    let http_error = status.filter(|status| is_error(http_fault(*status))).map(|status| status.to_string());
+    let rpc_error = || rpc_status.filter(|name| is_error(rpc::fault(name))).map(str::to_owned);
+    http_error.or_else(rpc_error).or_else(|| http.incomplete.map(|reason| reason.name().to_owned()))
+}
+
+fn http_fault(status: u16) -> Fault {
+    match status {
+        500.. => Fault::Server,
+        400..=499 => Fault::Client,
+        0..=399 => Fault::None,
+    }
+}
+
+/// ERROR: the server failed, or the exchange did. WARN: the client's request was refused. What qtap failed to see is no
+/// failure of the exchange.
+fn severity(http: &HttpExchange, about: &ArtifactRecord) -> Severity {
+    let failed = match http.incomplete {
+        Some(Incomplete::NoResponse | Incomplete::ClosedEarly | Incomplete::Reset) => true,
+        Some(
+            Incomplete::JoinedLate
+            | Incomplete::BytesLost
+            | Incomplete::Unparsed
+            | Incomplete::Limit
+            | Incomplete::FieldsUnknown
+            | Incomplete::StillOpen,
+        )
+        | None => false,
+    };
+    let http_fault = about.status.map_or(Fault::None, http_fault);
+    let rpc_fault = about.rpc_status.as_deref().map_or(Fault::None, rpc::fault);
+    match (http_fault, rpc_fault) {
+        _ if failed => Severity::Error,
+        (Fault::Server, _) | (_, Fault::Server) => Severity::Error,
+        (Fault::Client, _) | (_, Fault::Client) => Severity::Warn,
+        (Fault::None, Fault::None) => Severity::Info,
+    }
+}
+
+fn object(artifact: Artifact, link: &ArtifactLink, summary: ObjectSummary) -> ObjectRecord {
+    ObjectRecord {
+        artifact_type: artifact.kind.name(),
+        content_type: artifact.content_type,
+        data: artifact.data,
+        digest: link.digest.clone(),
+        truncated: artifact.truncated,
+        missing: artifact.missing,
+        part: None,
+        summary,
+    }
+}
+
+fn summary(kind: Kind, http: &HttpExchange, about: &ArtifactRecord, origin: &Origin) -> ObjectSummary {
+    let content_type = match kind {
+        Kind::Request => about.request_content_type.first(),
+        Kind::Response | Kind::Transaction => about.response_content_type.first(),
+    };
+    let authority = http.request.as_ref().and_then(|request| request.authority.as_deref());
+    ObjectSummary {
+        method: about.method.clone(),
+        host: authority.map(|authority| host_of(authority).to_owned()).filter(|host| !host.is_empty()),
+        path: about.url_path.clone(),
+        status: about.status,
+        duration_ms: about.duration_ms,
+        content_type: content_type.cloned(),
+        process: origin
+            .process
+            .as_ref()
+            .map(|process| process.executable_name().to_owned())
+            .filter(|name| !name.is_empty()),
+    }
+}
+
+/// E.g. `GET https://example.com/a?b=1 → 200 in 12.3 ms`.
+fn line(about: &ArtifactRecord) -> String {
+    let method = about.method.as_deref().unwrap_or("?");
+    let url = about.url_full.as_deref().or(about.url_path.as_deref()).unwrap_or("?");
+    let status = about.status.map_or_else(|| "no status".to_owned(), |status| status.to_string());
+    let rpc = about.rpc_status.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
+    let duration = about.duration_ms.map(|ms| format!(" in {ms:.1} ms")).unwrap_or_default();
+    let incomplete = about.incomplete.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    format!("{method} {url} → {status}{rpc}{duration}{incomplete}")
+}

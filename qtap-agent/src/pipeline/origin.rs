@@ -1,0 +1,273 @@
+//! Where it happened: what is known of a connection and its process → the [`Origin`] that all its records share.
+//!
+//! Direction is told here: `ingress` when the process is the server; else `egress-internal` when the far end is on a network
+//! that is not routed in public, or on this host, and `egress-external` when it is not. What isn't known stays none.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use super::step::Steps;
+use crate::model::conn::{ConnFacts, ConnectionUid, Endpoint, Protocol, Role, Transport};
+use crate::model::event::Host;
+use crate::model::message::Version;
+use crate::model::process::Process;
+use crate::model::record::{Address, Origin};
+
+/// Origins kept for connections that are open: past it all are forgotten and made anew as they are needed.
+const KEPT: usize = 16_384;
+
+/// What was seen, as far as an origin depends on it.
+#[derive(Debug, Clone)]
+pub(super) struct Place<'a> {
+    pub(super) host: &'a Arc<Host>,
+    pub(super) conn: &'a Arc<ConnFacts>,
+    pub(super) process: Option<&'a Arc<Process>>,
+    /// Role of the process; told by the exchange where the connection does not know.
+    pub(super) role: Role,
+    /// Protocol of the exchange, else of the connection.
+    pub(super) protocol: Protocol,
+    /// Version of the exchange.
+    pub(super) version: Option<Version>,
+}
+
+/// Makes origins, and keeps them for as long as the facts they were made of are the same ones.
+#[derive(Debug)]
+pub(super) struct Origins {
+    tags: Vec<String>,
+    kept: HashMap<ConnectionUid, Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    conn: Arc<ConnFacts>,
+    process: Option<Arc<Process>>,
+    role: Role,
+    protocol: Protocol,
+    version: Option<Version>,
+    origin: Arc<Origin>,
+}
+
+impl Kept {
+    fn holds_for(&self, place: &Place<'_>) -> bool {
+        let same_process = match (&self.process, place.process) {
+            (Some(kept), Some(given)) => Arc::ptr_eq(kept, given),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        Arc::ptr_eq(&self.conn, place.conn)
+            && same_process
+            && (self.role, self.protocol, self.version) == (place.role, place.protocol, place.version)
+    }
+}
+
+impl Origins {
+    pub(super) fn new(tags: Vec<String>) -> Origins {
+        Origins { tags, kept: HashMap::new() }
+    }
+
+    /// The origin of `place`, redacted as `steps` say.
+    pub(super) fn of(&mut self, place: &Place<'_>, steps: Option<&Steps>) -> Arc<Origin> {
+        if let Some(kept) = self.kept.get(&place.conn.uid).filter(|kept| kept.holds_for(place)) {
+            return Arc::clone(&kept.origin);
+        }
+        let origin = Arc::new(make(place, steps, &self.tags));
+        if self.kept.len() >= KEPT {
+            self.kept.clear();
+        }
+        let kept = Kept {
+            conn: Arc::clone(place.conn),
+            process: place.process.cloned(),
+            role: place.role,
+            protocol: place.protocol,
+            version: place.version,
+            origin: Arc::clone(&origin),
+        };
+        self.kept.insert(place.conn.uid, kept);
+        origin
+    }
+
+    /// Forgets a connection that is closed.
+    pub(super) fn forget(&mut self, uid: ConnectionUid) {
+        self.kept.remove(&uid);
+    }
+}
+
+fn make(place: &Place<'_>, steps: Option<&Steps>, tags: &[String]) -> Origin {
+    let conn = place.conn;
+    let (local, peer) = (address(&conn.local), address(&conn.peer));
+    let (client, server) = match place.role {
+        Role::Client => (local.clone(), peer.clone()),
+        Role::Server => (peer.clone(), local.clone()),
+        Role::Unknown => (None, None),
+    };
+    let process =
+        place.process.map(|process| steps.map_or_else(|| Arc::clone(process), |steps| steps.process(process)));
+    Origin {
+        host: Arc::clone(place.host),
+        connection_id: conn.uid.to_string(),
+        direction: direction(place.role, &conn.peer),
+        transport: transport(conn.transport),
+        network_type: network_type(peer.as_ref().or(local.as_ref())),
+        protocol_name: protocol_name(place.protocol),
+        protocol_version: protocol_version(place),
+        protocol: protocol(place),
+        client,
+        server,
+        peer,
+        local,
+        process,
+        tags: tags.to_vec(),
+    }
+}
+
+/// `network.type`.
+fn network_type(address: Option<&Address>) -> Option<&'static str> {
+    match address {
+        Some(Address::Inet(IpAddr::V4(_), _)) => Some("ipv4"),
+        Some(Address::Inet(IpAddr::V6(_), _)) => Some("ipv6"),
+        Some(Address::Unix(_)) | None => None,
+    }
+}
+
+/// `connection.direction`.
+fn direction(role: Role, peer: &Endpoint) -> Option<&'static str> {
+    match (role, peer) {
+        (Role::Server, _) => Some("ingress"),
+        (Role::Client, Endpoint::Inet(peer)) if is_internal(peer.ip()) => Some("egress-internal"),
+        (Role::Client, Endpoint::Inet(_)) => Some("egress-external"),
+        (Role::Client, Endpoint::Unix(_)) => Some("egress-internal"),
+        (Role::Client, Endpoint::Unknown) | (Role::Unknown, _) => None,
+    }
+}
+
+/// True for addresses that are not routed in public: private (RFC 1918), shared (RFC 6598), loopback, link-local (RFC 3927,
+/// RFC 4291 §2.5.6), unique local (RFC 4193), this host (RFC 1122 §3.2.1.3); IPv4-mapped ones as what they stand for.
+fn is_internal(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => is_internal_v4(ip),
+        IpAddr::V6(ip) => is_internal_v6(ip),
+    }
+}
+
+fn is_internal_v4(ip: Ipv4Addr) -> bool {
+    let shared = matches!(ip.octets(), [100, 64..=127, ..]);
+    let this_host = ip.octets()[0] == 0;
+    ip.is_private() || shared || ip.is_loopback() || ip.is_link_local() || this_host
+}
+
+fn is_internal_v6(ip: Ipv6Addr) -> bool {
+    ip.is_loopback() || ip.is_unspecified() || ip.is_unicast_link_local() || ip.is_unique_local()
+}
+
+/// An endpoint as records give it: a v4-mapped address as the IPv4 address it stands for.
+fn address(endpoint: &Endpoint) -> Option<Address> {
+    match endpoint {
+        Endpoint::Inet(addr) => Some(Address::Inet(addr.ip().to_canonical(), addr.port())),
+        Endpoint::Unix(path) if !path.is_empty() => Some(Address::Unix(path.clone())),
+        Endpoint::Unix(_) | Endpoint::Unknown => None,
+    }
+}
+
+fn transport(transport: Transport) -> Option<&'static str> {
+    match transport {
+        Transport::Tcp => Some("tcp"),
+        Transport::Unix => Some("unix"),
+        Transport::Unknown => None,
+    }
+}
+
+fn protocol_name(protocol: Protocol) -> Option<&'static str> {
+    match protocol {
+        Protocol::Http1 | Protocol::Http2 | Protocol::Grpc => Some("http"),
+        Protocol::Tls | Protocol::Unknown => None,
+    }
+}
+
+fn protocol_version(place: &Place<'_>) -> Option<&'static str> {
+    match place.protocol {
+        Protocol::Http2 | Protocol::Grpc => Some(place.version.unwrap_or(Version::Http2).number()),
+        Protocol::Http1 => place.version.map(Version::number),
+        Protocol::Tls | Protocol::Unknown => None,
+    }
+}
+
+/// `connection.protocol`: the innermost protocol that is known.
+fn protocol(place: &Place<'_>) -> Option<&'static str> {
+    match place.protocol {
+        Protocol::Http1 => Some("http1"),
+        Protocol::Http2 => Some("http2"),
+        Protocol::Grpc => Some("grpc"),
+        Protocol::Tls => Some("tls"),
+        Protocol::Unknown if place.conn.tls.is_some() => Some("tls"),
+        Protocol::Unknown => transport(place.conn.transport),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a literal that does not parse is a fault of the test
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_ranges_end_where_their_rfcs_say() {
+        for inside in [
+            "10.0.0.0",
+            "10.255.255.255",
+            "172.16.0.0",
+            "172.31.255.255",
+            "192.168.0.0",
+            "192.168.255.255",
+            "100.64.0.0",
+            "100.127.255.255",
+            "127.0.0.1",
+            "127.255.255.255",
+            "169.254.0.1",
+            "0.0.0.0",
+            "::1",
+            "::",
+            "fe80::1",
+            "febf::1",
+            "fc00::",
+            "fdff:ffff::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(is_internal(inside.parse().unwrap()), "{inside}");
+        }
+        for outside in [
+            "9.255.255.255",
+            "11.0.0.0",
+            "172.15.255.255",
+            "172.32.0.0",
+            "192.167.255.255",
+            "192.169.0.0",
+            "100.63.255.255",
+            "100.128.0.0",
+            "126.255.255.255",
+            "128.0.0.0",
+            "169.253.255.255",
+            "169.255.0.0",
+            "8.8.8.8",
+            "2001:db8::1",
+            "fbff::1",
+            "fe00::1",
+            "fec0::1",
+            "ff02::1",
+            "::ffff:8.8.8.8",
+        ] {
+            assert!(!is_internal(outside.parse().unwrap()), "{outside}");
+        }
+    }
+
+    #[test]
+    fn the_server_is_ingress_whoever_calls() {
+        let public = Endpoint::Inet("93.184.216.34:443".parse().unwrap());
+        let private = Endpoint::Inet("10.1.2.3:80".parse().unwrap());
+        assert_eq!(direction(Role::Server, &public), Some("ingress"));
+        assert_eq!(direction(Role::Client, &public), Some("egress-external"));
+        assert_eq!(direction(Role::Client, &private), Some("egress-internal"));
+        assert_eq!(direction(Role::Client, &Endpoint::Unix(String::new())), Some("egress-internal"));
+        assert_eq!(direction(Role::Client, &Endpoint::Unknown), None);
+        assert_eq!(direction(Role::Unknown, &public), None);
+    }
+}

@@ -1,0 +1,144 @@
+//! The target URI of a request (RFC 9110 §7.1, RFC 9112 §3.3): from its target, authority and the connection it came on to
+//! `url.full`, `url.scheme`, `url.path`, `url.query`. What comes in was redacted before.
+
+use crate::model::message::Request;
+use crate::model::record::Address;
+
+/// What the request was for, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Url {
+    pub(super) full: Option<String>,
+    pub(super) scheme: Option<String>,
+    pub(super) path: Option<String>,
+    pub(super) query: Option<String>,
+}
+
+/// The four forms of a request target (RFC 9112 §3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Origin,
+    Absolute,
+    Authority,
+    Asterisk,
+}
+
+fn form(request: &Request, target: &str) -> Form {
+    if target == "*" {
+        Form::Asterisk
+    } else if target.starts_with('/') {
+        Form::Origin
+    } else if request.method.as_deref() == Some("CONNECT") {
+        Form::Authority
+    } else if target.contains("://") {
+        Form::Absolute
+    } else {
+        Form::Origin
+    }
+}
+
+/// The URL of `request`; `secure` when the connection is TLS, `server` the address for a request that names no authority.
+pub(super) fn of(request: &Request, secure: bool, server: Option<&Address>) -> Url {
+    let Some(target) = request.target.as_deref() else {
+        return Url { scheme: request.scheme.clone(), ..Url::default() };
+    };
+    let form = form(request, target);
+    if form == Form::Absolute {
+        let (scheme, rest) = target.split_once("://").unwrap_or(("", target));
+        let (path, query) = split(rest.find(['/', '?', '#']).map_or("", |at| rest.get(at..).unwrap_or("")));
+        return Url { full: Some(target.to_owned()), scheme: Some(scheme.to_owned()), path, query };
+    }
+    let scheme = request.scheme.clone().unwrap_or_else(|| if secure { "https" } else { "http" }.to_owned());
+    let named = if form == Form::Authority { Some(target) } else { request.authority.as_deref() };
+    let authority = named.filter(|a| !a.is_empty()).map(str::to_owned).or_else(|| server_authority(server, &scheme));
+    // RFC 9112 §3.3: in authority and asterisk form, path and query of the target URI are empty.
+    let rest = if form == Form::Origin { target } else { "" };
+    let (path, query) = split(rest);
+    let slash = if rest.is_empty() || rest.starts_with('/') { "" } else { "/" };
+    Url {
+        full: authority.map(|authority| format!("{scheme}://{authority}{slash}{rest}")),
+        scheme: Some(scheme),
+        path,
+        query,
+    }
+}
+
+/// Path and query of what follows the authority; a fragment has no place in a target and belongs to neither.
+fn split(rest: &str) -> (Option<String>, Option<String>) {
+    let rest = rest.split('#').next().unwrap_or(rest);
+    let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    (some(path), query.and_then(some))
+}
+
+/// The server's address as an authority (RFC 3986 §3.2.2), without the scheme's own port.
+fn server_authority(server: Option<&Address>, scheme: &str) -> Option<String> {
+    let Some(Address::Inet(ip, port)) = server else { return None };
+    let host = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
+    Some(match (scheme, port) {
+        ("http", 80) | ("https", 443) => host,
+        _ => format!("{host}:{port}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::message::{Body, Fields, Version};
+    use crate::model::time::KernelTime;
+
+    fn request(method: &str, target: &str, authority: Option<&str>) -> Request {
+        Request {
+            method: Some(method.to_owned()),
+            target: Some(target.to_owned()),
+            scheme: None,
+            authority: authority.map(str::to_owned),
+            version: Version::Http11,
+            fields: Fields::default(),
+            body: Body::default(),
+            trailers: Fields::default(),
+            started: KernelTime(0),
+            ended: None,
+        }
+    }
+
+    fn parts(url: &Url) -> (&str, &str, &str, &str) {
+        let text = |part: &'_ Option<String>| part.as_deref().map_or("-", |t| Box::leak(t.to_owned().into_boxed_str()));
+        (text(&url.full), text(&url.scheme), text(&url.path), text(&url.query))
+    }
+
+    /// The examples of RFC 9112 §3.2 and §3.3.
+    #[test]
+    fn the_four_forms_are_those_of_rfc_9112() {
+        let origin = of(&request("GET", "/where?q=now", Some("www.example.org")), false, None);
+        assert_eq!(parts(&origin), ("http://www.example.org/where?q=now", "http", "/where", "q=now"));
+        let absolute = of(&request("GET", "http://www.example.org/pub/WWW/TheProject.html", Some("proxy")), true, None);
+        let full = "http://www.example.org/pub/WWW/TheProject.html";
+        assert_eq!(parts(&absolute), (full, "http", "/pub/WWW/TheProject.html", "-"));
+        let connect = of(&request("CONNECT", "www.example.com:80", Some("www.example.com:80")), false, None);
+        assert_eq!(parts(&connect), ("http://www.example.com:80", "http", "-", "-"));
+        let options = of(&request("OPTIONS", "*", Some("www.example.org:8001")), true, None);
+        assert_eq!(parts(&options), ("https://www.example.org:8001", "https", "-", "-"));
+    }
+
+    #[test]
+    fn a_request_without_authority_goes_by_the_servers_address() {
+        let v4 = Address::Inet([192, 0, 2, 1].into(), 8080);
+        let url = of(&request("GET", "/", None), false, Some(&v4));
+        assert_eq!(parts(&url), ("http://192.0.2.1:8080/", "http", "/", "-"));
+        let v6 = Address::Inet("2001:db8::1".parse().unwrap_or_else(|_| [0; 16].into()), 443);
+        assert_eq!(parts(&of(&request("GET", "/", None), true, Some(&v6))).0, "https://[2001:db8::1]/");
+        let unix = Address::Unix("/run/docker.sock".to_owned());
+        assert_eq!(parts(&of(&request("GET", "/v1/info", None), false, Some(&unix))), ("-", "http", "/v1/info", "-"));
+    }
+
+    #[test]
+    fn odd_targets_stay_what_they_are() {
+        let query_only = of(&request("GET", "http://a?b#c", None), false, None);
+        assert_eq!(parts(&query_only), ("http://a?b#c", "http", "-", "b"));
+        let no_slash = of(&request("GET", "index.html?x", Some("a")), false, None);
+        assert_eq!(parts(&no_slash), ("http://a/index.html?x", "http", "index.html", "x"));
+        let mut unknown = request("GET", "/", None);
+        unknown.target = None;
+        assert_eq!(of(&unknown, true, None), Url::default());
+    }
+}

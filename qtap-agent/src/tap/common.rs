@@ -1,0 +1,71 @@
+//! What all connections and sessions of the tap share.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::counters::Counters;
+use super::deadlines::Deadlines;
+use super::processes::Processes;
+use crate::http::{self, Sink};
+use crate::model::conn::Channel;
+use crate::model::event::Host;
+use crate::model::loss::Tally;
+
+/// Channels that ended and are remembered, so that what comes late is not taken for a new one.
+const ENDED_CHANNELS: usize = 4_096;
+
+/// What all share.
+#[derive(Debug, Default)]
+pub(super) struct Common {
+    pub(super) http: Arc<http::Settings>,
+    pub(super) host: Arc<Host>,
+    pub(super) processes: Processes,
+    pub(super) deadlines: Deadlines,
+    pub(super) counters: Counters,
+    pub(super) losses: Tally,
+    /// Where parsers put what they found; empty between events.
+    pub(super) sink: Sink,
+    pub(super) ended: Ended,
+}
+
+/// Channels that ended, the last of them.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    order: VecDeque<Channel>,
+    known: HashSet<Channel>,
+}
+
+impl Ended {
+    pub(super) fn add(&mut self, channel: Channel) {
+        if self.known.insert(channel) {
+            self.order.push_back(channel);
+        }
+        if self.order.len() > ENDED_CHANNELS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+
+    pub(super) fn contains(&self, channel: Channel) -> bool {
+        self.known.contains(&channel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::conn::ConnId;
+
+    #[test]
+    fn only_the_last_are_remembered() {
+        let mut ended = Ended::default();
+        for number in 0..=ENDED_CHANNELS as u64 {
+            ended.add(Channel::Socket(ConnId(number)));
+            ended.add(Channel::Socket(ConnId(number)));
+        }
+        assert!(!ended.contains(Channel::Socket(ConnId(0))));
+        assert!(ended.contains(Channel::Socket(ConnId(1))));
+        assert!(ended.contains(Channel::Socket(ConnId(ENDED_CHANNELS as u64))));
+    }
+}

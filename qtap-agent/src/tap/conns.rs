@@ -1,0 +1,106 @@
+//! The life of connections: opened, counted, closed, over.
+
+use super::common::Common;
+use super::conn::Conn;
+use super::deadlines::Due;
+use super::report::FIRST_REPORT;
+use super::{CONNECTIONS, IMPLIED_SILENCE, LINGER, Tap};
+use crate::model::conn::Channel;
+use crate::model::event::{Counts, Opened};
+use crate::model::loss::Loss;
+use crate::model::observation::{ConnState, Observation};
+use crate::model::time::KernelTime;
+
+impl Tap {
+    pub(super) fn on_opened(&mut self, opened: Opened) {
+        let key = Channel::Socket(opened.conn);
+        if let Some(conn) = self.conns.get_mut(&key) {
+            conn.explain(opened);
+        } else {
+            let conn = Conn::opened(opened, &self.common);
+            if !self.add_conn(conn) {
+                self.common.losses.add(Loss::StreamTableFull, 0);
+            }
+        }
+    }
+
+    /// Puts a connection into the table; false: it is full.
+    pub(super) fn add_conn(&mut self, mut conn: Conn) -> bool {
+        if self.conns.len() >= CONNECTIONS {
+            return false;
+        }
+        conn.next_report = conn.opened_at().plus(FIRST_REPORT);
+        self.common.deadlines.add(conn.next_report, Due::Report(conn.key));
+        self.common.counters.connections_opened += 1;
+        self.conns.insert(conn.key, conn);
+        true
+    }
+
+    pub(super) fn on_progress(&mut self, counts: &Counts) {
+        if let Some(conn) = self.conns.get_mut(&Channel::Socket(counts.conn)) {
+            conn.set_counts(counts.sent, counts.received);
+            conn.last = counts.time;
+        }
+    }
+
+    /// A connection was closed. It is over at once, unless something of it may still come.
+    pub(super) fn on_closed(&mut self, counts: &Counts, out: &mut Vec<Observation>) {
+        let key = Channel::Socket(counts.conn);
+        let Some(conn) = self.conns.get_mut(&key) else { return };
+        conn.set_counts(counts.sent, counts.received);
+        conn.closed = Some(counts.time);
+        // TLS without a session: one may yet be bound, if there is one in the process that is not.
+        let waits = conn.is_tls() && !conn.is_inspected() && conn.sessions.is_empty();
+        let (lacks, pid) = (conn.lacks(), conn.pid());
+        let unbound = waits && self.sessions_of(pid).any(|session| session.home.is_none());
+        let waits_for_sessions = self.conns.get(&key).is_some_and(|conn| !conn.sessions.is_empty());
+        if lacks || unbound || waits_for_sessions {
+            self.common.deadlines.add(counts.time.plus(LINGER), Due::Finish(key));
+        } else {
+            self.end_conn(key, counts.time, out);
+        }
+    }
+
+    /// A connection that was closed has lingered, or an implied one may be silent.
+    pub(super) fn on_finish(&mut self, key: Channel, now: KernelTime, out: &mut Vec<Observation>) {
+        let Some(conn) = self.conns.get(&key) else { return };
+        let silent_at = conn.last.plus(IMPLIED_SILENCE);
+        if conn.closed.is_some_and(|closed| closed.plus(LINGER) <= now) || (conn.implied && silent_at <= now) {
+            self.end_conn(key, now, out);
+        } else if conn.closed.is_none() && conn.implied {
+            self.common.deadlines.add(silent_at, Due::Finish(key));
+        }
+    }
+
+    /// The last sessions of a connection that was closed may have ended.
+    pub(super) fn end_if_over(&mut self, key: Channel, now: KernelTime, out: &mut Vec<Observation>) {
+        let over = |conn: &Conn| conn.closed.is_some() && conn.sessions.is_empty() && !conn.lacks();
+        if self.conns.get(&key).is_some_and(over) {
+            self.end_conn(key, now, out);
+        }
+    }
+
+    /// Ends a connection: its sessions, its channel, its last report.
+    pub(super) fn end_conn(&mut self, key: Channel, now: KernelTime, out: &mut Vec<Observation>) {
+        let Some(conn) = self.conns.get_mut(&key) else { return };
+        let still_open = conn.closed.is_none() && !conn.implied;
+        for session in std::mem::take(&mut conn.sessions) {
+            self.end_session(session, None, now, still_open, out);
+        }
+        let Some(mut conn) = self.conns.remove(&key) else { return };
+        let Tap { common, sessions, .. } = self;
+        conn.on_close(now, still_open, common, out);
+        let state = match (still_open, conn.part) {
+            (false, _) => ConnState::Closed,
+            (true, 0) => ConnState::Open,
+            (true, _) => ConnState::Active,
+        };
+        conn.report(state, now, sessions, common, out);
+        end(key, common);
+    }
+}
+
+fn end(key: Channel, common: &mut Common) {
+    common.ended.add(key);
+    common.counters.connections_closed += 1;
+}

@@ -1,0 +1,246 @@
+//! The pure core: events in, observations out.
+//!
+//! Comes in: [`Event`]s, in the order of the source, and the time, as one of them. Goes out: exchanges, each with all that is
+//! known of its connection and process; and reports on connections, the last of which says what became of every byte.
+//! The same events give the same observations, always: there is no clock here, no chance, no file, no socket, no thread.
+//!
+//! Tap owns a connection by its kernel number and a TLS session by its; each has its own reassembly and parser. A session's
+//! exchanges belong to the connection it is bound to; those of a session that is not bound in time, to one of its own.
+//! Everything is bounded; what a bound turns away is counted.
+
+mod common;
+mod conn;
+mod conns;
+mod conservation;
+mod counters;
+mod deadlines;
+mod handshake;
+mod losses;
+mod pair;
+mod processes;
+mod report;
+mod session;
+mod sessions;
+mod stream;
+mod uid;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use counters::Counters;
+pub use pair::Pair;
+
+use self::common::Common;
+use self::conn::Conn;
+use self::deadlines::Due;
+use self::session::Session;
+use crate::http;
+use crate::model::conn::{Channel, SessionId};
+use crate::model::event::{Event, Passed, SessionOpened, Skipped};
+use crate::model::loss::{Loss, Tally};
+use crate::model::observation::Observation;
+use crate::model::time::KernelTime;
+
+/// Connections, and sessions, in the tables at once.
+pub const CONNECTIONS: usize = 65_536;
+
+/// How long an exchange of a session waits for the session to be bound.
+const BINDING_WAIT: Duration = Duration::from_secs(1);
+
+/// How long after the close of a connection, or the end of a process, what belongs to it may still come.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// A connection whose opening was never told is over when it was silent for so long.
+const IMPLIED_SILENCE: Duration = Duration::from_secs(60);
+
+/// What can be set.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Of the HTTP parsers.
+    pub http: http::Settings,
+}
+
+/// The tap.
+#[derive(Debug, Default)]
+pub struct Tap {
+    /// By the channel that names them: the socket's, or that of a session that is bound to none.
+    conns: HashMap<Channel, Conn>,
+    sessions: HashMap<SessionId, Session>,
+    /// Sessions by their process.
+    by_pid: BTreeSet<(u32, SessionId)>,
+    common: Common,
+}
+
+impl Tap {
+    /// A tap that knows nothing yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Tap { common: Common { http: Arc::new(settings.http), ..Common::default() }, ..Tap::default() }
+    }
+
+    /// Takes one event; appends what was seen.
+    pub fn on_event(&mut self, event: Event, out: &mut Vec<Observation>) {
+        self.common.counters.event(&event);
+        match event {
+            Event::Passed(passed) => self.on_passed(passed, out),
+            Event::Skipped(skipped) => self.on_skipped(&skipped, out),
+            Event::Opened(opened) => self.on_opened(opened),
+            Event::Progress(counts) => self.on_progress(&counts),
+            Event::Closed(counts) => self.on_closed(&counts, out),
+            Event::SessionOpened(opened) => self.on_session_opened(opened),
+            Event::Bound { session, conn, how, time } => self.on_bound(session, conn, how, time, out),
+            Event::SessionClosed(counts) => self.on_session_closed(&counts, out),
+            Event::Started(host) => self.common.host = host,
+            Event::ProcessSeen(process) => {
+                if !self.common.processes.seen(process) {
+                    self.common.losses.add(Loss::ProcessUnknown, 0);
+                }
+            }
+            Event::ProcessGone { pid, time } => self.on_process_gone(pid, time),
+            Event::Lost { reason, count, bytes, time: _ } => self.common.losses.add_many(reason, count, bytes),
+            Event::Tick(now) => self.on_tick(now, out),
+        }
+    }
+
+    /// The agent stops: all that is open is told as far as it came.
+    pub fn finish(&mut self, now: KernelTime, out: &mut Vec<Observation>) {
+        let mut sessions: Vec<_> = self.sessions.values().map(|session| (session.opened, session.id)).collect();
+        sessions.sort_unstable();
+        for (_, session) in sessions {
+            let home = self.sessions.get(&session).and_then(|session| self.conns.get(&session.home?));
+            let still_open = home.is_none_or(|conn| conn.closed.is_none());
+            self.end_session(session, None, now, still_open, out);
+        }
+        let mut conns: Vec<_> = self.conns.values().map(|conn| (conn.opened_at(), conn.key)).collect();
+        conns.sort_unstable();
+        for (_, conn) in conns {
+            self.end_conn(conn, now, out);
+        }
+    }
+
+    /// What was lost so far, on all connections and beside them.
+    #[must_use]
+    pub fn losses(&self) -> &Tally {
+        &self.common.losses
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.common.counters
+    }
+
+    fn on_passed(&mut self, passed: Passed, out: &mut Vec<Observation>) {
+        let (channel, pid, time, len) = (passed.channel, passed.pid, passed.time, passed.payload.len() as u64);
+        match channel {
+            Channel::Socket(_) => {
+                if let Some(conn) = self.conns.get_mut(&channel) {
+                    *self.common.counters.bytes.of_mut(passed.direction) += len;
+                    return conn.on_passed(passed, &mut self.common, out);
+                }
+            }
+            Channel::Session(id) => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.on_passed(passed, &mut self.common);
+                    return self.deliver(id, time, out);
+                }
+            }
+        }
+        if self.imply(channel, pid, time) {
+            self.on_passed(passed, out);
+        } else {
+            self.turn_away(channel, len);
+        }
+    }
+
+    fn on_skipped(&mut self, skipped: &Skipped, out: &mut Vec<Observation>) {
+        let Skipped { channel, direction, len, time, pid, .. } = *skipped;
+        match channel {
+            Channel::Socket(_) => {
+                if let Some(conn) = self.conns.get_mut(&channel) {
+                    let bytes = self.common.counters.bytes.of_mut(direction);
+                    *bytes = bytes.saturating_add(len);
+                    return conn.on_skipped(skipped, &mut self.common, out);
+                }
+            }
+            Channel::Session(id) => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.on_skipped(skipped, &mut self.common);
+                    return self.deliver(id, time, out);
+                }
+            }
+        }
+        if self.imply(channel, pid, time) {
+            self.on_skipped(skipped, out);
+        } else {
+            self.turn_away(channel, len);
+        }
+    }
+
+    /// Makes room for a channel whose opening was never told; false: there is none, or it is known to have ended.
+    fn imply(&mut self, channel: Channel, pid: u32, time: KernelTime) -> bool {
+        if self.common.ended.contains(channel) {
+            return false;
+        }
+        match channel {
+            Channel::Socket(_) => {
+                let conn = Conn::implied(channel, pid, time, &self.common);
+                let added = self.add_conn(conn);
+                if added {
+                    self.common.deadlines.add(time.plus(IMPLIED_SILENCE), Due::Finish(channel));
+                }
+                added
+            }
+            Channel::Session(session) => self.add_session(SessionOpened { session, time, pid, library: None }),
+        }
+    }
+
+    /// Counts bytes that no connection or session can take.
+    fn turn_away(&mut self, channel: Channel, bytes: u64) {
+        let late = self.common.ended.contains(channel);
+        self.common.losses.add(if late { Loss::Unaccounted } else { Loss::StreamTableFull }, bytes);
+    }
+
+    fn on_tick(&mut self, now: KernelTime, out: &mut Vec<Observation>) {
+        self.common.processes.on_tick(now);
+        while let Some((time, due)) = self.common.deadlines.pop(now) {
+            match due {
+                Due::Look(channel) => {
+                    self.look_passed(channel);
+                    self.on_look(channel, now, out);
+                }
+                Due::Unbound(session) => self.on_unbound(session, now, out),
+                Due::ProcessEnd(pid) => self.on_process_end(pid, time, now, out),
+                Due::Finish(channel) => self.on_finish(channel, now, out),
+                Due::Report(channel) => self.on_report(channel, time, now, out),
+            }
+        }
+    }
+
+    fn look_passed(&mut self, channel: Channel) {
+        match channel {
+            Channel::Socket(_) => self.conns.get_mut(&channel).into_iter().for_each(Conn::look_passed),
+            Channel::Session(id) => self.sessions.get_mut(&id).into_iter().for_each(Session::look_passed),
+        }
+    }
+
+    fn on_look(&mut self, channel: Channel, now: KernelTime, out: &mut Vec<Observation>) {
+        match channel {
+            Channel::Socket(_) => {
+                if let Some(conn) = self.conns.get_mut(&channel) {
+                    conn.on_look(now, &mut self.common, out);
+                }
+            }
+            Channel::Session(id) => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.on_look(now, &mut self.common);
+                    self.deliver(id, now, out);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! Reports on connections: after half a second, every ten seconds, and at the end.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::Tap;
+use super::common::Common;
+use super::conn::Conn;
+use super::deadlines::Due;
+use super::session::Session;
+use crate::model::conn::{Channel, SessionId};
+use crate::model::loss::Loss;
+use crate::model::observation::{ConnState, ConnectionSeen, Observation};
+use crate::model::time::KernelTime;
+
+/// Age at which a connection is first reported.
+pub(super) const FIRST_REPORT: Duration = Duration::from_millis(500);
+
+/// Time between reports after that.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
+
+impl Tap {
+    /// A report was due at `due`.
+    pub(super) fn on_report(&mut self, key: Channel, due: KernelTime, now: KernelTime, out: &mut Vec<Observation>) {
+        let Tap { conns, sessions, common, .. } = self;
+        let Some(conn) = conns.get_mut(&key).filter(|conn| conn.closed.is_none() && conn.next_report == due) else {
+            return;
+        };
+        let state = if conn.part == 0 { ConnState::Open } else { ConnState::Active };
+        conn.report(state, now, sessions, common, out);
+        // A source that stood still is not caught up with.
+        while conn.next_report <= now {
+            conn.next_report = conn.next_report.plus(REPORT_INTERVAL);
+        }
+        common.deadlines.add(conn.next_report, Due::Report(key));
+        // What waits for long, an upgrade that is never answered, is looked at here.
+        for session in conn.sessions.clone() {
+            self.on_look(Channel::Session(session), now, out);
+        }
+        self.on_look(key, now, out);
+    }
+}
+
+impl Conn {
+    /// Tells how the connection is.
+    pub(super) fn report(
+        &mut self,
+        state: ConnState,
+        now: KernelTime,
+        sessions: &HashMap<SessionId, Session>,
+        common: &mut Common,
+        out: &mut Vec<Observation>,
+    ) {
+        if !self.is_inspected() {
+            self.set_uninspected_reason(self.reason());
+        }
+        let facts = self.facts(common);
+        let process = self.process();
+        if process.is_none() && state == ConnState::Closed {
+            common.losses.add(Loss::ProcessUnknown, 0);
+        }
+        let (mut captured, mut losses) = self.share();
+        for session in self.sessions.iter().filter_map(|id| sessions.get(id)) {
+            let share = session.share();
+            captured = captured.saturating_add(share.captured);
+            losses.absorb(&share.losses);
+        }
+        let counts = self.counts();
+        out.push(Observation::Connection(Box::new(ConnectionSeen {
+            host: common.host.clone(),
+            conn: facts,
+            process,
+            state,
+            part: self.part,
+            sent: counts.sent,
+            received: counts.received,
+            captured_bytes: captured,
+            losses: losses.tally(),
+            requests: self.requests,
+            authority: self.authority.clone(),
+            observed: now,
+        })));
+        self.part += 1;
+    }
+
+    /// Why no plaintext of a TLS connection was seen.
+    fn reason(&self) -> &'static str {
+        if self.sessions.is_empty() {
+            "no call of a TLS library that qtap probes was seen for this connection"
+        } else {
+            "the TLS session of this connection carried no plaintext"
+        }
+    }
+}

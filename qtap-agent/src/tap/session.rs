@@ -1,0 +1,220 @@
+//! One TLS session: its plaintext, and the connection it belongs to once that is known.
+
+use super::common::Common;
+use super::conn::Conn;
+use super::conservation::carried;
+use super::deadlines::Due;
+use super::losses::Losses;
+use super::pair::Pair;
+use super::stream::{Begin, LOOK_INTERVAL, Stream};
+use crate::model::conn::{Binding, Channel, Direction, SessionId};
+use crate::model::event::{Count, Passed, SessionOpened, Skipped};
+use crate::model::exchange::HttpExchange;
+use crate::model::observation::Observation;
+use crate::model::time::KernelTime;
+
+/// Exchanges kept of a session whose connection is not known yet; the next one ends the waiting.
+pub(super) const HELD_EXCHANGES: usize = 32;
+
+/// A TLS session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    pub(super) opened: KernelTime,
+    /// The process of the last call.
+    pub(super) pid: u32,
+    /// The process that was first seen with it.
+    pub(super) opener: u32,
+    pub(super) library: Option<String>,
+    /// The connection in the table that its exchanges belong to: the socket's, or one of its own.
+    pub(super) home: Option<Channel>,
+    pub(super) how: Binding,
+    /// True once the connection knows that plaintext was seen.
+    pub(super) told: bool,
+    /// True when its connection was joined late.
+    pub(super) joined_late: bool,
+    /// None before the first bytes.
+    stream: Option<Box<Stream>>,
+    /// Plaintext as the events told it.
+    own: Pair<Count>,
+    /// Exchanges that wait for the connection.
+    pub(super) held: Vec<HttpExchange>,
+    /// True when the stream was begun anew on another connection: the session's counts are then more than its own.
+    restarted: bool,
+}
+
+/// What a session adds to its connection's sums.
+#[derive(Debug, Default)]
+pub(super) struct Share {
+    pub(super) captured: u64,
+    pub(super) losses: Losses,
+    pub(super) plaintext: Pair<u64>,
+    pub(super) calls: Pair<u64>,
+    /// True when the plaintext is not all that went through the socket.
+    pub(super) partial: bool,
+}
+
+impl Share {
+    /// Adds another's.
+    pub(super) fn absorb(&mut self, other: &Share) {
+        self.captured = self.captured.saturating_add(other.captured);
+        self.losses.absorb(&other.losses);
+        for direction in [Direction::Sent, Direction::Received] {
+            *self.plaintext.of_mut(direction) += other.plaintext.of(direction);
+            *self.calls.of_mut(direction) += other.calls.of(direction);
+        }
+        self.partial |= other.partial;
+    }
+}
+
+impl Session {
+    pub(super) fn new(opened: SessionOpened) -> Self {
+        Session {
+            id: opened.session,
+            opened: opened.time,
+            pid: opened.pid,
+            opener: opened.pid,
+            library: opened.library,
+            home: None,
+            how: Binding::None,
+            told: false,
+            joined_late: false,
+            stream: None,
+            own: Pair::default(),
+            held: Vec::new(),
+            restarted: false,
+        }
+    }
+
+    /// True once plaintext, copied or not, was seen.
+    pub(super) fn is_inspected(&self) -> bool {
+        self.own.sent.carried + self.own.received.carried > 0
+    }
+
+    /// Plaintext so far, as the events told it.
+    pub(super) fn own(&self) -> Pair<Count> {
+        self.own
+    }
+
+    /// Plaintext passed.
+    pub(super) fn on_passed(&mut self, passed: Passed, common: &mut Common) {
+        let Passed { direction, offset, time, pid, payload, .. } = passed;
+        self.pid = pid;
+        let own = self.own.of_mut(direction);
+        own.carried += payload.len() as u64;
+        own.copied += payload.len() as u64;
+        let stream = self.begun(common);
+        stream.on_bytes(direction, offset, payload, time, pid, &mut common.sink);
+        self.settle(time, common);
+    }
+
+    /// Plaintext passed that was not copied.
+    pub(super) fn on_skipped(&mut self, skipped: &Skipped, common: &mut Common) {
+        let own = self.own.of_mut(skipped.direction);
+        own.carried = own.carried.saturating_add(skipped.len);
+        self.begun(common).on_skipped(skipped, &mut common.sink);
+        self.settle(skipped.time, common);
+    }
+
+    /// The deadline for a look has passed.
+    pub(super) fn look_passed(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.look_passed();
+        }
+    }
+
+    /// Time passed.
+    pub(super) fn on_look(&mut self, now: KernelTime, common: &mut Common) {
+        let own = self.own;
+        if let Some(stream) = &mut self.stream {
+            stream.on_look(now, &own, &mut common.sink);
+        }
+        self.settle(now, common);
+    }
+
+    /// Tells on `conn` that plaintext was seen, and the exchanges that are there.
+    pub(super) fn drain(&mut self, conn: &mut Conn, time: KernelTime, common: &mut Common, out: &mut Vec<Observation>) {
+        if !self.told && self.is_inspected() {
+            conn.inspect(self.library.as_deref());
+            self.told = true;
+        }
+        let Some(stream) = &mut self.stream else { return };
+        if self.held.is_empty() && common.sink.exchanges.is_empty() {
+            return;
+        }
+        let slot = stream.slot(&mut conn.channels);
+        let mut exchanges = std::mem::take(&mut common.sink.exchanges);
+        for exchange in self.held.drain(..).chain(exchanges.drain(..)) {
+            conn.export(exchange, slot, time, common, out);
+        }
+        common.sink.exchanges = exchanges;
+    }
+
+    /// It leaves its connection: on the next it is another channel.
+    pub(super) fn leave(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.leave();
+        }
+    }
+
+    /// It is joined to another connection after the one it was joined to ended: a library's session used once more. What
+    /// comes is a stream of its own.
+    pub(super) fn restart(&mut self) {
+        self.stream = None;
+        self.own = Pair::default();
+        self.told = false;
+        self.restarted = true;
+    }
+
+    /// It ended; with final counts the sums must meet them.
+    pub(super) fn on_close(
+        &mut self,
+        time: KernelTime,
+        counts: Option<&Pair<Count>>,
+        still_open: bool,
+        common: &mut Common,
+    ) {
+        let counts = counts.filter(|_| !self.restarted);
+        if let Some(counts) = counts
+            && carried(&counts.sent).saturating_add(carried(&counts.received)) > 0
+        {
+            // Also when nothing of it came: then all of it is missing.
+            self.begun(common);
+            self.own = *counts;
+        }
+        let Some(stream) = &mut self.stream else { return };
+        stream.on_close(time, counts, still_open, &mut common.sink);
+        stream.settle(&mut common.sink, &mut common.losses);
+        stream.balance(counts, &mut common.losses);
+    }
+
+    /// What it adds to its connection.
+    pub(super) fn share(&self) -> Share {
+        let calls = |direction| self.stream.as_ref().map_or(0, |stream| stream.calls(direction));
+        Share {
+            captured: self.stream.as_ref().map_or(0, |stream| stream.captured),
+            losses: self.stream.as_ref().map(|stream| stream.losses.clone()).unwrap_or_default(),
+            plaintext: Pair { sent: self.own.sent.carried, received: self.own.received.carried },
+            calls: Pair { sent: calls(Direction::Sent), received: calls(Direction::Received) },
+            partial: self.restarted,
+        }
+    }
+
+    /// The stream; begun now if this is the first that passes.
+    fn begun(&mut self, common: &Common) -> &mut Stream {
+        let joined_late = self.joined_late;
+        let begin = Begin { offset: 0, unknown: joined_late || self.restarted };
+        self.stream.get_or_insert_with(|| {
+            Box::new(Stream::new(&common.http, joined_late, Pair { sent: begin, received: begin }))
+        })
+    }
+
+    #[inline]
+    fn settle(&mut self, now: KernelTime, common: &mut Common) {
+        let Some(stream) = &mut self.stream else { return };
+        stream.settle(&mut common.sink, &mut common.losses);
+        if stream.wants_look() {
+            common.deadlines.add(now.plus(LOOK_INTERVAL), Due::Look(Channel::Session(self.id)));
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The life of TLS sessions: opened, bound, over; and the way of their exchanges to a connection.
+
+use super::conn::Conn;
+use super::deadlines::Due;
+use super::session::{HELD_EXCHANGES, Session};
+use super::{BINDING_WAIT, CONNECTIONS, LINGER, Pair, Tap};
+use crate::model::conn::{Binding, Channel, ConnId, SessionId};
+use crate::model::event::{Count, SessionCounts, SessionOpened};
+use crate::model::loss::Loss;
+use crate::model::observation::Observation;
+use crate::model::time::KernelTime;
+
+impl Tap {
+    pub(super) fn on_session_opened(&mut self, opened: SessionOpened) {
+        if let Some(session) = self.sessions.get_mut(&opened.session) {
+            session.library = opened.library.or(session.library.take());
+        } else if !self.add_session(opened) {
+            self.common.losses.add(Loss::StreamTableFull, 0);
+        }
+    }
+
+    /// Puts a session into the table; false: it is full.
+    pub(super) fn add_session(&mut self, opened: SessionOpened) -> bool {
+        if self.sessions.len() >= CONNECTIONS {
+            return false;
+        }
+        self.by_pid.insert((opened.pid, opened.session));
+        self.sessions.insert(opened.session, Session::new(opened));
+        true
+    }
+
+    /// Sessions that were opened by process `pid`.
+    pub(super) fn sessions_of(&self, pid: u32) -> impl Iterator<Item = &Session> + '_ {
+        let range = (pid, SessionId(0))..=(pid, SessionId(u64::MAX));
+        self.by_pid.range(range).filter_map(|(_, session)| self.sessions.get(session))
+    }
+
+    /// A session was joined to its connection.
+    pub(super) fn on_bound(
+        &mut self,
+        id: SessionId,
+        conn: ConnId,
+        how: Binding,
+        time: KernelTime,
+        out: &mut Vec<Observation>,
+    ) {
+        let key = Channel::Socket(conn);
+        let Some(pid) = self.sessions.get(&id).map(|session| session.pid) else { return };
+        if !self.conns.contains_key(&key) && !self.imply(key, pid, time) {
+            return;
+        }
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let old = session.home.replace(key).filter(|old| *old != key);
+        session.how = how;
+        if let Some(old) = old {
+            self.leave(id, old, time, out);
+        }
+        if let (Some(session), Some(conn)) = (self.sessions.get_mut(&id), self.conns.get_mut(&key)) {
+            session.joined_late = conn.joined_late();
+            session.told = false;
+            conn.bind(id, how);
+        }
+        self.deliver(id, time, out);
+    }
+
+    /// A session leaves the connection it was with. If that was one of its own, or was closed, it is over now.
+    fn leave(&mut self, id: SessionId, old: Channel, time: KernelTime, out: &mut Vec<Observation>) {
+        let Some(conn) = self.conns.get_mut(&old) else { return };
+        conn.sessions.retain(|session| *session != id);
+        let own = matches!(old, Channel::Session(_));
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if own || conn.closed.is_some() {
+            session.on_close(time, None, false, &mut self.common);
+            session.drain(conn, time, &mut self.common, out);
+            conn.done.absorb(&session.share());
+            session.restart();
+        } else {
+            session.leave();
+        }
+        if own {
+            conn.closed = Some(time);
+        }
+        self.end_if_over(old, time, out);
+    }
+
+    /// Tells the exchanges of a session on its connection, or holds them until it has one.
+    pub(super) fn deliver(&mut self, id: SessionId, time: KernelTime, out: &mut Vec<Observation>) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(home) = session.home else {
+            if !self.common.sink.exchanges.is_empty() {
+                if session.held.is_empty() {
+                    self.common.deadlines.add(time.plus(BINDING_WAIT), Due::Unbound(id));
+                }
+                session.held.append(&mut self.common.sink.exchanges);
+                if session.held.len() > HELD_EXCHANGES {
+                    self.on_unbound(id, time, out);
+                }
+            }
+            return;
+        };
+        if session.told && session.held.is_empty() && self.common.sink.exchanges.is_empty() {
+            return;
+        }
+        if let Some(conn) = self.conns.get_mut(&home) {
+            session.drain(conn, time, &mut self.common, out);
+        }
+    }
+
+    /// A session was not bound in time: it gets a connection of its own.
+    pub(super) fn on_unbound(&mut self, id: SessionId, now: KernelTime, out: &mut Vec<Observation>) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if session.home.is_some() || session.held.is_empty() {
+            return;
+        }
+        let key = Channel::Session(id);
+        session.home = Some(key);
+        let mut conn = Conn::implied(key, session.pid, session.opened, &self.common);
+        conn.bind(id, Binding::None);
+        // The table of sessions has a bound, and each has at most one of these: there is room.
+        self.add_conn(conn);
+        self.deliver(id, now, out);
+    }
+
+    pub(super) fn on_session_closed(&mut self, counts: &SessionCounts, out: &mut Vec<Observation>) {
+        let sums = Pair { sent: counts.sent, received: counts.received };
+        self.end_session(counts.session, Some(&sums), counts.time, false, out);
+    }
+
+    /// Ends a session: what it held is told, and its sums go to its connection.
+    pub(super) fn end_session(
+        &mut self,
+        id: SessionId,
+        counts: Option<&Pair<Count>>,
+        time: KernelTime,
+        still_open: bool,
+        out: &mut Vec<Observation>,
+    ) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.on_close(time, counts, still_open, &mut self.common);
+        self.deliver(id, time, out);
+        self.on_unbound(id, time, out);
+        let Some(session) = self.sessions.remove(&id) else { return };
+        self.by_pid.remove(&(session.opener, id));
+        self.common.ended.add(Channel::Session(id));
+        let Some(home) = session.home else { return };
+        let Some(conn) = self.conns.get_mut(&home) else { return };
+        conn.done.absorb(&session.share());
+        conn.sessions.retain(|session| *session != id);
+        if matches!(home, Channel::Session(_)) {
+            let own = session.own();
+            conn.set_counts(own.sent, own.received);
+            conn.closed = (!still_open).then_some(time);
+        }
+        self.end_if_over(home, time, out);
+    }
+
+    pub(super) fn on_process_gone(&mut self, pid: u32, time: KernelTime) {
+        self.common.processes.gone(pid, time);
+        if self.sessions_of(pid).next().is_some() {
+            self.common.deadlines.add(time.plus(LINGER), Due::ProcessEnd(pid));
+        }
+    }
+
+    /// The sessions of a process that ended a while ago are over; not those of the next with its pid.
+    pub(super) fn on_process_end(&mut self, pid: u32, due: KernelTime, now: KernelTime, out: &mut Vec<Observation>) {
+        let over = |session: &&Session| session.opened.plus(LINGER) <= due;
+        let sessions: Vec<_> = self.sessions_of(pid).filter(over).map(|session| session.id).collect();
+        for session in sessions {
+            self.end_session(session, None, now, false, out);
+        }
+    }
+}

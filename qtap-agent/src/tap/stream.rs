@@ -1,0 +1,281 @@
+//! One channel of plaintext: two directions put in order, and the parser that they feed. The only place where the columns
+//! stream and http meet.
+//!
+//! Comes in: what passed on the channel. Goes out, into the sink: exchanges; and sums that say what became of every byte.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::conservation::{carried, hole_reason, lost_in_silence, unaccounted, unwanted_in_silence};
+use super::losses::Losses;
+use super::pair::Pair;
+use crate::http::{Http, Settings, Sink};
+use crate::model::conn::{Direction, Protocol};
+use crate::model::event::{Count, Skip, Skipped};
+use crate::model::loss::{Loss, Tally};
+use crate::model::segment::Gap;
+use crate::model::time::KernelTime;
+use crate::stream::reassembly::{Ordered, Reassembly};
+
+/// How often a stream is looked at while something may wait in it.
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// One channel of plaintext.
+#[derive(Debug)]
+pub(super) struct Stream {
+    reassembly: Pair<Reassembly>,
+    http: Http,
+    flow: Pair<Flow>,
+    /// Bytes that stand in exchanges or were parsed as framing.
+    pub(super) captured: u64,
+    /// Bytes that were lost, by reason.
+    pub(super) losses: Losses,
+    /// Bytes of holes named after the kernel's counts: told by [`Event::Lost`](crate::model::event::Event::Lost) too.
+    told_twice: u64,
+    /// Number of this channel among those of its connection; none before its first exchange.
+    slot: Option<u64>,
+    /// True while a deadline stands to look at it.
+    look_due: bool,
+    /// True when bytes came since the last look.
+    active: bool,
+}
+
+/// What went one way.
+#[derive(Debug, Clone, Copy, Default)]
+struct Flow {
+    /// Bytes before the stream begins; nobody wanted them.
+    before: u64,
+    /// Bytes that the probes named as not wanted, those before included.
+    unwanted: u64,
+    /// Bytes given to the parser, as segments or gaps.
+    fed: u64,
+    /// Bytes that the probes named as lost.
+    named: u64,
+    /// Pieces: calls, or parts of calls.
+    pieces: u64,
+}
+
+impl Flow {
+    /// Where the stream ends by final counts, when what was not wanted and never named lies at its end.
+    fn wanted_end(&self, count: &Count) -> u64 {
+        carried(count).saturating_sub(unwanted_in_silence(count, self.unwanted))
+    }
+}
+
+/// Where a direction of a channel begins.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Begin {
+    /// Offset of the first wanted byte; all before were not wanted.
+    pub(super) offset: u64,
+    /// True when the channel was joined late: whatever comes first is the beginning.
+    pub(super) unknown: bool,
+}
+
+impl Begin {
+    fn offset(self) -> Option<u64> {
+        if self.unknown && self.offset == 0 { None } else { Some(self.offset) }
+    }
+}
+
+impl Stream {
+    pub(super) fn new(settings: &Arc<Settings>, joined_late: bool, begin: Pair<Begin>) -> Self {
+        let flow = |begin: Begin| Flow { before: begin.offset, unwanted: begin.offset, ..Flow::default() };
+        Stream {
+            reassembly: Pair {
+                sent: Reassembly::new(Direction::Sent, begin.sent.offset()),
+                received: Reassembly::new(Direction::Received, begin.received.offset()),
+            },
+            http: Http::new(settings, joined_late),
+            flow: Pair { sent: flow(begin.sent), received: flow(begin.received) },
+            captured: 0,
+            losses: Losses::default(),
+            told_twice: 0,
+            slot: None,
+            look_due: false,
+            active: false,
+        }
+    }
+
+    /// Bytes passed.
+    #[inline]
+    pub(super) fn on_bytes(
+        &mut self,
+        direction: Direction,
+        offset: u64,
+        payload: Bytes,
+        time: KernelTime,
+        pid: u32,
+        sink: &mut Sink,
+    ) {
+        self.active = true;
+        let flow = self.flow.of_mut(direction);
+        flow.pieces += 1;
+        let reassembly = self.reassembly.of_mut(direction);
+        reassembly.on_bytes(offset, payload, time, pid, &mut feed(direction, &mut self.http, flow, sink));
+    }
+
+    /// Bytes passed that were not copied.
+    pub(super) fn on_skipped(&mut self, skipped: &Skipped, sink: &mut Sink) {
+        let Skipped { direction, offset, len, why, time, .. } = *skipped;
+        let flow = self.flow.of_mut(direction);
+        flow.pieces += 1;
+        match why {
+            Skip::Lost(_) => flow.named = flow.named.saturating_add(len),
+            Skip::Unwanted | Skip::Encrypted => flow.unwanted = flow.unwanted.saturating_add(len),
+        }
+        let reassembly = self.reassembly.of_mut(direction);
+        reassembly.on_absent(offset, len, why, time, &mut feed(direction, &mut self.http, flow, sink));
+    }
+
+    /// Time passed: gives up the holes that are due, and lets the parser look at what waits.
+    pub(super) fn on_look(&mut self, now: KernelTime, counts: &Pair<Count>, sink: &mut Sink) {
+        for direction in [Direction::Sent, Direction::Received] {
+            let flow = self.flow.of_mut(direction);
+            let why = hole_reason(counts.of(direction), flow.named, Loss::ReorderWindow);
+            let before = sink.losses.bytes(Loss::RingFull);
+            self.reassembly.of_mut(direction).on_tick(now, why, &mut feed(direction, &mut self.http, flow, sink));
+            if why == Loss::RingFull {
+                self.told_twice += sink.losses.bytes(Loss::RingFull) - before;
+            }
+        }
+        self.http.on_tick(now, sink);
+    }
+
+    /// The deadline that stood has passed.
+    pub(super) fn look_passed(&mut self) {
+        self.look_due = false;
+    }
+
+    /// Nothing comes any more. With final counts, what lacks at the end is a hole too, so that a message cut there is not
+    /// taken for a whole one.
+    pub(super) fn on_close(
+        &mut self,
+        time: KernelTime,
+        counts: Option<&Pair<Count>>,
+        still_open: bool,
+        sink: &mut Sink,
+    ) {
+        for direction in [Direction::Sent, Direction::Received] {
+            let flow = self.flow.of_mut(direction);
+            let end = counts.map(|counts| flow.wanted_end(counts.of(direction)));
+            let why = counts
+                .map_or(Loss::ReorderWindow, |counts| hole_reason(counts.of(direction), flow.named, Loss::Unaccounted));
+            let before = sink.losses.bytes(Loss::RingFull);
+            let reassembly = self.reassembly.of_mut(direction);
+            reassembly.on_close(end, why, time, &mut feed(direction, &mut self.http, flow, sink));
+            if why == Loss::RingFull {
+                self.told_twice += sink.losses.bytes(Loss::RingFull) - before;
+            }
+        }
+        self.http.on_close(time, still_open, sink);
+    }
+
+    /// Moves the sums out of the sink, into this channel's and into `all`.
+    #[inline]
+    pub(super) fn settle(&mut self, sink: &mut Sink, all: &mut Tally) {
+        self.captured = self.captured.saturating_add(std::mem::take(&mut sink.captured));
+        if !sink.losses.is_empty() {
+            let fresh = std::mem::take(&mut sink.losses);
+            self.losses.merge(&fresh);
+            for (loss, count, bytes) in fresh.iter() {
+                let twice = if loss == Loss::RingFull { std::mem::take(&mut self.told_twice) } else { 0 };
+                all.add_many(loss, count, bytes.saturating_sub(twice));
+            }
+        }
+    }
+
+    /// After the close: adds to the losses what the sums lack, or have too much. Between what came and what was carried, as
+    /// far as final counts tell; and between what the parser was fed and what it accounts for, when it is done with it.
+    pub(super) fn balance(&mut self, counts: Option<&Pair<Count>>, all: &mut Tally) {
+        let fed = self.flow.sent.fed.saturating_add(self.flow.received.fed);
+        let mut missing = unaccounted(fed, self.captured.saturating_add(self.losses.total_bytes()));
+        for direction in [Direction::Sent, Direction::Received] {
+            let Some(count) = counts.map(|counts| counts.of(direction)) else { continue };
+            let flow = self.flow.of(direction);
+            let accounted = flow.before.saturating_add(self.reassembly.of(direction).told());
+            let end = flow.wanted_end(count);
+            let lacking = end.saturating_sub(accounted).min(lost_in_silence(count, flow.named));
+            // The kernel tells these to all by itself.
+            self.losses.add(Loss::RingFull, lacking);
+            missing += unaccounted(end, accounted.saturating_add(lacking));
+        }
+        if missing > 0 {
+            self.losses.add(Loss::Unaccounted, missing);
+            all.add(Loss::Unaccounted, missing);
+        }
+    }
+
+    /// True when not all that was carried has come.
+    pub(super) fn lacks(&self, counts: &Pair<Count>) -> bool {
+        [Direction::Sent, Direction::Received].into_iter().any(|direction| {
+            let accounted = self.flow.of(direction).before + self.reassembly.of(direction).told();
+            self.flow.of(direction).wanted_end(counts.of(direction)) > accounted
+        })
+    }
+
+    /// True when a deadline must be set to look at it: what waits, waits for at most a look after the one after the last bytes.
+    #[inline]
+    pub(super) fn wants_look(&mut self) -> bool {
+        if self.look_due || !(self.active || self.has_hole()) {
+            return false;
+        }
+        self.active = false;
+        self.look_due = true;
+        true
+    }
+
+    /// True when bytes wait for others before them.
+    pub(super) fn has_hole(&self) -> bool {
+        self.reassembly.sent.hole_since().or(self.reassembly.received.hole_since()).is_some()
+    }
+
+    /// The application protocol, as far as the parser knows.
+    pub(super) fn protocol(&self) -> Protocol {
+        self.http.protocol()
+    }
+
+    /// Calls that carried bytes of `direction`.
+    pub(super) fn calls(&self, direction: Direction) -> u64 {
+        self.flow.of(direction).pieces
+    }
+
+    /// Number of this channel on its connection, which has told exchanges of so many `channels`.
+    pub(super) fn slot(&mut self, channels: &mut u64) -> u64 {
+        *self.slot.get_or_insert_with(|| {
+            *channels += 1;
+            *channels - 1
+        })
+    }
+
+    /// It goes on on another connection.
+    pub(super) fn leave(&mut self) {
+        self.slot = None;
+    }
+}
+
+/// Where the reassembled stream goes. What nobody wanted is not told to the parser before it saw anything: then it is only
+/// where the stream begins. After that it is a hole like any other.
+fn feed<'a>(
+    direction: Direction,
+    http: &'a mut Http,
+    flow: &'a mut Flow,
+    sink: &'a mut Sink,
+) -> impl FnMut(Ordered) + 'a {
+    move |ordered| match ordered {
+        Ordered::Segment(segment) => {
+            flow.fed = flow.fed.saturating_add(segment.payload.len() as u64);
+            http.on_segment(segment, sink);
+        }
+        Ordered::Gap(gap) => {
+            flow.fed = flow.fed.saturating_add(gap.len);
+            http.on_gap(gap, sink);
+        }
+        Ordered::Unwanted { offset, len, time } if flow.fed > 0 => {
+            flow.fed = flow.fed.saturating_add(len);
+            http.on_gap(Gap { direction, offset, len, reason: Loss::UncapturedCall, time }, sink);
+        }
+        Ordered::Unwanted { .. } => {}
+    }
+}

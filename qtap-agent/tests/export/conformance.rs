@@ -1,0 +1,235 @@
+//! What every implementer of `Exporter` must do, whatever it speaks: OTLP over gRPC, HTTP with protobuf and with JSON, S3,
+//! lines, memory. The far ends are in-process and small; receivers that nobody here wrote are in `otlp` and `s3`.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
+use object_store::ObjectStoreExt as _;
+use object_store::memory::InMemory;
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
+use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
+use opentelemetry_proto::tonic::common::v1::any_value;
+use prost::Message as _;
+use qtap_agent::export::exporter::{Exporter, Item, Receipt, Takes};
+use qtap_agent::export::memory::{Memory, MemoryExporter};
+use qtap_agent::export::otlp::Encoding;
+use qtap_agent::export::otlp::grpc::GrpcExporter;
+use qtap_agent::export::otlp::http::HttpExporter;
+use qtap_agent::export::s3::S3Exporter;
+use qtap_agent::export::settings::{
+    Auth, BatchSettings, Compression, OtlpProtocol, OtlpSettings, ResourceSettings, RetrySettings, TlsSettings,
+};
+use qtap_agent::export::stdout::{Output, StdoutExporter};
+use qtap_agent::model::record::{Record, RecordKind, Severity};
+use serde_json::Value;
+
+use super::records::one_of_each;
+
+const BOTH: Takes = Takes { events: true, objects: true };
+
+/// What arrived: the uids of records, or the digests of objects for a store that keeps only those.
+type Arrived = Arc<Mutex<Vec<String>>>;
+
+/// The suite. `arrived` tells what the far end has; `names` what a record is known by there, none when it is not taken.
+async fn conforms<E, A>(exporter: E, arrived: A, names: fn(&Record) -> Option<String>)
+where
+    E: Exporter,
+    A: AsyncFn() -> Vec<String>,
+{
+    let records = one_of_each();
+    let items: Vec<Item> = records.iter().filter_map(|record| exporter.prepare(record)).collect();
+    let want: Vec<String> = records.iter().filter_map(|record| names(record)).collect();
+    assert_eq!(items.len(), want.len(), "takes what it should");
+
+    let again: Vec<Item> = records.iter().filter_map(|record| exporter.prepare(record)).collect();
+    assert_eq!(items, again, "the same record gives the same item");
+
+    assert_eq!(exporter.send(&[]).await, Ok(Receipt::default()), "nothing is sent without complaint");
+    assert_eq!(arrived().await, Vec::<String>::new(), "nothing arrives of nothing");
+
+    assert_eq!(exporter.send(&items).await, Ok(Receipt::default()));
+    assert_eq!(arrived().await, want, "everything arrives, in order, once");
+
+    assert_eq!(exporter.send(&items).await, Ok(Receipt::default()), "the same again is taken as well");
+}
+
+fn uid(record: &Record) -> Option<String> {
+    Some(record.uid.clone())
+}
+
+fn settings(port: u16) -> OtlpSettings {
+    OtlpSettings {
+        resource: ResourceSettings { service_name: "shop".into(), ..ResourceSettings::default() },
+        endpoint: format!("127.0.0.1:{port}"),
+        protocol: OtlpProtocol::Grpc,
+        put: false,
+        compression: Compression::None,
+        headers: Vec::new(),
+        auth: Auth::None,
+        tls: TlsSettings::default(),
+        timeout: Duration::from_secs(5),
+        batch: BatchSettings::default(),
+        retry: RetrySettings::default(),
+        workers: 1,
+        min_severity: Severity::Trace,
+    }
+}
+
+/// The uids in a request, in order.
+fn uids(request: &ExportLogsServiceRequest) -> Vec<String> {
+    let records = request.resource_logs.iter().flat_map(|logs| &logs.scope_logs).flat_map(|scope| &scope.log_records);
+    let uid = |record: &opentelemetry_proto::tonic::logs::v1::LogRecord| {
+        let found = record.attributes.iter().find(|attribute| attribute.key == "log.record.uid").unwrap();
+        match found.value.clone().unwrap().value.unwrap() {
+            any_value::Value::StringValue(text) => text,
+            other => panic!("{other:?}"),
+        }
+    };
+    records.map(uid).collect()
+}
+
+/// The uids in an OTLP/JSON request.
+fn json_uids(request: &Value) -> Vec<String> {
+    let scope = &request["resourceLogs"][0]["scopeLogs"][0];
+    let record = |record: &Value| record["attributes"][0]["value"]["stringValue"].as_str().unwrap().to_owned();
+    scope["logRecords"].as_array().unwrap().iter().map(record).collect()
+}
+
+struct Grpc(Arrived);
+
+#[tonic::async_trait]
+impl LogsService for Grpc {
+    async fn export(
+        &self,
+        request: tonic::Request<ExportLogsServiceRequest>,
+    ) -> Result<tonic::Response<ExportLogsServiceResponse>, tonic::Status> {
+        self.0.lock().unwrap().extend(uids(request.get_ref()));
+        Ok(tonic::Response::new(ExportLogsServiceResponse::default()))
+    }
+}
+
+#[tokio::test]
+async fn grpc() {
+    let arrived = Arrived::default();
+    let service = LogsServiceServer::new(Grpc(Arc::clone(&arrived)));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = TowerToHyperService::new(service.clone());
+            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    let exporter = GrpcExporter::new(&settings(port), BOTH, "1.2.3").unwrap();
+    conforms(exporter, async || arrived.lock().unwrap().clone(), uid).await;
+}
+
+/// An HTTP/1 server that reads OTLP in the form it is labelled as.
+async fn http_server(arrived: Arrived) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let arrived = Arc::clone(&arrived);
+            let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+                let arrived = Arc::clone(&arrived);
+                async move {
+                    let json = request.headers()["content-type"] == "application/json";
+                    let body = request.into_body().collect().await?.to_bytes();
+                    let uids = if json {
+                        json_uids(&serde_json::from_slice(&body).unwrap())
+                    } else {
+                        uids(&ExportLogsServiceRequest::decode(body).unwrap())
+                    };
+                    arrived.lock().unwrap().extend(uids);
+                    Ok::<_, hyper::Error>(hyper::Response::new(Full::new(bytes::Bytes::new())))
+                }
+            });
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn http_protobuf() {
+    let arrived = Arrived::default();
+    let port = http_server(Arc::clone(&arrived)).await;
+    let exporter = HttpExporter::new(&settings(port), BOTH, Encoding::Protobuf, "1.2.3").unwrap();
+    conforms(exporter, async || arrived.lock().unwrap().clone(), uid).await;
+}
+
+#[tokio::test]
+async fn http_json() {
+    let arrived = Arrived::default();
+    let port = http_server(Arc::clone(&arrived)).await;
+    let exporter = HttpExporter::new(&settings(port), BOTH, Encoding::Json, "1.2.3").unwrap();
+    conforms(exporter, async || arrived.lock().unwrap().clone(), uid).await;
+}
+
+#[tokio::test]
+async fn s3() {
+    let bucket = Arc::new(InMemory::new());
+    let exporter = S3Exporter::to(Arc::clone(&bucket) as Arc<dyn object_store::ObjectStore>, "", "memory");
+    let records = one_of_each();
+    let arrived = async || {
+        let mut found = Vec::new();
+        for record in &records {
+            let Some(hex) = hex_digest(record) else { continue };
+            if bucket.head(&object_store::path::Path::from(hex.as_str())).await.is_ok() {
+                found.push(hex);
+            }
+        }
+        found
+    };
+    conforms(exporter, arrived, hex_digest).await;
+}
+
+fn hex_digest(record: &Record) -> Option<String> {
+    match &record.kind {
+        RecordKind::Object(object) => object.digest.strip_prefix("sha256:").map(str::to_owned),
+        RecordKind::Connection(_) | RecordKind::Artifact(_) => None,
+    }
+}
+
+/// A writer that others can look into.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn stdout() {
+    let written = Shared::default();
+    let output = Output::to(Box::new(written.clone()), false);
+    let exporter = StdoutExporter::new(ResourceSettings::default(), BOTH, output, "1.2.3");
+    let arrived = async || {
+        let text = written.0.lock().unwrap().clone();
+        let lines = text.split_inclusive(|byte| *byte == b'\n');
+        lines.flat_map(|line| json_uids(&serde_json::from_slice(line).unwrap())).collect()
+    };
+    conforms(exporter, arrived, uid).await;
+}
+
+#[tokio::test]
+async fn memory() {
+    let memory = Memory::default();
+    let exporter = MemoryExporter::new(memory.clone(), BOTH);
+    let uid_of = |record: &Value| record["attributes"][0]["value"]["stringValue"].as_str().unwrap().to_owned();
+    conforms(exporter, async || memory.records().iter().map(uid_of).collect(), uid).await;
+}

@@ -1,0 +1,10 @@
+//! The export room from outside: one conformance suite for every implementer of `Exporter`, whole stores under faults, and
+//! receivers that nobody here wrote (Python with opentelemetry-proto, moto). Loopback only.
+#![allow(clippy::unwrap_used)] // tests
+
+mod conformance;
+mod otlp;
+mod python;
+mod records;
+mod s3;
+mod store;

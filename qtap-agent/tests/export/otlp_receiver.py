@@ -1,0 +1,207 @@
+"""A strict OTLP receiver in another language: gRPC, HTTP with protobuf and HTTP with JSON on one process.
+
+Prints one JSON line with its two ports, then one JSON line per request: how it came and what it held. Reads what it gets with
+the messages of opentelemetry-proto and refuses what they refuse, unknown JSON keys included.
+
+The first argument is a JSON object:
+  answers      list, one per request, then everything is accepted: {"http": 429, "retry_after": "1"}, {"grpc": "UNAVAILABLE",
+               "message": "…", "retry_delay_ms": 100}, {"partial": 1, "message": "…"}, {"reset": true}, {"stall": 3}, {}
+  max_records  requests with more are answered 413, or RESOURCE_EXHAUSTED
+  poison       requests with a record whose body holds this text are answered 400, or INVALID_ARGUMENT
+  header       [name, value] that every request must carry, else 401, or UNAUTHENTICATED
+"""
+
+import base64
+import gzip
+import json
+import socket
+import struct
+import sys
+import threading
+import time
+from concurrent import futures
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2, json_format
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
+
+try:
+    import zstandard
+except ImportError:
+    zstandard = None
+
+PLAN = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
+ANSWERS = list(PLAN.get("answers", []))
+LOCK = threading.Lock()
+
+
+def tell(**line):
+    with LOCK:
+        print(json.dumps(line), flush=True)
+
+
+def next_answer():
+    with LOCK:
+        return ANSWERS.pop(0) if ANSWERS else {}
+
+
+def log_records(request):
+    return [r for rl in request.resource_logs for sl in rl.scope_logs for r in sl.log_records]
+
+
+def verdict(request, headers):
+    """None, or the pair of codes that refuses the request."""
+    name, value = PLAN.get("header", [None, None])
+    if name and headers.get(name.lower()) != value:
+        return 401, grpc.StatusCode.UNAUTHENTICATED, "who are you?"
+    records = log_records(request)
+    if len(records) > PLAN.get("max_records", 1 << 30):
+        return 413, grpc.StatusCode.RESOURCE_EXHAUSTED, "received message larger than max"
+    poison = PLAN.get("poison")
+    if poison and any(poison in r.body.string_value for r in records):
+        return 400, grpc.StatusCode.INVALID_ARGUMENT, "one record is bad"
+    return None
+
+
+def told(request):
+    return json_format.MessageToDict(request)
+
+
+def response(answer):
+    out = logs_service_pb2.ExportLogsServiceResponse()
+    out.partial_success.rejected_log_records = answer.get("partial", 0)
+    out.partial_success.error_message = answer.get("message", "") if "partial" in answer else ""
+    return out
+
+
+class Service(logs_service_pb2_grpc.LogsServiceServicer):
+    def Export(self, request, context):
+        answer = next_answer()
+        headers = dict(context.invocation_metadata())
+        line = {"transport": "grpc", "headers": headers, "peer": context.peer()}
+        time.sleep(answer.get("stall", 0))
+        refused = verdict(request, headers)
+        if "grpc" in answer:
+            tell(answer=answer["grpc"], **line)
+            if "retry_delay_ms" in answer:
+                context.set_trailing_metadata([("grpc-status-details-bin", retry_info(answer))])
+            context.abort(getattr(grpc.StatusCode, answer["grpc"]), answer.get("message", "scripted"))
+        if refused:
+            tell(answer=refused[1].name, records=len(log_records(request)), **line)
+            context.abort(refused[1], refused[2])
+        tell(answer="OK", request=told(request), **line)
+        return response(answer)
+
+
+def retry_info(answer):
+    """google.rpc.Status with a RetryInfo, by hand: googleapis-common-protos is not among what this needs."""
+    delay = duration_pb2.Duration()
+    delay.FromMilliseconds(answer["retry_delay_ms"])
+    packed = delay.SerializeToString()
+    info = any_pb2.Any(type_url="type.googleapis.com/google.rpc.RetryInfo", value=b"\x0a" + bytes([len(packed)]) + packed)
+    packed = info.SerializeToString()
+    code = getattr(grpc.StatusCode, answer["grpc"]).value[0]
+    return b"\x08" + bytes([code]) + b"\x1a" + bytes([len(packed)]) + packed
+
+
+def parse_json(text):
+    """OTLP/JSON: ids are hexadecimal where protobuf's own JSON has base64; 64-bit integers are strings."""
+    data = json.loads(text, parse_constant=lambda name: sys.exit(f"not JSON: {name}"))
+
+    def walk(value, key=None):
+        if isinstance(value, dict):
+            return {k: walk(v, k) for k, v in value.items()}
+        if isinstance(value, list):
+            return [walk(v) for v in value]
+        if key in ("traceId", "spanId"):
+            raw = bytes.fromhex(value)
+            if len(raw) != {"traceId": 16, "spanId": 8}[key]:
+                raise ValueError(f"{key} of {len(raw)} bytes")
+            return base64.b64encode(raw).decode()
+        if key in ("intValue", "timeUnixNano", "observedTimeUnixNano") and not isinstance(value, str):
+            raise ValueError(f"{key} is not a string")
+        return value
+
+    return json_format.ParseDict(walk(data), logs_service_pb2.ExportLogsServiceRequest())
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def answer(self, status, body=b"", kind="text/plain", retry_after=None):
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        if retry_after is not None:
+            self.send_header("Retry-After", retry_after)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def body(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        encoding = self.headers.get("Content-Encoding")
+        if encoding == "gzip":
+            return gzip.decompress(body)
+        if encoding == "zstd" and zstandard:
+            return zstandard.ZstdDecompressor().decompressobj().decompress(body)
+        return body if encoding is None else None
+
+    def handle_export(self):
+        kind = self.headers.get("Content-Type")
+        headers = {k.lower(): v for k, v in self.headers.items()}
+        line = {"transport": f"http/{kind}", "headers": headers, "path": self.path, "method": self.command}
+        body = self.body()
+        if self.path.split("?")[0] != "/v1/logs":
+            tell(answer=404, **line)
+            return self.answer(404, b"no such path")
+        if body is None or kind not in ("application/json", "application/x-protobuf"):
+            tell(answer=415, **line)
+            return self.answer(415, b"unknown encoding")
+        try:
+            if kind == "application/json":
+                request = parse_json(body)
+            else:
+                request = logs_service_pb2.ExportLogsServiceRequest.FromString(body)
+        except Exception as error:
+            tell(answer=400, error=str(error), **line)
+            return self.answer(400, str(error).encode())
+        answer = next_answer()
+        time.sleep(answer.get("stall", 0))
+        if answer.get("reset"):
+            tell(answer="reset", **line)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+            return self.connection.close()
+        if "http" in answer:
+            tell(answer=answer["http"], **line)
+            return self.answer(answer["http"], answer.get("message", "scripted").encode(), retry_after=answer.get("retry_after"))
+        refused = verdict(request, headers)
+        if refused:
+            tell(answer=refused[0], records=len(log_records(request)), **line)
+            return self.answer(refused[0], refused[2].encode())
+        tell(answer="OK", request=told(request), **line)
+        if kind == "application/json":
+            return self.answer(200, json_format.MessageToJson(response(answer)).encode(), kind)
+        return self.answer(200, response(answer).SerializeToString(), kind)
+
+    do_POST = handle_export
+    do_PUT = handle_export
+
+
+def main():
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=4), options=[("grpc.max_receive_message_length", 256 << 20)])
+    logs_service_pb2_grpc.add_LogsServiceServicer_to_server(Service(), server)
+    grpc_port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    web.daemon_threads = True
+    tell(grpc=grpc_port, http=web.server_port)
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    sys.stdin.read()  # ends when the test that started it closes the pipe or dies
+
+
+main()

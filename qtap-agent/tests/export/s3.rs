@@ -1,0 +1,135 @@
+//! The S3 exporter against moto.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use qtap_agent::export::settings::{RetrySettings, S3Settings, Secret, StoreKind, StoreSettings};
+use qtap_agent::export::{Health, Output, Store, spawn, test_connection};
+use qtap_agent::model::loss::Loss;
+use tokio::runtime::Handle;
+
+use super::python::interpreter;
+use super::records::{connection, digest, object};
+
+/// moto's server on a port of its own choice, with the bucket made; ends when its input is closed.
+const SERVER: &str = "
+import sys, urllib.request
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False)
+server.start()
+host, port = server.get_host_and_port()
+urllib.request.urlopen(urllib.request.Request(f'http://127.0.0.1:{port}/artifacts', method='PUT'))
+print(port, flush=True)
+sys.stdin.read()
+server.stop()
+";
+
+struct Moto(Child, u16);
+
+impl Moto {
+    fn start() -> Option<Moto> {
+        let python = interpreter()?;
+        let mut child = Command::new(python)
+            .args(["-c", SERVER])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Some(Moto(child, line.trim().parse().unwrap()))
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn settings(port: u16, bucket: &str, prefix: &str) -> StoreSettings {
+    let s3 = S3Settings {
+        endpoint: format!("127.0.0.1:{port}"),
+        region: "us-east-1".into(),
+        bucket: bucket.into(),
+        access_key: Some(Secret("id".into())),
+        secret_key: Some(Secret("key".into())),
+        prefix: prefix.into(),
+        insecure: true,
+        timeout: Duration::from_secs(5),
+        retry: RetrySettings {
+            initial: Duration::from_millis(10),
+            max: Duration::from_millis(50),
+            max_elapsed: Duration::ZERO,
+        },
+        workers: 2,
+    };
+    StoreSettings { id: "s3".into(), events: false, objects: true, kind: StoreKind::S3(Box::new(s3)) }
+}
+
+fn output() -> Output {
+    Output::to(Box::new(std::io::sink()), false)
+}
+
+fn start(settings: &StoreSettings) -> Store {
+    spawn(settings, &Handle::current(), "1.2.3", &output()).unwrap()
+}
+
+/// Status, media type and body of a GET. moto wants some authorization for an object that is not public; it checks no signature.
+async fn get(port: u16, path: &str) -> (u16, String, Vec<u8>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: AWS id:x\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(answer[..end].to_vec()).unwrap().to_ascii_lowercase();
+    let media_type = head.lines().find_map(|line| line.strip_prefix("content-type: ")).unwrap_or_default().to_owned();
+    (head[9..12].parse().unwrap(), media_type, answer[end + 4..].to_vec())
+}
+
+#[tokio::test]
+async fn objects_are_found_at_their_url() {
+    let Some(moto) = Moto::start() else { return };
+    for prefix in ["", "qtap/v1/", "dev-"] {
+        let store = start(&settings(moto.1, "artifacts", prefix));
+        let large = b"0123456789abcdef".repeat(1 << 16);
+        store.offer(&[connection(1), object(2, b"{\"a\":1}"), object(3, &large), object(4, b"{\"a\":1}")]);
+        let status = store.shutdown(Duration::from_secs(20)).await;
+        assert_eq!((status.exported_records, status.health), (3, Health::Healthy), "{status:?}");
+        assert!(status.losses.is_empty());
+        for data in [b"{\"a\":1}".as_slice(), &large] {
+            let hex = digest(data);
+            let path = format!("/artifacts/{prefix}{}", hex.strip_prefix("sha256:").unwrap());
+            let (code, media_type, body) = get(moto.1, &path).await;
+            assert_eq!((code, media_type.as_str()), (200, "application/json"), "{path}");
+            assert!(body.as_slice() == data, "{path}: {} bytes", body.len());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_not_there_is_a_matter_of_settings() {
+    let Some(moto) = Moto::start() else { return };
+    let error = test_connection(&settings(moto.1, "nowhere", ""), "1.2.3", &output()).await.unwrap_err();
+    assert!(error.contains("is there such a bucket? NoSuchBucket"), "{error}");
+    let good = settings(moto.1, "artifacts", "");
+    assert_eq!(test_connection(&good, "1.2.3", &output()).await, Ok(()));
+    let store = start(&settings(moto.1, "nowhere", ""));
+    store.offer(&[object(1, b"x")]);
+    let status = store.shutdown(Duration::from_secs(20)).await;
+    assert_eq!((status.health, status.losses.count(Loss::Shutdown)), (Health::Misconfigured, 1));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let error = test_connection(&settings(port, "b", ""), "1.2.3", &output()).await.unwrap_err();
+    assert_eq!(error, format!("127.0.0.1:{port}: connection refused: nothing listens there"));
+}

@@ -1,0 +1,212 @@
+//! Whole stores around the exporter in memory: every record ends in exactly one place.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use qtap_agent::export::exporter::{Receipt, Takes};
+use qtap_agent::export::memory::{Memory, MemoryExporter};
+use qtap_agent::export::refusal::Refusal;
+use qtap_agent::export::settings::{BatchSettings, ResourceSettings, RetrySettings, StoreKind, StoreSettings};
+use qtap_agent::export::store::Drive;
+use qtap_agent::export::{Health, Output, Store, spawn, spawn_exporter};
+use qtap_agent::model::loss::Loss;
+use serde_json::Value;
+use tokio::runtime::Handle;
+
+use super::records::{connection, object, one_of_each};
+
+const BOTH: Takes = Takes { events: true, objects: true };
+
+fn drive() -> Drive {
+    Drive {
+        protocol: "memory",
+        batch: BatchSettings { max_records: 4, max_bytes: 1 << 20, interval: Duration::from_secs(1) },
+        retry: RetrySettings {
+            initial: Duration::from_secs(1),
+            max: Duration::from_secs(4),
+            max_elapsed: Duration::ZERO,
+        },
+        workers: 1,
+        timeout: Some(Duration::from_secs(10)),
+        ..Drive::stdout()
+    }
+}
+
+fn start(memory: &Memory, takes: Takes, drive: Drive) -> Store {
+    spawn_exporter("memory", MemoryExporter::new(memory.clone(), takes), takes, drive, &Handle::current())
+}
+
+fn uids(memory: &Memory) -> Vec<u64> {
+    let uid = |record: &Value| {
+        let list = record["attributes"].as_array().unwrap();
+        let uid = list.iter().find(|attribute| attribute["key"] == "log.record.uid").unwrap();
+        u64::from_str_radix(uid["value"]["stringValue"].as_str().unwrap(), 16).unwrap()
+    };
+    memory.records().iter().map(uid).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_arrive_in_order_in_batches() {
+    let memory = Memory::default();
+    let store = start(&memory, BOTH, drive());
+    for number in 0..10 {
+        store.offer(&[connection(number)]);
+    }
+    let status = store.shutdown(Duration::from_secs(1)).await;
+    assert_eq!((status.exported_records, status.sends), (10, 3));
+    assert_eq!(uids(&memory), (0..10).collect::<Vec<_>>());
+    assert_eq!(memory.batches().iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_gets_only_what_it_takes() {
+    for (takes, want) in [
+        (Takes { events: true, objects: false }, vec![1, 2]),
+        (Takes { events: false, objects: true }, vec![3]),
+        (BOTH, vec![1, 2, 3]),
+    ] {
+        let memory = Memory::default();
+        let store = start(&memory, takes, drive());
+        store.offer(&one_of_each());
+        assert_eq!(store.shutdown(Duration::from_secs(1)).await.buffered_records, 0);
+        assert_eq!(uids(&memory), want);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_no_room_is_counted_and_bodies_go_first() {
+    let memory = Memory::default();
+    memory.answer(Err(Refusal::reconfigure("no")));
+    let store = start(&memory, BOTH, Drive { max_records: 8, ..drive() });
+    for number in 0..10 {
+        store.offer(&[object(number, b"x"), connection(100 + number)]);
+    }
+    let status = store.status();
+    // Of eight places six are open to objects: three pairs, then only events until all eight are taken.
+    assert_eq!((status.buffered_records, status.losses.count(Loss::ExportFull)), (8, 12));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let status = store.shutdown(Duration::from_secs(1)).await;
+    assert_eq!(status.exported_records, 8);
+    assert_eq!(uids(&memory), [0, 100, 1, 101, 2, 102, 103, 104]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn backoff_is_cut_short_at_shutdown_and_what_remains_is_counted() {
+    let memory = Memory::default();
+    for _ in 0..3 {
+        memory.answer(Err(Refusal::wait("down")));
+    }
+    let slow =
+        RetrySettings { initial: Duration::from_secs(100), max: Duration::from_secs(100), max_elapsed: Duration::ZERO };
+    let store = start(&memory, BOTH, Drive { retry: slow, ..drive() });
+    store.offer(&[connection(1), connection(2)]);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!((store.status().health, store.status().sends), (Health::Failing, 1));
+    let status = store.shutdown(Duration::from_secs(5)).await;
+    assert_eq!((status.sends, status.losses.count(Loss::Shutdown), status.buffered_records), (2, 2, 0));
+    assert_eq!(status.exported_records, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_given_up_after_the_longest_time() {
+    let memory = Memory::default();
+    for _ in 0..10 {
+        memory.answer(Err(Refusal::wait("down")));
+    }
+    let retry = RetrySettings { max_elapsed: Duration::from_nanos(1), ..drive().retry };
+    let store = start(&memory, BOTH, Drive { retry, ..drive() });
+    store.offer(&[connection(1)]);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let status = store.status();
+    assert_eq!((status.losses.count(Loss::ExportExpired), status.buffered_records), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejected_records_are_found_by_halving() {
+    let memory = Memory::default();
+    for answer in [Err(Refusal::split("bad")), Ok(Receipt::default()), Err(Refusal::split("bad"))] {
+        memory.answer(answer);
+    }
+    memory.answer(Err(Refusal::split("bad")));
+    let store = start(&memory, BOTH, drive());
+    store.offer(&[connection(0), connection(1), connection(2), connection(3)]);
+    let status = store.shutdown(Duration::from_secs(1)).await;
+    // 0..4 bad; 0..2 taken; 2..4 bad; 2 bad, dropped; 3 taken.
+    assert_eq!(uids(&memory), [0, 1, 3]);
+    assert_eq!((status.losses.count(Loss::ExportRejected), status.exported_records), (1, 3));
+}
+
+/// A writer that keeps what it got, or fails as a pipe without a reader does.
+#[derive(Clone, Default)]
+struct Sink {
+    got: Arc<Mutex<Vec<u8>>>,
+    broken: bool,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.broken {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.got.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn stdout(id: &str, events: bool, objects: bool, output: &Output) -> Store {
+    let kind = StoreKind::Stdout(ResourceSettings { service_name: "{process}".into(), ..Default::default() });
+    let settings = StoreSettings { id: id.into(), events, objects, kind };
+    spawn(&settings, &Handle::current(), "1.2.3", output).unwrap()
+}
+
+#[tokio::test]
+async fn two_stores_share_the_output_line_by_line() {
+    let sink = Sink::default();
+    let output = Output::to(Box::new(sink.clone()), false);
+    let (events, objects) = (stdout("a", true, false, &output), stdout("b", false, true, &output));
+    let large = "é\"".repeat(100_000);
+    for number in 0..20 {
+        events.offer(&[connection(number)]);
+        objects.offer(&[object(number, large.as_bytes())]);
+    }
+    assert_eq!(events.shutdown(Duration::from_secs(10)).await.exported_records, 20);
+    assert_eq!(objects.shutdown(Duration::from_secs(10)).await.exported_records, 20);
+    let text = String::from_utf8(sink.got.lock().unwrap().clone()).unwrap();
+    let mut names = Vec::new();
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let logs = &line["resourceLogs"][0];
+        assert_eq!(logs["resource"]["attributes"][0]["value"]["stringValue"], "curl");
+        names.push(logs["scopeLogs"][0]["logRecords"][0]["eventName"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(names.iter().filter(|name| *name == "qtap.connection").count(), 20);
+    assert_eq!(names.len(), 40);
+}
+
+#[tokio::test]
+async fn a_reader_that_went_away_is_reported_and_counted() {
+    let output = Output::to(Box::new(Sink { broken: true, ..Sink::default() }), false);
+    let store = stdout("a", true, true, &output);
+    store.offer(&one_of_each());
+    let status = store.shutdown(Duration::from_secs(10)).await;
+    assert_eq!((status.exported_records, status.losses.count(Loss::ExportRejected)), (0, 3));
+    assert_eq!(status.health, Health::Failing);
+    assert!(status.last_error.unwrap().1.contains("the reader of the output has gone away"));
+}
+
+#[tokio::test]
+async fn a_terminal_gets_indented_json() {
+    let sink = Sink::default();
+    let store = stdout("a", true, true, &Output::to(Box::new(sink.clone()), true));
+    store.offer(&one_of_each());
+    store.shutdown(Duration::from_secs(10)).await;
+    let text = String::from_utf8(sink.got.lock().unwrap().clone()).unwrap();
+    assert!(text.starts_with("{\n  \"resourceLogs\": [\n    {\n      \"resource\": {\n"), "{text}");
+    let read: Vec<Value> = serde_json::Deserializer::from_str(&text).into_iter().collect::<Result<_, _>>().unwrap();
+    assert_eq!(read.len(), 3);
+}
