@@ -167,7 +167,10 @@ fn find_compiler() -> Result<(PathBuf, String, Core), String> {
         }
         return Ok((rustc, version, core));
     }
-    let mut reason = format!("no Rust compiler here has `core` for {BPF_TARGET}");
+    let mut reason = match env::var(RUSTC_OVERRIDE) {
+        Ok(named) if !named.is_empty() => format!("{named}, named by {RUSTC_OVERRIDE}, has no `core` for {BPF_TARGET}"),
+        _ => format!("no Rust compiler here has `core` for {BPF_TARGET}"),
+    };
     for other in passed_over {
         reason.push_str(&format!(" ({other})"));
     }

@@ -63,8 +63,8 @@ pub(super) struct Achieved {
 
 impl Load {
     /// A second of it, for caches and connections.
-    pub(super) fn warm_up(&self) -> Result<()> {
-        self.run_for(1).map(drop)
+    pub(super) fn warm_up(&self) -> Result<Achieved> {
+        self.run_for(1)
     }
 
     /// All of it.

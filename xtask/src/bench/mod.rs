@@ -16,8 +16,12 @@ use anyhow::{Context, Result};
 use crate::nginx::Nginx;
 use crate::{setup, shell};
 use load::{Load, Protocol};
-use stage::Stage;
+use sink::Sink;
+use stage::{Stage, Watcher};
 use usage::Cpu;
+
+/// How long an agent may take over what came last, before its CPU time is read.
+const SETTLE: Duration = Duration::from_millis(1500);
 
 /// What to measure, and for how long.
 #[derive(clap::Args)]
@@ -43,8 +47,12 @@ struct Sample {
     server_us: f64,
     /// CPU time of what watches, per request, µs; none where nothing does.
     agent_us: Option<f64>,
-    /// Resident memory of what watches after the load, MB.
+    /// Resident memory of what watches, before the load, MB.
+    agent_idle_mb: Option<f64>,
+    /// The same after the load.
     agent_mb: Option<f64>,
+    /// Exchanges that reached the store, of those made; none where nothing exports.
+    exported: Option<f64>,
     /// Requests per second.
     rate: f64,
 }
@@ -55,7 +63,7 @@ type Samples = BTreeMap<(usize, usize), Vec<Sample>>;
 /// Builds, measures, prints.
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::run(setup::Purpose::Check)?;
-    let sink = sink::Sink::start()?;
+    let sink = Sink::start()?;
     let stages: Vec<Stage> = stage::all(sink.port())?
         .into_iter()
         .filter(|stage| options.stages.is_empty() || options.stages.iter().any(|name| name == stage.name))
@@ -72,7 +80,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         for (p, protocol) in options.protocols.iter().enumerate() {
             for (s, stage) in stages.iter().enumerate() {
                 println!("bench: round {} of {}, {protocol:?}, {}", round + 1, options.rounds, stage.name);
-                match measure(stage, &protocol.load(&nginx, options.seconds), &workers) {
+                match measure(stage, &protocol.load(&nginx, options.seconds), &workers, &sink) {
                     Ok(sample) => samples.entry((p, s)).or_default().push(sample),
                     Err(error) => {
                         println!("bench: {}: {error:#}", stage.name);
@@ -83,7 +91,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
     }
     println!("\n{}", table::render(&options.protocols, &stages, &samples, &machine()));
-    println!("Sink: {} requests, {} MB taken.", sink.requests(), sink.bytes() / 1_000_000);
+    println!("The store took {} exchanges in {} MB.", sink.exchanges(), sink.bytes() / 1_000_000);
     for (name, reason) in unmeasured {
         println!("Not measured in some round: {name}: {reason}");
     }
@@ -91,24 +99,29 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// One stage under one load: what watches is started, the load warms up, then runs.
-fn measure(stage: &Stage, load: &Load, workers: &[u32]) -> Result<Sample> {
+fn measure(stage: &Stage, load: &Load, workers: &[u32], sink: &Sink) -> Result<Sample> {
+    let told_before = sink.exchanges();
     // The one worker: the master serves nothing.
     let watcher = stage.start(*workers.first().context("nginx has no worker")?)?;
-    load.warm_up()?;
+    let pid = watcher.as_ref().map(Watcher::pid);
+    let agent_idle_mb = pid.map(usage::resident_mb).transpose()?;
+    let warm = load.warm_up()?;
     let server_before = usage::cpu_of(workers)?;
-    let watcher_before = watcher.as_ref().map(|watcher| usage::cpu_of(&[watcher.pid()])).transpose()?;
+    let agent_before = pid.map(|pid| usage::cpu_of(&[pid])).transpose()?;
     let result = load.run()?;
     let server = usage::cpu_of(workers)? - server_before;
-    // What came last is still on its way through the agent.
-    thread::sleep(Duration::from_millis(if watcher.is_some() { 1500 } else { 0 }));
-    let requests = result.requests as f64;
-    let per_request = |cpu: Cpu| cpu.as_micros() / requests;
-    let (mut agent_us, mut agent_mb) = (None, None);
-    if let (Some(watcher), Some(before)) = (&watcher, watcher_before) {
-        agent_us = Some(per_request(usage::cpu_of(&[watcher.pid()])? - before));
-        agent_mb = Some(usage::resident_mb(watcher.pid())?);
+    if watcher.is_some() {
+        // What came last is still on its way through the agent.
+        thread::sleep(SETTLE);
     }
-    Ok(Sample { server_us: per_request(server), agent_us, agent_mb, rate: result.rate })
+    let per_request = |cpu: Cpu| cpu.as_micros() / result.requests as f64;
+    let agent_after = pid.map(|pid| usage::cpu_of(&[pid])).transpose()?;
+    let agent_us = agent_after.zip(agent_before).map(|(after, before)| per_request(after - before));
+    let agent_mb = pid.map(usage::resident_mb).transpose()?;
+    drop(watcher);
+    let made = (warm.requests + result.requests) as f64;
+    let exported = stage.exports().then(|| (sink.exchanges() - told_before) as f64 / made);
+    Ok(Sample { server_us: per_request(server), agent_us, agent_idle_mb, agent_mb, exported, rate: result.rate })
 }
 
 /// The server has the first core to itself; the load has the others.

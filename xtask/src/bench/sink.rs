@@ -1,5 +1,5 @@
-//! A store that takes everything: an HTTP/1.1 server on 127.0.0.1 that reads each request's body, counts it, and answers 200 with
-//! an empty OTLP response. It keeps nothing.
+//! A store that takes everything: an HTTP/1.1 server on 127.0.0.1 that reads each request's body, counts its bytes and the exchanges
+//! told in it, and answers 200 with an empty OTLP response. It keeps nothing.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -18,9 +18,12 @@ pub(super) struct Sink {
     counts: Arc<Counts>,
 }
 
+/// The event name that each exchange's record carries once, as it stands in protobuf: field 12 of `LogRecord`, 20 bytes.
+const EXCHANGE: &[u8] = b"\x62\x14qtap.artifact_record";
+
 #[derive(Default)]
 struct Counts {
-    requests: AtomicU64,
+    exchanges: AtomicU64,
     bytes: AtomicU64,
 }
 
@@ -46,9 +49,9 @@ impl Sink {
         self.port
     }
 
-    /// Requests taken.
-    pub(super) fn requests(&self) -> u64 {
-        self.counts.requests.load(Ordering::Relaxed)
+    /// Exchanges told.
+    pub(super) fn exchanges(&self) -> u64 {
+        self.counts.exchanges.load(Ordering::Relaxed)
     }
 
     /// Bytes of bodies taken.
@@ -60,13 +63,16 @@ impl Sink {
 fn serve(stream: &TcpStream, counts: &Counts) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(1 << 16, stream);
     let mut answer = stream;
+    let mut body = Vec::new();
     while let Some(framing) = head(&mut reader)? {
-        let taken = match framing {
-            Framing::Length(length) => skip(&mut reader, length)?,
-            Framing::Chunked => skip_chunks(&mut reader)?,
-        };
-        counts.requests.fetch_add(1, Ordering::Relaxed);
-        counts.bytes.fetch_add(taken, Ordering::Relaxed);
+        body.clear();
+        match framing {
+            Framing::Length(length) => take(&mut reader, length, &mut body)?,
+            Framing::Chunked => take_chunks(&mut reader, &mut body)?,
+        }
+        let exchanges = memchr::memmem::find_iter(&body, EXCHANGE).count() as u64;
+        counts.exchanges.fetch_add(exchanges, Ordering::Relaxed);
+        counts.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
         answer.write_all(ANSWER)?;
     }
     Ok(())
@@ -101,14 +107,13 @@ fn head(reader: &mut impl BufRead) -> io::Result<Option<Framing>> {
     Ok(Some(framing))
 }
 
-fn skip(reader: &mut impl Read, length: u64) -> io::Result<u64> {
-    let taken = io::copy(&mut reader.take(length), &mut io::sink())?;
-    if taken < length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(taken) }
+fn take(reader: &mut impl Read, length: u64, body: &mut Vec<u8>) -> io::Result<()> {
+    let taken = reader.take(length).read_to_end(body)? as u64;
+    if taken < length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
 }
 
 /// Chunks, then trailers up to the empty line (RFC 9112 §7.1).
-fn skip_chunks(reader: &mut impl BufRead) -> io::Result<u64> {
-    let mut total = 0;
+fn take_chunks(reader: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<()> {
     let mut line = String::new();
     loop {
         line.clear();
@@ -118,13 +123,13 @@ fn skip_chunks(reader: &mut impl BufRead) -> io::Result<u64> {
         if size == 0 {
             break;
         }
-        total += skip(reader, size)?;
-        skip(reader, 2)?;
+        take(reader, size, body)?;
+        take(reader, 2, &mut Vec::new())?;
     }
     loop {
         line.clear();
         if reader.read_line(&mut line)? == 0 || line.trim_end().is_empty() {
-            return Ok(total);
+            return Ok(());
         }
     }
 }
@@ -132,7 +137,7 @@ fn skip_chunks(reader: &mut impl BufRead) -> io::Result<u64> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Framing, head, skip_chunks};
+    use super::{Framing, head, take_chunks};
 
     #[test]
     fn heads_are_read() {
@@ -144,9 +149,11 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_counted_and_trailers_read() {
-        let mut body = b"5;x=y\r\nhello\r\nA\r\n0123456789\r\n0\r\nT: v\r\n\r\nrest".as_slice();
-        assert_eq!(skip_chunks(&mut body).unwrap(), 15);
-        assert_eq!(body, b"rest");
+    fn chunks_are_joined_and_trailers_read() {
+        let mut wire = b"5;x=y\r\nhello\r\nA\r\n0123456789\r\n0\r\nT: v\r\n\r\nrest".as_slice();
+        let mut body = Vec::new();
+        take_chunks(&mut wire, &mut body).unwrap();
+        assert_eq!(body, b"hello0123456789");
+        assert_eq!(wire, b"rest");
     }
 }

@@ -60,9 +60,9 @@ fn configuration(level: &str, sink_port: u16) -> String {
         "version: 2
 services:
   event_stores:
-    - {{type: otel, protocol: http, endpoint: \"http://127.0.0.1:{sink_port}\"}}
+    - {{type: otel, protocol: http, compression: none, endpoint: \"http://127.0.0.1:{sink_port}\"}}
   object_stores:
-    - {{type: otel, protocol: http, endpoint: \"http://127.0.0.1:{sink_port}\"}}
+    - {{type: otel, protocol: http, compression: none, endpoint: \"http://127.0.0.1:{sink_port}\"}}
 stacks:
   bench:
     plugins:
@@ -75,6 +75,11 @@ tap:
 }
 
 impl Stage {
+    /// True when it sends what it sees to the sink.
+    pub(super) fn exports(&self) -> bool {
+        self.name.starts_with("qtap")
+    }
+
     /// Starts what watches the process `pid`, and waits until it is ready.
     pub(super) fn start(&self, pid: u32) -> Result<Option<Watcher>> {
         let Some((program, arguments)) = &self.command else { return Ok(None) };

@@ -10,8 +10,8 @@ use super::{Sample, Samples};
 pub(super) fn render(protocols: &[Protocol], stages: &[Stage], samples: &Samples, machine: &str) -> String {
     let rounds = samples.values().map(Vec::len).max().unwrap_or_default();
     let mut text = format!("{machine}. Medians of {rounds} interleaved rounds, least and most in brackets.\n\n");
-    text.push_str("| protocol | stage | server CPU per request, µs | added, µs | requests/s | agent CPU per request, µs | agent memory, MB |\n");
-    text.push_str("|---|---|---|---|---|---|---|\n");
+    text.push_str("| protocol | stage | server CPU per request, µs | added, µs | requests/s | agent CPU per request, µs | agent memory idle, loaded, MB | exported, % |\n");
+    text.push_str("|---|---|---|---|---|---|---|---|\n");
     for (p, protocol) in protocols.iter().enumerate() {
         let bare = server_us(samples, p, stages, BARE);
         for (s, stage) in stages.iter().enumerate() {
@@ -37,15 +37,18 @@ fn row(text: &mut String, protocol: Protocol, stage: &str, list: &[Sample], adde
     let least = list.iter().filter_map(us).fold(f64::INFINITY, f64::min);
     let most = list.iter().filter_map(us).fold(0.0, f64::max);
     let optional = |value: f64| if value.is_nan() { "–".to_owned() } else { format!("{value:.1}") };
+    let percent = |value: f64| if value.is_nan() { "–".to_owned() } else { format!("{:.2}", 100.0 * value) };
     let _ = writeln!(
         text,
-        "| {} | {stage} | {:.1} ({least:.1}–{most:.1}) | {} | {:.0} | {} | {} |",
+        "| {} | {stage} | {:.1} ({least:.1}–{most:.1}) | {} | {:.0} | {} | {}, {} | {} |",
         protocol.title(),
         median(list, us),
         optional(added.unwrap_or(f64::NAN)),
         median(list, |sample| Some(sample.rate)),
         optional(median(list, |sample| sample.agent_us)),
+        optional(median(list, |sample| sample.agent_idle_mb)),
         optional(median(list, |sample| sample.agent_mb)),
+        percent(median(list, |sample| sample.exported)),
     );
 }
 
@@ -71,7 +74,17 @@ mod tests {
     use super::{Sample, median};
 
     fn samples(values: &[f64]) -> Vec<Sample> {
-        values.iter().map(|us| Sample { server_us: *us, agent_us: None, agent_mb: None, rate: 1.0 }).collect()
+        values
+            .iter()
+            .map(|us| Sample {
+                server_us: *us,
+                agent_us: None,
+                agent_idle_mb: None,
+                agent_mb: None,
+                exported: None,
+                rate: 1.0,
+            })
+            .collect()
     }
 
     #[test]
