@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use qtap_agent::cli::{Cli, Command, ConfigArgs, RecordsArgs, TestConnectionArgs, exit};
+use qtap_agent::cli::{Cli, Command, ConfigArgs, RecordsArgs, Tags, TestConnectionArgs, exit, version_text};
 use qtap_agent::config::{self, Settings, Source};
 use qtap_agent::export::stdout::Output;
 use qtap_agent::export::store::test_connection;
@@ -15,7 +14,7 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == run::child::GATE) {
         return run::child::gate(std::env::args_os().skip(2)).into();
     }
-    let (command, global) = Cli::parse().into_parts();
+    let Cli { command, global } = Cli::parse();
     if let Err(reason) = logging::init(&global.log_level, global.log_encoding) {
         say(&reason);
         return exit::USAGE.into();
@@ -72,12 +71,7 @@ fn act(command: Command) -> Result<u8, run::Failure> {
         }
         Command::TestConnection(args) => connect(&args),
         Command::Version => {
-            print(&format!(
-                "qtap {} (revision {}, ABI {})",
-                run::VERSION,
-                env!("QTAP_GIT_REVISION"),
-                qtap_agent::capture::ABI
-            ));
+            print(&version_text(option_env!("QTAP_GIT_REVISION"), qtap_agent::capture::ABI));
             Ok(exit::OK)
         }
     }
@@ -96,14 +90,14 @@ fn asks_for_telemetry() -> bool {
 }
 
 /// The settings of a file, or what holds without one.
-fn load(config: &ConfigArgs, records: &RecordsArgs, built_in: Level) -> Result<Settings, run::Failure> {
-    let settings = match &config.config {
+fn load(from: &ConfigArgs, records: &RecordsArgs, built_in: Level) -> Result<Settings, run::Failure> {
+    let settings = match from.source() {
         None => Settings::built_in(built_in),
-        Some(file) => {
-            let loaded = config::load(Source::named(file), &environment);
+        Some(source) => {
+            let loaded = config::load(source, &environment);
             let (settings, notes) = loaded.map_err(|faults| run::Failure {
                 code: exit::USAGE,
-                reason: anyhow::anyhow!("{file} is not valid\n{faults}"),
+                reason: anyhow::anyhow!("the config is not valid\n{faults}"),
             })?;
             for note in notes {
                 tracing::warn!("{note}");
@@ -111,12 +105,12 @@ fn load(config: &ConfigArgs, records: &RecordsArgs, built_in: Level) -> Result<S
             settings
         }
     };
-    Ok(settings.with(&records.tags, records.http_buffer_size))
+    Ok(settings.with(&records.tags.0, records.http_buffer_size))
 }
 
 /// One sample to each store; each says whether it took it.
 fn connect(args: &TestConnectionArgs) -> Result<u8, run::Failure> {
-    let records = RecordsArgs { http_buffer_size: config::HTTP_BUFFER_SIZE, tags: Vec::new() };
+    let records = RecordsArgs { http_buffer_size: config::HTTP_BUFFER_SIZE, tags: Tags::default() };
     let settings = load(&args.config, &records, Level::Summary)?;
     let chosen = settings.stores.iter().filter(|store| args.store.as_ref().is_none_or(|id| *id == store.id));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
