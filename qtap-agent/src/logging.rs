@@ -12,7 +12,10 @@ use crate::cli::LogEncoding;
 /// # Errors
 /// When `level` is neither a level nor a filter, or logging was started before.
 pub fn init(level: &str, encoding: Option<LogEncoding>) -> Result<(), String> {
-    let filter = EnvFilter::try_new(level).map_err(|error| format!("--log-level {level}: {error}"))?;
+    // A bare level is qtap's own: what the libraries below it have to say at that level is for those who name them.
+    let directives =
+        if level.contains(['=', ',']) { level.to_owned() } else { format!("warn,qtap={level},qtap_agent={level}") };
+    let filter = EnvFilter::try_new(directives).map_err(|error| format!("--log-level {level}: {error}"))?;
     let terminal = std::io::stderr().is_terminal();
     let encoding = encoding.unwrap_or(if terminal { LogEncoding::Console } else { LogEncoding::Json });
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -8,7 +8,8 @@
 #[inline(always)]
 pub unsafe fn fetch_add(to: *mut u64, more: u64) -> u64 {
     use core::intrinsics::{AtomicOrdering, atomic_xadd};
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(to, more) }
+    // Not relaxed: LLVM then drops the fetch, even where the result is used.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(to, more) }
 }
 
 /// For host builds of the workspace, which never run it.

@@ -11,7 +11,8 @@ use qtap_common::record::{Data, Header, Skip, flag, kind, why};
 use qtap_common::state::{Dir, PIECE};
 
 use crate::globals::wanted;
-use crate::{emit, scratch};
+use crate::kernel::Sock;
+use crate::{emit, scratch, session};
 
 /// Bound on `iovec` entries of a call: the kernel's own (`UIO_MAXIOV`).
 const BUFFERS_MAX: u64 = 1024;
@@ -30,6 +31,19 @@ pub struct Source {
     pub iov: u64,
     /// How many there still are.
     pub iov_left: u64,
+}
+
+/// What a system call moved through a socket.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Transfer {
+    pub sock: Sock,
+    pub source: Source,
+    pub bytes: u64,
+    /// 0 sent, 1 received.
+    pub direction: u64,
+    /// Why the bytes can't be copied, or 0.
+    pub reason: u64,
 }
 
 /// A call whose bytes are being copied: state of the walk.
@@ -54,7 +68,7 @@ pub struct Call {
     pub pending_why: u64,
     /// Bytes lost by this call.
     pub lost: u64,
-    /// 1: stop, untouched, when the first bytes are a TLS record. 2: they were.
+    /// 1: stop, untouched, when the first bytes are a TLS record and the thread is in a TLS call. 2: they were.
     pub watch_tls: u64,
 }
 
@@ -90,21 +104,10 @@ pub struct Span {
     pub watch_tls: bool,
 }
 
-/// Copies a call's bytes from `source` into records. True: the first bytes were a TLS record that was watched for, and nothing
-/// was done.
+/// Copies a call's bytes from `source` into records, by way of the work area. True: the first bytes were a TLS record that was
+/// watched for, and nothing was done.
 #[inline(never)]
-pub fn copy(dir: &mut Dir, header: &Header, source: &Source, span: &Span) -> bool {
-    let Some(area) = scratch::take() else {
-        lose(dir, span.offset, span.bytes, why::SCRATCH_BUSY);
-        return false;
-    };
-    let tls = copy_in(area, dir, header, source, span);
-    scratch::give_back(area);
-    tls
-}
-
-#[inline(always)]
-fn copy_in(area: u32, dir: &mut Dir, header: &Header, source: &Source, span: &Span) -> bool {
+pub fn copy(area: u32, dir: &mut Dir, header: &Header, source: &Source, span: &Span) -> bool {
     let bytes = span.bytes;
     let Some(work) = scratch::get(area) else { return false };
     let call = unsafe { &mut (*work).call };
@@ -193,7 +196,8 @@ unsafe extern "C" fn copy_piece(_index: u32, state: *mut c_void) -> i64 {
     let read = unsafe { read_user(record.payload.as_mut_ptr().cast(), take as u32, call.source.base as *const c_void) };
     if call.watch_tls == 1 {
         let bytes = &record.payload;
-        if read == 0 && take >= 3 && (0x14..=0x17).contains(&bytes[0]) && bytes[1] == 3 && bytes[2] <= 4 {
+        let is_tls = read == 0 && take >= 3 && (0x14..=0x17).contains(&bytes[0]) && bytes[1] == 3 && bytes[2] <= 4;
+        if is_tls && session::in_call() {
             call.watch_tls = 2;
             return 1;
         }
@@ -295,7 +299,7 @@ pub fn flush(dir: &mut Dir, header: &Header) -> bool {
 }
 
 /// Writes a `SKIP` record.
-#[inline(always)]
+#[inline(never)]
 pub fn skip(header: &Header, offset: u64, bytes: u64, reason: u8) -> bool {
     let mut skip = Skip { header: *header, offset, bytes };
     skip.header.kind = kind::SKIP;

@@ -1,6 +1,6 @@
 //! Connections: first sight, what is wanted of them, what their bytes are, and their end.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 use qtap_common::globals::{
     DIRECTION_ALL, DIRECTION_EGRESS, DIRECTION_EGRESS_EXTERNAL, DIRECTION_EGRESS_INTERNAL, DIRECTION_INGRESS, NO_OFFSET,
 };
@@ -8,14 +8,13 @@ use qtap_common::record::{Count, Counts, Header, Opened, UNIX_NAME, flag, kind, 
 use qtap_common::state::{Conn, Dir, FIRST_BYTES, FIRST_ROOM, HELLO_BYTES, class, conn_flag};
 
 use crate::atomic::fetch_add;
-use crate::carry::{self, Source, Span, data_header, user};
+use crate::carry::{self, Source, Span, Transfer, data_header, user};
 use crate::classify;
 use crate::emit;
 use crate::globals::{layout, wanted};
 use crate::kernel::{self, AF_INET, AF_INET6, AF_UNIX, Sock, at};
 use crate::maps::CONNS;
 use crate::scratch;
-use crate::session;
 
 /// A direction of which nothing is known.
 pub const NEW_DIR: Dir = Dir {
@@ -35,7 +34,7 @@ pub const NEW_DIR: Dir = Dir {
 /// The connection of a socket; opened when it was not known. `carried`: bytes that the call under way has just moved in
 /// `direction`, which the kernel's counters already hold. None: not a stream qtap follows, or the table is full.
 #[inline(always)]
-pub fn find_or_open(sock: &Sock, as_role: u8, direction: usize, carried: u64) -> Option<*mut Conn> {
+pub fn find_or_open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> Option<*mut Conn> {
     if let Some(conn) = CONNS.get_ptr_mut(sock.address) {
         if unsafe { (*conn).ino } == sock.ino {
             return Some(conn);
@@ -43,23 +42,15 @@ pub fn find_or_open(sock: &Sock, as_role: u8, direction: usize, carried: u64) ->
         // The `sock` is another one at the same address: the end of the former was not seen.
         close(sock.address, conn, false);
     }
-    if !open(sock, as_role, direction, carried) {
+    if !open(area, sock, as_role, direction, carried) {
         return None;
     }
     CONNS.get_ptr_mut(sock.address)
 }
 
 #[inline(never)]
-fn open(sock: &Sock, as_role: u8, direction: usize, carried: u64) -> bool {
+fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> bool {
     let Some(family) = kernel::stream_family(sock.address) else { return false };
-    let Some(area) = scratch::take() else { return false };
-    let done = open_in(area, sock, family, as_role, direction, carried);
-    scratch::give_back(area);
-    done
-}
-
-#[inline(always)]
-fn open_in(area: u32, sock: &Sock, family: u16, as_role: u8, direction: usize, carried: u64) -> bool {
     let Some(work) = scratch::get(area) else { return false };
     let work = unsafe { &mut *work };
     let mut header = emit::header(kind::OPENED, size_of::<Opened>(), 0);
@@ -150,47 +141,42 @@ fn unix_name(name: &mut [u8; UNIX_NAME], sock: u64) {
     }
     // `len` counts the two bytes of `sun_family`; what lies beyond it in the allocation is not part of the name.
     let len: u32 = at(address, layout!(unix_addr_len)).unwrap_or(0);
-    let Some(path) = at::<[u8; UNIX_NAME]>(address, layout!(unix_addr_name) + 2) else { return };
-    for index in 0..UNIX_NAME {
-        if index as u32 + 2 < len {
-            name[index] = path[index];
-        }
+    if len <= 2 || len > UNIX_NAME as u32 + 2 {
+        return;
     }
+    let path = address + u64::from(layout!(unix_addr_name)) + 2;
+    // A failed read leaves zeros: no name.
+    let _ = unsafe { bpf_probe_read_kernel(name.as_mut_ptr().cast(), len - 2, path as *const _) };
 }
 
-/// A call moved `bytes` bytes of the connection in `direction`.
+/// A call moved what the work area says. Returns what the direction carries.
 #[inline(never)]
-pub fn carried(sock: &Sock, direction: usize, source: &Source, bytes: u64, reason: u8) -> u8 {
-    let Some(conn) = find_or_open(sock, role::UNKNOWN, direction, bytes) else { return class::OTHER };
+pub fn carried(area: u32) -> u8 {
+    let Some(work) = scratch::get(area) else { return class::OTHER };
+    let Transfer { sock, source, bytes, direction, reason } = unsafe { (*work).moved };
+    let (direction, reason) = (direction as usize & 1, reason as u8);
+    let Some(conn) = find_or_open(area, &sock, role::UNKNOWN, direction, bytes) else { return class::OTHER };
     let conn = unsafe { &mut *conn };
     let peer_class = conn.dirs[1 - (direction & 1)].class;
     let dir = &mut conn.dirs[direction & 1];
     let offset = unsafe { fetch_add(&raw mut dir.count.carried, bytes) };
+    let before = dir.class;
+    if reason == 0 && conn.flags & conn_flag::UNWANTED == 0 {
+        decide(dir, peer_class, &source, bytes, conn.flags & conn_flag::LATE != 0);
+    }
+    if conn.role == role::UNKNOWN && before != dir.class && dir.class != class::OTHER {
+        learn_role(conn, sock.address, direction);
+    }
+    let header = data_header(conn.id, false, direction);
+    let dir = &mut conn.dirs[direction & 1];
     if conn.flags & conn_flag::UNWANTED != 0 {
         dir.count.unwanted += bytes;
         return class::OTHER;
     }
-    let header = data_header(conn.id, false, direction);
     conn.tgid = header.tgid;
-    let before = dir.class;
-    if reason == 0 {
-        decide(dir, peer_class, source, bytes, conn.flags & conn_flag::LATE != 0);
-    }
-    if conn.role == role::UNKNOWN && before != dir.class && dir.class != class::OTHER {
-        learn_role(conn, sock.address, direction);
-        if conn.flags & conn_flag::UNWANTED != 0 {
-            conn.dirs[direction & 1].count.unwanted += bytes;
-            return class::OTHER;
-        }
-    }
-    let dir = &mut conn.dirs[direction & 1];
-    let told = match dir.class {
-        class::TLS => encrypted(dir, &header, source, offset, bytes, before),
-        class::OTHER => unwanted(dir, &header, offset, bytes),
-        _ if reason != 0 => uncopied(dir, &header, offset, bytes, reason),
-        _ => plain(dir, &header, source, offset, bytes),
-    };
-    if told == class::TLS {
+    account(area, dir, &header, &source, Span { offset, bytes, watch_tls: dir.class == class::HTTP }, before, reason);
+    let is = dir.class;
+    if is == class::TLS {
         conn.dirs[0].class = class::TLS;
         conn.dirs[1].class = class::TLS;
     }
@@ -198,7 +184,44 @@ pub fn carried(sock: &Sock, direction: usize, source: &Source, bytes: u64, reaso
         conn.told = header.time;
         tell_counts(conn, sock.address, kind::PROGRESS);
     }
-    conn.dirs[direction & 1].class
+    is
+}
+
+/// Every byte of the call under one count: copied or lost, encrypted, unwanted.
+#[inline(always)]
+fn account(area: u32, dir: &mut Dir, header: &Header, source: &Source, mut span: Span, before: u8, reason: u8) {
+    let bytes = span.bytes;
+    if dir.class == class::OTHER {
+        return unwanted(dir, header, span.offset, bytes);
+    }
+    if dir.unwanted_from != u64::MAX {
+        carry::skip(header, dir.unwanted_from, span.offset - dir.unwanted_from, why::UNWANTED);
+        dir.unwanted_from = u64::MAX;
+    }
+    let hello = dir.class == class::TLS;
+    if hello {
+        dir.count.encrypted += bytes;
+        if span.offset >= HELLO_BYTES || before == class::HTTP || reason != 0 {
+            return;
+        }
+        if span.bytes > HELLO_BYTES {
+            span.bytes = HELLO_BYTES;
+        }
+    } else if reason != 0 {
+        return uncopied(dir, header, span.offset, bytes, reason);
+    }
+    let (copied, lost) = (dir.count.copied, dir.count.lost);
+    let turned_tls = carry::copy(area, dir, header, source, &span);
+    if hello {
+        // What the handshake says in the clear is copied without being payload.
+        dir.count.copied = copied;
+        dir.count.lost = lost;
+    } else if turned_tls {
+        dir.class = class::TLS;
+        dir.count.encrypted += bytes;
+        carry::flush(dir, header);
+        carry::skip(header, span.offset, bytes, why::ENCRYPTED);
+    }
 }
 
 /// Decides what a direction carries, where that is not yet decided.
@@ -286,68 +309,25 @@ fn learn_role(conn: &mut Conn, sock: u64, direction: usize) {
     }
 }
 
-/// Ciphertext: counted; the handshake's first bytes are copied for what they say in the clear.
-#[inline(always)]
-fn encrypted(dir: &mut Dir, header: &Header, source: &Source, offset: u64, bytes: u64, before: u8) -> u8 {
-    dir.count.encrypted += bytes;
-    if before != class::TLS && offset > 0 {
-        carry::flush(dir, header);
-        carry::skip(header, offset, bytes, why::ENCRYPTED);
-    } else if offset < HELLO_BYTES && offset + bytes <= dir.count.carried {
-        let kept = if bytes < HELLO_BYTES { bytes } else { HELLO_BYTES };
-        hello(dir, header, source, offset, kept);
-    }
-    class::TLS
-}
-
-/// Copies handshake bytes without counting them as payload.
-#[inline(always)]
-fn hello(dir: &mut Dir, header: &Header, source: &Source, offset: u64, bytes: u64) {
-    let copied = dir.count.copied;
-    let lost = dir.count.lost;
-    carry::copy(dir, header, source, &Span { offset, bytes, watch_tls: false });
-    dir.count.copied = copied;
-    dir.count.lost = lost;
-}
-
 /// Not asked for: counted, and told once.
 #[inline(always)]
-fn unwanted(dir: &mut Dir, header: &Header, offset: u64, bytes: u64) -> u8 {
+pub fn unwanted(dir: &mut Dir, header: &Header, offset: u64, bytes: u64) {
     dir.count.unwanted += bytes;
     if dir.unwanted_from == u64::MAX {
         carry::skip(header, offset, bytes, why::UNWANTED);
         dir.unwanted_from = offset + bytes;
     }
-    class::OTHER
 }
 
 /// Wanted, but carried by a call whose bytes can't be read.
 #[inline(always)]
-fn uncopied(dir: &mut Dir, header: &Header, offset: u64, bytes: u64, reason: u8) -> u8 {
+fn uncopied(dir: &mut Dir, header: &Header, offset: u64, bytes: u64, reason: u8) {
     carry::flush(dir, header);
     if dir.pending_bytes != 0 || !carry::skip(header, offset, bytes, reason) {
         carry::lose(dir, offset, bytes, reason);
     } else {
         dir.count.lost += bytes;
     }
-    dir.class
-}
-
-/// Wanted plaintext: copied. A TLS record inside a TLS call is not plaintext any more (after CONNECT, say).
-#[inline(always)]
-fn plain(dir: &mut Dir, header: &Header, source: &Source, offset: u64, bytes: u64) -> u8 {
-    if dir.unwanted_from != u64::MAX {
-        carry::skip(header, dir.unwanted_from, offset - dir.unwanted_from, why::UNWANTED);
-        dir.unwanted_from = u64::MAX;
-    }
-    if carry::copy(dir, header, source, &Span { offset, bytes, watch_tls: true }) {
-        if session::in_call() {
-            dir.class = class::TLS;
-            return encrypted(dir, header, source, offset, bytes, class::HTTP);
-        }
-        carry::copy(dir, header, source, &Span { offset, bytes, watch_tls: false });
-    }
-    dir.class
 }
 
 /// Writes the counts of a connection, with the kernel's own.

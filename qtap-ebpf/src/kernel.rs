@@ -34,6 +34,7 @@ pub fn at<T: Copy>(base: u64, offset: u32) -> Option<T> {
 }
 
 /// A stream socket.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Sock {
     /// Address of the `sock`.

@@ -1,10 +1,10 @@
-//! Work areas. A uprobe can be preempted by another one on the same CPU, so an area is taken and given back.
+//! Work areas. A uprobe can be preempted by another one on the same CPU, so an area is taken and given back: once, at the door.
 
 use qtap_common::record::{Data, EXEC_ARGS, EXEC_NAME, Exec, Opened, UNIX_NAME, why};
 use qtap_common::state::{Conn, PIECE, SCRATCH_SLOTS, Session};
 
 use crate::atomic::fetch_add;
-use crate::carry::Call;
+use crate::carry::{Call, Transfer};
 use crate::emit;
 use crate::maps::SCRATCH;
 
@@ -13,6 +13,9 @@ use crate::maps::SCRATCH;
 pub struct Scratch {
     /// Above 0 while taken.
     pub taken: u64,
+    /// What a system call moved. Here, not on the stack: what comes back from a map is any number to the verifier, so that the
+    /// many ways to this point are one way from here on.
+    pub moved: Transfer,
     /// A call whose bytes are being copied.
     pub call: Call,
     /// Connection to insert.

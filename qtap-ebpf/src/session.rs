@@ -6,7 +6,7 @@ use qtap_common::state::{Session, SessionKey, call, class};
 
 use crate::atomic::fetch_add;
 use crate::carry::{self, Source, Span, data_header, user};
-use crate::conn::{NEW_DIR, class_of};
+use crate::conn::{NEW_DIR, class_of, unwanted};
 use crate::emit;
 use crate::globals::wanted;
 use crate::maps::{CALLS, SESSIONS};
@@ -29,6 +29,8 @@ pub struct Frame {
     pub stack: u64,
     /// Connection of the socket calls seen inside; 0: none.
     pub conn: u64,
+    /// When it began.
+    pub time: u64,
     /// Library number.
     pub library: u32,
     /// One of [`call`].
@@ -45,7 +47,7 @@ pub struct Calls {
     pub frames: [Frame; NESTED],
 }
 
-const NO_FRAME: Frame = Frame { ssl: 0, buffer: 0, out: 0, stack: 0, conn: 0, library: 0, call: 0, inner: 0 };
+const NO_FRAME: Frame = Frame { ssl: 0, buffer: 0, out: 0, stack: 0, conn: 0, time: 0, library: 0, call: 0, inner: 0 };
 
 /// A TLS call began.
 #[inline(always)]
@@ -158,8 +160,16 @@ pub fn finish(of: u8, result: u64, stack: u64) {
     if bytes == 0 && frame.conn == 0 && of != call::OTHER {
         return;
     }
+    let Some(area) = scratch::take() else { return };
+    account(area, &frame, of, bytes);
+    scratch::give_back(area);
+}
+
+/// What a TLS call did: joins its session to the socket seen inside, and accounts for its bytes.
+#[inline(always)]
+fn account(area: u32, frame: &Frame, of: u8, bytes: u64) {
     let key = key(frame.ssl);
-    let Some(session) = find_or_open(&key, frame.library, of != call::OTHER) else {
+    let Some(session) = find_or_open(area, &key, frame.library, of != call::OTHER) else {
         emit::count_loss(why::SESSION_TABLE_FULL, bytes);
         return;
     };
@@ -170,7 +180,7 @@ pub fn finish(of: u8, result: u64, stack: u64) {
     if bytes > 0 {
         let direction = if of == call::READ || of == call::READ_EX { 1 } else { 0 };
         let source = Source { base: frame.buffer, len: bytes, iov: 0, iov_left: 0 };
-        carried(session, direction, &source, bytes);
+        carried(area, session, direction, &source, frame.time);
     }
 }
 
@@ -198,26 +208,18 @@ pub fn key(ssl: u64) -> SessionKey {
 
 /// The session; opened when it was not known. `late`: its first call is not a handshake.
 #[inline(always)]
-pub fn find_or_open(key: &SessionKey, library: u32, late: bool) -> Option<*mut Session> {
+pub fn find_or_open(area: u32, key: &SessionKey, library: u32, late: bool) -> Option<*mut Session> {
     if let Some(session) = SESSIONS.get_ptr_mut(key) {
         return Some(session);
     }
-    if !open(key, library, late) {
+    if !open(area, key, library, late) {
         return None;
     }
     SESSIONS.get_ptr_mut(key)
 }
 
 #[inline(never)]
-fn open(key: &SessionKey, library: u32, late: bool) -> bool {
-    let Some(area) = scratch::take() else { return false };
-    let done = open_in(area, key, library, late);
-    scratch::give_back(area);
-    done
-}
-
-#[inline(always)]
-fn open_in(area: u32, key: &SessionKey, library: u32, late: bool) -> bool {
+fn open(area: u32, key: &SessionKey, library: u32, late: bool) -> bool {
     let Some(work) = scratch::get(area) else { return false };
     let session = unsafe { &mut (*work).session };
     let mut header = emit::header(kind::SESSION_OPENED, size_of::<SessionOpened>(), 0);
@@ -257,12 +259,17 @@ pub fn bind(session: &mut Session, conn: u64, how: u8) {
 
 /// A TLS call moved plaintext.
 #[inline(never)]
-fn carried(session: &mut Session, direction: usize, source: &Source, bytes: u64) {
+fn carried(area: u32, session: &mut Session, direction: usize, source: &Source, began: u64) {
+    let bytes = source.len;
     let late = session.pad[0] != 0;
     let peer_class = session.dirs[1 - (direction & 1)].class;
     let dir = &mut session.dirs[direction & 1];
     let offset = unsafe { fetch_add(&raw mut dir.count.carried, bytes) };
-    let header = data_header(session.id, true, direction);
+    let mut header = data_header(session.id, true, direction);
+    if direction == 0 {
+        // What is written leaves at the beginning of the call; what is read is there at its end.
+        header.time = began;
+    }
     if dir.class == class::UNDECIDED || (dir.class == class::OTHER && late) {
         if peer_class == class::HTTP {
             dir.class = class::HTTP;
@@ -278,18 +285,13 @@ fn carried(session: &mut Session, direction: usize, source: &Source, bytes: u64)
         }
     }
     if dir.class == class::OTHER {
-        dir.count.unwanted += bytes;
-        if dir.unwanted_from == u64::MAX {
-            carry::skip(&header, offset, bytes, why::UNWANTED);
-            dir.unwanted_from = offset + bytes;
-        }
-        return;
+        return unwanted(dir, &header, offset, bytes);
     }
     if dir.unwanted_from != u64::MAX {
         carry::skip(&header, dir.unwanted_from, offset - dir.unwanted_from, why::UNWANTED);
         dir.unwanted_from = u64::MAX;
     }
-    carry::copy(dir, &header, source, &Span { offset, bytes, watch_tls: false });
+    carry::copy(area, dir, &header, source, &Span { offset, bytes, watch_tls: false });
 }
 
 /// The session ended: what is pending is told, then its counts.

@@ -7,11 +7,11 @@ use aya_ebpf::helpers::generated::bpf_get_attach_cookie;
 use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use qtap_common::record::{binding, role};
-use qtap_common::state::Cookie;
+use qtap_common::state::{Cookie, SessionKey};
 
 use crate::kernel::{Sock, socket_of};
 use crate::session::{self, Frame};
-use crate::{conn, scope};
+use crate::{conn, emit, scope, scratch};
 
 /// At the entry site of a function that moves bytes or shakes hands.
 #[uprobe]
@@ -33,6 +33,7 @@ fn try_enter(ctx: &ProbeContext) -> Option<()> {
         out: argument(&registers, cookie, 3),
         stack: stack(ctx.regs) + cookie.depth(),
         conn: 0,
+        time: emit::now(),
         library: cookie.library(),
         call: u16::from(cookie.call()),
         inner: 0,
@@ -77,10 +78,18 @@ fn try_set_fd(ctx: &ProbeContext) -> Option<()> {
     if !socket_of(argument(&registers(ctx.regs), cookie, 1) as u32, &mut sock) {
         return None;
     }
-    let conn = conn::find_or_open(&sock, role::UNKNOWN, 0, 0)?;
-    let conn = unsafe { (*conn).id };
+    let area = scratch::take()?;
     let key = session::key(argument(&registers(ctx.regs), cookie, 0));
-    let session = session::find_or_open(&key, cookie.library(), false)?;
+    let bound = bind(area, &sock, &key, cookie.library());
+    scratch::give_back(area);
+    bound
+}
+
+#[inline(always)]
+fn bind(area: u32, sock: &Sock, key: &SessionKey, library: u32) -> Option<()> {
+    let conn = conn::find_or_open(area, sock, role::UNKNOWN, 0, 0)?;
+    let conn = unsafe { (*conn).id };
+    let session = session::find_or_open(area, key, library, false)?;
     session::bind(unsafe { &mut *session }, conn, binding::SET_FD);
     Some(())
 }

@@ -7,11 +7,11 @@ use qtap_common::globals::NO_OFFSET;
 use qtap_common::record::{Mapped, kind, role, why};
 use qtap_common::state::{FileKey, class, op};
 
-use crate::carry::{Source, user};
+use crate::carry::{Source, Transfer, user};
 use crate::globals::layout;
 use crate::kernel::{Sock, at, file_identity, socket_of};
-use crate::maps::{MAPPED, SYSCALLS};
-use crate::{conn, emit, scope, session};
+use crate::maps::{CONNS, MAPPED, SYSCALLS};
+use crate::{conn, emit, scope, scratch, session};
 
 const EINPROGRESS: i64 = 115;
 /// `__USER32_CS` of x86-64.
@@ -52,103 +52,123 @@ fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
         op::CONNECT => opened(at(regs, layout!(regs_arg[0]))?, role::CLIENT),
         op::ACCEPT => opened(result as u64, role::SERVER),
         op::MMAP => mapped(regs),
-        op::RECVMMSG | op::SENDMMSG => messages(regs, what, result as u64),
-        op::SENDFILE => uncaptured(at(regs, layout!(regs_arg[0]))?, 0, result as u64, why::SENDFILE),
-        op::SPLICE => {
-            uncaptured(at(regs, layout!(regs_arg[2]))?, 0, result as u64, why::UNCAPTURED_CALL);
-            uncaptured(at(regs, layout!(regs_arg[0]))?, 1, result as u64, why::UNCAPTURED_CALL);
-        }
         _ => transfer(regs, what, result as u64)?,
     }
     Some(())
 }
 
-/// A call that moved `bytes` bytes between a descriptor and memory.
+/// Whatever the call, what it moved is accounted for in one place.
 #[inline(always)]
-fn transfer(regs: u64, what: u8, bytes: u64) -> Option<()> {
-    let received = matches!(what, op::READ | op::RECVFROM | op::READV | op::RECVMSG);
-    let mut sock = Sock { address: 0, ino: 0 };
-    if !socket_of(at::<u64>(regs, layout!(regs_arg[0]))? as u32, &mut sock) {
-        return None;
+fn transfer(regs: u64, what: u8, result: u64) -> Option<()> {
+    let received = matches!(what, op::READ | op::RECVFROM | op::READV | op::RECVMSG | op::RECVMMSG);
+    let mut moved = Transfer {
+        sock: Sock { address: 0, ino: 0 },
+        source: Source::default(),
+        bytes: result,
+        direction: u64::from(received),
+        reason: 0,
+    };
+    let first: u64 = at(regs, layout!(regs_arg[0]))?;
+    if !socket_of(first as u32, &mut moved.sock) {
+        // `splice` moves between a pipe and a socket: the other end may be one.
+        if what != op::SPLICE || !socket_of(at::<u64>(regs, layout!(regs_arg[2]))? as u32, &mut moved.sock) {
+            return None;
+        }
+    } else if what == op::SPLICE {
+        moved.direction = 1;
     }
-    let second: u64 = at(regs, layout!(regs_arg[1]))?;
-    let source = match what {
-        op::READV | op::WRITEV => Source { base: 0, len: 0, iov: second, iov_left: at(regs, layout!(regs_arg[2]))? },
-        op::RECVMSG | op::SENDMSG => message_source(second)?,
-        _ => Source { base: second, len: bytes, iov: 0, iov_left: 0 },
-    };
-    let flags: u64 = match what {
-        op::RECVFROM => at(regs, layout!(regs_arg[3]))?,
-        op::RECVMSG => at(regs, layout!(regs_arg[2]))?,
-        _ => 0,
-    };
-    carry_flagged(&sock, received, &source, bytes, flags);
+    match what {
+        op::SENDFILE => moved.reason = u64::from(why::SENDFILE),
+        op::SPLICE => moved.reason = u64::from(why::UNCAPTURED_CALL),
+        _ => place(regs, what, &mut moved)?,
+    }
+    let area = scratch::take()?;
+    let done = carry(area, &moved);
+    scratch::give_back(area);
+    done
+}
+
+#[inline(always)]
+fn carry(area: u32, moved: &Transfer) -> Option<()> {
+    unsafe { (*scratch::get(area)?).moved = *moved };
+    if conn::carried(area) == class::TLS {
+        let conn = CONNS.get_ptr(moved.sock.address)?;
+        session::note_socket(unsafe { (*conn).id });
+    }
     Some(())
 }
 
-/// `MSG_PEEK` leaves the bytes where they are; `MSG_TRUNC` drops them without copying.
+/// Where the bytes are. None: they are still where they were (`MSG_PEEK`), or nothing was moved.
 #[inline(always)]
-fn carry_flagged(sock: &Sock, received: bool, source: &Source, bytes: u64, flags: u64) {
-    if received && flags & MSG_PEEK != 0 {
-        return;
-    }
-    let reason = if received && flags & MSG_TRUNC != 0 { why::UNCAPTURED_CALL } else { 0 };
-    if conn::carried(sock, usize::from(received), source, bytes, reason) == class::TLS {
-        if let Some(conn) = crate::maps::CONNS.get_ptr(sock.address) {
-            session::note_socket(unsafe { (*conn).id });
+fn place(regs: u64, what: u8, moved: &mut Transfer) -> Option<()> {
+    let second: u64 = at(regs, layout!(regs_arg[1]))?;
+    let third: u64 = at(regs, layout!(regs_arg[2]))?;
+    let mut flags = 0;
+    match what {
+        op::READV | op::WRITEV => {
+            moved.source.iov = second;
+            moved.source.iov_left = third;
+        }
+        op::RECVMSG | op::SENDMSG => {
+            moved.source = message(second)?;
+            flags = third;
+        }
+        op::RECVMMSG | op::SENDMMSG => {
+            moved.source = message(second)?;
+            moved.bytes = messages(second, moved.bytes)?;
+            flags = at(regs, layout!(regs_arg[3]))?;
+        }
+        _ => {
+            moved.source.base = second;
+            moved.source.len = moved.bytes;
         }
     }
+    if what == op::RECVFROM {
+        flags = at(regs, layout!(regs_arg[3]))?;
+    }
+    if moved.direction == 1 && flags & MSG_PEEK != 0 {
+        return None;
+    }
+    if moved.direction == 1 && flags & MSG_TRUNC != 0 {
+        // The bytes were dropped, not copied.
+        moved.reason = u64::from(why::UNCAPTURED_CALL);
+    }
+    Some(())
 }
 
 /// The buffers of a `struct msghdr` (64-bit ABI: `msg_iov` at 16, `msg_iovlen` at 24).
 #[inline(always)]
-fn message_source(header: u64) -> Option<Source> {
+fn message(header: u64) -> Option<Source> {
     let [iov, count]: [u64; 2] = user(header + 16)?;
     Some(Source { base: 0, len: 0, iov, iov_left: count })
 }
 
-/// `sendmmsg`, `recvmmsg`: an array of `struct mmsghdr` (64 bytes each, the length at 56).
+/// Bytes of `count` messages of an array of `struct mmsghdr` (64 bytes each, the length at 56). The buffers of the first are
+/// copied, those of others counted: on streams one message is what such calls carry.
 #[inline(always)]
-fn messages(regs: u64, what: u8, count: u64) {
-    let mut sock = Sock { address: 0, ino: 0 };
-    let Some(fd) = at::<u64>(regs, layout!(regs_arg[0])) else { return };
-    if !socket_of(fd as u32, &mut sock) {
-        return;
-    }
-    let Some(array) = at::<u64>(regs, layout!(regs_arg[1])) else { return };
-    let flags: u64 = at(regs, layout!(regs_arg[3])).unwrap_or(0);
-    let received = what == op::RECVMMSG;
+fn messages(array: u64, count: u64) -> Option<u64> {
+    let mut bytes = 0;
     for index in 0..MESSAGES_MAX {
-        if index >= count {
-            return;
-        }
-        let message = array + index * 64;
-        let Some(source) = message_source(message) else { return };
-        let Some(bytes) = user::<u32>(message + 56) else { return };
-        if bytes > 0 {
-            carry_flagged(&sock, received, &source, u64::from(bytes), flags);
+        if index < count {
+            bytes += u64::from(user::<u32>(array + index * 64 + 56)?);
         }
     }
     if count > MESSAGES_MAX {
         emit::count_loss(why::TOO_MANY_BUFFERS, 0);
     }
-}
-
-/// Bytes that never were in the process's memory.
-#[inline(always)]
-fn uncaptured(fd: u64, direction: usize, bytes: u64, reason: u8) {
-    let mut sock = Sock { address: 0, ino: 0 };
-    if socket_of(fd as u32, &mut sock) {
-        conn::carried(&sock, direction, &Source::default(), bytes, reason);
-    }
+    if bytes == 0 { None } else { Some(bytes) }
 }
 
 /// `connect` or `accept` gave a connection.
 #[inline(always)]
 fn opened(fd: u64, as_role: u8) {
     let mut sock = Sock { address: 0, ino: 0 };
-    if socket_of(fd as u32, &mut sock) {
-        conn::find_or_open(&sock, as_role, 0, 0);
+    if !socket_of(fd as u32, &mut sock) {
+        return;
+    }
+    if let Some(area) = scratch::take() {
+        conn::find_or_open(area, &sock, as_role, 0, 0);
+        scratch::give_back(area);
     }
 }
 

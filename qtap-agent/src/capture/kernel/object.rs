@@ -50,6 +50,10 @@ pub(super) fn load(mut wanted: Wanted, ring_bytes: u32, trace: bool) -> Result<E
     for name in UPROBES {
         program::<UProbe>(&mut ebpf, name)?.load().map_err(|error| KernelError::Load { name, error })?;
     }
+    for (name, program) in ebpf.programs() {
+        let instructions = program.info().ok().and_then(|info| info.verified_instruction_count());
+        tracing::debug!(name, instructions, "verified");
+    }
     Ok(ebpf)
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use aya::Ebpf;
 use aya::programs::UProbe;
-use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope};
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
 use qtap_common::state::{Cookie, call, register};
 
 use super::KernelError;
@@ -19,6 +19,8 @@ use crate::capture::sites::{ArgLocation, EntrySite, ExitSites, Reg};
 
 /// Most files that can have probes at once: their number travels in 16 bits.
 const LIBRARIES_MAX: usize = u16::MAX as usize;
+/// Links that one thread detaches.
+const LINKS_PER_THREAD: usize = 2;
 /// Most files that are remembered as having none.
 const REFUSED_MAX: usize = 65_536;
 
@@ -45,12 +47,15 @@ pub(super) struct Tls {
     libraries: BTreeMap<FileId, Library>,
     refused: HashSet<FileId>,
     plain: bool,
+    links: Vec<UProbeLink>,
 }
 
 impl Tls {
     /// `plain`: probes at function entry and return, whatever the code looks like: what chosen sites are compared with.
     pub(super) fn new(plain: bool) -> Tls {
-        Tls { plain, ..Tls::default() }
+        let mut tls = Tls::default();
+        tls.plain = plain;
+        tls
     }
 
     /// Files with probes.
@@ -91,7 +96,7 @@ impl Tls {
             refused: Vec::new(),
         };
         for hook in &plan.hooks {
-            match attach(ebpf, path, hook, library.number) {
+            match attach(ebpf, path, hook, library.number, &mut self.links) {
                 Ok(()) => library.hooked.push((hook.call.symbol(), hook.sites.to_string())),
                 Err(reason) => library.refused.push((hook.call.symbol(), reason.to_string())),
             }
@@ -103,7 +108,13 @@ impl Tls {
 }
 
 /// Attaches one function: on the way in and, where the result is wanted, on the way out.
-fn attach(ebpf: &mut Ebpf, path: &Path, hook: &Hook, library: u16) -> Result<(), KernelError> {
+fn attach(
+    ebpf: &mut Ebpf,
+    path: &Path,
+    hook: &Hook,
+    library: u16,
+    links: &mut Vec<UProbeLink>,
+) -> Result<(), KernelError> {
     let Some((enter, what)) = programs_of(hook.call) else { return Ok(()) };
     let entry = &hook.sites.entry;
     let cookie = cookie(what, library, hook.call, entry);
@@ -111,21 +122,42 @@ fn attach(ebpf: &mut Ebpf, path: &Path, hook: &Hook, library: u16) -> Result<(),
     match &hook.sites.exit {
         Some(ExitSites::Emulated(offsets)) => {
             for offset in offsets {
-                put(ebpf, "tls_exit", path, hook.symbol.file_offset + offset, cookie)?;
+                links.push(put(ebpf, "tls_exit", path, hook.symbol.file_offset + offset, cookie)?);
             }
         }
-        Some(ExitSites::Return { .. }) => put(ebpf, "tls_return", path, entry.file_offset, cookie)?,
+        Some(ExitSites::Return { .. }) => links.push(put(ebpf, "tls_return", path, entry.file_offset, cookie)?),
         None => {}
     }
-    put(ebpf, enter, path, entry.file_offset, cookie)
+    links.push(put(ebpf, enter, path, entry.file_offset, cookie)?);
+    Ok(())
 }
 
-fn put(ebpf: &mut Ebpf, name: &'static str, path: &Path, file_offset: u64, cookie: Cookie) -> Result<(), KernelError> {
+fn put(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    path: &Path,
+    file_offset: u64,
+    cookie: Cookie,
+) -> Result<UProbeLink, KernelError> {
     let point =
         UProbeAttachPoint { location: UProbeAttachLocation::AbsoluteOffset(file_offset), cookie: Some(cookie.0) };
     let probe: &mut UProbe = program(ebpf, name)?;
-    probe.attach(point, path, UProbeScope::AllProcesses).map_err(|error| KernelError::Attach { name, error })?;
-    Ok(())
+    let attached = probe.attach(point, path, UProbeScope::AllProcesses).and_then(|link| probe.take_link(link));
+    attached.map_err(|error| KernelError::Attach { name, error })
+}
+
+/// Detaching waits for every CPU to be out of the probe, some 100 ms each: all at once, it is no longer for many than for one.
+impl Drop for Tls {
+    fn drop(&mut self) {
+        let links = std::mem::take(&mut self.links);
+        std::thread::scope(|scope| {
+            let mut links = links.into_iter().peekable();
+            while links.peek().is_some() {
+                let some: Vec<_> = links.by_ref().take(LINKS_PER_THREAD).collect();
+                scope.spawn(move || drop(some));
+            }
+        });
+    }
 }
 
 /// The program on the way in, and what the call is to the probes; none for functions that need no probe: what `SSL_set_bio` and its
