@@ -204,6 +204,7 @@ impl H1 {
         self.up_waits.reset();
         let mut open = Open::new(Protocol::Http1, self.order.ordinal(), self.requests == Direction::Sent, stamp.pid);
         open.exchange.request = Some(parsed.request);
+        open.hold_head(len as usize, &mut desk.budget);
         let turn = Turn { open, may_switch: parsed.may_switch };
         self.order.begin_request(turn, self.down.is_at_rest(), desk, sink);
         self.up.begin(parsed.framing);
