@@ -1,5 +1,5 @@
 //! HTTP/1.0 and HTTP/1.1 (RFC 9112). In: the segments and gaps of both directions of one channel, time, and the close. Out: exchanges
-//! and counts in the sink. `lane` cuts a direction into tokens, `head` and `framing` read heads, `order` pairs; here they meet.
+//! and counts in the sink. `lane` cuts a direction (`text`) into tokens, `head` and `framing` read heads, `order` pairs; here they meet.
 //!
 //! One direction sometimes waits for the other: a response that is seen before its request (two threads, two records) for a
 //! short time, and bytes after a CONNECT or an Upgrade until the answer says whether they are HTTP. What waits is bounded.
@@ -8,6 +8,7 @@ mod framing;
 mod head;
 mod lane;
 mod order;
+mod text;
 
 use std::time::Duration;
 
