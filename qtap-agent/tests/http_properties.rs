@@ -263,7 +263,7 @@ fn h2_connection() -> impl Strategy<Value = Pair> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn how_http1_is_cut_makes_no_difference(
@@ -387,4 +387,42 @@ fn anything() -> impl Strategy<Value = Step> {
         1 => (direction(), 1u64..400).prop_map(|(d, len)| Step::Hole(d, len)),
         1 => Just(Step::Wait),
     ]
+}
+
+/// More of one thing than any window or wait holds.
+fn plenty() -> impl Strategy<Value = Step> {
+    let words: Vec<&'static [u8]> = vec![
+        b"GET / HTTP/1.1\r\nA: b\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"no line feed in sight",
+        b"\r\n",
+        b"a: b\n",
+        b"\0\0\x08\x06\0\0\0\0\0",
+        b"\0\x40\0\0\0\0\0\0\x01",
+        b"\0\0\x04\x01\x00\0\0\0\x01\x82\x84\x86\x87",
+        b"\0\0\x04\x09\x00\0\0\0\x01\x82\x84\x86\x87",
+        b"\0",
+    ];
+    (direction(), proptest::sample::select(words), 1usize..300_000)
+        .prop_map(|(direction, word, len)| Step::Bytes(direction, word.iter().copied().cycle().take(len).collect()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn plenty_of_anything(
+        steps in proptest::collection::vec(prop_oneof![plenty(), plenty(), anything()], 1..8),
+        start in 0usize..4, distance in 1usize..20_000, joined_late in any::<bool>(), usual in any::<bool>(),
+    ) {
+        let starts: [&[u8]; 4] = [
+            b"", b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"CONNECT / HTTP/1.1\r\n\r\n",
+        ];
+        let mut all = vec![Step::Bytes(Direction::Sent, starts[start].to_vec())];
+        all.extend(steps);
+        let settings = if usual { Arc::new(Settings::default()) } else { settings() };
+        tell(&cut(&all, &[distance]), &settings, joined_late);
+    }
 }

@@ -13,10 +13,33 @@ const SMALL_BYTES: usize = 1024;
 /// Holes that are told apart. A body with more is cut at the last of them.
 const HOLES: usize = 256;
 
-/// Body bytes that the unfinished exchanges of one channel keep, together.
+/// Most that the heads of the unfinished exchanges of one channel may hold together.
+const HEADS_BYTES: usize = 16 << 20;
+
+/// What the unfinished exchanges of one channel keep, together.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
+    /// Bytes of bodies.
     used: usize,
+    /// Bytes of heads.
+    heads: usize,
+}
+
+impl Budget {
+    /// An exchange holds so many more bytes of heads.
+    pub(super) fn hold_head(&mut self, bytes: usize) {
+        self.heads += bytes;
+    }
+
+    /// An exchange that held so many bytes of heads is gone.
+    pub(super) fn release_head(&mut self, bytes: usize) {
+        self.heads = self.heads.saturating_sub(bytes);
+    }
+
+    /// True when no further exchange should be held.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.heads > HEADS_BYTES
+    }
 }
 
 /// A body under way.
@@ -145,7 +168,7 @@ mod tests {
         intake.hole(1);
         intake.push(Bytes::from_static(b"c"), &settings, &mut budget, &mut sink);
         let body = intake.finish(&mut budget);
-        assert_eq!(body.missing, [2..6]);
+        assert_eq!(body.missing, std::slice::from_ref(&(2..6)));
         assert_eq!((body.size, body.kept()), (7, 3));
     }
 

@@ -17,8 +17,11 @@ use crate::model::loss::Loss;
 use crate::model::segment::{Gap, Segment};
 use crate::model::time::KernelTime;
 
-/// Bytes of one direction that a channel joined late is searched for, before it is taken for something else.
-const SEARCH_LIMIT: u64 = 4 << 20;
+/// Bytes of both directions that a channel joined late is searched for, before it is taken for something else: as much as
+/// a transfer that was under way may still have to carry, as long as the other direction is silent.
+const SEARCH_LIMIT: u64 = 1 << 30;
+/// Bytes of either direction that it is searched for when both speak.
+const SEARCH_LIMIT_EACH: u64 = 256 << 10;
 /// Pieces held of a channel that is not known yet.
 const PIECES: usize = 2 * LINE_LIMIT;
 /// Bytes held of one direction of a channel that is not known yet.
@@ -214,7 +217,8 @@ impl Unknown {
         let looked_at = memchr::memrchr(b'\n', &start.bytes).map_or(0, |at| at + 1);
         let excess = start.bytes.len().saturating_sub(LINE_LIMIT).max(looked_at);
         drop(start.bytes.split_to(excess));
-        let hopeless = self.starts.iter().map(|start| start.seen).sum::<u64>() > SEARCH_LIMIT;
+        let [sent, received] = self.starts.each_ref().map(|start| start.seen);
+        let hopeless = sent.min(received) > SEARCH_LIMIT_EACH || sent + received > SEARCH_LIMIT;
         found.or(hopeless.then_some(Decision::Other))
     }
 }

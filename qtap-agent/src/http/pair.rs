@@ -33,6 +33,8 @@ pub(super) struct Open {
     pub(super) response_done: bool,
     /// Informational responses that came before the response.
     pub(super) informational: Vec<u16>,
+    /// Bytes of heads it holds, as its channel's budget counts them.
+    head_bytes: usize,
 }
 
 impl Open {
@@ -47,7 +49,14 @@ impl Open {
             request_done: false,
             response_done: false,
             informational: Vec::new(),
+            head_bytes: 0,
         }
+    }
+
+    /// It holds a head of so many bytes.
+    pub(super) fn hold_head(&mut self, bytes: usize, budget: &mut Budget) {
+        self.head_bytes += bytes;
+        budget.hold_head(bytes);
     }
 
     /// Something went wrong with it. The first cause stays.
@@ -108,6 +117,7 @@ impl Open {
         if self.request_body.has_holes() || self.response_body.has_holes() {
             self.spoil(Incomplete::BytesLost);
         }
+        budget.release_head(self.head_bytes);
         let (request_body, response_body) = (self.request_body.finish(budget), self.response_body.finish(budget));
         if let Some(request) = &mut self.exchange.request {
             request.body = request_body;

@@ -131,16 +131,20 @@ fn parse_response(head: &Bytes, config: &ParserConfig, room: usize, started: Ker
     Some(ResponseHead { response, status })
 }
 
-/// Trailer fields (RFC 9112 §7.1.2): lines up to an empty one. Lines that are no fields are left out.
+/// Trailer fields (RFC 9112 §7.1.2): lines up to an empty one; none when one of them is no field.
 pub(super) fn trailers(section: &Bytes) -> Fields {
     if section.len() <= 2 {
         return Fields::default();
     }
-    let mut lines = vec![httparse::EMPTY_HEADER; FIELDS_USUAL];
-    match httparse::parse_headers(section, &mut lines) {
-        Ok(Status::Complete((_, headers))) => fields(section, headers),
-        Ok(Status::Partial) | Err(_) => Fields::default(),
+    for room in [FIELDS_USUAL, FIELDS_MAX] {
+        let mut lines = vec![httparse::EMPTY_HEADER; room];
+        match httparse::parse_headers(section, &mut lines) {
+            Ok(Status::Complete((_, headers))) => return fields(section, headers),
+            Err(httparse::Error::TooManyHeaders) => {}
+            Ok(Status::Partial) | Err(_) => break,
+        }
     }
+    Fields::default()
 }
 
 fn fields(head: &Bytes, headers: &[Header<'_>]) -> Fields {

@@ -14,9 +14,10 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 
 use super::framing::{self, Framing};
+use super::text::{Taken, Text};
 use crate::http::detect::{self, LINE_LIMIT};
 use crate::http::pair::Stamp;
 use crate::http::{Settings, Sink};
@@ -79,12 +80,6 @@ enum State {
     Search,
 }
 
-enum Section {
-    Whole(Bytes),
-    Part,
-    TooLong,
-}
-
 /// One direction.
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -93,11 +88,7 @@ pub(super) struct Lane {
     /// Not yet looked at.
     inbox: VecDeque<Input>,
     inbox_bytes: usize,
-    /// Being looked at, and what follows it, last first.
-    front: Bytes,
-    pushed: Vec<Bytes>,
-    /// Looked at, and not enough yet.
-    held: BytesMut,
+    text: Text,
     /// The line that is held began after a line feed or a hole, not in the middle of something.
     line_is_whole: bool,
     /// Where the last line in `held` begins.
@@ -115,9 +106,7 @@ impl Lane {
             state: if joined_late { State::Search } else { State::Head },
             inbox: VecDeque::new(),
             inbox_bytes: 0,
-            front: Bytes::new(),
-            pushed: Vec::new(),
-            held: BytesMut::new(),
+            text: Text::default(),
             line_is_whole: true,
             line_at: 0,
             stamp: Stamp::default(),
@@ -135,13 +124,13 @@ impl Lane {
 
     /// Moves on to the next input when all before it was looked at. The next input, when it is a hole: its length.
     pub(super) fn advance(&mut self) -> Option<u64> {
-        if !self.front.is_empty() || !self.pushed.is_empty() {
+        if !self.text.is_empty() {
             return None;
         }
         match self.inbox.pop_front()? {
             Input::Bytes(bytes, stamp) => {
                 self.inbox_bytes -= bytes.len();
-                self.front = bytes;
+                self.text.feed(bytes);
                 self.stamp = stamp;
                 None
             }
@@ -154,22 +143,22 @@ impl Lane {
 
     /// True when there is something left to look at.
     pub(super) fn has_input(&self) -> bool {
-        !self.front.is_empty() || !self.pushed.is_empty() || !self.inbox.is_empty() || self.state == State::Ended
+        !self.text.is_empty() || !self.inbox.is_empty() || self.state == State::Ended
     }
 
     /// Bytes and pieces that wait.
     pub(super) fn waiting(&self) -> (usize, usize) {
-        (self.inbox_bytes + self.front.len(), self.inbox.len())
+        (self.inbox_bytes + self.text.front().len(), self.inbox.len())
     }
 
     /// True between two messages.
     pub(super) fn is_between(&self) -> bool {
-        self.state == State::Head && self.held.is_empty()
+        self.state == State::Head && self.text.held().is_empty()
     }
 
     /// True when the next byte to look at begins a message, and is there.
     pub(super) fn is_about_to_begin(&self) -> bool {
-        self.is_between() && self.front.iter().any(|b| !matches!(b, b'\r' | b'\n'))
+        self.is_between() && self.text.front().iter().any(|b| !matches!(b, b'\r' | b'\n'))
     }
 
     /// True when no message is under way: between two, or looking for one.
@@ -199,7 +188,7 @@ impl Lane {
         let line = memchr::memchr(b'\n', &head).map_or(head.len(), |at| at + 1);
         sink.losses.add(Loss::Unparsed, line as u64);
         head.advance(line);
-        self.push_back(head);
+        self.text.push_back(head);
         self.search();
     }
 
@@ -209,16 +198,6 @@ impl Lane {
         self.line_at = 0;
     }
 
-    fn push_back(&mut self, bytes: Bytes) {
-        if bytes.is_empty() {
-            return;
-        }
-        let after = std::mem::replace(&mut self.front, bytes);
-        if !after.is_empty() {
-            self.pushed.push(after);
-        }
-    }
-
     /// The next token.
     pub(super) fn next(&mut self, settings: &Settings, sink: &mut Sink) -> Token {
         loop {
@@ -226,11 +205,8 @@ impl Lane {
                 self.state = State::Head;
                 return Token::End(Bytes::new());
             }
-            if self.front.is_empty() {
-                match self.pushed.pop() {
-                    Some(bytes) => self.front = bytes,
-                    None => return Token::More,
-                }
+            if !self.text.refill() {
+                return Token::More;
             }
             let token = match self.state {
                 State::Head => self.head(settings, sink),
@@ -240,7 +216,7 @@ impl Lane {
                 State::ChunkData(left) => Some(self.chunk_data(left)),
                 State::ChunkEnd => self.chunk_end(sink),
                 State::Trailers => self.trailers(settings, sink),
-                State::ToClose => Some(Token::Piece(std::mem::take(&mut self.front))),
+                State::ToClose => Some(Token::Piece(self.text.take(usize::MAX))),
                 State::Ended => None,
                 State::Search => {
                     self.look_for_start(sink);
@@ -254,20 +230,20 @@ impl Lane {
     }
 
     fn head(&mut self, settings: &Settings, sink: &mut Sink) -> Option<Token> {
-        if self.held.is_empty() {
+        if self.text.held().is_empty() {
             // RFC 9112 §2.2: empty lines before a start line are to be ignored.
-            let blank = self.front.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+            let blank = self.text.front().iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
             sink.captured += blank as u64;
-            self.front.advance(blank);
-            if self.front.is_empty() {
+            self.text.take(blank);
+            if self.text.front().is_empty() {
                 return None;
             }
             self.head_stamp = self.stamp;
         }
-        match self.section(settings.head_limit, false) {
-            Section::Whole(head) => Some(Token::Head(head, self.head_stamp)),
-            Section::Part => None,
-            Section::TooLong => Some(self.too_long(settings, sink)),
+        match self.text.section(settings.head_limit, false) {
+            Taken::Whole(head) => Some(Token::Head(head, self.head_stamp)),
+            Taken::Part => None,
+            Taken::TooLong => Some(self.too_long(settings, sink)),
         }
     }
 
@@ -279,24 +255,24 @@ impl Lane {
     }
 
     fn fixed(&mut self, left: u64) -> Token {
-        let take = usize::try_from(left).unwrap_or(usize::MAX).min(self.front.len());
+        let take = usize::try_from(left).unwrap_or(usize::MAX).min(self.text.front().len());
         let left = left - take as u64;
         self.state = if left == 0 { State::Ended } else { State::Fixed(left) };
-        Token::Piece(self.front.split_to(take))
+        Token::Piece(self.text.take(take))
     }
 
     fn chunk_data(&mut self, left: u64) -> Token {
-        let take = usize::try_from(left).unwrap_or(usize::MAX).min(self.front.len());
+        let take = usize::try_from(left).unwrap_or(usize::MAX).min(self.text.front().len());
         let left = left - take as u64;
         self.state = if left == 0 { State::ChunkEnd } else { State::ChunkData(left) };
-        Token::Piece(self.front.split_to(take))
+        Token::Piece(self.text.take(take))
     }
 
     fn chunk_line(&mut self, sink: &mut Sink) -> Option<Token> {
-        let line = match self.line(CHUNK_LINE_LIMIT) {
-            Section::Whole(line) => line,
-            Section::Part => return None,
-            Section::TooLong => {
+        let line = match self.text.line(CHUNK_LINE_LIMIT) {
+            Taken::Whole(line) => line,
+            Taken::Part => return None,
+            Taken::TooLong => {
                 sink.losses.add(Loss::Unparsed, CHUNK_LINE_LIMIT as u64);
                 self.search();
                 return Some(Token::Broken(Incomplete::Unparsed));
@@ -309,7 +285,7 @@ impl Lane {
                 None
             }
             None => {
-                self.push_back(line);
+                self.text.push_back(line);
                 self.search();
                 Some(Token::Broken(Incomplete::Unparsed))
             }
@@ -317,7 +293,7 @@ impl Lane {
     }
 
     fn chunk_end(&mut self, sink: &mut Sink) -> Option<Token> {
-        match self.front.first() {
+        match self.text.front().first() {
             Some(b'\r') => {}
             Some(b'\n') => self.state = State::ChunkLine,
             Some(_) | None => {
@@ -326,90 +302,32 @@ impl Lane {
             }
         }
         sink.captured += 1;
-        self.front.advance(1);
+        self.text.take(1);
         None
     }
 
     fn trailers(&mut self, settings: &Settings, sink: &mut Sink) -> Option<Token> {
-        match self.section(settings.head_limit, true) {
-            Section::Whole(section) => {
+        match self.text.section(settings.head_limit, true) {
+            Taken::Whole(section) => {
                 sink.captured += section.len() as u64;
                 self.state = State::Head;
                 Some(Token::End(section))
             }
-            Section::Part => None,
-            Section::TooLong => Some(self.too_long(settings, sink)),
+            Taken::Part => None,
+            Taken::TooLong => Some(self.too_long(settings, sink)),
         }
-    }
-
-    /// Lines up to and with an empty one; in `trailers` the first may be empty. What is looked at once is not looked at again.
-    fn section(&mut self, limit: usize, trailers: bool) -> Section {
-        if self.held.is_empty() {
-            let window = self.front.get(..limit).unwrap_or(&self.front);
-            if let Some(end) = section_end(window, trailers) {
-                return Section::Whole(self.front.split_to(end));
-            }
-            if self.front.len() >= limit {
-                self.front.advance(limit);
-                return Section::TooLong;
-            }
-            // The whole of it was searched: only its last line can matter to what comes.
-            self.held.extend_from_slice(&self.front);
-            self.front.clear();
-            return Section::Part;
-        }
-        while self.hold_line(limit) {
-            if ends_section(&self.held, trailers) {
-                return Section::Whole(std::mem::take(&mut self.held).freeze());
-            }
-            if self.held.len() >= limit {
-                break;
-            }
-        }
-        if self.held.len() >= limit {
-            self.held.clear();
-            return Section::TooLong;
-        }
-        Section::Part
-    }
-
-    /// Moves bytes up to and with a line feed from `front` to `held`, no more than `limit` in all. True when the line feed came.
-    fn hold_line(&mut self, limit: usize) -> bool {
-        let room = limit.saturating_sub(self.held.len());
-        let window = self.front.get(..room).unwrap_or(&self.front);
-        let (take, found) = memchr::memchr(b'\n', window).map_or((window.len(), false), |at| (at + 1, true));
-        self.held.extend_from_slice(&self.front.split_to(take));
-        found
-    }
-
-    /// One line with its line feed.
-    fn line(&mut self, limit: usize) -> Section {
-        if self.held.is_empty() {
-            let window = self.front.get(..limit).unwrap_or(&self.front);
-            if let Some(at) = memchr::memchr(b'\n', window) {
-                return Section::Whole(self.front.split_to(at + 1));
-            }
-        }
-        if self.hold_line(limit) {
-            return Section::Whole(std::mem::take(&mut self.held).freeze());
-        }
-        if self.held.len() >= limit {
-            self.held.clear();
-            return Section::TooLong;
-        }
-        Section::Part
     }
 
     /// Skips line by line to one that ends in a start line.
     fn look_for_start(&mut self, sink: &mut Sink) {
-        let Some(at) = memchr::memchr(b'\n', &self.front) else {
+        let Some(at) = memchr::memchr(b'\n', self.text.front()) else {
             self.hold_tail(sink);
             return;
         };
-        let mut line = self.front.split_to(at + 1);
-        if !self.held.is_empty() {
-            self.held.extend_from_slice(&line);
-            line = std::mem::take(&mut self.held).freeze();
+        let mut line = self.text.take(at + 1);
+        if !self.text.held().is_empty() {
+            self.text.hold(&line);
+            line = self.text.release();
         }
         let excess = line.len().saturating_sub(LINE_LIMIT);
         let whole = self.line_is_whole && excess == 0;
@@ -424,49 +342,48 @@ impl Lane {
         if start.is_some() {
             line.advance(skip);
             self.head_stamp = self.stamp;
-            self.held.extend_from_slice(&line);
-            self.line_at = self.held.len();
+            self.text.hold(&line);
+            self.line_at = line.len();
             self.state = State::Proving;
         }
     }
 
     /// Holds the beginning of a line, no more of it than a start line may have.
     fn hold_tail(&mut self, sink: &mut Sink) {
-        let excess = self.front.len().saturating_sub(LINE_LIMIT);
+        let tail = self.text.take(usize::MAX);
+        let excess = tail.len().saturating_sub(LINE_LIMIT);
+        let mut dropped = excess;
         if excess > 0 {
-            sink.losses.add(Loss::Unparsed, (self.held.len() + excess) as u64);
-            self.held.clear();
-            self.front.advance(excess);
-            self.line_is_whole = false;
+            dropped += self.text.drop_held(0);
         }
-        self.held.extend_from_slice(&self.front);
-        self.front.clear();
-        if self.held.len() > 4 * LINE_LIMIT {
-            let excess = self.held.len() - LINE_LIMIT;
-            sink.losses.add(Loss::Unparsed, excess as u64);
-            self.held.advance(excess);
+        self.text.hold(tail.get(excess..).unwrap_or_default());
+        if self.text.held().len() > 4 * LINE_LIMIT {
+            dropped += self.text.drop_held(LINE_LIMIT);
+        }
+        if dropped > 0 {
+            sink.losses.add(Loss::Unparsed, dropped as u64);
             self.line_is_whole = false;
         }
     }
 
     /// Takes field lines after a start line that was found, up to the empty one; the first that is none disproves it.
     fn prove(&mut self, settings: &Settings, sink: &mut Sink) -> Option<Token> {
-        while self.hold_line(settings.head_limit) {
-            let line = self.held.get(self.line_at..).unwrap_or_default();
+        while self.text.hold_line(settings.head_limit) {
+            let line = self.text.held().get(self.line_at..).unwrap_or_default();
             if matches!(line, b"\n" | b"\r\n") {
                 self.state = State::Head;
-                return Some(Token::Head(std::mem::take(&mut self.held).freeze(), self.head_stamp));
+                return Some(Token::Head(self.text.release(), self.head_stamp));
             }
             if !detect::is_field_line(line) {
-                let held = std::mem::take(&mut self.held).freeze();
+                let held = self.text.release();
                 self.reject(held, sink);
                 return None;
             }
-            self.line_at = self.held.len();
+            self.line_at = self.text.held().len();
         }
-        if self.held.len() >= settings.head_limit {
-            let held = std::mem::take(&mut self.held);
-            sink.losses.add(Loss::HeadLimit, held.len() as u64);
+        if self.text.held().len() >= settings.head_limit {
+            let dropped = self.text.drop_held(0);
+            sink.losses.add(Loss::HeadLimit, dropped as u64);
             self.search();
             self.line_is_whole = false;
         }
@@ -506,9 +423,9 @@ impl Lane {
     }
 
     fn drop_held(&mut self, sink: &mut Sink) {
-        if !self.held.is_empty() {
-            sink.losses.add(Loss::Unparsed, self.held.len() as u64);
-            self.held.clear();
+        let dropped = self.text.drop_held(0);
+        if dropped > 0 {
+            sink.losses.add(Loss::Unparsed, dropped as u64);
         }
     }
 
@@ -521,29 +438,6 @@ impl Lane {
     /// What was not read yet, for another protocol to read.
     pub(super) fn into_rest(self) -> Vec<Input> {
         let stamp = self.stamp;
-        let seen = [self.held.freeze(), self.front].into_iter().chain(self.pushed.into_iter().rev());
-        let seen = seen.filter(|bytes| !bytes.is_empty());
-        seen.map(|bytes| Input::Bytes(bytes, stamp)).chain(self.inbox).collect()
+        self.text.into_pieces().map(|bytes| Input::Bytes(bytes, stamp)).chain(self.inbox).collect()
     }
-}
-
-/// Where the first empty line of `bytes` ends.
-fn section_end(bytes: &[u8], trailers: bool) -> Option<usize> {
-    if trailers {
-        match bytes {
-            [b'\n', ..] => return Some(1),
-            [b'\r', b'\n', ..] => return Some(2),
-            _ => {}
-        }
-    }
-    memchr::memchr_iter(b'\n', bytes).find_map(|at| match bytes.get(at + 1..)? {
-        [b'\n', ..] => Some(at + 2),
-        [b'\r', b'\n', ..] => Some(at + 3),
-        _ => None,
-    })
-}
-
-/// True when `bytes`, which end in a line feed, end in an empty line.
-fn ends_section(bytes: &[u8], trailers: bool) -> bool {
-    bytes.ends_with(b"\n\n") || bytes.ends_with(b"\n\r\n") || (trailers && matches!(bytes, b"\n" | b"\r\n"))
 }

@@ -1,5 +1,5 @@
 //! HTTP/1.0 and HTTP/1.1 (RFC 9112). In: the segments and gaps of both directions of one channel, time, and the close. Out: exchanges
-//! and counts in the sink. `lane` cuts a direction into tokens, `head` and `framing` read heads, `order` pairs; here they meet.
+//! and counts in the sink. `lane` cuts a direction (`text`) into tokens, `head` and `framing` read heads, `order` pairs; here they meet.
 //!
 //! One direction sometimes waits for the other: a response that is seen before its request (two threads, two records) for a
 //! short time, and bytes after a CONNECT or an Upgrade until the answer says whether they are HTTP. What waits is bounded.
@@ -8,6 +8,7 @@ mod framing;
 mod head;
 mod lane;
 mod order;
+mod text;
 
 use std::time::Duration;
 
@@ -204,6 +205,7 @@ impl H1 {
         self.up_waits.reset();
         let mut open = Open::new(Protocol::Http1, self.order.ordinal(), self.requests == Direction::Sent, stamp.pid);
         open.exchange.request = Some(parsed.request);
+        open.hold_head(len as usize, &mut desk.budget);
         let turn = Turn { open, may_switch: parsed.may_switch };
         self.order.begin_request(turn, self.down.is_at_rest(), desk, sink);
         self.up.begin(parsed.framing);

@@ -106,7 +106,8 @@ impl Order {
         if idle && self.turns >= enough {
             self.doubt = None;
         }
-        if self.doubt.is_none() && self.queue.len() >= desk.settings.max_in_flight {
+        let full = self.queue.len() >= desk.settings.max_in_flight || desk.budget.is_crowded();
+        if self.doubt.is_none() && full {
             sink.losses.add(Loss::PipelineLimit, 0);
             self.doubt = Some(Incomplete::Limit);
         }

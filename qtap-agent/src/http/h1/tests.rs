@@ -191,7 +191,7 @@ fn a_hole_in_a_body_of_known_length_is_a_range() {
     script.up(get("2")).down(ok("2"));
     assert_eq!(lines(script.close()), ["GET /1| -> 200|abhij (bytes_lost)", "GET /2| -> 200|2"]);
     let body = &script.sink.exchanges[0].response.as_ref().unwrap().body;
-    assert_eq!((body.size, body.missing.as_slice()), (10, &[2..7][..]));
+    assert_eq!((body.size, body.missing.as_slice()), (10, std::slice::from_ref(&(2..7))));
     assert_eq!(script.sink.losses.bytes(Loss::RingFull), 5);
 }
 

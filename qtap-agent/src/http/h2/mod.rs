@@ -8,7 +8,7 @@ mod lane;
 mod shape;
 mod stream;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,6 +31,8 @@ pub(super) use self::shape::looks_like_frames;
 const WAIT: Duration = Duration::from_millis(200);
 /// How long a half waits for another whose end may have been lost.
 const WAIT_AFTER_LOSS: Duration = Duration::from_secs(10);
+/// Streams that are remembered after their end.
+const ENDED: usize = 128;
 /// How much larger than a block the fields it stands for may be.
 const EXPANSION: usize = 4;
 
@@ -44,6 +46,8 @@ pub(super) struct H2 {
     next_ordinal: u64,
     /// Lowest client's stream whose request was seen; lower ones were opened before the probes looked.
     first: Option<u32>,
+    /// Streams that ended last: what still comes of them is not another exchange.
+    ended: VecDeque<u32>,
     joined_late: bool,
     /// A direction lost its thread.
     lost_thread: bool,
@@ -69,6 +73,7 @@ impl H2 {
             streams: BTreeMap::new(),
             next_ordinal: 0,
             first: None,
+            ended: VecDeque::new(),
             joined_late,
             lost_thread: false,
             grpc: false,
@@ -157,6 +162,7 @@ impl H2 {
         let stamp = block.stamp;
         if let Some(promised) = block.promised {
             if let Some(stream) = self.stream(promised, stamp, desk, sink) {
+                stream.open.hold_head(section.size, &mut desk.budget);
                 self.grpc |= stream.request_block(section, true, stamp);
             }
             return;
@@ -170,6 +176,7 @@ impl H2 {
             return;
         }
         let Some(stream) = self.stream(block.stream, stamp, desk, sink) else { return };
+        stream.open.hold_head(section.size, &mut desk.budget);
         let grpc = if is_request {
             stream.request_block(section, block.ends, stamp)
         } else {
@@ -194,16 +201,15 @@ impl H2 {
     /// A stream that is open here, or was before the probes looked, or whose opening may have been lost.
     fn is_known(&self, id: u32) -> bool {
         let before = self.joined_late && self.first.is_none_or(|first| id < first);
-        self.streams.contains_key(&id) || before || self.lost_thread
+        self.streams.contains_key(&id) || ((before || self.lost_thread) && !self.ended.contains(&id))
     }
 
     /// The stream `id`, opened if it is not; the oldest makes room when there are too many.
     fn stream(&mut self, id: u32, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) -> Option<&mut Stream> {
         let outgoing = self.requests? == Direction::Sent;
         if !self.streams.contains_key(&id) {
-            if self.streams.len() >= desk.settings.max_in_flight.max(1)
-                && let Some(oldest) = self.streams.keys().next().copied()
-            {
+            while self.streams.len() >= desk.settings.max_in_flight.max(1) || desk.budget.is_crowded() {
+                let Some(oldest) = self.streams.keys().next().copied() else { break };
                 sink.losses.add(Loss::PipelineLimit, 0);
                 self.export(oldest, Incomplete::Limit, desk, sink);
             }
@@ -273,13 +279,22 @@ impl H2 {
         if blank || stream.open.exchange.response.as_ref().is_some_and(|response| response.status.is_none()) {
             stream.open.spoil(why);
         }
-        if let Some(stream) = self.streams.remove(&id) {
+        if let Some(stream) = self.take(id) {
             stream.open.export(&mut desk.budget, sink);
         }
     }
 
+    fn take(&mut self, id: u32) -> Option<Stream> {
+        let stream = self.streams.remove(&id)?;
+        if self.ended.len() >= ENDED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(id);
+        Some(stream)
+    }
+
     fn export(&mut self, id: u32, why: Incomplete, desk: &mut Desk, sink: &mut Sink) {
-        if let Some(mut stream) = self.streams.remove(&id) {
+        if let Some(mut stream) = self.take(id) {
             stream.open.spoil(why);
             stream.open.export(&mut desk.budget, sink);
         }

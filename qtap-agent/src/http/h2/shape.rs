@@ -52,7 +52,7 @@ impl FrameHead {
             Kind::Data | Kind::Headers => on_stream && self.len >= least,
             Kind::Priority => on_stream && self.len == 5,
             Kind::Reset => on_stream && self.len == 4,
-            Kind::Settings => on_connection && self.len % 6 == 0 && (!self.has(END_STREAM) || self.len == 0),
+            Kind::Settings => on_connection && self.len.is_multiple_of(6) && (!self.has(END_STREAM) || self.len == 0),
             Kind::PushPromise => on_stream && self.len >= 4,
             Kind::Ping => on_connection && self.len == 8,
             Kind::GoAway => on_connection && self.len >= 8,

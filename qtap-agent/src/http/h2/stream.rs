@@ -29,13 +29,15 @@ pub(super) struct Section {
     pub(super) authority: Option<String>,
     pub(super) status: Option<u16>,
     pub(super) fields: Fields,
+    /// Size of all of it.
+    pub(super) size: usize,
     /// Why it is not all there.
     pub(super) fault: Option<Incomplete>,
 }
 
 impl Section {
     pub(super) fn new(decoded: Decoded) -> Section {
-        let mut section = Section { fault: fault(&decoded), ..Section::default() };
+        let mut section = Section { fault: fault(&decoded), size: decoded.size, ..Section::default() };
         let is_pseudo = |field: &Field| field.name.bytes().is_some_and(|name| name.first() == Some(&b':'));
         let mut fields = decoded.fields;
         // Pseudo-header fields come first, so that one look at the front is enough for well-formed blocks.

@@ -28,6 +28,8 @@ pub(super) struct Decoder {
 pub(super) struct Decoded {
     /// Fields in order, pseudo-header fields included.
     pub(super) fields: Vec<Field>,
+    /// Their size, as RFC 9113 §6.5.2 counts a header list.
+    pub(super) size: usize,
     /// True when part of it is unknown.
     pub(super) unknown: bool,
     /// True when fields past the limit were left out.
@@ -52,16 +54,16 @@ impl Decoder {
     pub(super) fn decode(&mut self, block: Bytes, limit: usize) -> Decoded {
         let mut decoded = Decoded::default();
         let mut rest = block;
-        let mut size = 0usize;
         while !rest.is_empty() {
             match self.field(&mut rest) {
                 Some(Some(field)) => {
                     let len = |text: &FieldText| text.bytes().map_or(0, Bytes::len);
-                    size = size.saturating_add(len(&field.name) + len(&field.value) + 32);
+                    let size = decoded.size.saturating_add(len(&field.name) + len(&field.value) + 32);
                     decoded.unknown |= field.name == FieldText::Unknown || field.value == FieldText::Unknown;
                     if size > limit {
                         decoded.cut = true;
                     } else {
+                        decoded.size = size;
                         decoded.fields.push(field);
                     }
                 }

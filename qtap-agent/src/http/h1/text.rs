@@ -1,0 +1,216 @@
+//! The bytes of one direction that are being looked at, line by line. In: pieces of any size. Out: lines and sections (lines up to an
+//! empty one), as slices where they lie in one piece, put together where they don't. No byte is looked at twice for a line
+//! feed, and no more is held than the limit that each call names.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// What was asked for.
+pub(super) enum Taken {
+    /// All of it, its end included.
+    Whole(Bytes),
+    /// The beginning, held until more comes.
+    Part,
+    /// As many bytes as the limit allows passed without its end: they are gone.
+    TooLong,
+}
+
+/// Bytes in front of the reader.
+#[derive(Debug, Default)]
+pub(super) struct Text {
+    /// Being looked at, and what follows it, last first.
+    front: Bytes,
+    pushed: Vec<Bytes>,
+    /// Looked at, and not enough yet.
+    held: BytesMut,
+}
+
+impl Text {
+    /// Takes the next piece; all before it was looked at.
+    pub(super) fn feed(&mut self, bytes: Bytes) {
+        self.front = bytes;
+    }
+
+    /// Makes the next bytes ready; false when there are none.
+    pub(super) fn refill(&mut self) -> bool {
+        if self.front.is_empty()
+            && let Some(bytes) = self.pushed.pop()
+        {
+            self.front = bytes;
+        }
+        !self.front.is_empty()
+    }
+
+    /// True when everything was looked at.
+    pub(super) fn is_empty(&self) -> bool {
+        self.front.is_empty() && self.pushed.is_empty()
+    }
+
+    /// What is ready.
+    pub(super) fn front(&self) -> &Bytes {
+        &self.front
+    }
+
+    /// Takes so many bytes of what is ready.
+    pub(super) fn take(&mut self, len: usize) -> Bytes {
+        self.front.split_to(len.min(self.front.len()))
+    }
+
+    /// What is held.
+    pub(super) fn held(&self) -> &[u8] {
+        &self.held
+    }
+
+    /// Puts bytes back to be looked at again, before what is ready.
+    pub(super) fn push_back(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        let after = std::mem::replace(&mut self.front, bytes);
+        if !after.is_empty() {
+            self.pushed.push(after);
+        }
+    }
+
+    /// Holds bytes as if they had been looked at and were not enough.
+    pub(super) fn hold(&mut self, bytes: &[u8]) {
+        self.held.extend_from_slice(bytes);
+    }
+
+    /// Takes what is held.
+    pub(super) fn release(&mut self) -> Bytes {
+        std::mem::take(&mut self.held).freeze()
+    }
+
+    /// Drops all that is held but its last `keep` bytes; how many that were.
+    pub(super) fn drop_held(&mut self, keep: usize) -> usize {
+        let excess = self.held.len().saturating_sub(keep);
+        self.held.advance(excess);
+        excess
+    }
+
+    /// Moves bytes up to and with a line feed to what is held, no more than `limit` in all. True when the line feed came.
+    pub(super) fn hold_line(&mut self, limit: usize) -> bool {
+        let room = limit.saturating_sub(self.held.len());
+        let window = self.front.get(..room).unwrap_or(&self.front);
+        let (len, found) = memchr::memchr(b'\n', window).map_or((window.len(), false), |at| (at + 1, true));
+        self.held.extend_from_slice(&self.front.split_to(len));
+        found
+    }
+
+    /// One line with its line feed.
+    pub(super) fn line(&mut self, limit: usize) -> Taken {
+        if self.held.is_empty() {
+            let window = self.front.get(..limit).unwrap_or(&self.front);
+            if let Some(at) = memchr::memchr(b'\n', window) {
+                return Taken::Whole(self.front.split_to(at + 1));
+            }
+        }
+        if self.hold_line(limit) {
+            return Taken::Whole(self.release());
+        }
+        self.part(limit)
+    }
+
+    /// Lines up to and with an empty one; `may_be_empty`: the first may be it.
+    pub(super) fn section(&mut self, limit: usize, may_be_empty: bool) -> Taken {
+        if self.held.is_empty() {
+            let window = self.front.get(..limit).unwrap_or(&self.front);
+            if let Some(end) = section_end(window, may_be_empty) {
+                return Taken::Whole(self.front.split_to(end));
+            }
+            let window = window.len();
+            self.held.extend_from_slice(&self.front.split_to(window));
+            return self.part(limit);
+        }
+        while self.hold_line(limit) {
+            if ends_section(&self.held, may_be_empty) {
+                return Taken::Whole(self.release());
+            }
+            if self.held.len() >= limit {
+                break;
+            }
+        }
+        self.part(limit)
+    }
+
+    fn part(&mut self, limit: usize) -> Taken {
+        if self.held.len() < limit {
+            return Taken::Part;
+        }
+        self.held.clear();
+        Taken::TooLong
+    }
+
+    /// All that is left, in order.
+    pub(super) fn into_pieces(self) -> impl Iterator<Item = Bytes> {
+        let pieces = [self.held.freeze(), self.front].into_iter().chain(self.pushed.into_iter().rev());
+        pieces.filter(|bytes| !bytes.is_empty())
+    }
+}
+
+/// Where the first empty line of `bytes` ends.
+fn section_end(bytes: &[u8], may_be_empty: bool) -> Option<usize> {
+    if may_be_empty {
+        match bytes {
+            [b'\n', ..] => return Some(1),
+            [b'\r', b'\n', ..] => return Some(2),
+            _ => {}
+        }
+    }
+    memchr::memchr_iter(b'\n', bytes).find_map(|at| match bytes.get(at + 1..)? {
+        [b'\n', ..] => Some(at + 2),
+        [b'\r', b'\n', ..] => Some(at + 3),
+        _ => None,
+    })
+}
+
+/// True when `bytes`, which end in a line feed, end in an empty line.
+fn ends_section(bytes: &[u8], may_be_empty: bool) -> bool {
+    bytes.ends_with(b"\n\n") || bytes.ends_with(b"\n\r\n") || (may_be_empty && matches!(bytes, b"\n" | b"\r\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds `bytes` in pieces of `size` until a section is whole or too long; it, and what is left.
+    fn section(bytes: &'static [u8], size: usize, limit: usize, may_be_empty: bool) -> (Option<Bytes>, usize) {
+        let mut text = Text::default();
+        for (n, piece) in bytes.chunks(size).enumerate() {
+            text.feed(Bytes::from_static(piece));
+            let fed = bytes.len().min((n + 1) * size);
+            match text.section(limit, may_be_empty) {
+                Taken::Whole(section) => return (Some(section), bytes.len() - fed + text.front().len()),
+                Taken::TooLong => return (None, bytes.len() - fed + text.front().len()),
+                Taken::Part => assert!(text.is_empty()),
+            }
+        }
+        (None, 0)
+    }
+
+    #[test]
+    fn sections_end_alike_however_they_are_cut() {
+        for size in 1..12 {
+            assert_eq!(section(b"a: b\r\n\r\nrest", size, 100, false), (Some(Bytes::from("a: b\r\n\r\n")), 4));
+            assert_eq!(section(b"a\n\nrest", size, 100, false), (Some(Bytes::from("a\n\n")), 4));
+            assert_eq!(section(b"\r\nrest", size, 100, true), (Some(Bytes::from("\r\n")), 4));
+            assert_eq!(section(b"a: b\r\n\r\nrest", size, 8, false), (Some(Bytes::from("a: b\r\n\r\n")), 4));
+            assert_eq!(section(b"a: b\r\n\r\nrest", size, 7, false), (None, 5), "seven bytes are gone");
+        }
+    }
+
+    #[test]
+    fn what_is_put_back_comes_first() {
+        let mut text = Text::default();
+        text.feed(Bytes::from_static(b"c\n"));
+        text.push_back(Bytes::from_static(b"b"));
+        text.push_back(Bytes::from_static(b"a"));
+        let mut line = Vec::new();
+        while text.refill() {
+            if let Taken::Whole(whole) = text.line(10) {
+                line.extend(whole);
+            }
+        }
+        assert_eq!(line, b"abc\n");
+    }
+}
