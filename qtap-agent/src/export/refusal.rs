@@ -177,25 +177,29 @@ pub fn explain(error: &(dyn Error + 'static), target: &str) -> String {
 
 fn known(cause: &(dyn Error + 'static), target: &str) -> Option<String> {
     if let Some(error) = cause.downcast_ref::<io::Error>() {
-        if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return Some(tls_words(tls, target));
-        }
-        return io_words(error, target);
+        // What an io::Error wraps is not its source, but what stands in its place.
+        let inner = error.get_ref().and_then(|inner| known(inner, target));
+        return inner.or_else(|| io_words(error, target));
     }
     if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
         return Some(tls_words(tls, target));
     }
-    if let Some(h2) = cause.downcast_ref::<h2::Error>().filter(|error| error.is_go_away()) {
-        return Some(format!("{target}: {h2}"));
-    }
     let text = cause.to_string();
-    if text.contains("invalid HTTP version") || text.contains("invalid HTTP status-line") {
-        return Some(format!(
-            "{target} did not answer in HTTP: is it a TLS port (tls.enabled: true), or another service?"
-        ));
-    }
-    None
+    let words = PROTOCOL_WORDS.iter().find(|(said, _)| text.contains(said))?.1;
+    Some(format!("{target} {words}"))
 }
+
+/// What hyper and h2 say when the far end speaks something else, and what that means.
+const PROTOCOL_WORDS: [(&str, &str); 5] = [
+    ("invalid HTTP version", "does not answer in HTTP: is it a TLS port (tls.enabled: true), or another service?"),
+    ("invalid HTTP status-line", "does not answer in HTTP: is it a TLS port (tls.enabled: true), or another service?"),
+    ("unexpected message from connection", "speaks first: is it a gRPC port (protocol: grpc, 4317)?"),
+    (
+        "frame with invalid size",
+        "does not speak gRPC in the clear: is it an HTTP port (protocol: http, 4318) or a TLS port?",
+    ),
+    ("invalid preface", "does not speak gRPC: is it an HTTP port (protocol: http, 4318)?"),
+];
 
 fn io_words(error: &io::Error, target: &str) -> Option<String> {
     let text = error.to_string();
@@ -312,5 +316,7 @@ mod tests {
         let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
         let tls = Outer(io::Error::other(unknown));
         assert!(explain(&tls, "h:1").contains("tls.ca_file"));
+        let nested = Outer(io::Error::other(io::Error::other(rustls::Error::NoApplicationProtocol)));
+        assert!(explain(&nested, "h:1").contains("HTTP/2 over TLS"));
     }
 }

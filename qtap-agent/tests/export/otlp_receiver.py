@@ -8,6 +8,7 @@ The first argument is a JSON object:
                "message": "…", "retry_delay_ms": 100}, {"partial": 1, "message": "…"}, {"reset": true}, {"stall": 3}, {}
   max_records  requests with more are answered 413, or RESOURCE_EXHAUSTED
   poison       requests with a record whose body holds this text are answered 400, or INVALID_ARGUMENT
+  tls          {"name": host name, "certificate": file to write}: both ports speak TLS with a certificate made for that name
   header       [name, value] that every request must carry, else 401, or UNAUTHENTICATED
 """
 
@@ -15,8 +16,11 @@ import base64
 import gzip
 import json
 import socket
+import ssl
 import struct
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent import futures
@@ -192,13 +196,33 @@ class Handler(BaseHTTPRequestHandler):
     do_PUT = handle_export
 
 
+def self_signed(tls):
+    """A certificate that is its own authority, made by the openssl program; the paths of certificate and key."""
+    key = tempfile.NamedTemporaryFile(suffix=".pem", delete=False).name
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-keyout", key, "-out", tls["certificate"], "-subj", "/CN=qtap test", "-addext", "subjectAltName=DNS:" + tls["name"],
+         "-addext", "basicConstraints=critical,CA:FALSE"],
+        check=True, stderr=subprocess.DEVNULL,
+    )
+    return tls["certificate"], key
+
+
 def main():
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4), options=[("grpc.max_receive_message_length", 256 << 20)])
     logs_service_pb2_grpc.add_LogsServiceServicer_to_server(Service(), server)
-    grpc_port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
     web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     web.daemon_threads = True
+    if "tls" in PLAN:
+        certificate, key = self_signed(PLAN["tls"])
+        pair = (open(key, "rb").read(), open(certificate, "rb").read())
+        grpc_port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate, key)
+        web.socket = context.wrap_socket(web.socket, server_side=True, do_handshake_on_connect=False)
+    else:
+        grpc_port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
     tell(grpc=grpc_port, http=web.server_port)
     threading.Thread(target=web.serve_forever, daemon=True).start()
     sys.stdin.read()  # ends when the test that started it closes the pipe or dies

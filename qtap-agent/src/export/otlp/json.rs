@@ -285,3 +285,116 @@ fn new_line(depth: usize, out: &mut Vec<u8>) {
     out.push(b'\n');
     out.resize(out.len() + depth * 2, b' ');
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::model::record::TraceContext;
+
+    fn value_json(val: Value<'_>) -> String {
+        let mut out = Vec::new();
+        value(&val, &mut out);
+        String::from_utf8(out).expect("JSON is UTF-8")
+    }
+
+    fn text(text: &str) -> Value<'_> {
+        Value::Text(Cow::Borrowed(text))
+    }
+
+    /// OTLP specification, "JSON Protobuf Encoding", and the JSON mapping of protobuf for int64 and double.
+    #[test]
+    fn values() {
+        assert_eq!(value_json(text("a")), r#"{"stringValue":"a"}"#);
+        assert_eq!(value_json(Value::Bool(false)), r#"{"boolValue":false}"#);
+        assert_eq!(value_json(Value::Int(-5)), r#"{"intValue":"-5"}"#);
+        assert_eq!(value_json(Value::Int(i64::MAX)), r#"{"intValue":"9223372036854775807"}"#);
+        assert_eq!(value_json(Value::Double(8.25)), r#"{"doubleValue":8.25}"#);
+        assert_eq!(value_json(Value::Double(f64::NAN)), r#"{"doubleValue":"NaN"}"#);
+        assert_eq!(value_json(Value::Double(f64::INFINITY)), r#"{"doubleValue":"Infinity"}"#);
+        assert_eq!(value_json(Value::Double(f64::NEG_INFINITY)), r#"{"doubleValue":"-Infinity"}"#);
+        assert_eq!(value_json(Value::Double(1e300)), r#"{"doubleValue":1e300}"#);
+        for (bytes, want) in [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foobar", "Zm9vYmFy")] {
+            assert_eq!(value_json(Value::Bytes(bytes)), format!(r#"{{"bytesValue":"{want}"}}"#));
+        }
+        let list = Value::Texts(vec!["a".into(), "b".into()]);
+        assert_eq!(value_json(list), r#"{"arrayValue":{"values":[{"stringValue":"a"},{"stringValue":"b"}]}}"#);
+    }
+
+    /// RFC 8259 §7, at every place within a block and across its edge.
+    #[test]
+    fn strings_are_escaped_wherever_the_byte_stands() {
+        for (special, want) in [
+            ("\"", "\\\""),
+            ("\\", "\\\\"),
+            ("\n", "\\n"),
+            ("\r", "\\r"),
+            ("\t", "\\t"),
+            ("\u{8}", "\\b"),
+            ("\u{c}", "\\f"),
+            ("\u{0}", "\\u0000"),
+            ("\u{1f}", "\\u001f"),
+            ("/", "/"),
+            ("\u{7f}", "\u{7f}"),
+            ("é😀", "é😀"),
+        ] {
+            for before in 0..70 {
+                let plain = "x".repeat(before);
+                let mut out = Vec::new();
+                string(&format!("{plain}{special}{special}y"), &mut out);
+                assert_eq!(String::from_utf8(out).expect("UTF-8"), format!("\"{plain}{want}{want}y\""), "at {before}");
+            }
+        }
+    }
+
+    /// The shape of `examples/logs.json` of opentelemetry-proto.
+    #[test]
+    fn a_request_in_full() {
+        let entry = Entry {
+            time_unix_ns: 1_544_712_660_300_000_000,
+            observed_unix_ns: 1_544_712_660_300_000_001,
+            severity_number: 9,
+            severity_text: "INFO",
+            body: "Example log record",
+            attributes: vec![
+                ("string.attribute".into(), text("some string")),
+                ("int.attribute".into(), Value::Int(10)),
+            ],
+            trace: Some(TraceContext {
+                trace_id: [
+                    0x5b, 0x8e, 0xff, 0xf7, 0x98, 0x03, 0x81, 0x03, 0xd2, 0x69, 0xb6, 0x33, 0x81, 0x3f, 0xc6, 0x0c,
+                ],
+                span_id: [0xee, 0xe1, 0x9b, 0x7e, 0xc3, 0xc1, 0xb1, 0x74],
+                flags: 0,
+            }),
+            event_name: "qtap.connection",
+        };
+        let resource = resource(&[("service.name".into(), text("my.service"))]);
+        let record = record(&entry);
+        let request = request(&[(&resource, vec![&record, &record])], "1.0.0", "https://s");
+        let one = concat!(
+            r#"{"timeUnixNano":"1544712660300000000","observedTimeUnixNano":"1544712660300000001","severityNumber":9,"#,
+            r#""severityText":"INFO","body":{"stringValue":"Example log record"},"attributes":["#,
+            r#"{"key":"string.attribute","value":{"stringValue":"some string"}},"#,
+            r#"{"key":"int.attribute","value":{"intValue":"10"}}],"#,
+            r#""traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","eventName":"qtap.connection"}"#
+        );
+        let want = format!(
+            "{}{one},{one}{}",
+            concat!(
+                r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"my.service"}}]},"#,
+                r#""scopeLogs":[{"scope":{"name":"qtap","version":"1.0.0"},"logRecords":["#
+            ),
+            r#"],"schemaUrl":"https://s"}],"schemaUrl":"https://s"}]}"#
+        );
+        assert_eq!(String::from_utf8(request).expect("UTF-8"), want);
+    }
+
+    #[test]
+    fn indented() {
+        let compact = br#"{"a":[],"b":{"c":[1,"x,{\"y\":\\"]},"d":{}}"#;
+        let want = "{\n  \"a\": [],\n  \"b\": {\n    \"c\": [\n      1,\n      \"x,{\\\"y\\\":\\\\\"\n    ]\n  },\n  \"d\": {}\n}";
+        assert_eq!(String::from_utf8(pretty(compact)).expect("UTF-8"), want);
+    }
+}
