@@ -189,17 +189,20 @@ fn known(cause: &(dyn Error + 'static), target: &str) -> Option<String> {
     Some(format!("{target} {words}"))
 }
 
-/// What hyper and h2 say when the far end speaks something else, and what that means.
-const PROTOCOL_WORDS: [(&str, &str); 5] = [
-    ("invalid HTTP version", "does not answer in HTTP: is it a TLS port (tls.enabled: true), or another service?"),
-    ("invalid HTTP status-line", "does not answer in HTTP: is it a TLS port (tls.enabled: true), or another service?"),
-    ("unexpected message from connection", "speaks first: is it a gRPC port (protocol: grpc, 4317)?"),
-    (
-        "frame with invalid size",
-        "does not speak gRPC in the clear: is it an HTTP port (protocol: http, 4318) or a TLS port?",
-    ),
-    ("invalid preface", "does not speak gRPC: is it an HTTP port (protocol: http, 4318)?"),
+/// What hyper and h2 say when the far end speaks something else, and what that means. Which of the first three it is depends on
+/// whether the server's first bytes arrive before the request is written.
+const PROTOCOL_WORDS: [(&str, &str); 6] = [
+    ("invalid HTTP version", NOT_HTTP1),
+    ("invalid HTTP status-line", NOT_HTTP1),
+    ("unexpected message from connection", NOT_HTTP1),
+    ("connection closed before message completed", "closed the connection without an answer: does the port speak TLS?"),
+    ("frame with invalid size", NOT_GRPC),
+    ("invalid preface", NOT_GRPC),
 ];
+const NOT_HTTP1: &str =
+    "does not answer in HTTP/1: is it a gRPC port (protocol: grpc, 4317) or a TLS port (tls.enabled: true)?";
+const NOT_GRPC: &str =
+    "does not speak gRPC in the clear: is it an HTTP port (protocol: http, 4318) or a TLS port (tls.enabled: true)?";
 
 fn io_words(error: &io::Error, target: &str) -> Option<String> {
     let text = error.to_string();

@@ -196,6 +196,13 @@ class Handler(BaseHTTPRequestHandler):
     do_PUT = handle_export
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """Clients that break off are part of the tests."""
+
+
 def self_signed(tls):
     """A certificate that is its own authority, made by the openssl program; the paths of certificate and key."""
     key = tempfile.NamedTemporaryFile(suffix=".pem", delete=False).name
@@ -211,8 +218,7 @@ def self_signed(tls):
 def main():
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4), options=[("grpc.max_receive_message_length", 256 << 20)])
     logs_service_pb2_grpc.add_LogsServiceServicer_to_server(Service(), server)
-    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    web.daemon_threads = True
+    web = Server(("127.0.0.1", 0), Handler)
     if "tls" in PLAN:
         certificate, key = self_signed(PLAN["tls"])
         pair = (open(key, "rb").read(), open(certificate, "rb").read())
