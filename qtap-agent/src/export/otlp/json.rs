@@ -391,6 +391,32 @@ mod tests {
         assert_eq!(String::from_utf8(request).expect("UTF-8"), want);
     }
 
+    proptest::proptest! {
+        /// Any text reads back as itself, compact and indented.
+        #[test]
+        fn any_text_reads_back(any: String) {
+            let mut out = Vec::new();
+            string(&any, &mut out);
+            proptest::prop_assert_eq!(serde_json::from_slice::<String>(&out).expect("JSON"), any.clone());
+            let list = Value::Texts(vec![any.as_str().into(), "".into()]);
+            let mut out = Vec::new();
+            value(&list, &mut out);
+            let compact: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+            let indented: serde_json::Value = serde_json::from_slice(&pretty(&out)).expect("JSON");
+            proptest::prop_assert_eq!(compact, indented);
+        }
+
+        /// Any finite double reads back as itself.
+        #[test]
+        fn any_double_reads_back(any in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL | proptest::num::f64::ZERO) {
+            let mut out = Vec::new();
+            double(any, &mut out);
+            let text = std::str::from_utf8(&out).expect("UTF-8");
+            proptest::prop_assert_eq!(text.parse::<f64>().expect("a number"), any);
+            proptest::prop_assert!(serde_json::from_str::<serde_json::Value>(text).is_ok());
+        }
+    }
+
     #[test]
     fn indented() {
         let compact = br#"{"a":[],"b":{"c":[1,"x,{\"y\":\\"]},"d":{}}"#;
