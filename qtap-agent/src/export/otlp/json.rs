@@ -137,8 +137,7 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn attributes(list: &[Attribute<'_>], out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\"attributes\":[");
+fn key_values(list: &[Attribute<'_>], out: &mut Vec<u8>) {
     for (index, (key, val)) in list.iter().enumerate() {
         out.extend_from_slice(if index == 0 { b"{\"key\":".as_slice() } else { b",{\"key\":" });
         string(key, out);
@@ -146,14 +145,21 @@ fn attributes(list: &[Attribute<'_>], out: &mut Vec<u8>) {
         value(val, out);
         out.push(b'}');
     }
-    out.push(b']');
 }
 
-/// A `LogRecord`.
+/// Attributes of a record, to be handed to [`record`].
 #[must_use]
-pub fn record(entry: &Entry<'_>) -> Vec<u8> {
+pub fn attributes(list: &[Attribute<'_>]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(2048);
+    key_values(list, &mut out);
+    out
+}
+
+/// A `LogRecord`. `shared` are more attributes, already written.
+#[must_use]
+pub fn record(entry: &Entry<'_>, shared: &[u8]) -> Vec<u8> {
     let texts: usize = entry.attributes.iter().map(|(key, val)| key.len() + text_len(val) + 40).sum();
-    let mut out = Vec::with_capacity(256 + entry.body.len() + texts);
+    let mut out = Vec::with_capacity(256 + entry.body.len() + texts + shared.len());
     out.push(b'{');
     if entry.time_unix_ns != 0 {
         out.extend_from_slice(b"\"timeUnixNano\":\"");
@@ -171,8 +177,13 @@ pub fn record(entry: &Entry<'_>) -> Vec<u8> {
     string(entry.severity_text, &mut out);
     out.extend_from_slice(b",\"body\":{\"stringValue\":");
     string(entry.body, &mut out);
-    out.extend_from_slice(b"},");
-    attributes(&entry.attributes, &mut out);
+    out.extend_from_slice(b"},\"attributes\":[");
+    key_values(&entry.attributes, &mut out);
+    if !entry.attributes.is_empty() && !shared.is_empty() {
+        out.push(b',');
+    }
+    out.extend_from_slice(shared);
+    out.push(b']');
     if let Some(trace) = &entry.trace {
         if trace.flags != 0 {
             out.extend_from_slice(b",\"flags\":");
@@ -204,9 +215,9 @@ fn text_len(value: &Value<'_>) -> usize {
 #[must_use]
 pub fn resource(list: &[Attribute<'_>]) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
-    out.push(b'{');
-    attributes(list, &mut out);
-    out.push(b'}');
+    out.extend_from_slice(b"{\"attributes\":[");
+    key_values(list, &mut out);
+    out.extend_from_slice(b"]}");
     out
 }
 
@@ -357,10 +368,7 @@ mod tests {
             severity_number: 9,
             severity_text: "INFO",
             body: "Example log record",
-            attributes: vec![
-                ("string.attribute".into(), text("some string")),
-                ("int.attribute".into(), Value::Int(10)),
-            ],
+            attributes: vec![("string.attribute".into(), text("some string"))],
             trace: Some(TraceContext {
                 trace_id: [
                     0x5b, 0x8e, 0xff, 0xf7, 0x98, 0x03, 0x81, 0x03, 0xd2, 0x69, 0xb6, 0x33, 0x81, 0x3f, 0xc6, 0x0c,
@@ -371,7 +379,7 @@ mod tests {
             event_name: "qtap.connection",
         };
         let resource = resource(&[("service.name".into(), text("my.service"))]);
-        let record = record(&entry);
+        let record = record(&entry, &attributes(&[("int.attribute".into(), Value::Int(10))]));
         let request = request(&[(&resource, vec![&record, &record])], "1.0.0", "https://s");
         let one = concat!(
             r#"{"timeUnixNano":"1544712660300000000","observedTimeUnixNano":"1544712660300000001","severityNumber":9,"#,

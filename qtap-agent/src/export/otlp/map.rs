@@ -43,7 +43,7 @@ pub enum Value<'a> {
 /// One attribute.
 pub type Attribute<'a> = (Cow<'a, str>, Value<'a>);
 
-/// What becomes one `LogRecord`.
+/// What becomes one `LogRecord`, but for the attributes of its origin, which are the same for many records.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry<'a> {
     /// `time_unix_nano`.
@@ -117,14 +117,14 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// The log record that stands for `record`.
+/// The log record that stands for `record`; [`origin`] tells its other attributes.
 #[must_use]
 pub fn entry(record: &Record) -> Entry<'_> {
     let (event_type, event_name) = names(&record.kind);
-    let mut out = Attributes(Vec::with_capacity(48));
+    let mut out = Attributes(Vec::with_capacity(24));
     out.text("log.record.uid", &record.uid);
     out.text("event.type", event_type);
-    origin(&mut out, &record.origin, record.request_id.as_deref());
+    out.text_if("connection.request_id", record.request_id.as_deref());
     match &record.kind {
         RecordKind::Connection(connection) => self::connection(&mut out, connection),
         RecordKind::Artifact(artifact) => self::artifact(&mut out, artifact),
@@ -163,9 +163,11 @@ fn severity(severity: Severity) -> (u8, &'static str) {
     }
 }
 
-fn origin<'a>(out: &mut Attributes<'a>, origin: &'a Origin, request_id: Option<&'a str>) {
+/// The attributes that all records of one origin share.
+#[must_use]
+pub fn origin(origin: &Origin) -> Vec<Attribute<'_>> {
+    let mut out = Attributes(Vec::with_capacity(32));
     out.text_if("connection.id", Some(&origin.connection_id));
-    out.text_if("connection.request_id", request_id);
     out.text_if("connection.direction", origin.direction);
     out.text_if("network.transport", origin.transport);
     out.text_if("network.type", origin.network_type);
@@ -177,9 +179,10 @@ fn origin<'a>(out: &mut Attributes<'a>, origin: &'a Origin, request_id: Option<&
     out.address("network.peer.address", "network.peer.port", origin.peer.as_ref());
     out.address("network.local.address", "network.local.port", origin.local.as_ref());
     if let Some(process) = origin.process.as_deref() {
-        self::process(out, process);
+        self::process(&mut out, process);
     }
     out.texts_if("tags", &origin.tags);
+    out.0
 }
 
 fn process<'a>(out: &mut Attributes<'a>, process: &'a Process) {
@@ -373,8 +376,12 @@ mod tests {
         }
     }
 
-    /// `key=value` with the type's letter before the value, in order.
     fn shown(record: &Record) -> Vec<String> {
+        listed(&entry(record).attributes)
+    }
+
+    /// `key=value` with the type's letter before the value, in order.
+    fn listed(attributes: &[Attribute<'_>]) -> Vec<String> {
         let one = |(key, value): &Attribute<'_>| match value {
             Value::Text(text) => format!("{key}=s:{text}"),
             Value::Bool(truth) => format!("{key}=b:{truth}"),
@@ -383,7 +390,7 @@ mod tests {
             Value::Bytes(bytes) => format!("{key}=x:{bytes:?}"),
             Value::Texts(texts) => format!("{key}=a:{}", texts.join("|")),
         };
-        entry(record).attributes.iter().map(one).collect()
+        attributes.iter().map(one).collect()
     }
 
     fn full_origin() -> Origin {
@@ -431,17 +438,17 @@ mod tests {
     fn what_is_not_known_makes_no_attribute() {
         let record = record(Origin::default(), RecordKind::Artifact(Box::default()));
         assert_eq!(shown(&record), ["log.record.uid=s:u", "event.type=s:artifact_record"]);
+        assert_eq!(origin(&record.origin), []);
     }
 
     #[test]
     fn an_origin_in_full() {
         let mut record = record(full_origin(), RecordKind::Artifact(Box::default()));
         record.request_id = Some("r".into());
+        let own = ["log.record.uid=s:u", "event.type=s:artifact_record", "connection.request_id=s:r"];
+        assert_eq!(shown(&record), own);
         let want = [
-            "log.record.uid=s:u",
-            "event.type=s:artifact_record",
             "connection.id=s:id",
-            "connection.request_id=s:r",
             "connection.direction=s:ingress",
             "network.transport=s:tcp",
             "network.type=s:ipv6",
@@ -469,7 +476,7 @@ mod tests {
             "k8s.container.name=s:app",
             "tags=a:a:b|c:d",
         ];
-        assert_eq!(shown(&record), want);
+        assert_eq!(listed(&origin(&record.origin)), want);
     }
 
     #[test]

@@ -87,11 +87,22 @@ fn key_value(field: u32, (key, val): &Attribute<'_>, out: &mut Vec<u8>) {
     value(val, out);
 }
 
-/// The record as an element of `ScopeLogs.log_records`, tag and length included: batches are made by putting them in a row.
+/// Attributes of a record, to be handed to [`record`].
 #[must_use]
-pub fn record(entry: &Entry<'_>) -> bytes::Bytes {
+pub fn attributes(list: &[Attribute<'_>]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    for attribute in list {
+        key_value(6, attribute, &mut out);
+    }
+    out
+}
+
+/// The record as an element of `ScopeLogs.log_records`, tag and length included: batches are made by putting them in a row.
+/// `shared` are more attributes, already written.
+#[must_use]
+pub fn record(entry: &Entry<'_>, shared: &[u8]) -> bytes::Bytes {
     let values: usize = entry.attributes.iter().map(|(key, val)| key.len() + value_len(val) + 12).sum();
-    let mut out = Vec::with_capacity(HEADROOM + 96 + entry.body.len() + values);
+    let mut out = Vec::with_capacity(HEADROOM + 96 + entry.body.len() + values + shared.len());
     out.resize(HEADROOM, 0);
     tag(1, FIXED64, &mut out);
     out.extend_from_slice(&entry.time_unix_ns.to_le_bytes());
@@ -106,6 +117,7 @@ pub fn record(entry: &Entry<'_>) -> bytes::Bytes {
     for attribute in &entry.attributes {
         key_value(6, attribute, &mut out);
     }
+    out.extend_from_slice(shared);
     if let Some(trace) = &entry.trace {
         tag(8, FIXED32, &mut out);
         out.extend_from_slice(&u32::from(trace.flags).to_le_bytes());
@@ -211,7 +223,7 @@ mod tests {
                 trace: Some(TraceContext { trace_id: [1; 16], span_id: [2; 8], flags: 1 }),
                 event_name: "qtap.object",
             };
-            let record = record(&entry);
+            let record = record(&entry, &attributes(&[("shared".into(), Value::Int(7))]));
             let resource = resource(&[("service.name".into(), Value::Text("s".into()))]);
             let written = request(&[(&resource, vec![&record, &record])], "1.0.0", "https://s");
             let read = ExportLogsServiceRequest::decode(written.as_slice()).unwrap();
@@ -229,6 +241,7 @@ mod tests {
                     pair("bool", any_value::Value::BoolValue(false)),
                     pair("bytes", any_value::Value::BytesValue(long.clone().into_bytes())),
                     pair("texts", any_value::Value::ArrayValue(array)),
+                    pair("shared", any_value::Value::IntValue(7)),
                 ],
                 dropped_attributes_count: 0,
                 flags: 1,
@@ -239,9 +252,9 @@ mod tests {
             let scope = InstrumentationScope { name: "qtap".into(), version: "1.0.0".into(), ..Default::default() };
             let scope_logs =
                 ScopeLogs { scope: Some(scope), log_records: vec![want.clone(), want], schema_url: "https://s".into() };
-            let attributes = vec![pair("service.name", any_value::Value::StringValue("s".into()))];
+            let named = vec![pair("service.name", any_value::Value::StringValue("s".into()))];
             let want = ResourceLogs {
-                resource: Some(Resource { attributes, ..Resource::default() }),
+                resource: Some(Resource { attributes: named, ..Resource::default() }),
                 scope_logs: vec![scope_logs],
                 schema_url: "https://s".into(),
             };
