@@ -195,10 +195,11 @@ const PROTOCOL_WORDS: [(&str, &str); 6] = [
     ("invalid HTTP version", NOT_HTTP1),
     ("invalid HTTP status-line", NOT_HTTP1),
     ("unexpected message from connection", NOT_HTTP1),
-    ("connection closed before message completed", "closed the connection without an answer: does the port speak TLS?"),
+    ("connection closed", CLOSED),
     ("frame with invalid size", NOT_GRPC),
     ("invalid preface", NOT_GRPC),
 ];
+const CLOSED: &str = "closed the connection without an answer: does the port speak this protocol, does it want TLS (tls.enabled: true) or a client certificate (tls.cert_file)?";
 const NOT_HTTP1: &str =
     "does not answer in HTTP/1: is it a gRPC port (protocol: grpc, 4317) or a TLS port (tls.enabled: true)?";
 const NOT_GRPC: &str =
@@ -211,10 +212,10 @@ fn io_words(error: &io::Error, target: &str) -> Option<String> {
     }
     let words = match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused: nothing listens there",
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
-            "the connection was reset: does the port speak this protocol, and with or without TLS?"
-        }
-        io::ErrorKind::UnexpectedEof => "the connection was closed early: does the port want TLS or this protocol?",
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::UnexpectedEof => return Some(format!("{target} {CLOSED}")),
         io::ErrorKind::TimedOut => "no answer in time",
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "no route to it",
         io::ErrorKind::PermissionDenied => "this host does not permit the connection (firewall?)",
