@@ -10,6 +10,7 @@
 
 pub mod auth;
 pub mod batch;
+mod delivery;
 pub mod exporter;
 pub mod memory;
 pub mod otlp;

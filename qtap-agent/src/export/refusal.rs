@@ -177,25 +177,33 @@ pub fn explain(error: &(dyn Error + 'static), target: &str) -> String {
 
 fn known(cause: &(dyn Error + 'static), target: &str) -> Option<String> {
     if let Some(error) = cause.downcast_ref::<io::Error>() {
-        if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return Some(tls_words(tls, target));
-        }
-        return io_words(error, target);
+        // What an io::Error wraps is not its source, but what stands in its place.
+        let inner = error.get_ref().and_then(|inner| known(inner, target));
+        return inner.or_else(|| io_words(error, target));
     }
     if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
         return Some(tls_words(tls, target));
     }
-    if let Some(h2) = cause.downcast_ref::<h2::Error>().filter(|error| error.is_go_away()) {
-        return Some(format!("{target}: {h2}"));
-    }
     let text = cause.to_string();
-    if text.contains("invalid HTTP version") || text.contains("invalid HTTP status-line") {
-        return Some(format!(
-            "{target} did not answer in HTTP: is it a TLS port (tls.enabled: true), or another service?"
-        ));
-    }
-    None
+    let words = PROTOCOL_WORDS.iter().find(|(said, _)| text.contains(said))?.1;
+    Some(format!("{target} {words}"))
 }
+
+/// What hyper and h2 say when the far end speaks something else, and what that means. Which of the first three it is depends on
+/// whether the server's first bytes arrive before the request is written.
+const PROTOCOL_WORDS: [(&str, &str); 6] = [
+    ("invalid HTTP version", NOT_HTTP1),
+    ("invalid HTTP status-line", NOT_HTTP1),
+    ("unexpected message from connection", NOT_HTTP1),
+    ("connection closed", CLOSED),
+    ("frame with invalid size", NOT_GRPC),
+    ("invalid preface", NOT_GRPC),
+];
+const CLOSED: &str = "closed the connection without an answer: does the port speak this protocol, does it want TLS (tls.enabled: true) or a client certificate (tls.cert_file)?";
+const NOT_HTTP1: &str =
+    "does not answer in HTTP/1: is it a gRPC port (protocol: grpc, 4317) or a TLS port (tls.enabled: true)?";
+const NOT_GRPC: &str =
+    "does not speak gRPC in the clear: is it an HTTP port (protocol: http, 4318) or a TLS port (tls.enabled: true)?";
 
 fn io_words(error: &io::Error, target: &str) -> Option<String> {
     let text = error.to_string();
@@ -204,10 +212,10 @@ fn io_words(error: &io::Error, target: &str) -> Option<String> {
     }
     let words = match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused: nothing listens there",
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
-            "the connection was reset: does the port speak this protocol, and with or without TLS?"
-        }
-        io::ErrorKind::UnexpectedEof => "the connection was closed early: does the port want TLS or this protocol?",
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::UnexpectedEof => return Some(format!("{target} {CLOSED}")),
         io::ErrorKind::TimedOut => "no answer in time",
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "no route to it",
         io::ErrorKind::PermissionDenied => "this host does not permit the connection (firewall?)",
@@ -312,5 +320,7 @@ mod tests {
         let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
         let tls = Outer(io::Error::other(unknown));
         assert!(explain(&tls, "h:1").contains("tls.ca_file"));
+        let nested = Outer(io::Error::other(io::Error::other(rustls::Error::NoApplicationProtocol)));
+        assert!(explain(&nested, "h:1").contains("HTTP/2 over TLS"));
     }
 }

@@ -314,14 +314,71 @@ async fn a_connection_can_be_tested() {
             OtlpProtocol::HttpProtobuf | OtlpProtocol::HttpJson => receiver.grpc,
         };
         let error = test_connection(&store(settings(protocol, wrong)), "1.2.3", &output()).await.unwrap_err();
-        println!("{protocol:?} at the other's port: {error}");
+        // Which sign of it comes first is a matter of timing; each asks the question that leads on.
+        let asks = |error: &str| error.contains("is it a") || error.contains("does the port speak this protocol");
+        assert!(asks(&error), "{protocol:?}: {error}");
         let tls = TlsSettings { enabled: true, insecure_skip_verify: true, ..TlsSettings::default() };
         let tls = OtlpSettings { tls, ..settings(protocol, port(&receiver, protocol)) };
         let error = test_connection(&store(tls), "1.2.3", &output()).await.unwrap_err();
-        println!("{protocol:?} with TLS to a plain port: {error}");
+        assert!(error.contains("it does not speak TLS") || asks(&error), "{protocol:?}: {error}");
         assert_eq!(taken(&receiver.finish()).len(), 1);
     }
     let nowhere = OtlpSettings { endpoint: "no-such-host.invalid:1".into(), ..settings(OtlpProtocol::Grpc, 1) };
     let error = test_connection(&store(nowhere), "1.2.3", &output()).await.unwrap_err();
     assert!(error.contains("not known (DNS)"), "{error}");
+}
+
+#[tokio::test]
+async fn tls_is_verified_as_asked() {
+    for protocol in PROTOCOLS {
+        let directory = tempfile::tempdir().unwrap();
+        let certificate = directory.path().join("cert.pem");
+        let plan = json!({"tls": {"name": "collector.test", "certificate": certificate, "key": directory.path().join("key.pem")}});
+        let Some(receiver) = Receiver::start(&plan) else { return };
+        let test = async |tls: TlsSettings| {
+            let settings = settings(protocol, port(&receiver, protocol));
+            test_connection(&store(OtlpSettings { tls, ..settings }), "1.2.3", &output()).await
+        };
+        let plain = test(TlsSettings::default()).await.unwrap_err();
+        assert!(plain.contains("TLS"), "{protocol:?}: {plain}");
+        let own = TlsSettings { enabled: true, ca_file: Some(certificate.clone()), ..TlsSettings::default() };
+        let name = Some("collector.test".to_owned());
+        let wrong = test(own.clone()).await.unwrap_err();
+        assert!(wrong.contains("tls.server_name"), "{protocol:?}: {wrong}");
+        assert_eq!(test(TlsSettings { server_name: name.clone(), ..own.clone() }).await, Ok(()), "{protocol:?}");
+        let unknown = TlsSettings { ca_file: None, server_name: name, ..own.clone() };
+        let unknown = test(unknown).await.unwrap_err();
+        // A machine without any trusted certificates says that instead.
+        assert!(unknown.contains("tls.ca_file"), "{protocol:?}: {unknown}");
+        let skip = TlsSettings { ca_file: None, insecure_skip_verify: true, ..own };
+        assert_eq!(test(skip).await, Ok(()), "{protocol:?}");
+        assert_eq!(taken(&receiver.finish()).len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown() {
+    for protocol in PROTOCOLS {
+        let directory = tempfile::tempdir().unwrap();
+        let (certificate, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+        let tls = json!({"name": "collector.test", "certificate": certificate, "key": key, "client": true});
+        let Some(receiver) = Receiver::start(&json!({"tls": tls})) else { return };
+        let test = async |tls: TlsSettings| {
+            let settings = settings(protocol, port(&receiver, protocol));
+            test_connection(&store(OtlpSettings { tls, ..settings }), "1.2.3", &output()).await
+        };
+        let without = TlsSettings {
+            enabled: true,
+            ca_file: Some(certificate.clone()),
+            server_name: Some("collector.test".into()),
+            ..TlsSettings::default()
+        };
+        let error = test(without.clone()).await.unwrap_err();
+        assert!(error.contains("client certificate"), "{protocol:?}: {error}");
+        let half = TlsSettings { cert_file: Some(certificate.clone()), ..without.clone() };
+        assert!(test(half).await.unwrap_err().contains("one is missing"));
+        let with = TlsSettings { cert_file: Some(certificate), key_file: Some(key), ..without };
+        assert_eq!(test(with).await, Ok(()), "{protocol:?}");
+        assert_eq!(taken(&receiver.finish()).len(), 1);
+    }
 }

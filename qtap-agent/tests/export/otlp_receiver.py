@@ -8,6 +8,8 @@ The first argument is a JSON object:
                "message": "…", "retry_delay_ms": 100}, {"partial": 1, "message": "…"}, {"reset": true}, {"stall": 3}, {}
   max_records  requests with more are answered 413, or RESOURCE_EXHAUSTED
   poison       requests with a record whose body holds this text are answered 400, or INVALID_ARGUMENT
+  tls          {"name": host name, "certificate": file to write, "key": file to write, "client": bool}: both ports speak TLS with
+               a certificate made for that name; with client, they want the same one from the client
   header       [name, value] that every request must carry, else 401, or UNAUTHENTICATED
 """
 
@@ -15,7 +17,9 @@ import base64
 import gzip
 import json
 import socket
+import ssl
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -192,13 +196,43 @@ class Handler(BaseHTTPRequestHandler):
     do_PUT = handle_export
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """Clients that break off are part of the tests."""
+
+
+def self_signed(tls):
+    """A certificate that is its own authority, made by the openssl program."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-keyout", tls["key"], "-out", tls["certificate"], "-subj", "/CN=qtap test", "-addext", "subjectAltName=DNS:" + tls["name"],
+         "-addext", "basicConstraints=critical,CA:FALSE"],
+        check=True, stderr=subprocess.DEVNULL,
+    )
+
+
 def main():
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4), options=[("grpc.max_receive_message_length", 256 << 20)])
     logs_service_pb2_grpc.add_LogsServiceServicer_to_server(Service(), server)
-    grpc_port = server.add_insecure_port("127.0.0.1:0")
+    web = Server(("127.0.0.1", 0), Handler)
+    if "tls" in PLAN:
+        tls = PLAN["tls"]
+        self_signed(tls)
+        client = tls.get("client", False)
+        pair = (open(tls["key"], "rb").read(), open(tls["certificate"], "rb").read())
+        credentials = grpc.ssl_server_credentials([pair], pair[1] if client else None, client)
+        grpc_port = server.add_secure_port("127.0.0.1:0", credentials)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(tls["certificate"], tls["key"])
+        if client:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(tls["certificate"])
+        web.socket = context.wrap_socket(web.socket, server_side=True, do_handshake_on_connect=False)
+    else:
+        grpc_port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    web.daemon_threads = True
     tell(grpc=grpc_port, http=web.server_port)
     threading.Thread(target=web.serve_forever, daemon=True).start()
     sys.stdin.read()  # ends when the test that started it closes the pipe or dies

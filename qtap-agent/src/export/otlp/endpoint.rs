@@ -49,7 +49,7 @@ pub fn grpc(text: &str, tls: bool) -> Result<Url, EndpointError> {
     if url.path().trim_end_matches('/').is_empty() && url.query().is_none() {
         Ok(url)
     } else {
-        Err(EndpointError::Path(text.to_owned()))
+        Err(EndpointError::Path(shown(text)))
     }
 }
 
@@ -57,7 +57,7 @@ pub fn grpc(text: &str, tls: bool) -> Result<Url, EndpointError> {
 /// http into https.
 fn parse(text: &str, tls: bool, default_port: u16) -> Result<Url, EndpointError> {
     let text = text.trim();
-    let malformed = |why: &dyn std::fmt::Display| EndpointError::Malformed(text.to_owned(), why.to_string());
+    let malformed = |why: &dyn std::fmt::Display| EndpointError::Malformed(shown(text), why.to_string());
     let bare = !text.contains("://");
     let full = if bare { format!("http://{text}") } else { text.to_owned() };
     let mut url = Url::parse(&full).map_err(|error| malformed(&error))?;
@@ -66,7 +66,7 @@ fn parse(text: &str, tls: bool, default_port: u16) -> Result<Url, EndpointError>
         return Err(EndpointError::Credentials(host));
     }
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(EndpointError::Scheme(text.to_owned(), url.scheme().to_owned()));
+        return Err(EndpointError::Scheme(shown(text), url.scheme().to_owned()));
     }
     // Taken before the scheme changes, which would drop a port that is the new scheme's own.
     let port = if bare && !names_port(text) { Some(default_port) } else { url.port_or_known_default() };
@@ -78,6 +78,18 @@ fn parse(text: &str, tls: bool, default_port: u16) -> Result<Url, EndpointError>
         url.set_port(port).map_err(|()| malformed(&"no host"))?;
     }
     Ok(url)
+}
+
+/// The address as messages give it: without what may be a secret, a user's name and password or a query.
+fn shown(text: &str) -> String {
+    let text = text.split('?').next().unwrap_or_default();
+    match text.split_once('@') {
+        None => text.to_owned(),
+        Some((before, after)) => match before.split_once("://") {
+            Some((scheme, _)) => format!("{scheme}://…@{after}"),
+            None => format!("…@{after}"),
+        },
+    }
 }
 
 /// True when the authority of `text` ends in a port.
@@ -134,7 +146,11 @@ mod tests {
         assert!(matches!(http("", false), Err(EndpointError::Malformed(..))));
         assert!(matches!(http("host:port", false), Err(EndpointError::Malformed(..))));
         assert!(matches!(http("unix:///run/x", false), Err(EndpointError::Malformed(..) | EndpointError::Scheme(..))));
-        let error = http("https://user:pass@host", false).unwrap_err();
-        assert!(!error.to_string().contains("pass@"), "{error}");
+        let error = http("https://user:hunter2@host", false).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+        for text in ["https://user:hunter2@host:port", "ftp://host/?key=hunter2", "user:hunter2@host:1/x"] {
+            let error = grpc(text, false).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
     }
 }

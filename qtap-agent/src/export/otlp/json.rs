@@ -137,8 +137,7 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn attributes(list: &[Attribute<'_>], out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\"attributes\":[");
+fn key_values(list: &[Attribute<'_>], out: &mut Vec<u8>) {
     for (index, (key, val)) in list.iter().enumerate() {
         out.extend_from_slice(if index == 0 { b"{\"key\":".as_slice() } else { b",{\"key\":" });
         string(key, out);
@@ -146,14 +145,21 @@ fn attributes(list: &[Attribute<'_>], out: &mut Vec<u8>) {
         value(val, out);
         out.push(b'}');
     }
-    out.push(b']');
 }
 
-/// A `LogRecord`.
+/// Attributes of a record, to be handed to [`record`].
 #[must_use]
-pub fn record(entry: &Entry<'_>) -> Vec<u8> {
+pub fn attributes(list: &[Attribute<'_>]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(2048);
+    key_values(list, &mut out);
+    out
+}
+
+/// A `LogRecord`. `shared` are more attributes, already written.
+#[must_use]
+pub fn record(entry: &Entry<'_>, shared: &[u8]) -> Vec<u8> {
     let texts: usize = entry.attributes.iter().map(|(key, val)| key.len() + text_len(val) + 40).sum();
-    let mut out = Vec::with_capacity(256 + entry.body.len() + texts);
+    let mut out = Vec::with_capacity(256 + entry.body.len() + texts + shared.len());
     out.push(b'{');
     if entry.time_unix_ns != 0 {
         out.extend_from_slice(b"\"timeUnixNano\":\"");
@@ -171,8 +177,13 @@ pub fn record(entry: &Entry<'_>) -> Vec<u8> {
     string(entry.severity_text, &mut out);
     out.extend_from_slice(b",\"body\":{\"stringValue\":");
     string(entry.body, &mut out);
-    out.extend_from_slice(b"},");
-    attributes(&entry.attributes, &mut out);
+    out.extend_from_slice(b"},\"attributes\":[");
+    key_values(&entry.attributes, &mut out);
+    if !entry.attributes.is_empty() && !shared.is_empty() {
+        out.push(b',');
+    }
+    out.extend_from_slice(shared);
+    out.push(b']');
     if let Some(trace) = &entry.trace {
         if trace.flags != 0 {
             out.extend_from_slice(b",\"flags\":");
@@ -204,9 +215,9 @@ fn text_len(value: &Value<'_>) -> usize {
 #[must_use]
 pub fn resource(list: &[Attribute<'_>]) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
-    out.push(b'{');
-    attributes(list, &mut out);
-    out.push(b'}');
+    out.extend_from_slice(b"{\"attributes\":[");
+    key_values(list, &mut out);
+    out.extend_from_slice(b"]}");
     out
 }
 
@@ -284,4 +295,140 @@ pub fn pretty(compact: &[u8]) -> Vec<u8> {
 fn new_line(depth: usize, out: &mut Vec<u8>) {
     out.push(b'\n');
     out.resize(out.len() + depth * 2, b' ');
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::model::record::TraceContext;
+
+    fn value_json(val: Value<'_>) -> String {
+        let mut out = Vec::new();
+        value(&val, &mut out);
+        String::from_utf8(out).expect("JSON is UTF-8")
+    }
+
+    fn text(text: &str) -> Value<'_> {
+        Value::Text(Cow::Borrowed(text))
+    }
+
+    /// OTLP specification, "JSON Protobuf Encoding", and the JSON mapping of protobuf for int64 and double.
+    #[test]
+    fn values() {
+        assert_eq!(value_json(text("a")), r#"{"stringValue":"a"}"#);
+        assert_eq!(value_json(Value::Bool(false)), r#"{"boolValue":false}"#);
+        assert_eq!(value_json(Value::Int(-5)), r#"{"intValue":"-5"}"#);
+        assert_eq!(value_json(Value::Int(i64::MAX)), r#"{"intValue":"9223372036854775807"}"#);
+        assert_eq!(value_json(Value::Double(8.25)), r#"{"doubleValue":8.25}"#);
+        assert_eq!(value_json(Value::Double(f64::NAN)), r#"{"doubleValue":"NaN"}"#);
+        assert_eq!(value_json(Value::Double(f64::INFINITY)), r#"{"doubleValue":"Infinity"}"#);
+        assert_eq!(value_json(Value::Double(f64::NEG_INFINITY)), r#"{"doubleValue":"-Infinity"}"#);
+        assert_eq!(value_json(Value::Double(1e300)), r#"{"doubleValue":1e300}"#);
+        for (bytes, want) in [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foobar", "Zm9vYmFy")] {
+            assert_eq!(value_json(Value::Bytes(bytes)), format!(r#"{{"bytesValue":"{want}"}}"#));
+        }
+        let list = Value::Texts(vec!["a".into(), "b".into()]);
+        assert_eq!(value_json(list), r#"{"arrayValue":{"values":[{"stringValue":"a"},{"stringValue":"b"}]}}"#);
+    }
+
+    /// RFC 8259 §7, at every place within a block and across its edge.
+    #[test]
+    fn strings_are_escaped_wherever_the_byte_stands() {
+        for (special, want) in [
+            ("\"", "\\\""),
+            ("\\", "\\\\"),
+            ("\n", "\\n"),
+            ("\r", "\\r"),
+            ("\t", "\\t"),
+            ("\u{8}", "\\b"),
+            ("\u{c}", "\\f"),
+            ("\u{0}", "\\u0000"),
+            ("\u{1f}", "\\u001f"),
+            ("/", "/"),
+            ("\u{7f}", "\u{7f}"),
+            ("é😀", "é😀"),
+        ] {
+            for before in 0..70 {
+                let plain = "x".repeat(before);
+                let mut out = Vec::new();
+                string(&format!("{plain}{special}{special}y"), &mut out);
+                assert_eq!(String::from_utf8(out).expect("UTF-8"), format!("\"{plain}{want}{want}y\""), "at {before}");
+            }
+        }
+    }
+
+    /// The shape of `examples/logs.json` of opentelemetry-proto.
+    #[test]
+    fn a_request_in_full() {
+        let entry = Entry {
+            time_unix_ns: 1_544_712_660_300_000_000,
+            observed_unix_ns: 1_544_712_660_300_000_001,
+            severity_number: 9,
+            severity_text: "INFO",
+            body: "Example log record",
+            attributes: vec![("string.attribute".into(), text("some string"))],
+            trace: Some(TraceContext {
+                trace_id: [
+                    0x5b, 0x8e, 0xff, 0xf7, 0x98, 0x03, 0x81, 0x03, 0xd2, 0x69, 0xb6, 0x33, 0x81, 0x3f, 0xc6, 0x0c,
+                ],
+                span_id: [0xee, 0xe1, 0x9b, 0x7e, 0xc3, 0xc1, 0xb1, 0x74],
+                flags: 0,
+            }),
+            event_name: "qtap.connection",
+        };
+        let resource = resource(&[("service.name".into(), text("my.service"))]);
+        let record = record(&entry, &attributes(&[("int.attribute".into(), Value::Int(10))]));
+        let request = request(&[(&resource, vec![&record, &record])], "1.0.0", "https://s");
+        let one = concat!(
+            r#"{"timeUnixNano":"1544712660300000000","observedTimeUnixNano":"1544712660300000001","severityNumber":9,"#,
+            r#""severityText":"INFO","body":{"stringValue":"Example log record"},"attributes":["#,
+            r#"{"key":"string.attribute","value":{"stringValue":"some string"}},"#,
+            r#"{"key":"int.attribute","value":{"intValue":"10"}}],"#,
+            r#""traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","eventName":"qtap.connection"}"#
+        );
+        let want = format!(
+            "{}{one},{one}{}",
+            concat!(
+                r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"my.service"}}]},"#,
+                r#""scopeLogs":[{"scope":{"name":"qtap","version":"1.0.0"},"logRecords":["#
+            ),
+            r#"],"schemaUrl":"https://s"}],"schemaUrl":"https://s"}]}"#
+        );
+        assert_eq!(String::from_utf8(request).expect("UTF-8"), want);
+    }
+
+    proptest::proptest! {
+        /// Any text reads back as itself, compact and indented.
+        #[test]
+        fn any_text_reads_back(any: String) {
+            let mut out = Vec::new();
+            string(&any, &mut out);
+            proptest::prop_assert_eq!(serde_json::from_slice::<String>(&out).expect("JSON"), any.clone());
+            let list = Value::Texts(vec![any.as_str().into(), "".into()]);
+            let mut out = Vec::new();
+            value(&list, &mut out);
+            let compact: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+            let indented: serde_json::Value = serde_json::from_slice(&pretty(&out)).expect("JSON");
+            proptest::prop_assert_eq!(compact, indented);
+        }
+
+        /// Any finite double reads back as itself.
+        #[test]
+        fn any_double_reads_back(any in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL | proptest::num::f64::ZERO) {
+            let mut out = Vec::new();
+            double(any, &mut out);
+            let text = std::str::from_utf8(&out).expect("UTF-8");
+            proptest::prop_assert_eq!(text.parse::<f64>().expect("a number"), any);
+            proptest::prop_assert!(serde_json::from_str::<serde_json::Value>(text).is_ok());
+        }
+    }
+
+    #[test]
+    fn indented() {
+        let compact = br#"{"a":[],"b":{"c":[1,"x,{\"y\":\\"]},"d":{}}"#;
+        let want = "{\n  \"a\": [],\n  \"b\": {\n    \"c\": [\n      1,\n      \"x,{\\\"y\\\":\\\\\"\n    ]\n  },\n  \"d\": {}\n}";
+        assert_eq!(String::from_utf8(pretty(compact)).expect("UTF-8"), want);
+    }
 }

@@ -38,12 +38,27 @@ pub struct Encoder {
     min_severity: Severity,
     resource: ResourceSettings,
     version: &'static str,
-    known: Mutex<Vec<Known>>,
+    seen: Mutex<Seen>,
+}
+
+/// What was encoded before and is likely to be needed again.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The origin of the last record: the next one's, more often than not.
+    last: Option<(Arc<Origin>, Common)>,
+    resources: Vec<KnownResource>,
+}
+
+/// What the records of one origin share, encoded.
+#[derive(Debug, Clone)]
+struct Common {
+    attributes: Bytes,
+    resource: Bytes,
 }
 
 /// A resource that was encoded before.
 #[derive(Debug)]
-struct Known {
+struct KnownResource {
     host: Arc<Host>,
     service_name: String,
     encoded: Bytes,
@@ -59,7 +74,7 @@ impl Encoder {
         resource: ResourceSettings,
         version: &'static str,
     ) -> Encoder {
-        Encoder { takes, encoding, min_severity, resource, version, known: Mutex::default() }
+        Encoder { takes, encoding, min_severity, resource, version, seen: Mutex::default() }
     }
 
     /// The record, encoded; none when it is not for this store.
@@ -69,19 +84,36 @@ impl Encoder {
         if !self.takes.class(class) || record.severity < self.min_severity {
             return None;
         }
+        let common = self.common(&record.origin);
         let entry = map::entry(record);
         let payload = match self.encoding {
-            Encoding::Protobuf => protobuf::record(&entry),
-            Encoding::Json => json::record(&entry).into(),
+            Encoding::Protobuf => protobuf::record(&entry, &common.attributes),
+            Encoding::Json => json::record(&entry, &common.attributes).into(),
         };
-        let resource = self.resource(&record.origin);
+        let resource = common.resource;
         Some(Item { class, resource, name: String::new(), content_type: String::new(), payload })
     }
 
-    /// The encoded resource of a record: the same bytes, shared, for the same host and service.
-    fn resource(&self, origin: &Origin) -> Bytes {
+    fn common(&self, origin: &Arc<Origin>) -> Common {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((last, common)) = &seen.last
+            && Arc::ptr_eq(last, origin)
+        {
+            return common.clone();
+        }
+        let attributes = map::origin(origin);
+        let attributes = Bytes::from(match self.encoding {
+            Encoding::Protobuf => protobuf::attributes(&attributes),
+            Encoding::Json => json::attributes(&attributes),
+        });
+        let common = Common { attributes, resource: self.resource(origin, &mut seen.resources) };
+        seen.last = Some((Arc::clone(origin), common.clone()));
+        common
+    }
+
+    /// The encoded resource of an origin: the same bytes, shared, for the same host and service.
+    fn resource(&self, origin: &Origin, known: &mut Vec<KnownResource>) -> Bytes {
         let service_name = map::service_name(&self.resource, origin);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let found = known.iter().find(|k| k.service_name == *service_name && Arc::ptr_eq(&k.host, &origin.host));
         if let Some(found) = found {
             return found.encoded.clone();
@@ -95,7 +127,7 @@ impl Encoder {
             known.clear();
         }
         let service_name = service_name.into_owned();
-        known.push(Known { host: Arc::clone(&origin.host), service_name, encoded: encoded.clone() });
+        known.push(KnownResource { host: Arc::clone(&origin.host), service_name, encoded: encoded.clone() });
         encoded
     }
 

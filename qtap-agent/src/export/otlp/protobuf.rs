@@ -87,11 +87,22 @@ fn key_value(field: u32, (key, val): &Attribute<'_>, out: &mut Vec<u8>) {
     value(val, out);
 }
 
-/// The record as an element of `ScopeLogs.log_records`, tag and length included: batches are made by putting them in a row.
+/// Attributes of a record, to be handed to [`record`].
 #[must_use]
-pub fn record(entry: &Entry<'_>) -> bytes::Bytes {
+pub fn attributes(list: &[Attribute<'_>]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    for attribute in list {
+        key_value(6, attribute, &mut out);
+    }
+    out
+}
+
+/// The record as an element of `ScopeLogs.log_records`, tag and length included: batches are made by putting them in a row.
+/// `shared` are more attributes, already written.
+#[must_use]
+pub fn record(entry: &Entry<'_>, shared: &[u8]) -> bytes::Bytes {
     let values: usize = entry.attributes.iter().map(|(key, val)| key.len() + value_len(val) + 12).sum();
-    let mut out = Vec::with_capacity(HEADROOM + 96 + entry.body.len() + values);
+    let mut out = Vec::with_capacity(HEADROOM + 96 + entry.body.len() + values + shared.len());
     out.resize(HEADROOM, 0);
     tag(1, FIXED64, &mut out);
     out.extend_from_slice(&entry.time_unix_ns.to_le_bytes());
@@ -106,6 +117,7 @@ pub fn record(entry: &Entry<'_>) -> bytes::Bytes {
     for attribute in &entry.attributes {
         key_value(6, attribute, &mut out);
     }
+    out.extend_from_slice(shared);
     if let Some(trace) = &entry.trace {
         tag(8, FIXED32, &mut out);
         out.extend_from_slice(&u32::from(trace.flags).to_le_bytes());
@@ -166,4 +178,89 @@ pub fn request(groups: &[(&[u8], Vec<&[u8]>)], version: &str, schema_url: &str) 
         bytes_field(3, schema_url.as_bytes(), &mut out);
     }
     out
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // tests
+mod tests {
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, any_value};
+    use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+    use opentelemetry_proto::tonic::resource::v1::Resource;
+    use prost::Message as _;
+
+    use super::*;
+    use crate::model::record::TraceContext;
+
+    fn string(text: &str) -> AnyValue {
+        AnyValue { value: Some(any_value::Value::StringValue(text.to_owned())) }
+    }
+
+    fn pair(key: &str, value: any_value::Value) -> KeyValue {
+        KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+    }
+
+    /// Read back by messages that prost generated from the `.proto` files, for texts around the sizes where a length
+    /// takes one more byte.
+    #[test]
+    fn what_is_written_is_what_the_schema_reads() {
+        for size in [0, 1, 120, 127, 128, 16_383, 16_384, 2_097_152] {
+            let long = "x".repeat(size);
+            let entry = Entry {
+                time_unix_ns: u64::MAX,
+                observed_unix_ns: 1,
+                severity_number: 17,
+                severity_text: "ERROR",
+                body: &long,
+                attributes: vec![
+                    ("text".into(), Value::Text(long.as_str().into())),
+                    ("int".into(), Value::Int(-1)),
+                    ("double".into(), Value::Double(0.5)),
+                    ("bool".into(), Value::Bool(false)),
+                    ("bytes".into(), Value::Bytes(long.as_bytes())),
+                    ("texts".into(), Value::Texts(vec!["".into(), long.as_str().into()])),
+                ],
+                trace: Some(TraceContext { trace_id: [1; 16], span_id: [2; 8], flags: 1 }),
+                event_name: "qtap.object",
+            };
+            let record = record(&entry, &attributes(&[("shared".into(), Value::Int(7))]));
+            let resource = resource(&[("service.name".into(), Value::Text("s".into()))]);
+            let written = request(&[(&resource, vec![&record, &record])], "1.0.0", "https://s");
+            let read = ExportLogsServiceRequest::decode(written.as_slice()).unwrap();
+            let array = ArrayValue { values: vec![string(""), string(&long)] };
+            let want = LogRecord {
+                time_unix_nano: u64::MAX,
+                observed_time_unix_nano: 1,
+                severity_number: 17,
+                severity_text: "ERROR".into(),
+                body: Some(string(&long)),
+                attributes: vec![
+                    pair("text", any_value::Value::StringValue(long.clone())),
+                    pair("int", any_value::Value::IntValue(-1)),
+                    pair("double", any_value::Value::DoubleValue(0.5)),
+                    pair("bool", any_value::Value::BoolValue(false)),
+                    pair("bytes", any_value::Value::BytesValue(long.clone().into_bytes())),
+                    pair("texts", any_value::Value::ArrayValue(array)),
+                    pair("shared", any_value::Value::IntValue(7)),
+                ],
+                dropped_attributes_count: 0,
+                flags: 1,
+                trace_id: vec![1; 16],
+                span_id: vec![2; 8],
+                event_name: "qtap.object".into(),
+            };
+            let scope = InstrumentationScope { name: "qtap".into(), version: "1.0.0".into(), ..Default::default() };
+            let scope_logs =
+                ScopeLogs { scope: Some(scope), log_records: vec![want.clone(), want], schema_url: "https://s".into() };
+            let named = vec![pair("service.name", any_value::Value::StringValue("s".into()))];
+            let want = ResourceLogs {
+                resource: Some(Resource { attributes: named, ..Resource::default() }),
+                scope_logs: vec![scope_logs],
+                schema_url: "https://s".into(),
+            };
+            assert!(read.resource_logs == vec![want], "text of {size}");
+            // Canonical: prost writes as many bytes.
+            assert_eq!(read.encoded_len(), written.len(), "text of {size}");
+        }
+    }
 }
