@@ -61,9 +61,10 @@ fn with_command(mut args: Vec<OsString>) -> Vec<OsString> {
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// Least severe log line that is written, or a filter such as `info,qtap_agent::capture=debug`.
-    #[arg(long, env = "LOG_LEVEL", default_value = "info", global = true, value_name = "LEVEL")]
-    pub log_level: String,
+    /// Least severe log line that is written, or a filter such as `info,qtap_agent::capture=debug` [default: info; warn for
+    /// commands whose own output matters: exec, replay, record of a command]
+    #[arg(long, env = "LOG_LEVEL", global = true, value_name = "LEVEL")]
+    pub log_level: Option<String>,
     /// Form of log lines on stderr; console on a terminal, else json.
     #[arg(long, env = "LOG_ENCODING", global = true, value_name = "FORM")]
     pub log_encoding: Option<LogEncoding>,
@@ -95,6 +96,33 @@ pub enum Command {
     TestConnection(TestConnectionArgs),
     /// Prints version, git revision and ABI number.
     Version,
+}
+
+impl Command {
+    /// The log level when none is asked for: beside the output of a command only what is wrong is worth a line.
+    #[must_use]
+    pub fn log_level(&self) -> &'static str {
+        match self {
+            Command::Exec(_) | Command::Replay(_) => "warn",
+            Command::Record(args) if !args.command.is_empty() => "warn",
+            Command::Run(_)
+            | Command::Record(_)
+            | Command::Validate(_)
+            | Command::TestConnection(_)
+            | Command::Version => "info",
+        }
+    }
+
+    /// True when the probes are to say what they do.
+    #[must_use]
+    pub fn traces_probes(&self) -> bool {
+        match self {
+            Command::Run(RunArgs { capture, .. })
+            | Command::Exec(ExecArgs { capture, .. })
+            | Command::Record(RecordArgs { capture, .. }) => capture.bpf_trace,
+            Command::Replay(_) | Command::Validate(_) | Command::TestConnection(_) | Command::Version => false,
+        }
+    }
 }
 
 /// `qtap run`.
@@ -233,7 +261,7 @@ pub struct CaptureArgs {
     /// Only processes of this cgroup, a directory below the cgroup file system; may be repeated.
     #[arg(long, value_name = "PATH")]
     pub cgroup: Vec<PathBuf>,
-    /// Probes log what they do, through the kernel.
+    /// The probes log what they do: connections, and what TLS session is whose.
     #[arg(long, env = "BPF_TRACE", value_parser = clap::builder::FalseyValueParser::new())]
     pub bpf_trace: bool,
 }
@@ -305,6 +333,20 @@ mod tests {
     }
 
     #[test]
+    fn commands_beside_others_are_quiet() {
+        for (line, level) in [
+            ("qtap", "info"),
+            ("qtap record -o r.qtap", "info"),
+            ("qtap record -o r.qtap -- wget x", "warn"),
+            ("qtap exec -- wget x", "warn"),
+            ("qtap replay r.qtap", "warn"),
+        ] {
+            assert_eq!(parse(line).unwrap().log_level(), level, "{line}");
+            assert_eq!(read(line).unwrap().global.log_level, None, "{line}");
+        }
+    }
+
+    #[test]
     fn run_is_put_where_no_command_stands() {
         for (line, with) in [
             ("qtap", "qtap run"),
@@ -335,7 +377,7 @@ mod tests {
                     --tls-probes openssl --http-buffer-size 64mb --tags a:b,c:d --pid 1 --cgroup /x --cgroup /y --bpf-trace";
         let Cli { command, global } = read(line).unwrap();
         let Command::Run(run) = command else { panic!("not run") };
-        assert_eq!((global.log_level.as_str(), global.log_encoding), ("debug", Some(LogEncoding::Json)));
+        assert_eq!((global.log_level.as_deref(), global.log_encoding), (Some("debug"), Some(LogEncoding::Json)));
         assert_eq!(run.capture.records.http_buffer_size, 64 << 20);
         assert_eq!(run.capture.records.tags.0, ["a:b", "c:d"]);
         assert_eq!(run.capture.cgroup.len(), 2);

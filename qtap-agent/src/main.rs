@@ -15,7 +15,9 @@ fn main() -> ExitCode {
         return run::child::gate(std::env::args_os().skip(2)).into();
     }
     let Cli { command, global } = Cli::parse();
-    if let Err(reason) = logging::init(&global.log_level, global.log_encoding) {
+    // A variable that is empty counts as not set.
+    let level = global.log_level.as_deref().filter(|level| !level.is_empty()).unwrap_or(command.log_level());
+    if let Err(reason) = logging::init(level, command.traces_probes(), global.log_encoding) {
         say(&reason);
         return exit::USAGE.into();
     }
