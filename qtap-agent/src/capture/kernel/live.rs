@@ -436,10 +436,11 @@ impl Source for Live {
         let count = self.drain(out);
         self.pass_on.iter_mut().for_each(|pass_on| pass_on());
         self.tick(out);
-        if count == 0 && out.len() == before {
-            if let Some(ring) = &mut self.ring {
-                ring.wait(timeout.min(TICK));
-            }
+        if count == 0
+            && out.len() == before
+            && let Some(ring) = &mut self.ring
+        {
+            ring.wait(timeout.min(TICK));
         }
         Ok(Flow::Open)
     }
