@@ -134,6 +134,7 @@ fn talk(count: usize, table: u32) -> Vec<(Direction, Bytes)> {
         ask(Noted { pipe: near, log: Arc::clone(&log) }, count, table).await;
         server.abort();
     });
+    drop(runtime);
     Arc::into_inner(log).unwrap().into_inner().unwrap()
 }
 
