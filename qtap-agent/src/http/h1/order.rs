@@ -39,6 +39,8 @@ pub(super) struct Order {
     lone: Option<Open>,
     /// Why order is not certain; none while it is.
     doubt: Option<Incomplete>,
+    /// Messages were lost at some time.
+    lossy: bool,
     turns: u32,
     pipelined: bool,
     /// A response ended since the last request began.
@@ -55,6 +57,7 @@ impl Order {
             orphan: None,
             lone: None,
             doubt: None,
+            lossy: false,
             turns: 0,
             pipelined: false,
             answered: false,
@@ -93,6 +96,13 @@ impl Order {
 
     /// A request begins; `at_rest` says that no response is under way.
     pub(super) fn begin_request(&mut self, turn: Turn, at_rest: bool, desk: &mut Desk, sink: &mut Sink) {
+        if self.lossy && self.doubt.is_none() && self.has_unanswered() {
+            // Order was believed to be certain because this client waits. It asks again: the answer was among what was lost.
+            self.doubt = Some(Incomplete::BytesLost);
+            let unanswered = self.answering.take_if(|turn| turn.open.exchange.response.is_none());
+            self.queue.extend(unanswered);
+            self.release_queue(Incomplete::BytesLost, desk, sink);
+        }
         let idle = at_rest && self.queue.is_empty() && self.answering.is_none() && self.orphan.is_none();
         if idle && self.answered {
             self.turns = self.turns.saturating_add(1);
@@ -207,6 +217,7 @@ impl Order {
             open.request_done = true;
         }
         self.settle_request(desk, sink);
+        self.lossy = true;
         self.doubt.get_or_insert(why);
     }
 
@@ -226,7 +237,13 @@ impl Order {
             turn.open.response_done = true;
         }
         self.settle_response(desk, sink);
+        self.lossy = true;
         self.doubt.get_or_insert(why);
+        self.release_queue(why, desk, sink);
+    }
+
+    /// The requests in line have no answer that could be told from another's.
+    fn release_queue(&mut self, why: Incomplete, desk: &mut Desk, sink: &mut Sink) {
         for turn in std::mem::take(&mut self.queue) {
             let mut open = turn.open;
             if open.request_done {

@@ -298,3 +298,33 @@ fn a_request_waits_no_longer_than_its_reason() {
     let exchange = &script.end(true)[0];
     assert_eq!(exchange.incomplete, Some(Incomplete::StillOpen));
 }
+
+#[test]
+fn a_response_without_request_may_have_answered_a_head() {
+    for size in [1, 3, 1000] {
+        let mut script = Script::new(true);
+        let answers = ["HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n".to_owned(), ok("1")].concat();
+        let (head, rest) = answers.split_at(41);
+        script.down(head).up(get("1"));
+        rest.as_bytes().chunks(size).for_each(|piece| {
+            script.down(piece);
+        });
+        assert_eq!(lines(script.close()), ["- -> 200| (joined_late)", "GET /1| -> 200|1"]);
+    }
+    let mut script = Script::new(true);
+    script.down("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nHT").down("ML").up(get("1")).down(ok("1"));
+    assert_eq!(lines(script.close()), ["- -> 200|HTML (joined_late)", "GET /1| -> 200|1"]);
+}
+
+/// The hole that took an answer is told before its request (two threads, two records): the next answer is not its own.
+#[test]
+fn a_hole_told_before_the_request_it_concerns() {
+    let mut script = Script::new(false);
+    for n in 1..=3 {
+        script.up(get(&n.to_string())).down(ok(&n.to_string()));
+    }
+    script.gap(Direction::Received, 39).up(get("4")).up(get("5")).down(ok("5")).up(get("6")).down(ok("6"));
+    let want =
+        ["GET /4| -> - (bytes_lost)", "GET /5| -> - (bytes_lost)", "- -> 200|5 (bytes_lost)", "GET /6| -> 200|6"];
+    assert_eq!(lines(&script.close()[3..]), want);
+}
