@@ -96,6 +96,7 @@ impl Order {
 
     /// A request begins; `at_rest` says that no response is under way.
     pub(super) fn begin_request(&mut self, turn: Turn, at_rest: bool, desk: &mut Desk, sink: &mut Sink) {
+        let idle = at_rest && self.queue.is_empty() && self.answering.is_none() && self.orphan.is_none();
         if self.lossy && self.doubt.is_none() && self.has_unanswered() {
             // Order was believed to be certain because this client waits. It asks again: the answer was among what was lost.
             self.doubt = Some(Incomplete::BytesLost);
@@ -103,7 +104,6 @@ impl Order {
             self.queue.extend(unanswered);
             self.release_queue(Incomplete::BytesLost, desk, sink);
         }
-        let idle = at_rest && self.queue.is_empty() && self.answering.is_none() && self.orphan.is_none();
         if idle && self.answered {
             self.turns = self.turns.saturating_add(1);
         } else if !idle && self.doubt.is_none() {
