@@ -55,10 +55,9 @@ fn act(command: Command) -> Result<u8, run::Failure> {
         #[cfg(feature = "kernel")]
         Command::Record(args) => run::record(&load(&args.config, &args.capture.records, Level::Full)?, &args),
         #[cfg(not(feature = "kernel"))]
-        Command::Run(_) | Command::Exec(_) | Command::Record(_) => Err(run::Failure {
-            code: exit::HOST,
-            reason: anyhow::anyhow!("this qtap was built without live capture (the feature `kernel`)"),
-        }),
+        Command::Run(_) | Command::Exec(_) | Command::Record(_) => {
+            Err(run::Failure::host(anyhow::anyhow!("this qtap was built without live capture (the feature `kernel`)")))
+        }
         Command::Replay(args) => {
             let settings = load(&args.config, &args.records, Level::Full)?;
             let output = match &args.output {

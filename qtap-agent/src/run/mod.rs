@@ -53,7 +53,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn host(reason: impl Into<anyhow::Error>) -> Failure {
+    /// The host lacks what is needed: exit code 3.
+    pub fn host(reason: impl Into<anyhow::Error>) -> Failure {
         Failure { code: exit::HOST, reason: reason.into() }
     }
 

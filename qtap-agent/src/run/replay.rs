@@ -23,7 +23,7 @@ pub fn replay(settings: &Settings, path: &Path, output: &Output) -> Result<(), F
     let file = File::open(path).with_context(|| format!("{} can't be read", path.display()))?;
     let mut source = Replay::open(BufReader::new(file)).map_err(Failure::recording)?;
     let runtime = runtime()?;
-    let (engine, intake) = Engine::start(settings, output, runtime.handle(), Pace::Replay)?;
+    let (engine, intake) = Engine::start(settings, output, runtime.handle(), Pace::REPLAY)?;
     let mut pump = Pump::new(Tap::new(tap_settings(settings)), intake, Shared::default());
     let played = pump.run(&mut source, &Stop::default());
     pump.finish();
