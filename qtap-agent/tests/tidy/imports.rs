@@ -184,7 +184,7 @@ mod tests {
         for (path, source) in [
             ("stream/table.rs", "use crate::model::conn::ConnId; use super::reassembly::X; use crate::stream::Y;"),
             ("tap.rs", "use crate::{http, model::{event, loss}, stream::Table};"),
-            ("run.rs", "use crate::{capture, config, export};"),
+            ("run.rs", "use crate::{capture, cli, config, export};"),
             ("main.rs", "use qtap_agent::config; mod cli; use crate::cli::Args; use qtap_agent::run;"),
             ("config/export.rs", "use crate::export::settings::Settings; use crate::model::time;"),
             ("config/mod.rs", "use crate::pipeline; struct S { p: pipeline::settings::Settings }"),
@@ -216,7 +216,8 @@ mod tests {
         assert_eq!(count("export/batch.rs", "use crate::VERSION;"), 1);
         assert_eq!(count("config/export.rs", "use crate::export::otlp::Client;"), 1);
         assert_eq!(count("config/mod.rs", "use crate::pipeline; fn f() { pipeline::apply() }"), 1);
-        assert_eq!(count("run.rs", "use crate::cli::Arguments;"), 1);
+        assert_eq!(count("run.rs", "use crate::logging;"), 1);
+        assert_eq!(count("cli.rs", "use crate::run::Failure;"), 1);
         assert_eq!(count("main.rs", "use qtap_agent::export::Batch;"), 1);
         assert_eq!(count("stream/table.rs", "use qtap_common::Header;"), 1);
         assert_eq!(count("attic/mod.rs", ""), 1);
