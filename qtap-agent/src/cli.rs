@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -292,6 +292,17 @@ pub enum TlsProbe {
     Openssl,
 }
 
+/// The file that a command names, found as `execvp` finds it.
+#[must_use]
+pub fn program_of(command: &[OsString]) -> Option<PathBuf> {
+    let name = Path::new(command.first()?);
+    if name.components().count() > 1 {
+        return Some(name.to_owned());
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
 /// What `qtap version` prints; `revision` of git and `abi` number of the probes are the caller's to know.
 #[must_use]
 pub fn version_text(revision: Option<&str>, abi: u32) -> String {
@@ -422,6 +433,15 @@ mod tests {
         assert!(matches!(parse("qtap validate -"), Ok(Command::Validate(args)) if args.file == "-"));
         assert!(matches!(parse("qtap test-connection --store otel"), Ok(Command::TestConnection(_))));
         assert!(matches!(parse("qtap version"), Ok(Command::Version)));
+    }
+
+    #[test]
+    fn a_command_is_found_as_a_shell_finds_it() {
+        let found = |name: &str| program_of(&[OsString::from(name)]);
+        assert!(found("sh").is_some_and(|path| path.is_absolute() && path.ends_with("sh")));
+        assert_eq!(found("./no-such"), Some(PathBuf::from("./no-such")));
+        assert_eq!(found("no-such-command-anywhere"), None);
+        assert_eq!(program_of(&[]), None);
     }
 
     #[test]
