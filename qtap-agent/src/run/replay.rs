@@ -20,13 +20,14 @@ use crate::tap::Tap;
 /// # Errors
 /// [`Failure`] with the exit code for a damaged or foreign recording, or for a store that can't be started.
 pub fn replay(settings: &Settings, path: &Path, output: &Output) -> Result<(), Failure> {
-    let file = File::open(path).with_context(|| path.display().to_string())?;
-    let mut source = Replay::open(BufReader::new(file)).map_err(Failure::recording)?;
+    let which = || path.display().to_string();
+    let file = File::open(path).with_context(which)?;
+    let mut source = Replay::open(BufReader::new(file)).with_context(which).map_err(Failure::recording)?;
     let runtime = runtime()?;
     let (engine, intake) = Engine::start(settings, output, runtime.handle(), Pace::Replay)?;
     let mut pump = Pump::new(Tap::new(tap_settings(settings)), intake, Shared::default());
     let played = pump.run(&mut source, &Stop::default());
     pump.finish();
     super::report(&runtime.block_on(engine.shutdown(FLUSH_LIMIT)));
-    played.map_err(Failure::recording)
+    played.with_context(which).map_err(Failure::recording)
 }
