@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use qtap_agent::cli::{Cli, Command, ConfigArgs, RecordsArgs, Tags, TestConnectionArgs, exit, version_text};
 use qtap_agent::config::{self, Settings, Source};
 use qtap_agent::export::stdout::Output;
@@ -15,7 +16,9 @@ fn main() -> ExitCode {
         return run::child::gate(std::env::args_os().skip(2)).into();
     }
     let Cli { command, global } = Cli::parse();
-    if let Err(reason) = logging::init(&global.log_level, global.log_encoding) {
+    // A variable that is empty counts as not set.
+    let level = global.log_level.as_deref().filter(|level| !level.is_empty()).unwrap_or(command.log_level());
+    if let Err(reason) = logging::init(level, command.traces_probes(), global.log_encoding) {
         say(&reason);
         return exit::USAGE.into();
     }
@@ -59,7 +62,7 @@ fn act(command: Command) -> Result<u8, run::Failure> {
         Command::Replay(args) => {
             let settings = load(&args.config, &args.records, Level::Full)?;
             let output = match &args.output {
-                Some(path) => Output::file(path).map_err(anyhow::Error::new)?,
+                Some(path) => Output::file(path).with_context(|| format!("{} can't be written", path.display()))?,
                 None => Output::stdout(),
             };
             run::replay(&settings, &args.recording, &output).map(|()| exit::OK)

@@ -180,7 +180,8 @@ fn shed_bodies(observation: &mut Observation, lost: &mut Tally) {
         let kept = body.kept();
         if kept > 0 {
             body.chunks = Vec::new();
-            body.missing = vec![0..body.size];
+            body.missing.clear();
+            body.missing.push(0..body.size);
             lost.add(Loss::PipelineFull, kept);
         }
     }

@@ -26,7 +26,7 @@ const LINGER: Duration = Duration::from_secs(2);
 /// [`Failure`] when the host lacks what capture needs, or a store can't be started. The command is not run then.
 pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8, Failure> {
     let output = match &args.output {
-        Some(path) => Output::file(path).with_context(|| path.display().to_string())?,
+        Some(path) => Output::file(path).with_context(|| format!("{} can't be written", path.display()))?,
         None => Output::stdout(),
     };
     let runtime = runtime()?;

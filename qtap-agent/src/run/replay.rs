@@ -21,7 +21,7 @@ use crate::tap::Tap;
 /// [`Failure`] with the exit code for a damaged or foreign recording, or for a store that can't be started.
 pub fn replay(settings: &Settings, path: &Path, output: &Output) -> Result<(), Failure> {
     let which = || path.display().to_string();
-    let file = File::open(path).with_context(which)?;
+    let file = File::open(path).with_context(|| format!("{} can't be read", path.display()))?;
     let mut source = Replay::open(BufReader::new(file)).with_context(which).map_err(Failure::recording)?;
     let runtime = runtime()?;
     let (engine, intake) = Engine::start(settings, output, runtime.handle(), Pace::Replay)?;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use aya::Ebpf;
 use aya::maps::{HashMap as KernelMap, MapData, PerCpuArray};
 use aya::programs::RawTracePoint;
+use aya_log::EbpfLogger;
 use qtap_common::ABI;
 use qtap_common::record::why;
 use qtap_common::state::{
@@ -48,6 +49,8 @@ pub struct Live {
     tls: Tls,
     tables: Tables,
     recorder: Option<Writer<Box<dyn Write + Send>>>,
+    /// Passes on what the probes say of themselves; none when they are silent.
+    pass_on: Option<Box<dyn FnMut() + Send>>,
     /// UNIX connections that are open, with their sockets' inode numbers: no tracepoint tells their end.
     unix: HashMap<ConnId, u64>,
     /// Keys of the sessions that are open, by session.
@@ -78,6 +81,7 @@ impl Live {
         let mut ebpf = object::load(wanted, settings.ring_bytes, settings.trace)?;
         let ring = Ring::new(&mut ebpf)?;
         let tables = Tables::take(&mut ebpf)?;
+        let pass_on = if settings.trace { said_by_probes(&mut ebpf) } else { None };
         let recorder = match settings.recording.take() {
             Some(file) => Some(Writer::new(file, ABI).map_err(KernelError::Recording)?),
             None => None,
@@ -91,6 +95,7 @@ impl Live {
             tls: Tls::new(settings.plain_sites),
             tables,
             recorder,
+            pass_on,
             unix: HashMap::new(),
             sessions: HashMap::new(),
             losses_told: [Losses::default(); why::COUNT],
@@ -402,6 +407,7 @@ impl Live {
     /// Looks through the tables once more, when what was captured has ended.
     pub fn last_look(&mut self, out: &mut Vec<Event>) {
         self.drain(out);
+        self.pass_on.iter_mut().for_each(|pass_on| pass_on());
         let now = procfs::now();
         self.sweep(now, out);
         self.tell(Fact::Tick(now), out);
@@ -428,11 +434,13 @@ impl Source for Live {
         }
         let before = out.len();
         let count = self.drain(out);
+        self.pass_on.iter_mut().for_each(|pass_on| pass_on());
         self.tick(out);
-        if count == 0 && out.len() == before {
-            if let Some(ring) = &mut self.ring {
-                ring.wait(timeout.min(TICK));
-            }
+        if count == 0
+            && out.len() == before
+            && let Some(ring) = &mut self.ring
+        {
+            ring.wait(timeout.min(TICK));
         }
         Ok(Flow::Open)
     }
@@ -444,6 +452,17 @@ impl Scope {
         match self {
             Scope::Listed(pids) => pids,
             Scope::Everyone | Scope::Cgroups(_) => &[],
+        }
+    }
+}
+
+/// The probes' own messages go to the log, under the target `probes`.
+fn said_by_probes(ebpf: &mut Ebpf) -> Option<Box<dyn FnMut() + Send>> {
+    match EbpfLogger::init(ebpf) {
+        Ok(mut logger) => Some(Box::new(move || logger.flush())),
+        Err(reason) => {
+            tracing::warn!(%reason, "the probes' own messages can't be read");
+            None
         }
     }
 }
