@@ -94,6 +94,17 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     true
 }
 
+/// A call moved nothing: if the connection was reset meanwhile, this was its end.
+#[inline(never)]
+pub fn moved_nothing(sock: &Sock) -> Option<()> {
+    let conn = CONNS.get_ptr_mut(sock.address)?;
+    let state = unsafe { &*conn };
+    if state.ino == sock.ino && state.flags & conn_flag::RESET != 0 {
+        close(sock.address, conn, true);
+    }
+    Some(())
+}
+
 /// A call moved what the work area says. Returns what the direction carries.
 #[inline(never)]
 pub fn carried(area: u32) -> u8 {
@@ -128,6 +139,9 @@ pub fn carried(area: u32) -> u8 {
     if header.time.wrapping_sub(conn.told) > 1_000_000_000 {
         conn.told = header.time;
         tell_counts(conn, sock.address, kind::PROGRESS);
+    }
+    if conn.flags & conn_flag::RESET != 0 {
+        close(sock.address, conn, true);
     }
     is
 }

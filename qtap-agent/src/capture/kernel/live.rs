@@ -23,14 +23,15 @@ use qtap_common::state::{
 use super::people::People;
 use super::ring::Ring;
 use super::tls::{Library, Tls};
+use super::unix::UnixConns;
 use super::{KernelError, Scope, Settings, object};
 use crate::capture::decode::{Decoded, Decoder, loss, session_key, socket_inode};
 use crate::capture::discover::elf::FileId;
 use crate::capture::discover::{maps, openssl, procfs};
 use crate::capture::recording::{Fact, Writer};
 use crate::capture::source::{Flow, Source, SourceError};
-use crate::model::conn::{ConnId, SessionId, Transport};
-use crate::model::event::{Count, Counts, Event, SessionCounts};
+use crate::model::conn::{Channel, ConnId, SessionId, Transport};
+use crate::model::event::{Count, Counts, Event, Passed, SessionCounts, Skipped};
 use crate::model::time::KernelTime;
 
 /// Records handed over by one poll at most.
@@ -51,8 +52,7 @@ pub struct Live {
     recorder: Option<Writer<Box<dyn Write + Send>>>,
     /// Passes on what the probes say of themselves; none when they are silent.
     pass_on: Option<Box<dyn FnMut() + Send>>,
-    /// UNIX connections that are open, with their sockets' inode numbers: no tracepoint tells their end.
-    unix: HashMap<ConnId, u64>,
+    unix: UnixConns,
     /// Keys of the sessions that are open, by session.
     sessions: HashMap<SessionId, SessionKey>,
     losses_told: [Losses; why::COUNT],
@@ -96,7 +96,7 @@ impl Live {
             tables,
             recorder,
             pass_on,
-            unix: HashMap::new(),
+            unix: UnixConns::default(),
             sessions: HashMap::new(),
             losses_told: [Losses::default(); why::COUNT],
             undecodable: 0,
@@ -256,12 +256,14 @@ impl Live {
         match event {
             Event::Opened(opened) if opened.transport == Transport::Unix => {
                 if let Some(inode) = socket_inode(bytes) {
-                    self.unix.insert(opened.conn, inode);
+                    self.unix.opened(opened.conn, inode, opened.pid, opened.time);
                 }
             }
-            Event::Closed(counts) => {
-                self.unix.remove(&counts.conn);
+            Event::Passed(Passed { channel: Channel::Socket(conn), pid, time, .. })
+            | Event::Skipped(Skipped { channel: Channel::Socket(conn), pid, time, .. }) => {
+                self.unix.passed(*conn, *pid, *time);
             }
+            Event::Closed(counts) => self.unix.closed(counts.conn),
             Event::SessionOpened(opened) => {
                 if let Some((ssl, tgid)) = session_key(bytes) {
                     self.sessions.insert(opened.session, SessionKey { ssl, tgid, pad: 0 });
@@ -299,6 +301,7 @@ impl Live {
             let [sent, received] = [0, 1].map(|index| count(&state.dirs[index].count, None));
             self.tell(Fact::SessionClosed(SessionCounts { session, time, sent, received }), out);
         }
+        self.unix.process_ended(pid, time);
         let fact = self.people.exited(pid, time);
         self.tell(fact, out);
     }
@@ -330,9 +333,7 @@ impl Live {
         if lost_records {
             self.sweep_closed(now, out);
         }
-        if !self.unix.is_empty() {
-            self.sweep_unix(now, out);
-        }
+        self.sweep_unix(now, out);
     }
 
     /// True when records that tell the end of something may be among what was lost.
@@ -371,26 +372,29 @@ impl Live {
     }
 
     fn sweep_unix(&mut self, now: KernelTime, out: &mut Vec<Event>) {
-        let alive = procfs::unix_socket_inodes();
-        let gone: Vec<u64> = self.unix.values().copied().filter(|inode| !alive.contains(inode)).collect();
+        let pids = self.unix.pids();
+        if pids.is_empty() {
+            return;
+        }
+        let gone = self.unix.take_gone(&procfs::unix_socket_inodes(&pids), now);
         if gone.is_empty() {
             return;
         }
-        let closed: Vec<_> = self.tables.conns.iter().flatten().filter(|(_, conn)| gone.contains(&conn.ino)).collect();
-        for (address, conn) in closed {
-            self.tell_closed(address, &conn, now, out);
+        let closed = self.tables.conns.iter().flatten();
+        let closed = closed.filter_map(|(address, conn)| Some((address, conn, *gone.get(&conn.ino)?)));
+        for (address, conn, time) in closed.collect::<Vec<_>>() {
+            self.tell_closed(address, &conn, time, out);
         }
-        self.unix.retain(|_, inode| alive.contains(inode));
     }
 
-    fn tell_closed(&mut self, address: u64, conn: &Conn, now: KernelTime, out: &mut Vec<Event>) {
+    fn tell_closed(&mut self, address: u64, conn: &Conn, time: KernelTime, out: &mut Vec<Event>) {
         let _ = self.tables.conns.remove(&address);
-        self.unix.remove(&ConnId(conn.id));
+        self.unix.closed(ConnId(conn.id));
         let [sent, received] = [0, 1].map(|index| {
             let dir = &conn.dirs[index];
             count(&dir.count, (dir.kernel_final != 0).then_some(dir.count.kernel))
         });
-        self.tell(Fact::Closed(Counts { conn: ConnId(conn.id), time: now, sent, received, unread: 0 }), out);
+        self.tell(Fact::Closed(Counts { conn: ConnId(conn.id), time, sent, received, unread: 0 }), out);
     }
 
     /// Writes out what was recorded.

@@ -28,7 +28,7 @@ fn one_exchange() {
     assert_eq!((request.authority.as_deref(), response.reason.as_ref()), (Some("example.org"), &b"OK"[..]));
     assert!(request.ended < response.ended);
     assert!(script.sink.losses.is_empty());
-    assert_eq!(script.http.protocol(), Protocol::Unknown, "after its close");
+    assert_eq!(script.http.protocol(), Protocol::Http1, "after its close, too");
 }
 
 #[test]
