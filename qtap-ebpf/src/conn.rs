@@ -1,6 +1,7 @@
 //! Connections: first sight, what is wanted of them, what their bytes are, and their end.
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
+use core::ptr::write_volatile;
 use qtap_common::globals::{
     DIRECTION_ALL, DIRECTION_EGRESS, DIRECTION_EGRESS_EXTERNAL, DIRECTION_EGRESS_INTERNAL, DIRECTION_INGRESS, NO_OFFSET,
 };
@@ -11,7 +12,7 @@ use crate::atomic::fetch_add;
 use crate::carry::{self, Source, Span, Transfer, data_header, user};
 use crate::classify;
 use crate::emit;
-use crate::globals::{layout, wanted};
+use crate::globals::{layout, read, wanted};
 use crate::kernel::{self, AF_INET, AF_INET6, AF_UNIX, Sock, at};
 use crate::maps::CONNS;
 use crate::scratch;
@@ -35,17 +36,24 @@ pub const NEW_DIR: Dir = Dir {
 /// `direction`, which the kernel's counters already hold. None: not a stream qtap follows, or the table is full.
 #[inline(always)]
 pub fn find_or_open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> Option<*mut Conn> {
+    let conn = lookup(area, sock, as_role, direction, carried);
+    if conn.is_null() { None } else { Some(conn) }
+}
+
+/// A pointer that may be null comes back in one register; an `Option` would want a place on the caller's stack, and a sixth argument.
+#[inline(never)]
+fn lookup(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> *mut Conn {
     if let Some(conn) = CONNS.get_ptr_mut(sock.address) {
         if unsafe { (*conn).ino } == sock.ino {
-            return Some(conn);
+            return conn;
         }
         // The `sock` is another one at the same address: the end of the former was not seen.
         close(sock.address, conn, false);
     }
     if !open(area, sock, as_role, direction, carried) {
-        return None;
+        return core::ptr::null_mut();
     }
-    CONNS.get_ptr_mut(sock.address)
+    CONNS.get_ptr_mut(sock.address).unwrap_or(core::ptr::null_mut())
 }
 
 #[inline(never)]
@@ -89,9 +97,26 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     }
     header.detail = as_role;
     let record = unsafe { &mut work.record.opened };
-    record.head = Opened { header, ino: sock.ino, family, ..Default::default() };
+    record.head.header = header;
+    record.head.ino = sock.ino;
+    record.head.family = family;
+    record.head.local_port = 0;
+    record.head.peer_port = 0;
+    record.head.pad = 0;
+    blank(&mut record.head.local);
+    blank(&mut record.head.peer);
     tell_ends(record, sock.address, family);
     true
+}
+
+/// Blanks an address by two words: a zeroed array of bytes would be a loop over them.
+#[inline(always)]
+fn blank(address: &mut [u8; 16]) {
+    let words = address.as_mut_ptr().cast::<u64>();
+    unsafe {
+        write_volatile(words, 0);
+        write_volatile(words.add(1), 0);
+    }
 }
 
 /// Fills in both ends and writes the record.
@@ -120,8 +145,9 @@ fn tell_ends(record: &mut scratch::OpenedRecord, sock: u64, family: u16) {
 /// `sun_path` of both ends: of the socket itself or, for an accepted one, of the listener whose address it shares.
 #[inline(always)]
 fn unix_names(record: &mut scratch::OpenedRecord, sock: u64) {
-    record.local = [0; UNIX_NAME];
-    record.peer = [0; UNIX_NAME];
+    for name in [&mut record.local, &mut record.peer] {
+        let _ = unsafe { bpf_probe_read_kernel(name.as_mut_ptr().cast(), UNIX_NAME as u32, NO_NAME.as_ptr().cast()) };
+    }
     if layout!(unix_addr) == NO_OFFSET {
         return;
     }
@@ -132,6 +158,9 @@ fn unix_names(record: &mut scratch::OpenedRecord, sock: u64) {
         }
     }
 }
+
+/// What a name is blanked with, by one copy.
+static NO_NAME: [u8; UNIX_NAME] = [0; UNIX_NAME];
 
 #[inline(always)]
 fn unix_name(name: &mut [u8; UNIX_NAME], sock: u64) {
@@ -174,8 +203,11 @@ pub fn carried(area: u32) -> u8 {
         return class::OTHER;
     }
     conn.tgid = header.tgid;
-    account(area, dir, &header, &source, Span { offset, bytes, watch_tls: dir.class == class::HTTP }, before, reason);
-    let is = dir.class;
+    // Read anew: whatever way led here, from here on the class is any number to the verifier, and one way is looked at.
+    let is = read(&raw const dir.class);
+    let span = Span { offset, bytes, watch_tls: is == class::HTTP };
+    account(area, dir, &header, &source, span, Ways { is, before, reason });
+    let is = read(&raw const dir.class);
     if is == class::TLS {
         conn.dirs[0].class = class::TLS;
         conn.dirs[1].class = class::TLS;
@@ -187,18 +219,26 @@ pub fn carried(area: u32) -> u8 {
     is
 }
 
+/// What a direction is, what it was before this call, and why the call's bytes can't be copied, or 0.
+struct Ways {
+    is: u8,
+    before: u8,
+    reason: u8,
+}
+
 /// Every byte of the call under one count: copied or lost, encrypted, unwanted.
 #[inline(always)]
-fn account(area: u32, dir: &mut Dir, header: &Header, source: &Source, mut span: Span, before: u8, reason: u8) {
+fn account(area: u32, dir: &mut Dir, header: &Header, source: &Source, mut span: Span, ways: Ways) {
+    let Ways { is, before, reason } = ways;
     let bytes = span.bytes;
-    if dir.class == class::OTHER {
+    if is == class::OTHER {
         return unwanted(dir, header, span.offset, bytes);
     }
     if dir.unwanted_from != u64::MAX {
         carry::skip(header, dir.unwanted_from, span.offset - dir.unwanted_from, why::UNWANTED);
         dir.unwanted_from = u64::MAX;
     }
-    let hello = dir.class == class::TLS;
+    let hello = is == class::TLS;
     if hello {
         dir.count.encrypted += bytes;
         if span.offset >= HELLO_BYTES || before == class::HTTP || reason != 0 {
@@ -225,7 +265,7 @@ fn account(area: u32, dir: &mut Dir, header: &Header, source: &Source, mut span:
 }
 
 /// Decides what a direction carries, where that is not yet decided.
-#[inline(always)]
+#[inline(never)]
 fn decide(dir: &mut Dir, peer_class: u8, source: &Source, bytes: u64, late: bool) {
     if dir.class == class::HTTP || dir.class == class::TLS || (dir.class == class::OTHER && !late) {
         return;
