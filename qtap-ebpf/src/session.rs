@@ -10,7 +10,7 @@ use crate::conn::{NEW_DIR, class_of, unwanted};
 use crate::emit;
 use crate::globals::wanted;
 use crate::maps::{CALLS, SESSIONS};
-use crate::scratch;
+use crate::{scratch, trace};
 
 /// TLS calls of one thread that can be inside one another: a session whose transport is another session (HTTPS proxies).
 pub const NESTED: usize = 2;
@@ -255,6 +255,7 @@ pub fn bind(session: &mut Session, conn: u64, how: u8) {
     let mut header = emit::header(kind::BOUND, size_of::<Bound>(), session.id);
     header.detail = how;
     emit::record_or_count(&Bound { header, conn });
+    trace::bound(session.id, conn, how);
 }
 
 /// A TLS call moved plaintext.
