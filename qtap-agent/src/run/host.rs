@@ -26,7 +26,7 @@ use crate::tap::Tap;
 pub fn run(settings: &Settings, args: &RunArgs, telemetry: bool) -> Result<(), Failure> {
     let runtime = runtime()?;
     let scope = live::scope(&args.scope)?;
-    let (engine, intake) = Engine::start(settings, &Output::stdout(), runtime.handle(), Pace::Live)?;
+    let (engine, intake) = Engine::start(settings, &Output::stdout(), runtime.handle(), Pace::LIVE)?;
     let shared = Shared::default();
     let probes = live::probes(settings, &args.capture, scope, None);
     let mut source = live::start(probes)?;

@@ -164,6 +164,7 @@ fn bad_blocks_end_where_they_break_and_bad_strings_are_unknown() {
 }
 
 #[test]
+#[allow(clippy::print_stdout)] // a test that skips says so
 fn every_story_of_the_corpus() {
     let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpora/hpack-stories.tar.xz");
     if !archive.exists() {
