@@ -1,6 +1,7 @@
 //! Connections: first sight, what is wanted of them, what their bytes are, and their end.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use core::ptr::write_volatile;
 use qtap_common::globals::DIRECTION_ALL;
 use qtap_common::record::{Count, Counts, Header, Opened, flag, kind, role, why};
 use qtap_common::state::{Conn, Dir, FIRST_BYTES, FIRST_ROOM, HELLO_BYTES, class, conn_flag};
@@ -9,7 +10,7 @@ use crate::atomic::fetch_add;
 use crate::carry::{self, Source, Span, Transfer, data_header, user};
 use crate::classify;
 use crate::emit;
-use crate::globals::wanted;
+use crate::globals::{read, wanted};
 use crate::kernel::{self, AF_UNIX, Sock};
 use crate::maps::CONNS;
 use crate::peer::{filtered_out, is_loopback, tell_ends};
@@ -34,17 +35,24 @@ pub const NEW_DIR: Dir = Dir {
 /// `direction`, which the kernel's counters already hold. None: not a stream qtap follows, or the table is full.
 #[inline(always)]
 pub fn find_or_open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> Option<*mut Conn> {
+    let conn = lookup(area, sock, as_role, direction, carried);
+    if conn.is_null() { None } else { Some(conn) }
+}
+
+/// A pointer that may be null comes back in one register; an `Option` would want a place on the caller's stack, and a sixth argument.
+#[inline(never)]
+fn lookup(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> *mut Conn {
     if let Some(conn) = CONNS.get_ptr_mut(sock.address) {
         if unsafe { (*conn).ino } == sock.ino {
-            return Some(conn);
+            return conn;
         }
         // The `sock` is another one at the same address: the end of the former was not seen.
         close(sock.address, conn, false);
     }
     if !open(area, sock, as_role, direction, carried) {
-        return None;
+        return core::ptr::null_mut();
     }
-    CONNS.get_ptr_mut(sock.address)
+    CONNS.get_ptr_mut(sock.address).unwrap_or(core::ptr::null_mut())
 }
 
 #[inline(never)]
@@ -88,10 +96,38 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     }
     header.detail = as_role;
     let record = unsafe { &mut work.record.opened };
-    record.head = Opened { header, ino: sock.ino, family, ..Default::default() };
+    record.head.header = header;
+    record.head.ino = sock.ino;
+    record.head.family = family;
+    record.head.local_port = 0;
+    record.head.peer_port = 0;
+    record.head.pad = 0;
+    blank(&mut record.head.local);
+    blank(&mut record.head.peer);
     tell_ends(record, sock.address, family);
     trace::opened(header.id, family, as_role);
     true
+}
+
+/// A call moved nothing: if the connection was reset meanwhile, this was its end.
+#[inline(never)]
+pub fn moved_nothing(sock: &Sock) -> Option<()> {
+    let conn = CONNS.get_ptr_mut(sock.address)?;
+    let state = unsafe { &*conn };
+    if state.ino == sock.ino && state.flags & conn_flag::RESET != 0 {
+        close(sock.address, conn, true);
+    }
+    Some(())
+}
+
+/// Blanks an address by two words: a zeroed array of bytes would be a loop over them.
+#[inline(always)]
+fn blank(address: &mut [u8; 16]) {
+    let words = address.as_mut_ptr().cast::<u64>();
+    unsafe {
+        write_volatile(words, 0);
+        write_volatile(words.add(1), 0);
+    }
 }
 
 /// A call moved what the work area says. Returns what the direction carries.
@@ -119,8 +155,11 @@ pub fn carried(area: u32) -> u8 {
         return class::OTHER;
     }
     conn.tgid = header.tgid;
-    account(area, dir, &header, &source, Span { offset, bytes, watch_tls: dir.class == class::HTTP }, before, reason);
-    let is = dir.class;
+    // Read anew: whatever way led here, from here on the class is any number to the verifier, and one way is looked at.
+    let is = read(&raw const dir.class);
+    let span = Span { offset, bytes, watch_tls: is == class::HTTP };
+    account(area, dir, &header, &source, span, Ways { is, before, reason });
+    let is = read(&raw const dir.class);
     if is == class::TLS {
         conn.dirs[0].class = class::TLS;
         conn.dirs[1].class = class::TLS;
@@ -129,21 +168,32 @@ pub fn carried(area: u32) -> u8 {
         conn.told = header.time;
         tell_counts(conn, sock.address, kind::PROGRESS);
     }
+    if conn.flags & conn_flag::RESET != 0 {
+        close(sock.address, conn, true);
+    }
     is
+}
+
+/// What a direction is, what it was before this call, and why the call's bytes can't be copied, or 0.
+struct Ways {
+    is: u8,
+    before: u8,
+    reason: u8,
 }
 
 /// Every byte of the call under one count: copied or lost, encrypted, unwanted.
 #[inline(always)]
-fn account(area: u32, dir: &mut Dir, header: &Header, source: &Source, mut span: Span, before: u8, reason: u8) {
+fn account(area: u32, dir: &mut Dir, header: &Header, source: &Source, mut span: Span, ways: Ways) {
+    let Ways { is, before, reason } = ways;
     let bytes = span.bytes;
-    if dir.class == class::OTHER {
+    if is == class::OTHER {
         return unwanted(dir, header, span.offset, bytes);
     }
     if dir.unwanted_from != u64::MAX {
         carry::skip(header, dir.unwanted_from, span.offset - dir.unwanted_from, why::UNWANTED);
         dir.unwanted_from = u64::MAX;
     }
-    let hello = dir.class == class::TLS;
+    let hello = is == class::TLS;
     if hello {
         dir.count.encrypted += bytes;
         if span.offset >= HELLO_BYTES || before == class::HTTP || reason != 0 {
@@ -170,7 +220,7 @@ fn account(area: u32, dir: &mut Dir, header: &Header, source: &Source, mut span:
 }
 
 /// Decides what a direction carries, where that is not yet decided.
-#[inline(always)]
+#[inline(never)]
 fn decide(dir: &mut Dir, peer_class: u8, source: &Source, bytes: u64, late: bool) {
     if dir.class == class::HTTP || dir.class == class::TLS || (dir.class == class::OTHER && !late) {
         return;

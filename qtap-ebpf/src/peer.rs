@@ -36,8 +36,9 @@ pub fn tell_ends(record: &mut scratch::OpenedRecord, sock: u64, family: u16) {
 /// `sun_path` of both ends: of the socket itself or, for an accepted one, of the listener whose address it shares.
 #[inline(always)]
 fn unix_names(record: &mut scratch::OpenedRecord, sock: u64) {
-    record.local = [0; UNIX_NAME];
-    record.peer = [0; UNIX_NAME];
+    for name in [&mut record.local, &mut record.peer] {
+        let _ = unsafe { bpf_probe_read_kernel(name.as_mut_ptr().cast(), UNIX_NAME as u32, NO_NAME.as_ptr().cast()) };
+    }
     if layout!(unix_addr) == NO_OFFSET {
         return;
     }
@@ -48,6 +49,9 @@ fn unix_names(record: &mut scratch::OpenedRecord, sock: u64) {
         }
     }
 }
+
+/// What a name is blanked with, by one copy.
+static NO_NAME: [u8; UNIX_NAME] = [0; UNIX_NAME];
 
 #[inline(always)]
 fn unix_name(name: &mut [u8; UNIX_NAME], sock: u64) {

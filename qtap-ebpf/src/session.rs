@@ -179,7 +179,7 @@ fn account(area: u32, frame: &Frame, of: u8, bytes: u64) {
     }
     if bytes > 0 {
         let direction = if of == call::READ || of == call::READ_EX { 1 } else { 0 };
-        let source = Source { base: frame.buffer, len: bytes, iov: 0, iov_left: 0 };
+        let source = Source::buffer(frame.buffer, bytes);
         carried(area, session, direction, &source, frame.time);
     }
 }

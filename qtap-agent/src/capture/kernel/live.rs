@@ -23,14 +23,15 @@ use qtap_common::state::{Conn, Losses, MAP_CONNS, MAP_LOSSES, MAP_SCOPE, MAP_SES
 use super::people::People;
 use super::ring::Ring;
 use super::tls::{Library, Tls};
+use super::unix::UnixConns;
 use super::{KernelError, Scope, Settings, object};
 use crate::capture::decode::{Decoded, Decoder, session_key, socket_inode};
 use crate::capture::discover::elf::FileId;
 use crate::capture::discover::{maps, openssl, procfs};
 use crate::capture::recording::{Fact, Writer};
 use crate::capture::source::{Flow, Source, SourceError};
-use crate::model::conn::{ConnId, SessionId, Transport};
-use crate::model::event::Event;
+use crate::model::conn::{Channel, ConnId, SessionId, Transport};
+use crate::model::event::{Event, Passed, Skipped};
 use crate::model::time::KernelTime;
 
 /// Records handed over by one poll at most.
@@ -52,8 +53,7 @@ pub struct Live {
     recorder: Option<Writer<Box<dyn Write + Send>>>,
     /// Passes on what the probes say of themselves; none when they are silent.
     pass_on: Option<Box<dyn FnMut() + Send>>,
-    /// UNIX connections that are open, with their sockets' inode numbers: no tracepoint tells their end.
-    unix: HashMap<ConnId, u64>,
+    unix: UnixConns,
     /// Keys of the sessions that are open, by session.
     sessions: HashMap<SessionId, SessionKey>,
     losses_told: [Losses; why::COUNT],
@@ -97,7 +97,7 @@ impl Live {
             tables,
             recorder,
             pass_on,
-            unix: HashMap::new(),
+            unix: UnixConns::default(),
             sessions: HashMap::new(),
             losses_told: [Losses::default(); why::COUNT],
             undecodable: 0,
@@ -263,12 +263,14 @@ impl Live {
         match event {
             Event::Opened(opened) if opened.transport == Transport::Unix => {
                 if let Some(inode) = socket_inode(bytes) {
-                    self.unix.insert(opened.conn, inode);
+                    self.unix.opened(opened.conn, inode, opened.pid, opened.time);
                 }
             }
-            Event::Closed(counts) => {
-                self.unix.remove(&counts.conn);
+            Event::Passed(Passed { channel: Channel::Socket(conn), pid, time, .. })
+            | Event::Skipped(Skipped { channel: Channel::Socket(conn), pid, time, .. }) => {
+                self.unix.passed(*conn, *pid, *time);
             }
+            Event::Closed(counts) => self.unix.closed(counts.conn),
             Event::SessionOpened(opened) => {
                 if let Some((ssl, tgid)) = session_key(bytes) {
                     self.sessions.insert(opened.session, SessionKey { ssl, tgid, pad: 0 });

@@ -8,6 +8,7 @@ mod object;
 mod people;
 mod ring;
 mod tls;
+mod unix;
 
 pub use live::Live;
 pub use tls::Library;
