@@ -268,6 +268,12 @@ pub struct CaptureArgs {
     /// The probes log what they do: connections, and what TLS session is whose.
     #[arg(long, env = "BPF_TRACE", value_parser = clap::builder::FalseyValueParser::new())]
     pub bpf_trace: bool,
+    /// Bytes of the ring between probes and agent, a power of two; without it, what two calls may bring.
+    #[arg(long, hide = true, value_name = "SIZE", value_parser = ring_size)]
+    pub ring_size: Option<u32>,
+    /// Probes stand at function entry and return, whatever the code looks like: what chosen sites are compared with.
+    #[arg(long, hide = true)]
+    pub plain_sites: bool,
 }
 
 /// Whose connections are captured; neither flag: everyone's.
@@ -307,6 +313,12 @@ pub fn program_of(command: &[OsString]) -> Option<PathBuf> {
 #[must_use]
 pub fn version_text(revision: Option<&str>, abi: u32) -> String {
     format!("qtap {} (revision {}, ABI {abi})", env!("CARGO_PKG_VERSION"), revision.unwrap_or("unknown"))
+}
+
+/// The kernel wants a power of two, and whole pages.
+fn ring_size(text: &str) -> Result<u32, String> {
+    let size = u32::try_from(config::size(text)?).map_err(|_| "at most 2gb".to_owned())?;
+    if size.is_power_of_two() && size >= 4096 { Ok(size) } else { Err("a power of two, 4kb or more".to_owned()) }
 }
 
 fn buffer_size(text: &str) -> Result<usize, String> {
