@@ -2,11 +2,17 @@
 
 use std::process::ExitCode;
 
+#[cfg(feature = "kernel")]
+use qtap_agent::capture::kernel::seccomp;
 use qtap_agent::cli::{Cli, Command, ConfigArgs, RecordsArgs, Tags, TestConnectionArgs, exit, version_text};
 use qtap_agent::config::{self, Level, Settings, Source};
 use qtap_agent::{logging, run};
 
 fn main() -> ExitCode {
+    #[cfg(feature = "kernel")]
+    if std::env::args_os().nth(1).is_some_and(|first| first == seccomp::CANARY) {
+        return seccomp::canary().into();
+    }
     #[cfg(feature = "kernel")]
     if std::env::args_os().nth(1).is_some_and(|first| first == run::child::GATE) {
         return run::child::gate(std::env::args_os().skip(2)).into();

@@ -122,6 +122,7 @@ impl Live {
         if !settings.tls {
             return Ok(());
         }
+        self.tls.return_probes(super::seccomp::return_probes_are_safe(&mut self.ebpf));
         for path in openssl::known_libraries(&[]) {
             self.attach_library(&path);
         }
