@@ -21,7 +21,8 @@ use crate::tap::Tap;
 pub fn replay(settings: &Settings, args: &ReplayArgs) -> Result<(), Failure> {
     let path = &args.recording;
     let file = File::open(path).with_context(|| format!("{} can't be read", path.display()))?;
-    let mut source = Replay::open(BufReader::new(file)).map_err(Failure::recording)?;
+    let which = || path.display().to_string();
+    let mut source = Replay::open(BufReader::new(file)).with_context(which).map_err(Failure::recording)?;
     let output = output(args.output.as_deref())?;
     let runtime = runtime()?;
     let (engine, intake) = Engine::start(settings, &output, runtime.handle(), Pace::REPLAY)?;
@@ -29,5 +30,5 @@ pub fn replay(settings: &Settings, args: &ReplayArgs) -> Result<(), Failure> {
     let played = pump.run(&mut source, &Stop::default());
     pump.finish();
     super::report(&runtime.block_on(engine.shutdown(FLUSH_LIMIT)));
-    played.map_err(Failure::recording)
+    played.with_context(which).map_err(Failure::recording)
 }

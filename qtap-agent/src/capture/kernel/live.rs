@@ -23,14 +23,15 @@ use qtap_common::state::{Conn, Losses, MAP_CONNS, MAP_LOSSES, MAP_SCOPE, MAP_SES
 use super::people::People;
 use super::ring::Ring;
 use super::tls::{Library, Tls};
+use super::unix::UnixConns;
 use super::{KernelError, Scope, Settings, object};
 use crate::capture::decode::{Decoded, Decoder, session_key, socket_inode};
 use crate::capture::discover::elf::FileId;
 use crate::capture::discover::{maps, openssl, procfs};
 use crate::capture::recording::{Fact, Writer};
 use crate::capture::source::{Flow, Source, SourceError};
-use crate::model::conn::{ConnId, SessionId, Transport};
-use crate::model::event::Event;
+use crate::model::conn::{Channel, ConnId, SessionId, Transport};
+use crate::model::event::{Event, Passed, Skipped};
 use crate::model::time::KernelTime;
 
 /// Records handed over by one poll at most.
@@ -46,13 +47,13 @@ pub struct Live {
     ring: Option<Ring>,
     decoder: Decoder,
     people: People,
-    tls: Tls,
+    /// None: TLS libraries are left alone.
+    tls: Option<Tls>,
     tables: Tables,
     recorder: Option<Writer<Box<dyn Write + Send>>>,
     /// Passes on what the probes say of themselves; none when they are silent.
     pass_on: Option<Box<dyn FnMut() + Send>>,
-    /// UNIX connections that are open, with their sockets' inode numbers: no tracepoint tells their end.
-    unix: HashMap<ConnId, u64>,
+    unix: UnixConns,
     /// Keys of the sessions that are open, by session.
     sessions: HashMap<SessionId, SessionKey>,
     losses_told: [Losses; why::COUNT],
@@ -92,11 +93,11 @@ impl Live {
             ring: Some(ring),
             decoder: Decoder::default(),
             people: People::default(),
-            tls: Tls::new(settings.plain_sites),
+            tls: settings.tls.then(|| Tls::new(settings.plain_sites)),
             tables,
             recorder,
             pass_on,
-            unix: HashMap::new(),
+            unix: UnixConns::default(),
             sessions: HashMap::new(),
             losses_told: [Losses::default(); why::COUNT],
             undecodable: 0,
@@ -166,6 +167,11 @@ impl Live {
         Ok(self.tables.scope.insert(pid, scope::IN, 0)?)
     }
 
+    /// Looks for TLS functions in a program that is about to run: later its first calls may be over before its probes stand.
+    pub fn expect(&mut self, program: &Path) {
+        self.attach_library(program);
+    }
+
     /// Records of the ring so far.
     #[must_use]
     pub fn records(&self) -> u64 {
@@ -175,7 +181,7 @@ impl Live {
     /// Every probe: its name and, when it is not attached, why.
     pub fn probes(&self) -> impl Iterator<Item = (String, Option<String>)> + '_ {
         let tracepoints = object::TRACEPOINTS.iter().map(|name| ((*name).to_owned(), None));
-        let libraries = self.tls.libraries().flat_map(|library| {
+        let libraries = self.libraries().flat_map(|library| {
             let name = |symbol: &str| format!("{}:{symbol}", library.name);
             let hooked = library.hooked.iter().map(move |(symbol, _)| (name(symbol), None));
             hooked.chain(library.refused.iter().map(move |(symbol, why)| (name(symbol), Some(why.clone()))))
@@ -185,11 +191,12 @@ impl Live {
 
     /// Libraries that have probes.
     pub fn libraries(&self) -> impl Iterator<Item = &Library> {
-        self.tls.libraries()
+        self.tls.iter().flat_map(Tls::libraries)
     }
 
     fn attach_library(&mut self, path: &Path) {
-        let Some(library) = self.tls.attach(&mut self.ebpf, path) else { return };
+        let attached = self.tls.as_mut().and_then(|tls| tls.attach(&mut self.ebpf, path));
+        let Some(library) = attached else { return };
         let (number, name) = (u32::from(library.number), library.name.clone());
         self.decoder.library(number, name.clone());
         self.record(&Fact::Library { number, name });
@@ -257,12 +264,14 @@ impl Live {
         match event {
             Event::Opened(opened) if opened.transport == Transport::Unix => {
                 if let Some(inode) = socket_inode(bytes) {
-                    self.unix.insert(opened.conn, inode);
+                    self.unix.opened(opened.conn, inode, opened.pid, opened.time);
                 }
             }
-            Event::Closed(counts) => {
-                self.unix.remove(&counts.conn);
+            Event::Passed(Passed { channel: Channel::Socket(conn), pid, time, .. })
+            | Event::Skipped(Skipped { channel: Channel::Socket(conn), pid, time, .. }) => {
+                self.unix.passed(*conn, *pid, *time);
             }
+            Event::Closed(counts) => self.unix.closed(counts.conn),
             Event::SessionOpened(opened) => {
                 if let Some((ssl, tgid)) = session_key(bytes) {
                     self.sessions.insert(opened.session, SessionKey { ssl, tgid, pad: 0 });

@@ -9,6 +9,7 @@ mod people;
 mod ring;
 pub mod seccomp;
 mod tls;
+mod unix;
 
 pub use live::Live;
 pub use tls::Library;

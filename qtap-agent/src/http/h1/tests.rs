@@ -28,7 +28,7 @@ fn one_exchange() {
     assert_eq!((request.authority.as_deref(), response.reason.as_ref()), (Some("example.org"), &b"OK"[..]));
     assert!(request.ended < response.ended);
     assert!(script.sink.losses.is_empty());
-    assert_eq!(script.http.protocol(), Protocol::Unknown, "after its close");
+    assert_eq!(script.http.protocol(), Protocol::Http1, "after its close, too");
 }
 
 #[test]
@@ -246,6 +246,8 @@ fn joined_before_a_response_whose_request_was_not_seen() {
     let mut script = Script::new(true);
     script.down(ok("0")).up(get("1")).down(ok("1"));
     assert_eq!(lines(script.close()), ["- -> 200|0 (joined_late)", "GET /1| -> 200|1"]);
+    assert!(script.sink.losses.is_empty(), "joined between two messages, nothing is lost");
+    assert_eq!(script.http.protocol(), Protocol::Http1, "also when it is over");
 }
 
 #[test]

@@ -303,14 +303,18 @@ impl Lane {
                 }
                 self.front = found;
                 self.state = State::Head;
-                sink.losses.add(Loss::Unparsed, at as u64);
+                if at > 0 {
+                    sink.losses.add(Loss::Unparsed, at as u64);
+                }
                 return;
             }
             Found::Maybe(at) if self.held.len() - at > WINDOW => self.held.len() - WINDOW,
             Found::Maybe(at) => at,
             Found::Nothing(len) => len,
         };
-        sink.losses.add(Loss::Unparsed, skip as u64);
+        if skip > 0 {
+            sink.losses.add(Loss::Unparsed, skip as u64);
+        }
         self.held.advance(skip);
         self.search_at = self.held.len() + self.held.len() / 8 + 1;
     }

@@ -224,6 +224,18 @@ fn a_session_taken_up_again_after_its_connection_ended_is_heard() {
 }
 
 #[test]
+fn tls_that_was_joined_late_is_tls() {
+    let mut bench = Bench::new();
+    bench.open_as(1, Role::Unknown, true);
+    bench.pass(socket(1), Sent, b"\x17\x03\x03\x00\x03abc");
+    let sent = Count { encrypted: 8, kernel: Some(8), ..carried(8) };
+    bench.close_with(1, sent, carried(0));
+    let report = bench.reports()[0];
+    assert_eq!((report.conn.protocol, report.captured_bytes), (Protocol::Tls, 0));
+    assert!(report.losses.is_empty(), "{:?}", report.losses);
+}
+
+#[test]
 fn tls_whose_hello_was_lost_is_tls() {
     let mut bench = Bench::new();
     bench.open(1);

@@ -24,6 +24,7 @@ impl Live {
             let [sent, received] = [0, 1].map(|index| count(&state.dirs[index].count, None));
             self.tell(Fact::SessionClosed(SessionCounts { session, time, sent, received }), out);
         }
+        self.unix.process_ended(pid, time);
         let fact = self.people.exited(pid, time);
         self.tell(fact, out);
     }
@@ -34,9 +35,7 @@ impl Live {
         if lost_records {
             self.sweep_closed(now, out);
         }
-        if !self.unix.is_empty() {
-            self.sweep_unix(now, out);
-        }
+        self.sweep_unix(now, out);
     }
 
     /// True when records that tell the end of something may be among what was lost.
@@ -75,26 +74,29 @@ impl Live {
     }
 
     fn sweep_unix(&mut self, now: KernelTime, out: &mut Vec<Event>) {
-        let alive = procfs::unix_socket_inodes();
-        let gone: Vec<u64> = self.unix.values().copied().filter(|inode| !alive.contains(inode)).collect();
+        let pids = self.unix.pids();
+        if pids.is_empty() {
+            return;
+        }
+        let gone = self.unix.take_gone(&procfs::unix_socket_inodes(&pids), now);
         if gone.is_empty() {
             return;
         }
-        let closed: Vec<_> = self.tables.conns.iter().flatten().filter(|(_, conn)| gone.contains(&conn.ino)).collect();
-        for (address, conn) in closed {
-            self.tell_closed(address, &conn, now, out);
+        let closed = self.tables.conns.iter().flatten();
+        let closed = closed.filter_map(|(address, conn)| Some((address, conn, *gone.get(&conn.ino)?)));
+        for (address, conn, time) in closed.collect::<Vec<_>>() {
+            self.tell_closed(address, &conn, time, out);
         }
-        self.unix.retain(|_, inode| alive.contains(inode));
     }
 
-    fn tell_closed(&mut self, address: u64, conn: &Conn, now: KernelTime, out: &mut Vec<Event>) {
+    fn tell_closed(&mut self, address: u64, conn: &Conn, time: KernelTime, out: &mut Vec<Event>) {
         let _ = self.tables.conns.remove(&address);
-        self.unix.remove(&ConnId(conn.id));
+        self.unix.closed(ConnId(conn.id));
         let [sent, received] = [0, 1].map(|index| {
             let dir = &conn.dirs[index];
             count(&dir.count, (dir.kernel_final != 0).then_some(dir.count.kernel))
         });
-        self.tell(Fact::Closed(Counts { conn: ConnId(conn.id), time: now, sent, received, unread: 0 }), out);
+        self.tell(Fact::Closed(Counts { conn: ConnId(conn.id), time, sent, received, unread: 0 }), out);
     }
 }
 
