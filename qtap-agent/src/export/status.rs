@@ -46,6 +46,8 @@ pub struct StoreStatus {
     pub last_success: Option<SystemTime>,
     /// When and why something was last not taken.
     pub last_error: Option<(SystemTime, String)>,
+    /// What the store last said about something it took.
+    pub last_warning: Option<String>,
     /// Records accepted from the pipeline and not settled.
     pub buffered_records: u64,
     /// Their bytes.
@@ -103,11 +105,12 @@ impl Board {
     pub(super) fn remarked(&self, rejected: u64, message: &str) {
         let why = format!("{rejected} records rejected: {message}");
         let mut status = self.status();
-        if rejected == 0 {
+        if rejected > 0 {
+            status.complain(why, Health::Failing);
+        } else if status.last_warning.as_deref() != Some(message) {
             tracing::warn!(store = %status.id, message, "store warns");
-            return;
+            status.last_warning = Some(message.to_owned());
         }
-        status.complain(why, Health::Failing);
     }
 
     /// An attempt failed.
@@ -121,7 +124,11 @@ impl Board {
 
     /// Records were dropped.
     pub(super) fn lost(&self, loss: Loss, records: u64, bytes: u64) {
-        self.status().losses.add_many(loss, records, bytes);
+        let mut status = self.status();
+        if status.losses.count(loss) == 0 {
+            tracing::warn!(store = %status.id, reason = loss.name(), "records are being dropped; the metrics count them");
+        }
+        status.losses.add_many(loss, records, bytes);
     }
 }
 
@@ -134,5 +141,37 @@ impl StoreStatus {
         }
         self.health = health;
         self.last_error = Some((SystemTime::now(), why));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_follows_the_last_attempt() {
+        let board = Board::new("s", "otlp/grpc");
+        assert_eq!(board.read().health, Health::Starting);
+        board.failed(&Refusal::wait("down"));
+        assert_eq!(board.read().health, Health::Failing);
+        board.failed(&Refusal::reconfigure("401"));
+        assert_eq!(board.read().health, Health::Misconfigured);
+        board.accepted(3, 30);
+        let status = board.read();
+        assert_eq!((status.health, status.exported_records, status.exported_bytes), (Health::Healthy, 3, 30));
+        assert_eq!(status.last_error.map(|(_, why)| why).as_deref(), Some("401"));
+        assert!(status.last_success.is_some());
+    }
+
+    #[test]
+    fn a_warning_is_kept_but_is_no_error() {
+        let board = Board::new("s", "otlp/grpc");
+        board.accepted(1, 1);
+        board.remarked(0, "old SDK");
+        assert_eq!((board.read().health, board.read().last_warning.as_deref()), (Health::Healthy, Some("old SDK")));
+        board.remarked(2, "too old");
+        let status = board.read();
+        assert_eq!(status.health, Health::Failing);
+        assert_eq!(status.last_error.map(|(_, why)| why).as_deref(), Some("2 records rejected: too old"));
     }
 }

@@ -25,9 +25,6 @@ use super::{auth, exporter, sample, tls};
 use crate::model::loss::Loss;
 use crate::model::record::{Record, RecordKind};
 
-/// Offers that may wait for the intake. What they hold is bounded by the budget.
-const INBOX_OFFERS: usize = 4096;
-
 /// How long lines wait for company on their way to standard output.
 const STDOUT_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -175,7 +172,8 @@ pub fn spawn_exporter<E: Exporter>(
     drive: Drive,
     runtime: &Handle,
 ) -> Store {
-    let (inbox, offers) = mpsc::channel(INBOX_OFFERS);
+    // An offer holds at least one record, so the budget is what runs out first.
+    let (inbox, offers) = mpsc::channel(drive.max_records.max(1));
     let (closing, closed) = watch::channel(false);
     let budget = Arc::new(Budget::new(drive.max_records, drive.max_bytes));
     let board = Arc::new(Board::new(id, drive.protocol));

@@ -91,6 +91,19 @@ async fn what_has_no_room_is_counted_and_bodies_go_first() {
     assert_eq!(uids(&memory), [0, 100, 1, 101, 2, 102, 103, 104]);
 }
 
+/// Offers that the intake has not seen yet are bounded by the budget like everything else, not by their number.
+#[tokio::test(start_paused = true)]
+async fn many_small_offers_have_room_as_long_as_the_budget_has() {
+    let memory = Memory::default();
+    let store = start(&memory, BOTH, Drive { max_records: 10_000, ..drive() });
+    let record = connection(1);
+    for _ in 0..12_000 {
+        store.offer(std::slice::from_ref(&record));
+    }
+    let status = store.shutdown(Duration::from_secs(10)).await;
+    assert_eq!((status.exported_records, status.losses.count(Loss::ExportFull)), (10_000, 2_000));
+}
+
 #[tokio::test(start_paused = true)]
 async fn backoff_is_cut_short_at_shutdown_and_what_remains_is_counted() {
     let memory = Memory::default();
