@@ -123,6 +123,9 @@ impl Live {
         if !settings.tls {
             return Ok(());
         }
+        if let Some(tls) = &mut self.tls {
+            tls.return_probes(super::seccomp::return_probes_are_safe(&mut self.ebpf));
+        }
         for path in openssl::known_libraries(&[]) {
             self.attach_library(&path);
         }
