@@ -29,6 +29,13 @@ pub(super) struct Turn {
     pub(super) may_switch: bool,
 }
 
+impl Turn {
+    /// False once its answer began, or was lost.
+    fn awaits_answer(&self) -> bool {
+        self.open.exchange.response.is_none() && !self.open.response_done
+    }
+}
+
 /// The exchanges under way, in order.
 #[derive(Debug)]
 pub(super) struct Order {
@@ -95,7 +102,7 @@ impl Order {
 
     /// True when the next response has a request to answer.
     pub(super) fn has_unanswered(&self) -> bool {
-        !self.queue.is_empty() || self.answering.as_ref().is_some_and(|turn| turn.open.exchange.response.is_none())
+        !self.queue.is_empty() || self.answering.as_ref().is_some_and(Turn::awaits_answer)
     }
 
     /// True when the newest request ended, may have ended HTTP/1 on this connection, and has no final answer yet.
@@ -185,7 +192,7 @@ impl Order {
         if self.answering.is_none() {
             self.answering = self.queue.pop_front();
         }
-        self.answering.as_mut().filter(|turn| turn.open.exchange.response.is_none())
+        self.answering.as_mut().filter(|turn| turn.awaits_answer())
     }
 
     /// A response begins whose request is not known.

@@ -356,3 +356,17 @@ fn a_client_that_pipelines_is_never_taken_for_one_that_waits() {
         ["GET /1| -> 200|1", "GET /2| -> 200|2", "GET /3| -> 200|3"]
     );
 }
+
+#[test]
+fn an_answer_lost_while_its_request_is_still_sent_is_not_the_next_one() {
+    let mut script = Script::new(false);
+    script.up("POST /0 HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc").gap(Direction::Received, 30).down(ok("1"));
+    script.up("defghi").up(get("1"));
+    for exchange in script.close() {
+        assert!(
+            exchange.request.is_none() || exchange.response.is_none(),
+            "{:?}",
+            lines(std::slice::from_ref(exchange))
+        );
+    }
+}
