@@ -370,3 +370,18 @@ fn an_answer_lost_while_its_request_is_still_sent_is_not_the_next_one() {
         );
     }
 }
+
+#[test]
+fn an_answer_without_a_request_takes_certainty_from_those_after_it() {
+    let mut script = Script::new(false);
+    script.up(get("0")).down(ok("0")).down(ok("1")).wait(500).wait(500);
+    script.up(get("1")).down(ok("2")).up(get("2"));
+    assert_eq!(lines(&script.close()[..2]), ["GET /0| -> 200|0", "- -> 200|1 (no_request)"]);
+    for exchange in &script.sink.exchanges[2..] {
+        assert!(
+            exchange.request.is_none() || exchange.response.is_none(),
+            "{:?}",
+            lines(std::slice::from_ref(exchange))
+        );
+    }
+}
