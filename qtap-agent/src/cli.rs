@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -268,6 +268,12 @@ pub struct CaptureArgs {
     /// The probes log what they do: connections, and what TLS session is whose.
     #[arg(long, env = "BPF_TRACE", value_parser = clap::builder::FalseyValueParser::new())]
     pub bpf_trace: bool,
+    /// Bytes of the ring between probes and agent, a power of two; without it, what two calls may bring.
+    #[arg(long, hide = true, value_name = "SIZE", value_parser = ring_size)]
+    pub ring_size: Option<u32>,
+    /// Probes stand at function entry and return, whatever the code looks like: what chosen sites are compared with.
+    #[arg(long, hide = true)]
+    pub plain_sites: bool,
 }
 
 /// Whose connections are captured; neither flag: everyone's.
@@ -292,10 +298,27 @@ pub enum TlsProbe {
     Openssl,
 }
 
+/// The file that a command names, found as `execvp` finds it.
+#[must_use]
+pub fn program_of(command: &[OsString]) -> Option<PathBuf> {
+    let name = Path::new(command.first()?);
+    if name.components().count() > 1 {
+        return Some(name.to_owned());
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
 /// What `qtap version` prints; `revision` of git and `abi` number of the probes are the caller's to know.
 #[must_use]
 pub fn version_text(revision: Option<&str>, abi: u32) -> String {
     format!("qtap {} (revision {}, ABI {abi})", env!("CARGO_PKG_VERSION"), revision.unwrap_or("unknown"))
+}
+
+/// The kernel wants a power of two, and whole pages.
+fn ring_size(text: &str) -> Result<u32, String> {
+    let size = u32::try_from(config::size(text)?).map_err(|_| "at most 2gb".to_owned())?;
+    if size.is_power_of_two() && size >= 4096 { Ok(size) } else { Err("a power of two, 4kb or more".to_owned()) }
 }
 
 fn buffer_size(text: &str) -> Result<usize, String> {
@@ -422,6 +445,15 @@ mod tests {
         assert!(matches!(parse("qtap validate -"), Ok(Command::Validate(args)) if args.file == "-"));
         assert!(matches!(parse("qtap test-connection --store otel"), Ok(Command::TestConnection(_))));
         assert!(matches!(parse("qtap version"), Ok(Command::Version)));
+    }
+
+    #[test]
+    fn a_command_is_found_as_a_shell_finds_it() {
+        let found = |name: &str| program_of(&[OsString::from(name)]);
+        assert!(found("sh").is_some_and(|path| path.is_absolute() && path.ends_with("sh")));
+        assert_eq!(found("./no-such"), Some(PathBuf::from("./no-such")));
+        assert_eq!(found("no-such-command-anywhere"), None);
+        assert_eq!(program_of(&[]), None);
     }
 
     #[test]

@@ -69,14 +69,18 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     conn.tgid = header.tgid;
     conn.family = family;
     conn.role = as_role;
-    conn.flags = if as_role == role::UNKNOWN { conn_flag::LATE } else { 0 };
     conn.dirs[0] = NEW_DIR;
     conn.dirs[1] = NEW_DIR;
+    let mut late = as_role == role::UNKNOWN;
     if family != AF_UNIX {
-        conn.dirs[0].base = kernel::tcp_sent(sock.address).wrapping_sub(if direction == 0 { carried } else { 0 });
-        let read = kernel::tcp_read(sock.address, false);
-        conn.dirs[1].base = read.wrapping_sub(if direction == 1 { carried } else { 0 });
+        let sent = kernel::tcp_sent(sock.address).wrapping_sub(if direction == 0 { carried } else { 0 });
+        let received = kernel::tcp_read(sock.address, false).wrapping_sub(if direction == 1 { carried } else { 0 });
+        conn.dirs[0].base = sent;
+        conn.dirs[1].base = received;
+        // Opened by a call that is not probed, or before the probes, but nothing has passed yet (a SYN counts as one).
+        late &= sent > 1 || received > 0;
     }
+    conn.flags = if late { conn_flag::LATE } else { 0 };
     if as_role != role::UNKNOWN && filtered_out(sock.address, family, as_role) {
         conn.flags |= conn_flag::UNWANTED;
     }
@@ -91,7 +95,7 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     if unwanted {
         return true;
     }
-    if as_role == role::UNKNOWN {
+    if late {
         header.flags |= flag::LATE;
     }
     header.detail = as_role;

@@ -139,16 +139,20 @@ pub fn in_call() -> bool {
     }
 }
 
-/// A socket call moved TLS records of connection `conn` on this thread: the TLS calls around it are its.
+/// A socket call moved TLS records of connection `conn` on this thread: the TLS call around it is its. A call around that one is
+/// too, when it has seen no socket of its own: a session that travels inside another. (One that has is a callback that opens a
+/// connection of its own.)
 #[inline(always)]
 pub fn note_socket(conn: u64) {
     let Some(calls) = CALLS.get_ptr_mut(bpf_get_current_pid_tgid()) else { return };
     let calls = unsafe { &mut *calls };
-    if calls.depth >= 1 {
-        calls.frames[0].conn = conn;
-    }
     if calls.depth >= 2 {
         calls.frames[1].conn = conn;
+        if calls.frames[0].conn == 0 {
+            calls.frames[0].conn = conn;
+        }
+    } else if calls.depth == 1 {
+        calls.frames[0].conn = conn;
     }
 }
 

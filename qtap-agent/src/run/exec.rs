@@ -8,7 +8,7 @@ use super::pump::Pump;
 use super::shared::Shared;
 use super::{FLUSH_LIMIT, Failure, live, output, runtime, tap_settings};
 use crate::capture::kernel::{Live, Scope};
-use crate::cli::ExecArgs;
+use crate::cli::{self, ExecArgs};
 use crate::config::Settings;
 use crate::tap::Tap;
 
@@ -47,6 +47,9 @@ pub(super) fn follow(
     source: &mut Live,
     turn: &mut dyn FnMut(&mut Live, Duration) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
+    if let Some(program) = cli::program_of(command) {
+        source.expect(&program);
+    }
     let child = Child::start(command)?;
     source.include(child.pid()).map_err(anyhow::Error::new)?;
     let running = child.go()?;

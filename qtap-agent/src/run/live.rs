@@ -40,9 +40,9 @@ pub(super) fn probes(
         ignore_loopback: settings.tap.ignore_loopback,
         http: settings.tap.http_wanted,
         call_limit,
-        ring_bytes: ring_bytes(call_limit),
+        ring_bytes: capture.ring_size.unwrap_or_else(|| ring_bytes(call_limit)),
         tls: !capture.tls_probes.contains(&TlsProbe::None),
-        plain_sites: false,
+        plain_sites: capture.plain_sites,
         trace: capture.bpf_trace,
         recording,
     }

@@ -47,7 +47,8 @@ pub struct Live {
     ring: Option<Ring>,
     decoder: Decoder,
     people: People,
-    tls: Tls,
+    /// None: TLS libraries are left alone.
+    tls: Option<Tls>,
     tables: Tables,
     recorder: Option<Writer<Box<dyn Write + Send>>>,
     /// Passes on what the probes say of themselves; none when they are silent.
@@ -92,7 +93,7 @@ impl Live {
             ring: Some(ring),
             decoder: Decoder::default(),
             people: People::default(),
-            tls: Tls::new(settings.plain_sites),
+            tls: settings.tls.then(|| Tls::new(settings.plain_sites)),
             tables,
             recorder,
             pass_on,
@@ -121,6 +122,9 @@ impl Live {
         self.adopt_children(settings.scope.pids())?;
         if !settings.tls {
             return Ok(());
+        }
+        if let Some(tls) = &mut self.tls {
+            tls.return_probes(super::seccomp::return_probes_are_safe(&mut self.ebpf));
         }
         for path in openssl::known_libraries(&[]) {
             self.attach_library(&path);
@@ -165,6 +169,11 @@ impl Live {
         Ok(self.tables.scope.insert(pid, scope::IN, 0)?)
     }
 
+    /// Looks for TLS functions in a program that is about to run: later its first calls may be over before its probes stand.
+    pub fn expect(&mut self, program: &Path) {
+        self.attach_library(program);
+    }
+
     /// Records of the ring so far.
     #[must_use]
     pub fn records(&self) -> u64 {
@@ -174,7 +183,7 @@ impl Live {
     /// Every probe: its name and, when it is not attached, why.
     pub fn probes(&self) -> impl Iterator<Item = (String, Option<String>)> + '_ {
         let tracepoints = object::TRACEPOINTS.iter().map(|name| ((*name).to_owned(), None));
-        let libraries = self.tls.libraries().flat_map(|library| {
+        let libraries = self.libraries().flat_map(|library| {
             let name = |symbol: &str| format!("{}:{symbol}", library.name);
             let hooked = library.hooked.iter().map(move |(symbol, _)| (name(symbol), None));
             hooked.chain(library.refused.iter().map(move |(symbol, why)| (name(symbol), Some(why.clone()))))
@@ -184,11 +193,12 @@ impl Live {
 
     /// Libraries that have probes.
     pub fn libraries(&self) -> impl Iterator<Item = &Library> {
-        self.tls.libraries()
+        self.tls.iter().flat_map(Tls::libraries)
     }
 
     fn attach_library(&mut self, path: &Path) {
-        let Some(library) = self.tls.attach(&mut self.ebpf, path) else { return };
+        let attached = self.tls.as_mut().and_then(|tls| tls.attach(&mut self.ebpf, path));
+        let Some(library) = attached else { return };
         let (number, name) = (u32::from(library.number), library.name.clone());
         self.decoder.library(number, name.clone());
         self.record(&Fact::Library { number, name });
