@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 
 use qtap_agent::capture::ABI;
 use qtap_agent::capture::recording::{Fact, Frame, Reader};
+use sha2::{Digest, Sha256};
 
 /// Together they stay small enough to live in a repository.
 const MOST_BYTES: u64 = 2 << 20;
@@ -85,6 +86,21 @@ fn each_recording_gives_the_expected_records() {
 fn the_same_recording_gives_the_same_records_again() {
     let case = cases().into_iter().find(|case| name(case) == "h2-tls-streams").unwrap();
     assert_eq!(records_of(&case), records_of(&case));
+}
+
+#[test]
+fn large_bodies_come_whole() {
+    let large: String = (0..25_000).map(|number| format!("{number:07}\n")).collect();
+    let digest = Sha256::digest(large.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for (case, artifact) in [("h1-large", "http_response"), ("h2-tls-post", "http_request")] {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out.jsonl");
+        let recording = cases().into_iter().find(|path| name(path) == case).unwrap().join("recording.qtap");
+        assert!(qtap_replay(&recording, None, &out).status.success());
+        let records = fs::read_to_string(out).unwrap();
+        let body = records.lines().find(|line| line.contains("qtap.object") && line.contains(artifact)).unwrap();
+        assert!(body.contains(&format!("sha256:{digest}")), "{case}");
+    }
 }
 
 #[test]
