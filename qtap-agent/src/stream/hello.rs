@@ -15,6 +15,9 @@ const ALPN_BYTES: usize = 255;
 
 /// Content type "handshake" of a record.
 const HANDSHAKE: u8 = 22;
+/// First and last of the content types (RFC 8446 §5.1).
+const CHANGE_CIPHER_SPEC: u8 = 20;
+const APPLICATION_DATA: u8 = 23;
 /// Major version of every TLS record (SSL 3.0 included).
 const MAJOR: u8 = 3;
 /// Longest fragment of a record: 2^14, and 2048 more where it is protected (RFC 5246 §6.2.3).
@@ -27,11 +30,12 @@ const EXTENSION_SERVER_NAME: u16 = 0;
 const EXTENSION_ALPN: u16 = 16;
 const EXTENSION_SUPPORTED_VERSIONS: u16 = 43;
 
-/// True when the first bytes of a direction are the start of a TLS handshake record.
+/// True when the first bytes of a direction are the start of a TLS handshake record; joined late, of any record (RFC 8446 §5.1).
 #[must_use]
-pub fn is_tls(first: &[u8]) -> bool {
+pub fn is_tls(first: &[u8], joined_late: bool) -> bool {
     match first {
         [HANDSHAKE] | [HANDSHAKE, MAJOR, ..] => true,
+        [CHANGE_CIPHER_SPEC..=APPLICATION_DATA, MAJOR, ..] => joined_late,
         [] | [_, ..] => false,
     }
 }
@@ -388,7 +392,8 @@ mod tests {
 
     #[test]
     fn the_first_bytes_tell_tls() {
-        assert!(is_tls(&[22, 3, 1]) && is_tls(&[22]));
-        assert!(!is_tls(b"GET") && !is_tls(&[]) && !is_tls(&[22, 4]));
+        assert!(is_tls(&[22, 3, 1], false) && is_tls(&[22], false));
+        assert!(!is_tls(b"GET", false) && !is_tls(&[], false) && !is_tls(&[22, 4], false));
+        assert!(is_tls(&[23, 3, 3], true) && !is_tls(&[23, 3, 3], false) && !is_tls(b"GET", true));
     }
 }

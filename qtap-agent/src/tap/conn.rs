@@ -188,7 +188,7 @@ impl Conn {
         add(&mut own.carried, payload.len() as u64);
         add(&mut own.copied, payload.len() as u64);
         if matches!(self.socket, Socket::Undecided(_)) && !payload.is_empty() {
-            self.decide(is_tls(&payload), common);
+            self.decide(is_tls(&payload, self.facts.joined_late), common);
         }
         match &mut self.socket {
             Socket::Plain(stream) => {

@@ -713,6 +713,24 @@ fn ciphertext_after_plain_bytes_is_not_a_loss() {
 }
 
 #[test]
+fn tls_joined_in_the_middle_is_not_read_as_plain_text() {
+    let mut bench = Bench::new();
+    bench.open_as(1, Role::Unknown, true);
+    bench.open_session(9);
+    bench.pass(socket(1), Sent, [&[23, 3, 3, 0, 200][..], &[7; 200]].concat());
+    bench.bind(9, 1);
+    bench.pass(session(9), Sent, REQUEST);
+    bench.pass(socket(1), Received, [23, 3, 3, 1, 44]);
+    bench.pass(socket(1), Received, [7; 300]);
+    bench.pass(session(9), Received, RESPONSE);
+    bench.close_session(9);
+    bench.close_with(1, Count { encrypted: 205, ..carried(205) }, Count { encrypted: 305, ..carried(305) });
+    let report = bench.reports()[0];
+    assert!(report.losses.is_empty(), "{:?}", report.losses);
+    assert_eq!(report.requests, 1);
+}
+
+#[test]
 fn tls_whose_hello_was_lost_is_tls() {
     let mut bench = Bench::new();
     bench.open(1);

@@ -338,7 +338,9 @@ impl Lane {
         };
         self.line_is_whole = true;
         let skip = start.map_or(line.len(), |start| excess + start);
-        sink.losses.add(Loss::Unparsed, skip as u64);
+        if skip > 0 {
+            sink.losses.add(Loss::Unparsed, skip as u64);
+        }
         if start.is_some() {
             line.advance(skip);
             self.head_stamp = self.stamp;
