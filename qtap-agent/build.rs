@@ -1,5 +1,5 @@
 //! Builds the probes (`../qtap-ebpf`) when the feature `kernel` is on, and tells the crate where the object is
-//! (`QTAP_BPF_OBJECT`) and which revision it is built from (`QTAP_GIT_REVISION`). When the probes can't be built it says in one
+//! (`QTAP_BPF_OBJECT`; `QTAP_BPF_EMPTY`: the benchmark's) and which revision it is built from (`QTAP_GIT_REVISION`). When the probes can't be built it says in one
 //! message what is missing and the remedy. It installs nothing.
 
 use std::path::{Path, PathBuf};
@@ -9,22 +9,31 @@ use std::{env, fs, io};
 #[path = "../xtask/src/bpf_toolchain.rs"]
 mod bpf_toolchain;
 
+/// Variables for the crate, and the objects they name.
+const OBJECTS: [(&str, &str); 2] = [("QTAP_BPF_OBJECT", "qtap"), ("QTAP_BPF_EMPTY", "empty")];
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-env=QTAP_GIT_REVISION={}", git_revision());
     if env::var_os("CARGO_FEATURE_KERNEL").is_none() {
         return;
     }
-    let object = out_dir().join("qtap.bpf.o");
-    println!("cargo::rustc-env=QTAP_BPF_OBJECT={}", object.display());
-    if let Err(reason) = build_probes(&object) {
-        refuse(&object, &reason);
+    for (variable, name) in OBJECTS {
+        println!("cargo::rustc-env={variable}={}", object(name).display());
+    }
+    if let Err(reason) = build_probes() {
+        refuse(&reason);
     }
 }
 
-/// Builds the object and copies it to `object`, so that builds that share the kernel crate's target directory can't take it away
-/// from one another.
-fn build_probes(object: &Path) -> Result<(), String> {
+/// Where the crate finds an object.
+fn object(name: &str) -> PathBuf {
+    out_dir().join(format!("{name}.bpf.o"))
+}
+
+/// Builds the objects and copies them, so that builds that share the kernel crate's target directory can't take them away from
+/// one another.
+fn build_probes() -> Result<(), String> {
     let toolchain = bpf_toolchain::find().map_err(|missing| format!("{missing}.\nRemedy: cargo xtask setup"))?;
     watch(&toolchain);
     let target_dir = shared_target_dir();
@@ -37,7 +46,10 @@ fn build_probes(object: &Path) -> Result<(), String> {
         return Err(format!("the probes do not compile with {toolchain}\n{said}"));
     }
     said.lines().for_each(|line| println!("cargo::warning={line}"));
-    place(&bpf_toolchain::object_path(&target_dir), object).map_err(|error| format!("{}: {error}", object.display()))
+    OBJECTS.iter().try_for_each(|(_, name)| {
+        let from = bpf_toolchain::object_path(&target_dir, name);
+        place(&from, &object(name)).map_err(|error| format!("{}: {error}", from.display()))
+    })
 }
 
 /// What, when it changes, makes another object.
@@ -50,10 +62,10 @@ fn watch(toolchain: &bpf_toolchain::Toolchain) {
     println!("cargo::rerun-if-env-changed={}", bpf_toolchain::RUSTC_OVERRIDE);
 }
 
-/// Ends the build with `reason`, except under clippy, which needs no object: it gets an empty one and a warning.
-fn refuse(object: &Path, reason: &str) {
+/// Ends the build with `reason`, except under clippy, which needs no object: it gets empty ones and a warning.
+fn refuse(reason: &str) {
     let wrapper = env::var("RUSTC_WORKSPACE_WRAPPER").unwrap_or_default();
-    if wrapper.contains("clippy-driver") && fs::write(object, []).is_ok() {
+    if wrapper.contains("clippy-driver") && OBJECTS.iter().all(|(_, name)| fs::write(object(name), []).is_ok()) {
         // Only now: a later `cargo build` must come here again.
         println!("cargo::rerun-if-env-changed=RUSTC_WORKSPACE_WRAPPER");
         reason.lines().for_each(|line| println!("cargo::warning={line}"));

@@ -64,10 +64,10 @@ fn file_of(fd: u32) -> Option<u64> {
 
 /// The socket behind a descriptor of the current task; none when it is something else.
 #[inline(never)]
-pub fn socket_of(fd: u32, found: &mut Sock) -> bool {
+pub fn socket_of(fd: u32, found: *mut Sock) -> bool {
     match try_socket_of(fd) {
         Some(sock) => {
-            *found = sock;
+            unsafe { found.write(sock) };
             true
         }
         None => false,

@@ -90,10 +90,10 @@ pub(crate) fn find() -> Result<Toolchain, Missing> {
 
 impl Toolchain {
     /// The cargo command that builds the probes of `crate_dir` into `target_dir` for a host of architecture `arch`
-    /// (as `CARGO_CFG_TARGET_ARCH` names it). The object is [`object_path`].
+    /// (as `CARGO_CFG_TARGET_ARCH` names it). The objects are at [`object_path`].
     pub(crate) fn build_command(&self, crate_dir: &Path, target_dir: &Path, arch: &str) -> Command {
         let mut cargo = Command::new(self.cargo());
-        cargo.current_dir(crate_dir).args(["build", "--release", "--package", "qtap-ebpf", "--bin", "qtap"]);
+        cargo.current_dir(crate_dir).args(["build", "--release", "--package", "qtap-ebpf", "--bins"]);
         cargo.args(["--target", BPF_TARGET, "--target-dir"]).arg(target_dir);
         if self.core == Core::FromSource {
             cargo.args(["-Z", "build-std=core"]);
@@ -134,9 +134,9 @@ impl Toolchain {
     }
 }
 
-/// Where a build into `target_dir` leaves the object.
-pub(crate) fn object_path(target_dir: &Path) -> PathBuf {
-    target_dir.join(BPF_TARGET).join("release").join("qtap")
+/// Where a build into `target_dir` leaves the object `name`: `qtap`, or `empty` for the benchmark.
+pub(crate) fn object_path(target_dir: &Path, name: &str) -> PathBuf {
+    target_dir.join(BPF_TARGET).join("release").join(name)
 }
 
 /// True for variables that steer a compiler or cargo's build, false for those that say where crates come from.

@@ -283,7 +283,7 @@ impl Conn {
             self.tls();
         } else {
             let late = self.facts.joined_late;
-            let begin = |offset: u64| Begin { offset, unknown: late };
+            let begin = |offset: u64| Begin { offset, unknown: self.implied };
             let begin = Pair { sent: begin(wanted.sent), received: begin(wanted.received) };
             self.socket = Socket::Plain(Box::new(Stream::new(&common.http, late, begin)));
         }

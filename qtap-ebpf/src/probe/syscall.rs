@@ -3,6 +3,7 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use core::mem::MaybeUninit;
 use qtap_common::globals::NO_OFFSET;
 use qtap_common::record::{Mapped, kind, role, why};
 use qtap_common::state::{FileKey, class, op};
@@ -57,26 +58,31 @@ fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
     Some(())
 }
 
+/// The socket behind a descriptor, where there is one.
+#[inline(always)]
+fn socket(fd: u64) -> Option<Sock> {
+    let mut sock = MaybeUninit::uninit();
+    if socket_of(fd as u32, sock.as_mut_ptr()) { Some(unsafe { sock.assume_init() }) } else { None }
+}
+
 /// Whatever the call, what it moved is accounted for in one place.
 #[inline(always)]
 fn transfer(regs: u64, what: u8, result: u64) -> Option<()> {
     let received = matches!(what, op::READ | op::RECVFROM | op::READV | op::RECVMSG | op::RECVMMSG);
-    let mut moved = Transfer {
-        sock: Sock { address: 0, ino: 0 },
-        source: Source::default(),
-        bytes: result,
-        direction: u64::from(received),
-        reason: 0,
-    };
+    let mut direction = u64::from(received);
     let first: u64 = at(regs, layout!(regs_arg[0]))?;
-    if !socket_of(first as u32, &mut moved.sock) {
-        // `splice` moves between a pipe and a socket: the other end may be one.
-        if what != op::SPLICE || !socket_of(at::<u64>(regs, layout!(regs_arg[2]))? as u32, &mut moved.sock) {
-            return None;
+    let sock = match socket(first) {
+        Some(sock) => {
+            if what == op::SPLICE {
+                direction = 1;
+            }
+            sock
         }
-    } else if what == op::SPLICE {
-        moved.direction = 1;
-    }
+        // `splice` moves between a pipe and a socket: the other end may be one.
+        None if what == op::SPLICE => socket(at(regs, layout!(regs_arg[2]))?)?,
+        None => return None,
+    };
+    let mut moved = Transfer { sock, source: Source::buffer(first, result), bytes: result, direction, reason: 0 };
     match what {
         op::SENDFILE => moved.reason = u64::from(why::SENDFILE),
         op::SPLICE => moved.reason = u64::from(why::UNCAPTURED_CALL),
@@ -106,8 +112,7 @@ fn place(regs: u64, what: u8, moved: &mut Transfer) -> Option<()> {
     let mut flags = 0;
     match what {
         op::READV | op::WRITEV => {
-            moved.source.iov = second;
-            moved.source.iov_left = third;
+            moved.source = Source::vector(second, third);
         }
         op::RECVMSG | op::SENDMSG => {
             moved.source = message(second)?;
@@ -118,10 +123,7 @@ fn place(regs: u64, what: u8, moved: &mut Transfer) -> Option<()> {
             moved.bytes = messages(second, moved.bytes)?;
             flags = at(regs, layout!(regs_arg[3]))?;
         }
-        _ => {
-            moved.source.base = second;
-            moved.source.len = moved.bytes;
-        }
+        _ => moved.source = Source::buffer(second, moved.bytes),
     }
     if what == op::RECVFROM {
         flags = at(regs, layout!(regs_arg[3]))?;
@@ -140,7 +142,7 @@ fn place(regs: u64, what: u8, moved: &mut Transfer) -> Option<()> {
 #[inline(always)]
 fn message(header: u64) -> Option<Source> {
     let [iov, count]: [u64; 2] = user(header + 16)?;
-    Some(Source { base: 0, len: 0, iov, iov_left: count })
+    Some(Source::vector(iov, count))
 }
 
 /// Bytes of `count` messages of an array of `struct mmsghdr` (64 bytes each, the length at 56). The buffers of the first are
@@ -162,10 +164,7 @@ fn messages(array: u64, count: u64) -> Option<u64> {
 /// `connect` or `accept` gave a connection.
 #[inline(always)]
 fn opened(fd: u64, as_role: u8) {
-    let mut sock = Sock { address: 0, ino: 0 };
-    if !socket_of(fd as u32, &mut sock) {
-        return;
-    }
+    let Some(sock) = socket(fd) else { return };
     if let Some(area) = scratch::take() {
         conn::find_or_open(area, &sock, as_role, 0, 0);
         scratch::give_back(area);

@@ -79,6 +79,6 @@ fn trial(toolchain: &bpf_toolchain::Toolchain) -> Result<()> {
     let target = shell::target_dir()?.join("bpf");
     let mut build = toolchain.build_command(&shell::workspace().join("qtap-ebpf"), &target, std::env::consts::ARCH);
     shell::run(build.arg("--quiet"))?;
-    report("trial", bpf_toolchain::object_path(&target).display());
+    report("trial", bpf_toolchain::object_path(&target, "qtap").display());
     Ok(())
 }

@@ -47,7 +47,18 @@ pub(super) struct Tls {
     libraries: BTreeMap<FileId, Library>,
     refused: HashSet<FileId>,
     plain: bool,
+    returns: Returns,
     links: Vec<UProbeLink>,
+}
+
+/// How the return of a function is seen where no better site was proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Returns {
+    /// By a return probe.
+    #[default]
+    Probed,
+    /// At each of its `ret` instructions: return probes can kill here (see [`super::seccomp`]).
+    Instructions,
 }
 
 impl Tls {
@@ -56,6 +67,11 @@ impl Tls {
         let mut tls = Tls::default();
         tls.plain = plain;
         tls
+    }
+
+    /// Whether return probes are safe on this kernel.
+    pub(super) fn return_probes(&mut self, safe: bool) {
+        self.returns = if safe { Returns::Probed } else { Returns::Instructions };
     }
 
     /// Files with probes.
@@ -96,7 +112,7 @@ impl Tls {
             refused: Vec::new(),
         };
         for hook in &plan.hooks {
-            match attach(ebpf, path, hook, library.number, &mut self.links) {
+            match attach(ebpf, path, hook, library.number, self.returns, &mut self.links) {
                 Ok(()) => library.hooked.push((hook.call.symbol(), hook.sites.to_string())),
                 Err(reason) => library.refused.push((hook.call.symbol(), reason.to_string())),
             }
@@ -113,6 +129,7 @@ fn attach(
     path: &Path,
     hook: &Hook,
     library: u16,
+    returns: Returns,
     links: &mut Vec<UProbeLink>,
 ) -> Result<(), KernelError> {
     let Some((enter, what)) = programs_of(hook.call) else { return Ok(()) };
@@ -125,7 +142,15 @@ fn attach(
                 links.push(put(ebpf, "tls_exit", path, hook.symbol.file_offset + offset, cookie)?);
             }
         }
-        Some(ExitSites::Return { .. }) => links.push(put(ebpf, "tls_return", path, entry.file_offset, cookie)?),
+        Some(ExitSites::Return { rets, .. }) => match returns {
+            Returns::Probed => links.push(put(ebpf, "tls_return", path, entry.file_offset, cookie)?),
+            Returns::Instructions if rets.is_empty() => return Err(KernelError::NoWayOut),
+            Returns::Instructions => {
+                for offset in rets {
+                    links.push(put(ebpf, "tls_exit", path, hook.symbol.file_offset + offset, cookie)?);
+                }
+            }
+        },
         None => {}
     }
     links.push(put(ebpf, enter, path, entry.file_offset, cookie)?);
