@@ -30,7 +30,7 @@ use crate::capture::discover::elf::FileId;
 use crate::capture::discover::{maps, openssl, procfs};
 use crate::capture::recording::{Fact, Writer};
 use crate::capture::source::{Flow, Source, SourceError};
-use crate::model::conn::{Channel, ConnId, SessionId, Transport};
+use crate::model::conn::{Channel, SessionId, Transport};
 use crate::model::event::{Event, Passed, Skipped};
 use crate::model::time::KernelTime;
 
@@ -123,7 +123,9 @@ impl Live {
         if !settings.tls {
             return Ok(());
         }
-        self.tls.return_probes(super::seccomp::return_probes_are_safe(&mut self.ebpf));
+        if let Some(tls) = &mut self.tls {
+            tls.return_probes(super::seccomp::return_probes_are_safe(&mut self.ebpf));
+        }
         for path in openssl::known_libraries(&[]) {
             self.attach_library(&path);
         }

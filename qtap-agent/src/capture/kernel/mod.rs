@@ -2,6 +2,7 @@
 //!
 //! In: what is wanted. Out: events, in the order of the ring. Present with the feature `kernel` only.
 
+pub mod holder;
 mod layout;
 mod live;
 mod object;

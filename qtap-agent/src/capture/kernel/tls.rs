@@ -19,8 +19,6 @@ use crate::capture::sites::{ArgLocation, EntrySite, ExitSites, Reg};
 
 /// Most files that can have probes at once: their number travels in 16 bits.
 const LIBRARIES_MAX: usize = u16::MAX as usize;
-/// Links that one thread detaches.
-const LINKS_PER_THREAD: usize = 2;
 /// Most files that are remembered as having none.
 const REFUSED_MAX: usize = 65_536;
 
@@ -171,17 +169,12 @@ fn put(
     attached.map_err(|error| KernelError::Attach { name, error })
 }
 
-/// Detaching waits for every CPU to be out of the probe, some 100 ms each: all at once, it is no longer for many than for one.
+/// The probes' descriptors are held by a child when qtap lets go of them, which is quick for that reason.
 impl Drop for Tls {
     fn drop(&mut self) {
-        let links = std::mem::take(&mut self.links);
-        std::thread::scope(|scope| {
-            let mut links = links.into_iter().peekable();
-            while links.peek().is_some() {
-                let some: Vec<_> = links.by_ref().take(LINKS_PER_THREAD).collect();
-                scope.spawn(move || drop(some));
-            }
-        });
+        if !self.links.is_empty() {
+            super::holder::hand_over();
+        }
     }
 }
 
