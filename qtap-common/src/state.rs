@@ -150,8 +150,6 @@ pub mod conn_flag {
     pub const CLOSED_UNTOLD: u8 = 4;
     /// A FIN was received.
     pub const FIN: u8 = 8;
-    /// It was reset while the process was in a call on its socket: it ends with that call.
-    pub const RESET: u8 = 16;
 }
 
 /// Key of a TLS session.

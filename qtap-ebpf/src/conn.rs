@@ -113,17 +113,6 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     true
 }
 
-/// A call moved nothing: if the connection was reset meanwhile, this was its end.
-#[inline(never)]
-pub fn moved_nothing(sock: &Sock) -> Option<()> {
-    let conn = CONNS.get_ptr_mut(sock.address)?;
-    let state = unsafe { &*conn };
-    if state.ino == sock.ino && state.flags & conn_flag::RESET != 0 {
-        close(sock.address, conn, true);
-    }
-    Some(())
-}
-
 /// Blanks an address by two words: a zeroed array of bytes would be a loop over them.
 #[inline(always)]
 fn blank(address: &mut [u8; 16]) {
@@ -171,9 +160,6 @@ pub fn carried(area: u32) -> u8 {
     if header.time.wrapping_sub(conn.told) > 1_000_000_000 {
         conn.told = header.time;
         tell_counts(conn, sock.address, kind::PROGRESS);
-    }
-    if conn.flags & conn_flag::RESET != 0 {
-        close(sock.address, conn, true);
     }
     is
 }
