@@ -36,16 +36,23 @@ pub const NEW_DIR: Dir = Dir {
 #[inline(always)]
 pub fn find_or_open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> Option<*mut Conn> {
     if let Some(conn) = CONNS.get_ptr_mut(sock.address) {
-        if unsafe { (*conn).ino } == sock.ino {
+        if is_same(unsafe { &*conn }, sock, as_role) {
             return Some(conn);
         }
-        // The `sock` is another one at the same address: the end of the former was not seen.
         close(sock.address, conn, false);
     }
     if !open(area, sock, as_role, direction, carried) {
         return None;
     }
     CONNS.get_ptr_mut(sock.address)
+}
+
+/// False when the `sock` is another one at the same address, because the end of the former was not seen. TCP tells each end, and a
+/// new `sock` comes to be by a call that opens it: there, and on UNIX sockets, it is looked at.
+#[inline(always)]
+fn is_same(conn: &Conn, sock: &Sock, as_role: u8) -> bool {
+    let certain = as_role == role::UNKNOWN && conn.family != AF_UNIX && conn.flags & conn_flag::CLOSED_UNTOLD == 0;
+    certain || conn.ino == kernel::inode_number(sock)
 }
 
 #[inline(never)]
@@ -57,7 +64,7 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     header.id = emit::identity(header.time);
     let conn = &mut work.conn;
     conn.id = header.id;
-    conn.ino = sock.ino;
+    conn.ino = kernel::inode_number(sock);
     conn.told = header.time;
     conn.tgid = header.tgid;
     conn.family = family;
@@ -89,7 +96,7 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     }
     header.detail = as_role;
     let record = unsafe { &mut work.record.opened };
-    record.head = Opened { header, ino: sock.ino, family, ..Default::default() };
+    record.head = Opened { header, ino: conn.ino, family, ..Default::default() };
     tell_ends(record, sock.address, family);
     true
 }
