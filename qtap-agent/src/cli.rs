@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -47,6 +47,10 @@ impl Cli {
 
 /// Puts `run` where a command would stand, when none does: flags that every command takes may come before it.
 fn with_command(mut args: Vec<OsString>) -> Vec<OsString> {
+    // What people type at a program they don't know.
+    if let Some(first) = args.get_mut(1).filter(|first| *first == "--version" || *first == "-V") {
+        *first = OsString::from("version");
+    }
     let mut at = 1;
     while let Some(arg) = args.get(at).and_then(|arg| arg.to_str()).filter(|arg| arg.starts_with("--log-")) {
         at += if arg.contains('=') { 1 } else { 2 };
@@ -61,9 +65,10 @@ fn with_command(mut args: Vec<OsString>) -> Vec<OsString> {
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// Least severe log line that is written, or a filter such as `info,qtap_agent::capture=debug`.
-    #[arg(long, env = "LOG_LEVEL", default_value = "info", global = true, value_name = "LEVEL")]
-    pub log_level: String,
+    /// Least severe log line that is written, or a filter such as `info,qtap_agent::capture=debug` [default: info; warn for
+    /// commands whose own output matters: exec, replay, record of a command]
+    #[arg(long, env = "LOG_LEVEL", global = true, value_name = "LEVEL")]
+    pub log_level: Option<String>,
     /// Form of log lines on stderr; console on a terminal, else json.
     #[arg(long, env = "LOG_ENCODING", global = true, value_name = "FORM")]
     pub log_encoding: Option<LogEncoding>,
@@ -97,6 +102,33 @@ pub enum Command {
     Version,
 }
 
+impl Command {
+    /// The log level when none is asked for: beside the output of a command only what is wrong is worth a line.
+    #[must_use]
+    pub fn log_level(&self) -> &'static str {
+        match self {
+            Command::Exec(_) | Command::Replay(_) => "warn",
+            Command::Record(args) if !args.command.is_empty() => "warn",
+            Command::Run(_)
+            | Command::Record(_)
+            | Command::Validate(_)
+            | Command::TestConnection(_)
+            | Command::Version => "info",
+        }
+    }
+
+    /// True when the probes are to say what they do.
+    #[must_use]
+    pub fn traces_probes(&self) -> bool {
+        match self {
+            Command::Run(RunArgs { capture, .. })
+            | Command::Exec(ExecArgs { capture, .. })
+            | Command::Record(RecordArgs { capture, .. }) => capture.bpf_trace,
+            Command::Replay(_) | Command::Validate(_) | Command::TestConnection(_) | Command::Version => false,
+        }
+    }
+}
+
 /// `qtap run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
@@ -106,7 +138,10 @@ pub struct RunArgs {
     /// What is captured.
     #[command(flatten)]
     pub capture: CaptureArgs,
-    /// Directory for what must outlive the process.
+    /// Of whom.
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+    /// Directory for what must outlive the process; in this version nothing does.
     #[arg(long, env = "DATA_DIR", default_value = "/var/lib/qtap", value_name = "DIR")]
     pub data_dir: PathBuf,
     /// Address of health, metrics and status.
@@ -143,11 +178,14 @@ pub struct RecordArgs {
     /// What is captured.
     #[command(flatten)]
     pub capture: CaptureArgs,
+    /// Of whom, without a command.
+    #[command(flatten)]
+    pub scope: ScopeArgs,
     /// The recording.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// The command and its arguments; without one the host is recorded until a signal comes.
-    #[arg(last = true, num_args = 0.., value_name = "CMD")]
+    #[arg(last = true, num_args = 0.., value_name = "CMD", conflicts_with_all = ["pid", "cgroup"])]
     pub command: Vec<OsString>,
 }
 
@@ -218,7 +256,7 @@ pub struct RecordsArgs {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tags(pub Vec<String>);
 
-/// What is captured, and of whom.
+/// What is captured.
 #[derive(Debug, Clone, Args)]
 pub struct CaptureArgs {
     /// Bodies and tags.
@@ -227,15 +265,26 @@ pub struct CaptureArgs {
     /// TLS libraries whose calls are probed.
     #[arg(long, env = "TLS_PROBES", default_value = "all", value_name = "LIST", value_delimiter = ',')]
     pub tls_probes: Vec<TlsProbe>,
+    /// The probes log what they do: connections, and what TLS session is whose.
+    #[arg(long, env = "BPF_TRACE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub bpf_trace: bool,
+    /// Bytes of the ring between probes and agent, a power of two; without it, what two calls may bring.
+    #[arg(long, hide = true, value_name = "SIZE", value_parser = ring_size)]
+    pub ring_size: Option<u32>,
+    /// Probes stand at function entry and return, whatever the code looks like: what chosen sites are compared with.
+    #[arg(long, hide = true)]
+    pub plain_sites: bool,
+}
+
+/// Whose connections are captured; neither flag: everyone's.
+#[derive(Debug, Clone, Args)]
+pub struct ScopeArgs {
     /// Only this process and its children; may be repeated.
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pub pid: Vec<u32>,
     /// Only processes of this cgroup, a directory below the cgroup file system; may be repeated.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with = "pid")]
     pub cgroup: Vec<PathBuf>,
-    /// Probes log what they do, through the kernel.
-    #[arg(long, env = "BPF_TRACE", value_parser = clap::builder::FalseyValueParser::new())]
-    pub bpf_trace: bool,
 }
 
 /// A family of TLS libraries.
@@ -249,10 +298,27 @@ pub enum TlsProbe {
     Openssl,
 }
 
+/// The file that a command names, found as `execvp` finds it.
+#[must_use]
+pub fn program_of(command: &[OsString]) -> Option<PathBuf> {
+    let name = Path::new(command.first()?);
+    if name.components().count() > 1 {
+        return Some(name.to_owned());
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
 /// What `qtap version` prints; `revision` of git and `abi` number of the probes are the caller's to know.
 #[must_use]
 pub fn version_text(revision: Option<&str>, abi: u32) -> String {
     format!("qtap {} (revision {}, ABI {abi})", env!("CARGO_PKG_VERSION"), revision.unwrap_or("unknown"))
+}
+
+/// The kernel wants a power of two, and whole pages.
+fn ring_size(text: &str) -> Result<u32, String> {
+    let size = u32::try_from(config::size(text)?).map_err(|_| "at most 2gb".to_owned())?;
+    if size.is_power_of_two() && size >= 4096 { Ok(size) } else { Err("a power of two, 4kb or more".to_owned()) }
 }
 
 fn buffer_size(text: &str) -> Result<usize, String> {
@@ -301,7 +367,21 @@ mod tests {
         assert_eq!(run.capture.records.http_buffer_size, 2 << 20);
         assert_eq!(run.capture.tls_probes, [TlsProbe::All]);
         let Command::Run(run) = parse("qtap --config x.yaml --pid 7 --pid 8").unwrap() else { panic!("not run") };
-        assert_eq!((run.config.config.as_deref(), run.capture.pid.as_slice()), (Some("x.yaml"), [7, 8].as_slice()));
+        assert_eq!((run.config.config.as_deref(), run.scope.pid.as_slice()), (Some("x.yaml"), [7, 8].as_slice()));
+    }
+
+    #[test]
+    fn commands_beside_others_are_quiet() {
+        for (line, level) in [
+            ("qtap", "info"),
+            ("qtap record -o r.qtap", "info"),
+            ("qtap record -o r.qtap -- wget x", "warn"),
+            ("qtap exec -- wget x", "warn"),
+            ("qtap replay r.qtap", "warn"),
+        ] {
+            assert_eq!(parse(line).unwrap().log_level(), level, "{line}");
+            assert_eq!(read(line).unwrap().global.log_level, None, "{line}");
+        }
     }
 
     #[test]
@@ -314,6 +394,8 @@ mod tests {
             ("qtap --log-level debug version", "qtap --log-level debug version"),
             ("qtap --log-level", "qtap --log-level run"),
             ("qtap --help", "qtap --help"),
+            ("qtap --version", "qtap version"),
+            ("qtap -V", "qtap version"),
             ("qtap fly", "qtap fly"),
         ] {
             let words = |line: &str| line.split_whitespace().map(OsString::from).collect::<Vec<_>>();
@@ -332,13 +414,13 @@ mod tests {
     #[test]
     fn every_flag_of_run() {
         let line = "qtap run --config q.yaml --log-level debug --log-encoding json --data-dir /d --httpd-listen [::1]:9 \
-                    --tls-probes openssl --http-buffer-size 64mb --tags a:b,c:d --pid 1 --cgroup /x --cgroup /y --bpf-trace";
+                    --tls-probes openssl --http-buffer-size 64mb --tags a:b,c:d --cgroup /x --cgroup /y --bpf-trace";
         let Cli { command, global } = read(line).unwrap();
         let Command::Run(run) = command else { panic!("not run") };
-        assert_eq!((global.log_level.as_str(), global.log_encoding), ("debug", Some(LogEncoding::Json)));
+        assert_eq!((global.log_level.as_deref(), global.log_encoding), (Some("debug"), Some(LogEncoding::Json)));
         assert_eq!(run.capture.records.http_buffer_size, 64 << 20);
         assert_eq!(run.capture.records.tags.0, ["a:b", "c:d"]);
-        assert_eq!(run.capture.cgroup.len(), 2);
+        assert_eq!(run.scope.cgroup.len(), 2);
         assert_eq!(run.capture.tls_probes, [TlsProbe::Openssl]);
         assert!(run.capture.bpf_trace);
         assert_eq!(run.httpd_listen.port(), 9);
@@ -366,6 +448,15 @@ mod tests {
     }
 
     #[test]
+    fn a_command_is_found_as_a_shell_finds_it() {
+        let found = |name: &str| program_of(&[OsString::from(name)]);
+        assert!(found("sh").is_some_and(|path| path.is_absolute() && path.ends_with("sh")));
+        assert_eq!(found("./no-such"), Some(PathBuf::from("./no-such")));
+        assert_eq!(found("no-such-command-anywhere"), None);
+        assert_eq!(program_of(&[]), None);
+    }
+
+    #[test]
     fn version_names_all_three() {
         let text = version_text(Some("abc1234"), 7);
         assert!(text.starts_with("qtap ") && text.ends_with("(revision abc1234, ABI 7)"), "{text}");
@@ -384,6 +475,9 @@ mod tests {
             "qtap run --tags nonsense",
             "qtap run --httpd-listen nowhere",
             "qtap run --pid 0",
+            "qtap run --pid 1 --cgroup /x",
+            "qtap exec --pid 1 -- true",
+            "qtap record -o r.qtap --pid 1 -- true",
             "qtap run --tls-probes gnutls",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), i32::from(exit::USAGE), "{line}");

@@ -7,14 +7,15 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::LogEncoding;
 
-/// Starts logging, once per process.
+/// Starts logging, once per process. `probes`: what the probes say of themselves is shown, whatever the level.
 ///
 /// # Errors
 /// When `level` is neither a level nor a filter, or logging was started before.
-pub fn init(level: &str, encoding: Option<LogEncoding>) -> Result<(), String> {
+pub fn init(level: &str, probes: bool, encoding: Option<LogEncoding>) -> Result<(), String> {
     // A bare level is qtap's own: what the libraries below it have to say at that level is for those who name them.
     let directives =
         if level.contains(['=', ',']) { level.to_owned() } else { format!("warn,qtap={level},qtap_agent={level}") };
+    let directives = if probes { format!("{directives},probes=trace") } else { directives };
     let filter = EnvFilter::try_new(directives).map_err(|error| format!("--log-level {level}: {error}"))?;
     let terminal = std::io::stderr().is_terminal();
     let encoding = encoding.unwrap_or(if terminal { LogEncoding::Console } else { LogEncoding::Json });

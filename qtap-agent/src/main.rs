@@ -2,20 +2,21 @@
 
 use std::process::ExitCode;
 
+#[cfg(feature = "kernel")]
+use qtap_agent::capture::kernel::{holder, seccomp};
 use qtap_agent::cli::{Cli, Command, ConfigArgs, RecordsArgs, Tags, TestConnectionArgs, exit, version_text};
-use qtap_agent::config::{self, Settings, Source};
-use qtap_agent::export::stdout::Output;
-use qtap_agent::export::store::test_connection;
-use qtap_agent::pipeline::settings::Level;
+use qtap_agent::config::{self, Level, Settings, Source};
 use qtap_agent::{logging, run};
 
 fn main() -> ExitCode {
     #[cfg(feature = "kernel")]
-    if std::env::args_os().nth(1).is_some_and(|first| first == run::child::GATE) {
-        return run::child::gate(std::env::args_os().skip(2)).into();
+    if let Some(code) = errand(std::env::args_os()) {
+        return code.into();
     }
     let Cli { command, global } = Cli::parse();
-    if let Err(reason) = logging::init(&global.log_level, global.log_encoding) {
+    // A variable that is empty counts as not set.
+    let level = global.log_level.as_deref().filter(|level| !level.is_empty()).unwrap_or(command.log_level());
+    if let Err(reason) = logging::init(level, command.traces_probes(), global.log_encoding) {
         say(&reason);
         return exit::USAGE.into();
     }
@@ -25,6 +26,18 @@ fn main() -> ExitCode {
             say(&format!("{:#}", failure.reason));
             failure.code.into()
         }
+    }
+}
+
+/// What qtap starts itself for, under first arguments that no user types.
+#[cfg(feature = "kernel")]
+fn errand(mut args: impl Iterator<Item = std::ffi::OsString>) -> Option<u8> {
+    let first = args.nth(1)?;
+    match first.to_str()? {
+        run::child::GATE => Some(run::child::gate(args)),
+        seccomp::CANARY => Some(seccomp::canary()),
+        holder::HOLDER => Some(holder::hold()),
+        _ => None,
     }
 }
 
@@ -52,17 +65,12 @@ fn act(command: Command) -> Result<u8, run::Failure> {
         #[cfg(feature = "kernel")]
         Command::Record(args) => run::record(&load(&args.config, &args.capture.records, Level::Full)?, &args),
         #[cfg(not(feature = "kernel"))]
-        Command::Run(_) | Command::Exec(_) | Command::Record(_) => Err(run::Failure {
-            code: exit::HOST,
-            reason: anyhow::anyhow!("this qtap was built without live capture (the feature `kernel`)"),
-        }),
+        Command::Run(_) | Command::Exec(_) | Command::Record(_) => {
+            Err(run::Failure::host(anyhow::anyhow!("this qtap was built without live capture (the feature `kernel`)")))
+        }
         Command::Replay(args) => {
             let settings = load(&args.config, &args.records, Level::Full)?;
-            let output = match &args.output {
-                Some(path) => Output::file(path).map_err(anyhow::Error::new)?,
-                None => Output::stdout(),
-            };
-            run::replay(&settings, &args.recording, &output).map(|()| exit::OK)
+            run::replay(&settings, &args).map(|()| exit::OK)
         }
         Command::Validate(args) => {
             let verdict = config::validate(Source::named(&args.file), &environment);
@@ -71,7 +79,7 @@ fn act(command: Command) -> Result<u8, run::Failure> {
         }
         Command::TestConnection(args) => connect(&args),
         Command::Version => {
-            print(&version_text(option_env!("QTAP_GIT_REVISION"), qtap_agent::capture::ABI));
+            print(&version_text(option_env!("QTAP_GIT_REVISION"), run::ABI));
             Ok(exit::OK)
         }
     }
@@ -108,26 +116,9 @@ fn load(from: &ConfigArgs, records: &RecordsArgs, built_in: Level) -> Result<Set
     Ok(settings.with(&records.tags.0, records.http_buffer_size))
 }
 
-/// One sample to each store; each says whether it took it.
+/// One sample to each store.
 fn connect(args: &TestConnectionArgs) -> Result<u8, run::Failure> {
     let records = RecordsArgs { http_buffer_size: config::HTTP_BUFFER_SIZE, tags: Tags::default() };
     let settings = load(&args.config, &records, Level::Summary)?;
-    let chosen = settings.stores.iter().filter(|store| args.store.as_ref().is_none_or(|id| *id == store.id));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime = runtime.map_err(anyhow::Error::new)?;
-    let (mut asked, mut refused) = (0, 0);
-    for store in chosen {
-        asked += 1;
-        match runtime.block_on(test_connection(store, run::VERSION, &Output::stdout())) {
-            Ok(()) => say(&format!("{}: accepted", store.id)),
-            Err(why) => {
-                refused += 1;
-                say(&format!("{}: {why}", store.id));
-            }
-        }
-    }
-    if asked == 0 {
-        return Err(anyhow::anyhow!("no store to test: the config has none of that id").into());
-    }
-    Ok(if refused == 0 { exit::OK } else { exit::FAILED })
+    run::test_connection(&settings, args.store.as_deref(), &mut |verdict| say(verdict))
 }

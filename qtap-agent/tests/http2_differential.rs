@@ -134,8 +134,8 @@ fn talk(count: usize, table: u32) -> Vec<(Direction, Bytes)> {
         ask(Noted { pipe: near, log: Arc::clone(&log) }, count, table).await;
         server.abort();
     });
-    let noted = std::mem::take(&mut *log.lock().unwrap());
-    noted
+    drop(runtime);
+    Arc::into_inner(log).unwrap().into_inner().unwrap()
 }
 
 fn listen(log: &[(Direction, Bytes)], joined_late: bool) -> (Vec<HttpExchange>, Sink) {

@@ -101,7 +101,7 @@ impl Script {
             }
             9 => Event::Progress(Counts { conn, time, sent, received, unread: 0 }),
             10 => Event::Closed(Counts { conn, time, sent, received, unread: 0 }),
-            11 => Event::SessionOpened(SessionOpened { session, time, pid, library: None }),
+            11 => Event::SessionOpened(SessionOpened { session, time, pid, library: None, joined_late: draw.inside }),
             12 if draw.sent => Event::Bound { session, conn, how: Binding::SetFd, time },
             12 => Event::SessionClosed(SessionCounts { session, time, sent, received }),
             _ => Event::Tick(time),

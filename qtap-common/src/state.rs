@@ -12,7 +12,7 @@ pub const MAP_CONNS: &str = "CONNS";
 pub const MAP_SESSIONS: &str = "SESSIONS";
 /// System call number → [`op`]. Writer: agent before the probes are attached.
 pub const MAP_SYSCALLS: &str = "SYSCALLS";
-/// [`Scratch`] areas, [`SCRATCH_SLOTS`] a CPU.
+/// Work areas of the probes, [`SCRATCH_SLOTS`] a CPU.
 pub const MAP_SCRATCH: &str = "SCRATCH";
 /// Per CPU: [`Losses`] that could not be told in place, by reason.
 pub const MAP_LOSSES: &str = "LOSSES";
@@ -150,6 +150,8 @@ pub mod conn_flag {
     pub const CLOSED_UNTOLD: u8 = 4;
     /// A FIN was received.
     pub const FIN: u8 = 8;
+    /// It was reset while the process was in a call on its socket: it ends with that call.
+    pub const RESET: u8 = 16;
 }
 
 /// Key of a TLS session.

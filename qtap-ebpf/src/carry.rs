@@ -33,6 +33,20 @@ pub struct Source {
     pub iov_left: u64,
 }
 
+impl Source {
+    /// One buffer. (What is not used is not zeroed: a run of zeros would be a loop over its bytes.)
+    #[inline(always)]
+    pub fn buffer(base: u64, len: u64) -> Source {
+        Source { base, len, iov: base, iov_left: 0 }
+    }
+
+    /// `count` buffers of an `iovec`.
+    #[inline(always)]
+    pub fn vector(iov: u64, count: u64) -> Source {
+        Source { base: iov, len: 0, iov, iov_left: count }
+    }
+}
+
 /// What a system call moved through a socket.
 #[repr(C)]
 #[derive(Clone, Copy)]

@@ -1,20 +1,20 @@
 //! Connections: first sight, what is wanted of them, what their bytes are, and their end.
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
-use qtap_common::globals::{
-    DIRECTION_ALL, DIRECTION_EGRESS, DIRECTION_EGRESS_EXTERNAL, DIRECTION_EGRESS_INTERNAL, DIRECTION_INGRESS, NO_OFFSET,
-};
-use qtap_common::record::{Count, Counts, Header, Opened, UNIX_NAME, flag, kind, role, why};
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use core::ptr::write_volatile;
+use qtap_common::globals::DIRECTION_ALL;
+use qtap_common::record::{Count, Counts, Header, Opened, flag, kind, role, why};
 use qtap_common::state::{Conn, Dir, FIRST_BYTES, FIRST_ROOM, HELLO_BYTES, class, conn_flag};
 
 use crate::atomic::fetch_add;
 use crate::carry::{self, Source, Span, Transfer, data_header, user};
 use crate::classify;
 use crate::emit;
-use crate::globals::{layout, wanted};
-use crate::kernel::{self, AF_INET, AF_INET6, AF_UNIX, Sock, at};
+use crate::globals::{read, wanted};
+use crate::kernel::{self, AF_UNIX, Sock};
 use crate::maps::CONNS;
-use crate::scratch;
+use crate::peer::{filtered_out, is_loopback, tell_ends};
+use crate::{scratch, trace};
 
 /// A direction of which nothing is known.
 pub const NEW_DIR: Dir = Dir {
@@ -35,16 +35,23 @@ pub const NEW_DIR: Dir = Dir {
 /// `direction`, which the kernel's counters already hold. None: not a stream qtap follows, or the table is full.
 #[inline(always)]
 pub fn find_or_open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> Option<*mut Conn> {
+    let conn = lookup(area, sock, as_role, direction, carried);
+    if conn.is_null() { None } else { Some(conn) }
+}
+
+/// A pointer that may be null comes back in one register; an `Option` would want a place on the caller's stack, and a sixth argument.
+#[inline(never)]
+fn lookup(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> *mut Conn {
     if let Some(conn) = CONNS.get_ptr_mut(sock.address) {
         if is_same(unsafe { &*conn }, sock, as_role) {
-            return Some(conn);
+            return conn;
         }
         close(sock.address, conn, false);
     }
     if !open(area, sock, as_role, direction, carried) {
-        return None;
+        return core::ptr::null_mut();
     }
-    CONNS.get_ptr_mut(sock.address)
+    CONNS.get_ptr_mut(sock.address).unwrap_or(core::ptr::null_mut())
 }
 
 /// False when the `sock` is another one at the same address, because the end of the former was not seen. TCP tells each end, and a
@@ -69,14 +76,18 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     conn.tgid = header.tgid;
     conn.family = family;
     conn.role = as_role;
-    conn.flags = if as_role == role::UNKNOWN { conn_flag::LATE } else { 0 };
     conn.dirs[0] = NEW_DIR;
     conn.dirs[1] = NEW_DIR;
+    let mut late = as_role == role::UNKNOWN;
     if family != AF_UNIX {
-        conn.dirs[0].base = kernel::tcp_sent(sock.address).wrapping_sub(if direction == 0 { carried } else { 0 });
-        let read = kernel::tcp_read(sock.address, false);
-        conn.dirs[1].base = read.wrapping_sub(if direction == 1 { carried } else { 0 });
+        let sent = kernel::tcp_sent(sock.address).wrapping_sub(if direction == 0 { carried } else { 0 });
+        let received = kernel::tcp_read(sock.address, false).wrapping_sub(if direction == 1 { carried } else { 0 });
+        conn.dirs[0].base = sent;
+        conn.dirs[1].base = received;
+        // Opened by a call that is not probed, or before the probes, but nothing has passed yet (a SYN counts as one).
+        late &= sent > 1 || received > 0;
     }
+    conn.flags = if late { conn_flag::LATE } else { 0 };
     if as_role != role::UNKNOWN && filtered_out(sock.address, family, as_role) {
         conn.flags |= conn_flag::UNWANTED;
     }
@@ -91,69 +102,43 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     if unwanted {
         return true;
     }
-    if as_role == role::UNKNOWN {
+    if late {
         header.flags |= flag::LATE;
     }
     header.detail = as_role;
     let record = unsafe { &mut work.record.opened };
-    record.head = Opened { header, ino: conn.ino, family, ..Default::default() };
+    record.head.header = header;
+    record.head.ino = conn.ino;
+    record.head.family = family;
+    record.head.local_port = 0;
+    record.head.peer_port = 0;
+    record.head.pad = 0;
+    blank(&mut record.head.local);
+    blank(&mut record.head.peer);
     tell_ends(record, sock.address, family);
+    trace::opened(header.id, family, as_role);
     true
 }
 
-/// Fills in both ends and writes the record.
-#[inline(always)]
-fn tell_ends(record: &mut scratch::OpenedRecord, sock: u64, family: u16) {
-    if family == AF_UNIX {
-        unix_names(record, sock);
-        record.head.header.len = (size_of::<Opened>() + 2 * UNIX_NAME) as u32;
-        emit::record_or_count(record);
-        return;
+/// A call moved nothing: if the connection was reset meanwhile, this was its end.
+#[inline(never)]
+pub fn moved_nothing(sock: &Sock) -> Option<()> {
+    let conn = CONNS.get_ptr_mut(sock.address)?;
+    let state = unsafe { &*conn };
+    if is_same(state, sock, role::UNKNOWN) && state.flags & conn_flag::RESET != 0 {
+        close(sock.address, conn, true);
     }
-    record.head.local_port = at(sock, layout!(sk_num)).unwrap_or(0);
-    record.head.peer_port = at(sock, layout!(sk_dport)).unwrap_or(0);
-    if family == AF_INET {
-        let local: [u8; 4] = at(sock, layout!(sk_rcv_saddr)).unwrap_or([0; 4]);
-        let peer: [u8; 4] = at(sock, layout!(sk_daddr)).unwrap_or([0; 4]);
-        record.head.local[..4].copy_from_slice(&local);
-        record.head.peer[..4].copy_from_slice(&peer);
-    } else {
-        record.head.local = at(sock, layout!(sk_v6_rcv_saddr)).unwrap_or([0; 16]);
-        record.head.peer = at(sock, layout!(sk_v6_daddr)).unwrap_or([0; 16]);
-    }
-    emit::record_or_count(&record.head);
+    Some(())
 }
 
-/// `sun_path` of both ends: of the socket itself or, for an accepted one, of the listener whose address it shares.
+/// Blanks an address by two words: a zeroed array of bytes would be a loop over them.
 #[inline(always)]
-fn unix_names(record: &mut scratch::OpenedRecord, sock: u64) {
-    record.local = [0; UNIX_NAME];
-    record.peer = [0; UNIX_NAME];
-    if layout!(unix_addr) == NO_OFFSET {
-        return;
+fn blank(address: &mut [u8; 16]) {
+    let words = address.as_mut_ptr().cast::<u64>();
+    unsafe {
+        write_volatile(words, 0);
+        write_volatile(words.add(1), 0);
     }
-    unix_name(&mut record.local, sock);
-    if let Some(peer) = at::<u64>(sock, layout!(unix_peer)) {
-        if peer != 0 {
-            unix_name(&mut record.peer, peer);
-        }
-    }
-}
-
-#[inline(always)]
-fn unix_name(name: &mut [u8; UNIX_NAME], sock: u64) {
-    let Some(address) = at::<u64>(sock, layout!(unix_addr)) else { return };
-    if address == 0 {
-        return;
-    }
-    // `len` counts the two bytes of `sun_family`; what lies beyond it in the allocation is not part of the name.
-    let len: u32 = at(address, layout!(unix_addr_len)).unwrap_or(0);
-    if len <= 2 || len > UNIX_NAME as u32 + 2 {
-        return;
-    }
-    let path = address + u64::from(layout!(unix_addr_name)) + 2;
-    // A failed read leaves zeros: no name.
-    let _ = unsafe { bpf_probe_read_kernel(name.as_mut_ptr().cast(), len - 2, path as *const _) };
 }
 
 /// A call moved what the work area says. Returns what the direction carries.
@@ -181,8 +166,11 @@ pub fn carried(area: u32) -> u8 {
         return class::OTHER;
     }
     conn.tgid = header.tgid;
-    account(area, dir, &header, &source, Span { offset, bytes, watch_tls: dir.class == class::HTTP }, before, reason);
-    let is = dir.class;
+    // Read anew: whatever way led here, from here on the class is any number to the verifier, and one way is looked at.
+    let is = read(&raw const dir.class);
+    let span = Span { offset, bytes, watch_tls: is == class::HTTP };
+    account(area, dir, &header, &source, span, Ways { is, before, reason });
+    let is = read(&raw const dir.class);
     if is == class::TLS {
         conn.dirs[0].class = class::TLS;
         conn.dirs[1].class = class::TLS;
@@ -191,21 +179,32 @@ pub fn carried(area: u32) -> u8 {
         conn.told = header.time;
         tell_counts(conn, sock.address, kind::PROGRESS);
     }
+    if conn.flags & conn_flag::RESET != 0 {
+        close(sock.address, conn, true);
+    }
     is
+}
+
+/// What a direction is, what it was before this call, and why the call's bytes can't be copied, or 0.
+struct Ways {
+    is: u8,
+    before: u8,
+    reason: u8,
 }
 
 /// Every byte of the call under one count: copied or lost, encrypted, unwanted.
 #[inline(always)]
-fn account(area: u32, dir: &mut Dir, header: &Header, source: &Source, mut span: Span, before: u8, reason: u8) {
+fn account(area: u32, dir: &mut Dir, header: &Header, source: &Source, mut span: Span, ways: Ways) {
+    let Ways { is, before, reason } = ways;
     let bytes = span.bytes;
-    if dir.class == class::OTHER {
+    if is == class::OTHER {
         return unwanted(dir, header, span.offset, bytes);
     }
     if dir.unwanted_from != u64::MAX {
         carry::skip(header, dir.unwanted_from, span.offset - dir.unwanted_from, why::UNWANTED);
         dir.unwanted_from = u64::MAX;
     }
-    let hello = dir.class == class::TLS;
+    let hello = is == class::TLS;
     if hello {
         dir.count.encrypted += bytes;
         if span.offset >= HELLO_BYTES || before == class::HTTP || reason != 0 {
@@ -232,7 +231,7 @@ fn account(area: u32, dir: &mut Dir, header: &Header, source: &Source, mut span:
 }
 
 /// Decides what a direction carries, where that is not yet decided.
-#[inline(always)]
+#[inline(never)]
 fn decide(dir: &mut Dir, peer_class: u8, source: &Source, bytes: u64, late: bool) {
     if dir.class == class::HTTP || dir.class == class::TLS || (dir.class == class::OTHER && !late) {
         return;
@@ -379,6 +378,7 @@ pub fn close(sock: u64, conn: *mut Conn, alive: bool) {
             keep_kernel_counts(conn, sock);
             return;
         }
+        trace::closed(conn.id);
     }
     let _ = CONNS.remove(sock);
 }
@@ -396,60 +396,4 @@ fn keep_kernel_counts(conn: &mut Conn, sock: u64) {
     }
     conn.dirs[1].count.kernel = kernel::tcp_read(sock, fin).wrapping_sub(conn.dirs[1].base);
     conn.dirs[1].kernel_final = 1;
-}
-
-/// True when the direction that is wanted is not this connection's.
-#[inline(always)]
-fn filtered_out(sock: u64, family: u16, as_role: u8) -> bool {
-    let client = as_role == role::CLIENT;
-    match wanted!(direction) {
-        DIRECTION_INGRESS => client,
-        DIRECTION_EGRESS => !client,
-        DIRECTION_EGRESS_INTERNAL => !client || !is_private(sock, family),
-        DIRECTION_EGRESS_EXTERNAL => !client || is_private(sock, family),
-        _ => false,
-    }
-}
-
-/// The remote address as IPv4, when it is one or stands for one (`::ffff:a.b.c.d`).
-#[inline(always)]
-fn peer_v4(sock: u64, family: u16) -> Option<[u8; 4]> {
-    if family == AF_INET {
-        return at(sock, layout!(sk_daddr));
-    }
-    let address: [u8; 16] = at(sock, layout!(sk_v6_daddr))?;
-    let mapped = address[10] == 0xff && address[11] == 0xff && address[0] == 0 && address[9] == 0;
-    if mapped { Some([address[12], address[13], address[14], address[15]]) } else { None }
-}
-
-#[inline(always)]
-fn is_loopback(sock: u64, family: u16) -> bool {
-    if family == AF_UNIX {
-        return false;
-    }
-    if let Some(v4) = peer_v4(sock, family) {
-        return v4[0] == 127;
-    }
-    let address: [u8; 16] = at(sock, layout!(sk_v6_daddr)).unwrap_or([0; 16]);
-    address[15] == 1 && address[0] == 0 && address[1] == 0 && address[7] == 0 && address[14] == 0
-}
-
-/// Loopback, RFC 1918, RFC 6598, link-local (RFC 3927, RFC 4291 §2.5.6), unique local (RFC 4193); UNIX sockets too.
-#[inline(always)]
-fn is_private(sock: u64, family: u16) -> bool {
-    if family == AF_UNIX || is_loopback(sock, family) {
-        return true;
-    }
-    if let Some(v4) = peer_v4(sock, family) {
-        return v4[0] == 10
-            || (v4[0] == 172 && v4[1] & 0xf0 == 16)
-            || (v4[0] == 192 && v4[1] == 168)
-            || (v4[0] == 100 && v4[1] & 0xc0 == 64)
-            || (v4[0] == 169 && v4[1] == 254);
-    }
-    if family != AF_INET6 {
-        return false;
-    }
-    let address: [u8; 16] = at(sock, layout!(sk_v6_daddr)).unwrap_or([0; 16]);
-    address[0] & 0xfe == 0xfc || (address[0] == 0xfe && address[1] & 0xc0 == 0x80)
 }

@@ -16,6 +16,7 @@ const IPPROTO_TCP: u16 = 6;
 
 /// TCP states of `include/net/tcp_states.h`.
 pub mod tcp {
+    pub const SYN_SENT: i32 = 2;
     pub const FIN_WAIT1: i32 = 4;
     pub const FIN_WAIT2: i32 = 5;
     pub const CLOSE: i32 = 7;
@@ -91,10 +92,10 @@ fn file_of(fd: u32) -> Option<u64> {
 
 /// The socket behind a descriptor of the current task; none when it is something else.
 #[inline(never)]
-pub fn socket_of(fd: u32, found: &mut Sock) -> bool {
+pub fn socket_of(fd: u32, found: *mut Sock) -> bool {
     match try_socket_of(fd) {
         Some(sock) => {
-            *found = sock;
+            unsafe { found.write(sock) };
             true
         }
         None => false,

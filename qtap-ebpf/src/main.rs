@@ -2,8 +2,8 @@
 //! writer) and counts. Never: writes to a target, sleeps, changes what a call does.
 //!
 //! A probe (`probe/`) is a door of two lines that calls a `try_…`; the rooms behind it are `scope` (who is looked at), `kernel`
-//! (what kernel memory says), `conn` and `session` (state), `classify` (what the first bytes are), `carry` (bytes of a call →
-//! records).
+//! (what kernel memory says), `conn` and `session` (state), `peer` (the ends of a connection), `classify` (what the first bytes
+//! are), `carry` (bytes of a call → records), `trace` (what the probes say of themselves).
 
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]
@@ -20,10 +20,12 @@ mod emit;
 mod globals;
 mod kernel;
 mod maps;
+mod peer;
 mod probe;
 mod scope;
 mod scratch;
 mod session;
+mod trace;
 
 /// Licence of the object, as the kernel wants it named: some helpers are for GPL-compatible programs only.
 #[cfg(target_arch = "bpf")]

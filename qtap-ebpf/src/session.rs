@@ -10,7 +10,7 @@ use crate::conn::{NEW_DIR, class_of, unwanted};
 use crate::emit;
 use crate::globals::wanted;
 use crate::maps::{CALLS, SESSIONS};
-use crate::scratch;
+use crate::{scratch, trace};
 
 /// TLS calls of one thread that can be inside one another: a session whose transport is another session (HTTPS proxies).
 pub const NESTED: usize = 2;
@@ -139,16 +139,20 @@ pub fn in_call() -> bool {
     }
 }
 
-/// A socket call moved TLS records of connection `conn` on this thread: the TLS calls around it are its.
+/// A socket call moved TLS records of connection `conn` on this thread: the TLS call around it is its. A call around that one is
+/// too, when it has seen no socket of its own: a session that travels inside another. (One that has is a callback that opens a
+/// connection of its own.)
 #[inline(always)]
 pub fn note_socket(conn: u64) {
     let Some(calls) = CALLS.get_ptr_mut(bpf_get_current_pid_tgid()) else { return };
     let calls = unsafe { &mut *calls };
-    if calls.depth >= 1 {
-        calls.frames[0].conn = conn;
-    }
     if calls.depth >= 2 {
         calls.frames[1].conn = conn;
+        if calls.frames[0].conn == 0 {
+            calls.frames[0].conn = conn;
+        }
+    } else if calls.depth == 1 {
+        calls.frames[0].conn = conn;
     }
 }
 
@@ -179,7 +183,7 @@ fn account(area: u32, frame: &Frame, of: u8, bytes: u64) {
     }
     if bytes > 0 {
         let direction = if of == call::READ || of == call::READ_EX { 1 } else { 0 };
-        let source = Source { base: frame.buffer, len: bytes, iov: 0, iov_left: 0 };
+        let source = Source::buffer(frame.buffer, bytes);
         carried(area, session, direction, &source, frame.time);
     }
 }
@@ -255,6 +259,7 @@ pub fn bind(session: &mut Session, conn: u64, how: u8) {
     let mut header = emit::header(kind::BOUND, size_of::<Bound>(), session.id);
     header.detail = how;
     emit::record_or_count(&Bound { header, conn });
+    trace::bound(session.id, conn, how);
 }
 
 /// A TLS call moved plaintext.

@@ -17,6 +17,33 @@ const HELLO: &[u8] = b"{\"hello\": \"from nginx, over TLS\"}\n";
 /// The kinds of record that one exchange makes.
 const KINDS: [&str; 3] = ["connection", "artifact_record", "object"];
 
+/// What is shown of a record; the rest is counted.
+const SHOWN: [&str; 20] = [
+    "connection.id",
+    "process.pid",
+    "process.executable.path",
+    "server.address",
+    "server.port",
+    "tls.protocol.version",
+    "tls.next_protocol",
+    "connection.tls.library",
+    "connection.captured_bytes",
+    "connection.lost_bytes",
+    "http.request.method",
+    "url.full",
+    "http.response.status_code",
+    "http.duration_ms",
+    "artifact.request.digest",
+    "artifact.response.digest",
+    "artifact.type",
+    "artifact.digest",
+    "artifact.truncated",
+    "artifact.data",
+];
+
+/// Characters of a value that are shown.
+const SHOWN_CHARS: usize = 400;
+
 /// Sets the machine up, builds qtap, captures one exchange, shows it.
 pub(crate) fn run() -> Result<()> {
     setup::run(setup::Purpose::Demo)?;
@@ -56,12 +83,8 @@ fn show(output: &str) -> Result<()> {
     for record in &records {
         println!("{}", record.text);
     }
-    println!(
-        "Each connection makes `connection` records, each exchange one `artifact_record`, each message one `object`;"
-    );
-    println!("they share their `connection.id`.");
     let id = linked(&records)?;
-    println!("\n{} records; {} linked by connection.id {id}.", records.len(), KINDS.join(", "));
+    println!("{} records; {} linked by connection.id {id}.", records.len(), KINDS.join(", "));
     Ok(())
 }
 
@@ -88,16 +111,31 @@ fn records_of(output: &str) -> Vec<Record> {
     records
 }
 
-/// The record's name, then an attribute a line.
+/// The record's name and its body, then an attribute a line.
 fn describe(record: &Value) -> String {
-    let mut text = format!("{}\n", record["eventName"].as_str().unwrap_or("record"));
+    let name = record["eventName"].as_str().unwrap_or("record");
+    let mut text = format!("{name}: {}\n", record["body"]["stringValue"].as_str().unwrap_or_default());
+    let mut more = 0;
     for attribute in record["attributes"].as_array().into_iter().flatten() {
+        let key = attribute["key"].as_str().unwrap_or_default();
+        if !SHOWN.contains(&key) {
+            more += 1;
+            continue;
+        }
         // An OTLP value is an object with one member, named by its type.
         let value = attribute["value"].as_object().and_then(|value| value.values().next());
         let value = value.map(|value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned));
-        let _ = writeln!(text, "  {:<32} {}", attribute["key"].as_str().unwrap_or_default(), value.unwrap_or_default());
+        let _ = writeln!(text, "  {key:<26} {}", shortened(&value.unwrap_or_default()));
     }
+    let _ = writeln!(text, "  and {more} more attributes");
     text
+}
+
+fn shortened(value: &str) -> String {
+    match value.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.to_owned(),
+    }
 }
 
 /// A string attribute of an OTLP/JSON log record.

@@ -23,6 +23,7 @@ mod yaml;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+pub use crate::pipeline::settings::Level;
 pub use finding::{Faults, Finding, Note};
 pub use validate::{Verdict, validate};
 pub use value::size;
@@ -155,7 +156,7 @@ fn bounded(reader: impl Read) -> std::io::Result<Vec<u8>> {
 impl Settings {
     /// What holds when there is no file: events and objects to standard output, credentials redacted, HTTP at `level`.
     #[must_use]
-    pub fn built_in(level: pipeline::settings::Level) -> Settings {
+    pub fn built_in(level: Level) -> Settings {
         meaning::built_in(level)
     }
 

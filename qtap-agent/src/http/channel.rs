@@ -32,6 +32,8 @@ const WINDOW: usize = 4 * LINE_LIMIT;
 pub struct Http {
     desk: Desk,
     state: State,
+    /// What it spoke, once it is closed.
+    spoke: Protocol,
 }
 
 #[derive(Debug)]
@@ -65,7 +67,7 @@ impl Http {
     #[must_use]
     pub fn new(settings: &Arc<Settings>, joined_late: bool) -> Http {
         let desk = Desk { settings: Arc::clone(settings), budget: Budget::default(), joined_late };
-        Http { desk, state: State::Unknown(Unknown::default()) }
+        Http { desk, state: State::Unknown(Unknown::default()), spoke: Protocol::Unknown }
     }
 
     /// Takes the next bytes of a direction.
@@ -117,6 +119,7 @@ impl Http {
             h1.on_close(still_open, &mut self.desk, sink);
             self.follow_switch(sink);
         }
+        self.spoke = self.protocol();
         match std::mem::replace(&mut self.state, State::Other) {
             State::H2(mut h2) => h2.on_close(still_open, &mut self.desk, sink),
             State::Unknown(unknown) => unknown.held.iter().for_each(|(_, input)| count_unparsed(input, sink)),
@@ -128,7 +131,8 @@ impl Http {
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         match &self.state {
-            State::Unknown(_) | State::Other => Protocol::Unknown,
+            State::Unknown(_) => Protocol::Unknown,
+            State::Other => self.spoke,
             State::H1(_) => Protocol::Http1,
             State::H2(h2) if h2.is_grpc() => Protocol::Grpc,
             State::H2(_) => Protocol::Http2,

@@ -13,6 +13,12 @@ impl KernelTime {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// The time since `earlier` in milliseconds, zero when `earlier` is later. One division: what is written is short.
+    #[must_use]
+    pub fn millis_since(self, earlier: KernelTime) -> f64 {
+        self.0.saturating_sub(earlier.0) as f64 / 1e6
+    }
+
     /// This time plus `duration`, saturating.
     #[must_use]
     pub fn plus(self, duration: Duration) -> KernelTime {
@@ -33,5 +39,16 @@ impl WallClock {
     #[must_use]
     pub fn unix_ns(self, time: KernelTime) -> u64 {
         self.boot_unix_ns.saturating_add(time.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milliseconds_are_written_as_short_as_they_are() {
+        assert_eq!(KernelTime(244_455).millis_since(KernelTime(0)).to_string(), "0.244455");
+        assert_eq!(KernelTime(1).millis_since(KernelTime(2)).to_string(), "0");
     }
 }

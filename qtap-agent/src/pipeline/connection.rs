@@ -55,7 +55,7 @@ fn about(seen: &ConnectionSeen, origin: &Origin, steps: Option<&Steps>) -> Conne
         captured_bytes: seen.captured_bytes,
         lost_bytes: seen.losses.total_bytes(),
         losses: seen.losses.iter().map(|(loss, _, bytes)| (loss.name(), bytes)).collect(),
-        duration_ms: seen.observed.since(seen.conn.opened).as_secs_f64() * 1e3,
+        duration_ms: seen.observed.millis_since(seen.conn.opened),
         requests: seen.requests,
         endpoint_id: endpoint_id(seen, origin, steps),
         tls: seen.conn.tls.clone(),

@@ -174,11 +174,11 @@ fn about(http: &HttpExchange, url: Url) -> ArtifactRecord {
 }
 
 fn duration_ms(request: Option<&Request>, response: Option<&Response>) -> Option<f64> {
-    Some(response?.ended?.since(request?.started).as_secs_f64() * 1e3)
+    Some(response?.ended?.millis_since(request?.started))
 }
 
 fn time_to_first_byte_ms(request: Option<&Request>, response: Option<&Response>) -> Option<f64> {
-    Some(response?.started.since(request?.ended?).as_secs_f64() * 1e3)
+    Some(response?.started.millis_since(request?.ended?))
 }
 
 /// `error.type`: the status of a server's error, and of a client's where this process is the client; the gRPC status where it

@@ -9,7 +9,8 @@ use std::process::{Command, ExitStatus};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, getpgrp, getpid, kill_process, waitpid};
+use rustix::termios::tcgetpgrp;
 
 use super::Failure;
 
@@ -65,7 +66,7 @@ impl Child {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// Lets it run. Signals that ask qtap to end are its to answer: the terminal sends it its own SIGINT, SIGTERM is passed on.
+    /// Lets it run. Signals that ask qtap to end are its to answer.
     pub(super) fn go(mut self) -> anyhow::Result<Running> {
         let pid = self.pid;
         pass_on_signals(pid)?;
@@ -79,7 +80,7 @@ impl Child {
     }
 }
 
-/// SIGINT is only kept from ending qtap; SIGTERM and SIGHUP go to the command as well.
+/// SIGTERM, SIGHUP and SIGINT go to the command; but not a SIGINT of the terminal's, which it gets itself.
 fn pass_on_signals(pid: Pid) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -92,7 +93,7 @@ fn pass_on_signals(pid: Pid) -> anyhow::Result<()> {
         runtime.block_on(async move {
             loop {
                 tokio::select! {
-                    _ = int.recv() => {}
+                    _ = int.recv() => if !has_terminal() { let _ = kill_process(pid, Signal::INT); },
                     _ = term.recv() => { let _ = kill_process(pid, Signal::TERM); }
                     _ = hup.recv() => { let _ = kill_process(pid, Signal::HUP); }
                 }
@@ -100,6 +101,12 @@ fn pass_on_signals(pid: Pid) -> anyhow::Result<()> {
         });
     })?;
     Ok(())
+}
+
+/// True when the keys of a terminal go to qtap's process group, and so to the command in it.
+fn has_terminal() -> bool {
+    let Ok(terminal) = std::fs::File::open("/dev/tty") else { return false };
+    tcgetpgrp(&terminal).is_ok_and(|foreground| foreground == getpgrp())
 }
 
 impl Running {

@@ -8,7 +8,9 @@ use anyhow::Context;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::admin::http_metrics::{HttpFamilies, HttpMetrics};
+#[cfg(feature = "kernel")]
+use crate::admin::http_metrics::HttpFamilies;
+use crate::admin::http_metrics::HttpMetrics;
 use crate::config::Settings;
 use crate::export::status::StoreStatus;
 use crate::export::stdout::Output;
@@ -29,11 +31,16 @@ const REPLAY_HELD_BYTES: u64 = 32 << 20;
 
 /// How observations are handed over when the pipeline is behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pace {
+pub(super) struct Pace {
+    source_waits: bool,
+}
+
+impl Pace {
     /// Bodies go before records: the host does not wait.
-    Live,
+    #[cfg(feature = "kernel")]
+    pub(super) const LIVE: Pace = Pace { source_waits: false };
     /// The source waits: a recording has time.
-    Replay,
+    pub(super) const REPLAY: Pace = Pace { source_waits: true };
 }
 
 /// The engine.
@@ -41,6 +48,7 @@ pub(super) struct Engine {
     stores: Arc<Vec<Store>>,
     pipeline: JoinHandle<()>,
     /// HTTP metrics, kept by the pipeline's thread.
+    #[cfg(feature = "kernel")]
     pub(super) families: HttpFamilies,
 }
 
@@ -67,15 +75,23 @@ impl Engine {
         let pipeline = Pipeline::new(settings.pipeline.clone(), &redaction_key()?);
         let (sender, receiver) = mpsc::channel(WAITING_BATCHES);
         let metrics = HttpMetrics::new();
+        #[cfg(feature = "kernel")]
         let families = metrics.families();
         let behind = Route { stores: Arc::clone(&stores), locators: settings.pipeline.locators.clone() };
         let pipeline = std::thread::Builder::new()
             .name("pipeline".to_owned())
             .spawn(move || work(pipeline, receiver, &behind, metrics, pace))?;
-        Ok((Engine { stores, pipeline, families }, Intake { sender, pace }))
+        let engine = Engine {
+            stores,
+            pipeline,
+            #[cfg(feature = "kernel")]
+            families,
+        };
+        Ok((engine, Intake { sender, pace }))
     }
 
     /// The stores.
+    #[cfg(feature = "kernel")]
     pub(super) fn stores(&self) -> &Arc<Vec<Store>> {
         &self.stores
     }
@@ -123,7 +139,7 @@ impl Route {
         let (objects, events): (Vec<_>, Vec<_>) =
             records.iter().cloned().partition(|record| matches!(record.kind, RecordKind::Object(_)));
         for store in self.stores.iter() {
-            if pace == Pace::Replay {
+            if pace.source_waits {
                 wait_for_room(store);
             }
             store.offer(&events);
@@ -156,16 +172,11 @@ impl Intake {
         if observations.is_empty() {
             return;
         }
-        let observations = match (self.pace, self.sender.try_send(observations)) {
-            (_, Ok(())) => return,
-            (_, Err(mpsc::error::TrySendError::Closed(_))) => return,
-            (Pace::Replay, Err(mpsc::error::TrySendError::Full(back))) => back,
-            (Pace::Live, Err(mpsc::error::TrySendError::Full(mut back))) => {
-                back.iter_mut().for_each(|observation| shed_bodies(observation, lost));
-                back
-            }
-        };
-        // Closed: the pipeline's thread is gone, and with it everything that could take this.
+        // Closed, here and below: the pipeline's thread is gone, and with it everything that could take this.
+        let Err(mpsc::error::TrySendError::Full(mut observations)) = self.sender.try_send(observations) else { return };
+        if !self.pace.source_waits {
+            observations.iter_mut().for_each(|observation| shed_bodies(observation, lost));
+        }
         let _ = self.sender.blocking_send(observations);
     }
 }
@@ -180,7 +191,8 @@ fn shed_bodies(observation: &mut Observation, lost: &mut Tally) {
         let kept = body.kept();
         if kept > 0 {
             body.chunks = Vec::new();
-            body.missing = vec![0..body.size];
+            body.missing.clear();
+            body.missing.push(0..body.size);
             lost.add(Loss::PipelineFull, kept);
         }
     }

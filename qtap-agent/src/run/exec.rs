@@ -2,17 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-
 use super::child::Child;
 use super::engine::{Engine, Pace};
 use super::pump::Pump;
 use super::shared::Shared;
-use super::{FLUSH_LIMIT, Failure, live, runtime, tap_settings};
+use super::{FLUSH_LIMIT, Failure, live, output, runtime, tap_settings};
 use crate::capture::kernel::{Live, Scope};
-use crate::cli::ExecArgs;
+use crate::cli::{self, ExecArgs};
 use crate::config::Settings;
-use crate::export::stdout::Output;
 use crate::tap::Tap;
 
 /// Silence after the command's end that is taken for the end of what it said: the kernel closes what it left open meanwhile.
@@ -25,15 +22,12 @@ const LINGER: Duration = Duration::from_secs(2);
 /// # Errors
 /// [`Failure`] when the host lacks what capture needs, or a store can't be started. The command is not run then.
 pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8, Failure> {
-    let output = match &args.output {
-        Some(path) => Output::file(path).with_context(|| path.display().to_string())?,
-        None => Output::stdout(),
-    };
+    let output = output(args.output.as_deref())?;
     let runtime = runtime()?;
     let recording = args.recording.as_deref().map(live::recording).transpose()?;
     let probes = live::probes(settings, &args.capture, Scope::Listed(Vec::new()), recording);
     let mut source = live::start(probes)?;
-    let (engine, intake) = Engine::start(settings, &output, runtime.handle(), Pace::Live)?;
+    let (engine, intake) = Engine::start(settings, &output, runtime.handle(), Pace::LIVE)?;
     let mut pump = Pump::new(Tap::new(tap_settings(settings)), intake, Shared::default());
     let code = follow(&args.command, &mut source, &mut |source, wait| {
         pump.turn(source, wait).map(drop).map_err(|error| Failure::from(anyhow::Error::new(error)))
@@ -53,6 +47,9 @@ pub(super) fn follow(
     source: &mut Live,
     turn: &mut dyn FnMut(&mut Live, Duration) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
+    if let Some(program) = cli::program_of(command) {
+        source.expect(&program);
+    }
     let child = Child::start(command)?;
     source.include(child.pid()).map_err(anyhow::Error::new)?;
     let running = child.go()?;

@@ -25,8 +25,8 @@ use crate::tap::Tap;
 /// [`Failure`] when the host lacks what capture needs, a port is taken, or a store can't be started.
 pub fn run(settings: &Settings, args: &RunArgs, telemetry: bool) -> Result<(), Failure> {
     let runtime = runtime()?;
-    let scope = live::scope(&args.capture)?;
-    let (engine, intake) = Engine::start(settings, &Output::stdout(), runtime.handle(), Pace::Live)?;
+    let scope = live::scope(&args.scope)?;
+    let (engine, intake) = Engine::start(settings, &Output::stdout(), runtime.handle(), Pace::LIVE)?;
     let shared = Shared::default();
     let probes = live::probes(settings, &args.capture, scope, None);
     let mut source = live::start(probes)?;

@@ -4,11 +4,11 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 use super::Failure;
 use crate::capture::kernel::{Cgroup, Directions, Live, Scope, Settings as Probes};
-use crate::cli::{CaptureArgs, TlsProbe};
+use crate::cli::{CaptureArgs, ScopeArgs, TlsProbe};
 use crate::config::{DirectionFilter, Settings};
 
 /// Where the version 2 hierarchy of control groups is mounted, the usual place first, then that of hybrid hosts.
@@ -40,9 +40,9 @@ pub(super) fn probes(
         ignore_loopback: settings.tap.ignore_loopback,
         http: settings.tap.http_wanted,
         call_limit,
-        ring_bytes: ring_bytes(call_limit),
+        ring_bytes: capture.ring_size.unwrap_or_else(|| ring_bytes(call_limit)),
         tls: !capture.tls_probes.contains(&TlsProbe::None),
-        plain_sites: false,
+        plain_sites: capture.plain_sites,
         trace: capture.bpf_trace,
         recording,
     }
@@ -55,20 +55,14 @@ fn ring_bytes(call_limit: u64) -> u32 {
 }
 
 /// Who is captured, as `--pid` and `--cgroup` say; neither: everyone.
-pub(super) fn scope(capture: &CaptureArgs) -> anyhow::Result<Scope> {
-    match (capture.pid.as_slice(), capture.cgroup.as_slice()) {
-        ([], []) => Ok(Scope::Everyone),
-        (pids, []) => {
-            for pid in pids {
-                if !Path::new(&format!("/proc/{pid}")).exists() {
-                    bail!("--pid {pid}: there is no such process");
-                }
-            }
-            Ok(Scope::Listed(pids.to_vec()))
-        }
-        ([], paths) => Ok(Scope::Cgroups(paths.iter().map(|path| cgroup(path)).collect::<anyhow::Result<_>>()?)),
-        _ => bail!("--pid and --cgroup can't be given together"),
+pub(super) fn scope(wanted: &ScopeArgs) -> anyhow::Result<Scope> {
+    if !wanted.cgroup.is_empty() {
+        return Ok(Scope::Cgroups(wanted.cgroup.iter().map(|path| cgroup(path)).collect::<anyhow::Result<_>>()?));
     }
+    if let Some(gone) = wanted.pid.iter().find(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+        bail!("--pid {gone}: there is no such process");
+    }
+    Ok(if wanted.pid.is_empty() { Scope::Everyone } else { Scope::Listed(wanted.pid.clone()) })
 }
 
 /// A control group of the version 2 hierarchy: its id is its inode number.
@@ -94,28 +88,32 @@ fn under(mount: &str, path: &Path) -> PathBuf {
 /// Starts the probes.
 pub(super) fn start(probes: Probes) -> Result<Live, Failure> {
     Live::start(probes).map_err(|error| {
-        let remedy = remedy();
-        Failure::host(anyhow::Error::new(error).context(remedy))
+        let error = anyhow::Error::new(error);
+        Failure::host(match missing() {
+            Some(remedy) => anyhow!("{remedy} ({})", error.root_cause()),
+            None => error.context("live capture can't start"),
+        })
     })
 }
 
-/// What is most likely missing, by what can be seen of this process and host.
-fn remedy() -> String {
+/// What is most likely missing, and the remedy, by what can be seen of this process and host.
+fn missing() -> Option<&'static str> {
     if !rustix::process::geteuid().is_root() {
-        return "live capture needs root (or the capabilities BPF, PERFMON, SYS_PTRACE, DAC_READ_SEARCH): run qtap as root"
-            .to_owned();
+        return Some(
+            "live capture needs root, or the capabilities BPF, PERFMON, SYS_PTRACE and DAC_READ_SEARCH: run it with sudo",
+        );
     }
     if !Path::new("/sys/kernel/btf/vmlinux").exists() {
-        return "live capture needs the kernel's type information (/sys/kernel/btf/vmlinux): a kernel built with \
-                CONFIG_DEBUG_INFO_BTF=y, and /sys mounted"
-            .to_owned();
+        return Some(
+            "live capture needs the kernel's type information: a kernel built with CONFIG_DEBUG_INFO_BTF=y, and /sys mounted",
+        );
     }
-    "live capture can't start".to_owned()
+    None
 }
 
 /// Opens the file a recording goes to.
 pub(super) fn recording(path: &Path) -> anyhow::Result<Box<dyn Write + Send>> {
-    let file = std::fs::File::create(path).with_context(|| path.display().to_string())?;
+    let file = std::fs::File::create(path).with_context(|| format!("{} can't be written", path.display()))?;
     Ok(Box::new(std::io::BufWriter::with_capacity(1 << 20, file)))
 }
 

@@ -20,6 +20,7 @@ mod pump;
 mod record;
 mod replay;
 mod shared;
+mod test_connection;
 
 #[cfg(feature = "kernel")]
 pub mod child;
@@ -31,14 +32,22 @@ pub use host::run;
 #[cfg(feature = "kernel")]
 pub use record::record;
 pub use replay::replay;
+pub use test_connection::test_connection;
 
+use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context;
+
 use crate::cli::exit;
+use crate::export::stdout::Output;
 use crate::{http, tap};
 
 /// qtap's version, in records and in `/status`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Number of the contract with the probes: what was recorded under another one can't be replayed.
+pub const ABI: u32 = crate::capture::ABI;
 
 /// How long what is held back may take to reach its stores when qtap ends.
 const FLUSH_LIMIT: Duration = Duration::from_secs(10);
@@ -53,7 +62,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn host(reason: impl Into<anyhow::Error>) -> Failure {
+    /// The host lacks what is needed: exit code 3.
+    pub fn host(reason: impl Into<anyhow::Error>) -> Failure {
         Failure { code: exit::HOST, reason: reason.into() }
     }
 
@@ -82,6 +92,14 @@ fn tap_settings(settings: &crate::config::Settings) -> tap::Settings {
     let keep_bodies = settings.pipeline.keeps_bodies();
     tap::Settings {
         http: http::Settings { keep_bodies, body_limit: settings.tap.http_buffer_size, ..http::Settings::default() },
+    }
+}
+
+/// Where records of the stdout protocol go: to the file, or to standard output.
+fn output(file: Option<&Path>) -> anyhow::Result<Output> {
+    match file {
+        Some(path) => Output::file(path).with_context(|| format!("{} can't be written", path.display())),
+        None => Ok(Output::stdout()),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::config::Settings;
 /// # Errors
 /// [`Failure`] when the host lacks what capture needs, or the file can't be written.
 pub fn record(settings: &Settings, args: &RecordArgs) -> Result<u8, Failure> {
-    let scope = if args.command.is_empty() { live::scope(&args.capture)? } else { Scope::Listed(Vec::new()) };
+    let scope = if args.command.is_empty() { live::scope(&args.scope)? } else { Scope::Listed(Vec::new()) };
     let recording = live::recording(&args.output)?;
     let mut source = live::start(live::probes(settings, &args.capture, scope, Some(recording)))?;
     let mut events = Vec::new();

@@ -2,31 +2,33 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::path::Path;
 
 use anyhow::Context;
 
 use super::engine::{Engine, Pace};
 use super::pump::Pump;
 use super::shared::{Shared, Stop};
-use super::{FLUSH_LIMIT, Failure, runtime, tap_settings};
+use super::{FLUSH_LIMIT, Failure, output, runtime, tap_settings};
 use crate::capture::replay::Replay;
+use crate::cli::ReplayArgs;
 use crate::config::Settings;
-use crate::export::stdout::Output;
 use crate::tap::Tap;
 
-/// Replays the recording at `path`. What is whole before a damage is replayed; then the damage is the failure.
+/// Replays a recording. What is whole before a damage is replayed; then the damage is the failure.
 ///
 /// # Errors
 /// [`Failure`] with the exit code for a damaged or foreign recording, or for a store that can't be started.
-pub fn replay(settings: &Settings, path: &Path, output: &Output) -> Result<(), Failure> {
-    let file = File::open(path).with_context(|| path.display().to_string())?;
-    let mut source = Replay::open(BufReader::new(file)).map_err(Failure::recording)?;
+pub fn replay(settings: &Settings, args: &ReplayArgs) -> Result<(), Failure> {
+    let path = &args.recording;
+    let file = File::open(path).with_context(|| format!("{} can't be read", path.display()))?;
+    let which = || path.display().to_string();
+    let mut source = Replay::open(BufReader::new(file)).with_context(which).map_err(Failure::recording)?;
+    let output = output(args.output.as_deref())?;
     let runtime = runtime()?;
-    let (engine, intake) = Engine::start(settings, output, runtime.handle(), Pace::Replay)?;
+    let (engine, intake) = Engine::start(settings, &output, runtime.handle(), Pace::REPLAY)?;
     let mut pump = Pump::new(Tap::new(tap_settings(settings)), intake, Shared::default());
     let played = pump.run(&mut source, &Stop::default());
     pump.finish();
     super::report(&runtime.block_on(engine.shutdown(FLUSH_LIMIT)));
-    played.map_err(Failure::recording)
+    played.with_context(which).map_err(Failure::recording)
 }

@@ -13,8 +13,12 @@ const SERVER_NAME_BYTES: usize = 255;
 /// Longest ALPN protocol name (RFC 7301 §3.1).
 const ALPN_BYTES: usize = 255;
 
+/// The least of a record's content types.
+const CHANGE_CIPHER_SPEC: u8 = 20;
 /// Content type "handshake" of a record.
 const HANDSHAKE: u8 = 22;
+/// The greatest of the content types that stand at the beginning of a stretch of records.
+const APPLICATION_DATA: u8 = 23;
 /// Major version of every TLS record (SSL 3.0 included).
 const MAJOR: u8 = 3;
 /// Longest fragment of a record: 2^14, and 2048 more where it is protected (RFC 5246 §6.2.3).
@@ -27,11 +31,13 @@ const EXTENSION_SERVER_NAME: u16 = 0;
 const EXTENSION_ALPN: u16 = 16;
 const EXTENSION_SUPPORTED_VERSIONS: u16 = 43;
 
-/// True when the first bytes of a direction are the start of a TLS handshake record.
+/// True when the first bytes of a direction are the start of a TLS record: of the handshake or, when the connection was
+/// `joined_late`, of any type (RFC 8446 §5.1).
 #[must_use]
-pub fn is_tls(first: &[u8]) -> bool {
+pub fn is_tls(first: &[u8], joined_late: bool) -> bool {
     match first {
         [HANDSHAKE] | [HANDSHAKE, MAJOR, ..] => true,
+        [CHANGE_CIPHER_SPEC..=APPLICATION_DATA, MAJOR, minor, ..] => joined_late && *minor <= 4,
         [] | [_, ..] => false,
     }
 }
@@ -388,7 +394,9 @@ mod tests {
 
     #[test]
     fn the_first_bytes_tell_tls() {
-        assert!(is_tls(&[22, 3, 1]) && is_tls(&[22]));
-        assert!(!is_tls(b"GET") && !is_tls(&[]) && !is_tls(&[22, 4]));
+        assert!(is_tls(&[22, 3, 1], false) && is_tls(&[22], false));
+        assert!(!is_tls(b"GET", true) && !is_tls(&[], true) && !is_tls(&[22, 4], true));
+        assert!(is_tls(&[23, 3, 3, 0, 9], true) && is_tls(&[20, 3, 3], true));
+        assert!(!is_tls(&[23, 3, 3, 0, 9], false) && !is_tls(&[23, 3], true) && !is_tls(&[23, 3, 5], true));
     }
 }

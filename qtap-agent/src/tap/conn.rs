@@ -188,7 +188,7 @@ impl Conn {
         add(&mut own.carried, payload.len() as u64);
         add(&mut own.copied, payload.len() as u64);
         if matches!(self.socket, Socket::Undecided(_)) && !payload.is_empty() {
-            self.decide(is_tls(&payload), common);
+            self.decide(is_tls(&payload, self.facts.joined_late), common);
         }
         match &mut self.socket {
             Socket::Plain(stream) => {
@@ -283,7 +283,7 @@ impl Conn {
             self.tls();
         } else {
             let late = self.facts.joined_late;
-            let begin = |offset: u64| Begin { offset, unknown: late };
+            let begin = |offset: u64| Begin { offset, unknown: self.implied };
             let begin = Pair { sent: begin(wanted.sent), received: begin(wanted.received) };
             self.socket = Socket::Plain(Box::new(Stream::new(&common.http, late, begin)));
         }

@@ -84,7 +84,7 @@ fn counted_lines(name: &str, source: &str) -> usize {
     let is_foot = |line: &&str| !is_test(name) && *line == "#[cfg(test)]";
     let lines = source.lines().collect::<Vec<_>>();
     // Not `#[cfg(test)] mod tests;` at the head: what follows it there is code.
-    let foot = lines.iter().rposition(|line| is_foot(line)).filter(|at| !lines[*at..].contains(&"mod tests;"));
+    let foot = lines.iter().rposition(is_foot).filter(|at| !lines[*at..].contains(&"mod tests;"));
     foot.unwrap_or(lines.len())
 }
 

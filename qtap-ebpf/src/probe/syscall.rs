@@ -3,6 +3,7 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use core::mem::MaybeUninit;
 use qtap_common::globals::NO_OFFSET;
 use qtap_common::record::{Mapped, kind, role, why};
 use qtap_common::state::{FileKey, class, op};
@@ -13,6 +14,7 @@ use crate::kernel::{Sock, file_identity, register, socket_of};
 use crate::maps::{CONNS, MAPPED, SYSCALLS};
 use crate::{conn, emit, scope, scratch, session};
 
+const EAGAIN: i64 = 11;
 const EINPROGRESS: i64 = 115;
 /// `__USER32_CS` of x86-64.
 const USER32_CS: u16 = 0x23;
@@ -31,8 +33,7 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
-    let opening = result == 0 || result == -EINPROGRESS;
-    if result < 0 && !opening {
+    if result == -EAGAIN {
         return None;
     }
     let number: u32 = register(regs, layout!(regs_nr))?;
@@ -40,9 +41,10 @@ fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
     if what == op::NONE {
         return None;
     }
-    let connecting = what == op::CONNECT && opening;
+    let connecting = what == op::CONNECT && (result == 0 || result == -EINPROGRESS);
     let accepted = what == op::ACCEPT && result >= 0;
-    if result <= 0 && !connecting && !accepted {
+    let moved_nothing = result <= 0 && !connecting && !accepted;
+    if moved_nothing && matches!(what, op::CONNECT | op::ACCEPT | op::MMAP) {
         return None;
     }
     if !scope::includes_current((bpf_get_current_pid_tgid() >> 32) as u32) {
@@ -51,6 +53,9 @@ fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
     if layout!(regs_cs) != NO_OFFSET && register::<u16>(regs, layout!(regs_cs))? == USER32_CS {
         emit::count_loss(why::COMPAT_CALL, 0);
         return None;
+    }
+    if moved_nothing {
+        return conn::moved_nothing(&socket(register(regs, layout!(regs_arg[0]))?)?);
     }
     match what {
         op::CONNECT => opened(register(regs, layout!(regs_arg[0]))?, role::CLIENT),
@@ -61,26 +66,31 @@ fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
     Some(())
 }
 
+/// The socket behind a descriptor, where there is one.
+#[inline(always)]
+fn socket(fd: u64) -> Option<Sock> {
+    let mut sock = MaybeUninit::uninit();
+    if socket_of(fd as u32, sock.as_mut_ptr()) { Some(unsafe { sock.assume_init() }) } else { None }
+}
+
 /// Whatever the call, what it moved is accounted for in one place.
 #[inline(always)]
 fn transfer(regs: u64, what: u8, result: u64) -> Option<()> {
     let received = matches!(what, op::READ | op::RECVFROM | op::READV | op::RECVMSG | op::RECVMMSG);
-    let mut moved = Transfer {
-        sock: Sock { address: 0, file: 0 },
-        source: Source::default(),
-        bytes: result,
-        direction: u64::from(received),
-        reason: 0,
-    };
+    let mut direction = u64::from(received);
     let first: u64 = register(regs, layout!(regs_arg[0]))?;
-    if !socket_of(first as u32, &mut moved.sock) {
-        // `splice` moves between a pipe and a socket: the other end may be one.
-        if what != op::SPLICE || !socket_of(register::<u64>(regs, layout!(regs_arg[2]))? as u32, &mut moved.sock) {
-            return None;
+    let sock = match socket(first) {
+        Some(sock) => {
+            if what == op::SPLICE {
+                direction = 1;
+            }
+            sock
         }
-    } else if what == op::SPLICE {
-        moved.direction = 1;
-    }
+        // `splice` moves between a pipe and a socket: the other end may be one.
+        None if what == op::SPLICE => socket(register(regs, layout!(regs_arg[2]))?)?,
+        None => return None,
+    };
+    let mut moved = Transfer { sock, source: Source::buffer(first, result), bytes: result, direction, reason: 0 };
     match what {
         op::SENDFILE => moved.reason = u64::from(why::SENDFILE),
         op::SPLICE => moved.reason = u64::from(why::UNCAPTURED_CALL),
@@ -110,8 +120,7 @@ fn place(regs: u64, what: u8, moved: &mut Transfer) -> Option<()> {
     let mut flags = 0;
     match what {
         op::READV | op::WRITEV => {
-            moved.source.iov = second;
-            moved.source.iov_left = third;
+            moved.source = Source::vector(second, third);
         }
         op::RECVMSG | op::SENDMSG => {
             moved.source = message(second)?;
@@ -122,10 +131,7 @@ fn place(regs: u64, what: u8, moved: &mut Transfer) -> Option<()> {
             moved.bytes = messages(second, moved.bytes)?;
             flags = register(regs, layout!(regs_arg[3]))?;
         }
-        _ => {
-            moved.source.base = second;
-            moved.source.len = moved.bytes;
-        }
+        _ => moved.source = Source::buffer(second, moved.bytes),
     }
     if what == op::RECVFROM {
         flags = register(regs, layout!(regs_arg[3]))?;
@@ -144,7 +150,7 @@ fn place(regs: u64, what: u8, moved: &mut Transfer) -> Option<()> {
 #[inline(always)]
 fn message(header: u64) -> Option<Source> {
     let [iov, count]: [u64; 2] = user(header + 16)?;
-    Some(Source { base: 0, len: 0, iov, iov_left: count })
+    Some(Source::vector(iov, count))
 }
 
 /// Bytes of `count` messages of an array of `struct mmsghdr` (64 bytes each, the length at 56). The buffers of the first are
@@ -166,10 +172,7 @@ fn messages(array: u64, count: u64) -> Option<u64> {
 /// `connect` or `accept` gave a connection.
 #[inline(always)]
 fn opened(fd: u64, as_role: u8) {
-    let mut sock = Sock { address: 0, file: 0 };
-    if !socket_of(fd as u32, &mut sock) {
-        return;
-    }
+    let Some(sock) = socket(fd) else { return };
     if let Some(area) = scratch::take() {
         conn::find_or_open(area, &sock, as_role, 0, 0);
         scratch::give_back(area);

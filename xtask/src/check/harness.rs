@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use super::Tally;
 use crate::shell;
 
-/// Tests of the running kernel: files of `qtap-agent/tests` that begin so.
-const KERNEL_TESTS: &str = "kernel_";
+/// Tests of the running kernel: those of `qtap-agent/tests` whose name begins so.
+const KERNEL_TESTS: &str = "kernel";
 
 /// `cargo test` with these arguments.
 pub(super) fn run(arguments: &[&str]) -> Result<Tally> {
@@ -40,7 +40,7 @@ pub(super) fn run_kernel() -> Result<Tally> {
         println!("there are none");
         return Ok(Tally::default());
     }
-    let arguments = ["--package", "qtap-agent", "--test", "kernel_*"];
+    let arguments = ["--package", "qtap-agent", "--test", "kernel*"];
     if shell::is_root() {
         return run(&arguments);
     }

@@ -153,10 +153,20 @@ fn nanoseconds(time: Timespec) -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// Inodes of all UNIX sockets of this network namespace; empty when they can't be read.
+/// Inodes of all UNIX sockets of this network namespace, and of those of the processes; empty when they can't be read.
 #[must_use]
-pub fn unix_socket_inodes() -> HashSet<u64> {
-    read_start("/proc/net/unix", MAX_SOCKETS).map(|table| parse_unix(&table)).unwrap_or_default()
+pub fn unix_socket_inodes(pids: &HashSet<u32>) -> HashSet<u64> {
+    let of_one = |table: &str| read_start(table, MAX_SOCKETS).map(|table| parse_unix(&table)).unwrap_or_default();
+    let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    let mut inodes = of_one("/proc/net/unix");
+    let mut seen = HashSet::from([namespace("self")]);
+    for pid in pids {
+        let theirs = namespace(&pid.to_string());
+        if theirs.is_some() && seen.insert(theirs) {
+            inodes.extend(of_one(&format!("/proc/{pid}/net/unix")));
+        }
+    }
+    inodes
 }
 
 /// `Num RefCount Protocol Flags Type St Inode Path`: one socket a line under a heading.
@@ -237,6 +247,6 @@ mod tests {
         let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         let link = std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&one))).unwrap();
         let inode = link.to_string_lossy().trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
-        assert!(unix_socket_inodes().contains(&inode));
+        assert!(unix_socket_inodes(&HashSet::from([std::process::id(), u32::MAX])).contains(&inode));
     }
 }

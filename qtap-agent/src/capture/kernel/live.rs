@@ -5,6 +5,8 @@
 //!                └──▶ new code? (tls)                     └──▶ events
 //! ```
 
+mod sweep;
+
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
@@ -13,23 +15,23 @@ use std::time::Duration;
 use aya::Ebpf;
 use aya::maps::{HashMap as KernelMap, MapData, PerCpuArray};
 use aya::programs::RawTracePoint;
+use aya_log::EbpfLogger;
 use qtap_common::ABI;
 use qtap_common::record::why;
-use qtap_common::state::{
-    Conn, Losses, MAP_CONNS, MAP_LOSSES, MAP_SCOPE, MAP_SESSIONS, Session, SessionKey, conn_flag, scope,
-};
+use qtap_common::state::{Conn, Losses, MAP_CONNS, MAP_LOSSES, MAP_SCOPE, MAP_SESSIONS, Session, SessionKey, scope};
 
 use super::people::People;
 use super::ring::Ring;
 use super::tls::{Library, Tls};
+use super::unix::UnixConns;
 use super::{KernelError, Scope, Settings, object};
-use crate::capture::decode::{Decoded, Decoder, loss, session_key, socket_inode};
+use crate::capture::decode::{Decoded, Decoder, session_key, socket_inode};
 use crate::capture::discover::elf::FileId;
 use crate::capture::discover::{maps, openssl, procfs};
 use crate::capture::recording::{Fact, Writer};
 use crate::capture::source::{Flow, Source, SourceError};
-use crate::model::conn::{ConnId, SessionId, Transport};
-use crate::model::event::{Count, Counts, Event, SessionCounts};
+use crate::model::conn::{Channel, SessionId, Transport};
+use crate::model::event::{Event, Passed, Skipped};
 use crate::model::time::KernelTime;
 
 /// Records handed over by one poll at most.
@@ -45,11 +47,13 @@ pub struct Live {
     ring: Option<Ring>,
     decoder: Decoder,
     people: People,
-    tls: Tls,
+    /// None: TLS libraries are left alone.
+    tls: Option<Tls>,
     tables: Tables,
     recorder: Option<Writer<Box<dyn Write + Send>>>,
-    /// UNIX connections that are open, with their sockets' inode numbers: no tracepoint tells their end.
-    unix: HashMap<ConnId, u64>,
+    /// Passes on what the probes say of themselves; none when they are silent.
+    pass_on: Option<Box<dyn FnMut() + Send>>,
+    unix: UnixConns,
     /// Keys of the sessions that are open, by session.
     sessions: HashMap<SessionId, SessionKey>,
     losses_told: [Losses; why::COUNT],
@@ -78,6 +82,7 @@ impl Live {
         let mut ebpf = object::load(wanted, settings.ring_bytes, settings.trace)?;
         let ring = Ring::new(&mut ebpf)?;
         let tables = Tables::take(&mut ebpf)?;
+        let pass_on = if settings.trace { said_by_probes(&mut ebpf) } else { None };
         let recorder = match settings.recording.take() {
             Some(file) => Some(Writer::new(file, ABI).map_err(KernelError::Recording)?),
             None => None,
@@ -88,10 +93,11 @@ impl Live {
             ring: Some(ring),
             decoder: Decoder::default(),
             people: People::default(),
-            tls: Tls::new(settings.plain_sites),
+            tls: settings.tls.then(|| Tls::new(settings.plain_sites)),
             tables,
             recorder,
-            unix: HashMap::new(),
+            pass_on,
+            unix: UnixConns::default(),
             sessions: HashMap::new(),
             losses_told: [Losses::default(); why::COUNT],
             undecodable: 0,
@@ -116,6 +122,9 @@ impl Live {
         self.adopt_children(settings.scope.pids())?;
         if !settings.tls {
             return Ok(());
+        }
+        if let Some(tls) = &mut self.tls {
+            tls.return_probes(super::seccomp::return_probes_are_safe(&mut self.ebpf));
         }
         for path in openssl::known_libraries(&[]) {
             self.attach_library(&path);
@@ -160,6 +169,11 @@ impl Live {
         Ok(self.tables.scope.insert(pid, scope::IN, 0)?)
     }
 
+    /// Looks for TLS functions in a program that is about to run: later its first calls may be over before its probes stand.
+    pub fn expect(&mut self, program: &Path) {
+        self.attach_library(program);
+    }
+
     /// Records of the ring so far.
     #[must_use]
     pub fn records(&self) -> u64 {
@@ -169,7 +183,7 @@ impl Live {
     /// Every probe: its name and, when it is not attached, why.
     pub fn probes(&self) -> impl Iterator<Item = (String, Option<String>)> + '_ {
         let tracepoints = object::TRACEPOINTS.iter().map(|name| ((*name).to_owned(), None));
-        let libraries = self.tls.libraries().flat_map(|library| {
+        let libraries = self.libraries().flat_map(|library| {
             let name = |symbol: &str| format!("{}:{symbol}", library.name);
             let hooked = library.hooked.iter().map(move |(symbol, _)| (name(symbol), None));
             hooked.chain(library.refused.iter().map(move |(symbol, why)| (name(symbol), Some(why.clone()))))
@@ -179,11 +193,12 @@ impl Live {
 
     /// Libraries that have probes.
     pub fn libraries(&self) -> impl Iterator<Item = &Library> {
-        self.tls.libraries()
+        self.tls.iter().flat_map(Tls::libraries)
     }
 
     fn attach_library(&mut self, path: &Path) {
-        let Some(library) = self.tls.attach(&mut self.ebpf, path) else { return };
+        let attached = self.tls.as_mut().and_then(|tls| tls.attach(&mut self.ebpf, path));
+        let Some(library) = attached else { return };
         let (number, name) = (u32::from(library.number), library.name.clone());
         self.decoder.library(number, name.clone());
         self.record(&Fact::Library { number, name });
@@ -251,12 +266,14 @@ impl Live {
         match event {
             Event::Opened(opened) if opened.transport == Transport::Unix => {
                 if let Some(inode) = socket_inode(bytes) {
-                    self.unix.insert(opened.conn, inode);
+                    self.unix.opened(opened.conn, inode, opened.pid, opened.time);
                 }
             }
-            Event::Closed(counts) => {
-                self.unix.remove(&counts.conn);
+            Event::Passed(Passed { channel: Channel::Socket(conn), pid, time, .. })
+            | Event::Skipped(Skipped { channel: Channel::Socket(conn), pid, time, .. }) => {
+                self.unix.passed(*conn, *pid, *time);
             }
+            Event::Closed(counts) => self.unix.closed(counts.conn),
             Event::SessionOpened(opened) => {
                 if let Some((ssl, tgid)) = session_key(bytes) {
                     self.sessions.insert(opened.session, SessionKey { ssl, tgid, pad: 0 });
@@ -283,21 +300,6 @@ impl Live {
         }
     }
 
-    /// A process ended: so did its sessions, whether or not it freed them.
-    fn exited(&mut self, pid: u32, time: KernelTime, out: &mut Vec<Event>) {
-        let gone: Vec<_> =
-            self.sessions.iter().filter(|(_, key)| key.tgid == pid).map(|(id, key)| (*id, *key)).collect();
-        for (session, key) in gone {
-            self.sessions.remove(&session);
-            let Ok(state) = self.tables.sessions.get(&key, 0) else { continue };
-            let _ = self.tables.sessions.remove(&key);
-            let [sent, received] = [0, 1].map(|index| count(&state.dirs[index].count, None));
-            self.tell(Fact::SessionClosed(SessionCounts { session, time, sent, received }), out);
-        }
-        let fact = self.people.exited(pid, time);
-        self.tell(fact, out);
-    }
-
     /// Takes what waits in the ring. The ring steps aside meanwhile, so that a record can be read where it lies.
     fn drain(&mut self, out: &mut Vec<Event>) -> usize {
         let Some(mut ring) = self.ring.take() else { return 0 };
@@ -319,75 +321,6 @@ impl Live {
         }
     }
 
-    /// What no record tells: losses without a place, ends of UNIX connections, ends whose record did not fit the ring.
-    fn sweep(&mut self, now: KernelTime, out: &mut Vec<Event>) {
-        let lost_records = self.sweep_losses(now, out);
-        if lost_records {
-            self.sweep_closed(now, out);
-        }
-        if !self.unix.is_empty() {
-            self.sweep_unix(now, out);
-        }
-    }
-
-    /// True when records that tell the end of something may be among what was lost.
-    fn sweep_losses(&mut self, now: KernelTime, out: &mut Vec<Event>) -> bool {
-        let mut ring_full = false;
-        for reason in why::RING_FULL..why::COUNT as u8 {
-            let Ok(per_cpu) = self.tables.losses.get(&u32::from(reason), 0) else { continue };
-            let total = per_cpu.iter().fold(Losses::default(), |sum, losses| Losses {
-                count: sum.count + losses.count,
-                bytes: sum.bytes + losses.bytes,
-            });
-            let Some(told) = self.losses_told.get_mut(usize::from(reason)) else { continue };
-            let (count, bytes) = (total.count.saturating_sub(told.count), total.bytes.saturating_sub(told.bytes));
-            *told = total;
-            if count > 0
-                && let Some(name) = loss(reason)
-            {
-                ring_full |= reason == why::RING_FULL;
-                self.tell(Fact::Lost { reason: name, count, bytes, time: now }, out);
-            }
-        }
-        let undecodable = std::mem::take(&mut self.undecodable);
-        if undecodable > 0 {
-            let reason = crate::model::loss::Loss::Undecodable;
-            self.tell(Fact::Lost { reason, count: undecodable, bytes: 0, time: now }, out);
-        }
-        ring_full
-    }
-
-    fn sweep_closed(&mut self, now: KernelTime, out: &mut Vec<Event>) {
-        let untold: Vec<_> =
-            self.tables.conns.iter().flatten().filter(|(_, conn)| conn.flags & conn_flag::CLOSED_UNTOLD != 0).collect();
-        for (address, conn) in untold {
-            self.tell_closed(address, &conn, now, out);
-        }
-    }
-
-    fn sweep_unix(&mut self, now: KernelTime, out: &mut Vec<Event>) {
-        let alive = procfs::unix_socket_inodes();
-        let gone: Vec<u64> = self.unix.values().copied().filter(|inode| !alive.contains(inode)).collect();
-        if gone.is_empty() {
-            return;
-        }
-        let closed: Vec<_> = self.tables.conns.iter().flatten().filter(|(_, conn)| gone.contains(&conn.ino)).collect();
-        for (address, conn) in closed {
-            self.tell_closed(address, &conn, now, out);
-        }
-        self.unix.retain(|_, inode| alive.contains(inode));
-    }
-
-    fn tell_closed(&mut self, address: u64, conn: &Conn, now: KernelTime, out: &mut Vec<Event>) {
-        let _ = self.tables.conns.remove(&address);
-        self.unix.remove(&ConnId(conn.id));
-        let [sent, received] = [0, 1].map(|index| {
-            let dir = &conn.dirs[index];
-            count(&dir.count, (dir.kernel_final != 0).then_some(dir.count.kernel))
-        });
-        self.tell(Fact::Closed(Counts { conn: ConnId(conn.id), time: now, sent, received, unread: 0 }), out);
-    }
-
     /// Writes out what was recorded.
     ///
     /// # Errors
@@ -402,6 +335,7 @@ impl Live {
     /// Looks through the tables once more, when what was captured has ended.
     pub fn last_look(&mut self, out: &mut Vec<Event>) {
         self.drain(out);
+        self.pass_on.iter_mut().for_each(|pass_on| pass_on());
         let now = procfs::now();
         self.sweep(now, out);
         self.tell(Fact::Tick(now), out);
@@ -428,11 +362,13 @@ impl Source for Live {
         }
         let before = out.len();
         let count = self.drain(out);
+        self.pass_on.iter_mut().for_each(|pass_on| pass_on());
         self.tick(out);
-        if count == 0 && out.len() == before {
-            if let Some(ring) = &mut self.ring {
-                ring.wait(timeout.min(TICK));
-            }
+        if count == 0
+            && out.len() == before
+            && let Some(ring) = &mut self.ring
+        {
+            ring.wait(timeout.min(TICK));
         }
         Ok(Flow::Open)
     }
@@ -444,6 +380,17 @@ impl Scope {
         match self {
             Scope::Listed(pids) => pids,
             Scope::Everyone | Scope::Cgroups(_) => &[],
+        }
+    }
+}
+
+/// The probes' own messages go to the log, under the target `probes`.
+fn said_by_probes(ebpf: &mut Ebpf) -> Option<Box<dyn FnMut() + Send>> {
+    match EbpfLogger::init(ebpf) {
+        Ok(mut logger) => Some(Box::new(move || logger.flush())),
+        Err(reason) => {
+            tracing::warn!(%reason, "the probes' own messages can't be read");
+            None
         }
     }
 }
@@ -462,15 +409,4 @@ fn pid_of(event: &Event) -> Option<u32> {
 /// A device as `stat` gives it, from the kernel's own form (`include/linux/kdev_t.h`: 20 bits of minor number).
 fn user_dev(kernel: u64) -> u64 {
     rustix::fs::makedev((kernel >> 20) as u32, (kernel & 0xf_ffff) as u32)
-}
-
-fn count(count: &qtap_common::record::Count, kernel: Option<u64>) -> Count {
-    Count {
-        carried: count.carried,
-        copied: count.copied,
-        encrypted: count.encrypted,
-        unwanted: count.unwanted,
-        lost: count.lost,
-        kernel,
-    }
 }

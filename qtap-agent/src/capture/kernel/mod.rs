@@ -2,12 +2,15 @@
 //!
 //! In: what is wanted. Out: events, in the order of the ring. Present with the feature `kernel` only.
 
+pub mod holder;
 mod layout;
 mod live;
 mod object;
 mod people;
 mod ring;
+pub mod seccomp;
 mod tls;
+mod unix;
 
 pub use live::Live;
 pub use tls::Library;
@@ -50,6 +53,9 @@ pub enum KernelError {
     /// A map could not be used.
     #[error("a map of the probes: {0}")]
     Map(#[from] aya::maps::MapError),
+    /// A function whose return can't be seen without a return probe, which could kill programs on this kernel.
+    #[error("its ways out are not all known, and this kernel's return probes can kill programs under seccomp")]
+    NoWayOut,
     /// More control groups than the probes compare with.
     #[error("at most {} control groups can be named", globals::CGROUPS_MAX)]
     TooManyCgroups,

@@ -19,8 +19,6 @@ use crate::capture::sites::{ArgLocation, EntrySite, ExitSites, Reg};
 
 /// Most files that can have probes at once: their number travels in 16 bits.
 const LIBRARIES_MAX: usize = u16::MAX as usize;
-/// Links that one thread detaches.
-const LINKS_PER_THREAD: usize = 2;
 /// Most files that are remembered as having none.
 const REFUSED_MAX: usize = 65_536;
 
@@ -47,7 +45,18 @@ pub(super) struct Tls {
     libraries: BTreeMap<FileId, Library>,
     refused: HashSet<FileId>,
     plain: bool,
+    returns: Returns,
     links: Vec<UProbeLink>,
+}
+
+/// How the return of a function is seen where no better site was proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Returns {
+    /// By a return probe.
+    #[default]
+    Probed,
+    /// At each of its `ret` instructions: return probes can kill here (see [`super::seccomp`]).
+    Instructions,
 }
 
 impl Tls {
@@ -56,6 +65,11 @@ impl Tls {
         let mut tls = Tls::default();
         tls.plain = plain;
         tls
+    }
+
+    /// Whether return probes are safe on this kernel.
+    pub(super) fn return_probes(&mut self, safe: bool) {
+        self.returns = if safe { Returns::Probed } else { Returns::Instructions };
     }
 
     /// Files with probes.
@@ -96,7 +110,7 @@ impl Tls {
             refused: Vec::new(),
         };
         for hook in &plan.hooks {
-            match attach(ebpf, path, hook, library.number, &mut self.links) {
+            match attach(ebpf, path, hook, library.number, self.returns, &mut self.links) {
                 Ok(()) => library.hooked.push((hook.call.symbol(), hook.sites.to_string())),
                 Err(reason) => library.refused.push((hook.call.symbol(), reason.to_string())),
             }
@@ -113,6 +127,7 @@ fn attach(
     path: &Path,
     hook: &Hook,
     library: u16,
+    returns: Returns,
     links: &mut Vec<UProbeLink>,
 ) -> Result<(), KernelError> {
     let Some((enter, what)) = programs_of(hook.call) else { return Ok(()) };
@@ -125,7 +140,15 @@ fn attach(
                 links.push(put(ebpf, "tls_exit", path, hook.symbol.file_offset + offset, cookie)?);
             }
         }
-        Some(ExitSites::Return { .. }) => links.push(put(ebpf, "tls_return", path, entry.file_offset, cookie)?),
+        Some(ExitSites::Return { rets, .. }) => match returns {
+            Returns::Probed => links.push(put(ebpf, "tls_return", path, entry.file_offset, cookie)?),
+            Returns::Instructions if rets.is_empty() => return Err(KernelError::NoWayOut),
+            Returns::Instructions => {
+                for offset in rets {
+                    links.push(put(ebpf, "tls_exit", path, hook.symbol.file_offset + offset, cookie)?);
+                }
+            }
+        },
         None => {}
     }
     links.push(put(ebpf, enter, path, entry.file_offset, cookie)?);
@@ -146,17 +169,12 @@ fn put(
     attached.map_err(|error| KernelError::Attach { name, error })
 }
 
-/// Detaching waits for every CPU to be out of the probe, some 100 ms each: all at once, it is no longer for many than for one.
+/// The probes' descriptors are held by a child when qtap lets go of them, which is quick for that reason.
 impl Drop for Tls {
     fn drop(&mut self) {
-        let links = std::mem::take(&mut self.links);
-        std::thread::scope(|scope| {
-            let mut links = links.into_iter().peekable();
-            while links.peek().is_some() {
-                let some: Vec<_> = links.by_ref().take(LINKS_PER_THREAD).collect();
-                scope.spawn(move || drop(some));
-            }
-        });
+        if !self.links.is_empty() {
+            super::holder::hand_over();
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 //!  line  Search ◄────────────────────────────────┘
 //!   └──────┘
 //! ```
+//! A head that may have answered a HEAD goes through Unsure: the next bytes say whether it has a body.
 
 use std::collections::VecDeque;
 
@@ -18,6 +19,7 @@ use bytes::{Buf, Bytes};
 
 use super::framing::{self, Framing};
 use super::text::{Taken, Text};
+use super::token::{Hole, Input, Kind, Token};
 use crate::http::detect::{self, LINE_LIMIT};
 use crate::http::pair::Stamp;
 use crate::http::{Settings, Sink};
@@ -26,44 +28,8 @@ use crate::model::loss::Loss;
 
 /// Longest line before a chunk, extensions included.
 const CHUNK_LINE_LIMIT: usize = 16 << 10;
-
-/// What a direction carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Request,
-    Response,
-}
-
-/// What comes into a direction.
-#[derive(Debug)]
-pub(in crate::http) enum Input {
-    /// Bytes.
-    Bytes(Bytes, Stamp),
-    /// A hole of so many bytes, already counted.
-    Hole(u64, Stamp),
-}
-
-/// What is found in it.
-pub(super) enum Token {
-    /// Nothing more until more bytes come.
-    More,
-    /// A head, whole, and when its first byte came. To be answered by [`Lane::begin`] or [`Lane::reject`].
-    Head(Bytes, Stamp),
-    /// The next bytes of the body.
-    Piece(Bytes),
-    /// The message is whole; its trailer section, where it had one.
-    End(Bytes),
-    /// The message can't be followed any further.
-    Broken(Incomplete),
-}
-
-/// What a hole means.
-pub(super) enum Hole {
-    /// So many bytes of the body are missing, and the message goes on.
-    InBody(u64),
-    /// So many bytes of the body are missing, and what comes after the hole is not known.
-    Through(u64),
-}
+/// How a response begins.
+const NEXT_MESSAGE: &[u8] = b"HTTP/1.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -76,6 +42,8 @@ enum State {
     ChunkEnd,
     Trailers,
     ToClose,
+    /// As the framing says, unless the next message begins at once.
+    Unsure(Framing),
     Ended,
     Search,
 }
@@ -178,6 +146,14 @@ impl Lane {
         self.line_is_whole = false;
     }
 
+    /// As [`Lane::begin`], where the head may have been the answer to a HEAD: then its fields speak of a body that isn't there.
+    pub(super) fn begin_unsure(&mut self, framing: Framing) {
+        match framing {
+            Framing::Fixed(1..) | Framing::Chunked => self.state = State::Unsure(framing),
+            Framing::Fixed(0) | Framing::ToClose | Framing::Unknowable => self.begin(framing),
+        }
+    }
+
     /// The head has no body, whatever it says: the next message follows.
     pub(super) fn begin_next(&mut self) {
         self.state = State::Head;
@@ -217,6 +193,10 @@ impl Lane {
                 State::ChunkEnd => self.chunk_end(sink),
                 State::Trailers => self.trailers(settings, sink),
                 State::ToClose => Some(Token::Piece(self.text.take(usize::MAX))),
+                State::Unsure(framing) => {
+                    self.make_sure(framing);
+                    None
+                }
                 State::Ended => None,
                 State::Search => {
                     self.look_for_start(sink);
@@ -259,6 +239,21 @@ impl Lane {
         let left = left - take as u64;
         self.state = if left == 0 { State::Ended } else { State::Fixed(left) };
         Token::Piece(self.text.take(take))
+    }
+
+    /// Looks whether a body follows or the next message.
+    fn make_sure(&mut self, framing: Framing) {
+        let want = NEXT_MESSAGE.get(self.text.held().len()..).unwrap_or_default();
+        let same = self.text.front().iter().zip(want).take_while(|(a, b)| a == b).count();
+        if same == self.text.front().len() && same < want.len() {
+            let start = self.text.take(same);
+            self.text.hold(&start);
+            return;
+        }
+        let is_next = same == want.len();
+        let held = self.text.release();
+        self.text.push_back(held);
+        self.begin(if is_next { Framing::Fixed(0) } else { framing });
     }
 
     fn chunk_data(&mut self, left: u64) -> Token {
@@ -338,7 +333,9 @@ impl Lane {
         };
         self.line_is_whole = true;
         let skip = start.map_or(line.len(), |start| excess + start);
-        sink.losses.add(Loss::Unparsed, skip as u64);
+        if skip > 0 {
+            sink.losses.add(Loss::Unparsed, skip as u64);
+        }
         if start.is_some() {
             line.advance(skip);
             self.head_stamp = self.stamp;
@@ -406,6 +403,7 @@ impl Lane {
             | State::ChunkLine
             | State::ChunkEnd
             | State::Trailers
+            | State::Unsure(_)
             | State::Ended
             | State::Search => (0, None),
         };

@@ -9,14 +9,16 @@ mod head;
 mod lane;
 mod order;
 mod text;
+mod token;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use self::framing::Framing;
-use self::lane::{Hole, Kind, Lane, Token};
+use self::lane::Lane;
 use self::order::{Order, Turn};
+use self::token::{Hole, Kind, Token};
 use super::Sink;
 use super::pair::{Desk, Open, Stamp};
 use crate::model::conn::{Direction, Protocol};
@@ -25,7 +27,7 @@ use crate::model::loss::Loss;
 use crate::model::message::{FieldText, Fields, Response};
 use crate::model::time::KernelTime;
 
-pub(super) use self::lane::Input;
+pub(super) use self::token::Input;
 
 /// How long a response waits for a request that may be a record behind.
 const WAIT: Duration = Duration::from_millis(200);
@@ -319,8 +321,7 @@ impl H1 {
         }
     }
 
-    /// A response whose request is not known. One that announces another, or whose request might have been a HEAD, can't be
-    /// told; its fields are believed.
+    /// A response whose request is not known.
     fn orphan_head(&mut self, status: u16, response: Response, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
         if matches!(status, 100..=199) && status != 101 {
             self.down.begin_next();
@@ -332,7 +333,7 @@ impl H1 {
         let mut open = Open::new(Protocol::Http1, self.order.ordinal(), self.requests == Direction::Sent, stamp.pid);
         open.spoil(why.unwrap_or(Incomplete::NoRequest));
         self.order.begin_orphan(open, response);
-        self.down.begin(framing);
+        self.down.begin_unsure(framing);
         if framing == Framing::Unknowable {
             self.order.lose_responses(Incomplete::Unparsed, desk, sink);
         }

@@ -1,9 +1,10 @@
 //! Which response answers which request on an HTTP/1 connection: the order says (RFC 9112 §9.3.2), as long as no message was lost.
 //! In: what begins and ends in either direction, and what was lost. Out: exchanges, whole where that is certain, else halves.
 //!
-//! After a loss it is not known how many messages it took, so nothing is paired until order is certain again: when the client
-//! has been seen to wait for each answer before it asked again (often enough, and not otherwise lately), and asks while
-//! nothing is under way. Then what comes next is the answer.
+//! After a loss it is not known how many messages it took, so nothing is paired until order is certain again: when a client
+//! that is known to wait for each answer before it asks again asks while nothing is under way. Then what comes next is the
+//! answer. Of one that pipelines there are halves from then on. Requests that the limit left out are counted, so that order
+//! is certain again when as many answers came.
 
 use std::collections::VecDeque;
 
@@ -13,10 +14,12 @@ use crate::model::exchange::Incomplete;
 use crate::model::loss::Loss;
 use crate::model::message::Response;
 
-/// How often in a row a client must have waited to be taken for one that waits.
-const TURNS: u32 = 2;
-/// The same for a client that was once seen not to.
-const TURNS_AFTER_PIPELINING: u32 = 16;
+/// How often a client must have waited, while order was certain, to be taken for one that waits.
+const WAITS: u64 = 2;
+/// How many waits outweigh one request that was seen before the last answer ended: two threads may tell them in the wrong order.
+const WAITS_PER_OVERLAP: u64 = 16;
+/// How often in a row a client of which nothing else is known must seem to wait while order is not certain.
+const ALTERNATIONS: u32 = 16;
 
 /// A request in line, and what the connection may become.
 #[derive(Debug)]
@@ -39,8 +42,15 @@ pub(super) struct Order {
     lone: Option<Open>,
     /// Why order is not certain; none while it is.
     doubt: Option<Incomplete>,
-    turns: u32,
-    pipelined: bool,
+    /// Messages were lost at some time.
+    lossy: bool,
+    /// Requests that began after the last answer had ended, and before, while order was certain.
+    waits: u64,
+    overlaps: u64,
+    /// Requests in a row that began after an answer had ended, while order was not certain.
+    alternations: u32,
+    /// Answers to come to requests that the limit left out.
+    owed: u64,
     /// A response ended since the last request began.
     answered: bool,
     next_ordinal: u64,
@@ -55,8 +65,11 @@ impl Order {
             orphan: None,
             lone: None,
             doubt: None,
-            turns: 0,
-            pipelined: false,
+            lossy: false,
+            waits: 0,
+            overlaps: 0,
+            alternations: 0,
+            owed: 0,
             answered: false,
             next_ordinal: 0,
             requests: 0,
@@ -94,16 +107,17 @@ impl Order {
     /// A request begins; `at_rest` says that no response is under way.
     pub(super) fn begin_request(&mut self, turn: Turn, at_rest: bool, desk: &mut Desk, sink: &mut Sink) {
         let idle = at_rest && self.queue.is_empty() && self.answering.is_none() && self.orphan.is_none();
-        if idle && self.answered {
-            self.turns = self.turns.saturating_add(1);
-        } else if !idle && self.doubt.is_none() {
-            self.pipelined = true;
-            self.turns = 0;
+        if self.lossy && self.doubt.is_none() && self.has_unanswered() {
+            // Order was believed to be certain because this client waits. It asks again: the answer was among what was lost.
+            self.doubt = Some(Incomplete::BytesLost);
+            let unanswered = self.answering.take_if(|turn| turn.open.exchange.response.is_none());
+            self.queue.extend(unanswered);
+            self.release_queue(Incomplete::BytesLost, desk, sink);
         }
+        self.weigh(idle);
         self.answered = false;
         self.requests += 1;
-        let enough = if self.pipelined { TURNS_AFTER_PIPELINING } else { TURNS };
-        if idle && self.turns >= enough {
+        if idle && self.client_waits() && self.owed == 0 {
             self.doubt = None;
         }
         let full = self.queue.len() >= desk.settings.max_in_flight || desk.budget.is_crowded();
@@ -113,11 +127,27 @@ impl Order {
         }
         match self.doubt {
             None => self.queue.push_back(turn),
-            Some(_) => {
+            Some(why) => {
+                self.owed += u64::from(why == Incomplete::Limit);
                 self.export_lone(desk, sink);
                 self.lone = Some(turn.open);
             }
         }
+    }
+
+    /// Learns whether the client waits, from a request that begins.
+    fn weigh(&mut self, idle: bool) {
+        match (self.doubt, idle && self.answered) {
+            (None, true) => self.waits += 1,
+            (None, false) => self.overlaps += u64::from(!idle),
+            (Some(_), true) => self.alternations = self.alternations.saturating_add(1),
+            (Some(_), false) => self.alternations = 0,
+        }
+    }
+
+    fn client_waits(&self) -> bool {
+        let seen = self.waits >= WAITS && self.overlaps.saturating_mul(WAITS_PER_OVERLAP) <= self.waits;
+        seen || (self.overlaps == 0 && self.alternations >= ALTERNATIONS)
     }
 
     /// The request that is being sent.
@@ -176,8 +206,20 @@ impl Order {
         self.answered = true;
         if let Some(open) = self.orphan.take() {
             open.export(&mut desk.budget, sink);
+            self.owed = self.owed.saturating_sub(1);
+            if self.owed == 0 && self.doubt == Some(Incomplete::Limit) {
+                self.doubt = None;
+            }
         }
         self.settle(desk, sink);
+    }
+
+    /// How many messages were lost is not known.
+    fn lose(&mut self, why: Incomplete) {
+        self.lossy = true;
+        self.owed = 0;
+        self.alternations = 0;
+        self.doubt = self.doubt.filter(|doubt| *doubt != Incomplete::Limit).or(Some(why));
     }
 
     /// The answered request takes bytes again: the connection became a tunnel. False when a newer one is under way.
@@ -207,7 +249,7 @@ impl Order {
             open.request_done = true;
         }
         self.settle_request(desk, sink);
-        self.doubt.get_or_insert(why);
+        self.lose(why);
     }
 
     /// The direction of responses lost its thread: the one being received never ends, the requests after it have no answer
@@ -226,7 +268,12 @@ impl Order {
             turn.open.response_done = true;
         }
         self.settle_response(desk, sink);
-        self.doubt.get_or_insert(why);
+        self.lose(why);
+        self.release_queue(why, desk, sink);
+    }
+
+    /// The requests in line have no answer that could be told from another's.
+    fn release_queue(&mut self, why: Incomplete, desk: &mut Desk, sink: &mut Sink) {
         for turn in std::mem::take(&mut self.queue) {
             let mut open = turn.open;
             if open.request_done {

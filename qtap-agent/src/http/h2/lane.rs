@@ -1,5 +1,5 @@
-//! One direction of an HTTP/2 connection, cut into tokens. In: its bytes in order, and its holes. Out: header blocks (CONTINUATION put
-//! together, padding and priority taken off), pieces of DATA, and what ends streams. It knows nothing of streams or tables. It
+//! One direction of an HTTP/2 connection, cut into tokens. In: its bytes in order, and its holes. Out: header blocks (`block` puts them
+//! together), pieces of DATA, and what ends streams. It knows nothing of streams or tables. It
 //! counts what it takes as framing and what it skips; pieces of DATA are counted by who takes them.
 //!
 //! ```text
@@ -14,7 +14,8 @@
 use bytes::{Buf, Bytes, BytesMut};
 use h2::frame::{HEADER_LEN, Kind};
 
-use super::shape::{self, END_HEADERS, END_STREAM, Found, FrameHead, PADDED, PRIORITY};
+use super::block::{Assembled, Assembly, Block};
+use super::shape::{self, END_STREAM, Found, FrameHead, PADDED};
 use crate::http::detect::PREFACE;
 use crate::http::pair::Stamp;
 use crate::http::{Settings, Sink};
@@ -45,21 +46,6 @@ pub(super) enum Token {
     Unframed,
 }
 
-/// A header block (RFC 9113 §4.3).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Block {
-    /// The stream it came on.
-    pub(super) stream: u32,
-    /// The stream it promises (PUSH_PROMISE).
-    pub(super) promised: Option<u32>,
-    /// The stream's direction ends with it.
-    pub(super) ends: bool,
-    /// Its octets.
-    pub(super) octets: Bytes,
-    /// When its first octet came.
-    pub(super) stamp: Stamp,
-}
-
 /// What a hole means.
 pub(super) enum Hole {
     /// Nothing: it lies in what is skipped.
@@ -87,14 +73,6 @@ enum State {
     Search,
 }
 
-/// A block that CONTINUATION frames are still to come for.
-#[derive(Debug)]
-struct Partial {
-    block: Block,
-    octets: BytesMut,
-    too_long: bool,
-}
-
 /// One direction.
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -103,7 +81,7 @@ pub(super) struct Lane {
     held: BytesMut,
     /// Length of `held` from which on another search is worth while.
     search_at: usize,
-    partial: Option<Partial>,
+    blocks: Assembly,
     pub(super) stamp: Stamp,
     frame_stamp: Stamp,
 }
@@ -121,7 +99,7 @@ impl Lane {
             front: Bytes::new(),
             held: BytesMut::new(),
             search_at: 0,
-            partial: None,
+            blocks: Assembly::default(),
             stamp: Stamp::default(),
             frame_stamp: Stamp::default(),
         }
@@ -193,7 +171,7 @@ impl Lane {
 
     fn unframe(&mut self) -> Token {
         self.state = State::Search;
-        self.partial = None;
+        self.blocks.clear();
         self.search_at = 0;
         Token::Unframed
     }
@@ -217,21 +195,13 @@ impl Lane {
             }
         };
         let head = FrameHead::parse(octets);
-        let continues = head.kind == Kind::Continuation;
-        if !head.is_valid() || (continues && self.partial.is_none()) {
+        if !head.is_valid() || !self.blocks.admits(head) {
             sink.losses.add(Loss::Unparsed, HEADER_LEN as u64);
             return Some(self.unframe());
         }
         sink.captured += HEADER_LEN as u64;
         self.enter(head, settings);
-        self.broken_block(head)
-    }
-
-    /// A block that is not continued by the next frame of its direction is none (RFC 9113 §6.10).
-    fn broken_block(&mut self, head: FrameHead) -> Option<Token> {
-        let continued = head.kind == Kind::Continuation;
-        let partial = self.partial.take_if(|partial| !continued || partial.block.stream != head.stream)?;
-        Some(Token::BlockLost(partial.block, Incomplete::Unparsed))
+        self.blocks.interrupt(head).map(|block| Token::BlockLost(block, Incomplete::Unparsed))
     }
 
     fn enter(&mut self, head: FrameHead, settings: &Settings) {
@@ -291,75 +261,29 @@ impl Lane {
         let took = self.pass(head.len);
         sink.losses.add(Loss::HeadLimit, took as u64);
         self.state = State::Drop(head.len - took);
-        let (stream, stamp) = (head.stream, self.frame_stamp);
-        let ends = head.has(END_STREAM) && head.kind == Kind::Headers;
-        let block = Block { stream, promised: None, ends, octets: Bytes::new(), stamp };
-        let mut partial = self.partial.take().unwrap_or(Partial { block, octets: BytesMut::new(), too_long: true });
-        if head.has(END_HEADERS) {
-            return Some(Token::BlockLost(partial.block, Incomplete::Limit));
-        }
-        partial.too_long = true;
-        partial.octets = BytesMut::new();
-        self.partial = Some(partial);
-        None
+        let assembled = self.blocks.pass_over(head, self.frame_stamp);
+        self.assembled(assembled)
     }
 
     fn read(&mut self, head: FrameHead, payload: Bytes, settings: &Settings) -> Option<Token> {
         match head.kind {
-            Kind::Headers => self.headers(head, payload),
-            Kind::PushPromise => self.push_promise(head, payload),
-            Kind::Continuation => self.continuation(head, &payload, settings),
+            Kind::Headers | Kind::PushPromise | Kind::Continuation => {
+                let assembled = self.blocks.read(head, payload, self.frame_stamp, settings.head_limit);
+                self.assembled(assembled)
+            }
             Kind::Reset => Some(Token::Reset(head.stream)),
             Kind::GoAway => payload.first_chunk::<4>().map(|o| Token::GoAway(u32::from_be_bytes(*o) & 0x7fff_ffff)),
             Kind::Data | Kind::Priority | Kind::Settings | Kind::Ping | Kind::WindowUpdate | Kind::Unknown => None,
         }
     }
 
-    fn headers(&mut self, head: FrameHead, payload: Bytes) -> Option<Token> {
-        let Some(mut octets) = strip_padding(head, payload) else { return Some(self.unframe()) };
-        if head.has(PRIORITY) {
-            if octets.len() < 5 {
-                return Some(self.unframe());
-            }
-            octets.advance(5);
+    fn assembled(&mut self, assembled: Assembled) -> Option<Token> {
+        match assembled {
+            Assembled::Part => None,
+            Assembled::Whole(block) => Some(Token::Block(block)),
+            Assembled::Lost(block, why) => Some(Token::BlockLost(block, why)),
+            Assembled::Malformed => Some(self.unframe()),
         }
-        let ends = head.has(END_STREAM);
-        self.block(head, Block { stream: head.stream, promised: None, ends, octets, stamp: self.frame_stamp })
-    }
-
-    fn push_promise(&mut self, head: FrameHead, payload: Bytes) -> Option<Token> {
-        let Some(mut octets) = strip_padding(head, payload) else { return Some(self.unframe()) };
-        let Ok(promised) = octets.try_get_u32() else { return Some(self.unframe()) };
-        let promised = Some(promised & 0x7fff_ffff);
-        self.block(head, Block { stream: head.stream, promised, ends: false, octets, stamp: self.frame_stamp })
-    }
-
-    fn block(&mut self, head: FrameHead, mut block: Block) -> Option<Token> {
-        if head.has(END_HEADERS) {
-            return Some(Token::Block(block));
-        }
-        let octets = BytesMut::from(std::mem::take(&mut block.octets));
-        self.partial = Some(Partial { block, octets, too_long: false });
-        None
-    }
-
-    fn continuation(&mut self, head: FrameHead, payload: &[u8], settings: &Settings) -> Option<Token> {
-        let mut partial = self.partial.take()?;
-        if partial.octets.len() + payload.len() > settings.head_limit {
-            partial.too_long = true;
-            partial.octets = BytesMut::new();
-        }
-        if !partial.too_long {
-            partial.octets.extend_from_slice(payload);
-        }
-        if !head.has(END_HEADERS) {
-            self.partial = Some(partial);
-            return None;
-        }
-        if partial.too_long {
-            return Some(Token::BlockLost(partial.block, Incomplete::Limit));
-        }
-        Some(Token::Block(Block { octets: partial.octets.freeze(), ..partial.block }))
     }
 
     fn look_for_frames(&mut self, sink: &mut Sink) {
@@ -379,14 +303,18 @@ impl Lane {
                 }
                 self.front = found;
                 self.state = State::Head;
-                sink.losses.add(Loss::Unparsed, at as u64);
+                if at > 0 {
+                    sink.losses.add(Loss::Unparsed, at as u64);
+                }
                 return;
             }
             Found::Maybe(at) if self.held.len() - at > WINDOW => self.held.len() - WINDOW,
             Found::Maybe(at) => at,
             Found::Nothing(len) => len,
         };
-        sink.losses.add(Loss::Unparsed, skip as u64);
+        if skip > 0 {
+            sink.losses.add(Loss::Unparsed, skip as u64);
+        }
         self.held.advance(skip);
         self.search_at = self.held.len() + self.held.len() / 8 + 1;
     }
@@ -440,13 +368,4 @@ impl Lane {
     pub(super) fn close(&mut self, sink: &mut Sink) {
         self.drop_held(sink);
     }
-}
-
-/// Takes padding off (RFC 9113 §6.2); none when it is longer than the payload.
-fn strip_padding(head: FrameHead, mut payload: Bytes) -> Option<Bytes> {
-    if head.has(PADDED) {
-        let padding = usize::from(payload.try_get_u8().ok()?);
-        payload.truncate(payload.len().checked_sub(padding)?);
-    }
-    Some(payload)
 }

@@ -1,9 +1,11 @@
 //! HTTP/2 (RFC 9113). In: the bytes and holes of both directions of one channel, time, and the close. Out: exchanges and counts in
-//! the sink. `lane` cuts a direction into tokens, `hpack` decodes header blocks, `stream` makes messages of them; here they meet.
+//! the sink. `lane` cuts a direction into tokens (`shape` knows frames, `block` puts header blocks together), `hpack` decodes
+//! them, `stream` makes messages of them; here they meet.
 //!
 //! The stream id pairs, so a loss costs what was open and, through the compression state, fields of what comes after: those
 //! are unknown until they are sent again, never guessed.
 
+mod block;
 mod lane;
 mod shape;
 mod stream;
@@ -13,7 +15,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use self::lane::{Block, Hole, Lane, Token};
+use self::block::Block;
+use self::lane::{Hole, Lane, Token};
 use self::stream::{Section, Stream};
 use super::Sink;
 use super::h1::Input;

@@ -132,7 +132,9 @@ impl Stream {
             self.open.spoil(fault);
         }
         let mut trailers = Fields::default();
-        if self.open.exchange.request.is_some() {
+        let headed =
+            self.open.exchange.request.as_ref().is_some_and(|r| r.method.is_some() || section.method.is_none());
+        if headed {
             trailers = section.fields;
         } else if section.is_trailers() {
             self.blank_request(stamp);
@@ -157,7 +159,9 @@ impl Stream {
             self.open.spoil(fault);
         }
         let mut trailers = Fields::default();
-        if self.open.exchange.response.is_some() {
+        let headed =
+            self.open.exchange.response.as_ref().is_some_and(|r| r.status.is_some() || section.status.is_none());
+        if headed {
             trailers = section.fields;
         } else if let (Some(status @ 100..=199), false) = (section.status, ends) {
             self.open.inform(status);

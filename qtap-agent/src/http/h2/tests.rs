@@ -71,8 +71,12 @@ fn the_server_may_speak_first() {
 #[test]
 fn every_byte_by_itself() {
     let mut script = Script::new(false);
-    [opening(), get(1, "/a")].concat().iter().for_each(|b| drop(script.up([*b])));
-    [settings(), ok(1, "one")].concat().iter().for_each(|b| drop(script.down([*b])));
+    [opening(), get(1, "/a")].concat().iter().for_each(|b| {
+        script.up([*b]);
+    });
+    [settings(), ok(1, "one")].concat().iter().for_each(|b| {
+        script.down([*b]);
+    });
     assert_eq!(lines(script.close()), ["GET /a| -> 200|one"]);
 }
 
@@ -226,7 +230,9 @@ fn a_block_above_the_limit_costs_its_own_exchange() {
 fn an_endless_train_of_continuation_is_bounded() {
     let mut script = Script::with(Settings { head_limit: 1000, ..Settings::default() }, false);
     script.up(opening()).up(frame(Kind::Headers, END, 1, &ask("/")));
-    (0..100).for_each(|_| drop(script.up(frame(Kind::Continuation, 0, 1, &literal("x", &"x".repeat(100))))));
+    (0..100).for_each(|_| {
+        script.up(frame(Kind::Continuation, 0, 1, &literal("x", &"x".repeat(100))));
+    });
     script.up(frame(Kind::Continuation, WHOLE, 1, &[])).down(ok(1, "one"));
     assert_eq!(lines(script.close()), ["? ?| -> 200|one (limit)"]);
 }
@@ -254,4 +260,31 @@ fn frames_that_are_none_are_counted_and_frames_are_found_again() {
     script.down(pings).up(get(3, "/b")).down(ok(3, "two"));
     let all = lines(script.close());
     assert_eq!(all, ["GET /b| -> 200|two", "GET /a| -> - (bytes_lost)"]);
+}
+
+#[test]
+fn a_promise_above_the_limit_does_not_hide_the_answer() {
+    let mut script = Script::with(Settings { head_limit: 200, ..Settings::default() }, false);
+    let promise =
+        [&[0, 0, 0, 2][..], &ask("/pushed"), &literal("x", &"x".repeat(120)), &literal("y", &"y".repeat(120))];
+    script.up(opening()).up(get(1, "/a")).down(settings());
+    script.down(frame(Kind::PushPromise, WHOLE, 1, &promise.concat())).down(ok(1, "one"));
+    assert_eq!(lines(script.close()), ["GET /a| -> 200|one (limit)"]);
+}
+
+#[test]
+fn fields_that_no_frame_should_make_are_bounded() {
+    let mut script = Script::with(Settings { head_limit: 100, ..Settings::default() }, false);
+    script.up(opening()).up(frame(Kind::Headers, END | WHOLE, 1, &[0x82; 100])).down(ok(1, "one"));
+    let exchange = &script.close()[0];
+    assert_eq!(exchange.incomplete.map(|why| why.name()), Some("limit"));
+}
+
+#[test]
+fn a_stream_that_was_reset_is_not_opened_again() {
+    let mut script = Script::new(true);
+    script.up(get(9, "/a")).down(frame(Kind::Headers, WHOLE, 9, &[0x88])).gap(Direction::Received, 30);
+    script.up(frame(Kind::Reset, 0, 9, &[0, 0, 0, 8])).down(frame(Kind::Data, END, 9, b"late"));
+    assert_eq!(lines(script.close()), ["GET /a| -> 200| (bytes_lost)"]);
+    assert_eq!(script.sink.losses.bytes(Loss::Unparsed), 4);
 }

@@ -1,5 +1,6 @@
 //! RFC 7541 Appendix C, all of it; what is unknown; and every story of the corpus of header blocks, where it is at hand.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+#![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 use std::path::Path;
 use std::process::Command;
@@ -163,6 +164,7 @@ fn bad_blocks_end_where_they_break_and_bad_strings_are_unknown() {
 }
 
 #[test]
+#[allow(clippy::print_stdout)] // a test that skips says so
 fn every_story_of_the_corpus() {
     let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpora/hpack-stories.tar.xz");
     if !archive.exists() {

@@ -1,0 +1,61 @@
+//! Letting go of probes without making anyone wait.
+//!
+//! Detaching a uprobe waits until every CPU is out of it, and one probe waits for the other: a second or two for a TLS library,
+//! at the end of a command that took milliseconds. So a child of qtap's own takes the probes' descriptors over, waits for qtap's end
+//! and then ends itself: what that takes is nobody's time. The probes find no process in scope meanwhile.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, getppid, pidfd_getfd, pidfd_open};
+
+/// First argument of a qtap that is to be the child.
+pub const HOLDER: &str = "__hold-probes-until-qtap-ended";
+/// What the child says when it holds them.
+const HELD: &str = "held";
+/// Longest that the child waits for qtap's end.
+const LIMIT: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
+
+/// What the child does. When any of it fails, qtap waits for its probes itself; nothing is lost.
+#[must_use]
+pub fn hold() -> u8 {
+    u8::from(take_over().is_none())
+}
+
+fn take_over() -> Option<()> {
+    let qtap = getppid()?;
+    let process = pidfd_open(qtap, PidfdFlags::empty()).ok()?;
+    let held: Vec<_> =
+        probes_of(qtap).into_iter().filter_map(|fd| pidfd_getfd(&process, fd, PidfdGetfdFlags::empty()).ok()).collect();
+    writeln!(std::io::stdout(), "{HELD}").ok()?;
+    let mut ends = [PollFd::new(&process, PollFlags::IN)];
+    poll(&mut ends, Some(&LIMIT)).ok()?;
+    drop(held);
+    Some(())
+}
+
+/// Numbers of a process's descriptors that are attached probes.
+fn probes_of(pid: Pid) -> Vec<i32> {
+    let entries = std::fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())).into_iter().flatten().flatten();
+    let is_probe = |entry: &std::fs::DirEntry| {
+        let target = std::fs::read_link(entry.path()).unwrap_or_default();
+        target.to_string_lossy().starts_with("anon_inode:bpf_link") || target.as_os_str() == "anon_inode:[perf_event]"
+    };
+    entries.filter(is_probe).filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Has a child take the probes over; returns when it holds them, or can't.
+pub(super) fn hand_over() {
+    let Ok(qtap) = std::env::current_exe() else { return };
+    let mut command = Command::new(qtap);
+    command.arg(HOLDER).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let Ok(mut child) = command.spawn() else { return };
+    let Some(said) = child.stdout.take() else { return };
+    let mut line = String::new();
+    if BufReader::new(said).read_line(&mut line).is_err() || line.trim_end() != HELD {
+        tracing::debug!("probes are detached by qtap itself");
+        // It said why not to nobody; it must not be left as a zombie.
+        let _ = child.wait();
+    }
+}

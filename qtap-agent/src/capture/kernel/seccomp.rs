@@ -1,0 +1,117 @@
+//! Whether a return probe is safe for programs that live under a seccomp filter.
+//!
+//! From Linux 6.11 on, a uretprobe on x86-64 ends in a system call of its own (`uretprobe`, 335), and some of those kernels put it
+//! before the program's filter, which does not know it and kills the program. Which ones do is asked, not read off a version: a
+//! child of qtap's own puts itself under a filter that kills on this one call, and calls a function that has a return probe.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use aya::Ebpf;
+use aya::programs::UProbe;
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
+
+use super::object::program;
+use crate::capture::discover::elf::Elf;
+use crate::capture::discover::maps;
+
+/// First argument of a qtap that is to be the child.
+pub const CANARY: &str = "__call-a-probed-function-under-seccomp";
+/// The function that is probed, and called: every C library has it, and the standard library calls it.
+const FUNCTION: &str = "getpid";
+/// `uretprobe` of x86-64.
+#[cfg(target_arch = "x86_64")]
+const URETPROBE_CALL: i64 = 335;
+
+/// What the child does: waits for its probe, puts itself under the filter, calls the function. Returns 0 when it lives.
+#[must_use]
+#[cfg(target_arch = "x86_64")]
+pub fn canary() -> u8 {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
+    let _ = kill_process(getpid(), Signal::STOP);
+    let rules = [(URETPROBE_CALL, Vec::new())].into_iter().collect();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::KillProcess, TargetArch::x86_64);
+    let Some(filter) = filter.ok().and_then(|filter| BpfProgram::try_from(filter).ok()) else { return 1 };
+    if apply_filter(&filter).is_err() {
+        return 1;
+    }
+    u8::from(std::process::id() == 0)
+}
+
+/// Other architectures leave a return probe by a breakpoint: there is nothing to be killed for.
+#[must_use]
+#[cfg(not(target_arch = "x86_64"))]
+pub fn canary() -> u8 {
+    0
+}
+
+/// True when a return probe kills nobody. When that can't be found out, it is not assumed.
+pub(super) fn return_probes_are_safe(ebpf: &mut Ebpf) -> bool {
+    if cfg!(not(target_arch = "x86_64")) {
+        return true;
+    }
+    let verdict = ask(ebpf);
+    match verdict {
+        Ok(safe) => tracing::debug!(safe, "return probes under seccomp"),
+        Err(reason) => tracing::warn!(reason, "return probes could not be tried under seccomp: done without"),
+    }
+    verdict.unwrap_or(false)
+}
+
+fn ask(ebpf: &mut Ebpf) -> Result<bool, &'static str> {
+    let qtap = std::env::current_exe().map_err(|_| "qtap's own executable is not known")?;
+    let mut child = Command::new(qtap)
+        .arg(CANARY)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|_| "the child does not start")?;
+    let pid = Pid::from_child(&child);
+    let stopped = matches!(waitpid(Some(pid), WaitOptions::UNTRACED), Ok(Some((_, status))) if status.stopped());
+    let probed = if stopped { probe(ebpf, child.id()) } else { Err("the child did not wait") };
+    let _ = kill_process(pid, if probed.is_ok() { Signal::CONT } else { Signal::KILL });
+    let status = child.wait().map_err(|_| "the child can't be waited for")?;
+    // Detached only now that the child has made its call.
+    probed?;
+    match (status.code(), status.signal()) {
+        (Some(0), _) => Ok(true),
+        (None, Some(signal)) if signal == Signal::SYS.as_raw() => Ok(false),
+        _ => Err("the child failed for another reason"),
+    }
+}
+
+/// A return probe on the function, for the child alone; it goes when what is returned is dropped.
+fn probe(ebpf: &mut Ebpf, pid: u32) -> Result<impl Drop, &'static str> {
+    let (path, offset) = function(pid).ok_or("the child's C library is not found")?;
+    let probe: &mut UProbe = program(ebpf, "tls_return").map_err(|_| "the probe is missing")?;
+    let scope = UProbeScope::OneProcess(pid.try_into().map_err(|_| "the child has no process id")?);
+    let attached = probe.attach(UProbeAttachLocation::AbsoluteOffset(offset), path, scope);
+    let link = attached.and_then(|link| probe.take_link(link)).map_err(|_| "the probe can't be attached")?;
+    Ok(Attached(Some(link)))
+}
+
+/// A link that is dropped in the background: detaching takes a while, and nobody needs to wait for it.
+struct Attached(Option<aya::programs::uprobe::UProbeLink>);
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let link = self.0.take();
+        std::thread::spawn(move || drop(link));
+    }
+}
+
+/// Where the function is in the files that the process has mapped.
+fn function(pid: u32) -> Option<(PathBuf, u64)> {
+    maps::executable_mappings(pid).iter().find_map(|mapping| {
+        let name = mapping.path.file_name()?.to_str()?;
+        if !name.starts_with("libc.") && !name.starts_with("ld-musl") {
+            return None;
+        }
+        let path = maps::path_from_here(pid, mapping)?;
+        let symbol = Elf::open(&path).ok()?.functions(&[FUNCTION]).ok()?.into_iter().next()?;
+        Some((path, symbol.file_offset))
+    })
+}

@@ -1,0 +1,203 @@
+//! Header blocks, put together (RFC 9113 §4.3, §6.2, §6.6, §6.10). In: the payloads of HEADERS, PUSH_PROMISE and CONTINUATION frames in the
+//! order of their direction. Out: blocks, whole, without padding and priority; or that one was lost. It holds at most one
+//! block, and no more of it than the limit.
+
+use bytes::{Buf, Bytes, BytesMut};
+use h2::frame::Kind;
+
+use super::shape::{END_HEADERS, END_STREAM, FrameHead, PADDED, PRIORITY};
+use crate::http::pair::Stamp;
+use crate::model::exchange::Incomplete;
+
+/// Octets of the priority fields of HEADERS.
+const PRIORITY_LEN: usize = 5;
+
+/// A header block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Block {
+    /// The stream it came on.
+    pub(super) stream: u32,
+    /// The stream it promises (PUSH_PROMISE).
+    pub(super) promised: Option<u32>,
+    /// The stream's direction ends with it.
+    pub(super) ends: bool,
+    /// Its octets.
+    pub(super) octets: Bytes,
+    /// When its first octet came.
+    pub(super) stamp: Stamp,
+}
+
+/// What a frame did.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Assembled {
+    /// A block began or went on.
+    Part,
+    /// A block is whole.
+    Whole(Block),
+    /// A block ended that was not kept whole: what it did to the table is not known.
+    Lost(Block, Incomplete),
+    /// This is no frame of its kind.
+    Malformed,
+}
+
+/// A block that CONTINUATION frames are still to come for.
+#[derive(Debug)]
+struct Partial {
+    block: Block,
+    octets: BytesMut,
+    too_long: bool,
+}
+
+/// The block of one direction that is under way.
+#[derive(Debug, Default)]
+pub(super) struct Assembly {
+    partial: Option<Partial>,
+}
+
+impl Assembly {
+    /// True when a frame of this head may come now: CONTINUATION only continues.
+    pub(super) fn admits(&self, head: FrameHead) -> bool {
+        head.kind != Kind::Continuation || self.partial.is_some()
+    }
+
+    /// A block that is not continued by the next frame of its direction is none: it is given up.
+    pub(super) fn interrupt(&mut self, next: FrameHead) -> Option<Block> {
+        let continues = next.kind == Kind::Continuation;
+        let broken = self.partial.take_if(|partial| !continues || partial.block.stream != next.stream);
+        broken.map(|partial| partial.block)
+    }
+
+    /// The direction lost its thread.
+    pub(super) fn clear(&mut self) {
+        self.partial = None;
+    }
+
+    /// Reads the payload of a frame of one of the three kinds; of others it makes nothing.
+    pub(super) fn read(&mut self, head: FrameHead, payload: Bytes, stamp: Stamp, limit: usize) -> Assembled {
+        if head.kind == Kind::Continuation {
+            return self.go_on(head, &payload, limit);
+        }
+        match begin(head, payload, stamp) {
+            None => Assembled::Malformed,
+            Some(block) if head.has(END_HEADERS) => Assembled::Whole(block),
+            Some(mut block) => {
+                let octets = BytesMut::from(std::mem::take(&mut block.octets));
+                self.partial = Some(Partial { block, octets, too_long: false });
+                Assembled::Part
+            }
+        }
+    }
+
+    fn go_on(&mut self, head: FrameHead, payload: &[u8], limit: usize) -> Assembled {
+        let Some(partial) = &mut self.partial else { return Assembled::Malformed };
+        if partial.octets.len() + payload.len() > limit {
+            partial.too_long = true;
+            partial.octets = BytesMut::new();
+        }
+        if !partial.too_long {
+            partial.octets.extend_from_slice(payload);
+        }
+        self.end(head)
+    }
+
+    /// A frame of one of the three kinds passed that is longer than the limit.
+    pub(super) fn pass_over(&mut self, head: FrameHead, stamp: Stamp) -> Assembled {
+        let ends = head.has(END_STREAM) && head.kind == Kind::Headers;
+        let block = Block { stream: head.stream, promised: None, ends, octets: Bytes::new(), stamp };
+        let fresh = || Partial { block, octets: BytesMut::new(), too_long: true };
+        let partial = self.partial.get_or_insert_with(fresh);
+        partial.too_long = true;
+        partial.octets = BytesMut::new();
+        self.end(head)
+    }
+
+    fn end(&mut self, head: FrameHead) -> Assembled {
+        if !head.has(END_HEADERS) {
+            return Assembled::Part;
+        }
+        match self.partial.take() {
+            None => Assembled::Malformed,
+            Some(partial) if partial.too_long => Assembled::Lost(partial.block, Incomplete::Limit),
+            Some(partial) => Assembled::Whole(Block { octets: partial.octets.freeze(), ..partial.block }),
+        }
+    }
+}
+
+/// The beginning of a block: HEADERS, or PUSH_PROMISE.
+fn begin(head: FrameHead, payload: Bytes, stamp: Stamp) -> Option<Block> {
+    let mut octets = strip_padding(head, payload)?;
+    let mut promised = None;
+    if head.kind == Kind::PushPromise {
+        promised = Some(octets.try_get_u32().ok()? & 0x7fff_ffff);
+    } else if head.has(PRIORITY) {
+        if octets.len() < PRIORITY_LEN {
+            return None;
+        }
+        octets.advance(PRIORITY_LEN);
+    }
+    let ends = head.has(END_STREAM) && promised.is_none();
+    Some(Block { stream: head.stream, promised, ends, octets, stamp })
+}
+
+/// Takes padding off (RFC 9113 §6.2); none when it is longer than the payload.
+fn strip_padding(head: FrameHead, mut payload: Bytes) -> Option<Bytes> {
+    if head.has(PADDED) {
+        let padding = usize::from(payload.try_get_u8().ok()?);
+        payload.truncate(payload.len().checked_sub(padding)?);
+    }
+    Some(payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(kind: Kind, flags: u8, len: usize) -> FrameHead {
+        FrameHead { kind, flags, stream: 5, len }
+    }
+
+    fn read(assembly: &mut Assembly, kind: Kind, flags: u8, payload: &'static [u8]) -> Assembled {
+        assembly.read(head(kind, flags, payload.len()), Bytes::from_static(payload), Stamp::default(), 8)
+    }
+
+    fn block(promised: Option<u32>, ends: bool, octets: &'static [u8]) -> Block {
+        Block { stream: 5, promised, ends, octets: Bytes::from_static(octets), stamp: Stamp::default() }
+    }
+
+    #[test]
+    fn padding_and_priority_are_taken_off() {
+        let mut assembly = Assembly::default();
+        let all = END_HEADERS | END_STREAM | PADDED | PRIORITY;
+        let whole = read(&mut assembly, Kind::Headers, all, b"\x02\0\0\0\0\x10ab\0\0");
+        assert_eq!(whole, Assembled::Whole(block(None, true, b"ab")));
+        let promise = read(&mut assembly, Kind::PushPromise, END_HEADERS, b"\x80\0\0\x02ab");
+        assert_eq!(promise, Assembled::Whole(block(Some(2), false, b"ab")));
+        assert_eq!(read(&mut assembly, Kind::Headers, END_HEADERS | PADDED, b"\x02a"), Assembled::Malformed);
+        assert_eq!(read(&mut assembly, Kind::Headers, END_HEADERS | PRIORITY, b"\0\0\0\0"), Assembled::Malformed);
+    }
+
+    #[test]
+    fn continuation_continues_up_to_the_limit() {
+        let mut assembly = Assembly::default();
+        assert!(!assembly.admits(head(Kind::Continuation, 0, 0)));
+        assert_eq!(read(&mut assembly, Kind::Headers, END_STREAM, b"ab"), Assembled::Part);
+        assert_eq!(read(&mut assembly, Kind::Continuation, 0, b""), Assembled::Part);
+        assert_eq!(
+            read(&mut assembly, Kind::Continuation, END_HEADERS, b"cd"),
+            Assembled::Whole(block(None, true, b"abcd"))
+        );
+        assert_eq!(read(&mut assembly, Kind::Headers, 0, b"abcd"), Assembled::Part);
+        assert_eq!(read(&mut assembly, Kind::Continuation, 0, b"efghi"), Assembled::Part);
+        let lost = Assembled::Lost(block(None, false, b""), Incomplete::Limit);
+        assert_eq!(read(&mut assembly, Kind::Continuation, END_HEADERS, b"j"), lost);
+    }
+
+    #[test]
+    fn what_is_not_continued_is_given_up() {
+        let mut assembly = Assembly::default();
+        assert_eq!(read(&mut assembly, Kind::Headers, 0, b"ab"), Assembled::Part);
+        assert_eq!(assembly.interrupt(head(Kind::Continuation, 0, 0)), None);
+        assert_eq!(assembly.interrupt(head(Kind::Ping, 0, 8)), Some(block(None, false, b"")));
+        assert_eq!(assembly.interrupt(head(Kind::Ping, 0, 8)), None);
+    }
+}

@@ -1,0 +1,181 @@
+"""Clients, one a mode: `client.py MODE ARGUMENTS…`. Each is what a program would do that was never told of qtap."""
+
+import http.client
+import os
+import socket
+import ssl
+import sys
+import threading
+
+
+def no_check():
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def answer(stream):
+    """Reads one response off a buffered stream; its body."""
+    status = stream.readline()
+    assert status.startswith(b"HTTP/1.1 20"), status
+    length = 0
+    while (line := stream.readline()) != b"\r\n":
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            length = int(value)
+    return stream.read(length)
+
+
+def with_requests(url, count):
+    import requests
+
+    session = requests.Session()
+    session.verify = session.trust_env = False
+    requests.packages.urllib3.disable_warnings()
+    for number in range(int(count)):
+        answer = session.post(url, data=b"body %d" % number)
+        assert answer.status_code == 200, answer
+    session.close()
+
+
+def pipelined(port, path, count):
+    """All requests in one write, then all answers."""
+    with socket.create_connection(("127.0.0.1", int(port))) as sock:
+        request = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode()
+        sock.sendall(request * int(count))
+        stream = sock.makefile("rb")
+        for _ in range(int(count)):
+            answer(stream)
+
+
+def single_write(port, path, file, tls):
+    """A body in one write, as large as it is."""
+    body = open(file, "rb").read()
+    sock = socket.create_connection(("127.0.0.1", int(port)))
+    if tls == "tls":
+        sock = no_check().wrap_socket(sock, server_hostname="localhost")
+    head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (path.encode(), len(body))
+    whole = memoryview(head + body)
+    while whole:
+        sent = sock.send(whole) if tls == "tls" else os.write(sock.fileno(), whole)
+        print("wrote", sent, flush=True)
+        whole = whole[sent:]
+    print(answer(sock.makefile("rb")).decode(), end="")
+    sock.close()
+
+
+def kept(url):
+    """One connection, one request a line of input."""
+    scheme, rest = url.split("://")
+    host, port = rest.split(":")
+    if scheme == "https":
+        client = http.client.HTTPSConnection(host, int(port), context=no_check())
+    else:
+        client = http.client.HTTPConnection(host, int(port))
+    client.connect()
+    print("connected", client.sock.getsockname()[1], flush=True)
+    for line in sys.stdin:
+        client.request("GET", line.strip())
+        reply = client.getresponse()
+        print(reply.status, len(reply.read()), flush=True)
+    client.close()
+
+
+def crowd(port, path, count):
+    """That many connections open at once, a request on each, then the answers, then their ends."""
+    socks = []
+    for number in range(int(count)):
+        sock = socket.socket()
+        sock.bind((f"127.0.0.{2 + number % 8}", 0))
+        sock.connect(("127.0.0.1", int(port)))
+        socks.append(sock)
+    for sock in socks:
+        sock.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
+    good = 0
+    for sock in socks:
+        with sock.makefile("rb") as stream:
+            answer(stream)
+        good += 1
+    for sock in socks:
+        sock.close()
+    print(good)
+
+
+def unix(path, target):
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(path)
+        sock.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % target.encode())
+        answer(sock.makefile("rb"))
+
+
+def noise(port, tls_port):
+    """Random bytes on a socket and inside TLS, and heads that go on with random bytes."""
+    import random
+
+    chance = random.Random(7)
+    heads = [b"", b"GET / HTTP/1.1\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01", b"HTTP/1.1 200 OK\r\n\r\n"]
+    for number in range(40):
+        bytes_ = heads[number % len(heads)] + chance.randbytes(chance.randrange(1, 40000))
+        sock = socket.create_connection(("127.0.0.1", int(tls_port if number % 2 else port)))
+        try:
+            if number % 2:
+                sock = no_check().wrap_socket(sock, server_hostname="localhost")
+            sock.settimeout(2)
+            sock.sendall(bytes_)
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(65536):
+                pass
+        except OSError:
+            pass
+        sock.close()
+
+
+def threads(url, count, each):
+    """Connections of many threads of one process."""
+    def work():
+        scheme, rest = url.split("://")
+        host, port = rest.split("/")[0].split(":")
+        client = http.client.HTTPSConnection(host, int(port), context=no_check())
+        for _ in range(int(each)):
+            client.request("GET", "/" + rest.split("/", 1)[1])
+            client.getresponse().read()
+        client.close()
+
+    started = [threading.Thread(target=work) for _ in range(int(count))]
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join()
+
+
+def forks(port, path, count):
+    """That many children, a hundred at a time; the last of them says something."""
+    count = int(count)
+    for number in range(count):
+        if os.fork() == 0:
+            if number == count - 1:
+                pipelined(port, path, 1)
+            os._exit(0)
+        if number % 100 == 99 or number == count - 1:
+            for _ in range(number % 100 + 1):
+                os.wait()
+
+
+def passed_on(port, path):
+    """A connection that a child goes on with."""
+    sock = socket.create_connection(("127.0.0.1", int(port)))
+    stream = sock.makefile("rb")
+    request = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode()
+    sock.sendall(request)
+    answer(stream)
+    child = os.fork()
+    if child == 0:
+        sock.sendall(request)
+        answer(stream)
+        os._exit(0)
+    os.waitpid(child, 0)
+    sock.close()
+
+
+globals()[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,190 @@
+//! Programs that people use, each captured from its first byte: what qtap tells is what they did.
+
+use super::lab::{Lab, digest, noise};
+use super::nginx::Nginx;
+use super::python::{Script, interpreter, script};
+use super::qtap::{Captured, exec_script};
+use super::records::Record;
+
+const BODY: &[u8] = "{\"greeting\": \"grüße\"}\n".as_bytes();
+
+/// Facts of the contract that hold for a curl of these tests.
+fn assert_is_curls(record: &Record, port: u16) {
+    assert!(record.number("process.pid") > 1);
+    assert_eq!(record.text("process.executable.path"), "/usr/bin/curl");
+    assert_eq!(record.text("process.executable.name"), "curl");
+    assert!(record.text("process.command").starts_with("curl -s"), "{record:?}");
+    assert_eq!((record.number("process.user.id"), record.text("process.user.name")), (0, "root"));
+    assert_eq!(record.text("network.transport"), "tcp");
+    assert_eq!(record.text("network.type"), "ipv4");
+    assert!(record.text("connection.direction").starts_with("egress"));
+    for end in ["server", "network.peer"] {
+        assert_eq!(record.text(&format!("{end}.address")), "127.0.0.1");
+        assert_eq!(record.number(&format!("{end}.port")), i64::from(port));
+    }
+    for end in ["client", "network.local"] {
+        assert_eq!(record.text(&format!("{end}.address")), "127.0.0.1");
+        assert!(record.number(&format!("{end}.port")) > 1024);
+    }
+}
+
+#[test]
+fn curl_over_https() {
+    let Some(lab) = Lab::open() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("hello.json", BODY);
+    nginx.serve("bytes.bin", &noise(100_000));
+    let sent = lab.write("sent.bin", &noise(30_000));
+    let (file, up) = (sent.display().to_string(), nginx.https("/put/sent.bin"));
+    let script = format!(
+        "set -e
+curl -sk --http1.1 '{}' -o {out}
+curl -sk --http2 '{}' -o {out}
+curl -sk --http1.1 '{}' -o {out}
+curl -sk --http1.1 -T {file} '{up}'
+curl -sk --http2 -T {file} '{up}2'",
+        nginx.https("/hello.json?a=1"),
+        nginx.https("/hello.json?b=2"),
+        nginx.https("/bytes.bin"),
+        out = lab.path("got").display(),
+    );
+    let Captured { records, .. } = exec_script(&lab, &["--log-level", "debug"], &script);
+    records.assert_whole();
+    assert_eq!(records.exchanges().len(), 5, "{}", records.told());
+    assert_eq!(records.closed().len(), 5, "{}", records.told());
+    assert_eq!(records.objects().len(), 10, "{}", records.told());
+    for record in &records.all {
+        assert_is_curls(record, nginx.https);
+    }
+    for (query, version, protocol) in [("a=1", "1.1", "http1"), ("b=2", "2", "http2")] {
+        let exchange = records.exchanges().into_iter().find(|one| one.text("url.query") == query).unwrap();
+        assert_eq!(exchange.text("url.full"), nginx.https(&format!("/hello.json?{query}")));
+        assert_eq!((exchange.text("url.scheme"), exchange.text("url.path")), ("https", "/hello.json"));
+        assert_eq!(exchange.text("http.request.method"), "GET");
+        assert_eq!(exchange.number("http.response.status_code"), 200);
+        assert_eq!(exchange.text("network.protocol.version"), version);
+        assert_eq!(exchange.text("connection.protocol"), protocol);
+        assert_eq!(exchange.number("http.response.body.size"), BODY.len() as i64);
+        assert!(exchange.text("user_agent.original").starts_with("curl/"));
+        let response = records.artifact_of(exchange, "response");
+        assert_eq!(response["body"]["digest"], digest(BODY));
+        assert_eq!(response["body"]["data"], String::from_utf8_lossy(BODY).as_ref());
+        let own: Vec<_> = records.all.iter().filter(|one| one.connection() == exchange.connection()).collect();
+        assert_eq!(own.len(), 4, "an exchange, two objects, a connection");
+        let closed = own.iter().find(|one| one.kind() == "connection").unwrap();
+        assert_eq!(closed.text("tls.protocol.version"), "1.3");
+        assert_eq!(closed.text("connection.tls.library"), "libssl.so.3");
+        assert!(closed.flag("connection.tls.inspected") && closed.flag("connection.finalized"));
+        assert!(["nested", "set_fd"].contains(&closed.text("connection.binding")), "{closed:?}");
+        assert_eq!(closed.number("connection.requests"), 1);
+        assert_eq!(closed.text("connection.protocol"), protocol, "{closed:?}");
+    }
+    let bytes = records.artifact_of(records.exchange_of("/bytes.bin"), "response");
+    assert_eq!(bytes["body"]["digest"], digest(&noise(100_000)));
+    for path in ["/put/sent.bin", "/put/sent.bin2"] {
+        let exchange = records.exchange_of(path);
+        assert_eq!(exchange.number("http.response.status_code"), 201);
+        assert_eq!(exchange.number("http.request.body.size"), 30_000);
+        assert_eq!(records.artifact_of(exchange, "request")["body"]["digest"], digest(&noise(30_000)));
+    }
+}
+
+#[test]
+fn each_of_the_usual_clients() {
+    let Some(lab) = Lab::open() else { return };
+    let (Some(python), Some(mut upstream)) = (interpreter(), Script::start("upstream.py", &[])) else { return };
+    let nginx = Nginx::start(&lab, upstream.line().parse().unwrap());
+    nginx.serve("hello.json", BODY);
+    let client = format!("{} {}", python.display(), script("client.py").display());
+    let script = format!(
+        "set -e; exec > {dir}/said
+{client} with_requests {} 20
+printf 'GET /hello.json?s_client HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n' |
+  openssl s_client -quiet -ign_eof -connect 127.0.0.1:{} 2>/dev/null
+wget -q -O - '{}'
+nghttp -n '{}' '{}'
+curl -s --http1.1 '{}' '{}' '{}'
+curl -gs 'http://[::1]:{http}/hello.json?v6'
+curl -gsk 'https://[::1]:{}/hello.json?v6s'
+curl -s --unix-socket {} http://x/hello.json?unix
+{client} pipelined {http} /hello.json?pipelined 12
+{client} threads {} 8 10
+{client} passed_on {http} /hello.json?passed",
+        nginx.https("/up/requests"),
+        nginx.https,
+        nginx.http("/hello.json?wget"),
+        nginx.https("/hello.json?nghttp1"),
+        nginx.https("/hello.json?nghttp2"),
+        nginx.http("/hello.json?k1"),
+        nginx.http("/hello.json?k2"),
+        nginx.http("/hello.json?k3"),
+        nginx.https,
+        nginx.socket().display(),
+        nginx.https("/hello.json?threads"),
+        dir = lab.dir().display(),
+        http = nginx.http,
+    );
+    let Captured { records, .. } = exec_script(&lab, &[], &script);
+    records.assert_whole();
+    let made = |query: &str| records.exchanges().iter().filter(|one| one.text("url.query") == query).count();
+    for (query, times) in [
+        ("s_client", 1),
+        ("wget", 1),
+        ("nghttp1", 1),
+        ("nghttp2", 1),
+        ("k1", 1),
+        ("k2", 1),
+        ("k3", 1),
+        ("v6", 1),
+        ("v6s", 1),
+        ("unix", 1),
+        ("pipelined", 12),
+        ("threads", 80),
+        ("passed", 2),
+    ] {
+        assert_eq!(made(query), times, "{query}: {}", records.told());
+    }
+    let posted: Vec<_> =
+        records.exchanges().into_iter().filter(|record| record.text("url.path") == "/up/requests").collect();
+    assert_eq!(posted.len(), 20);
+    assert!(posted.iter().all(|record| record.text("user_agent.original").starts_with("python-requests")));
+    assert_eq!(records.exchanges().len(), 20 + 103);
+    let one = |query: &str| records.exchanges().into_iter().find(|one| one.text("url.query") == query).unwrap();
+    assert_eq!(one("v6").text("network.type"), "ipv6");
+    assert_eq!(one("v6").text("network.peer.address"), "::1");
+    assert_eq!(one("v6s").text("network.peer.address"), "::1");
+    assert_eq!(one("unix").text("network.transport"), "unix");
+    assert!(one("unix").text("network.peer.address").ends_with("nginx.sock"), "{:?}", one("unix"));
+    assert_eq!(one("k1").connection(), one("k3").connection(), "keep-alive");
+    assert_eq!(one("s_client").text("process.executable.name"), "openssl");
+}
+
+#[test]
+fn h2load_with_100_streams_and_h2c_by_prior_knowledge() {
+    let Some(lab) = Lab::open() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("hello.json", BODY);
+    super::nginx::certificate(lab.dir());
+    let [h2c] = super::lab::free_ports();
+    let mut nghttpd = std::process::Command::new("nghttpd");
+    nghttpd.args(["--no-tls", "-a", "127.0.0.1", "-d"]).arg(lab.path("nginx/www")).arg(h2c.to_string());
+    let nghttpd = nghttpd.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let _nghttpd = super::lab::Guarded(nghttpd.spawn().unwrap());
+    super::lab::wait_for_port(h2c);
+    let script = format!(
+        "set -e
+h2load -n 2000 -c 2 -m 100 '{}' | grep -q ' 2000 succeeded'
+curl -s --http2-prior-knowledge 'http://127.0.0.1:{h2c}/hello.json?h2c'
+h2load -n 500 -c 2 -m 20 'http://127.0.0.1:{h2c}/hello.json?h2cload' | grep -q ' 500 succeeded'",
+        nginx.https("/hello.json?h2load"),
+    );
+    let Captured { records, .. } = exec_script(&lab, &[], &script);
+    records.assert_whole();
+    let made = |query: &str| records.exchanges().iter().filter(|one| one.text("url.query") == query).count();
+    assert_eq!((made("h2load"), made("h2c"), made("h2cload")), (2000, 1, 500), "{}", records.told());
+    let wanted = digest(BODY);
+    for exchange in records.exchanges() {
+        assert_eq!(exchange.text("network.protocol.version"), "2");
+        assert_eq!(records.artifact_of(exchange, "response")["body"]["digest"], wanted);
+    }
+}

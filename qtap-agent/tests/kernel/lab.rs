@@ -1,0 +1,118 @@
+//! What every test has: the right to capture, a directory of its own, one turn at a time, and waits that end.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+
+/// Longest wait for anything that is not a capture: a port, an end.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+static TURN: Mutex<()> = Mutex::new(());
+
+/// One test's turn and directory.
+pub struct Lab {
+    _turn: MutexGuard<'static, ()>,
+    dir: tempfile::TempDir,
+}
+
+impl Lab {
+    /// None without root: the test is skipped, and says so.
+    pub fn open() -> Option<Lab> {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: capture needs root");
+            return None;
+        }
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(Lab { _turn: turn, dir: tempfile::tempdir().unwrap() })
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn write(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+}
+
+/// A child that is killed when the test ends, and nobody else.
+pub struct Guarded(pub Child);
+
+impl Guarded {
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+
+    /// Waits for its end, at most `limit`.
+    pub fn end_within(&mut self, limit: Duration) -> Option<std::process::ExitStatus> {
+        let start = Instant::now();
+        while start.elapsed() < limit {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        None
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until `holds`, or ends the test with `what`.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "after {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Ports that were free a moment ago, all held until all are known.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    let held: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    held.each_ref().map(|listener| listener.local_addr().unwrap().port())
+}
+
+pub fn wait_for_port(port: u16) {
+    wait_until("the port answers", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+}
+
+/// Runs a command that is no test of its own, and gives what it printed.
+pub fn output_of(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// SHA-256 as records write it.
+pub fn digest(data: &[u8]) -> String {
+    format!("sha256:{}", Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+/// Bytes that no compression and no luck makes alike.
+pub fn noise(len: usize) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(len as u64);
+    let mut bytes = vec![0; len];
+    random.fill(&mut bytes);
+    bytes
+}

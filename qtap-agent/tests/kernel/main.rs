@@ -1,0 +1,20 @@
+//! The real program on the running kernel against real programs, as a stranger would use it: a command line, JSON lines back.
+//!
+//! Needs root; each test says so when it is skipped. Every capture is limited to processes that the test started, every wait has an
+//! end, and tests run one after another: they share two cores and one kernel.
+#![allow(clippy::unwrap_used, clippy::print_stdout, unreachable_pub)] // tests say what they skip, and end where something is not so
+
+mod bad_input;
+mod clients;
+mod crowds;
+mod exporting;
+mod lab;
+mod large;
+mod late;
+mod nginx;
+mod python;
+mod qtap;
+mod records;
+mod scope;
+mod servers;
+mod sites;

@@ -1,0 +1,106 @@
+//! A private nginx: its own directory, certificate and ports, gone when dropped.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use super::lab::{Guarded, Lab, free_ports, output_of, wait_for_port, wait_until};
+
+/// A running nginx.
+pub struct Nginx {
+    master: Guarded,
+    dir: PathBuf,
+    /// Plain HTTP, on 127.0.0.1 and ::1.
+    pub http: u16,
+    /// HTTPS with HTTP/1.1 and HTTP/2, on 127.0.0.1 and ::1.
+    pub https: u16,
+}
+
+impl Nginx {
+    /// Starts it, with `/up/` passed on to that port.
+    pub fn start(lab: &Lab, upstream: u16) -> Nginx {
+        let dir = lab.path("nginx");
+        std::fs::create_dir_all(dir.join("www/put")).unwrap();
+        certificate(&dir);
+        let [http, https] = free_ports();
+        std::fs::write(dir.join("nginx.conf"), configuration(http, https, upstream)).unwrap();
+        let mut master = Command::new("nginx");
+        master.args(["-e", "error.log", "-c", "nginx.conf", "-p"]).arg(&dir);
+        let master = master.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let nginx = Nginx { master: Guarded(master), dir, http, https };
+        wait_for_port(http);
+        wait_for_port(https);
+        wait_until("the workers are there", || nginx.workers().len() == 2);
+        nginx
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.master.pid()
+    }
+
+    pub fn workers(&self) -> Vec<u32> {
+        let pid = self.pid();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        children.split_whitespace().map(|word| word.parse().unwrap()).collect()
+    }
+
+    /// Puts a file where it is served.
+    pub fn serve(&self, name: &str, content: &[u8]) {
+        std::fs::write(self.dir.join("www").join(name), content).unwrap();
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("nginx.sock")
+    }
+
+    pub fn http(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.http)
+    }
+
+    pub fn https(&self, path: &str) -> String {
+        format!("https://127.0.0.1:{}{path}", self.https)
+    }
+}
+
+impl Drop for Nginx {
+    /// SIGTERM to the master ends the workers; SIGKILL would leave them behind.
+    fn drop(&mut self) {
+        self.master.signal(rustix::process::Signal::TERM);
+        let _ = self.master.end_within(super::lab::PATIENCE);
+    }
+}
+
+/// A certificate of its own.
+pub fn certificate(dir: &std::path::Path) {
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]);
+    openssl.args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]);
+    openssl.arg("-keyout").arg(dir.join("key.pem")).arg("-out").arg(dir.join("cert.pem"));
+    output_of(&mut openssl);
+}
+
+fn configuration(http: u16, https: u16, upstream: u16) -> String {
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .iter()
+        .map(|kind| format!("  {kind}_temp_path tmp_{kind};\n"))
+        .collect();
+    format!(
+        "user root; daemon off; worker_processes 2; pid nginx.pid;
+events {{ worker_connections 12000; }}
+http {{
+  access_log off;
+  keepalive_requests 1000000; client_max_body_size 200m; client_body_buffer_size 128k;
+  limit_req_zone $server_port zone=slow:1m rate=1000r/s;
+{temporary}  server {{
+    listen 127.0.0.1:{http} backlog=4096; listen [::1]:{http}; listen unix:nginx.sock;
+    listen 127.0.0.1:{https} ssl http2; listen [::1]:{https} ssl http2;
+    ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate cert.pem; ssl_certificate_key key.pem;
+    root www;
+    location /up/ {{ proxy_pass http://127.0.0.1:{upstream}; proxy_http_version 1.1; proxy_set_header Connection ''; }}
+    location /put/ {{ dav_methods PUT; }}
+    location /slow/ {{ limit_req zone=slow burst=1000; alias www/; }}
+    location /sendfile/ {{ sendfile on; alias www/; }}
+  }}
+}}
+"
+    )
+}

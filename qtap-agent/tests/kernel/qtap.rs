@@ -1,0 +1,134 @@
+//! qtap itself: run over a command, or beside what runs already.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::lab::{Guarded, Lab, free_ports, wait_until};
+use super::records::{Records, parse};
+
+/// Longest a capture may take, its command included.
+const LIMIT: Duration = Duration::from_secs(100);
+
+/// What a run of qtap left.
+pub struct Captured {
+    pub records: Records,
+    /// Exit code; none when a signal ended it.
+    pub code: Option<i32>,
+    /// What qtap and the command printed.
+    pub stdout: String,
+    /// What qtap logged, and the command said.
+    pub stderr: String,
+}
+
+/// qtap with these arguments, bounded, its output whole.
+pub fn run<A: AsRef<OsStr>>(lab: &Lab, arguments: impl IntoIterator<Item = A>) -> Captured {
+    run_command(lab, command().args(arguments))
+}
+
+/// qtap, with nothing of this process's environment that means something to it.
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qtap"));
+    for name in ["QTAP_CONFIG", "LOG_LEVEL", "QTAP_TAGS", "HTTP_BUFFER_SIZE", "TLS_PROBES", "BPF_TRACE"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A qtap that was made ready by the test.
+pub fn run_command(lab: &Lab, command: &mut Command) -> Captured {
+    let (out, err) = (lab.path("qtap.out"), lab.path("qtap.err"));
+    command.stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
+    let mut child = Guarded(command.spawn().unwrap());
+    let status = child.end_within(LIMIT).unwrap_or_else(|| panic!("no end after {LIMIT:?}: {}", text(&err)));
+    let (stdout, stderr) = (text(&out), text(&err));
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    Captured { records: Records::default(), code: status.code(), stdout, stderr }
+}
+
+/// `qtap exec` of a command line, with more arguments for qtap.
+pub fn exec<A: AsRef<OsStr>, C: AsRef<OsStr>>(
+    lab: &Lab,
+    arguments: impl IntoIterator<Item = A>,
+    line: impl IntoIterator<Item = C>,
+) -> Captured {
+    let records = lab.path("records.jsonl");
+    let _ = std::fs::remove_file(&records);
+    let mut qtap = command();
+    qtap.arg("exec").arg("-o").arg(&records).args(arguments).arg("--").args(line);
+    let mut captured = run_command(lab, &mut qtap);
+    captured.records = parse(&text(&records));
+    captured
+}
+
+/// `qtap exec` of a shell script.
+pub fn exec_script(lab: &Lab, arguments: &[&str], script: &str) -> Captured {
+    let captured = exec(lab, arguments, ["sh", "-c", script]);
+    assert_eq!(captured.code, Some(0), "{}\n{}", captured.stderr, captured.stdout);
+    captured
+}
+
+/// A `qtap run` that captures.
+pub struct Agent {
+    qtap: Guarded,
+    out: PathBuf,
+    err: PathBuf,
+    pub port: u16,
+}
+
+impl Agent {
+    /// Starts it and waits until it says that it is ready.
+    pub fn start<A: AsRef<OsStr>>(lab: &Lab, arguments: impl IntoIterator<Item = A>) -> Agent {
+        let (out, err) = (lab.path("agent.out"), lab.path("agent.err"));
+        let [port] = free_ports();
+        let mut qtap = command();
+        qtap.arg("run").arg("--httpd-listen").arg(format!("127.0.0.1:{port}")).args(arguments);
+        qtap.stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
+        let mut agent = Agent { qtap: Guarded(qtap.spawn().unwrap()), out, err, port };
+        wait_until("the agent is ready", || {
+            if let Some(status) = agent.qtap.0.try_wait().unwrap() {
+                panic!("qtap run ended with {status}: {}", text(&agent.err));
+            }
+            get(port, "/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+                && text(&agent.err).contains("\"capturing\"")
+        });
+        agent
+    }
+
+    /// What it printed so far.
+    pub fn printed(&self) -> String {
+        text(&self.out)
+    }
+
+    /// Waits until what it printed holds `part` this often.
+    pub fn wait_for(&self, part: &str, times: usize) {
+        wait_until(part, || self.printed().matches(part).count() >= times);
+    }
+
+    /// Asks it to end by SIGTERM, and reads what it told.
+    pub fn stop(mut self) -> Captured {
+        self.qtap.signal(rustix::process::Signal::TERM);
+        let status = self.qtap.end_within(LIMIT).expect("qtap ends when told");
+        let (stdout, stderr) = (text(&self.out), text(&self.err));
+        assert!(!stderr.contains("panicked"), "{stderr}");
+        Captured { records: parse(&stdout), code: status.code(), stdout, stderr }
+    }
+}
+
+/// The answer of the agent's page, as sent.
+pub fn get(port: u16, path: &str) -> Option<String> {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+/// What a file holds; nothing when there is none.
+pub fn text(path: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+}

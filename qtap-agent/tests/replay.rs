@@ -1,0 +1,167 @@
+//! Recordings of real exchanges, replayed by the program itself: the records must be those that stand beside them, line by line,
+//! byte for byte. `replay/README.md` says how they were made. With `UPDATE_EXPECT=1` the expected records are written anew.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use qtap_agent::capture::ABI;
+use qtap_agent::capture::recording::{Fact, Frame, Reader};
+
+/// Together they stay small enough to live in a repository.
+const MOST_BYTES: u64 = 2 << 20;
+
+fn cases() -> Vec<PathBuf> {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/replay");
+    let mut cases: Vec<_> = fs::read_dir(home).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.retain(|path| path.is_dir());
+    cases.sort();
+    cases
+}
+
+fn name(case: &Path) -> String {
+    case.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+/// `qtap replay`, with nothing of this process's environment.
+fn qtap_replay(recording: &Path, config: Option<&Path>, out: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qtap"));
+    command.env_clear().arg("replay").arg("-o").arg(out);
+    if let Some(config) = config {
+        command.arg("--config").arg(config);
+    }
+    command.arg(recording).output().unwrap()
+}
+
+fn records_of(case: &Path) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out.jsonl");
+    let config = Some(case.join("qtap.yaml")).filter(|path| path.exists());
+    let ended = qtap_replay(&case.join("recording.qtap"), config.as_deref(), &out);
+    assert!(ended.status.success(), "{}: {}", name(case), String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.stdout.is_empty(), "{}: records go where they were sent", name(case));
+    fs::read_to_string(out).unwrap()
+}
+
+/// First line that differs, of both.
+fn difference(expected: &str, found: &str) -> Option<String> {
+    if expected == found {
+        return None;
+    }
+    let (mut expected, mut found) = (expected.lines(), found.lines());
+    let mut number = 0;
+    loop {
+        number += 1;
+        match (expected.next(), found.next()) {
+            (None, None) => return Some("the line ends differ".to_owned()),
+            (expected, found) if expected == found => {}
+            (expected, found) => {
+                let line = |line: Option<&str>| line.unwrap_or("(no line)").to_owned();
+                return Some(format!("line {number}\n  expected: {}\n  found:    {}", line(expected), line(found)));
+            }
+        }
+    }
+}
+
+#[test]
+fn each_recording_gives_the_expected_records() {
+    let update = std::env::var_os("UPDATE_EXPECT").is_some();
+    let mut faults = Vec::new();
+    for case in cases() {
+        let path = case.join("expected.jsonl");
+        let found = records_of(&case);
+        if update {
+            fs::write(&path, &found).unwrap();
+            continue;
+        }
+        let expected = fs::read_to_string(&path).unwrap_or_default();
+        faults.extend(difference(&expected, &found).map(|what| format!("{}: {what}", name(&case))));
+    }
+    assert!(faults.is_empty(), "\n{}\nIf the new records are right: UPDATE_EXPECT=1\n", faults.join("\n"));
+}
+
+#[test]
+fn the_same_recording_gives_the_same_records_again() {
+    let case = cases().into_iter().find(|case| name(case) == "h2-tls-streams").unwrap();
+    assert_eq!(records_of(&case), records_of(&case));
+}
+
+#[test]
+fn recordings_are_small_and_name_no_machine() {
+    let mut size = 0;
+    for case in cases() {
+        for file in fs::read_dir(&case).unwrap() {
+            size += file.unwrap().metadata().unwrap().len();
+        }
+        let bytes = fs::read(case.join("recording.qtap")).unwrap();
+        for place in ["/root/", "/home/", "/mnt/", "/target/"] {
+            assert!(!bytes.windows(place.len()).any(|part| part == place.as_bytes()), "{}: {place}", name(&case));
+        }
+        for frame in Reader::new(&bytes[..], ABI).unwrap() {
+            if let Frame::Fact(Fact::Started(host)) = frame.unwrap() {
+                assert_eq!((host.name.as_str(), host.kernel.as_str()), ("host", "6.12.0"), "{}", name(&case));
+            }
+        }
+    }
+    assert!(size < MOST_BYTES, "{size} bytes");
+    assert!(cases().len() >= 14);
+}
+
+/// What `qtap replay` says of this file: exit code, words, lines of records.
+fn verdict(bytes: &[u8]) -> (Option<i32>, String, usize) {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, out) = (dir.path().join("r.qtap"), dir.path().join("out.jsonl"));
+    fs::write(&file, bytes).unwrap();
+    let ended = qtap_replay(&file, None, &out);
+    let lines = fs::read_to_string(out).map_or(0, |text| text.lines().count());
+    (ended.status.code(), String::from_utf8(ended.stderr).unwrap(), lines)
+}
+
+#[test]
+fn a_recording_that_is_none_or_foreign_is_refused() {
+    let case = cases().into_iter().find(|case| name(case) == "h1-keep-alive").unwrap();
+    let whole = fs::read(case.join("recording.qtap")).unwrap();
+    let header = |at: usize, value: u32| {
+        let mut bytes = whole.clone();
+        bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..16]);
+        bytes[16..20].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    };
+    let mut damaged = whole.clone();
+    damaged[13] ^= 1;
+    for (bytes, says) in [
+        (Vec::new(), "not a recording"),
+        (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "not a recording"),
+        (whole[..12].to_vec(), "cut"),
+        (header(8, 99), "format 99"),
+        (header(12, 99), "ABI 99"),
+        (damaged, "checksum"),
+    ] {
+        let (code, words, records) = verdict(&bytes);
+        assert_eq!((code, records), (Some(4), 0), "{says}: {words}");
+        assert!(words.contains(says) && words.contains("r.qtap"), "{says}: {words}");
+    }
+}
+
+#[test]
+fn what_is_whole_before_the_damage_is_replayed() {
+    let case = cases().into_iter().find(|case| name(case) == "h1-keep-alive").unwrap();
+    let whole = fs::read(case.join("recording.qtap")).unwrap();
+    let (code, _, all) = verdict(&whole);
+    assert_eq!((code, all), (Some(0), 10), "three exchanges with two objects each, and their connection");
+
+    let second = whole.windows(10).position(|part| part == b"GET /missi").unwrap();
+    let mut flipped = whole.clone();
+    flipped[second] ^= 1;
+    let mut huge = whole[..second - 52].to_vec();
+    huge.extend_from_slice(&[1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+    for (bytes, says) in [(flipped, "checksum"), (whole[..second].to_vec(), "cut"), (huge, "claims 4294967295 bytes")] {
+        let (code, words, records) = verdict(&bytes);
+        assert_eq!(code, Some(4), "{words}");
+        assert_eq!(records, 4, "one exchange with two objects, and the connection: {says}");
+        let place = format!("at byte {}", second - 52);
+        assert!(words.contains(says) && words.contains(&place) && words.contains("r.qtap"), "{place}: {words}");
+    }
+}

@@ -1,0 +1,126 @@
+//! The ends of a connection: their addresses and names, and what is wanted by them.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use qtap_common::globals::{
+    DIRECTION_EGRESS, DIRECTION_EGRESS_EXTERNAL, DIRECTION_EGRESS_INTERNAL, DIRECTION_INGRESS, NO_OFFSET,
+};
+use qtap_common::record::{Opened, UNIX_NAME, role};
+
+use crate::globals::{layout, wanted};
+use crate::kernel::{AF_INET, AF_INET6, AF_UNIX, at};
+use crate::{emit, scratch};
+
+/// Fills in both ends and writes the record.
+#[inline(always)]
+pub fn tell_ends(record: &mut scratch::OpenedRecord, sock: u64, family: u16) {
+    if family == AF_UNIX {
+        unix_names(record, sock);
+        record.head.header.len = (size_of::<Opened>() + 2 * UNIX_NAME) as u32;
+        emit::record_or_count(record);
+        return;
+    }
+    record.head.local_port = at(sock, layout!(sk_num)).unwrap_or(0);
+    record.head.peer_port = at(sock, layout!(sk_dport)).unwrap_or(0);
+    if family == AF_INET {
+        let local: [u8; 4] = at(sock, layout!(sk_rcv_saddr)).unwrap_or([0; 4]);
+        let peer: [u8; 4] = at(sock, layout!(sk_daddr)).unwrap_or([0; 4]);
+        record.head.local[..4].copy_from_slice(&local);
+        record.head.peer[..4].copy_from_slice(&peer);
+    } else {
+        record.head.local = at(sock, layout!(sk_v6_rcv_saddr)).unwrap_or([0; 16]);
+        record.head.peer = at(sock, layout!(sk_v6_daddr)).unwrap_or([0; 16]);
+    }
+    emit::record_or_count(&record.head);
+}
+
+/// `sun_path` of both ends: of the socket itself or, for an accepted one, of the listener whose address it shares.
+#[inline(always)]
+fn unix_names(record: &mut scratch::OpenedRecord, sock: u64) {
+    for name in [&mut record.local, &mut record.peer] {
+        let _ = unsafe { bpf_probe_read_kernel(name.as_mut_ptr().cast(), UNIX_NAME as u32, NO_NAME.as_ptr().cast()) };
+    }
+    if layout!(unix_addr) == NO_OFFSET {
+        return;
+    }
+    unix_name(&mut record.local, sock);
+    if let Some(peer) = at::<u64>(sock, layout!(unix_peer)) {
+        if peer != 0 {
+            unix_name(&mut record.peer, peer);
+        }
+    }
+}
+
+/// What a name is blanked with, by one copy.
+static NO_NAME: [u8; UNIX_NAME] = [0; UNIX_NAME];
+
+#[inline(always)]
+fn unix_name(name: &mut [u8; UNIX_NAME], sock: u64) {
+    let Some(address) = at::<u64>(sock, layout!(unix_addr)) else { return };
+    if address == 0 {
+        return;
+    }
+    // `len` counts the two bytes of `sun_family`; what lies beyond it in the allocation is not part of the name.
+    let len: u32 = at(address, layout!(unix_addr_len)).unwrap_or(0);
+    if len <= 2 || len > UNIX_NAME as u32 + 2 {
+        return;
+    }
+    let path = address + u64::from(layout!(unix_addr_name)) + 2;
+    // A failed read leaves zeros: no name.
+    let _ = unsafe { bpf_probe_read_kernel(name.as_mut_ptr().cast(), len - 2, path as *const _) };
+}
+
+/// True when the direction that is wanted is not this connection's.
+#[inline(always)]
+pub fn filtered_out(sock: u64, family: u16, as_role: u8) -> bool {
+    let client = as_role == role::CLIENT;
+    match wanted!(direction) {
+        DIRECTION_INGRESS => client,
+        DIRECTION_EGRESS => !client,
+        DIRECTION_EGRESS_INTERNAL => !client || !is_private(sock, family),
+        DIRECTION_EGRESS_EXTERNAL => !client || is_private(sock, family),
+        _ => false,
+    }
+}
+
+/// The remote address as IPv4, when it is one or stands for one (`::ffff:a.b.c.d`).
+#[inline(always)]
+fn peer_v4(sock: u64, family: u16) -> Option<[u8; 4]> {
+    if family == AF_INET {
+        return at(sock, layout!(sk_daddr));
+    }
+    let address: [u8; 16] = at(sock, layout!(sk_v6_daddr))?;
+    let mapped = address[10] == 0xff && address[11] == 0xff && address[0] == 0 && address[9] == 0;
+    if mapped { Some([address[12], address[13], address[14], address[15]]) } else { None }
+}
+
+#[inline(always)]
+pub fn is_loopback(sock: u64, family: u16) -> bool {
+    if family == AF_UNIX {
+        return false;
+    }
+    if let Some(v4) = peer_v4(sock, family) {
+        return v4[0] == 127;
+    }
+    let address: [u8; 16] = at(sock, layout!(sk_v6_daddr)).unwrap_or([0; 16]);
+    address[15] == 1 && address[0] == 0 && address[1] == 0 && address[7] == 0 && address[14] == 0
+}
+
+/// Loopback, RFC 1918, RFC 6598, link-local (RFC 3927, RFC 4291 §2.5.6), unique local (RFC 4193); UNIX sockets too.
+#[inline(always)]
+fn is_private(sock: u64, family: u16) -> bool {
+    if family == AF_UNIX || is_loopback(sock, family) {
+        return true;
+    }
+    if let Some(v4) = peer_v4(sock, family) {
+        return v4[0] == 10
+            || (v4[0] == 172 && v4[1] & 0xf0 == 16)
+            || (v4[0] == 192 && v4[1] == 168)
+            || (v4[0] == 100 && v4[1] & 0xc0 == 64)
+            || (v4[0] == 169 && v4[1] == 254);
+    }
+    if family != AF_INET6 {
+        return false;
+    }
+    let address: [u8; 16] = at(sock, layout!(sk_v6_daddr)).unwrap_or([0; 16]);
+    address[0] & 0xfe == 0xfc || (address[0] == 0xfe && address[1] & 0xc0 == 0x80)
+}
