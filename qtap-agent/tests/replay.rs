@@ -111,7 +111,7 @@ fn recordings_are_small_and_name_no_machine() {
             size += file.unwrap().metadata().unwrap().len();
         }
         let bytes = fs::read(case.join("recording.qtap")).unwrap();
-        for place in ["root", "home", "mnt", "target"].map(|name| format!("/{name}/")) {
+        for place in ["root", "home", "mnt", "target"].map(|dir| format!("/{dir}/")) {
             assert!(!bytes.windows(place.len()).any(|part| part == place.as_bytes()), "{}: {place}", name(&case));
         }
         for frame in Reader::new(&bytes[..], ABI).unwrap() {
