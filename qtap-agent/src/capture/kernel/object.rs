@@ -32,7 +32,9 @@ const UPROBES: [&str; 5] = ["tls_enter", "tls_exit", "tls_return", "tls_set_fd",
 pub(super) fn load(mut wanted: Wanted, ring_bytes: u32, trace: bool) -> Result<Ebpf, KernelError> {
     let btf = Btf::of_kernel().map_err(KernelError::Btf)?;
     let layout = layout(&btf)?;
-    wanted.has_loop = u32::from(is_helper_supported(ProgramType::KProbe, BpfHelper::BPF_FUNC_loop).unwrap_or(false));
+    let has = |helper| u32::from(is_helper_supported(ProgramType::KProbe, helper).unwrap_or(false));
+    wanted.has_loop = has(BpfHelper::BPF_FUNC_loop);
+    wanted.has_task_regs = has(BpfHelper::BPF_FUNC_task_pt_regs);
     let cpus = aya::util::nr_cpus().map_err(|(_, error)| KernelError::Cpus(error))?;
     let scratch = u32::try_from(cpus).unwrap_or(u32::MAX / SCRATCH_SLOTS).saturating_mul(SCRATCH_SLOTS);
     let log_level: u8 = if trace { u8::MAX } else { 0 };
