@@ -180,8 +180,12 @@ pub struct Session {
     pub library: u32,
     /// One of [`crate::record::binding`].
     pub binding: u8,
+    /// 1: its handshake was not seen.
+    pub late: u8,
+    /// 1: it travels on a connection that nobody asked for.
+    pub unwanted: u8,
     /// 0.
-    pub pad: [u8; 7],
+    pub pad: [u8; 5],
 }
 
 /// Losses of one reason, on one CPU.
