@@ -32,14 +32,14 @@ pub struct Layout {
     pub file_inode: u32,
     /// `file.private_data`.
     pub file_private: u32,
-    /// `inode.i_mode`.
-    pub inode_mode: u32,
     /// `inode.i_ino`.
     pub inode_ino: u32,
     /// `inode.i_sb`.
     pub inode_sb: u32,
     /// `super_block.s_dev`.
     pub sb_dev: u32,
+    /// `socket.file`.
+    pub socket_file: u32,
     /// `socket.sk`.
     pub socket_sk: u32,
     /// `sock.__sk_common.skc_family`.
@@ -64,8 +64,6 @@ pub struct Layout {
     pub sk_protocol: u32,
     /// `sock.sk_shutdown`.
     pub sk_shutdown: u32,
-    /// `sock.sk_lock.owned`: a system call works on the socket; [`NO_OFFSET`]: it is not looked at.
-    pub sk_lock_owned: u32,
     /// `tcp_sock.write_seq`.
     pub tcp_write_seq: u32,
     /// `tcp_sock.snd_una`.
@@ -143,6 +141,10 @@ pub struct Wanted {
     pub has_loop: u32,
     /// Bytes waiting in the ring above which the agent is woken even while it is not asleep.
     pub wake_above: u32,
+    /// 1: the current task and its registers can be read as typed memory (`bpf_task_pt_regs`, Linux 5.15).
+    pub has_task_regs: u32,
+    /// 0.
+    pub pad: u32,
 }
 
 #[cfg(feature = "user")]
@@ -153,5 +155,5 @@ mod pod {
     unsafe impl aya::Pod for super::Wanted {}
 }
 
-const _: () = assert!(size_of::<Layout>() == 50 * 4);
-const _: () = assert!(size_of::<Wanted>() == 8 + 64 + 32 + 24);
+const _: () = assert!(size_of::<Layout>() == 49 * 4);
+const _: () = assert!(size_of::<Wanted>() == 8 + 64 + 32 + 32);

@@ -14,7 +14,7 @@ use crate::globals::{read, wanted};
 use crate::kernel::{self, AF_UNIX, Sock};
 use crate::maps::CONNS;
 use crate::peer::{filtered_out, is_loopback, tell_ends};
-use crate::{scratch, trace};
+use crate::{scratch, session, trace};
 
 /// A direction of which nothing is known.
 pub const NEW_DIR: Dir = Dir {
@@ -43,16 +43,23 @@ pub fn find_or_open(area: u32, sock: &Sock, as_role: u8, direction: usize, carri
 #[inline(never)]
 fn lookup(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> *mut Conn {
     if let Some(conn) = CONNS.get_ptr_mut(sock.address) {
-        if unsafe { (*conn).ino } == sock.ino {
+        if is_same(unsafe { &*conn }, sock, as_role) {
             return conn;
         }
-        // The `sock` is another one at the same address: the end of the former was not seen.
         close(sock.address, conn, false);
     }
     if !open(area, sock, as_role, direction, carried) {
         return core::ptr::null_mut();
     }
     CONNS.get_ptr_mut(sock.address).unwrap_or(core::ptr::null_mut())
+}
+
+/// False when the `sock` is another one at the same address, because the end of the former was not seen. TCP tells each end, and a
+/// new `sock` comes to be by a call that opens it: there, and on UNIX sockets, it is looked at.
+#[inline(always)]
+fn is_same(conn: &Conn, sock: &Sock, as_role: u8) -> bool {
+    let certain = as_role == role::UNKNOWN && conn.family != AF_UNIX && conn.flags & conn_flag::CLOSED_UNTOLD == 0;
+    certain || conn.ino == kernel::inode_number(sock)
 }
 
 #[inline(never)]
@@ -64,7 +71,7 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     header.id = emit::identity(header.time);
     let conn = &mut work.conn;
     conn.id = header.id;
-    conn.ino = sock.ino;
+    conn.ino = kernel::inode_number(sock);
     conn.told = header.time;
     conn.tgid = header.tgid;
     conn.family = family;
@@ -101,7 +108,7 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     header.detail = as_role;
     let record = unsafe { &mut work.record.opened };
     record.head.header = header;
-    record.head.ino = sock.ino;
+    record.head.ino = conn.ino;
     record.head.family = family;
     record.head.local_port = 0;
     record.head.peer_port = 0;
@@ -111,17 +118,6 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     tell_ends(record, sock.address, family);
     trace::opened(header.id, family, as_role);
     true
-}
-
-/// A call moved nothing: if the connection was reset meanwhile, this was its end.
-#[inline(never)]
-pub fn moved_nothing(sock: &Sock) -> Option<()> {
-    let conn = CONNS.get_ptr_mut(sock.address)?;
-    let state = unsafe { &*conn };
-    if state.ino == sock.ino && state.flags & conn_flag::RESET != 0 {
-        close(sock.address, conn, true);
-    }
-    Some(())
 }
 
 /// Blanks an address by two words: a zeroed array of bytes would be a loop over them.
@@ -156,6 +152,7 @@ pub fn carried(area: u32) -> u8 {
     let dir = &mut conn.dirs[direction & 1];
     if conn.flags & conn_flag::UNWANTED != 0 {
         dir.count.unwanted += bytes;
+        session::note_socket(session::NOT_WANTED);
         return class::OTHER;
     }
     conn.tgid = header.tgid;
@@ -171,9 +168,6 @@ pub fn carried(area: u32) -> u8 {
     if header.time.wrapping_sub(conn.told) > 1_000_000_000 {
         conn.told = header.time;
         tell_counts(conn, sock.address, kind::PROGRESS);
-    }
-    if conn.flags & conn_flag::RESET != 0 {
-        close(sock.address, conn, true);
     }
     is
 }

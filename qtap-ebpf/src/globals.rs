@@ -18,10 +18,10 @@ static LAYOUT: Layout = Layout {
     fdt_fd: 0,
     file_inode: 0,
     file_private: 0,
-    inode_mode: 0,
     inode_ino: 0,
     inode_sb: 0,
     sb_dev: 0,
+    socket_file: 0,
     socket_sk: 0,
     sk_family: 0,
     sk_state: 0,
@@ -34,7 +34,6 @@ static LAYOUT: Layout = Layout {
     sk_type: 0,
     sk_protocol: 0,
     sk_shutdown: 0,
-    sk_lock_owned: 0,
     tcp_write_seq: 0,
     tcp_snd_una: 0,
     tcp_bytes_acked: 0,
@@ -64,6 +63,8 @@ static WANTED: Wanted = Wanted {
     http: 0,
     has_loop: 0,
     wake_above: 0,
+    has_task_regs: 0,
+    pad: 0,
 };
 
 /// Reads one member of the layout.

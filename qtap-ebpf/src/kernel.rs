@@ -1,21 +1,21 @@
 //! What kernel memory says: descriptor → socket → `sock`, a connection's ends, the kernel's own byte counts. All reads go
 //! through offsets that the loader took from the running kernel's BTF.
 
-use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task};
+use core::ptr::read_volatile;
 
-use crate::globals::layout;
+use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs};
+
+use crate::globals::{layout, wanted};
 
 pub const AF_UNIX: u16 = 1;
 pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
 const SOCK_STREAM: u16 = 1;
 const IPPROTO_TCP: u16 = 6;
-const S_IFMT: u16 = 0xf000;
-const S_IFSOCK: u16 = 0xc000;
 
 /// TCP states of `include/net/tcp_states.h`.
 pub mod tcp {
-    pub const SYN_SENT: i32 = 2;
     pub const FIN_WAIT1: i32 = 4;
     pub const FIN_WAIT2: i32 = 5;
     pub const CLOSE: i32 = 7;
@@ -34,14 +34,30 @@ pub fn at<T: Copy>(base: u64, offset: u32) -> Option<T> {
     unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T) }.ok()
 }
 
-/// A stream socket.
+/// Reads a `T` at `base + offset`, where `base` came from the kernel with its type (or from such memory in turn): the verifier
+/// knows what stands there, so that this is a load and no call.
+#[inline(always)]
+fn typed<T: Copy>(base: u64, offset: u32) -> T {
+    unsafe { read_volatile((base as *const u8).add(offset as usize).cast()) }
+}
+
+/// Reads a `T` of the registers with which the current task entered the kernel; `regs` is where they are.
+#[inline(always)]
+pub fn register<T: Copy>(regs: u64, offset: u32) -> Option<T> {
+    if wanted!(has_task_regs) == 0 {
+        return at(regs, offset);
+    }
+    Some(typed(unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64, offset))
+}
+
+/// A socket behind a descriptor.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Sock {
     /// Address of the `sock`.
     pub address: u64,
-    /// Inode number of the socket.
-    pub ino: u64,
+    /// Address of the `file`.
+    pub file: u64,
 }
 
 #[inline(always)]
@@ -49,16 +65,26 @@ pub fn current_task() -> u64 {
     unsafe { bpf_get_current_task() }
 }
 
+/// The current task's table of descriptors: its length, and where it is.
+#[inline(always)]
+fn descriptors() -> Option<(u32, u64)> {
+    if wanted!(has_task_regs) == 0 {
+        let files: u64 = at(current_task(), layout!(task_files))?;
+        let table: u64 = at(files, layout!(files_fdt))?;
+        return Some((at(table, layout!(fdt_max_fds))?, at(table, layout!(fdt_fd))?));
+    }
+    let files: u64 = typed(unsafe { bpf_get_current_task_btf() } as u64, layout!(task_files));
+    let table: u64 = typed(files, layout!(files_fdt));
+    Some((typed(table, layout!(fdt_max_fds)), typed(table, layout!(fdt_fd))))
+}
+
 /// The `file` behind a descriptor of the current task.
 #[inline(always)]
 fn file_of(fd: u32) -> Option<u64> {
-    let files: u64 = at(current_task(), layout!(task_files))?;
-    let table: u64 = at(files, layout!(files_fdt))?;
-    let bound: u32 = at(table, layout!(fdt_max_fds))?;
+    let (bound, array) = descriptors()?;
     if fd >= bound {
         return None;
     }
-    let array: u64 = at(table, layout!(fdt_fd))?;
     let file: u64 = at(array + u64::from(fd) * 8, 0)?;
     if file == 0 { None } else { Some(file) }
 }
@@ -78,15 +104,24 @@ pub fn socket_of(fd: u32, found: *mut Sock) -> bool {
 #[inline(always)]
 fn try_socket_of(fd: u32) -> Option<Sock> {
     let file = file_of(fd)?;
-    let inode: u64 = at(file, layout!(file_inode))?;
-    let mode: u16 = at(inode, layout!(inode_mode))?;
-    if mode & S_IFMT != S_IFSOCK {
+    let socket: u64 = at(file, layout!(file_private))?;
+    if socket == 0 {
         return None;
     }
-    let ino: u64 = at(inode, layout!(inode_ino))?;
-    let socket: u64 = at(file, layout!(file_private))?;
-    let address: u64 = at(socket, layout!(socket_sk))?;
-    if address == 0 { None } else { Some(Sock { address, ino }) }
+    let [back, address]: [u64; 2] = if layout!(socket_file) + 8 == layout!(socket_sk) {
+        at(socket, layout!(socket_file))?
+    } else {
+        [at(socket, layout!(socket_file))?, at(socket, layout!(socket_sk))?]
+    };
+    // A socket names the file it belongs to: what does not is something else's private data.
+    if back != file || address == 0 { None } else { Some(Sock { address, file }) }
+}
+
+/// Inode number of a socket: no other socket has it while this one lives, nor soon after.
+#[inline(always)]
+pub fn inode_number(sock: &Sock) -> u64 {
+    let inode: Option<u64> = at(sock.file, layout!(file_inode));
+    inode.and_then(|inode| at(inode, layout!(inode_ino))).unwrap_or(0)
 }
 
 /// Device and inode number of the file behind a descriptor of the current task.

@@ -74,7 +74,7 @@ fn try_set_fd(ctx: &ProbeContext) -> Option<()> {
         return None;
     }
     let cookie = cookie(ctx.as_ptr());
-    let mut sock = Sock { address: 0, ino: 0 };
+    let mut sock = Sock { address: 0, file: 0 };
     if !socket_of(argument(&registers(ctx.regs), cookie, 1) as u32, &mut sock) {
         return None;
     }

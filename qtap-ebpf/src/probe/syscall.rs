@@ -10,14 +10,13 @@ use qtap_common::state::{FileKey, class, op};
 
 use crate::carry::{Source, Transfer, user};
 use crate::globals::layout;
-use crate::kernel::{Sock, at, file_identity, socket_of};
+use crate::kernel::{Sock, file_identity, register, socket_of};
 use crate::maps::{CONNS, MAPPED, SYSCALLS};
 use crate::{conn, emit, scope, scratch, session};
 
-const EAGAIN: i64 = 11;
 const EINPROGRESS: i64 = 115;
 /// `__USER32_CS` of x86-64.
-const USER32_CS: u64 = 0x23;
+const USER32_CS: u16 = 0x23;
 const MSG_PEEK: u64 = 2;
 const MSG_TRUNC: u64 = 0x20;
 const PROT_EXEC: u64 = 4;
@@ -33,29 +32,29 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
-    let number: u32 = at(regs, layout!(regs_nr))?;
+    // A call that failed moved nothing; one kind of failure is a connection on its way.
+    if result < 0 && result != -EINPROGRESS {
+        return None;
+    }
+    let number: u32 = register(regs, layout!(regs_nr))?;
     let what = *SYSCALLS.get(number)?;
     if what == op::NONE {
         return None;
     }
     let connecting = what == op::CONNECT && (result == 0 || result == -EINPROGRESS);
     let accepted = what == op::ACCEPT && result >= 0;
-    let moved_nothing = result <= 0 && !connecting && !accepted;
-    if moved_nothing && (result == -EAGAIN || matches!(what, op::CONNECT | op::ACCEPT | op::MMAP)) {
+    if result <= 0 && !connecting && !accepted {
         return None;
     }
     if !scope::includes_current((bpf_get_current_pid_tgid() >> 32) as u32) {
         return None;
     }
-    if layout!(regs_cs) != NO_OFFSET && at::<u64>(regs, layout!(regs_cs))? == USER32_CS {
+    if layout!(regs_cs) != NO_OFFSET && register::<u16>(regs, layout!(regs_cs))? == USER32_CS {
         emit::count_loss(why::COMPAT_CALL, 0);
         return None;
     }
-    if moved_nothing {
-        return conn::moved_nothing(&socket(at(regs, layout!(regs_arg[0]))?)?);
-    }
     match what {
-        op::CONNECT => opened(at(regs, layout!(regs_arg[0]))?, role::CLIENT),
+        op::CONNECT => opened(register(regs, layout!(regs_arg[0]))?, role::CLIENT),
         op::ACCEPT => opened(result as u64, role::SERVER),
         op::MMAP => mapped(regs),
         _ => transfer(regs, what, result as u64)?,
@@ -75,7 +74,7 @@ fn socket(fd: u64) -> Option<Sock> {
 fn transfer(regs: u64, what: u8, result: u64) -> Option<()> {
     let received = matches!(what, op::READ | op::RECVFROM | op::READV | op::RECVMSG | op::RECVMMSG);
     let mut direction = u64::from(received);
-    let first: u64 = at(regs, layout!(regs_arg[0]))?;
+    let first: u64 = register(regs, layout!(regs_arg[0]))?;
     let sock = match socket(first) {
         Some(sock) => {
             if what == op::SPLICE {
@@ -84,7 +83,7 @@ fn transfer(regs: u64, what: u8, result: u64) -> Option<()> {
             sock
         }
         // `splice` moves between a pipe and a socket: the other end may be one.
-        None if what == op::SPLICE => socket(at(regs, layout!(regs_arg[2]))?)?,
+        None if what == op::SPLICE => socket(register(regs, layout!(regs_arg[2]))?)?,
         None => return None,
     };
     let mut moved = Transfer { sock, source: Source::buffer(first, result), bytes: result, direction, reason: 0 };
@@ -112,8 +111,8 @@ fn carry(area: u32, moved: &Transfer) -> Option<()> {
 /// Where the bytes are. None: they are still where they were (`MSG_PEEK`), or nothing was moved.
 #[inline(always)]
 fn place(regs: u64, what: u8, moved: &mut Transfer) -> Option<()> {
-    let second: u64 = at(regs, layout!(regs_arg[1]))?;
-    let third: u64 = at(regs, layout!(regs_arg[2]))?;
+    let second: u64 = register(regs, layout!(regs_arg[1]))?;
+    let third: u64 = register(regs, layout!(regs_arg[2]))?;
     let mut flags = 0;
     match what {
         op::READV | op::WRITEV => {
@@ -126,12 +125,12 @@ fn place(regs: u64, what: u8, moved: &mut Transfer) -> Option<()> {
         op::RECVMMSG | op::SENDMMSG => {
             moved.source = message(second)?;
             moved.bytes = messages(second, moved.bytes)?;
-            flags = at(regs, layout!(regs_arg[3]))?;
+            flags = register(regs, layout!(regs_arg[3]))?;
         }
         _ => moved.source = Source::buffer(second, moved.bytes),
     }
     if what == op::RECVFROM {
-        flags = at(regs, layout!(regs_arg[3]))?;
+        flags = register(regs, layout!(regs_arg[3]))?;
     }
     if moved.direction == 1 && flags & MSG_PEEK != 0 {
         return None;
@@ -179,8 +178,8 @@ fn opened(fd: u64, as_role: u8) {
 /// A file was mapped as executable: told once, so that the agent can look for TLS functions in it.
 #[inline(always)]
 fn mapped(regs: u64) {
-    let protection: u64 = at(regs, layout!(regs_arg[2])).unwrap_or(0);
-    let fd: u64 = at(regs, layout!(regs_arg[4])).unwrap_or(u64::MAX);
+    let protection: u64 = register(regs, layout!(regs_arg[2])).unwrap_or(0);
+    let fd: u64 = register(regs, layout!(regs_arg[4])).unwrap_or(u64::MAX);
     if protection & PROT_EXEC == 0 || (fd as i32) < 0 {
         return;
     }

@@ -1,13 +1,17 @@
 //! `cargo xtask bench`: what watching costs the watched. nginx serves 1 KB over keep-alive connections, bare and under each kind of
-//! probe, in interleaved rounds; the table of medians is printed as Markdown, with the machine named. It asserts nothing.
+//! probe, in interleaved rounds; the table of medians is printed as Markdown, with the machine named. It asserts nothing. Beside it:
+//! how fast a recording is replayed, and whether anything is lost uncounted under a minute of load.
 
+mod grpc;
 mod load;
+mod loss;
 mod sink;
 mod stage;
 mod table;
 mod usage;
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::time::Duration;
 use std::{fs, thread};
 
@@ -16,25 +20,42 @@ use anyhow::{Context, Result};
 use crate::nginx::Nginx;
 use crate::{setup, shell};
 use load::{Load, Protocol};
-use sink::Sink;
+use sink::{Otlp, Sink};
 use stage::{Stage, Watcher};
 use usage::Cpu;
 
 /// How long an agent may take over what came last, before its CPU time is read.
 const SETTLE: Duration = Duration::from_millis(1500);
 
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Subject {
+    /// What watching costs the server and the agent, stage by stage.
+    Stages,
+    /// How fast a recording goes through qtap on one core.
+    Replay,
+    /// What is lost under load, and whether all of it is counted.
+    Loss,
+}
+
 /// What to measure, and for how long.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Seconds of load per measurement.
-    #[arg(long, default_value_t = 3)]
-    seconds: u32,
+    /// What to measure.
+    #[arg(value_enum, default_value = "stages")]
+    subject: Subject,
+    /// Seconds of load per measurement: 3, or 60 where losses are looked for.
+    #[arg(long)]
+    seconds: Option<u32>,
     /// Rounds; the table shows medians over them.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
     /// Protocols to measure.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "https1,https2,http")]
     protocols: Vec<Protocol>,
+    /// How qtap sends its records to the sink.
+    #[arg(long, value_enum, default_value = "http")]
+    otlp: Otlp,
     /// Stages to measure, by name; all, if none is given.
     #[arg(long, value_delimiter = ',')]
     stages: Vec<String>,
@@ -62,14 +83,26 @@ type Samples = BTreeMap<(usize, usize), Vec<Sample>>;
 
 /// Builds, measures, prints.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    match options.subject {
+        Subject::Stages => stages(options),
+        Subject::Replay => shell::run(shell::cargo().args(["bench", "--package", "qtap-agent", "--bench", "replay"])),
+        Subject::Loss => loss::run(&options.protocols, options.otlp, options.seconds.unwrap_or(60)),
+    }
+}
+
+fn build() -> Result<()> {
     setup::run(setup::Purpose::Check)?;
+    shell::run(shell::cargo().args(["build", "--release", "--package", "qtap-agent", "--bins", "--examples"]))
+}
+
+fn stages(options: &Options) -> Result<()> {
     let sink = Sink::start()?;
-    let stages: Vec<Stage> = stage::all(sink.port())?
+    let stages: Vec<Stage> = stage::all(&sink, options.otlp, free_port()?)?
         .into_iter()
         .filter(|stage| options.stages.is_empty() || options.stages.iter().any(|name| name == stage.name))
         .collect();
     if stages.iter().any(|stage| stage.name != stage::BARE) {
-        shell::run(shell::cargo().args(["build", "--release", "--package", "qtap-agent", "--bins", "--examples"]))?;
+        build()?;
     }
     let nginx = Nginx::start(&[("1k.txt", &[b'x'; 1024])])?;
     let workers = nginx.workers()?;
@@ -80,7 +113,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         for (p, protocol) in options.protocols.iter().enumerate() {
             for (s, stage) in stages.iter().enumerate() {
                 println!("bench: round {} of {}, {protocol:?}, {}", round + 1, options.rounds, stage.name);
-                match measure(stage, &protocol.load(&nginx, options.seconds), &workers, &sink) {
+                match measure(stage, &protocol.load(&nginx, options.seconds.unwrap_or(3)), &workers, &sink) {
                     Ok(sample) => samples.entry((p, s)).or_default().push(sample),
                     Err(error) => {
                         println!("bench: {}: {error:#}", stage.name);
@@ -122,6 +155,11 @@ fn measure(stage: &Stage, load: &Load, workers: &[u32], sink: &Sink) -> Result<S
     let made = (warm.requests + result.requests) as f64;
     let exported = stage.exports().then(|| (sink.exchanges() - told_before) as f64 / made);
     Ok(Sample { server_us: per_request(server), agent_us, agent_idle_mb, agent_mb, exported, rate: result.rate })
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// The server has the first core to itself; the load has the others.

@@ -12,19 +12,49 @@ use anyhow::Result;
 /// An empty `ExportLogsServiceResponse` has no bytes.
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n";
 
+/// How qtap sends to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Otlp {
+    /// HTTP with protobuf.
+    Http,
+    /// gRPC.
+    Grpc,
+}
+
+impl Otlp {
+    /// As the config names it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Otlp::Http => "http",
+            Otlp::Grpc => "grpc",
+        }
+    }
+}
+
 /// A running sink; its thread ends with the process.
 pub(super) struct Sink {
     port: u16,
+    grpc_port: u16,
     counts: Arc<Counts>,
 }
 
 /// The event name that each exchange's record carries once, as it stands in protobuf: field 12 of `LogRecord`, 20 bytes.
 const EXCHANGE: &[u8] = b"\x62\x14qtap.artifact_record";
 
+/// What was taken.
 #[derive(Default)]
-struct Counts {
+pub(super) struct Counts {
     exchanges: AtomicU64,
     bytes: AtomicU64,
+}
+
+impl Counts {
+    /// Counts a request's body.
+    pub(super) fn take(&self, body: &[u8]) {
+        let exchanges = memchr::memmem::find_iter(body, EXCHANGE).count() as u64;
+        self.exchanges.fetch_add(exchanges, Ordering::Relaxed);
+        self.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
+    }
 }
 
 impl Sink {
@@ -41,12 +71,16 @@ impl Sink {
                 thread::spawn(move || drop(serve(&stream, &counts)));
             }
         });
-        Ok(Sink { port, counts })
+        let grpc_port = super::grpc::start(&counts)?;
+        Ok(Sink { port, grpc_port, counts })
     }
 
-    /// Where it listens.
-    pub(super) fn port(&self) -> u16 {
-        self.port
+    /// Where it listens for `protocol`.
+    pub(super) fn port(&self, protocol: Otlp) -> u16 {
+        match protocol {
+            Otlp::Http => self.port,
+            Otlp::Grpc => self.grpc_port,
+        }
     }
 
     /// Exchanges told.
@@ -70,9 +104,7 @@ fn serve(stream: &TcpStream, counts: &Counts) -> io::Result<()> {
             Framing::Length(length) => take(&mut reader, length, &mut body)?,
             Framing::Chunked => take_chunks(&mut reader, &mut body)?,
         }
-        let exchanges = memchr::memmem::find_iter(&body, EXCHANGE).count() as u64;
-        counts.exchanges.fetch_add(exchanges, Ordering::Relaxed);
-        counts.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
+        counts.take(&body);
         answer.write_all(ANSWER)?;
     }
     Ok(())

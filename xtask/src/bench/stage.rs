@@ -10,6 +10,7 @@ use std::{fs, thread};
 
 use anyhow::{Context, Result, bail};
 
+use super::sink::{Otlp, Sink};
 use crate::shell;
 
 /// How long a stage may take to be ready, or to end.
@@ -29,8 +30,11 @@ pub(super) struct Stage {
     command: Option<(PathBuf, Vec<String>)>,
 }
 
-/// Every stage, in the table's order. qtap sends its records to the sink at this port.
-pub(super) fn all(sink_port: u16) -> Result<Vec<Stage>> {
+/// The stage under which all is exported.
+pub(super) const FULL: &str = "qtap-full";
+
+/// Every stage, in the table's order. qtap sends its records to the sink, and answers questions at `admin_port`.
+pub(super) fn all(sink: &Sink, otlp: Otlp, admin_port: u16) -> Result<Vec<Stage>> {
     let release = shell::target_dir()?.join("release");
     let settings = shell::target_dir()?.join("qtap-bench");
     fs::create_dir_all(&settings)?;
@@ -38,11 +42,12 @@ pub(super) fn all(sink_port: u16) -> Result<Vec<Stage>> {
         let arguments = ["--probes", mode, "--pid", "{pid}"].map(ToOwned::to_owned).to_vec();
         Some((release.join("examples/empty_probes"), arguments))
     };
+    let admin = format!("127.0.0.1:{admin_port}");
     let qtap = |level: &str| {
         let file = settings.join(format!("{level}.yaml"));
-        fs::write(&file, configuration(level, sink_port))?;
+        fs::write(&file, configuration(level, otlp, sink.port(otlp)))?;
         let file = file.to_string_lossy().into_owned();
-        let arguments = ["run", "--config", &file, "--pid", "{pid}", "--httpd-listen", "127.0.0.1:0"];
+        let arguments = ["run", "--config", &file, "--pid", "{pid}", "--httpd-listen", &admin];
         anyhow::Ok(Some((release.join("qtap"), arguments.map(ToOwned::to_owned).to_vec())))
     };
     Ok(vec![
@@ -51,18 +56,19 @@ pub(super) fn all(sink_port: u16) -> Result<Vec<Stage>> {
         Stage { name: "empty-sites", command: empty("sites") },
         Stage { name: "empty-tracepoints", command: empty("tracepoints") },
         Stage { name: "qtap-summary", command: qtap("summary")? },
-        Stage { name: "qtap-full", command: qtap("full")? },
+        Stage { name: FULL, command: qtap("full")? },
     ])
 }
 
-fn configuration(level: &str, sink_port: u16) -> String {
+fn configuration(level: &str, otlp: Otlp, port: u16) -> String {
+    let protocol = otlp.name();
     format!(
         "version: 2
 services:
   event_stores:
-    - {{type: otel, protocol: http, compression: none, endpoint: \"http://127.0.0.1:{sink_port}\"}}
+    - {{type: otel, protocol: {protocol}, compression: none, endpoint: \"http://127.0.0.1:{port}\"}}
   object_stores:
-    - {{type: otel, protocol: http, compression: none, endpoint: \"http://127.0.0.1:{sink_port}\"}}
+    - {{type: otel, protocol: {protocol}, compression: none, endpoint: \"http://127.0.0.1:{port}\"}}
 stacks:
   bench:
     plugins:

@@ -44,8 +44,6 @@ pub struct KernelOffsets {
     pub file_f_count: u32,
     /// `file.f_ref` (since Linux 6.13).
     pub file_f_ref: u32,
-    /// `inode.i_mode`.
-    pub inode_i_mode: u32,
     /// `inode.i_ino`.
     pub inode_i_ino: u32,
     /// `inode.i_sb`.
@@ -54,8 +52,8 @@ pub struct KernelOffsets {
     pub super_block_s_dev: u32,
     /// `socket.sk`.
     pub socket_sk: u32,
-    /// `socket.type`.
-    pub socket_type: u32,
+    /// `socket.file`.
+    pub socket_file: u32,
     /// `sock.__sk_common.skc_family`.
     pub sock_skc_family: u32,
     /// `sock.__sk_common.skc_state`.
@@ -137,12 +135,11 @@ pub fn offsets(btf: &Btf) -> Result<KernelOffsets, BtfError> {
         file_f_path_dentry: optional(btf, "file", "f_path.dentry"),
         file_f_count: optional(btf, "file", "f_count"),
         file_f_ref: optional(btf, "file", "f_ref"),
-        inode_i_mode: required(btf, "inode", "i_mode")?,
         inode_i_ino: required(btf, "inode", "i_ino")?,
         inode_i_sb: required(btf, "inode", "i_sb")?,
         super_block_s_dev: required(btf, "super_block", "s_dev")?,
         socket_sk: required(btf, "socket", "sk")?,
-        socket_type: required(btf, "socket", "type")?,
+        socket_file: required(btf, "socket", "file")?,
         sock_skc_family: required(btf, "sock", "__sk_common.skc_family")?,
         sock_skc_state: required(btf, "sock", "__sk_common.skc_state")?,
         sock_skc_daddr: required(btf, "sock", "__sk_common.skc_daddr")?,

@@ -2,7 +2,9 @@
 //!
 //! In: type information. Out: the [`Layout`] global and the table of system calls. One architecture's facts stand in one place each.
 
-use qtap_common::globals::{Layout, NO_OFFSET};
+use qtap_common::globals::Layout;
+#[cfg(target_arch = "aarch64")]
+use qtap_common::globals::NO_OFFSET;
 use qtap_common::state::op;
 
 use super::KernelError;
@@ -43,10 +45,10 @@ pub(super) fn layout(btf: &Btf) -> Result<Layout, KernelError> {
         fdt_fd: known.fdtable_fd,
         file_inode: known.file_f_inode,
         file_private: known.file_private_data,
-        inode_mode: known.inode_i_mode,
         inode_ino: known.inode_i_ino,
         inode_sb: known.inode_i_sb,
         sb_dev: known.super_block_s_dev,
+        socket_file: known.socket_file,
         socket_sk: known.socket_sk,
         sk_family: known.sock_skc_family,
         sk_state: known.sock_skc_state,
@@ -59,7 +61,6 @@ pub(super) fn layout(btf: &Btf) -> Result<Layout, KernelError> {
         sk_type: need("sock", "sk_type")?,
         sk_protocol: need("sock", "sk_protocol")?,
         sk_shutdown: need("sock", "sk_shutdown")?,
-        sk_lock_owned: btf.member_offset("sock", "sk_lock.owned").unwrap_or(NO_OFFSET),
         tcp_write_seq: known.tcp_write_seq,
         tcp_snd_una: known.tcp_snd_una,
         tcp_bytes_acked: known.tcp_bytes_acked,

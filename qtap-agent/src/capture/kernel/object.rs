@@ -17,8 +17,14 @@ static OBJECT: &[u8] = include_bytes_aligned!(env!("QTAP_BPF_OBJECT"));
 
 /// Programs on raw tracepoints: the program's name is the tracepoint's. In the order in which they are attached: processes
 /// before what they do.
-pub(super) const TRACEPOINTS: [&str; 5] =
-    ["sched_process_fork", "sched_process_exec", "sched_process_exit", "inet_sock_set_state", "sys_exit"];
+pub(super) const TRACEPOINTS: [&str; 6] = [
+    "sched_process_fork",
+    "sched_process_exec",
+    "sched_process_exit",
+    "inet_sock_set_state",
+    "tcp_destroy_sock",
+    "sys_exit",
+];
 /// Programs on functions of TLS libraries.
 const UPROBES: [&str; 5] = ["tls_enter", "tls_exit", "tls_return", "tls_set_fd", "tls_free"];
 
@@ -26,7 +32,9 @@ const UPROBES: [&str; 5] = ["tls_enter", "tls_exit", "tls_return", "tls_set_fd",
 pub(super) fn load(mut wanted: Wanted, ring_bytes: u32, trace: bool) -> Result<Ebpf, KernelError> {
     let btf = Btf::of_kernel().map_err(KernelError::Btf)?;
     let layout = layout(&btf)?;
-    wanted.has_loop = u32::from(is_helper_supported(ProgramType::KProbe, BpfHelper::BPF_FUNC_loop).unwrap_or(false));
+    let has = |helper| u32::from(is_helper_supported(ProgramType::KProbe, helper).unwrap_or(false));
+    wanted.has_loop = has(BpfHelper::BPF_FUNC_loop);
+    wanted.has_task_regs = has(BpfHelper::BPF_FUNC_task_pt_regs);
     let cpus = aya::util::nr_cpus().map_err(|(_, error)| KernelError::Cpus(error))?;
     let scratch = u32::try_from(cpus).unwrap_or(u32::MAX / SCRATCH_SLOTS).saturating_mul(SCRATCH_SLOTS);
     let log_level: u8 = if trace { u8::MAX } else { 0 };

@@ -251,6 +251,14 @@ fn joined_before_a_response_whose_request_was_not_seen() {
 }
 
 #[test]
+fn joined_between_two_messages_nothing_is_lost() {
+    let mut script = Script::new(true);
+    script.up(get("1")).down(ok("1"));
+    assert_eq!(lines(script.close()), ["GET /1| -> 200|1"]);
+    assert!(script.sink.losses.is_empty(), "{:?}", script.sink.losses);
+}
+
+#[test]
 fn joined_in_the_middle_of_a_request_body() {
     let mut script = Script::new(true);
     script.up("}]}POST /1 HTTP/1.1\r\nContent-Length: 1\r\n\r\nx").down(ok("1"));
