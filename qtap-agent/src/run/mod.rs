@@ -10,6 +10,8 @@
 
 mod engine;
 #[cfg(feature = "kernel")]
+mod errand;
+#[cfg(feature = "kernel")]
 mod exec;
 #[cfg(feature = "kernel")]
 mod host;
@@ -23,8 +25,10 @@ mod shared;
 mod test_connection;
 
 #[cfg(feature = "kernel")]
-pub mod child;
+mod child;
 
+#[cfg(feature = "kernel")]
+pub use errand::errand;
 #[cfg(feature = "kernel")]
 pub use exec::exec;
 #[cfg(feature = "kernel")]
