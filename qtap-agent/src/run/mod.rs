@@ -10,6 +10,8 @@
 
 mod engine;
 #[cfg(feature = "kernel")]
+mod errand;
+#[cfg(feature = "kernel")]
 mod exec;
 #[cfg(feature = "kernel")]
 mod host;
@@ -25,6 +27,8 @@ mod test_connection;
 #[cfg(feature = "kernel")]
 mod child;
 
+#[cfg(feature = "kernel")]
+pub use errand::errand;
 #[cfg(feature = "kernel")]
 pub use exec::exec;
 #[cfg(feature = "kernel")]
