@@ -79,15 +79,17 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     conn.dirs[0] = NEW_DIR;
     conn.dirs[1] = NEW_DIR;
     let mut late = as_role == role::UNKNOWN;
+    // The peer may have said its last word before the process accepted.
+    let fin = family != AF_UNIX && kernel::fin_came(sock.address);
     if family != AF_UNIX {
         let sent = kernel::tcp_sent(sock.address).wrapping_sub(if direction == 0 { carried } else { 0 });
-        let received = kernel::tcp_read(sock.address, false).wrapping_sub(if direction == 1 { carried } else { 0 });
+        let received = kernel::tcp_read(sock.address, fin).wrapping_sub(if direction == 1 { carried } else { 0 });
         conn.dirs[0].base = sent;
         conn.dirs[1].base = received;
         // Opened by a call that is not probed, or before the probes, but nothing has passed yet (a SYN counts as one).
         late &= sent > 1 || received > 0;
     }
-    conn.flags = if late { conn_flag::LATE } else { 0 };
+    conn.flags = if late { conn_flag::LATE } else { 0 } | if fin { conn_flag::FIN } else { 0 };
     if as_role != role::UNKNOWN && filtered_out(sock.address, family, as_role) {
         conn.flags |= conn_flag::UNWANTED;
     }

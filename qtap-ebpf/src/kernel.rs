@@ -172,6 +172,13 @@ pub fn tcp_read(sock: u64, fin: bool) -> u64 {
     received.wrapping_sub(u64::from(unread)).wrapping_sub(u64::from(fin_read))
 }
 
+/// True when the peer's FIN was received already.
+#[inline(always)]
+pub fn fin_came(sock: u64) -> bool {
+    let state: u8 = at(sock, layout!(sk_state)).unwrap_or(0);
+    matches!(i32::from(state), tcp::CLOSE_WAIT | tcp::LAST_ACK | tcp::CLOSING)
+}
+
 /// Sequence numbers between what the process read and what arrived; a FIN is one.
 #[inline(always)]
 pub fn tcp_unread_raw(sock: u64) -> u32 {

@@ -124,6 +124,16 @@ fn refused_and_reset_connections_end() {
     assert_eq!(records.closed().len(), 24, "{}", records.told());
 }
 
+#[test]
+fn a_peer_that_ended_before_it_was_accepted() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(python) = interpreter() else { return };
+    let line = format!("{} {} last_word_first", python.display(), script("client.py").display());
+    let records = exec_script(&lab, &[], &line).records;
+    records.assert_whole();
+    assert_eq!((records.exchanges().len(), records.closed().len()), (2, 2), "{}", records.told());
+}
+
 /// A program of the 32-bit ABI that connects to the port and sends 29 bytes, made with binutils alone.
 fn thirty_two_bits(lab: &Lab, port: u16) -> String {
     let source = format!(

@@ -134,6 +134,21 @@ def refused_and_reset():
         sock.close()
 
 
+def last_word_first():
+    """A server that accepts what has said all it will ever say."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(listener.getsockname())
+    client.sendall(b"POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello")
+    client.shutdown(socket.SHUT_WR)
+    server, _ = listener.accept()
+    while server.recv(1000):
+        pass
+    server.sendall(b"HTTP/1.0 204 No Content\r\n\r\n")
+    server.close()
+    client.recv(1000)
+    client.close()
+
+
 def noise(port, tls_port):
     """Random bytes on a socket and inside TLS, and heads that go on with random bytes."""
     import random
