@@ -5,6 +5,7 @@
 #![cfg_attr(target_arch = "bpf", no_main)]
 #![allow(clippy::undocumented_unsafe_blocks)] // the verifier is the proof
 #![allow(unreachable_pub)] // a binary: nothing is public
+#![allow(missing_docs)] // the macros leave the comments out
 
 use aya_ebpf::macros::{raw_tracepoint, uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RawTracePointContext, RetProbeContext};
