@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-#[cfg(feature = "kernel")]
-use qtap_agent::capture::kernel::{holder, seccomp};
 use qtap_agent::cli::{Cli, Command, ConfigArgs, RecordsArgs, Tags, TestConnectionArgs, exit, version_text};
 use qtap_agent::config::{self, Level, Settings, Source};
 use qtap_agent::{logging, run};
@@ -14,7 +12,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     #[cfg(feature = "kernel")]
-    if let Some(code) = errand(std::env::args_os()) {
+    if let Some(code) = run::errand(std::env::args_os()) {
         return code.into();
     }
     let Cli { command, global } = Cli::parse();
@@ -30,18 +28,6 @@ fn main() -> ExitCode {
             say(&format!("{:#}", failure.reason));
             failure.code.into()
         }
-    }
-}
-
-/// What qtap starts itself for, under first arguments that no user types.
-#[cfg(feature = "kernel")]
-fn errand(mut args: impl Iterator<Item = std::ffi::OsString>) -> Option<u8> {
-    let first = args.nth(1)?;
-    match first.to_str()? {
-        run::child::GATE => Some(run::child::gate(args)),
-        seccomp::CANARY => Some(seccomp::canary()),
-        holder::HOLDER => Some(holder::hold()),
-        _ => None,
     }
 }
 

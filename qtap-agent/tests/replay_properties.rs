@@ -13,7 +13,7 @@ use qtap_agent::capture::recording::{Fact, Frame, Reader, Writer};
 use qtap_agent::capture::replay::Replay;
 use qtap_agent::capture::source::{Flow, Source};
 use qtap_agent::config::Settings;
-use qtap_agent::model::event::{Event, Host};
+use qtap_agent::model::event::Host;
 use qtap_agent::model::exchange::{Exchange, HttpExchange};
 use qtap_agent::model::observation::Observation;
 use qtap_agent::model::record::{Record, RecordKind};
@@ -57,9 +57,7 @@ fn play(recording: &[u8]) -> Played {
     loop {
         let flow = source.poll(Duration::ZERO, &mut events);
         for event in events.drain(..) {
-            if let Event::Tick(time) = event {
-                now = time;
-            }
+            now = event.time().map_or(now, |time| time.max(now));
             tap.on_event(event, &mut seen);
         }
         match flow {

@@ -64,8 +64,6 @@ pub struct Layout {
     pub sk_protocol: u32,
     /// `sock.sk_shutdown`.
     pub sk_shutdown: u32,
-    /// `sock.sk_lock.owned`: a system call works on the socket; [`NO_OFFSET`]: it is not looked at.
-    pub sk_lock_owned: u32,
     /// `tcp_sock.write_seq`.
     pub tcp_write_seq: u32,
     /// `tcp_sock.snd_una`.
@@ -157,5 +155,5 @@ mod pod {
     unsafe impl aya::Pod for super::Wanted {}
 }
 
-const _: () = assert!(size_of::<Layout>() == 50 * 4);
+const _: () = assert!(size_of::<Layout>() == 49 * 4);
 const _: () = assert!(size_of::<Wanted>() == 8 + 64 + 32 + 32);

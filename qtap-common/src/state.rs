@@ -150,8 +150,6 @@ pub mod conn_flag {
     pub const CLOSED_UNTOLD: u8 = 4;
     /// A FIN was received.
     pub const FIN: u8 = 8;
-    /// It was reset while the process was in a call on its socket: it ends with that call.
-    pub const RESET: u8 = 16;
 }
 
 /// Key of a TLS session.
@@ -182,8 +180,12 @@ pub struct Session {
     pub library: u32,
     /// One of [`crate::record::binding`].
     pub binding: u8,
+    /// 1: its handshake was not seen.
+    pub late: u8,
+    /// 1: it travels on a connection that nobody asked for.
+    pub unwanted: u8,
     /// 0.
-    pub pad: [u8; 7],
+    pub pad: [u8; 5],
 }
 
 /// Losses of one reason, on one CPU.

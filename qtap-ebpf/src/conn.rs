@@ -14,7 +14,7 @@ use crate::globals::{read, wanted};
 use crate::kernel::{self, AF_UNIX, Sock};
 use crate::maps::CONNS;
 use crate::peer::{filtered_out, is_loopback, tell_ends};
-use crate::{scratch, trace};
+use crate::{scratch, session, trace};
 
 /// A direction of which nothing is known.
 pub const NEW_DIR: Dir = Dir {
@@ -122,17 +122,6 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     true
 }
 
-/// A call moved nothing: if the connection was reset meanwhile, this was its end.
-#[inline(never)]
-pub fn moved_nothing(sock: &Sock) -> Option<()> {
-    let conn = CONNS.get_ptr_mut(sock.address)?;
-    let state = unsafe { &*conn };
-    if is_same(state, sock, role::UNKNOWN) && state.flags & conn_flag::RESET != 0 {
-        close(sock.address, conn, true);
-    }
-    Some(())
-}
-
 /// Blanks an address by two words: a zeroed array of bytes would be a loop over them.
 #[inline(always)]
 fn blank(address: &mut [u8; 16]) {
@@ -165,6 +154,7 @@ pub fn carried(area: u32) -> u8 {
     let dir = &mut conn.dirs[direction & 1];
     if conn.flags & conn_flag::UNWANTED != 0 {
         dir.count.unwanted += bytes;
+        session::note_socket(session::NOT_WANTED);
         return class::OTHER;
     }
     conn.tgid = header.tgid;
@@ -180,9 +170,6 @@ pub fn carried(area: u32) -> u8 {
     if header.time.wrapping_sub(conn.told) > 1_000_000_000 {
         conn.told = header.time;
         tell_counts(conn, sock.address, kind::PROGRESS);
-    }
-    if conn.flags & conn_flag::RESET != 0 {
-        close(sock.address, conn, true);
     }
     is
 }

@@ -4,8 +4,7 @@
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]
 #![allow(clippy::undocumented_unsafe_blocks)] // the verifier is the proof
-#![allow(unreachable_pub)] // a binary: nothing is public
-#![allow(missing_docs)] // the macros leave the comments out
+#![allow(missing_docs, unreachable_pub)] // a binary: nothing is public; and what the macros make of a program has no words
 
 use aya_ebpf::macros::{raw_tracepoint, uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RawTracePointContext, RetProbeContext};

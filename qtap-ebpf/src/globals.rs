@@ -34,7 +34,6 @@ static LAYOUT: Layout = Layout {
     sk_type: 0,
     sk_protocol: 0,
     sk_shutdown: 0,
-    sk_lock_owned: 0,
     tcp_write_seq: 0,
     tcp_snd_una: 0,
     tcp_bytes_acked: 0,

@@ -15,6 +15,9 @@ use crate::{scratch, trace};
 /// TLS calls of one thread that can be inside one another: a session whose transport is another session (HTTPS proxies).
 pub const NESTED: usize = 2;
 
+/// In the place of a connection: one that nobody asked for.
+pub const NOT_WANTED: u64 = u64::MAX;
+
 /// A TLS call under way.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -27,7 +30,7 @@ pub struct Frame {
     pub out: u64,
     /// Stack pointer at function entry: a call inside another one has a lower one.
     pub stack: u64,
-    /// Connection of the socket calls seen inside; 0: none.
+    /// Connection of the socket calls seen inside; 0: none; or [`NOT_WANTED`].
     pub conn: u64,
     /// When it began.
     pub time: u64,
@@ -178,9 +181,14 @@ fn account(area: u32, frame: &Frame, of: u8, bytes: u64) {
         return;
     };
     let session = unsafe { &mut *session };
-    if frame.conn != 0 {
-        bind(session, frame.conn, binding::NESTED);
-    }
+    session.unwanted = match frame.conn {
+        0 => session.unwanted,
+        NOT_WANTED => 1,
+        conn => {
+            bind(session, conn, binding::NESTED);
+            0
+        }
+    };
     if bytes > 0 {
         let direction = if of == call::READ || of == call::READ_EX { 1 } else { 0 };
         let source = Source::buffer(frame.buffer, bytes);
@@ -238,9 +246,10 @@ fn open(area: u32, key: &SessionKey, library: u32, late: bool) -> bool {
         tgid: header.tgid,
         library,
         binding: binding::NONE,
-        pad: [0; 7],
+        late: u8::from(late),
+        unwanted: 0,
+        pad: [0; 5],
     };
-    session.pad[0] = u8::from(late);
     if SESSIONS.insert(key, &*session, 0).is_err() {
         return false;
     }
@@ -266,7 +275,7 @@ pub fn bind(session: &mut Session, conn: u64, how: u8) {
 #[inline(never)]
 fn carried(area: u32, session: &mut Session, direction: usize, source: &Source, began: u64) {
     let bytes = source.len;
-    let late = session.pad[0] != 0;
+    let late = session.late != 0;
     let peer_class = session.dirs[1 - (direction & 1)].class;
     let dir = &mut session.dirs[direction & 1];
     let offset = unsafe { fetch_add(&raw mut dir.count.carried, bytes) };
@@ -274,6 +283,9 @@ fn carried(area: u32, session: &mut Session, direction: usize, source: &Source, 
     if direction == 0 {
         // What is written leaves at the beginning of the call; what is read is there at its end.
         header.time = began;
+    }
+    if session.unwanted != 0 {
+        return unwanted(dir, &header, offset, bytes);
     }
     if dir.class == class::UNDECIDED || (dir.class == class::OTHER && late) {
         if peer_class == class::HTTP {

@@ -64,6 +64,24 @@ pub enum Event {
     Tick(KernelTime),
 }
 
+impl Event {
+    /// When it happened, or was found; none for what has no time of its own.
+    #[must_use]
+    pub fn time(&self) -> Option<KernelTime> {
+        match self {
+            Event::Started(_) | Event::ProcessSeen(_) => None,
+            Event::ProcessGone { time, .. } | Event::Bound { time, .. } | Event::Lost { time, .. } => Some(*time),
+            Event::Opened(opened) => Some(opened.time),
+            Event::Passed(passed) => Some(passed.time),
+            Event::Skipped(skipped) => Some(skipped.time),
+            Event::Progress(counts) | Event::Closed(counts) => Some(counts.time),
+            Event::SessionOpened(opened) => Some(opened.time),
+            Event::SessionClosed(counts) => Some(counts.time),
+            Event::Tick(time) => Some(*time),
+        }
+    }
+}
+
 /// The host and its clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Host {

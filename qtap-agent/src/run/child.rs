@@ -15,14 +15,14 @@ use rustix::termios::tcgetpgrp;
 use super::Failure;
 
 /// First argument of a qtap that is to stop, and then to become the command behind it.
-pub const GATE: &str = "__become-when-continued";
+pub(super) const GATE: &str = "__become-when-continued";
 /// What a shell ends with when a command can't be found, and when it can't be run.
 const NOT_FOUND: u8 = 127;
 const NOT_RUNNABLE: u8 = 126;
 
 /// Stops until continued, then becomes the command. Returns only when that fails: the exit code.
 #[must_use]
-pub fn gate(mut command: impl Iterator<Item = OsString>) -> u8 {
+pub(super) fn gate(mut command: impl Iterator<Item = OsString>) -> u8 {
     // A failure to stop means that the command starts a moment too early: its first bytes may be missed, nothing else.
     let _ = kill_process(getpid(), Signal::STOP);
     let Some(program) = command.next() else { return NOT_FOUND };

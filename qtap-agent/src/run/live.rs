@@ -1,7 +1,7 @@
 //! What the command line and the file ask of live capture → settings of the probes.
 
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
@@ -111,15 +111,26 @@ fn missing() -> Option<&'static str> {
     None
 }
 
-/// Opens the file a recording goes to.
+/// Opens the file a recording goes to. It holds plaintext: a new one is its owner's alone.
 pub(super) fn recording(path: &Path) -> anyhow::Result<Box<dyn Write + Send>> {
-    let file = std::fs::File::create(path).with_context(|| format!("{} can't be written", path.display()))?;
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    let file = file.with_context(|| format!("{} can't be written", path.display()))?;
     Ok(Box::new(std::io::BufWriter::with_capacity(1 << 20, file)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_recording_is_its_owners_alone() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("r.qtap");
+        recording(&path)?.flush()?;
+        assert_eq!(path.metadata()?.mode() & 0o777, 0o600);
+        Ok(())
+    }
 
     #[test]
     fn the_ring_holds_two_calls_within_its_bounds() {

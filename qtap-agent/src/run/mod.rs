@@ -23,7 +23,7 @@ mod shared;
 mod test_connection;
 
 #[cfg(feature = "kernel")]
-pub mod child;
+mod child;
 
 #[cfg(feature = "kernel")]
 pub use exec::exec;
@@ -75,6 +75,20 @@ impl Failure {
 impl From<anyhow::Error> for Failure {
     fn from(reason: anyhow::Error) -> Failure {
         Failure { code: exit::FAILED, reason }
+    }
+}
+
+/// What qtap starts itself for, under first arguments that no user types: the exit code, when it is such an errand.
+#[cfg(feature = "kernel")]
+#[must_use]
+pub fn errand(mut args: impl Iterator<Item = std::ffi::OsString>) -> Option<u8> {
+    use crate::capture::kernel::{holder, seccomp};
+    let first = args.nth(1)?;
+    match first.to_str()? {
+        child::GATE => Some(child::gate(args)),
+        seccomp::CANARY => Some(seccomp::canary()),
+        holder::HOLDER => Some(holder::hold()),
+        _ => None,
     }
 }
 

@@ -66,10 +66,8 @@ impl Pump {
     fn feed(&mut self) {
         let mut told = false;
         for event in self.events.drain(..) {
-            if let Event::Tick(now) = event {
-                self.now = now;
-                told = true;
-            }
+            told |= matches!(event, Event::Tick(_));
+            self.now = event.time().map_or(self.now, |time| time.max(self.now));
             #[cfg(feature = "kernel")]
             self.shared.note(&event);
             self.tap.on_event(event, &mut self.observations);

@@ -196,7 +196,9 @@ impl Tap {
                 added
             }
             Channel::Session(session) => {
-                self.add_session(SessionOpened { session, time, pid, library: None, joined_late: true })
+                let added = self.add_session(SessionOpened { session, time, pid, library: None, joined_late: true });
+                self.sessions.get_mut(&session).into_iter().for_each(|session| session.implied = true);
+                added
             }
         }
     }

@@ -33,6 +33,8 @@ pub(super) struct Session {
     pub(super) told: bool,
     /// True when its connection was joined late.
     pub(super) joined_late: bool,
+    /// True when its opening was never told: the offset it begins at is not known.
+    pub(super) implied: bool,
     /// None before the first bytes.
     stream: Option<Box<Stream>>,
     /// Plaintext as the events told it.
@@ -79,6 +81,7 @@ impl Session {
             how: Binding::None,
             told: false,
             joined_late: opened.joined_late,
+            implied: false,
             stream: None,
             own: Pair::default(),
             held: Vec::new(),
@@ -209,7 +212,7 @@ impl Session {
     /// The stream; begun now if this is the first that passes.
     fn begun(&mut self, common: &Common) -> &mut Stream {
         let joined_late = self.joined_late;
-        let begin = Begin { offset: 0, unknown: joined_late || self.restarted };
+        let begin = Begin { offset: 0, unknown: self.implied || self.restarted };
         self.stream.get_or_insert_with(|| {
             Box::new(Stream::new(&common.http, joined_late, Pair { sent: begin, received: begin }))
         })

@@ -109,6 +109,31 @@ def unix(path, target):
         answer(sock.makefile("rb"))
 
 
+def refused_and_reset():
+    """Connections that are refused while the call does not wait, and such that are reset with bytes unread and unsent."""
+    held = []
+    for _ in range(8):
+        sock = socket.socket()
+        sock.setblocking(False)
+        assert sock.connect_ex(("127.0.0.1", 1))
+        held.append(sock)
+    listener = socket.create_server(("127.0.0.1", 0))
+    for _ in range(8):
+        client = socket.create_connection(listener.getsockname())
+        server, _ = listener.accept()
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+        # The request is not read: closing answers with a reset.
+        server.close()
+        try:
+            client.send(b"more")
+        except OSError:
+            pass
+        held.append(client)
+    for sock in held:
+        sock.close()
+
+
 def noise(port, tls_port):
     """Random bytes on a socket and inside TLS, and heads that go on with random bytes."""
     import random

@@ -148,7 +148,7 @@ curl -s --unix-socket {} http://x/hello.json?unix
         records.exchanges().into_iter().filter(|record| record.text("url.path") == "/up/requests").collect();
     assert_eq!(posted.len(), 20);
     assert!(posted.iter().all(|record| record.text("user_agent.original").starts_with("python-requests")));
-    assert_eq!(records.exchanges().len(), 20 + 103);
+    assert_eq!(records.exchanges().len(), 20 + 104);
     let one = |query: &str| records.exchanges().into_iter().find(|one| one.text("url.query") == query).unwrap();
     assert_eq!(one("v6").text("network.type"), "ipv6");
     assert_eq!(one("v6").text("network.peer.address"), "::1");

@@ -111,7 +111,10 @@ fn objects_fetched_back_from_s3() {
     let exchange = records.exchange_of("/a.bin");
     for side in ["request", "response"] {
         let url = exchange.text(&format!("artifact.{side}.url"));
-        let fetched = std::process::Command::new("curl").args(["-sf", url]).output().unwrap();
+        let fetched = std::process::Command::new("curl")
+            .args(["-sf", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", "id:key", url])
+            .output()
+            .unwrap();
         assert!(fetched.status.success(), "{url}");
         assert_eq!(digest(&fetched.stdout), exchange.text(&format!("artifact.{side}.digest")));
         let artifact: serde_json::Value = serde_json::from_slice(&fetched.stdout).unwrap();

@@ -7,6 +7,7 @@
 mod bad_input;
 mod clients;
 mod crowds;
+mod ends;
 mod exporting;
 mod lab;
 mod large;

@@ -1,6 +1,6 @@
 //! A private nginx: its own directory, certificate and ports, gone when dropped.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::lab::{Guarded, Lab, free_ports, output_of, wait_for_port, wait_until};
@@ -22,7 +22,7 @@ impl Nginx {
         std::fs::create_dir_all(dir.join("www/put")).unwrap();
         certificate(&dir);
         let [http, https] = free_ports();
-        std::fs::write(dir.join("nginx.conf"), configuration(http, https, upstream)).unwrap();
+        std::fs::write(dir.join("nginx.conf"), configuration(http, https, upstream, &dir.join("nginx.sock"))).unwrap();
         let mut master = Command::new("nginx");
         master.args(["-e", "error.log", "-c", "nginx.conf", "-p"]).arg(&dir);
         let master = master.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -70,7 +70,7 @@ impl Drop for Nginx {
 }
 
 /// A certificate of its own.
-pub fn certificate(dir: &std::path::Path) {
+pub fn certificate(dir: &Path) {
     let mut openssl = Command::new("openssl");
     openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]);
     openssl.args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]);
@@ -78,7 +78,7 @@ pub fn certificate(dir: &std::path::Path) {
     output_of(&mut openssl);
 }
 
-fn configuration(http: u16, https: u16, upstream: u16) -> String {
+fn configuration(http: u16, https: u16, upstream: u16, socket: &Path) -> String {
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
         .map(|kind| format!("  {kind}_temp_path tmp_{kind};\n"))
@@ -91,7 +91,7 @@ http {{
   keepalive_requests 1000000; client_max_body_size 200m; client_body_buffer_size 128k;
   limit_req_zone $server_port zone=slow:1m rate=1000r/s;
 {temporary}  server {{
-    listen 127.0.0.1:{http} backlog=4096; listen [::1]:{http}; listen unix:nginx.sock;
+    listen 127.0.0.1:{http} backlog=4096; listen [::1]:{http}; listen unix:{};
     listen 127.0.0.1:{https} ssl http2; listen [::1]:{https} ssl http2;
     ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate cert.pem; ssl_certificate_key key.pem;
     root www;
@@ -101,6 +101,7 @@ http {{
     location /sendfile/ {{ sendfile on; alias www/; }}
   }}
 }}
-"
+",
+        socket.display()
     )
 }

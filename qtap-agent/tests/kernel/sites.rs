@@ -61,7 +61,7 @@ printf 'GET /a.bin?s_client HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\
         nginx.https("/a.bin?threads"),
         nginx.https("/a.bin?1"),
         nginx.https("/a.bin?2"),
-        nginx.https("/put/it"),
+        nginx.https("/up/put"),
         nginx.https("/a.bin?h2load"),
         nginx.https,
     );

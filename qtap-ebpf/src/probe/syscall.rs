@@ -14,7 +14,6 @@ use crate::kernel::{Sock, file_identity, register, registers, socket_of};
 use crate::maps::{CONNS, MAPPED, SYSCALLS};
 use crate::{conn, emit, scope, scratch, session};
 
-const EAGAIN: i64 = 11;
 const EINPROGRESS: i64 = 115;
 /// `__USER32_CS` of x86-64.
 const USER32_CS: u16 = 0x23;
@@ -33,7 +32,8 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
-    if result == -EAGAIN {
+    // A call that failed moved nothing; one kind of failure is a connection on its way.
+    if result < 0 && result != -EINPROGRESS {
         return None;
     }
     let regs = registers(regs);
@@ -44,8 +44,7 @@ fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
     }
     let connecting = what == op::CONNECT && (result == 0 || result == -EINPROGRESS);
     let accepted = what == op::ACCEPT && result >= 0;
-    let moved_nothing = result <= 0 && !connecting && !accepted;
-    if moved_nothing && matches!(what, op::CONNECT | op::ACCEPT | op::MMAP) {
+    if result <= 0 && !connecting && !accepted {
         return None;
     }
     if !scope::includes_current((bpf_get_current_pid_tgid() >> 32) as u32) {
@@ -54,9 +53,6 @@ fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
     if layout!(regs_cs) != NO_OFFSET && register::<u16>(regs, layout!(regs_cs))? == USER32_CS {
         emit::count_loss(why::COMPAT_CALL, 0);
         return None;
-    }
-    if moved_nothing {
-        return conn::moved_nothing(&socket(register(regs, layout!(regs_arg[0]))?)?);
     }
     match what {
         op::CONNECT => opened(register(regs, layout!(regs_arg[0]))?, role::CLIENT),

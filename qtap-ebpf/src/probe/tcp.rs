@@ -1,7 +1,6 @@
 //! The life of a TCP connection, as its state changes: this tells its end.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
-use qtap_common::globals::NO_OFFSET;
 use qtap_common::state::conn_flag;
 
 use crate::conn;
@@ -16,15 +15,9 @@ pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// True when a system call works on the socket: a reset that came meanwhile is taken at the end of that call, before the bytes
-/// it moved were told. On loopback, and between containers of one host, that is the usual answer to a last word.
-#[inline(always)]
-fn in_a_call(sock: u64) -> bool {
-    layout!(sk_lock_owned) != NO_OFFSET && at::<u32>(sock, layout!(sk_lock_owned)).is_some_and(|owned| owned != 0)
-}
-
 /// A connection is over for its process when both ways are shut: `close` shuts both before it changes the state, while
-/// `shutdown` and a FIN shut one. What arrived before a reset can still be read: such a connection ends when the process closes it.
+/// `shutdown` and a FIN shut one. One that was reset, or that has bytes to read still, is over when its `sock` goes: what arrived
+/// can be read, and the reset may come in the middle of a call whose bytes are not yet counted.
 #[inline(always)]
 fn try_state(sock: u64, old: i32, new: i32) -> Option<()> {
     let conn = CONNS.get_ptr_mut(sock)?;
@@ -47,15 +40,20 @@ fn try_state(sock: u64, old: i32, new: i32) -> Option<()> {
     }
     let fin = u32::from(state.flags & conn_flag::FIN != 0);
     let unread = tcp_unread_raw(sock) > fin;
-    let over = match new {
-        tcp::LAST_ACK => shutdown == SHUTDOWN_BOTH && !unread,
-        tcp::CLOSE => shutdown == SHUTDOWN_BOTH || !unread,
-        _ => shutdown == SHUTDOWN_BOTH,
-    };
-    if over && new == tcp::CLOSE && old != tcp::SYN_SENT && shutdown != SHUTDOWN_BOTH && in_a_call(sock) {
-        state.flags |= conn_flag::RESET;
-    } else if over {
+    if shutdown == SHUTDOWN_BOTH && (new == tcp::FIN_WAIT1 || (new == tcp::LAST_ACK && !unread)) {
         conn::close(sock, conn, true);
     }
     Some(())
+}
+
+/// raw tracepoint `tcp_destroy_sock`: (sock). Nobody holds it any more.
+#[raw_tracepoint(tracepoint = "tcp_destroy_sock")]
+pub fn tcp_destroy_sock(ctx: RawTracePointContext) -> i32 {
+    let sock = ctx.arg(0);
+    if let Some(conn) = CONNS.get_ptr_mut(sock)
+        && unsafe { (*conn).flags } & conn_flag::CLOSED_UNTOLD == 0
+    {
+        conn::close(sock, conn, true);
+    }
+    0
 }

@@ -2,7 +2,9 @@
 //!
 //! In: type information. Out: the [`Layout`] global and the table of system calls. One architecture's facts stand in one place each.
 
-use qtap_common::globals::{Layout, NO_OFFSET};
+use qtap_common::globals::Layout;
+#[cfg(target_arch = "aarch64")]
+use qtap_common::globals::NO_OFFSET;
 use qtap_common::state::op;
 
 use super::KernelError;
@@ -59,7 +61,6 @@ pub(super) fn layout(btf: &Btf) -> Result<Layout, KernelError> {
         sk_type: need("sock", "sk_type")?,
         sk_protocol: need("sock", "sk_protocol")?,
         sk_shutdown: need("sock", "sk_shutdown")?,
-        sk_lock_owned: btf.member_offset("sock", "sk_lock.owned").unwrap_or(NO_OFFSET),
         tcp_write_seq: known.tcp_write_seq,
         tcp_snd_una: known.tcp_snd_una,
         tcp_bytes_acked: known.tcp_bytes_acked,

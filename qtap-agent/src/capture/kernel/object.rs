@@ -17,8 +17,14 @@ static OBJECT: &[u8] = include_bytes_aligned!(env!("QTAP_BPF_OBJECT"));
 
 /// Programs on raw tracepoints: the program's name is the tracepoint's. In the order in which they are attached: processes
 /// before what they do.
-pub(super) const TRACEPOINTS: [&str; 5] =
-    ["sched_process_fork", "sched_process_exec", "sched_process_exit", "inet_sock_set_state", "sys_exit"];
+pub(super) const TRACEPOINTS: [&str; 6] = [
+    "sched_process_fork",
+    "sched_process_exec",
+    "sched_process_exit",
+    "inet_sock_set_state",
+    "tcp_destroy_sock",
+    "sys_exit",
+];
 /// Programs on functions of TLS libraries.
 const UPROBES: [&str; 5] = ["tls_enter", "tls_exit", "tls_return", "tls_set_fd", "tls_free"];
 

@@ -289,6 +289,7 @@ impl H1 {
         sink.captured += len;
         self.down_waits.reset();
         let (status, response) = (parsed.status, parsed.response);
+        self.order.note_answer(stamp.time);
         let Some(turn) = self.order.answered_by_next() else {
             self.orphan_head(status, response, stamp, desk, sink);
             return;

@@ -13,6 +13,7 @@ use crate::http::pair::{Desk, Open};
 use crate::model::exchange::Incomplete;
 use crate::model::loss::Loss;
 use crate::model::message::Response;
+use crate::model::time::KernelTime;
 
 /// How often a client must have waited, while order was certain, to be taken for one that waits.
 const WAITS: u64 = 2;
@@ -27,6 +28,13 @@ pub(super) struct Turn {
     pub(super) open: Open,
     /// CONNECT, or an Upgrade was asked for.
     pub(super) may_switch: bool,
+}
+
+impl Turn {
+    /// False once its answer began, or was lost.
+    fn awaits_answer(&self) -> bool {
+        self.open.exchange.response.is_none() && !self.open.response_done
+    }
 }
 
 /// The exchanges under way, in order.
@@ -53,6 +61,8 @@ pub(super) struct Order {
     owed: u64,
     /// A response ended since the last request began.
     answered: bool,
+    /// When the last response began.
+    last_answer: KernelTime,
     next_ordinal: u64,
     requests: u64,
 }
@@ -71,6 +81,7 @@ impl Order {
             alternations: 0,
             owed: 0,
             answered: false,
+            last_answer: KernelTime(0),
             next_ordinal: 0,
             requests: 0,
         }
@@ -95,7 +106,7 @@ impl Order {
 
     /// True when the next response has a request to answer.
     pub(super) fn has_unanswered(&self) -> bool {
-        !self.queue.is_empty() || self.answering.as_ref().is_some_and(|turn| turn.open.exchange.response.is_none())
+        !self.queue.is_empty() || self.answering.as_ref().is_some_and(Turn::awaits_answer)
     }
 
     /// True when the newest request ended, may have ended HTTP/1 on this connection, and has no final answer yet.
@@ -106,7 +117,10 @@ impl Order {
 
     /// A request begins; `at_rest` says that no response is under way.
     pub(super) fn begin_request(&mut self, turn: Turn, at_rest: bool, desk: &mut Desk, sink: &mut Sink) {
-        let idle = at_rest && self.queue.is_empty() && self.answering.is_none() && self.orphan.is_none();
+        // A request that is told late, after an answer that came after it, was not asked when nothing was under way.
+        let in_time = turn.open.exchange.request.as_ref().is_some_and(|request| request.started >= self.last_answer);
+        let none_open = self.queue.is_empty() && self.answering.is_none() && self.orphan.is_none();
+        let idle = at_rest && in_time && none_open;
         if self.lossy && self.doubt.is_none() && self.has_unanswered() {
             // Order was believed to be certain because this client waits. It asks again: the answer was among what was lost.
             self.doubt = Some(Incomplete::BytesLost);
@@ -185,11 +199,20 @@ impl Order {
         if self.answering.is_none() {
             self.answering = self.queue.pop_front();
         }
-        self.answering.as_mut().filter(|turn| turn.open.exchange.response.is_none())
+        self.answering.as_mut().filter(|turn| turn.awaits_answer())
     }
 
-    /// A response begins whose request is not known.
+    /// A response begins, be its request known or not.
+    pub(super) fn note_answer(&mut self, time: KernelTime) {
+        self.last_answer = self.last_answer.max(time);
+    }
+
+    /// A response begins whose request is not known: that was lost, or is told late. In either case what comes next may belong
+    /// to another.
     pub(super) fn begin_orphan(&mut self, mut open: Open, response: Response) {
+        if self.doubt.is_none() && open.exchange.incomplete != Some(Incomplete::JoinedLate) {
+            self.lose(Incomplete::BytesLost);
+        }
         open.request_done = true;
         open.answer(response);
         self.orphan = Some(open);

@@ -251,6 +251,14 @@ fn joined_before_a_response_whose_request_was_not_seen() {
 }
 
 #[test]
+fn joined_between_two_messages_nothing_is_lost() {
+    let mut script = Script::new(true);
+    script.up(get("1")).down(ok("1"));
+    assert_eq!(lines(script.close()), ["GET /1| -> 200|1"]);
+    assert!(script.sink.losses.is_empty(), "{:?}", script.sink.losses);
+}
+
+#[test]
 fn joined_in_the_middle_of_a_request_body() {
     let mut script = Script::new(true);
     script.up("}]}POST /1 HTTP/1.1\r\nContent-Length: 1\r\n\r\nx").down(ok("1"));
@@ -355,4 +363,33 @@ fn a_client_that_pipelines_is_never_taken_for_one_that_waits() {
         pairs.map(crate::http::script::line).collect::<Vec<_>>(),
         ["GET /1| -> 200|1", "GET /2| -> 200|2", "GET /3| -> 200|3"]
     );
+}
+
+#[test]
+fn an_answer_lost_while_its_request_is_still_sent_is_not_the_next_one() {
+    let mut script = Script::new(false);
+    script.up("POST /0 HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc").gap(Direction::Received, 30).down(ok("1"));
+    script.up("defghi").up(get("1"));
+    for exchange in script.close() {
+        assert!(
+            exchange.request.is_none() || exchange.response.is_none(),
+            "{:?}",
+            lines(std::slice::from_ref(exchange))
+        );
+    }
+}
+
+#[test]
+fn an_answer_without_a_request_takes_certainty_from_those_after_it() {
+    let mut script = Script::new(false);
+    script.up(get("0")).down(ok("0")).down(ok("1")).wait(500).wait(500);
+    script.up(get("1")).down(ok("2")).up(get("2"));
+    assert_eq!(lines(&script.close()[..2]), ["GET /0| -> 200|0", "- -> 200|1 (no_request)"]);
+    for exchange in &script.sink.exchanges[2..] {
+        assert!(
+            exchange.request.is_none() || exchange.response.is_none(),
+            "{:?}",
+            lines(std::slice::from_ref(exchange))
+        );
+    }
 }
