@@ -24,6 +24,10 @@ use qtap_common::record::{flag, kind, role};
 use qtap_common::state::PIECE;
 use rustix::time::{ClockId, clock_gettime};
 
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Times each recording is played; the median counts.
 const ROUNDS: usize = 5;
 const PID: u32 = 4242;

@@ -6,6 +6,10 @@ use qtap_agent::cli::{Cli, Command, ConfigArgs, RecordsArgs, Tags, TestConnectio
 use qtap_agent::config::{self, Level, Settings, Source};
 use qtap_agent::{logging, run};
 
+/// Records are made on one thread and let go on another, many thousand a second: what the C library's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     #[cfg(feature = "kernel")]
     if let Some(code) = run::errand(std::env::args_os()) {

@@ -41,13 +41,22 @@ fn typed<T: Copy>(base: u64, offset: u32) -> T {
     unsafe { read_volatile((base as *const u8).add(offset as usize).cast()) }
 }
 
-/// Reads a `T` of the registers with which the current task entered the kernel; `regs` is where they are.
+/// The registers with which the current task entered the kernel, which are at `regs`: the same address, where it can be with its type.
+#[inline(always)]
+pub fn registers(regs: u64) -> u64 {
+    if wanted!(has_task_regs) == 0 {
+        return regs;
+    }
+    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }
+}
+
+/// Reads a `T` of what [`registers`] gave.
 #[inline(always)]
 pub fn register<T: Copy>(regs: u64, offset: u32) -> Option<T> {
     if wanted!(has_task_regs) == 0 {
         return at(regs, offset);
     }
-    Some(typed(unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64, offset))
+    Some(typed(regs, offset))
 }
 
 /// A socket behind a descriptor.

@@ -22,6 +22,10 @@ const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 
+/// Payloads from this size on are shared with what they were read from: of a buffer of a recording ([`super::recording`], 256 KiB),
+/// at least a sixteenth is then in use.
+const SHARED_BYTES: usize = 16 << 10;
+
 /// What a record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decoded {
@@ -115,9 +119,24 @@ impl Decoder {
     /// # Errors
     /// [`DecodeError`] when the bytes are no record of this ABI.
     pub fn decode(&self, bytes: &[u8]) -> Result<Decoded, DecodeError> {
+        self.decode_with(bytes, Bytes::copy_from_slice)
+    }
+
+    /// Decodes one record that is shared already: a payload of some size is not copied, but keeps all of `bytes` and what they are
+    /// part of in memory.
+    ///
+    /// # Errors
+    /// As [`Decoder::decode`].
+    pub fn decode_shared(&self, bytes: &Bytes) -> Result<Decoded, DecodeError> {
+        self.decode_with(bytes, |payload| {
+            if payload.len() < SHARED_BYTES { Bytes::copy_from_slice(payload) } else { bytes.slice_ref(payload) }
+        })
+    }
+
+    fn decode_with(&self, bytes: &[u8], keep: impl Fn(&[u8]) -> Bytes) -> Result<Decoded, DecodeError> {
         let record = Record::new(bytes)?;
         Ok(Decoded::Event(match record.kind {
-            kind::DATA => Event::Passed(record.passed()?),
+            kind::DATA => Event::Passed(record.passed(keep)?),
             kind::SKIP => Event::Skipped(record.skipped()?),
             kind::OPENED => Event::Opened(record.opened()?),
             kind::PROGRESS => Event::Progress(record.counts()?),
@@ -232,14 +251,14 @@ impl<'a> Record<'a> {
         if self.flags & flag::RECEIVED != 0 { Direction::Received } else { Direction::Sent }
     }
 
-    fn passed(&self) -> Result<Passed, DecodeError> {
+    fn passed(&self, keep: impl Fn(&[u8]) -> Bytes) -> Result<Passed, DecodeError> {
         Ok(Passed {
             channel: self.channel(),
             direction: self.direction(),
             offset: self.u64(offset_of!(Data, offset))?,
             time: self.time,
             pid: self.pid,
-            payload: Bytes::copy_from_slice(self.rest(size_of::<Data>())?),
+            payload: keep(self.rest(size_of::<Data>())?),
         })
     }
 

@@ -33,7 +33,7 @@ impl<R: Read> Replay<R> {
 
     fn play(&mut self, frame: Frame, out: &mut Vec<Event>) {
         match frame {
-            Frame::Kernel(bytes) => match self.decoder.decode(&bytes) {
+            Frame::Kernel(bytes) => match self.decoder.decode_shared(&bytes) {
                 Ok(Decoded::Event(event)) => out.push(event),
                 // What the agent made of these stands beside them as facts.
                 Ok(Decoded::Exec(_) | Decoded::Forked { .. } | Decoded::Exited { .. } | Decoded::Mapped { .. }) => {}

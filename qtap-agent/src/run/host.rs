@@ -1,6 +1,7 @@
 //! `qtap run`: captures the host, or the part of it that `--pid` or `--cgroup` name, until it is told to end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,6 +19,9 @@ use crate::export::status::StoreStatus;
 use crate::export::stdout::Output;
 use crate::export::store::Store;
 use crate::tap::Tap;
+
+/// When memory is given back after the start: past the second for which the allocator keeps it.
+const SETTLE: Duration = Duration::from_millis(1500);
 
 /// Runs until SIGTERM or SIGINT. `telemetry`: the `OTEL_*` variables ask for qtap's own metrics.
 ///
@@ -43,6 +47,7 @@ pub fn run(settings: &Settings, args: &RunArgs, telemetry: bool) -> Result<(), F
     let server = runtime.block_on(admin::serve(&args.httpd_listen.to_string(), state)).map_err(anyhow::Error::new)?;
     let stop = Stop::default();
     listen_for_end(&runtime, &stop)?;
+    give_back_what_starting_took()?;
     let mut pump = Pump::new(Tap::new(tap_settings(settings)), intake, shared);
     let capture = std::thread::Builder::new().name("tap".to_owned()).spawn(move || {
         tracing::info!(version = super::VERSION, "capturing");
@@ -62,6 +67,14 @@ pub fn run(settings: &Settings, args: &RunArgs, telemetry: bool) -> Result<(), F
         super::report(&engine.shutdown(FLUSH_LIMIT).await);
     });
     ran.map_err(|error| Failure::from(anyhow::Error::new(error)))
+}
+
+/// Starting reads all of the kernel's type information, some 30 MB for a moment. The allocator keeps what was freed for a second, and
+/// then lets go of it when next a thread ends, which in an idle agent none does: so this one does.
+fn give_back_what_starting_took() -> anyhow::Result<()> {
+    let thread = std::thread::Builder::new().name("settle".to_owned());
+    thread.spawn(|| std::thread::sleep(SETTLE)).context("thread")?;
+    Ok(())
 }
 
 /// SIGTERM and SIGINT ask for the end; a second one is the user's last word.

@@ -10,7 +10,7 @@ use qtap_common::state::{FileKey, class, op};
 
 use crate::carry::{Source, Transfer, user};
 use crate::globals::layout;
-use crate::kernel::{Sock, file_identity, register, socket_of};
+use crate::kernel::{Sock, file_identity, register, registers, socket_of};
 use crate::maps::{CONNS, MAPPED, SYSCALLS};
 use crate::{conn, emit, scope, scratch, session};
 
@@ -36,6 +36,7 @@ fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
     if result < 0 && result != -EINPROGRESS {
         return None;
     }
+    let regs = registers(regs);
     let number: u32 = register(regs, layout!(regs_nr))?;
     let what = *SYSCALLS.get(number)?;
     if what == op::NONE {

@@ -24,8 +24,8 @@ use sink::{Otlp, Sink};
 use stage::{Stage, Watcher};
 use usage::Cpu;
 
-/// How long an agent may take over what came last, before its CPU time is read.
-const SETTLE: Duration = Duration::from_millis(1500);
+/// How long an agent may take over its start, and over what came last, before its memory and CPU time are read.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -137,6 +137,10 @@ fn measure(stage: &Stage, load: &Load, workers: &[u32], sink: &Sink) -> Result<S
     // The one worker: the master serves nothing.
     let watcher = stage.start(*workers.first().context("nginx has no worker")?)?;
     let pid = watcher.as_ref().map(Watcher::pid);
+    if pid.is_some() {
+        // What starting took is given back a moment later.
+        thread::sleep(SETTLE);
+    }
     let agent_idle_mb = pid.map(usage::resident_mb).transpose()?;
     let warm = load.warm_up()?;
     let server_before = usage::cpu_of(workers)?;

@@ -9,6 +9,7 @@ pub mod json;
 pub mod map;
 pub mod protobuf;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -20,6 +21,9 @@ use crate::model::record::{Origin, Record, Severity};
 
 /// Resources remembered in their encoded form; more than a host has services at a time. When full, all are forgotten.
 const RESOURCES_MAX: usize = 256;
+
+/// Origins remembered in their encoded form: connections that are busy at a time. When full, all are forgotten.
+const ORIGINS_MAX: usize = 1024;
 
 /// The two forms of OTLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +48,8 @@ pub struct Encoder {
 /// What was encoded before and is likely to be needed again.
 #[derive(Debug, Default)]
 struct Seen {
-    /// The origin of the last record: the next one's, more often than not.
-    last: Option<(Arc<Origin>, Common)>,
+    /// By the origin's address, which stays its own as long as it is kept here.
+    origins: HashMap<usize, (Arc<Origin>, Common)>,
     resources: Vec<KnownResource>,
 }
 
@@ -96,9 +100,8 @@ impl Encoder {
 
     fn common(&self, origin: &Arc<Origin>) -> Common {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((last, common)) = &seen.last
-            && Arc::ptr_eq(last, origin)
-        {
+        let address = Arc::as_ptr(origin).addr();
+        if let Some((_, common)) = seen.origins.get(&address) {
             return common.clone();
         }
         let attributes = map::origin(origin);
@@ -107,7 +110,10 @@ impl Encoder {
             Encoding::Json => json::attributes(&attributes),
         });
         let common = Common { attributes, resource: self.resource(origin, &mut seen.resources) };
-        seen.last = Some((Arc::clone(origin), common.clone()));
+        if seen.origins.len() >= ORIGINS_MAX {
+            seen.origins.clear();
+        }
+        seen.origins.insert(address, (Arc::clone(origin), common.clone()));
         common
     }
 

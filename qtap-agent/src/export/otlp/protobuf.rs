@@ -2,7 +2,7 @@
 //! Field numbers are those of opentelemetry-proto 1.x (`logs/v1/logs.proto`, `common/v1/common.proto`); the tests read the
 //! bytes back with the `opentelemetry-proto` crate's own messages.
 
-use prost::encoding::{encode_varint, encoded_len_varint};
+use prost::encoding::encoded_len_varint;
 
 use super::map::{Attribute, Entry, Value};
 
@@ -15,6 +15,17 @@ const FIXED32: u32 = 5;
 /// Room before a record for its own tag and length: one byte of tag, at most five of a 32-bit length.
 const HEADROOM: usize = 6;
 
+/// A varint (protobuf, "Base 128 Varints"). Nearly all are tags and short lengths: one byte.
+#[inline]
+fn encode_varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+#[inline]
 fn tag(field: u32, wire: u32, out: &mut Vec<u8>) {
     encode_varint(u64::from(field << 3 | wire), out);
 }
