@@ -76,12 +76,12 @@ pub fn enter(frame: &Frame) {
     match calls.depth {
         0 => calls.frames[0] = *frame,
         // A function that serves another one of the same session (SSL_connect calls SSL_do_handshake, SSL_write_ex jumps to
-        // SSL_write_ex2): the outer one counts.
-        1 if calls.frames[0].ssl == frame.ssl => {
+        // SSL_write_ex2): the outer one counts. (A write inside a read is a callback's: it counts itself.)
+        1 if serves(frame, &calls.frames[0]) => {
             calls.frames[0].inner += 1;
             return;
         }
-        2 if calls.frames[1].ssl == frame.ssl => {
+        2 if serves(frame, &calls.frames[1]) => {
             calls.frames[1].inner += 1;
             return;
         }
@@ -92,6 +92,22 @@ pub fn enter(frame: &Frame) {
         }
     }
     calls.depth += 1;
+}
+
+/// True when `inner` does the work of `outer`: the same session, and the same way.
+#[inline(always)]
+fn serves(inner: &Frame, outer: &Frame) -> bool {
+    inner.ssl == outer.ssl && way(inner.call as u8) == way(outer.call as u8)
+}
+
+/// 0 no payload, 1 reads, 2 writes.
+#[inline(always)]
+fn way(of: u8) -> u8 {
+    match of {
+        call::READ | call::READ_EX => 1,
+        call::WRITE | call::WRITE_EX | call::WRITE_EX2 => 2,
+        _ => 0,
+    }
 }
 
 /// A TLS call ended: its frame, when its beginning was seen. `stack`: the stack pointer where the end was seen.

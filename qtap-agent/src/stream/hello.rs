@@ -29,16 +29,32 @@ const SERVER_HELLO: u8 = 2;
 
 const EXTENSION_SERVER_NAME: u16 = 0;
 const EXTENSION_ALPN: u16 = 16;
+/// Longest fragment of a record: 2^14 and what encryption may add (RFC 8446 §5.2, RFC 5246 §6.2.3).
+const RECORD_BYTES: usize = (1 << 14) + 2048;
 const EXTENSION_SUPPORTED_VERSIONS: u16 = 43;
 
-/// True when the first bytes of a direction are the start of a TLS record: of the handshake or, when the connection was
-/// `joined_late`, of any type (RFC 8446 §5.1).
+/// Where the first bytes that are seen of a direction stand in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// At its beginning.
+    Beginning,
+    /// Behind bytes that were lost: they may be from the middle of anything.
+    BehindLoss,
+    /// Somewhere in its middle: the connection was joined late.
+    Middle,
+}
+
+/// True when the first bytes that are seen of a direction are the start of a TLS record (RFC 8446 §5.1): of the handshake or, in
+/// the middle, of any type. At the beginning one byte tells; behind a loss the whole record header must be right.
 #[must_use]
-pub fn is_tls(first: &[u8], joined_late: bool) -> bool {
-    match first {
-        [HANDSHAKE] | [HANDSHAKE, MAJOR, ..] => true,
-        [CHANGE_CIPHER_SPEC..=APPLICATION_DATA, MAJOR, minor, ..] => joined_late && *minor <= 4,
-        [] | [_, ..] => false,
+pub fn is_tls(first: &[u8], place: Place) -> bool {
+    match (place, first) {
+        (Place::Beginning | Place::Middle, [HANDSHAKE] | [HANDSHAKE, MAJOR, ..]) => true,
+        (Place::Middle, [CHANGE_CIPHER_SPEC..=APPLICATION_DATA, MAJOR, minor, ..]) => *minor <= 4,
+        (Place::BehindLoss, [HANDSHAKE, MAJOR, minor, high, low, ..]) => {
+            *minor <= 4 && usize::from(u16::from_be_bytes([*high, *low])) <= RECORD_BYTES
+        }
+        (Place::Beginning | Place::BehindLoss | Place::Middle, [] | [_, ..]) => false,
     }
 }
 
@@ -394,9 +410,14 @@ mod tests {
 
     #[test]
     fn the_first_bytes_tell_tls() {
-        assert!(is_tls(&[22, 3, 1], false) && is_tls(&[22], false));
-        assert!(!is_tls(b"GET", true) && !is_tls(&[], true) && !is_tls(&[22, 4], true));
-        assert!(is_tls(&[23, 3, 3, 0, 9], true) && is_tls(&[20, 3, 3], true));
-        assert!(!is_tls(&[23, 3, 3, 0, 9], false) && !is_tls(&[23, 3], true) && !is_tls(&[23, 3, 5], true));
+        use Place::{Beginning, BehindLoss, Middle};
+        assert!(is_tls(&[22, 3, 1], Beginning) && is_tls(&[22], Beginning));
+        assert!(!is_tls(b"GET", Middle) && !is_tls(&[], Middle) && !is_tls(&[22, 4], Middle));
+        assert!(is_tls(&[23, 3, 3, 0, 9], Middle) && is_tls(&[20, 3, 3], Middle));
+        assert!(!is_tls(&[23, 3, 3, 0, 9], Beginning) && !is_tls(&[23, 3], Middle) && !is_tls(&[23, 3, 5], Middle));
+        assert!(is_tls(&[22, 3, 3, 0, 9, 1], BehindLoss));
+        assert!(
+            !is_tls(&[22], BehindLoss) && !is_tls(&[22, 3, 3], BehindLoss) && !is_tls(&[22, 3, 3, 90, 9], BehindLoss)
+        );
     }
 }

@@ -22,7 +22,7 @@ use crate::model::event::{Count, Opened, Passed, Skip, Skipped};
 use crate::model::observation::Observation;
 use crate::model::process::Process;
 use crate::model::time::KernelTime;
-use crate::stream::hello::{Hello, is_tls};
+use crate::stream::hello::{Hello, Place, is_tls};
 
 /// A connection.
 #[derive(Debug)]
@@ -188,7 +188,12 @@ impl Conn {
         add(&mut own.carried, payload.len() as u64);
         add(&mut own.copied, payload.len() as u64);
         if matches!(self.socket, Socket::Undecided(_)) && !payload.is_empty() {
-            self.decide(is_tls(&payload, self.facts.joined_late), common);
+            let place = match (self.facts.joined_late, offset) {
+                (true, _) => Place::Middle,
+                (false, 0) => Place::Beginning,
+                (false, _) => Place::BehindLoss,
+            };
+            self.decide(is_tls(&payload, place), common);
         }
         match &mut self.socket {
             Socket::Plain(stream) => {

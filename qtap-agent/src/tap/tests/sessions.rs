@@ -235,6 +235,19 @@ fn tls_that_was_joined_late_is_tls() {
     assert!(report.losses.is_empty(), "{:?}", report.losses);
 }
 
+/// Found by the law of conservation: a body's byte 22, the first to be seen behind a loss, was taken for a handshake.
+#[test]
+fn a_byte_behind_a_loss_is_no_handshake() {
+    let mut bench = Bench::new();
+    bench.open(1);
+    bench.skip(socket(1), Sent, 300, Skip::Lost(Loss::RingFull));
+    bench.pass(socket(1), Sent, b"\x16");
+    bench.close_with(1, carried(301), carried(0));
+    let report = bench.reports()[0];
+    assert_eq!(report.captured_bytes + report.losses.total_bytes(), 301, "{:?}", report.losses);
+    assert_ne!(report.conn.protocol, Protocol::Tls);
+}
+
 #[test]
 fn tls_whose_hello_was_lost_is_tls() {
     let mut bench = Bench::new();
