@@ -82,20 +82,6 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// What qtap starts itself for, under first arguments that no user types: the exit code, when it is such an errand.
-#[cfg(feature = "kernel")]
-#[must_use]
-pub fn errand(mut args: impl Iterator<Item = std::ffi::OsString>) -> Option<u8> {
-    use crate::capture::kernel::{holder, seccomp};
-    let first = args.nth(1)?;
-    match first.to_str()? {
-        child::GATE => Some(child::gate(args)),
-        seccomp::CANARY => Some(seccomp::canary()),
-        holder::HOLDER => Some(holder::hold()),
-        _ => None,
-    }
-}
-
 /// Says what was not delivered.
 fn report(stores: &[crate::export::status::StoreStatus]) {
     for store in stores {
