@@ -60,7 +60,7 @@ fn lookup(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -
 fn is_same(conn: &Conn, sock: &Sock, as_role: u8) -> bool {
     let certain = as_role == role::UNKNOWN
         && conn.family != AF_UNIX
-        && conn.flags & (conn_flag::CLOSED_UNTOLD | conn_flag::RESET) == 0;
+        && conn.flags & conn_flag::CLOSED_UNTOLD == 0;
     certain || conn.ino == kernel::inode_number(sock)
 }
 
