@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -60,16 +62,35 @@ fn integration_tests() -> Result<Vec<String>> {
     Ok(tests.filter_map(|target| target["name"].as_str().map(ToOwned::to_owned)).collect())
 }
 
-/// Runs the command, passes its lines on and sums the results in them; also whether it ended well.
+/// How long the tests' last lines may take after their end.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// Runs the command, passes its lines on and sums the results in them; also whether it ended well. A program that a test left
+/// behind may hold the output open: what it says after the tests' end is not waited for.
 fn count(command: &mut Command) -> Result<(Tally, bool)> {
     println!("$ {}", shell::describe(command));
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cargo does not start")?;
+    let output = child.stdout.take().context("cargo says nothing")?;
+    let (sender, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        BufReader::new(output).split(b'\n').map_while(Result::ok).all(|line| sender.send(line).is_ok())
+    });
     let mut tally = Tally::default();
-    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(|reader| reader.split(b'\n')) {
-        let line = line.context("what the tests say")?;
-        let line = String::from_utf8_lossy(&line);
-        println!("{line}");
-        tally.add(result_in(&line).unwrap_or_default());
+    let mut ended = None;
+    loop {
+        match lines.recv_timeout(LAST_LINES) {
+            Ok(line) => {
+                let line = String::from_utf8_lossy(&line);
+                println!("{line}");
+                tally.add(result_in(&line).unwrap_or_default());
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) if ended.is_some() => {
+                println!("a program that a test started still runs: it is left alone");
+                break;
+            }
+            Err(RecvTimeoutError::Timeout) => ended = child.try_wait()?,
+        }
     }
     Ok((tally, child.wait()?.success()))
 }
