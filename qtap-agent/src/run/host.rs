@@ -50,7 +50,7 @@ pub fn run(settings: &Settings, args: &RunArgs, telemetry: bool) -> Result<(), F
     give_back_what_starting_took()?;
     let mut pump = Pump::new(Tap::new(tap_settings(settings)), intake, shared);
     let capture = std::thread::Builder::new().name("tap".to_owned()).spawn(move || {
-        tracing::info!(version = super::VERSION, "capturing");
+        tracing::info!(version = super::VERSION, "ready: capturing");
         let ran = pump.run(&mut source, &stop);
         let mut last = Vec::new();
         source.last_look(&mut last);
