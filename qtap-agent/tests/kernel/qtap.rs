@@ -93,7 +93,7 @@ impl Agent {
                 panic!("qtap run ended with {status}: {}", text(&agent.err));
             }
             get(port, "/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
-                && text(&agent.err).contains("\"capturing\"")
+                && text(&agent.err).contains("ready: capturing")
         });
         agent
     }
