@@ -34,16 +34,8 @@ impl People {
     /// A process has a new name. /proc knows it best; a process that is gone already is what the kernel said it was.
     pub(super) fn executed(&mut self, executed: Executed) -> Fact {
         let living = procfs::process(executed.pid, &mut self.users).map(|living| living.process);
-        let process = living.filter(|process| !process.executable_path.is_empty()).unwrap_or_else(|| Process {
-            pid: executed.pid,
-            parent_pid: executed.parent,
-            executable_path: executed.path,
-            command: executed.command,
-            user_id: executed.user_id,
-            user_name: self.users.name(executed.user_id),
-            container: None,
-            pod: None,
-        });
+        let user_name = self.users.name(executed.user_id);
+        let process = named(living, executed, user_name);
         self.tell(process)
     }
 
@@ -65,5 +57,46 @@ impl People {
             self.known.insert(process.pid, process.clone());
         }
         Fact::Process(process)
+    }
+}
+
+/// What a process is called after `exec`. One that is about to end has lost its memory, and its command line with it, a moment before it
+/// loses its name: what /proc no longer tells, the kernel told.
+fn named(living: Option<Process>, executed: Executed, user_name: Option<String>) -> Process {
+    match living {
+        Some(process) if process.executable_path.is_empty() || process.command.is_empty() => Process {
+            executable_path: if process.executable_path.is_empty() { executed.path } else { process.executable_path },
+            command: if process.command.is_empty() { executed.command } else { process.command },
+            ..process
+        },
+        Some(process) => process,
+        None => Process {
+            pid: executed.pid,
+            parent_pid: executed.parent,
+            executable_path: executed.path,
+            command: executed.command,
+            user_id: executed.user_id,
+            user_name,
+            container: None,
+            pod: None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process that ended between the two looks had a path and no command line.
+    #[test]
+    fn what_proc_no_longer_tells_the_kernel_told() {
+        let executed = || Executed { pid: 7, parent: 1, user_id: 0, path: "./a".into(), command: "./a b".into() };
+        let living = Process { pid: 7, executable_path: "/x/a".into(), ..Process::default() };
+        let process = named(Some(living), executed(), None);
+        assert_eq!((process.executable_path.as_str(), process.command.as_str()), ("/x/a", "./a b"));
+        let process = named(None, executed(), Some("root".into()));
+        assert_eq!((process.executable_path.as_str(), process.user_name.as_deref()), ("./a", Some("root")));
+        let whole = Process { executable_path: "/x/a".into(), command: "/x/a c".into(), ..Process::default() };
+        assert_eq!(named(Some(whole.clone()), executed(), None), whole);
     }
 }
