@@ -117,8 +117,6 @@ pub struct ProcessView {
     pub tls_library: Option<String>,
     /// State of its hooks, e.g. `attached`, `none`, `failed`.
     pub hooks: String,
-    /// TLS bytes of it seen on sockets.
-    pub encrypted_bytes: u64,
     /// Plaintext bytes of it seen in its TLS library.
     pub plaintext_bytes: u64,
     /// Why its TLS is not seen, in words.
