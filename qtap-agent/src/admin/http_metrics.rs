@@ -238,6 +238,7 @@ mod tests {
                 ended: Some(KernelTime(20_000_000)),
             }),
             incomplete: None,
+            part: None,
         }
     }
 

@@ -40,8 +40,16 @@ pub(super) struct Open {
 impl Open {
     /// An exchange of which nothing is known yet.
     pub(super) fn new(protocol: Protocol, ordinal: u64, outgoing: bool, pid: u32) -> Open {
-        let exchange =
-            HttpExchange { protocol, ordinal, outgoing, pid, request: None, response: None, incomplete: None };
+        let exchange = HttpExchange {
+            protocol,
+            ordinal,
+            outgoing,
+            pid,
+            request: None,
+            response: None,
+            incomplete: None,
+            part: None,
+        };
         Open {
             exchange,
             request_body: Intake::default(),

@@ -27,6 +27,18 @@ pub struct HttpExchange {
     pub response: Option<Response>,
     /// Why a part is missing; none for a whole exchange. Bodies cut at the body limit are whole exchanges.
     pub incomplete: Option<Incomplete>,
+    /// Which piece of an exchange told in parts this is; none for one told whole, at its end.
+    pub part: Option<Part>,
+}
+
+/// A piece of an exchange that is told while it runs: of one that may never end (`text/event-stream`, gRPC streams,
+/// WebSocket), or takes long. Every part has both heads, as far as they came, and what of the bodies came since the part before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Number of the part, from 0.
+    pub number: u32,
+    /// True for the last one: the exchange has ended. `incomplete` is told with it alone.
+    pub last: bool,
 }
 
 /// Why an exchange is not whole (`qtap.incomplete`).

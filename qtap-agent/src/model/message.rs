@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::messages::Messages;
 use super::time::KernelTime;
 
 /// One header field, as it was sent; order and repetition are kept.
@@ -138,17 +139,23 @@ pub struct Response {
 }
 
 /// A body: as much of it as the limit allowed, and the truth about the rest. Transfer codings (chunked) are removed,
-/// content codings (gzip …) are not.
+/// content codings (gzip …) are not. Of an exchange told in parts: the piece of the body that this part tells.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Body {
-    /// The kept bytes in order. What is missing lies between them: see `missing`.
+    /// Offset in the whole body of the first byte told here: 0, but for a later part.
+    pub offset: u64,
+    /// The kept bytes in order. What is missing lies between them: see `missing`. Empty for WebSocket: its bytes are masked
+    /// frames, what they say stands in `messages`.
     pub chunks: Vec<Bytes>,
-    /// Size of the whole body as carried, kept or not; when a hole's length is unknown, a lower bound.
+    /// Size of the whole body as carried so far, kept or not, told here or before; when a hole's length is unknown, a lower
+    /// bound.
     pub size: u64,
     /// True when bytes past the body limit were left out: the kept bytes are then a prefix (but for `missing`).
     pub truncated: bool,
     /// Ranges of the body (offsets in the body as carried) that were lost before they could be kept.
     pub missing: Vec<Range<u64>>,
+    /// The messages it carries, where it is a stream of messages (gRPC, WebSocket).
+    pub messages: Option<Box<Messages>>,
 }
 
 impl Body {

@@ -8,6 +8,7 @@ pub mod event;
 pub mod exchange;
 pub mod loss;
 pub mod message;
+pub mod messages;
 pub mod observation;
 pub mod process;
 pub mod record;

@@ -90,6 +90,7 @@ fn what_is_missing_from_a_body_is_said() {
         size: 100,
         truncated: true,
         missing: std::iter::once(3..5).collect(),
+        ..Body::default()
     };
     let cut_http = HttpExchange { response: Some(Response { body: cut, ended: None, ..response() }), ..http() };
     let records = json(Level::Full, cut_http.clone());

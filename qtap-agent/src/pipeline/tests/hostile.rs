@@ -27,7 +27,7 @@ fn any_body() -> impl Strategy<Value = Body> {
     (chunks, any::<bool>(), option::of(0_u64..100)).prop_map(|(chunks, truncated, hole)| {
         let chunks: Vec<Bytes> = chunks.into_iter().map(Bytes::from).collect();
         let size = 1000;
-        Body { chunks, size, truncated, missing: hole.map(|at| at..at + 10).into_iter().collect() }
+        Body { chunks, size, truncated, missing: hole.map(|at| at..at + 10).into_iter().collect(), ..Body::default() }
     })
 }
 

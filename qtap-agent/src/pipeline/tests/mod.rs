@@ -88,6 +88,7 @@ fn http() -> HttpExchange {
         request: Some(request()),
         response: Some(response()),
         incomplete: None,
+        part: None,
     }
 }
 
