@@ -10,6 +10,8 @@ use crate::model::message::Body;
 
 /// Pieces shorter than this are copied together, but for the first: a slice keeps its whole segment alive.
 const SMALL_BYTES: usize = 1024;
+/// A piece is a small part of its segment when it is less than one of so many.
+const SMALL_PART: usize = 4;
 /// Holes that are told apart. A body with more is cut at the last of them.
 const HOLES: usize = 256;
 
@@ -23,9 +25,21 @@ pub(super) struct Budget {
     used: usize,
     /// Bytes of heads.
     heads: usize,
+    /// Length of the segment that is being read: what its pieces are cut from.
+    segment: usize,
 }
 
 impl Budget {
+    /// What follows is cut from a segment of so many bytes.
+    pub(super) fn begin_segment(&mut self, bytes: usize) {
+        self.segment = bytes;
+    }
+
+    /// A piece that will be kept: copied when it is a small part of its segment, all of which a slice would keep alive.
+    pub(super) fn own(&self, piece: Bytes) -> Bytes {
+        if piece.len().saturating_mul(SMALL_PART) < self.segment { Bytes::copy_from_slice(&piece) } else { piece }
+    }
+
     /// An exchange holds so many more bytes of heads.
     pub(super) fn hold_head(&mut self, bytes: usize) {
         self.heads += bytes;
@@ -34,6 +48,11 @@ impl Budget {
     /// An exchange that held so many bytes of heads is gone.
     pub(super) fn release_head(&mut self, bytes: usize) {
         self.heads = self.heads.saturating_sub(bytes);
+    }
+
+    /// Bytes held.
+    pub(super) fn held(&self) -> usize {
+        self.used + self.heads
     }
 
     /// True when no further exchange should be held.
@@ -73,7 +92,7 @@ impl Intake {
         sink.captured += piece.len() as u64;
         self.kept += piece.len();
         budget.used += piece.len();
-        self.keep(piece);
+        self.keep(budget.own(piece));
     }
 
     fn keep(&mut self, piece: Bytes) {

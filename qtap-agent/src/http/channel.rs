@@ -13,6 +13,7 @@ use super::h2::{self, H2};
 use super::pair::{Desk, Stamp};
 use super::{Settings, Sink};
 use crate::model::conn::{Direction, Protocol};
+use crate::model::exchange::Incomplete;
 use crate::model::loss::Loss;
 use crate::model::segment::{Gap, Segment};
 use crate::model::time::KernelTime;
@@ -75,6 +76,7 @@ impl Http {
         if segment.payload.is_empty() {
             return;
         }
+        self.desk.budget.begin_segment(segment.payload.len());
         let stamp = Stamp { time: segment.time, pid: segment.pid };
         self.on_input(segment.direction, Input::Bytes(segment.payload, stamp), sink);
     }
@@ -125,6 +127,35 @@ impl Http {
             State::Unknown(unknown) => unknown.held.iter().for_each(|(_, input)| count_unparsed(input, sink)),
             State::H1(_) | State::Other => {}
         }
+    }
+
+    /// Bytes of memory it holds: what waits, bodies and heads of exchanges under way, tables.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let state = match &self.state {
+            State::Unknown(unknown) => unknown.held(),
+            State::H1(h1) => h1.held(),
+            State::H2(h2) => h2.held(),
+            State::Other => 0,
+        };
+        state + self.desk.budget.held()
+    }
+
+    /// Lets go of all it holds: exchanges under way are told as they are, bytes that wait are counted, and what comes next is
+    /// read as if the channel were joined now.
+    pub fn shed(&mut self, time: KernelTime, sink: &mut Sink) {
+        if !self.may_be_http() {
+            return;
+        }
+        let before = std::mem::take(&mut sink.losses);
+        let told = sink.exchanges.len();
+        self.on_close(time, true, sink);
+        sink.losses.rename(Loss::Unparsed, Loss::MemoryLimit);
+        sink.losses.add(Loss::MemoryLimit, 0);
+        sink.losses.merge(&before);
+        let cut = sink.exchanges.iter_mut().skip(told).filter(|cut| cut.incomplete == Some(Incomplete::StillOpen));
+        cut.for_each(|cut| cut.incomplete = Some(Incomplete::Limit));
+        *self = Http::new(&self.desk.settings, true);
     }
 
     /// What the channel speaks, as far as it is known.
@@ -184,6 +215,11 @@ enum Decision {
 }
 
 impl Unknown {
+    fn held(&self) -> usize {
+        let [sent, received] = self.starts.each_ref().map(|start| start.bytes.capacity());
+        self.held_bytes + self.held.capacity() * size_of::<(Direction, Input)>() + sent + received
+    }
+
     /// Holds what came until it is known what it is; joined late, no more of it than a search needs.
     fn hold(&mut self, direction: Direction, input: Input, sink: &mut Sink) {
         self.held_bytes += input_len(&input);

@@ -56,11 +56,13 @@ pub enum Loss {
     ProcessUnknown,
     /// Not delivered within `retry.max_elapsed`.
     ExportExpired,
+    /// All connections together held more than the agent's memory bound; those that held most let go of it.
+    MemoryLimit,
 }
 
 impl Loss {
     /// All of them, in order of their numbers.
-    pub const ALL: [Loss; 26] = [
+    pub const ALL: [Loss; 27] = [
         Loss::RingFull,
         Loss::Fault,
         Loss::CallLimit,
@@ -87,6 +89,7 @@ impl Loss {
         Loss::Undecodable,
         Loss::ProcessUnknown,
         Loss::ExportExpired,
+        Loss::MemoryLimit,
     ];
 
     /// The name used in metrics, attributes and logs.
@@ -119,6 +122,7 @@ impl Loss {
             Loss::Undecodable => "undecodable",
             Loss::ProcessUnknown => "process_unknown",
             Loss::ExportExpired => "export_expired",
+            Loss::MemoryLimit => "memory_limit",
         }
     }
 }
@@ -166,6 +170,16 @@ impl Tally {
             .zip(self.counts.iter().zip(&self.bytes))
             .filter(|(_, (c, b))| **c > 0 || **b > 0)
             .map(|(loss, (c, b))| (loss, *c, *b))
+    }
+
+    /// Counts under `other` what was counted under `loss`.
+    pub fn rename(&mut self, loss: Loss, other: Loss) {
+        let (count, bytes) = (self.count(loss), self.bytes(loss));
+        if let (Some(c), Some(b)) = (self.counts.get_mut(loss as usize), self.bytes.get_mut(loss as usize)) {
+            (*c, *b) = (0, 0);
+        }
+        self.occurred &= !(1 << loss as u32);
+        self.add_many(other, count, bytes);
     }
 
     /// Bytes lost for `loss`.
@@ -222,5 +236,9 @@ mod tests {
         tally = Tally::default();
         tally.add_many(Loss::Fault, 0, 0);
         assert!(tally.is_empty());
+        tally.add(Loss::Unparsed, 3);
+        tally.add(Loss::MemoryLimit, 4);
+        tally.rename(Loss::Unparsed, Loss::MemoryLimit);
+        assert_eq!(tally.iter().collect::<Vec<_>>(), [(Loss::MemoryLimit, 2, 7)]);
     }
 }

@@ -33,6 +33,9 @@ pub const WINDOW_PIECES: usize = 512;
 /// How long a hole may stay open. All pieces come through one ring, so that what is a second late was lost.
 pub const HOLE_WAIT: Duration = Duration::from_secs(1);
 
+/// What a held piece costs beyond its bytes.
+const PIECE_BYTES: usize = 128;
+
 /// What comes out, in order of offsets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ordered {
@@ -122,6 +125,12 @@ impl Reassembly {
     #[must_use]
     pub fn begin(&self) -> u64 {
         self.begin.unwrap_or(0)
+    }
+
+    /// Bytes of memory held by what came early.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        usize::try_from(self.early_bytes).unwrap_or(usize::MAX).saturating_add(self.early.len() * PIECE_BYTES)
     }
 
     /// Since when there is a hole; none when there is none. It is due [`HOLE_WAIT`] later.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::counters::Counters;
 use super::deadlines::Deadlines;
+use super::memory::Memory;
 use super::processes::Processes;
 use crate::http::{self, Sink};
 use crate::model::conn::Channel;
@@ -26,6 +27,7 @@ pub(super) struct Common {
     /// Where parsers put what they found; empty between events.
     pub(super) sink: Sink,
     pub(super) ended: Ended,
+    pub(super) memory: Memory,
 }
 
 /// Channels that ended, the last of them.

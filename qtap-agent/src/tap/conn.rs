@@ -290,7 +290,7 @@ impl Conn {
             let late = self.facts.joined_late;
             let begin = |offset: u64| Begin { offset, unknown: self.implied };
             let begin = Pair { sent: begin(wanted.sent), received: begin(wanted.received) };
-            self.socket = Socket::Plain(Box::new(Stream::new(&common.http, late, begin)));
+            self.socket = Socket::Plain(Box::new(Stream::new(&common.http, &common.memory, late, begin)));
         }
     }
 
@@ -326,6 +326,25 @@ impl Conn {
         if let Socket::Plain(stream) = &mut self.socket {
             stream.on_look(now, &counts, &mut common.sink);
             self.settle(common, now, out);
+        }
+    }
+
+    /// Bytes of memory that the channel of its socket holds.
+    pub(super) fn held(&self) -> usize {
+        match &self.socket {
+            Socket::Plain(stream) => stream.held(),
+            Socket::Undecided(_) | Socket::Tls(_) => 0,
+        }
+    }
+
+    /// Lets go of what the channel of its socket holds; what follows is another channel.
+    pub(super) fn shed(&mut self, now: KernelTime, common: &mut Common, out: &mut Vec<Observation>) {
+        if let Socket::Plain(stream) = &mut self.socket {
+            stream.shed(now, &mut common.sink);
+        }
+        self.settle(common, now, out);
+        if let Socket::Plain(stream) = &mut self.socket {
+            stream.leave();
         }
     }
 

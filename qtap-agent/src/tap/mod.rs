@@ -17,8 +17,10 @@ mod counters;
 mod deadlines;
 mod handshake;
 mod losses;
+mod memory;
 mod pair;
 mod processes;
+mod relief;
 mod report;
 mod session;
 mod sessions;
@@ -36,6 +38,7 @@ pub use pair::Pair;
 use self::common::Common;
 use self::conn::Conn;
 use self::deadlines::Due;
+use self::memory::Memory;
 use self::pair::add;
 use self::session::Session;
 use crate::http;
@@ -79,12 +82,14 @@ impl Tap {
     /// A tap that knows nothing yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Tap { common: Common { http: Arc::new(settings.http), ..Common::default() }, ..Tap::default() }
+        let memory = Memory::new(settings.http.body_limit);
+        Tap { common: Common { http: Arc::new(settings.http), memory, ..Common::default() }, ..Tap::default() }
     }
 
     /// Takes one event; appends what was seen.
     pub fn on_event(&mut self, event: Event, out: &mut Vec<Observation>) {
         self.common.counters.event(&event);
+        let time = event.time();
         match event {
             Event::Passed(passed) => self.on_passed(passed, out),
             Event::Skipped(skipped) => self.on_skipped(&skipped, out),
@@ -103,6 +108,9 @@ impl Tap {
             Event::ProcessGone { pid, time } => self.on_process_gone(pid, time),
             Event::Lost { reason, count, bytes, time: _ } => self.common.losses.add_many(reason, count, bytes),
             Event::Tick(now) => self.on_tick(now, out),
+        }
+        if let (true, Some(time)) = (self.common.memory.is_over(), time) {
+            self.relieve(time, out);
         }
     }
 

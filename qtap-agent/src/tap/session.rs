@@ -5,11 +5,13 @@ use super::conn::Conn;
 use super::conservation::carried;
 use super::deadlines::Due;
 use super::losses::Losses;
+use super::memory::{Memory, Share as Held};
 use super::pair::{Pair, add};
 use super::stream::{Begin, LOOK_INTERVAL, Stream};
 use crate::model::conn::{Binding, Channel, Direction, Protocol, SessionId};
 use crate::model::event::{Count, Passed, SessionOpened, Skipped};
 use crate::model::exchange::HttpExchange;
+use crate::model::message::{Body, Field, Fields};
 use crate::model::observation::Observation;
 use crate::model::time::KernelTime;
 
@@ -41,6 +43,8 @@ pub(super) struct Session {
     own: Pair<Count>,
     /// Exchanges that wait for the connection.
     pub(super) held: Vec<HttpExchange>,
+    /// What those cost.
+    waiting: Option<Held>,
     /// True when the stream was begun anew on another connection: the session's counts are then more than its own.
     restarted: bool,
 }
@@ -85,6 +89,7 @@ impl Session {
             stream: None,
             own: Pair::default(),
             held: Vec::new(),
+            waiting: None,
             restarted: false,
         }
     }
@@ -135,6 +140,33 @@ impl Session {
         self.settle(now, common);
     }
 
+    /// Bytes of memory that its stream holds, and the exchanges that wait for a connection.
+    pub(super) fn held(&self) -> usize {
+        self.stream.as_ref().map_or(0, |stream| stream.held()) + self.waiting.as_ref().map_or(0, Held::bytes)
+    }
+
+    /// Lets go of what its stream holds.
+    pub(super) fn shed(&mut self, now: KernelTime, common: &mut Common) {
+        if let Some(stream) = &mut self.stream {
+            stream.shed(now, &mut common.sink);
+        }
+        self.settle(now, common);
+    }
+
+    /// Exchanges that wait for the connection.
+    pub(super) fn hold(&mut self, exchanges: &mut Vec<HttpExchange>, memory: &Memory) {
+        let bytes = exchanges.iter().map(weight).sum::<usize>();
+        let waiting = self.waiting.get_or_insert_with(|| memory.share());
+        waiting.set(waiting.bytes() + bytes);
+        self.held.append(exchanges);
+    }
+
+    /// The exchanges that waited for a connection.
+    pub(super) fn take_held(&mut self) -> Vec<HttpExchange> {
+        self.waiting = None;
+        std::mem::take(&mut self.held)
+    }
+
     /// Tells on `conn` that plaintext was seen, and the exchanges that are there.
     pub(super) fn drain(&mut self, conn: &mut Conn, time: KernelTime, common: &mut Common, out: &mut Vec<Observation>) {
         if !self.told && self.is_inspected() {
@@ -148,7 +180,7 @@ impl Session {
         let slot = stream.slot(&mut conn.channels);
         conn.set_protocol(stream.protocol());
         let mut exchanges = std::mem::take(&mut common.sink.exchanges);
-        for exchange in self.held.drain(..).chain(exchanges.drain(..)) {
+        for exchange in self.take_held().into_iter().chain(exchanges.drain(..)) {
             conn.export(exchange, slot, time, common, out);
         }
         common.sink.exchanges = exchanges;
@@ -214,7 +246,8 @@ impl Session {
         let joined_late = self.joined_late;
         let begin = Begin { offset: 0, unknown: self.implied || self.restarted };
         self.stream.get_or_insert_with(|| {
-            Box::new(Stream::new(&common.http, joined_late, Pair { sent: begin, received: begin }))
+            let begin = Pair { sent: begin, received: begin };
+            Box::new(Stream::new(&common.http, &common.memory, joined_late, begin))
         })
     }
 
@@ -226,4 +259,12 @@ impl Session {
             common.deadlines.add(now.plus(LOOK_INTERVAL), Due::Look(Channel::Session(self.id)));
         }
     }
+}
+
+/// About what an exchange costs in memory.
+fn weight(exchange: &HttpExchange) -> usize {
+    let message = |fields: &Fields, body: &Body| fields.0.len() * size_of::<Field>() + body.kept() as usize;
+    let request = exchange.request.as_ref().map_or(0, |request| message(&request.fields, &request.body));
+    let response = exchange.response.as_ref().map_or(0, |response| message(&response.fields, &response.body));
+    size_of::<HttpExchange>() + request + response
 }

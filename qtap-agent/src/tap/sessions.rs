@@ -106,7 +106,7 @@ impl Tap {
                 if session.held.is_empty() {
                     self.common.deadlines.add(time.plus(BINDING_WAIT), Due::Unbound(id));
                 }
-                session.held.append(&mut self.common.sink.exchanges);
+                session.hold(&mut self.common.sink.exchanges, &self.common.memory);
                 if session.held.len() > HELD_EXCHANGES {
                     self.on_unbound(id, time, out);
                 }
@@ -120,7 +120,7 @@ impl Tap {
             session.drain(conn, time, &mut self.common, out);
         } else {
             // There was no room for a connection of its own.
-            let exchanges = session.held.drain(..).chain(self.common.sink.exchanges.drain(..)).count();
+            let exchanges = session.take_held().into_iter().chain(self.common.sink.exchanges.drain(..)).count();
             self.common.losses.add_many(Loss::StreamTableFull, exchanges as u64, 0);
         }
     }

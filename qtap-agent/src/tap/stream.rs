@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::conservation::{carried, hole_reason, lost_in_silence, unaccounted, unwanted_in_silence};
 use super::losses::Losses;
+use super::memory::{Memory, Share};
 use super::pair::{Pair, add};
 use crate::http::{Http, Settings, Sink};
 use crate::model::conn::{Direction, Protocol};
@@ -40,6 +41,7 @@ pub(super) struct Stream {
     look_due: bool,
     /// True when bytes came since the last look.
     active: bool,
+    share: Share,
 }
 
 /// What went one way.
@@ -80,7 +82,7 @@ impl Begin {
 }
 
 impl Stream {
-    pub(super) fn new(settings: &Arc<Settings>, joined_late: bool, begin: Pair<Begin>) -> Self {
+    pub(super) fn new(settings: &Arc<Settings>, memory: &Memory, joined_late: bool, begin: Pair<Begin>) -> Self {
         let flow = |begin: Begin| Flow { before: begin.offset, unwanted: begin.offset, ..Flow::default() };
         Stream {
             reassembly: Pair {
@@ -95,6 +97,7 @@ impl Stream {
             slot: None,
             look_due: false,
             active: false,
+            share: memory.share(),
         }
     }
 
@@ -143,6 +146,21 @@ impl Stream {
         self.http.on_tick(now, sink);
     }
 
+    /// Lets go of all it holds: what can be told is told as it is, and reading begins anew at the next message.
+    pub(super) fn shed(&mut self, now: KernelTime, sink: &mut Sink) {
+        for direction in [Direction::Sent, Direction::Received] {
+            let flow = self.flow.of_mut(direction);
+            let reassembly = self.reassembly.of_mut(direction);
+            reassembly.on_close(None, Loss::MemoryLimit, now, &mut feed(direction, &mut self.http, flow, sink));
+        }
+        self.http.shed(now, sink);
+    }
+
+    /// Bytes of memory it holds.
+    pub(super) fn held(&self) -> usize {
+        self.share.bytes()
+    }
+
     /// The deadline that stood has passed.
     pub(super) fn look_passed(&mut self) {
         self.look_due = false;
@@ -176,6 +194,7 @@ impl Stream {
     #[inline]
     pub(super) fn settle(&mut self, sink: &mut Sink, all: &mut Tally) {
         add(&mut self.captured, std::mem::take(&mut sink.captured));
+        self.share.set(self.reassembly.sent.held() + self.reassembly.received.held() + self.http.held());
         if !sink.losses.is_empty() {
             let fresh = std::mem::take(&mut sink.losses);
             self.losses.merge(&fresh);

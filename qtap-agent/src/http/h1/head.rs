@@ -11,7 +11,7 @@ use crate::http::pair;
 use crate::model::message::{Body, Field, FieldText, Fields, Request, Response, Version};
 use crate::model::time::KernelTime;
 
-/// Field lines parsed without allocating; a head with more is parsed once again with room for [`FIELDS_MAX`].
+/// Field lines parsed without allocating; a head with more is parsed once again with room for its lines.
 const FIELDS_USUAL: usize = 64;
 /// Field lines of a head, at most.
 const FIELDS_MAX: usize = 8192;
@@ -35,7 +35,7 @@ pub(super) fn request(head: &Bytes, started: KernelTime) -> Option<RequestHead> 
     let strict = ParserConfig::default();
     parse_request(head, &strict, FIELDS_USUAL, started).or_else(|| {
         let unfolded = unfold(head);
-        parse_request(&unfolded, &lenient(), FIELDS_MAX, started)
+        parse_request(&unfolded, &lenient(), room(head), started)
     })
 }
 
@@ -44,8 +44,13 @@ pub(super) fn response(head: &Bytes, started: KernelTime) -> Option<ResponseHead
     let strict = ParserConfig::default();
     parse_response(head, &strict, FIELDS_USUAL, started).or_else(|| {
         let unfolded = unfold(head);
-        parse_response(&unfolded, &lenient(), FIELDS_MAX, started)
+        parse_response(&unfolded, &lenient(), room(head), started)
     })
+}
+
+/// Room for the fields of `head`: a line each, at most.
+fn room(head: &[u8]) -> usize {
+    memchr::memchr_iter(b'\n', head).count().clamp(FIELDS_USUAL, FIELDS_MAX)
 }
 
 /// What recipients commonly put up with: more than one space, a space before the colon.
@@ -136,7 +141,7 @@ pub(super) fn trailers(section: &Bytes) -> Fields {
     if section.len() <= 2 {
         return Fields::default();
     }
-    for room in [FIELDS_USUAL, FIELDS_MAX] {
+    for room in [FIELDS_USUAL, room(section)] {
         let mut lines = vec![httparse::EMPTY_HEADER; room];
         match httparse::parse_headers(section, &mut lines) {
             Ok(Status::Complete((_, headers))) => return fields(section, headers),

@@ -114,6 +114,11 @@ impl Lane {
         !self.text.is_empty() || !self.inbox.is_empty() || self.state == State::Ended
     }
 
+    /// Bytes of memory held by what waits, or is not whole.
+    pub(super) fn held(&self) -> usize {
+        self.inbox_bytes + self.inbox.capacity() * size_of::<Input>() + self.text.memory()
+    }
+
     /// Bytes and pieces that wait.
     pub(super) fn waiting(&self) -> (usize, usize) {
         (self.inbox_bytes + self.text.front().len(), self.inbox.len())

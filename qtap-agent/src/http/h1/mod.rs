@@ -24,7 +24,7 @@ use super::pair::{Desk, Open, Stamp};
 use crate::model::conn::{Direction, Protocol};
 use crate::model::exchange::Incomplete;
 use crate::model::loss::Loss;
-use crate::model::message::{FieldText, Fields, Response};
+use crate::model::message::{Field, FieldText, Fields, Response};
 use crate::model::time::KernelTime;
 
 pub(super) use self::token::Input;
@@ -108,6 +108,11 @@ impl H1 {
         if due {
             self.run(desk, sink);
         }
+    }
+
+    /// Bytes of memory it holds beside the channel's budget.
+    pub(super) fn held(&self) -> usize {
+        self.up.held() + self.down.held() + self.order.held()
     }
 
     pub(super) fn on_close(&mut self, still_open: bool, desk: &mut Desk, sink: &mut Sink) {
@@ -198,7 +203,7 @@ impl H1 {
 
     fn request_head(&mut self, head: Bytes, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
         let len = head.len() as u64;
-        let Some(parsed) = head::request(&head, stamp.time) else {
+        let Some(parsed) = head::request(&desk.budget.own(head.clone()), stamp.time) else {
             self.up.reject(head, sink);
             self.order.lose_requests(Incomplete::Unparsed, desk, sink);
             return;
@@ -207,7 +212,8 @@ impl H1 {
         self.up_waits.reset();
         let mut open = Open::new(Protocol::Http1, self.order.ordinal(), self.requests == Direction::Sent, stamp.pid);
         open.exchange.request = Some(parsed.request);
-        open.hold_head(len as usize, &mut desk.budget);
+        let fields = open.exchange.request.as_ref().map_or(0, |request| request.fields.0.len());
+        open.hold_head(len as usize + fields * size_of::<Field>(), &mut desk.budget);
         let turn = Turn { open, may_switch: parsed.may_switch };
         self.order.begin_request(turn, self.down.is_at_rest(), desk, sink);
         self.up.begin(parsed.framing);
@@ -219,6 +225,7 @@ impl H1 {
     fn end_request(&mut self, trailers: Bytes, desk: &mut Desk, sink: &mut Sink) {
         let time = self.up.stamp.time;
         if let Some(open) = self.order.request() {
+            open.hold_head(trailers.len(), &mut desk.budget);
             open.end_request(head::trailers(&trailers), time);
         }
         self.order.settle_request(desk, sink);
@@ -281,7 +288,7 @@ impl H1 {
 
     fn response_head(&mut self, head: Bytes, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
         let len = head.len() as u64;
-        let Some(parsed) = head::response(&head, stamp.time) else {
+        let Some(parsed) = head::response(&desk.budget.own(head.clone()), stamp.time) else {
             self.down.reject(head, sink);
             self.order.lose_responses(Incomplete::Unparsed, desk, sink);
             return;

@@ -94,6 +94,11 @@ impl Order {
         ordinal
     }
 
+    /// Bytes of memory it holds, heads and bodies aside.
+    pub(super) fn held(&self) -> usize {
+        self.queue.capacity() * size_of::<Turn>()
+    }
+
     /// Requests seen so far.
     pub(super) fn requests(&self) -> u64 {
         self.requests

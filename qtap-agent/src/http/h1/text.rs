@@ -32,10 +32,9 @@ impl Text {
 
     /// Makes the next bytes ready; false when there are none.
     pub(super) fn refill(&mut self) -> bool {
-        if self.front.is_empty()
-            && let Some(bytes) = self.pushed.pop()
-        {
-            self.front = bytes;
+        if self.front.is_empty() {
+            // Even an empty slice would keep its segment alive.
+            self.front = self.pushed.pop().unwrap_or_default();
         }
         !self.front.is_empty()
     }
@@ -53,6 +52,11 @@ impl Text {
     /// Takes so many bytes of what is ready.
     pub(super) fn take(&mut self, len: usize) -> Bytes {
         self.front.split_to(len.min(self.front.len()))
+    }
+
+    /// Bytes of memory it holds.
+    pub(super) fn memory(&self) -> usize {
+        self.front.len() + self.pushed.iter().map(Bytes::len).sum::<usize>() + self.held.capacity()
     }
 
     /// What is held.

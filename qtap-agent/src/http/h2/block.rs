@@ -67,6 +67,11 @@ impl Assembly {
         broken.map(|partial| partial.block)
     }
 
+    /// Bytes of memory held by a block that is not whole.
+    pub(super) fn held(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.octets.capacity())
+    }
+
     /// The direction lost its thread.
     pub(super) fn clear(&mut self) {
         self.partial = None;

@@ -105,6 +105,11 @@ impl Lane {
         }
     }
 
+    /// Bytes of memory held by what is not whole.
+    pub(super) fn held(&self) -> usize {
+        self.held.capacity() + self.blocks.held()
+    }
+
     /// Takes the next bytes; those before were looked at.
     pub(super) fn feed(&mut self, bytes: Bytes, stamp: Stamp) {
         self.front = bytes;
@@ -124,7 +129,11 @@ impl Lane {
                     None
                 }
                 State::Payload(head) if head.len == 0 => self.payload(head, settings, sink),
-                _ if self.front.is_empty() => return Token::More,
+                _ if self.front.is_empty() => {
+                    // Even an empty slice would keep its segment alive.
+                    self.front = Bytes::new();
+                    return Token::More;
+                }
                 State::Preface(matched) => self.preface(matched, sink),
                 State::Head => self.head(settings, sink),
                 State::Padding(head) => self.padding(head, sink),

@@ -142,6 +142,12 @@ impl H2 {
         }
     }
 
+    /// Bytes of memory it holds beside the channel's budget.
+    pub(super) fn held(&self) -> usize {
+        let [sent, received] = self.sides.each_ref().map(|side| side.lane.held() + side.decoder.held());
+        sent + received + self.streams.len() * size_of::<Stream>()
+    }
+
     pub(super) fn on_close(&mut self, still_open: bool, desk: &mut Desk, sink: &mut Sink) {
         for side in &mut self.sides {
             side.lane.close(sink);
@@ -159,7 +165,8 @@ impl H2 {
     fn block(&mut self, direction: Direction, block: Block, desk: &mut Desk, sink: &mut Sink) {
         let Some(side) = self.sides.get_mut(direction.index()) else { return };
         let limit = desk.settings.head_limit.saturating_mul(EXPANSION);
-        let section = Section::new(side.decoder.decode(block.octets, limit));
+        let octets = desk.budget.own(block.octets);
+        let section = Section::new(side.decoder.decode(octets, limit));
         self.learn_direction(direction, &section, block.promised.is_some());
         let Some(requests) = self.requests else { return };
         let stamp = block.stamp;

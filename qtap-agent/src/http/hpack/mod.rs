@@ -44,6 +44,11 @@ impl Decoder {
         Decoder { table: Table::new(joined_late), scratch: BytesMut::new() }
     }
 
+    /// Bytes of memory it holds.
+    pub(super) fn held(&self) -> usize {
+        self.table.held() + self.scratch.capacity()
+    }
+
     /// A block of this direction was lost: all that was learnt of its table is void.
     pub(super) fn forget(&mut self) {
         self.table.forget();

@@ -83,6 +83,11 @@ impl Table {
         self.capacity = LIMIT_BYTES;
     }
 
+    /// Bytes of memory it holds.
+    pub(super) fn held(&self) -> usize {
+        self.size + self.dynamic.capacity() * size_of::<Entry>()
+    }
+
     fn evict(&mut self, bytes: usize) {
         while self.size > bytes {
             let Some(oldest) = self.dynamic.pop_back() else { break };

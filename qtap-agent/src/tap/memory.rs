@@ -1,0 +1,110 @@
+//! What all streams of the tap hold, together, under one bound: bytes that wait for others, bodies and heads of exchanges under way,
+//! tables. Each stream says what it holds now; when the sum goes beyond the bound, those that hold most are relieved of all of
+//! it, so that a hostile peer pays for its own load and not for its neighbours'.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Default bound, in bytes. Honest traffic holds a few KiB a connection, and bodies for as long as they take to pass.
+const BOUND: usize = 128 << 20;
+/// Bodies of the largest kept size for which there is always room, when that is more.
+const BODIES: usize = 4;
+
+/// What is held.
+#[derive(Debug)]
+pub(super) struct Memory {
+    held: Arc<AtomicUsize>,
+    bound: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Memory { held: Arc::default(), bound: BOUND }
+    }
+}
+
+impl Memory {
+    /// Nothing held; `body_limit`: bytes kept of one body.
+    pub(super) fn new(body_limit: usize) -> Memory {
+        Memory { bound: BOUND.max(body_limit.saturating_mul(BODIES)), ..Memory::default() }
+    }
+
+    /// A share of which nothing is taken yet.
+    pub(super) fn share(&self) -> Share {
+        Share { held: Arc::clone(&self.held), bytes: 0 }
+    }
+
+    /// True when more is held than the bound allows.
+    pub(super) fn is_over(&self) -> bool {
+        self.held.load(Ordering::Relaxed) > self.bound
+    }
+
+    /// True when enough is free again: relieving is dear, so that it makes room for a while.
+    pub(super) fn is_relieved(&self) -> bool {
+        self.held.load(Ordering::Relaxed) <= self.bound / 8 * 7
+    }
+}
+
+/// What one stream holds; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Share {
+    held: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Share {
+    /// It holds so many bytes now.
+    #[inline]
+    pub(super) fn set(&mut self, bytes: usize) {
+        if bytes != self.bytes {
+            self.change(bytes);
+        }
+    }
+
+    fn change(&mut self, bytes: usize) {
+        if bytes > self.bytes {
+            self.held.fetch_add(bytes - self.bytes, Ordering::Relaxed);
+        } else {
+            self.held.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        }
+        self.bytes = bytes;
+    }
+
+    /// Bytes it holds.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.change(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_add_up_and_are_given_back() {
+        let memory = Memory::new(0);
+        let (mut one, mut two) = (memory.share(), memory.share());
+        one.set(BOUND);
+        assert!(!memory.is_over());
+        two.set(1);
+        assert!(memory.is_over());
+        one.set(BOUND / 8 * 7 - 1);
+        assert!(!memory.is_over() && memory.is_relieved());
+        drop((one, two));
+        assert_eq!(memory.held.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn large_bodies_have_room() {
+        let memory = Memory::new(BOUND);
+        let mut share = memory.share();
+        share.set(BODIES * BOUND);
+        assert!(!memory.is_over());
+    }
+}
