@@ -27,6 +27,7 @@ pub(super) struct Section {
     pub(super) path: Option<String>,
     pub(super) scheme: Option<String>,
     pub(super) authority: Option<String>,
+    pub(super) protocol: Option<String>,
     pub(super) status: Option<u16>,
     pub(super) fields: Fields,
     /// Size of all of it.
@@ -60,6 +61,7 @@ impl Section {
             b":path" => self.path = text(),
             b":scheme" => self.scheme = text(),
             b":authority" => self.authority = text(),
+            b":protocol" => self.protocol = text(),
             b":status" => self.status = field.value.text().and_then(|value| value.parse().ok()),
             _ => {}
         }
@@ -81,6 +83,7 @@ impl Section {
             target: self.path,
             scheme: self.scheme,
             authority: self.authority,
+            protocol: self.protocol,
             version: Version::Http2,
             fields: self.fields,
             body: Body::default(),
