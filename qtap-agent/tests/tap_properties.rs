@@ -1,7 +1,7 @@
 //! Events in any order, true or not: nothing breaks, nothing stays behind, and every exchange has its connection.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use qtap_agent::model::conn::{Binding, Channel, ConnId, Direction, Endpoint, Rol
 use qtap_agent::model::event::{
     Count, Counts, Event, Host, Opened, Passed, SessionCounts, SessionOpened, Skip, Skipped,
 };
+use qtap_agent::model::exchange::Exchange;
 use qtap_agent::model::loss::Loss;
 use qtap_agent::model::observation::Observation;
 use qtap_agent::model::process::Process;
@@ -60,7 +61,7 @@ prop_compose! {
 #[derive(Default)]
 struct Script {
     now: u64,
-    offsets: std::collections::HashMap<(Channel, Direction), u64>,
+    offsets: HashMap<(Channel, Direction), u64>,
 }
 
 impl Script {
@@ -137,18 +138,23 @@ proptest! {
         let (tap, out) = run(&draws);
         prop_assert_eq!(tap.counters().connections_active(), 0);
         let mut reported = HashSet::new();
-        let mut exchanges = HashSet::new();
+        let mut ended = HashMap::new();
         for observation in &out {
             match observation {
                 Observation::Exchange(seen) => {
-                    prop_assert!(exchanges.insert((seen.conn.uid, seen.number)), "each has its own number");
+                    let Exchange::Http(http) = &seen.exchange;
+                    let told = ended.entry((seen.conn.uid, seen.number)).or_insert((0, false));
+                    let (number, last) = http.part.map_or((0, true), |part| (part.number, part.last));
+                    prop_assert_eq!(*told, (number, false), "each has its own number, and its parts follow one another");
+                    *told = (number + 1, last);
                 }
                 Observation::Connection(seen) => {
                     prop_assert!(reported.insert((seen.conn.uid, seen.part)), "each has its own part");
                 }
             }
         }
-        for (uid, _) in exchanges {
+        for ((uid, _), (_, last)) in ended {
+            prop_assert!(last, "an exchange that never ends");
             prop_assert!(reported.contains(&(uid, 0)), "an exchange without its connection");
         }
         let again = run(&draws).1;

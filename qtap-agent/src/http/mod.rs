@@ -2,7 +2,7 @@
 //! Out, in a [`Sink`]: exchanges, and a count of every byte: captured, or lost under a name. It does no IO, asks for no time, keeps
 //! no more than its [`Settings`] allow, and no input makes it panic.
 //!
-//! `detect` says what a channel speaks; `h1`, or `h2` with `hpack`, reads it; `open` and `body` hold what is under
+//! `detect` says what a channel speaks; `h1`, or `h2` with `hpack`, reads it; `pair`, `body` and `parts` hold what is under
 //! way, `messages` what bodies say that are streams of messages.
 
 mod body;
@@ -11,9 +11,10 @@ mod detect;
 mod h1;
 mod h2;
 mod hpack;
+mod manner;
 mod messages;
-mod open;
 mod pair;
+mod parts;
 #[cfg(test)]
 mod script;
 
