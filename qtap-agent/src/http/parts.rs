@@ -162,3 +162,7 @@ impl Open {
         sink.exchanges.push(exchange);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+mod tests;
