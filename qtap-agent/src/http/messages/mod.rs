@@ -42,3 +42,7 @@ pub(super) enum Reader {
     Grpc(Box<Grpc>),
     WebSocket(Box<WebSocket>),
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+mod tests;
