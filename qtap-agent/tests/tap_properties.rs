@@ -10,6 +10,7 @@ use qtap_agent::model::conn::{Binding, Channel, ConnId, Direction, Endpoint, Rol
 use qtap_agent::model::event::{
     Count, Counts, Event, Host, Opened, Passed, SessionCounts, SessionOpened, Skip, Skipped,
 };
+use qtap_agent::model::exchange::Exchange;
 use qtap_agent::model::loss::Loss;
 use qtap_agent::model::observation::Observation;
 use qtap_agent::model::process::Process;
@@ -141,14 +142,17 @@ proptest! {
         for observation in &out {
             match observation {
                 Observation::Exchange(seen) => {
-                    prop_assert!(exchanges.insert((seen.conn.uid, seen.number)), "each has its own number");
+                    let Exchange::Http(http) = &seen.exchange;
+                    let part = http.part.map(|part| part.number);
+                    let new = exchanges.insert((seen.conn.uid, seen.number, part));
+                    prop_assert!(new, "each has its own number, and each of its parts");
                 }
                 Observation::Connection(seen) => {
                     prop_assert!(reported.insert((seen.conn.uid, seen.part)), "each has its own part");
                 }
             }
         }
-        for (uid, _) in exchanges {
+        for (uid, ..) in exchanges {
             prop_assert!(reported.contains(&(uid, 0)), "an exchange without its connection");
         }
         let again = run(&draws).1;

@@ -97,7 +97,7 @@ impl HttpMetrics {
         self.families.clone()
     }
 
-    /// Counts what was seen; a connection report counts nothing.
+    /// Counts what was seen; an exchange told in parts with its last, a connection report not at all.
     pub fn observe(&mut self, observation: &Observation) {
         match observation {
             Observation::Exchange(seen) => {
@@ -109,6 +109,9 @@ impl HttpMetrics {
     }
 
     fn count(&mut self, http: &HttpExchange) {
+        if http.part.is_some_and(|part| !part.last) {
+            return;
+        }
         let method = http.request.as_ref().and_then(|request| request.method.as_deref());
         let method = self.methods.number(method.filter(|method| is_method(method)));
         let host = http.request.as_ref().and_then(|request| request.authority.as_deref()).map(host_of);
@@ -203,6 +206,7 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::exchange::Part;
     use crate::model::message::{Body, Fields, Request, Response, Version};
     use crate::model::time::KernelTime;
 
@@ -219,6 +223,7 @@ mod tests {
                 target: None,
                 scheme: None,
                 authority: Some(authority.to_owned()),
+                protocol: None,
                 version: Version::Http11,
                 fields: fields.clone(),
                 body: body.clone(),
@@ -261,6 +266,17 @@ mod tests {
         let line = r#"qtap_http_request_duration_seconds_bucket{le="0.025",host="a.example",protocol="http1"} 3"#;
         assert!(page.contains(line), "{page}");
         assert!(page.contains(r#"qtap_http_request_size_bytes_sum{host="a.example",protocol="http1"} 300"#), "{page}");
+    }
+
+    #[test]
+    fn an_exchange_told_in_parts_is_counted_once() {
+        let mut metrics = HttpMetrics::new();
+        for (number, last) in [(0, false), (1, false), (2, true)] {
+            metrics.count(&HttpExchange { part: Some(Part { number, last }), ..http("GET", "a.example", 200) });
+        }
+        let page = page(&metrics);
+        let line = r#"qtap_http_requests_total{method="GET",host="a.example",status_code="200",protocol="http1"} 1"#;
+        assert!(page.contains(line), "{page}");
     }
 
     #[test]

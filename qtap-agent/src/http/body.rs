@@ -1,9 +1,11 @@
 //! A body as it comes in, piece by piece. In: slices of payload, and holes. Out: a [`Body`]: chunks in order up to the limit, and the
-//! truth about the rest. It never copies but for small pieces, which are put together so that a body of a million one-byte
+//! truth about the rest; or the piece of it that came since the last part. It never copies but for small pieces, which are put together so that a body of a million one-byte
 //! chunks costs a million bytes.
 
 use bytes::{Bytes, BytesMut};
 
+use super::manner::Manner;
+use super::messages::{Env, Grpc, Reader, WebSocket};
 use super::{Settings, Sink};
 use crate::model::loss::Loss;
 use crate::model::message::Body;
@@ -19,9 +21,9 @@ const HOLES: usize = 256;
 const HEADS_BYTES: usize = 16 << 20;
 
 /// What the unfinished exchanges of one channel keep, together.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Budget {
-    /// Bytes of bodies.
+    /// Bytes of bodies, and of the messages in them.
     used: usize,
     /// Bytes of heads.
     heads: usize,
@@ -38,6 +40,21 @@ impl Budget {
     /// A piece that will be kept: copied when it is a small part of its segment, all of which a slice would keep alive.
     pub(super) fn own(&self, piece: Bytes) -> Bytes {
         if piece.len().saturating_mul(SMALL_PART) < self.segment { Bytes::copy_from_slice(&piece) } else { piece }
+    }
+
+    /// Bytes that bodies may hold yet.
+    pub(super) fn room(&self, settings: &Settings) -> usize {
+        settings.in_flight_limit.max(settings.body_limit).saturating_sub(self.used)
+    }
+
+    /// So many more bytes are held of bodies.
+    pub(super) fn hold(&mut self, bytes: usize) {
+        self.used += bytes;
+    }
+
+    /// So many bytes of bodies are held no more.
+    pub(super) fn release(&mut self, bytes: usize) {
+        self.used = self.used.saturating_sub(bytes);
     }
 
     /// An exchange holds so many more bytes of heads.
@@ -61,38 +78,95 @@ impl Budget {
     }
 }
 
-/// A body under way.
+/// A body under way, from its beginning or from the last part on that was told of it.
 #[derive(Debug, Default)]
 pub(super) struct Intake {
     body: Body,
     tail: BytesMut,
     kept: usize,
+    /// How it is told.
+    pub(super) manner: Manner,
+    /// What reads the messages in it.
+    reader: Option<Reader>,
 }
 
 impl Intake {
+    /// It carries gRPC messages; what came before that was known is not read.
+    pub(super) fn read_grpc(&mut self) {
+        if self.reader.is_none() && self.body.size == 0 {
+            self.reader = Some(Reader::Grpc(Box::new(Grpc::new())));
+        }
+    }
+
+    /// It is one direction of a WebSocket connection from here on.
+    pub(super) fn read_websocket(&mut self, reader: WebSocket) {
+        self.reader = Some(Reader::WebSocket(Box::new(reader)));
+    }
+
+    /// Bytes that wait to be told.
+    pub(super) fn waiting(&self) -> usize {
+        match &self.reader {
+            Some(Reader::WebSocket(websocket)) => websocket.waiting(),
+            Some(Reader::Grpc(_)) | None => self.kept,
+        }
+    }
+
     /// Takes the next piece, counting every byte of it: captured, or beyond a limit.
-    pub(super) fn push(&mut self, mut piece: Bytes, settings: &Settings, budget: &mut Budget, sink: &mut Sink) {
+    pub(super) fn push(&mut self, piece: Bytes, env: &mut Env<'_>) {
+        if let Some(Reader::Grpc(grpc)) = &mut self.reader {
+            grpc.read(&piece, self.body.size, env.time, env.settings.keep_bodies, false);
+            grpc.account(env.budget);
+        }
+        self.put(piece, env);
+    }
+
+    /// Takes from the front of the next piece of a body that may never end. True when a part is to be told before it goes on:
+    /// `room` bytes wait, or more than may.
+    pub(super) fn stream(&mut self, piece: &mut Bytes, room: usize, env: &mut Env<'_>) -> bool {
+        let keep = env.settings.keep_bodies;
+        let fits = if keep { room.saturating_sub(self.kept).min(piece.len()) } else { piece.len() };
+        let (at, mut full) = (self.body.size, false);
+        let took = match &mut self.reader {
+            Some(Reader::WebSocket(websocket)) => {
+                let before = piece.len();
+                let full = websocket.read(piece, room, env);
+                self.body.size = self.body.size.saturating_add((before - piece.len()) as u64);
+                return full;
+            }
+            _ if self.kept > 0 && env.budget.room(env.settings) < fits => return true,
+            Some(Reader::Grpc(grpc)) => {
+                let took = grpc.read(piece.get(..fits).unwrap_or_default(), at, env.time, keep, true);
+                grpc.account(env.budget);
+                full = grpc.is_full();
+                took
+            }
+            None => fits,
+        };
+        self.put(piece.split_to(took), env);
+        full || (keep && self.kept >= room)
+    }
+
+    fn put(&mut self, mut piece: Bytes, env: &mut Env<'_>) {
         let len = piece.len() as u64;
         self.body.size = self.body.size.saturating_add(len);
-        if !settings.keep_bodies {
-            sink.captured += len;
+        if !env.settings.keep_bodies {
+            env.sink.captured += len;
             return;
         }
-        let shared = settings.in_flight_limit.max(settings.body_limit).saturating_sub(budget.used);
-        let room = settings.body_limit.saturating_sub(self.kept).min(shared);
+        let room = env.settings.body_limit.saturating_sub(self.kept).min(env.budget.room(env.settings));
         let room = if self.body.truncated { 0 } else { room };
         if piece.len() > room {
             self.body.truncated = true;
-            sink.losses.add(Loss::BodyLimit, (piece.len() - room) as u64);
+            env.sink.losses.add(Loss::BodyLimit, (piece.len() - room) as u64);
             piece.truncate(room);
         }
         if piece.is_empty() {
             return;
         }
-        sink.captured += piece.len() as u64;
+        env.sink.captured += piece.len() as u64;
         self.kept += piece.len();
-        budget.used += piece.len();
-        self.keep(budget.own(piece));
+        env.budget.hold(piece.len());
+        self.keep(env.budget.own(piece));
     }
 
     fn keep(&mut self, piece: Bytes) {
@@ -110,18 +184,39 @@ impl Intake {
         }
     }
 
-    /// The next `len` bytes of the body were carried and lost; the caller has counted them.
-    pub(super) fn hole(&mut self, len: u64) {
+    /// The next `len` bytes of the body were carried and lost; the caller has counted them. True when a part is to be told.
+    pub(super) fn hole(&mut self, len: u64, env: &mut Env<'_>) -> bool {
         let start = self.body.size;
         self.body.size = start.saturating_add(len);
-        if self.body.truncated || len == 0 {
-            return;
+        if len == 0 {
+            return false;
+        }
+        let full = match &mut self.reader {
+            Some(Reader::Grpc(grpc)) => {
+                grpc.hole(len, env.time, env.settings.keep_bodies);
+                false
+            }
+            Some(Reader::WebSocket(websocket)) => websocket.hole(len, env),
+            None => false,
+        };
+        if self.body.truncated {
+            return full;
         }
         let (end, count) = (self.body.size, self.body.missing.len());
         match self.body.missing.last_mut() {
             Some(last) if last.end == start => last.end = end,
             _ if count < HOLES => self.body.missing.push(start..end),
             _ => self.body.truncated = true,
+        }
+        full
+    }
+
+    /// An unknown number of bytes was lost, and more may come.
+    pub(super) fn lose_thread(&mut self, env: &mut Env<'_>) {
+        match &mut self.reader {
+            Some(Reader::Grpc(grpc)) => grpc.lose_thread(),
+            Some(Reader::WebSocket(websocket)) => websocket.lose_thread(env),
+            None => {}
         }
     }
 
@@ -130,25 +225,66 @@ impl Intake {
         !self.body.missing.is_empty()
     }
 
-    /// The body, as far as it came.
-    pub(super) fn finish(mut self, budget: &mut Budget) -> Body {
+    /// Gives back all of it, to be taken once more; none when it is not all there.
+    pub(super) fn take_back(&mut self, budget: &mut Budget) -> Option<Vec<Bytes>> {
         self.flush();
-        budget.used = budget.used.saturating_sub(self.kept);
-        self.body
+        if self.body.offset > 0 || self.body.size != self.kept as u64 {
+            return None;
+        }
+        budget.release(std::mem::take(&mut self.kept));
+        Some(std::mem::take(&mut self.body).chunks)
+    }
+
+    /// What was taken back is counted already, as far as it is not told.
+    pub(super) fn forget_uncounted(&mut self) {
+        if let Some(Reader::WebSocket(websocket)) = &mut self.reader {
+            websocket.forget_uncounted();
+        }
+    }
+
+    /// What came since the last part, which is let go.
+    pub(super) fn cut(&mut self, settings: &Settings, budget: &mut Budget) -> Body {
+        self.flush();
+        budget.release(std::mem::take(&mut self.kept));
+        let size = self.body.size;
+        let mut body = std::mem::replace(&mut self.body, Body { offset: size, size, ..Body::default() });
+        let messages = match &mut self.reader {
+            Some(Reader::Grpc(grpc)) => grpc.cut(&body, settings.body_limit, budget),
+            Some(Reader::WebSocket(websocket)) => websocket.cut(budget),
+            None => return body,
+        };
+        body.messages = Some(Box::new(messages));
+        body
+    }
+
+    /// What came since the last part; nothing more will.
+    pub(super) fn finish(mut self, settings: &Settings, budget: &mut Budget, sink: &mut Sink) -> Body {
+        let body = self.cut(settings, budget);
+        match &mut self.reader {
+            Some(Reader::Grpc(grpc)) => grpc.close(budget),
+            Some(Reader::WebSocket(websocket)) => websocket.close(sink, budget),
+            None => {}
+        }
+        body
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::time::KernelTime;
+
+    fn push(intake: &mut Intake, piece: &'static [u8], settings: &Settings, budget: &mut Budget, sink: &mut Sink) {
+        intake.push(Bytes::from_static(piece), &mut Env { time: KernelTime(0), settings, budget, sink });
+    }
 
     fn take(pieces: &[&'static [u8]], settings: &Settings) -> (Body, Sink) {
         let (mut intake, mut budget, mut sink) = (Intake::default(), Budget::default(), Sink::default());
         for piece in pieces {
-            intake.push(Bytes::from_static(piece), settings, &mut budget, &mut sink);
+            push(&mut intake, piece, settings, &mut budget, &mut sink);
         }
-        let body = intake.finish(&mut budget);
-        assert_eq!(budget.used, 0);
+        let body = intake.finish(settings, &mut budget, &mut sink);
+        assert_eq!(budget, Budget::default());
         (body, sink)
     }
 
@@ -182,11 +318,13 @@ mod tests {
     fn holes_are_ranges_and_neighbours_are_one() {
         let (mut intake, mut budget, mut sink) = (Intake::default(), Budget::default(), Sink::default());
         let settings = Settings::default();
-        intake.push(Bytes::from_static(b"ab"), &settings, &mut budget, &mut sink);
-        intake.hole(3);
-        intake.hole(1);
-        intake.push(Bytes::from_static(b"c"), &settings, &mut budget, &mut sink);
-        let body = intake.finish(&mut budget);
+        push(&mut intake, b"ab", &settings, &mut budget, &mut sink);
+        for len in [3, 1] {
+            let mut env = Env { time: KernelTime(0), settings: &settings, budget: &mut budget, sink: &mut sink };
+            intake.hole(len, &mut env);
+        }
+        push(&mut intake, b"c", &settings, &mut budget, &mut sink);
+        let body = intake.finish(&settings, &mut budget, &mut sink);
         assert_eq!(body.missing, std::slice::from_ref(&(2..6)));
         assert_eq!((body.size, body.kept()), (7, 3));
     }
@@ -196,10 +334,10 @@ mod tests {
         let settings = Settings { body_limit: 4, in_flight_limit: 6, ..Settings::default() };
         let (mut budget, mut sink) = (Budget::default(), Sink::default());
         let (mut one, mut two) = (Intake::default(), Intake::default());
-        one.push(Bytes::from_static(b"aaaa"), &settings, &mut budget, &mut sink);
-        two.push(Bytes::from_static(b"bbbb"), &settings, &mut budget, &mut sink);
-        assert_eq!(two.finish(&mut budget).to_bytes(), "bb");
-        assert_eq!(one.finish(&mut budget).to_bytes(), "aaaa");
+        push(&mut one, b"aaaa", &settings, &mut budget, &mut sink);
+        push(&mut two, b"bbbb", &settings, &mut budget, &mut sink);
+        assert_eq!(two.finish(&settings, &mut budget, &mut sink).to_bytes(), "bb");
+        assert_eq!(one.finish(&settings, &mut budget, &mut sink).to_bytes(), "aaaa");
         assert_eq!(sink.losses.bytes(Loss::BodyLimit), 2);
     }
 }

@@ -2,7 +2,8 @@
 //! Out, in a [`Sink`]: exchanges, and a count of every byte: captured, or lost under a name. It does no IO, asks for no time, keeps
 //! no more than its [`Settings`] allow, and no input makes it panic.
 //!
-//! `detect` says what a channel speaks; `h1`, or `h2` with `hpack`, reads it; `body` and `pair` hold what is under way.
+//! `detect` says what a channel speaks; `h1`, or `h2` with `hpack`, reads it; `pair`, `body` and `parts` hold what is under
+//! way, `messages` what bodies say that are streams of messages.
 
 mod body;
 mod channel;
@@ -10,11 +11,16 @@ mod detect;
 mod h1;
 mod h2;
 mod hpack;
+mod manner;
+mod messages;
 mod pair;
+mod parts;
 #[cfg(test)]
 mod script;
 
 pub use self::channel::Http;
+
+use std::time::Duration;
 
 use crate::model::exchange::HttpExchange;
 use crate::model::loss::Tally;
@@ -27,7 +33,7 @@ use crate::model::segment::{Gap, Segment};
 pub struct Settings {
     /// False: only the sizes of bodies are kept.
     pub keep_bodies: bool,
-    /// Bytes kept of one body.
+    /// Bytes kept of one body; of one that is told in parts, of each part. Also of one message inside a body.
     pub body_limit: usize,
     /// Bytes of one message head or trailer section: of HTTP/1 as text, of HTTP/2 as a header block.
     pub head_limit: usize,
@@ -35,6 +41,17 @@ pub struct Settings {
     pub max_in_flight: usize,
     /// Bytes kept of the bodies of all unfinished exchanges of one channel together; never less than `body_limit`.
     pub in_flight_limit: usize,
+    /// How long bytes of a body that may never end wait before they are told as a part.
+    pub part_interval: Duration,
+    /// Bytes of such a body that are told as a part at once; never more than `body_limit`.
+    pub part_bytes: usize,
+}
+
+impl Settings {
+    /// Bytes of a body that may never end that are told as a part at once.
+    fn part_size(&self) -> usize {
+        self.part_bytes.min(self.body_limit).max(1)
+    }
 }
 
 impl Default for Settings {
@@ -45,6 +62,8 @@ impl Default for Settings {
             head_limit: 256 << 10,
             max_in_flight: 1024,
             in_flight_limit: 64 << 20,
+            part_interval: Duration::from_secs(10),
+            part_bytes: 1 << 20,
         }
     }
 }
@@ -52,7 +71,7 @@ impl Default for Settings {
 /// What comes out.
 #[derive(Debug, Default)]
 pub struct Sink {
-    /// Exchanges that ended, in the order in which they did.
+    /// Exchanges that ended, and parts of those that run, in the order in which they did.
     pub exchanges: Vec<HttpExchange>,
     /// Bytes that no exchange has, by reason.
     pub losses: Tally,

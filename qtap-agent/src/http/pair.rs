@@ -2,9 +2,10 @@
 //! and mishaps, as the protocol's own file finds them. Out: an [`HttpExchange`] in the sink.
 
 use super::body::{Budget, Intake};
+use super::parts::Parts;
 use super::{Settings, Sink};
 use crate::model::conn::Protocol;
-use crate::model::exchange::{HttpExchange, Incomplete};
+use crate::model::exchange::{HttpExchange, Incomplete, Part};
 use crate::model::message::{Fields, Request, Response};
 use crate::model::time::KernelTime;
 
@@ -33,6 +34,8 @@ pub(super) struct Open {
     pub(super) response_done: bool,
     /// Informational responses that came before the response.
     pub(super) informational: Vec<u16>,
+    /// What has been told of it.
+    pub(super) parts: Parts,
     /// Bytes of heads it holds, as its channel's budget counts them.
     head_bytes: usize,
 }
@@ -57,6 +60,7 @@ impl Open {
             request_done: false,
             response_done: false,
             informational: Vec::new(),
+            parts: Parts::default(),
             head_bytes: 0,
         }
     }
@@ -120,18 +124,23 @@ impl Open {
         }
     }
 
-    /// Puts it in the sink. What has neither request nor response is no exchange.
-    pub(super) fn export(mut self, budget: &mut Budget, sink: &mut Sink) {
+    /// Puts it in the sink, or the last part of it. What has neither request nor response is no exchange.
+    pub(super) fn export(mut self, desk: &mut Desk, sink: &mut Sink) {
         if self.request_body.has_holes() || self.response_body.has_holes() {
             self.spoil(Incomplete::BytesLost);
         }
+        let Desk { settings, budget, .. } = desk;
         budget.release_head(self.head_bytes);
-        let (request_body, response_body) = (self.request_body.finish(budget), self.response_body.finish(budget));
+        let request_body = self.request_body.finish(settings, budget, sink);
+        let response_body = self.response_body.finish(settings, budget, sink);
         if let Some(request) = &mut self.exchange.request {
             request.body = request_body;
         }
         if let Some(response) = &mut self.exchange.response {
             response.body = response_body;
+        }
+        if self.parts.told > 0 {
+            self.exchange.part = Some(Part { number: self.parts.told, last: true });
         }
         if self.exchange.request.is_some() || self.exchange.response.is_some() {
             sink.exchanges.push(self.exchange);
@@ -148,11 +157,6 @@ pub(super) struct Desk {
     pub(super) budget: Budget,
     /// The channel was joined after its opening.
     pub(super) joined_late: bool,
-}
-
-/// True when `request` is a gRPC call (gRPC over HTTP/2: `content-type: application/grpc…`).
-pub(super) fn is_grpc(fields: &Fields) -> bool {
-    fields.get("content-type").is_some_and(|value| value.starts_with("application/grpc"))
 }
 
 /// The `Host` field of a request without another authority.

@@ -59,6 +59,12 @@ impl Script {
         self
     }
 
+    /// So many milliseconds pass, and nobody looks.
+    pub(super) fn pass_time(&mut self, ms: u64) -> &mut Self {
+        self.now += ms * 1_000_000;
+        self
+    }
+
     /// So many milliseconds pass.
     pub(super) fn wait(&mut self, ms: u64) -> &mut Self {
         self.now += ms * 1_000_000;
@@ -80,7 +86,8 @@ impl Script {
     }
 }
 
-/// `METHOD TARGET|REQUEST BODY -> STATUS|RESPONSE BODY (why not whole)`, with `-` for a missing half.
+/// `METHOD TARGET|REQUEST BODY -> STATUS|RESPONSE BODY (why not whole)`, with `-` for a missing half; before it `#N ` for a part,
+/// `#N. ` for the last.
 pub(super) fn line(exchange: &HttpExchange) -> String {
     let text = |body: &crate::model::message::Body| String::from_utf8_lossy(&body.to_bytes()).into_owned();
     let request = exchange.request.as_ref().map_or("-".to_owned(), |r| {
@@ -93,7 +100,8 @@ pub(super) fn line(exchange: &HttpExchange) -> String {
         format!("{informational}{status}|{}", text(&r.body))
     });
     let why = exchange.incomplete.map_or(String::new(), |why| format!(" ({})", why.name()));
-    format!("{request} -> {response}{why}")
+    let part = exchange.part.map_or(String::new(), |p| format!("#{}{} ", p.number, if p.last { "." } else { "" }));
+    format!("{part}{request} -> {response}{why}")
 }
 
 /// All exchanges, one line each.

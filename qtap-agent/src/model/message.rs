@@ -101,6 +101,8 @@ pub struct Request {
     pub scheme: Option<String>,
     /// `:authority`, else the absolute target's, else `Host`.
     pub authority: Option<String>,
+    /// `:protocol` of an extended CONNECT (RFC 8441 §4): what the stream is to carry.
+    pub protocol: Option<String>,
     /// Version.
     pub version: Version,
     /// Header fields, without pseudo-header fields.

@@ -92,6 +92,7 @@ mod tests {
             target: Some(target.to_owned()),
             scheme: None,
             authority: authority.map(str::to_owned),
+            protocol: None,
             version: Version::Http11,
             fields: Fields::default(),
             body: Body::default(),

@@ -65,8 +65,10 @@ impl Conn {
             common.losses.add(Loss::ProcessUnknown, 0);
         }
         let ordinal = exchange.ordinal & ((1 << ORDINAL_BITS) - 1);
-        self.requests += 1;
-        common.counters.exchanges += 1;
+        if exchange.part.is_none_or(|part| part.last) {
+            self.requests += 1;
+            common.counters.exchanges += 1;
+        }
         out.push(Observation::Exchange(Box::new(ExchangeSeen {
             host: common.host.clone(),
             conn,

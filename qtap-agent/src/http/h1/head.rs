@@ -98,6 +98,7 @@ fn parse_request(head: &Bytes, config: &ParserConfig, room: usize, started: Kern
         target: Some(target.to_owned()),
         scheme,
         authority,
+        protocol: None,
         version: version(parsed.version?),
         fields,
         body: Body::default(),

@@ -20,7 +20,10 @@ use self::lane::Lane;
 use self::order::{Order, Turn};
 use self::token::{Hole, Kind, Token};
 use super::Sink;
+use super::manner::{Manner, Media};
+use super::messages::websockets;
 use super::pair::{Desk, Open, Stamp};
+use super::parts::Way;
 use crate::model::conn::{Direction, Protocol};
 use crate::model::exchange::Incomplete;
 use crate::model::loss::Loss;
@@ -108,6 +111,7 @@ impl H1 {
         if due {
             self.run(desk, sink);
         }
+        self.order.look(now, desk, sink);
     }
 
     /// Bytes of memory it holds beside the channel's budget.
@@ -189,7 +193,7 @@ impl H1 {
                 Token::More => return,
                 Token::Head(head, stamp) => self.request_head(head, stamp, desk, sink),
                 Token::Piece(piece) => match self.order.request() {
-                    Some(open) => open.request_body.push(piece, &desk.settings, &mut desk.budget, sink),
+                    Some(open) => open.take(Way::Request, piece, self.up.stamp.time, desk, sink),
                     None => sink.losses.add(Loss::Unparsed, piece.len() as u64),
                 },
                 Token::End(trailers) => self.end_request(trailers, desk, sink),
@@ -211,6 +215,7 @@ impl H1 {
         sink.captured += len;
         self.up_waits.reset();
         let mut open = Open::new(Protocol::Http1, self.order.ordinal(), self.requests == Direction::Sent, stamp.pid);
+        open.begin_request_body(manner(parsed.framing, &parsed.request.fields), stamp.time);
         open.exchange.request = Some(parsed.request);
         let fields = open.exchange.request.as_ref().map_or(0, |request| request.fields.0.len());
         open.hold_head(len as usize + fields * size_of::<Field>(), &mut desk.budget);
@@ -237,7 +242,7 @@ impl H1 {
             Hole::Through(body) => (body, true),
         };
         if let Some(open) = self.order.request() {
-            open.request_body.hole(body);
+            open.miss(Way::Request, body, self.up.stamp.time, desk, sink);
         }
         if through {
             self.order.lose_requests(Incomplete::BytesLost, desk, sink);
@@ -274,7 +279,7 @@ impl H1 {
                 Token::More => return,
                 Token::Head(head, stamp) => self.response_head(head, stamp, desk, sink),
                 Token::Piece(piece) => match self.order.response() {
-                    Some(open) => open.response_body.push(piece, &desk.settings, &mut desk.budget, sink),
+                    Some(open) => open.take(Way::Response, piece, self.down.stamp.time, desk, sink),
                     None => sink.losses.add(Loss::Unparsed, piece.len() as u64),
                 },
                 Token::End(trailers) => self.end_response(trailers, desk, sink),
@@ -313,19 +318,28 @@ impl H1 {
             self.switch = self.order.take_answering();
             return;
         }
+        let tunnel = status == 101 || (method_is_connect(turn) && framing == Framing::ToClose);
+        turn.open.begin_response_body(manner(framing, &response.fields), stamp.time);
         turn.open.answer(response);
         self.down.begin(framing);
-        if status == 101 || (method_is_connect(turn) && framing == Framing::ToClose) {
-            self.become_tunnel();
+        if tunnel {
+            self.become_tunnel(desk, sink);
         }
         if framing == Framing::Unknowable {
             self.order.lose_responses(Incomplete::Unparsed, desk, sink);
         }
     }
 
-    fn become_tunnel(&mut self) {
-        if self.up.is_between() && self.order.reopen_request() {
-            self.up.begin(Framing::ToClose);
+    fn become_tunnel(&mut self, desk: &mut Desk, sink: &mut Sink) {
+        if !self.up.is_between() {
+            return;
+        }
+        let Some(open) = self.order.reopen_request() else { return };
+        self.up.begin(Framing::ToClose);
+        open.request_body.manner = Manner::Undeclared;
+        let halves = open.exchange.request.as_ref().zip(open.exchange.response.as_ref());
+        if let Some(ends) = halves.and_then(|(request, response)| websockets(request, response)) {
+            open.become_websocket(ends, false, desk, sink);
         }
     }
 
@@ -340,6 +354,7 @@ impl H1 {
         let why = if late { Some(Incomplete::JoinedLate) } else { self.order.doubt() };
         let mut open = Open::new(Protocol::Http1, self.order.ordinal(), self.requests == Direction::Sent, stamp.pid);
         open.spoil(why.unwrap_or(Incomplete::NoRequest));
+        open.begin_response_body(manner(framing, &response.fields), stamp.time);
         self.order.begin_orphan(open, response);
         self.down.begin_unsure(framing);
         if framing == Framing::Unknowable {
@@ -361,11 +376,19 @@ impl H1 {
             Hole::Through(body) => (body, true),
         };
         if let Some(open) = self.order.response() {
-            open.response_body.hole(body);
+            open.miss(Way::Response, body, self.down.stamp.time, desk, sink);
         }
         if through {
             self.order.lose_responses(Incomplete::BytesLost, desk, sink);
         }
+    }
+}
+
+/// How a body of this framing is told. A tunnel has no media type.
+fn manner(framing: Framing, fields: &Fields) -> Manner {
+    match framing {
+        Framing::Fixed(_) | Framing::Unknowable => Manner::Declared,
+        Framing::Chunked | Framing::ToClose => Media::of(fields).without_length(),
     }
 }
 

@@ -186,13 +186,13 @@ impl Order {
     fn export_lone(&mut self, desk: &mut Desk, sink: &mut Sink) {
         if let Some(mut open) = self.lone.take() {
             open.spoil(self.doubt.unwrap_or(Incomplete::BytesLost));
-            open.export(&mut desk.budget, sink);
+            open.export(desk, sink);
         }
     }
 
     fn settle(&mut self, desk: &mut Desk, sink: &mut Sink) {
         if let Some(turn) = self.answering.take_if(|turn| turn.open.is_done()) {
-            turn.open.export(&mut desk.budget, sink);
+            turn.open.export(desk, sink);
         }
     }
 
@@ -233,7 +233,7 @@ impl Order {
     pub(super) fn settle_response(&mut self, desk: &mut Desk, sink: &mut Sink) {
         self.answered = true;
         if let Some(open) = self.orphan.take() {
-            open.export(&mut desk.budget, sink);
+            open.export(desk, sink);
             self.owed = self.owed.saturating_sub(1);
             if self.owed == 0 && self.doubt == Some(Incomplete::Limit) {
                 self.doubt = None;
@@ -250,8 +250,8 @@ impl Order {
         self.doubt = self.doubt.filter(|doubt| *doubt != Incomplete::Limit).or(Some(why));
     }
 
-    /// The answered request takes bytes again: the connection became a tunnel. False when a newer one is under way.
-    pub(super) fn reopen_request(&mut self) -> bool {
+    /// The answered request takes bytes again: the connection became a tunnel. None when a newer one is under way.
+    pub(super) fn reopen_request(&mut self) -> Option<&mut Open> {
         let alone = self.queue.is_empty() && self.lone.is_none();
         match &mut self.answering {
             Some(turn) if alone && turn.open.request_done => {
@@ -259,15 +259,21 @@ impl Order {
                 if let Some(request) = &mut turn.open.exchange.request {
                     request.ended = None;
                 }
-                true
+                Some(&mut turn.open)
             }
-            Some(_) | None => false,
+            Some(_) | None => None,
         }
     }
 
     /// Takes the exchange being answered away from HTTP/1.
     pub(super) fn take_answering(&mut self) -> Option<Open> {
         self.answering.take().map(|turn| turn.open)
+    }
+
+    /// Time passed: tells what is due of what is under way.
+    pub(super) fn look(&mut self, now: KernelTime, desk: &mut Desk, sink: &mut Sink) {
+        let turns = self.queue.iter_mut().chain(&mut self.answering).map(|turn| &mut turn.open);
+        turns.chain(&mut self.orphan).chain(&mut self.lone).for_each(|open| open.look(now, desk, sink));
     }
 
     /// The direction of requests lost its thread: the one being sent never ends, and how many were lost is not known.
@@ -306,7 +312,7 @@ impl Order {
             let mut open = turn.open;
             if open.request_done {
                 open.spoil(why);
-                open.export(&mut desk.budget, sink);
+                open.export(desk, sink);
             } else {
                 self.lone = Some(open);
             }
@@ -319,7 +325,7 @@ impl Order {
         let rest: Vec<Open> = turns.chain(self.orphan.take()).chain(self.lone.take()).collect();
         for mut open in rest {
             open.spoil_at_end(still_open);
-            open.export(&mut desk.budget, sink);
+            open.export(desk, sink);
         }
     }
 }

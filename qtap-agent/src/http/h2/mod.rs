@@ -22,6 +22,7 @@ use super::Sink;
 use super::h1::Input;
 use super::hpack::Decoder;
 use super::pair::{Desk, Open, Stamp};
+use super::parts::Way;
 use crate::model::conn::{Direction, Protocol};
 use crate::model::exchange::Incomplete;
 use crate::model::loss::Loss;
@@ -117,7 +118,7 @@ impl H2 {
                 Token::EndData(id) => self.end_data(direction, id, stamp, desk, sink),
                 Token::Reset(id) => self.reset(id, desk, sink),
                 Token::GoAway(last) => self.go_away(direction, last, desk, sink),
-                Token::Unframed => self.lose(direction, stamp),
+                Token::Unframed => self.lose(direction, stamp, desk, sink),
             }
         }
     }
@@ -132,6 +133,7 @@ impl H2 {
             let why = self.why_half();
             self.export(id, why, desk, sink);
         }
+        self.streams.values_mut().for_each(|stream| stream.open.look(now, desk, sink));
     }
 
     fn why_half(&self) -> Incomplete {
@@ -158,13 +160,14 @@ impl H2 {
                 stream.open.spoil(why);
             }
             stream.open.spoil_at_end(still_open);
-            stream.open.export(&mut desk.budget, sink);
+            stream.open.export(desk, sink);
         }
     }
 
     fn block(&mut self, direction: Direction, block: Block, desk: &mut Desk, sink: &mut Sink) {
         let Some(side) = self.sides.get_mut(direction.index()) else { return };
         let limit = desk.settings.head_limit.saturating_mul(EXPANSION);
+        let ended = block.ends.then_some(side.lane.stamp.time);
         let octets = desk.budget.own(block.octets);
         let section = Section::new(side.decoder.decode(octets, limit));
         self.learn_direction(direction, &section, block.promised.is_some());
@@ -173,7 +176,7 @@ impl H2 {
         if let Some(promised) = block.promised {
             if let Some(stream) = self.stream(promised, stamp, desk, sink) {
                 stream.open.hold_head(section.size, &mut desk.budget);
-                self.grpc |= stream.request_block(section, true, stamp);
+                self.grpc |= stream.request_block(section, stamp, Some(stamp.time));
             }
             return;
         }
@@ -188,9 +191,14 @@ impl H2 {
         let Some(stream) = self.stream(block.stream, stamp, desk, sink) else { return };
         stream.open.hold_head(section.size, &mut desk.budget);
         let grpc = if is_request {
-            stream.request_block(section, block.ends, stamp)
+            stream.request_block(section, stamp, ended)
         } else {
-            stream.response_block(section, block.ends, stamp)
+            let unanswered = stream.open.exchange.response.is_none();
+            let grpc = stream.response_block(section, stamp, ended);
+            if unanswered && ended.is_none() {
+                stream.follow_connect(desk, sink);
+            }
+            grpc
         };
         self.grpc |= grpc;
         self.settle(block.stream, stamp, desk, sink);
@@ -262,10 +270,10 @@ impl H2 {
         };
         if is_request {
             stream.blank_request(stamp);
-            stream.open.request_body.push(piece, &desk.settings, &mut desk.budget, sink);
+            stream.open.take(Way::Request, piece, stamp.time, desk, sink);
         } else {
             stream.blank_response(stamp);
-            stream.open.response_body.push(piece, &desk.settings, &mut desk.budget, sink);
+            stream.open.take(Way::Response, piece, stamp.time, desk, sink);
         }
     }
 
@@ -290,7 +298,7 @@ impl H2 {
             stream.open.spoil(why);
         }
         if let Some(stream) = self.take(id) {
-            stream.open.export(&mut desk.budget, sink);
+            stream.open.export(desk, sink);
         }
     }
 
@@ -306,7 +314,7 @@ impl H2 {
     fn export(&mut self, id: u32, why: Incomplete, desk: &mut Desk, sink: &mut Sink) {
         if let Some(mut stream) = self.take(id) {
             stream.open.spoil(why);
-            stream.open.export(&mut desk.budget, sink);
+            stream.open.export(desk, sink);
         }
     }
 
@@ -340,28 +348,30 @@ impl H2 {
         {
             if is_request {
                 stream.blank_request(stamp);
-                stream.open.request_body.hole(len);
+                stream.open.miss(Way::Request, len, stamp.time, desk, sink);
             } else {
                 stream.blank_response(stamp);
-                stream.open.response_body.hole(len);
+                stream.open.miss(Way::Response, len, stamp.time, desk, sink);
             }
         }
         if through {
-            self.lose(direction, stamp);
+            self.lose(direction, stamp, desk, sink);
         }
     }
 
     /// A direction lost its thread: its compression state is void, and what was open in it may have ended unseen.
-    fn lose(&mut self, direction: Direction, stamp: Stamp) {
+    fn lose(&mut self, direction: Direction, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
         if let Some(side) = self.sides.get_mut(direction.index()) {
             side.decoder.forget();
         }
         self.lost_thread = true;
         let is_request = self.requests == Some(direction);
+        let way = if is_request { Way::Request } else { Way::Response };
         for stream in self.streams.values_mut() {
             let done = if is_request { stream.open.request_done } else { stream.open.response_done };
             if !done {
                 stream.open.spoil(Incomplete::BytesLost);
+                stream.open.lose_thread(way, desk, sink);
                 stream.end_may_be_lost = true;
                 stream.note_wait(stamp.time);
             }

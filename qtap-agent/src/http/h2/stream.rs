@@ -3,8 +3,11 @@
 
 use bytes::Bytes;
 
+use crate::http::Sink;
 use crate::http::hpack::Decoded;
-use crate::http::pair::{self, Open, Stamp};
+use crate::http::manner::{Manner, Media, of_stream};
+use crate::http::messages::websockets;
+use crate::http::pair::{self, Desk, Open, Stamp};
 use crate::model::conn::Protocol;
 use crate::model::exchange::Incomplete;
 use crate::model::message::{Body, Field, FieldText, Fields, Request, Response, Version};
@@ -27,6 +30,7 @@ pub(super) struct Section {
     pub(super) path: Option<String>,
     pub(super) scheme: Option<String>,
     pub(super) authority: Option<String>,
+    pub(super) protocol: Option<String>,
     pub(super) status: Option<u16>,
     pub(super) fields: Fields,
     /// Size of all of it.
@@ -60,6 +64,7 @@ impl Section {
             b":path" => self.path = text(),
             b":scheme" => self.scheme = text(),
             b":authority" => self.authority = text(),
+            b":protocol" => self.protocol = text(),
             b":status" => self.status = field.value.text().and_then(|value| value.parse().ok()),
             _ => {}
         }
@@ -81,6 +86,7 @@ impl Section {
             target: self.path,
             scheme: self.scheme,
             authority: self.authority,
+            protocol: self.protocol,
             version: Version::Http2,
             fields: self.fields,
             body: Body::default(),
@@ -126,12 +132,13 @@ impl Stream {
         Stream { open, waits_since: None, end_may_be_lost: false }
     }
 
-    /// A header block of the request: its head, or its trailers. True when it is a gRPC call's.
-    pub(super) fn request_block(&mut self, section: Section, ends: bool, stamp: Stamp) -> bool {
+    /// A header block of the request, its head or its trailers, whose first octet came at `stamp`, and at `ended` its last, with
+    /// which the request ends. True when it is the head of a gRPC call.
+    pub(super) fn request_block(&mut self, section: Section, stamp: Stamp, ended: Option<KernelTime>) -> bool {
         if let Some(fault) = section.fault {
             self.open.spoil(fault);
         }
-        let mut trailers = Fields::default();
+        let (mut trailers, mut media) = (Fields::default(), Media::default());
         let headed =
             self.open.exchange.request.as_ref().is_some_and(|r| r.method.is_some() || section.method.is_none());
         if headed {
@@ -140,52 +147,72 @@ impl Stream {
             self.blank_request(stamp);
             trailers = section.fields;
         } else {
+            media = Media::of(&section.fields);
+            self.open.begin_request_body(of_stream(&section.fields, media, ended.is_some()), stamp.time);
+            if media.grpc_messages {
+                self.open.request_body.read_grpc();
+            }
             self.open.exchange.request = Some(section.into_request(stamp));
             self.open.exchange.pid = stamp.pid;
         }
-        if ends {
-            self.open.end_request(trailers, stamp.time);
+        if let Some(time) = ended {
+            self.open.end_request(trailers, time);
         }
-        let grpc = self.open.exchange.request.as_ref().is_some_and(|request| pair::is_grpc(&request.fields));
-        if grpc {
-            self.open.exchange.protocol = Protocol::Grpc;
-        }
-        grpc
+        self.note_grpc(media)
     }
 
-    /// A header block of the response: an informational one, its head, or its trailers. True when it is a gRPC call's.
-    pub(super) fn response_block(&mut self, section: Section, ends: bool, stamp: Stamp) -> bool {
+    fn note_grpc(&mut self, media: Media) -> bool {
+        if media.grpc {
+            self.open.exchange.protocol = Protocol::Grpc;
+        }
+        media.grpc
+    }
+
+    /// A header block of the response: an informational one, its head, or its trailers; otherwise as
+    /// [`Stream::request_block`].
+    pub(super) fn response_block(&mut self, section: Section, stamp: Stamp, ended: Option<KernelTime>) -> bool {
         if let Some(fault) = section.fault {
             self.open.spoil(fault);
         }
-        let mut trailers = Fields::default();
+        let (mut trailers, mut media) = (Fields::default(), Media::default());
         let headed =
             self.open.exchange.response.as_ref().is_some_and(|r| r.status.is_some() || section.status.is_none());
         if headed {
             trailers = section.fields;
-        } else if let (Some(status @ 100..=199), false) = (section.status, ends) {
+        } else if let (Some(status @ 100..=199), false) = (section.status, ended.is_some()) {
             self.open.inform(status);
             return false;
         } else if section.is_trailers() {
             self.blank_response(stamp);
             trailers = section.fields;
         } else {
+            media = Media::of(&section.fields);
+            self.open.begin_response_body(of_stream(&section.fields, media, ended.is_some()), stamp.time);
+            if media.grpc_messages {
+                self.open.response_body.read_grpc();
+            }
             self.open.answer(section.into_response(stamp));
         }
-        if ends {
-            self.open.end_response(trailers, stamp.time);
+        if let Some(time) = ended {
+            self.open.end_response(trailers, time);
         }
-        let grpc = self.open.exchange.response.as_ref().is_some_and(|response| pair::is_grpc(&response.fields));
-        if grpc {
-            self.open.exchange.protocol = Protocol::Grpc;
+        self.note_grpc(media)
+    }
+
+    /// After an extended CONNECT was accepted the stream is a WebSocket connection (RFC 8441 §5).
+    pub(super) fn follow_connect(&mut self, desk: &mut Desk, sink: &mut Sink) {
+        let exchange = &self.open.exchange;
+        let halves = exchange.request.as_ref().filter(|r| r.protocol.is_some()).zip(exchange.response.as_ref());
+        if let Some(ends) = halves.and_then(|(request, response)| websockets(request, response)) {
+            self.open.become_websocket(ends, true, desk, sink);
         }
-        grpc
     }
 
     /// The request's head was not seen, but something of the request is.
     pub(super) fn blank_request(&mut self, stamp: Stamp) {
         if self.open.exchange.request.is_none() {
             self.open.exchange.request = Some(Section::default().into_request(stamp));
+            self.open.begin_request_body(Manner::Undeclared, stamp.time);
         }
     }
 
@@ -193,6 +220,7 @@ impl Stream {
     pub(super) fn blank_response(&mut self, stamp: Stamp) {
         if self.open.exchange.response.is_none() {
             self.open.answer(Section::default().into_response(stamp));
+            self.open.begin_response_body(Manner::Undeclared, stamp.time);
         }
     }
 

@@ -51,6 +51,7 @@ fn request() -> Request {
         target: Some("/pay?id=7".to_owned()),
         scheme: None,
         authority: Some("shop.example:8443".to_owned()),
+        protocol: None,
         version: Version::Http11,
         fields: fields(&[
             ("Host", "shop.example:8443"),

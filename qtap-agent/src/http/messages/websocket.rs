@@ -1,0 +1,434 @@
+//! One direction of a WebSocket connection (RFC 6455 §5), with permessage-deflate where it was negotiated (RFC 7692). In: its bytes and
+//! holes. Out: counts of frames and messages, how it was closed, and the messages, unmasked, put together, decompressed, up to
+//! the limits.
+//!
+//! ```text
+//!        ┌──────── last byte of the payload: a control frame, or one more of the message's ─────┐
+//!        ▼                                                                                      │
+//!      Head ──► Payload(left) ───────────────────────────────────────────────────────────────────┘
+//!        │ breaks a rule, or is lost    │ lost beyond its end
+//!        ▼                              ▼
+//!      Broken: bytes are counted, and nothing is guessed
+//! ```
+//!
+//! Every byte is counted once: heads and what is kept as captured, when the message is whole; the rest under its loss.
+
+use bytes::{Bytes, BytesMut};
+
+use super::deflate::Inflate;
+use super::frame::{Frame, Head, Opcode, Read, unmask};
+use super::{Env, KEPT, MESSAGE_COST};
+use crate::http::Sink;
+use crate::http::body::Budget;
+use crate::model::loss::Loss;
+use crate::model::messages::{self as model, Close, Frames, Framing, Message, MessageKind, Messages};
+
+/// Messages shorter than this are copied, so that they do not keep a whole segment alive.
+const SMALL_BYTES: usize = 1024;
+
+/// One direction.
+#[derive(Debug)]
+pub(in crate::http) struct WebSocket {
+    /// True for the client's direction: its frames are masked, the server's are not (RFC 6455 §5.1).
+    masked: bool,
+    inflate: Option<Inflate>,
+    messages: Messages,
+    frames: Frames,
+    close: Option<Close>,
+    state: State,
+    head: Head,
+    /// The frame that is being read.
+    frame: Option<Frame>,
+    /// Payload of the Close frame that is being read; not known when something of it was lost.
+    closing: Option<BytesMut>,
+    /// The message that is being put together.
+    under_way: Option<UnderWay>,
+    /// A whole message that does not fit in the part with those before it.
+    parked: Option<Message>,
+    /// Bytes of messages that are kept.
+    waiting: usize,
+    /// Bytes that the budget holds for it.
+    cost: usize,
+    /// Bytes of payload that are counted when the message is whole.
+    uncounted: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Head,
+    Payload { left: u64 },
+    Broken,
+}
+
+/// A message that is being put together.
+#[derive(Debug)]
+struct UnderWay {
+    kind: MessageKind,
+    compressed: bool,
+    size: u64,
+    /// Its first piece, where it need not be copied; then `data` is empty.
+    slice: Bytes,
+    data: BytesMut,
+    truncated: bool,
+    holed: bool,
+}
+
+impl WebSocket {
+    pub(super) fn new(masked: bool, inflate: Option<Inflate>) -> WebSocket {
+        WebSocket {
+            masked,
+            inflate,
+            messages: Messages::new(Framing::WebSocket(model::WebSocket::default())),
+            frames: Frames::default(),
+            close: None,
+            state: State::Head,
+            head: Head::default(),
+            frame: None,
+            closing: None,
+            under_way: None,
+            parked: None,
+            waiting: 0,
+            cost: 0,
+            uncounted: 0,
+        }
+    }
+
+    /// Bytes of the messages that are kept.
+    pub(in crate::http) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Reads from the front of `piece`. True when the messages that are kept are to be told before it goes on: they are `room`
+    /// bytes, or as many as a part may have.
+    pub(in crate::http) fn read(&mut self, piece: &mut Bytes, room: usize, env: &mut Env<'_>) -> bool {
+        while !piece.is_empty() {
+            match self.state {
+                State::Head => self.head(piece, env),
+                State::Payload { left } => {
+                    if self.waiting > 0 && env.budget.room(env.settings) < piece.len() {
+                        return true;
+                    }
+                    let len = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+                    self.payload(left, piece.split_to(len), env);
+                }
+                State::Broken => {
+                    env.sink.losses.add(Loss::Unparsed, piece.len() as u64);
+                    piece.clear();
+                }
+            }
+            self.account(env.budget);
+            if self.is_full(room) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn is_full(&self, room: usize) -> bool {
+        self.parked.is_some() || self.waiting >= room || self.messages.kept.len() >= KEPT
+    }
+
+    fn head(&mut self, piece: &mut Bytes, env: &mut Env<'_>) {
+        match self.head.read(piece) {
+            Read::Part => {}
+            Read::Broken(octets) => {
+                env.sink.losses.add(Loss::Unparsed, octets as u64);
+                self.break_off(env.sink);
+            }
+            Read::Whole(frame, octets) if !self.admits(frame) => {
+                env.sink.losses.add(Loss::Unparsed, octets as u64);
+                self.break_off(env.sink);
+            }
+            Read::Whole(frame, octets) => {
+                env.sink.captured += octets as u64;
+                self.begin(frame);
+                self.state = State::Payload { left: frame.len };
+                if frame.len == 0 {
+                    self.end_frame(env);
+                }
+            }
+        }
+    }
+
+    /// True when a frame may come now (RFC 6455 §5.1, §5.4, §5.5.1; RFC 7692 §6).
+    fn admits(&self, frame: Frame) -> bool {
+        let in_turn = match frame.opcode {
+            Opcode::Continuation => self.under_way.is_some() && !frame.rsv1,
+            Opcode::Text | Opcode::Binary => self.under_way.is_none() && (!frame.rsv1 || self.inflate.is_some()),
+            Opcode::Close | Opcode::Ping | Opcode::Pong => true,
+        };
+        in_turn && frame.key.is_some() == self.masked && self.close.is_none()
+    }
+
+    fn begin(&mut self, frame: Frame) {
+        self.frame = Some(frame);
+        let kind = match frame.opcode {
+            Opcode::Text => MessageKind::Text,
+            Opcode::Binary => MessageKind::Binary,
+            Opcode::Close => {
+                self.closing = Some(BytesMut::new());
+                return;
+            }
+            Opcode::Continuation | Opcode::Ping | Opcode::Pong => return,
+        };
+        self.under_way = Some(UnderWay {
+            kind,
+            compressed: frame.rsv1,
+            size: 0,
+            slice: Bytes::new(),
+            data: BytesMut::new(),
+            truncated: false,
+            holed: false,
+        });
+    }
+
+    /// The next bytes of a frame's payload, of which `left` are to come.
+    fn payload(&mut self, left: u64, bytes: Bytes, env: &mut Env<'_>) {
+        let Some(frame) = self.frame else { return };
+        let len = bytes.len() as u64;
+        let bytes = Masked { bytes, key: frame.key, at: frame.len - left };
+        if frame.opcode.is_control() {
+            env.sink.captured += len;
+            if let Some(closing) = &mut self.closing {
+                closing.extend_from_slice(&bytes.plain());
+            }
+        } else if !env.settings.keep_bodies {
+            env.sink.captured += len;
+        } else {
+            self.data(bytes, env);
+        }
+        if let Some(message) = self.under_way.as_mut().filter(|_| !frame.opcode.is_control()) {
+            message.size = message.size.saturating_add(len);
+        }
+        self.state = State::Payload { left: left - len };
+        if left == len {
+            self.end_frame(env);
+        }
+    }
+
+    /// The next bytes of a message.
+    fn data(&mut self, bytes: Masked, env: &mut Env<'_>) {
+        let Some(message) = &mut self.under_way else { return };
+        let len = bytes.bytes.len();
+        let shared = env.budget.room(env.settings);
+        let room = env.settings.body_limit.saturating_sub(message.len()).min(shared);
+        let room = if message.truncated { 0 } else { room };
+        let (fits, why) = match self.inflate.as_mut().filter(|_| message.compressed) {
+            Some(inflate) => {
+                let room = message.data.len() + room;
+                let whole = inflate.run(&bytes.plain(), &mut message.data, room);
+                (if whole { len } else { 0 }, if inflate.is_void() { Loss::Unparsed } else { Loss::BodyLimit })
+            }
+            None if message.holed => (len, Loss::BodyLimit),
+            None => {
+                let fits = len.min(room);
+                message.append(bytes, fits);
+                (fits, Loss::BodyLimit)
+            }
+        };
+        self.uncounted += fits as u64;
+        if fits < len {
+            message.truncated = true;
+            env.sink.losses.add(why, (len - fits) as u64);
+        }
+    }
+
+    fn end_frame(&mut self, env: &mut Env<'_>) {
+        self.state = State::Head;
+        let Some(frame) = self.frame.take() else { return };
+        let count = match frame.opcode {
+            Opcode::Continuation => &mut self.frames.continuation,
+            Opcode::Text => &mut self.frames.text,
+            Opcode::Binary => &mut self.frames.binary,
+            Opcode::Close => &mut self.frames.close,
+            Opcode::Ping => &mut self.frames.ping,
+            Opcode::Pong => &mut self.frames.pong,
+        };
+        *count += 1;
+        if frame.opcode == Opcode::Close {
+            self.end_close(frame.len, env.sink);
+        } else if frame.fin && !frame.opcode.is_control() {
+            self.end_message(env);
+        }
+    }
+
+    fn end_close(&mut self, len: u64, sink: &mut Sink) {
+        let payload = self.closing.take();
+        let close = match payload.as_deref() {
+            Some([first, second, reason @ ..]) => Close {
+                code: Some(u16::from_be_bytes([*first, *second])),
+                reason: std::str::from_utf8(reason).unwrap_or_default().to_owned(),
+            },
+            Some(_) | None => Close::default(),
+        };
+        self.close = Some(close);
+        if len == 1 {
+            // RFC 6455 §5.5.1: if there is a body, its first two octets are the code.
+            self.break_off(sink);
+        }
+    }
+
+    fn end_message(&mut self, env: &mut Env<'_>) {
+        let Some(mut message) = self.under_way.take() else { return };
+        self.messages.count += 1;
+        self.messages.bytes = self.messages.bytes.saturating_add(message.size);
+        self.messages.compressed += u64::from(message.compressed);
+        if !env.settings.keep_bodies {
+            return;
+        }
+        if let Some(inflate) = self.inflate.as_mut().filter(|_| message.compressed) {
+            let room = if message.truncated { 0 } else { env.settings.body_limit };
+            message.truncated |= !inflate.end(&mut message.data, room);
+        }
+        let uncounted = std::mem::take(&mut self.uncounted);
+        if message.holed {
+            self.messages.left_out += 1;
+            env.sink.losses.add(Loss::Unparsed, uncounted);
+            return;
+        }
+        env.sink.captured += uncounted;
+        let message = Message {
+            kind: message.kind,
+            time: env.time,
+            size: message.size,
+            compressed: message.compressed,
+            truncated: message.truncated,
+            data: if message.slice.is_empty() { message.data.freeze() } else { message.slice },
+        };
+        if self.waiting > 0 && self.waiting + message.data.len() > env.settings.body_limit {
+            self.parked = Some(message);
+        } else {
+            self.keep(message);
+        }
+    }
+
+    fn keep(&mut self, message: Message) {
+        self.waiting += message.data.len();
+        self.messages.kept.push(message);
+    }
+
+    /// The next `len` bytes were lost. True as for [`WebSocket::read`].
+    pub(in crate::http) fn hole(&mut self, len: u64, env: &mut Env<'_>) -> bool {
+        match self.state {
+            State::Payload { left } if len <= left => {
+                self.closing = None;
+                let control = self.frame.is_some_and(|frame| frame.opcode.is_control());
+                if let Some(message) = self.under_way.as_mut().filter(|_| !control) {
+                    message.size = message.size.saturating_add(len);
+                    message.holed = true;
+                    if let Some(inflate) = self.inflate.as_mut().filter(|_| message.compressed) {
+                        inflate.lose_thread();
+                    }
+                }
+                self.state = State::Payload { left: left - len };
+                if left == len {
+                    self.end_frame(env);
+                }
+            }
+            State::Payload { .. } | State::Head => self.break_off(env.sink),
+            State::Broken => {}
+        }
+        self.account(env.budget);
+        self.parked.is_some()
+    }
+
+    /// What comes next can't be told from anything else.
+    pub(in crate::http) fn lose_thread(&mut self, env: &mut Env<'_>) {
+        if self.state != State::Broken {
+            self.break_off(env.sink);
+            self.account(env.budget);
+        }
+    }
+
+    fn break_off(&mut self, sink: &mut Sink) {
+        self.messages.broken = true;
+        self.state = State::Broken;
+        self.give_up(sink);
+    }
+
+    /// Counts what is there of a message or a head and will not be told.
+    fn give_up(&mut self, sink: &mut Sink) {
+        let rest = std::mem::take(&mut self.uncounted) + self.head.give_up() as u64;
+        if rest > 0 {
+            sink.losses.add(Loss::Unparsed, rest);
+        }
+        self.under_way = None;
+        self.inflate = None;
+    }
+
+    /// What is there of a message is counted already.
+    pub(in crate::http) fn forget_uncounted(&mut self) {
+        self.uncounted = 0;
+    }
+
+    /// Nothing more will come.
+    pub(in crate::http) fn close(&mut self, sink: &mut Sink, budget: &mut Budget) {
+        self.give_up(sink);
+        self.account(budget);
+    }
+
+    /// The counts, and the messages that are kept; one that is parked is kept from here on.
+    pub(in crate::http) fn cut(&mut self, budget: &mut Budget) -> Messages {
+        let kept = std::mem::take(&mut self.messages.kept);
+        let left_out = std::mem::take(&mut self.messages.left_out);
+        self.waiting = 0;
+        if let Some(message) = self.parked.take() {
+            self.keep(message);
+        }
+        self.account(budget);
+        let counts = model::WebSocket { frames: self.frames, close: self.close.clone() };
+        let Messages { count, bytes, compressed, broken, .. } = self.messages;
+        Messages { framing: Framing::WebSocket(counts), count, bytes, compressed, kept, left_out, broken }
+    }
+
+    /// Tells the budget what it costs.
+    fn account(&mut self, budget: &mut Budget) {
+        let under_way = self.under_way.as_ref().map_or(0, UnderWay::len);
+        let parked = self.parked.as_ref().map_or(0, |message| message.data.len());
+        let window = self.inflate.as_ref().map_or(0, Inflate::cost);
+        let cost = self.waiting + self.messages.kept.len() * MESSAGE_COST + under_way + parked + window;
+        if cost != self.cost {
+            budget.release(std::mem::replace(&mut self.cost, cost));
+            budget.hold(cost);
+        }
+    }
+}
+
+impl UnderWay {
+    fn len(&self) -> usize {
+        self.slice.len() + self.data.len()
+    }
+
+    /// Adds the first `len` of what came, without its mask.
+    fn append(&mut self, mut masked: Masked, len: usize) {
+        masked.bytes.truncate(len);
+        if self.len() == 0 && masked.key.is_none() && len >= SMALL_BYTES {
+            self.slice = masked.bytes;
+            return;
+        }
+        if !self.slice.is_empty() {
+            self.data = BytesMut::from(std::mem::take(&mut self.slice));
+        }
+        let from = self.data.len();
+        self.data.extend_from_slice(&masked.bytes);
+        if let (Some(key), Some(tail)) = (masked.key, self.data.get_mut(from..)) {
+            unmask(tail, key, masked.at);
+        }
+    }
+}
+
+/// Bytes of a payload, the first of which is number `at` of its frame.
+struct Masked {
+    bytes: Bytes,
+    key: Option<[u8; 4]>,
+    at: u64,
+}
+
+impl Masked {
+    fn plain(&self) -> Bytes {
+        let Some(key) = self.key else { return self.bytes.clone() };
+        let mut plain = self.bytes.to_vec();
+        unmask(&mut plain, key, self.at);
+        plain.into()
+    }
+}

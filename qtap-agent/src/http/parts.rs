@@ -1,0 +1,168 @@
+//! An exchange told while it runs: when a part of it is due, and what stands in it. In: pieces of bodies, holes, time. Out: parts in the
+//! sink; what is told is let go, so that a body without an end needs no more than a part of memory.
+//!
+//! A part is due by time when bytes of the exchange have waited for the interval and a body is under way whose length was not
+//! declared; by size when the bodies that may never end hold as much as a part. What is cut by size is cut at the same byte
+//! however the bytes came.
+
+use bytes::Bytes;
+
+use super::Sink;
+use super::body::Intake;
+use super::manner::Manner;
+use super::messages::{Env, WebSocket};
+use super::pair::{Desk, Open};
+use crate::model::exchange::{HttpExchange, Incomplete, Part};
+use crate::model::time::KernelTime;
+
+/// What has been told of an exchange.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    /// Parts told.
+    pub(super) told: u32,
+    /// Since when bytes wait.
+    since: Option<KernelTime>,
+}
+
+/// The two bodies of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Request,
+    Response,
+}
+
+impl Open {
+    /// The request's head came at `time`, and its body is to be told in this manner.
+    pub(super) fn begin_request_body(&mut self, manner: Manner, time: KernelTime) {
+        self.request_body.manner = manner;
+        if manner != Manner::Declared {
+            self.parts.since.get_or_insert(time);
+        }
+    }
+
+    /// The response's head came at `time`, and its body is to be told in this manner. What waited for it until now, a request
+    /// that took long to answer, is no part by itself.
+    pub(super) fn begin_response_body(&mut self, manner: Manner, time: KernelTime) {
+        self.response_body.manner = manner;
+        if manner != Manner::Declared && self.parts.told == 0 {
+            self.parts.since = Some(time);
+        }
+    }
+
+    /// From here on the bodies are the two directions of a WebSocket connection. `early`: what came of them before they were
+    /// known as such stands in the bodies.
+    pub(super) fn become_websocket(
+        &mut self,
+        ends: (WebSocket, WebSocket),
+        early: bool,
+        desk: &mut Desk,
+        sink: &mut Sink,
+    ) {
+        for (way, reader) in [(Way::Request, ends.0), (Way::Response, ends.1)] {
+            let body = self.body(way);
+            body.manner = Manner::Streamed;
+            let pieces = if early { body.take_back(&mut desk.budget) } else { Some(Vec::new()) };
+            body.read_websocket(reader);
+            match pieces {
+                Some(pieces) => pieces.into_iter().for_each(|piece| self.replay(way, piece, desk, sink)),
+                None => self.lose_thread(way, desk, &mut Sink::default()),
+            }
+        }
+    }
+
+    /// Reads bytes that are counted already.
+    fn replay(&mut self, way: Way, mut piece: Bytes, desk: &mut Desk, sink: &mut Sink) {
+        let (time, room, mut counted) =
+            (self.parts.since.unwrap_or_default(), desk.settings.part_size(), Sink::default());
+        loop {
+            let mut env = Env { time, settings: &desk.settings, budget: &mut desk.budget, sink: &mut counted };
+            if !self.body(way).stream(&mut piece, room, &mut env) {
+                break;
+            }
+            self.tell(desk, sink);
+        }
+        self.body(way).forget_uncounted();
+    }
+
+    /// An unknown number of bytes of a body was lost, and more may come.
+    pub(super) fn lose_thread(&mut self, way: Way, desk: &mut Desk, sink: &mut Sink) {
+        let time = KernelTime::default();
+        self.body(way).lose_thread(&mut Env { time, settings: &desk.settings, budget: &mut desk.budget, sink });
+    }
+
+    fn body(&mut self, way: Way) -> &mut Intake {
+        match way {
+            Way::Request => &mut self.request_body,
+            Way::Response => &mut self.response_body,
+        }
+    }
+
+    /// Takes the next piece of a body.
+    pub(super) fn take(&mut self, way: Way, mut piece: Bytes, time: KernelTime, desk: &mut Desk, sink: &mut Sink) {
+        self.look(time, desk, sink);
+        self.parts.since.get_or_insert(time);
+        if self.body(way).manner != Manner::Streamed {
+            let mut env = Env { time, settings: &desk.settings, budget: &mut desk.budget, sink };
+            self.body(way).push(piece, &mut env);
+            return;
+        }
+        loop {
+            let other = match way {
+                Way::Request => self.response_body.waiting(),
+                Way::Response => self.request_body.waiting(),
+            };
+            let room = desk.settings.part_size().saturating_sub(other).max(1);
+            let mut env = Env { time, settings: &desk.settings, budget: &mut desk.budget, sink: &mut *sink };
+            if !self.body(way).stream(&mut piece, room, &mut env) {
+                return;
+            }
+            self.tell(desk, sink);
+        }
+    }
+
+    /// Bytes of a body were carried and lost; the caller has counted them.
+    pub(super) fn miss(&mut self, way: Way, len: u64, time: KernelTime, desk: &mut Desk, sink: &mut Sink) {
+        self.look(time, desk, sink);
+        self.parts.since.get_or_insert(time);
+        let mut env = Env { time, settings: &desk.settings, budget: &mut desk.budget, sink: &mut *sink };
+        if self.body(way).hole(len, &mut env) {
+            self.tell(desk, sink);
+        }
+    }
+
+    /// Tells a part if one is due at `now`.
+    pub(super) fn look(&mut self, now: KernelTime, desk: &mut Desk, sink: &mut Sink) {
+        let waited = self.parts.since.is_some_and(|since| now.since(since) >= desk.settings.part_interval);
+        if waited && self.runs() {
+            self.tell(desk, sink);
+        }
+    }
+
+    /// True while a body is under way whose length was not declared.
+    fn runs(&self) -> bool {
+        let asks = self.exchange.request.is_some() && !self.request_done;
+        let answers = self.exchange.response.is_some() && !self.response_done;
+        let open = |body: &Intake| body.manner != Manner::Declared;
+        (asks && open(&self.request_body)) || (answers && open(&self.response_body))
+    }
+
+    fn tell(&mut self, desk: &mut Desk, sink: &mut Sink) {
+        let part = Part { number: self.parts.told, last: false };
+        if self.request_body.has_holes() || self.response_body.has_holes() {
+            self.spoil(Incomplete::BytesLost);
+        }
+        let mut exchange = HttpExchange { incomplete: None, part: Some(part), ..self.exchange.clone() };
+        if let Some(request) = &mut exchange.request {
+            request.body = self.request_body.cut(&desk.settings, &mut desk.budget);
+        }
+        if let Some(response) = &mut exchange.response {
+            response.body = self.response_body.cut(&desk.settings, &mut desk.budget);
+        }
+        self.parts = Parts { told: self.parts.told.saturating_add(1), since: None };
+        sink.exchanges.push(exchange);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+mod tests;
