@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
+pub(crate) mod frames;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
