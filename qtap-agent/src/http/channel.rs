@@ -248,7 +248,10 @@ impl Unknown {
             Verdict::Request => return Some(Decision::H1 { requests: direction }),
             Verdict::Response => return Some(Decision::H1 { requests: direction.flip() }),
             Verdict::Preface => return Some(Decision::H2 { requests: Some(direction), late: false }),
-            Verdict::ServerSettings => return Some(Decision::H2 { requests: Some(direction.flip()), late }),
+            // Joined late, it may as well be the client's: its preface may have passed.
+            Verdict::ServerSettings => {
+                return Some(Decision::H2 { requests: (!late).then_some(direction.flip()), late });
+            }
             Verdict::More if !late => return None,
             Verdict::Other if !late => return Some(Decision::Other),
             Verdict::More | Verdict::Other => {}

@@ -41,7 +41,7 @@ fn said(fields: &Fields) -> Said {
         let is = |name: &str| field.name.bytes().is_some_and(|n| n.eq_ignore_ascii_case(name.as_bytes()));
         let value = || field.value.bytes().map_or(&b""[..], |v| v);
         match field.name.bytes().map_or(0, |n| n.len()) {
-            17 if is("transfer-encoding") => coding = Some(ends_in_chunked(value())),
+            17 if is("transfer-encoding") => coding = ends_in_chunked(value()).or(coding),
             14 if is("content-length") => length = Some(agreed(length, value())),
             _ => {}
         }
@@ -55,16 +55,23 @@ fn said(fields: &Fields) -> Said {
     }
 }
 
-fn ends_in_chunked(value: &[u8]) -> bool {
-    let last = value.rsplit(|b| *b == b',').next().unwrap_or_default();
-    last.trim_ascii().eq_ignore_ascii_case(b"chunked")
+/// Whether the last coding that `value` names is `chunked`; none when it names none. Several fields are one list (RFC 9110 §5.3), and
+/// empty elements of a list are passed over (§5.6.1.2).
+fn ends_in_chunked(value: &[u8]) -> Option<bool> {
+    let last = elements(value).last()?;
+    Some(last.eq_ignore_ascii_case(b"chunked"))
+}
+
+/// The elements of a list, without the empty ones.
+fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
 /// The length that `value` (a number, or a list of equal ones) and the fields before agree on; none when they don't.
 fn agreed(before: Option<Option<u64>>, value: &[u8]) -> Option<u64> {
     let mut length = before;
-    for part in value.split(|b| *b == b',') {
-        let number = number(part.trim_ascii())?;
+    for element in elements(value) {
+        let number = number(element)?;
         match length {
             None => length = Some(Some(number)),
             Some(known) if known == Some(number) => {}
@@ -75,10 +82,17 @@ fn agreed(before: Option<Option<u64>>, value: &[u8]) -> Option<u64> {
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || digits.len() > 19 {
+    let significant = without_zeros(digits);
+    if digits.is_empty() || significant.len() > 19 {
         return None;
     }
-    digits.iter().try_fold(0u64, |n, d| d.is_ascii_digit().then(|| n * 10 + u64::from(d - b'0')))
+    significant.iter().try_fold(0u64, |n, d| d.is_ascii_digit().then(|| n * 10 + u64::from(d - b'0')))
+}
+
+/// A number may begin with any count of zeros (RFC 9110 §8.6, RFC 9112 §7.1).
+fn without_zeros(digits: &[u8]) -> &[u8] {
+    let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
+    digits.get(zeros..).unwrap_or_default()
 }
 
 /// Framing of a request's body.
@@ -112,11 +126,12 @@ pub(super) fn of_response(fields: &Fields, status: u16, method: Option<&str>) ->
 pub(super) fn chunk_size(line: &[u8]) -> Option<u64> {
     let digits = line.split(|b| matches!(b, b';' | b'\r' | b'\n' | b' ' | b'\t')).next()?;
     let rest = line.get(digits.len()..)?.trim_ascii();
-    let bounded = !digits.is_empty() && digits.len() <= 15 && (rest.is_empty() || rest.first() == Some(&b';'));
+    let significant = without_zeros(digits);
+    let bounded = !digits.is_empty() && significant.len() <= 15 && (rest.is_empty() || rest.first() == Some(&b';'));
     if !bounded {
         return None;
     }
-    digits.iter().try_fold(0u64, |n, d| char::from(*d).to_digit(16).map(|d| n * 16 + u64::from(d)))
+    significant.iter().try_fold(0u64, |n, d| char::from(*d).to_digit(16).map(|d| n * 16 + u64::from(d)))
 }
 
 #[cfg(test)]
@@ -143,6 +158,9 @@ mod tests {
         assert_eq!(of(&[("Content-Length", "99999999999999999999")]), Framing::Unknowable);
         assert_eq!(of(&[("Content-Length", "3"), ("Transfer-Encoding", "gzip, Chunked")]), Framing::Chunked);
         assert_eq!(of(&[("Transfer-Encoding", "chunked, gzip")]), Framing::Unknowable);
+        assert_eq!(of(&[("Transfer-Encoding", "chunked,"), ("Transfer-Encoding", "")]), Framing::Chunked);
+        assert_eq!(of(&[("Content-Length", "0000000000000000000000000000012,")]), Framing::Fixed(12));
+        assert_eq!(of(&[("Content-Length", ",")]), Framing::Unknowable);
     }
 
     #[test]
@@ -167,6 +185,7 @@ mod tests {
         assert_eq!(chunk_size(b"0\n"), Some(0));
         assert_eq!(chunk_size(b"4 ;name=\"va;lue\"\r\n"), Some(4));
         assert_eq!(chunk_size(b"4;a\r\n"), Some(4));
+        assert_eq!(chunk_size(b"00000000000000000000004\r\n"), Some(4));
         assert_eq!(chunk_size(b"\r\n"), None);
         assert_eq!(chunk_size(b"4 5\r\n"), None);
         assert_eq!(chunk_size(b"-1\r\n"), None);

@@ -34,8 +34,8 @@ pub(super) struct ResponseHead {
 pub(super) fn request(head: &Bytes, started: KernelTime) -> Option<RequestHead> {
     let strict = ParserConfig::default();
     parse_request(head, &strict, FIELDS_USUAL, started).or_else(|| {
-        let unfolded = unfold(head);
-        parse_request(&unfolded, &lenient(), room(head), started)
+        let mended = mend(head, true);
+        parse_request(&mended, &lenient(), room(head), started)
     })
 }
 
@@ -43,8 +43,8 @@ pub(super) fn request(head: &Bytes, started: KernelTime) -> Option<RequestHead> 
 pub(super) fn response(head: &Bytes, started: KernelTime) -> Option<ResponseHead> {
     let strict = ParserConfig::default();
     parse_response(head, &strict, FIELDS_USUAL, started).or_else(|| {
-        let unfolded = unfold(head);
-        parse_response(&unfolded, &lenient(), room(head), started)
+        let mended = mend(head, true);
+        parse_response(&mended, &lenient(), room(head), started)
     })
 }
 
@@ -63,19 +63,42 @@ fn lenient() -> ParserConfig {
     config
 }
 
-/// Replaces each line fold by spaces (RFC 9112 §5.2).
-fn unfold(head: &Bytes) -> Bytes {
-    let mut text = head.to_vec();
-    for at in memchr::memchr_iter(b'\n', head) {
-        if !matches!(head.get(at + 1), Some(b' ' | b'\t')) {
+/// The same head as a recipient is to understand it: line folds are spaces (RFC 9112 §5.2), carriage returns that end no line too
+/// (§2.2), lines before the first field that begin with a space are gone (§2.2), a later minor version is the last one known (RFC 9110 §2.5).
+fn mend(head: &[u8], has_start_line: bool) -> Bytes {
+    let mut text = Vec::with_capacity(head.len());
+    let mut after_start_line = false;
+    for (nth, line) in head.split_inclusive(|b| *b == b'\n').enumerate() {
+        let folded = nth > 0 && matches!(line.first(), Some(b' ' | b'\t'));
+        if folded && after_start_line {
             continue;
         }
-        let from = if at > 0 && head.get(at - 1) == Some(&b'\r') { at - 1 } else { at };
-        if let Some(fold) = text.get_mut(from..at + 2) {
-            fold.fill(b' ');
+        after_start_line = has_start_line && nth == 0;
+        if folded {
+            let end = text.iter().rev().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+            text.truncate(text.len() - end);
         }
+        let from = text.len();
+        let end = if line.ends_with(b"\r\n") { 2 } else { 1 };
+        let (content, end) = line.split_at(line.len().saturating_sub(end));
+        text.extend(content.iter().map(|b| if *b == b'\r' { b' ' } else { *b }));
+        if after_start_line {
+            text.get_mut(from..).into_iter().for_each(mend_version);
+        }
+        text.extend_from_slice(end);
     }
     text.into()
+}
+
+/// `HTTP/1.2` and later, at either end of a start line, is `HTTP/1.1`.
+fn mend_version(start_line: &mut [u8]) {
+    let at = if start_line.starts_with(b"HTTP/1.") { Some(7) } else { start_line.len().checked_sub(1) };
+    let is_version = at.and_then(|at| start_line.get(at.checked_sub(7)?..at)) == Some(b"HTTP/1.");
+    if let Some(minor) = at.filter(|_| is_version).and_then(|at| start_line.get_mut(at))
+        && matches!(minor, b'2'..=b'9')
+    {
+        *minor = b'1';
+    }
 }
 
 fn parse_request(head: &Bytes, config: &ParserConfig, room: usize, started: KernelTime) -> Option<RequestHead> {
@@ -142,15 +165,17 @@ pub(super) fn trailers(section: &Bytes) -> Fields {
     if section.len() <= 2 {
         return Fields::default();
     }
-    for room in [FIELDS_USUAL, room(section)] {
-        let mut lines = vec![httparse::EMPTY_HEADER; room];
-        match httparse::parse_headers(section, &mut lines) {
-            Ok(Status::Complete((_, headers))) => return fields(section, headers),
-            Err(httparse::Error::TooManyHeaders) => {}
-            Ok(Status::Partial) | Err(_) => break,
-        }
+    trailer_lines(section, FIELDS_USUAL)
+        .or_else(|| trailer_lines(&mend(section, false), room(section)))
+        .unwrap_or_default()
+}
+
+fn trailer_lines(section: &Bytes, room: usize) -> Option<Fields> {
+    let mut lines = vec![httparse::EMPTY_HEADER; room];
+    match httparse::parse_headers(section, &mut lines) {
+        Ok(Status::Complete((_, headers))) => Some(fields(section, headers)),
+        Ok(Status::Partial) | Err(_) => None,
     }
-    Fields::default()
 }
 
 fn fields(head: &Bytes, headers: &[Header<'_>]) -> Fields {
@@ -217,6 +242,8 @@ mod tests {
         assert_eq!(folded.fields.get("x").map(|v| v.replace(' ', "")), Some("ab".to_owned()));
         assert_eq!(folded.fields.get("y"), Some("c"));
         assert!(req("GET  /  HTTP/1.1\r\n\r\n").is_some());
+        let bare = req("GET / HTTP/1.7\r\n\tgone: 1\r\n gone\r\nX: a\rY: b\r\n\r\n").unwrap().request;
+        assert_eq!((bare.fields.0.len(), bare.fields.get("x"), bare.version), (1, Some("a Y: b"), Version::Http11));
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl H2 {
                 Token::BlockLost(block, why) => self.block_lost(direction, &block, why, desk, sink),
                 Token::Data(id, piece) => self.data(direction, id, piece, stamp, desk, sink),
                 Token::EndData(id) => self.end_data(direction, id, stamp, desk, sink),
-                Token::Reset(id) => self.reset(id, desk, sink),
+                Token::Reset(id, no_error) => self.reset(id, no_error, desk, sink),
                 Token::GoAway(last) => self.go_away(direction, last, desk, sink),
                 Token::Unframed => self.lose(direction, stamp, desk, sink),
             }
@@ -185,7 +185,8 @@ impl H2 {
             self.first = Some(block.stream);
         }
         let is_head = section.is_request() || section.status.is_some();
-        if !is_head && !self.is_known(block.stream) {
+        let is_over = !is_request && self.ended.contains(&block.stream);
+        if (!is_head || is_over) && !self.is_known(block.stream) {
             return;
         }
         let Some(stream) = self.stream(block.stream, stamp, desk, sink) else { return };
@@ -318,8 +319,18 @@ impl H2 {
         }
     }
 
-    fn reset(&mut self, id: u32, desk: &mut Desk, sink: &mut Sink) {
-        self.export(id, Incomplete::Reset, desk, sink);
+    /// After a whole response, NO_ERROR only says that the rest of the request is of no interest (RFC 9113 §8.1): nothing is missing.
+    fn reset(&mut self, id: u32, no_error: bool, desk: &mut Desk, sink: &mut Sink) {
+        if no_error
+            && let Some(stream) = self.streams.get_mut(&id)
+            && stream.open.response_done
+            && stream.open.exchange.request.is_some()
+        {
+            stream.open.request_done = true;
+            self.settle(id, Stamp::default(), desk, sink);
+        } else {
+            self.export(id, Incomplete::Reset, desk, sink);
+        }
     }
 
     /// Streams above `last` that the receiver of a GOAWAY opened end here (RFC 9113 §6.8).
