@@ -170,16 +170,16 @@ pub struct ArtifactRecord {
     pub request_content_type: Vec<String>,
     /// `http.response.header.content-type`.
     pub response_content_type: Vec<String>,
-    /// `http.duration_ms`: first byte of the request to last byte of the response.
-    pub duration_ms: Option<f64>,
-    /// `http.time_to_first_byte_ms`: last byte of the request to first byte of the response, not below 0.
-    pub time_to_first_byte_ms: Option<f64>,
-    /// `rpc.system.name`.
-    pub rpc_system: Option<&'static str>,
-    /// `rpc.method`: `package.Service/Method`.
-    pub rpc_method: Option<String>,
-    /// `rpc.status_code`.
-    pub rpc_status: Option<String>,
+    /// How long it took.
+    pub timing: Timing,
+    /// gRPC facts; none for any other exchange.
+    pub rpc: Option<Rpc>,
+    /// Messages that the request carried, where it is a stream of messages.
+    pub request_messages: Option<MessageSums>,
+    /// Messages that the response carried, where it is a stream of messages.
+    pub response_messages: Option<MessageSums>,
+    /// `http.request.header.tracestate`, beside a valid `traceparent`.
+    pub tracestate: Vec<String>,
     /// `error.type`: the status code for 4xx (client) and 5xx, or the reason of an incomplete exchange.
     pub error_type: Option<String>,
     /// `qtap.incomplete`.
@@ -188,6 +188,54 @@ pub struct ArtifactRecord {
     pub request_artifact: Option<ArtifactLink>,
     /// `artifact.response.*`.
     pub response_artifact: Option<ArtifactLink>,
+    /// `artifact.parts`: how many parts it was told in; none for an exchange told whole.
+    pub parts: Option<u32>,
+}
+
+/// Durations of an exchange in milliseconds, not below 0; none where an end was not seen.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Timing {
+    /// `http.duration_ms`: first byte of the request to last byte of the response.
+    pub duration_ms: Option<f64>,
+    /// `http.time_to_first_byte_ms`: last byte of the request to first byte of the response.
+    pub time_to_first_byte_ms: Option<f64>,
+    /// `http.request_transfer_ms`: first byte of the request to its last.
+    pub request_transfer_ms: Option<f64>,
+    /// `http.response_transfer_ms`: first byte of the response to its last.
+    pub response_transfer_ms: Option<f64>,
+}
+
+/// What gRPC says in heads and trailers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rpc {
+    /// `rpc.method`: `package.Service/Method`.
+    pub method: Option<String>,
+    /// `rpc.status_code`.
+    pub status: Option<String>,
+    /// `rpc.status_message`: `grpc-message`, percent-decoded.
+    pub message: Option<String>,
+}
+
+/// What is counted of the messages of one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageSums {
+    /// Which protocol frames them: names the attributes.
+    pub of: MessageProtocol,
+    /// `….message_count`.
+    pub count: u64,
+    /// `….message_bytes`: payloads as carried.
+    pub bytes: u64,
+    /// `….close_code`: status code of the Close frame (WebSocket only).
+    pub close_code: Option<u16>,
+}
+
+/// Protocols whose messages are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MessageProtocol {
+    /// `rpc.request.…`, `rpc.response.…`.
+    Grpc,
+    /// `websocket.request.…`, `websocket.response.…`.
+    WebSocket,
 }
 
 /// Where an artifact can be found.
@@ -214,7 +262,7 @@ pub struct ObjectRecord {
     pub truncated: bool,
     /// `artifact.missing`: ranges of the body as carried.
     pub missing: Vec<Range<u64>>,
-    /// `artifact.part`; none for an artifact exported whole.
+    /// `artifact.part`: number of the part, from 0; none for an artifact exported whole.
     pub part: Option<u32>,
     /// `artifact.summary.*`.
     pub summary: ObjectSummary,

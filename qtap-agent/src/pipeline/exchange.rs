@@ -1,10 +1,11 @@
-//! An exchange → its records: the artifact record, and an object for each artifact.
+//! An exchange → its records: the artifact record, and an object for each artifact. Of one that is told in parts each part makes
+//! objects, and the last one the artifact record.
 //!
 //! The steps of the stack decide and redact first; everything here is made of what they left.
 
 use std::sync::Arc;
 
-use super::artifact::{self, Artifact, Kind};
+use super::artifact::{self, Artifact, Kind, Running};
 use super::digest::{self, UidKind};
 use super::origin::{Origins, Place};
 use super::rpc::{self, Fault};
@@ -13,12 +14,15 @@ use super::step::Steps;
 use super::trace_context;
 use super::url::{self, Url};
 use crate::model::conn::{Protocol, Role};
-use crate::model::exchange::{Exchange, HttpExchange, Incomplete};
-use crate::model::message::{Fields, Request, Response, host_of};
+use crate::model::exchange::{Exchange, HttpExchange, Incomplete, Part};
+use crate::model::message::{Body, Fields, Request, Response, host_of};
+use crate::model::messages::{Framing, Messages};
 use crate::model::observation::ExchangeSeen;
 use crate::model::record::{
-    ArtifactLink, ArtifactRecord, ObjectRecord, ObjectSummary, Origin, Record, RecordKind, Severity, TraceContext,
+    ArtifactLink, ArtifactRecord, MessageProtocol, MessageSums, ObjectRecord, ObjectSummary, Origin, Record,
+    RecordKind, Rpc, Severity, Timing, TraceContext,
 };
+use crate::model::time::KernelTime;
 
 /// Appends the records of `seen`.
 pub(super) fn records(
@@ -26,11 +30,13 @@ pub(super) fn records(
     steps: &Steps,
     locators: &[Locator],
     origins: &mut Origins,
+    running: &mut Running,
     out: &mut Vec<Record>,
 ) {
     let ExchangeSeen { host, conn, process, number, exchange: Exchange::Http(mut http), observed } = seen;
     let capture = steps.evaluate(&mut http);
-    if capture.level == Level::None {
+    let goes_on = http.part.is_some_and(|part| !part.last);
+    if capture.level == Level::None || (goes_on && capture.level < Level::Details) {
         return;
     }
     let role = role(conn.role, http.outgoing);
@@ -41,13 +47,14 @@ pub(super) fn records(
     let mut about = about(&http, url);
     let source = artifact::Source {
         exchange: &http,
+        name: (conn.uid, number),
         url: about.url_full.as_deref(),
         clock: host.clock,
-        duration_ms: about.duration_ms,
+        duration_ms: about.timing.duration_ms,
     };
-    let stored = stored(source, &capture, locators);
+    let stored = stored(source, &capture, locators, running);
     let started = http.request.as_ref().map(|r| r.started).or_else(|| http.response.as_ref().map(|r| r.started));
-    let common = Common {
+    let mut common = Common {
         time_unix_ns: host.clock.unix_ns(started.unwrap_or(observed)),
         observed_unix_ns: host.clock.unix_ns(observed),
         severity: severity(&http, &about),
@@ -57,19 +64,25 @@ pub(super) fn records(
     };
     link(&mut about, &stored, &http);
     let line = line(&about);
-    let uid = |kind| digest::record_uid(conn.uid, Some(number), kind, 0);
-    let objects: Vec<Record> = stored
-        .into_iter()
-        .map(|(artifact, link)| {
-            let kind = artifact.kind.name();
-            let summary = summary(artifact.kind, &http, &about, &common.origin);
-            let object = object(artifact, &link, summary);
-            let line = format!("{kind} of {line}: {} B", object.data.len());
-            common.record(uid(UidKind::Object(kind)), line, RecordKind::Object(Box::new(object)))
-        })
-        .collect();
-    out.push(common.record(uid(UidKind::Artifact), line, RecordKind::Artifact(Box::new(about))));
-    out.extend(objects);
+    let part = http.part.map(|part| part.number);
+    let uid = |kind, part| digest::record_uid(conn.uid, Some(number), kind, part);
+    if !goes_on {
+        about.parts = part.map(|last| last.saturating_add(1));
+        let kind = RecordKind::Artifact(Box::new(about.clone()));
+        out.push(common.record(uid(UidKind::Artifact, 0), line.clone(), kind));
+    }
+    if part.is_some_and(|part| part > 0) {
+        common.time_unix_ns = common.observed_unix_ns;
+    }
+    for (artifact, link) in stored {
+        let kind = artifact.kind.name();
+        let summary = summary(artifact.kind, &http, &about, &common.origin);
+        let object = object(artifact, &link, http.part, summary);
+        let nth = part.map(|part| format!(", part {part}")).unwrap_or_default();
+        let line = format!("{kind} of {line}{nth}: {} B", object.data.len());
+        let uid = uid(UidKind::Object(kind), part.unwrap_or(0));
+        out.push(common.record(uid, line, RecordKind::Object(Box::new(object))));
+    }
 }
 
 /// Which end the process is; where the connection does not know, the exchange tells.
@@ -126,7 +139,12 @@ impl Common {
 }
 
 /// The artifacts of an exchange that have a place to be stored, each with its link.
-fn stored(source: artifact::Source<'_>, capture: &HttpCapture, locators: &[Locator]) -> Vec<(Artifact, ArtifactLink)> {
+fn stored(
+    source: artifact::Source<'_>,
+    capture: &HttpCapture,
+    locators: &[Locator],
+    running: &mut Running,
+) -> Vec<(Artifact, ArtifactLink)> {
     if locators.is_empty() {
         return Vec::new();
     }
@@ -136,7 +154,7 @@ fn stored(source: artifact::Source<'_>, capture: &HttpCapture, locators: &[Locat
         let link = ArtifactLink { url: locator.url_of(&artifact.sha256), digest };
         Some((artifact, link))
     };
-    artifact::write(source, capture).into_iter().filter_map(link).collect()
+    artifact::write(source, capture, running).into_iter().filter_map(link).collect()
 }
 
 fn url_of(http: &HttpExchange, secure: bool, origin: &Origin) -> Url {
@@ -146,15 +164,16 @@ fn url_of(http: &HttpExchange, secure: bool, origin: &Origin) -> Url {
 fn about(http: &HttpExchange, url: Url) -> ArtifactRecord {
     let (request, response) = (http.request.as_ref(), http.response.as_ref());
     let content_types = |fields: &Fields| fields.all("content-type").map(str::to_owned).collect();
-    let grpc = http.protocol == Protocol::Grpc;
     let status = response.and_then(|response| response.status);
-    let rpc_status = response.filter(|_| grpc).and_then(rpc::status);
+    let rpc = (http.protocol == Protocol::Grpc).then(|| Rpc {
+        method: url.path.as_deref().and_then(rpc::method),
+        status: response.and_then(rpc::status),
+        message: response.and_then(rpc::message),
+    });
     ArtifactRecord {
         method: request.and_then(|request| request.method.clone()),
-        rpc_system: grpc.then_some("grpc"),
-        rpc_method: url.path.as_deref().filter(|_| grpc).and_then(rpc::method),
-        error_type: error_type(http, status, rpc_status.as_deref()),
-        rpc_status,
+        error_type: error_type(http, status, rpc.as_ref().and_then(|rpc| rpc.status.as_deref())),
+        rpc,
         url_full: url.full,
         url_scheme: url.scheme,
         url_path: url.path,
@@ -165,20 +184,41 @@ fn about(http: &HttpExchange, url: Url) -> ArtifactRecord {
         response_body_size: response.map(|response| response.body.size),
         request_content_type: request.map(|request| content_types(&request.fields)).unwrap_or_default(),
         response_content_type: response.map(|response| content_types(&response.fields)).unwrap_or_default(),
-        duration_ms: duration_ms(request, response),
-        time_to_first_byte_ms: time_to_first_byte_ms(request, response),
+        timing: timing(request, response),
+        request_messages: request.and_then(|request| sums(&request.body)),
+        response_messages: response.and_then(|response| sums(&response.body)),
+        tracestate: request.map(|request| trace_context::state(&request.fields)).unwrap_or_default(),
         incomplete: http.incomplete.map(Incomplete::name),
         request_artifact: None,
         response_artifact: None,
+        parts: None,
     }
 }
 
-fn duration_ms(request: Option<&Request>, response: Option<&Response>) -> Option<f64> {
-    Some(response?.ended?.millis_since(request?.started))
+fn timing(request: Option<&Request>, response: Option<&Response>) -> Timing {
+    let sent = request.map(|request| (request.started, request.ended));
+    let answered = response.map(|response| (response.started, response.ended));
+    let ms = |from: Option<KernelTime>, to: Option<KernelTime>| Some(to?.millis_since(from?));
+    let (request_start, request_end) = (sent.map(|(start, _)| start), sent.and_then(|(_, end)| end));
+    let (response_start, response_end) = (answered.map(|(start, _)| start), answered.and_then(|(_, end)| end));
+    Timing {
+        duration_ms: ms(request_start, response_end),
+        time_to_first_byte_ms: ms(request_end, response_start),
+        request_transfer_ms: ms(request_start, request_end),
+        response_transfer_ms: ms(response_start, response_end),
+    }
 }
 
-fn time_to_first_byte_ms(request: Option<&Request>, response: Option<&Response>) -> Option<f64> {
-    Some(response?.started.millis_since(request?.ended?))
+/// What is counted of the messages of a body.
+fn sums(body: &Body) -> Option<MessageSums> {
+    let Messages { framing, count, bytes, .. } = body.messages.as_deref()?;
+    let (of, close_code) = match framing {
+        Framing::Grpc => (MessageProtocol::Grpc, None),
+        Framing::WebSocket(websocket) => {
+            (MessageProtocol::WebSocket, websocket.close.as_ref().and_then(|close| close.code))
+        }
+    };
+    Some(MessageSums { of, count: *count, bytes: *bytes, close_code })
 }
 
 /// `error.type`: the status of a server's error, and of a client's where this process is the client; the gRPC status where it
@@ -215,7 +255,7 @@ fn severity(http: &HttpExchange, about: &ArtifactRecord) -> Severity {
         | None => false,
     };
     let http_fault = about.status.map_or(Fault::None, http_fault);
-    let rpc_fault = about.rpc_status.as_deref().map_or(Fault::None, rpc::fault);
+    let rpc_fault = rpc_status(about).map_or(Fault::None, rpc::fault);
     match (http_fault, rpc_fault) {
         _ if failed => Severity::Error,
         (Fault::Server, _) | (_, Fault::Server) => Severity::Error,
@@ -224,7 +264,12 @@ fn severity(http: &HttpExchange, about: &ArtifactRecord) -> Severity {
     }
 }
 
-fn object(artifact: Artifact, link: &ArtifactLink, summary: ObjectSummary) -> ObjectRecord {
+/// Name of the gRPC status.
+fn rpc_status(about: &ArtifactRecord) -> Option<&str> {
+    about.rpc.as_ref().and_then(|rpc| rpc.status.as_deref())
+}
+
+fn object(artifact: Artifact, link: &ArtifactLink, part: Option<Part>, summary: ObjectSummary) -> ObjectRecord {
     ObjectRecord {
         artifact_type: artifact.kind.name(),
         content_type: artifact.content_type,
@@ -232,7 +277,7 @@ fn object(artifact: Artifact, link: &ArtifactLink, summary: ObjectSummary) -> Ob
         digest: link.digest.clone(),
         truncated: artifact.truncated,
         missing: artifact.missing,
-        part: None,
+        part: part.map(|part| part.number),
         summary,
     }
 }
@@ -248,7 +293,7 @@ fn summary(kind: Kind, http: &HttpExchange, about: &ArtifactRecord, origin: &Ori
         host: authority.map(|authority| host_of(authority).to_owned()).filter(|host| !host.is_empty()),
         path: about.url_path.clone(),
         status: about.status,
-        duration_ms: about.duration_ms,
+        duration_ms: about.timing.duration_ms,
         content_type: content_type.cloned(),
         process: origin
             .process
@@ -263,8 +308,8 @@ fn line(about: &ArtifactRecord) -> String {
     let method = about.method.as_deref().unwrap_or("?");
     let url = about.url_full.as_deref().or(about.url_path.as_deref()).unwrap_or("?");
     let status = about.status.map_or_else(|| "no status".to_owned(), |status| status.to_string());
-    let rpc = about.rpc_status.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
-    let duration = about.duration_ms.map(|ms| format!(" in {ms:.1} ms")).unwrap_or_default();
+    let rpc = rpc_status(about).map(|name| format!(" {name}")).unwrap_or_default();
+    let duration = about.timing.duration_ms.map(|ms| format!(" in {ms:.1} ms")).unwrap_or_default();
     let incomplete = about.incomplete.map(|reason| format!(" ({reason})")).unwrap_or_default();
     format!("{method} {url} → {status}{rpc}{duration}{incomplete}")
 }

@@ -23,6 +23,7 @@ mod url;
 
 use crate::model::observation::Observation;
 use crate::model::record::Record;
+use artifact::Running;
 use origin::Origins;
 use settings::{Locator, Settings};
 use step::Steps;
@@ -44,6 +45,7 @@ pub struct Pipeline {
     http: Option<Steps>,
     locators: Vec<Locator>,
     origins: Origins,
+    running: Running,
 }
 
 impl Pipeline {
@@ -54,6 +56,7 @@ impl Pipeline {
             http: settings.http_stack.as_ref().map(|stack| Steps::new(stack, key)),
             locators: settings.locators,
             origins: Origins::new(settings.tags),
+            running: Running::default(),
         }
     }
 
@@ -65,7 +68,7 @@ impl Pipeline {
             }
             Observation::Exchange(seen) => {
                 if let Some(steps) = &self.http {
-                    exchange::records(*seen, steps, &self.locators, &mut self.origins, out);
+                    exchange::records(*seen, steps, &self.locators, &mut self.origins, &mut self.running, out);
                 }
             }
         }

@@ -1,6 +1,10 @@
-//! gRPC as the semantic conventions name it: the path of the request → method, the `grpc-status` trailer → status name.
+//! gRPC as the semantic conventions name it: the path of the request → method, the `grpc-status` trailer → status name, the
+//! `grpc-message` trailer → status message.
 
 use crate::model::message::Response;
+
+/// Longest status message that is told, in bytes: a server may put a stack trace there.
+const MESSAGE: usize = 4096;
 
 /// Status codes in order of their numbers (gRPC, "Status codes and their use in gRPC").
 const STATUS: [&str; 17] = [
@@ -41,9 +45,44 @@ pub(super) fn method(path: &str) -> Option<String> {
 /// `rpc.status_code`: the name of the `grpc-status` in the trailers, or in the header fields of a trailers-only answer; the
 /// number where it has no name.
 pub(super) fn status(response: &Response) -> Option<String> {
-    let number = response.trailers.get("grpc-status").or_else(|| response.fields.get("grpc-status"))?;
+    let number = trailer(response, "grpc-status")?;
     let code: u32 = number.parse().ok()?;
     Some(STATUS.get(code as usize).map_or_else(|| code.to_string(), |name| (*name).to_owned()))
+}
+
+/// `rpc.status_message`: the `grpc-message` that goes with the status, percent-decoded. What is not valid is left as it stands, as the
+/// specification ("gRPC over HTTP2", Responses) has it.
+pub(super) fn message(response: &Response) -> Option<String> {
+    let encoded = trailer(response, "grpc-message")?;
+    let mut message = percent_decoded(encoded.as_bytes());
+    if message.len() > MESSAGE {
+        let end = (0..=MESSAGE).rev().find(|end| message.is_char_boundary(*end));
+        message.truncate(end.unwrap_or(0));
+    }
+    (!message.is_empty()).then_some(message)
+}
+
+/// A trailer; from the header fields where the answer has nothing else (Trailers-Only).
+fn trailer<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    response.trailers.get(name).or_else(|| response.fields.get(name))
+}
+
+fn percent_decoded(text: &[u8]) -> String {
+    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16)).map(|digit| digit as u8);
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text);
+    while let Some((byte, after)) = rest.split_first() {
+        match (byte, digit(after.first()), digit(after.get(1))) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push(high << 4 | low);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|bytes| String::from_utf8_lossy(bytes.as_bytes()).into_owned())
 }
 
 /// Whose fault the status `name` is.
@@ -64,6 +103,21 @@ mod tests {
         assert_eq!(method("/helloworld.Greeter/SayHello").as_deref(), Some("helloworld.Greeter/SayHello"));
         for no in ["", "/", "/a", "/a/", "//b", "a/b"] {
             assert_eq!(method(no), None, "{no}");
+        }
+    }
+
+    #[test]
+    fn messages_are_percent_decoded_and_what_is_broken_stays() {
+        for (encoded, wanted) in [
+            ("Some message", "Some message"),
+            ("user %22a%22 not found%0Atry again", "user \"a\" not found\ntry again"),
+            ("\u{61}%E4%BD%A0%e5%A5%BD", "a你好"),
+            ("100%", "100%"),
+            ("%4", "%4"),
+            ("%zz%25", "%zz%"),
+            ("%ff", "\u{fffd}"),
+        ] {
+            assert_eq!(percent_decoded(encoded.as_bytes()), wanted);
         }
     }
 

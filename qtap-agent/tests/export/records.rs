@@ -7,7 +7,7 @@ use qtap_agent::model::event::Host;
 use qtap_agent::model::process::Process;
 use qtap_agent::model::record::{
     Address, ArtifactLink, ArtifactRecord, ConnectionRecord, ObjectRecord, ObjectSummary, Origin, Record, RecordKind,
-    Severity, TraceContext,
+    Severity, Timing, TraceContext,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -81,7 +81,7 @@ pub(crate) fn artifact(number: u32) -> Arc<Record> {
             url_full: Some("https://example.com/a?b=c".into()),
             status: Some(200),
             response_content_type: vec!["text/html".into()],
-            duration_ms: Some(8.25),
+            timing: Timing { duration_ms: Some(8.25), ..Timing::default() },
             response_artifact: Some(ArtifactLink { url: "otel://x/y".into(), digest: digest(b"x") }),
             ..ArtifactRecord::default()
         })),

@@ -7,12 +7,13 @@ use crate::lex::Token;
 const MAP: &str = "export/otlp/map.rs";
 
 /// Attribute names that are nothing else too: `http.duration_ms`, say, is also a field of rules.
-const ATTRIBUTES: [&str; 72] = [
+const ATTRIBUTES: [&str; 87] = [
     "artifact.content_type",
     "artifact.data",
     "artifact.digest",
     "artifact.missing",
     "artifact.part",
+    "artifact.parts",
     "artifact.request.digest",
     "artifact.request.url",
     "artifact.response.digest",
@@ -51,10 +52,13 @@ const ATTRIBUTES: [&str; 72] = [
     "host.name",
     "http.request.body.size",
     "http.request.header.content-type",
+    "http.request.header.tracestate",
     "http.request.method",
+    "http.request_transfer_ms",
     "http.response.body.size",
     "http.response.header.content-type",
     "http.response.status_code",
+    "http.response_transfer_ms",
     "http.time_to_first_byte_ms",
     "k8s.container.name",
     "k8s.namespace.name",
@@ -72,7 +76,12 @@ const ATTRIBUTES: [&str; 72] = [
     "process.user.id",
     "process.user.name",
     "qtap.incomplete",
+    "rpc.request.message_bytes",
+    "rpc.request.message_count",
+    "rpc.response.message_bytes",
+    "rpc.response.message_count",
     "rpc.status_code",
+    "rpc.status_message",
     "rpc.system.name",
     "server.address",
     "server.port",
@@ -80,6 +89,12 @@ const ATTRIBUTES: [&str; 72] = [
     "tls.protocol.version",
     "url.full",
     "user_agent.original",
+    "websocket.request.close_code",
+    "websocket.request.message_bytes",
+    "websocket.request.message_count",
+    "websocket.response.close_code",
+    "websocket.response.message_bytes",
+    "websocket.response.message_count",
 ];
 
 /// The tokens that are not inside `#[cfg(test)]` items.

@@ -13,8 +13,8 @@ use crate::model::conn::TlsFacts;
 use crate::model::event::Host;
 use crate::model::process::{Pod, Process};
 use crate::model::record::{
-    Address, ArtifactLink, ArtifactRecord, ConnectionRecord, ObjectRecord, ObjectSummary, Origin, Record, RecordKind,
-    Severity, TraceContext,
+    Address, ArtifactLink, ArtifactRecord, ConnectionRecord, MessageProtocol, MessageSums, ObjectRecord, ObjectSummary,
+    Origin, Record, RecordKind, Rpc, Severity, TraceContext,
 };
 
 /// The conventions the names are of.
@@ -246,15 +246,65 @@ fn artifact<'a>(out: &mut Attributes<'a>, artifact: &'a ArtifactRecord) {
     out.int_if("http.response.body.size", artifact.response_body_size);
     out.texts_if("http.request.header.content-type", &artifact.request_content_type);
     out.texts_if("http.response.header.content-type", &artifact.response_content_type);
-    out.double_if("http.duration_ms", artifact.duration_ms);
-    out.double_if("http.time_to_first_byte_ms", artifact.time_to_first_byte_ms);
-    out.text_if("rpc.system.name", artifact.rpc_system);
-    out.text_if("rpc.method", artifact.rpc_method.as_deref());
-    out.text_if("rpc.status_code", artifact.rpc_status.as_deref());
+    out.double_if("http.duration_ms", artifact.timing.duration_ms);
+    out.double_if("http.time_to_first_byte_ms", artifact.timing.time_to_first_byte_ms);
+    out.double_if("http.request_transfer_ms", artifact.timing.request_transfer_ms);
+    out.double_if("http.response_transfer_ms", artifact.timing.response_transfer_ms);
+    if let Some(rpc) = &artifact.rpc {
+        self::rpc(out, rpc);
+    }
+    messages(out, artifact.request_messages.as_ref(), &REQUEST_MESSAGES);
+    messages(out, artifact.response_messages.as_ref(), &RESPONSE_MESSAGES);
+    out.texts_if("http.request.header.tracestate", &artifact.tracestate);
     out.text_if("error.type", artifact.error_type.as_deref());
     out.text_if("qtap.incomplete", artifact.incomplete);
     link(out, "artifact.request.url", "artifact.request.digest", artifact.request_artifact.as_ref());
     link(out, "artifact.response.url", "artifact.response.digest", artifact.response_artifact.as_ref());
+    out.int_if("artifact.parts", artifact.parts.map(u64::from));
+}
+
+fn rpc<'a>(out: &mut Attributes<'a>, rpc: &'a Rpc) {
+    out.text("rpc.system.name", "grpc");
+    out.text_if("rpc.method", rpc.method.as_deref());
+    out.text_if("rpc.status_code", rpc.status.as_deref());
+    out.text_if("rpc.status_message", rpc.message.as_deref());
+}
+
+/// Names of what is counted of the messages of one direction.
+struct MessageNames {
+    rpc: [&'static str; 2],
+    websocket: [&'static str; 3],
+}
+
+const REQUEST_MESSAGES: MessageNames = MessageNames {
+    rpc: ["rpc.request.message_count", "rpc.request.message_bytes"],
+    websocket: ["websocket.request.message_count", "websocket.request.message_bytes", "websocket.request.close_code"],
+};
+
+const RESPONSE_MESSAGES: MessageNames = MessageNames {
+    rpc: ["rpc.response.message_count", "rpc.response.message_bytes"],
+    websocket: [
+        "websocket.response.message_count",
+        "websocket.response.message_bytes",
+        "websocket.response.close_code",
+    ],
+};
+
+fn messages(out: &mut Attributes<'_>, sums: Option<&MessageSums>, names: &MessageNames) {
+    let Some(sums) = sums else { return };
+    match sums.of {
+        MessageProtocol::Grpc => {
+            let [count, bytes] = names.rpc;
+            out.int(count, sums.count);
+            out.int(bytes, sums.bytes);
+        }
+        MessageProtocol::WebSocket => {
+            let [count, bytes, close_code] = names.websocket;
+            out.int(count, sums.count);
+            out.int(bytes, sums.bytes);
+            out.int_if(close_code, sums.close_code.map(u64::from));
+        }
+    }
 }
 
 fn link<'a>(out: &mut Attributes<'a>, url: &'static str, digest: &'static str, link: Option<&'a ArtifactLink>) {
@@ -361,6 +411,7 @@ mod tests {
 
     use super::*;
     use crate::model::process::Container;
+    use crate::model::record::Timing;
 
     fn record(origin: Origin, kind: RecordKind) -> Record {
         Record {
@@ -545,15 +596,30 @@ mod tests {
             response_body_size: Some(9),
             request_content_type: vec!["text/plain".into()],
             response_content_type: vec!["a/b".into(), "c/d".into()],
-            duration_ms: Some(2.5),
-            time_to_first_byte_ms: Some(0.0),
-            rpc_system: Some("grpc"),
-            rpc_method: Some("p.S/M".into()),
-            rpc_status: Some("OK".into()),
+            timing: Timing {
+                duration_ms: Some(2.5),
+                time_to_first_byte_ms: Some(0.0),
+                request_transfer_ms: Some(1.0),
+                response_transfer_ms: Some(0.5),
+            },
+            rpc: Some(Rpc {
+                method: Some("p.S/M".into()),
+                status: Some("OK".into()),
+                message: Some("all is well".into()),
+            }),
+            request_messages: Some(MessageSums { of: MessageProtocol::Grpc, count: 1, bytes: 7, close_code: None }),
+            response_messages: Some(MessageSums {
+                of: MessageProtocol::WebSocket,
+                count: 2,
+                bytes: 8,
+                close_code: Some(1000),
+            }),
+            tracestate: vec!["a=1".into()],
             error_type: Some("503".into()),
             incomplete: Some("gap"),
             request_artifact: link("req"),
             response_artifact: link("res"),
+            parts: Some(3),
         };
         let record = record(Origin::default(), RecordKind::Artifact(Box::new(artifact)));
         let want = [
@@ -572,15 +638,25 @@ mod tests {
             "http.response.header.content-type=a:a/b|c/d",
             "http.duration_ms=d:2.5",
             "http.time_to_first_byte_ms=d:0",
+            "http.request_transfer_ms=d:1",
+            "http.response_transfer_ms=d:0.5",
             "rpc.system.name=s:grpc",
             "rpc.method=s:p.S/M",
             "rpc.status_code=s:OK",
+            "rpc.status_message=s:all is well",
+            "rpc.request.message_count=i:1",
+            "rpc.request.message_bytes=i:7",
+            "websocket.response.message_count=i:2",
+            "websocket.response.message_bytes=i:8",
+            "websocket.response.close_code=i:1000",
+            "http.request.header.tracestate=a:a=1",
             "error.type=s:503",
             "qtap.incomplete=s:gap",
             "artifact.request.url=s:u-req",
             "artifact.request.digest=s:d-req",
             "artifact.response.url=s:u-res",
             "artifact.response.digest=s:d-res",
+            "artifact.parts=i:3",
         ];
         assert_eq!(shown(&record), want);
         let entry = entry(&record);

@@ -1,24 +1,21 @@
 //! Content codings undone (RFC 9110 §8.4): gzip, deflate (both kinds), br, zstd, and lists of them, under a bound.
 //!
-//! In: the codings a message names and its body as carried. Out: the body as decoded, as much of it as the bound allows, and
-//! the name of the coding that could not be undone. A body that is a prefix gives a prefix.
+//! In: the codings a message names and its body as carried, whole or in parts. Out: the body as decoded, as much of it as the
+//! bound allows, and the name of the coding that could not be undone. A body that is a prefix gives a prefix.
 
-use std::io::Read;
-
+use super::undo::{Stop, Undo};
 use crate::model::message::Fields;
 
-/// Most bytes that a body is decoded to.
-const MOST: usize = 16 << 20;
+/// Most bytes that a body, or a part of one, is decoded to.
+pub(super) const MOST: usize = 16 << 20;
 /// Most bytes of output for one of input, above [`FREE`]: what deflate can reach at its best (1032:1) and honest text never does.
-const RATIO: usize = 1024;
+const RATIO: u64 = 1024;
 /// Output that the ratio does not count against.
-const FREE: usize = 64 << 10;
+const FREE: u64 = 64 << 10;
 /// Codings applied one after the other that are undone; a message that names more is broken or hostile.
 const CODINGS: usize = 4;
-/// Largest zstd window (RFC 9659: HTTP content may not ask for more).
-const WINDOW: u64 = 8 << 20;
 
-/// A body, decoded.
+/// A body, or a part of one, decoded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Decoded {
     /// The bytes.
@@ -29,12 +26,21 @@ pub(super) struct Decoded {
     pub(super) failed: Option<String>,
 }
 
-/// How reading ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Whole,
-    Bound,
-    Broken,
+/// Undoes the codings of one body as it comes.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    /// In the order in which they are undone.
+    stages: Vec<Stage>,
+    /// Bytes that came in.
+    carried: u64,
+}
+
+#[derive(Debug)]
+struct Stage {
+    coding: String,
+    undo: Undo,
+    /// Bytes that came out.
+    given: u64,
 }
 
 /// The codings of a message in the order in which they were applied, without `identity`.
@@ -45,90 +51,73 @@ pub(super) fn codings(fields: &Fields) -> Vec<&str> {
 
 /// Undoes `codings` on `carried`; `whole` says that nothing of it is missing.
 pub(super) fn decode(codings: &[&str], carried: &[u8], whole: bool) -> Decoded {
-    let bound = MOST.min(FREE.max(carried.len().saturating_mul(RATIO)));
-    let mut decoded = Decoded { truncated: !whole, ..Decoded::default() };
-    if codings.len() > CODINGS {
-        return Decoded { failed: Some("too many codings".to_owned()), ..decoded };
-    }
-    for (nth, coding) in codings.iter().rev().enumerate() {
-        let input = if nth == 0 { carried } else { &decoded.data };
-        let Some((data, end)) = undo(coding, input, bound) else {
-            return Decoded { data: Vec::new(), failed: Some((*coding).to_owned()), ..decoded };
-        };
-        decoded.data = data;
-        // A prefix ends in the middle of something: that is no fault of the coding.
-        if end == End::Broken && !decoded.truncated {
-            decoded.failed = Some((*coding).to_owned());
+    decode_at_most(codings, carried, whole, MOST)
+}
+
+/// The same, to at most `most` bytes.
+pub(super) fn decode_at_most(codings: &[&str], carried: &[u8], whole: bool, most: usize) -> Decoded {
+    let mut decoded = Decoded::default();
+    match Decoder::new(codings) {
+        Err(coding) => decoded.failed = Some(coding),
+        Ok(mut decoder) => {
+            decoder.push(carried, most, &mut decoded);
+            if whole {
+                decoder.end(&mut decoded);
+            }
         }
-        decoded.truncated |= end != End::Whole;
     }
+    decoded.truncated |= !whole || decoded.failed.is_some();
     decoded
 }
 
-/// Undoes one coding; none when it isn't known.
-fn undo(coding: &str, input: &[u8], bound: usize) -> Option<(Vec<u8>, End)> {
-    let is = |name: &str| coding.eq_ignore_ascii_case(name);
-    Some(if is("gzip") || is("x-gzip") {
-        read(flate2::bufread::MultiGzDecoder::new(input), bound)
-    } else if is("deflate") {
-        inflate(input, bound)
-    } else if is("br") {
-        read(brotli_decompressor::Decompressor::new(input, 4096), bound)
-    } else if is("zstd") {
-        unzstd(input, bound)
-    } else {
-        return None;
-    })
-}
-
-/// `deflate` is the zlib format (RFC 9110 §8.4.1.2), and from some servers the bare one: the header's check bits tell.
-fn inflate(input: &[u8], bound: usize) -> (Vec<u8>, End) {
-    let zlib = matches!(input, [method, flags, ..]
-        if method & 0x0f == 8 && u16::from_be_bytes([*method, *flags]) % 31 == 0);
-    if zlib {
-        read(flate2::bufread::ZlibDecoder::new(input), bound)
-    } else {
-        read(flate2::bufread::DeflateDecoder::new(input), bound)
-    }
-}
-
-/// One frame after the other (RFC 8878 §3); skippable ones give nothing.
-fn unzstd(mut input: &[u8], bound: usize) -> (Vec<u8>, End) {
-    let mut all = Vec::new();
-    while !input.is_empty() {
-        if let Some(rest) = after_skippable(input) {
-            input = rest;
-            continue;
+impl Decoder {
+    /// The decoder for a body with these `codings`, or the coding that is not known.
+    pub(super) fn new(codings: &[&str]) -> Result<Decoder, String> {
+        if codings.len() > CODINGS {
+            return Err("too many codings".to_owned());
         }
-        let decoder = ruzstd::decoding::StreamingDecoder::new_with_max_window_size(&mut input, WINDOW);
-        let Ok(decoder) = decoder else { return (all, End::Broken) };
-        let (data, end) = read(decoder, bound.saturating_sub(all.len()));
-        all.extend_from_slice(&data);
-        if end != End::Whole {
-            return (all, end);
+        let stage = |coding: &&str| match Undo::of(coding) {
+            Some(undo) => Ok(Stage { coding: (*coding).to_owned(), undo, given: 0 }),
+            None => Err((*coding).to_owned()),
+        };
+        Ok(Decoder { stages: codings.iter().rev().map(stage).collect::<Result<_, _>>()?, carried: 0 })
+    }
+
+    /// Takes the next bytes of the body; what comes out, at most `most` bytes, goes to the end of `decoded`. After a fault or at
+    /// a bound nothing more can come: `decoded` is truncated then.
+    pub(super) fn push(&mut self, carried: &[u8], most: usize, decoded: &mut Decoded) {
+        self.carried += carried.len() as u64;
+        let allowed = FREE.max(self.carried.saturating_mul(RATIO));
+        let mut input = std::borrow::Cow::Borrowed(carried);
+        for stage in &mut self.stages {
+            let left = usize::try_from(allowed.saturating_sub(stage.given)).unwrap_or(usize::MAX);
+            let mut out = Vec::new();
+            let end = stage.undo.push(&input, &mut out, most.min(left));
+            stage.given += out.len() as u64;
+            decoded.truncated |= end.is_err();
+            if end == Err(Stop::Broken) && decoded.failed.is_none() {
+                decoded.failed = Some(stage.coding.clone());
+            }
+            input = std::borrow::Cow::Owned(out);
+        }
+        decoded.data.extend_from_slice(&input);
+    }
+
+    /// The body has ended: what is not whole now has failed, unless it stopped at a bound.
+    pub(super) fn end(&self, decoded: &mut Decoded) {
+        if decoded.truncated {
+            return;
+        }
+        if let Some(stage) = self.stages.iter().find(|stage| !stage.undo.is_whole()) {
+            decoded.truncated = true;
+            decoded.failed = Some(stage.coding.clone());
         }
     }
-    (all, End::Whole)
-}
 
-/// What follows a skippable frame (RFC 8878 §3.1.2); none when it isn't one, or isn't whole.
-fn after_skippable(input: &[u8]) -> Option<&[u8]> {
-    let (magic, rest) = input.split_first_chunk::<4>()?;
-    let (size, rest) = rest.split_first_chunk::<4>()?;
-    let skippable = u32::from_le_bytes(*magic) & 0xffff_fff0 == 0x184d_2a50;
-    rest.get(u32::from_le_bytes(*size) as usize..).filter(|_| skippable)
-}
-
-fn read(reader: impl Read, bound: usize) -> (Vec<u8>, End) {
-    let mut data = Vec::new();
-    let result = reader.take(bound as u64 + 1).read_to_end(&mut data);
-    let end = match result {
-        _ if data.len() > bound => End::Bound,
-        Ok(_) => End::Whole,
-        Err(_) => End::Broken,
-    };
-    data.truncate(bound);
-    (data, end)
+    /// Bytes of memory it holds, roughly.
+    pub(super) fn memory(&self) -> usize {
+        self.stages.iter().map(|stage| stage.undo.memory()).sum()
+    }
 }
 
 #[cfg(test)]
@@ -207,11 +196,103 @@ mod tests {
         assert_eq!(decode(&["gzip"], b"not gzip at all", true).failed.as_deref(), Some("gzip"));
         assert_eq!(decode(&["br"], &[0xff; 40], true).failed.as_deref(), Some("br"));
         assert_eq!(decode(&["zstd"], b"nor zstd", true).failed.as_deref(), Some("zstd"));
-        assert_eq!(decode(&["compress"], b"", true).failed.as_deref(), Some("compress"));
+        assert_eq!(decode(&["compress"], b"x", true).failed.as_deref(), Some("compress"));
         assert_eq!(decode(&["compress", "gzip"], &gzip(TEXT), true).failed.as_deref(), Some("compress"));
         let cut = gzip(TEXT);
         assert_eq!(decode(&["gzip"], &cut[..cut.len() - 9], true).failed.as_deref(), Some("gzip"));
         assert_eq!(decode(&["gzip"; 5], &gzip(TEXT), true).failed.as_deref(), Some("too many codings"));
+        // A prefix that is not what the coding makes has failed all the same.
+        let cut = decode(&["gzip"], b"not gzip at all", false);
+        assert_eq!((cut.failed.as_deref(), cut.truncated), (Some("gzip"), true));
+    }
+
+    /// What came in before is all there is to decode with, so that an event of a stream can be read when it was sent.
+    #[test]
+    fn what_was_flushed_comes_out_at_once() {
+        use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+        let level = flate2::Compression::default();
+        flushed("gzip", &mut GzEncoder::new(Vec::new(), level), |e| std::mem::take(e.get_mut()), |e| e.try_finish());
+        flushed(
+            "deflate",
+            &mut ZlibEncoder::new(Vec::new(), level),
+            |e| std::mem::take(e.get_mut()),
+            |e| e.try_finish(),
+        );
+        flushed(
+            "deflate",
+            &mut DeflateEncoder::new(Vec::new(), level),
+            |e| std::mem::take(e.get_mut()),
+            |e| e.try_finish(),
+        );
+        let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        flushed("zstd", &mut zstd, |e| std::mem::take(e.get_mut()), |e| e.do_finish());
+    }
+
+    fn flushed<E: Write>(
+        coding: &str,
+        encoder: &mut E,
+        take: impl Fn(&mut E) -> Vec<u8>,
+        finish: impl Fn(&mut E) -> std::io::Result<()>,
+    ) {
+        let mut decoder = Decoder::new(&[coding]).unwrap();
+        for event in ["data: one\n\n", "data: two\n\n", "data: one\n\n"] {
+            encoder.write_all(event.as_bytes()).unwrap();
+            encoder.flush().unwrap();
+            let carried = take(encoder);
+            let mut decoded = Decoded::default();
+            let (first, second) = carried.split_at(carried.len() / 2);
+            decoder.push(first, MOST, &mut decoded);
+            decoder.push(second, MOST, &mut decoded);
+            assert_eq!(decoded, whole(event.as_bytes()), "{coding}");
+        }
+        finish(encoder).unwrap();
+        let mut decoded = Decoded::default();
+        decoder.end(&mut decoded);
+        assert_eq!(decoded.failed.as_deref(), Some(coding), "its end was not there yet");
+        decoded = Decoded::default();
+        decoder.push(&take(encoder), MOST, &mut decoded);
+        decoder.end(&mut decoded);
+        assert_eq!(decoded, whole(b""), "{coding}");
+    }
+
+    #[test]
+    fn any_cut_gives_the_same() {
+        let codings: [(&[&str], Vec<u8>); 7] = [
+            (&["gzip"], [gzip(TEXT), gzip(TEXT)].concat()),
+            (&["deflate"], zlib(TEXT)),
+            (&["deflate"], bare(TEXT)),
+            (&["br"], hex(BR)),
+            (&["zstd"], [hex(ZSTD), hex(ZSTD)].concat()),
+            (&["br", "gzip"], gzip(&hex(BR))),
+            (&["deflate", "zstd", "gzip"], gzip(&zstd::encode_all(&zlib(TEXT)[..], 1).unwrap())),
+        ];
+        for (codings, carried) in codings {
+            let at_once = decode(codings, &carried, true);
+            assert!(at_once.failed.is_none() && at_once.data.starts_with(TEXT), "{codings:?}");
+            for size in [1, 2, 3, 7, 50] {
+                let (mut decoder, mut decoded) = (Decoder::new(codings).unwrap(), Decoded::default());
+                carried.chunks(size).for_each(|piece| decoder.push(piece, MOST, &mut decoded));
+                decoder.end(&mut decoded);
+                assert_eq!(decoded, at_once, "{codings:?} in pieces of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_ratio_counts_over_all_parts() {
+        // 64 KiB are free; then every byte of input allows 1024 more, whichever part it came in.
+        let bomb = gzip(&gzip(&vec![0; 64 << 20]));
+        let (mut decoder, mut given) = (Decoder::new(&["gzip", "gzip"]).unwrap(), 0);
+        for (nth, byte) in bomb.iter().enumerate() {
+            let mut decoded = Decoded::default();
+            decoder.push(&[*byte], MOST, &mut decoded);
+            given += decoded.data.len() as u64;
+            assert!(given <= FREE.max((nth as u64 + 1) * RATIO), "{given} of {nth}");
+            if decoded.truncated {
+                return;
+            }
+        }
+        panic!("the bound was not reached");
     }
 
     #[test]

@@ -3,24 +3,24 @@
 //! What came over HTTP/2 is written as an intermediary would forward it (RFC 9113 §8.3, §8.2.2): pseudo-header fields as start
 //! line and `Host`. The body is the content; where the message was sent chunked, or HTTP/2 sent trailers, it stands as one
 //! chunk, without the last chunk when its end is missing. Fields that are unknown are left out; an unknown word of the start
-//! line is a `?`.
+//! line is a `?`. Behind the answer to a WebSocket handshake, and behind the request, stand their messages as frames.
 
-use super::{Half, body, line_of, version_name};
+use super::{Half, Message, frame, line_of, version_name};
 use crate::model::message::{Fields, Request, Response, Version};
 
 /// The document: one message, or a request and its response.
 pub(super) fn write(halves: &[Half<'_>], bodies: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(halves.iter().map(|half| half.room(bodies)).sum());
     for half in halves {
-        message(&mut out, *half, bodies);
+        message(&mut out, half, bodies);
     }
     out
 }
 
-fn message(out: &mut Vec<u8>, half: Half<'_>, bodies: bool) {
-    let host = match half {
-        Half::Request(request) => request_line(out, request),
-        Half::Response(response) => {
+fn message(out: &mut Vec<u8>, half: &Half<'_>, bodies: bool) {
+    let host = match half.message {
+        Message::Request(request) => request_line(out, request),
+        Message::Response(response) => {
             status_line(out, response);
             None
         }
@@ -29,7 +29,7 @@ fn message(out: &mut Vec<u8>, half: Half<'_>, bodies: bool) {
     if let Some(host) = host {
         line(out, b"Host", host.as_bytes());
     }
-    let forwarded_chunked = half.version() == Version::Http2 && !half.trailers().0.is_empty();
+    let forwarded_chunked = half.message.version() == Version::Http2 && !half.message.trailers().0.is_empty();
     for field in &half.fields().0 {
         if let Some((name, value)) = line_of(field).filter(|_| !(forwarded_chunked && field.is_named("content-length")))
         {
@@ -86,20 +86,23 @@ fn is_chunked(fields: &Fields) -> bool {
     last.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
 }
 
-fn content(out: &mut Vec<u8>, half: Half<'_>, chunked: bool) {
-    let kept = body::kept(half.body());
+fn content(out: &mut Vec<u8>, half: &Half<'_>, chunked: bool) {
+    if let Some(messages) = &half.body().messages {
+        frame::write(out, messages);
+    }
+    let kept = &half.kept;
     if !chunked {
-        out.extend_from_slice(&kept);
+        out.extend_from_slice(kept);
         return;
     }
     if !kept.is_empty() {
         out.extend_from_slice(format!("{:x}\r\n", kept.len()).as_bytes());
-        out.extend_from_slice(&kept);
+        out.extend_from_slice(kept);
         out.extend_from_slice(b"\r\n");
     }
-    if half.body().is_whole() && half.times().1.is_some() {
+    if half.body().is_whole() && half.message.times().1.is_some() {
         out.extend_from_slice(b"0\r\n");
-        for (name, value) in half.trailers().0.iter().filter_map(line_of) {
+        for (name, value) in half.message.trailers().0.iter().filter_map(line_of) {
             line(out, &name, &value);
         }
         out.extend_from_slice(b"\r\n");

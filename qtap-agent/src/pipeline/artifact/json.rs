@@ -2,31 +2,34 @@
 
 use super::escape::Json;
 use super::time::rfc3339;
-use super::{Half, Kind, Source, body, field_text, version_name};
+use super::{Half, Kind, Message, Source, body, field_text, messages, version_name};
 use crate::model::message::{FieldText, Fields, Request, Response};
 
 /// The document.
 pub(super) fn write(source: Source<'_>, kind: Kind, halves: &[Half<'_>], bodies: bool) -> Vec<u8> {
     let mut json = Json::with_capacity(halves.iter().map(|half| half.room(bodies)).sum());
+    json.open(b'{');
     match kind {
-        Kind::Request | Kind::Response => halves.iter().for_each(|half| message(&mut json, source, *half, bodies)),
+        Kind::Request | Kind::Response => halves.iter().for_each(|half| message(&mut json, source, half, bodies)),
         Kind::Transaction => {
-            json.open(b'{');
             for half in halves {
-                json.name(match half {
-                    Half::Request(_) => "request",
-                    Half::Response(_) => "response",
+                json.name(match half.message {
+                    Message::Request(_) => "request",
+                    Message::Response(_) => "response",
                 });
-                message(&mut json, source, *half, bodies);
+                json.open(b'{');
+                message(&mut json, source, half, bodies);
+                json.close(b'}');
             }
             if let Some(duration_ms) = source.duration_ms {
                 json.name("duration_ms");
                 json.number(duration_ms);
             }
             incomplete(&mut json, source);
-            json.close(b'}');
         }
     }
+    part(&mut json, source);
+    json.close(b'}');
     json.finish()
 }
 
@@ -37,20 +40,29 @@ fn incomplete(json: &mut Json, source: Source<'_>) {
     }
 }
 
-fn message(json: &mut Json, source: Source<'_>, half: Half<'_>, bodies: bool) {
-    json.open(b'{');
-    match half {
-        Half::Request(request) => request_line(json, request, source.url),
-        Half::Response(response) => status_line(json, response),
+fn part(json: &mut Json, source: Source<'_>) {
+    if let Some(part) = source.exchange.part {
+        json.name("part");
+        json.number(part.number);
+    }
+}
+
+fn message(json: &mut Json, source: Source<'_>, half: &Half<'_>, bodies: bool) {
+    match half.message {
+        Message::Request(request) => request_line(json, request, source.url),
+        Message::Response(response) => status_line(json, response),
     }
     json.name("protocol");
-    json.plain(&[version_name(half.version())]);
+    json.plain(&[version_name(half.message.version())]);
     fields(json, "headers", half.fields());
-    if !half.trailers().0.is_empty() {
-        fields(json, "trailers", half.trailers());
+    if !half.message.trailers().0.is_empty() {
+        fields(json, "trailers", half.message.trailers());
     }
-    body::write(json, half.fields(), half.body(), bodies);
-    let (started, ended) = half.times();
+    body::write(json, half, source.exchange.part.is_some(), bodies);
+    if let Some(messages) = &half.body().messages {
+        messages::write(json, half.fields(), messages, source.clock, bodies);
+    }
+    let (started, ended) = half.message.times();
     json.name("started_at");
     json.plain(&[&rfc3339(source.clock.unix_ns(started))]);
     json.name("ended_at");
@@ -58,7 +70,6 @@ fn message(json: &mut Json, source: Source<'_>, half: Half<'_>, bodies: bool) {
         Some(ended) => json.plain(&[&rfc3339(source.clock.unix_ns(ended))]),
         None => json.literal("null"),
     }
-    json.close(b'}');
 }
 
 fn request_line(json: &mut Json, request: &Request, url: Option<&str>) {

@@ -1,16 +1,21 @@
-//! Artifacts: an exchange, redacted before, written out as documents that are stored as objects.
+//! Artifacts: an exchange, or a part of one, redacted before, written out as documents that are stored as objects.
 //!
 //! In: the exchange, and how it is to be written (`http_capture`: level, format, one document or two). Out: for each document
 //! its bytes and their digest. The bytes of a body are gone through once to be escaped and once to be hashed, the document once
 //! to be hashed, and nothing is done that the level does not ask for. What each member means is in `docs/records.md`.
 
 mod body;
+mod charset;
 mod decode;
 mod escape;
+mod frame;
 mod http;
 mod json;
+mod messages;
+mod running;
 mod text;
 mod time;
+mod undo;
 
 use std::ops::Range;
 
@@ -18,9 +23,12 @@ use bytes::Bytes;
 
 use super::digest::sha256_hex;
 use super::settings::{Artifacts, Format, HttpCapture, Level};
-use crate::model::exchange::HttpExchange;
+use crate::model::conn::ConnectionUid;
+use crate::model::exchange::{HttpExchange, Part};
 use crate::model::message::{Body, Field, FieldText, Fields, Request, Response, Version};
 use crate::model::time::{KernelTime, WallClock};
+use decode::Decoded;
+pub(super) use running::Running;
 
 /// What a document holds (`artifact.type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,28 +67,42 @@ pub(super) struct Artifact {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) exchange: &'a HttpExchange,
+    /// Connection and number of the exchange: what names it from part to part.
+    pub(super) name: (ConnectionUid, u64),
     /// `url.full`.
     pub(super) url: Option<&'a str>,
     pub(super) clock: WallClock,
     pub(super) duration_ms: Option<f64>,
 }
 
-/// The documents of an exchange; none below level `details`.
-pub(super) fn write(source: Source<'_>, capture: &HttpCapture) -> Vec<Artifact> {
+/// The documents of an exchange, or of a part of one; none below level `details`. `running` has the decoders of bodies that are
+/// told in parts.
+pub(super) fn write(source: Source<'_>, capture: &HttpCapture, running: &mut Running) -> Vec<Artifact> {
     if capture.level < Level::Details {
         return Vec::new();
     }
-    let request = source.exchange.request.as_ref().map(Half::Request);
-    let response = source.exchange.response.as_ref().map(Half::Response);
-    let documents = match capture.artifacts {
-        Artifacts::Split => vec![(Kind::Request, vec![request]), (Kind::Response, vec![response])],
-        Artifacts::Transaction => vec![(Kind::Transaction, vec![request, response])],
+    // Format `http` shows what was sent.
+    let undone = capture.level == Level::Full && capture.format != Format::Http;
+    let request = source.exchange.request.as_ref().map(Message::Request);
+    let response = source.exchange.response.as_ref().map(Message::Response);
+    let part = source.exchange.part;
+    let mut document = |kind, messages: &[Message<'_>]| {
+        let halves = messages.iter().map(|message| Half::new(source, *message, undone, running));
+        document(source, capture, kind, &halves.collect::<Vec<_>>())
     };
-    let halves = documents.into_iter().map(|(kind, halves)| (kind, halves.into_iter().flatten().collect::<Vec<_>>()));
-    halves
-        .filter(|(_, halves)| !halves.is_empty())
-        .map(|(kind, halves)| document(source, capture, kind, &halves))
-        .collect()
+    match capture.artifacts {
+        Artifacts::Split => {
+            let sides = [(Kind::Request, request), (Kind::Response, response)];
+            let told = sides.into_iter().filter_map(|(kind, message)| Some((kind, message?)));
+            told.filter(|(_, message)| message.is_told(part))
+                .map(|(kind, message)| document(kind, &[message]))
+                .collect()
+        }
+        Artifacts::Transaction => {
+            let both: Vec<Message<'_>> = [request, response].into_iter().flatten().collect();
+            if both.is_empty() { Vec::new() } else { vec![document(Kind::Transaction, &both)] }
+        }
+    }
 }
 
 fn document(source: Source<'_>, capture: &HttpCapture, kind: Kind, halves: &[Half<'_>]) -> Artifact {
@@ -103,54 +125,96 @@ fn document(source: Source<'_>, capture: &HttpCapture, kind: Kind, halves: &[Hal
 
 /// A request or a response: what both have.
 #[derive(Debug, Clone, Copy)]
-enum Half<'a> {
+enum Message<'a> {
     Request(&'a Request),
     Response(&'a Response),
 }
 
-impl<'a> Half<'a> {
+impl<'a> Message<'a> {
     fn fields(self) -> &'a Fields {
         match self {
-            Half::Request(request) => &request.fields,
-            Half::Response(response) => &response.fields,
+            Message::Request(request) => &request.fields,
+            Message::Response(response) => &response.fields,
         }
     }
 
     fn trailers(self) -> &'a Fields {
         match self {
-            Half::Request(request) => &request.trailers,
-            Half::Response(response) => &response.trailers,
+            Message::Request(request) => &request.trailers,
+            Message::Response(response) => &response.trailers,
         }
     }
 
     fn body(self) -> &'a Body {
         match self {
-            Half::Request(request) => &request.body,
-            Half::Response(response) => &response.body,
+            Message::Request(request) => &request.body,
+            Message::Response(response) => &response.body,
         }
     }
 
     fn version(self) -> Version {
         match self {
-            Half::Request(request) => request.version,
-            Half::Response(response) => response.version,
+            Message::Request(request) => request.version,
+            Message::Response(response) => response.version,
         }
     }
 
     fn times(self) -> (KernelTime, Option<KernelTime>) {
         match self {
-            Half::Request(request) => (request.started, request.ended),
-            Half::Response(response) => (response.started, response.ended),
+            Message::Request(request) => (request.started, request.ended),
+            Message::Response(response) => (response.started, response.ended),
         }
     }
 
+    /// True when a document of its own tells of it: always the first and the last part; of those between, the ones that brought
+    /// something.
+    fn is_told(self, part: Option<Part>) -> bool {
+        let body = self.body();
+        let brings = !body.chunks.is_empty()
+            || body.messages.as_ref().is_some_and(|messages| !messages.kept.is_empty())
+            || body.missing.iter().any(|range| range.end > body.offset);
+        part.is_none_or(|part| part.number == 0 || part.last) || brings
+    }
+}
+
+/// One side of an exchange, ready to be written.
+#[derive(Debug)]
+struct Half<'a> {
+    message: Message<'a>,
+    /// The bytes of its body that are shown.
+    kept: Bytes,
+    /// Its body with content codings undone, where it has some.
+    decoded: Option<Decoded>,
+}
+
+impl<'a> Half<'a> {
+    fn new(source: Source<'_>, message: Message<'a>, undone: bool, running: &mut Running) -> Half<'a> {
+        let decoded = if undone { body::decoded(source, message, running) } else { None };
+        Half { message, kept: body::kept(message.body()), decoded }
+    }
+
+    fn content_type(&self) -> &'a str {
+        self.fields().get("content-type").unwrap_or("")
+    }
+
+    fn fields(&self) -> &'a Fields {
+        self.message.fields()
+    }
+
+    fn body(&self) -> &'a Body {
+        self.message.body()
+    }
+
     /// Room for a document that holds this half: a guess that spares most of the growing.
-    fn room(self, bodies: bool) -> usize {
+    fn room(&self, bodies: bool) -> usize {
         let size = |text: &FieldText| text.bytes().map_or(4, Bytes::len);
-        let fields = self.fields().0.iter().chain(&self.trailers().0);
+        let fields = self.fields().0.iter().chain(&self.message.trailers().0);
         let head: usize = fields.map(|field| size(&field.name) + size(&field.value) + 24).sum();
-        let body = if bodies { usize::try_from(self.body().kept()).unwrap_or(0) } else { 0 };
-        512 + head + body + body / 8
+        let decoded = self.decoded.as_ref().map_or(0, |decoded| decoded.data.len());
+        let messages = self.body().messages.iter().flat_map(|messages| &messages.kept);
+        let messages: usize = messages.map(|message| message.data.len() + 128).sum();
+        let body = if bodies { self.kept.len() + decoded + messages } else { 0 };
+        768 + head + body + body / 8
     }
 }
 

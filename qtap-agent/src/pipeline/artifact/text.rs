@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::{Half, Source, body, field_text, line_of, version_name};
+use super::{Half, Message, Source, charset, field_text, line_of, messages, version_name};
 use crate::model::message::Fields;
 
 /// The document: one message, or a request and its response with an empty line between them.
@@ -13,10 +13,13 @@ pub(super) fn write(source: Source<'_>, halves: &[Half<'_>], bodies: bool) -> Ve
         if nth > 0 {
             out.push('\n');
         }
-        start_line(&mut out, source, *half);
+        start_line(&mut out, source, half.message);
         fields(&mut out, half.fields());
-        content(&mut out, *half, bodies);
-        fields(&mut out, half.trailers());
+        content(&mut out, source, half, bodies);
+        fields(&mut out, half.message.trailers());
+    }
+    if let Some(part) = source.exchange.part {
+        note(&mut out, format_args!("part {}", part.number));
     }
     if let Some(reason) = source.exchange.incomplete {
         note(&mut out, format_args!("incomplete: {}", reason.name()));
@@ -33,15 +36,15 @@ fn note(out: &mut String, what: std::fmt::Arguments<'_>) {
     put(out, format_args!("[{what}]\n"));
 }
 
-fn start_line(out: &mut String, source: Source<'_>, half: Half<'_>) {
-    let version = version_name(half.version());
-    match half {
-        Half::Request(request) => {
+fn start_line(out: &mut String, source: Source<'_>, message: Message<'_>) {
+    let version = version_name(message.version());
+    match message {
+        Message::Request(request) => {
             let method = request.method.as_deref().unwrap_or("?");
             let url = source.url.or(request.target.as_deref()).unwrap_or("?");
             put(out, format_args!("{method} {url} {version}\n"));
         }
-        Half::Response(response) => {
+        Message::Response(response) => {
             let status = response.status.map_or_else(|| "?".to_owned(), |status| status.to_string());
             let reason = field_text(&response.reason);
             put(out, format_args!("{version} {status} {reason}"));
@@ -61,38 +64,60 @@ fn fields(out: &mut String, fields: &Fields) {
     }
 }
 
-fn content(out: &mut String, half: Half<'_>, bodies: bool) {
+fn content(out: &mut String, source: Source<'_>, half: &Half<'_>, bodies: bool) {
     let carried = half.body();
-    if carried.size == 0 && carried.chunks.is_empty() {
+    if carried.size == 0 && carried.chunks.is_empty() && carried.messages.is_none() {
         return;
     }
     out.push('\n');
     if !bodies {
-        return note(out, format_args!("body of {} bytes not shown", carried.size));
+        let messages = carried.messages.as_ref().map(|messages| format!(" ({} messages)", messages.count));
+        return note(out, format_args!("body of {} bytes{} not shown", carried.size, messages.unwrap_or_default()));
     }
-    let kept = body::kept(carried);
-    let decoded = body::decoded(half.fields(), carried, &kept);
-    let shown = decoded.as_ref().map_or(&kept[..], |decoded| &decoded.data);
-    match std::str::from_utf8(shown) {
-        Ok(text) => {
-            out.push_str(text);
-            if !text.is_empty() && !text.ends_with('\n') {
-                out.push('\n');
+    match &carried.messages {
+        Some(messages) => messages::lines(half.fields(), messages, source.clock, |in_brackets, text| {
+            if in_brackets {
+                note(out, format_args!("{text}"));
+            } else {
+                line(out, text);
             }
-        }
-        Err(_) => note(out, format_args!("{} bytes that are not text", shown.len())),
-    }
-    if let Some(decoded) = decoded {
-        if let Some(coding) = &decoded.failed {
-            note(out, format_args!("could not be decoded: {}", field_text(coding.as_bytes())));
-        } else {
-            note(out, format_args!("{} bytes as carried, decoded here", kept.len()));
-        }
+        }),
+        None => body(out, half),
     }
     if carried.truncated {
-        note(out, format_args!("truncated: {} of {} bytes kept", kept.len(), carried.size));
+        note(out, format_args!("truncated: {} of {} bytes kept", half.kept.len(), carried.size));
     }
     for range in &carried.missing {
         note(out, format_args!("missing: bytes {} to {}", range.start, range.end));
+    }
+}
+
+/// Writes text, and ends its last line.
+fn line(out: &mut String, text: &str) {
+    out.push_str(text);
+    if !text.is_empty() && !text.ends_with('\n') {
+        out.push('\n');
+    }
+}
+
+fn body(out: &mut String, half: &Half<'_>) {
+    let carried = half.body();
+    if carried.offset > 0 {
+        note(out, format_args!("from byte {} on", carried.offset));
+    }
+    let (shown, cut) = match &half.decoded {
+        Some(decoded) => (&decoded.data[..], decoded.truncated),
+        None => (&half.kept[..], !carried.is_whole()),
+    };
+    match charset::text(half.content_type(), shown, cut) {
+        Some(text) => line(out, &text.text),
+        None => note(out, format_args!("{} bytes that are not text", shown.len())),
+    }
+    if let Some(decoded) = &half.decoded {
+        if let Some(coding) = &decoded.failed {
+            note(out, format_args!("could not be decoded: {}", field_text(coding.as_bytes())));
+        } else {
+            note(out, format_args!("{} bytes as carried, decoded here", half.kept.len()));
+        }
     }
 }

@@ -5,6 +5,8 @@
 mod artifacts;
 mod canary;
 mod hostile;
+mod messages;
+mod parts;
 mod records;
 
 use std::sync::Arc;
@@ -20,7 +22,9 @@ use crate::model::loss::{Loss, Tally};
 use crate::model::message::{Body, Field, FieldText, Fields, Request, Response, Version};
 use crate::model::observation::{ConnState, ConnectionSeen, ExchangeSeen, Observation};
 use crate::model::process::Process;
-use crate::model::record::{Address, ArtifactRecord, ConnectionRecord, ObjectRecord, Record, RecordKind, Severity};
+use crate::model::record::{
+    Address, ArtifactRecord, ConnectionRecord, ObjectRecord, Record, RecordKind, Rpc, Severity, Timing,
+};
 use crate::model::time::{KernelTime, WallClock};
 
 /// 2026-01-02T03:04:05Z.

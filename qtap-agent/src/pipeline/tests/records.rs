@@ -41,8 +41,14 @@ fn the_artifact_record_is_filled() {
     assert_eq!((about.request_body_size, about.response_body_size), (Some(15), Some(5)));
     assert_eq!(about.request_content_type, ["application/json"]);
     assert_eq!(about.response_content_type, ["text/plain"]);
-    assert_eq!((about.duration_ms, about.time_to_first_byte_ms), (Some(30.0), Some(2.0)));
-    assert_eq!((&about.error_type, about.incomplete, about.rpc_system), (&None, None, None));
+    let timing = Timing {
+        duration_ms: Some(30.0),
+        time_to_first_byte_ms: Some(2.0),
+        request_transfer_ms: Some(10.0),
+        response_transfer_ms: Some(18.0),
+    };
+    assert_eq!(about.timing, timing);
+    assert_eq!((&about.error_type, about.incomplete, &about.rpc, about.parts), (&None, None, &None, None));
     let (request, response) = (object(&records[1]), object(&records[2]));
     for (link, object) in [(&about.request_artifact, request), (&about.response_artifact, response)] {
         let link = link.as_ref().unwrap();
@@ -134,13 +140,16 @@ fn grpc_is_named_as_the_conventions_have_it() {
     if let (Some(request), Some(response)) = (&mut http.request, &mut http.response) {
         request.target = Some("/helloworld.Greeter/SayHello".to_owned());
         (request.version, response.version) = (Version::Http2, Version::Http2);
-        response.trailers = fields(&[("grpc-status", "5")]);
+        response.trailers = fields(&[("grpc-status", "5"), ("grpc-message", "no %22me%22")]);
     }
     let records = json(Level::Summary, http);
     let about = artifact(&records[0]);
-    assert_eq!(about.rpc_system, Some("grpc"));
-    assert_eq!(about.rpc_method.as_deref(), Some("helloworld.Greeter/SayHello"));
-    assert_eq!(about.rpc_status.as_deref(), Some("NOT_FOUND"));
+    let rpc = Rpc {
+        method: Some("helloworld.Greeter/SayHello".to_owned()),
+        status: Some("NOT_FOUND".to_owned()),
+        message: Some("no \"me\"".to_owned()),
+    };
+    assert_eq!(about.rpc, Some(rpc));
     assert_eq!(records[0].severity, Severity::Warn);
     assert_eq!((records[0].origin.protocol, records[0].origin.protocol_version), (Some("grpc"), Some("2")));
 }
@@ -151,7 +160,7 @@ fn half_an_exchange_makes_half_the_objects() {
     let records = json(Level::Full, http);
     assert_eq!(records.len(), 2);
     let about = artifact(&records[0]);
-    assert_eq!((about.status, about.duration_ms, about.incomplete), (None, None, Some("no_response")));
+    assert_eq!((about.status, about.timing.duration_ms, about.incomplete), (None, None, Some("no_response")));
     assert!(about.request_artifact.is_some() && about.response_artifact.is_none());
     assert_eq!(records[0].line, "POST https://shop.example:8443/pay?id=7 → no status (no_response)");
 }

@@ -1,0 +1,143 @@
+//! Whether bytes are text, and which. In: the bytes of a body, content codings undone, and the `Content-Type` that came with them.
+//! Out: the text in UTF-8. The bytes themselves, and so their digest, stay what they are.
+//!
+//! A byte order mark wins over the `charset` of the `Content-Type`, and that over UTF-8 (Encoding Standard §6.1, "decode"). JSON and
+//! event streams are UTF-8 whatever is said of them (RFC 8259 §8.1, HTML §9.2.5). Nothing is replaced: one malformed sequence and
+//! the bytes are no text.
+
+use std::borrow::Cow;
+
+use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
+
+/// Text of a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Text<'a> {
+    pub(super) text: Cow<'a, str>,
+    /// The encoding it was in, as the Encoding Standard names it, in lower case; none for UTF-8.
+    pub(super) charset: Option<String>,
+}
+
+/// The text of `bytes`; none when they are no text. `cut` when bytes may be missing at the end: a character that is not whole is
+/// left out then, but for UTF-8, where the caller sees to it.
+pub(super) fn text<'a>(content_type: &str, bytes: &'a [u8], cut: bool) -> Option<Text<'a>> {
+    match encoding(content_type, bytes) {
+        Some(encoding) if encoding != UTF_8 => decode(encoding, bytes, cut),
+        Some(_) | None => std::str::from_utf8(bytes).ok().map(|text| Text { text: text.into(), charset: None }),
+    }
+}
+
+/// The encoding that is named, by the bytes or by the media type; none where nothing is, or nothing that is known.
+fn encoding(content_type: &str, bytes: &[u8]) -> Option<&'static Encoding> {
+    let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+    let media_type = media_type.trim().to_ascii_lowercase();
+    if is_always_utf8(&media_type) {
+        return None;
+    }
+    let named = charset(parameters).and_then(|label| Encoding::for_label_no_replacement(label.as_bytes()));
+    if named.is_some() || media_type.starts_with("text/") || is_xml(&media_type) {
+        return Encoding::for_bom(bytes).map(|(encoding, _)| encoding).or(named);
+    }
+    None
+}
+
+fn is_always_utf8(media_type: &str) -> bool {
+    media_type == "text/event-stream" || media_type.ends_with("json")
+}
+
+fn is_xml(media_type: &str) -> bool {
+    media_type == "application/xml" || media_type.ends_with("+xml")
+}
+
+/// The `charset` parameter (RFC 9110 §8.3.2), without quotes. A semicolon in a quoted value before it is not known in the wild.
+fn charset(parameters: &str) -> Option<&str> {
+    parameters.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+    })
+}
+
+fn decode<'a>(encoding: &'static Encoding, bytes: &'a [u8], cut: bool) -> Option<Text<'a>> {
+    // The mark is not part of the text; that of another encoding is no mark.
+    let mark = [UTF_16LE, UTF_16BE].contains(&encoding) && Encoding::for_bom(bytes).is_some();
+    let bytes = if mark { bytes.get(2..)? } else { bytes };
+    let charset = Some(encoding.name().to_ascii_lowercase());
+    if !cut {
+        let text = encoding.decode_without_bom_handling_and_without_replacement(bytes)?;
+        return Some(Text { text, charset });
+    }
+    let mut decoder = encoding.new_decoder_without_bom_handling();
+    let mut text = String::with_capacity(decoder.max_utf8_buffer_length_without_replacement(bytes.len())?);
+    match decoder.decode_to_string_without_replacement(bytes, &mut text, false) {
+        (DecoderResult::InputEmpty, _) => Some(Text { text: text.into(), charset }),
+        (DecoderResult::Malformed(..) | DecoderResult::OutputFull, _) => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // text that is not there is what these tests look for
+mod tests {
+    use super::*;
+
+    fn read(content_type: &str, bytes: &[u8], cut: bool) -> Option<(String, Option<String>)> {
+        text(content_type, bytes, cut).map(|text| (text.text.into_owned(), text.charset))
+    }
+
+    fn is(text: &str, charset: &str) -> Option<(String, Option<String>)> {
+        Some((text.to_owned(), Some(charset.to_owned()).filter(|name| !name.is_empty())))
+    }
+
+    #[test]
+    fn the_charset_of_the_media_type_holds() {
+        assert_eq!(read("text/plain; charset=ISO-8859-1", b"caf\xe9", false), is("café", "windows-1252"));
+        assert_eq!(read("text/html;charset=\"Shift_JIS\"", b"\x93\xfa\x96\x7b", false), is("日本", "shift_jis"));
+        assert_eq!(read("text/plain; format=flowed; Charset=koi8-r", b"\xcd\xc9\xd2", false), is("мир", "koi8-r"));
+        assert_eq!(read("application/x-www-form-urlencoded; charset=gbk", b"a=\xd6\xd0", false), is("a=中", "gbk"));
+        assert_eq!(read("text/plain; charset=utf-16le", b"h\0i\0", false), is("hi", "utf-16le"));
+        assert_eq!(read("text/plain; charset=utf-8", "é".as_bytes(), false), is("é", ""));
+    }
+
+    #[test]
+    fn without_one_it_is_utf8_or_no_text() {
+        assert_eq!(read("", b"hi", false), is("hi", ""));
+        assert_eq!(read("application/octet-stream", "é".as_bytes(), false), is("é", ""));
+        assert_eq!(read("text/plain", b"caf\xe9", false), None);
+        assert_eq!(read("text/plain; charset=no-such", b"caf\xe9", false), None);
+        assert_eq!(read("text/plain; charset=no-such", b"cafe", false), is("cafe", ""));
+        assert_eq!(read("image/png", b"\xff\xfeh\0", false), None, "a mark means nothing in what is no text");
+    }
+
+    #[test]
+    fn a_mark_wins_and_is_not_part_of_the_text() {
+        assert_eq!(read("text/plain", b"\xff\xfeh\0i\0", false), is("hi", "utf-16le"));
+        assert_eq!(read("application/xml", b"\xfe\xff\0h\0i", false), is("hi", "utf-16be"));
+        assert_eq!(read("text/csv; charset=iso-8859-1", b"\xff\xfeh\0", false), is("h", "utf-16le"));
+        assert_eq!(read("text/csv; charset=iso-8859-1", "\u{feff}é".as_bytes(), false), is("\u{feff}é", ""));
+    }
+
+    /// RFC 8259 §8.1, HTML §9.2.5; NDJSON is JSON line by line.
+    #[test]
+    fn json_and_event_streams_are_utf8_whatever_is_said() {
+        for media_type in [
+            "application/json; charset=iso-8859-1",
+            "application/problem+json; charset=utf-16",
+            "application/x-ndjson; charset=shift_jis",
+            "text/event-stream; charset=gbk",
+        ] {
+            assert_eq!(
+                read(media_type, "{\"a\":\"é\"}\n".as_bytes(), false),
+                is("{\"a\":\"é\"}\n", ""),
+                "{media_type}"
+            );
+            assert_eq!(read(media_type, b"caf\xe9", false), None, "{media_type}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_replaced_and_only_a_cut_end_is_left_out() {
+        assert_eq!(read("text/plain; charset=shift_jis", b"\x93\xfa\x96", false), None);
+        assert_eq!(read("text/plain; charset=shift_jis", b"\x93\xfa\x96", true), is("日", "shift_jis"));
+        assert_eq!(read("text/plain; charset=shift_jis", b"\x93\x01x", true), None);
+        assert_eq!(read("text/plain; charset=utf-16le", b"h\0\x3d\xd8", true), is("h", "utf-16le"));
+        assert_eq!(read("text/plain; charset=utf-16le", b"h\0\x3d\xd8", false), None, "half of a pair");
+    }
+}

@@ -1,0 +1,122 @@
+//! Decoders of bodies that are told in parts: kept from one part to the next, in a table with a bound. In: a decoder with the
+//! offset at which its body goes on. Out: the same decoder, when the next part begins just there. One that was pushed out, or
+//! whose body has a hole, is gone: the part is then shown as carried, and says so.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::decode::Decoder;
+use crate::model::conn::ConnectionUid;
+
+/// Most decoders that are kept.
+const MOST: usize = 4096;
+/// Most memory that they hold together: some five hundred of gzip, or thirty of br or zstd with windows of a megabyte.
+const MOST_BYTES: usize = 32 << 20;
+
+/// Names a body: connection, number of the exchange, true for the response.
+pub(super) type Key = (ConnectionUid, u64, bool);
+
+/// The table. The one that waited longest goes first.
+#[derive(Debug)]
+pub(in crate::pipeline) struct Running {
+    kept: HashMap<Key, Kept>,
+    /// Keys in the order in which they were put there.
+    order: BTreeMap<u64, Key>,
+    puts: u64,
+    bytes: usize,
+    most: usize,
+    most_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    decoder: Decoder,
+    /// Offset of the byte that it waits for.
+    next: u64,
+    nth: u64,
+    bytes: usize,
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        Running::bounded(MOST, MOST_BYTES)
+    }
+}
+
+impl Running {
+    fn bounded(most: usize, most_bytes: usize) -> Running {
+        Running { kept: HashMap::new(), order: BTreeMap::new(), puts: 0, bytes: 0, most, most_bytes }
+    }
+
+    /// The decoder of the body `key`, when it waits for the byte at `offset`. It is not in the table any more.
+    pub(super) fn take(&mut self, key: Key, offset: u64) -> Option<Decoder> {
+        let kept = self.kept.remove(&key)?;
+        self.order.remove(&kept.nth);
+        self.bytes -= kept.bytes;
+        (kept.next == offset).then_some(kept.decoder)
+    }
+
+    /// Keeps the decoder of the body `key`, that goes on at `next`.
+    pub(super) fn put(&mut self, key: Key, decoder: Decoder, next: u64) {
+        drop(self.take(key, next));
+        let bytes = decoder.memory();
+        if bytes > self.most_bytes {
+            return;
+        }
+        while self.kept.len() >= self.most || self.bytes + bytes > self.most_bytes {
+            let Some((_, oldest)) = self.order.pop_first() else { break };
+            if let Some(gone) = self.kept.remove(&oldest) {
+                self.bytes -= gone.bytes;
+            }
+        }
+        self.puts += 1;
+        self.order.insert(self.puts, key);
+        self.bytes += bytes;
+        self.kept.insert(key, Kept { decoder, next, nth: self.puts, bytes });
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // tests
+mod tests {
+    use super::*;
+
+    fn key(number: u64) -> Key {
+        (ConnectionUid([1; 16]), number, true)
+    }
+
+    fn decoder() -> Decoder {
+        Decoder::new(&["gzip"]).unwrap()
+    }
+
+    #[test]
+    fn a_decoder_waits_for_the_next_byte_of_its_own_body() {
+        let mut running = Running::default();
+        running.put(key(1), decoder(), 10);
+        assert!(running.take((ConnectionUid([1; 16]), 1, false), 10).is_none(), "the other direction");
+        assert!(running.take(key(1), 10).is_some());
+        assert!(running.take(key(1), 10).is_none(), "it was taken");
+        running.put(key(1), decoder(), 10);
+        assert!(running.take(key(1), 11).is_none(), "there is a hole before it");
+        assert!(running.kept.is_empty() && running.order.is_empty() && running.bytes == 0);
+    }
+
+    #[test]
+    fn the_oldest_goes_when_there_are_too_many() {
+        let mut running = Running::bounded(2, 1 << 30);
+        (1..=3).for_each(|number| running.put(key(number), decoder(), 0));
+        assert!(running.take(key(1), 0).is_none());
+        assert!(running.take(key(2), 0).is_some() && running.take(key(3), 0).is_some());
+    }
+
+    #[test]
+    fn the_oldest_goes_when_they_hold_too_much() {
+        let one = decoder().memory();
+        let mut running = Running::bounded(100, 2 * one + one / 2);
+        (1..=3).for_each(|number| running.put(key(number), decoder(), 0));
+        assert_eq!((running.kept.len(), running.order.len(), running.bytes), (2, 2, 2 * one));
+        assert!(running.take(key(1), 0).is_none() && running.take(key(3), 0).is_some());
+        let mut tiny = Running::bounded(100, one - 1);
+        tiny.put(key(1), decoder(), 0);
+        assert!(tiny.take(key(1), 0).is_none(), "one that alone is too large is not kept");
+    }
+}
