@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod clients;
+mod coded;
 mod crowds;
 mod ends;
 mod exporting;
@@ -15,10 +16,12 @@ mod lab;
 mod large;
 mod late;
 mod nginx;
+mod overflow;
 mod python;
 mod qtap;
 mod records;
 mod scope;
 mod servers;
 mod sites;
+mod sse;
 mod websocket;

@@ -63,12 +63,21 @@ pub fn exec<A: AsRef<OsStr>, C: AsRef<OsStr>>(
     line: impl IntoIterator<Item = C>,
 ) -> Captured {
     let records = lab.path("records.jsonl");
-    let _ = std::fs::remove_file(&records);
+    let captured = run_exec(lab, arguments, &records, line);
+    Captured { records: lawful(&text(&records)), ..captured }
+}
+
+/// The same, its records left in a file.
+pub fn run_exec<A: AsRef<OsStr>, C: AsRef<OsStr>>(
+    lab: &Lab,
+    arguments: impl IntoIterator<Item = A>,
+    records: &Path,
+    line: impl IntoIterator<Item = C>,
+) -> Captured {
+    let _ = std::fs::remove_file(records);
     let mut qtap = command();
-    qtap.arg("exec").arg("-o").arg(&records).args(arguments).arg("--").args(line);
-    let mut captured = run_command(lab, &mut qtap);
-    captured.records = lawful(&text(&records));
-    captured
+    qtap.arg("exec").arg("-o").arg(records).args(arguments).arg("--").args(line);
+    run_command(lab, &mut qtap)
 }
 
 /// `qtap exec` of a shell script.

@@ -17,7 +17,9 @@ impl Live {
     pub(super) fn exited(&mut self, pid: u32, time: KernelTime, out: &mut Vec<Event>) {
         let known = self.sessions.iter().filter(|(_, key)| key.tgid == pid);
         let gone: Vec<_> = known
-            .filter_map(|(id, key)| Some((*key, self.tables.sessions.get(key, 0).ok().filter(|state| state.id == id.0)?)))
+            .filter_map(|(id, key)| {
+                Some((*key, self.tables.sessions.get(key, 0).ok().filter(|state| state.id == id.0)?))
+            })
             .collect();
         self.sessions.retain(|_, key| key.tgid != pid);
         for (key, state) in gone {
