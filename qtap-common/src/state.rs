@@ -156,12 +156,12 @@ pub mod conn_flag {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionKey {
-    /// Address of the session in the process.
+    /// Address of the session in the process; where `ended`, the session's identity.
     pub ssl: u64,
     /// The process: addresses mean nothing without it.
     pub tgid: u32,
-    /// 0.
-    pub pad: u32,
+    /// 1: it ended and the ring had no room to say so; the agent finds it here.
+    pub ended: u32,
 }
 
 /// A TLS session.

@@ -206,11 +206,16 @@ fn account(area: u32, dir: &mut Dir, header: &Header, source: &Source, mut span:
         return uncopied(dir, header, span.offset, bytes, reason);
     }
     let (copied, lost) = (dir.count.copied, dir.count.lost);
+    let pending_from = if dir.pending_bytes == 0 { u64::MAX } else { dir.pending_offset };
     let turned_tls = carry::copy(area, dir, header, source, &span);
     if hello {
         // What the handshake says in the clear is copied without being payload.
         dir.count.copied = copied;
         dir.count.lost = lost;
+        if dir.pending_offset != pending_from {
+            // Nor is it payload where it did not fit the ring.
+            dir.pending_why = why::ENCRYPTED;
+        }
     } else if turned_tls {
         dir.class = class::TLS;
         dir.count.encrypted += bytes;

@@ -231,7 +231,7 @@ fn bytes_of(frame: &Frame, of: u8, result: i32) -> u64 {
 /// The key of a session of the current process.
 #[inline(always)]
 pub fn key(ssl: u64) -> SessionKey {
-    SessionKey { ssl, tgid: (bpf_get_current_pid_tgid() >> 32) as u32, pad: 0 }
+    SessionKey { ssl, tgid: (bpf_get_current_pid_tgid() >> 32) as u32, ended: 0 }
 }
 
 /// The session; opened when it was not known. `late`: its first call is not a handshake.
@@ -345,6 +345,9 @@ pub fn close(key: &SessionKey) {
     counts.dirs[1].kernel = u64::MAX;
     if !(sent && received && emit::record(&counts)) {
         emit::count_loss(why::RING_FULL, 0);
+        // Its address may be another session's before the agent has looked: it is kept under its identity.
+        let kept = SessionKey { ssl: session.id, tgid: session.tgid, ended: 1 };
+        let _ = SESSIONS.insert(&kept, &*session, 0);
     }
     let _ = SESSIONS.remove(key);
 }

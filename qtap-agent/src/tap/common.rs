@@ -49,9 +49,9 @@ impl Ended {
         }
     }
 
-    /// It was taken up again.
-    pub(super) fn remove(&mut self, channel: Channel) {
-        self.known.remove(&channel);
+    /// It is taken up again. False: it is not known to have ended.
+    pub(super) fn remove(&mut self, channel: Channel) -> bool {
+        self.known.remove(&channel)
     }
 
     pub(super) fn contains(&self, channel: Channel) -> bool {

@@ -69,9 +69,15 @@ impl Tap {
     /// Takes up a session that ended with its connection and is used once more, or whose opening was never told.
     fn take_up(&mut self, id: SessionId, key: Channel, time: KernelTime) -> bool {
         let pid = self.conns.get(&key).map_or(0, Conn::pid);
-        self.common.ended.remove(Channel::Session(id));
+        let used_once_more = self.common.ended.remove(Channel::Session(id));
         let added = self.add_session(SessionOpened { session: id, time, pid, library: None, joined_late: true });
-        self.sessions.get_mut(&id).into_iter().for_each(Session::restart);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            if used_once_more {
+                session.restart();
+            } else {
+                session.implied = true;
+            }
+        }
         added
     }
 

@@ -73,7 +73,6 @@ fn noise_on_sockets_and_inside_tls() {
     agent.wait_for("?good", 1);
     let server = agent.stop().records;
     for records in [&captured.records, &server] {
-        records.assert_conserved();
         let good: Vec<_> = records.complete().into_iter().filter(|record| record.text("url.query") == "good").collect();
         assert_eq!(good.len(), 1, "{}", records.told());
     }
@@ -103,7 +102,6 @@ cp /usr/bin/curl {curl}; {curl} -sk '{}'; rm {curl}; {elf32}",
     );
     let records = exec_script(&lab, &[], &script).records;
     assert_eq!(reader.join().unwrap(), b"GET /32 HTTP/1.1\r\nHost: x\r\n\r\n");
-    records.assert_conserved();
     let deleted: Vec<_> =
         records.exchanges().into_iter().filter(|record| record.text("url.query") == "deleted").collect();
     assert_eq!(deleted.len(), 1, "{}", records.told());
@@ -118,7 +116,6 @@ fn refused_and_reset_connections_end() {
     let Some(python) = interpreter() else { return };
     let line = format!("{} {} refused_and_reset; sleep 1", python.display(), script("client.py").display());
     let records = exec_script(&lab, &[], &line).records;
-    records.assert_conserved();
     assert_eq!(records.connections().len(), records.closed().len(), "{}", records.told());
     // Eight refused; eight that are reset before the client has read, and the eight servers' ends of them.
     assert_eq!(records.closed().len(), 24, "{}", records.told());

@@ -19,7 +19,6 @@ fn wrk_with_64_connections() {
     for url in [nginx.https("/slow/a.txt"), nginx.http("/slow/a.txt")] {
         let captured = exec_script(&lab, &["--config", &config], &format!("wrk -c64 -t1 -d2s '{url}'"));
         let (made, records) = (wrk_count(&captured.stdout), captured.records);
-        records.assert_conserved();
         assert!(made > 200, "{}", captured.stdout);
         assert_eq!(records.complete().len(), made, "{url}: {}", captured.stdout);
         // wrk goes while each of its connections waits for one more answer.
@@ -70,7 +69,6 @@ fn a_ring_too_small_loses_by_name() {
         let captured = exec_script(&lab, &["--ring-size", "64kb"], &script);
         let records = captured.records;
         let made = wrk_count(&captured.stdout);
-        records.assert_conserved();
         let lost = records.closed().iter().filter(|record| record.losses().contains_key("ring_full")).count();
         assert!(lost > 0, "64 KiB are not enough: {}", records.told());
         assert!(records.complete().len() <= made + 65);

@@ -2,8 +2,9 @@
 
 use super::lab::Lab;
 use super::nginx::Nginx;
-use super::python::Script;
+use super::python::{Script, node};
 use super::qtap::Agent;
+use super::records::{Record, Records};
 
 #[test]
 fn captured_from_the_next_request_on() {
@@ -48,4 +49,104 @@ fn captured_from_the_next_request_on() {
         records.closed().into_iter().filter(|record| record.flag("connection.tls.inspected")).collect();
     assert_eq!(inspected.len(), 1, "{}", records.told());
     assert!(["nested", "cached"].contains(&inspected[0].text("connection.binding")), "{:?}", inspected[0]);
+}
+
+/// A connection of HTTP/2 keeps tables of header fields from its first request on: what was put into them before qtap came is unknown,
+/// and said to be so, until it is sent again.
+#[test]
+fn joined_in_the_middle_of_http2() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(node) = node() else { return };
+    let mut server = Script::run_by(node.clone(), "http2.mjs", &["serve"]);
+    let port = server.line();
+    let mut client = Script::run_by(node, "http2.mjs", &["kept", &port]);
+    assert_eq!(client.line(), "connected");
+    for id in ["before1", "before2"] {
+        assert_eq!(client.ask(id), format!("echo {id} kept {id}"));
+    }
+    let config = lab.write("full.yaml", super::scope::config("level: full", "").as_bytes()).display().to_string();
+    let agent = Agent::start(&lab, ["--config", &config, "--pid", &client.child.pid().to_string()]);
+    // Eight short ones, then sixteen that push all there was out of tables of 4 KiB, then eight short ones.
+    let pad = |number: usize| if (8..24).contains(&number) { "x".repeat(500) } else { String::new() };
+    let ids: Vec<String> = (0..32).map(|number| format!("after{number}{}", pad(number))).collect();
+    for id in &ids {
+        assert_eq!(client.ask(id), format!("echo {id} kept {id}"));
+    }
+    agent.wait_for("\"artifact_record\"", ids.len());
+    drop(client);
+    agent.wait_for("\"closed\"", 1);
+    let records = agent.stop().records;
+    assert_eq!(records.exchanges().len(), ids.len(), "{}", records.told());
+    let of = |id: &String| assert_never_guessed(&records, records.exchange_of(&format!("/kept/{id}")), id);
+    let fields: Vec<Recovered> = ids.iter().map(of).collect();
+    let sum = |some: &[Recovered]| some.iter().fold(Recovered::default(), |sum, one| sum.plus(*one));
+    let (first, all, last) = (sum(&fields[..8]), sum(&fields), sum(&fields[24..]));
+    println!(
+        "joined in the middle of HTTP/2, fields recovered: of the first eight exchanges {first}, of all {all}, of the last eight {last}"
+    );
+    assert!(first.unknown > 0, "the tables hold something from before");
+    assert!(first.known > 0);
+    // All was sent again, but for one name: each entry of `x-id` takes it from the one before, back to one that was never seen.
+    assert_eq!((last.value_only, last.unknown), (16, 0), "learnt again");
+}
+
+/// Fields of which name and value are known, the value alone, neither.
+#[derive(Debug, Clone, Copy, Default)]
+struct Recovered {
+    known: usize,
+    value_only: usize,
+    unknown: usize,
+}
+
+impl Recovered {
+    fn plus(self, more: Recovered) -> Recovered {
+        Recovered {
+            known: self.known + more.known,
+            value_only: self.value_only + more.value_only,
+            unknown: self.unknown + more.unknown,
+        }
+    }
+}
+
+impl std::fmt::Display for Recovered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Recovered { known, value_only, unknown } = *self;
+        let all = known + value_only + unknown;
+        write!(f, "{known} of {all} ({} %), {value_only} more by value", 100 * known / all)
+    }
+}
+
+/// Of an exchange: what was told is what was said, or is told as unknown.
+fn assert_never_guessed(records: &Records, exchange: &Record, id: &str) -> Recovered {
+    let mut recovered = Recovered::default();
+    let (request, response) = (records.artifact_of(exchange, "request"), records.artifact_of(exchange, "response"));
+    assert_eq!(request["body"]["data"], format!("kept {id}"));
+    assert_eq!(response["body"]["data"], format!("echo {id} kept {id}"));
+    let said = [
+        (&request, vec![("x-id", id), ("x-client", "node"), ("content-type", "text/plain")]),
+        (&response, vec![("x-id", id), ("x-served-by", "node"), ("content-type", "text/plain"), ("date", "")]),
+    ];
+    for (artifact, said) in said {
+        let told = artifact["headers"].as_array().unwrap();
+        // One whose name is unknown may be `:authority`.
+        assert!((said.len()..=said.len() + 1).contains(&told.len()), "{artifact}");
+        for field in told {
+            let (name, value) = (field["name"].as_str(), field["value"].as_str());
+            let is_right = |(known, is): &(&str, &str)| {
+                name.is_none_or(|name| name == *known) && value.is_none_or(|value| is.is_empty() || value == *is)
+            };
+            assert!(name.is_none() && value.is_none() || said.iter().any(is_right), "never guessed: {field}");
+            match (name, value) {
+                (Some(_), Some(_)) => recovered.known += 1,
+                (None, Some(_)) => recovered.value_only += 1,
+                (_, None) => recovered.unknown += 1,
+            }
+        }
+    }
+    let whole = recovered.value_only + recovered.unknown == 0;
+    assert_eq!(exchange.text("qtap.incomplete"), if whole { "" } else { "fields_unknown" }, "{exchange:?}");
+    for fact in ["http.request.method", "http.response.status_code", "url.path"] {
+        if exchange.has(fact) { recovered.known += 1 } else { recovered.unknown += 1 }
+    }
+    recovered
 }

@@ -6,16 +6,22 @@
 
 mod bad_input;
 mod clients;
+mod coded;
 mod crowds;
 mod ends;
 mod exporting;
+mod grpc;
+mod http2;
 mod lab;
 mod large;
 mod late;
 mod nginx;
+mod overflow;
 mod python;
 mod qtap;
 mod records;
 mod scope;
 mod servers;
 mod sites;
+mod sse;
+mod websocket;

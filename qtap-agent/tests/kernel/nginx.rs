@@ -99,6 +99,8 @@ http {{
     location /put/ {{ dav_methods PUT; }}
     location /slow/ {{ limit_req zone=slow burst=1000; alias www/; }}
     location /sendfile/ {{ sendfile on; alias www/; }}
+    location /gzip/ {{ gzip on; gzip_types text/plain; default_type text/plain; alias www/; }}
+    location /status {{ stub_status; }}
   }}
 }}
 ",

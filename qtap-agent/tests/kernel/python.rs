@@ -1,10 +1,10 @@
-//! Python, which plays other people's clients and servers.
+//! Other people's clients and servers: in Python, and those that come with it or stand beside it.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
-use super::lab::Guarded;
+use super::lab::{Guarded, Lab, output_of};
 
 /// The interpreter that has the packages: QTAP_TEST_PYTHON, else what `cargo xtask setup` made. None: the test is skipped, and
 /// says so.
@@ -20,6 +20,37 @@ pub fn interpreter() -> Option<PathBuf> {
     None
 }
 
+/// A program that was installed with the packages; go and Caddy come that way. None: the test is skipped, and says so.
+pub fn installed(name: &str) -> Option<PathBuf> {
+    let program = interpreter()?.with_file_name(name);
+    if program.exists() {
+        return Some(program);
+    }
+    println!("skipped: no {name} beside the Python of the tests (cargo xtask setup --for check)");
+    None
+}
+
+/// Node. None: the test is skipped, and says so.
+pub fn node() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|dir| dir.join("node")).find(|file| file.is_file());
+    if found.is_none() {
+        println!("skipped: no node (cargo xtask setup --for check)");
+    }
+    found
+}
+
+/// A Go program of this directory, built. What the compiler makes is kept beside the packages: the first time takes half a minute.
+pub fn go_program(lab: &Lab, source: &str) -> Option<PathBuf> {
+    let go = installed("go")?;
+    let program = lab.path(source.trim_end_matches(".go"));
+    let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../qtap-tools/go");
+    let mut build = Command::new(go);
+    build.env("GOCACHE", cache).env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=mod").env("GOTOOLCHAIN", "local");
+    output_of(build.args(["build", "-o"]).arg(&program).arg(script(source)));
+    Some(program)
+}
+
 /// A script of this directory.
 pub fn script(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/kernel").join(name)
@@ -33,12 +64,18 @@ pub struct Script {
 }
 
 impl Script {
+    /// One in Python.
     pub fn start(name: &str, arguments: &[&str]) -> Option<Script> {
-        let mut command = Command::new(interpreter()?);
+        Some(Script::run_by(interpreter()?, name, arguments))
+    }
+
+    /// One for this interpreter.
+    pub fn run_by(interpreter: PathBuf, name: &str, arguments: &[&str]) -> Script {
+        let mut command = Command::new(interpreter);
         command.arg(script(name)).args(arguments);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        Some(Script { child: Guarded(child), input, output })
+        Script { child: Guarded(child), input, output }
     }
 
     /// The next line it prints.

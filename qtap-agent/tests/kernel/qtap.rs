@@ -49,6 +49,13 @@ pub fn run_command(lab: &Lab, command: &mut Command) -> Captured {
     Captured { records: Records::default(), code: status.code(), stdout, stderr }
 }
 
+/// What was told, held to the law that no capture may break.
+fn lawful(lines: &str) -> Records {
+    let records = parse(lines);
+    records.assert_conserved();
+    records
+}
+
 /// `qtap exec` of a command line, with more arguments for qtap.
 pub fn exec<A: AsRef<OsStr>, C: AsRef<OsStr>>(
     lab: &Lab,
@@ -56,12 +63,21 @@ pub fn exec<A: AsRef<OsStr>, C: AsRef<OsStr>>(
     line: impl IntoIterator<Item = C>,
 ) -> Captured {
     let records = lab.path("records.jsonl");
-    let _ = std::fs::remove_file(&records);
+    let captured = run_exec(lab, arguments, &records, line);
+    Captured { records: lawful(&text(&records)), ..captured }
+}
+
+/// The same, its records left in a file.
+pub fn run_exec<A: AsRef<OsStr>, C: AsRef<OsStr>>(
+    lab: &Lab,
+    arguments: impl IntoIterator<Item = A>,
+    records: &Path,
+    line: impl IntoIterator<Item = C>,
+) -> Captured {
+    let _ = std::fs::remove_file(records);
     let mut qtap = command();
-    qtap.arg("exec").arg("-o").arg(&records).args(arguments).arg("--").args(line);
-    let mut captured = run_command(lab, &mut qtap);
-    captured.records = parse(&text(&records));
-    captured
+    qtap.arg("exec").arg("-o").arg(records).args(arguments).arg("--").args(line);
+    run_command(lab, &mut qtap)
 }
 
 /// `qtap exec` of a shell script.
@@ -114,7 +130,7 @@ impl Agent {
         let status = self.qtap.end_within(LIMIT).expect("qtap ends when told");
         let (stdout, stderr) = (text(&self.out), text(&self.err));
         assert!(!stderr.contains("panicked"), "{stderr}");
-        Captured { records: parse(&stdout), code: status.code(), stdout, stderr }
+        Captured { records: lawful(&stdout), code: status.code(), stdout, stderr }
     }
 }
 

@@ -142,6 +142,12 @@ pub fn wall_clock() -> WallClock {
     WallClock { boot_unix_ns: best.map_or(0, |(_, boot)| boot) }
 }
 
+/// True while there is a process of this number, or what is left of one that nobody has waited for.
+#[must_use]
+pub fn lives(pid: u32) -> bool {
+    std::path::Path::new("/proc").join(pid.to_string()).exists()
+}
+
 /// Now, as the probes stamp it.
 #[must_use]
 pub fn now() -> KernelTime {

@@ -40,6 +40,9 @@ const RECORDS_PER_POLL: usize = 4096;
 const TICK: Duration = Duration::from_millis(100);
 /// How often the tables of the probes are looked through for what no record tells.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often ends that did not fit the ring are looked for, while some may not have: sooner than the end of a connection is taken
+/// for that of its sessions.
+const SWEEP_ENDS: Duration = Duration::from_millis(300);
 
 /// Live capture.
 pub struct Live {
@@ -57,10 +60,15 @@ pub struct Live {
     /// Keys of the sessions that are open, by session.
     sessions: HashMap<SessionId, SessionKey>,
     losses_told: [Losses; why::COUNT],
+    /// Records that had not fitted the ring at the last look for ends.
+    ring_full_seen: u64,
+    /// True when another look for ends is due, whatever the count says.
+    look_again: bool,
     undecodable: u64,
     records: u64,
     last_tick: KernelTime,
     last_sweep: KernelTime,
+    last_sweep_of_ends: KernelTime,
     started: bool,
 }
 
@@ -100,10 +108,13 @@ impl Live {
             unix: UnixConns::default(),
             sessions: HashMap::new(),
             losses_told: [Losses::default(); why::COUNT],
+            ring_full_seen: 0,
+            look_again: false,
             undecodable: 0,
             records: 0,
             last_tick: now,
             last_sweep: now,
+            last_sweep_of_ends: now,
             started: false,
         };
         live.tables.scope.insert(std::process::id(), scope::OUT, 0)?;
@@ -276,7 +287,7 @@ impl Live {
             Event::Closed(counts) => self.unix.closed(counts.conn),
             Event::SessionOpened(opened) => {
                 if let Some((ssl, tgid)) = session_key(bytes) {
-                    self.sessions.insert(opened.session, SessionKey { ssl, tgid, pad: 0 });
+                    self.sessions.insert(opened.session, SessionKey { ssl, tgid, ended: 0 });
                 }
             }
             Event::SessionClosed(counts) => {
@@ -311,6 +322,10 @@ impl Live {
 
     fn tick(&mut self, out: &mut Vec<Event>) {
         let now = procfs::now();
+        if now.since(self.last_sweep_of_ends) >= SWEEP_ENDS {
+            self.last_sweep_of_ends = now;
+            self.sweep_ends(now, out);
+        }
         if now.since(self.last_sweep) >= SWEEP {
             self.last_sweep = now;
             self.sweep(now, out);
@@ -337,6 +352,8 @@ impl Live {
         self.drain(out);
         self.pass_on.iter_mut().for_each(|pass_on| pass_on());
         let now = procfs::now();
+        self.look_again = true;
+        self.sweep_ends(now, out);
         self.sweep(now, out);
         self.tell(Fact::Tick(now), out);
     }

@@ -2,58 +2,79 @@
 //! record did not fit the ring, sessions of processes that ended.
 
 use qtap_common::record::why;
-use qtap_common::state::{Conn, Losses, conn_flag};
+use qtap_common::state::{Conn, Losses, Session, SessionKey, conn_flag};
 
 use super::Live;
 use crate::capture::decode::loss;
 use crate::capture::discover::procfs;
 use crate::capture::recording::Fact;
-use crate::model::conn::ConnId;
+use crate::model::conn::{ConnId, SessionId};
 use crate::model::event::{Count, Counts, Event, SessionCounts};
 use crate::model::time::KernelTime;
 
 impl Live {
     /// A process ended: so did its sessions, whether or not it freed them.
     pub(super) fn exited(&mut self, pid: u32, time: KernelTime, out: &mut Vec<Event>) {
-        let gone: Vec<_> =
-            self.sessions.iter().filter(|(_, key)| key.tgid == pid).map(|(id, key)| (*id, *key)).collect();
-        for (session, key) in gone {
-            self.sessions.remove(&session);
-            let Ok(state) = self.tables.sessions.get(&key, 0) else { continue };
-            let _ = self.tables.sessions.remove(&key);
-            let [sent, received] = [0, 1].map(|index| count(&state.dirs[index].count, None));
-            self.tell(Fact::SessionClosed(SessionCounts { session, time, sent, received }), out);
+        let known = self.sessions.iter().filter(|(_, key)| key.tgid == pid);
+        let gone: Vec<_> = known
+            .filter_map(|(id, key)| {
+                Some((*key, self.tables.sessions.get(key, 0).ok().filter(|state| state.id == id.0)?))
+            })
+            .collect();
+        self.sessions.retain(|_, key| key.tgid != pid);
+        for (key, state) in gone {
+            self.tell_session_closed(&key, &state, time, out);
+        }
+        if self.ring_was_full() {
+            self.sweep_sessions(|key| key.tgid == pid, time, out);
         }
         self.unix.process_ended(pid, time);
         let fact = self.people.exited(pid, time);
         self.tell(fact, out);
     }
 
-    /// What no record tells: losses without a place, ends of UNIX connections, ends whose record did not fit the ring.
+    /// What no record tells: losses without a place, ends of UNIX connections.
     pub(super) fn sweep(&mut self, now: KernelTime, out: &mut Vec<Event>) {
-        let lost_records = self.sweep_losses(now, out);
-        if lost_records {
-            self.sweep_closed(now, out);
-        }
+        self.sweep_losses(now, out);
         self.sweep_unix(now, out);
     }
 
-    /// True when records that tell the end of something may be among what was lost.
-    fn sweep_losses(&mut self, now: KernelTime, out: &mut Vec<Event>) -> bool {
-        let mut ring_full = false;
+    /// Ends whose record did not fit the ring, and sessions of processes of whose end no record tells.
+    pub(super) fn sweep_ends(&mut self, now: KernelTime, out: &mut Vec<Event>) {
+        let full = self.losses_of(why::RING_FULL).count;
+        let more = full > self.ring_full_seen;
+        // Once more after the last of them: what came last may still have been under way.
+        if more || self.look_again {
+            self.look_again = more;
+            self.ring_full_seen = full;
+            self.sweep_closed(now, out);
+            self.sweep_sessions(|key| key.ended != 0 || !procfs::lives(key.tgid), now, out);
+        }
+    }
+
+    /// True when a record did not fit the ring, ever: one that told of a session may have been among them.
+    fn ring_was_full(&self) -> bool {
+        self.losses_of(why::RING_FULL).count > 0
+    }
+
+    /// What was lost so far for a reason.
+    fn losses_of(&self, reason: u8) -> Losses {
+        let Ok(per_cpu) = self.tables.losses.get(&u32::from(reason), 0) else { return Losses::default() };
+        per_cpu.iter().fold(Losses::default(), |sum, losses| Losses {
+            count: sum.count + losses.count,
+            bytes: sum.bytes + losses.bytes,
+        })
+    }
+
+    fn sweep_losses(&mut self, now: KernelTime, out: &mut Vec<Event>) {
         for reason in why::RING_FULL..why::COUNT as u8 {
-            let Ok(per_cpu) = self.tables.losses.get(&u32::from(reason), 0) else { continue };
-            let total = per_cpu.iter().fold(Losses::default(), |sum, losses| Losses {
-                count: sum.count + losses.count,
-                bytes: sum.bytes + losses.bytes,
-            });
+            let total = self.losses_of(reason);
             let Some(told) = self.losses_told.get_mut(usize::from(reason)) else { continue };
             let (count, bytes) = (total.count.saturating_sub(told.count), total.bytes.saturating_sub(told.bytes));
             *told = total;
             if count > 0
                 && let Some(name) = loss(reason)
             {
-                ring_full |= reason == why::RING_FULL;
                 self.tell(Fact::Lost { reason: name, count, bytes, time: now }, out);
             }
         }
@@ -62,7 +83,6 @@ impl Live {
             let reason = crate::model::loss::Loss::Undecodable;
             self.tell(Fact::Lost { reason, count: undecodable, bytes: 0, time: now }, out);
         }
-        ring_full
     }
 
     fn sweep_closed(&mut self, now: KernelTime, out: &mut Vec<Event>) {
@@ -71,6 +91,22 @@ impl Live {
         for (address, conn) in untold {
             self.tell_closed(address, &conn, now, out);
         }
+    }
+
+    /// Sessions that are over, whatever record told of them.
+    fn sweep_sessions(&mut self, is_over: impl Fn(&SessionKey) -> bool, now: KernelTime, out: &mut Vec<Event>) {
+        let over: Vec<_> = self.tables.sessions.iter().flatten().filter(|(key, _)| is_over(key)).collect();
+        for (key, state) in over {
+            self.tell_session_closed(&key, &state, now, out);
+        }
+    }
+
+    fn tell_session_closed(&mut self, key: &SessionKey, state: &Session, time: KernelTime, out: &mut Vec<Event>) {
+        let _ = self.tables.sessions.remove(key);
+        let session = SessionId(state.id);
+        self.sessions.remove(&session);
+        let [sent, received] = [0, 1].map(|index| count(&state.dirs[index].count, None));
+        self.tell(Fact::SessionClosed(SessionCounts { session, time, sent, received }), out);
     }
 
     fn sweep_unix(&mut self, now: KernelTime, out: &mut Vec<Event>) {

@@ -1,0 +1,91 @@
+"""gRPC by grpcio over a plain channel, both sides of it: a server in this process, its client in another. Messages are bytes.
+
+Every kind of call, each with sizes that tell it from the others; `talk PORT` is the client.
+"""
+
+import subprocess
+import sys
+import time
+from concurrent import futures
+
+import grpc
+
+SERVICE = "lab.v1.Talk"
+
+
+def unary(request, context):
+    context.set_trailing_metadata([("x-said", "last")])
+    return b"u" * (2 * len(request))
+
+
+def server_stream(request, _):
+    for number in range(5):
+        yield b"s" * (100 + number)
+
+
+def client_stream(requests, _):
+    return b"%d" % sum(len(request) for request in requests)
+
+
+def both(requests, _):
+    for request in requests:
+        yield request[::-1]
+
+
+def fail(_, context):
+    context.abort(grpc.StatusCode.NOT_FOUND, "no such thing: grüße, 100 %")
+
+
+def fail_late(_, context):
+    yield b"one"
+    context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "that was all")
+
+
+def handlers():
+    kinds = [
+        ("Unary", grpc.unary_unary_rpc_method_handler(unary)),
+        ("ServerStream", grpc.unary_stream_rpc_method_handler(server_stream)),
+        ("ClientStream", grpc.stream_unary_rpc_method_handler(client_stream)),
+        ("Both", grpc.stream_stream_rpc_method_handler(both)),
+        ("Fail", grpc.unary_unary_rpc_method_handler(fail)),
+        ("FailLate", grpc.unary_stream_rpc_method_handler(fail_late)),
+    ]
+    return grpc.method_handlers_generic_handler(SERVICE, dict(kinds))
+
+
+def expect(code, call):
+    try:
+        call()
+    except grpc.RpcError as error:
+        assert error.code() == code, error
+        return
+    raise AssertionError("it did not fail")
+
+
+def talk(port):
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        def path(name):
+            return f"/{SERVICE}/{name}"
+
+        for size in [1, 10, 1000]:
+            assert channel.unary_unary(path("Unary"))(b"r" * size, timeout=10) == b"u" * (2 * size)
+        assert [len(one) for one in channel.unary_stream(path("ServerStream"))(b"five", timeout=10)] == [100, 101, 102, 103, 104]
+        sent = (b"c" * size for size in [7, 70, 70_000])
+        assert channel.stream_unary(path("ClientStream"))(sent, timeout=10) == b"70077"
+        assert list(channel.stream_stream(path("Both"))(iter([b"ab", b"cde", b""]), timeout=10)) == [b"ba", b"edc", b""]
+        expect(grpc.StatusCode.NOT_FOUND, lambda: channel.unary_unary(path("Fail"))(b"", timeout=10))
+        expect(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: list(channel.unary_stream(path("FailLate"))(b"", timeout=10)))
+        expect(grpc.StatusCode.UNIMPLEMENTED, lambda: channel.unary_unary(path("NotThere"))(b"x", timeout=10))
+
+
+if sys.argv[1:2] == ["talk"]:
+    talk(sys.argv[2])
+else:
+    server = grpc.server(futures.ThreadPoolExecutor(4), handlers=[handlers()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    subprocess.run([sys.executable, __file__, "talk", str(port)], check=True, timeout=60)
+    # What the client's end of the connection said last is still on its way.
+    time.sleep(0.2)
+    server.stop(None).wait(10)
+    print("talked")

@@ -1,0 +1,63 @@
+// HTTP/2 without TLS by Node's `http2`, by prior knowledge: `http2.mjs MODE ARGUMENTS…`. Prints what the test needs to know, a line each.
+import http2 from 'node:http2';
+import readline from 'node:readline';
+
+const modes = {
+  // A server that says back what it is sent, and its name for it. Ends when its input does.
+  serve() {
+    const server = http2.createServer({ settings: { maxConcurrentStreams: 100 } });
+    server.on('stream', (stream, headers) => {
+      const parts = [];
+      stream.on('error', () => {});
+      stream.on('data', (part) => parts.push(part));
+      stream.on('end', () => {
+        const id = headers['x-id'] ?? '';
+        stream.respond({ ':status': 200, 'content-type': 'text/plain', 'x-id': id, 'x-served-by': 'node' });
+        stream.end(`echo ${id} ${Buffer.concat(parts)}`);
+      });
+    });
+    server.listen(0, '127.0.0.1', () => console.log(server.address().port));
+    process.stdin.resume().on('end', () => process.exit());
+  },
+
+  // That many requests over one connection, a hundred at a time.
+  async many(port, count) {
+    const session = http2.connect(`http://127.0.0.1:${port}`);
+    let next = 0;
+    const worker = async () => {
+      while (next < Number(count)) {
+        const id = `n${next++}`;
+        const answer = await ask(session, `/echo/${id}`, id, `said ${id}`);
+        if (answer !== `echo ${id} said ${id}`) throw new Error(`${id}: ${answer}`);
+      }
+    };
+    await Promise.all(Array.from({ length: 100 }, worker));
+    await new Promise((closed) => session.close(closed));
+    console.log(`${count} answered`);
+  },
+
+  // One connection that is kept, and one request a line of input.
+  async kept(port) {
+    const session = http2.connect(`http://127.0.0.1:${port}`);
+    await new Promise((connected) => session.on('remoteSettings', connected));
+    console.log('connected');
+    for await (const line of readline.createInterface({ input: process.stdin })) {
+      console.log(await ask(session, `/kept/${line}`, line, `kept ${line}`));
+    }
+    session.close();
+  },
+};
+
+function ask(session, path, id, body) {
+  return new Promise((resolve, reject) => {
+    const headers = { ':method': 'POST', ':path': path, 'x-id': id, 'x-client': 'node', 'content-type': 'text/plain' };
+    const stream = session.request(headers);
+    const parts = [];
+    stream.on('error', reject);
+    stream.on('data', (part) => parts.push(part));
+    stream.on('end', () => resolve(Buffer.concat(parts).toString()));
+    stream.end(body);
+  });
+}
+
+await modes[process.argv[2]](...process.argv.slice(3));

@@ -1,0 +1,54 @@
+//! HTTP/2 without TLS, by the stacks of Node and Go, a hundred streams at once: as many are told as were made, each answer with its
+//! own request.
+
+use std::collections::BTreeSet;
+
+use super::lab::Lab;
+use super::python::{Script, go_program, node, script};
+use super::qtap::{Agent, exec_script};
+use super::records::Records;
+
+const COUNT: usize = 1000;
+
+/// Every id once, its request, answer and the names of both agreeing.
+fn assert_each_with_its_own(records: &Records, prefix: &str) {
+    records.assert_whole();
+    assert_eq!(records.exchanges().len(), COUNT, "{}", records.told());
+    let mut ids = BTreeSet::new();
+    for exchange in records.exchanges() {
+        let id = exchange.text("url.path").strip_prefix("/echo/").unwrap();
+        assert!(id.starts_with(prefix) && ids.insert(id), "{id} twice");
+        assert_eq!(exchange.number("http.response.status_code"), 200);
+        assert_eq!(exchange.text("network.protocol.version"), "2");
+        let (request, response) = (records.artifact_of(exchange, "request"), records.artifact_of(exchange, "response"));
+        assert_eq!(request["body"]["data"], format!("said {id}"));
+        assert_eq!(response["body"]["data"], format!("echo {id} said {id}"));
+        let named = |artifact: &serde_json::Value| {
+            let headers = artifact["headers"].as_array().unwrap();
+            headers.iter().any(|field| field["name"] == "x-id" && field["value"] == id)
+        };
+        assert!(named(&request) && named(&response), "{request} {response}");
+    }
+}
+
+#[test]
+fn a_hundred_streams_at_once_from_node_and_from_go() {
+    let Some(lab) = Lab::open() else { return };
+    let (Some(node), Some(go)) = (node(), go_program(&lab, "h2c.go")) else { return };
+    let mut server = Script::run_by(node.clone(), "http2.mjs", &["serve"]);
+    let port = server.line();
+    let config = lab.write("full.yaml", super::scope::config("level: full", "").as_bytes()).display().to_string();
+    let clients = [
+        ("n", format!("{} {} many {port} {COUNT}", node.display(), script("http2.mjs").display())),
+        ("g", format!("{} {port} {COUNT}", go.display())),
+    ];
+    for (prefix, client) in clients {
+        // Both ends: the client from its first byte, the server beside what runs already.
+        let agent = Agent::start(&lab, ["--config", &config, "--pid", &server.child.pid().to_string()]);
+        let captured = exec_script(&lab, &[], &client);
+        assert_eq!(captured.stdout.trim(), format!("{COUNT} answered"));
+        assert_each_with_its_own(&captured.records, prefix);
+        agent.wait_for("\"artifact_record\"", COUNT);
+        assert_each_with_its_own(&agent.stop().records, prefix);
+    }
+}

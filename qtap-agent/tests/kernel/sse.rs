@@ -1,0 +1,40 @@
+//! An answer that goes on for long (`text/event-stream`): it is told in parts while it runs, and all of them together are what was sent.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::lab::{Guarded, Lab};
+use super::python::Script;
+use super::qtap::Agent;
+
+const EVENTS: usize = 28;
+const EVERY: f64 = 0.5;
+/// Data of the event in the middle: more than a part holds.
+const LARGE: usize = 1_200_000;
+
+fn events() -> String {
+    let data = |number| if number == EVENTS / 2 { "x".repeat(LARGE) } else { format!("grüße {number}") };
+    (0..EVENTS).map(|number| format!("id: {number}\nevent: tick\ndata: {}\n\n", data(number))).collect()
+}
+
+#[test]
+fn events_are_told_while_they_come() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(mut server) = Script::start("sse.py", &[]) else { return };
+    let url = format!("http://127.0.0.1:{}/events?count={EVENTS}&every={EVERY}&large={LARGE}", server.line());
+    let config = lab.write("full.yaml", super::scope::config("level: full", "").as_bytes()).display().to_string();
+    let agent = Agent::start(&lab, ["--config", &config, "--pid", &server.child.pid().to_string()]);
+    let got = lab.path("events.txt");
+    let mut curl = Command::new("curl");
+    curl.args(["-sN", "-o"]).arg(&got).arg(&url).stdin(Stdio::null());
+    let mut curl = Guarded(curl.spawn().unwrap());
+    // Whatever is told before its end was told while it ran.
+    agent.wait_for("\"http_response\"", 2);
+    assert!(curl.0.try_wait().unwrap().is_none(), "two parts, and it still runs");
+    assert!(curl.end_within(Duration::from_secs(30)).is_some_and(|status| status.success()));
+    assert!(std::fs::read(&got).unwrap() == events().as_bytes(), "what curl got");
+    agent.wait_for("\"artifact_record\"", 1);
+    let records = agent.stop().records;
+    records.assert_whole();
+    println!("{}", records.told());
+}
