@@ -76,10 +76,11 @@ impl Open {
             (self.parts.since.unwrap_or_default(), desk.settings.part_size(), Sink::default());
         loop {
             let mut env = Env { time, settings: &desk.settings, budget: &mut desk.budget, sink: &mut counted };
-            if !self.body(way).stream(&mut piece, room, &mut env) {
+            if self.body(way).stream(&mut piece, room, &mut env) {
+                self.tell(desk, sink);
+            } else if piece.is_empty() {
                 break;
             }
-            self.tell(desk, sink);
         }
         self.body(way).forget_uncounted();
     }
@@ -113,10 +114,11 @@ impl Open {
             };
             let room = desk.settings.part_size().saturating_sub(other).max(1);
             let mut env = Env { time, settings: &desk.settings, budget: &mut desk.budget, sink: &mut *sink };
-            if !self.body(way).stream(&mut piece, room, &mut env) {
+            if self.body(way).stream(&mut piece, room, &mut env) {
+                self.tell(desk, sink);
+            } else if piece.is_empty() {
                 return;
             }
-            self.tell(desk, sink);
         }
     }
 

@@ -106,6 +106,13 @@ impl Inflate {
 }
 
 #[cfg(test)]
+impl Inflate {
+    pub(super) fn takes_over(&self) -> bool {
+        self.takeover
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use flate2::{Compress, Compression, FlushCompress};
 

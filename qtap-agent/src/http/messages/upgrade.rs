@@ -57,3 +57,94 @@ fn deflate(answered: &Fields) -> (Option<Inflate>, Option<Inflate>) {
     let says = |what: &str| parameters.iter().any(|parameter| parameter.eq_ignore_ascii_case(what));
     (Some(Inflate::new(!says("client_no_context_takeover"))), Some(Inflate::new(!says("server_no_context_takeover"))))
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::model::message::{Body, Field, FieldText, Version};
+    use crate::model::time::KernelTime;
+
+    fn fields(list: &[(&'static str, &'static str)]) -> Fields {
+        let text = |t: &'static str| FieldText::Known(Bytes::from_static(t.as_bytes()));
+        Fields(list.iter().map(|(n, v)| Field { name: text(n), value: text(v) }).collect())
+    }
+
+    fn request(method: &str, protocol: Option<&str>, list: &[(&'static str, &'static str)]) -> Request {
+        Request {
+            method: Some(method.to_owned()),
+            target: Some("/chat".to_owned()),
+            scheme: None,
+            authority: None,
+            protocol: protocol.map(str::to_owned),
+            version: Version::Http11,
+            fields: fields(list),
+            body: Body::default(),
+            trailers: Fields::default(),
+            started: KernelTime(0),
+            ended: None,
+        }
+    }
+
+    fn response(status: u16, list: &[(&'static str, &'static str)]) -> Response {
+        Response {
+            status: Some(status),
+            reason: Bytes::new(),
+            informational: Vec::new(),
+            version: Version::Http11,
+            fields: fields(list),
+            body: Body::default(),
+            trailers: Fields::default(),
+            started: KernelTime(0),
+            ended: None,
+        }
+    }
+
+    /// RFC 6455 §1.3.
+    const ASKED: [(&str, &str); 3] = [
+        ("Upgrade", "WebSocket"),
+        ("Connection", "keep-alive, Upgrade"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    const ANSWERED: [(&str, &str); 3] =
+        [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")];
+
+    #[test]
+    fn an_upgrade_needs_all_of_it() {
+        let asked = request("GET", None, &ASKED);
+        assert!(websockets(&asked, &response(101, &ANSWERED)).is_some());
+        assert!(websockets(&asked, &response(200, &ANSWERED)).is_none());
+        for without in 0..3 {
+            let rest = |list: &[(&'static str, &'static str); 3]| {
+                list.iter().enumerate().filter(|(n, _)| *n != without).map(|(_, field)| *field).collect::<Vec<_>>()
+            };
+            assert!(websockets(&asked, &response(101, &rest(&ANSWERED))).is_none());
+            assert!(websockets(&request("GET", None, &rest(&ASKED)), &response(101, &ANSWERED)).is_none());
+        }
+    }
+
+    #[test]
+    fn an_extended_connect_is_accepted_by_any_2xx() {
+        let asked = request("CONNECT", Some("websocket"), &[]);
+        assert!(websockets(&asked, &response(200, &[])).is_some());
+        assert!(websockets(&asked, &response(299, &[])).is_some());
+        assert!(websockets(&asked, &response(403, &[])).is_none());
+        assert!(websockets(&request("CONNECT", Some("connect-udp"), &[]), &response(200, &[])).is_none());
+        assert!(websockets(&request("CONNECT", None, &[]), &response(200, &[])).is_none());
+    }
+
+    /// RFC 7692 §5.1 and §7.1.
+    #[test]
+    fn what_the_answer_agrees_to() {
+        let of = |value: &'static str| {
+            let (client, server) = deflate(&fields(&[("Sec-WebSocket-Extensions", value)]));
+            (client.map(|inflate| inflate.takes_over()), server.map(|inflate| inflate.takes_over()))
+        };
+        assert_eq!(of("permessage-deflate"), (Some(true), Some(true)));
+        assert_eq!(of("permessage-deflate; server_no_context_takeover"), (Some(true), Some(false)));
+        let both = "x-other, Permessage-Deflate;client_no_context_takeover; server_max_window_bits=10";
+        assert_eq!(of(both), (Some(false), Some(true)));
+        assert_eq!(of("permessage-bzip2"), (None, None));
+    }
+}

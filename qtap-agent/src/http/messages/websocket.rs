@@ -101,7 +101,10 @@ impl WebSocket {
     /// Reads from the front of `piece`. True when the messages that are kept are to be told before it goes on: they are `room`
     /// bytes, or as many as a part may have.
     pub(in crate::http) fn read(&mut self, piece: &mut Bytes, room: usize, env: &mut Env<'_>) -> bool {
-        while !piece.is_empty() {
+        while !self.is_full(room) {
+            if piece.is_empty() {
+                return false;
+            }
             match self.state {
                 State::Head => self.head(piece, env),
                 State::Payload { left } => {
@@ -117,11 +120,8 @@ impl WebSocket {
                 }
             }
             self.account(env.budget);
-            if self.is_full(room) {
-                return true;
-            }
         }
-        false
+        true
     }
 
     fn is_full(&self, room: usize) -> bool {
