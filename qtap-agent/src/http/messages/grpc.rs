@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
+use super::kept::Kept;
 use super::{KEPT, MESSAGE_COST};
 use crate::http::body::Budget;
 use crate::model::message::Body;
@@ -215,52 +216,6 @@ impl Span {
         let size = self.at.end - self.at.start;
         let truncated = data.len() as u64 != size;
         Message { kind: MessageKind::Grpc, time: self.time, size, compressed: self.compressed, data, truncated }
-    }
-}
-
-/// What a body keeps, found by offset. It is asked for ranges that follow one another, none with a hole in it.
-struct Kept<'a> {
-    body: &'a Body,
-    /// Holes passed, and their bytes.
-    holes: usize,
-    lost: u64,
-    /// The chunk that comes next, and where in what is kept it begins.
-    chunk: usize,
-    chunk_at: u64,
-}
-
-impl<'a> Kept<'a> {
-    fn new(body: &'a Body) -> Kept<'a> {
-        Kept { body, holes: 0, lost: 0, chunk: 0, chunk_at: 0 }
-    }
-
-    /// The bytes of a range, as far as they were kept.
-    fn take(&mut self, range: Range<u64>) -> Bytes {
-        while let Some(hole) = self.body.missing.get(self.holes).filter(|hole| hole.start < range.start) {
-            self.lost += hole.end - hole.start;
-            self.holes += 1;
-        }
-        let mut from = range.start.saturating_sub(self.body.offset).saturating_sub(self.lost);
-        let end = from.saturating_add(range.end.saturating_sub(range.start));
-        let mut joined = BytesMut::new();
-        while let Some(chunk) = self.body.chunks.get(self.chunk) {
-            let chunk_end = self.chunk_at + chunk.len() as u64;
-            if chunk_end <= from {
-                (self.chunk, self.chunk_at) = (self.chunk + 1, chunk_end);
-                continue;
-            }
-            let (start, stop) = ((from - self.chunk_at) as usize, (end.min(chunk_end) - self.chunk_at) as usize);
-            let part = chunk.get(start..stop).unwrap_or_default();
-            if end <= chunk_end && joined.is_empty() {
-                return if part.is_empty() { Bytes::new() } else { chunk.slice_ref(part) };
-            }
-            joined.extend_from_slice(part);
-            if end <= chunk_end {
-                break;
-            }
-            from = chunk_end;
-        }
-        joined.freeze()
     }
 }
 

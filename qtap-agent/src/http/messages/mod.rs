@@ -3,11 +3,13 @@
 //! it keeps no more than the limits of bodies allow.
 //!
 //! `grpc` counts in the bytes that the body keeps, and tells slices of them; `websocket` takes the bytes, with `frame` for the
-//! heads of its frames and `deflate` for permessage-deflate; `upgrade` says what is a WebSocket connection.
+//! heads of its frames, `under_way` for its messages and `deflate` for permessage-deflate; `upgrade` says what is a WebSocket connection.
 
 mod deflate;
 mod frame;
 mod grpc;
+mod kept;
+mod under_way;
 mod upgrade;
 mod websocket;
 

@@ -16,15 +16,13 @@
 use bytes::{Bytes, BytesMut};
 
 use super::deflate::Inflate;
-use super::frame::{Frame, Head, Opcode, Read, unmask};
+use super::frame::{Frame, Head, Opcode, Read};
+use super::under_way::{Masked, UnderWay};
 use super::{Env, KEPT, MESSAGE_COST};
 use crate::http::Sink;
 use crate::http::body::Budget;
 use crate::model::loss::Loss;
 use crate::model::messages::{self as model, Close, Frames, Framing, Message, MessageKind, Messages};
-
-/// Messages shorter than this are copied, so that they do not keep a whole segment alive.
-const SMALL_BYTES: usize = 1024;
 
 /// One direction.
 #[derive(Debug)]
@@ -58,19 +56,6 @@ enum State {
     Head,
     Payload { left: u64 },
     Broken,
-}
-
-/// A message that is being put together.
-#[derive(Debug)]
-struct UnderWay {
-    kind: MessageKind,
-    compressed: bool,
-    size: u64,
-    /// Its first piece, where it need not be copied; then `data` is empty.
-    slice: Bytes,
-    data: BytesMut,
-    truncated: bool,
-    holed: bool,
 }
 
 impl WebSocket {
@@ -171,15 +156,7 @@ impl WebSocket {
             }
             Opcode::Continuation | Opcode::Ping | Opcode::Pong => return,
         };
-        self.under_way = Some(UnderWay {
-            kind,
-            compressed: frame.rsv1,
-            size: 0,
-            slice: Bytes::new(),
-            data: BytesMut::new(),
-            truncated: false,
-            holed: false,
-        });
+        self.under_way = Some(UnderWay::new(kind, frame.rsv1));
     }
 
     /// The next bytes of a frame's payload, of which `left` are to come.
@@ -209,27 +186,13 @@ impl WebSocket {
     /// The next bytes of a message.
     fn data(&mut self, bytes: Masked, env: &mut Env<'_>) {
         let Some(message) = &mut self.under_way else { return };
-        let len = bytes.bytes.len();
+        let len = bytes.len();
         let shared = env.budget.room(env.settings);
         let room = env.settings.body_limit.saturating_sub(message.len()).min(shared);
-        let room = if message.truncated { 0 } else { room };
-        let (fits, why) = match self.inflate.as_mut().filter(|_| message.compressed) {
-            Some(inflate) => {
-                let room = message.data.len() + room;
-                let whole = inflate.run(&bytes.plain(), &mut message.data, room);
-                (if whole { len } else { 0 }, if inflate.is_void() { Loss::Unparsed } else { Loss::BodyLimit })
-            }
-            None if message.holed => (len, Loss::BodyLimit),
-            None => {
-                let fits = len.min(room);
-                message.append(bytes, fits);
-                (fits, Loss::BodyLimit)
-            }
-        };
-        self.uncounted += fits as u64;
-        if fits < len {
-            message.truncated = true;
-            env.sink.losses.add(why, (len - fits) as u64);
+        let (kept, why) = message.add(bytes, room, self.inflate.as_mut());
+        self.uncounted += kept as u64;
+        if kept < len {
+            env.sink.losses.add(why, (len - kept) as u64);
         }
     }
 
@@ -276,10 +239,7 @@ impl WebSocket {
         if !env.settings.keep_bodies {
             return;
         }
-        if let Some(inflate) = self.inflate.as_mut().filter(|_| message.compressed) {
-            let room = if message.truncated { 0 } else { env.settings.body_limit };
-            message.truncated |= !inflate.end(&mut message.data, room);
-        }
+        message.end(env.settings.body_limit, self.inflate.as_mut());
         let uncounted = std::mem::take(&mut self.uncounted);
         if message.holed {
             self.messages.left_out += 1;
@@ -287,14 +247,7 @@ impl WebSocket {
             return;
         }
         env.sink.captured += uncounted;
-        let message = Message {
-            kind: message.kind,
-            time: env.time,
-            size: message.size,
-            compressed: message.compressed,
-            truncated: message.truncated,
-            data: if message.slice.is_empty() { message.data.freeze() } else { message.slice },
-        };
+        let message = message.tell(env.time);
         if self.waiting > 0 && self.waiting + message.data.len() > env.settings.body_limit {
             self.parked = Some(message);
         } else {
@@ -391,44 +344,5 @@ impl WebSocket {
             budget.release(std::mem::replace(&mut self.cost, cost));
             budget.hold(cost);
         }
-    }
-}
-
-impl UnderWay {
-    fn len(&self) -> usize {
-        self.slice.len() + self.data.len()
-    }
-
-    /// Adds the first `len` of what came, without its mask.
-    fn append(&mut self, mut masked: Masked, len: usize) {
-        masked.bytes.truncate(len);
-        if self.len() == 0 && masked.key.is_none() && len >= SMALL_BYTES {
-            self.slice = masked.bytes;
-            return;
-        }
-        if !self.slice.is_empty() {
-            self.data = BytesMut::from(std::mem::take(&mut self.slice));
-        }
-        let from = self.data.len();
-        self.data.extend_from_slice(&masked.bytes);
-        if let (Some(key), Some(tail)) = (masked.key, self.data.get_mut(from..)) {
-            unmask(tail, key, masked.at);
-        }
-    }
-}
-
-/// Bytes of a payload, the first of which is number `at` of its frame.
-struct Masked {
-    bytes: Bytes,
-    key: Option<[u8; 4]>,
-    at: u64,
-}
-
-impl Masked {
-    fn plain(&self) -> Bytes {
-        let Some(key) = self.key else { return self.bytes.clone() };
-        let mut plain = self.bytes.to_vec();
-        unmask(&mut plain, key, self.at);
-        plain.into()
     }
 }

@@ -1,0 +1,118 @@
+//! A message of a WebSocket connection that is being put together (RFC 6455 §5.4). In: payloads of its frames, masked as they came. Out: what
+//! it says, as much of it as there was room for. It copies what is masked, compressed, small or in pieces, and nothing else.
+
+use bytes::{Bytes, BytesMut};
+
+use super::deflate::Inflate;
+use super::frame::unmask;
+use crate::model::loss::Loss;
+use crate::model::messages::{Message, MessageKind};
+use crate::model::time::KernelTime;
+
+/// Messages shorter than this are copied, so that they do not keep a whole segment alive.
+const SMALL_BYTES: usize = 1024;
+
+/// A message that is being put together.
+#[derive(Debug)]
+pub(super) struct UnderWay {
+    pub(super) kind: MessageKind,
+    pub(super) compressed: bool,
+    pub(super) size: u64,
+    /// Its first piece, where it need not be copied; then `data` is empty.
+    slice: Bytes,
+    data: BytesMut,
+    truncated: bool,
+    pub(super) holed: bool,
+}
+
+impl UnderWay {
+    pub(super) fn new(kind: MessageKind, compressed: bool) -> UnderWay {
+        UnderWay {
+            kind,
+            compressed,
+            size: 0,
+            slice: Bytes::new(),
+            data: BytesMut::new(),
+            truncated: false,
+            holed: false,
+        }
+    }
+
+    /// Bytes it holds.
+    pub(super) fn len(&self) -> usize {
+        self.slice.len() + self.data.len()
+    }
+
+    /// Adds what came, as far as there is `room`. How many of the bytes were of use, and why the others were not.
+    pub(super) fn add(&mut self, bytes: Masked, room: usize, inflate: Option<&mut Inflate>) -> (usize, Loss) {
+        let len = bytes.len();
+        let room = if self.truncated { 0 } else { room };
+        let (kept, why) = match inflate.filter(|_| self.compressed) {
+            Some(inflate) => {
+                let room = self.data.len() + room;
+                let whole = inflate.run(&bytes.plain(), &mut self.data, room);
+                (if whole { len } else { 0 }, if inflate.is_void() { Loss::Unparsed } else { Loss::BodyLimit })
+            }
+            None if self.holed => (len, Loss::BodyLimit),
+            None => {
+                let kept = len.min(room);
+                self.append(bytes, kept);
+                (kept, Loss::BodyLimit)
+            }
+        };
+        self.truncated |= kept < len;
+        (kept, why)
+    }
+
+    /// Its last frame ended; `limit` for what it says.
+    pub(super) fn end(&mut self, limit: usize, inflate: Option<&mut Inflate>) {
+        if let Some(inflate) = inflate.filter(|_| self.compressed) {
+            let room = if self.truncated { 0 } else { limit };
+            self.truncated |= !inflate.end(&mut self.data, room);
+        }
+    }
+
+    /// The message, whole at `time`.
+    pub(super) fn tell(self, time: KernelTime) -> Message {
+        let UnderWay { kind, compressed, size, slice, data, truncated, .. } = self;
+        Message { kind, time, size, compressed, truncated, data: if slice.is_empty() { data.freeze() } else { slice } }
+    }
+
+    /// Adds the first `len` of what came, without its mask.
+    fn append(&mut self, mut masked: Masked, len: usize) {
+        masked.bytes.truncate(len);
+        if self.len() == 0 && masked.key.is_none() && len >= SMALL_BYTES {
+            self.slice = masked.bytes;
+            return;
+        }
+        if !self.slice.is_empty() {
+            self.data = BytesMut::from(std::mem::take(&mut self.slice));
+        }
+        let from = self.data.len();
+        self.data.extend_from_slice(&masked.bytes);
+        if let (Some(key), Some(tail)) = (masked.key, self.data.get_mut(from..)) {
+            unmask(tail, key, masked.at);
+        }
+    }
+}
+
+/// Bytes of a payload, the first of which is number `at` of its frame.
+pub(super) struct Masked {
+    pub(super) bytes: Bytes,
+    pub(super) key: Option<[u8; 4]>,
+    pub(super) at: u64,
+}
+
+impl Masked {
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The bytes as they were meant.
+    pub(super) fn plain(&self) -> Bytes {
+        let Some(key) = self.key else { return self.bytes.clone() };
+        let mut plain = self.bytes.to_vec();
+        unmask(&mut plain, key, self.at);
+        plain.into()
+    }
+}
