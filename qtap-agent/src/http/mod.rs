@@ -17,6 +17,8 @@ mod pair;
 mod parts;
 #[cfg(test)]
 mod script;
+#[cfg(test)]
+mod timing;
 
 pub use self::channel::Http;
 
