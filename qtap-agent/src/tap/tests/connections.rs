@@ -177,3 +177,25 @@ fn a_connection_is_small() {
     let sizes = (size_of::<Conn>(), size_of::<stream::Stream>(), size_of::<Session>());
     assert!(sizes.0 + sizes.1 + sizes.2 < 3_000, "{sizes:?}");
 }
+
+#[test]
+fn an_exchange_told_in_parts_is_one_exchange() {
+    let mut bench = Bench::new();
+    bench.open(1);
+    bench.pass(socket(1), Sent, REQUEST);
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    bench.pass(socket(1), Received, head);
+    bench.pass(socket(1), Received, "3\r\none\r\n");
+    for now in [500, 10_500] {
+        bench.tick(now);
+    }
+    let part = |seen: &&ExchangeSeen| http(seen).part.map(|part| (part.number, part.last));
+    assert_eq!(bench.exchanges().iter().map(part).collect::<Vec<_>>(), [Some((0, false))], "while it runs");
+    assert_eq!((bench.reports()[1].requests, bench.tap.counters().exchanges), (0, 0));
+    bench.pass(socket(1), Received, "3\r\ntwo\r\n0\r\n\r\n");
+    bench.close(1);
+    let told: Vec<_> = bench.exchanges().iter().map(|seen| (seen.number, part(seen))).collect();
+    assert_eq!(told, [(0, Some((0, false))), (0, Some((1, true)))]);
+    assert_eq!((bench.reports()[2].requests, bench.tap.counters().exchanges), (1, 1));
+    assert!(bench.reports()[2].losses.is_empty());
+}
