@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -213,7 +214,9 @@ fn direction() -> impl Strategy<Value = Direction> {
 }
 
 fn settings() -> Arc<Settings> {
-    Arc::new(Settings { body_limit: 40, head_limit: 200, max_in_flight: 64, ..Settings::default() })
+    let (part_bytes, part_interval) = (20, Duration::from_millis(200));
+    let limits = Settings { body_limit: 40, head_limit: 200, max_in_flight: 64, ..Settings::default() };
+    Arc::new(Settings { part_bytes, part_interval, ..limits })
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -365,6 +368,12 @@ fn anything() -> impl Strategy<Value = Step> {
         b"HTTP/1.1 200 OK\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n",
+        b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
+        b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00",
+        b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58",
         b"Content-Length: 5\r\n",
         b"Transfer-Encoding: chunked\r\n",
         b"Upgrade: h2c\r\n",
