@@ -127,7 +127,7 @@ impl Http {
             State::Unknown(unknown) => unknown.held.iter().for_each(|(_, input)| count_unparsed(input, sink)),
             State::H1(_) | State::Other => {}
         }
-        debug_assert_eq!(self.desk.budget, Budget::default(), "what was held is let go");
+        debug_assert_eq!(self.desk.budget.held(), 0, "what was held is let go");
     }
 
     /// Bytes of memory it holds: what waits, bodies and heads of exchanges under way, tables.

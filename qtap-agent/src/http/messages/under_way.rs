@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::deflate::Inflate;
 use super::frame::unmask;
+use crate::http::body::Budget;
 use crate::model::loss::Loss;
 use crate::model::messages::{Message, MessageKind};
 use crate::model::time::KernelTime;
@@ -44,7 +45,13 @@ impl UnderWay {
     }
 
     /// Adds what came, as far as there is `room`. How many of the bytes were of use, and why the others were not.
-    pub(super) fn add(&mut self, bytes: Masked, room: usize, inflate: Option<&mut Inflate>) -> (usize, Loss) {
+    pub(super) fn add(
+        &mut self,
+        bytes: Masked,
+        room: usize,
+        inflate: Option<&mut Inflate>,
+        budget: &Budget,
+    ) -> (usize, Loss) {
         let len = bytes.len();
         let room = if self.truncated { 0 } else { room };
         let (kept, why) = match inflate.filter(|_| self.compressed) {
@@ -56,7 +63,7 @@ impl UnderWay {
             None if self.holed => (len, Loss::BodyLimit),
             None => {
                 let kept = len.min(room);
-                self.append(bytes, kept);
+                self.append(bytes, kept, budget);
                 (kept, Loss::BodyLimit)
             }
         };
@@ -79,10 +86,10 @@ impl UnderWay {
     }
 
     /// Adds the first `len` of what came, without its mask.
-    fn append(&mut self, mut masked: Masked, len: usize) {
+    fn append(&mut self, mut masked: Masked, len: usize, budget: &Budget) {
         masked.bytes.truncate(len);
         if self.len() == 0 && masked.key.is_none() && len >= SMALL_BYTES {
-            self.slice = masked.bytes;
+            self.slice = budget.own(masked.bytes);
             return;
         }
         if !self.slice.is_empty() {

@@ -189,7 +189,7 @@ impl WebSocket {
         let len = bytes.len();
         let shared = env.budget.room(env.settings);
         let room = env.settings.body_limit.saturating_sub(message.len()).min(shared);
-        let (kept, why) = message.add(bytes, room, self.inflate.as_mut());
+        let (kept, why) = message.add(bytes, room, self.inflate.as_mut(), env.budget);
         self.uncounted += kept as u64;
         if kept < len {
             env.sink.losses.add(why, (len - kept) as u64);
