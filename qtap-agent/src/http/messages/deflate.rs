@@ -33,6 +33,13 @@ impl Inflate {
         Inflate { inflater: None, takeover, void: false, took: 0, made: 0 }
     }
 
+    /// Gives up when there is no window yet and no `room` for one.
+    pub(super) fn fit(&mut self, room: usize) {
+        if self.inflater.is_none() && room < WINDOW_COST {
+            self.lose_thread();
+        }
+    }
+
     /// True when what comes can't be known.
     pub(super) fn is_void(&self) -> bool {
         self.void
@@ -176,6 +183,18 @@ mod tests {
         assert!(compress.compress_vec(text, &mut out, FlushCompress::Sync).is_ok());
         out.truncate(out.len() - TAIL.len());
         out
+    }
+
+    #[test]
+    fn there_must_be_room_for_a_window() {
+        let mut window = Inflate::new(true);
+        window.fit(WINDOW_COST);
+        assert_eq!(inflate(&mut window, &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00], 99), hello());
+        window.fit(0);
+        assert!(!window.is_void(), "it has one");
+        let mut none = Inflate::new(true);
+        none.fit(WINDOW_COST - 1);
+        assert!(none.is_void());
     }
 
     #[test]

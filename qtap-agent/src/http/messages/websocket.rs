@@ -189,6 +189,9 @@ impl WebSocket {
         let len = bytes.len();
         let shared = env.budget.room(env.settings);
         let room = env.settings.body_limit.saturating_sub(message.len()).min(shared);
+        if let Some(inflate) = self.inflate.as_mut().filter(|_| message.compressed) {
+            inflate.fit(shared);
+        }
         let (kept, why) = message.add(bytes, room, self.inflate.as_mut(), env.budget);
         self.uncounted += kept as u64;
         if kept < len {
