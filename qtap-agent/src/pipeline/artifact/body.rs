@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
+use super::charset::{self, Extent, whole_characters};
 use super::decode::{self, Decoded, Decoder, MOST};
 use super::escape::Json;
 use super::running::Running;
-use super::{Half, Message, Source, charset};
+use super::{Half, Message, Source};
 use crate::model::exchange::Part;
 use crate::model::message::Body;
 use crate::pipeline::digest::sha256_hex;
@@ -19,14 +20,6 @@ pub(super) fn kept(body: &Body) -> Bytes {
     }
     let whole = whole_characters(&bytes).len();
     bytes.slice(..whole)
-}
-
-/// `bytes` without what is left at their end of a UTF-8 character that was cut off; all of them when they are something else.
-pub(super) fn whole_characters(bytes: &[u8]) -> &[u8] {
-    match std::str::from_utf8(bytes) {
-        Err(error) if error.error_len().is_none() => bytes.get(..error.valid_up_to()).unwrap_or(bytes),
-        Ok(_) | Err(_) => bytes,
-    }
 }
 
 /// The body of `message` with its content codings undone; none when it has none, or nothing came. What comes after a hole can't
@@ -91,14 +84,33 @@ fn until_hole<'a>(body: &Body, carried: &'a [u8]) -> &'a [u8] {
     carried.get(..usize::try_from(until).unwrap_or(usize::MAX)).unwrap_or(carried)
 }
 
-/// Writes the member `body`; its data only when `data` is set. `part`: it is one part of a body.
-pub(super) fn write(json: &mut Json, half: &Half<'_>, part: bool, data: bool) {
+/// What the bytes of `body` are of.
+pub(super) fn extent(body: &Body, part: Option<Part>) -> Extent {
+    match part {
+        Some(_) if body.offset > 0 => Extent::Later,
+        Some(_) => Extent::First,
+        None if body.is_whole() => Extent::Whole,
+        None => Extent::Prefix,
+    }
+}
+
+/// The same of what they decode to.
+pub(super) fn decoded_extent(body: &Body, decoded: &Decoded, part: Option<Part>) -> Extent {
+    match part {
+        Some(_) => extent(body, part),
+        None if decoded.truncated => Extent::Prefix,
+        None => Extent::Whole,
+    }
+}
+
+/// Writes the member `body`; its data only when `data` is set.
+pub(super) fn write(json: &mut Json, half: &Half<'_>, part: Option<Part>, data: bool) {
     let body = half.body();
     json.name("body");
     json.open(b'{');
     json.name("size");
     json.number(body.size);
-    if part {
+    if part.is_some() {
         json.name("offset");
         json.number(body.offset);
     }
@@ -124,16 +136,16 @@ pub(super) fn write(json: &mut Json, half: &Half<'_>, part: bool, data: bool) {
         if data {
             // The type tells of what coded bytes decode to, not of them.
             let content_type = if half.decoded.is_some() { "" } else { half.content_type() };
-            bytes(json, content_type, &half.kept, !body.is_whole());
+            bytes(json, content_type, &half.kept, extent(body, part));
         }
     }
     if data && let Some(decoded) = &half.decoded {
-        write_decoded(json, half.content_type(), decoded);
+        write_decoded(json, half.content_type(), decoded, decoded_extent(body, decoded, part));
     }
     json.close(b'}');
 }
 
-fn write_decoded(json: &mut Json, content_type: &str, decoded: &Decoded) {
+fn write_decoded(json: &mut Json, content_type: &str, decoded: &Decoded, extent: Extent) {
     json.name("decoded");
     json.open(b'{');
     json.name("size");
@@ -149,7 +161,7 @@ fn write_decoded(json: &mut Json, content_type: &str, decoded: &Decoded) {
     if !decoded.data.is_empty() {
         let shown = if decoded.truncated { whole_characters(&decoded.data) } else { &decoded.data };
         digest(json, shown);
-        bytes(json, content_type, shown, decoded.truncated);
+        bytes(json, content_type, shown, extent);
     }
     json.close(b'}');
 }
@@ -159,10 +171,10 @@ fn digest(json: &mut Json, bytes: &[u8]) {
     json.plain(&["sha256:", &sha256_hex(bytes)]);
 }
 
-/// `encoding`, `charset` and `data`.
-fn bytes(json: &mut Json, content_type: &str, bytes: &[u8], cut: bool) {
+/// `encoding`, `charset`, `data`, and the strays at its ends.
+fn bytes(json: &mut Json, content_type: &str, bytes: &[u8], extent: Extent) {
     json.name("encoding");
-    let Some(text) = charset::text(content_type, bytes, cut) else {
+    let Some(text) = charset::text(content_type, bytes, extent) else {
         json.plain(&["base64"]);
         json.name("data");
         return json.base64(bytes);
@@ -174,4 +186,10 @@ fn bytes(json: &mut Json, content_type: &str, bytes: &[u8], cut: bool) {
     }
     json.name("data");
     json.text(&text.text);
+    for (name, stray) in [("head", text.head), ("tail", text.tail)] {
+        if !stray.is_empty() {
+            json.name(name);
+            json.base64(stray);
+        }
+    }
 }

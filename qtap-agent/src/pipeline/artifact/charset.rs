@@ -9,20 +9,66 @@ use std::borrow::Cow;
 
 use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
+/// What `bytes` are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All of it.
+    Whole,
+    /// Its beginning: the end may be missing.
+    Prefix,
+    /// The first of its parts.
+    First,
+    /// A later part: it may begin in the middle of a character, and end in one.
+    Later,
+}
+
 /// Text of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Text<'a> {
+    /// Bytes before the text: the end of a character that began in the part before.
+    pub(super) head: &'a [u8],
     pub(super) text: Cow<'a, str>,
+    /// Bytes behind the text: the beginning of a character that goes on in the next part.
+    pub(super) tail: &'a [u8],
     /// The encoding it was in, as the Encoding Standard names it, in lower case; none for UTF-8.
     pub(super) charset: Option<String>,
 }
 
-/// The text of `bytes`; none when they are no text. `cut` when bytes may be missing at the end: a character that is not whole is
-/// left out then, but for UTF-8, where the caller sees to it.
-pub(super) fn text<'a>(content_type: &str, bytes: &'a [u8], cut: bool) -> Option<Text<'a>> {
+/// The text of `bytes`; none when they are no text. Of a prefix a character that is not whole is left out at the end, but for
+/// UTF-8, where the caller sees to it. Parts of text in an encoding whose characters have several bytes are text in UTF-8 only,
+/// where it shows how a part is cut.
+pub(super) fn text<'a>(content_type: &str, bytes: &'a [u8], extent: Extent) -> Option<Text<'a>> {
     match encoding(content_type, bytes) {
-        Some(encoding) if encoding != UTF_8 => decode(encoding, bytes, cut),
-        Some(_) | None => std::str::from_utf8(bytes).ok().map(|text| Text { text: text.into(), charset: None }),
+        Some(encoding) if encoding != UTF_8 => {
+            let aligned = extent != Extent::Later || encoding.is_single_byte();
+            decode(encoding, bytes, extent == Extent::Prefix).filter(|_| aligned)
+        }
+        Some(_) | None => utf8(bytes, extent),
+    }
+}
+
+fn utf8(bytes: &[u8], extent: Extent) -> Option<Text<'_>> {
+    let (head, rest) = match extent {
+        Extent::Whole | Extent::Prefix | Extent::First => (0, bytes),
+        Extent::Later => {
+            let head = bytes.iter().take(3).take_while(|byte| **byte & 0xc0 == 0x80).count();
+            (head, bytes.get(head..)?)
+        }
+    };
+    let in_parts = matches!(extent, Extent::First | Extent::Later);
+    let whole = if in_parts { whole_characters(rest) } else { rest };
+    if in_parts && whole.is_empty() && !bytes.is_empty() {
+        return None;
+    }
+    let text = std::str::from_utf8(whole).ok()?;
+    Some(Text { head: bytes.get(..head)?, text: text.into(), tail: rest.get(whole.len()..)?, charset: None })
+}
+
+/// `bytes` without what is left at their end of a UTF-8 character that was cut off; all of them when they are something else.
+pub(super) fn whole_characters(bytes: &[u8]) -> &[u8] {
+    match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => bytes.get(..error.valid_up_to()).unwrap_or(bytes),
+        Ok(_) | Err(_) => bytes,
     }
 }
 
@@ -63,12 +109,12 @@ fn decode<'a>(encoding: &'static Encoding, bytes: &'a [u8], cut: bool) -> Option
     let charset = Some(encoding.name().to_ascii_lowercase());
     if !cut {
         let text = encoding.decode_without_bom_handling_and_without_replacement(bytes)?;
-        return Some(Text { text, charset });
+        return Some(Text { head: &[], text, tail: &[], charset });
     }
     let mut decoder = encoding.new_decoder_without_bom_handling();
     let mut text = String::with_capacity(decoder.max_utf8_buffer_length_without_replacement(bytes.len())?);
     match decoder.decode_to_string_without_replacement(bytes, &mut text, false) {
-        (DecoderResult::InputEmpty, _) => Some(Text { text: text.into(), charset }),
+        (DecoderResult::InputEmpty, _) => Some(Text { head: &[], text: text.into(), tail: &[], charset }),
         (DecoderResult::Malformed(..) | DecoderResult::OutputFull, _) => None,
     }
 }
@@ -79,7 +125,8 @@ mod tests {
     use super::*;
 
     fn read(content_type: &str, bytes: &[u8], cut: bool) -> Option<(String, Option<String>)> {
-        text(content_type, bytes, cut).map(|text| (text.text.into_owned(), text.charset))
+        text(content_type, bytes, if cut { Extent::Prefix } else { Extent::Whole })
+            .map(|text| (text.text.into_owned(), text.charset))
     }
 
     fn is(text: &str, charset: &str) -> Option<(String, Option<String>)> {
@@ -139,5 +186,24 @@ mod tests {
         assert_eq!(read("text/plain; charset=shift_jis", b"\x93\x01x", true), None);
         assert_eq!(read("text/plain; charset=utf-16le", b"h\0\x3d\xd8", true), is("h", "utf-16le"));
         assert_eq!(read("text/plain; charset=utf-16le", b"h\0\x3d\xd8", false), None, "half of a pair");
+    }
+
+    #[test]
+    fn a_part_may_begin_and_end_in_the_middle_of_a_character() {
+        let all = "日本語".as_bytes();
+        let part = |range: std::ops::Range<usize>, extent| {
+            text("text/event-stream", &all[range], extent).map(|t| (t.head.len(), t.text.into_owned(), t.tail.len()))
+        };
+        let is = |head, text: &str, tail| Some((head, text.to_owned(), tail));
+        assert_eq!(part(0..5, Extent::First), is(0, "日", 2));
+        assert_eq!(part(5..9, Extent::Later), is(1, "語", 0));
+        assert_eq!(part(2..8, Extent::Later), is(1, "本", 2));
+        assert_eq!(part(3..9, Extent::Later), is(0, "本語", 0));
+        assert_eq!(part(1..4, Extent::First), None, "the first part has no beginning elsewhere");
+        assert_eq!(part(1..3, Extent::Later), None, "nothing but strays is no text");
+        assert_eq!(part(0..0, Extent::Later), is(0, "", 0));
+        let later = |content_type, bytes| text(content_type, bytes, Extent::Later).map(|t| t.text.into_owned());
+        assert_eq!(later("text/plain; charset=iso-8859-1", b"\xe9"), Some("é".to_owned()));
+        assert_eq!(later("text/plain; charset=shift_jis", b"\x93\xfa"), None, "who knows where it was cut");
     }
 }

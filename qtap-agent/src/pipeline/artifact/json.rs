@@ -58,7 +58,7 @@ fn message(json: &mut Json, source: Source<'_>, half: &Half<'_>, bodies: bool) {
     if !half.message.trailers().0.is_empty() {
         fields(json, "trailers", half.message.trailers());
     }
-    body::write(json, half, source.exchange.part.is_some(), bodies);
+    body::write(json, half, source.exchange.part, bodies);
     if let Some(messages) = &half.body().messages {
         messages::write(json, half.fields(), messages, source.clock, bodies);
     }

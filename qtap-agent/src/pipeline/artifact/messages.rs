@@ -5,10 +5,11 @@
 
 use std::borrow::Cow;
 
+use super::charset::whole_characters;
 use super::decode::{self, MOST};
 use super::escape::Json;
+use super::field_text;
 use super::time::rfc3339;
-use super::{body, field_text};
 use crate::model::message::Fields;
 use crate::model::messages::{Framing, Message, MessageKind, Messages, WebSocket};
 use crate::model::time::WallClock;
@@ -25,7 +26,7 @@ struct Said<'a> {
 impl Said<'_> {
     /// What it says, where that is meant for reading: a text message, or bytes that hold no control characters.
     fn text(&self, kind: MessageKind) -> Option<&str> {
-        let bytes = if self.truncated { body::whole_characters(&self.bytes) } else { &self.bytes };
+        let bytes = if self.truncated { whole_characters(&self.bytes) } else { &self.bytes };
         let text = std::str::from_utf8(bytes).ok()?;
         let readable = match kind {
             MessageKind::Text => true,

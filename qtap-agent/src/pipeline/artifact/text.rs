@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::{Half, Message, Source, charset, field_text, line_of, messages, version_name};
+use super::{Half, Message, Source, body, charset, field_text, line_of, messages, version_name};
 use crate::model::message::Fields;
 
 /// The document: one message, or a request and its response with an empty line between them.
@@ -82,7 +82,7 @@ fn content(out: &mut String, source: Source<'_>, half: &Half<'_>, bodies: bool) 
                 line(out, text);
             }
         }),
-        None => body(out, half),
+        None => shown(out, source, half),
     }
     if carried.truncated {
         note(out, format_args!("truncated: {} of {} bytes kept", half.kept.len(), carried.size));
@@ -100,17 +100,24 @@ fn line(out: &mut String, text: &str) {
     }
 }
 
-fn body(out: &mut String, half: &Half<'_>) {
+fn shown(out: &mut String, source: Source<'_>, half: &Half<'_>) {
     let carried = half.body();
     if carried.offset > 0 {
         note(out, format_args!("from byte {} on", carried.offset));
     }
-    let (shown, cut) = match &half.decoded {
-        Some(decoded) => (&decoded.data[..], decoded.truncated),
-        None => (&half.kept[..], !carried.is_whole()),
+    let part = source.exchange.part;
+    let (shown, extent) = match &half.decoded {
+        Some(decoded) => (&decoded.data[..], body::decoded_extent(carried, decoded, part)),
+        None => (&half.kept[..], body::extent(carried, part)),
     };
-    match charset::text(half.content_type(), shown, cut) {
-        Some(text) => line(out, &text.text),
+    match charset::text(half.content_type(), shown, extent) {
+        Some(text) => {
+            line(out, &text.text);
+            let strays = text.head.len() + text.tail.len();
+            if strays > 0 {
+                note(out, format_args!("{strays} bytes of characters that were cut"));
+            }
+        }
         None => note(out, format_args!("{} bytes that are not text", shown.len())),
     }
     if let Some(decoded) = &half.decoded {

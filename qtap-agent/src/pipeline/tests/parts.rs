@@ -108,6 +108,21 @@ fn parts_of_other_formats_say_where_they_begin() {
     assert_eq!(data(&parts[1][0]), wanted);
 }
 
+#[test]
+fn a_character_that_is_cut_stands_beside_the_text() {
+    let all = "data: 日本\n\n".as_bytes();
+    let (first, later) = all.split_at(8);
+    let parts = vec![stream(0, false, 0, first), stream(1, true, 8, later)];
+    let records = apply_parts(settings(Level::Full, Format::Json, Artifacts::Split), parts.clone());
+    let bodies = [&records[0][1], &records[1][2]].map(|record| read(record)["body"].clone());
+    assert_eq!((&bodies[0]["data"], &bodies[0]["tail"]), (&"data: ".into(), &"5pc=".into()));
+    assert_eq!((&bodies[1]["head"], &bodies[1]["data"]), (&"pQ==".into(), &"本\n\n".into()));
+    let records = apply_parts(settings(Level::Full, Format::Text, Artifacts::Split), parts);
+    assert!(
+        data(&records[1][2]).ends_with("[from byte 8 on]\n本\n\n[1 bytes of characters that were cut]\n[part 1]\n")
+    );
+}
+
 /// Three events as a server sends them: compressed as one stream, flushed after each.
 fn coded(coding: &'static str) -> Vec<HttpExchange> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
