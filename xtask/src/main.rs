@@ -31,7 +31,7 @@ enum Task {
     /// Captures a real curl talking HTTPS to a real nginx, and shows the records.
     Demo,
     /// Format, lints, docs, dependencies, tests.
-    Check,
+    Check(check::Options),
     /// What watching costs the watched server: prints a table.
     Bench(bench::Options),
 }
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Task::Setup { purpose } => setup::run(purpose),
         Task::Demo => demo::run(),
         // It has its own last line.
-        Task::Check => return if check::run() { ExitCode::SUCCESS } else { ExitCode::FAILURE },
+        Task::Check(options) => return if check::run(&options) { ExitCode::SUCCESS } else { ExitCode::FAILURE },
         Task::Bench(options) => bench::run(&options),
     };
     match outcome {

@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: what watching costs the watched. nginx serves 1 KB over keep-alive connections, bare and under each kind of
 //! probe, in interleaved rounds; the table of medians is printed as Markdown, with the machine named. It asserts nothing. Beside it:
-//! how fast a recording is replayed, and whether anything is lost uncounted under a minute of load.
+//! how fast a recording is replayed, beside tshark too, and whether anything is lost uncounted under a minute of load.
 
 mod grpc;
 mod load;
@@ -8,6 +8,7 @@ mod loss;
 mod sink;
 mod stage;
 mod table;
+mod tshark;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,8 @@ enum Subject {
     Stages,
     /// How fast a recording goes through qtap on one core.
     Replay,
+    /// The same traffic read by qtap and by tshark.
+    Tshark,
     /// What is lost under load, and whether all of it is counted.
     Loss,
 }
@@ -86,6 +89,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     match options.subject {
         Subject::Stages => stages(options),
         Subject::Replay => shell::run(shell::cargo().args(["bench", "--package", "qtap-agent", "--bench", "replay"])),
+        Subject::Tshark => tshark::run(options.rounds),
         Subject::Loss => loss::run(&options.protocols, options.otlp, options.seconds.unwrap_or(60)),
     }
 }

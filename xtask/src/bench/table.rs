@@ -59,7 +59,11 @@ fn server_us(samples: &Samples, protocol: usize, stages: &[Stage], name: &str) -
 
 /// The middle value; NaN when there is none.
 fn median(list: &[Sample], value: impl Fn(&Sample) -> Option<f64>) -> f64 {
-    let mut values: Vec<f64> = list.iter().filter_map(value).collect();
+    middle(list.iter().filter_map(value).collect())
+}
+
+/// The middle one; NaN when there is none.
+pub(super) fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match (values.get(middle), values.len() % 2) {

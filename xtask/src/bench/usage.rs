@@ -37,16 +37,27 @@ fn precise(pid: u32) -> Option<u64> {
     text.split_whitespace().next()?.parse().ok().filter(|used| *used > 0)
 }
 
+/// What all children that have ended and were waited for have used, in ticks of 10 ms.
+pub(super) fn cpu_of_ended_children() -> Result<Cpu> {
+    let text = fs::read_to_string("/proc/self/stat")?;
+    ticks_in(&text, ENDED_CHILDREN).map(|ticks| Cpu(ticks * 10_000_000)).context("/proc/self/stat reads otherwise")
+}
+
+/// Fields 14 and 15, utime and stime, counted from the one behind the name.
+const OWN: usize = 11;
+/// Fields 16 and 17, cutime and cstime.
+const ENDED_CHILDREN: usize = 13;
+
 /// From `stat`, in ticks of 10 ms.
 fn coarse(pid: u32) -> Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))?;
-    ticks_in(&text).map(|ticks| ticks * 10_000_000).context("/proc/PID/stat reads otherwise than proc(5) says")
+    ticks_in(&text, OWN).map(|ticks| ticks * 10_000_000).context("/proc/PID/stat reads otherwise than proc(5) says")
 }
 
-/// Fields 14 and 15, utime and stime; the name, field 2, may hold spaces and parentheses.
-fn ticks_in(stat: &str) -> Option<u64> {
+/// User and system time; the name, field 2, may hold spaces and parentheses.
+fn ticks_in(stat: &str, from: usize) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(") ")?;
-    let mut fields = after_name.split(' ').skip(11);
+    let mut fields = after_name.split(' ').skip(from);
     let mut next = || fields.next()?.parse::<u64>().ok();
     Some(next()? + next()?)
 }
@@ -61,11 +72,11 @@ pub(super) fn resident_mb(pid: u32) -> Result<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::ticks_in;
+    use super::{ENDED_CHILDREN, OWN, ticks_in};
 
     #[test]
     fn the_name_may_hold_anything() {
         let stat = "42 (a) b (c) S 1 42 42 0 -1 4194560 100 0 0 0 17 5 0 0 20 0 1 0 100 0 0";
-        assert_eq!(ticks_in(stat), Some(22));
+        assert_eq!((ticks_in(stat, OWN), ticks_in(stat, ENDED_CHILDREN)), (Some(22), Some(0)));
     }
 }

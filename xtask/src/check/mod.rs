@@ -48,9 +48,20 @@ const STEPS: [Step; 10] = [
     ("kernel tests", harness::run_kernel),
 ];
 
+/// How much is checked.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Also what takes minutes: a million exchanges through a ring that is too small.
+    #[arg(long)]
+    long: bool,
+}
+
+/// What takes minutes.
+const LONG: Step = ("kernel tests, long", harness::run_long_kernel);
+
 /// Runs every step. True when nothing failed.
-pub(crate) fn run() -> bool {
-    let done: Vec<Done> = STEPS.iter().map(perform).collect();
+pub(crate) fn run(options: &Options) -> bool {
+    let done: Vec<Done> = STEPS.iter().chain(options.long.then_some(&LONG)).map(perform).collect();
     println!("\ncheck:");
     let mut sum = Tally::default();
     for step in &done {

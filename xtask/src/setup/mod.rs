@@ -16,8 +16,10 @@ pub(crate) enum Purpose {
     Build,
     /// `cargo xtask demo`.
     Demo,
-    /// `cargo xtask check`, `cargo xtask bench`.
+    /// `cargo xtask check`, and most of `cargo xtask bench`.
     Check,
+    /// `cargo xtask bench tshark`.
+    Bench,
 }
 
 /// Makes the machine fit for `purpose`.

@@ -26,7 +26,7 @@ enum Test {
     PythonVenv,
 }
 
-const NEEDS: [Need; 11] = [
+const NEEDS: [Need; 13] = [
     Need { purpose: Purpose::Build, package: "gcc", met_by: Test::Program("cc") },
     Need {
         purpose: Purpose::Build,
@@ -40,8 +40,10 @@ const NEEDS: [Need; 11] = [
     Need { purpose: Purpose::Check, package: "nghttp2-client", met_by: Test::Program("h2load") },
     Need { purpose: Purpose::Check, package: "nghttp2-server", met_by: Test::Program("nghttpd") },
     Need { purpose: Purpose::Check, package: "wrk", met_by: Test::Program("wrk") },
+    Need { purpose: Purpose::Check, package: "nodejs", met_by: Test::Program("node") },
     Need { purpose: Purpose::Check, package: "python3", met_by: Test::Program("python3") },
     Need { purpose: Purpose::Check, package: "python3-venv", met_by: Test::PythonVenv },
+    Need { purpose: Purpose::Bench, package: "tshark", met_by: Test::Program("tshark") },
 ];
 
 /// Installs what `purpose` needs and is not there. True when something was installed.
