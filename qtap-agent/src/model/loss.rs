@@ -221,6 +221,15 @@ mod tests {
     }
 
     #[test]
+    fn the_docs_name_every_loss() {
+        let docs = include_str!("../../../docs/records.md");
+        for loss in Loss::ALL {
+            let name = format!("`{}`", loss.name());
+            assert!(docs.lines().any(|line| line.starts_with("| `") && line.contains(&name)), "{name}");
+        }
+    }
+
+    #[test]
     fn a_tally_adds_up() {
         let mut tally = Tally::default();
         tally.add(Loss::RingFull, 10);
