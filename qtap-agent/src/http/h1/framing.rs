@@ -10,6 +10,7 @@
 //! | `Content-Length`s that disagree, or are no numbers | not knowable |
 //! | neither | request: none; response: to the end of the connection |
 
+use crate::http::manner::{Manner, Media};
 use crate::model::message::Fields;
 
 /// The framing of a body.
@@ -23,6 +24,16 @@ pub(super) enum Framing {
     ToClose,
     /// It can't be known where the message ends.
     Unknowable,
+}
+
+impl Framing {
+    /// How a body of this framing is told.
+    pub(super) fn manner(self, fields: &Fields) -> Manner {
+        match self {
+            Framing::Fixed(_) | Framing::Unknowable => Manner::Declared,
+            Framing::Chunked | Framing::ToClose => Media::of(fields).without_length(),
+        }
+    }
 }
 
 /// What the fields alone say.

@@ -10,6 +10,7 @@ mod lane;
 mod order;
 mod text;
 mod token;
+mod wait;
 
 use std::time::Duration;
 
@@ -19,8 +20,9 @@ use self::framing::Framing;
 use self::lane::Lane;
 use self::order::{Order, Turn};
 use self::token::{Hole, Kind, Token};
+use self::wait::Wait;
 use super::Sink;
-use super::manner::{Manner, Media};
+use super::manner::Manner;
 use super::messages::websockets;
 use super::pair::{Desk, Open, Stamp};
 use super::parts::Way;
@@ -36,11 +38,6 @@ pub(super) use self::token::Input;
 const WAIT: Duration = Duration::from_millis(200);
 /// How long bytes after a CONNECT or Upgrade wait for its answer.
 const SWITCH_WAIT: Duration = Duration::from_secs(60);
-/// Bytes that wait in one direction.
-const WAITING_BYTES: usize = 1 << 20;
-/// Pieces that wait in one direction.
-const WAITING_PIECES: usize = 4096;
-
 /// The parser of a channel that speaks HTTP/1.
 #[derive(Debug)]
 pub(super) struct H1 {
@@ -54,33 +51,6 @@ pub(super) struct H1 {
     down_waits: Wait,
     /// The request that became the first stream of an HTTP/2 connection (RFC 7540 §3.2).
     switch: Option<Open>,
-}
-
-#[derive(Debug, Default)]
-struct Wait {
-    since: Option<KernelTime>,
-    over: bool,
-}
-
-impl Wait {
-    /// Judges a direction that could wait: true when it shall.
-    fn holds(&mut self, now: KernelTime, waiting: (usize, usize)) -> bool {
-        if self.over || waiting.0 > WAITING_BYTES || waiting.1 > WAITING_PIECES {
-            return false;
-        }
-        self.since.get_or_insert(now);
-        true
-    }
-
-    fn tick(&mut self, now: KernelTime, limit: Duration) -> bool {
-        let due = self.since.is_some_and(|since| now.since(since) >= limit);
-        self.over |= due;
-        due
-    }
-
-    fn reset(&mut self) {
-        *self = Wait::default();
-    }
 }
 
 impl H1 {
@@ -215,7 +185,7 @@ impl H1 {
         sink.captured += len;
         self.up_waits.reset();
         let mut open = Open::new(Protocol::Http1, self.order.ordinal(), self.requests == Direction::Sent, stamp.pid);
-        open.begin_request_body(manner(parsed.framing, &parsed.request.fields), stamp.time);
+        open.begin_request_body(parsed.framing.manner(&parsed.request.fields), stamp.time);
         open.exchange.request = Some(parsed.request);
         let fields = open.exchange.request.as_ref().map_or(0, |request| request.fields.0.len());
         open.hold_head(len as usize + fields * size_of::<Field>(), &mut desk.budget);
@@ -319,7 +289,7 @@ impl H1 {
             return;
         }
         let tunnel = status == 101 || (method_is_connect(turn) && framing == Framing::ToClose);
-        turn.open.begin_response_body(manner(framing, &response.fields), stamp.time);
+        turn.open.begin_response_body(framing.manner(&response.fields), stamp.time);
         turn.open.answer(response);
         self.down.begin(framing);
         if tunnel {
@@ -354,7 +324,7 @@ impl H1 {
         let why = if late { Some(Incomplete::JoinedLate) } else { self.order.doubt() };
         let mut open = Open::new(Protocol::Http1, self.order.ordinal(), self.requests == Direction::Sent, stamp.pid);
         open.spoil(why.unwrap_or(Incomplete::NoRequest));
-        open.begin_response_body(manner(framing, &response.fields), stamp.time);
+        open.begin_response_body(framing.manner(&response.fields), stamp.time);
         self.order.begin_orphan(open, response);
         self.down.begin_unsure(framing);
         if framing == Framing::Unknowable {
@@ -381,14 +351,6 @@ impl H1 {
         if through {
             self.order.lose_responses(Incomplete::BytesLost, desk, sink);
         }
-    }
-}
-
-/// How a body of this framing is told. A tunnel has no media type.
-fn manner(framing: Framing, fields: &Fields) -> Manner {
-    match framing {
-        Framing::Fixed(_) | Framing::Unknowable => Manner::Declared,
-        Framing::Chunked | Framing::ToClose => Media::of(fields).without_length(),
     }
 }
 
