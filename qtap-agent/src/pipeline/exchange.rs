@@ -59,29 +59,37 @@ pub(super) fn records(
         observed_unix_ns: host.clock.unix_ns(observed),
         severity: severity(&http, &about),
         trace: http.request.as_ref().and_then(|request| trace_context::of(&request.fields)),
-        request_id: format!("{}-{number:010}", origin.connection_id),
+        request_id: format!("{}-{number:010}", origin.connection_id).into(),
         origin,
     };
-    link(&mut about, &stored, &http);
+    link(&mut about, stored.iter().flatten(), &http);
     let line = line(&about);
+    let summary = summary(&http, &about, &common.origin);
     let part = http.part.map(|part| part.number);
     let uid = |kind, part| digest::record_uid(conn.uid, Some(number), kind, part);
-    if !goes_on {
-        about.parts = part.map(|last| last.saturating_add(1));
-        let kind = RecordKind::Artifact(Box::new(about.clone()));
-        out.push(common.record(uid(UidKind::Artifact, 0), line.clone(), kind));
-    }
+    about.parts = part.map(|last| last.saturating_add(1));
+    let content_types = [about.request_content_type.first(), about.response_content_type.first()]
+        .map(|content_type| content_type.map(|text| Arc::from(text.as_str())));
+    let started_ns = common.time_unix_ns;
     if part.is_some_and(|part| part > 0) {
         common.time_unix_ns = common.observed_unix_ns;
     }
-    for (artifact, link) in stored {
+    let first = out.len();
+    for (artifact, link) in stored.into_iter().flatten() {
+        let [request_type, response_type] = &content_types;
+        let content_type = if artifact.kind == Kind::Request { request_type } else { response_type };
+        let summary = ObjectSummary { content_type: content_type.clone(), ..summary.clone() };
         let kind = artifact.kind.name();
-        let summary = summary(artifact.kind, &http, &about, &common.origin);
-        let object = object(artifact, &link, http.part, summary);
         let nth = part.map(|part| format!(", part {part}")).unwrap_or_default();
-        let line = format!("{kind} of {line}{nth}: {} B", object.data.len());
+        let line = format!("{kind} of {line}{nth}: {} B", artifact.data.len());
         let uid = uid(UidKind::Object(kind), part.unwrap_or(0));
+        let object = object(artifact, link, http.part, summary);
         out.push(common.record(uid, line, RecordKind::Object(Box::new(object))));
+    }
+    if !goes_on {
+        common.time_unix_ns = started_ns;
+        let record = common.record(uid(UidKind::Artifact, 0), line, RecordKind::Artifact(Box::new(about)));
+        out.insert(first, record);
     }
 }
 
@@ -95,7 +103,11 @@ fn role(of_connection: Role, outgoing: bool) -> Role {
 }
 
 /// Names in the artifact record where its artifacts are.
-fn link(about: &mut ArtifactRecord, stored: &[(Artifact, ArtifactLink)], http: &HttpExchange) {
+fn link<'a>(
+    about: &mut ArtifactRecord,
+    stored: impl Iterator<Item = &'a (Artifact, ArtifactLink)>,
+    http: &HttpExchange,
+) {
     for (artifact, link) in stored {
         let (request, response) = match artifact.kind {
             Kind::Request => (true, false),
@@ -119,7 +131,7 @@ struct Common {
     severity: Severity,
     trace: Option<TraceContext>,
     origin: Arc<Origin>,
-    request_id: String,
+    request_id: Arc<str>,
 }
 
 impl Common {
@@ -132,7 +144,7 @@ impl Common {
             line,
             trace: self.trace,
             origin: Arc::clone(&self.origin),
-            request_id: Some(self.request_id.clone()),
+            request_id: Some(Arc::clone(&self.request_id)),
             kind,
         }
     }
@@ -144,9 +156,9 @@ fn stored(
     capture: &HttpCapture,
     locators: &[Locator],
     running: &mut Running,
-) -> Vec<(Artifact, ArtifactLink)> {
+) -> [Option<(Artifact, ArtifactLink)>; 2] {
     if locators.is_empty() {
-        return Vec::new();
+        return [None, None];
     }
     let link = |artifact: Artifact| {
         let locator = Locator::first_for(locators, artifact.data.len() as u64)?;
@@ -154,7 +166,7 @@ fn stored(
         let link = ArtifactLink { url: locator.url_of(&artifact.sha256), digest };
         Some((artifact, link))
     };
-    artifact::write(source, capture, running).into_iter().filter_map(link).collect()
+    artifact::write(source, capture, running).map(|artifact| artifact.and_then(link))
 }
 
 fn url_of(http: &HttpExchange, secure: bool, origin: &Origin) -> Url {
@@ -171,7 +183,7 @@ fn about(http: &HttpExchange, url: Url) -> ArtifactRecord {
         message: response.and_then(rpc::message),
     });
     ArtifactRecord {
-        method: request.and_then(|request| request.method.clone()),
+        method: request.and_then(|request| request.method.as_deref()).map(Arc::from),
         error_type: error_type(http, status, rpc.as_ref().and_then(|rpc| rpc.status.as_deref())),
         rpc,
         url_full: url.full,
@@ -269,12 +281,12 @@ fn rpc_status(about: &ArtifactRecord) -> Option<&str> {
     about.rpc.as_ref().and_then(|rpc| rpc.status.as_deref())
 }
 
-fn object(artifact: Artifact, link: &ArtifactLink, part: Option<Part>, summary: ObjectSummary) -> ObjectRecord {
+fn object(artifact: Artifact, link: ArtifactLink, part: Option<Part>, summary: ObjectSummary) -> ObjectRecord {
     ObjectRecord {
         artifact_type: artifact.kind.name(),
         content_type: artifact.content_type,
         data: artifact.data,
-        digest: link.digest.clone(),
+        digest: link.digest,
         truncated: artifact.truncated,
         missing: artifact.missing,
         part: part.map(|part| part.number),
@@ -282,24 +294,18 @@ fn object(artifact: Artifact, link: &ArtifactLink, part: Option<Part>, summary: 
     }
 }
 
-fn summary(kind: Kind, http: &HttpExchange, about: &ArtifactRecord, origin: &Origin) -> ObjectSummary {
-    let content_type = match kind {
-        Kind::Request => about.request_content_type.first(),
-        Kind::Response | Kind::Transaction => about.response_content_type.first(),
-    };
+/// What the summaries of an exchange's objects share.
+fn summary(http: &HttpExchange, about: &ArtifactRecord, origin: &Origin) -> ObjectSummary {
+    let some = |text: &str| (!text.is_empty()).then(|| Arc::from(text));
     let authority = http.request.as_ref().and_then(|request| request.authority.as_deref());
     ObjectSummary {
         method: about.method.clone(),
-        host: authority.map(|authority| host_of(authority).to_owned()).filter(|host| !host.is_empty()),
+        host: authority.map(host_of).and_then(some),
         path: about.url_path.clone(),
         status: about.status,
         duration_ms: about.timing.duration_ms,
-        content_type: content_type.cloned(),
-        process: origin
-            .process
-            .as_ref()
-            .map(|process| process.executable_name().to_owned())
-            .filter(|name| !name.is_empty()),
+        content_type: None,
+        process: origin.process.as_ref().map(|process| process.executable_name()).and_then(some),
     }
 }
 

@@ -47,6 +47,11 @@ pub(super) fn text<'a>(content_type: &str, bytes: &'a [u8], extent: Extent) -> O
     }
 }
 
+/// True when text of this type is UTF-8 whatever its bytes are: no mark is looked for in it.
+pub(super) fn is_utf8(content_type: &str) -> bool {
+    content_type.is_empty() || encoding(content_type, b"\xff\xfe").is_none()
+}
+
 fn utf8(bytes: &[u8], extent: Extent) -> Option<Text<'_>> {
     let (head, rest) = match extent {
         Extent::Whole | Extent::Prefix | Extent::First => (0, bytes),

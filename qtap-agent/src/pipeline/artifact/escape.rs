@@ -56,6 +56,15 @@ impl Json {
         self.comma = true;
     }
 
+    /// Text in several pieces, which are UTF-8 when they are put together.
+    pub(super) fn texts(&mut self, pieces: &[impl AsRef<[u8]>]) {
+        self.separate();
+        self.out.push(b'"');
+        pieces.iter().for_each(|piece| escape(piece.as_ref(), &mut self.out));
+        self.out.push(b'"');
+        self.comma = true;
+    }
+
     /// Text that is known to need no escaping.
     pub(super) fn plain(&mut self, parts: &[&str]) {
         self.separate();
@@ -100,7 +109,7 @@ impl Json {
     }
 }
 
-/// Appends `text`, escaped. Clean words are copied as they are; in the others each byte is written behind a backslash, and the
+/// Appends `text`, escaped. Clean blocks, and clean words of the others, are copied as they are; else each byte is written behind a backslash, and the
 /// next one over it or after it. So nothing depends on where in a word a quote stands, and text with a quote every few bytes,
 /// as JSON in JSON has it, has no branch to guess wrong at each.
 fn escape(text: &[u8], out: &mut Vec<u8>) {
@@ -109,6 +118,11 @@ fn escape(text: &[u8], out: &mut Vec<u8>) {
     }
     let mut scratch = [0; SCRATCH];
     for block in text.chunks(BLOCK) {
+        // Without a branch a byte: it compiles to vector instructions.
+        if !block.iter().fold(false, |found, byte| found | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\')) {
+            out.extend_from_slice(block);
+            continue;
+        }
         let mut to = 0;
         let (words, rest) = block.as_chunks::<WORD>();
         for word in words {
@@ -205,6 +219,13 @@ mod tests {
             let text = text.repeat(repeat);
             assert_eq!(serde_json::from_slice::<String>(&string(&text)).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn pieces_are_one_string() {
+        let mut json = Json::with_capacity(0);
+        json.texts(&[&b"a\"\xc3"[..], b"", b"\x83b\n"]);
+        assert_eq!(json.finish(), serde_json::to_vec("a\"\u{c3}b\n").unwrap());
     }
 
     #[test]

@@ -64,10 +64,10 @@ fn message(json: &mut Json, source: Source<'_>, half: &Half<'_>, bodies: bool) {
     }
     let (started, ended) = half.message.times();
     json.name("started_at");
-    json.plain(&[&rfc3339(source.clock.unix_ns(started))]);
+    json.plain(&[rfc3339(source.clock.unix_ns(started)).as_str()]);
     json.name("ended_at");
     match ended {
-        Some(ended) => json.plain(&[&rfc3339(source.clock.unix_ns(ended))]),
+        Some(ended) => json.plain(&[rfc3339(source.clock.unix_ns(ended)).as_str()]),
         None => json.literal("null"),
     }
 }

@@ -138,7 +138,7 @@ fn write_message(json: &mut Json, message: &Message, said: &Said<'_>, clock: Wal
     json.name("type");
     json.plain(&[kind(message.kind)]);
     json.name("time");
-    json.plain(&[&rfc3339(clock.unix_ns(message.time))]);
+    json.plain(&[rfc3339(clock.unix_ns(message.time)).as_str()]);
     json.name("size");
     json.number(message.size);
     for (name, is) in [("compressed", message.compressed), ("truncated", said.truncated)] {
@@ -178,7 +178,7 @@ pub(super) fn lines(fields: &Fields, messages: &Messages, clock: WallClock, mut 
         let (kind, time) = (kind(message.kind), rfc3339(clock.unix_ns(message.time)));
         let truncated = if said.truncated { ", truncated" } else { "" };
         let failed = said.failed.map(|coding| format!(", could not be decoded: {coding}")).unwrap_or_default();
-        line(true, &format!("{kind} message of {} bytes, {time}{truncated}{failed}", message.size));
+        line(true, &format!("{kind} message of {} bytes, {}{truncated}{failed}", message.size, time.as_str()));
         match said.text(message.kind) {
             Some(text) => line(false, text),
             None => line(true, &format!("{} bytes that are not text", said.bytes.len())),
