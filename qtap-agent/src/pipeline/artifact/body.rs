@@ -125,7 +125,8 @@ pub(super) fn write(json: &mut Json, half: &Half<'_>, part: Option<Part>, data: 
             // The type tells of what coded bytes decode to, not of them.
             let content_type = if half.decoded.is_some() { "" } else { half.content_type() };
             let extent = extent(body, part);
-            if extent == Extent::Whole && charset::is_utf8(content_type) && half.kept.is_utf8() {
+            let utf8 = half.kept.start().is_some_and(|start| charset::is_utf8(content_type, start));
+            if extent == Extent::Whole && utf8 && half.kept.is_utf8() {
                 json.name("encoding");
                 json.plain(&["text"]);
                 json.name("data");

@@ -47,9 +47,9 @@ pub(super) fn text<'a>(content_type: &str, bytes: &'a [u8], extent: Extent) -> O
     }
 }
 
-/// True when text of this type is UTF-8 whatever its bytes are: no mark is looked for in it.
-pub(super) fn is_utf8(content_type: &str) -> bool {
-    content_type.is_empty() || encoding(content_type, b"\xff\xfe").is_none()
+/// True when text of this type that begins so is UTF-8, or none. `start`: three bytes or more, or all there are.
+pub(super) fn is_utf8(content_type: &str, start: &[u8]) -> bool {
+    encoding(content_type, start).is_none_or(|encoding| encoding == UTF_8)
 }
 
 fn utf8(bytes: &[u8], extent: Extent) -> Option<Text<'_>> {

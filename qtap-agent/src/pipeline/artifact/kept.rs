@@ -41,6 +41,12 @@ impl<'a> Kept<'a> {
         &self.chunks
     }
 
+    /// Its first bytes: three or more, or all there are; none where they are spread over pieces.
+    pub(super) fn start(&self) -> Option<&[u8]> {
+        let first = self.chunks.first()?;
+        (first.len() >= 3 || first.len() == self.len).then_some(&first[..])
+    }
+
     /// In one piece; copied when there are several.
     pub(super) fn joined(&self) -> Bytes {
         match &*self.chunks {
@@ -95,6 +101,7 @@ mod tests {
         let body = Body { chunks, truncated, ..Body::default() };
         let kept = Kept::of(&body);
         assert_eq!(kept.len(), kept.joined().len());
+        assert!(kept.start().is_none_or(|start| kept.joined().starts_with(start)));
         assert_eq!(kept.sha256(), crate::pipeline::digest::sha256_hex(&kept.joined()));
         (kept.joined(), kept.is_utf8())
     }
