@@ -59,7 +59,7 @@ pub(super) fn records(
         observed_unix_ns: host.clock.unix_ns(observed),
         severity: severity(&http, &about),
         trace: http.request.as_ref().and_then(|request| trace_context::of(&request.fields)),
-        request_id: format!("{}-{number:010}", origin.connection_id).into(),
+        request_id: request_id(&origin.connection_id, number),
         origin,
     };
     link(&mut about, stored.iter().flatten(), &http);
@@ -80,8 +80,7 @@ pub(super) fn records(
         let content_type = if artifact.kind == Kind::Request { request_type } else { response_type };
         let summary = ObjectSummary { content_type: content_type.clone(), ..summary.clone() };
         let kind = artifact.kind.name();
-        let nth = part.map(|part| format!(", part {part}")).unwrap_or_default();
-        let line = format!("{kind} of {line}{nth}: {} B", artifact.data.len());
+        let line = object_line(kind, &line, part, artifact.data.len());
         let uid = uid(UidKind::Object(kind), part.unwrap_or(0));
         let object = object(artifact, link, http.part, summary);
         out.push(common.record(uid, line, RecordKind::Object(Box::new(object))));
@@ -91,6 +90,22 @@ pub(super) fn records(
         let record = common.record(uid(UidKind::Artifact, 0), line, RecordKind::Artifact(Box::new(about)));
         out.insert(first, record);
     }
+}
+
+/// `connection.request_id`: the connection, and ten digits of the exchange's number.
+fn request_id(connection_id: &str, number: u64) -> Arc<str> {
+    const DIGITS: usize = 10;
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(number);
+    let zeros = "0000000000".get(digits.len().min(DIGITS)..).unwrap_or_default();
+    [connection_id, "-", zeros, digits].concat().into()
+}
+
+/// E.g. `http_response of GET https://example.com/a → 200 in 12.3 ms, part 2: 345 B`.
+fn object_line(kind: &str, exchange: &str, part: Option<u32>, bytes: usize) -> String {
+    let (mut number, mut size) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let (name, number) = part.map_or(("", ""), |part| (", part ", number.format(part)));
+    [kind, " of ", exchange, name, number, ": ", size.format(bytes), " B"].concat()
 }
 
 /// Which end the process is; where the connection does not know, the exchange tells.
@@ -162,7 +177,7 @@ fn stored(
     }
     let link = |artifact: Artifact| {
         let locator = Locator::first_for(locators, artifact.data.len() as u64)?;
-        let digest = format!("sha256:{}", artifact.sha256);
+        let digest = ["sha256:", &artifact.sha256].concat();
         let link = ArtifactLink { url: locator.url_of(&artifact.sha256), digest };
         Some((artifact, link))
     };
@@ -313,9 +328,10 @@ fn summary(http: &HttpExchange, about: &ArtifactRecord, origin: &Origin) -> Obje
 fn line(about: &ArtifactRecord) -> String {
     let method = about.method.as_deref().unwrap_or("?");
     let url = about.url_full.as_deref().or(about.url_path.as_deref()).unwrap_or("?");
-    let status = about.status.map_or_else(|| "no status".to_owned(), |status| status.to_string());
-    let rpc = rpc_status(about).map(|name| format!(" {name}")).unwrap_or_default();
+    let mut digits = itoa::Buffer::new();
+    let status = about.status.map_or("no status", |status| digits.format(status));
+    let (space, rpc) = rpc_status(about).map_or(("", ""), |name| (" ", name));
     let duration = about.timing.duration_ms.map(|ms| format!(" in {ms:.1} ms")).unwrap_or_default();
-    let incomplete = about.incomplete.map(|reason| format!(" ({reason})")).unwrap_or_default();
-    format!("{method} {url} → {status}{rpc}{duration}{incomplete}")
+    let (open, incomplete, close) = about.incomplete.map_or(("", "", ""), |reason| (" (", reason, ")"));
+    [method, " ", url, " → ", status, space, rpc, &duration, open, incomplete, close].concat()
 }

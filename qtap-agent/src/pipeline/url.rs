@@ -57,7 +57,7 @@ pub(super) fn of(request: &Request, secure: bool, server: Option<&Address>) -> U
     let (path, query) = split(rest);
     let slash = if rest.is_empty() || rest.starts_with('/') { "" } else { "/" };
     Url {
-        full: authority.map(|authority| format!("{scheme}://{authority}{slash}{rest}")),
+        full: authority.map(|authority| [&scheme, "://", &authority, slash, rest].concat()),
         scheme: Some(scheme),
         path,
         query,

@@ -96,13 +96,13 @@ pub(super) fn write(json: &mut Json, half: &Half<'_>, part: Option<Part>, data: 
     json.name("body");
     json.open(b'{');
     json.name("size");
-    json.number(body.size);
+    json.integer(body.size);
     if part.is_some() {
         json.name("offset");
-        json.number(body.offset);
+        json.integer(body.offset);
     }
     json.name("kept");
-    json.number(half.kept.len());
+    json.integer(half.kept.len() as u64);
     if body.truncated {
         json.name("truncated");
         json.literal("true");
@@ -112,8 +112,8 @@ pub(super) fn write(json: &mut Json, half: &Half<'_>, part: Option<Part>, data: 
         json.open(b'[');
         for range in &body.missing {
             json.open(b'[');
-            json.number(range.start);
-            json.number(range.end);
+            json.integer(range.start);
+            json.integer(range.end);
             json.close(b']');
         }
         json.close(b']');
@@ -146,7 +146,7 @@ fn write_decoded(json: &mut Json, content_type: &str, decoded: &Decoded, extent:
     json.name("decoded");
     json.open(b'{');
     json.name("size");
-    json.number(decoded.data.len());
+    json.integer(decoded.data.len() as u64);
     if decoded.truncated {
         json.name("truncated");
         json.literal("true");
