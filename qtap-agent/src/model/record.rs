@@ -28,7 +28,7 @@ pub struct Record {
     /// What is common to all records of one connection.
     pub origin: Arc<Origin>,
     /// `connection.request_id`: set for what belongs to an exchange.
-    pub request_id: Option<String>,
+    pub request_id: Option<Arc<str>>,
     /// The rest.
     pub kind: RecordKind,
 }
@@ -149,13 +149,13 @@ pub struct ConnectionRecord {
 #[derive(Debug, Clone, Default)]
 pub struct ArtifactRecord {
     /// `http.request.method`.
-    pub method: Option<String>,
+    pub method: Option<Arc<str>>,
     /// `url.full`.
     pub url_full: Option<String>,
     /// `url.scheme`.
     pub url_scheme: Option<String>,
     /// `url.path`.
-    pub url_path: Option<String>,
+    pub url_path: Option<Arc<str>>,
     /// `url.query`.
     pub url_query: Option<String>,
     /// `http.response.status_code`.
@@ -268,21 +268,21 @@ pub struct ObjectRecord {
     pub summary: ObjectSummary,
 }
 
-/// `artifact.summary.*`.
+/// `artifact.summary.*`; what the artifacts of one exchange share is shared.
 #[derive(Debug, Clone, Default)]
 pub struct ObjectSummary {
     /// Method.
-    pub method: Option<String>,
+    pub method: Option<Arc<str>>,
     /// Host.
-    pub host: Option<String>,
+    pub host: Option<Arc<str>>,
     /// Path.
-    pub path: Option<String>,
+    pub path: Option<Arc<str>>,
     /// Status.
     pub status: Option<u16>,
     /// Duration in milliseconds.
     pub duration_ms: Option<f64>,
     /// Content type of the message.
-    pub content_type: Option<String>,
+    pub content_type: Option<Arc<str>>,
     /// Executable name.
-    pub process: Option<String>,
+    pub process: Option<Arc<str>>,
 }

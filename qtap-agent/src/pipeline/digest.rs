@@ -1,5 +1,6 @@
 //! Names drawn from content: SHA-256 digests (FIPS 180-4), record uids, keyed hashes. Bytes in, hexadecimal text out.
 
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::RedactionKey;
@@ -8,6 +9,13 @@ use crate::model::conn::ConnectionUid;
 /// SHA-256 of `bytes`, as 64 lower-case hexadecimal digits.
 pub(super) fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
+}
+
+/// SHA-256 of all `chunks` one after the other.
+pub(super) fn sha256_of_all(chunks: &[Bytes]) -> String {
+    let mut hash = Sha256::new();
+    chunks.iter().for_each(|chunk| hash.update(chunk));
+    hex(&hash.finalize())
 }
 
 /// The kinds of record that a uid tells apart.
@@ -55,12 +63,9 @@ pub(super) fn keyed_hash(key: &RedactionKey, value: &[u8]) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
-    text
+    let mut text = Vec::with_capacity(bytes.len() * 2);
+    text.extend(bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
+    String::from_utf8(text).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -70,6 +75,12 @@ mod tests {
     #[test]
     fn sha256_of_abc_is_that_of_fips_180_4() {
         assert_eq!(sha256_hex(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn chunks_have_the_digest_of_the_whole() {
+        let chunks = [Bytes::from_static(b"a"), Bytes::new(), Bytes::from_static(b"bc")];
+        assert_eq!(sha256_of_all(&chunks), sha256_hex(b"abc"));
     }
 
     #[test]

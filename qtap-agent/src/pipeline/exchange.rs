@@ -59,30 +59,53 @@ pub(super) fn records(
         observed_unix_ns: host.clock.unix_ns(observed),
         severity: severity(&http, &about),
         trace: http.request.as_ref().and_then(|request| trace_context::of(&request.fields)),
-        request_id: format!("{}-{number:010}", origin.connection_id),
+        request_id: request_id(&origin.connection_id, number),
         origin,
     };
-    link(&mut about, &stored, &http);
+    link(&mut about, stored.iter().flatten(), &http);
     let line = line(&about);
+    let summary = summary(&http, &about, &common.origin);
     let part = http.part.map(|part| part.number);
     let uid = |kind, part| digest::record_uid(conn.uid, Some(number), kind, part);
-    if !goes_on {
-        about.parts = part.map(|last| last.saturating_add(1));
-        let kind = RecordKind::Artifact(Box::new(about.clone()));
-        out.push(common.record(uid(UidKind::Artifact, 0), line.clone(), kind));
-    }
+    about.parts = part.map(|last| last.saturating_add(1));
+    let content_types = [about.request_content_type.first(), about.response_content_type.first()]
+        .map(|content_type| content_type.map(|text| Arc::from(text.as_str())));
+    let started_ns = common.time_unix_ns;
     if part.is_some_and(|part| part > 0) {
         common.time_unix_ns = common.observed_unix_ns;
     }
-    for (artifact, link) in stored {
+    let first = out.len();
+    for (artifact, link) in stored.into_iter().flatten() {
+        let [request_type, response_type] = &content_types;
+        let content_type = if artifact.kind == Kind::Request { request_type } else { response_type };
+        let summary = ObjectSummary { content_type: content_type.clone(), ..summary.clone() };
         let kind = artifact.kind.name();
-        let summary = summary(artifact.kind, &http, &about, &common.origin);
-        let object = object(artifact, &link, http.part, summary);
-        let nth = part.map(|part| format!(", part {part}")).unwrap_or_default();
-        let line = format!("{kind} of {line}{nth}: {} B", object.data.len());
+        let line = object_line(kind, &line, part, artifact.data.len());
         let uid = uid(UidKind::Object(kind), part.unwrap_or(0));
+        let object = object(artifact, link, http.part, summary);
         out.push(common.record(uid, line, RecordKind::Object(Box::new(object))));
     }
+    if !goes_on {
+        common.time_unix_ns = started_ns;
+        let record = common.record(uid(UidKind::Artifact, 0), line, RecordKind::Artifact(Box::new(about)));
+        out.insert(first, record);
+    }
+}
+
+/// `connection.request_id`: the connection, and ten digits of the exchange's number.
+fn request_id(connection_id: &str, number: u64) -> Arc<str> {
+    const DIGITS: usize = 10;
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(number);
+    let zeros = "0000000000".get(digits.len().min(DIGITS)..).unwrap_or_default();
+    [connection_id, "-", zeros, digits].concat().into()
+}
+
+/// E.g. `http_response of GET https://example.com/a → 200 in 12.3 ms, part 2: 345 B`.
+fn object_line(kind: &str, exchange: &str, part: Option<u32>, bytes: usize) -> String {
+    let (mut number, mut size) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let (name, number) = part.map_or(("", ""), |part| (", part ", number.format(part)));
+    [kind, " of ", exchange, name, number, ": ", size.format(bytes), " B"].concat()
 }
 
 /// Which end the process is; where the connection does not know, the exchange tells.
@@ -95,7 +118,11 @@ fn role(of_connection: Role, outgoing: bool) -> Role {
 }
 
 /// Names in the artifact record where its artifacts are.
-fn link(about: &mut ArtifactRecord, stored: &[(Artifact, ArtifactLink)], http: &HttpExchange) {
+fn link<'a>(
+    about: &mut ArtifactRecord,
+    stored: impl Iterator<Item = &'a (Artifact, ArtifactLink)>,
+    http: &HttpExchange,
+) {
     for (artifact, link) in stored {
         let (request, response) = match artifact.kind {
             Kind::Request => (true, false),
@@ -119,7 +146,7 @@ struct Common {
     severity: Severity,
     trace: Option<TraceContext>,
     origin: Arc<Origin>,
-    request_id: String,
+    request_id: Arc<str>,
 }
 
 impl Common {
@@ -132,7 +159,7 @@ impl Common {
             line,
             trace: self.trace,
             origin: Arc::clone(&self.origin),
-            request_id: Some(self.request_id.clone()),
+            request_id: Some(Arc::clone(&self.request_id)),
             kind,
         }
     }
@@ -144,17 +171,17 @@ fn stored(
     capture: &HttpCapture,
     locators: &[Locator],
     running: &mut Running,
-) -> Vec<(Artifact, ArtifactLink)> {
+) -> [Option<(Artifact, ArtifactLink)>; 2] {
     if locators.is_empty() {
-        return Vec::new();
+        return [None, None];
     }
     let link = |artifact: Artifact| {
         let locator = Locator::first_for(locators, artifact.data.len() as u64)?;
-        let digest = format!("sha256:{}", artifact.sha256);
+        let digest = ["sha256:", &artifact.sha256].concat();
         let link = ArtifactLink { url: locator.url_of(&artifact.sha256), digest };
         Some((artifact, link))
     };
-    artifact::write(source, capture, running).into_iter().filter_map(link).collect()
+    artifact::write(source, capture, running).map(|artifact| artifact.and_then(link))
 }
 
 fn url_of(http: &HttpExchange, secure: bool, origin: &Origin) -> Url {
@@ -171,7 +198,7 @@ fn about(http: &HttpExchange, url: Url) -> ArtifactRecord {
         message: response.and_then(rpc::message),
     });
     ArtifactRecord {
-        method: request.and_then(|request| request.method.clone()),
+        method: request.and_then(|request| request.method.as_deref()).map(Arc::from),
         error_type: error_type(http, status, rpc.as_ref().and_then(|rpc| rpc.status.as_deref())),
         rpc,
         url_full: url.full,
@@ -269,12 +296,12 @@ fn rpc_status(about: &ArtifactRecord) -> Option<&str> {
     about.rpc.as_ref().and_then(|rpc| rpc.status.as_deref())
 }
 
-fn object(artifact: Artifact, link: &ArtifactLink, part: Option<Part>, summary: ObjectSummary) -> ObjectRecord {
+fn object(artifact: Artifact, link: ArtifactLink, part: Option<Part>, summary: ObjectSummary) -> ObjectRecord {
     ObjectRecord {
         artifact_type: artifact.kind.name(),
         content_type: artifact.content_type,
         data: artifact.data,
-        digest: link.digest.clone(),
+        digest: link.digest,
         truncated: artifact.truncated,
         missing: artifact.missing,
         part: part.map(|part| part.number),
@@ -282,24 +309,18 @@ fn object(artifact: Artifact, link: &ArtifactLink, part: Option<Part>, summary: 
     }
 }
 
-fn summary(kind: Kind, http: &HttpExchange, about: &ArtifactRecord, origin: &Origin) -> ObjectSummary {
-    let content_type = match kind {
-        Kind::Request => about.request_content_type.first(),
-        Kind::Response | Kind::Transaction => about.response_content_type.first(),
-    };
+/// What the summaries of an exchange's objects share.
+fn summary(http: &HttpExchange, about: &ArtifactRecord, origin: &Origin) -> ObjectSummary {
+    let some = |text: &str| (!text.is_empty()).then(|| Arc::from(text));
     let authority = http.request.as_ref().and_then(|request| request.authority.as_deref());
     ObjectSummary {
         method: about.method.clone(),
-        host: authority.map(|authority| host_of(authority).to_owned()).filter(|host| !host.is_empty()),
+        host: authority.map(host_of).and_then(some),
         path: about.url_path.clone(),
         status: about.status,
         duration_ms: about.timing.duration_ms,
-        content_type: content_type.cloned(),
-        process: origin
-            .process
-            .as_ref()
-            .map(|process| process.executable_name().to_owned())
-            .filter(|name| !name.is_empty()),
+        content_type: None,
+        process: origin.process.as_ref().map(|process| process.executable_name()).and_then(some),
     }
 }
 
@@ -307,9 +328,10 @@ fn summary(kind: Kind, http: &HttpExchange, about: &ArtifactRecord, origin: &Ori
 fn line(about: &ArtifactRecord) -> String {
     let method = about.method.as_deref().unwrap_or("?");
     let url = about.url_full.as_deref().or(about.url_path.as_deref()).unwrap_or("?");
-    let status = about.status.map_or_else(|| "no status".to_owned(), |status| status.to_string());
-    let rpc = rpc_status(about).map(|name| format!(" {name}")).unwrap_or_default();
+    let mut digits = itoa::Buffer::new();
+    let status = about.status.map_or("no status", |status| digits.format(status));
+    let (space, rpc) = rpc_status(about).map_or(("", ""), |name| (" ", name));
     let duration = about.timing.duration_ms.map(|ms| format!(" in {ms:.1} ms")).unwrap_or_default();
-    let incomplete = about.incomplete.map(|reason| format!(" ({reason})")).unwrap_or_default();
-    format!("{method} {url} → {status}{rpc}{duration}{incomplete}")
+    let (open, incomplete, close) = about.incomplete.map_or(("", "", ""), |reason| (" (", reason, ")"));
+    [method, " ", url, " → ", status, space, rpc, &duration, open, incomplete, close].concat()
 }

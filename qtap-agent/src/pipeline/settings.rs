@@ -177,7 +177,21 @@ impl Locator {
     /// The URL of the object whose SHA-256 is `digest`, in hexadecimal digits without a prefix, as object keys have it.
     #[must_use]
     pub fn url_of(&self, digest: &str) -> String {
-        self.url.replace("{{DIGEST}}", digest)
+        const PLACE: &str = "{{DIGEST}}";
+        let mut url = String::with_capacity(self.url.len() + digest.len());
+        let mut rest = self.url.as_str();
+        while let Some(at) = rest.find('{') {
+            let (before, from) = rest.split_at(at);
+            let (instead, after) = match from.strip_prefix(PLACE) {
+                Some(after) => (digest, after),
+                None => ("{", from.get(1..).unwrap_or_default()),
+            };
+            url.push_str(before);
+            url.push_str(instead);
+            rest = after;
+        }
+        url.push_str(rest);
+        url
     }
 }
 
@@ -196,5 +210,13 @@ mod tests {
         assert_eq!(Locator::first_for(&list, 1000).map(|l| l.url_of("ab")), Some("s3://x/ab".to_owned()));
         assert_eq!(Locator::first_for(&list, 999).map(|l| l.url_of("ab")), Some("otel://x/ab".to_owned()));
         assert_eq!(Locator::first_for(&list[..1], 999), None);
+    }
+
+    #[test]
+    fn the_digest_stands_wherever_the_url_asks_for_it() {
+        let url = |url: &str| Locator { store: String::new(), url: url.to_owned(), min_bytes: 0 }.url_of("ab");
+        assert_eq!(url("https://h/{{DIGEST}}"), "https://h/ab");
+        assert_eq!(url("{{DIGEST}}/{x}{{{DIGEST}}}{"), "ab/{x}{ab}{");
+        assert_eq!(url("none"), "none");
     }
 }

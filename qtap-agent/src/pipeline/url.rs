@@ -1,6 +1,8 @@
 //! The target URI of a request (RFC 9110 §7.1, RFC 9112 §3.3): from its target, authority and the connection it came on to
 //! `url.full`, `url.scheme`, `url.path`, `url.query`. What comes in was redacted before.
 
+use std::sync::Arc;
+
 use crate::model::message::Request;
 use crate::model::record::Address;
 
@@ -9,7 +11,7 @@ use crate::model::record::Address;
 pub(super) struct Url {
     pub(super) full: Option<String>,
     pub(super) scheme: Option<String>,
-    pub(super) path: Option<String>,
+    pub(super) path: Option<Arc<str>>,
     pub(super) query: Option<String>,
 }
 
@@ -55,7 +57,7 @@ pub(super) fn of(request: &Request, secure: bool, server: Option<&Address>) -> U
     let (path, query) = split(rest);
     let slash = if rest.is_empty() || rest.starts_with('/') { "" } else { "/" };
     Url {
-        full: authority.map(|authority| format!("{scheme}://{authority}{slash}{rest}")),
+        full: authority.map(|authority| [&scheme, "://", &authority, slash, rest].concat()),
         scheme: Some(scheme),
         path,
         query,
@@ -63,11 +65,11 @@ pub(super) fn of(request: &Request, secure: bool, server: Option<&Address>) -> U
 }
 
 /// Path and query of what follows the authority; a fragment has no place in a target and belongs to neither.
-fn split(rest: &str) -> (Option<String>, Option<String>) {
+fn split(rest: &str) -> (Option<Arc<str>>, Option<String>) {
     let rest = rest.split('#').next().unwrap_or(rest);
     let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    (some(path), query.and_then(some))
+    ((!path.is_empty()).then(|| Arc::from(path)), query.and_then(some))
 }
 
 /// The server's address as an authority (RFC 3986 §3.2.2), without the scheme's own port.
@@ -103,8 +105,9 @@ mod tests {
     }
 
     fn parts(url: &Url) -> (&str, &str, &str, &str) {
-        let text = |part: &'_ Option<String>| part.as_deref().map_or("-", |t| Box::leak(t.to_owned().into_boxed_str()));
-        (text(&url.full), text(&url.scheme), text(&url.path), text(&url.query))
+        let text = |part: &Option<String>| part.as_deref().map_or("-", |t| Box::leak(t.to_owned().into_boxed_str()));
+        let path = url.path.as_deref().map(str::to_owned);
+        (text(&url.full), text(&url.scheme), text(&path), text(&url.query))
     }
 
     /// The examples of RFC 9112 §3.2 and §3.3.

@@ -1,7 +1,5 @@
 //! The body of a message as artifacts show it: the bytes that were kept, whether they are text, their digest, what they decode to.
 
-use bytes::Bytes;
-
 use super::charset::{self, Extent, whole_characters};
 use super::decode::{self, Decoded, Decoder, MOST};
 use super::escape::Json;
@@ -10,17 +8,6 @@ use super::{Half, Message, Source};
 use crate::model::exchange::Part;
 use crate::model::message::Body;
 use crate::pipeline::digest::sha256_hex;
-
-/// The bytes of `body` that were kept. Where the end was cut off in the middle of a character, the rest of the character is
-/// cut off too: so that text stays text.
-pub(super) fn kept(body: &Body) -> Bytes {
-    let bytes = body.to_bytes();
-    if body.is_whole() {
-        return bytes;
-    }
-    let whole = whole_characters(&bytes).len();
-    bytes.slice(..whole)
-}
 
 /// The body of `message` with its content codings undone; none when it has none, or nothing came. What comes after a hole can't
 /// be decoded.
@@ -109,13 +96,13 @@ pub(super) fn write(json: &mut Json, half: &Half<'_>, part: Option<Part>, data: 
     json.name("body");
     json.open(b'{');
     json.name("size");
-    json.number(body.size);
+    json.integer(body.size);
     if part.is_some() {
         json.name("offset");
-        json.number(body.offset);
+        json.integer(body.offset);
     }
     json.name("kept");
-    json.number(half.kept.len());
+    json.integer(half.kept.len() as u64);
     if body.truncated {
         json.name("truncated");
         json.literal("true");
@@ -125,18 +112,28 @@ pub(super) fn write(json: &mut Json, half: &Half<'_>, part: Option<Part>, data: 
         json.open(b'[');
         for range in &body.missing {
             json.open(b'[');
-            json.number(range.start);
-            json.number(range.end);
+            json.integer(range.start);
+            json.integer(range.end);
             json.close(b']');
         }
         json.close(b']');
     }
     if !half.kept.is_empty() {
-        digest(json, &half.kept);
+        json.name("digest");
+        json.plain(&["sha256:", &half.kept.sha256()]);
         if data {
             // The type tells of what coded bytes decode to, not of them.
             let content_type = if half.decoded.is_some() { "" } else { half.content_type() };
-            bytes(json, content_type, &half.kept, extent(body, part));
+            let extent = extent(body, part);
+            let utf8 = half.kept.start().is_some_and(|start| charset::is_utf8(content_type, start));
+            if extent == Extent::Whole && utf8 && half.kept.is_utf8() {
+                json.name("encoding");
+                json.plain(&["text"]);
+                json.name("data");
+                json.texts(half.kept.chunks());
+            } else {
+                bytes(json, content_type, &half.kept.joined(), extent);
+            }
         }
     }
     if data && let Some(decoded) = &half.decoded {
@@ -149,7 +146,7 @@ fn write_decoded(json: &mut Json, content_type: &str, decoded: &Decoded, extent:
     json.name("decoded");
     json.open(b'{');
     json.name("size");
-    json.number(decoded.data.len());
+    json.integer(decoded.data.len() as u64);
     if decoded.truncated {
         json.name("truncated");
         json.literal("true");
@@ -160,15 +157,11 @@ fn write_decoded(json: &mut Json, content_type: &str, decoded: &Decoded, extent:
     }
     if !decoded.data.is_empty() {
         let shown = if decoded.truncated { whole_characters(&decoded.data) } else { &decoded.data };
-        digest(json, shown);
+        json.name("digest");
+        json.plain(&["sha256:", &sha256_hex(shown)]);
         bytes(json, content_type, shown, extent);
     }
     json.close(b'}');
-}
-
-fn digest(json: &mut Json, bytes: &[u8]) {
-    json.name("digest");
-    json.plain(&["sha256:", &sha256_hex(bytes)]);
 }
 
 /// `encoding`, `charset`, `data`, and the strays at its ends.

@@ -47,6 +47,11 @@ pub(super) fn text<'a>(content_type: &str, bytes: &'a [u8], extent: Extent) -> O
     }
 }
 
+/// True when text of this type that begins so is UTF-8, or none. `start`: three bytes or more, or all there are.
+pub(super) fn is_utf8(content_type: &str, start: &[u8]) -> bool {
+    encoding(content_type, start).is_none_or(|encoding| encoding == UTF_8)
+}
+
 fn utf8(bytes: &[u8], extent: Extent) -> Option<Text<'_>> {
     let (head, rest) = match extent {
         Extent::Whole | Extent::Prefix | Extent::First => (0, bytes),

@@ -92,12 +92,12 @@ fn content(out: &mut Vec<u8>, half: &Half<'_>, chunked: bool) {
     }
     let kept = &half.kept;
     if !chunked {
-        out.extend_from_slice(kept);
+        kept.chunks().iter().for_each(|chunk| out.extend_from_slice(chunk));
         return;
     }
     if !kept.is_empty() {
         out.extend_from_slice(format!("{:x}\r\n", kept.len()).as_bytes());
-        out.extend_from_slice(kept);
+        kept.chunks().iter().for_each(|chunk| out.extend_from_slice(chunk));
         out.extend_from_slice(b"\r\n");
     }
     if half.body().is_whole() && half.message.times().1.is_some() {

@@ -43,7 +43,7 @@ fn incomplete(json: &mut Json, source: Source<'_>) {
 fn part(json: &mut Json, source: Source<'_>) {
     if let Some(part) = source.exchange.part {
         json.name("part");
-        json.number(part.number);
+        json.integer(part.number.into());
     }
 }
 
@@ -64,10 +64,10 @@ fn message(json: &mut Json, source: Source<'_>, half: &Half<'_>, bodies: bool) {
     }
     let (started, ended) = half.message.times();
     json.name("started_at");
-    json.plain(&[&rfc3339(source.clock.unix_ns(started))]);
+    json.plain(&[rfc3339(source.clock.unix_ns(started)).as_str()]);
     json.name("ended_at");
     match ended {
-        Some(ended) => json.plain(&[&rfc3339(source.clock.unix_ns(ended))]),
+        Some(ended) => json.plain(&[rfc3339(source.clock.unix_ns(ended)).as_str()]),
         None => json.literal("null"),
     }
 }
@@ -85,7 +85,7 @@ fn request_line(json: &mut Json, request: &Request, url: Option<&str>) {
 fn status_line(json: &mut Json, response: &Response) {
     json.name("status");
     match response.status {
-        Some(status) => json.number(status),
+        Some(status) => json.integer(status.into()),
         None => json.literal("null"),
     }
     if !response.reason.is_empty() {
@@ -95,7 +95,7 @@ fn status_line(json: &mut Json, response: &Response) {
     if !response.informational.is_empty() {
         json.name("informational");
         json.open(b'[');
-        response.informational.iter().for_each(|status| json.number(status));
+        response.informational.iter().for_each(|status| json.integer((*status).into()));
         json.close(b']');
     }
 }

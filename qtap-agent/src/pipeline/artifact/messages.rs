@@ -71,12 +71,12 @@ pub(super) fn write(json: &mut Json, fields: &Fields, messages: &Messages, clock
     json.plain(&[framing(messages)]);
     for (name, number) in [("count", messages.count), ("bytes", messages.bytes)] {
         json.name(name);
-        json.number(number);
+        json.integer(number);
     }
     for (name, number) in [("compressed", messages.compressed), ("left_out", messages.left_out)] {
         if number > 0 {
             json.name(name);
-            json.number(number);
+            json.integer(number);
         }
     }
     if messages.broken {
@@ -116,7 +116,7 @@ fn write_websocket(json: &mut Json, websocket: &WebSocket, data: bool) {
         ("close", frames.close),
     ] {
         json.name(name);
-        json.number(number);
+        json.integer(number);
     }
     json.close(b'}');
     let Some(close) = &websocket.close else { return };
@@ -124,7 +124,7 @@ fn write_websocket(json: &mut Json, websocket: &WebSocket, data: bool) {
     json.open(b'{');
     if let Some(code) = close.code {
         json.name("code");
-        json.number(code);
+        json.integer(code.into());
     }
     if data && !close.reason.is_empty() {
         json.name("reason");
@@ -138,9 +138,9 @@ fn write_message(json: &mut Json, message: &Message, said: &Said<'_>, clock: Wal
     json.name("type");
     json.plain(&[kind(message.kind)]);
     json.name("time");
-    json.plain(&[&rfc3339(clock.unix_ns(message.time))]);
+    json.plain(&[rfc3339(clock.unix_ns(message.time)).as_str()]);
     json.name("size");
-    json.number(message.size);
+    json.integer(message.size);
     for (name, is) in [("compressed", message.compressed), ("truncated", said.truncated)] {
         if is {
             json.name(name);
@@ -178,7 +178,7 @@ pub(super) fn lines(fields: &Fields, messages: &Messages, clock: WallClock, mut 
         let (kind, time) = (kind(message.kind), rfc3339(clock.unix_ns(message.time)));
         let truncated = if said.truncated { ", truncated" } else { "" };
         let failed = said.failed.map(|coding| format!(", could not be decoded: {coding}")).unwrap_or_default();
-        line(true, &format!("{kind} message of {} bytes, {time}{truncated}{failed}", message.size));
+        line(true, &format!("{kind} message of {} bytes, {}{truncated}{failed}", message.size, time.as_str()));
         match said.text(message.kind) {
             Some(text) => line(false, text),
             None => line(true, &format!("{} bytes that are not text", said.bytes.len())),

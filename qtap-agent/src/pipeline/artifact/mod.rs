@@ -11,6 +11,7 @@ mod escape;
 mod frame;
 mod http;
 mod json;
+mod kept;
 mod messages;
 mod running;
 mod text;
@@ -28,6 +29,7 @@ use crate::model::exchange::{HttpExchange, Part};
 use crate::model::message::{Body, Field, FieldText, Fields, Request, Response, Version};
 use crate::model::time::{KernelTime, WallClock};
 use decode::Decoded;
+use kept::Kept;
 pub(super) use running::Running;
 
 /// What a document holds (`artifact.type`).
@@ -77,30 +79,28 @@ pub(super) struct Source<'a> {
 
 /// The documents of an exchange, or of a part of one; none below level `details`. `running` has the decoders of bodies that are
 /// told in parts.
-pub(super) fn write(source: Source<'_>, capture: &HttpCapture, running: &mut Running) -> Vec<Artifact> {
+pub(super) fn write(source: Source<'_>, capture: &HttpCapture, running: &mut Running) -> [Option<Artifact>; 2] {
     if capture.level < Level::Details {
-        return Vec::new();
+        return [None, None];
     }
     // Format `http` shows what was sent.
     let undone = capture.level == Level::Full && capture.format != Format::Http;
+    let mut half = |message| Half::new(source, message, undone, running);
     let request = source.exchange.request.as_ref().map(Message::Request);
     let response = source.exchange.response.as_ref().map(Message::Response);
     let part = source.exchange.part;
-    let mut document = |kind, messages: &[Message<'_>]| {
-        let halves = messages.iter().map(|message| Half::new(source, *message, undone, running));
-        document(source, capture, kind, &halves.collect::<Vec<_>>())
-    };
     match capture.artifacts {
-        Artifacts::Split => {
-            let sides = [(Kind::Request, request), (Kind::Response, response)];
-            let told = sides.into_iter().filter_map(|(kind, message)| Some((kind, message?)));
-            told.filter(|(_, message)| message.is_told(part))
-                .map(|(kind, message)| document(kind, &[message]))
-                .collect()
-        }
+        Artifacts::Split => [(Kind::Request, request), (Kind::Response, response)].map(|(kind, message)| {
+            let message = message.filter(|message| message.is_told(part))?;
+            Some(document(source, capture, kind, &[half(message)]))
+        }),
         Artifacts::Transaction => {
-            let both: Vec<Message<'_>> = [request, response].into_iter().flatten().collect();
-            if both.is_empty() { Vec::new() } else { vec![document(Kind::Transaction, &both)] }
+            let both = match (request, response) {
+                (Some(request), Some(response)) => &[half(request), half(response)][..],
+                (Some(one), None) | (None, Some(one)) => &[half(one)],
+                (None, None) => return [None, None],
+            };
+            [Some(document(source, capture, Kind::Transaction, both)), None]
         }
     }
 }
@@ -182,7 +182,7 @@ impl<'a> Message<'a> {
 struct Half<'a> {
     message: Message<'a>,
     /// The bytes of its body that are shown.
-    kept: Bytes,
+    kept: Kept<'a>,
     /// Its body with content codings undone, where it has some.
     decoded: Option<Decoded>,
 }
@@ -190,7 +190,7 @@ struct Half<'a> {
 impl<'a> Half<'a> {
     fn new(source: Source<'_>, message: Message<'a>, undone: bool, running: &mut Running) -> Half<'a> {
         let decoded = if undone { body::decoded(source, message, running) } else { None };
-        Half { message, kept: body::kept(message.body()), decoded }
+        Half { message, kept: Kept::of(message.body()), decoded }
     }
 
     fn content_type(&self) -> &'a str {

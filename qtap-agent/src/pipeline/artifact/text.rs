@@ -105,10 +105,10 @@ fn shown(out: &mut String, source: Source<'_>, half: &Half<'_>) {
     if carried.offset > 0 {
         note(out, format_args!("from byte {} on", carried.offset));
     }
-    let part = source.exchange.part;
+    let (part, kept) = (source.exchange.part, half.kept.joined());
     let (shown, extent) = match &half.decoded {
         Some(decoded) => (&decoded.data[..], body::decoded_extent(carried, decoded, part)),
-        None => (&half.kept[..], body::extent(carried, part)),
+        None => (&kept[..], body::extent(carried, part)),
     };
     match charset::text(half.content_type(), shown, extent) {
         Some(text) => {

@@ -1,7 +1,17 @@
 //! Unix nanoseconds → RFC 3339 in UTC, with nanoseconds: `2026-01-02T03:04:05.000000006Z`.
 
+/// A time as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rfc3339([u8; 30]);
+
+impl Rfc3339 {
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
 /// The time as text. Every `u64` is before the year 2555, so the year has four digits.
-pub(super) fn rfc3339(unix_ns: u64) -> String {
+pub(super) fn rfc3339(unix_ns: u64) -> Rfc3339 {
     let (seconds, nanos) = (unix_ns / 1_000_000_000, unix_ns % 1_000_000_000);
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
@@ -10,7 +20,7 @@ pub(super) fn rfc3339(unix_ns: u64) -> String {
     for (end, number) in [(4, year), (7, month), (10, day), (13, hour), (16, minute), (19, second), (29, nanos)] {
         digits(&mut text[..end], number);
     }
-    String::from_utf8_lossy(&text).into_owned()
+    Rfc3339(text)
 }
 
 /// Writes `number` over the zeros at the end of `text`.
@@ -52,9 +62,9 @@ mod tests {
             (1_735_689_599, "2024-12-31T23:59:59.000000000Z"),
             (4_107_542_400, "2100-03-01T00:00:00.000000000Z"),
         ] {
-            assert_eq!(rfc3339(seconds * 1_000_000_000), wanted);
+            assert_eq!(rfc3339(seconds * 1_000_000_000).as_str(), wanted);
         }
-        assert_eq!(rfc3339(1_767_323_045_000_000_006), "2026-01-02T03:04:05.000000006Z");
-        assert_eq!(rfc3339(u64::MAX), "2554-07-21T23:34:33.709551615Z");
+        assert_eq!(rfc3339(1_767_323_045_000_000_006).as_str(), "2026-01-02T03:04:05.000000006Z");
+        assert_eq!(rfc3339(u64::MAX).as_str(), "2554-07-21T23:34:33.709551615Z");
     }
 }
