@@ -4,15 +4,17 @@ use super::lab::Lab;
 use super::python::{interpreter, script};
 use super::qtap::exec_script;
 
-/// Method, status, messages and their bytes: of the requests, of the responses.
-const CALLS: [(&str, &str, (i64, i64), (i64, i64)); 7] = [
-    ("Unary", "OK", (3, 1 + 10 + 1000), (3, 2 * (1 + 10 + 1000))),
-    ("ServerStream", "OK", (1, 4), (5, 100 + 101 + 102 + 103 + 104)),
-    ("ClientStream", "OK", (3, 7 + 70 + 70_000), (1, 5)),
-    ("Both", "OK", (3, 5), (3, 5)),
-    ("Fail", "NOT_FOUND", (1, 0), (0, 0)),
-    ("FailLate", "RESOURCE_EXHAUSTED", (1, 0), (1, 3)),
-    ("NotThere", "UNIMPLEMENTED", (1, 1), (0, 0)),
+/// Method, times called, status, message of the status, messages and their bytes: of the requests, of the responses.
+type Calls = (&'static str, usize, &'static str, &'static str, (i64, i64), (i64, i64));
+
+const CALLS: [Calls; 7] = [
+    ("Unary", 3, "OK", "", (3, 1 + 10 + 1000), (3, 2 * (1 + 10 + 1000))),
+    ("ServerStream", 1, "OK", "", (1, 4), (5, 100 + 101 + 102 + 103 + 104)),
+    ("ClientStream", 1, "OK", "", (3, 7 + 70 + 70_000), (1, 5)),
+    ("Both", 1, "OK", "", (3, 5), (3, 5)),
+    ("Fail", 1, "NOT_FOUND", "no such thing: grüße, 100 %", (1, 0), (0, 0)),
+    ("FailLate", 1, "RESOURCE_EXHAUSTED", "that was all", (1, 0), (1, 3)),
+    ("NotThere", 1, "UNIMPLEMENTED", "Method not found!", (1, 1), (0, 0)),
 ];
 
 #[test]
@@ -20,18 +22,24 @@ fn calls_of_every_kind() {
     let Some(lab) = Lab::open() else { return };
     let Some(python) = interpreter() else { return };
     let line = format!("{} {}", python.display(), script("grpc_talk.py").display());
-    let captured = exec_script(&lab, &[], &line);
-    let records = captured.records;
+    let records = exec_script(&lab, &[], &line).records;
     records.assert_whole();
-    for (method, status, _, _) in CALLS {
+    for (method, times, status, said, requests, responses) in CALLS {
         let name = format!("lab.v1.Talk/{method}");
         let ends: Vec<_> = records.exchanges().into_iter().filter(|one| one.text("rpc.method") == name).collect();
-        assert_eq!(ends.len(), if method == "Unary" { 6 } else { 2 }, "{name}: {}", records.told());
+        assert_eq!(ends.len(), 2 * times, "{name}: {}", records.told());
+        let sum = |side: &str, what: &str| {
+            ends.iter().map(|end| end.int(&format!("rpc.{side}.message_{what}")).unwrap_or(0)).sum::<i64>()
+        };
+        // Seen by the client and by the server.
+        for (side, (count, bytes)) in [("request", requests), ("response", responses)] {
+            assert_eq!((sum(side, "count"), sum(side, "bytes")), (2 * count, 2 * bytes), "{name}, {side}: {ends:?}");
+        }
         for end in ends {
             assert_eq!(end.text("rpc.system.name"), "grpc");
-            assert_eq!(end.text("rpc.status_code"), status, "{end:?}");
             assert_eq!(end.text("connection.protocol"), "grpc");
-            println!("{end:?}");
+            assert_eq!((end.text("rpc.status_code"), end.text("rpc.status_message")), (status, said), "{end:?}");
         }
     }
+    println!("gRPC: {} calls, each from both ends", records.exchanges().len() / 2);
 }

@@ -154,6 +154,12 @@ impl Records {
         self.of_kind("connection")
     }
 
+    /// Those of TCP connections alone: programs wake themselves by bytes in UNIX sockets.
+    pub fn over_tcp(&self) -> Records {
+        let tcp = |record: &&Record| record.text("network.transport") == "tcp";
+        Records { all: self.all.iter().filter(tcp).cloned().collect() }
+    }
+
     /// Last reports of connections.
     pub fn closed(&self) -> Vec<&Record> {
         let all = self.connections().into_iter();

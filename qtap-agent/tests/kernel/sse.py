@@ -1,6 +1,6 @@
 """A server of `text/event-stream` (aiohttp) on a port of its own choice, which it prints.
 
-`/events?count=N&every=SECONDS&large=BYTES` sends N events, each with its number and the time; the one in the middle has that many bytes of
+`/events?count=N&every=SECONDS&large=BYTES` sends N events, each with its number and the time; the third has that many bytes of
 data. Ends when its input is closed.
 """
 
@@ -16,7 +16,7 @@ async def events(request):
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await response.prepare(request)
     for number in range(count):
-        data = "x" * int(request.query["large"]) if number == count // 2 else f"grüße {number}"
+        data = "x" * int(request.query["large"]) if number == 2 else f"grüße {number}"
         await response.write(f"id: {number}\nevent: tick\ndata: {data}\n\n".encode())
         await asyncio.sleep(every)
     await response.write_eof()

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 use std::{fs, thread};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::report;
 use crate::shell;
@@ -32,6 +32,13 @@ pub(super) fn ensure() -> Result<bool> {
     if is_ready() {
         report("python", format_args!("{}, complete", dir.display()));
         return Ok(false);
+    }
+    // `--clear` would empty what the link leads to, and that is somebody else's.
+    if dir.is_symlink() {
+        bail!(
+            "{} is a link to an environment with other packages: remove the link, or use what it leads to",
+            dir.display()
+        );
     }
     shell::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&dir))?;
     let list = shell::workspace().join("xtask/python-requirements.txt");
