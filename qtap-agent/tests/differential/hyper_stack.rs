@@ -67,8 +67,7 @@ pub(crate) fn serve(bytes: &[u8]) -> Vec<Read> {
             hyper::server::conn::http1::Builder::new().half_close(true).serve_connection(TokioIo::new(far), service);
         let _ = at_most(async { tokio::join!(server, writer) }).await;
     });
-    let seen = seen.lock().unwrap().clone();
-    seen
+    seen.lock().unwrap().clone()
 }
 
 /// Answers each request that comes with the bytes of its turn.
