@@ -5,6 +5,7 @@ mod bench;
 mod bpf_toolchain;
 mod check;
 mod demo;
+mod fuzz;
 mod nginx;
 mod setup;
 mod shell;
@@ -34,6 +35,8 @@ enum Task {
     Check(check::Options),
     /// What watching costs the watched server: prints a table.
     Bench(bench::Options),
+    /// Runs the fuzz targets, one or all, and prints CPU time, executions and coverage.
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         // It has its own last line.
         Task::Check(options) => return if check::run(&options) { ExitCode::SUCCESS } else { ExitCode::FAILURE },
         Task::Bench(options) => bench::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

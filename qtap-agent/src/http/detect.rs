@@ -141,17 +141,17 @@ fn request_line(text: &[u8]) -> Verdict {
 /// A known method is believed by the look of its target, an unknown one only by its version.
 fn whole_request_line(text: &[u8], known: bool) -> Verdict {
     let window = text.get(..LINE_LIMIT).unwrap_or(text);
-    match memchr::memchr(b'\n', window) {
-        Some(end) if version_starts(window.get(..end).unwrap_or_default()).is_some() => Verdict::Request,
+    let end = memchr::memchr(b'\n', window);
+    let line = window.get(..end.unwrap_or(window.len())).unwrap_or_default();
+    // Asked first, so that the answer does not depend on how much of the line is there.
+    if line.iter().any(|b| *b < 0x20 && *b != b'\r') {
+        return Verdict::Other;
+    }
+    match end {
+        Some(_) if version_starts(line).is_some() => Verdict::Request,
         Some(_) => Verdict::Other,
-        None if window.len() < text.len() || window.len() == LINE_LIMIT => {
-            if known {
-                Verdict::Request
-            } else {
-                Verdict::Other
-            }
-        }
-        None if window.iter().any(|b| *b < 0x20 && *b != b'\r') => Verdict::Other,
+        None if window.len() == LINE_LIMIT && known => Verdict::Request,
+        None if window.len() == LINE_LIMIT => Verdict::Other,
         None => Verdict::More,
     }
 }
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn first_bytes_decide() {
-        let cases: [(&[u8], Verdict); 24] = [
+        let cases: [(&[u8], Verdict); 26] = [
             (b"", Verdict::More),
             (b"G", Verdict::More),
             (b"GET / HT", Verdict::Request),
@@ -243,6 +243,8 @@ mod tests {
             (PREFACE, Verdict::Preface),
             (b"EHLO mail.example.com\r\n", Verdict::Other),
             (b"GET key\r\n", Verdict::Other),
+            (b"GET h\x17t HTTP/1.1\r\n", Verdict::Other),
+            (b"GET h\x17t", Verdict::Other),
             (b"HTTP/1.1 200 OK", Verdict::Response),
             (b"HTTP/1.1 2", Verdict::More),
             (b"HTTP/2 200", Verdict::Other),

@@ -19,8 +19,16 @@ const MAX_TEST_LINES: usize = 600;
 const LONG_FILES: [(&str, &str); 0] = [];
 
 /// Where Rust is kept.
-const SOURCE_DIRS: [&str; 6] =
-    ["qtap-agent/src", "qtap-agent/tests", "qtap-agent/examples", "qtap-common/src", "qtap-ebpf/src", "xtask/src"];
+const SOURCE_DIRS: [&str; 8] = [
+    "qtap-agent/src",
+    "qtap-agent/tests",
+    "qtap-agent/examples",
+    "qtap-agent/fuzz/rooms",
+    "qtap-agent/fuzz/targets",
+    "qtap-common/src",
+    "qtap-ebpf/src",
+    "xtask/src",
+];
 
 #[test]
 fn the_house_is_tidy() {

@@ -9,7 +9,7 @@ mod sink;
 mod stage;
 mod table;
 mod tshark;
-mod usage;
+pub(crate) mod usage;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;

@@ -7,11 +7,11 @@ use anyhow::{Context, Result};
 
 /// CPU time of some processes, user and system, all their threads, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Cpu(u64);
+pub(crate) struct Cpu(u64);
 
 impl Cpu {
     /// In microseconds.
-    pub(super) fn as_micros(self) -> f64 {
+    pub(crate) fn as_micros(self) -> f64 {
         self.0 as f64 / 1000.0
     }
 }
@@ -25,7 +25,7 @@ impl Sub for Cpu {
 }
 
 /// What the processes have used since they began.
-pub(super) fn cpu_of(pids: &[u32]) -> Result<Cpu> {
+pub(crate) fn cpu_of(pids: &[u32]) -> Result<Cpu> {
     let each = pids.iter().map(|pid| precise(*pid).map_or_else(|| coarse(*pid), Ok));
     Ok(Cpu(each.sum::<Result<u64>>()?))
 }
@@ -38,7 +38,7 @@ fn precise(pid: u32) -> Option<u64> {
 }
 
 /// What all children that have ended and were waited for have used, in ticks of 10 ms.
-pub(super) fn cpu_of_ended_children() -> Result<Cpu> {
+pub(crate) fn cpu_of_ended_children() -> Result<Cpu> {
     let text = fs::read_to_string("/proc/self/stat")?;
     ticks_in(&text, ENDED_CHILDREN).map(|ticks| Cpu(ticks * 10_000_000)).context("/proc/self/stat reads otherwise")
 }
@@ -63,7 +63,7 @@ fn ticks_in(stat: &str, from: usize) -> Option<u64> {
 }
 
 /// Resident memory in MB (10⁶ bytes).
-pub(super) fn resident_mb(pid: u32) -> Result<f64> {
+pub(crate) fn resident_mb(pid: u32) -> Result<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid} is gone"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kib: f64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS is no number")?;

@@ -63,8 +63,8 @@ fn lenient() -> ParserConfig {
     config
 }
 
-/// The same head as a recipient is to understand it: line folds are spaces (RFC 9112 §5.2), carriage returns that end no line too
-/// (§2.2), lines before the first field that begin with a space are gone (§2.2), a later minor version is the last one known (RFC 9110 §2.5).
+/// The same head as a recipient is to understand it: line folds are spaces (RFC 9112 §5.2), carriage returns that end no line and other
+/// controls too (§2.2, RFC 9110 §5.5), lines before the first field that begin with a space are gone (§2.2), a later minor version is the last one known (RFC 9110 §2.5).
 fn mend(head: &[u8], has_start_line: bool) -> Bytes {
     let mut text = Vec::with_capacity(head.len());
     let mut after_start_line = false;
@@ -81,7 +81,7 @@ fn mend(head: &[u8], has_start_line: bool) -> Bytes {
         let from = text.len();
         let end = if line.ends_with(b"\r\n") { 2 } else { 1 };
         let (content, end) = line.split_at(line.len().saturating_sub(end));
-        text.extend(content.iter().map(|b| if *b == b'\r' { b' ' } else { *b }));
+        text.extend(content.iter().map(|b| if b.is_ascii_control() && *b != b'\t' { b' ' } else { *b }));
         if after_start_line {
             text.get_mut(from..).into_iter().for_each(mend_version);
         }
