@@ -259,6 +259,11 @@ impl Intake {
 
     /// What came since the last part; nothing more will.
     pub(super) fn finish(mut self, settings: &Settings, budget: &mut Budget, sink: &mut Sink) -> Body {
+        if self.reader.is_none() {
+            self.flush();
+            budget.release(self.kept);
+            return self.body;
+        }
         let body = self.cut(settings, budget);
         match &mut self.reader {
             Some(Reader::Grpc(grpc)) => grpc.close(budget),
