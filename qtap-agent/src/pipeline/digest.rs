@@ -34,18 +34,38 @@ pub(super) fn record_uid(connection: ConnectionUid, number: Option<u64>, kind: U
         UidKind::Artifact => "artifact_record",
         UidKind::Object(artifact) => artifact,
     };
-    let mut hash = Sha256::new();
-    hash.update(connection.0);
+    // Put together first: it is less than a block, which is hashed in one go.
+    let mut name = Name { bytes: [0; NAME], len: 0 };
+    name.push(&connection.0);
     match number {
         Some(number) => {
-            hash.update([1]);
-            hash.update(number.to_be_bytes());
+            name.push(&[1]);
+            name.push(&number.to_be_bytes());
         }
-        None => hash.update([0]),
+        None => name.push(&[0]),
     }
-    hash.update(part.to_be_bytes());
-    hash.update(kind.as_bytes());
-    hex(hash.finalize().get(..16).unwrap_or_default())
+    name.push(&part.to_be_bytes());
+    name.push(kind.as_bytes());
+    hex(Sha256::digest(name.bytes.get(..name.len).unwrap_or_default()).get(..16).unwrap_or_default())
+}
+
+/// Room for a record's name: connection, number, part, and the longest kind there is.
+const NAME: usize = 16 + 9 + 4 + 16;
+const _: () = assert!("http_transaction".len() <= 16 && "artifact_record".len() <= 16);
+
+/// A record's name in the making.
+struct Name {
+    bytes: [u8; NAME],
+    len: usize,
+}
+
+impl Name {
+    fn push(&mut self, bytes: &[u8]) {
+        if let Some(room) = self.bytes.get_mut(self.len..self.len + bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.len += bytes.len();
+        }
+    }
 }
 
 /// HMAC-SHA-256 (RFC 2104) of `value` under `key`, its first 128 bits as 32 hexadecimal digits.

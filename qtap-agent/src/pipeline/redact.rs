@@ -21,6 +21,8 @@ const MASK: &str = "[redacted]";
 #[derive(Debug)]
 pub(super) struct Redactor {
     headers: Vec<String>,
+    /// Bit n: one of them has n bytes, or more than 63 where n is 63. Most fields need no other look.
+    header_lens: u64,
     query_keys: Vec<String>,
     action: RedactAction,
     key: RedactionKey,
@@ -28,9 +30,10 @@ pub(super) struct Redactor {
 
 impl Redactor {
     pub(super) fn new(settings: &Redact, key: &RedactionKey) -> Redactor {
-        let lower = |names: &[String]| names.iter().map(|name| name.to_ascii_lowercase()).collect();
+        let lower = |names: &[String]| names.iter().map(|name| name.to_ascii_lowercase()).collect::<Vec<String>>();
         Redactor {
             headers: lower(&settings.headers),
+            header_lens: settings.headers.iter().fold(0, |lens, name| lens | len_bit(name.len())),
             query_keys: lower(&settings.query_keys),
             action: settings.action,
             key: key.clone(),
@@ -135,7 +138,8 @@ impl Redactor {
         match field.name.bytes() {
             Some(name) => {
                 let name = name.trim_ascii();
-                self.headers.iter().any(|hidden| name.eq_ignore_ascii_case(hidden.as_bytes()))
+                self.header_lens & len_bit(name.len()) != 0
+                    && self.headers.iter().any(|hidden| name.eq_ignore_ascii_case(hidden.as_bytes()))
             }
             None => !self.headers.is_empty(),
         }
@@ -185,6 +189,10 @@ impl Redactor {
     }
 }
 
+fn len_bit(len: usize) -> u64 {
+    1 << len.min(63)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,6 +214,17 @@ mod tests {
         redactor(RedactAction::Mask).fields(&mut seen);
         let values: Vec<_> = seen.0.iter().filter_map(|f| f.value.text()).collect();
         assert_eq!(values, [MASK, MASK, MASK, "d"]);
+    }
+
+    #[test]
+    fn names_of_any_length_are_hidden() {
+        for len in [0, 1, 62, 63, 64, 65, 200] {
+            let name: &'static str = Box::leak("x".repeat(len).into_boxed_str());
+            let settings = Redact { headers: vec![name.to_uppercase()], ..Redact::default() };
+            let mut seen = fields(&[(name, "a"), ("y", "b")]);
+            Redactor::new(&settings, &RedactionKey([1; 32])).fields(&mut seen);
+            assert_eq!(seen.0.iter().filter_map(|f| f.value.text()).collect::<Vec<_>>(), [MASK, "b"], "{len}");
+        }
     }
 
     #[test]

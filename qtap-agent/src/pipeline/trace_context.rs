@@ -52,9 +52,10 @@ fn b3(fields: &Fields) -> Option<TraceContext> {
     if let Some(value) = single(fields, "b3") {
         return b3_single(value);
     }
+    let trace_id = single(fields, "x-b3-traceid")?;
     let decided = single(fields, "x-b3-sampled").map(|sampled| matches!(sampled, b"1" | b"true" | b"True"));
     let debug = single(fields, "x-b3-flags") == Some(b"1");
-    context(single(fields, "x-b3-traceid")?, single(fields, "x-b3-spanid")?, debug || decided == Some(true))
+    context(trace_id, single(fields, "x-b3-spanid")?, debug || decided == Some(true))
 }
 
 /// `{trace id}-{span id}-{sampling state}-{parent span id}`, the last two may be missing.

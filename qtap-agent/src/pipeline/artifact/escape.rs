@@ -39,6 +39,12 @@ impl Json {
         self.comma = true;
     }
 
+    /// What is between two values, commas included.
+    pub(super) fn between(&mut self, json: &'static str) {
+        self.out.extend_from_slice(json.as_bytes());
+        self.comma = false;
+    }
+
     /// The name of the next member: one of ours, that needs no escaping.
     pub(super) fn name(&mut self, name: &'static str) {
         let before: &[u8] = if self.comma { b",\"" } else { b"\"" };

@@ -103,16 +103,19 @@ fn status_line(json: &mut Json, response: &Response) {
 fn fields(json: &mut Json, member: &'static str, fields: &Fields) {
     json.name(member);
     json.open(b'[');
-    for field in &fields.0 {
-        json.open(b'{');
-        for (member, text) in [("name", &field.name), ("value", &field.value)] {
-            json.name(member);
-            match text {
-                FieldText::Known(bytes) => json.text(&field_text(bytes)),
-                FieldText::Unknown => json.literal("null"),
-            }
-        }
+    for (nth, field) in fields.0.iter().enumerate() {
+        json.between(if nth == 0 { "{\"name\":" } else { ",{\"name\":" });
+        text_or_null(json, &field.name);
+        json.between(",\"value\":");
+        text_or_null(json, &field.value);
         json.close(b'}');
     }
     json.close(b']');
+}
+
+fn text_or_null(json: &mut Json, text: &FieldText) {
+    match text {
+        FieldText::Known(bytes) => json.text(&field_text(bytes)),
+        FieldText::Unknown => json.literal("null"),
+    }
 }

@@ -170,9 +170,9 @@ impl<'a> Message<'a> {
     /// something.
     fn is_told(self, part: Option<Part>) -> bool {
         let body = self.body();
-        let brings = !body.chunks.is_empty()
-            || body.messages.as_ref().is_some_and(|messages| !messages.kept.is_empty())
-            || body.missing.iter().any(|range| range.end > body.offset);
+        // Bytes that were carried since the part before, kept or not.
+        let brings = body.size > body.offset
+            || body.messages.as_ref().is_some_and(|messages| !messages.kept.is_empty() || messages.left_out > 0);
         part.is_none_or(|part| part.number == 0 || part.last) || brings
     }
 }

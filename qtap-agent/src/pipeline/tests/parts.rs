@@ -89,6 +89,17 @@ fn below_details_only_the_end_is_told() {
 }
 
 #[test]
+fn a_part_whose_bytes_were_not_kept_is_told_too() {
+    let mut parts = three();
+    let body = &mut parts[1].response.as_mut().unwrap().body;
+    (body.chunks, body.truncated) = (Vec::new(), true);
+    let records = apply_parts(settings(Level::Full, Format::Json, Artifacts::Split), parts);
+    assert_eq!(types(&records[1]), ["http_response"]);
+    let body = &read(&records[1][0])["body"];
+    assert_eq!((&body["kept"], &body["truncated"], &body["digest"]), (&0.into(), &true.into(), &().into()));
+}
+
+#[test]
 fn a_transaction_is_one_object_a_part() {
     for format in FORMATS {
         let parts = apply_parts(settings(Level::Full, format, Artifacts::Transaction), three());
