@@ -53,3 +53,13 @@ fn hpack() {
 fn body() {
     replay("body", rooms::body::run);
 }
+
+#[test]
+fn websocket() {
+    replay("websocket", rooms::websocket::run);
+}
+
+#[test]
+fn grpc() {
+    replay("grpc", rooms::grpc::run);
+}

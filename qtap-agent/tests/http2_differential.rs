@@ -206,3 +206,91 @@ fn joined_at_any_time() {
         }
     }
 }
+
+/// What a client asks again and again: what differs is the path and an id.
+async fn browse(pipe: Noted, count: usize) {
+    let (mut client, connection) = h2::client::handshake(pipe).await.unwrap();
+    let driver = tokio::spawn(connection);
+    for n in 0..count {
+        client = client.ready().await.unwrap();
+        let request = Request::builder()
+            .uri(format!("https://shop.example.org/items/{n}"))
+            .header("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+            .header("accept", "application/json")
+            .header("accept-language", "en-US,en;q=0.5")
+            .header("accept-encoding", "gzip, deflate, br, zstd")
+            .header("cookie", "session=9c2f7b1e4d; theme=dark")
+            .header("referer", "https://shop.example.org/")
+            .header(
+                "x-request-id",
+                format!("{:032x}", (n as u128 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)),
+            );
+        let (answer, _) = client.send_request(request.body(()).unwrap(), true).unwrap();
+        let mut incoming = answer.await.unwrap().into_body();
+        while let Some(data) = incoming.data().await {
+            incoming.flow_control().release_capacity(data.unwrap().len()).unwrap();
+        }
+    }
+    drop(client);
+    driver.abort();
+}
+
+/// Answers each request with a few words.
+async fn serve_items(pipe: DuplexStream) {
+    let mut server = h2::server::handshake(pipe).await.unwrap();
+    while let Some(Ok((_, mut respond))) = server.accept().await {
+        let response = Response::builder().header("content-type", "application/json").header("server", "shop");
+        let mut stream = respond.send_response(response.body(()).unwrap(), false).unwrap();
+        stream.send_data(Bytes::from_static(br#"{"item": "a lamp", "price": 12}"#), true).unwrap();
+    }
+}
+
+fn visit(count: usize) -> Vec<(Direction, Bytes)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let log = Log::default();
+    runtime.block_on(async {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let server = tokio::spawn(serve_items(far));
+        browse(Noted { pipe: near, log: Arc::clone(&log) }, count).await;
+        server.abort();
+    });
+    drop(runtime);
+    Arc::into_inner(log).unwrap().into_inner().unwrap()
+}
+
+/// Header fields of a request; of how many the name and the value are known; and of how many the value.
+fn known_fields(exchange: &HttpExchange) -> Option<[usize; 3]> {
+    let request = exchange.request.as_ref()?;
+    let pseudo = [&request.method, &request.target, &request.scheme, &request.authority];
+    let pseudo = pseudo.into_iter().filter(|field| field.is_some()).count();
+    let values = request.fields.0.iter().filter(|field| field.value.bytes().is_some());
+    let both = values.clone().filter(|field| field.name.bytes().is_some());
+    Some([request.fields.0.len(), both.count(), values.count()].map(|count| pseudo + count))
+}
+
+/// The figure of `docs/http.md`: joined in the middle, what share of a request's header fields is known, by how many requests passed since. A
+/// field is known as soon as the encoder writes it out again, which it does when its table has let go of it; a name that is only ever
+/// written as a reference to the field before it stays unknown.
+#[test]
+#[allow(clippy::print_stdout, reason = "the figure is for reading")]
+fn fields_are_learnt_again() {
+    const REQUESTS: usize = 300;
+    let log = visit(REQUESTS);
+    let mut by_request = vec![[0usize; 3]; REQUESTS];
+    // Not before the table is full: from then on every place is like every other.
+    for start in log.len() / 3..log.len() / 2 {
+        let (exchanges, _) = listen(&log[start..], true);
+        let known = exchanges.iter().filter_map(known_fields);
+        for (sum, one) in by_request.iter_mut().zip(known) {
+            (0..3).for_each(|n| sum[n] += one[n]);
+        }
+    }
+    let share = |request: usize, of: usize| by_request[request - 1][of] as f64 / by_request[request - 1][0] as f64;
+    for request in [1, 2, 5, 10, 20, 30, 40, 50, 100] {
+        let (both, values) = (100.0 * share(request, 1), 100.0 * share(request, 2));
+        println!("request {request:>3} after joining: {both:>5.1} % of fields known, {values:>5.1} % of values");
+    }
+    assert!(share(1, 1) > 0.3, "what is in the static table, or written out, is known at once");
+    assert!(share(60, 2) > 0.999, "when every entry was written out again, all values are known");
+    assert!(share(60, 1) > 0.9, "and all names but that of one field in eleven");
+}

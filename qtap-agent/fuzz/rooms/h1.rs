@@ -4,5 +4,5 @@ use super::{Gauge, script};
 
 /// Plays the script that `data` stands for.
 pub(crate) fn run(data: &[u8], gauge: Gauge<'_>) {
-    script::read(data, b"").check(gauge);
+    script::read(data, Vec::new()).check(gauge);
 }

@@ -6,11 +6,13 @@
 pub(crate) mod body;
 pub(crate) mod channel;
 pub(crate) mod decode;
+pub(crate) mod grpc;
 pub(crate) mod h1;
 pub(crate) mod h2;
 pub(crate) mod hpack;
 pub(crate) mod reassembly;
 pub(crate) mod script;
+pub(crate) mod websocket;
 
 /// Bytes of memory in use; always the same where nobody measures.
 pub(crate) type Gauge<'a> = &'a dyn Fn() -> usize;

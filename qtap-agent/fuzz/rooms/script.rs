@@ -58,15 +58,12 @@ pub(crate) fn small() -> Settings {
     Settings { body_limit: 64, head_limit: 256, max_in_flight: 4, in_flight_limit: 256, ..Settings::default() }
 }
 
-/// The script that `data` stands for; `before` is sent first.
-pub(crate) fn read(data: &[u8], before: &[u8]) -> Script {
+/// The script that `data` stands for, after what is said `before`.
+pub(crate) fn read(data: &[u8], before: Vec<Step>) -> Script {
     let mut input = Input(data);
     let flags = input.u8().unwrap_or(0);
     let settings = Arc::new(if flags & SMALL != 0 { small() } else { Settings::default() });
-    let mut steps = Vec::new();
-    if !before.is_empty() {
-        steps.push(Step::Bytes(Direction::Sent, before.to_vec()));
-    }
+    let mut steps = before;
     let mut left = MOST;
     while let Some(code) = input.u8() {
         let direction = if code & RECEIVED != 0 { Direction::Received } else { Direction::Sent };

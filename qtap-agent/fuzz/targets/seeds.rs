@@ -125,6 +125,24 @@ impl Seeds<'_> {
         }
     }
 
+    fn frames(&mut self) {
+        for (flags, up, down) in FRAMES {
+            let step = |direction, frame: &&str| Step::Bytes(direction, hex(frame));
+            let steps: Vec<Step> =
+                up.iter().map(|f| step(Direction::Sent, f)).chain(down.iter().map(|f| step(Direction::Received, f))).collect();
+            let mut data = script::write(&steps, false);
+            data[0] |= flags;
+            self.write("websocket", &data);
+        }
+        let message = [0, 0, 0, 0, 3, b'a', b'b', b'c'];
+        let (call, answer) = ([&[6, 0, 1, 1, 8][..], &message].concat(), [&[14, 0, 0, 1, 8][..], &message].concat());
+        let trailers = [&[14, 1, 5, 1, 15, 0, 11][..], b"grpc-status", &[1, b'0']].concat();
+        self.write("grpc", &[&[0][..], &call, &answer, &[4, 100], &answer, &trailers].concat());
+        self.write("grpc", &[&[2][..], &call[..9], &[6, 0, 1, 1, 4], &message[4..], &answer, &trailers].concat());
+        let frame = [6, 0, 0, 1, 11, 0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+        self.write("grpc", &[&[16][..], &frame, &[14, 0, 1, 1, 7, 0x81, 5], b"Hello"].concat());
+    }
+
     fn bodies(&mut self) {
         for (coding, body) in BODIES {
             for flags in [0, 1, 8, 32] {
@@ -136,6 +154,14 @@ impl Seeds<'_> {
         self.write("body", b"\x00\0{\"password\": \"x\", \"a\": [1, {\"token\": null}]}");
     }
 }
+
+/// Frames of RFC 6455 §5.7 (a text, masked, in fragments, ping and pong, close) and messages of RFC 7692 §7.2.3, as hexadecimal; those of gRPC beside
+/// them.
+const FRAMES: [(u8, &[&str], &[&str]); 3] = [
+    (0, &["818537fa213d7f9f4d5158", "8a8537fa213d7f9f4d5158", "888237fa213d3412"], &["810548656c6c6f", "010348656c", "80026c6f", "890548656c6c6f", "880203e8"]),
+    (16, &["c18737fa213dc5b2e8f4fefa21"], &["c107f248cdc9c90700", "4103f248cd", "8004c9c90700", "c105f200110000", "c10bf248cdc9c9070000000000"]),
+    (0, &["827e0100"], &["c10702"]),
+];
 
 fn main() {
     let home = std::env::args().nth(1).expect("the folder to write to");
@@ -149,6 +175,7 @@ fn main() {
     seeds.said();
     seeds.blocks();
     seeds.bodies();
+    seeds.frames();
     let script = [&[0][..], &[0, 0, 0, 10, 0, 20, 0, 10, 0, 10, 0, 10, 3, 40, 0, 9, 0, 4, 120, 2, 0xfe, 9, 6, 0]].concat();
     seeds.write("reassembly", &script);
     seeds.write("reassembly", &[&[3][..], &script[1..]].concat());
