@@ -255,6 +255,21 @@ mod tests {
         assert_eq!(decoded, whole(b""), "{coding}");
     }
 
+    /// Three events as Node's zlib writes them, with `BROTLI_OPERATION_FLUSH` after each, and what its `end` adds.
+    #[test]
+    fn what_was_flushed_comes_out_of_br_too() {
+        let pieces =
+            ["0b0580646174613a206f6e650a0a", "5000805f5ae18dee4e11a24a04600b", "5000805f02a00428244ad000", "03"];
+        let mut decoder = Decoder::new(&["br"]).unwrap();
+        for (piece, event) in pieces.iter().zip(["data: one\n\n", "data: two\n\n", "data: one\n\n", ""]) {
+            let mut decoded = Decoded::default();
+            decoder.push(&hex(piece), MOST, &mut decoded);
+            assert_eq!(decoded, whole(event.as_bytes()));
+            decoder.end(&mut decoded);
+            assert_eq!(decoded.failed.is_none(), event.is_empty(), "whole at its end only");
+        }
+    }
+
     #[test]
     fn any_cut_gives_the_same() {
         let codings: [(&[&str], Vec<u8>); 7] = [
