@@ -13,7 +13,7 @@ use super::settings::{HttpCapture, Level, Locator};
 use super::step::Steps;
 use super::trace_context;
 use super::url::{self, Url};
-use crate::model::conn::{Protocol, Role};
+use crate::model::conn::{ConnectionUid, Protocol, Role};
 use crate::model::exchange::{Exchange, HttpExchange, Incomplete, Part};
 use crate::model::message::{Body, Fields, Request, Response, host_of};
 use crate::model::messages::{Framing, Messages};
@@ -54,7 +54,8 @@ pub(super) fn records(
     };
     let stored = stored(source, &capture, locators, running);
     let started = http.request.as_ref().map(|r| r.started).or_else(|| http.response.as_ref().map(|r| r.started));
-    let mut common = Common {
+    let common = Common {
+        name: (conn.uid, number),
         time_unix_ns: host.clock.unix_ns(started.unwrap_or(observed)),
         observed_unix_ns: host.clock.unix_ns(observed),
         severity: severity(&http, &about),
@@ -63,32 +64,43 @@ pub(super) fn records(
         origin,
     };
     link(&mut about, stored.iter().flatten(), &http);
+    about.parts = http.part.map(|part| part.number.saturating_add(1));
     let line = line(&about);
-    let summary = summary(&http, &about, &common.origin);
-    let part = http.part.map(|part| part.number);
-    let uid = |kind, part| digest::record_uid(conn.uid, Some(number), kind, part);
-    about.parts = part.map(|last| last.saturating_add(1));
-    let content_types = [about.request_content_type.first(), about.response_content_type.first()]
-        .map(|content_type| content_type.map(|text| Arc::from(text.as_str())));
-    let started_ns = common.time_unix_ns;
-    if part.is_some_and(|part| part > 0) {
-        common.time_unix_ns = common.observed_unix_ns;
-    }
+    // The artifact record comes first; what its objects say is made of it before it is moved there.
     let first = out.len();
-    for (artifact, link) in stored.into_iter().flatten() {
-        let [request_type, response_type] = &content_types;
-        let content_type = if artifact.kind == Kind::Request { request_type } else { response_type };
-        let summary = ObjectSummary { content_type: content_type.clone(), ..summary.clone() };
-        let kind = artifact.kind.name();
-        let line = object_line(kind, &line, part, artifact.data.len());
-        let uid = uid(UidKind::Object(kind), part.unwrap_or(0));
-        let object = object(artifact, link, http.part, summary);
-        out.push(common.record(uid, line, RecordKind::Object(Box::new(object))));
+    if stored.iter().any(Option::is_some) {
+        objects(stored, &http, &about, &line, &common, out);
     }
     if !goes_on {
-        common.time_unix_ns = started_ns;
-        let record = common.record(uid(UidKind::Artifact, 0), line, RecordKind::Artifact(Box::new(about)));
-        out.insert(first, record);
+        let time_unix_ns = common.time_unix_ns;
+        let kind = RecordKind::Artifact(Box::new(about));
+        out.insert(first, common.record(time_unix_ns, (UidKind::Artifact, 0), line, kind));
+    }
+}
+
+/// Appends an object record for each artifact. `line`: that of the artifact record.
+fn objects(
+    stored: [Option<(Artifact, ArtifactLink)>; 2],
+    http: &HttpExchange,
+    about: &ArtifactRecord,
+    line: &str,
+    common: &Common,
+    out: &mut Vec<Record>,
+) {
+    let summary = summary(http, about, &common.origin);
+    let part = http.part.map(|part| part.number);
+    let later = part.is_some_and(|part| part > 0);
+    let time_unix_ns = if later { common.observed_unix_ns } else { common.time_unix_ns };
+    for (artifact, link) in stored.into_iter().flatten() {
+        let content_type = match artifact.kind {
+            Kind::Request => about.request_content_type.first(),
+            Kind::Response | Kind::Transaction => about.response_content_type.first(),
+        };
+        let content_type = content_type.map(|text| Arc::from(text.as_str()));
+        let uid = (UidKind::Object(artifact.kind.name()), part.unwrap_or(0));
+        let line = object_line(artifact.kind.name(), line, part, artifact.data.len());
+        let object = object(artifact, link, http.part, ObjectSummary { content_type, ..summary.clone() });
+        out.push(common.record(time_unix_ns, uid, line, RecordKind::Object(Box::new(object))));
     }
 }
 
@@ -141,6 +153,8 @@ fn link<'a>(
 /// What all records of an exchange share.
 #[derive(Debug)]
 struct Common {
+    /// Connection and number of the exchange.
+    name: (ConnectionUid, u64),
     time_unix_ns: u64,
     observed_unix_ns: u64,
     severity: Severity,
@@ -150,10 +164,11 @@ struct Common {
 }
 
 impl Common {
-    fn record(&self, uid: String, line: String, kind: RecordKind) -> Record {
+    fn record(&self, time_unix_ns: u64, (uid, part): (UidKind, u32), line: String, kind: RecordKind) -> Record {
+        let (connection, number) = self.name;
         Record {
-            uid,
-            time_unix_ns: self.time_unix_ns,
+            uid: digest::record_uid(connection, Some(number), uid, part),
+            time_unix_ns,
             observed_unix_ns: self.observed_unix_ns,
             severity: self.severity,
             line,
