@@ -1,7 +1,7 @@
 //! HTTP/2 without TLS, by the stacks of Node and Go, a hundred streams at once: as many are told as were made, each answer with its
 //! own request.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::lab::Lab;
 use super::python::{Script, go_program, node, script};
@@ -15,12 +15,16 @@ fn assert_each_with_its_own(records: &Records, prefix: &str) {
     records.assert_whole();
     assert_eq!(records.exchanges().len(), COUNT, "{}", records.told());
     let mut ids = BTreeSet::new();
+    // Thousands of objects: each is looked at once.
+    let objects: BTreeMap<_, _> =
+        records.objects().into_iter().map(|object| (object.text("artifact.digest"), object)).collect();
     for exchange in records.exchanges() {
         let id = exchange.text("url.path").strip_prefix("/echo/").unwrap();
         assert!(id.starts_with(prefix) && ids.insert(id), "{id} twice");
         assert_eq!(exchange.number("http.response.status_code"), 200);
         assert_eq!(exchange.text("network.protocol.version"), "2");
-        let (request, response) = (records.artifact_of(exchange, "request"), records.artifact_of(exchange, "response"));
+        let artifact = |side: &str| objects[exchange.text(&format!("artifact.{side}.digest"))].artifact();
+        let (request, response) = (artifact("request"), artifact("response"));
         assert_eq!(request["body"]["data"], format!("said {id}"));
         assert_eq!(response["body"]["data"], format!("echo {id} said {id}"));
         let named = |artifact: &serde_json::Value| {

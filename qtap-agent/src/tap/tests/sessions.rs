@@ -223,6 +223,23 @@ fn a_session_taken_up_again_after_its_connection_ended_is_heard() {
     assert!(bench.tap.losses().is_empty(), "{:?}", bench.tap.losses());
 }
 
+/// Found by a ring that was too small: without its opening the session's final counts were not looked at.
+#[test]
+fn a_session_whose_opening_was_lost_is_held_to_its_counts() {
+    let mut bench = Bench::new();
+    bench.open(1);
+    bench.handshake(1, 5_000);
+    bench.bind(9, 1);
+    bench.exchange(session(9));
+    let sent = Count { lost: 1_000, ..carried(REQUEST.len() + 1_000) };
+    let (received, time) = (carried(RESPONSE.len()), bench.time());
+    bench.event(Event::SessionClosed(SessionCounts { session: SessionId(9), time, sent, received }));
+    bench.close(1);
+    let report = bench.reports()[0];
+    assert_eq!((report.losses.bytes(Loss::RingFull), report.losses.total_bytes()), (1_000, 1_000));
+    assert_eq!(report.captured_bytes, (REQUEST.len() + RESPONSE.len()) as u64);
+}
+
 #[test]
 fn tls_that_was_joined_late_is_tls() {
     let mut bench = Bench::new();
