@@ -164,3 +164,26 @@ fn rfc7541_a_table_for_each_direction() {
         assert_eq!((request.fields.0.len(), response.fields.0.len(), exchange.incomplete), (1, 1, None));
     }
 }
+
+/// SETTINGS_HEADER_TABLE_SIZE of either side (RFC 9113 §6.5.2): what it allows is done by updates in the other side's blocks.
+#[test]
+fn rfc7541_sizes_that_settings_allow() {
+    let allow = |size: u32| frame(SETTINGS, 0, 0, &[&[0, 1][..], &size.to_be_bytes()].concat());
+    let tell = |stream, block: &[&[u8]]| frame(HEADERS, 5, stream, &block.concat());
+    let value = |n: usize| format!("{n:03}{}", "v".repeat(100));
+    // The client allows 64 KiB: the hundredth entry back is still there. The server allows nothing: the client empties its table.
+    let mut up = [allow(65_536), from_table(1, &[], &indexed("x", "1")), frame(SETTINGS, 1, 0, &[])].concat();
+    let mut down = [allow(0), frame(SETTINGS, 1, 0, &[])].concat();
+    for n in 0..100u32 {
+        up.extend(from_table(2 * n + 3, if n == 0 { &[0x20] } else { &[] }, &literal("x", "2")));
+        let update = if n == 0 { resize(65_536) } else { Vec::new() };
+        down.extend(tell(2 * n + 3, &[&update, OK, &indexed("y", &value(n as usize))]));
+    }
+    down.extend(tell(1, &[OK, &[0xff, 0x22]]));
+    let heard = hear(&row("", "", &[up, down], &[]).said);
+    assert_eq!((heard.exchanges.len(), heard.losses.is_empty()), (101, true));
+    let told = |n: usize| heard.exchanges[n].response.as_ref().unwrap().fields.get("y").map(str::to_owned);
+    assert_eq!((0..100).map(told).collect::<Vec<_>>(), (0..100).map(|n| Some(value(n))).collect::<Vec<_>>());
+    assert_eq!(told(100), Some(value(0)), "62 + 99 is the oldest of a hundred");
+    assert!(heard.exchanges.iter().all(|exchange| exchange.incomplete.is_none()));
+}

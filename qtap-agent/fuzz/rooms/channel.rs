@@ -39,11 +39,11 @@ const KEPT_FOR_ONE: usize = 200;
 impl Script {
     /// Tells it, each step's bytes in pieces of at most `piece`; time passes only between steps. Exchanges go to `out` as they end.
     /// What it spoke, and whether all of it could be read: where messages are found again after what could not, and in which order
-    /// halves are told, depends on what came together.
+    /// halves are told, depends on what came together; and so does which bytes a limit takes of what is told in parts.
     pub(crate) fn play(&self, piece: usize, gauge: Gauge<'_>, out: &mut dyn FnMut(HttpExchange)) -> (Protocol, bool) {
         let base = gauge();
         let mut http = Http::new(&self.settings, self.joined_late);
-        let mut sink = Sink::default();
+        let (mut sink, mut in_parts) = (Sink::default(), false);
         let (mut given, mut carried, mut now, mut offsets) = (0u64, 0usize, 0u64, [0u64; 2]);
         for step in &self.steps {
             now += 1000;
@@ -71,6 +71,7 @@ impl Script {
                     http.on_tick(KernelTime(now), &mut sink);
                 }
             }
+            in_parts |= sink.exchanges.iter().any(|exchange| exchange.part.is_some());
             sink.exchanges.drain(..).for_each(&mut *out);
             let (kept, bound) = (gauge().saturating_sub(base), KEPT_ALWAYS + KEPT_FOR_ONE * carried);
             assert!(kept <= bound, "{kept} bytes are kept of {carried}");
@@ -78,7 +79,8 @@ impl Script {
         http.on_close(KernelTime(now), self.still_open, &mut sink);
         assert_eq!(sink.captured + sink.losses.total_bytes(), given, "bytes counted and bytes given");
         sink.exchanges.drain(..).for_each(out);
-        (http.protocol(), sink.losses.bytes(Loss::Unparsed) == 0)
+        let cut_short = in_parts && sink.losses.bytes(Loss::BodyLimit) > 0;
+        (http.protocol(), sink.losses.bytes(Loss::Unparsed) == 0 && !cut_short)
     }
 
     /// What it spoke, and all that came of it, in words; none of them when not all of it could be read.

@@ -39,10 +39,13 @@ impl Deadlines {
         self.heap.len()
     }
 
-    /// Takes the first that is due.
+    /// Takes the first that is due. What would be due at the end of time never is: a time that is added to there gets no later, so that
+    /// what is done again and again would be for ever.
     pub(super) fn pop(&mut self, now: KernelTime) -> Option<(KernelTime, Due)> {
         match self.heap.peek() {
-            Some(Reverse((time, _))) if *time <= now => self.heap.pop().map(|Reverse(entry)| entry),
+            Some(Reverse((time, _))) if *time <= now && *time < KernelTime(u64::MAX) => {
+                self.heap.pop().map(|Reverse(entry)| entry)
+            }
             Some(_) | None => None,
         }
     }
@@ -62,5 +65,12 @@ mod tests {
         assert_eq!(deadlines.pop(KernelTime(20)), Some((KernelTime(10), Due::ProcessEnd(1))));
         assert_eq!(deadlines.pop(KernelTime(20)), Some((KernelTime(20), Due::ProcessEnd(2))));
         assert_eq!(deadlines.pop(KernelTime(20)), None);
+    }
+
+    #[test]
+    fn the_end_of_time_never_comes() {
+        let mut deadlines = Deadlines::default();
+        deadlines.add(KernelTime(u64::MAX), Due::ProcessEnd(1));
+        assert_eq!(deadlines.pop(KernelTime(u64::MAX)), None);
     }
 }

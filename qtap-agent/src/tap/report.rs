@@ -30,9 +30,9 @@ impl Tap {
         let state = if conn.part == 0 { ConnState::Open } else { ConnState::Active };
         conn.report(state, now, sessions, common, out);
         // A source that stood still is not caught up with.
-        while conn.next_report <= now {
-            conn.next_report = conn.next_report.plus(REPORT_INTERVAL);
-        }
+        let missed = now.since(conn.next_report).as_nanos() / REPORT_INTERVAL.as_nanos();
+        let steps = u32::try_from(missed + 1).unwrap_or(u32::MAX);
+        conn.next_report = conn.next_report.plus(REPORT_INTERVAL.saturating_mul(steps));
         common.deadlines.add(conn.next_report, Due::Report(key));
         // What waits for long, an upgrade that is never answered, is looked at here.
         for session in conn.sessions.clone() {

@@ -199,3 +199,15 @@ fn an_exchange_told_in_parts_is_one_exchange() {
     assert_eq!((bench.reports()[2].requests, bench.tap.counters().exchanges), (1, 1));
     assert!(bench.reports()[2].losses.is_empty());
 }
+
+/// A damaged recording may name any time: reports that were missed are not made up for, and the end of time is no loop (found by fuzzing).
+#[test]
+fn time_may_jump_to_its_end() {
+    let mut bench = Bench::new();
+    bench.open(1);
+    bench.tick(600);
+    for time in [u64::MAX / 2, u64::MAX - 1, u64::MAX, u64::MAX] {
+        bench.event(Event::Tick(KernelTime(time)));
+    }
+    assert_eq!(bench.states(), [(ConnState::Open, 0), (ConnState::Active, 1), (ConnState::Active, 2)]);
+}
