@@ -119,27 +119,29 @@ pub(super) fn write(json: &mut Json, half: &Half<'_>, part: Option<Part>, data: 
         json.close(b']');
     }
     if !half.kept.is_empty() {
+        let sha256 = if data { kept(json, half, part) } else { half.kept.sha256() };
         json.name("digest");
-        json.plain(&["sha256:", &half.kept.sha256()]);
-        if data {
-            // The type tells of what coded bytes decode to, not of them.
-            let content_type = if half.decoded.is_some() { "" } else { half.content_type() };
-            let extent = extent(body, part);
-            let utf8 = half.kept.start().is_some_and(|start| charset::is_utf8(content_type, start));
-            if extent == Extent::Whole && utf8 && half.kept.is_utf8() {
-                json.name("encoding");
-                json.plain(&["text"]);
-                json.name("data");
-                json.texts(half.kept.chunks());
-            } else {
-                bytes(json, content_type, &half.kept.joined(), extent);
-            }
-        }
+        json.plain(&["sha256:", &sha256]);
     }
     if data && let Some(decoded) = &half.decoded {
         write_decoded(json, half.content_type(), decoded, decoded_extent(body, decoded, part));
     }
     json.close(b'}');
+}
+
+/// Writes the data of the bytes that were kept; gives their digest.
+fn kept(json: &mut Json, half: &Half<'_>, part: Option<Part>) -> String {
+    // The type tells of what coded bytes decode to, not of them.
+    let content_type = if half.decoded.is_some() { "" } else { half.content_type() };
+    let extent = extent(half.body(), part);
+    let utf8 = half.kept.start().is_some_and(|start| charset::is_utf8(content_type, start));
+    if extent == Extent::Whole && utf8 && half.kept.is_utf8() {
+        json.name("encoding");
+        json.plain(&["text"]);
+        json.name("data");
+        return json.text_and_digest(half.kept.chunks());
+    }
+    bytes(json, content_type, &half.kept.joined(), extent)
 }
 
 fn write_decoded(json: &mut Json, content_type: &str, decoded: &Decoded, extent: Extent) {
@@ -157,20 +159,20 @@ fn write_decoded(json: &mut Json, content_type: &str, decoded: &Decoded, extent:
     }
     if !decoded.data.is_empty() {
         let shown = if decoded.truncated { whole_characters(&decoded.data) } else { &decoded.data };
+        let sha256 = bytes(json, content_type, shown, extent);
         json.name("digest");
-        json.plain(&["sha256:", &sha256_hex(shown)]);
-        bytes(json, content_type, shown, extent);
+        json.plain(&["sha256:", &sha256]);
     }
     json.close(b'}');
 }
 
-/// `encoding`, `charset`, `data`, and the strays at its ends.
-fn bytes(json: &mut Json, content_type: &str, bytes: &[u8], extent: Extent) {
+/// Writes `encoding`, `charset`, `data`, and the strays at its ends; gives the digest of `bytes`.
+fn bytes(json: &mut Json, content_type: &str, bytes: &[u8], extent: Extent) -> String {
     json.name("encoding");
     let Some(text) = charset::text(content_type, bytes, extent) else {
         json.plain(&["base64"]);
         json.name("data");
-        return json.base64(bytes);
+        return json.base64_and_digest(bytes);
     };
     json.plain(&["text"]);
     if let Some(charset) = &text.charset {
@@ -178,6 +180,9 @@ fn bytes(json: &mut Json, content_type: &str, bytes: &[u8], extent: Extent) {
         json.plain(&[charset]);
     }
     json.name("data");
+    if text.charset.is_none() && text.head.is_empty() && text.tail.is_empty() {
+        return json.text_and_digest(&[bytes]);
+    }
     json.text(&text.text);
     for (name, stray) in [("head", text.head), ("tail", text.tail)] {
         if !stray.is_empty() {
@@ -185,4 +190,5 @@ fn bytes(json: &mut Json, content_type: &str, bytes: &[u8], extent: Extent) {
             json.base64(stray);
         }
     }
+    sha256_hex(bytes)
 }

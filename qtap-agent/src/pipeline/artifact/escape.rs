@@ -1,5 +1,11 @@
-//! A JSON writer (RFC 8259) in one pass over what it is given: values in, bytes at the end of a `Vec` out. It keeps the commas;
-//! that objects and arrays are closed is the caller's to see to.
+//! A JSON writer (RFC 8259) in one pass over what it is given: values in, bytes at the end of a `Vec` and their digest out. It
+//! keeps the commas; that objects and arrays are closed is the caller's to see to.
+//!
+//! What a body is written from is hashed too. The two digests are made in step, a few blocks of the one and a few of the other: what
+//! SHA-256 waits for is its own last round, and a processor that looks far enough ahead fills the wait with the other
+//! one's.
+
+use crate::pipeline::digest::Sha;
 
 /// Bytes that are looked at together on the fast path.
 const WORD: usize = 8;
@@ -12,20 +18,29 @@ const _: () = assert!(SCRATCH.is_power_of_two() && BLOCK * 6 + WORD <= SCRATCH);
 /// Text up to here most often needs no escaping at all.
 const SHORT: usize = 64;
 
+/// Bytes that are written between two rounds of hashing: they are in the nearest cache then.
+const HASHED: usize = 6 << 10;
+const _: () = assert!(HASHED.is_multiple_of(3), "base64 of it has no padding");
+
 /// The document so far.
 #[derive(Debug)]
 pub(super) struct Json {
     out: Vec<u8>,
     comma: bool,
+    sha: Sha,
+    /// Bytes of `out` that went into `sha`.
+    hashed: usize,
 }
 
 impl Json {
     pub(super) fn with_capacity(bytes: usize) -> Json {
-        Json { out: Vec::with_capacity(bytes), comma: false }
+        Json { out: Vec::with_capacity(bytes), comma: false, sha: Sha::default(), hashed: 0 }
     }
 
-    pub(super) fn finish(self) -> Vec<u8> {
-        self.out
+    /// The document, and its SHA-256 as hexadecimal digits.
+    pub(super) fn finish(mut self) -> (Vec<u8>, String) {
+        self.sha.update(self.out.get(self.hashed..).unwrap_or_default());
+        (self.out, self.sha.hex())
     }
 
     pub(super) fn open(&mut self, bracket: u8) {
@@ -63,13 +78,24 @@ impl Json {
         self.comma = true;
     }
 
-    /// Text in several pieces, which are UTF-8 when they are put together.
-    pub(super) fn texts(&mut self, pieces: &[impl AsRef<[u8]>]) {
+    /// Text in several pieces, which are UTF-8 when they are put together. Its SHA-256, as hexadecimal digits.
+    pub(super) fn text_and_digest(&mut self, pieces: &[impl AsRef<[u8]>]) -> String {
         self.separate();
         self.out.push(b'"');
-        pieces.iter().for_each(|piece| escape(piece.as_ref(), &mut self.out));
+        let mut sha = Sha::default();
+        for block in pieces.iter().flat_map(|piece| piece.as_ref().chunks(HASHED)) {
+            escape(block, &mut self.out);
+            self.hash_with(&mut sha, block);
+        }
         self.out.push(b'"');
         self.comma = true;
+        sha.hex()
+    }
+
+    /// Hashes `bytes` into `sha`, and what was written into the document's own digest.
+    fn hash_with(&mut self, sha: &mut Sha, bytes: &[u8]) {
+        let written = self.out.get(self.hashed..).unwrap_or_default();
+        self.hashed += Sha::update_both(&mut self.sha, written, sha, bytes);
     }
 
     /// Text that is known to need no escaping.
@@ -83,16 +109,35 @@ impl Json {
 
     /// `bytes` in base64 (RFC 4648 §4).
     pub(super) fn base64(&mut self, bytes: &[u8]) {
-        use base64::engine::{Engine, general_purpose::STANDARD};
         self.separate();
         self.out.push(b'"');
+        self.encode(bytes);
+        self.out.push(b'"');
+        self.comma = true;
+    }
+
+    /// The same, and their SHA-256, as hexadecimal digits.
+    pub(super) fn base64_and_digest(&mut self, bytes: &[u8]) -> String {
+        self.separate();
+        self.out.push(b'"');
+        let mut sha = Sha::default();
+        for block in bytes.chunks(HASHED) {
+            self.encode(block);
+            self.hash_with(&mut sha, block);
+        }
+        self.out.push(b'"');
+        self.comma = true;
+        sha.hex()
+    }
+
+    fn encode(&mut self, bytes: &[u8]) {
+        use base64::engine::{Engine, general_purpose::STANDARD};
         let start = self.out.len();
         self.out.resize(start + bytes.len().div_ceil(3) * 4, b'=');
         // The room is what the RFC says it takes, so the only error there is can't come.
-        let written = self.out.get_mut(start..).map_or(Ok(0), |room| STANDARD.encode_slice(bytes, room)).unwrap_or(0);
+        let room = self.out.get_mut(start..).unwrap_or_default();
+        let written = STANDARD.encode_slice(bytes, room).unwrap_or(0);
         self.out.truncate(start + written);
-        self.out.push(b'"');
-        self.comma = true;
     }
 
     pub(super) fn integer(&mut self, number: u64) {
@@ -215,7 +260,7 @@ mod tests {
     fn string(text: &str) -> Vec<u8> {
         let mut json = Json::with_capacity(0);
         json.text(text);
-        json.finish()
+        json.finish().0
     }
 
     #[test]
@@ -247,8 +292,26 @@ mod tests {
     #[test]
     fn pieces_are_one_string() {
         let mut json = Json::with_capacity(0);
-        json.texts(&[&b"a\"\xc3"[..], b"", b"\x83b\n"]);
-        assert_eq!(json.finish(), serde_json::to_vec("a\"\u{c3}b\n").unwrap());
+        json.text_and_digest(&[&b"a\"\xc3"[..], b"", b"\x83b\n"]);
+        assert_eq!(json.finish().0, serde_json::to_vec("a\"\u{c3}b\n").unwrap());
+    }
+
+    #[test]
+    fn both_digests_are_those_of_the_whole() {
+        use crate::pipeline::digest::sha256_hex;
+        for size in [0, 1, 63, 64, 65, 127, 128, 129, HASHED - 1, HASHED, HASHED + 1, 3 * HASHED + 77] {
+            let bytes: Vec<u8> = (0..size).map(|n| b"ab\"\n"[n % 4]).collect();
+            let (first, second) = bytes.split_at(size / 3);
+            let mut json = Json::with_capacity(0);
+            json.open(b'[');
+            assert_eq!(json.text_and_digest(&[first, second]), sha256_hex(&bytes), "{size}");
+            assert_eq!(json.base64_and_digest(&bytes), sha256_hex(&bytes), "{size}");
+            json.close(b']');
+            let (document, digest) = json.finish();
+            assert_eq!(digest, sha256_hex(&document), "{size}");
+            let read: [String; 2] = serde_json::from_slice(&document).unwrap();
+            assert_eq!(read[0].as_bytes(), bytes);
+        }
     }
 
     #[test]
@@ -267,6 +330,6 @@ mod tests {
         json.name("b");
         json.plain(&["x", "y"]);
         json.close(b'}');
-        assert_eq!(String::from_utf8(json.finish()).unwrap(), r#"{"a":[1,0.5,null,"YWI=",[]],"b":"xy"}"#);
+        assert_eq!(String::from_utf8(json.finish().0).unwrap(), r#"{"a":[1,0.5,null,"YWI=",[]],"b":"xy"}"#);
     }
 }

@@ -5,8 +5,8 @@ use super::time::rfc3339;
 use super::{Half, Kind, Message, Source, body, field_text, messages, version_name};
 use crate::model::message::{FieldText, Fields, Request, Response};
 
-/// The document.
-pub(super) fn write(source: Source<'_>, kind: Kind, halves: &[Half<'_>], bodies: bool) -> Vec<u8> {
+/// The document, and its SHA-256 as hexadecimal digits.
+pub(super) fn write(source: Source<'_>, kind: Kind, halves: &[Half<'_>], bodies: bool) -> (Vec<u8>, String) {
     let mut json = Json::with_capacity(halves.iter().map(|half| half.room(bodies)).sum());
     json.open(b'{');
     match kind {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::charset::whole_characters;
 use crate::model::message::Body;
-use crate::pipeline::digest::sha256_of_all;
+use crate::pipeline::digest::Sha;
 
 /// Bytes of a body that were kept, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,9 @@ impl<'a> Kept<'a> {
 
     /// SHA-256, as hexadecimal digits.
     pub(super) fn sha256(&self) -> String {
-        sha256_of_all(&self.chunks)
+        let mut sha = Sha::default();
+        self.chunks.iter().for_each(|chunk| sha.update(chunk));
+        sha.hex()
     }
 
     /// True when all of it together is UTF-8.

@@ -107,12 +107,15 @@ pub(super) fn write(source: Source<'_>, capture: &HttpCapture, running: &mut Run
 
 fn document(source: Source<'_>, capture: &HttpCapture, kind: Kind, halves: &[Half<'_>]) -> Artifact {
     let bodies = capture.level == Level::Full;
-    let (content_type, data) = match capture.format {
-        Format::Json => ("application/json", json::write(source, kind, halves, bodies)),
-        Format::Http => ("message/http", http::write(halves, bodies)),
-        Format::Text => ("text/plain; charset=utf-8", text::write(source, halves, bodies)),
+    let hashed = |data: Vec<u8>| {
+        let sha256 = sha256_hex(&data);
+        (data, sha256)
     };
-    let sha256 = sha256_hex(&data);
+    let (content_type, (data, sha256)) = match capture.format {
+        Format::Json => ("application/json", json::write(source, kind, halves, bodies)),
+        Format::Http => ("message/http", hashed(http::write(halves, bodies))),
+        Format::Text => ("text/plain; charset=utf-8", hashed(text::write(source, halves, bodies))),
+    };
     Artifact {
         kind,
         content_type,

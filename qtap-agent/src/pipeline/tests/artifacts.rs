@@ -16,7 +16,7 @@ fn json_artifacts_are_these() {
             r#""headers":[{{"name":"Host","value":"shop.example:8443"}},{{"name":"User-Agent","value":"curl/8"}},"#,
             r#"{{"name":"Content-Type","value":"application/json"}},"#,
             r#"{{"name":"traceparent","value":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}}],"#,
-            r#""body":{{"size":15,"kept":15,"digest":"sha256:{}","encoding":"text","data":"{{\"sum\":\"1 000\"}}"}},"#,
+            r#""body":{{"size":15,"kept":15,"encoding":"text","data":"{{\"sum\":\"1 000\"}}","digest":"sha256:{}"}},"#,
             r#""started_at":"2026-01-02T03:04:05.100000000Z","ended_at":"2026-01-02T03:04:05.110000000Z"}}"#,
         ),
         REQUEST_DIGEST
@@ -26,7 +26,7 @@ fn json_artifacts_are_these() {
         concat!(
             r#"{{"status":200,"reason":"OK","informational":[100],"protocol":"HTTP/1.1","#,
             r#""headers":[{{"name":"Content-Type","value":"text/plain"}},{{"name":"X-A","value":"1"}},{{"name":"X-A","value":"2"}}],"#,
-            r#""body":{{"size":5,"kept":5,"digest":"sha256:{}","encoding":"text","data":"paid\n"}},"#,
+            r#""body":{{"size":5,"kept":5,"encoding":"text","data":"paid\n","digest":"sha256:{}"}},"#,
             r#""started_at":"2026-01-02T03:04:05.112000000Z","ended_at":"2026-01-02T03:04:05.130000000Z"}}"#,
         ),
         RESPONSE_DIGEST
@@ -97,8 +97,8 @@ fn what_is_missing_from_a_body_is_said() {
     assert!(object(&records[2]).truncated && !object(&records[1]).truncated);
     assert_eq!(object(&records[2]).missing.first(), Some(&(3..5)));
     let text = data(&records[2]);
-    assert!(text.contains(r#""body":{"size":100,"kept":4,"truncated":true,"missing":[[3,5]],"digest":"#), "{text}");
-    assert!(text.contains(r#""data":"abch"}"#) && text.ends_with(r#""ended_at":null}"#), "{text}");
+    assert!(text.contains(r#""body":{"size":100,"kept":4,"truncated":true,"missing":[[3,5]],"encoding":"#), "{text}");
+    assert!(text.contains(r#""data":"abch","digest":"#) && text.ends_with(r#""ended_at":null}"#), "{text}");
     let records = apply(settings(Level::Full, Format::Text, Artifacts::Split), seen(cut_http));
     assert!(data(&records[2]).ends_with("abch\n[truncated: 4 of 100 bytes kept]\n[missing: bytes 3 to 5]\n"));
 }
