@@ -14,7 +14,7 @@
 
 use std::io::{self, Read, Write};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::model::event::{Counts, Event, Host, Opened, SessionCounts};
@@ -236,7 +236,7 @@ fn frame_crc(kind: [u8; 4], len: [u8; 4], bytes: &[u8]) -> u32 {
 #[derive(Debug)]
 pub struct Reader<R> {
     inner: R,
-    buffer: BytesMut,
+    buffer: Bytes,
     /// Offset of the buffer's first byte in the file.
     offset: u64,
     ended: bool,
@@ -248,7 +248,7 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// When it is none, is of another format or ABI, or can't be read.
     pub fn new(inner: R, abi: u32) -> Result<Self, RecordingError> {
-        let mut reader = Reader { inner, buffer: BytesMut::new(), offset: 0, ended: false };
+        let mut reader = Reader { inner, buffer: Bytes::new(), offset: 0, ended: false };
         let found = reader.fill(HEADER_BYTES)?;
         if !reader.buffer.starts_with(&MAGIC) {
             return Err(RecordingError::NotARecording);
@@ -272,25 +272,20 @@ impl<R: Read> Reader<R> {
 
     /// Reads until `wanted` bytes are buffered or the file ends; says how many are.
     fn fill(&mut self, wanted: usize) -> io::Result<usize> {
-        while self.buffer.len() < wanted {
-            let have = self.buffer.len();
+        let have = self.buffer.len();
+        if have < wanted {
             let more = READ_BYTES.max(wanted - have);
-            self.buffer.resize(have + more, 0);
-            let read = self.inner.read(self.buffer.get_mut(have..).unwrap_or_default());
-            self.buffer.truncate(have + read.as_ref().copied().unwrap_or(0).min(more));
-            match read {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+            let mut buffer = Vec::with_capacity(have + more);
+            buffer.extend_from_slice(&self.buffer);
+            self.inner.by_ref().take(more as u64).read_to_end(&mut buffer)?;
+            self.buffer = buffer.into();
         }
         Ok(self.buffer.len())
     }
 
     fn split(&mut self, len: usize) -> Bytes {
         self.offset += len as u64;
-        self.buffer.split_to(len).freeze()
+        self.buffer.split_to(len)
     }
 
     /// The next frame; none at the end.
