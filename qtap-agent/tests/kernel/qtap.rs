@@ -13,6 +13,9 @@ use super::records::{Records, parse};
 /// Longest a capture may take, its command included.
 const LIMIT: Duration = Duration::from_secs(100);
 
+/// The same where minutes are asked for.
+const LONG_LIMIT: Duration = Duration::from_secs(600);
+
 /// What a run of qtap left.
 pub struct Captured {
     pub records: Records,
@@ -40,10 +43,14 @@ pub fn command() -> Command {
 
 /// A qtap that was made ready by the test.
 pub fn run_command(lab: &Lab, command: &mut Command) -> Captured {
+    run_within(LIMIT, lab, command)
+}
+
+fn run_within(limit: Duration, lab: &Lab, command: &mut Command) -> Captured {
     let (out, err) = (lab.path("qtap.out"), lab.path("qtap.err"));
     command.stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
     let mut child = Guarded(command.spawn().unwrap());
-    let status = child.end_within(LIMIT).unwrap_or_else(|| panic!("no end after {LIMIT:?}: {}", text(&err)));
+    let status = child.end_within(limit).unwrap_or_else(|| panic!("no end after {limit:?}: {}", text(&err)));
     let (stdout, stderr) = (text(&out), text(&err));
     assert!(!stderr.contains("panicked"), "{stderr}");
     Captured { records: Records::default(), code: status.code(), stdout, stderr }
@@ -77,7 +84,7 @@ pub fn run_exec<A: AsRef<OsStr>, C: AsRef<OsStr>>(
     let _ = std::fs::remove_file(records);
     let mut qtap = command();
     qtap.arg("exec").arg("-o").arg(records).args(arguments).arg("--").args(line);
-    run_command(lab, &mut qtap)
+    run_within(LONG_LIMIT, lab, &mut qtap)
 }
 
 /// `qtap exec` of a shell script.
