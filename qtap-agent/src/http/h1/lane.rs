@@ -134,11 +134,6 @@ impl Lane {
         self.is_between() && self.text.front().iter().any(|b| !matches!(b, b'\r' | b'\n'))
     }
 
-    /// True when the next byte to look at is there, and stands between two messages: it may be that of an empty line.
-    pub(super) fn has_next(&self) -> bool {
-        self.is_between() && !self.text.front().is_empty()
-    }
-
     /// True when no message is under way: between two, or looking for one.
     pub(super) fn is_at_rest(&self) -> bool {
         self.is_between() || matches!(self.state, State::Search | State::Proving)

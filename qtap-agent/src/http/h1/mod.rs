@@ -159,7 +159,7 @@ impl H1 {
 
     /// True when the next byte may be a tunnel's, an empty line's too.
     fn up_may_switch(&self) -> bool {
-        self.up.has_next() && self.order.awaits_switch()
+        self.up.is_between() && self.up.waiting().0 > 0 && self.order.awaits_switch()
     }
 
     fn read_up(&mut self, desk: &mut Desk, sink: &mut Sink) {
