@@ -59,6 +59,17 @@ fn rfc9110_expectations_informational_answers_and_switches() {
         case("15.2", "several informational answers", &[GET, b"< HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </s>\r\n\r\n", OK], &["GET /a| -> 100 102 103 200|ok"], 0),
         case("15.2", "an informational answer with a length has no body", &[GET, b"< HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n", OK], &["GET /a| -> 103 200|ok"], 0),
         case("15.2.2", "101 to something that is not known", &[b"> GET /t HTTP/1.1\r\nUpgrade: IRC/6.9\r\nConnection: Upgrade\r\n\r\n", b"< HTTP/1.1 101 Switching Protocols\r\nUpgrade: IRC/6.9\r\n\r\nNOTICE", b"> NICK"], &["GET /t|NICK -> 101|NOTICE"], 0),
+        case(
+            "9.3.6",
+            "what a tunnel carries may begin with an empty line",
+            &[
+                b"> CONNECT h:80 HTTP/1.1\r\n\r\n",
+                b"> \r\n\r\nhello",
+                b"< HTTP/1.1 200 OK\r\n\r\n\r\nthere",
+            ],
+            &["CONNECT h:80|\\r\\n\\r\\nhello -> 200|\\r\\nthere"],
+            0,
+        ),
         case("7.8", "an upgrade that is passed over", &[b"> GET /1 HTTP/1.1\r\nUpgrade: IRC/6.9\r\n\r\nGET /a HTTP/1.1\r\n\r\n", OK, OK], &["GET /1| -> 200|ok", ONE[0]], 0),
         case("9.3.6", "CONNECT: 2xx makes a tunnel", &[b"> CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n", b"< HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", b"> GET / HTTP/1.1\r\n\r\n", b"< HTTP/1.1 200 OK\r\n\r\n"], &["CONNECT h:80|GET / HTTP/1.1\\r\\n\\r\\n -> 200|HTTP/1.1 200 OK\\r\\n\\r\\n"], 0),
         case("9.3.6", "CONNECT: refused, then again", &[b"> CONNECT h:80 HTTP/1.1\r\n\r\n", b"< HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 2\r\n\r\nno", b"> CONNECT h:80 HTTP/1.1\r\n\r\n", b"< HTTP/1.1 200 OK\r\n\r\n", b"> \x16\x03", b"< \x16\x03"], &["CONNECT h:80| -> 407|no", "CONNECT h:80|\\x16\\x03 -> 200|\\x16\\x03"], 0),

@@ -53,9 +53,10 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Limits that a short script reaches.
+/// Limits that a short script reaches; but for that of all bodies together: what it takes, and when parts make room for more, depends on what
+/// came together.
 pub(crate) fn small() -> Settings {
-    Settings { body_limit: 64, head_limit: 256, max_in_flight: 4, in_flight_limit: 256, ..Settings::default() }
+    Settings { body_limit: 64, head_limit: 256, max_in_flight: 4, in_flight_limit: 1 << 16, ..Settings::default() }
 }
 
 /// The script that `data` stands for, after what is said `before`.

@@ -151,10 +151,15 @@ impl H1 {
     }
 
     fn up_shall_wait(&mut self) -> bool {
-        if !self.up.is_about_to_begin() || !self.order.awaits_switch() {
+        if !self.up_may_switch() {
             return false;
         }
         self.up_waits.holds(self.up.stamp.time, self.up.waiting())
+    }
+
+    /// True when the next byte may be a tunnel's, an empty line's too.
+    fn up_may_switch(&self) -> bool {
+        self.up.is_between() && self.up.waiting().0 > 0 && self.order.awaits_switch()
     }
 
     fn read_up(&mut self, desk: &mut Desk, sink: &mut Sink) {
@@ -169,7 +174,7 @@ impl H1 {
                 Token::End(trailers) => self.end_request(trailers, desk, sink),
                 Token::Broken(why) => self.order.lose_requests(why, desk, sink),
             }
-            if self.up.is_about_to_begin() {
+            if self.up.is_about_to_begin() || self.up_may_switch() {
                 return;
             }
         }
