@@ -96,6 +96,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 fn build() -> Result<()> {
     setup::run(setup::Purpose::Check)?;
+    build_release()
+}
+
+fn build_release() -> Result<()> {
     shell::run(shell::cargo().args(["build", "--release", "--package", "qtap-agent", "--bins", "--examples"]))
 }
 

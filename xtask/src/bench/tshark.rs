@@ -131,7 +131,8 @@ tap: {{http: {{stack: bench}}}}
 /// Builds, writes the traffic, measures, prints.
 pub(super) fn run(rounds: u32) -> Result<()> {
     setup::run(setup::Purpose::Bench)?;
-    shell::run(shell::cargo().args(["build", "--release", "--package", "qtap-agent", "--bin", "qtap"]))?;
+    // With the same features as every other bench, so that nothing is built twice.
+    super::build_release()?;
     let directory = shell::target_dir()?.join("qtap-bench");
     fs::create_dir_all(&directory)?;
     let write = ["bench", "--package", "qtap-agent", "--bench", "replay", "--", "--write"];
