@@ -302,6 +302,10 @@ impl Order {
             turn.open.response_done = true;
         }
         self.settle_response(desk, sink);
+        if why == Incomplete::BytesLost && !self.queue.is_empty() {
+            // The next request seemed to come before the last answer had ended, because that was lost: the client may have waited.
+            self.overlaps = self.overlaps.saturating_sub(1);
+        }
         self.lose(why);
         self.release_queue(why, desk, sink);
     }

@@ -334,6 +334,34 @@ fn a_response_without_request_may_have_answered_a_head() {
 
 /// The hole that took an answer is told before its request (two threads, two records): the next answer is not its own.
 #[test]
+fn a_client_that_waits_is_known_as_one_however_often_an_answer_is_lost() {
+    let mut script = Script::new(false);
+    let mut lost = 0;
+    for n in 0..100 {
+        script.up(get(&n.to_string()));
+        // The ring was full: the hole is told before the next answer, when the next request has been seen.
+        if n % 5 == 4 {
+            lost = ok(&n.to_string()).len() as u64;
+            continue;
+        }
+        if lost > 0 {
+            script.gap(Direction::Received, std::mem::take(&mut lost));
+        }
+        script.down(ok(&n.to_string()));
+    }
+    let exchanges = script.close();
+    let whole = exchanges.iter().filter(|exchange| exchange.incomplete.is_none()).count();
+    assert_eq!(whole, 3 * 20 + 1, "all but that whose answer was lost, and the next");
+    for line in lines(exchanges) {
+        let paired = line.split_once(" -> ").filter(|(asked, answer)| *asked != "-" && answer.starts_with("200"));
+        if let Some((asked, answer)) = paired {
+            let number = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+            assert_eq!(format!("200{}", number(asked)), number(answer), "{line}");
+        }
+    }
+}
+
+#[test]
 fn a_hole_told_before_the_request_it_concerns() {
     let mut script = Script::new(false);
     for n in 1..=3 {
