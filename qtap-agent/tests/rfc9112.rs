@@ -4,33 +4,12 @@
 
 mod talk;
 
-use std::sync::Arc;
-
-use qtap_agent::http::Settings;
 use qtap_agent::model::conn::Direction;
 use qtap_agent::model::message::Version;
-use talk::{Case, Say, case, check, hear, say};
+use talk::plain::{GET, OK, ONE, request, response, usual};
+use talk::{Say, case, check, hear, say};
 
-const GET: &[u8] = b"> GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
-const OK: &[u8] = b"< HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-const ONE: &[&str] = &["GET /a| -> 200|ok"];
 const TWO: &[&str] = &["GET /a| -> 200|ok", "GET /a| -> 200|ok"];
-
-fn usual() -> Arc<Settings> {
-    Arc::new(Settings::default())
-}
-
-/// A request of these bytes is understood as one, and the exchange after it is whole.
-fn request(section: &'static str, what: &'static str, text: &[u8], line: &str) -> Case {
-    let said = [&[b"> ", text].concat()[..], OK, GET, OK];
-    case(section, what, &said, &[&format!("{line} -> 200|ok"), "GET /a| -> 200|ok"], 0)
-}
-
-/// A response of these bytes to `GET /a` is understood as one, and the exchange after it is whole.
-fn response(section: &'static str, what: &'static str, text: &[u8], line: &str) -> Case {
-    let said = [GET, &[b"< ", text].concat()[..], GET, OK];
-    case(section, what, &said, &[&format!("GET /a| -> {line}"), "GET /a| -> 200|ok"], 0)
-}
 
 #[test]
 fn section_2_messages() {

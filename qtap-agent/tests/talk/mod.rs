@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 pub(crate) mod frames;
+pub(crate) mod plain;
 
 use std::sync::Arc;
 
