@@ -23,8 +23,8 @@ const MOST_BYTES: u32 = 4096;
 pub(crate) struct Options {
     /// One of the targets; all, one after the other, when none is named.
     target: Option<String>,
-    /// Minutes for each.
-    #[arg(long, default_value_t = 5)]
+    /// CPU minutes for each.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     minutes: u64,
     /// Keep of what was reached the smallest part that reaches as much, and write it where it is committed.
     #[arg(long)]
@@ -135,7 +135,7 @@ fn fuzz(target: &str, binary: &Path, minutes: u64) -> Result<Ran> {
     fs::create_dir_all(&found)?;
     let mut command = Command::new(binary);
     command.args(["-print_final_stats=1", "-timeout=25", "-rss_limit_mb=3072", "-use_value_profile=1"]);
-    command.arg(format!("-max_len={MOST_BYTES}")).arg(format!("-max_total_time={}", minutes * 60));
+    command.arg(format!("-max_len={MOST_BYTES}"));
     command.arg(format!("-artifact_prefix={}/", found.display()));
     let words = home().join("dict").join(target);
     if words.exists() {
@@ -149,15 +149,21 @@ fn fuzz(target: &str, binary: &Path, minutes: u64) -> Result<Ran> {
     std::thread::spawn(move || {
         BufReader::new(said).lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
     });
-    watch(&mut child, &lines)
+    watch(&mut child, &lines, minutes)
 }
 
-/// Passes on what it says, and notes what it used until it ends.
-fn watch(child: &mut Child, lines: &Receiver<String>) -> Result<Ran> {
+/// Passes on what it says, and notes what it used until it ends. It is asked to end when it has used its minutes: those of the CPU, so that a busy machine
+/// makes it run longer, not try less.
+fn watch(child: &mut Child, lines: &Receiver<String>, minutes: u64) -> Result<Ran> {
     let mut ran = Ran::default();
+    let mut asked = false;
     loop {
         if let Ok(used) = usage::cpu_of(&[child.id()]) {
             ran.cpu_minutes = ran.cpu_minutes.max(used.as_micros() / 60e6);
+        }
+        if !asked && ran.cpu_minutes >= minutes as f64 {
+            asked = true;
+            let _ = Command::new("sh").args(["-c", "kill -USR1 \"$0\""]).arg(child.id().to_string()).status();
         }
         match lines.recv_timeout(Duration::from_secs(1)) {
             Ok(line) => {
