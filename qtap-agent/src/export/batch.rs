@@ -55,6 +55,7 @@ mod tests {
             name: String::new(),
             content_type: String::new(),
             payload: vec![0; *size].into(),
+            spooled: None,
         };
         Batch { items: sizes.iter().map(item).collect() }
     }

@@ -3,11 +3,13 @@
 //! never waits to retry, never batches, never queues: that is done once for all of them, around it.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::refusal::Refusal;
 use crate::model::record::{Record, RecordKind};
+use crate::model::spool::SpoolFile;
 
 /// Which records are given up first when a queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,6 +64,8 @@ pub struct Item {
     pub content_type: String,
     /// The encoded record, or the object's data.
     pub payload: Bytes,
+    /// The object's data where it is too large for memory; then `payload` is empty.
+    pub spooled: Option<Arc<SpoolFile>>,
 }
 
 impl Item {

@@ -183,6 +183,7 @@ mod tests {
             name: String::new(),
             content_type: String::new(),
             payload: vec![0; size].into(),
+            spooled: None,
         }
     }
 

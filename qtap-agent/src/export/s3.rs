@@ -116,6 +116,7 @@ impl Exporter for S3Exporter {
             name: digest.to_owned(),
             content_type: object.content_type.to_owned(),
             payload: object.data.clone(),
+            spooled: object.spooled.clone(),
         })
     }
 

@@ -1,7 +1,8 @@
 //! The words of qtap: what the rooms hand to one another.
 //!
 //! A word is plain data with the few questions that can be answered from the data alone. Nothing here reads a file, asks
-//! for the time, logs, or knows where it came from or where it goes; this room imports no other.
+//! for the time, logs, or knows where it came from or where it goes; this room imports no other. (One word stands for a file, `spool`, and
+//! removes it when it is let go.)
 
 pub mod conn;
 pub mod event;
@@ -13,4 +14,5 @@ pub mod observation;
 pub mod process;
 pub mod record;
 pub mod segment;
+pub mod spool;
 pub mod time;

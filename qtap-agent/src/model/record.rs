@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::event::Host;
 use super::process::Process;
+use super::spool::SpoolFile;
 
 /// One record for a store.
 #[derive(Debug, Clone)]
@@ -256,6 +257,8 @@ pub struct ObjectRecord {
     pub content_type: &'static str,
     /// `artifact.data`.
     pub data: Bytes,
+    /// The data where it is too large for memory; then `data` is empty.
+    pub spooled: Option<Arc<SpoolFile>>,
     /// `artifact.digest`.
     pub digest: String,
     /// `artifact.truncated`.

@@ -316,6 +316,7 @@ fn object(artifact: Artifact, link: ArtifactLink, part: Option<Part>, summary: O
         artifact_type: artifact.kind.name(),
         content_type: artifact.content_type,
         data: artifact.data,
+        spooled: None,
         digest: link.digest,
         truncated: artifact.truncated,
         missing: artifact.missing,

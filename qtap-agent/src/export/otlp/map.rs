@@ -673,6 +673,7 @@ mod tests {
             artifact_type: "http_request",
             content_type: "message/http",
             data: Bytes::from_static(data),
+            spooled: None,
             digest: "sha256:00".into(),
             truncated: true,
             missing: vec![0..10, 5..5, 100..101],

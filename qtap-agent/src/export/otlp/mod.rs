@@ -95,7 +95,7 @@ impl Encoder {
             Encoding::Json => json::record(&entry, &common.attributes).into(),
         };
         let resource = common.resource;
-        Some(Item { class, resource, name: String::new(), content_type: String::new(), payload })
+        Some(Item { class, resource, name: String::new(), content_type: String::new(), payload, spooled: None })
     }
 
     fn common(&self, origin: &Arc<Origin>) -> Common {
