@@ -87,6 +87,8 @@ pub const FIRST_ROOM: usize = 2 * FIRST_BYTES;
 pub const HELLO_BYTES: u64 = 4096;
 /// Bytes of one piece: what a ring record carries at most.
 pub const PIECE: usize = 32 * 1024;
+/// The next buffer of a call goes into the same piece while the piece is shorter than this (and has room): heads are. A power of two.
+pub const GATHER: usize = 4096;
 /// Scratch areas per CPU: one for a probe and one for a probe that preempts it.
 pub const SCRATCH_SLOTS: u32 = 2;
 

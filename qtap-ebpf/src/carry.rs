@@ -1,14 +1,15 @@
 //! The bytes of one call → records: exactly sized, in as many pieces as it takes, with what was lost told in place.
 //!
 //! A call's bytes stand in one buffer or in an `iovec`. `copy` walks them piece by piece (`bpf_loop`, so that a call of any size
-//! is one small program), reads each piece into a scratch area and puts it into the ring. What does not get there (`ring_full`,
+//! is one small program), reads each piece into a scratch area and puts it into the ring. Small buffers of one call, such as a head and a short
+//! body, are gathered into one record: a record costs the target more than its bytes do. What does not get there (`ring_full`,
 //! `fault`) stays pending on the direction and is told as a `SKIP` before the next record that fits.
 
 use aya_ebpf::helpers::bpf_probe_read_user;
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user as read_user};
 use core::ffi::c_void;
 use qtap_common::record::{Data, Header, Skip, flag, kind, why};
-use qtap_common::state::{Dir, PIECE};
+use qtap_common::state::{Dir, GATHER, PIECE};
 
 use crate::globals::wanted;
 use crate::kernel::Sock;
@@ -68,8 +69,10 @@ pub struct Call {
     pub header: Header,
     /// Where the bytes are.
     pub source: Source,
-    /// Stream offset of the next byte.
+    /// Stream offset of the next byte to be read.
     pub offset: u64,
+    /// Bytes before it that were read and are not yet written.
+    pub gathered: u64,
     /// Bytes of the call that are not yet accounted for.
     pub left: u64,
     /// Bytes that may still be copied.
@@ -129,6 +132,7 @@ pub fn copy(area: u32, dir: &mut Dir, header: &Header, source: &Source, span: &S
         header: *header,
         source: *source,
         offset: span.offset,
+        gathered: 0,
         left: bytes,
         quota: wanted!(call_limit),
         copied: 0,
@@ -153,6 +157,9 @@ pub fn copy(area: u32, dir: &mut Dir, header: &Header, source: &Source, span: &S
     if call.watch_tls == 2 {
         return true;
     }
+    write(area);
+    let Some(work) = scratch::get(area) else { return false };
+    let call = unsafe { &mut (*work).call };
     if call.left > 0 {
         let reason = if call.quota == 0 { why::CALL_LIMIT } else { why::TOO_MANY_BUFFERS };
         lose_in(call, call.left, reason);
@@ -206,10 +213,16 @@ unsafe extern "C" fn copy_piece(_index: u32, state: *mut c_void) -> i64 {
     if take == 0 {
         return 0;
     }
-    let record = unsafe { &mut work.record.data };
-    let read = unsafe { read_user(record.payload.as_mut_ptr().cast(), take as u32, call.source.base as *const c_void) };
+    let mut at = call.gathered;
+    if at >= GATHER as u64 || at + take > PIECE as u64 {
+        write(area);
+        at = 0;
+    }
+    let payload = unsafe { &raw mut work.record.data.payload };
+    let to = unsafe { payload.cast::<u8>().add(at as usize & (GATHER - 1)) };
+    let read = unsafe { read_user(to.cast(), take as u32, call.source.base as *const c_void) };
     if call.watch_tls == 1 {
-        let bytes = &record.payload;
+        let bytes = unsafe { &work.record.data.payload };
         let is_tls = read == 0 && take >= 3 && (0x14..=0x17).contains(&bytes[0]) && bytes[1] == 3 && bytes[2] <= 4;
         if is_tls && session::in_call() {
             call.watch_tls = 2;
@@ -217,20 +230,11 @@ unsafe extern "C" fn copy_piece(_index: u32, state: *mut c_void) -> i64 {
         }
         call.watch_tls = 0;
     }
-    tell_pending(call);
-    if read != 0 {
-        lose_here(call, take, why::FAULT);
-    } else if call.pending_bytes != 0 {
-        lose_here(call, take, why::RING_FULL);
+    if read == 0 {
+        call.gathered = at + take;
     } else {
-        let len = take + size_of::<Data>() as u64;
-        record.head = Data { header: call.header, offset: call.offset };
-        record.head.header.len = len as u32;
-        if unsafe { emit::bytes((&raw const *record).cast(), len) } {
-            call.copied += take;
-        } else {
-            lose_here(call, take, why::RING_FULL);
-        }
+        write(area);
+        lose_at(call, call.offset, take, why::FAULT);
     }
     call.source.base += take;
     call.source.len -= take;
@@ -238,6 +242,35 @@ unsafe extern "C" fn copy_piece(_index: u32, state: *mut c_void) -> i64 {
     call.left -= take;
     call.quota -= take;
     0
+}
+
+/// Writes what was gathered as one record.
+#[inline(never)]
+fn write(area: u32) {
+    let Some(work) = scratch::get(area) else { return };
+    let work = unsafe { &mut *work };
+    let call = &mut work.call;
+    let mut bytes = call.gathered;
+    if bytes > PIECE as u64 {
+        bytes = PIECE as u64;
+    }
+    if bytes == 0 {
+        return;
+    }
+    call.gathered = 0;
+    let start = call.offset - bytes;
+    tell_pending(call);
+    if call.pending_bytes == 0 {
+        let record = unsafe { &mut work.record.data };
+        let len = bytes + size_of::<Data>() as u64;
+        record.head = Data { header: call.header, offset: start };
+        record.head.header.len = len as u32;
+        if unsafe { emit::bytes((&raw const *record).cast(), len) } {
+            call.copied += bytes;
+            return;
+        }
+    }
+    lose_at(call, start, bytes, why::RING_FULL);
 }
 
 /// Goes to the next `iovec` entry. False: there is none, or it can't be read.
@@ -254,21 +287,21 @@ fn next_buffer(call: &mut Call) -> bool {
     true
 }
 
-/// Notes `bytes` lost at the current offset; the walk goes on behind them.
+/// Notes `bytes` lost at `offset`, up to which all is written or pending; the walk goes on behind them.
 #[inline(always)]
-fn lose_here(call: &mut Call, bytes: u64, reason: u8) {
+fn lose_at(call: &mut Call, offset: u64, bytes: u64, reason: u8) {
     if call.pending_bytes == 0 {
-        call.pending_offset = call.offset;
+        call.pending_offset = offset;
         call.pending_why = u64::from(reason);
     }
-    call.pending_bytes = call.offset + bytes - call.pending_offset;
+    call.pending_bytes = offset + bytes - call.pending_offset;
     call.lost += bytes;
 }
 
 /// Notes the rest of the call as lost, and tells it if the ring has room.
 #[inline(always)]
 fn lose_in(call: &mut Call, bytes: u64, reason: u8) {
-    lose_here(call, bytes, reason);
+    lose_at(call, call.offset, bytes, reason);
     call.offset += bytes;
     call.left = 0;
     tell_pending(call);

@@ -1,7 +1,7 @@
 //! Work areas. A uprobe can be preempted by another one on the same CPU, so an area is taken and given back: once, at the door.
 
 use qtap_common::record::{Data, EXEC_ARGS, EXEC_NAME, Exec, Opened, UNIX_NAME, why};
-use qtap_common::state::{Conn, PIECE, SCRATCH_SLOTS, Session};
+use qtap_common::state::{Conn, GATHER, PIECE, SCRATCH_SLOTS, Session};
 
 use crate::atomic::fetch_add;
 use crate::carry::{Call, Transfer};
@@ -38,7 +38,9 @@ pub union Record {
 #[derive(Clone, Copy)]
 pub struct DataRecord {
     pub head: Data,
-    pub payload: [u8; PIECE],
+    /// A piece is at most [`PIECE`] bytes. The room behind is for the verifier, which looks at where the last buffer of a piece begins and at how
+    /// long it is one by one.
+    pub payload: [u8; PIECE + GATHER],
 }
 
 #[repr(C)]

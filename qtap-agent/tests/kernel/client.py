@@ -65,6 +65,28 @@ def single_write(port, path, file, tls):
     sock.close()
 
 
+def vectored(port, path, *shapes):
+    """A request for each shape: its head and the buffers of its body, of so many bytes each, in one call. The answers come in buffers of 7 bytes."""
+    sock = socket.create_connection(("127.0.0.1", int(port)))
+    for number, shape in enumerate(shapes):
+        sizes = [int(size) for size in shape.split(",")]
+        body = bytes((at * 7 + at // 251) & 255 for at in range(sum(sizes)))
+        buffers, at = [], 0
+        for size in sizes:
+            buffers.append(body[at : at + size])
+            at += size
+        head = b"POST %s/%d HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (path.encode(), number, len(body))
+        assert sock.sendmsg([head, *buffers]) == len(head) + len(body)
+        got = b""
+        while not got.endswith(b"%d\n" % len(body)):
+            room = [bytearray(7) for _ in range(64)]
+            count, _, _, _ = sock.recvmsg_into(room)
+            assert count > 0, got
+            got += b"".join(room)[:count]
+        print(got.rpartition(b"\r\n")[2].decode(), end="", flush=True)
+    sock.close()
+
+
 def kept(url):
     """One connection, one request a line of input."""
     scheme, rest = url.split("://")

@@ -24,4 +24,5 @@ mod scope;
 mod servers;
 mod sites;
 mod sse;
+mod vectors;
 mod websocket;
