@@ -78,6 +78,8 @@ enum State {
 pub(super) struct Lane {
     state: State,
     front: Bytes,
+    /// What follows `front`.
+    behind: Bytes,
     held: BytesMut,
     /// Length of `held` from which on another search is worth while.
     search_at: usize,
@@ -97,6 +99,7 @@ impl Lane {
         Lane {
             state,
             front: Bytes::new(),
+            behind: Bytes::new(),
             held: BytesMut::new(),
             search_at: 0,
             blocks: Assembly::default(),
@@ -131,8 +134,11 @@ impl Lane {
                 State::Payload(head) if head.len == 0 => self.payload(head, settings, sink),
                 _ if self.front.is_empty() => {
                     // Even an empty slice would keep its segment alive.
-                    self.front = Bytes::new();
-                    return Token::More;
+                    self.front = std::mem::take(&mut self.behind);
+                    if self.front.is_empty() {
+                        return Token::More;
+                    }
+                    None
                 }
                 State::Preface(matched) => self.preface(matched, sink),
                 State::Head => self.head(settings, sink),
@@ -295,37 +301,49 @@ impl Lane {
         }
     }
 
+    /// Looks where the bytes lie, and holds only what more bytes may prove: frames may be found and lost again every few bytes.
     fn look_for_frames(&mut self, sink: &mut Sink) {
+        if self.held.is_empty() {
+            let window = self.front.get(..2 * WINDOW).unwrap_or(&self.front);
+            let (len, found) = (window.len(), shape::find(window));
+            let skip = self.skip_to(found, len, sink);
+            self.front.advance(skip);
+            if let Found::Frame(_) = found {
+                self.state = State::Head;
+            } else {
+                self.held.extend_from_slice(&self.front.split_to(len - skip));
+                self.search_at = again_at(self.held.len());
+            }
+            return;
+        }
         let take = (2 * WINDOW).saturating_sub(self.held.len()).min(self.front.len());
         self.held.extend_from_slice(&self.front.split_to(take));
         if self.held.len() < self.search_at.min(2 * WINDOW) {
             return;
         }
-        let skip = match shape::find(&self.held) {
-            Found::Frame(at) => {
-                let mut found = std::mem::take(&mut self.held).freeze();
-                found.advance(at);
-                if !self.front.is_empty() {
-                    let mut all = BytesMut::from(found);
-                    all.extend_from_slice(&self.front);
-                    found = all.freeze();
-                }
-                self.front = found;
-                self.state = State::Head;
-                if at > 0 {
-                    sink.losses.add(Loss::Unparsed, at as u64);
-                }
-                return;
-            }
-            Found::Maybe(at) if self.held.len() - at > WINDOW => self.held.len() - WINDOW,
-            Found::Maybe(at) => at,
+        let found = shape::find(&self.held);
+        let skip = self.skip_to(found, self.held.len(), sink);
+        self.held.advance(skip);
+        if let Found::Frame(_) = found {
+            // It ends where `front` ended, so that there is nothing behind that yet.
+            self.behind = std::mem::replace(&mut self.front, std::mem::take(&mut self.held).freeze());
+            self.state = State::Head;
+        } else {
+            self.search_at = again_at(self.held.len());
+        }
+    }
+
+    /// How many of the `len` bytes that were searched are of no use; they are counted.
+    fn skip_to(&self, found: Found, len: usize, sink: &mut Sink) -> usize {
+        let skip = match found {
+            Found::Maybe(at) if len - at > WINDOW => len - WINDOW,
+            Found::Frame(at) | Found::Maybe(at) => at,
             Found::Nothing(len) => len,
         };
         if skip > 0 {
             sink.losses.add(Loss::Unparsed, skip as u64);
         }
-        self.held.advance(skip);
-        self.search_at = self.held.len() + self.held.len() / 8 + 1;
+        skip
     }
 
     /// A hole of `len` bytes comes next.
@@ -377,4 +395,9 @@ impl Lane {
     pub(super) fn close(&mut self, sink: &mut Sink) {
         self.drop_held(sink);
     }
+}
+
+/// Length of what is held from which on another search is worth while.
+fn again_at(held: usize) -> usize {
+    held + held / 8 + 1
 }

@@ -50,6 +50,8 @@ pub(super) struct H2 {
     next_ordinal: u64,
     /// Lowest client's stream whose request was seen; lower ones were opened before the probes looked.
     first: Option<u32>,
+    /// Per direction, the streams that changed since it lost its thread: those before were told then. A direction may lose it every few bytes.
+    exposed: [Vec<u32>; 2],
     /// Streams that ended last: what still comes of them is not another exchange.
     ended: VecDeque<u32>,
     joined_late: bool,
@@ -77,6 +79,7 @@ impl H2 {
             streams: BTreeMap::new(),
             next_ordinal: 0,
             first: None,
+            exposed: [Vec::new(), Vec::new()],
             ended: VecDeque::new(),
             joined_late,
             lost_thread: false,
@@ -89,7 +92,8 @@ impl H2 {
         open.exchange.protocol = Protocol::Http2;
         self.next_ordinal = open.exchange.ordinal + 1;
         self.first = Some(1);
-        self.streams.insert(1, Stream { open, waits_since: None, end_may_be_lost: false });
+        self.streams.insert(1, Stream::of(open));
+        self.expose(1);
     }
 
     /// True when a gRPC call was seen.
@@ -235,7 +239,24 @@ impl H2 {
             self.streams.insert(id, Stream::new(self.next_ordinal, outgoing, stamp));
             self.next_ordinal += 1;
         }
+        self.expose(id);
         self.streams.get_mut(&id)
+    }
+
+    /// Notes that the stream `id` changes.
+    fn expose(&mut self, id: u32) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        for (exposed, is_exposed) in self.exposed.iter_mut().zip(&mut stream.is_exposed) {
+            if !std::mem::replace(is_exposed, true) {
+                exposed.push(id);
+            }
+        }
+        let most = 2 * self.streams.len() + ENDED;
+        for exposed in self.exposed.iter_mut().filter(|exposed| exposed.len() > most) {
+            exposed.sort_unstable();
+            exposed.dedup();
+            exposed.retain(|id| self.streams.contains_key(id));
+        }
     }
 
     fn block_lost(&mut self, direction: Direction, block: &Block, why: Incomplete, desk: &mut Desk, sink: &mut Sink) {
@@ -378,7 +399,12 @@ impl H2 {
         self.lost_thread = true;
         let is_request = self.requests == Some(direction);
         let way = if is_request { Way::Request } else { Way::Response };
-        for stream in self.streams.values_mut() {
+        let exposed = self.exposed.get_mut(direction.index()).map(std::mem::take).unwrap_or_default();
+        for id in exposed {
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            if let Some(is_exposed) = stream.is_exposed.get_mut(direction.index()) {
+                *is_exposed = false;
+            }
             let done = if is_request { stream.open.request_done } else { stream.open.response_done };
             if !done {
                 stream.open.spoil(Incomplete::BytesLost);

@@ -79,7 +79,7 @@ impl FrameHead {
 }
 
 /// What a search found.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     /// A frame begins here.
     Frame(usize),

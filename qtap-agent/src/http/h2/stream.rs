@@ -21,6 +21,8 @@ pub(super) struct Stream {
     pub(super) waits_since: Option<KernelTime>,
     /// A direction lost its thread while this was open: the end of the message may be among what was lost.
     pub(super) end_may_be_lost: bool,
+    /// Per direction: it is among those that are to be told when the direction loses its thread.
+    pub(super) is_exposed: [bool; 2],
 }
 
 /// A header block as a message sees it: pseudo-header fields (RFC 9113 §8.3) apart from the others.
@@ -128,8 +130,12 @@ fn fault(decoded: &Decoded) -> Option<Incomplete> {
 
 impl Stream {
     pub(super) fn new(ordinal: u64, outgoing: bool, stamp: Stamp) -> Stream {
-        let open = Open::new(Protocol::Http2, ordinal, outgoing, stamp.pid);
-        Stream { open, waits_since: None, end_may_be_lost: false }
+        Stream::of(Open::new(Protocol::Http2, ordinal, outgoing, stamp.pid))
+    }
+
+    /// The stream that an exchange under way goes on in.
+    pub(super) fn of(open: Open) -> Stream {
+        Stream { open, waits_since: None, end_may_be_lost: false, is_exposed: [false; 2] }
     }
 
     /// A header block of the request, its head or its trailers, whose first octet came at `stamp`, and at `ended` its last, with
