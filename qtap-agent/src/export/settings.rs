@@ -183,27 +183,79 @@ impl Default for RetrySettings {
     }
 }
 
-/// An S3 store.
+/// A store of type `s3`: S3, what speaks its protocol, or another place for objects that its endpoint's scheme names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct S3Settings {
-    /// `host[:port]` or a URL.
-    pub endpoint: String,
-    /// Region.
-    pub region: String,
-    /// Bucket.
-    pub bucket: String,
-    /// Access key; with neither key given, the environment's credential chain.
-    pub access_key: Option<Secret>,
-    /// Secret key.
-    pub secret_key: Option<Secret>,
+    /// Where it is.
+    pub place: Place,
     /// Object key = prefix + digest.
     pub prefix: String,
-    /// True: plain HTTP.
-    pub insecure: bool,
+    /// TLS.
+    pub tls: TlsSettings,
     /// Bound on one request.
     pub timeout: Duration,
     /// Retries.
     pub retry: RetrySettings,
-    /// Puts under way at once.
+    /// Objects under way at once.
     pub workers: usize,
+}
+
+/// Places for objects.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Place {
+    /// S3, or what speaks its protocol.
+    S3(S3Place),
+    /// Google Cloud Storage (`gs://`); credentials and other endpoints are the environment's (`GOOGLE_…`).
+    Google {
+        /// Bucket.
+        bucket: String,
+    },
+    /// Azure Blob Storage (`az://`); account, credentials and other endpoints are the environment's (`AZURE_…`).
+    Azure {
+        /// Container.
+        container: String,
+    },
+    /// A directory (`file://`); made when it is not there.
+    Folder(PathBuf),
+}
+
+/// A bucket of S3.
+#[derive(Debug, Clone, PartialEq)]
+pub struct S3Place {
+    /// `host[:port]`; none: Amazon's own for the region.
+    pub endpoint: Option<String>,
+    /// True: plain HTTP.
+    pub insecure: bool,
+    /// Region.
+    pub region: String,
+    /// Bucket.
+    pub bucket: String,
+    /// True: the bucket stands in the path of a request, not in the host's name.
+    pub path_style: bool,
+    /// Keys; none: the environment's credential chain.
+    pub keys: Option<Keys>,
+    /// Encryption that every object asks for; none: what the bucket does by itself.
+    pub encryption: Option<Encryption>,
+}
+
+/// Keys of S3.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Keys {
+    /// Access key.
+    pub access_key: Secret,
+    /// Secret key.
+    pub secret_key: Secret,
+    /// Token of temporary keys.
+    pub session_token: Option<Secret>,
+}
+
+/// Server-side encryption.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Encryption {
+    /// With keys that S3 keeps (`AES256`).
+    Aes256,
+    /// With a key of the key management service (`aws:kms`): this one, or the account's own.
+    Kms(Option<String>),
+    /// The same in two layers (`aws:kms:dsse`).
+    KmsTwice(Option<String>),
 }

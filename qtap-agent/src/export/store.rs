@@ -11,13 +11,13 @@ use tokio::task::JoinSet;
 
 use super::delivery::{Line, Offer};
 use super::exporter::{Class, Exporter, Item, Receipt};
+use super::objects::ObjectExporter;
 use super::otlp::Encoding;
 use super::otlp::endpoint::EndpointError;
 use super::otlp::grpc::GrpcExporter;
 use super::otlp::http::HttpExporter;
 use super::queue::{Budget, MAX_BYTES, MAX_RECORDS};
 use super::refusal::Refusal;
-use super::s3::S3Exporter;
 use super::settings::{BatchSettings, OtlpProtocol, OtlpSettings, RetrySettings, S3Settings, StoreKind, StoreSettings};
 use super::status::{Board, StoreStatus};
 use super::stdout::{Output, StdoutExporter};
@@ -46,9 +46,6 @@ pub enum StartError {
     /// gRPC has no query.
     #[error("auth type `query` needs protocol: http; gRPC has no query parameters")]
     GrpcQuery,
-    /// One S3 key without the other.
-    #[error("access_key and secret_key belong together: one is missing")]
-    HalfS3Key,
     /// What the client's own library says.
     #[error("{0}")]
     Client(String),
@@ -103,14 +100,14 @@ impl Drive {
         }
     }
 
-    /// One object at a time per worker, as soon as it is there.
+    /// One object at a time per worker, as soon as it is there. A large one takes many requests, each bounded by itself.
     fn s3(settings: &S3Settings) -> Drive {
         Drive {
             protocol: "s3",
             batch: BatchSettings { max_records: 1, interval: Duration::ZERO, ..BatchSettings::default() },
             retry: settings.retry,
             workers: settings.workers,
-            timeout: Some(settings.timeout),
+            timeout: None,
             ..Drive::stdout()
         }
     }
@@ -159,7 +156,7 @@ pub fn spawn(
         }
         StoreKind::S3(s3) => {
             let takes = exporter::Takes { events: false, ..takes };
-            spawn_exporter(id, S3Exporter::new(s3)?, takes, Drive::s3(s3), runtime)
+            spawn_exporter(id, ObjectExporter::new(s3)?, takes, Drive::s3(s3), runtime)
         }
     })
 }
@@ -273,7 +270,7 @@ pub async fn test_connection(settings: &StoreSettings, version: &'static str, ou
                 OtlpProtocol::HttpJson => probe(&http(Encoding::Json)?, takes, limit).await,
             }
         }
-        StoreKind::S3(s3) => probe(&S3Exporter::new(s3).map_err(words)?, takes, Some(s3.timeout)).await,
+        StoreKind::S3(s3) => probe(&ObjectExporter::new(s3).map_err(words)?, takes, None).await,
     }
 }
 

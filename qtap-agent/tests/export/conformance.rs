@@ -17,18 +17,22 @@ use opentelemetry_proto::tonic::common::v1::any_value;
 use prost::Message as _;
 use qtap_agent::export::exporter::{Exporter, Item, Receipt, Takes};
 use qtap_agent::export::memory::{Memory, MemoryExporter};
+use qtap_agent::export::objects::ObjectExporter;
 use qtap_agent::export::otlp::Encoding;
 use qtap_agent::export::otlp::grpc::GrpcExporter;
 use qtap_agent::export::otlp::http::HttpExporter;
-use qtap_agent::export::s3::S3Exporter;
 use qtap_agent::export::settings::{
-    Auth, BatchSettings, Compression, OtlpProtocol, OtlpSettings, ResourceSettings, RetrySettings, TlsSettings,
+    Auth, BatchSettings, Compression, OtlpProtocol, OtlpSettings, Place, ResourceSettings, RetrySettings, S3Settings,
+    TlsSettings,
 };
 use qtap_agent::export::stdout::{Output, StdoutExporter};
 use qtap_agent::model::record::{Record, RecordKind, Severity};
 use serde_json::Value;
 
 use super::records::one_of_each;
+
+/// Bound on one request.
+const LIMIT: Duration = Duration::from_secs(5);
 
 const BOTH: Takes = Takes { events: true, objects: true };
 
@@ -176,7 +180,7 @@ async fn http_json() {
 #[tokio::test]
 async fn s3() {
     let bucket = Arc::new(InMemory::new());
-    let exporter = S3Exporter::to(Arc::clone(&bucket) as Arc<dyn object_store::ObjectStore>, "", "memory");
+    let exporter = ObjectExporter::to(Arc::clone(&bucket) as Arc<dyn object_store::ObjectStore>, "", "memory", LIMIT);
     let records = one_of_each();
     let arrived = async || {
         let mut found = Vec::new();
@@ -189,6 +193,25 @@ async fn s3() {
         found
     };
     conforms(exporter, arrived, hex_digest).await;
+}
+
+/// A directory, which keeps no media types.
+#[tokio::test]
+async fn folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = S3Settings {
+        place: Place::Folder(folder.path().to_owned()),
+        prefix: "p/".to_owned(),
+        tls: TlsSettings::default(),
+        timeout: LIMIT,
+        retry: RetrySettings::default(),
+        workers: 1,
+    };
+    let arrived = async || {
+        let entries = std::fs::read_dir(folder.path().join("p")).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    conforms(ObjectExporter::new(&settings).unwrap(), arrived, hex_digest).await;
 }
 
 fn hex_digest(record: &Record) -> Option<String> {

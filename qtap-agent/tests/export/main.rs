@@ -4,7 +4,10 @@
 #![allow(clippy::print_stdout)] // a test that is skipped says so
 
 mod conformance;
+mod far_end;
+mod objects;
 mod otlp;
+mod places;
 mod python;
 mod records;
 mod s3;

@@ -2,11 +2,16 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
-use qtap_agent::export::settings::{RetrySettings, S3Settings, Secret, StoreKind, StoreSettings};
+use qtap_agent::export::settings::{
+    Keys, Place, RetrySettings, S3Place, S3Settings, Secret, StoreKind, StoreSettings, TlsSettings,
+};
 use qtap_agent::export::{Health, Output, Store, spawn, test_connection};
 use qtap_agent::model::loss::Loss;
+use qtap_agent::model::record::RecordKind;
+use qtap_agent::model::spool::SpoolFile;
 use tokio::runtime::Handle;
 
 use super::python::interpreter;
@@ -52,13 +57,17 @@ impl Drop for Moto {
 
 fn settings(port: u16, bucket: &str, prefix: &str) -> StoreSettings {
     let s3 = S3Settings {
-        endpoint: format!("127.0.0.1:{port}"),
-        region: "us-east-1".into(),
-        bucket: bucket.into(),
-        access_key: Some(Secret("id".into())),
-        secret_key: Some(Secret("key".into())),
+        place: Place::S3(S3Place {
+            endpoint: Some(format!("127.0.0.1:{port}")),
+            insecure: true,
+            region: "us-east-1".into(),
+            bucket: bucket.into(),
+            path_style: true,
+            keys: Some(Keys { access_key: Secret("id".into()), secret_key: Secret("key".into()), session_token: None }),
+            encryption: None,
+        }),
         prefix: prefix.into(),
-        insecure: true,
+        tls: TlsSettings::default(),
         timeout: Duration::from_secs(5),
         retry: RetrySettings {
             initial: Duration::from_millis(10),
@@ -114,11 +123,37 @@ async fn objects_are_found_at_their_url() {
     }
 }
 
+/// In parts, from a file; and what is there already is found before it is sent again.
+#[tokio::test]
+async fn a_large_object_is_found_at_its_url() {
+    let Some(moto) = Moto::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let data: Vec<u8> = (0..3_000_000_u64).flat_map(u64::to_be_bytes).collect();
+    for _ in 0..2 {
+        let path = folder.path().join("1");
+        std::fs::write(&path, &data).unwrap();
+        let mut record = (*object(1, &data)).clone();
+        if let RecordKind::Object(object) = &mut record.kind {
+            object.data = bytes::Bytes::new();
+            object.spooled = Some(Arc::new(SpoolFile::new(path.clone(), data.len() as u64)));
+        }
+        let store = start(&settings(moto.1, "artifacts", ""));
+        store.offer(&[Arc::new(record)]);
+        let status = store.shutdown(Duration::from_secs(60)).await;
+        assert_eq!((status.exported_records, status.health), (1, Health::Healthy), "{status:?}");
+        assert!(!path.exists(), "the file is gone with the last who held it");
+    }
+    let hex = digest(&data);
+    let (code, media_type, body) = get(moto.1, &format!("/artifacts/{}", hex.strip_prefix("sha256:").unwrap())).await;
+    assert_eq!((code, media_type.as_str()), (200, "application/json"));
+    assert!(body == data, "{} bytes", body.len());
+}
+
 #[tokio::test]
 async fn a_bucket_that_is_not_there_is_a_matter_of_settings() {
     let Some(moto) = Moto::start() else { return };
     let error = test_connection(&settings(moto.1, "nowhere", ""), "1.2.3", &output()).await.unwrap_err();
-    assert!(error.contains("is there such a bucket? NoSuchBucket"), "{error}");
+    assert!(error.contains("there is no bucket nowhere"), "{error}");
     let good = settings(moto.1, "artifacts", "");
     assert_eq!(test_connection(&good, "1.2.3", &output()).await, Ok(()));
     let store = start(&settings(moto.1, "nowhere", ""));

@@ -119,10 +119,22 @@ pub(crate) struct S3 {
     pub(crate) bucket: Option<At<String>>,
     pub(crate) access_key: Option<At<Given>>,
     pub(crate) secret_key: Option<At<Given>>,
+    pub(crate) session_token: Option<At<Given>>,
+    pub(crate) path_style: Option<At<bool>>,
+    pub(crate) encryption: Option<At<EncryptionKind>>,
+    pub(crate) kms_key_id: Option<At<String>>,
+    pub(crate) tls: Option<Tls>,
     pub(crate) access_url: Option<At<String>>,
     pub(crate) prefix: Option<At<String>>,
     pub(crate) insecure: Option<At<bool>>,
     pub(crate) sending: Sending,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EncryptionKind {
+    Aes256,
+    Kms,
+    KmsTwice,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -280,7 +292,11 @@ fn sending(fields: &Fields<'_>, out: &Findings) -> Sending {
 }
 
 fn s3(fields: &Fields<'_>, out: &Findings) -> S3 {
-    fields.require("bucket", "write `bucket: NAME`");
+    let encryptions = [
+        ("AES256", EncryptionKind::Aes256),
+        ("aws:kms", EncryptionKind::Kms),
+        ("aws:kms:dsse", EncryptionKind::KmsTwice),
+    ];
     S3 {
         span: fields.span,
         endpoint: fields.text("endpoint"),
@@ -288,6 +304,11 @@ fn s3(fields: &Fields<'_>, out: &Findings) -> S3 {
         bucket: fields.text("bucket"),
         access_key: fields.secret("access_key"),
         secret_key: fields.secret("secret_key"),
+        session_token: fields.secret("session_token"),
+        path_style: fields.flag("force_path_style"),
+        encryption: fields.choice("server_side_encryption", &encryptions),
+        kms_key_id: fields.text("kms_key_id"),
+        tls: fields.node("tls").and_then(|node| Fields::open(node, &shape::TLS, out)).map(|fields| tls(&fields)),
         access_url: fields.text("access_url"),
         prefix: fields.text("prefix"),
         insecure: fields.flag("insecure"),

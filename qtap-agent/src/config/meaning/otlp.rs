@@ -201,7 +201,8 @@ fn auth(typed: &typed::Auth, protocol: OtlpProtocol, around: &Around<'_>) -> Opt
     }
 }
 
-fn tls(typed: Option<&typed::Tls>, endpoint: &str, around: &Around<'_>) -> TlsSettings {
+/// TLS of any store; `endpoint` with its scheme tells whether it speaks it by itself.
+pub(crate) fn tls(typed: Option<&typed::Tls>, endpoint: &str, around: &Around<'_>) -> TlsSettings {
     let Some(typed) = typed else { return TlsSettings::default() };
     let file = |path: &Option<At<String>>| path.as_ref().map(|path| around.file(path));
     let settings = TlsSettings {

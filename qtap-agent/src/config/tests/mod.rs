@@ -2,13 +2,14 @@
 
 mod bad;
 mod docs;
+mod places;
 
 use std::time::Duration;
 
 use super::*;
 use crate::export::settings::{
-    Auth, BatchSettings, Compression, OtlpProtocol, OtlpSettings, ResourceSettings, RetrySettings, S3Settings, Secret,
-    StoreKind, TlsSettings,
+    Auth, BatchSettings, Compression, Keys, OtlpProtocol, OtlpSettings, Place, ResourceSettings, RetrySettings,
+    S3Place, S3Settings, Secret, StoreKind, TlsSettings,
 };
 use crate::model::record::Severity;
 use crate::pipeline::settings::{Artifacts, Format, HttpCapture, Level, Locator, Redact, RedactAction, Stack, Step};
@@ -273,13 +274,21 @@ services:
 ";
     let (settings, notes) = good(text);
     let s3 = S3Settings {
-        endpoint: "http://127.0.0.1:9000".to_owned(),
-        region: "eu-west-1".to_owned(),
-        bucket: "artifacts".to_owned(),
-        access_key: Some(Secret("AKIA".to_owned())),
-        secret_key: Some(Secret("s3-secret".to_owned())),
+        place: Place::S3(S3Place {
+            endpoint: Some("127.0.0.1:9000".to_owned()),
+            insecure: true,
+            region: "eu-west-1".to_owned(),
+            bucket: "artifacts".to_owned(),
+            path_style: true,
+            keys: Some(Keys {
+                access_key: Secret("AKIA".to_owned()),
+                secret_key: Secret("s3-secret".to_owned()),
+                session_token: None,
+            }),
+            encryption: None,
+        }),
         prefix: "qtap/".to_owned(),
-        insecure: true,
+        tls: TlsSettings::default(),
         timeout: Duration::from_secs(5),
         retry: RetrySettings { initial: Duration::from_millis(10), ..RetrySettings::default() },
         workers: 9,

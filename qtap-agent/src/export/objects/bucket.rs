@@ -1,0 +1,186 @@
+//! From settings to a client of the place they name. In: checked settings. Out: the place, and what is known of it: its name in
+//! messages, whether it keeps media types, whether it knows conditions.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::{ObjectStore, RetryConfig};
+
+use super::client::Connector;
+use crate::export::settings::{Encryption, Place, S3Place, S3Settings};
+use crate::export::store::StartError;
+
+/// A place for objects.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    store: Arc<dyn ObjectStore>,
+    target: Target,
+    media_types: bool,
+    conditional: AtomicBool,
+}
+
+/// What the place is called in messages.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    /// The whole of it: host, or URL.
+    pub(super) name: String,
+    /// Bucket, container or directory.
+    pub(super) bucket: String,
+}
+
+impl Bucket {
+    /// The place that `settings` name; nothing is connected to yet.
+    pub(super) fn open(settings: &S3Settings) -> Result<Bucket, StartError> {
+        let retry = RetryConfig { max_retries: 0, retry_timeout: settings.timeout, ..RetryConfig::default() };
+        match &settings.place {
+            Place::S3(place) => s3(place, settings, retry),
+            Place::Google { bucket } => {
+                let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket);
+                let connector = Connector { tls: Some(settings.tls.clone()), host: None };
+                let store = builder.with_retry(retry).with_http_connector(connector).build().map_err(client)?;
+                Ok(Bucket::known(Arc::new(store), format!("gs://{bucket}"), bucket))
+            }
+            Place::Azure { container } => {
+                let builder = MicrosoftAzureBuilder::from_env().with_container_name(container);
+                let connector = Connector { tls: Some(settings.tls.clone()), host: None };
+                // What is asked of the environment is asked in full: an endpoint with http:// there is meant.
+                let builder = builder.with_allow_http(true).with_retry(retry).with_http_connector(connector);
+                let store = builder.build().map_err(client)?;
+                Ok(Bucket::known(Arc::new(store), format!("az://{container}"), container))
+            }
+            Place::Folder(folder) => {
+                let name = folder.display().to_string();
+                std::fs::create_dir_all(folder).map_err(|error| StartError::Client(format!("{name}: {error}")))?;
+                // An object that was taken is on the disk: it is not sent again.
+                let store = LocalFileSystem::new_with_prefix(folder).map_err(client)?.with_fsync(true);
+                let bucket = Bucket::known(Arc::new(store), format!("file://{name}"), &name);
+                Ok(Bucket { media_types: false, ..bucket })
+            }
+        }
+    }
+
+    /// Any store.
+    pub(super) fn of(store: Arc<dyn ObjectStore>, target: &str) -> Bucket {
+        Bucket::known(store, target.to_owned(), target)
+    }
+
+    fn known(store: Arc<dyn ObjectStore>, name: String, bucket: &str) -> Bucket {
+        let target = Target { name, bucket: bucket.to_owned() };
+        Bucket { store, target, media_types: true, conditional: AtomicBool::new(true) }
+    }
+
+    pub(super) fn store(&self) -> &dyn ObjectStore {
+        self.store.as_ref()
+    }
+
+    pub(super) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// True when objects are kept with their media type.
+    pub(super) fn keeps_media_types(&self) -> bool {
+        self.media_types
+    }
+
+    /// True until it has said that it knows no conditions.
+    pub(super) fn is_conditional(&self) -> bool {
+        self.conditional.load(Ordering::Relaxed)
+    }
+
+    /// It knows no conditions.
+    pub(super) fn forget_conditions(&self) {
+        self.conditional.store(false, Ordering::Relaxed);
+    }
+}
+
+fn client(error: object_store::Error) -> StartError {
+    StartError::Client(error.to_string())
+}
+
+fn s3(place: &S3Place, settings: &S3Settings, retry: RetryConfig) -> Result<Bucket, StartError> {
+    let builder = match &place.keys {
+        Some(keys) => {
+            let builder = AmazonS3Builder::new()
+                .with_access_key_id(&keys.access_key.0)
+                .with_secret_access_key(&keys.secret_key.0);
+            match &keys.session_token {
+                Some(token) => builder.with_token(&token.0),
+                None => builder,
+            }
+        }
+        None => AmazonS3Builder::from_env(),
+    };
+    let (host, url) = address(place);
+    // Plain text needs no roots, unless credentials are fetched.
+    let plain = place.insecure && place.keys.is_some();
+    let connector = Connector {
+        tls: (!plain).then(|| settings.tls.clone()),
+        host: url.split_once("://").map(|(_, host)| host.to_owned()),
+    };
+    // The endpoint for S3 alone goes before the other one, which the environment may name.
+    let builder = builder
+        .with_config(AmazonS3ConfigKey::S3Endpoint, url)
+        .with_region(&place.region)
+        .with_bucket_name(&place.bucket)
+        .with_virtual_hosted_style_request(!place.path_style)
+        .with_allow_http(place.insecure)
+        .with_conditional_put(S3ConditionalPut::ETagMatch)
+        .with_retry(RetryConfig { retry_timeout: settings.timeout.max(Duration::from_secs(1)), ..retry })
+        .with_http_connector(connector);
+    let store = encrypted(builder, place.encryption.as_ref()).map_err(client)?.build().map_err(client)?;
+    Ok(Bucket::known(Arc::new(store), host, &place.bucket))
+}
+
+/// Host, and the URL that requests go to: with the bucket in the host's name where the style wants it there.
+fn address(place: &S3Place) -> (String, String) {
+    let scheme = if place.insecure { "http" } else { "https" };
+    let host = place.endpoint.clone().unwrap_or_else(|| format!("s3.{}.amazonaws.com", place.region));
+    let url = match place.path_style {
+        true => format!("{scheme}://{host}"),
+        false => format!("{scheme}://{}.{host}", place.bucket),
+    };
+    (host, url)
+}
+
+fn encrypted(builder: AmazonS3Builder, encryption: Option<&Encryption>) -> object_store::Result<AmazonS3Builder> {
+    let (kind, key_id) = match encryption {
+        None => return Ok(builder),
+        Some(Encryption::Aes256) => ("AES256", None),
+        Some(Encryption::Kms(key_id)) => ("aws:kms", key_id.as_ref()),
+        Some(Encryption::KmsTwice(key_id)) => ("aws:kms:dsse", key_id.as_ref()),
+    };
+    // The library knows these keys by their names alone.
+    let builder = builder.with_config("aws_server_side_encryption".parse()?, kind);
+    match key_id {
+        Some(key_id) => Ok(builder.with_config("aws_sse_kms_key_id".parse()?, key_id)),
+        None => Ok(builder),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bucket_stands_in_the_path_or_in_the_host() {
+        let place = |endpoint: Option<&str>, path_style, insecure| S3Place {
+            endpoint: endpoint.map(str::to_owned),
+            insecure,
+            region: "eu-west-1".to_owned(),
+            bucket: "b".to_owned(),
+            path_style,
+            keys: None,
+            encryption: None,
+        };
+        let url = |place| address(&place).1;
+        assert_eq!(url(place(None, false, false)), "https://b.s3.eu-west-1.amazonaws.com");
+        assert_eq!(url(place(None, true, false)), "https://s3.eu-west-1.amazonaws.com");
+        assert_eq!(url(place(Some("minio:9000"), true, true)), "http://minio:9000");
+        assert_eq!(url(place(Some("oss.example"), false, false)), "https://b.oss.example");
+    }
+}

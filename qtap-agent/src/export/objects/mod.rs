@@ -1,0 +1,172 @@
+//! Objects to S3, to what speaks its protocol, to other clouds, or to a directory: one object per record, under prefix + the
+//! digest's hexadecimal digits (no `sha256:`, so that the key needs no escaping in a URL). An object is put only if it is absent;
+//! one that is there already is the same content, and that is a success. Events are not for these stores.
+//!
+//! ```text
+//! item ─ recent? ──► done
+//!   ├── small ─► PUT if absent ─ 412, 409 ─► HEAD: is it there?
+//!   │              └ the server does not know the condition ─► HEAD, then PUT
+//!   └── large ─► HEAD ─► parts, a few at once ─► complete   (failed: aborted)
+//! ```
+
+mod answer;
+mod bucket;
+mod client;
+mod data;
+mod large;
+mod recent;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::path::Path;
+use object_store::{Attribute, Attributes, Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
+use tokio::sync::Semaphore;
+
+use self::bucket::Bucket;
+use self::data::Data;
+use self::recent::Recent;
+use super::exporter::{Class, Exporter, Item, Receipt};
+use super::refusal::Refusal;
+use super::settings::S3Settings;
+use super::store::StartError;
+use crate::model::record::{Record, RecordKind};
+
+/// Objects above this are put in parts: what fails in the middle costs a part then, and no more of it is in memory. Below it one
+/// request is quicker than the three that parts need at least.
+pub const MULTIPART_BYTES: u64 = 16 << 20;
+/// Parts that all workers of a store may have in memory together: 32 MiB.
+const PARTS_IN_MEMORY: usize = 4;
+
+/// A place for objects.
+#[derive(Debug)]
+pub struct ObjectExporter {
+    bucket: Bucket,
+    prefix: String,
+    /// Bound on one request.
+    limit: Duration,
+    recent: Recent,
+    parts: Arc<Semaphore>,
+}
+
+impl ObjectExporter {
+    /// Checks the settings; connects to nothing yet. Without keys in the settings the environment's credential chain is used.
+    ///
+    /// # Errors
+    /// When the settings make no client, or the directory can't be made.
+    pub fn new(settings: &S3Settings) -> Result<ObjectExporter, StartError> {
+        Ok(ObjectExporter::of(Bucket::open(settings)?, &settings.prefix, settings.timeout))
+    }
+
+    /// Puts into any object store; `target` names it in messages, `limit` bounds one request.
+    #[must_use]
+    pub fn to(store: Arc<dyn ObjectStore>, prefix: &str, target: &str, limit: Duration) -> ObjectExporter {
+        ObjectExporter::of(Bucket::of(store, target), prefix, limit)
+    }
+
+    fn of(bucket: Bucket, prefix: &str, limit: Duration) -> ObjectExporter {
+        let parts = Arc::new(Semaphore::new(PARTS_IN_MEMORY));
+        ObjectExporter { bucket, prefix: prefix.to_owned(), limit, recent: Recent::default(), parts }
+    }
+
+    async fn put(&self, item: &Item) -> Result<(), Refusal> {
+        if self.recent.has(&item.name) {
+            return Ok(());
+        }
+        let key = Path::parse(format!("{}{}", self.prefix, item.name))
+            .map_err(|error| Refusal::reconfigure(format!("prefix: {error}")))?;
+        let data = Data::of(item);
+        if data.bytes() > MULTIPART_BYTES {
+            self.put_large(&key, &item.content_type, data).await?;
+        } else {
+            self.put_small(&key, &item.content_type, data).await?;
+        }
+        self.recent.add(&item.name);
+        Ok(())
+    }
+
+    async fn put_small(&self, key: &Path, media_type: &str, data: Data) -> Result<(), Refusal> {
+        let payload = PutPayload::from_bytes(data.all().await?);
+        if self.bucket.is_conditional() {
+            match self.put_once(key, media_type, payload.clone(), PutMode::Create).await {
+                Ok(()) => return Ok(()),
+                // 412 says that it is there, 409 that another put is under way: only a look tells them apart.
+                Err(Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotModified { .. }) => {
+                    return match self.is_there(key).await? {
+                        true => Ok(()),
+                        false => Err(Refusal::wait("the object is being put by someone else")),
+                    };
+                }
+                Err(error) if answer::does_not_know_the_condition(&error) => self.bucket.forget_conditions(),
+                Err(error) => return Err(self.refusal(&error)),
+            }
+        }
+        if self.is_there(key).await? {
+            return Ok(());
+        }
+        self.put_once(key, media_type, payload, PutMode::Overwrite).await.map_err(|error| self.refusal(&error))
+    }
+
+    async fn put_once(&self, key: &Path, media_type: &str, payload: PutPayload, mode: PutMode) -> Result<(), Error> {
+        let options = PutOptions { mode, attributes: self.attributes(media_type), ..PutOptions::default() };
+        self.within(self.bucket.store().put_opts(key, payload, options)).await.map(drop)
+    }
+
+    fn attributes(&self, media_type: &str) -> Attributes {
+        let mut attributes = Attributes::new();
+        if self.bucket.keeps_media_types() && !media_type.is_empty() {
+            attributes.insert(Attribute::ContentType, media_type.to_owned().into());
+        }
+        attributes
+    }
+
+    /// True when an object of this key is there. One who may write and not read is told nothing, and puts it once more: it is
+    /// the same content.
+    async fn is_there(&self, key: &Path) -> Result<bool, Refusal> {
+        match self.within(self.bucket.store().head(key)).await {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) if answer::forbids(&error) => Ok(false),
+            Err(error) => Err(self.refusal(&error)),
+        }
+    }
+
+    /// What the store answers within the limit.
+    async fn within<T>(&self, asked: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
+        within(self.limit, asked).await
+    }
+
+    fn refusal(&self, error: &Error) -> Refusal {
+        answer::refusal(error, self.bucket.target())
+    }
+}
+
+/// What is answered within `limit`.
+async fn within<T>(limit: Duration, asked: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
+    tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| {
+        let source = answer::TooLate(limit).into();
+        Err(Error::Generic { store: "object", source })
+    })
+}
+
+impl Exporter for ObjectExporter {
+    fn prepare(&self, record: &Record) -> Option<Item> {
+        let RecordKind::Object(object) = &record.kind else { return None };
+        let digest = object.digest.strip_prefix("sha256:").unwrap_or(&object.digest);
+        Some(Item {
+            class: Class::Object,
+            resource: bytes::Bytes::new(),
+            name: digest.to_owned(),
+            content_type: object.content_type.to_owned(),
+            payload: object.data.clone(),
+            spooled: object.spooled.clone(),
+        })
+    }
+
+    async fn send(&self, items: &[Item]) -> Result<Receipt, Refusal> {
+        for item in items {
+            self.put(item).await?;
+        }
+        Ok(Receipt::default())
+    }
+}
