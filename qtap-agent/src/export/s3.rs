@@ -11,7 +11,7 @@ use object_store::{
     Attribute, Attributes, Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, RetryConfig,
 };
 
-use super::exporter::{Class, Exporter, Item, Receipt};
+use super::exporter::{Class, Exporter, Item, Prepared, Receipt};
 use super::refusal::{Refusal, Remedy};
 use super::settings::{S3Settings, TlsSettings};
 use super::store::StartError;
@@ -39,9 +39,9 @@ impl S3Exporter {
         };
         let host = host.trim_end_matches('/');
         let mut builder = match (&settings.access_key, &settings.secret_key) {
-            (Some(key), Some(secret)) => {
-                AmazonS3Builder::new().with_access_key_id(&key.0).with_secret_access_key(&secret.0)
-            }
+            (Some(key), Some(secret)) => AmazonS3Builder::new()
+                .with_access_key_id(key.reveal().as_str())
+                .with_secret_access_key(secret.reveal().as_str()),
             (None, None) => AmazonS3Builder::from_env(),
             (Some(_), None) | (None, Some(_)) => return Err(StartError::HalfS3Key),
         };
@@ -107,8 +107,8 @@ impl S3Exporter {
 }
 
 impl Exporter for S3Exporter {
-    fn prepare(&self, record: &Record) -> Option<Item> {
-        let RecordKind::Object(object) = &record.kind else { return None };
+    fn prepare(&self, record: &Record) -> Prepared {
+        let RecordKind::Object(object) = &record.kind else { return Prepared::default() };
         let digest = object.digest.strip_prefix("sha256:").unwrap_or(&object.digest);
         Some(Item {
             class: Class::Object,
@@ -118,6 +118,7 @@ impl Exporter for S3Exporter {
             payload: object.data.clone(),
             spooled: object.spooled.clone(),
         })
+        .into()
     }
 
     async fn send(&self, items: &[Item]) -> Result<Receipt, Refusal> {

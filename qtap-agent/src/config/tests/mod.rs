@@ -151,7 +151,7 @@ retry: {initial: 2s, max: 1m, max_elapsed: 1h}\nworkers: 5\nmin_severity: warn\n
     let path = dir.path().join("qtap.yaml");
     std::fs::write(&path, text).expect("a file");
     let (settings, notes) = load(Source::Path(path), &env).unwrap_or_else(|faults| panic!("{faults}"));
-    let secret = |text: &str| Secret(text.to_owned());
+    let secret = |text: &str| Secret::text(text);
     let mut store = event_store(OtlpSettings {
         resource: ResourceSettings {
             service_name: "{process}".to_owned(),
@@ -165,7 +165,7 @@ retry: {initial: 2s, max: 1m, max_elapsed: 1h}\nworkers: 5\nmin_severity: warn\n
         headers: vec![
             ("X-Env".to_owned(), secret("k-secret")),
             ("X-Text".to_owned(), secret("t")),
-            ("X-File".to_owned(), secret("from-file")),
+            ("X-File".to_owned(), Secret::file(dir.path().join("token")).expect("a file")),
             ("X-Plain".to_owned(), secret("12")),
         ],
         auth: Auth::Basic { username: "me".to_owned(), password: secret("k-secret") },
@@ -202,7 +202,7 @@ fn transports_and_authentication() {
     let http = store("protocol: http");
     assert_eq!((http.protocol, http.endpoint.as_str()), (OtlpProtocol::HttpProtobuf, "localhost:4318"));
     assert_eq!(store("endpoint: '{{ HOST }}:4317'").endpoint, "collector.example:4317");
-    let value = Secret("v".to_owned());
+    let value = Secret::text("v");
     assert_eq!(
         store("auth: {type: header, name: X-Key, value: v}").auth,
         Auth::Header { name: "X-Key".to_owned(), value: value.clone() }
@@ -276,8 +276,8 @@ services:
         endpoint: "http://127.0.0.1:9000".to_owned(),
         region: "eu-west-1".to_owned(),
         bucket: "artifacts".to_owned(),
-        access_key: Some(Secret("AKIA".to_owned())),
-        secret_key: Some(Secret("s3-secret".to_owned())),
+        access_key: Some(Secret::text("AKIA")),
+        secret_key: Some(Secret::text("s3-secret")),
         prefix: "qtap/".to_owned(),
         insecure: true,
         timeout: Duration::from_secs(5),
