@@ -1,18 +1,35 @@
-//! Authentication towards a store: settings come in, header fields and a query parameter go out, checked once at start. Values
-//! are marked sensitive, so that no log of any layer shows them; errors name the field, never its value.
+//! Authentication towards a store: settings come in, header fields and a query parameter go out, checked once at start and made again
+//! when a file they stand in changes. Values are marked sensitive, so that no log of any layer shows them; errors name the
+//! field, never its value.
 
 use base64::Engine as _;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use zeroize::Zeroizing;
 
 use super::settings::{Auth, Secret};
 
-/// What every request carries.
-#[derive(Debug, Clone, Default)]
-pub struct Credentials {
+/// What one request carries.
+#[derive(Clone, Default)]
+pub struct Carried {
     /// Header fields (gRPC: metadata).
     pub headers: HeaderMap,
     /// Query parameter (HTTP only).
-    pub query: Option<(String, Secret)>,
+    pub query: Option<(String, Zeroizing<String>)>,
+}
+
+impl std::fmt::Debug for Carried {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Carried").field("headers", &self.headers).finish_non_exhaustive()
+    }
+}
+
+/// Header fields and authentication of a store.
+#[derive(Debug)]
+pub struct Credentials {
+    headers: Vec<(String, Secret)>,
+    auth: Auth,
+    /// What every request carries, where nothing of it may change.
+    fixed: Option<Carried>,
 }
 
 /// A header field that cannot be sent.
@@ -26,29 +43,57 @@ pub enum AuthError {
     Value(String),
 }
 
-/// The configured headers and what the authentication adds; the latter wins.
-///
-/// # Errors
-/// When a name or value cannot stand in a header field.
-pub fn credentials(headers: &[(String, Secret)], auth: &Auth) -> Result<Credentials, AuthError> {
-    let mut out = Credentials::default();
-    for (name, value) in headers {
-        insert(&mut out.headers, name, &value.0)?;
+impl Credentials {
+    /// The configured headers and what the authentication adds; the latter wins.
+    ///
+    /// # Errors
+    /// When a name or value cannot stand in a header field.
+    pub fn new(headers: &[(String, Secret)], auth: &Auth) -> Result<Credentials, AuthError> {
+        let mut out = Credentials { headers: headers.to_vec(), auth: auth.clone(), fixed: None };
+        let carried = out.carried()?;
+        let own = match auth {
+            Auth::None => None,
+            Auth::Basic { password: secret, .. }
+            | Auth::Header { value: secret, .. }
+            | Auth::Query { value: secret, .. } => Some(secret),
+        };
+        let may_change = headers.iter().map(|(_, value)| value).chain(own).any(Secret::may_change);
+        out.fixed = (!may_change).then_some(carried);
+        Ok(out)
     }
-    match auth {
-        Auth::None => {}
-        Auth::Basic { username, password } => {
-            let pair = format!("{username}:{}", password.0);
-            let value = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
-            insert(&mut out.headers, header::AUTHORIZATION.as_str(), &value)?;
+
+    /// What a request carries now.
+    ///
+    /// # Errors
+    /// When a file holds by now what cannot be sent.
+    pub fn carried(&self) -> Result<Carried, AuthError> {
+        if let Some(fixed) = &self.fixed {
+            return Ok(fixed.clone());
         }
-        Auth::Header { name, value } => insert(&mut out.headers, name, &value.0)?,
-        Auth::Query { name, value } => out.query = Some((name.clone(), value.clone())),
+        let mut out = Carried::default();
+        for (name, value) in &self.headers {
+            insert(&mut out.headers, name, &value.reveal())?;
+        }
+        match &self.auth {
+            Auth::None => {}
+            Auth::Basic { username, password } => {
+                let value = basic(username, &password.reveal());
+                insert(&mut out.headers, header::AUTHORIZATION.as_str(), &value)?;
+            }
+            Auth::Header { name, value } => insert(&mut out.headers, name, &value.reveal())?,
+            Auth::Query { name, value } => out.query = Some((name.clone(), value.reveal())),
+        }
+        Ok(out)
     }
-    Ok(out)
 }
 
-fn insert(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), AuthError> {
+/// The value of an `Authorization` header (RFC 7617 §2).
+pub(super) fn basic(username: &str, password: &str) -> Zeroizing<String> {
+    let pair = Zeroizing::new(format!("{username}:{password}"));
+    Zeroizing::new(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair.as_bytes())))
+}
+
+pub(super) fn insert(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), AuthError> {
     let key = HeaderName::try_from(name).map_err(|_| AuthError::Name(name.to_owned()))?;
     let mut value = HeaderValue::try_from(value).map_err(|_| AuthError::Value(name.to_owned()))?;
     value.set_sensitive(true);
@@ -62,14 +107,18 @@ mod tests {
     use super::*;
 
     fn secret(text: &str) -> Secret {
-        Secret(text.to_owned())
+        Secret::text(text)
+    }
+
+    fn carried(headers: &[(String, Secret)], auth: &Auth) -> Result<Carried, AuthError> {
+        Credentials::new(headers, auth)?.carried()
     }
 
     /// The example of RFC 7617 §2.
     #[test]
     fn basic() {
         let auth = Auth::Basic { username: "Aladdin".into(), password: secret("open sesame") };
-        let out = credentials(&[], &auth).unwrap();
+        let out = carried(&[], &auth).unwrap();
         assert_eq!(out.headers["authorization"], "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
         assert!(!format!("{out:?}").contains("QWxh"), "shown: {out:?}");
     }
@@ -77,16 +126,30 @@ mod tests {
     #[test]
     fn a_header_of_any_name_wins_over_the_configured_one() {
         let auth = Auth::Header { name: "DD-API-Key".into(), value: secret("new") };
-        let out = credentials(&[("dd-api-key".into(), secret("old")), ("x".into(), secret("y"))], &auth).unwrap();
+        let out = carried(&[("dd-api-key".into(), secret("old")), ("x".into(), secret("y"))], &auth).unwrap();
         assert_eq!(out.headers["dd-api-key"], "new");
         assert_eq!(out.headers["x"], "y");
     }
 
     #[test]
+    fn a_file_that_changes_changes_what_is_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        std::fs::write(&path, "one").unwrap();
+        let value = Secret::file(path.clone()).unwrap();
+        let credentials = Credentials::new(&[("x".into(), value)], &Auth::None).unwrap();
+        assert_eq!(credentials.carried().unwrap().headers["x"], "one");
+        std::fs::write(&path, "two").unwrap();
+        assert_eq!(credentials.carried().unwrap().headers["x"], "two");
+        std::fs::write(&path, "two\nlines").unwrap();
+        assert_eq!(credentials.carried().unwrap_err(), AuthError::Value("x".into()));
+    }
+
+    #[test]
     fn what_cannot_be_sent_is_named_without_its_value() {
-        let error = credentials(&[("key".into(), secret("s3cret\n"))], &Auth::None).unwrap_err();
+        let error = carried(&[("key".into(), secret("s3cret\n"))], &Auth::None).unwrap_err();
         assert_eq!(error, AuthError::Value("key".into()));
         assert!(!error.to_string().contains("s3cret"));
-        assert_eq!(credentials(&[("a b".into(), secret(""))], &Auth::None).unwrap_err(), AuthError::Name("a b".into()));
+        assert_eq!(carried(&[("a b".into(), secret(""))], &Auth::None).unwrap_err(), AuthError::Name("a b".into()));
     }
 }

@@ -62,13 +62,10 @@ impl<E: Exporter> Line<E> {
     pub(super) async fn take_in(self: Arc<Self>, mut offers: mpsc::Receiver<Offer>) {
         while let Some(records) = offers.recv().await {
             for (record, bytes) in records {
-                match self.exporter.prepare(&record) {
-                    Some(item) => {
-                        self.budget.resize(bytes, item.footprint());
-                        self.queue.push(item);
-                    }
-                    None => self.budget.release(1, bytes),
-                }
+                let prepared = self.exporter.prepare(&record);
+                self.board.lost(Loss::AttributeLimit, prepared.cut_attributes, prepared.cut_bytes);
+                self.budget.becomes(bytes, prepared.items.len(), prepared.items.iter().map(Item::footprint).sum());
+                prepared.items.into_iter().for_each(|item| self.queue.push(item));
             }
         }
         self.queue.close();

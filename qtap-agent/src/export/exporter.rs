@@ -79,6 +79,23 @@ impl Item {
     }
 }
 
+/// What a record became for a store.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Prepared {
+    /// None when the store does not take it, several when it is larger than the store takes at once; in order.
+    pub items: Vec<Item>,
+    /// Attributes of it that were cut, or left out, because the store takes no more.
+    pub cut_attributes: u64,
+    /// Bytes that were cut from them.
+    pub cut_bytes: u64,
+}
+
+impl From<Option<Item>> for Prepared {
+    fn from(item: Option<Item>) -> Prepared {
+        Prepared { items: item.into_iter().collect(), ..Prepared::default() }
+    }
+}
+
 /// The store took the items.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Receipt {
@@ -90,8 +107,8 @@ pub struct Receipt {
 
 /// A kind of store.
 pub trait Exporter: Send + Sync + 'static {
-    /// Makes a record ready; none when the store does not take it. The same record always gives the same item.
-    fn prepare(&self, record: &Record) -> Option<Item>;
+    /// Makes a record ready. The same record always gives the same items.
+    fn prepare(&self, record: &Record) -> Prepared;
 
     /// Offers the items once. Dropping the future abandons the attempt.
     ///

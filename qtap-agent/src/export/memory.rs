@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::exporter::{Exporter, Item, Receipt, Takes};
+use super::exporter::{Exporter, Item, Prepared, Receipt, Takes};
 use super::otlp::{Encoder, Encoding};
 use super::refusal::Refusal;
 use super::settings::ResourceSettings;
@@ -60,8 +60,8 @@ impl MemoryExporter {
 }
 
 impl Exporter for MemoryExporter {
-    fn prepare(&self, record: &Record) -> Option<Item> {
-        self.encoder.item(record)
+    fn prepare(&self, record: &Record) -> Prepared {
+        self.encoder.item(record).into()
     }
 
     async fn send(&self, items: &[Item]) -> Result<Receipt, Refusal> {

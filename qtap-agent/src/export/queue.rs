@@ -56,10 +56,11 @@ impl Budget {
         fits
     }
 
-    /// A record turned out to take `now` bytes instead of `before`.
-    pub fn resize(&self, before: usize, now: usize) {
+    /// A record admitted for `before` bytes turned out to be so many items of `now` bytes together.
+    pub fn becomes(&self, before: usize, items: usize, now: usize) {
+        self.records.fetch_add(items, Ordering::Relaxed);
         self.bytes.fetch_add(now, Ordering::Relaxed);
-        self.bytes.fetch_sub(before, Ordering::Relaxed);
+        self.release(1, before);
     }
 
     /// Records were settled: delivered, refused or dropped.

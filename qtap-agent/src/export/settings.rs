@@ -3,17 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use super::secret::Secret;
 use crate::model::record::Severity;
-
-/// Text that must not be shown: its `Debug` form hides it.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(pub String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
 
 /// One store: where records of events, or of objects, or of both go.
 #[derive(Debug, Clone, PartialEq)]

@@ -124,9 +124,16 @@ impl Board {
 
     /// Records were dropped.
     pub(super) fn lost(&self, loss: Loss, records: u64, bytes: u64) {
+        if records == 0 {
+            return;
+        }
         let mut status = self.status();
         if status.losses.count(loss) == 0 {
-            tracing::warn!(store = %status.id, reason = loss.name(), "records are being dropped; the metrics count them");
+            if loss == Loss::AttributeLimit {
+                tracing::warn!(store = %status.id, "attributes are being cut to what the store takes (limits); the metrics count them");
+            } else {
+                tracing::warn!(store = %status.id, reason = loss.name(), "records are being dropped; the metrics count them");
+            }
         }
         status.losses.add_many(loss, records, bytes);
     }

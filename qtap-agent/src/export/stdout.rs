@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::exporter::{Exporter, Item, Receipt, Takes};
+use super::exporter::{Exporter, Item, Prepared, Receipt, Takes};
 use super::otlp::{Encoder, Encoding, json};
 use super::refusal::Refusal;
 use super::settings::ResourceSettings;
@@ -79,8 +79,8 @@ impl StdoutExporter {
 
 impl Exporter for StdoutExporter {
     /// The payload is the whole line.
-    fn prepare(&self, record: &Record) -> Option<Item> {
-        let mut item = self.encoder.item(record)?;
+    fn prepare(&self, record: &Record) -> Prepared {
+        let Some(mut item) = self.encoder.item(record) else { return Prepared::default() };
         let mut line = self.encoder.request(std::slice::from_ref(&item));
         if self.output.indented {
             line = json::pretty(&line);
@@ -88,7 +88,7 @@ impl Exporter for StdoutExporter {
         line.push(b'\n');
         item.payload = line.into();
         item.resource = bytes::Bytes::new();
-        Some(item)
+        Some(item).into()
     }
 
     async fn send(&self, items: &[Item]) -> Result<Receipt, Refusal> {

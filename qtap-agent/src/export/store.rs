@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::delivery::{Line, Offer};
-use super::exporter::{Class, Exporter, Item, Receipt};
+use super::exporter::{Class, Exporter, Receipt};
 use super::objects::ObjectExporter;
 use super::otlp::Encoding;
 use super::otlp::endpoint::EndpointError;
@@ -276,8 +276,10 @@ pub async fn test_connection(settings: &StoreSettings, version: &'static str, ou
 
 async fn probe<E: Exporter>(exporter: &E, takes: exporter::Takes, limit: Option<Duration>) -> Result<(), String> {
     let record = if takes.events { sample::event() } else { sample::object() };
-    let item = exporter.prepare(&record).or_else(|| exporter.prepare(&sample::object()));
-    let items: Vec<Item> = item.into_iter().collect();
+    let mut items = exporter.prepare(&record).items;
+    if items.is_empty() {
+        items = exporter.prepare(&sample::object()).items;
+    }
     let sending = exporter.send(&items);
     let answer = match limit {
         None => sending.await,

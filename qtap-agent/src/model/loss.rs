@@ -58,11 +58,13 @@ pub enum Loss {
     ExportExpired,
     /// All connections together held more than the agent's memory bound; those that held most let go of it.
     MemoryLimit,
+    /// Attributes of a record were cut, or left out, because a store takes no more; the record itself was sent.
+    AttributeLimit,
 }
 
 impl Loss {
     /// All of them, in order of their numbers.
-    pub const ALL: [Loss; 27] = [
+    pub const ALL: [Loss; 28] = [
         Loss::RingFull,
         Loss::Fault,
         Loss::CallLimit,
@@ -90,6 +92,7 @@ impl Loss {
         Loss::ProcessUnknown,
         Loss::ExportExpired,
         Loss::MemoryLimit,
+        Loss::AttributeLimit,
     ];
 
     /// The name used in metrics, attributes and logs.
@@ -123,6 +126,7 @@ impl Loss {
             Loss::ProcessUnknown => "process_unknown",
             Loss::ExportExpired => "export_expired",
             Loss::MemoryLimit => "memory_limit",
+            Loss::AttributeLimit => "attribute_limit",
         }
     }
 }

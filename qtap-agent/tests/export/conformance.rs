@@ -46,11 +46,11 @@ where
     A: AsyncFn() -> Vec<String>,
 {
     let records = one_of_each();
-    let items: Vec<Item> = records.iter().filter_map(|record| exporter.prepare(record)).collect();
+    let items: Vec<Item> = records.iter().flat_map(|record| exporter.prepare(record).items).collect();
     let want: Vec<String> = records.iter().filter_map(|record| names(record)).collect();
     assert_eq!(items.len(), want.len(), "takes what it should");
 
-    let again: Vec<Item> = records.iter().filter_map(|record| exporter.prepare(record)).collect();
+    let again: Vec<Item> = records.iter().flat_map(|record| exporter.prepare(record).items).collect();
     assert_eq!(items, again, "the same record gives the same item");
 
     assert_eq!(exporter.send(&[]).await, Ok(Receipt::default()), "nothing is sent without complaint");

@@ -26,7 +26,7 @@ fn place(port: u16) -> S3Place {
         region: "us-east-1".into(),
         bucket: "b".into(),
         path_style: true,
-        keys: Some(Keys { access_key: Secret("id".into()), secret_key: Secret("key".into()), session_token: None }),
+        keys: Some(Keys { access_key: Secret::text("id"), secret_key: Secret::text("key"), session_token: None }),
         encryption: None,
     }
 }
@@ -55,7 +55,7 @@ fn s3(port: u16) -> ObjectExporter {
 }
 
 fn item(exporter: &ObjectExporter, data: &[u8]) -> Vec<Item> {
-    vec![exporter.prepare(&object(1, data)).unwrap()]
+    exporter.prepare(&object(1, data)).items
 }
 
 fn hex(data: &[u8]) -> String {
@@ -219,9 +219,9 @@ async fn encryption_and_session_are_asked_for() {
     ] {
         let (port, log) = start(|_| status(200)).await;
         let keys = Keys {
-            access_key: Secret("id".into()),
-            secret_key: Secret("key".into()),
-            session_token: Some(Secret("tok".into())),
+            access_key: Secret::text("id"),
+            secret_key: Secret::text("key"),
+            session_token: Some(Secret::text("tok")),
         };
         let exporter = exporter(Place::S3(S3Place { encryption: Some(encryption), keys: Some(keys), ..place(port) }));
         exporter.send(&item(&exporter, b"x")).await.unwrap();
@@ -395,5 +395,5 @@ fn an_object_has_its_file() {
         object.spooled = Some(Arc::clone(&file));
     }
     let exporter = exporter(Place::Folder(folder.path().to_owned()));
-    assert_eq!(exporter.prepare(&record).unwrap().spooled, Some(file));
+    assert_eq!(exporter.prepare(&record).items[0].spooled, Some(file));
 }

@@ -28,7 +28,7 @@ fn settings(protocol: OtlpProtocol, port: u64) -> OtlpSettings {
         protocol,
         put: false,
         compression: Compression::None,
-        headers: vec![("X-Key".into(), Secret("k".into()))],
+        headers: vec![("X-Key".into(), Secret::text("k"))],
         auth: Auth::None,
         tls: TlsSettings::default(),
         timeout: Duration::from_secs(5),
@@ -291,8 +291,8 @@ async fn below_the_lowest_severity_nothing_is_sent() {
 #[tokio::test]
 async fn put_query_and_basic_are_sent() {
     let Some(receiver) = Receiver::start(&json!({})) else { return };
-    let query = Auth::Query { name: "key".into(), value: Secret("a b".into()) };
-    let basic = Auth::Basic { username: "u".into(), password: Secret("p".into()) };
+    let query = Auth::Query { name: "key".into(), value: Secret::text("a b") };
+    let basic = Auth::Basic { username: "u".into(), password: Secret::text("p") };
     for auth in [query, basic] {
         let store = start(OtlpSettings { put: true, auth, ..settings(OtlpProtocol::HttpProtobuf, receiver.http) });
         store.offer(&[connection(1)]);

@@ -63,7 +63,7 @@ fn settings(port: u16, bucket: &str, prefix: &str) -> StoreSettings {
             region: "us-east-1".into(),
             bucket: bucket.into(),
             path_style: true,
-            keys: Some(Keys { access_key: Secret("id".into()), secret_key: Secret("key".into()), session_token: None }),
+            keys: Some(Keys { access_key: Secret::text("id"), secret_key: Secret::text("key"), session_token: None }),
             encryption: None,
         }),
         prefix: prefix.into(),

@@ -7,7 +7,6 @@ mod s3;
 mod stacks;
 mod stores;
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::fields::{At, Given};
@@ -18,9 +17,6 @@ use super::wording::brief;
 use super::{HTTP_BUFFER_SIZE, Settings, TapSettings, value};
 use crate::export::settings::{ResourceSettings, Secret, StoreKind, StoreSettings};
 use crate::pipeline::settings::{HttpCapture, Level, Locator, Redact, Settings as PipelineSettings, Stack, Step};
-
-/// Bytes of a file that holds a secret.
-const MAX_SECRET_BYTES: u64 = 64 << 10;
 
 /// What a file may refer to, and where findings go.
 pub(crate) struct Around<'a> {
@@ -33,9 +29,9 @@ impl Around<'_> {
     /// The secret itself.
     fn secret(&self, given: &At<Given>) -> Option<Secret> {
         match &given.value {
-            Given::Text(text) => Some(Secret(text.clone())),
-            Given::Env(name) => self.variable(name, given.span).map(Secret),
-            Given::File(name) => self.secret_file(name, given.span).map(Secret),
+            Given::Text(text) => Some(Secret::text(text.clone())),
+            Given::Env(name) => self.variable(name, given.span).map(Secret::text),
+            Given::File(name) => self.secret_file(name, given.span),
         }
     }
 
@@ -56,13 +52,10 @@ impl Around<'_> {
         found
     }
 
-    fn secret_file(&self, name: &str, at: Span) -> Option<String> {
-        let mut text = String::new();
-        let read = std::fs::File::open(self.folder.join(name))
-            .and_then(|file| file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text));
-        match read {
-            Ok(bytes) if bytes as u64 <= MAX_SECRET_BYTES => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
-            Ok(_) => {
+    fn secret_file(&self, name: &str, at: Span) -> Option<Secret> {
+        match Secret::file(self.folder.join(name)) {
+            Ok(secret) => Some(secret),
+            Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
                 self.out.fault(at, "the file is larger than 64kb", "a secret is a line of text");
                 None
             }

@@ -140,7 +140,7 @@ fn header(name: &At<String>, value: &At<Given>, around: &Around<'_>) -> Option<(
         );
     }
     let secret = around.secret(value)?;
-    if HeaderValue::from_str(&secret.0).is_err() {
+    if HeaderValue::from_str(&secret.reveal()).is_err() {
         around.out.fault(value.span, "this cannot be the value of a header", "one line of visible ASCII characters");
     }
     Some((name.value.clone(), secret))

@@ -152,7 +152,7 @@ retry: {initial: 2s, max: 1m, max_elapsed: 1h}\nworkers: 5\nmin_severity: warn\n
     let path = dir.path().join("qtap.yaml");
     std::fs::write(&path, text).expect("a file");
     let (settings, notes) = load(Source::Path(path), &env).unwrap_or_else(|faults| panic!("{faults}"));
-    let secret = |text: &str| Secret(text.to_owned());
+    let secret = |text: &str| Secret::text(text);
     let mut store = event_store(OtlpSettings {
         resource: ResourceSettings {
             service_name: "{process}".to_owned(),
@@ -166,7 +166,7 @@ retry: {initial: 2s, max: 1m, max_elapsed: 1h}\nworkers: 5\nmin_severity: warn\n
         headers: vec![
             ("X-Env".to_owned(), secret("k-secret")),
             ("X-Text".to_owned(), secret("t")),
-            ("X-File".to_owned(), secret("from-file")),
+            ("X-File".to_owned(), Secret::file(dir.path().join("token")).expect("a file")),
             ("X-Plain".to_owned(), secret("12")),
         ],
         auth: Auth::Basic { username: "me".to_owned(), password: secret("k-secret") },
@@ -203,7 +203,7 @@ fn transports_and_authentication() {
     let http = store("protocol: http");
     assert_eq!((http.protocol, http.endpoint.as_str()), (OtlpProtocol::HttpProtobuf, "localhost:4318"));
     assert_eq!(store("endpoint: '{{ HOST }}:4317'").endpoint, "collector.example:4317");
-    let value = Secret("v".to_owned());
+    let value = Secret::text("v");
     assert_eq!(
         store("auth: {type: header, name: X-Key, value: v}").auth,
         Auth::Header { name: "X-Key".to_owned(), value: value.clone() }
@@ -281,8 +281,8 @@ services:
             bucket: "artifacts".to_owned(),
             path_style: true,
             keys: Some(Keys {
-                access_key: Secret("AKIA".to_owned()),
-                secret_key: Secret("s3-secret".to_owned()),
+                access_key: Secret::text("AKIA"),
+                secret_key: Secret::text("s3-secret"),
                 session_token: None,
             }),
             encryption: None,

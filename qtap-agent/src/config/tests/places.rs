@@ -75,7 +75,7 @@ fn the_bucket_stands_in_the_host_at_amazon_and_in_the_path_elsewhere() {
 
 #[test]
 fn keys_encryption_region_and_tls() {
-    let secret = |text: &str| Secret(text.to_owned());
+    let secret = |text: &str| Secret::text(text);
     let whole = "bucket: b\naccess_key: a\nsecret_key: s\nsession_token: t";
     let keys = Keys { access_key: secret("a"), secret_key: secret("s"), session_token: Some(secret("t")) };
     assert_eq!(place(whole).keys, Some(keys));

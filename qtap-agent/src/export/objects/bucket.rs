@@ -106,10 +106,10 @@ fn s3(place: &S3Place, settings: &S3Settings, retry: RetryConfig) -> Result<Buck
     let builder = match &place.keys {
         Some(keys) => {
             let builder = AmazonS3Builder::new()
-                .with_access_key_id(&keys.access_key.0)
-                .with_secret_access_key(&keys.secret_key.0);
+                .with_access_key_id(keys.access_key.reveal().as_str())
+                .with_secret_access_key(keys.secret_key.reveal().as_str());
             match &keys.session_token {
-                Some(token) => builder.with_token(&token.0),
+                Some(token) => builder.with_token(token.reveal().as_str()),
                 None => builder,
             }
         }

@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 use self::bucket::Bucket;
 use self::data::Data;
 use self::recent::Recent;
-use super::exporter::{Class, Exporter, Item, Receipt};
+use super::exporter::{Class, Exporter, Item, Prepared, Receipt};
 use super::refusal::Refusal;
 use super::settings::S3Settings;
 use super::store::StartError;
@@ -150,8 +150,8 @@ async fn within<T>(limit: Duration, asked: impl Future<Output = object_store::Re
 }
 
 impl Exporter for ObjectExporter {
-    fn prepare(&self, record: &Record) -> Option<Item> {
-        let RecordKind::Object(object) = &record.kind else { return None };
+    fn prepare(&self, record: &Record) -> Prepared {
+        let RecordKind::Object(object) = &record.kind else { return Prepared::default() };
         let digest = object.digest.strip_prefix("sha256:").unwrap_or(&object.digest);
         Some(Item {
             class: Class::Object,
@@ -161,6 +161,7 @@ impl Exporter for ObjectExporter {
             payload: object.data.clone(),
             spooled: object.spooled.clone(),
         })
+        .into()
     }
 
     async fn send(&self, items: &[Item]) -> Result<Receipt, Refusal> {

@@ -22,11 +22,11 @@ use tonic_types::StatusExt as _;
 use super::compress::Ladder;
 use super::endpoint::{self, EndpointError};
 use super::{Encoder, Encoding, receipt};
-use crate::export::auth;
-use crate::export::exporter::{Exporter, Item, Receipt, Takes};
+use crate::export::auth::Credentials;
+use crate::export::exporter::{Exporter, Item, Prepared, Receipt, Takes};
 use crate::export::refusal::Refusal;
 use crate::export::retry::RETRY_AFTER_MAX;
-use crate::export::settings::{Compression, OtlpSettings};
+use crate::export::settings::{Auth, Compression, OtlpSettings};
 use crate::export::store::StartError;
 use crate::export::tls;
 use crate::model::record::Record;
@@ -41,7 +41,7 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct GrpcExporter {
     channel: Channel,
-    metadata: MetadataMap,
+    credentials: Credentials,
     encoder: Encoder,
     ladder: Arc<Ladder>,
     target: String,
@@ -54,8 +54,8 @@ impl GrpcExporter {
     /// When endpoint, headers or TLS files cannot be used.
     pub fn new(settings: &OtlpSettings, takes: Takes, version: &'static str) -> Result<GrpcExporter, StartError> {
         let url = endpoint::grpc(&settings.endpoint, settings.tls.enabled)?;
-        let credentials = auth::credentials(&settings.headers, &settings.auth)?;
-        if credentials.query.is_some() {
+        let credentials = Credentials::new(&settings.headers, &settings.auth)?;
+        if matches!(settings.auth, Auth::Query { .. }) {
             return Err(StartError::GrpcQuery);
         }
         let address = Address {
@@ -81,13 +81,12 @@ impl GrpcExporter {
         } else {
             connect_plain(&endpoint, address, Arc::clone(&ladder))
         };
-        let metadata = MetadataMap::from_headers(credentials.headers);
         let encoder =
             Encoder::new(takes, Encoding::Protobuf, settings.min_severity, settings.resource.clone(), version);
-        Ok(GrpcExporter { channel, metadata, encoder, ladder, target: authority })
+        Ok(GrpcExporter { channel, credentials, encoder, ladder, target: authority })
     }
 
-    async fn call(&self, message: Bytes, compression: Compression) -> Result<Receipt, Status> {
+    async fn call(&self, message: Bytes, compression: Compression, metadata: MetadataMap) -> Result<Receipt, Status> {
         let mut client = tonic::client::Grpc::new(self.channel.clone());
         match compression {
             Compression::None => {}
@@ -96,7 +95,7 @@ impl GrpcExporter {
         }
         client.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
         let mut request = Request::new(message);
-        *request.metadata_mut() = self.metadata.clone();
+        *request.metadata_mut() = metadata;
         let answer = client.unary(request, EXPORT, Passthrough).await?.into_inner();
         let partial = answer.partial_success;
         Ok(partial.map(|partial| receipt(partial.rejected_log_records, partial.error_message)).unwrap_or_default())
@@ -112,8 +111,8 @@ impl GrpcExporter {
 }
 
 impl Exporter for GrpcExporter {
-    fn prepare(&self, record: &Record) -> Option<Item> {
-        self.encoder.item(record)
+    fn prepare(&self, record: &Record) -> Prepared {
+        self.encoder.item(record).into()
     }
 
     async fn send(&self, items: &[Item]) -> Result<Receipt, Refusal> {
@@ -123,7 +122,9 @@ impl Exporter for GrpcExporter {
         let message = Bytes::from(self.encoder.request(items));
         loop {
             let compression = self.ladder.current();
-            match self.call(message.clone(), compression).await {
+            let carried = self.credentials.carried().map_err(|error| Refusal::reconfigure(error.to_string()))?;
+            let metadata = MetadataMap::from_headers(carried.headers);
+            match self.call(message.clone(), compression, metadata).await {
                 Ok(receipt) => {
                     self.ladder.prove();
                     return Ok(receipt);

@@ -3,15 +3,15 @@
 
 use std::time::SystemTime;
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderValue, Method, header};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use prost::Message as _;
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, RequestBuilder, Response, Url};
 
 use super::compress::{Ladder, compress};
 use super::{Encoder, Encoding, endpoint, receipt};
-use crate::export::auth;
-use crate::export::exporter::{Exporter, Item, Receipt, Takes};
+use crate::export::auth::Credentials;
+use crate::export::exporter::{Exporter, Item, Prepared, Receipt, Takes};
 use crate::export::refusal::Refusal;
 use crate::export::retry::retry_after;
 use crate::export::settings::OtlpSettings;
@@ -30,7 +30,8 @@ pub struct HttpExporter {
     encoding: Encoding,
     method: Method,
     url: Url,
-    headers: HeaderMap,
+    media_type: HeaderValue,
+    credentials: Credentials,
     ladder: Ladder,
     target: String,
 }
@@ -46,19 +47,14 @@ impl HttpExporter {
         encoding: Encoding,
         version: &'static str,
     ) -> Result<HttpExporter, StartError> {
-        let mut url = endpoint::http(&settings.endpoint, settings.tls.enabled)?;
+        let url = endpoint::http(&settings.endpoint, settings.tls.enabled)?;
         let target =
             format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
-        let credentials = auth::credentials(&settings.headers, &settings.auth)?;
-        if let Some((name, value)) = &credentials.query {
-            url.query_pairs_mut().append_pair(name, &value.0);
-        }
-        let mut headers = credentials.headers;
+        let credentials = Credentials::new(&settings.headers, &settings.auth)?;
         let media_type = match encoding {
-            Encoding::Protobuf => "application/x-protobuf",
-            Encoding::Json => "application/json",
+            Encoding::Protobuf => HeaderValue::from_static("application/x-protobuf"),
+            Encoding::Json => HeaderValue::from_static("application/json"),
         };
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
         let tls = if url.scheme() == "https" { tls::client_config(&settings.tls)? } else { tls::plaintext_config()? };
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
@@ -70,7 +66,18 @@ impl HttpExporter {
         let encoder = Encoder::new(takes, encoding, settings.min_severity, settings.resource.clone(), version);
         let method = if settings.put { Method::PUT } else { Method::POST };
         let ladder = Ladder::new(settings.compression);
-        Ok(HttpExporter { client, encoder, encoding, method, url, headers, ladder, target })
+        Ok(HttpExporter { client, encoder, encoding, method, url, media_type, credentials, ladder, target })
+    }
+
+    /// A request without its body.
+    fn request(&self) -> Result<RequestBuilder, Refusal> {
+        let mut carried = self.credentials.carried().map_err(|error| Refusal::reconfigure(error.to_string()))?;
+        let mut url = self.url.clone();
+        if let Some((name, value)) = &carried.query {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+        carried.headers.insert(header::CONTENT_TYPE, self.media_type.clone());
+        Ok(self.client.request(self.method.clone(), url).headers(carried.headers))
     }
 
     async fn answer(&self, response: Response) -> Result<Receipt, Refusal> {
@@ -91,8 +98,8 @@ impl HttpExporter {
 }
 
 impl Exporter for HttpExporter {
-    fn prepare(&self, record: &Record) -> Option<Item> {
-        self.encoder.item(record)
+    fn prepare(&self, record: &Record) -> Prepared {
+        self.encoder.item(record).into()
     }
 
     async fn send(&self, items: &[Item]) -> Result<Receipt, Refusal> {
@@ -103,8 +110,7 @@ impl Exporter for HttpExporter {
             let compression = self.ladder.current();
             let (body, content_encoding) = compress(self.encoder.request(items), compression)
                 .map_err(|error| Refusal::wait(format!("compression: {error}")))?;
-            let mut request =
-                self.client.request(self.method.clone(), self.url.clone()).headers(self.headers.clone()).body(body);
+            let mut request = self.request()?.body(body);
             if let Some(name) = content_encoding {
                 request = request.header(header::CONTENT_ENCODING, name);
             }
