@@ -34,7 +34,7 @@ use super::records::one_of_each;
 /// Bound on one request.
 const LIMIT: Duration = Duration::from_secs(5);
 
-const BOTH: Takes = Takes { events: true, objects: true };
+pub(crate) const BOTH: Takes = Takes { events: true, objects: true };
 
 /// What arrived: the uids of records, or the digests of objects for a store that keeps only those.
 type Arrived = Arc<Mutex<Vec<String>>>;
@@ -66,7 +66,7 @@ fn uid(record: &Record) -> Option<String> {
     Some(record.uid.clone())
 }
 
-fn settings(port: u16) -> OtlpSettings {
+pub(crate) fn settings(port: u16) -> OtlpSettings {
     OtlpSettings {
         resource: ResourceSettings { service_name: "shop".into(), ..ResourceSettings::default() },
         endpoint: format!("127.0.0.1:{port}"),

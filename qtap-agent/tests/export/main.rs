@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // tests
 #![allow(clippy::print_stdout)] // a test that is skipped says so
 
+mod compressed;
 mod conformance;
 mod far_end;
 mod objects;

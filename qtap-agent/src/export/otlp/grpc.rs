@@ -87,7 +87,10 @@ impl GrpcExporter {
     }
 
     async fn call(&self, message: Bytes, compression: Compression, metadata: MetadataMap) -> Result<Receipt, Status> {
-        let mut client = tonic::client::Grpc::new(self.channel.clone());
+        // Whatever was sent: grpc-go answers as it was asked, and an answer that can't be read would be sent for again.
+        let mut client = tonic::client::Grpc::new(self.channel.clone())
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd);
         match compression {
             Compression::None => {}
             Compression::Gzip => client = client.send_compressed(CompressionEncoding::Gzip),
