@@ -86,7 +86,7 @@ fn add_body(whole: &mut Body, part: Body) {
 fn joined(exchanges: Vec<HttpExchange>) -> Vec<HttpExchange> {
     let mut whole: BTreeMap<u64, HttpExchange> = BTreeMap::new();
     for mut exchange in exchanges {
-        let Some(Part { number, last }) = exchange.part.take() else {
+        let Some(Part { number, last, .. }) = exchange.part.take() else {
             assert!(whole.insert(exchange.ordinal, exchange).is_none());
             continue;
         };

@@ -272,7 +272,10 @@ mod tests {
     fn an_exchange_told_in_parts_is_counted_once() {
         let mut metrics = HttpMetrics::new();
         for (number, last) in [(0, false), (1, false), (2, true)] {
-            metrics.count(&HttpExchange { part: Some(Part { number, last }), ..http("GET", "a.example", 200) });
+            metrics.count(&HttpExchange {
+                part: Some(Part { number, last, large: false }),
+                ..http("GET", "a.example", 200)
+            });
         }
         let page = page(&metrics);
         let line = r#"qtap_http_requests_total{method="GET",host="a.example",status_code="200",protocol="http1"} 1"#;

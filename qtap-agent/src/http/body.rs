@@ -44,7 +44,7 @@ impl Budget {
 
     /// Bytes that bodies may hold yet.
     pub(super) fn room(&self, settings: &Settings) -> usize {
-        settings.in_flight_limit.max(settings.body_limit).saturating_sub(self.used)
+        settings.in_flight_limit.max(settings.held_of_a_body()).saturating_sub(self.used)
     }
 
     /// So many more bytes are held of bodies.
@@ -84,6 +84,9 @@ pub(super) struct Intake {
     body: Body,
     tail: BytesMut,
     kept: usize,
+    /// Bytes kept of a large body, and holes in it, that were handed on in pieces before.
+    before: usize,
+    holes_before: usize,
     /// How it is told.
     pub(super) manner: Manner,
     /// What reads the messages in it.
@@ -153,7 +156,7 @@ impl Intake {
             env.sink.captured += len;
             return;
         }
-        let room = env.settings.body_limit.saturating_sub(self.kept).min(env.budget.room(env.settings));
+        let room = env.settings.body_limit.saturating_sub(self.before + self.kept).min(env.budget.room(env.settings));
         let room = if self.body.truncated { 0 } else { room };
         if piece.len() > room {
             self.body.truncated = true;
@@ -205,7 +208,7 @@ impl Intake {
         let (end, count) = (self.body.size, self.body.missing.len());
         match self.body.missing.last_mut() {
             Some(last) if last.end == start => last.end = end,
-            _ if count < HOLES => self.body.missing.push(start..end),
+            _ if self.holes_before + count < HOLES => self.body.missing.push(start..end),
             _ => self.body.truncated = true,
         }
         full
@@ -242,12 +245,23 @@ impl Intake {
         }
     }
 
-    /// What came since the last part, which is let go.
-    pub(super) fn cut(&mut self, settings: &Settings, budget: &mut Budget) -> Body {
+    /// True when messages are read in it.
+    pub(super) fn has_reader(&self) -> bool {
+        self.reader.is_some()
+    }
+
+    /// What came since the last part, which is let go. `large`: it is a piece, and the limits are those of the whole.
+    pub(super) fn cut(&mut self, large: bool, settings: &Settings, budget: &mut Budget) -> Body {
         self.flush();
-        budget.release(std::mem::take(&mut self.kept));
-        let size = self.body.size;
-        let mut body = std::mem::replace(&mut self.body, Body { offset: size, size, ..Body::default() });
+        let kept = std::mem::take(&mut self.kept);
+        budget.release(kept);
+        let (size, truncated) = (self.body.size, large && self.body.truncated);
+        if large {
+            self.before += kept;
+            self.holes_before += self.body.missing.len();
+        }
+        let next = Body { offset: size, size, truncated, ..Body::default() };
+        let mut body = std::mem::replace(&mut self.body, next);
         let messages = match &mut self.reader {
             Some(Reader::Grpc(grpc)) => grpc.cut(&body, settings.body_limit, budget),
             Some(Reader::WebSocket(websocket)) => websocket.cut(budget),
@@ -264,7 +278,7 @@ impl Intake {
             budget.release(self.kept);
             return self.body;
         }
-        let body = self.cut(settings, budget);
+        let body = self.cut(false, settings, budget);
         match &mut self.reader {
             Some(Reader::Grpc(grpc)) => grpc.close(budget),
             Some(Reader::WebSocket(websocket)) => websocket.close(sink, budget),

@@ -5,6 +5,7 @@
 //! | `Content-Length`, or none | at the end of its exchange |
 //! | chunked, to the end of the connection, HTTP/2 without `content-length` | the same; in parts once it takes longer than the interval |
 //! | the same with a media type that may never end, or WebSocket | in parts by time and by size |
+//! | any of the first two that grows large, where that is asked for | in pieces that are put together: `parts` |
 
 use crate::model::message::Fields;
 

@@ -41,15 +41,30 @@ pub struct Settings {
     pub head_limit: usize,
     /// Pipelined requests, or HTTP/2 streams, held at once.
     pub max_in_flight: usize,
-    /// Bytes kept of the bodies of all unfinished exchanges of one channel together; never less than `body_limit`.
+    /// Bytes kept of the bodies of all unfinished exchanges of one channel together; never less than what is
+    /// held of one body.
     pub in_flight_limit: usize,
     /// How long bytes of a body that may never end wait before they are told as a part.
     pub part_interval: Duration,
     /// Bytes of such a body that are told as a part at once; never more than `body_limit`.
     pub part_bytes: usize,
+    /// Bytes of a body above which it is handed on in pieces, to be put together elsewhere; none: it is kept here. It means nothing
+    /// unless it is less than `body_limit`.
+    pub large_bytes: Option<usize>,
 }
 
 impl Settings {
+    /// Bytes of a body above which it is handed on in pieces.
+    fn large(&self) -> Option<usize> {
+        self.large_bytes.filter(|large| self.keep_bodies && *large < self.body_limit)
+    }
+
+    /// Most bytes of one body that are held here.
+    #[must_use]
+    pub fn held_of_a_body(&self) -> usize {
+        self.large().unwrap_or(self.body_limit)
+    }
+
     /// Bytes of a body that may never end that are told as a part at once.
     fn part_size(&self) -> usize {
         self.part_bytes.min(self.body_limit).max(1)
@@ -66,6 +81,7 @@ impl Default for Settings {
             in_flight_limit: 64 << 20,
             part_interval: Duration::from_secs(10),
             part_bytes: 1 << 20,
+            large_bytes: None,
         }
     }
 }

@@ -140,7 +140,7 @@ impl Open {
             response.body = response_body;
         }
         if self.parts.told > 0 {
-            self.exchange.part = Some(Part { number: self.parts.told, last: true });
+            self.exchange.part = Some(Part { number: self.parts.told, last: true, large: self.parts.large });
         }
         if self.exchange.request.is_some() || self.exchange.response.is_some() {
             sink.exchanges.push(self.exchange);

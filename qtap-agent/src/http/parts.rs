@@ -1,6 +1,9 @@
 //! An exchange told while it runs: when a part of it is due, and what stands in it. In: pieces of bodies, holes, time. Out: parts in the
 //! sink; what is told is let go, so that a body without an end needs no more than a part of memory.
 //!
+//! A body that grows too large for memory is handed on in pieces too. That says nothing of when it ends: they are put together again
+//! downstream, and the exchange is told whole.
+//!
 //! A part is due by time when bytes of the exchange have waited for the interval and a body is under way whose length was not
 //! declared; by size when the bodies that may never end hold as much as a part. What is cut by size is cut at the same byte
 //! however the bytes came.
@@ -22,6 +25,8 @@ pub(super) struct Parts {
     pub(super) told: u32,
     /// Since when bytes wait.
     since: Option<KernelTime>,
+    /// It is handed on in pieces, because a body of it is large, and told whole at its end.
+    pub(super) large: bool,
 }
 
 /// The two bodies of an exchange.
@@ -103,6 +108,7 @@ impl Open {
         self.look(time, desk, sink);
         self.parts.since.get_or_insert(time);
         if self.body(way).manner != Manner::Streamed {
+            self.make_room(way, piece.len(), desk, sink);
             let mut env = Env { time, settings: &desk.settings, budget: &mut desk.budget, sink };
             self.body(way).push(piece, &mut env);
             return;
@@ -122,6 +128,21 @@ impl Open {
         }
     }
 
+    /// Hands on what is held when the next `len` bytes would make a body too large for memory. Both bodies go together; unless one of
+    /// them may never end, or has messages to be read, or parts were told before, they are pieces of one that is told whole.
+    fn make_room(&mut self, way: Way, len: usize, desk: &mut Desk, sink: &mut Sink) {
+        let Some(large) = desk.settings.large() else { return };
+        let most = if self.parts.large { desk.settings.part_size() } else { large };
+        let waiting = self.body(way).waiting();
+        let crowded = desk.budget.room(&desk.settings) < len;
+        if waiting == 0 || (waiting.saturating_add(len) <= most && !crowded) {
+            return;
+        }
+        let ends = |body: &Intake| body.manner != Manner::Streamed && !body.has_reader();
+        self.parts.large |= self.parts.told == 0 && ends(&self.request_body) && ends(&self.response_body);
+        self.tell(desk, sink);
+    }
+
     /// Bytes of a body were carried and lost; the caller has counted them.
     pub(super) fn miss(&mut self, way: Way, len: u64, time: KernelTime, desk: &mut Desk, sink: &mut Sink) {
         self.look(time, desk, sink);
@@ -135,7 +156,7 @@ impl Open {
     /// Tells a part if one is due at `now`.
     pub(super) fn look(&mut self, now: KernelTime, desk: &mut Desk, sink: &mut Sink) {
         let waited = self.parts.since.is_some_and(|since| now.since(since) >= desk.settings.part_interval);
-        if waited && self.runs() {
+        if waited && self.runs() && !self.parts.large {
             self.tell(desk, sink);
         }
     }
@@ -149,18 +170,19 @@ impl Open {
     }
 
     fn tell(&mut self, desk: &mut Desk, sink: &mut Sink) {
-        let part = Part { number: self.parts.told, last: false };
+        let large = self.parts.large;
+        let part = Part { number: self.parts.told, last: false, large };
         if self.request_body.has_holes() || self.response_body.has_holes() {
             self.spoil(Incomplete::BytesLost);
         }
         let mut exchange = HttpExchange { incomplete: None, part: Some(part), ..self.exchange.clone() };
         if let Some(request) = &mut exchange.request {
-            request.body = self.request_body.cut(&desk.settings, &mut desk.budget);
+            request.body = self.request_body.cut(large, &desk.settings, &mut desk.budget);
         }
         if let Some(response) = &mut exchange.response {
-            response.body = self.response_body.cut(&desk.settings, &mut desk.budget);
+            response.body = self.response_body.cut(large, &desk.settings, &mut desk.budget);
         }
-        self.parts = Parts { told: self.parts.told.saturating_add(1), since: None };
+        self.parts = Parts { told: self.parts.told.saturating_add(1), since: None, large };
         sink.exchanges.push(exchange);
     }
 }

@@ -39,6 +39,9 @@ pub struct Part {
     pub number: u32,
     /// True for the last one: the exchange has ended. `incomplete` is told with it alone.
     pub last: bool,
+    /// True for a piece of an exchange with a body too large for memory: the pieces are to be put together, and the exchange
+    /// told whole at its end.
+    pub large: bool,
 }
 
 /// Why an exchange is not whole (`qtap.incomplete`).

@@ -60,11 +60,13 @@ pub enum Loss {
     MemoryLimit,
     /// Attributes of a record were cut, or left out, because a store takes no more; the record itself was sent.
     AttributeLimit,
+    /// A body too large for memory had no place on disk: too many at once, too much together, or the disk would not take it.
+    SpoolFull,
 }
 
 impl Loss {
     /// All of them, in order of their numbers.
-    pub const ALL: [Loss; 28] = [
+    pub const ALL: [Loss; 29] = [
         Loss::RingFull,
         Loss::Fault,
         Loss::CallLimit,
@@ -93,6 +95,7 @@ impl Loss {
         Loss::ExportExpired,
         Loss::MemoryLimit,
         Loss::AttributeLimit,
+        Loss::SpoolFull,
     ];
 
     /// The name used in metrics, attributes and logs.
@@ -127,6 +130,7 @@ impl Loss {
             Loss::ExportExpired => "export_expired",
             Loss::MemoryLimit => "memory_limit",
             Loss::AttributeLimit => "attribute_limit",
+            Loss::SpoolFull => "spool_full",
         }
     }
 }

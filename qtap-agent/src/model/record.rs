@@ -271,6 +271,14 @@ pub struct ObjectRecord {
     pub summary: ObjectSummary,
 }
 
+impl ObjectRecord {
+    /// Bytes of its data, wherever they are.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.spooled.as_ref().map_or(self.data.len() as u64, |file| file.bytes())
+    }
+}
+
 /// `artifact.summary.*`; what the artifacts of one exchange share is shared.
 #[derive(Debug, Clone, Default)]
 pub struct ObjectSummary {

@@ -10,11 +10,13 @@ use super::digest::{self, UidKind};
 use super::origin::{Origins, Place};
 use super::rpc::{self, Fault};
 use super::settings::{HttpCapture, Level, Locator};
+use super::spool::Spooled;
 use super::step::Steps;
 use super::trace_context;
 use super::url::{self, Url};
 use crate::model::conn::{ConnectionUid, Protocol, Role};
 use crate::model::exchange::{Exchange, HttpExchange, Incomplete, Part};
+use crate::model::loss::Tally;
 use crate::model::message::{Body, Fields, Request, Response, host_of};
 use crate::model::messages::{Framing, Messages};
 use crate::model::observation::ExchangeSeen;
@@ -22,37 +24,39 @@ use crate::model::record::{
     ArtifactLink, ArtifactRecord, MessageProtocol, MessageSums, ObjectRecord, ObjectSummary, Origin, Record,
     RecordKind, Rpc, Severity, Timing, TraceContext,
 };
-use crate::model::time::KernelTime;
+use crate::model::time::{KernelTime, WallClock};
 
-/// Appends the records of `seen`.
-pub(super) fn records(
+/// An exchange, or a part of one, that the steps have left something of: everything is known of it but what its documents are.
+#[derive(Debug)]
+pub(super) struct Untold {
+    http: HttpExchange,
+    capture: HttpCapture,
+    about: ArtifactRecord,
+    common: Common,
+    clock: WallClock,
+    /// Its bodies that are on disk.
+    spooled: Option<Spooled>,
+}
+
+/// What is to be told of `seen`; none when that is nothing.
+pub(super) fn evaluate(
     seen: ExchangeSeen,
+    spooled: Option<Spooled>,
     steps: &Steps,
-    locators: &[Locator],
     origins: &mut Origins,
-    running: &mut Running,
-    out: &mut Vec<Record>,
-) {
+) -> Option<Untold> {
     let ExchangeSeen { host, conn, process, number, exchange: Exchange::Http(mut http), observed } = seen;
     let capture = steps.evaluate(&mut http);
     let goes_on = http.part.is_some_and(|part| !part.last);
     if capture.level == Level::None || (goes_on && capture.level < Level::Details) {
-        return;
+        return None;
     }
     let role = role(conn.role, http.outgoing);
     let version = http.request.as_ref().map(|r| r.version).or_else(|| http.response.as_ref().map(|r| r.version));
     let place = Place { host: &host, conn: &conn, process: process.as_ref(), role, protocol: http.protocol, version };
     let origin = origins.of(&place, Some(steps));
     let url = url_of(&http, conn.tls.is_some(), &origin);
-    let mut about = about(&http, url);
-    let source = artifact::Source {
-        exchange: &http,
-        name: (conn.uid, number),
-        url: about.url_full.as_deref(),
-        clock: host.clock,
-        duration_ms: about.timing.duration_ms,
-    };
-    let stored = stored(source, &capture, locators, running);
+    let about = about(&http, url);
     let started = http.request.as_ref().map(|r| r.started).or_else(|| http.response.as_ref().map(|r| r.started));
     let common = Common {
         name: (conn.uid, number),
@@ -63,18 +67,40 @@ pub(super) fn records(
         request_id: request_id(&origin.connection_id, number),
         origin,
     };
-    link(&mut about, stored.iter().flatten(), &http);
-    about.parts = http.part.map(|part| part.number.saturating_add(1));
-    let line = line(&about);
-    // The artifact record comes first; what its objects say is made of it before it is moved there.
-    let first = out.len();
-    if stored.iter().any(Option::is_some) {
-        objects(stored, &http, &about, &line, &common, out);
+    Some(Untold { http: *http, capture, about, common, clock: host.clock, spooled })
+}
+
+impl Untold {
+    /// True when writing its documents takes long: a body of it is on disk.
+    pub(super) fn is_large(&self) -> bool {
+        self.spooled.is_some()
     }
-    if !goes_on {
-        let time_unix_ns = common.time_unix_ns;
-        let kind = RecordKind::Artifact(Box::new(about));
-        out.insert(first, common.record(time_unix_ns, (UidKind::Artifact, 0), line, kind));
+
+    /// Appends its records.
+    pub(super) fn tell(self, locators: &[Locator], running: &mut Running, lost: &mut Tally, out: &mut Vec<Record>) {
+        let Untold { http, capture, mut about, common, clock, spooled } = self;
+        let source = artifact::Source {
+            exchange: &http,
+            name: common.name,
+            url: about.url_full.as_deref(),
+            clock,
+            duration_ms: about.timing.duration_ms,
+            spooled: spooled.as_ref(),
+        };
+        let stored = stored(source, &capture, locators, running, lost);
+        link(&mut about, stored.iter().flatten(), &http);
+        about.parts = http.part.map(|part| part.number.saturating_add(1));
+        let line = line(&about);
+        // The artifact record comes first; what its objects say is made of it before it is moved there.
+        let first = out.len();
+        if stored.iter().any(Option::is_some) {
+            objects(stored, &http, &about, &line, &common, out);
+        }
+        if http.part.is_none_or(|part| part.last) {
+            let time_unix_ns = common.time_unix_ns;
+            let kind = RecordKind::Artifact(Box::new(about));
+            out.insert(first, common.record(time_unix_ns, (UidKind::Artifact, 0), line, kind));
+        }
     }
 }
 
@@ -98,7 +124,7 @@ fn objects(
         };
         let content_type = content_type.map(|text| Arc::from(text.as_str()));
         let uid = (UidKind::Object(artifact.kind.name()), part.unwrap_or(0));
-        let line = object_line(artifact.kind.name(), line, part, artifact.data.len());
+        let line = object_line(artifact.kind.name(), line, part, artifact.size());
         let object = object(artifact, link, http.part, ObjectSummary { content_type, ..summary.clone() });
         out.push(common.record(time_unix_ns, uid, line, RecordKind::Object(Box::new(object))));
     }
@@ -114,7 +140,7 @@ fn request_id(connection_id: &str, number: u64) -> Arc<str> {
 }
 
 /// E.g. `http_response of GET https://example.com/a → 200 in 12.3 ms, part 2: 345 B`.
-fn object_line(kind: &str, exchange: &str, part: Option<u32>, bytes: usize) -> String {
+fn object_line(kind: &str, exchange: &str, part: Option<u32>, bytes: u64) -> String {
     let (mut number, mut size) = (itoa::Buffer::new(), itoa::Buffer::new());
     let (name, number) = part.map_or(("", ""), |part| (", part ", number.format(part)));
     [kind, " of ", exchange, name, number, ": ", size.format(bytes), " B"].concat()
@@ -186,17 +212,18 @@ fn stored(
     capture: &HttpCapture,
     locators: &[Locator],
     running: &mut Running,
+    lost: &mut Tally,
 ) -> [Option<(Artifact, ArtifactLink)>; 2] {
     if locators.is_empty() {
         return [None, None];
     }
     let link = |artifact: Artifact| {
-        let locator = Locator::first_for(locators, artifact.data.len() as u64)?;
+        let locator = Locator::first_for(locators, artifact.size())?;
         let digest = ["sha256:", &artifact.sha256].concat();
         let link = ArtifactLink { url: locator.url_of(&artifact.sha256), digest };
         Some((artifact, link))
     };
-    artifact::write(source, capture, running).map(|artifact| artifact.and_then(link))
+    artifact::write(source, capture, running, lost).map(|artifact| artifact.and_then(link))
 }
 
 fn url_of(http: &HttpExchange, secure: bool, origin: &Origin) -> Url {
@@ -316,7 +343,7 @@ fn object(artifact: Artifact, link: ArtifactLink, part: Option<Part>, summary: O
         artifact_type: artifact.kind.name(),
         content_type: artifact.content_type,
         data: artifact.data,
-        spooled: None,
+        spooled: artifact.spooled,
         digest: link.digest,
         truncated: artifact.truncated,
         missing: artifact.missing,

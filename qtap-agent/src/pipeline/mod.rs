@@ -3,7 +3,8 @@
 //!
 //! An [`Observation`] comes in, [`Record`]s go out, in the order in which they were observed: the artifact record of an
 //! exchange, then its objects. What leaves has been redacted and carries its object's URL and digest already, so that no
-//! exporter waits for another. Nothing here asks for the time, draws a random number, reads a file or the network: the same
+//! exporter waits for another. Nothing here asks for the time, draws a random number, or reads the network; of files only those of
+//! bodies that are too large for memory (`spool`), and what becomes of an exchange does not depend on which it was: the same
 //! observations under the same settings and key give the same records, byte for byte.
 
 mod artifact;
@@ -15,17 +16,24 @@ mod redact;
 mod rpc;
 mod scan;
 pub mod settings;
+pub mod spool;
 mod step;
 #[cfg(test)]
 mod tests;
 mod trace_context;
 mod url;
 
+use std::sync::Arc;
+
+use crate::model::exchange::{Exchange, Part};
+use crate::model::loss::Tally;
 use crate::model::observation::Observation;
 use crate::model::record::Record;
 use artifact::Running;
+use exchange::Untold;
 use origin::Origins;
 use settings::{Locator, Settings};
+use spool::{Folder, Spools};
 use step::Steps;
 
 /// Key of the `hash` form of redaction: one a run (or one a host, where equal values are to stay equal across runs and in a
@@ -43,34 +51,83 @@ impl std::fmt::Debug for RedactionKey {
 #[derive(Debug)]
 pub struct Pipeline {
     http: Option<Steps>,
-    locators: Vec<Locator>,
+    locators: Arc<[Locator]>,
     origins: Origins,
     running: Running,
+    spools: Spools,
+    lost: Tally,
+}
+
+/// An exchange whose documents are written to disk: that takes long, and can be done elsewhere.
+#[derive(Debug)]
+pub struct Later {
+    untold: Untold,
+    locators: Arc<[Locator]>,
+}
+
+impl Later {
+    /// Appends its records; what was lost on the way.
+    pub fn tell(self, out: &mut Vec<Record>) -> Tally {
+        let mut lost = Tally::default();
+        self.untold.tell(&self.locators, &mut Running::default(), &mut lost, out);
+        lost
+    }
 }
 
 impl Pipeline {
-    /// The pipeline that `settings` describe.
+    /// The pipeline that `settings` describe. Bodies that are too large for memory have no place: see [`Pipeline::spooling`].
     #[must_use]
     pub fn new(settings: Settings, key: &RedactionKey) -> Pipeline {
         Pipeline {
             http: settings.http_stack.as_ref().map(|stack| Steps::new(stack, key)),
-            locators: settings.locators,
+            locators: settings.locators.into(),
             origins: Origins::new(settings.tags),
             running: Running::default(),
+            spools: Spools::default(),
+            lost: Tally::default(),
         }
+    }
+
+    /// The same, with a folder for bodies that are too large for memory.
+    #[must_use]
+    pub fn spooling(self, folder: Folder) -> Pipeline {
+        Pipeline { spools: Spools::new(folder), ..self }
     }
 
     /// Appends to `out` the records that `observation` makes: none, one, or an artifact record with its objects.
     pub fn apply(&mut self, observation: Observation, out: &mut Vec<Record>) {
-        match observation {
+        if let Some(later) = self.apply_or_defer(observation, out) {
+            let lost = later.tell(out);
+            self.lost.merge(&lost);
+        }
+    }
+
+    /// The same; but what takes long comes out, to be told elsewhere.
+    pub fn apply_or_defer(&mut self, observation: Observation, out: &mut Vec<Record>) -> Option<Later> {
+        let mut seen = match observation {
             Observation::Connection(seen) => {
                 out.push(connection::record(&seen, &mut self.origins, self.http.as_ref()));
+                return None;
             }
-            Observation::Exchange(seen) => {
-                if let Some(steps) = &self.http {
-                    exchange::records(*seen, steps, &self.locators, &mut self.origins, &mut self.running, out);
-                }
-            }
+            Observation::Exchange(seen) => *seen,
+        };
+        let steps = self.http.as_ref()?;
+        let name = (seen.conn.uid, seen.number);
+        let Exchange::Http(http) = &mut seen.exchange;
+        let spooled = match http.part {
+            Some(Part { large: true, .. }) => self.spools.join(name, http, &mut self.lost)?,
+            Some(Part { large: false, .. }) | None => None,
+        };
+        let untold = exchange::evaluate(seen, spooled, steps, &mut self.origins)?;
+        if untold.is_large() {
+            return Some(Later { untold, locators: Arc::clone(&self.locators) });
         }
+        untold.tell(&self.locators, &mut self.running, &mut self.lost, out);
+        None
+    }
+
+    /// What was lost since this was asked last.
+    pub fn take_lost(&mut self) -> Tally {
+        std::mem::take(&mut self.lost)
     }
 }

@@ -24,9 +24,9 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// Nothing held; `body_limit`: bytes kept of one body.
-    pub(super) fn new(body_limit: usize) -> Memory {
-        Memory { bound: BOUND.max(body_limit.saturating_mul(BODIES)), ..Memory::default() }
+    /// Nothing held; `of_a_body`: most bytes held of one body.
+    pub(super) fn new(of_a_body: usize) -> Memory {
+        Memory { bound: BOUND.max(of_a_body.saturating_mul(BODIES)), ..Memory::default() }
     }
 
     /// A share of which nothing is taken yet.

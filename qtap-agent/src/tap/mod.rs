@@ -82,7 +82,7 @@ impl Tap {
     /// A tap that knows nothing yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let memory = Memory::new(settings.http.body_limit);
+        let memory = Memory::new(settings.http.held_of_a_body());
         Tap { common: Common { http: Arc::new(settings.http), memory, ..Common::default() }, ..Tap::default() }
     }
 

@@ -48,7 +48,7 @@ fn what_lasts_is_told_by_time() {
     assert_eq!(places, [(0, 3), (3, 11), (11, 15)]);
     let exchanges = &script.sink.exchanges;
     assert!(exchanges.iter().all(|e| e.ordinal == 0));
-    assert_eq!(exchanges[1].part, Some(Part { number: 1, last: false }));
+    assert_eq!(exchanges[1].part, Some(Part { number: 1, last: false, large: false }));
     let ended: Vec<_> = exchanges.iter().map(|e| e.response.as_ref().unwrap().ended.is_some()).collect();
     assert_eq!(ended, [false, false, true]);
 }
@@ -192,4 +192,101 @@ fn the_interval_is_a_setting() {
     script.up(GET).down(EVENTS).down(chunk("one")).wait(101);
     assert_eq!(line(&script.sink.exchanges[0]), "#0 GET /a| -> 200|one");
     assert_eq!(script.close()[1].incomplete, Some(Incomplete::ClosedEarly));
+}
+
+/// Pieces of large bodies: of 8 bytes, after the first 16.
+fn large() -> Settings {
+    Settings { part_bytes: 8, large_bytes: Some(16), body_limit: 100, ..Settings::default() }
+}
+
+fn sized(len: usize) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n")
+}
+
+/// What is put together of pieces: their bytes, ranges that are missing, and whether the end was cut off.
+fn together(script: &Script) -> (String, Vec<std::ops::Range<u64>>, bool) {
+    let bodies = bodies(script);
+    let text = bodies.iter().map(|body| String::from_utf8(body.to_bytes().to_vec()).unwrap()).collect();
+    let missing = bodies.iter().flat_map(|body| body.missing.clone()).collect();
+    (text, missing, bodies.last().unwrap().truncated)
+}
+
+#[test]
+fn a_body_that_is_large_is_handed_on_in_pieces() {
+    for head in [sized(40), CHUNKED.to_owned()] {
+        let mut script = Script::with(large(), false);
+        script.up(GET).down(&head);
+        for nth in 0..5 {
+            let piece = format!("{nth}2345678");
+            let wait = if head == CHUNKED { 1_000 } else { 20_000 };
+            script.down(if head == CHUNKED { chunk(&piece) } else { piece }).wait(wait);
+        }
+        script.down(if head == CHUNKED { END } else { "" });
+        script.close();
+        let parts: Vec<_> = script.sink.exchanges.iter().map(|e| e.part.unwrap()).collect();
+        let is = |number, last| Part { number, last, large: true };
+        assert_eq!(parts.first(), Some(&is(0, false)));
+        assert!(parts.last().unwrap().last && parts.iter().all(|part| part.large), "{parts:?}");
+        assert_eq!(together(&script), ("0234567812345678223456783234567842345678".to_owned(), Vec::new(), false));
+        assert!(script.sink.exchanges.iter().all(|e| e.incomplete.is_none()));
+        assert!(script.sink.losses.is_empty());
+    }
+}
+
+#[test]
+fn what_stays_small_is_told_whole() {
+    let mut script = Script::with(large(), false);
+    script.up(GET).down(sized(16)).down("0123456789abcdef").close();
+    assert_eq!(lines(&script.sink.exchanges), ["GET /a| -> 200|0123456789abcdef"]);
+}
+
+#[test]
+fn the_limit_is_that_of_the_whole() {
+    let mut script = Script::with(Settings { body_limit: 30, ..large() }, false);
+    script.up(GET).down(sized(60));
+    (0..6).for_each(|nth| {
+        script.down(format!("{nth}234567890"));
+    });
+    script.close();
+    assert_eq!(together(&script), ("023456789012345678902234567890".to_owned(), Vec::new(), true));
+    assert_eq!(script.sink.losses.bytes(Loss::BodyLimit), 30);
+    assert_eq!(bodies(&script).last().unwrap().size, 60);
+}
+
+#[test]
+fn holes_are_told_at_their_place() {
+    let mut script = Script::with(large(), false);
+    script.up(GET).down(sized(60)).down("0123456789").gap(Direction::Received, 10).down("0123456789");
+    script.down("0123456789").gap(Direction::Received, 10).down("0123456789").close();
+    let (text, missing, truncated) = together(&script);
+    assert_eq!((text.len(), truncated), (40, false));
+    assert_eq!(missing, [10..20, 40..50]);
+    assert_eq!(script.sink.exchanges.last().unwrap().incomplete, Some(Incomplete::BytesLost));
+}
+
+/// Its parts are those of a stream, and stay that.
+#[test]
+fn what_may_never_end_is_no_large_body() {
+    let mut script = Script::with(large(), false);
+    script.up(GET).down(EVENTS);
+    (0..6).for_each(|nth| {
+        script.down(chunk(&format!("{nth}234567890")));
+    });
+    script.down(END).close();
+    assert!(script.sink.exchanges.iter().all(|e| !e.part.unwrap().large));
+}
+
+#[test]
+fn a_large_request_and_its_answer_are_one() {
+    let mut script = Script::with(large(), false);
+    script.up("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 40\r\n\r\n");
+    (0..4).for_each(|nth| {
+        script.up(format!("{nth}234567890"));
+    });
+    script.down(sized(2)).down("ok").close();
+    let last = script.sink.exchanges.last().unwrap();
+    assert_eq!(last.part.map(|part| (part.last, part.large)), Some((true, true)));
+    assert_eq!(last.response.as_ref().unwrap().body.to_bytes(), "ok");
+    let requests = script.sink.exchanges.iter().map(|e| e.request.as_ref().unwrap().body.kept());
+    assert_eq!(requests.sum::<u64>(), 40);
 }

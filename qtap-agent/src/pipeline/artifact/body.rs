@@ -1,13 +1,17 @@
 //! The body of a message as artifacts show it: the bytes that were kept, whether they are text, their digest, what they decode to.
 
+use std::io;
+
 use super::charset::{self, Extent, whole_characters};
 use super::decode::{self, Decoded, Decoder, MOST};
 use super::escape::Json;
+use super::kept::{self, Data};
 use super::running::Running;
-use super::{Half, Message, Source};
+use super::{Half, Message, Source, disk};
 use crate::model::exchange::Part;
 use crate::model::message::Body;
 use crate::pipeline::digest::sha256_hex;
+use crate::pipeline::spool::Bulk;
 
 /// The body of `message` with its content codings undone; none when it has none, or nothing came. What comes after a hole can't
 /// be decoded.
@@ -64,6 +68,18 @@ fn go_on(
     (told.then_some(decoded), more.then_some(decoder))
 }
 
+/// The same of a body on disk, which is decoded to the disk.
+pub(super) fn decoded_on_disk(source: Source<'_>, message: Message<'_>) -> io::Result<Option<(Decoded, Bulk)>> {
+    let codings = decode::codings(message.fields());
+    let (Some(bulk), Some(spooled)) = (source.bulk(message), source.spooled) else { return Ok(None) };
+    if codings.is_empty() {
+        return Ok(None);
+    }
+    let (body, ended) = (message.body(), message.times().1.is_some());
+    let until = body.missing.first().map_or(bulk.len(), |hole| hole.start.min(bulk.len()));
+    disk::decode(&codings, bulk, until, body.is_whole() && ended, &spooled.folder).map(Some)
+}
+
 /// What of `carried`, the bytes that `body` has, comes before the first hole.
 fn until_hole<'a>(body: &Body, carried: &'a [u8]) -> &'a [u8] {
     let hole = body.missing.iter().find(|hole| hole.end > body.offset);
@@ -91,7 +107,7 @@ pub(super) fn decoded_extent(body: &Body, decoded: &Decoded, part: Option<Part>)
 }
 
 /// Writes the member `body`; its data only when `data` is set.
-pub(super) fn write(json: &mut Json, half: &Half<'_>, part: Option<Part>, data: bool) {
+pub(super) fn write(json: &mut Json, half: &Half<'_>, part: Option<Part>, data: bool) -> io::Result<()> {
     let body = half.body();
     json.name("body");
     json.open(b'{');
@@ -102,7 +118,7 @@ pub(super) fn write(json: &mut Json, half: &Half<'_>, part: Option<Part>, data: 
         json.integer(body.offset);
     }
     json.name("kept");
-    json.integer(half.kept.len() as u64);
+    json.integer(half.kept.len());
     if body.truncated {
         json.name("truncated");
         json.literal("true");
@@ -119,36 +135,42 @@ pub(super) fn write(json: &mut Json, half: &Half<'_>, part: Option<Part>, data: 
         json.close(b']');
     }
     if !half.kept.is_empty() {
-        let sha256 = if data { kept(json, half, part) } else { half.kept.sha256() };
+        let sha256 = if data { kept(json, half, part)? } else { half.kept.sha256()? };
         json.name("digest");
         json.plain(&["sha256:", &sha256]);
     }
     if data && let Some(decoded) = &half.decoded {
-        write_decoded(json, half.content_type(), decoded, decoded_extent(body, decoded, part));
+        write_decoded(json, half, decoded, decoded_extent(body, decoded, part))?;
     }
     json.close(b'}');
+    Ok(())
 }
 
 /// Writes the data of the bytes that were kept; gives their digest.
-fn kept(json: &mut Json, half: &Half<'_>, part: Option<Part>) -> String {
+fn kept(json: &mut Json, half: &Half<'_>, part: Option<Part>) -> io::Result<String> {
     // The type tells of what coded bytes decode to, not of them.
     let content_type = if half.decoded.is_some() { "" } else { half.content_type() };
     let extent = extent(half.body(), part);
-    let utf8 = half.kept.start().is_some_and(|start| charset::is_utf8(content_type, start));
-    if extent == Extent::Whole && utf8 && half.kept.is_utf8() {
+    let chunks = match half.kept.data() {
+        Data::Disk(bulk) => return disk::write(json, bulk, half.kept.len(), content_type, extent),
+        Data::Memory(chunks) => chunks,
+    };
+    let utf8 = kept::start(chunks).is_some_and(|start| charset::is_utf8(content_type, start));
+    if extent == Extent::Whole && utf8 && kept::is_utf8(chunks) {
         json.name("encoding");
         json.plain(&["text"]);
         json.name("data");
-        return json.text_and_digest(half.kept.chunks());
+        return Ok(json.text_and_digest(chunks));
     }
-    bytes(json, content_type, &half.kept.joined(), extent)
+    Ok(bytes(json, content_type, &kept::joined(chunks), extent))
 }
 
-fn write_decoded(json: &mut Json, content_type: &str, decoded: &Decoded, extent: Extent) {
+fn write_decoded(json: &mut Json, half: &Half<'_>, decoded: &Decoded, extent: Extent) -> io::Result<()> {
+    let content_type = half.content_type();
     json.name("decoded");
     json.open(b'{');
     json.name("size");
-    json.integer(decoded.data.len() as u64);
+    json.integer(half.unpacked.as_ref().map_or(decoded.data.len() as u64, Bulk::len));
     if decoded.truncated {
         json.name("truncated");
         json.literal("true");
@@ -157,6 +179,12 @@ fn write_decoded(json: &mut Json, content_type: &str, decoded: &Decoded, extent:
         json.name("failed");
         json.text(coding);
     }
+    if let Some(bulk) = half.unpacked.as_ref().filter(|bulk| bulk.len() > 0) {
+        let len = if decoded.truncated { bulk.whole_characters() } else { bulk.len() };
+        let sha256 = disk::write(json, bulk, len, content_type, extent)?;
+        json.name("digest");
+        json.plain(&["sha256:", &sha256]);
+    }
     if !decoded.data.is_empty() {
         let shown = if decoded.truncated { whole_characters(&decoded.data) } else { &decoded.data };
         let sha256 = bytes(json, content_type, shown, extent);
@@ -164,6 +192,7 @@ fn write_decoded(json: &mut Json, content_type: &str, decoded: &Decoded, extent:
         json.plain(&["sha256:", &sha256]);
     }
     json.close(b'}');
+    Ok(())
 }
 
 /// Writes `encoding`, `charset`, `data`, and the strays at its ends; gives the digest of `bytes`.

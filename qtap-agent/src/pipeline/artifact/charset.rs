@@ -52,6 +52,18 @@ pub(super) fn is_utf8(content_type: &str, start: &[u8]) -> bool {
     encoding(content_type, start).is_none_or(|encoding| encoding == UTF_8)
 }
 
+/// The encoding that text of this type is in when that is none of UTF-8, and the bytes of its mark, which are not part of the
+/// text. `start`: as above.
+pub(super) fn other_than_utf8(content_type: &str, start: &[u8]) -> Option<(&'static Encoding, usize)> {
+    let encoding = encoding(content_type, start).filter(|encoding| *encoding != UTF_8)?;
+    Some((encoding, mark(encoding, start)))
+}
+
+/// The length of the mark at the beginning of text in `encoding`; that of another encoding is no mark.
+fn mark(encoding: &'static Encoding, start: &[u8]) -> usize {
+    if [UTF_16LE, UTF_16BE].contains(&encoding) && Encoding::for_bom(start).is_some() { 2 } else { 0 }
+}
+
 fn utf8(bytes: &[u8], extent: Extent) -> Option<Text<'_>> {
     let (head, rest) = match extent {
         Extent::Whole | Extent::Prefix | Extent::First => (0, bytes),
@@ -107,11 +119,14 @@ fn charset(parameters: &str) -> Option<&str> {
     })
 }
 
+/// What an encoding is called in documents.
+pub(super) fn name(encoding: &'static Encoding) -> String {
+    encoding.name().to_ascii_lowercase()
+}
+
 fn decode<'a>(encoding: &'static Encoding, bytes: &'a [u8], cut: bool) -> Option<Text<'a>> {
-    // The mark is not part of the text; that of another encoding is no mark.
-    let mark = [UTF_16LE, UTF_16BE].contains(&encoding) && Encoding::for_bom(bytes).is_some();
-    let bytes = if mark { bytes.get(2..)? } else { bytes };
-    let charset = Some(encoding.name().to_ascii_lowercase());
+    let bytes = bytes.get(mark(encoding, bytes)..)?;
+    let charset = Some(name(encoding));
     if !cut {
         let text = encoding.decode_without_bom_handling_and_without_replacement(bytes)?;
         return Some(Text { head: &[], text, tail: &[], charset });

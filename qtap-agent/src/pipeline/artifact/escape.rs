@@ -5,6 +5,7 @@
 //! SHA-256 waits for is its own last round, and a processor that looks far enough ahead fills the wait with the other
 //! one's.
 
+use super::out::Out;
 use crate::pipeline::digest::Sha;
 
 /// Bytes that are looked at together on the fast path.
@@ -25,124 +26,138 @@ const _: () = assert!(HASHED.is_multiple_of(3), "base64 of it has no padding");
 /// The document so far.
 #[derive(Debug)]
 pub(super) struct Json {
-    out: Vec<u8>,
+    out: Out,
     comma: bool,
-    sha: Sha,
-    /// Bytes of `out` that went into `sha`.
-    hashed: usize,
 }
 
 impl Json {
-    pub(super) fn with_capacity(bytes: usize) -> Json {
-        Json { out: Vec::with_capacity(bytes), comma: false, sha: Sha::default(), hashed: 0 }
+    pub(super) fn new(out: Out) -> Json {
+        Json { out, comma: false }
     }
 
-    /// The document, and its SHA-256 as hexadecimal digits.
-    pub(super) fn finish(mut self) -> (Vec<u8>, String) {
-        self.sha.update(self.out.get(self.hashed..).unwrap_or_default());
-        (self.out, self.sha.hex())
+    /// What it was written to.
+    pub(super) fn into_out(self) -> Out {
+        self.out
     }
 
     pub(super) fn open(&mut self, bracket: u8) {
         self.separate();
-        self.out.push(bracket);
+        self.out.bytes.push(bracket);
         self.comma = false;
     }
 
     pub(super) fn close(&mut self, bracket: u8) {
-        self.out.push(bracket);
+        self.out.bytes.push(bracket);
         self.comma = true;
     }
 
     /// What is between two values, commas included.
     pub(super) fn between(&mut self, json: &'static str) {
-        self.out.extend_from_slice(json.as_bytes());
+        self.out.bytes.extend_from_slice(json.as_bytes());
         self.comma = false;
     }
 
     /// The name of the next member: one of ours, that needs no escaping.
     pub(super) fn name(&mut self, name: &'static str) {
         let before: &[u8] = if self.comma { b",\"" } else { b"\"" };
-        self.out.reserve(name.len() + 4);
-        self.out.extend_from_slice(before);
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
+        self.out.bytes.reserve(name.len() + 4);
+        self.out.bytes.extend_from_slice(before);
+        self.out.bytes.extend_from_slice(name.as_bytes());
+        self.out.bytes.extend_from_slice(b"\":");
         self.comma = false;
     }
 
     pub(super) fn text(&mut self, text: &str) {
         self.separate();
-        self.out.push(b'"');
-        escape(text.as_bytes(), &mut self.out);
-        self.out.push(b'"');
+        self.out.bytes.push(b'"');
+        escape(text.as_bytes(), &mut self.out.bytes);
+        self.out.bytes.push(b'"');
         self.comma = true;
     }
 
     /// Text in several pieces, which are UTF-8 when they are put together. Its SHA-256, as hexadecimal digits.
     pub(super) fn text_and_digest(&mut self, pieces: &[impl AsRef<[u8]>]) -> String {
-        self.separate();
-        self.out.push(b'"');
+        self.begin_string();
         let mut sha = Sha::default();
-        for block in pieces.iter().flat_map(|piece| piece.as_ref().chunks(HASHED)) {
-            escape(block, &mut self.out);
-            self.hash_with(&mut sha, block);
-        }
-        self.out.push(b'"');
-        self.comma = true;
+        pieces.iter().for_each(|piece| self.add_text(piece.as_ref(), Some(&mut sha)));
+        self.end_string();
         sha.hex()
     }
 
-    /// Hashes `bytes` into `sha`, and what was written into the document's own digest.
-    fn hash_with(&mut self, sha: &mut Sha, bytes: &[u8]) {
-        let written = self.out.get(self.hashed..).unwrap_or_default();
-        self.hashed += Sha::update_both(&mut self.sha, written, sha, bytes);
+    /// Begins a string that comes in pieces.
+    pub(super) fn begin_string(&mut self) {
+        self.separate();
+        self.out.bytes.push(b'"');
+    }
+
+    /// The string has ended.
+    pub(super) fn end_string(&mut self) {
+        self.out.bytes.push(b'"');
+        self.comma = true;
+    }
+
+    /// The next piece of a string that is text; its bytes go into `sha` too.
+    pub(super) fn add_text(&mut self, piece: &[u8], sha: Option<&mut Sha>) {
+        let Some(sha) = sha else {
+            escape(piece, &mut self.out.bytes);
+            return self.out.pass_on();
+        };
+        for block in piece.chunks(HASHED) {
+            escape(block, &mut self.out.bytes);
+            self.out.hash_with(sha, block);
+            self.out.pass_on();
+        }
+    }
+
+    /// The next piece of a string in base64, a multiple of three bytes but for the last; its bytes go into `sha` too.
+    pub(super) fn add_base64(&mut self, piece: &[u8], sha: &mut Sha) {
+        for block in piece.chunks(HASHED) {
+            self.encode(block);
+            self.out.hash_with(sha, block);
+            self.out.pass_on();
+        }
     }
 
     /// Text that is known to need no escaping.
     pub(super) fn plain(&mut self, parts: &[&str]) {
         self.separate();
-        self.out.push(b'"');
-        parts.iter().for_each(|part| self.out.extend_from_slice(part.as_bytes()));
-        self.out.push(b'"');
+        self.out.bytes.push(b'"');
+        parts.iter().for_each(|part| self.out.bytes.extend_from_slice(part.as_bytes()));
+        self.out.bytes.push(b'"');
         self.comma = true;
     }
 
     /// `bytes` in base64 (RFC 4648 §4).
     pub(super) fn base64(&mut self, bytes: &[u8]) {
         self.separate();
-        self.out.push(b'"');
+        self.out.bytes.push(b'"');
         self.encode(bytes);
-        self.out.push(b'"');
+        self.out.bytes.push(b'"');
         self.comma = true;
     }
 
     /// The same, and their SHA-256, as hexadecimal digits.
     pub(super) fn base64_and_digest(&mut self, bytes: &[u8]) -> String {
-        self.separate();
-        self.out.push(b'"');
+        self.begin_string();
         let mut sha = Sha::default();
-        for block in bytes.chunks(HASHED) {
-            self.encode(block);
-            self.hash_with(&mut sha, block);
-        }
-        self.out.push(b'"');
-        self.comma = true;
+        self.add_base64(bytes, &mut sha);
+        self.end_string();
         sha.hex()
     }
 
     fn encode(&mut self, bytes: &[u8]) {
         use base64::engine::{Engine, general_purpose::STANDARD};
-        let start = self.out.len();
-        self.out.resize(start + bytes.len().div_ceil(3) * 4, b'=');
+        let start = self.out.bytes.len();
+        self.out.bytes.resize(start + bytes.len().div_ceil(3) * 4, b'=');
         // The room is what the RFC says it takes, so the only error there is can't come.
-        let room = self.out.get_mut(start..).unwrap_or_default();
+        let room = self.out.bytes.get_mut(start..).unwrap_or_default();
         let written = STANDARD.encode_slice(bytes, room).unwrap_or(0);
-        self.out.truncate(start + written);
+        self.out.bytes.truncate(start + written);
     }
 
     pub(super) fn integer(&mut self, number: u64) {
         self.separate();
-        self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        self.out.bytes.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
         self.comma = true;
     }
 
@@ -150,19 +165,19 @@ impl Json {
         use std::io::Write;
         self.separate();
         // Writing to a `Vec` can't fail.
-        let _ = write!(self.out, "{number}");
+        let _ = write!(self.out.bytes, "{number}");
         self.comma = true;
     }
 
     pub(super) fn literal(&mut self, literal: &str) {
         self.separate();
-        self.out.extend_from_slice(literal.as_bytes());
+        self.out.bytes.extend_from_slice(literal.as_bytes());
         self.comma = true;
     }
 
     fn separate(&mut self) {
         if self.comma {
-            self.out.push(b',');
+            self.out.bytes.push(b',');
         }
     }
 }
@@ -257,10 +272,15 @@ mod tests {
     use proptest::prelude::{ProptestConfig, any, proptest};
     use proptest::test_runner::RngSeed;
 
+    fn document(json: Json) -> (Vec<u8>, String) {
+        let finished = json.into_out().finish().unwrap();
+        (finished.data, finished.sha256)
+    }
+
     fn string(text: &str) -> Vec<u8> {
-        let mut json = Json::with_capacity(0);
+        let mut json = Json::new(Out::new(0, None));
         json.text(text);
-        json.finish().0
+        document(json).0
     }
 
     #[test]
@@ -291,9 +311,9 @@ mod tests {
 
     #[test]
     fn pieces_are_one_string() {
-        let mut json = Json::with_capacity(0);
+        let mut json = Json::new(Out::new(0, None));
         json.text_and_digest(&[&b"a\"\xc3"[..], b"", b"\x83b\n"]);
-        assert_eq!(json.finish().0, serde_json::to_vec("a\"\u{c3}b\n").unwrap());
+        assert_eq!(document(json).0, serde_json::to_vec("a\"\u{c3}b\n").unwrap());
     }
 
     #[test]
@@ -302,12 +322,12 @@ mod tests {
         for size in [0, 1, 63, 64, 65, 127, 128, 129, HASHED - 1, HASHED, HASHED + 1, 3 * HASHED + 77] {
             let bytes: Vec<u8> = (0..size).map(|n| b"ab\"\n"[n % 4]).collect();
             let (first, second) = bytes.split_at(size / 3);
-            let mut json = Json::with_capacity(0);
+            let mut json = Json::new(Out::new(0, None));
             json.open(b'[');
             assert_eq!(json.text_and_digest(&[first, second]), sha256_hex(&bytes), "{size}");
             assert_eq!(json.base64_and_digest(&bytes), sha256_hex(&bytes), "{size}");
             json.close(b']');
-            let (document, digest) = json.finish();
+            let (document, digest) = document(json);
             assert_eq!(digest, sha256_hex(&document), "{size}");
             let read: [String; 2] = serde_json::from_slice(&document).unwrap();
             assert_eq!(read[0].as_bytes(), bytes);
@@ -316,7 +336,7 @@ mod tests {
 
     #[test]
     fn members_and_elements_are_separated() {
-        let mut json = Json::with_capacity(0);
+        let mut json = Json::new(Out::new(0, None));
         json.open(b'{');
         json.name("a");
         json.open(b'[');
@@ -330,6 +350,6 @@ mod tests {
         json.name("b");
         json.plain(&["x", "y"]);
         json.close(b'}');
-        assert_eq!(String::from_utf8(json.finish().0).unwrap(), r#"{"a":[1,0.5,null,"YWI=",[]],"b":"xy"}"#);
+        assert_eq!(String::from_utf8(document(json).0).unwrap(), r#"{"a":[1,0.5,null,"YWI=",[]],"b":"xy"}"#);
     }
 }

@@ -5,19 +5,22 @@
 //! chunk, without the last chunk when its end is missing. Fields that are unknown are left out; an unknown word of the start
 //! line is a `?`. Behind the answer to a WebSocket handshake, and behind the request, stand their messages as frames.
 
+use std::io;
+
+use super::out::Out;
 use super::{Half, Message, frame, line_of, version_name};
 use crate::model::message::{Fields, Request, Response, Version};
 
 /// The document: one message, or a request and its response.
-pub(super) fn write(halves: &[Half<'_>], bodies: bool) -> Vec<u8> {
-    let mut out = Vec::with_capacity(halves.iter().map(|half| half.room(bodies)).sum());
+pub(super) fn write(halves: &[Half<'_>], bodies: bool, mut out: Out) -> io::Result<Out> {
     for half in halves {
-        message(&mut out, half, bodies);
+        message(&mut out, half, bodies)?;
     }
-    out
+    Ok(out)
 }
 
-fn message(out: &mut Vec<u8>, half: &Half<'_>, bodies: bool) {
+fn message(to: &mut Out, half: &Half<'_>, bodies: bool) -> io::Result<()> {
+    let out = &mut to.bytes;
     let host = match half.message {
         Message::Request(request) => request_line(out, request),
         Message::Response(response) => {
@@ -41,8 +44,9 @@ fn message(out: &mut Vec<u8>, half: &Half<'_>, bodies: bool) {
     }
     out.extend_from_slice(b"\r\n");
     if bodies {
-        content(out, half, forwarded_chunked || is_chunked(half.fields()));
+        content(to, half, forwarded_chunked || is_chunked(half.fields()))?;
     }
+    Ok(())
 }
 
 /// Writes the request line, and says which `Host` the fields lack.
@@ -86,25 +90,25 @@ fn is_chunked(fields: &Fields) -> bool {
     last.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
 }
 
-fn content(out: &mut Vec<u8>, half: &Half<'_>, chunked: bool) {
+fn content(out: &mut Out, half: &Half<'_>, chunked: bool) -> io::Result<()> {
     if let Some(messages) = &half.body().messages {
-        frame::write(out, messages);
+        frame::write(&mut out.bytes, messages);
     }
     let kept = &half.kept;
     if !chunked {
-        kept.chunks().iter().for_each(|chunk| out.extend_from_slice(chunk));
-        return;
+        return kept.each(|piece| out.extend(piece));
     }
     if !kept.is_empty() {
-        out.extend_from_slice(format!("{:x}\r\n", kept.len()).as_bytes());
-        kept.chunks().iter().for_each(|chunk| out.extend_from_slice(chunk));
-        out.extend_from_slice(b"\r\n");
+        out.extend(format!("{:x}\r\n", kept.len()).as_bytes());
+        kept.each(|piece| out.extend(piece))?;
+        out.extend(b"\r\n");
     }
     if half.body().is_whole() && half.message.times().1.is_some() {
-        out.extend_from_slice(b"0\r\n");
+        out.extend(b"0\r\n");
         for (name, value) in half.message.trailers().0.iter().filter_map(line_of) {
-            line(out, &name, &value);
+            line(&mut out.bytes, &name, &value);
         }
-        out.extend_from_slice(b"\r\n");
+        out.extend(b"\r\n");
     }
+    Ok(())
 }

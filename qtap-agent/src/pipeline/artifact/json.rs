@@ -1,16 +1,21 @@
 //! Format `json`: one object for a request, one for a response, or one that holds both.
 
+use std::io;
+
 use super::escape::Json;
+use super::out::Out;
 use super::time::rfc3339;
 use super::{Half, Kind, Message, Source, body, field_text, messages, version_name};
 use crate::model::message::{FieldText, Fields, Request, Response};
 
-/// The document, and its SHA-256 as hexadecimal digits.
-pub(super) fn write(source: Source<'_>, kind: Kind, halves: &[Half<'_>], bodies: bool) -> (Vec<u8>, String) {
-    let mut json = Json::with_capacity(halves.iter().map(|half| half.room(bodies)).sum());
+/// Writes the document.
+pub(super) fn write(source: Source<'_>, kind: Kind, halves: &[Half<'_>], bodies: bool, out: Out) -> io::Result<Out> {
+    let mut json = Json::new(out);
     json.open(b'{');
     match kind {
-        Kind::Request | Kind::Response => halves.iter().for_each(|half| message(&mut json, source, half, bodies)),
+        Kind::Request | Kind::Response => {
+            halves.iter().try_for_each(|half| message(&mut json, source, half, bodies))?;
+        }
         Kind::Transaction => {
             for half in halves {
                 json.name(match half.message {
@@ -18,7 +23,7 @@ pub(super) fn write(source: Source<'_>, kind: Kind, halves: &[Half<'_>], bodies:
                     Message::Response(_) => "response",
                 });
                 json.open(b'{');
-                message(&mut json, source, half, bodies);
+                message(&mut json, source, half, bodies)?;
                 json.close(b'}');
             }
             if let Some(duration_ms) = source.duration_ms {
@@ -30,7 +35,7 @@ pub(super) fn write(source: Source<'_>, kind: Kind, halves: &[Half<'_>], bodies:
     }
     part(&mut json, source);
     json.close(b'}');
-    json.finish()
+    Ok(json.into_out())
 }
 
 fn incomplete(json: &mut Json, source: Source<'_>) {
@@ -47,7 +52,7 @@ fn part(json: &mut Json, source: Source<'_>) {
     }
 }
 
-fn message(json: &mut Json, source: Source<'_>, half: &Half<'_>, bodies: bool) {
+fn message(json: &mut Json, source: Source<'_>, half: &Half<'_>, bodies: bool) -> io::Result<()> {
     match half.message {
         Message::Request(request) => request_line(json, request, source.url),
         Message::Response(response) => status_line(json, response),
@@ -58,7 +63,7 @@ fn message(json: &mut Json, source: Source<'_>, half: &Half<'_>, bodies: bool) {
     if !half.message.trailers().0.is_empty() {
         fields(json, "trailers", half.message.trailers());
     }
-    body::write(json, half, source.exchange.part, bodies);
+    body::write(json, half, source.exchange.part, bodies)?;
     if let Some(messages) = &half.body().messages {
         messages::write(json, half.fields(), messages, source.clock, bodies);
     }
@@ -70,6 +75,7 @@ fn message(json: &mut Json, source: Source<'_>, half: &Half<'_>, bodies: bool) {
         Some(ended) => json.plain(&[rfc3339(source.clock.unix_ns(ended)).as_str()]),
         None => json.literal("null"),
     }
+    Ok(())
 }
 
 fn request_line(json: &mut Json, request: &Request, url: Option<&str>) {

@@ -1,24 +1,37 @@
-//! The bytes of a body that are shown, in the pieces that they came in: a large body is not copied to be looked at.
+//! The bytes of a body that are shown, in the pieces that they came in, or on disk: a large body is not copied to be looked at.
 
 use std::borrow::Cow;
+use std::io;
 
 use bytes::Bytes;
 
 use super::charset::whole_characters;
 use crate::model::message::Body;
 use crate::pipeline::digest::Sha;
+use crate::pipeline::spool::{Bulk, Utf8};
 
 /// Bytes of a body that were kept, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Kept<'a> {
-    chunks: Cow<'a, [Bytes]>,
-    len: usize,
+    data: Data<'a>,
+    len: u64,
+}
+
+#[derive(Debug)]
+pub(super) enum Data<'a> {
+    Memory(Cow<'a, [Bytes]>),
+    /// The first `len` bytes of it.
+    Disk(&'a Bulk),
 }
 
 impl<'a> Kept<'a> {
-    /// The bytes of `body` that were kept. Where the end was cut off in the middle of a character, the rest of the character is
-    /// cut off too: so that text stays text.
-    pub(super) fn of(body: &'a Body) -> Kept<'a> {
+    /// The bytes of `body` that were kept, in it or on disk. Where the end was cut off in the middle of a character, the rest of the
+    /// character is cut off too: so that text stays text.
+    pub(super) fn of(body: &'a Body, bulk: Option<&'a Bulk>) -> Kept<'a> {
+        if let Some(bulk) = bulk {
+            let len = if body.is_whole() { bulk.len() } else { bulk.whole_characters() };
+            return Kept { data: Data::Disk(bulk), len };
+        }
         let chunks = if body.is_whole() {
             Cow::Borrowed(body.chunks.as_slice())
         } else {
@@ -26,10 +39,10 @@ impl<'a> Kept<'a> {
             let whole = whole_characters(&bytes).len();
             Cow::Owned(vec![bytes.slice(..whole)])
         };
-        Kept { len: chunks.iter().map(Bytes::len).sum(), chunks }
+        Kept { len: chunks.iter().map(|chunk| chunk.len() as u64).sum(), data: Data::Memory(chunks) }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> u64 {
         self.len
     }
 
@@ -37,61 +50,57 @@ impl<'a> Kept<'a> {
         self.len == 0
     }
 
-    pub(super) fn chunks(&self) -> &[Bytes] {
-        &self.chunks
+    pub(super) fn data(&self) -> &Data<'a> {
+        &self.data
     }
 
-    /// Its first bytes: three or more, or all there are; none where they are spread over pieces.
-    pub(super) fn start(&self) -> Option<&[u8]> {
-        let first = self.chunks.first()?;
-        (first.len() >= 3 || first.len() == self.len).then_some(&first[..])
-    }
-
-    /// In one piece; copied when there are several.
-    pub(super) fn joined(&self) -> Bytes {
-        match &*self.chunks {
-            [one] => one.clone(),
-            many => many.concat().into(),
+    /// Bytes of it that are in memory.
+    pub(super) fn held(&self) -> usize {
+        match &self.data {
+            Data::Memory(chunks) => chunks.iter().map(Bytes::len).sum(),
+            Data::Disk(_) => 0,
         }
+    }
+
+    /// Hands all of it over, in pieces.
+    pub(super) fn each(&self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+        match &self.data {
+            Data::Memory(chunks) => chunks.iter().for_each(|chunk| take(chunk)),
+            Data::Disk(bulk) => bulk.each(self.len, |block| {
+                take(block);
+                Ok(())
+            })?,
+        }
+        Ok(())
     }
 
     /// SHA-256, as hexadecimal digits.
-    pub(super) fn sha256(&self) -> String {
+    pub(super) fn sha256(&self) -> io::Result<String> {
         let mut sha = Sha::default();
-        self.chunks.iter().for_each(|chunk| sha.update(chunk));
-        sha.hex()
+        self.each(|piece| sha.update(piece))?;
+        Ok(sha.hex())
     }
+}
 
-    /// True when all of it together is UTF-8.
-    pub(super) fn is_utf8(&self) -> bool {
-        // A character that is spread over pieces: its bytes so far.
-        let (mut begun, mut count) = ([0_u8; 4], 0);
-        for chunk in &*self.chunks {
-            let mut rest = &chunk[..];
-            while count > 0 {
-                let Some((byte, after)) = rest.split_first() else { break };
-                let Some(next) = begun.get_mut(count) else { return false };
-                *next = *byte;
-                (rest, count) = (after, count + 1);
-                match std::str::from_utf8(begun.get(..count).unwrap_or_default()) {
-                    Ok(_) => count = 0,
-                    Err(error) if error.error_len().is_some() => return false,
-                    Err(_) => {}
-                }
-            }
-            let whole = match std::str::from_utf8(rest) {
-                Ok(_) => rest.len(),
-                Err(error) if error.error_len().is_some() => return false,
-                Err(error) => error.valid_up_to(),
-            };
-            for byte in rest.get(whole..).unwrap_or_default() {
-                let Some(next) = begun.get_mut(count) else { return false };
-                *next = *byte;
-                count += 1;
-            }
-        }
-        count == 0
+/// The first bytes of `chunks`: three or more, or all there are; none where they are spread over pieces.
+pub(super) fn start(chunks: &[Bytes]) -> Option<&[u8]> {
+    let first = chunks.first()?;
+    (first.len() >= 3 || chunks.len() == 1).then_some(&first[..])
+}
+
+/// In one piece; copied when there are several.
+pub(super) fn joined(chunks: &[Bytes]) -> Bytes {
+    match chunks {
+        [one] => one.clone(),
+        many => many.concat().into(),
     }
+}
+
+/// True when all of it together is UTF-8.
+pub(super) fn is_utf8(chunks: &[Bytes]) -> bool {
+    let mut utf8 = Utf8::default();
+    chunks.iter().for_each(|chunk| utf8.push(chunk));
+    !utf8.is_broken() && utf8.begun() == 0
 }
 
 #[cfg(test)]
@@ -101,11 +110,13 @@ mod tests {
     fn kept(chunks: &[&'static [u8]], truncated: bool) -> (Bytes, bool) {
         let chunks = chunks.iter().map(|chunk| Bytes::from_static(chunk)).collect();
         let body = Body { chunks, truncated, ..Body::default() };
-        let kept = Kept::of(&body);
-        assert_eq!(kept.len(), kept.joined().len());
-        assert!(kept.start().is_none_or(|start| kept.joined().starts_with(start)));
-        assert_eq!(kept.sha256(), crate::pipeline::digest::sha256_hex(&kept.joined()));
-        (kept.joined(), kept.is_utf8())
+        let kept = Kept::of(&body, None);
+        let Data::Memory(chunks) = kept.data() else { panic!("on disk") };
+        let joined = joined(chunks);
+        assert_eq!((kept.len(), kept.held()), (joined.len() as u64, joined.len()));
+        assert!(start(chunks).is_none_or(|start| joined.starts_with(start)));
+        assert_eq!(kept.sha256().ok(), Some(crate::pipeline::digest::sha256_hex(&joined)));
+        (joined, is_utf8(chunks))
     }
 
     #[test]

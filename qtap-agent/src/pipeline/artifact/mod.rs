@@ -7,29 +7,36 @@
 mod body;
 mod charset;
 mod decode;
+mod disk;
 mod escape;
 mod frame;
 mod http;
 mod json;
 mod kept;
 mod messages;
+mod out;
 mod running;
 mod text;
 mod time;
 mod undo;
 
+use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::digest::sha256_hex;
 use super::settings::{Artifacts, Format, HttpCapture, Level};
+use super::spool::{Bulk, Spooled};
 use crate::model::conn::ConnectionUid;
 use crate::model::exchange::{HttpExchange, Part};
+use crate::model::loss::{Loss, Tally};
 use crate::model::message::{Body, Field, FieldText, Fields, Request, Response, Version};
+use crate::model::spool::SpoolFile;
 use crate::model::time::{KernelTime, WallClock};
 use decode::Decoded;
 use kept::Kept;
+use out::Out;
 pub(super) use running::Running;
 
 /// What a document holds (`artifact.type`).
@@ -56,13 +63,22 @@ pub(super) struct Artifact {
     pub(super) kind: Kind,
     /// Media type of the document itself.
     pub(super) content_type: &'static str,
+    /// Empty when it is on disk.
     pub(super) data: Bytes,
-    /// SHA-256 of `data`, hexadecimal.
+    pub(super) spooled: Option<Arc<SpoolFile>>,
+    /// SHA-256 of the document, hexadecimal.
     pub(super) sha256: String,
     /// True when a body in it was cut at the body limit.
     pub(super) truncated: bool,
     /// Ranges that are missing from the body in it; of the response's, where there are two.
     pub(super) missing: Vec<Range<u64>>,
+}
+
+impl Artifact {
+    /// Bytes of the document.
+    pub(super) fn size(&self) -> u64 {
+        self.spooled.as_ref().map_or(self.data.len() as u64, |file| file.bytes())
+    }
 }
 
 /// What a document is written from.
@@ -75,55 +91,92 @@ pub(super) struct Source<'a> {
     pub(super) url: Option<&'a str>,
     pub(super) clock: WallClock,
     pub(super) duration_ms: Option<f64>,
+    /// Its bodies that are on disk.
+    pub(super) spooled: Option<&'a Spooled>,
+}
+
+impl<'a> Source<'a> {
+    /// Bytes of its bodies on disk.
+    fn on_disk(self) -> u64 {
+        let bulks = self.spooled.iter().flat_map(|spooled| [&spooled.request, &spooled.response]);
+        bulks.flatten().map(Bulk::len).sum()
+    }
+
+    /// The body of `message`, where it is on disk.
+    fn bulk(self, message: Message<'_>) -> Option<&'a Bulk> {
+        let spooled = self.spooled?;
+        match message {
+            Message::Request(_) => spooled.request.as_ref(),
+            Message::Response(_) => spooled.response.as_ref(),
+        }
+    }
 }
 
 /// The documents of an exchange, or of a part of one; none below level `details`. `running` has the decoders of bodies that are
-/// told in parts.
-pub(super) fn write(source: Source<'_>, capture: &HttpCapture, running: &mut Running) -> [Option<Artifact>; 2] {
+/// told in parts. One that the disk would not take is left out, and counted.
+pub(super) fn write(
+    source: Source<'_>,
+    capture: &HttpCapture,
+    running: &mut Running,
+    lost: &mut Tally,
+) -> [Option<Artifact>; 2] {
     if capture.level < Level::Details {
         return [None, None];
     }
     // Format `http` shows what was sent.
     let undone = capture.level == Level::Full && capture.format != Format::Http;
     let mut half = |message| Half::new(source, message, undone, running);
+    let mut written = |kind, halves: io::Result<Vec<Half<'_>>>| match halves
+        .and_then(|halves| document(source, capture, kind, &halves))
+    {
+        Ok(artifact) => Some(artifact),
+        Err(_) => {
+            lost.add(Loss::SpoolFull, source.on_disk());
+            None
+        }
+    };
     let request = source.exchange.request.as_ref().map(Message::Request);
     let response = source.exchange.response.as_ref().map(Message::Response);
     let part = source.exchange.part;
     match capture.artifacts {
         Artifacts::Split => [(Kind::Request, request), (Kind::Response, response)].map(|(kind, message)| {
             let message = message.filter(|message| message.is_told(part))?;
-            Some(document(source, capture, kind, &[half(message)]))
+            written(kind, half(message).map(|half| vec![half]))
         }),
         Artifacts::Transaction => {
             let both = match (request, response) {
-                (Some(request), Some(response)) => &[half(request), half(response)][..],
-                (Some(one), None) | (None, Some(one)) => &[half(one)],
+                (Some(request), Some(response)) => half(request).and_then(|one| Ok(vec![one, half(response)?])),
+                (Some(one), None) | (None, Some(one)) => half(one).map(|one| vec![one]),
                 (None, None) => return [None, None],
             };
-            [Some(document(source, capture, Kind::Transaction, both)), None]
+            [written(Kind::Transaction, both), None]
         }
     }
 }
 
-fn document(source: Source<'_>, capture: &HttpCapture, kind: Kind, halves: &[Half<'_>]) -> Artifact {
+fn document(source: Source<'_>, capture: &HttpCapture, kind: Kind, halves: &[Half<'_>]) -> io::Result<Artifact> {
     let bodies = capture.level == Level::Full;
-    let hashed = |data: Vec<u8>| {
-        let sha256 = sha256_hex(&data);
-        (data, sha256)
+    let large = bodies && halves.iter().any(Half::is_on_disk);
+    let file = match source.spooled.filter(|_| large) {
+        Some(spooled) => Some(spooled.folder.document()?),
+        None => None,
     };
-    let (content_type, (data, sha256)) = match capture.format {
-        Format::Json => ("application/json", json::write(source, kind, halves, bodies)),
-        Format::Http => ("message/http", hashed(http::write(halves, bodies))),
-        Format::Text => ("text/plain; charset=utf-8", hashed(text::write(source, halves, bodies))),
+    let out = Out::new(halves.iter().map(|half| half.room(bodies)).sum(), file);
+    let (content_type, out) = match capture.format {
+        Format::Json => ("application/json", json::write(source, kind, halves, bodies, out)?),
+        Format::Http => ("message/http", http::write(halves, bodies, out)?),
+        Format::Text => ("text/plain; charset=utf-8", text::write(source, halves, bodies, out)?),
     };
-    Artifact {
+    let finished = out.finish()?;
+    Ok(Artifact {
         kind,
         content_type,
-        data: data.into(),
-        sha256,
+        data: finished.data.into(),
+        spooled: finished.file.map(Arc::new),
+        sha256: finished.sha256,
         truncated: bodies && halves.iter().any(|half| half.body().truncated),
         missing: halves.last().filter(|_| bodies).map(|half| half.body().missing.clone()).unwrap_or_default(),
-    }
+    })
 }
 
 /// A request or a response: what both have.
@@ -188,12 +241,24 @@ struct Half<'a> {
     kept: Kept<'a>,
     /// Its body with content codings undone, where it has some.
     decoded: Option<Decoded>,
+    /// What it was decoded to, where that is on disk.
+    unpacked: Option<Bulk>,
 }
 
 impl<'a> Half<'a> {
-    fn new(source: Source<'_>, message: Message<'a>, undone: bool, running: &mut Running) -> Half<'a> {
-        let decoded = if undone { body::decoded(source, message, running) } else { None };
-        Half { message, kept: Kept::of(message.body()), decoded }
+    fn new(source: Source<'a>, message: Message<'a>, undone: bool, running: &mut Running) -> io::Result<Half<'a>> {
+        let bulk = source.bulk(message);
+        let kept = Kept::of(message.body(), bulk);
+        let (decoded, unpacked) = match bulk {
+            _ if !undone => (None, None),
+            Some(_) => body::decoded_on_disk(source, message)?.unzip(),
+            None => (body::decoded(source, message, running), None),
+        };
+        Ok(Half { message, kept, decoded, unpacked })
+    }
+
+    fn is_on_disk(&self) -> bool {
+        matches!(self.kept.data(), kept::Data::Disk(_))
     }
 
     fn content_type(&self) -> &'a str {
@@ -216,7 +281,7 @@ impl<'a> Half<'a> {
         let decoded = self.decoded.as_ref().map_or(0, |decoded| decoded.data.len());
         let messages = self.body().messages.iter().flat_map(|messages| &messages.kept);
         let messages: usize = messages.map(|message| message.data.len() + 128).sum();
-        let body = if bodies { self.kept.len() + decoded + messages } else { 0 };
+        let body = if bodies { self.kept.held() + decoded + messages } else { 0 };
         768 + head + body + body / 8
     }
 }

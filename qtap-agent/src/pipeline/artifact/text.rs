@@ -2,20 +2,27 @@
 //! shown, or not there, is said in square brackets.
 
 use std::fmt::Write;
+use std::io;
 
-use super::{Half, Message, Source, body, charset, field_text, line_of, messages, version_name};
+use super::charset::{self, Extent};
+use super::disk::{self, Form};
+use super::kept::{self, Data};
+use super::out::Out;
+use super::{Half, Message, Source, body, field_text, line_of, messages, version_name};
 use crate::model::message::Fields;
+use crate::pipeline::spool::Bulk;
 
 /// The document: one message, or a request and its response with an empty line between them.
-pub(super) fn write(source: Source<'_>, halves: &[Half<'_>], bodies: bool) -> Vec<u8> {
-    let mut out = String::with_capacity(halves.iter().map(|half| half.room(bodies)).sum());
+pub(super) fn write(source: Source<'_>, halves: &[Half<'_>], bodies: bool, mut to: Out) -> io::Result<Out> {
+    let mut out = String::new();
     for (nth, half) in halves.iter().enumerate() {
         if nth > 0 {
             out.push('\n');
         }
         start_line(&mut out, source, half.message);
         fields(&mut out, half.fields());
-        content(&mut out, source, half, bodies);
+        to.extend(std::mem::take(&mut out).as_bytes());
+        content(&mut to, source, half, bodies)?;
         fields(&mut out, half.message.trailers());
     }
     if let Some(part) = source.exchange.part {
@@ -24,7 +31,8 @@ pub(super) fn write(source: Source<'_>, halves: &[Half<'_>], bodies: bool) -> Ve
     if let Some(reason) = source.exchange.incomplete {
         note(&mut out, format_args!("incomplete: {}", reason.name()));
     }
-    out.into_bytes()
+    to.extend(out.as_bytes());
+    Ok(to)
 }
 
 /// Writing to a `String` can't fail.
@@ -64,32 +72,36 @@ fn fields(out: &mut String, fields: &Fields) {
     }
 }
 
-fn content(out: &mut String, source: Source<'_>, half: &Half<'_>, bodies: bool) {
+fn content(to: &mut Out, source: Source<'_>, half: &Half<'_>, bodies: bool) -> io::Result<()> {
     let carried = half.body();
-    if carried.size == 0 && carried.chunks.is_empty() && carried.messages.is_none() {
-        return;
+    if carried.size == 0 && half.kept.is_empty() && carried.messages.is_none() {
+        return Ok(());
     }
-    out.push('\n');
+    let mut out = String::from("\n");
     if !bodies {
         let messages = carried.messages.as_ref().map(|messages| format!(" ({} messages)", messages.count));
-        return note(out, format_args!("body of {} bytes{} not shown", carried.size, messages.unwrap_or_default()));
+        note(&mut out, format_args!("body of {} bytes{} not shown", carried.size, messages.unwrap_or_default()));
+        to.extend(out.as_bytes());
+        return Ok(());
     }
     match &carried.messages {
         Some(messages) => messages::lines(half.fields(), messages, source.clock, |in_brackets, text| {
             if in_brackets {
-                note(out, format_args!("{text}"));
+                note(&mut out, format_args!("{text}"));
             } else {
-                line(out, text);
+                line(&mut out, text);
             }
         }),
-        None => shown(out, source, half),
+        None => shown(to, &mut out, source, half)?,
     }
     if carried.truncated {
-        note(out, format_args!("truncated: {} of {} bytes kept", half.kept.len(), carried.size));
+        note(&mut out, format_args!("truncated: {} of {} bytes kept", half.kept.len(), carried.size));
     }
     for range in &carried.missing {
-        note(out, format_args!("missing: bytes {} to {}", range.start, range.end));
+        note(&mut out, format_args!("missing: bytes {} to {}", range.start, range.end));
     }
+    to.extend(out.as_bytes());
+    Ok(())
 }
 
 /// Writes text, and ends its last line.
@@ -100,16 +112,32 @@ fn line(out: &mut String, text: &str) {
     }
 }
 
-fn shown(out: &mut String, source: Source<'_>, half: &Half<'_>) {
-    let carried = half.body();
+fn shown(to: &mut Out, out: &mut String, source: Source<'_>, half: &Half<'_>) -> io::Result<()> {
+    let (carried, part) = (half.body(), source.exchange.part);
     if carried.offset > 0 {
         note(out, format_args!("from byte {} on", carried.offset));
     }
-    let (part, kept) = (source.exchange.part, half.kept.joined());
-    let (shown, extent) = match &half.decoded {
-        Some(decoded) => (&decoded.data[..], body::decoded_extent(carried, decoded, part)),
-        None => (&kept[..], body::extent(carried, part)),
+    let extent = match &half.decoded {
+        Some(decoded) => body::decoded_extent(carried, decoded, part),
+        None => body::extent(carried, part),
     };
+    match (&half.unpacked, &half.decoded, half.kept.data()) {
+        (Some(bulk), _, _) => on_disk(to, out, half, bulk, bulk.len(), extent)?,
+        (None, Some(decoded), _) => in_memory(out, half, &decoded.data, extent),
+        (None, None, Data::Disk(bulk)) => on_disk(to, out, half, bulk, half.kept.len(), extent)?,
+        (None, None, Data::Memory(chunks)) => in_memory(out, half, &kept::joined(chunks), extent),
+    }
+    if let Some(decoded) = &half.decoded {
+        if let Some(coding) = &decoded.failed {
+            note(out, format_args!("could not be decoded: {}", field_text(coding.as_bytes())));
+        } else {
+            note(out, format_args!("{} bytes as carried, decoded here", half.kept.len()));
+        }
+    }
+    Ok(())
+}
+
+fn in_memory(out: &mut String, half: &Half<'_>, shown: &[u8], extent: Extent) {
     match charset::text(half.content_type(), shown, extent) {
         Some(text) => {
             line(out, &text.text);
@@ -120,11 +148,28 @@ fn shown(out: &mut String, source: Source<'_>, half: &Half<'_>) {
         }
         None => note(out, format_args!("{} bytes that are not text", shown.len())),
     }
-    if let Some(decoded) = &half.decoded {
-        if let Some(coding) = &decoded.failed {
-            note(out, format_args!("could not be decoded: {}", field_text(coding.as_bytes())));
-        } else {
-            note(out, format_args!("{} bytes as carried, decoded here", half.kept.len()));
+}
+
+/// The same of the first `len` bytes of what is on disk. `out` goes before them.
+fn on_disk(to: &mut Out, out: &mut String, half: &Half<'_>, bulk: &Bulk, len: u64, extent: Extent) -> io::Result<()> {
+    to.extend(std::mem::take(out).as_bytes());
+    let mut last = b'\n';
+    let mut take = |piece: &[u8]| {
+        last = piece.last().copied().unwrap_or(last);
+        to.extend(piece);
+    };
+    match disk::form(bulk, len, half.content_type(), extent)? {
+        Form::Utf8 => bulk.each(len, |block| {
+            take(block);
+            Ok(())
+        })?,
+        Form::Other(encoding, mark) => {
+            disk::text(bulk, len, encoding, mark, extent, |piece| take(piece.as_bytes()))?;
         }
+        Form::Bytes => note(out, format_args!("{len} bytes that are not text")),
     }
+    if last != b'\n' {
+        to.extend(b"\n");
+    }
+    Ok(())
 }

@@ -81,7 +81,7 @@ proptest! {
         trailers in any_fields(),
         body in any_body(),
         grpc in any::<bool>(),
-        part in option::of((0_u32..3, any::<bool>()).prop_map(|(number, last)| Part { number, last })),
+        part in option::of((0_u32..3, any::<bool>()).prop_map(|(number, last)| Part { number, last, large: false })),
         version in proptest::sample::select(vec![Version::Http10, Version::Http11, Version::Http2]),
     ) {
         let (request, response) = (request(), response());

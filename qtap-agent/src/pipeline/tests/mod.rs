@@ -5,6 +5,7 @@
 mod artifacts;
 mod canary;
 mod hostile;
+mod large;
 mod messages;
 mod parts;
 mod records;

@@ -27,7 +27,12 @@ fn stream(number: u32, last: bool, offset: u64, piece: &[u8]) -> HttpExchange {
     let request = Request { body: Body { offset: if number == 0 { 0 } else { 15 }, ..request().body }, ..request() };
     let request =
         if number == 0 { request } else { Request { body: Body { chunks: Vec::new(), ..request.body }, ..request } };
-    HttpExchange { request: Some(request), response: Some(response), part: Some(Part { number, last }), ..http() }
+    HttpExchange {
+        request: Some(request),
+        response: Some(response),
+        part: Some(Part { number, last, large: false }),
+        ..http()
+    }
 }
 
 fn three() -> Vec<HttpExchange> {
@@ -216,7 +221,7 @@ fn after_a_hole_or_without_its_beginning_a_part_is_shown_as_carried() {
 fn a_stream_that_ends_in_the_middle_of_its_coding_says_so() {
     let mut parts = coded("gzip");
     parts.truncate(2);
-    parts[1].part = Some(Part { number: 1, last: true });
+    parts[1].part = Some(Part { number: 1, last: true, large: false });
     let cut = apply_parts(full(), parts.clone());
     let told = decoded(&cut[1]);
     assert_eq!((&told["data"], &told["truncated"], &told["failed"]), (&"data: 2\n\n".into(), &true.into(), &().into()));
