@@ -10,12 +10,16 @@
 
 pub mod auth;
 pub mod batch;
+pub mod client;
 mod delivery;
 pub mod exporter;
 pub mod memory;
+pub mod oauth;
 pub mod otlp;
+pub mod proxy;
 pub mod queue;
 pub mod refusal;
+pub mod renewed;
 pub mod retry;
 pub mod s3;
 mod sample;

@@ -1,10 +1,12 @@
 //! What the file means: defaults, variables, secrets, and references between its parts. In: the file as typed. Out:
 //! `Settings`. Goes on after a fault, with the default in place of what is wrong, so that all faults are told at once.
 
+mod auth;
 mod otlp;
 mod s3;
 mod stacks;
 mod stores;
+mod variables;
 
 use std::path::{Path, PathBuf};
 
