@@ -2,6 +2,7 @@
 //! `docs/config.md` is checked against them. A key that the format has and this version has not stands here too, so that it
 //! is refused by name rather than read and not obeyed.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// A map of the file.
@@ -65,11 +66,15 @@ impl Shape {
     }
 }
 
+/// True for a key whose value is never shown.
+pub(crate) fn hides(key: &Key) -> bool {
+    matches!(key.takes, Takes::Secret | Takes::Headers | Takes::Later)
+}
+
 /// True for a word that can only be a key whose value may be shown: a known one, and not what is left of one that hides it
 /// when its beginning is lost (`key` of `access_key`).
 pub(crate) fn is_public(name: &str) -> bool {
     let keys: Vec<&Key> = ALL.iter().flat_map(|shape| shape.all()).collect();
-    let hides = |key: &Key| matches!(key.takes, Takes::Secret | Takes::Headers | Takes::Later);
     keys.iter().any(|key| key.name == name) && !keys.iter().any(|key| hides(key) && key.name.ends_with(name))
 }
 
@@ -89,7 +94,7 @@ const MB: u64 = 1 << 20;
 
 pub(crate) const EVENT_STORES: &[&str] = &["otel", "stdout", "disabled"];
 pub(crate) const OBJECT_STORES: &[&str] = &["s3", "otel", "stdout", "disabled"];
-const AUTHS: &[&str] = &["none", "basic", "header", "query"];
+const AUTHS: &[&str] = &["none", "basic", "header", "query", "oauth2"];
 const PLUGINS: &[&str] = &["http_capture", "redact"];
 const TAG_SOURCES: &[&str] = &["env"];
 
@@ -105,6 +110,7 @@ pub(crate) const ALL: &[&Shape] = &[
     &AUTH,
     &TLS,
     &BATCH,
+    &LIMITS,
     &RETRY,
     &STACK,
     &PLUGIN,
@@ -158,11 +164,13 @@ const OTLP: &[Key] = &[
     key("tls", Takes::More("map"), "{}"),
     key("batch", Takes::More("map"), "{}"),
     key("min_severity", Takes::Choice(&["trace", "debug", "info", "warn", "error", "fatal"]), "info"),
+    key("limits", Takes::More("map"), "{}"),
     later("queue"),
-    later("limits"),
 ];
+/// How long a request of an OTLP store may take.
+pub(crate) const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 const OTLP_SENDING: &[Key] = &[
-    key("timeout", Takes::Time(Duration::from_millis(100), Duration::from_secs(600)), "10s"),
+    key("timeout", Takes::Time(*TIMEOUT.start(), *TIMEOUT.end()), "10s"),
     key("retry", Takes::More("map"), "{}"),
     key("workers", Takes::Whole(1, 64), "2"),
 ];
@@ -208,11 +216,19 @@ pub(crate) const AUTH: Shape = Shape {
         key("password", Takes::Secret, ""),
         key("name", Takes::Text, ""),
         key("value", Takes::Secret, ""),
-        later("grant"),
-        later("token_url"),
-        later("client_id"),
-        later("client_secret"),
-        later("scopes"),
+        key("grant", Takes::Choice(&["client_credentials", "password", "jwt_bearer"]), ""),
+        key("token_url", Takes::Text, ""),
+        key("client_id", Takes::Text, ""),
+        key("client_secret", Takes::Secret, ""),
+        key("scopes", Takes::Words, "[]"),
+        key("auth_style", Takes::Choice(&["header", "body"]), "header"),
+        key("params", Takes::Names, "{}"),
+        key("signing_key", Takes::Secret, ""),
+        key("algorithm", Takes::Choice(&["RS256", "ES256", "HS256"]), "RS256"),
+        key("key_id", Takes::Text, ""),
+        key("issuer", Takes::Text, ""),
+        key("subject", Takes::Text, ""),
+        key("audience", Takes::Text, ""),
     ]],
 };
 
@@ -234,6 +250,16 @@ pub(crate) const BATCH: Shape = Shape {
         key("max_records", Takes::Whole(1, 10_000), "512"),
         key("max_bytes", Takes::Size(KB, 64 * MB), "1mb"),
         key("interval", Takes::Time(MS, HOUR), "1s"),
+    ]],
+};
+
+pub(crate) const LIMITS: Shape = Shape {
+    what: "`limits`",
+    keys: &[&[
+        key("attribute_value_bytes", Takes::Size(0, 64 * MB), "0"),
+        key("record_attributes", Takes::Whole(16, 1024), "128"),
+        key("batch_records", Takes::Whole(1, 1_000_000), "10000"),
+        key("batch_bytes", Takes::Size(64 * KB, 64 * MB), "16mb"),
     ]],
 };
 

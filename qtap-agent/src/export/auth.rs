@@ -6,7 +6,10 @@ use base64::Engine as _;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use zeroize::Zeroizing;
 
-use super::settings::{Auth, Secret};
+use super::oauth::{Token, Tokens};
+use super::refusal::Refusal;
+use super::settings::{Auth, OtlpSettings, Secret};
+use super::store::StartError;
 
 /// What one request carries.
 #[derive(Clone, Default)]
@@ -15,6 +18,8 @@ pub struct Carried {
     pub headers: HeaderMap,
     /// Query parameter (HTTP only).
     pub query: Option<(String, Zeroizing<String>)>,
+    /// The token among the headers.
+    token: Option<Token>,
 }
 
 impl std::fmt::Debug for Carried {
@@ -52,7 +57,8 @@ impl Credentials {
         let mut out = Credentials { headers: headers.to_vec(), auth: auth.clone(), fixed: None };
         let carried = out.carried()?;
         let own = match auth {
-            Auth::None => None,
+            // A token is not known yet: `Authorizer` adds it.
+            Auth::None | Auth::OAuth2(_) => None,
             Auth::Basic { password: secret, .. }
             | Auth::Header { value: secret, .. }
             | Auth::Query { value: secret, .. } => Some(secret),
@@ -75,7 +81,7 @@ impl Credentials {
             insert(&mut out.headers, name, &value.reveal())?;
         }
         match &self.auth {
-            Auth::None => {}
+            Auth::None | Auth::OAuth2(_) => {}
             Auth::Basic { username, password } => {
                 let value = basic(username, &password.reveal());
                 insert(&mut out.headers, header::AUTHORIZATION.as_str(), &value)?;
@@ -85,6 +91,74 @@ impl Credentials {
         }
         Ok(out)
     }
+}
+
+/// What authorizes the requests of a store: its credentials, and a token where it wants one.
+#[derive(Debug)]
+pub struct Authorizer {
+    credentials: Credentials,
+    tokens: Option<Tokens>,
+}
+
+impl Authorizer {
+    /// Checks the settings; asks for no token yet.
+    ///
+    /// # Errors
+    /// When headers, or what a token is asked for by, cannot be used.
+    pub fn new(settings: &OtlpSettings, version: &'static str) -> Result<Authorizer, StartError> {
+        let credentials = Credentials::new(&settings.headers, &settings.auth)?;
+        let tokens = match &settings.auth {
+            Auth::OAuth2(oauth) => Some(Tokens::new(oauth, &settings.tls, &settings.proxy, version)?),
+            Auth::None | Auth::Basic { .. } | Auth::Header { .. } | Auth::Query { .. } => None,
+        };
+        Ok(Authorizer { credentials, tokens })
+    }
+
+    /// What a request carries now; may ask for a token first.
+    ///
+    /// # Errors
+    /// When a file holds what cannot be sent, or there is no token.
+    pub async fn carried(&self) -> Result<Carried, Refusal> {
+        let mut out = self.credentials.carried().map_err(|error| Refusal::reconfigure(error.to_string()))?;
+        if let Some(tokens) = &self.tokens {
+            let token = tokens.token().await?;
+            out.headers.insert(header::AUTHORIZATION, token.header());
+            out.token = Some(token);
+        }
+        Ok(out)
+    }
+
+    /// The store has refused what a request carried (401, UNAUTHENTICATED). True when it is worth asking again, with a new token.
+    pub async fn refused(&self, carried: &Carried) -> bool {
+        let (Some(tokens), Some(token)) = (&self.tokens, &carried.token) else { return false };
+        tokens.refused(token).await;
+        true
+    }
+}
+
+impl Carried {
+    /// A server's own text without what the request carried, should it repeat it.
+    #[must_use]
+    pub fn hide(&self, text: &str) -> String {
+        let values = self.headers.values().filter(|value| value.is_sensitive());
+        let values = values.filter_map(|value| value.to_str().ok());
+        // With and without the scheme before it (`Basic …`, `Bearer …`).
+        let values = values.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, rest)| rest)]).flatten();
+        let query = self.query.as_ref().map(|(_, value)| value.as_str());
+        without(text, values.chain(query))
+    }
+}
+
+/// The text without these secrets.
+pub(super) fn hide(text: &str, secrets: &[Secret]) -> String {
+    let values: Vec<Zeroizing<String>> = secrets.iter().map(Secret::reveal).collect();
+    without(text, values.iter().map(|value| value.as_str()))
+}
+
+fn without<'s>(text: &str, values: impl Iterator<Item = &'s str>) -> String {
+    // What is shorter stands in any text by chance.
+    const LEAST: usize = 4;
+    values.filter(|value| value.len() >= LEAST).fold(text.to_owned(), |text, value| text.replace(value, "…"))
 }
 
 /// The value of an `Authorization` header (RFC 7617 §2).

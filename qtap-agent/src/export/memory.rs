@@ -61,7 +61,7 @@ impl MemoryExporter {
 
 impl Exporter for MemoryExporter {
     fn prepare(&self, record: &Record) -> Prepared {
-        self.encoder.item(record).into()
+        self.encoder.prepare(record)
     }
 
     async fn send(&self, items: &[Item]) -> Result<Receipt, Refusal> {

@@ -10,13 +10,17 @@
 
 pub mod auth;
 pub mod batch;
+pub mod client;
 mod delivery;
 pub mod exporter;
 pub mod memory;
+pub mod oauth;
 pub mod objects;
 pub mod otlp;
+pub mod proxy;
 pub mod queue;
 pub mod refusal;
+pub mod renewed;
 pub mod retry;
 mod sample;
 pub mod secret;

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tonic::Code;
 
+use super::proxy::ProxyError;
+
 /// Longest text of a server's own that is shown, in bytes.
 const SERVER_TEXT_BYTES: usize = 200;
 
@@ -116,7 +118,7 @@ impl Refusal {
 }
 
 /// What a server said, cut to [`SERVER_TEXT_BYTES`], on one line.
-fn said(text: &str) -> String {
+pub(super) fn said(text: &str) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let line = line.trim();
     let mut end = line.len().min(SERVER_TEXT_BYTES);
@@ -184,6 +186,9 @@ fn known(cause: &(dyn Error + 'static), target: &str) -> Option<String> {
     if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
         return Some(tls_words(tls, target));
     }
+    if let Some(proxy) = cause.downcast_ref::<ProxyError>() {
+        return Some(proxy_words(proxy, target));
+    }
     let text = cause.to_string();
     let words = PROTOCOL_WORDS.iter().find(|(said, _)| text.contains(said))?.1;
     Some(format!("{target} {words}"))
@@ -191,7 +196,10 @@ fn known(cause: &(dyn Error + 'static), target: &str) -> Option<String> {
 
 /// What hyper and h2 say when the far end speaks something else, and what that means. Which of the first three it is depends on
 /// whether the server's first bytes arrive before the request is written.
-const PROTOCOL_WORDS: [(&str, &str); 6] = [
+const PROTOCOL_WORDS: [(&str, &str); 9] = [
+    ("proxy authorization required", PROXY_AUTH),
+    ("tunnel error: unsuccessful", PROXY_NO),
+    ("tunnel error: unexpected end of file", PROXY_CLOSED),
     ("invalid HTTP version", NOT_HTTP1),
     ("invalid HTTP status-line", NOT_HTTP1),
     ("unexpected message from connection", NOT_HTTP1),
@@ -199,6 +207,10 @@ const PROTOCOL_WORDS: [(&str, &str); 6] = [
     ("frame with invalid size", NOT_GRPC),
     ("invalid preface", NOT_GRPC),
 ];
+const PROXY_AUTH: &str =
+    "is not connected: the proxy wants a user name and password (HTTPS_PROXY=http://user:password@host:port)";
+const PROXY_NO: &str = "is not connected: the proxy refuses, or cannot reach it";
+const PROXY_CLOSED: &str = "is not connected: the proxy closed the connection without an answer";
 const CLOSED: &str = "closed the connection without an answer: does the port speak this protocol, does it want TLS (tls.enabled: true) or a client certificate (tls.cert_file)?";
 const NOT_HTTP1: &str =
     "does not answer in HTTP/1: is it a gRPC port (protocol: grpc, 4317) or a TLS port (tls.enabled: true)?";
@@ -222,6 +234,15 @@ fn io_words(error: &io::Error, target: &str) -> Option<String> {
         _ => return None,
     };
     Some(format!("{target}: {words}"))
+}
+
+fn proxy_words(error: &ProxyError, target: &str) -> String {
+    match error {
+        ProxyError::Refused(_, 407) => format!("{target} {PROXY_AUTH}"),
+        ProxyError::Refused(_, code) => format!("{target} {PROXY_NO} ({code})"),
+        ProxyError::Closed(_) => format!("{target} {PROXY_CLOSED}"),
+        ProxyError::Unreadable(_) | ProxyError::Malformed(_) | ProxyError::Scheme(..) => format!("{target}: {error}"),
+    }
 }
 
 fn tls_words(error: &rustls::Error, target: &str) -> String {

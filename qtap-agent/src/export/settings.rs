@@ -48,6 +48,8 @@ pub struct OtlpSettings {
     pub resource: ResourceSettings,
     /// As configured: `host:port`, a base URL, or (HTTP) the full URL ending in `/v1/logs`.
     pub endpoint: String,
+    /// True: the endpoint is the URL of logs as it stands, whatever its path (HTTP only).
+    pub endpoint_is_exact: bool,
     /// Transport and encoding.
     pub protocol: OtlpProtocol,
     /// HTTP only: PUT instead of POST.
@@ -60,6 +62,8 @@ pub struct OtlpSettings {
     pub auth: Auth,
     /// TLS.
     pub tls: TlsSettings,
+    /// Proxies.
+    pub proxy: ProxySettings,
     /// Bound on one request.
     pub timeout: Duration,
     /// Batches.
@@ -70,6 +74,27 @@ pub struct OtlpSettings {
     pub workers: usize,
     /// Records below are not exported.
     pub min_severity: Severity,
+    /// What the store takes at most.
+    pub limits: Limits,
+}
+
+/// What a store takes at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of an attribute's value; 0: as many as there are.
+    pub attribute_value_bytes: usize,
+    /// Attributes of a record; 0: as many as there are.
+    pub record_attributes: usize,
+    /// Records of a request.
+    pub batch_records: usize,
+    /// Bytes of a request, as encoded and before compression, all of it.
+    pub batch_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { attribute_value_bytes: 0, record_attributes: 128, batch_records: 10_000, batch_bytes: 16 << 20 }
+    }
 }
 
 /// OTLP transport and encoding.
@@ -121,6 +146,96 @@ pub enum Auth {
         /// Parameter value.
         value: Secret,
     },
+    /// OAuth 2.0.
+    OAuth2(Box<OAuthSettings>),
+}
+
+/// OAuth 2.0 towards a store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OAuthSettings {
+    /// What a token is asked for by.
+    pub grant: Grant,
+    /// Token endpoint.
+    pub token_url: String,
+    /// The client; none: the grant alone.
+    pub client_id: Option<String>,
+    /// The client's secret.
+    pub client_secret: Option<Secret>,
+    /// Scopes.
+    pub scopes: Vec<String>,
+    /// True: client and secret stand in the form, false: in a header (RFC 6749 §2.3.1).
+    pub in_body: bool,
+    /// More fields of the form.
+    pub params: Vec<(String, String)>,
+}
+
+impl OAuthSettings {
+    /// All that must not be shown.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<Secret> {
+        let own = match &self.grant {
+            Grant::ClientCredentials => None,
+            Grant::Password { password, .. } => Some(password),
+            Grant::JwtBearer(jwt) => Some(&jwt.signing_key),
+        };
+        self.client_secret.iter().chain(own).cloned().collect()
+    }
+}
+
+/// How a token is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Grant {
+    /// RFC 6749 §4.4.
+    ClientCredentials,
+    /// RFC 6749 §4.3.
+    Password {
+        /// User name.
+        username: String,
+        /// Password.
+        password: Secret,
+    },
+    /// RFC 7523 §2.1.
+    JwtBearer(Box<JwtSettings>),
+}
+
+/// The assertion of the JWT bearer grant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JwtSettings {
+    /// Private key in PEM form; the shared secret of HS256.
+    pub signing_key: Secret,
+    /// How it signs.
+    pub algorithm: Algorithm,
+    /// `kid`.
+    pub key_id: Option<String>,
+    /// `iss`.
+    pub issuer: String,
+    /// `sub`.
+    pub subject: String,
+    /// `aud`.
+    pub audience: String,
+}
+
+/// Signatures of assertions (RFC 7518 §3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// RSA, PKCS #1 v1.5.
+    Rs256,
+    /// ECDSA over P-256.
+    Es256,
+    /// HMAC.
+    Hs256,
+}
+
+impl Algorithm {
+    /// The value of `alg`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::Rs256 => "RS256",
+            Algorithm::Es256 => "ES256",
+            Algorithm::Hs256 => "HS256",
+        }
+    }
 }
 
 /// TLS towards a store.
@@ -138,6 +253,25 @@ pub struct TlsSettings {
     pub server_name: Option<String>,
     /// True: any certificate is accepted.
     pub insecure_skip_verify: bool,
+}
+
+impl TlsSettings {
+    /// The files that it names.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        [&self.ca_file, &self.cert_file, &self.key_file].into_iter().flatten().cloned().collect()
+    }
+}
+
+/// Proxies, by the scheme of what is reached through them. Addresses may hold a user name and password.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProxySettings {
+    /// For `http`.
+    pub http: Option<Secret>,
+    /// For `https`.
+    pub https: Option<Secret>,
+    /// Hosts that are reached without: names with their subdomains, addresses, CIDR ranges, `*`; commas between them.
+    pub no_proxy: String,
 }
 
 /// Bounds of a batch.

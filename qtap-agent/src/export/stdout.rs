@@ -75,20 +75,28 @@ impl StdoutExporter {
     pub fn new(resource: ResourceSettings, takes: Takes, output: Output, version: &'static str) -> StdoutExporter {
         StdoutExporter { encoder: Encoder::new(takes, Encoding::Json, Severity::Trace, resource, version), output }
     }
-}
 
-impl Exporter for StdoutExporter {
-    /// The payload is the whole line.
-    fn prepare(&self, record: &Record) -> Prepared {
-        let Some(mut item) = self.encoder.item(record) else { return Prepared::default() };
-        let mut line = self.encoder.request(std::slice::from_ref(&item));
+    /// One line: a whole request with one record.
+    fn line(&self, item: &mut Item) {
+        // Without limits there is no request that is too large.
+        let mut line = self.encoder.request(std::slice::from_ref(item)).unwrap_or_default();
         if self.output.indented {
             line = json::pretty(&line);
         }
         line.push(b'\n');
         item.payload = line.into();
         item.resource = bytes::Bytes::new();
-        Some(item).into()
+    }
+}
+
+impl Exporter for StdoutExporter {
+    /// The payload is the whole line.
+    fn prepare(&self, record: &Record) -> Prepared {
+        let mut prepared = self.encoder.prepare(record);
+        for item in &mut prepared.items {
+            self.line(item);
+        }
+        prepared
     }
 
     async fn send(&self, items: &[Item]) -> Result<Receipt, Refusal> {

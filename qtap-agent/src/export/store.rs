@@ -21,7 +21,7 @@ use super::refusal::Refusal;
 use super::settings::{BatchSettings, OtlpProtocol, OtlpSettings, RetrySettings, S3Settings, StoreKind, StoreSettings};
 use super::status::{Board, StoreStatus};
 use super::stdout::{Output, StdoutExporter};
-use super::{auth, exporter, sample, tls};
+use super::{auth, exporter, oauth, proxy, sample, tls};
 use crate::model::loss::Loss;
 use crate::model::record::{Record, RecordKind};
 
@@ -43,6 +43,12 @@ pub enum StartError {
     /// TLS.
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
+    /// OAuth.
+    #[error(transparent)]
+    OAuth(#[from] oauth::OAuthError),
+    /// The proxy.
+    #[error(transparent)]
+    Proxy(#[from] proxy::ProxyError),
     /// gRPC has no query.
     #[error("auth type `query` needs protocol: http; gRPC has no query parameters")]
     GrpcQuery,

@@ -22,8 +22,8 @@ use qtap_agent::export::otlp::Encoding;
 use qtap_agent::export::otlp::grpc::GrpcExporter;
 use qtap_agent::export::otlp::http::HttpExporter;
 use qtap_agent::export::settings::{
-    Auth, BatchSettings, Compression, OtlpProtocol, OtlpSettings, Place, ResourceSettings, RetrySettings, S3Settings,
-    TlsSettings,
+    Auth, BatchSettings, Compression, Limits, OtlpProtocol, OtlpSettings, Place, ProxySettings, ResourceSettings,
+    RetrySettings, S3Settings, TlsSettings,
 };
 use qtap_agent::export::stdout::{Output, StdoutExporter};
 use qtap_agent::model::record::{Record, RecordKind, Severity};
@@ -70,17 +70,20 @@ pub(crate) fn settings(port: u16) -> OtlpSettings {
     OtlpSettings {
         resource: ResourceSettings { service_name: "shop".into(), ..ResourceSettings::default() },
         endpoint: format!("127.0.0.1:{port}"),
+        endpoint_is_exact: false,
         protocol: OtlpProtocol::Grpc,
         put: false,
         compression: Compression::None,
         headers: Vec::new(),
         auth: Auth::None,
         tls: TlsSettings::default(),
+        proxy: ProxySettings::default(),
         timeout: Duration::from_secs(5),
         batch: BatchSettings::default(),
         retry: RetrySettings::default(),
         workers: 1,
         min_severity: Severity::Trace,
+        limits: Limits::default(),
     }
 }
 

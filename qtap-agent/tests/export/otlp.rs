@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use qtap_agent::export::settings::{
-    Auth, BatchSettings, Compression, OtlpProtocol, OtlpSettings, ResourceSettings, RetrySettings, Secret, StoreKind,
-    StoreSettings, TlsSettings,
+    Auth, BatchSettings, Compression, Limits, OtlpProtocol, OtlpSettings, ProxySettings, ResourceSettings,
+    RetrySettings, Secret, StoreKind, StoreSettings, TlsSettings,
 };
 use qtap_agent::export::{Health, Output, Store, StoreStatus, spawn, test_connection};
 use qtap_agent::model::loss::Loss;
@@ -25,12 +25,14 @@ fn settings(protocol: OtlpProtocol, port: u64) -> OtlpSettings {
             attributes: vec![("zone".into(), "a".into())],
         },
         endpoint: format!("127.0.0.1:{port}"),
+        endpoint_is_exact: false,
         protocol,
         put: false,
         compression: Compression::None,
         headers: vec![("X-Key".into(), Secret::text("k"))],
         auth: Auth::None,
         tls: TlsSettings::default(),
+        proxy: ProxySettings::default(),
         timeout: Duration::from_secs(5),
         batch: BatchSettings { max_records: 100, max_bytes: 1 << 20, interval: Duration::from_millis(20) },
         retry: RetrySettings {
@@ -40,6 +42,7 @@ fn settings(protocol: OtlpProtocol, port: u64) -> OtlpSettings {
         },
         workers: 1,
         min_severity: Severity::Trace,
+        limits: Limits::default(),
     }
 }
 

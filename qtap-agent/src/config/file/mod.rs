@@ -1,6 +1,7 @@
 //! The file as typed: what its keys say, one by one, before anything is made of them. In: the tree of nodes. Out: structs
 //! of the same form as the file, absent where nothing is written. Never a default, a variable or a reference: `meaning`.
 
+pub(crate) mod auth;
 pub(crate) mod services;
 pub(crate) mod stacks;
 pub(crate) mod tap;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::auth::{Auth, auth};
 use crate::config::fields::{At, Fields, Given, given, scalar};
 use crate::config::finding::Findings;
 use crate::config::place::Span;
@@ -45,11 +46,13 @@ pub(crate) struct Otel {
     pub(crate) json: Option<At<bool>>,
     pub(crate) put: Option<At<bool>>,
     pub(crate) compression: Option<At<Compression>>,
-    pub(crate) headers: Vec<(At<String>, At<Given>)>,
+    /// None: the file says nothing of them.
+    pub(crate) headers: Option<Vec<(At<String>, At<Given>)>>,
     pub(crate) auth: Option<Auth>,
     pub(crate) tls: Option<Tls>,
     pub(crate) sending: Sending,
     pub(crate) batch: Option<Batch>,
+    pub(crate) limits: Option<Limits>,
     pub(crate) min_severity: Option<At<Severity>>,
 }
 
@@ -58,25 +61,6 @@ pub(crate) enum Protocol {
     Grpc,
     Http,
     Stdout,
-}
-
-#[derive(Debug)]
-pub(crate) struct Auth {
-    pub(crate) span: Span,
-    pub(crate) kind: Option<At<AuthKind>>,
-    pub(crate) username: Option<At<String>>,
-    pub(crate) password: Option<At<Given>>,
-    pub(crate) name: Option<At<String>>,
-    pub(crate) value: Option<At<Given>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AuthKind {
-    None,
-    Basic,
-    Header,
-    Query,
-    Oauth2,
 }
 
 #[derive(Debug)]
@@ -109,6 +93,14 @@ pub(crate) struct Batch {
     pub(crate) max_records: Option<At<u64>>,
     pub(crate) max_bytes: Option<At<u64>>,
     pub(crate) interval: Option<At<Duration>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Limits {
+    pub(crate) attribute_value_bytes: Option<At<u64>>,
+    pub(crate) record_attributes: Option<At<u64>>,
+    pub(crate) batch_records: Option<At<u64>>,
+    pub(crate) batch_bytes: Option<At<u64>>,
 }
 
 #[derive(Debug)]
@@ -233,8 +225,8 @@ fn otel(fields: &Fields<'_>, out: &Findings) -> Otel {
             "compression",
             &[("gzip", Compression::Gzip), ("zstd", Compression::Zstd), ("none", Compression::None)],
         ),
-        headers: fields.names("headers").into_iter().filter_map(header).collect(),
-        auth: map("auth", &shape::AUTH).map(|fields| auth(&fields)),
+        headers: fields.node("headers").map(|_| fields.names("headers").into_iter().filter_map(header).collect()),
+        auth: map("auth", &shape::AUTH).map(|fields| auth(&fields, out)),
         tls: map("tls", &shape::TLS).map(|fields| tls(&fields)),
         sending: sending(fields, out),
         batch: map("batch", &shape::BATCH).map(|fields| Batch {
@@ -242,28 +234,16 @@ fn otel(fields: &Fields<'_>, out: &Findings) -> Otel {
             max_bytes: fields.size("max_bytes"),
             interval: fields.time("interval"),
         }),
+        limits: map("limits", &shape::LIMITS).map(|fields| Limits {
+            attribute_value_bytes: fields.size("attribute_value_bytes"),
+            record_attributes: fields.whole("record_attributes"),
+            batch_records: fields.whole("batch_records"),
+            batch_bytes: fields.size("batch_bytes"),
+        }),
         min_severity: fields.choice(
             "min_severity",
             &[("trace", Trace), ("debug", Debug), ("info", Info), ("warn", Warn), ("error", Error), ("fatal", Fatal)],
         ),
-    }
-}
-
-fn auth(fields: &Fields<'_>) -> Auth {
-    let kinds = [
-        ("none", AuthKind::None),
-        ("basic", AuthKind::Basic),
-        ("header", AuthKind::Header),
-        ("query", AuthKind::Query),
-        ("oauth2", AuthKind::Oauth2),
-    ];
-    Auth {
-        span: fields.span,
-        kind: super::kind(fields, &kinds),
-        username: fields.text("username"),
-        password: fields.secret("password"),
-        name: fields.text("name"),
-        value: fields.secret("value"),
     }
 }
 

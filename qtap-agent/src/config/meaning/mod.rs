@@ -2,10 +2,12 @@
 //! `Settings`. Goes on after a fault, with the default in place of what is wrong, so that all faults are told at once.
 
 mod access_url;
+mod auth;
 mod otlp;
 mod s3;
 mod stacks;
 mod stores;
+mod variables;
 
 use std::path::{Path, PathBuf};
 

@@ -1,59 +1,161 @@
-//! An otel store: endpoint, headers, authentication, TLS, and the bounds of what is sent. Says so where keys contradict one
-//! another: what a transport can't do is a fault, what merely has no effect a note.
+//! An otel store: endpoint, TLS, and the bounds of what is sent; where the file is silent, what the environment says. Says so where keys
+//! contradict one another: what a transport can't do is a fault, what merely has no effect a note.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::uri::Authority;
-use http::{HeaderName, HeaderValue};
 
-use super::{Around, stores};
-use crate::config::fields::{At, Given, twice};
+use super::variables::Variables;
+use super::{Around, auth, stores};
+use crate::config::fields::At;
 use crate::config::file::services as typed;
-use crate::config::file::services::{AuthKind, Protocol};
+use crate::config::file::services::Protocol;
 use crate::config::place::Span;
-use crate::config::wording::{self, brief, listed};
+use crate::config::wording::brief;
 use crate::export::settings::{
-    Auth, BatchSettings, Compression, OtlpProtocol, OtlpSettings, RetrySettings, Secret, StoreKind, TlsSettings,
+    BatchSettings, Compression, Limits, OtlpProtocol, OtlpSettings, RetrySettings, Secret, StoreKind, TlsSettings,
 };
 use crate::model::record::Severity;
 
-/// What the store is, and the URL of an object in it.
-pub(crate) fn settle(typed: &typed::Otel, around: &Around<'_>) -> (StoreKind, String) {
-    let protocol = typed.protocol.as_ref().map_or(Protocol::Grpc, |at| at.value);
+/// The least that values can be cut to: a digest has 71 bytes.
+const LEAST_VALUE_BYTES: u64 = 128;
+
+/// What the store is, and the URL of an object in it. `at` is where it stands.
+pub(crate) fn settle(typed: &typed::Otel, at: Span, around: &Around<'_>) -> (StoreKind, String) {
+    let variables = Variables::new(around, at);
     let resource = stores::resource(&typed.resource);
-    let json = typed.json.as_ref().is_some_and(|at| at.value);
-    let (protocol, default) = match (protocol, json) {
-        (Protocol::Stdout, _) => return (StoreKind::Stdout(resource), stores::STDOUT_URL.to_owned()),
-        (Protocol::Grpc, _) => (OtlpProtocol::Grpc, "localhost:4317"),
-        (Protocol::Http, false) => (OtlpProtocol::HttpProtobuf, "localhost:4318"),
-        (Protocol::Http, true) => (OtlpProtocol::HttpJson, "localhost:4318"),
+    let Some(protocol) = protocol(typed, &variables) else {
+        return (StoreKind::Stdout(resource), stores::STDOUT_URL.to_owned());
     };
     if protocol == OtlpProtocol::Grpc {
         http_only(typed, around);
     }
-    let endpoint = typed.endpoint.as_ref().and_then(|endpoint| around.expanded(endpoint));
-    let authority = endpoint.as_ref().and_then(|endpoint| authority(endpoint, around));
-    if let (Some(endpoint), Some(authority)) = (&endpoint, &authority) {
-        usual_port(endpoint.span, authority, protocol, around);
-    }
-    let url = format!("otel://{}/{{{{DIGEST}}}}", authority.as_ref().map_or(default, Authority::as_str));
-    let endpoint = endpoint.map_or_else(|| default.to_owned(), |endpoint| endpoint.value);
+    let endpoint = endpoint(typed, protocol, &variables, at, around);
+    let url = format!("otel://{}/{{{{DIGEST}}}}", endpoint.authority);
+    let limits = limits(typed.limits.as_ref(), around);
     let settings = OtlpSettings {
         resource,
-        tls: tls(typed.tls.as_ref(), &endpoint, around),
-        endpoint,
+        tls: otlp_tls(typed.tls.as_ref(), protocol, &endpoint, &variables, around),
+        endpoint: endpoint.text,
+        endpoint_is_exact: endpoint.exact,
         protocol,
         put: typed.put.as_ref().is_some_and(|at| at.value),
-        compression: typed.compression.as_ref().map_or(Compression::Gzip, |at| at.value),
-        headers: headers(&typed.headers, around),
-        auth: typed.auth.as_ref().and_then(|typed| auth(typed, protocol, around)).unwrap_or_default(),
-        timeout: typed.sending.timeout.as_ref().map_or(Duration::from_secs(10), |at| at.value),
-        batch: batch(typed.batch.as_ref()),
+        compression: typed
+            .compression
+            .as_ref()
+            .map(|at| at.value)
+            .or_else(|| variables.compression())
+            .unwrap_or(Compression::Gzip),
+        headers: headers(typed, &variables, around),
+        auth: typed.auth.as_ref().and_then(|typed| auth::auth(typed, protocol, around)).unwrap_or_default(),
+        proxy: variables.proxies(),
+        timeout: typed
+            .sending
+            .timeout
+            .as_ref()
+            .map(|at| at.value)
+            .or_else(|| variables.timeout())
+            .unwrap_or(Duration::from_secs(10)),
+        batch: batch(typed.batch.as_ref(), &limits),
         retry: retry(typed.sending.retry.as_ref(), around),
         workers: workers(&typed.sending, 2),
         min_severity: typed.min_severity.as_ref().map_or(Severity::Info, |at| at.value),
+        limits,
     };
     (StoreKind::Otlp(Box::new(settings)), url)
+}
+
+/// Transport and encoding, each from the file, else from the environment; none: the stdout protocol.
+fn protocol(typed: &typed::Otel, variables: &Variables<'_>) -> Option<OtlpProtocol> {
+    let told = if typed.protocol.is_none() || typed.json.is_none() { variables.protocol() } else { None };
+    let protocol = match (typed.protocol.as_ref().map(|at| at.value), told) {
+        (Some(protocol), _) => protocol,
+        (None, Some(OtlpProtocol::HttpProtobuf | OtlpProtocol::HttpJson)) => Protocol::Http,
+        (None, Some(OtlpProtocol::Grpc) | None) => Protocol::Grpc,
+    };
+    let json = typed.json.as_ref().map_or(told == Some(OtlpProtocol::HttpJson), |at| at.value);
+    match (protocol, json) {
+        (Protocol::Stdout, _) => None,
+        (Protocol::Grpc, _) => Some(OtlpProtocol::Grpc),
+        (Protocol::Http, false) => Some(OtlpProtocol::HttpProtobuf),
+        (Protocol::Http, true) => Some(OtlpProtocol::HttpJson),
+    }
+}
+
+/// Where the store is, and who says so.
+struct Endpoint {
+    text: String,
+    exact: bool,
+    authority: String,
+    /// True: a variable does.
+    told: bool,
+}
+
+fn endpoint(
+    typed: &typed::Otel,
+    protocol: OtlpProtocol,
+    variables: &Variables<'_>,
+    at: Span,
+    around: &Around<'_>,
+) -> Endpoint {
+    let default = match protocol {
+        OtlpProtocol::Grpc => "localhost:4317",
+        OtlpProtocol::HttpProtobuf | OtlpProtocol::HttpJson => "localhost:4318",
+    };
+    let told = if typed.endpoint.is_none() { variables.endpoint() } else { None };
+    let exact = told.as_ref().is_some_and(|(_, exact)| *exact) && protocol != OtlpProtocol::Grpc;
+    let from_variable = told.map(|(found, _)| found);
+    let given = match &from_variable {
+        Some(found) if parsed(&found.value).is_err() => {
+            let message = format!("the value of `{}` is no endpoint", found.variable);
+            around.out.fault(at, message, "a URL with `http://` or `https://`; or write `endpoint`");
+            None
+        }
+        Some(found) => Some(At { span: at, value: found.value.clone() }),
+        None => typed.endpoint.as_ref().and_then(|endpoint| around.expanded(endpoint)),
+    };
+    let authority = given.as_ref().and_then(|endpoint| authority(endpoint, around));
+    if let (Some(endpoint), Some(authority)) = (&given, &authority) {
+        usual_port(endpoint.span, authority, protocol, around);
+    }
+    Endpoint {
+        text: given.map_or_else(|| default.to_owned(), |endpoint| endpoint.value),
+        exact,
+        authority: authority.as_ref().map_or(default, Authority::as_str).to_owned(),
+        told: from_variable.is_some(),
+    }
+}
+
+/// The file's headers, else those of the environment. They may be meant for another endpoint than the file's own.
+fn headers(typed: &typed::Otel, variables: &Variables<'_>, around: &Around<'_>) -> Vec<(String, Secret)> {
+    if let Some(typed) = &typed.headers {
+        return auth::headers(typed, around);
+    }
+    let Some(found) = variables.headers() else { return Vec::new() };
+    if let Some(endpoint) = typed.endpoint.as_ref().filter(|_| !found.value.is_empty()) {
+        let message = format!("the headers of `{}` are sent to this endpoint of the file", found.variable);
+        around.out.note(endpoint.span, message, "write `headers: {}` if they are meant for another");
+    }
+    found.value
+}
+
+fn limits(typed: Option<&typed::Limits>, around: &Around<'_>) -> Limits {
+    let default = Limits::default();
+    let Some(typed) = typed else { return default };
+    let given = |at: &Option<At<u64>>, default: usize| {
+        at.as_ref().map_or(default, |at| usize::try_from(at.value).unwrap_or(usize::MAX))
+    };
+    if let Some(at) = typed.attribute_value_bytes.as_ref().filter(|at| (1..LEAST_VALUE_BYTES).contains(&at.value)) {
+        let message = format!("`attribute_value_bytes` cannot be {}: digests and ids are longer", at.value);
+        around.out.fault(at.span, message, format!("0, or at least {LEAST_VALUE_BYTES}"));
+    }
+    Limits {
+        attribute_value_bytes: given(&typed.attribute_value_bytes, default.attribute_value_bytes),
+        record_attributes: given(&typed.record_attributes, default.record_attributes),
+        batch_records: given(&typed.batch_records, default.batch_records),
+        batch_bytes: given(&typed.batch_bytes, default.batch_bytes),
+    }
 }
 
 /// What gRPC has no choice in.
@@ -65,37 +167,40 @@ fn http_only(typed: &typed::Otel, around: &Around<'_>) {
     }
 }
 
-/// Host and port of `host:port` or a URL.
+/// Host and port of `host:port` or a URL; a fault when it is neither.
 pub(crate) fn authority(endpoint: &At<String>, around: &Around<'_>) -> Option<Authority> {
-    let fault = |message: String, help: &str| {
-        around.out.fault(endpoint.span, message, help);
-        None
-    };
-    let rest = match endpoint.value.split_once("://") {
+    match parsed(&endpoint.value) {
+        Ok(authority) => Some(authority),
+        Err((message, help)) => {
+            around.out.fault(endpoint.span, message, help);
+            None
+        }
+    }
+}
+
+/// Host and port; or what is wrong, and what would be right.
+fn parsed(endpoint: &str) -> Result<Authority, (String, &'static str)> {
+    let rest = match endpoint.split_once("://") {
         Some(("http" | "https", rest)) => rest,
         Some((scheme, _)) => {
-            return fault(
-                format!("an endpoint cannot begin with `{}://`", brief(scheme)),
-                "`http://` or `https://`, or `host:port`",
-            );
+            let message = format!("an endpoint cannot begin with `{}://`", brief(scheme));
+            return Err((message, "`http://` or `https://`, or `host:port`"));
         }
-        None => &endpoint.value,
+        None => endpoint,
     };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if host.contains('@') {
-        return fault(
-            "an endpoint with a user name in it".to_owned(),
-            "write `auth: {type: basic, username: …, password: …}`",
-        );
+        let help = "write `auth: {type: basic, username: …, password: …}`";
+        return Err(("an endpoint with a user name in it".to_owned(), help));
     }
     match host.parse::<Authority>() {
         // A port that is none, or more than 65535, leaves `port_u16` empty.
         Ok(parsed)
             if !parsed.host().is_empty() && (parsed.as_str() == parsed.host() || parsed.port_u16().is_some()) =>
         {
-            Some(parsed)
+            Ok(parsed)
         }
-        _ => fault("this is no endpoint".to_owned(), "`host:port`, or a URL"),
+        _ => Err(("this is no endpoint".to_owned(), "`host:port`, or a URL")),
     }
 }
 
@@ -119,111 +224,51 @@ fn usual_port(at: Span, authority: &Authority, protocol: OtlpProtocol, around: &
     }
 }
 
-/// Headers, each once: their names are the same in either case (RFC 9110 §5.1).
-fn headers(typed: &[(At<String>, At<Given>)], around: &Around<'_>) -> Vec<(String, Secret)> {
-    for (index, (name, _)) in typed.iter().enumerate() {
-        let same = |(earlier, _): &&(At<String>, At<Given>)| earlier.value.eq_ignore_ascii_case(&name.value);
-        if let Some((first, _)) = typed.iter().take(index).find(same) {
-            twice(&name.value, name.span, first.span, around.out);
-        }
-    }
-    typed.iter().filter_map(|(name, value)| header(name, value, around)).collect()
+/// TLS of an OTLP store.
+fn otlp_tls(
+    typed: Option<&typed::Tls>,
+    protocol: OtlpProtocol,
+    endpoint: &Endpoint,
+    variables: &Variables<'_>,
+    around: &Around<'_>,
+) -> TlsSettings {
+    let told = told_of_tls(protocol, endpoint, variables);
+    tls(typed, told, endpoint.text.starts_with("https://"), |variable| variables.file(variable), around)
 }
 
-/// A header that can be sent (RFC 9110 §5.1, §5.5).
-fn header(name: &At<String>, value: &At<Given>, around: &Around<'_>) -> Option<(String, Secret)> {
-    if HeaderName::from_bytes(name.value.as_bytes()).is_err() {
-        around.out.fault(
-            name.span,
-            format!("`{}` cannot be the name of a header", wording::name(&name.value)),
-            "letters, digits and `-`",
-        );
-    }
-    let secret = around.secret(value)?;
-    if HeaderValue::from_str(&secret.reveal()).is_err() {
-        around.out.fault(value.span, "this cannot be the value of a header", "one line of visible ASCII characters");
-    }
-    Some((name.value.clone(), secret))
-}
-
-fn auth(typed: &typed::Auth, protocol: OtlpProtocol, around: &Around<'_>) -> Option<Auth> {
-    let kind = typed.kind.as_ref()?;
-    let needed: &[&str] = match kind.value {
-        AuthKind::None => &[],
-        AuthKind::Basic => &["username", "password"],
-        AuthKind::Header | AuthKind::Query => &["name", "value"],
-        AuthKind::Oauth2 => {
-            around.out.fault(
-                kind.span,
-                "`oauth2` is not supported yet by this version",
-                "one of `none`, `basic`, `header`, `query`",
-            );
-            return None;
-        }
+/// TLS of any store: on where the file says so, or else as `told`. `spoken`: the endpoint's scheme says that it is spoken whatever else
+/// is written. `variable` has the files that the file is silent about.
+pub(crate) fn tls(
+    typed: Option<&typed::Tls>,
+    told: bool,
+    spoken: bool,
+    variable: impl Fn(&str) -> Option<PathBuf>,
+    around: &Around<'_>,
+) -> TlsSettings {
+    let file = |path: Option<&Option<At<String>>>, name: &str| match path {
+        Some(Some(path)) => Some(around.file(path)),
+        Some(None) | None => variable(name),
     };
-    let given = [
-        ("username", typed.username.as_ref().map(|at| at.span)),
-        ("password", typed.password.as_ref().map(|at| at.span)),
-        ("name", typed.name.as_ref().map(|at| at.span)),
-        ("value", typed.value.as_ref().map(|at| at.span)),
-    ];
-    for (name, span) in given {
-        match (needed.contains(&name), span) {
-            (true, None) => {
-                around.out.fault(typed.span, format!("`{name}` is missing in `auth`"), "this type needs it")
-            }
-            (false, Some(span)) if kind.value != AuthKind::None => {
-                around.out.fault(
-                    span,
-                    format!("`{name}` has no meaning for this type of `auth`"),
-                    format!("its keys: {}", listed(needed)),
-                );
-            }
-            (true, Some(_)) | (false, _) => {}
-        }
-    }
-    let name = || typed.name.as_ref().map(|at| at.value.clone());
-    match kind.value {
-        AuthKind::None | AuthKind::Oauth2 => None,
-        AuthKind::Basic => Some(Auth::Basic {
-            username: typed.username.as_ref()?.value.clone(),
-            password: around.secret(typed.password.as_ref()?)?,
-        }),
-        AuthKind::Header => {
-            let (name, value) = header(typed.name.as_ref()?, typed.value.as_ref()?, around)?;
-            Some(Auth::Header { name, value })
-        }
-        AuthKind::Query if protocol == OtlpProtocol::Grpc => {
-            around.out.fault(kind.span, "gRPC has no query parameters", "write `protocol: http`, or `type: header`");
-            None
-        }
-        AuthKind::Query => Some(Auth::Query { name: name()?, value: around.secret(typed.value.as_ref()?)? }),
-    }
-}
-
-/// TLS of any store; `endpoint` with its scheme tells whether it speaks it by itself.
-pub(crate) fn tls(typed: Option<&typed::Tls>, endpoint: &str, around: &Around<'_>) -> TlsSettings {
-    let Some(typed) = typed else { return TlsSettings::default() };
-    let file = |path: &Option<At<String>>| path.as_ref().map(|path| around.file(path));
     let settings = TlsSettings {
-        enabled: typed.enabled.as_ref().is_some_and(|at| at.value),
-        ca_file: file(&typed.ca_file),
-        cert_file: file(&typed.cert_file),
-        key_file: file(&typed.key_file),
-        server_name: typed.server_name.as_ref().map(|at| at.value.clone()),
-        insecure_skip_verify: typed.insecure_skip_verify.as_ref().is_some_and(|at| at.value),
+        enabled: typed.and_then(|typed| typed.enabled.as_ref()).map_or(told, |at| at.value),
+        ca_file: file(typed.map(|typed| &typed.ca_file), "CERTIFICATE"),
+        cert_file: file(typed.map(|typed| &typed.cert_file), "CLIENT_CERTIFICATE"),
+        key_file: file(typed.map(|typed| &typed.key_file), "CLIENT_KEY"),
+        server_name: typed.and_then(|typed| typed.server_name.as_ref()).map(|at| at.value.clone()),
+        insecure_skip_verify: typed.and_then(|typed| typed.insecure_skip_verify.as_ref()).is_some_and(|at| at.value),
     };
+    let Some(typed) = typed else { return settings };
     match (&typed.cert_file, &typed.key_file) {
-        (Some(cert), None) => {
+        (Some(cert), None) if settings.key_file.is_none() => {
             around.out.fault(cert.span, "a `cert_file` without a `key_file`", "a client certificate needs its key")
         }
-        (None, Some(key)) => {
+        (None, Some(key)) if settings.cert_file.is_none() => {
             around.out.fault(key.span, "a `key_file` without a `cert_file`", "a client key needs its certificate")
         }
-        (Some(_), Some(_)) | (None, None) => {}
+        (Some(_), Some(_)) | (None, None) | (Some(_), None) | (None, Some(_)) => {}
     }
     let first = [&typed.ca_file, &typed.cert_file, &typed.server_name].into_iter().flatten().next();
-    if let Some(first) = first.filter(|_| !settings.enabled && !endpoint.starts_with("https://")) {
+    if let Some(first) = first.filter(|_| !settings.enabled && !spoken) {
         around.out.note(
             first.span,
             "this has no effect: the store is sent to without TLS",
@@ -233,12 +278,28 @@ pub(crate) fn tls(typed: Option<&typed::Tls>, endpoint: &str, around: &Around<'_
     settings
 }
 
-fn batch(typed: Option<&typed::Batch>) -> BatchSettings {
+/// What the variables say of TLS, which they do only for a gRPC endpoint without a scheme: INSECURE, and where they name the
+/// endpoint themselves, TLS unless told otherwise.
+fn told_of_tls(protocol: OtlpProtocol, endpoint: &Endpoint, variables: &Variables<'_>) -> bool {
+    if protocol != OtlpProtocol::Grpc || endpoint.text.contains("://") {
+        return false;
+    }
+    variables.insecure().map_or(endpoint.told, |insecure| !insecure)
+}
+
+/// Bounds of a batch, within what the store takes: some room is left for what is around the records.
+fn batch(typed: Option<&typed::Batch>, limits: &Limits) -> BatchSettings {
     let default = BatchSettings::default();
     let whole = |at: &At<u64>| usize::try_from(at.value).unwrap_or(usize::MAX);
     BatchSettings {
-        max_records: typed.and_then(|typed| typed.max_records.as_ref()).map_or(default.max_records, whole),
-        max_bytes: typed.and_then(|typed| typed.max_bytes.as_ref()).map_or(default.max_bytes, whole),
+        max_records: typed
+            .and_then(|typed| typed.max_records.as_ref())
+            .map_or(default.max_records, whole)
+            .min(limits.batch_records),
+        max_bytes: typed
+            .and_then(|typed| typed.max_bytes.as_ref())
+            .map_or(default.max_bytes, whole)
+            .min(limits.batch_bytes - limits.batch_bytes / 8),
         interval: typed.and_then(|typed| typed.interval.as_ref()).map_or(default.interval, |at| at.value),
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn settle(typed: &typed::S3, around: &Around<'_>) -> (S3Settings, Str
         );
     }
     let plain = matches!(&place, Place::S3(place) if place.insecure);
-    let tls = otlp::tls(typed.tls.as_ref(), if plain { "http://" } else { "https://" }, around);
+    let tls = otlp::tls(typed.tls.as_ref(), false, !plain, |_| None, around);
     if let Some(at) = typed.tls.as_ref().and_then(|tls| tls.enabled.as_ref()).filter(|at| at.value && plain) {
         around.out.fault(at.span, "`tls` and plain HTTP", "keep one of them");
     }

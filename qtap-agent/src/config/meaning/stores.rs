@@ -121,7 +121,7 @@ fn kind(store: &Store, around: &Around<'_>) -> Option<(StoreKind, String)> {
     match &store.kind {
         Typed::Disabled => None,
         Typed::Stdout(typed) => Some((StoreKind::Stdout(resource(typed)), STDOUT_URL.to_owned())),
-        Typed::Otel(typed) => Some(otlp::settle(typed, around)),
+        Typed::Otel(typed) => Some(otlp::settle(typed, store.span, around)),
         Typed::S3(typed) => {
             let (settings, url) = s3::settle(typed, around);
             Some((StoreKind::S3(Box::new(settings)), url))

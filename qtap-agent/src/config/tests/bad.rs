@@ -24,6 +24,17 @@ services:
         password: hunter2
       batch: {max_records: 7, max_bytes: 2mb, interval: 250ms}
       retry: {initial: 2s, max: 1m}
+    - type: otel
+      id: token
+      auth:
+        type: oauth2
+        grant: jwt_bearer
+        token_url: https://t/token
+        client_id: me
+        client_secret: hunter2
+        signing_key: {type: text, value: hunter2}
+        scopes: [a]
+        params: {audience: b}
   object_stores:
     - type: s3
       bucket: artifacts

@@ -15,6 +15,7 @@ const SECTIONS: &[(&str, &[&Shape])] = &[
     ("tls", &[&shape::TLS]),
     ("batch", &[&shape::BATCH]),
     ("retry", &[&shape::RETRY]),
+    ("limits", &[&shape::LIMITS]),
     ("Stores of type stdout", &[&shape::EVENT_STDOUT, &shape::OBJECT_STDOUT]),
     ("Stores of type s3", &[&shape::S3]),
     ("stacks", &[&shape::STACK]),

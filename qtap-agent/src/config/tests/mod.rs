@@ -3,13 +3,14 @@
 mod bad;
 mod docs;
 mod places;
+mod transport;
 
 use std::time::Duration;
 
 use super::*;
 use crate::export::settings::{
-    Auth, BatchSettings, Compression, Keys, OtlpProtocol, OtlpSettings, Place, ResourceSettings, RetrySettings,
-    S3Place, S3Settings, Secret, StoreKind, TlsSettings,
+    Auth, BatchSettings, Compression, Keys, Limits, OtlpProtocol, OtlpSettings, Place, ProxySettings, ResourceSettings,
+    RetrySettings, S3Place, S3Settings, Secret, StoreKind, TlsSettings,
 };
 use crate::model::record::Severity;
 use crate::pipeline::settings::{Artifacts, Format, HttpCapture, Level, Locator, Redact, RedactAction, Stack, Step};
@@ -52,17 +53,20 @@ fn otlp() -> OtlpSettings {
     OtlpSettings {
         resource: resource(),
         endpoint: "localhost:4317".to_owned(),
+        endpoint_is_exact: false,
         protocol: OtlpProtocol::Grpc,
         put: false,
         compression: Compression::Gzip,
         headers: Vec::new(),
         auth: Auth::None,
         tls: TlsSettings::default(),
+        proxy: ProxySettings::default(),
         timeout: Duration::from_secs(10),
         batch: BatchSettings::default(),
         retry: RetrySettings::default(),
         workers: 2,
         min_severity: Severity::Info,
+        limits: Limits::default(),
     }
 }
 
@@ -147,7 +151,7 @@ headers:\n  X-Env: {type: env, value: KEY}\n  X-Text: {type: text, value: t}\n  
 auth: {type: basic, username: me, password: {type: env, value: KEY}}
 tls: {enabled: true, ca_file: ca.pem, cert_file: cert.pem, key_file: key.pem, server_name: other, insecure_skip_verify: true}
 timeout: 1m30s\nbatch: {max_records: 7, max_bytes: 2mb, interval: 250ms}
-retry: {initial: 2s, max: 1m, max_elapsed: 1h}\nworkers: 5\nmin_severity: warn\n",
+retry: {initial: 2s, max: 1m, max_elapsed: 1h}\nworkers: 5\nmin_severity: warn\nlimits: {record_attributes: 99}\n",
     );
     let path = dir.path().join("qtap.yaml");
     std::fs::write(&path, text).expect("a file");
@@ -160,6 +164,7 @@ retry: {initial: 2s, max: 1m, max_elapsed: 1h}\nworkers: 5\nmin_severity: warn\n
             attributes: vec![("team".to_owned(), "blue".to_owned()), ("shard".to_owned(), "07".to_owned())],
         },
         endpoint: "https://collector.example:4318/v1/logs".to_owned(),
+        endpoint_is_exact: false,
         protocol: OtlpProtocol::HttpJson,
         put: true,
         compression: Compression::Zstd,
@@ -178,6 +183,7 @@ retry: {initial: 2s, max: 1m, max_elapsed: 1h}\nworkers: 5\nmin_severity: warn\n
             server_name: Some("other".to_owned()),
             insecure_skip_verify: true,
         },
+        proxy: ProxySettings::default(),
         timeout: Duration::from_secs(90),
         batch: BatchSettings { max_records: 7, max_bytes: 2 << 20, interval: Duration::from_millis(250) },
         retry: RetrySettings {
@@ -187,6 +193,7 @@ retry: {initial: 2s, max: 1m, max_elapsed: 1h}\nworkers: 5\nmin_severity: warn\n
         },
         workers: 5,
         min_severity: Severity::Warn,
+        limits: Limits { record_attributes: 99, ..Limits::default() },
     });
     store.id = "main".to_owned();
     assert_eq!(settings.stores, [store]);
@@ -231,7 +238,9 @@ fn defaults_are_as_told() {
         let written: String = defaults(shape).map(|key| format!("      {}: {}\n", key.name, key.default)).collect();
         assert_eq!(good(base).0, good(&format!("{base}{written}")).0, "{written}");
     }
-    for (key, shape) in [("batch", &shape::BATCH), ("retry", &shape::RETRY), ("tls", &shape::TLS)] {
+    for (key, shape) in
+        [("batch", &shape::BATCH), ("retry", &shape::RETRY), ("tls", &shape::TLS), ("limits", &shape::LIMITS)]
+    {
         let pairs: Vec<String> = shape
             .all()
             .filter(|key| !key.default.is_empty())

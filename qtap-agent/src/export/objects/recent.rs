@@ -73,6 +73,7 @@ mod tests {
         (0..MOST).for_each(|number| recent.add(&number.to_string()));
         assert!(!recent.has("0"), "pushed out");
         assert!(recent.has(&(MOST - 1).to_string()));
-        assert_eq!(recent.known().order.len(), recent.known().digests.len());
+        let known = recent.known();
+        assert_eq!(known.order.len(), known.digests.len());
     }
 }

@@ -40,6 +40,14 @@ pub fn http(text: &str, tls: bool) -> Result<Url, EndpointError> {
     Ok(url)
 }
 
+/// A URL that is used as it stands, without a path of our own.
+///
+/// # Errors
+/// When `text` is no such URL.
+pub fn exact(text: &str) -> Result<Url, EndpointError> {
+    parse(text, false, HTTP_PORT)
+}
+
 /// The address of a gRPC server: scheme `http` or `https`, host and port.
 ///
 /// # Errors

@@ -1,5 +1,5 @@
-//! OTLP over gRPC: one unary call per batch over one HTTP/2 connection, made when it is first needed and again when it breaks. The
-//! request is already encoded, so the codec passes bytes through.
+//! OTLP over gRPC: one unary call per batch over one HTTP/2 connection, made when it is first needed and again when it breaks, does not
+//! answer in time, or certificate files change. The request is already encoded, so the codec passes bytes through.
 
 use std::io;
 use std::sync::Arc;
@@ -11,8 +11,6 @@ use http::uri::PathAndQuery;
 use hyper_util::rt::TokioIo;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use prost::Message as _;
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder as WireEncoder};
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
@@ -20,28 +18,35 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
 use super::compress::Ladder;
+use super::dial::Dial;
 use super::endpoint::{self, EndpointError};
 use super::{Encoder, Encoding, receipt};
-use crate::export::auth::Credentials;
+use crate::export::auth::{Authorizer, Carried};
+use crate::export::client::through;
 use crate::export::exporter::{Exporter, Item, Prepared, Receipt, Takes};
+use crate::export::proxy;
 use crate::export::refusal::Refusal;
+use crate::export::renewed::Renewed;
 use crate::export::retry::RETRY_AFTER_MAX;
 use crate::export::settings::{Auth, Compression, OtlpSettings};
 use crate::export::store::StartError;
-use crate::export::tls;
 use crate::model::record::Record;
 
 /// The method (opentelemetry-proto, `collector/logs/v1/logs_service.proto`).
 const EXPORT: PathAndQuery = PathAndQuery::from_static("/opentelemetry.proto.collector.logs.v1.LogsService/Export");
 
-/// A ping this often while calls are under way finds connections that died without a word.
+/// An HTTP/2 PING is sent when nothing was read for so long while a call is under way; servers in Go take offence at pings
+/// that are more frequent, or that come when there is no call.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// A connection whose PING is not answered in this time is dead: found so when the store's timeout is longer.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A store reached over OTLP/gRPC.
 #[derive(Debug)]
 pub struct GrpcExporter {
-    channel: Channel,
-    credentials: Credentials,
+    channel: Renewed<Channel>,
+    authorizer: Authorizer,
     encoder: Encoder,
     ladder: Arc<Ladder>,
     target: String,
@@ -51,147 +56,139 @@ impl GrpcExporter {
     /// Checks the settings; connects to nothing yet. Needs a runtime around it.
     ///
     /// # Errors
-    /// When endpoint, headers or TLS files cannot be used.
+    /// When endpoint, headers, proxy or TLS files cannot be used.
     pub fn new(settings: &OtlpSettings, takes: Takes, version: &'static str) -> Result<GrpcExporter, StartError> {
         let url = endpoint::grpc(&settings.endpoint, settings.tls.enabled)?;
-        let credentials = Credentials::new(&settings.headers, &settings.auth)?;
         if matches!(settings.auth, Auth::Query { .. }) {
             return Err(StartError::GrpcQuery);
         }
-        let address = Address {
-            host: url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned(),
-            port: url.port_or_known_default().unwrap_or_default(),
-            timeout: settings.timeout,
-        };
-        let authority = format!("{}:{}", url.host_str().unwrap_or_default(), address.port);
+        let authorizer = Authorizer::new(settings, version)?;
+        let via = proxy::via(&settings.proxy, &url)?;
+        let authority =
+            format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+        let target = through(&authority, via.as_ref());
+        let ladder = Arc::new(Ladder::new(settings.compression));
         let invalid = |error: &dyn std::fmt::Display| {
             StartError::Endpoint(EndpointError::Malformed(settings.endpoint.clone(), error.to_string()))
         };
         let origin: Uri = format!("{}://{authority}", url.scheme()).parse().map_err(|error| invalid(&error))?;
-        let ladder = Arc::new(Ladder::new(settings.compression));
         // TLS is made by our own connector, from the same configuration as elsewhere: tonic is told of a plain address.
         let endpoint = Endpoint::from_shared(format!("http://{authority}"))
             .and_then(|endpoint| endpoint.user_agent(format!("qtap/{version}")))
             .map_err(|error| invalid(&error))?
             .origin(origin)
             .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .http2_adaptive_window(true);
-        let channel = if url.scheme() == "https" {
-            connect_tls(&endpoint, address, settings, Arc::clone(&ladder))?
-        } else {
-            connect_plain(&endpoint, address, Arc::clone(&ladder))
+        let files = if url.scheme() == "https" { settings.tls.files() } else { Vec::new() };
+        let channel = {
+            let (tls, timeout, ladder) = (settings.tls.clone(), settings.timeout, Arc::clone(&ladder));
+            Renewed::new(files, move || {
+                let dial = Dial::new(&url, &tls, via.clone(), timeout)?;
+                Ok(connect(&endpoint, dial, Arc::clone(&ladder)))
+            })?
         };
-        let encoder =
-            Encoder::new(takes, Encoding::Protobuf, settings.min_severity, settings.resource.clone(), version);
-        Ok(GrpcExporter { channel, credentials, encoder, ladder, target: authority })
+        let encoder = Encoder::for_store(settings, takes, Encoding::Protobuf, version);
+        Ok(GrpcExporter { channel, authorizer, encoder, ladder, target })
     }
 
     async fn call(&self, message: Bytes, compression: Compression, metadata: MetadataMap) -> Result<Receipt, Status> {
-        // Whatever was sent: grpc-go answers as it was asked, and an answer that can't be read would be sent for again.
-        let mut client = tonic::client::Grpc::new(self.channel.clone())
-            .accept_compressed(CompressionEncoding::Gzip)
-            .accept_compressed(CompressionEncoding::Zstd);
-        match compression {
-            Compression::None => {}
-            Compression::Gzip => client = client.send_compressed(CompressionEncoding::Gzip),
-            Compression::Zstd => client = client.send_compressed(CompressionEncoding::Zstd),
-        }
-        client.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
-        let mut request = Request::new(message);
-        *request.metadata_mut() = metadata;
-        let answer = client.unary(request, EXPORT, Passthrough).await?.into_inner();
-        let partial = answer.partial_success;
-        Ok(partial.map(|partial| receipt(partial.rejected_log_records, partial.error_message)).unwrap_or_default())
+        let (channel, number) = self.channel.current();
+        let mut unanswered = Unanswered { channel: &self.channel, number, armed: true };
+        let answer = call(channel, message, compression, metadata).await;
+        unanswered.armed = answer.as_ref().is_err_and(|status| std::error::Error::source(status).is_some());
+        answer
     }
 
-    fn refusal(&self, status: &Status) -> Refusal {
+    fn refusal(&self, status: &Status, carried: &Carried) -> Refusal {
         if let Some(cause) = std::error::Error::source(status) {
             return Refusal::transport(cause, &self.target);
         }
         let delay = status.get_details_retry_info().and_then(|info| info.retry_delay);
-        Refusal::grpc(status.code(), status.message(), delay.map(|delay| delay.min(RETRY_AFTER_MAX)))
+        Refusal::grpc(status.code(), &carried.hide(status.message()), delay.map(|delay| delay.min(RETRY_AFTER_MAX)))
     }
+}
+
+/// A call under way. One that ends without an answer, be it that its time is up, leaves its connection: it may be dead, and the
+/// kernel takes a quarter of an hour to say so.
+struct Unanswered<'c> {
+    channel: &'c Renewed<Channel>,
+    number: u64,
+    armed: bool,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.channel.suspect(self.number);
+        }
+    }
+}
+
+async fn call(
+    channel: Channel,
+    message: Bytes,
+    compression: Compression,
+    metadata: MetadataMap,
+) -> Result<Receipt, Status> {
+    // Whatever was sent: grpc-go answers as it was asked, and an answer that can't be read would be sent for again.
+    let mut client = tonic::client::Grpc::new(channel)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd);
+    match compression {
+        Compression::None => {}
+        Compression::Gzip => client = client.send_compressed(CompressionEncoding::Gzip),
+        Compression::Zstd => client = client.send_compressed(CompressionEncoding::Zstd),
+    }
+    client.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
+    let mut request = Request::new(message);
+    *request.metadata_mut() = metadata;
+    let answer = client.unary(request, EXPORT, Passthrough).await?.into_inner();
+    let partial = answer.partial_success;
+    Ok(partial.map(|partial| receipt(partial.rejected_log_records, partial.error_message)).unwrap_or_default())
 }
 
 impl Exporter for GrpcExporter {
     fn prepare(&self, record: &Record) -> Prepared {
-        self.encoder.item(record).into()
+        self.encoder.prepare(record)
     }
 
     async fn send(&self, items: &[Item]) -> Result<Receipt, Refusal> {
         if items.is_empty() {
             return Ok(Receipt::default());
         }
-        let message = Bytes::from(self.encoder.request(items));
+        let message = Bytes::from(self.encoder.request(items)?);
+        let mut renewed = false;
         loop {
             let compression = self.ladder.current();
-            let carried = self.credentials.carried().map_err(|error| Refusal::reconfigure(error.to_string()))?;
-            let metadata = MetadataMap::from_headers(carried.headers);
-            match self.call(message.clone(), compression, metadata).await {
+            let carried = self.authorizer.carried().await?;
+            let metadata = MetadataMap::from_headers(carried.headers.clone());
+            let status = match self.call(message.clone(), compression, metadata).await {
                 Ok(receipt) => {
                     self.ladder.prove();
-                    return Ok(receipt);
+                    return Ok(Receipt { message: receipt.message.map(|text| carried.hide(&text)), ..receipt });
                 }
+                Err(status) => status,
+            };
+            match status.code() {
                 // grpcio answers INTERNAL to zstd, others UNIMPLEMENTED (gRPC "Compression", test cases).
-                Err(status)
-                    if matches!(status.code(), Code::Internal | Code::Unimplemented)
-                        && self.ladder.step_down(compression) => {}
-                Err(status) => return Err(self.refusal(&status)),
+                Code::Internal | Code::Unimplemented if self.ladder.step_down(compression) => {}
+                Code::Unauthenticated if !renewed && self.authorizer.refused(&carried).await => renewed = true,
+                _ => return Err(self.refusal(&status, &carried)),
             }
         }
     }
 }
 
-/// Where to connect to, and how long that may take.
-#[derive(Debug, Clone)]
-struct Address {
-    host: String,
-    port: u16,
-    timeout: Duration,
-}
-
-impl Address {
-    async fn connect(&self) -> io::Result<TcpStream> {
-        let connecting = TcpStream::connect((self.host.as_str(), self.port));
-        let stream = tokio::time::timeout(self.timeout, connecting).await.map_err(io::Error::from)??;
-        stream.set_nodelay(true)?;
-        Ok(stream)
-    }
-}
-
-fn connect_plain(endpoint: &Endpoint, address: Address, ladder: Arc<Ladder>) -> Channel {
+fn connect(endpoint: &Endpoint, dial: Dial, ladder: Arc<Ladder>) -> Channel {
     endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
-        let (address, ladder) = (address.clone(), Arc::clone(&ladder));
+        let (dial, ladder) = (dial.clone(), Arc::clone(&ladder));
         async move {
-            let stream = address.connect().await?;
+            let stream = dial.connect().await?;
             ladder.renew();
             Ok::<_, io::Error>(TokioIo::new(stream))
         }
     }))
-}
-
-fn connect_tls(
-    endpoint: &Endpoint,
-    address: Address,
-    settings: &OtlpSettings,
-    ladder: Arc<Ladder>,
-) -> Result<Channel, StartError> {
-    let mut config = tls::client_config(&settings.tls)?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let name = settings.tls.server_name.clone().unwrap_or_else(|| address.host.clone());
-    let name = ServerName::try_from(name.clone()).map_err(|_| tls::TlsError::ServerName(name))?;
-    Ok(endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
-        let (address, ladder) = (address.clone(), Arc::clone(&ladder));
-        let (connector, name) = (connector.clone(), name.clone());
-        async move {
-            let stream = address.connect().await?;
-            let handshake = connector.connect(name, stream);
-            let stream = tokio::time::timeout(address.timeout, handshake).await.map_err(io::Error::from)??;
-            ladder.renew();
-            Ok::<_, io::Error>(TokioIo::new(stream))
-        }
-    })))
 }
 
 /// Sends what is already encoded, reads the answer.

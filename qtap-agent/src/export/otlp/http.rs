@@ -1,22 +1,21 @@
-//! OTLP over HTTP: one POST (or PUT) per batch, protobuf or JSON. Redirects are not followed, because a POST would become a GET
-//! (RFC 9110 §15.4.2); no more than 64 KiB of an answer is read.
+//! OTLP over HTTP: one POST (or PUT) per batch, protobuf or JSON. No more than 64 KiB of an answer is read.
 
 use std::time::SystemTime;
 
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use prost::Message as _;
-use reqwest::{Client, RequestBuilder, Response, Url};
+use reqwest::{Response, Url};
 
 use super::compress::{Ladder, compress};
 use super::{Encoder, Encoding, endpoint, receipt};
-use crate::export::auth::Credentials;
+use crate::export::auth::{Authorizer, Carried};
+use crate::export::client::HttpClient;
 use crate::export::exporter::{Exporter, Item, Prepared, Receipt, Takes};
 use crate::export::refusal::Refusal;
 use crate::export::retry::retry_after;
-use crate::export::settings::OtlpSettings;
+use crate::export::settings::{Compression, OtlpSettings};
 use crate::export::store::StartError;
-use crate::export::tls;
 use crate::model::record::Record;
 
 /// Most bytes of an answer that are read.
@@ -25,13 +24,13 @@ const ANSWER_BYTES: usize = 64 << 10;
 /// A store reached over OTLP/HTTP.
 #[derive(Debug)]
 pub struct HttpExporter {
-    client: Client,
+    client: HttpClient,
     encoder: Encoder,
     encoding: Encoding,
     method: Method,
     url: Url,
     media_type: HeaderValue,
-    credentials: Credentials,
+    authorizer: Authorizer,
     ladder: Ladder,
     target: String,
 }
@@ -47,40 +46,46 @@ impl HttpExporter {
         encoding: Encoding,
         version: &'static str,
     ) -> Result<HttpExporter, StartError> {
-        let url = endpoint::http(&settings.endpoint, settings.tls.enabled)?;
-        let target =
-            format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
-        let credentials = Credentials::new(&settings.headers, &settings.auth)?;
+        let url = if settings.endpoint_is_exact {
+            endpoint::exact(&settings.endpoint)?
+        } else {
+            endpoint::http(&settings.endpoint, settings.tls.enabled)?
+        };
+        let authorizer = Authorizer::new(settings, version)?;
         let media_type = match encoding {
             Encoding::Protobuf => HeaderValue::from_static("application/x-protobuf"),
             Encoding::Json => HeaderValue::from_static("application/json"),
         };
-        let tls = if url.scheme() == "https" { tls::client_config(&settings.tls)? } else { tls::plaintext_config()? };
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(format!("qtap/{version}"))
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|error| StartError::Client(error.to_string()))?;
-        let encoder = Encoder::new(takes, encoding, settings.min_severity, settings.resource.clone(), version);
+        let client = HttpClient::new(&url, &settings.tls, &settings.proxy, version)?;
+        let target = client.name(&url);
+        let encoder = Encoder::for_store(settings, takes, encoding, version);
         let method = if settings.put { Method::PUT } else { Method::POST };
         let ladder = Ladder::new(settings.compression);
-        Ok(HttpExporter { client, encoder, encoding, method, url, media_type, credentials, ladder, target })
+        Ok(HttpExporter { client, encoder, encoding, method, url, media_type, authorizer, ladder, target })
     }
 
-    /// A request without its body.
-    fn request(&self) -> Result<RequestBuilder, Refusal> {
-        let mut carried = self.credentials.carried().map_err(|error| Refusal::reconfigure(error.to_string()))?;
+    /// One request, with what authorizes it.
+    async fn request(&self, items: &[Item], with: Compression, carried: &Carried) -> Result<Response, Refusal> {
+        let (body, content_encoding) = compress(self.encoder.request(items)?, with)
+            .map_err(|error| Refusal::wait(format!("compression: {error}")))?;
         let mut url = self.url.clone();
         if let Some((name, value)) = &carried.query {
             url.query_pairs_mut().append_pair(name, value);
         }
-        carried.headers.insert(header::CONTENT_TYPE, self.media_type.clone());
-        Ok(self.client.request(self.method.clone(), url).headers(carried.headers))
+        let mut headers = carried.headers.clone();
+        headers.insert(header::CONTENT_TYPE, self.media_type.clone());
+        if let Some(name) = content_encoding {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+        }
+        let (client, number) = self.client.current();
+        client.request(self.method.clone(), url).headers(headers).body(body).send().await.map_err(|error| {
+            self.client.suspect(number);
+            // The error's own text would name the URL, and with it a key in the query.
+            Refusal::transport(&error.without_url(), &self.target)
+        })
     }
 
-    async fn answer(&self, response: Response) -> Result<Receipt, Refusal> {
+    async fn answer(&self, response: Response, carried: &Carried) -> Result<Receipt, Refusal> {
         let status = response.status();
         let after = response
             .headers()
@@ -91,36 +96,36 @@ impl HttpExporter {
         let media_type = media_type.unwrap_or_default().to_owned();
         let body = read(response).await;
         if status.is_success() {
-            return Ok(success(&body, self.encoding));
+            let receipt = success(&body, self.encoding);
+            return Ok(Receipt { message: receipt.message.map(|text| carried.hide(&text)), ..receipt });
         }
-        Err(Refusal::http(status, &message(&body, &media_type), after))
+        Err(Refusal::http(status, &carried.hide(&message(&body, &media_type)), after))
     }
 }
 
 impl Exporter for HttpExporter {
     fn prepare(&self, record: &Record) -> Prepared {
-        self.encoder.item(record).into()
+        self.encoder.prepare(record)
     }
 
     async fn send(&self, items: &[Item]) -> Result<Receipt, Refusal> {
         if items.is_empty() {
             return Ok(Receipt::default());
         }
+        let mut renewed = false;
         loop {
             let compression = self.ladder.current();
-            let (body, content_encoding) = compress(self.encoder.request(items), compression)
-                .map_err(|error| Refusal::wait(format!("compression: {error}")))?;
-            let mut request = self.request()?.body(body);
-            if let Some(name) = content_encoding {
-                request = request.header(header::CONTENT_ENCODING, name);
+            let carried = self.authorizer.carried().await?;
+            let response = self.request(items, compression, &carried).await?;
+            match response.status() {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE if self.ladder.step_down(compression) => continue,
+                StatusCode::UNAUTHORIZED if !renewed && self.authorizer.refused(&carried).await => {
+                    renewed = true;
+                    continue;
+                }
+                _ => {}
             }
-            // The error's own text would name the URL, and with it a key in the query.
-            let response =
-                request.send().await.map_err(|error| Refusal::transport(&error.without_url(), &self.target))?;
-            if response.status() == http::StatusCode::UNSUPPORTED_MEDIA_TYPE && self.ladder.step_down(compression) {
-                continue;
-            }
-            let answer = self.answer(response).await;
+            let answer = self.answer(response, &carried).await;
             if answer.is_ok() {
                 self.ladder.prove();
             }

@@ -67,6 +67,24 @@ fn string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+/// How many of the bytes of a text take at most `room` bytes as [`string`] writes them, quotes not counted.
+pub(super) fn prefix(text: &[u8], room: usize) -> usize {
+    if text.len().saturating_mul(6) <= room {
+        return text.len();
+    }
+    let mut used = 0;
+    let cost = |byte: &u8| match ESCAPE[usize::from(*byte)] {
+        0 => 1,
+        b'u' => 6,
+        _ => 2,
+    };
+    let fits = |byte: &u8| {
+        used += cost(byte);
+        used <= room
+    };
+    text.iter().map(fits).position(|fits| !fits).unwrap_or(text.len())
+}
+
 /// A number in decimal. Writing to a `Vec` cannot fail.
 fn number(value: impl std::fmt::Display, out: &mut Vec<u8>) {
     let _ = write!(out, "{value}");
@@ -184,6 +202,10 @@ pub fn record(entry: &Entry<'_>, shared: &[u8]) -> Vec<u8> {
     }
     out.extend_from_slice(shared);
     out.push(b']');
+    if entry.dropped_attributes != 0 {
+        out.extend_from_slice(b",\"droppedAttributesCount\":");
+        number(entry.dropped_attributes, &mut out);
+    }
     if let Some(trace) = &entry.trace {
         if trace.flags != 0 {
             out.extend_from_slice(b",\"flags\":");
@@ -369,6 +391,7 @@ mod tests {
             severity_text: "INFO",
             body: "Example log record",
             attributes: vec![("string.attribute".into(), text("some string"))],
+            dropped_attributes: 0,
             trace: Some(TraceContext {
                 trace_id: [
                     0x5b, 0x8e, 0xff, 0xf7, 0x98, 0x03, 0x81, 0x03, 0xd2, 0x69, 0xb6, 0x33, 0x81, 0x3f, 0xc6, 0x0c,

@@ -6,7 +6,11 @@
 //! * `artifact.missing` is an array of `first-last` strings, both ends included, as HTTP writes byte ranges (RFC 9110 §14.1.2).
 //! * `artifact.data` is a string when the bytes are UTF-8, else bytes.
 
+mod fewer;
+
 use std::borrow::Cow;
+
+pub(super) use fewer::{CHUNK_ATTRIBUTES, chunk, importance, truncated, without_data};
 
 use crate::export::settings::ResourceSettings;
 use crate::model::conn::TlsFacts;
@@ -19,6 +23,15 @@ use crate::model::record::{
 
 /// The conventions the names are of.
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+
+/// Identity of a record.
+const UID: &str = "log.record.uid";
+
+/// The attribute that holds an artifact.
+pub(super) const DATA: &str = "artifact.data";
+
+/// The attribute that names those that were cut.
+pub(super) const TRUNCATED: &str = "qtap.truncated_attributes";
 
 /// Name of the instrumentation scope.
 pub const SCOPE: &str = "qtap";
@@ -58,6 +71,8 @@ pub struct Entry<'a> {
     pub body: &'a str,
     /// `attributes`.
     pub attributes: Vec<Attribute<'a>>,
+    /// `dropped_attributes_count`.
+    pub dropped_attributes: u32,
     /// `trace_id`, `span_id`, `flags`.
     pub trace: Option<TraceContext>,
     /// `event_name`.
@@ -122,7 +137,7 @@ impl<'a> Attributes<'a> {
 pub fn entry(record: &Record) -> Entry<'_> {
     let (event_type, event_name) = names(&record.kind);
     let mut out = Attributes(Vec::with_capacity(24));
-    out.text("log.record.uid", &record.uid);
+    out.text(UID, &record.uid);
     out.text("event.type", event_type);
     out.text_if("connection.request_id", record.request_id.as_deref());
     match &record.kind {
@@ -138,6 +153,7 @@ pub fn entry(record: &Record) -> Entry<'_> {
         severity_text,
         body: &record.line,
         attributes: out.0,
+        dropped_attributes: 0,
         trace: record.trace,
         event_name,
     }
@@ -335,7 +351,7 @@ fn object<'a>(out: &mut Attributes<'a>, object: &'a ObjectRecord) {
         Ok(text) => Value::Text(Cow::Borrowed(text)),
         Err(_) => Value::Bytes(&object.data),
     };
-    out.put("artifact.data", data);
+    out.put(DATA, data);
 }
 
 fn summary<'a>(out: &mut Attributes<'a>, summary: &'a ObjectSummary) {

@@ -2,28 +2,40 @@
 //! This file joins the first two: a record in, an [`Item`] out; items in, one request body out, grouped by resource.
 
 pub mod compress;
+mod dial;
 pub mod endpoint;
 pub mod grpc;
 pub mod http;
 pub mod json;
+mod limits;
 pub mod map;
 pub mod protobuf;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::exporter::{Class, Item, Receipt, Takes};
-use super::settings::ResourceSettings;
+use self::limits::Cuts;
+use self::map::Entry;
+use super::exporter::{Class, Item, Prepared, Receipt, Takes};
+use super::refusal::Refusal;
+use super::settings::{Limits, OtlpSettings, ResourceSettings};
 use crate::model::event::Host;
-use crate::model::record::{Origin, Record, Severity};
+use crate::model::record::{Origin, Record, RecordKind, Severity};
 
 /// Resources remembered in their encoded form; more than a host has services at a time. When full, all are forgotten.
 const RESOURCES_MAX: usize = 256;
 
 /// Origins remembered in their encoded form: connections that are busy at a time. When full, all are forgotten.
 const ORIGINS_MAX: usize = 1024;
+
+/// What a record and its envelope take beside data, attributes and resource, at most: far less.
+const SMALL_BYTES: usize = 4 << 10;
+
+/// What the lengths and separators of an envelope may grow by when it is filled, and the numbers of a chunk.
+const SLACK_BYTES: usize = 256;
 
 /// The two forms of OTLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +54,7 @@ pub struct Encoder {
     min_severity: Severity,
     resource: ResourceSettings,
     version: &'static str,
+    limits: Limits,
     seen: Mutex<Seen>,
 }
 
@@ -57,6 +70,9 @@ struct Seen {
 #[derive(Debug, Clone)]
 struct Common {
     attributes: Bytes,
+    /// How many.
+    count: usize,
+    cuts: Arc<Cuts>,
     resource: Bytes,
 }
 
@@ -69,7 +85,7 @@ struct KnownResource {
 }
 
 impl Encoder {
-    /// An encoder for records of `takes` at or above `min_severity`; `version` is qtap's own.
+    /// An encoder for records of `takes` at or above `min_severity`, without limits; `version` is qtap's own.
     #[must_use]
     pub fn new(
         takes: Takes,
@@ -78,24 +94,106 @@ impl Encoder {
         resource: ResourceSettings,
         version: &'static str,
     ) -> Encoder {
-        Encoder { takes, encoding, min_severity, resource, version, seen: Mutex::default() }
+        let most = usize::MAX;
+        let limits = Limits { attribute_value_bytes: 0, record_attributes: 0, batch_records: most, batch_bytes: most };
+        Encoder { takes, encoding, min_severity, resource, version, limits, seen: Mutex::default() }
     }
 
-    /// The record, encoded; none when it is not for this store.
+    /// The encoder of a store, within its limits.
     #[must_use]
-    pub fn item(&self, record: &Record) -> Option<Item> {
+    pub fn for_store(settings: &OtlpSettings, takes: Takes, encoding: Encoding, version: &'static str) -> Encoder {
+        let encoder = Encoder::new(takes, encoding, settings.min_severity, settings.resource.clone(), version);
+        Encoder { limits: settings.limits, ..encoder }
+    }
+
+    /// The record, encoded; none when it is not for this store. Several items when its data is longer than the store takes.
+    #[must_use]
+    pub fn prepare(&self, record: &Record) -> Prepared {
         let class = Class::of(record);
         if !self.takes.class(class) || record.severity < self.min_severity {
-            return None;
+            return Prepared::default();
         }
         let common = self.common(&record.origin);
-        let entry = map::entry(record);
-        let payload = match self.encoding {
-            Encoding::Protobuf => protobuf::record(&entry, &common.attributes),
-            Encoding::Json => json::record(&entry, &common.attributes).into(),
+        let mut entry = map::entry(record);
+        let mut cuts = limits::cut(&mut entry.attributes, self.limits.attribute_value_bytes);
+        cuts.add(&common.cuts);
+        let data = data_of(record);
+        let small = data.len().saturating_mul(6) + SMALL_BYTES < self.limits.batch_bytes
+            && (self.limits.attribute_value_bytes == 0 || data.len() <= self.limits.attribute_value_bytes);
+        let count = entry.attributes.len() + common.count + usize::from(!cuts.names.is_empty());
+        let few = self.limits.record_attributes == 0 || count <= self.limits.record_attributes;
+        if few && small {
+            map::truncated(&mut entry.attributes, cuts.names.clone());
+            let payload = self.encode(&entry, &common.attributes);
+            if payload.len() + common.resource.len() + SMALL_BYTES < self.limits.batch_bytes {
+                return self.prepared(class, vec![payload], &common, &cuts);
+            }
+        }
+        self.within_limits(record, class, entry, &common, cuts)
+    }
+
+    /// The same for a record that is too much for the store as it is.
+    fn within_limits<'r>(
+        &self,
+        record: &'r Record,
+        class: Class,
+        mut entry: Entry<'r>,
+        common: &Common,
+        mut cuts: Cuts,
+    ) -> Prepared {
+        let data = data_of(record);
+        entry.attributes.extend(map::origin(&record.origin));
+        limits::cut(&mut entry.attributes, self.limits.attribute_value_bytes);
+        let spare = map::CHUNK_ATTRIBUTES * usize::from(!data.is_empty()) + 1;
+        let most = self.limits.record_attributes;
+        entry.dropped_attributes =
+            limits::leave_out(&mut entry.attributes, most.saturating_sub(spare).max(most.min(1)));
+        cuts.left_out = entry.dropped_attributes;
+        // What it takes but for its data, of which the writing of a chunk's numbers is a part.
+        let envelope = self.write(&[(&common.resource, Vec::new())]).len() + SLACK_BYTES;
+        let room = self.limits.batch_bytes.saturating_sub(envelope);
+        let rest = |entry: &Entry<'_>| self.encode(&map::without_data(entry), &[]).len();
+        map::truncated(&mut entry.attributes, cuts.names.clone());
+        if rest(&entry) > room / 2 {
+            // So little that all of them together are less than half of the room, six bytes for each.
+            let few = room / 16 / (entry.attributes.len() + 2);
+            cuts.add(&limits::cut(&mut entry.attributes, few.max(1)));
+            map::truncated(&mut entry.attributes, cuts.names.clone());
+            let end = limits::floor(entry.body, few);
+            entry.body = entry.body.get(..end).unwrap_or_default();
+        }
+        let room = room.saturating_sub(rest(&entry));
+        let ranges = limits::chunks(data, self.encoding, self.limits.attribute_value_bytes, room);
+        let count = ranges.len();
+        let payload = |(index, range): (usize, Range<usize>)| {
+            let mut entry = entry.clone();
+            if count > 1 {
+                map::chunk(&mut entry, data, range, index, count);
+            }
+            self.encode(&entry, &[])
         };
-        let resource = common.resource;
-        Some(Item { class, resource, name: String::new(), content_type: String::new(), payload, spooled: None })
+        let payloads = ranges.into_iter().enumerate().map(payload).collect();
+        self.prepared(class, payloads, common, &cuts)
+    }
+
+    fn prepared(&self, class: Class, payloads: Vec<Bytes>, common: &Common, cuts: &Cuts) -> Prepared {
+        let item = |payload| Item {
+            class,
+            resource: common.resource.clone(),
+            name: String::new(),
+            content_type: String::new(),
+            payload,
+            spooled: None,
+        };
+        let items = payloads.into_iter().map(item).collect();
+        Prepared { items, cut_attributes: cuts.attributes(), cut_bytes: cuts.bytes }
+    }
+
+    fn encode(&self, entry: &Entry<'_>, shared: &[u8]) -> Bytes {
+        match self.encoding {
+            Encoding::Protobuf => protobuf::record(entry, shared),
+            Encoding::Json => json::record(entry, shared).into(),
+        }
     }
 
     fn common(&self, origin: &Arc<Origin>) -> Common {
@@ -104,12 +202,14 @@ impl Encoder {
         if let Some((_, common)) = seen.origins.get(&address) {
             return common.clone();
         }
-        let attributes = map::origin(origin);
+        let mut attributes = map::origin(origin);
+        let cuts = Arc::new(limits::cut(&mut attributes, self.limits.attribute_value_bytes));
+        let count = attributes.len();
         let attributes = Bytes::from(match self.encoding {
             Encoding::Protobuf => protobuf::attributes(&attributes),
             Encoding::Json => json::attributes(&attributes),
         });
-        let common = Common { attributes, resource: self.resource(origin, &mut seen.resources) };
+        let common = Common { attributes, count, cuts, resource: self.resource(origin, &mut seen.resources) };
         if seen.origins.len() >= ORIGINS_MAX {
             seen.origins.clear();
         }
@@ -124,7 +224,8 @@ impl Encoder {
         if let Some(found) = found {
             return found.encoded.clone();
         }
-        let attributes = map::resource(&self.resource, &origin.host, &service_name, self.version);
+        let mut attributes = map::resource(&self.resource, &origin.host, &service_name, self.version);
+        limits::cut(&mut attributes, self.limits.attribute_value_bytes);
         let encoded = Bytes::from(match self.encoding {
             Encoding::Protobuf => protobuf::resource(&attributes),
             Encoding::Json => json::resource(&attributes),
@@ -138,8 +239,10 @@ impl Encoder {
     }
 
     /// An `ExportLogsServiceRequest` with the items, those of one resource together, in order.
-    #[must_use]
-    pub fn request(&self, items: &[Item]) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// When several items are together more than the store takes: they are to be sent in halves.
+    pub fn request(&self, items: &[Item]) -> Result<Vec<u8>, Refusal> {
         let mut groups: Vec<(&[u8], Vec<&[u8]>)> = Vec::with_capacity(1);
         for item in items {
             let payload = item.payload.as_ref();
@@ -148,10 +251,26 @@ impl Encoder {
                 None => groups.push((&item.resource, vec![payload])),
             }
         }
-        match self.encoding {
-            Encoding::Protobuf => protobuf::request(&groups, self.version, map::SCHEMA_URL),
-            Encoding::Json => json::request(&groups, self.version, map::SCHEMA_URL),
+        let request = self.write(&groups);
+        if items.len() > 1 && (items.len() > self.limits.batch_records || request.len() > self.limits.batch_bytes) {
+            return Err(Refusal::split("the batch is larger than limits.batch_records and batch_bytes allow"));
         }
+        Ok(request)
+    }
+
+    fn write(&self, groups: &[(&[u8], Vec<&[u8]>)]) -> Vec<u8> {
+        match self.encoding {
+            Encoding::Protobuf => protobuf::request(groups, self.version, map::SCHEMA_URL),
+            Encoding::Json => json::request(groups, self.version, map::SCHEMA_URL),
+        }
+    }
+}
+
+/// The data of an object, where it is in memory.
+fn data_of(record: &Record) -> &[u8] {
+    match &record.kind {
+        RecordKind::Object(object) => &object.data,
+        RecordKind::Connection(_) | RecordKind::Artifact(_) => &[],
     }
 }
 

@@ -129,6 +129,10 @@ pub fn record(entry: &Entry<'_>, shared: &[u8]) -> bytes::Bytes {
         key_value(6, attribute, &mut out);
     }
     out.extend_from_slice(shared);
+    if entry.dropped_attributes != 0 {
+        tag(7, VARINT, &mut out);
+        encode_varint(u64::from(entry.dropped_attributes), &mut out);
+    }
     if let Some(trace) = &entry.trace {
         tag(8, FIXED32, &mut out);
         out.extend_from_slice(&u32::from(trace.flags).to_le_bytes());
@@ -231,6 +235,7 @@ mod tests {
                     ("bytes".into(), Value::Bytes(long.as_bytes())),
                     ("texts".into(), Value::Texts(vec!["".into(), long.as_str().into()])),
                 ],
+                dropped_attributes: size as u32,
                 trace: Some(TraceContext { trace_id: [1; 16], span_id: [2; 8], flags: 1 }),
                 event_name: "qtap.object",
             };
@@ -254,7 +259,7 @@ mod tests {
                     pair("texts", any_value::Value::ArrayValue(array)),
                     pair("shared", any_value::Value::IntValue(7)),
                 ],
-                dropped_attributes_count: 0,
+                dropped_attributes_count: size as u32,
                 flags: 1,
                 trace_id: vec![1; 16],
                 span_id: vec![2; 8],
