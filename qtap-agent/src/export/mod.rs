@@ -12,6 +12,7 @@ pub mod auth;
 pub mod batch;
 pub mod client;
 mod delivery;
+pub mod excerpt;
 pub mod exporter;
 pub mod memory;
 pub mod oauth;

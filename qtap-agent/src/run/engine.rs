@@ -1,6 +1,7 @@
 //! From observations to stores: the pipeline's thread, and the stores behind it.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as threads};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use anyhow::Context;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use super::spool::Spool;
 #[cfg(feature = "kernel")]
 use crate::admin::http_metrics::HttpFamilies;
 use crate::admin::http_metrics::HttpMetrics;
@@ -15,15 +17,20 @@ use crate::config::Settings;
 use crate::export::status::StoreStatus;
 use crate::export::stdout::Output;
 use crate::export::store::{Store, spawn};
-use crate::model::exchange::Exchange;
+use crate::model::exchange::{Exchange, HttpExchange};
 use crate::model::loss::{Loss, Tally};
+use crate::model::message::Body;
 use crate::model::observation::Observation;
 use crate::model::record::{Record, RecordKind};
 use crate::pipeline::settings::Locator;
-use crate::pipeline::{Pipeline, RedactionKey};
+use crate::pipeline::{Later, Pipeline, RedactionKey};
 
 /// Batches of observations that may wait for the pipeline.
 const WAITING_BATCHES: usize = 256;
+/// Bytes of bodies in them: what a fast transfer brings in the tenth of a second that a slow disk may take.
+const WAITING_BYTES: usize = 64 << 20;
+/// Exchanges with large bodies whose documents wait to be written; each has its body on disk already.
+const WAITING_DOCUMENTS: usize = 16;
 /// Records held back by a store above which a replay waits for it.
 const REPLAY_HELD: u64 = 10_000;
 /// Bytes held back by a store above which a replay waits for it.
@@ -54,8 +61,32 @@ pub(super) struct Engine {
 
 /// The way in.
 pub(super) struct Intake {
-    sender: mpsc::Sender<Vec<Observation>>,
+    sender: mpsc::Sender<Handed>,
     pace: Pace,
+    between: Arc<Between>,
+}
+
+/// Observations that were handed over, and the bytes of their bodies.
+type Handed = (Vec<Observation>, usize);
+
+/// What the tap's side and the pipeline's know of one another.
+#[derive(Debug, Default)]
+struct Between {
+    /// Bytes of bodies that wait.
+    waiting: AtomicUsize,
+    /// What the pipeline lost.
+    lost: Mutex<Tally>,
+}
+
+impl Between {
+    fn is_crowded(&self, more: usize) -> bool {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        waiting > 0 && waiting.saturating_add(more) > WAITING_BYTES
+    }
+
+    fn lost(&self) -> MutexGuard<'_, Tally> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Engine {
@@ -64,6 +95,7 @@ impl Engine {
         settings: &Settings,
         output: &Output,
         runtime: &Handle,
+        spool: &Spool,
         pace: Pace,
     ) -> anyhow::Result<(Engine, Intake)> {
         let mut stores = Vec::new();
@@ -72,22 +104,27 @@ impl Engine {
             stores.push(started.with_context(|| format!("store {}", store.id))?);
         }
         let stores = Arc::new(stores);
-        let pipeline = Pipeline::new(settings.pipeline.clone(), &redaction_key()?);
+        let mut pipeline = Pipeline::new(settings.pipeline.clone(), &redaction_key()?);
+        if let Some(folder) = &spool.folder {
+            pipeline = pipeline.spooling(folder.clone());
+        }
+        let between = Arc::new(Between::default());
         let (sender, receiver) = mpsc::channel(WAITING_BATCHES);
         let metrics = HttpMetrics::new();
         #[cfg(feature = "kernel")]
         let families = metrics.families();
-        let behind = Route { stores: Arc::clone(&stores), locators: settings.pipeline.locators.clone() };
+        let (behind, shared) = (Arc::clone(&between), Arc::clone(&stores));
+        let route = Route { stores: shared, locators: settings.pipeline.locators.clone() };
         let pipeline = std::thread::Builder::new()
             .name("pipeline".to_owned())
-            .spawn(move || work(pipeline, receiver, &behind, metrics, pace))?;
+            .spawn(move || work(pipeline, receiver, &route, metrics, pace, &behind))?;
         let engine = Engine {
             stores,
             pipeline,
             #[cfg(feature = "kernel")]
             families,
         };
-        Ok((engine, Intake { sender, pace }))
+        Ok((engine, Intake { sender, pace, between }))
     }
 
     /// The stores.
@@ -109,22 +146,47 @@ impl Engine {
     }
 }
 
-/// The pipeline's thread.
+/// The pipeline's thread. Documents of large bodies are written on one beside it, so that nobody waits for them.
 fn work(
     mut pipeline: Pipeline,
-    mut receiver: mpsc::Receiver<Vec<Observation>>,
+    mut receiver: mpsc::Receiver<Handed>,
     route: &Route,
     mut metrics: HttpMetrics,
     pace: Pace,
+    between: &Between,
 ) {
-    let mut records: Vec<Record> = Vec::new();
-    while let Some(observations) = receiver.blocking_recv() {
-        for observation in observations {
-            metrics.observe(&observation);
-            pipeline.apply(observation, &mut records);
+    let (later, documents) = threads::sync_channel(WAITING_DOCUMENTS);
+    std::thread::scope(|scope| {
+        scope.spawn(|| write_documents(documents, route, pace, between));
+        let mut records: Vec<Record> = Vec::new();
+        while let Some((observations, bytes)) = receiver.blocking_recv() {
+            for observation in observations {
+                metrics.observe(&observation);
+                if let Some(large) = pipeline.apply_or_defer(observation, &mut records) {
+                    // It is there as long as this is.
+                    let _ = later.send(large);
+                }
+            }
+            let lost = pipeline.take_lost();
+            if !lost.is_empty() {
+                between.lost().merge(&lost);
+            }
+            route.offer_all(&mut records, pace);
+            between.waiting.fetch_sub(bytes, Ordering::Relaxed);
         }
-        let shared: Vec<Arc<Record>> = records.drain(..).map(Arc::new).collect();
-        route.offer(&shared, pace);
+        drop(later);
+    });
+}
+
+/// Writes the documents of large bodies, one after the other: the disk takes no more.
+fn write_documents(documents: threads::Receiver<Later>, route: &Route, pace: Pace, between: &Between) {
+    let mut records = Vec::new();
+    for large in documents {
+        let lost = large.tell(&mut records);
+        if !lost.is_empty() {
+            between.lost().merge(&lost);
+        }
+        route.offer_all(&mut records, pace);
     }
 }
 
@@ -135,6 +197,11 @@ struct Route {
 }
 
 impl Route {
+    fn offer_all(&self, records: &mut Vec<Record>, pace: Pace) {
+        let shared: Vec<Arc<Record>> = records.drain(..).map(Arc::new).collect();
+        self.offer(&shared, pace);
+    }
+
     fn offer(&self, records: &[Arc<Record>], pace: Pace) {
         let (objects, events): (Vec<_>, Vec<_>) =
             records.iter().cloned().partition(|record| matches!(record.kind, RecordKind::Object(_)));
@@ -152,7 +219,7 @@ impl Route {
     /// The store of an object.
     fn home(&self, record: &Record) -> Option<&str> {
         let RecordKind::Object(object) = &record.kind else { return None };
-        Locator::first_for(&self.locators, object.data.len() as u64).map(|locator| locator.store.as_str())
+        Locator::first_for(&self.locators, object.size()).map(|locator| locator.store.as_str())
     }
 }
 
@@ -168,33 +235,68 @@ fn wait_for_room(store: &Store) {
 
 impl Intake {
     /// Hands observations to the pipeline. When it is behind, a live source gives up their bodies, each counted, before it waits.
-    pub(super) fn hand_over(&self, observations: Vec<Observation>, lost: &mut Tally) {
+    pub(super) fn hand_over(&self, mut observations: Vec<Observation>, lost: &mut Tally) {
         if observations.is_empty() {
             return;
         }
-        // Closed, here and below: the pipeline's thread is gone, and with it everything that could take this.
-        let Err(mpsc::error::TrySendError::Full(mut observations)) = self.sender.try_send(observations) else { return };
-        if !self.pace.source_waits {
-            observations.iter_mut().for_each(|observation| shed_bodies(observation, lost));
+        let mut bytes = bodies(&mut observations).map(|body| body_bytes(body)).sum();
+        while self.between.is_crowded(bytes) {
+            if !self.pace.source_waits {
+                bodies(&mut observations).for_each(|body| shed(body, lost));
+                bytes = 0;
+                break;
+            }
+            if self.sender.is_closed() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
-        let _ = self.sender.blocking_send(observations);
+        self.between.waiting.fetch_add(bytes, Ordering::Relaxed);
+        // Closed, here and below: the pipeline's thread is gone, and with it everything that could take this.
+        let Err(mpsc::error::TrySendError::Full((mut observations, bytes))) =
+            self.sender.try_send((observations, bytes))
+        else {
+            return;
+        };
+        if !self.pace.source_waits {
+            bodies(&mut observations).for_each(|body| shed(body, lost));
+        }
+        let _ = self.sender.blocking_send((observations, bytes));
+    }
+
+    /// What was lost behind it.
+    pub(super) fn lost_behind(&self) -> Tally {
+        self.between.lost().clone()
     }
 }
 
-/// Leaves out the bodies of an exchange, and says so in it.
-fn shed_bodies(observation: &mut Observation, lost: &mut Tally) {
-    let Observation::Exchange(seen) = observation else { return };
-    let Exchange::Http(http) = &mut seen.exchange;
-    let request = http.request.as_mut().map(|request| &mut request.body);
-    let response = http.response.as_mut().map(|response| &mut response.body);
-    for body in request.into_iter().chain(response) {
-        let kept = body.kept();
-        if kept > 0 {
-            body.chunks = Vec::new();
-            body.missing.clear();
-            body.missing.push(0..body.size);
-            lost.add(Loss::PipelineFull, kept);
-        }
+/// The bodies of observations.
+fn bodies(observations: &mut [Observation]) -> impl Iterator<Item = &mut Body> {
+    observations.iter_mut().flat_map(|observation| {
+        let (request, response) = match observation {
+            Observation::Exchange(seen) => {
+                let Exchange::Http(http) = &mut seen.exchange;
+                let HttpExchange { request, response, .. } = &mut **http;
+                (request.as_mut().map(|request| &mut request.body), response.as_mut().map(|r| &mut r.body))
+            }
+            Observation::Connection(_) => (None, None),
+        };
+        request.into_iter().chain(response)
+    })
+}
+
+fn body_bytes(body: &Body) -> usize {
+    body.chunks.iter().map(bytes::Bytes::len).sum()
+}
+
+/// Leaves out what is kept of a body, and says so in it.
+fn shed(body: &mut Body, lost: &mut Tally) {
+    let kept = body.kept();
+    if kept > 0 {
+        body.chunks = Vec::new();
+        body.missing.clear();
+        body.missing.push(body.offset..body.size);
+        lost.add(Loss::PipelineFull, kept);
     }
 }
 

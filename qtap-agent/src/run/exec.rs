@@ -6,6 +6,7 @@ use super::child::Child;
 use super::engine::{Engine, Pace};
 use super::pump::Pump;
 use super::shared::Shared;
+use super::spool::Spool;
 use super::{FLUSH_LIMIT, Failure, live, output, runtime, tap_settings};
 use crate::capture::kernel::{Live, Scope};
 use crate::cli::{self, ExecArgs};
@@ -27,8 +28,9 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8, Failure> {
     let recording = args.recording.as_deref().map(live::recording).transpose()?;
     let probes = live::probes(settings, &args.capture, Scope::Listed(Vec::new()), recording);
     let mut source = live::start(probes)?;
-    let (engine, intake) = Engine::start(settings, &output, runtime.handle(), Pace::LIVE)?;
-    let mut pump = Pump::new(Tap::new(tap_settings(settings)), intake, Shared::default());
+    let spool = Spool::temporary(settings)?;
+    let (engine, intake) = Engine::start(settings, &output, runtime.handle(), &spool, Pace::LIVE)?;
+    let mut pump = Pump::new(Tap::new(tap_settings(settings, &spool)), intake, Shared::default());
     let code = follow(&args.command, &mut source, &mut |source, wait| {
         pump.turn(source, wait).map(drop).map_err(|error| Failure::from(anyhow::Error::new(error)))
     })?;

@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::engine::{Engine, Pace};
 use super::pump::Pump;
 use super::shared::{Shared, Stop};
+use super::spool::Spool;
 use super::{FLUSH_LIMIT, Failure, live, runtime, tap_settings};
 use crate::admin::view::{ProbeView, Snapshot};
 use crate::admin::{self, State};
@@ -30,7 +31,8 @@ const SETTLE: Duration = Duration::from_millis(1500);
 pub fn run(settings: &Settings, args: &RunArgs, telemetry: bool) -> Result<(), Failure> {
     let runtime = runtime()?;
     let scope = live::scope(&args.scope)?;
-    let (engine, intake) = Engine::start(settings, &Output::stdout(), runtime.handle(), Pace::LIVE)?;
+    let spool = Spool::of_data_dir(settings, &args.data_dir);
+    let (engine, intake) = Engine::start(settings, &Output::stdout(), runtime.handle(), &spool, Pace::LIVE)?;
     let shared = Shared::default();
     let probes = live::probes(settings, &args.capture, scope, None);
     let mut source = live::start(probes)?;
@@ -48,7 +50,7 @@ pub fn run(settings: &Settings, args: &RunArgs, telemetry: bool) -> Result<(), F
     let stop = Stop::default();
     listen_for_end(&runtime, &stop)?;
     give_back_what_starting_took()?;
-    let mut pump = Pump::new(Tap::new(tap_settings(settings)), intake, shared);
+    let mut pump = Pump::new(Tap::new(tap_settings(settings, &spool)), intake, shared);
     let capture = std::thread::Builder::new().name("tap".to_owned()).spawn(move || {
         tracing::info!(version = super::VERSION, "ready: capturing");
         let ran = pump.run(&mut source, &stop);

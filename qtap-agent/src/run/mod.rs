@@ -22,6 +22,7 @@ mod pump;
 mod record;
 mod replay;
 mod shared;
+mod spool;
 mod test_connection;
 
 #[cfg(feature = "kernel")]
@@ -43,6 +44,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use self::spool::Spool;
 use crate::cli::exit;
 use crate::export::stdout::Output;
 use crate::{http, tap};
@@ -91,12 +93,15 @@ fn report(stores: &[crate::export::status::StoreStatus]) {
     }
 }
 
-/// What the tap needs of the settings.
-fn tap_settings(settings: &crate::config::Settings) -> tap::Settings {
-    let keep_bodies = settings.pipeline.keeps_bodies();
-    tap::Settings {
-        http: http::Settings { keep_bodies, body_limit: settings.tap.http_buffer_size, ..http::Settings::default() },
-    }
+/// What the tap needs of the settings, and of the folder for large bodies.
+fn tap_settings(settings: &crate::config::Settings, spool: &Spool) -> tap::Settings {
+    let http = http::Settings {
+        keep_bodies: settings.pipeline.keeps_bodies(),
+        body_limit: settings.tap.http_buffer_size,
+        large_bytes: spool.folder.as_ref().map(|_| spool::LARGE_BYTES),
+        ..http::Settings::default()
+    };
+    tap::Settings { http }
 }
 
 /// Where records of the stdout protocol go: to the file, or to standard output.

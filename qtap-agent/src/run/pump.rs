@@ -83,6 +83,7 @@ impl Pump {
         seen.counters = self.tap.counters().clone();
         seen.losses = self.tap.losses().clone();
         seen.losses.merge(&self.lost);
+        seen.losses.merge(&self.intake.lost_behind());
     }
 
     /// Everything that is still open is told as far as it came. The time is the source's last.

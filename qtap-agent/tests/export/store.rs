@@ -11,10 +11,12 @@ use qtap_agent::export::settings::{BatchSettings, ResourceSettings, RetrySetting
 use qtap_agent::export::store::Drive;
 use qtap_agent::export::{Health, Output, Store, spawn, spawn_exporter};
 use qtap_agent::model::loss::Loss;
+use qtap_agent::model::record::RecordKind;
+use qtap_agent::model::spool::SpoolFile;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-use super::records::{connection, object, one_of_each};
+use super::records::{connection, digest, object, one_of_each};
 
 const BOTH: Takes = Takes { events: true, objects: true };
 
@@ -222,4 +224,38 @@ async fn a_terminal_gets_indented_json() {
     assert!(text.starts_with("{\n  \"resourceLogs\": [\n    {\n      \"resource\": {\n"), "{text}");
     let read: Vec<Value> = serde_json::Deserializer::from_str(&text).into_iter().collect::<Result<_, _>>().unwrap();
     assert_eq!(read.len(), 3);
+}
+
+/// Of an object on disk a store of records gets the beginning, and what the whole is.
+#[tokio::test]
+async fn lines_hold_the_beginning_of_an_object_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    for (len, cut) in [(100_000, false), (3 << 20, true)] {
+        let path = folder.path().join("1");
+        // Characters of three bytes: the end of the excerpt falls into one.
+        let data = "日".repeat(len / 3 + 1).into_bytes();
+        std::fs::write(&path, &data).unwrap();
+        let mut record = (*object(1, &data)).clone();
+        if let RecordKind::Object(object) = &mut record.kind {
+            object.data = bytes::Bytes::new();
+            object.spooled = Some(Arc::new(SpoolFile::new(path.clone(), data.len() as u64)));
+        }
+        let sink = Sink::default();
+        let store = stdout("a", false, true, &Output::to(Box::new(sink.clone()), false));
+        store.offer(&[Arc::new(record)]);
+        assert_eq!(store.shutdown(Duration::from_secs(10)).await.exported_records, 1);
+        assert!(!path.exists());
+        let line: Value = serde_json::from_slice(&sink.got.lock().unwrap()).unwrap();
+        let attributes = &line["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0]["attributes"];
+        let value = |name: &str| {
+            let found = attributes.as_array().unwrap().iter().find(|attribute| attribute["key"] == name);
+            found.map(|attribute| attribute["value"].clone()).unwrap_or_default()
+        };
+        let text = value("artifact.data")["stringValue"].as_str().unwrap().to_owned();
+        assert!(data.starts_with(text.as_bytes()));
+        assert_eq!(text.len(), if cut { (2 << 20) / 3 * 3 } else { data.len() });
+        assert_eq!(value("artifact.truncated")["boolValue"].as_bool().unwrap_or(false), cut);
+        assert_eq!(value("artifact.size_bytes")["intValue"], data.len().to_string());
+        assert_eq!(value("artifact.digest")["stringValue"], digest(&data));
+    }
 }

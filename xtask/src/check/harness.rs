@@ -46,6 +46,12 @@ pub(super) fn run_long_kernel() -> Result<Tally> {
     run_with(&["--release", "--package", "qtap-agent", "--test", "kernel*"], &["--ignored", "a_million"])
 }
 
+/// A body that is larger than any bound on memory, as users' builds are made.
+pub(super) fn run_long_bodies() -> Result<Tally> {
+    let arguments = ["--release", "--no-default-features", "--package", "qtap-agent", "--test", "large_bodies"];
+    run_with(&arguments, &["--ignored", "a_body_of_a_gibibyte"])
+}
+
 /// The tests of the running kernel, as root; else they are built, and counted as skipped.
 pub(super) fn run_kernel() -> Result<Tally> {
     if !integration_tests()?.iter().any(|name| name.starts_with(KERNEL_TESTS)) {

@@ -51,17 +51,18 @@ const STEPS: [Step; 10] = [
 /// How much is checked.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Also what takes minutes: a million exchanges through a ring that is too small.
+    /// Also what takes minutes: a million exchanges through a ring that is too small, a body of a gibibyte.
     #[arg(long)]
     long: bool,
 }
 
 /// What takes minutes.
-const LONG: Step = ("kernel tests, long", harness::run_long_kernel);
+const LONG: [Step; 2] =
+    [("kernel tests, long", harness::run_long_kernel), ("large bodies, long", harness::run_long_bodies)];
 
 /// Runs every step. True when nothing failed.
 pub(crate) fn run(options: &Options) -> bool {
-    let done: Vec<Done> = STEPS.iter().chain(options.long.then_some(&LONG)).map(perform).collect();
+    let done: Vec<Done> = STEPS.iter().chain(LONG.iter().filter(|_| options.long)).map(perform).collect();
     println!("\ncheck:");
     let mut sum = Tally::default();
     for step in &done {

@@ -333,7 +333,7 @@ fn link<'a>(out: &mut Attributes<'a>, url: &'static str, digest: &'static str, l
 fn object<'a>(out: &mut Attributes<'a>, object: &'a ObjectRecord) {
     out.text_if("artifact.type", Some(object.artifact_type));
     out.text_if("artifact.content_type", Some(object.content_type));
-    out.int("artifact.size_bytes", object.data.len() as u64);
+    out.int("artifact.size_bytes", object.size());
     out.text_if("artifact.digest", Some(&object.digest));
     out.put("artifact.truncated", Value::Bool(object.truncated));
     let missing: Vec<Cow<'a, str>> = object

@@ -19,6 +19,7 @@ use bytes::Bytes;
 
 use self::limits::Cuts;
 use self::map::Entry;
+use super::excerpt;
 use super::exporter::{Class, Item, Prepared, Receipt, Takes};
 use super::refusal::Refusal;
 use super::settings::{Limits, OtlpSettings, ResourceSettings};
@@ -113,6 +114,7 @@ impl Encoder {
         if !self.takes.class(class) || record.severity < self.min_severity {
             return Prepared::default();
         }
+        let record = &*excerpt::of(record);
         let common = self.common(&record.origin);
         let mut entry = map::entry(record);
         let mut cuts = limits::cut(&mut entry.attributes, self.limits.attribute_value_bytes);

@@ -1,0 +1,114 @@
+//! Where bodies too large for memory are put together: `<data-dir>/spool` of `qtap run`, which keeps it for itself; a folder of its own
+//! below the system's for temporary files, gone at the end, of `qtap exec` and `qtap replay`. In: settings. Out: the folder, where
+//! bodies of that size are wanted at all.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::config::Settings;
+use crate::export::excerpt::EXCERPT_BYTES;
+use crate::export::settings::StoreKind;
+use crate::pipeline::settings::Locator;
+use crate::pipeline::spool::Folder;
+
+/// Bytes of a body above which it is put on disk: twice what is kept unless more is asked for, so that nothing changes for who asks
+/// for nothing; and little enough that a hundred such transfers at once fit into memory while their pieces pass.
+pub(super) const LARGE_BYTES: usize = 4 << 20;
+/// Bodies of the largest kept size that fit on disk together, as carried and as documents that stores have not taken.
+const BODIES: u64 = 8;
+/// Bytes of all files at least, however small that size is.
+const LEAST_BYTES: u64 = 1 << 30;
+
+/// The folder, and what goes with it at the end.
+#[derive(Debug, Default)]
+pub(super) struct Spool {
+    pub(super) folder: Option<Folder>,
+    temporary: Option<PathBuf>,
+}
+
+impl Spool {
+    /// Below the data directory. One that can't be used is no reason not to start: bodies are kept in memory then.
+    #[cfg(feature = "kernel")]
+    pub(super) fn of_data_dir(settings: &Settings, data_dir: &Path) -> Spool {
+        if !wants(settings) {
+            return Spool::default();
+        }
+        warn(settings);
+        let path = data_dir.join("spool");
+        match open(settings, &path) {
+            Ok(folder) => Spool { folder: Some(folder), temporary: None },
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "large bodies are kept in memory");
+                Spool::default()
+            }
+        }
+    }
+
+    /// Below the system's folder for temporary files (`TMPDIR`).
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub(super) fn temporary(settings: &Settings) -> anyhow::Result<Spool> {
+        if !wants(settings) {
+            return Ok(Spool::default());
+        }
+        warn(settings);
+        let path = std::env::temp_dir().join(format!("qtap-spool-{}", std::process::id()));
+        Ok(Spool { folder: Some(open(settings, &path)?), temporary: Some(path) })
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        if let Some(path) = &self.temporary {
+            let _ = std::fs::remove_dir_all(path);
+        }
+    }
+}
+
+/// True when bodies of that size are kept, and some store takes objects.
+fn wants(settings: &Settings) -> bool {
+    let pipeline = &settings.pipeline;
+    pipeline.keeps_bodies() && !pipeline.locators.is_empty() && settings.tap.http_buffer_size > LARGE_BYTES
+}
+
+/// Says which store can't take the objects that large bodies make.
+fn warn(settings: &Settings) {
+    let large = Locator::first_for(&settings.pipeline.locators, LARGE_BYTES as u64);
+    let store = large.and_then(|locator| settings.stores.iter().find(|store| store.id == locator.store));
+    if let Some(store) = store.filter(|store| !matches!(store.kind, StoreKind::S3(_))) {
+        tracing::warn!(
+            store = store.id,
+            bytes = EXCERPT_BYTES,
+            "of objects with a body above 4mb this store gets no more than the beginning: put a store of type s3 with `min_bytes` before it"
+        );
+    }
+}
+
+fn open(settings: &Settings, path: &Path) -> anyhow::Result<Folder> {
+    let kept = settings.tap.http_buffer_size as u64;
+    let most = kept.saturating_mul(BODIES).max(LEAST_BYTES);
+    Folder::open(path, most, kept).with_context(|| format!("{} can't be used", path.display()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // tests
+mod tests {
+    use super::*;
+    use crate::config::Level;
+
+    #[test]
+    fn there_is_a_folder_where_large_bodies_are_kept() {
+        let settings = |level, size| Settings::built_in(level).with(&[], size);
+        for (level, size, wanted) in
+            [(Level::Full, 1 << 30, true), (Level::Full, LARGE_BYTES, false), (Level::Details, 1 << 30, false)]
+        {
+            let spool = Spool::temporary(&settings(level, size)).unwrap();
+            let path = spool.temporary.clone();
+            assert_eq!((spool.folder.is_some(), path.as_ref().is_some_and(|path| path.exists())), (wanted, wanted));
+            drop(spool);
+            assert!(path.is_none_or(|path| !path.exists()), "gone at the end");
+        }
+    }
+}
