@@ -10,24 +10,27 @@ use bytes::Bytes;
 use crate::model::record::{ObjectRecord, Record, RecordKind};
 use crate::model::spool::SpoolFile;
 
-/// Bytes of an object that such a store gets: as much as it gets of a body unless more is kept, and half of what a collector takes
-/// in one message of gRPC (4 MiB).
-pub const EXCERPT_BYTES: u64 = 2 << 20;
+/// Bytes of an object that an OTLP store gets: as much as it gets of a body unless more is kept, and half of what a collector takes in
+/// one message of gRPC (4 MiB).
+pub const OTLP_BYTES: u64 = 2 << 20;
+/// Bytes of an object that a line holds: a body of 64 MiB in base64, with room for heads. Lines are read by programs that hold them
+/// in memory too.
+pub const LINE_BYTES: u64 = 128 << 20;
 
-/// `record` as a store of records takes it.
-pub(super) fn of(record: &Record) -> Cow<'_, Record> {
+/// `record` as a store takes it that gets `most` bytes of an object.
+pub(super) fn of(record: &Record, most: u64) -> Cow<'_, Record> {
     let RecordKind::Object(object) = &record.kind else { return Cow::Borrowed(record) };
-    let Some(file) = &object.spooled else { return Cow::Borrowed(record) };
+    let Some(file) = object.spooled.as_ref().filter(|_| object.data.is_empty()) else { return Cow::Borrowed(record) };
     // A file that is gone: nothing of it is left but what is known of it.
-    let data = beginning(file).unwrap_or_default();
+    let data = beginning(file, most).unwrap_or_default();
     let truncated = object.truncated || (data.len() as u64) < file.bytes();
     let object = ObjectRecord { data, truncated, ..(**object).clone() };
     Cow::Owned(Record { kind: RecordKind::Object(Box::new(object)), ..record.clone() })
 }
 
-fn beginning(file: &SpoolFile) -> io::Result<Bytes> {
-    let mut bytes = Vec::new();
-    File::open(file.path())?.take(EXCERPT_BYTES).read_to_end(&mut bytes)?;
+fn beginning(file: &SpoolFile, most: u64) -> io::Result<Bytes> {
+    let mut bytes = Vec::with_capacity(usize::try_from(file.bytes().min(most)).unwrap_or(0));
+    File::open(file.path())?.take(most).read_to_end(&mut bytes)?;
     // Text stays text: the rest of a character that is cut goes with it.
     if let Err(error) = std::str::from_utf8(&bytes)
         && error.error_len().is_none()

@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::excerpt;
 use super::exporter::{Exporter, Item, Prepared, Receipt, Takes};
 use super::otlp::{Encoder, Encoding, json};
 use super::refusal::Refusal;
@@ -92,7 +93,7 @@ impl StdoutExporter {
 impl Exporter for StdoutExporter {
     /// The payload is the whole line.
     fn prepare(&self, record: &Record) -> Prepared {
-        let mut prepared = self.encoder.prepare(record);
+        let mut prepared = self.encoder.prepare(&excerpt::of(record, excerpt::LINE_BYTES));
         for item in &mut prepared.items {
             self.line(item);
         }

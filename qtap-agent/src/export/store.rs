@@ -21,7 +21,7 @@ use super::refusal::Refusal;
 use super::settings::{BatchSettings, OtlpProtocol, OtlpSettings, RetrySettings, S3Settings, StoreKind, StoreSettings};
 use super::status::{Board, StoreStatus};
 use super::stdout::{Output, StdoutExporter};
-use super::{auth, exporter, oauth, proxy, sample, tls};
+use super::{auth, excerpt, exporter, oauth, proxy, sample, tls};
 use crate::model::loss::Loss;
 use crate::model::record::{Record, RecordKind};
 
@@ -74,6 +74,8 @@ pub struct Drive {
     pub max_records: usize,
     /// Most bytes held back.
     pub max_bytes: usize,
+    /// Bytes in memory of an object that is on disk: what the store gets of it, or none when it reads the file.
+    pub of_spooled: u64,
 }
 
 impl Drive {
@@ -88,6 +90,7 @@ impl Drive {
             timeout: None,
             max_records: MAX_RECORDS,
             max_bytes: MAX_BYTES,
+            of_spooled: excerpt::LINE_BYTES,
         }
     }
 
@@ -102,6 +105,7 @@ impl Drive {
             retry: settings.retry,
             workers: settings.workers,
             timeout: Some(settings.timeout),
+            of_spooled: excerpt::OTLP_BYTES,
             ..Drive::stdout()
         }
     }
@@ -114,6 +118,7 @@ impl Drive {
             retry: settings.retry,
             workers: settings.workers,
             timeout: None,
+            of_spooled: 0,
             ..Drive::stdout()
         }
     }
@@ -129,6 +134,7 @@ pub struct Store {
     board: Arc<Board>,
     closing: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    of_spooled: u64,
 }
 
 /// Starts a store. `output` is where stores of the stdout protocol write; `version` is qtap's own.
@@ -187,7 +193,7 @@ pub fn spawn_exporter<E: Exporter>(
     for _ in 0..drive.workers.max(1) {
         tasks.spawn_on(Arc::clone(&line).work(), runtime);
     }
-    Store { id: id.to_owned(), takes, inbox, budget, board, closing, tasks }
+    Store { id: id.to_owned(), takes, inbox, budget, board, closing, tasks, of_spooled: drive.of_spooled }
 }
 
 impl Store {
@@ -195,7 +201,7 @@ impl Store {
     pub fn offer(&self, records: &[Arc<Record>]) {
         let mut admitted = Vec::with_capacity(records.len());
         for record in records.iter().filter(|record| self.takes.class(Class::of(record))) {
-            let bytes = RECORD_BYTES + body_bytes(record);
+            let bytes = RECORD_BYTES + body_bytes(record, self.of_spooled);
             if self.budget.admit(Class::of(record), bytes) {
                 admitted.push((Arc::clone(record), bytes));
             } else {
@@ -246,9 +252,12 @@ impl Store {
 }
 
 /// Bytes of body a record holds on to.
-fn body_bytes(record: &Record) -> usize {
+fn body_bytes(record: &Record, of_spooled: u64) -> usize {
     match &record.kind {
-        RecordKind::Object(object) => object.data.len(),
+        RecordKind::Object(object) => match &object.spooled {
+            Some(file) => usize::try_from(file.bytes().min(of_spooled)).unwrap_or(usize::MAX),
+            None => object.data.len(),
+        },
         RecordKind::Connection(_) | RecordKind::Artifact(_) => 0,
     }
 }

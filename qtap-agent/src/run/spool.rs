@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::config::Settings;
-use crate::export::excerpt::EXCERPT_BYTES;
+use crate::export::excerpt;
 use crate::export::settings::StoreKind;
 use crate::pipeline::settings::Locator;
 use crate::pipeline::spool::Folder;
@@ -73,15 +73,21 @@ fn wants(settings: &Settings) -> bool {
     pipeline.keeps_bodies() && !pipeline.locators.is_empty() && settings.tap.http_buffer_size > LARGE_BYTES
 }
 
-/// Says which store can't take the objects that large bodies make.
+/// Says which store can't take all of the objects that large bodies make.
 fn warn(settings: &Settings) {
     let large = Locator::first_for(&settings.pipeline.locators, LARGE_BYTES as u64);
     let store = large.and_then(|locator| settings.stores.iter().find(|store| store.id == locator.store));
-    if let Some(store) = store.filter(|store| !matches!(store.kind, StoreKind::S3(_))) {
+    let Some(store) = store else { return };
+    let most = match store.kind {
+        StoreKind::S3(_) => return,
+        StoreKind::Otlp(_) => excerpt::OTLP_BYTES,
+        StoreKind::Stdout(_) => excerpt::LINE_BYTES,
+    };
+    if settings.tap.http_buffer_size as u64 > most {
         tracing::warn!(
             store = store.id,
-            bytes = EXCERPT_BYTES,
-            "of objects with a body above 4mb this store gets no more than the beginning: put a store of type s3 with `min_bytes` before it"
+            "of a large object this store gets its first {} MiB: put a store of type s3 with `min_bytes` before it",
+            most >> 20
         );
     }
 }

@@ -11,5 +11,6 @@ mod otlp;
 mod places;
 mod python;
 mod records;
+mod routes;
 mod s3;
 mod store;

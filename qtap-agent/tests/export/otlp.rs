@@ -74,7 +74,8 @@ fn bodies(lines: &[Value]) -> Vec<String> {
     taken(lines).iter().map(|record| record["body"]["stringValue"].as_str().unwrap().to_owned()).collect()
 }
 
-fn taken(lines: &[Value]) -> Vec<Value> {
+/// The records the receiver took, in order.
+pub(crate) fn taken(lines: &[Value]) -> Vec<Value> {
     let mut out = Vec::new();
     for line in lines.iter().filter(|line| line["answer"] == "OK") {
         for resource in line["request"]["resourceLogs"].as_array().unwrap() {

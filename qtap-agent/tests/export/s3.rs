@@ -30,10 +30,10 @@ sys.stdin.read()
 server.stop()
 ";
 
-struct Moto(Child, u16);
+pub(crate) struct Moto(Child, pub(crate) u16);
 
 impl Moto {
-    fn start() -> Option<Moto> {
+    pub(crate) fn start() -> Option<Moto> {
         let python = interpreter()?;
         let mut child = Command::new(python)
             .args(["-c", SERVER])
@@ -88,7 +88,7 @@ fn start(settings: &StoreSettings) -> Store {
 }
 
 /// Status, media type and body of a GET. moto wants some authorization for an object that is not public; it checks no signature.
-async fn get(port: u16, path: &str) -> (u16, String, Vec<u8>) {
+pub(crate) async fn get(port: u16, path: &str) -> (u16, String, Vec<u8>) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let request = format!(

@@ -226,10 +226,14 @@ async fn a_terminal_gets_indented_json() {
     assert_eq!(read.len(), 3);
 }
 
-/// Of an object on disk a store of records gets the beginning, and what the whole is.
+/// Of an object on disk a store of records gets the beginning, and what the whole is; a line holds more than a message.
 #[tokio::test]
-async fn lines_hold_the_beginning_of_an_object_on_disk() {
+async fn a_store_of_records_gets_the_beginning_of_an_object_on_disk() {
     let folder = tempfile::tempdir().unwrap();
+    let value = |record: &Value, name: &str| {
+        let found = record["attributes"].as_array().unwrap().iter().find(|attribute| attribute["key"] == name);
+        found.map(|attribute| attribute["value"].clone()).unwrap_or_default()
+    };
     for (len, cut) in [(100_000, false), (3 << 20, true)] {
         let path = folder.path().join("1");
         // Characters of three bytes: the end of the excerpt falls into one.
@@ -240,22 +244,46 @@ async fn lines_hold_the_beginning_of_an_object_on_disk() {
             object.data = bytes::Bytes::new();
             object.spooled = Some(Arc::new(SpoolFile::new(path.clone(), data.len() as u64)));
         }
-        let sink = Sink::default();
-        let store = stdout("a", false, true, &Output::to(Box::new(sink.clone()), false));
-        store.offer(&[Arc::new(record)]);
-        assert_eq!(store.shutdown(Duration::from_secs(10)).await.exported_records, 1);
-        assert!(!path.exists());
+        let records = [Arc::new(record)];
+        let (sink, memory) = (Sink::default(), Memory::default());
+        let lines = stdout("a", false, true, &Output::to(Box::new(sink.clone()), false));
+        let messages = start(&memory, BOTH, drive());
+        lines.offer(&records);
+        messages.offer(&records);
+        drop(records);
+        assert_eq!(lines.shutdown(Duration::from_secs(10)).await.exported_records, 1);
+        assert_eq!(messages.shutdown(Duration::from_secs(10)).await.exported_records, 1);
+        assert!(!path.exists(), "gone with the last who held it");
         let line: Value = serde_json::from_slice(&sink.got.lock().unwrap()).unwrap();
-        let attributes = &line["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0]["attributes"];
-        let value = |name: &str| {
-            let found = attributes.as_array().unwrap().iter().find(|attribute| attribute["key"] == name);
-            found.map(|attribute| attribute["value"].clone()).unwrap_or_default()
-        };
-        let text = value("artifact.data")["stringValue"].as_str().unwrap().to_owned();
-        assert!(data.starts_with(text.as_bytes()));
-        assert_eq!(text.len(), if cut { (2 << 20) / 3 * 3 } else { data.len() });
-        assert_eq!(value("artifact.truncated")["boolValue"].as_bool().unwrap_or(false), cut);
-        assert_eq!(value("artifact.size_bytes")["intValue"], data.len().to_string());
-        assert_eq!(value("artifact.digest")["stringValue"], digest(&data));
+        let line = &line["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0];
+        for (record, cut) in [(line, false), (&memory.records()[0], cut)] {
+            let text = value(record, "artifact.data")["stringValue"].as_str().unwrap().to_owned();
+            assert!(data.starts_with(text.as_bytes()));
+            assert_eq!(text.len(), if cut { (2 << 20) / 3 * 3 } else { data.len() });
+            assert_eq!(value(record, "artifact.truncated")["boolValue"].as_bool().unwrap_or(false), cut);
+            assert_eq!(value(record, "artifact.size_bytes")["intValue"], data.len().to_string());
+            assert_eq!(value(record, "artifact.digest")["stringValue"], digest(&data));
+        }
+    }
+}
+
+/// What a store takes of an object on disk is counted before it is taken: a store that reads the file needs no room for it.
+#[tokio::test(start_paused = true)]
+async fn objects_on_disk_need_the_room_that_they_take_in_memory() {
+    for (of_spooled, admitted) in [(1 << 20, 2), (0, 5)] {
+        let memory = Memory::default();
+        memory.answer(Err(Refusal::wait("not now")));
+        let store = start(&memory, BOTH, Drive { max_bytes: 4 << 20, max_records: 100, of_spooled, ..drive() });
+        for number in 0..5 {
+            let mut record = (*object(number, b"")).clone();
+            if let RecordKind::Object(object) = &mut record.kind {
+                object.spooled = Some(Arc::new(SpoolFile::new("/nowhere/1".into(), 1 << 30)));
+            }
+            store.offer(&[Arc::new(record)]);
+        }
+        assert_eq!(
+            (store.status().buffered_records, store.status().losses.count(Loss::ExportFull)),
+            (admitted, 5 - admitted)
+        );
     }
 }

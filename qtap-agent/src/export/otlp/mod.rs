@@ -114,7 +114,7 @@ impl Encoder {
         if !self.takes.class(class) || record.severity < self.min_severity {
             return Prepared::default();
         }
-        let record = &*excerpt::of(record);
+        let record = &*excerpt::of(record, excerpt::OTLP_BYTES);
         let common = self.common(&record.origin);
         let mut entry = map::entry(record);
         let mut cuts = limits::cut(&mut entry.attributes, self.limits.attribute_value_bytes);
