@@ -232,6 +232,26 @@ async fn encryption_and_session_are_asked_for() {
     }
 }
 
+/// Keys that stand in files may change while qtap runs.
+#[tokio::test]
+async fn keys_are_read_again_when_their_file_changes() {
+    let (port, log) = start(|_| status(200)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    std::fs::write(&path, "first").unwrap();
+    let access_key = Secret::file(path.clone()).unwrap();
+    let keys = Keys { access_key, secret_key: Secret::text("key"), session_token: None };
+    let exporter = exporter(Place::S3(S3Place { keys: Some(keys), ..place(port) }));
+    exporter.send(&item(&exporter, b"x")).await.unwrap();
+    std::fs::write(&path, "another").unwrap();
+    exporter.send(&item(&exporter, b"y")).await.unwrap();
+    let log = log.lock().unwrap();
+    let key = |nth: usize| {
+        log[nth].header("authorization").split("Credential=").nth(1).unwrap().split('/').next().unwrap().to_owned()
+    };
+    assert_eq!((key(0), key(1)), ("first".to_owned(), "another".to_owned()));
+}
+
 /// A server for uploads in parts; `part` answers the part of that number, the time it comes.
 async fn uploads(part: impl Fn(&str, usize) -> Answer + Send + Sync + 'static) -> (u16, Log) {
     let times = AtomicUsize::new(0);

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, S3ConditionalPut};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
-use object_store::{ObjectStore, RetryConfig};
+use object_store::{CredentialProvider, ObjectStore, RetryConfig};
 
 use super::client::Connector;
-use crate::export::settings::{Encryption, Place, S3Place, S3Settings};
+use crate::export::settings::{Encryption, Keys, Place, S3Place, S3Settings};
 use crate::export::store::StartError;
 
 /// A place for objects.
@@ -102,17 +102,27 @@ fn client(error: object_store::Error) -> StartError {
     StartError::Client(error.to_string())
 }
 
+/// The keys of the settings. They are asked for with each request: those that stand in files may change.
+#[derive(Debug)]
+struct Given(Keys);
+
+#[async_trait::async_trait]
+impl CredentialProvider for Given {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        let Given(Keys { access_key, secret_key, session_token }) = self;
+        Ok(Arc::new(AwsCredential {
+            key_id: access_key.reveal().to_string(),
+            secret_key: secret_key.reveal().to_string(),
+            token: session_token.as_ref().map(|token| token.reveal().to_string()),
+        }))
+    }
+}
+
 fn s3(place: &S3Place, settings: &S3Settings, retry: RetryConfig) -> Result<Bucket, StartError> {
     let builder = match &place.keys {
-        Some(keys) => {
-            let builder = AmazonS3Builder::new()
-                .with_access_key_id(keys.access_key.reveal().as_str())
-                .with_secret_access_key(keys.secret_key.reveal().as_str());
-            match &keys.session_token {
-                Some(token) => builder.with_token(token.reveal().as_str()),
-                None => builder,
-            }
-        }
+        Some(keys) => AmazonS3Builder::new().with_credentials(Arc::new(Given(keys.clone()))),
         None => AmazonS3Builder::from_env(),
     };
     let (host, url) = address(place);
