@@ -141,7 +141,7 @@ pub struct RunArgs {
     /// Of whom.
     #[command(flatten)]
     pub scope: ScopeArgs,
-    /// Directory for what must outlive the process; in this version nothing does.
+    /// Directory for what must outlive the process: the queues of stores, and what they refused. One qtap at a time.
     #[arg(long, env = "DATA_DIR", default_value = "/var/lib/qtap", value_name = "DIR")]
     pub data_dir: PathBuf,
     /// Address of health, metrics and status.

@@ -12,9 +12,10 @@ use tokio::sync::mpsc;
 use crate::admin::http_metrics::HttpFamilies;
 use crate::admin::http_metrics::HttpMetrics;
 use crate::config::Settings;
+use crate::export::data_dir::DataDir;
 use crate::export::status::StoreStatus;
 use crate::export::stdout::Output;
-use crate::export::store::{Store, spawn};
+use crate::export::store::{Store, spawn_in};
 use crate::model::exchange::Exchange;
 use crate::model::loss::{Loss, Tally};
 use crate::model::observation::Observation;
@@ -59,16 +60,17 @@ pub(super) struct Intake {
 }
 
 impl Engine {
-    /// Starts stores and pipeline.
+    /// Starts stores and pipeline. `data`: where queues are kept; without it they are in memory.
     pub(super) fn start(
         settings: &Settings,
         output: &Output,
         runtime: &Handle,
         pace: Pace,
+        data: Option<&DataDir>,
     ) -> anyhow::Result<(Engine, Intake)> {
         let mut stores = Vec::new();
         for store in &settings.stores {
-            let started = spawn(store, runtime, super::VERSION, output);
+            let started = spawn_in(store, runtime, super::VERSION, output, data);
             stores.push(started.with_context(|| format!("store {}", store.id))?);
         }
         let stores = Arc::new(stores);

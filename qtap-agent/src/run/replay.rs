@@ -25,7 +25,7 @@ pub fn replay(settings: &Settings, args: &ReplayArgs) -> Result<(), Failure> {
     let mut source = Replay::open(BufReader::new(file)).with_context(which).map_err(Failure::recording)?;
     let output = output(args.output.as_deref())?;
     let runtime = runtime()?;
-    let (engine, intake) = Engine::start(settings, &output, runtime.handle(), Pace::REPLAY)?;
+    let (engine, intake) = Engine::start(settings, &output, runtime.handle(), Pace::REPLAY, None)?;
     let mut pump = Pump::new(Tap::new(tap_settings(settings)), intake, Shared::default());
     let played = pump.run(&mut source, &Stop::default());
     pump.finish();
