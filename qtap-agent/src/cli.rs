@@ -141,7 +141,8 @@ pub struct RunArgs {
     /// Of whom.
     #[command(flatten)]
     pub scope: ScopeArgs,
-    /// Directory for what must outlive the process, and for bodies too large for memory.
+    /// Directory for what must outlive the process: the queues of stores, what they refused, and bodies too large for memory. One qtap at a
+    /// time.
     #[arg(long, env = "DATA_DIR", default_value = "/var/lib/qtap", value_name = "DIR")]
     pub data_dir: PathBuf,
     /// Address of health, metrics and status.

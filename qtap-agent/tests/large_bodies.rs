@@ -63,7 +63,7 @@ impl Bench {
             workers: 2,
         };
         let kind = StoreKind::S3(Box::new(place));
-        let store = StoreSettings { id: "s3".to_owned(), events: false, objects: true, kind };
+        let store = StoreSettings { id: "s3".to_owned(), events: false, objects: true, kind, queue: None };
         let output = Output::to(Box::new(std::io::sink()), false);
         Bench {
             tap: Tap::new(tap::Settings { http }),

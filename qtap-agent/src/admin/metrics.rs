@@ -91,7 +91,28 @@ fn stores(snapshot: &Snapshot) -> Vec<Family> {
         let labels = |outcome: &str| vec![("store", store.id.clone()), ("outcome", outcome.to_owned())];
         store.records.iter().map(move |(outcome, count)| (labels(outcome), Value::Int(*count)))
     });
+    let dropped = snapshot.stores.iter().flat_map(|store| {
+        let labels = |loss: &str| vec![("store", store.id.clone()), ("reason", loss.to_owned())];
+        store.dropped.iter().map(move |(loss, count, _)| (labels(loss), Value::Int(*count)))
+    });
     vec![
+        counter("qtap_export_dropped_records", "Records dropped, by reason", dropped.collect()),
+        counter(
+            "qtap_export_dead_letter_records",
+            "Refused records kept in the dead-letter file",
+            each(|store| Some(Value::Int(store.dead_lettered))),
+        ),
+        gauge(
+            "qtap_export_queue_oldest_seconds",
+            "How long the oldest record has waited",
+            each(|store| store.oldest_seconds.map(Value::Float)),
+        ),
+        counter("qtap_export_batches", "Requests made", each(|store| Some(Value::Int(store.sends)))),
+        counter(
+            "qtap_export_batch_seconds",
+            "Time that requests took, all together",
+            each(|store| Some(Value::Float(store.send_seconds))),
+        ),
         counter("qtap_export_records", "Records by what became of them", records.collect()),
         gauge("qtap_export_queue_records", "Records waiting", each(|store| Some(Value::Int(store.queued_records)))),
         gauge("qtap_export_queue_bytes", "Bytes waiting", each(|store| Some(Value::Int(store.queued_bytes)))),

@@ -187,6 +187,11 @@ fn status(snapshot: &Snapshot) -> serde_json::Value {
     let stores = snapshot.stores.iter().map(|store| {
         let mut store_json = json!(store);
         store_json["records"] = counts(&store.records);
+        let dropped = store
+            .dropped
+            .iter()
+            .map(|(loss, count, bytes)| ((*loss).to_owned(), json!({ "count": count, "bytes": bytes })));
+        store_json["dropped"] = serde_json::Value::Object(dropped.collect());
         store_json
     });
     json!({
@@ -194,6 +199,7 @@ fn status(snapshot: &Snapshot) -> serde_json::Value {
         "ready": snapshot.waits_for().is_empty(),
         "waits_for": snapshot.waits_for(),
         "stores": stores.collect::<Vec<_>>(),
+        "data_dir": snapshot.data_dir,
         "probes": snapshot.probes,
         "events": counts(&snapshot.events),
         "connections": snapshot.connections,
@@ -225,7 +231,7 @@ mod tests {
     use super::*;
     use crate::model::loss::{Loss, Tally};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use view::{ConnectionsView, ProbeView, RingView, StoreView};
+    use view::{ConnectionsView, DataDirView, ProbeView, RingView, StoreView};
 
     pub(super) fn snapshot() -> Snapshot {
         let mut losses = Tally::default();
@@ -239,9 +245,16 @@ mod tests {
                 kind: "otel",
                 started: true,
                 records: vec![("exported", 7)],
+                queue: "disk",
+                oldest_seconds: Some(2.5),
+                dropped: vec![("queue_drop_oldest", 4, 400)],
+                dead_lettered: 1,
+                sends: 9,
+                send_seconds: 0.75,
                 last_success_unix_ns: Some(1_500_000_000),
                 ..StoreView::default()
             }],
+            data_dir: Some(DataDirView { path: "/d".to_owned(), used: true, ..DataDirView::default() }),
             events: vec![("passed", 12)],
             connections: ConnectionsView { opened: 3, closed: 1, active: 2, bytes_sent: 10, bytes_received: 20 },
             losses,
@@ -286,6 +299,8 @@ mod tests {
         assert_eq!(status["ready"], true);
         assert_eq!(status["losses"]["ring_full"], json!({"count": 2, "bytes": 300}));
         assert_eq!(status["stores"][0]["records"]["exported"], 7);
+        assert_eq!(status["stores"][0]["dropped"]["queue_drop_oldest"], json!({"count": 4, "bytes": 400}));
+        assert_eq!((&status["stores"][0]["queue"], &status["data_dir"]["path"]), (&json!("disk"), &json!("/d")));
         server.stop().await;
         assert!(TcpStream::connect(at).await.is_err(), "stopped");
     }
@@ -307,6 +322,11 @@ mod tests {
             "qtap_probe_attached{probe=\"ssl_write\"} 1\n",
             "qtap_export_records_total{store=\"main\",outcome=\"exported\"} 7\n",
             "qtap_export_queue_records{store=\"main\"} 0\n",
+            "qtap_export_queue_oldest_seconds{store=\"main\"} 2.5\n",
+            "qtap_export_dropped_records_total{store=\"main\",reason=\"queue_drop_oldest\"} 4\n",
+            "qtap_export_dead_letter_records_total{store=\"main\"} 1\n",
+            "qtap_export_batches_total{store=\"main\"} 9\n",
+            "qtap_export_batch_seconds_total{store=\"main\"} 0.75\n",
             "qtap_export_last_success_timestamp_seconds{store=\"main\"} 1.5\n",
             "qtap_process_resident_memory_bytes 1000\n",
             "process_cpu_seconds_total 0.25\n",

@@ -15,6 +15,8 @@ pub struct Snapshot {
     pub probes: Vec<ProbeView>,
     /// Every store.
     pub stores: Vec<StoreView>,
+    /// Where what outlives the process is kept; none: this command keeps nothing.
+    pub data_dir: Option<DataDirView>,
     /// Events from the source, by kind; the kinds are a closed list.
     pub events: Vec<(&'static str, u64)>,
     /// Connections.
@@ -57,6 +59,20 @@ pub struct ProbeView {
     pub seconds: Option<f64>,
 }
 
+/// The data directory.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct DataDirView {
+    /// Where it is.
+    pub path: String,
+    /// True when it is in use; false when no store needs it, or it can't be had.
+    pub used: bool,
+    /// Why it can't be had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Queues of stores that are not in the configuration, by their folders' names.
+    pub left_over: Vec<String>,
+}
+
 /// A store.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct StoreView {
@@ -74,10 +90,25 @@ pub struct StoreView {
     pub last_error: Option<String>,
     /// Unix time in nanoseconds of the last error.
     pub last_error_unix_ns: Option<u64>,
+    /// Where records wait: `memory` or `disk`.
+    pub queue: &'static str,
+    /// Why the queue does not work as it should.
+    pub queue_error: Option<String>,
     /// Records waiting.
     pub queued_records: u64,
     /// Bytes waiting.
     pub queued_bytes: u64,
+    /// How long the oldest of them has waited, where that is known.
+    pub oldest_seconds: Option<f64>,
+    /// Records dropped: by which loss, how many, and their bytes; the losses are a closed list.
+    #[serde(skip)]
+    pub dropped: Vec<(&'static str, u64, u64)>,
+    /// Refused records that stand in the dead-letter file.
+    pub dead_lettered: u64,
+    /// Requests made.
+    pub sends: u64,
+    /// Time they took, all together.
+    pub send_seconds: f64,
     /// Records by outcome (`exported`, `rejected`, `dropped`, …); the outcomes are a closed list.
     pub records: Vec<(&'static str, u64)>,
 }

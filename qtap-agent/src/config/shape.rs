@@ -112,6 +112,7 @@ pub(crate) const ALL: &[&Shape] = &[
     &BATCH,
     &LIMITS,
     &RETRY,
+    &QUEUE,
     &STACK,
     &PLUGIN,
     &HTTP_CAPTURE,
@@ -165,7 +166,7 @@ const OTLP: &[Key] = &[
     key("batch", Takes::More("map"), "{}"),
     key("min_severity", Takes::Choice(&["trace", "debug", "info", "warn", "error", "fatal"]), "info"),
     key("limits", Takes::More("map"), "{}"),
-    later("queue"),
+    key("queue", Takes::More("map"), "{}"),
 ];
 /// How long a request of an OTLP store may take.
 pub(crate) const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
@@ -204,6 +205,7 @@ pub(crate) const S3: Shape = Shape {
             key("timeout", Takes::Time(Duration::from_millis(100), HOUR), "30s"),
             key("retry", Takes::More("map"), "{}"),
             key("workers", Takes::Whole(1, 64), "4"),
+            key("queue", Takes::More("map"), "{}"),
         ],
     ],
 };
@@ -269,6 +271,16 @@ pub(crate) const RETRY: Shape = Shape {
         key("initial", Takes::Time(MS, HOUR), "1s"),
         key("max", Takes::Time(MS, HOUR), "30s"),
         key("max_elapsed", Takes::Time(Duration::ZERO, DAY), "0s"),
+    ]],
+};
+
+pub(crate) const QUEUE: Shape = Shape {
+    what: "`queue`",
+    keys: &[&[
+        key("max_bytes", Takes::Size(MB, 1 << 44), "512mb"),
+        key("max_records", Takes::Whole(0, 1_000_000_000_000), "0"),
+        key("when_full", Takes::Choice(&["drop_oldest", "drop_newest", "block"]), "drop_oldest"),
+        key("fsync", Takes::Choice(&["interval", "always", "never"]), "interval"),
     ]],
 };
 

@@ -8,6 +8,8 @@ use super::exporter::Item;
 pub struct Batch {
     /// The items.
     pub items: Vec<Item>,
+    /// Their numbers in a queue on disk, to settle them by; empty for one in memory.
+    pub(super) seqs: Vec<u64>,
 }
 
 impl Batch {
@@ -38,8 +40,10 @@ impl Batch {
     /// Both halves, in order: what to try when a store refuses the whole. A single item stays whole, in the first.
     #[must_use]
     pub fn halves(mut self) -> (Batch, Batch) {
-        let second = self.items.split_off(self.items.len().div_ceil(2));
-        (self, Batch { items: second })
+        let middle = self.items.len().div_ceil(2);
+        let seqs = self.seqs.split_off(middle.min(self.seqs.len()));
+        let items = self.items.split_off(middle);
+        (self, Batch { items, seqs })
     }
 }
 
@@ -57,7 +61,7 @@ mod tests {
             payload: vec![0; *size].into(),
             spooled: None,
         };
-        Batch { items: sizes.iter().map(item).collect() }
+        Batch { items: sizes.iter().map(item).collect(), seqs: sizes.iter().map(|size| *size as u64).collect() }
     }
 
     #[test]

@@ -1,118 +1,105 @@
-//! From an offer to a settled batch: the intake makes records ready and queues them, workers send batches until the store has taken
-//! them, has refused their data, or time is up. One loop for all protocols; what an answer means was decided in `refusal`.
+//! From a batch to its end: workers send batches until the store has taken them, has refused their data, or time is up. One loop for all
+//! protocols; what an answer means was decided in `refusal`.
 //!
 //! ```text
-//! attempt ─ taken ──────────────────────────► done
+//! attempt ─ taken ──────────────────────────► settled
 //!    ▲  ├─── refuses the data, many ────────► halves, each attempted
-//!    │  ├─── refuses the data, one ─────────► dropped: ExportRejected
-//!    │  ├─── refuses us ─── wait retry.max ─┐  (closing: dropped: Shutdown)
+//!    │  ├─── refuses the data, one ─────────► dead letter: ExportRejected
+//!    │  ├─── refuses us ─── wait retry.max ─┐  (closing: left on disk, or dropped: Shutdown)
 //!    │  └─── not now ─── wait or pause ─────┤  (after max_elapsed: dropped: ExportExpired)
+//!    │         └─ POISON_ATTEMPTS times, and others pass: as if it refused the data
 //!    └──────────────────────────────────────┘
 //! ```
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::batch::Batch;
+use super::dead_letter::DeadLetters;
 use super::exporter::{Exporter, Item, Receipt};
-use super::queue::{Budget, Queue};
+use super::queue::Queue;
 use super::refusal::{Refusal, Remedy};
 use super::retry::{Backoff, Pause};
 use super::status::Board;
 use super::store::Drive;
 use crate::model::loss::Loss;
-use crate::model::record::Record;
 
-/// Records that were admitted together, each with the bytes it was admitted for.
-pub(super) type Offer = Vec<(Arc<Record>, usize)>;
+/// Failed attempts after which a batch is suspected to be what the store can't bear, if the store took others meanwhile: with the usual
+/// waits a minute and a half. Then it is halved, and halved again, so that what can pass does, and no worker is held for ever.
+const POISON_ATTEMPTS: u32 = 8;
 
-/// What the tasks of one store share.
+/// What the workers of one store share.
 pub(super) struct Line<E> {
-    exporter: E,
-    drive: Drive,
-    queue: Queue,
-    budget: Arc<Budget>,
-    board: Arc<Board>,
-    pause: Pause,
-    closing: watch::Receiver<bool>,
+    pub(super) exporter: E,
+    pub(super) drive: Drive,
+    pub(super) queue: Queue,
+    pub(super) board: Arc<Board>,
+    pub(super) pause: Pause,
+    pub(super) letters: Option<Arc<DeadLetters>>,
+    pub(super) closing: watch::Receiver<bool>,
 }
 
-/// What became of an attempt to settle a batch.
-enum Settled {
+/// What became of a batch.
+enum End {
     /// Taken, or dropped and counted.
-    Done,
+    Settled,
     /// To be tried in halves.
-    Halve,
+    Halve(Batch),
+    /// Left in the queue, for the next start.
+    Left,
 }
 
 impl<E: Exporter> Line<E> {
-    pub(super) fn new(
-        exporter: E,
-        drive: Drive,
-        budget: Arc<Budget>,
-        board: Arc<Board>,
-        closing: watch::Receiver<bool>,
-    ) -> Line<E> {
-        Line { exporter, drive, queue: Queue::new(drive.batch), budget, board, pause: Pause::default(), closing }
-    }
-
-    /// Makes records ready in the order they were offered.
-    pub(super) async fn take_in(self: Arc<Self>, mut offers: mpsc::Receiver<Offer>) {
-        while let Some(records) = offers.recv().await {
-            for (record, bytes) in records {
-                let prepared = self.exporter.prepare(&record);
-                self.board.lost(Loss::AttributeLimit, prepared.cut_attributes, prepared.cut_bytes);
-                self.budget.becomes(bytes, prepared.items.len(), prepared.items.iter().map(Item::footprint).sum());
-                prepared.items.into_iter().for_each(|item| self.queue.push(item));
-            }
-        }
-        self.queue.close();
-    }
-
     /// One worker: takes batches until the queue is closed and empty.
     pub(super) async fn work(self: Arc<Self>) {
         while let Some(batch) = self.queue.next().await {
             let mut pieces = vec![batch];
             while let Some(piece) = pieces.pop() {
-                match self.settle(&piece).await {
-                    Settled::Done => {}
-                    Settled::Halve => {
+                match self.deliver(piece).await {
+                    End::Settled => {}
+                    End::Halve(piece) => {
                         let (first, second) = piece.halves();
                         pieces.push(second);
                         pieces.push(first);
                     }
+                    End::Left => return,
                 }
             }
         }
     }
 
     /// Sends until the store has taken the batch, refused its data, or time is up.
-    async fn settle(&self, batch: &Batch) -> Settled {
+    async fn deliver(&self, batch: Batch) -> End {
         let mut backoff = Backoff::new(&self.drive.retry);
         let started = Instant::now();
+        let taken_before = self.board.batches_taken();
+        let mut failures = 0;
         loop {
             self.pause.over().await;
             let refusal = match self.attempt(&batch.items).await {
-                Ok(receipt) => {
-                    self.taken(batch, &receipt);
-                    return Settled::Done;
-                }
+                Ok(receipt) => return self.taken(batch, &receipt).await,
                 Err(refusal) => refusal,
             };
             self.board.failed(&refusal);
+            failures += u32::from(refusal.remedy == Remedy::Wait(None));
+            let poison = failures >= POISON_ATTEMPTS && self.board.batches_taken() > taken_before;
+            let closing = *self.closing.borrow();
             match refusal.remedy {
-                Remedy::Split if batch.len() > 1 => return Settled::Halve,
-                Remedy::Split => return self.dropped(batch, Loss::ExportRejected),
-                Remedy::Reconfigure if *self.closing.borrow() => return self.dropped(batch, Loss::Shutdown),
+                Remedy::Split if batch.len() > 1 => return End::Halve(batch),
+                Remedy::Split => return self.refused(batch, &refusal.why).await,
+                Remedy::Wait(None) if poison && batch.len() > 1 => return End::Halve(batch),
+                Remedy::Wait(None) if poison => return self.refused(batch, &refusal.why).await,
+                Remedy::Reconfigure | Remedy::Wait(_) if closing && self.queue.outlives() => return End::Left,
+                Remedy::Reconfigure if closing => return self.dropped(batch, Loss::Shutdown).await,
                 Remedy::Reconfigure => self.rest(self.drive.retry.max).await,
                 Remedy::Wait(Some(after)) => self.pause.hold(after),
                 Remedy::Wait(None) => self.rest(backoff.wait()).await,
             }
             let limit = self.drive.retry.max_elapsed;
             if matches!(refusal.remedy, Remedy::Wait(_)) && !limit.is_zero() && started.elapsed() >= limit {
-                return self.dropped(batch, Loss::ExportExpired);
+                return self.dropped(batch, Loss::ExportExpired).await;
             }
         }
     }
@@ -141,23 +128,37 @@ impl<E: Exporter> Line<E> {
         }
     }
 
-    fn taken(&self, batch: &Batch, receipt: &Receipt) {
-        let records = batch.len() as u64;
+    async fn taken(&self, batch: Batch, receipt: &Receipt) -> End {
+        let (records, bytes) = (batch.len() as u64, batch.bytes() as u64);
         let rejected = receipt.rejected.min(records);
-        self.budget.release(batch.len(), batch.footprint());
-        self.board.accepted(records - rejected, batch.bytes() as u64);
+        self.queue.settle(batch).await;
+        self.board.accepted(records - rejected, bytes);
         if rejected > 0 {
             // Which of them, the store does not say: the bytes are their share.
-            self.board.lost(Loss::ExportRejected, rejected, batch.bytes() as u64 / records.max(1) * rejected);
+            self.board.lost(Loss::ExportRejected, rejected, bytes / records.max(1) * rejected);
         }
         if let Some(message) = &receipt.message {
             self.board.remarked(rejected, message);
         }
+        End::Settled
     }
 
-    fn dropped(&self, batch: &Batch, loss: Loss) -> Settled {
-        self.budget.release(batch.len(), batch.footprint());
-        self.board.lost(loss, batch.len() as u64, batch.bytes() as u64);
-        Settled::Done
+    /// The record is one that the store will never take: it goes where a person finds it.
+    async fn refused(&self, batch: Batch, why: &str) -> End {
+        if let Some(letters) = &self.letters {
+            let (letters, items, why) = (Arc::clone(letters), batch.items.clone(), why.to_owned());
+            let kept = tokio::task::spawn_blocking(move || {
+                items.iter().map(|item| letters.keep(item, &why)).filter(Result::is_ok).count()
+            });
+            self.board.dead_lettered(kept.await.unwrap_or(0) as u64);
+        }
+        self.dropped(batch, Loss::ExportRejected).await
+    }
+
+    async fn dropped(&self, batch: Batch, loss: Loss) -> End {
+        let (records, bytes) = (batch.len() as u64, batch.bytes() as u64);
+        self.queue.settle(batch).await;
+        self.board.lost(loss, records, bytes);
+        End::Settled
     }
 }

@@ -3,17 +3,21 @@
 //! under the name of a [`crate::model::loss::Loss`]. Nothing here decides what may be seen.
 //!
 //! ```text
-//! offer ─ budget ─► inbox ─ prepare ─► queue ─ next ─► worker ─ send ─► store
-//!           │                                            │ wait, halve, drop
-//!           └──────────────── counted: ExportFull ◄──────┴─► ExportRejected, ExportExpired, Shutdown
+//! offer ─ budget ─► inbox ─ intake ─► queue ─ next ─► worker ─ send ─► store
+//!           │                           │ in memory, or  │ wait, halve, drop
+//!           │                           │ on disk        └─► ExportRejected (dead letter), ExportExpired, Shutdown
+//!           └─► ExportFull              └─► QueueDropOldest, QueueDropNewest, QueueUnwritable, QueueDamaged
 //! ```
 
 pub mod auth;
 pub mod batch;
 pub mod client;
+pub mod data_dir;
+pub mod dead_letter;
 mod delivery;
 pub mod excerpt;
 pub mod exporter;
+mod intake;
 pub mod memory;
 pub mod oauth;
 pub mod objects;
@@ -32,6 +36,7 @@ pub mod stdout;
 pub mod store;
 pub mod tls;
 
+pub use data_dir::DataDir;
 pub use status::{Health, StoreStatus};
 pub use stdout::Output;
-pub use store::{StartError, Store, spawn, spawn_exporter, test_connection};
+pub use store::{StartError, Store, spawn, spawn_exporter, spawn_exporter_in, spawn_in, test_connection};

@@ -1,5 +1,6 @@
 //! How a store stands: workers report what happened, `/status` and the metrics read a copy. Nothing here decides anything.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -48,16 +49,26 @@ pub struct StoreStatus {
     pub last_error: Option<(SystemTime, String)>,
     /// What the store last said about something it took.
     pub last_warning: Option<String>,
+    /// Where records wait: `memory` or `disk`.
+    pub queue: &'static str,
+    /// Why the queue does not work as it should, in words.
+    pub queue_error: Option<String>,
+    /// Records in the queue since the start; with one on disk they are written.
+    pub accepted_records: u64,
     /// Records accepted from the pipeline and not settled.
     pub buffered_records: u64,
     /// Their bytes.
     pub buffered_bytes: u64,
+    /// How long the oldest of them has waited, as nearly as is known; none for a queue in memory, or an empty one.
+    pub oldest_age: Option<Duration>,
     /// Records the store took.
     pub exported_records: u64,
     /// Their payload, bytes as encoded.
     pub exported_bytes: u64,
     /// Records dropped, by reason.
     pub losses: Tally,
+    /// Records the store refused for good that stand in the dead-letter file.
+    pub dead_lettered: u64,
     /// Attempts.
     pub sends: u64,
     /// Time they took, in seconds, all together.
@@ -66,15 +77,58 @@ pub struct StoreStatus {
 
 /// The place where workers write and readers copy.
 #[derive(Debug)]
-pub(super) struct Board(Mutex<StoreStatus>);
+pub(super) struct Board {
+    status: Mutex<StoreStatus>,
+    /// Requests that the store took.
+    taken: AtomicU64,
+}
 
 impl Board {
     pub(super) fn new(id: &str, protocol: &'static str) -> Board {
-        Board(Mutex::new(StoreStatus { id: id.to_owned(), protocol, ..StoreStatus::default() }))
+        let status = StoreStatus { id: id.to_owned(), protocol, queue: "memory", ..StoreStatus::default() };
+        Board { status: Mutex::new(status), taken: AtomicU64::new(0) }
+    }
+
+    /// How many requests the store has taken.
+    pub(super) fn batches_taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Records wait on disk.
+    pub(super) fn on_disk(&self) {
+        self.status().queue = "disk";
+    }
+
+    /// Records are in the queue.
+    pub(super) fn queued(&self, records: u64) {
+        self.status().accepted_records += records;
+    }
+
+    /// Records stand in the dead-letter file.
+    pub(super) fn dead_lettered(&self, records: u64) {
+        self.status().dead_lettered += records;
+    }
+
+    /// The queue's files can't be read or written as they should.
+    pub(super) fn queue_fails(&self, error: &dyn std::fmt::Display) {
+        let why = error.to_string();
+        let mut status = self.status();
+        if status.queue_error.as_ref() != Some(&why) {
+            tracing::warn!(store = %status.id, error = %why, "the queue on disk does not work as it should");
+        }
+        status.queue_error = Some(why);
+    }
+
+    /// The queue's files are written to again.
+    pub(super) fn queue_works(&self) {
+        let mut status = self.status();
+        if status.queue_error.take().is_some() {
+            tracing::info!(store = %status.id, "the queue on disk works again");
+        }
     }
 
     fn status(&self) -> MutexGuard<'_, StoreStatus> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A copy; what is buffered is filled in by who knows it.
@@ -91,6 +145,7 @@ impl Board {
 
     /// The store took `records`.
     pub(super) fn accepted(&self, records: u64, bytes: u64) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
         let mut status = self.status();
         if matches!(status.health, Health::Failing | Health::Misconfigured) {
             tracing::info!(store = %status.id, "store accepts records again");
@@ -124,11 +179,11 @@ impl Board {
 
     /// Records were dropped.
     pub(super) fn lost(&self, loss: Loss, records: u64, bytes: u64) {
-        if records == 0 {
+        if records == 0 && bytes == 0 {
             return;
         }
         let mut status = self.status();
-        if status.losses.count(loss) == 0 {
+        if status.losses.count(loss) == 0 && status.losses.bytes(loss) == 0 {
             if loss == Loss::AttributeLimit {
                 tracing::warn!(store = %status.id, "attributes are being cut to what the store takes (limits); the metrics count them");
             } else {

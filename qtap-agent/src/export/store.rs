@@ -1,6 +1,8 @@
-//! One store at work: records are offered, an intake task makes them ready and queues them, workers send batches until the store
-//! has settled them. Every record offered ends in exactly one place: taken by the store, or counted under a named [`Loss`].
-//! Offering never waits. Nothing here knows a protocol.
+//! One store at work: records are offered, the intake makes them ready and queues them, workers send batches until the store
+//! has settled them. Every record offered ends in exactly one place: taken by the store, counted under a named [`Loss`], or left in a queue on
+//! disk for the next start. Offering waits only where the settings of that queue ask for it. Nothing here knows a protocol.
+
+mod keeping;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,24 +11,36 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::delivery::{Line, Offer};
+use super::data_dir::DataDir;
+use super::dead_letter::{self, DeadLetters};
+use super::delivery::Line;
 use super::exporter::{Class, Exporter, Receipt};
+use super::intake::Offer;
 use super::objects::ObjectExporter;
 use super::otlp::Encoding;
 use super::otlp::endpoint::EndpointError;
 use super::otlp::grpc::GrpcExporter;
 use super::otlp::http::HttpExporter;
-use super::queue::{Budget, MAX_BYTES, MAX_RECORDS};
+use super::queue::Queue;
+use super::queue::budget::{Budget, MAX_BYTES, MAX_RECORDS};
+use super::queue::memory::MemoryQueue;
 use super::refusal::Refusal;
-use super::settings::{BatchSettings, OtlpProtocol, OtlpSettings, RetrySettings, S3Settings, StoreKind, StoreSettings};
+use super::retry::Pause;
+use super::settings::{
+    BatchSettings, OtlpProtocol, OtlpSettings, QueueSettings, RetrySettings, S3Settings, StoreKind, StoreSettings,
+};
 use super::status::{Board, StoreStatus};
 use super::stdout::{Output, StdoutExporter};
 use super::{auth, excerpt, exporter, oauth, proxy, sample, tls};
 use crate::model::loss::Loss;
 use crate::model::record::{Record, RecordKind};
+use keeping::{OnDisk, open_queue, take_in};
 
 /// How long lines wait for company on their way to standard output.
 const STDOUT_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long writing what was offered to the disk may take at the end, beyond the limit that sending it has.
+const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
 /// What a record costs in memory beside its body until it is encoded, in bytes.
 const RECORD_BYTES: usize = 1024;
@@ -70,12 +84,14 @@ pub struct Drive {
     pub workers: usize,
     /// Bound on one attempt; none: it may take as long as it takes.
     pub timeout: Option<Duration>,
-    /// Most records held back.
+    /// Most records held back in memory.
     pub max_records: usize,
-    /// Most bytes held back.
+    /// Most bytes held back in memory.
     pub max_bytes: usize,
     /// Bytes in memory of an object that is on disk: what the store gets of it, or none when it reads the file.
     pub of_spooled: u64,
+    /// Bounds of a queue on disk; none: there is never one.
+    pub queue: Option<QueueSettings>,
 }
 
 impl Drive {
@@ -91,6 +107,7 @@ impl Drive {
             max_records: MAX_RECORDS,
             max_bytes: MAX_BYTES,
             of_spooled: excerpt::LINE_BYTES,
+            queue: None,
         }
     }
 
@@ -135,9 +152,10 @@ pub struct Store {
     closing: watch::Sender<bool>,
     tasks: JoinSet<()>,
     of_spooled: u64,
+    disk: Option<OnDisk>,
 }
 
-/// Starts a store. `output` is where stores of the stdout protocol write; `version` is qtap's own.
+/// Starts a store whose queue is in memory. `output` is where stores of the stdout protocol write; `version` is qtap's own.
 ///
 /// # Errors
 /// When its settings cannot work whatever the network does. A store that cannot be reached starts all the same.
@@ -147,33 +165,51 @@ pub fn spawn(
     version: &'static str,
     output: &Output,
 ) -> Result<Store, StartError> {
+    spawn_in(settings, runtime, version, output, None)
+}
+
+/// Starts a store; its queue and its dead letters are in `data`, where there is one and the settings speak of a queue.
+///
+/// # Errors
+/// As [`spawn`]. A queue that can't be opened is shown in the status, and one in memory takes its place.
+pub fn spawn_in(
+    settings: &StoreSettings,
+    runtime: &Handle,
+    version: &'static str,
+    output: &Output,
+    data: Option<&DataDir>,
+) -> Result<Store, StartError> {
     let takes = exporter::Takes { events: settings.events, objects: settings.objects };
     let _context = runtime.enter();
     let id = settings.id.as_str();
+    let queue = settings.queue;
     Ok(match &settings.kind {
         StoreKind::Stdout(resource) => {
             let exporter = StdoutExporter::new(resource.clone(), takes, output.clone(), version);
-            spawn_exporter(id, exporter, takes, Drive::stdout(), runtime)
+            spawn_exporter_in(id, exporter, takes, Drive { queue, ..Drive::stdout() }, runtime, data)
         }
         StoreKind::Otlp(otlp) => {
-            let drive = Drive::otlp(otlp);
+            let drive = Drive { queue, ..Drive::otlp(otlp) };
             let http = |encoding| HttpExporter::new(otlp, takes, encoding, version);
             match otlp.protocol {
                 OtlpProtocol::Grpc => {
-                    spawn_exporter(id, GrpcExporter::new(otlp, takes, version)?, takes, drive, runtime)
+                    spawn_exporter_in(id, GrpcExporter::new(otlp, takes, version)?, takes, drive, runtime, data)
                 }
-                OtlpProtocol::HttpProtobuf => spawn_exporter(id, http(Encoding::Protobuf)?, takes, drive, runtime),
-                OtlpProtocol::HttpJson => spawn_exporter(id, http(Encoding::Json)?, takes, drive, runtime),
+                OtlpProtocol::HttpProtobuf => {
+                    spawn_exporter_in(id, http(Encoding::Protobuf)?, takes, drive, runtime, data)
+                }
+                OtlpProtocol::HttpJson => spawn_exporter_in(id, http(Encoding::Json)?, takes, drive, runtime, data),
             }
         }
         StoreKind::S3(s3) => {
             let takes = exporter::Takes { events: false, ..takes };
-            spawn_exporter(id, ObjectExporter::new(s3)?, takes, Drive::s3(s3), runtime)
+            let drive = Drive { queue, ..Drive::s3(s3) };
+            spawn_exporter_in(id, ObjectExporter::new(s3)?, takes, drive, runtime, data)
         }
     })
 }
 
-/// Starts a store around an exporter.
+/// Starts a store around an exporter, with its queue in memory.
 pub fn spawn_exporter<E: Exporter>(
     id: &str,
     exporter: E,
@@ -181,33 +217,76 @@ pub fn spawn_exporter<E: Exporter>(
     drive: Drive,
     runtime: &Handle,
 ) -> Store {
+    spawn_exporter_in(id, exporter, takes, drive, runtime, None)
+}
+
+/// Starts a store around an exporter; see [`spawn_in`].
+pub fn spawn_exporter_in<E: Exporter>(
+    id: &str,
+    exporter: E,
+    takes: exporter::Takes,
+    drive: Drive,
+    runtime: &Handle,
+    data: Option<&DataDir>,
+) -> Store {
+    let (closing, closed) = watch::channel(false);
+    let board = Arc::new(Board::new(id, drive.protocol));
+    let place = data.zip(drive.queue);
+    let letters = place.map(|(data, _)| DeadLetters::new(id, &data.dead_letters(id), dead_letter::MAX_BYTES));
+    let opened = place.and_then(|(data, settings)| open_queue(&data.queue(id), settings, &drive, takes, &board));
+    let budget = Arc::new(match &opened {
+        Some(_) => Budget::to_disk(),
+        None => Budget::new(drive.max_records, drive.max_bytes),
+    });
+    let queue = match &opened {
+        Some((queue, ..)) => Queue::Disk(Arc::clone(queue)),
+        None => Queue::Memory(MemoryQueue::new(drive.batch, Arc::clone(&budget))),
+    };
+    let line = Arc::new(Line {
+        exporter,
+        drive,
+        queue,
+        board: Arc::clone(&board),
+        pause: Pause::default(),
+        letters: letters.map(Arc::new),
+        closing: closed,
+    });
+    let mut tasks = JoinSet::new();
     // An offer holds at least one record, so the budget is what runs out first.
     let (inbox, offers) = mpsc::channel(drive.max_records.max(1));
-    let (closing, closed) = watch::channel(false);
-    let budget = Arc::new(Budget::new(drive.max_records, drive.max_bytes));
-    let board = Arc::new(Board::new(id, drive.protocol));
-    let line = Line::new(exporter, drive, Arc::clone(&budget), Arc::clone(&board), closed);
-    let line = Arc::new(line);
-    let mut tasks = JoinSet::new();
-    tasks.spawn_on(Arc::clone(&line).take_in(offers), runtime);
+    let disk = take_in(&line, offers, &budget, opened, &mut tasks, runtime);
     for _ in 0..drive.workers.max(1) {
         tasks.spawn_on(Arc::clone(&line).work(), runtime);
     }
-    Store { id: id.to_owned(), takes, inbox, budget, board, closing, tasks, of_spooled: drive.of_spooled }
+    Store { id: id.to_owned(), takes, inbox, budget, board, closing, tasks, disk, of_spooled: drive.of_spooled }
 }
 
 impl Store {
-    /// Offers records; those the store does not take are left out, those it has no room for are counted. Never waits.
+    /// Offers records; those the store does not take are left out, those it has no room for are counted. Waits only where the store's
+    /// queue on disk is full and is to block.
     pub fn offer(&self, records: &[Arc<Record>]) {
         let mut admitted = Vec::with_capacity(records.len());
         for record in records.iter().filter(|record| self.takes.class(Class::of(record))) {
             let bytes = RECORD_BYTES + body_bytes(record, self.of_spooled);
-            if self.budget.admit(Class::of(record), bytes) {
+            let class = Class::of(record);
+            if self.budget.admit(class, bytes) {
                 admitted.push((Arc::clone(record), bytes));
-            } else {
-                self.board.lost(Loss::ExportFull, 1, bytes as u64);
+                continue;
             }
+            if self.disk.as_ref().is_some_and(|disk| disk.blocks) {
+                // What was admitted must be on its way before anyone waits for room.
+                self.hand_over(std::mem::take(&mut admitted));
+                if self.budget.admit_in_time(class, bytes) {
+                    admitted.push((Arc::clone(record), bytes));
+                    continue;
+                }
+            }
+            self.board.lost(Loss::ExportFull, 1, bytes as u64);
         }
+        self.hand_over(admitted);
+    }
+
+    fn hand_over(&self, admitted: Offer) {
         if admitted.is_empty() {
             return;
         }
@@ -230,24 +309,57 @@ impl Store {
     #[must_use]
     pub fn status(&self) -> StoreStatus {
         let (records, bytes) = self.budget.held();
-        StoreStatus { buffered_records: records as u64, buffered_bytes: bytes as u64, ..self.board.read() }
+        let mut status =
+            StoreStatus { buffered_records: records as u64, buffered_bytes: bytes as u64, ..self.board.read() };
+        if let Some(disk) = &self.disk {
+            let (records, bytes) = disk.queue.held();
+            status.buffered_records += records;
+            status.buffered_bytes += bytes;
+            status.oldest_age = disk.queue.oldest_age();
+        }
+        status
     }
 
-    /// Sends what is held back, for at most `limit`; the rest is counted. How it stood at the end.
+    /// qtap is about to end: from now on a queue that blocks takes in what the pipeline still has, though it is full.
+    pub fn hurry(&self) {
+        if let Some(disk) = &self.disk {
+            disk.queue.hurry();
+        }
+    }
+
+    /// Sends what is held back, for at most `limit`. The rest is left on disk, or counted where there is none. How it stood at the end.
     pub async fn shutdown(self, limit: Duration) -> StoreStatus {
-        let Store { inbox, budget, board, closing, mut tasks, .. } = self;
+        self.hurry();
+        let Store { inbox, budget, board, closing, mut tasks, disk, .. } = self;
         drop(inbox);
         closing.send_replace(true);
-        let finished = tokio::time::timeout(limit, async { while tasks.join_next().await.is_some() {} }).await;
+        let until = tokio::time::Instant::now() + limit;
+        let finished = tokio::time::timeout_at(until, async { while tasks.join_next().await.is_some() {} }).await;
         if finished.is_err() {
             tasks.shutdown().await;
+        }
+        let mut last = StoreStatus::default();
+        if let Some(OnDisk { queue, intake, syncing, .. }) = disk {
+            // What was offered is written, however long the store took; only a disk that hangs is not waited for.
+            let written = tokio::task::spawn_blocking(move || {
+                let _ = intake.join();
+                drop(syncing);
+            });
+            let _ = tokio::time::timeout(limit.max(WRITE_LIMIT), written).await;
+            let (records, bytes) = queue.held();
+            (last.buffered_records, last.buffered_bytes, last.oldest_age) = (records, bytes, queue.oldest_age());
         }
         let (records, bytes) = budget.held();
         if records > 0 {
             board.lost(Loss::Shutdown, records as u64, bytes as u64);
             budget.release(records, bytes);
         }
-        board.read()
+        StoreStatus {
+            buffered_records: last.buffered_records,
+            buffered_bytes: last.buffered_bytes,
+            oldest_age: last.oldest_age,
+            ..board.read()
+        }
     }
 }
 

@@ -62,11 +62,19 @@ pub enum Loss {
     AttributeLimit,
     /// A body too large for memory had no place on disk: too many at once, too much together, or the disk would not take it.
     SpoolFull,
+    /// Gave way to newer records in a store's queue on disk that was full.
+    QueueDropOldest,
+    /// Found no room in a store's queue on disk.
+    QueueDropNewest,
+    /// Could not be written to the queue, or gave way to newer records, because the disk was full or broken.
+    QueueUnwritable,
+    /// Was damaged in the queue's files.
+    QueueDamaged,
 }
 
 impl Loss {
     /// All of them, in order of their numbers.
-    pub const ALL: [Loss; 29] = [
+    pub const ALL: [Loss; 33] = [
         Loss::RingFull,
         Loss::Fault,
         Loss::CallLimit,
@@ -96,6 +104,10 @@ impl Loss {
         Loss::MemoryLimit,
         Loss::AttributeLimit,
         Loss::SpoolFull,
+        Loss::QueueDropOldest,
+        Loss::QueueDropNewest,
+        Loss::QueueUnwritable,
+        Loss::QueueDamaged,
     ];
 
     /// The name used in metrics, attributes and logs.
@@ -131,20 +143,30 @@ impl Loss {
             Loss::MemoryLimit => "memory_limit",
             Loss::AttributeLimit => "attribute_limit",
             Loss::SpoolFull => "spool_full",
+            Loss::QueueDropOldest => "queue_drop_oldest",
+            Loss::QueueDropNewest => "queue_drop_newest",
+            Loss::QueueUnwritable => "queue_unwritable",
+            Loss::QueueDamaged => "queue_damaged",
         }
     }
 }
 
 /// How often and how many bytes, per [`Loss`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tally {
     counts: [u64; Loss::ALL.len()],
     bytes: [u64; Loss::ALL.len()],
     /// One bit for each loss that occurred: asking whether anything did is asked for every segment.
-    occurred: u32,
+    occurred: u64,
 }
 
-const _: () = assert!(Loss::ALL.len() <= u32::BITS as usize, "one bit a loss");
+const _: () = assert!(Loss::ALL.len() <= u64::BITS as usize, "one bit a loss");
+
+impl Default for Tally {
+    fn default() -> Tally {
+        Tally { counts: [0; Loss::ALL.len()], bytes: [0; Loss::ALL.len()], occurred: 0 }
+    }
+}
 
 impl Tally {
     /// Counts one occurrence that cost `bytes`.
@@ -157,7 +179,7 @@ impl Tally {
         if count == 0 && bytes == 0 {
             return;
         }
-        self.occurred |= 1 << loss as u32;
+        self.occurred |= 1 << loss as u64;
         if let (Some(c), Some(b)) = (self.counts.get_mut(loss as usize), self.bytes.get_mut(loss as usize)) {
             *c = c.saturating_add(count);
             *b = b.saturating_add(bytes);
@@ -186,7 +208,7 @@ impl Tally {
         if let (Some(c), Some(b)) = (self.counts.get_mut(loss as usize), self.bytes.get_mut(loss as usize)) {
             (*c, *b) = (0, 0);
         }
-        self.occurred &= !(1 << loss as u32);
+        self.occurred &= !(1 << loss as u64);
         self.add_many(other, count, bytes);
     }
 

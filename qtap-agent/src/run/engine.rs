@@ -14,9 +14,10 @@ use super::spool::Spool;
 use crate::admin::http_metrics::HttpFamilies;
 use crate::admin::http_metrics::HttpMetrics;
 use crate::config::Settings;
+use crate::export::data_dir::DataDir;
 use crate::export::status::StoreStatus;
 use crate::export::stdout::Output;
-use crate::export::store::{Store, spawn};
+use crate::export::store::{Store, spawn_in};
 use crate::model::exchange::{Exchange, HttpExchange};
 use crate::model::loss::{Loss, Tally};
 use crate::model::message::Body;
@@ -90,17 +91,18 @@ impl Between {
 }
 
 impl Engine {
-    /// Starts stores and pipeline.
+    /// Starts stores and pipeline. `data`: where queues are kept; without it they are in memory.
     pub(super) fn start(
         settings: &Settings,
         output: &Output,
         runtime: &Handle,
         spool: &Spool,
         pace: Pace,
+        data: Option<&DataDir>,
     ) -> anyhow::Result<(Engine, Intake)> {
         let mut stores = Vec::new();
         for store in &settings.stores {
-            let started = spawn(store, runtime, super::VERSION, output);
+            let started = spawn_in(store, runtime, super::VERSION, output, data);
             stores.push(started.with_context(|| format!("store {}", store.id))?);
         }
         let stores = Arc::new(stores);

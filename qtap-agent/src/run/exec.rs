@@ -29,7 +29,7 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8, Failure> {
     let probes = live::probes(settings, &args.capture, Scope::Listed(Vec::new()), recording);
     let mut source = live::start(probes)?;
     let spool = Spool::temporary(settings)?;
-    let (engine, intake) = Engine::start(settings, &output, runtime.handle(), &spool, Pace::LIVE)?;
+    let (engine, intake) = Engine::start(settings, &output, runtime.handle(), &spool, Pace::LIVE, None)?;
     let mut pump = Pump::new(Tap::new(tap_settings(settings, &spool)), intake, Shared::default());
     let code = follow(&args.command, &mut source, &mut |source, wait| {
         pump.turn(source, wait).map(drop).map_err(|error| Failure::from(anyhow::Error::new(error)))

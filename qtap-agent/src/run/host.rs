@@ -1,6 +1,6 @@
 //! `qtap run`: captures the host, or the part of it that `--pid` or `--cgroup` name, until it is told to end.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,8 +10,8 @@ use super::engine::{Engine, Pace};
 use super::pump::Pump;
 use super::shared::{Shared, Stop};
 use super::spool::Spool;
-use super::{FLUSH_LIMIT, Failure, live, runtime, tap_settings};
-use crate::admin::view::{ProbeView, Snapshot};
+use super::{FLUSH_LIMIT, Failure, data_dir, live, runtime, tap_settings};
+use crate::admin::view::{DataDirView, ProbeView, Snapshot};
 use crate::admin::{self, State};
 use crate::capture::kernel::Live;
 use crate::cli::RunArgs;
@@ -31,12 +31,14 @@ const SETTLE: Duration = Duration::from_millis(1500);
 pub fn run(settings: &Settings, args: &RunArgs, telemetry: bool) -> Result<(), Failure> {
     let runtime = runtime()?;
     let scope = live::scope(&args.scope)?;
-    let spool = Spool::of_data_dir(settings, &args.data_dir);
-    let (engine, intake) = Engine::start(settings, &Output::stdout(), runtime.handle(), &spool, Pace::LIVE)?;
+    let data = data_dir::open(settings, &args.data_dir).map_err(anyhow::Error::new)?;
+    let folder = data.folder.as_ref();
+    let spool = folder.map(|folder| Spool::of_data_dir(settings, folder)).unwrap_or_default();
+    let (engine, intake) = Engine::start(settings, &Output::stdout(), runtime.handle(), &spool, Pace::LIVE, folder)?;
     let shared = Shared::default();
     let probes = live::probes(settings, &args.capture, scope, None);
     let mut source = live::start(probes)?;
-    let view = view(&shared, engine.stores(), &source);
+    let view = view(&shared, engine.stores(), &source, data.told.clone());
     let processes = {
         let shared = shared.clone();
         Arc::new(move || shared.get().processes.clone())
@@ -48,7 +50,7 @@ pub fn run(settings: &Settings, args: &RunArgs, telemetry: bool) -> Result<(), F
     let telemetry = telemetry.transpose().context("qtap's own telemetry (OTEL_* variables)")?;
     let server = runtime.block_on(admin::serve(&args.httpd_listen.to_string(), state)).map_err(anyhow::Error::new)?;
     let stop = Stop::default();
-    listen_for_end(&runtime, &stop)?;
+    listen_for_end(&runtime, &stop, Arc::downgrade(engine.stores()))?;
     give_back_what_starting_took()?;
     let mut pump = Pump::new(Tap::new(tap_settings(settings, &spool)), intake, shared);
     let capture = std::thread::Builder::new().name("tap".to_owned()).spawn(move || {
@@ -80,7 +82,7 @@ fn give_back_what_starting_took() -> anyhow::Result<()> {
 }
 
 /// SIGTERM and SIGINT ask for the end; a second one is the user's last word.
-fn listen_for_end(runtime: &tokio::runtime::Runtime, stop: &Stop) -> anyhow::Result<()> {
+fn listen_for_end(runtime: &tokio::runtime::Runtime, stop: &Stop, stores: Weak<Vec<Store>>) -> anyhow::Result<()> {
     let _context = runtime.enter();
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
@@ -89,6 +91,8 @@ fn listen_for_end(runtime: &tokio::runtime::Runtime, stop: &Stop) -> anyhow::Res
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         tracing::info!("ending: what was captured is delivered first");
         stop.ask();
+        // A queue that blocks may be what capture waits for.
+        stores.upgrade().iter().flat_map(|stores| stores.iter()).for_each(Store::hurry);
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         std::process::exit(1);
     });
@@ -96,7 +100,7 @@ fn listen_for_end(runtime: &tokio::runtime::Runtime, stop: &Stop) -> anyhow::Res
 }
 
 /// How the agent is, put together whenever someone asks.
-fn view(shared: &Shared, stores: &Arc<Vec<Store>>, source: &Live) -> admin::Supply<Snapshot> {
+fn view(shared: &Shared, stores: &Arc<Vec<Store>>, source: &Live, data_dir: DataDirView) -> admin::Supply<Snapshot> {
     let (shared, stores) = (shared.clone(), Arc::downgrade(stores));
     let probe = |(name, error): (String, Option<String>)| ProbeView {
         name,
@@ -109,6 +113,7 @@ fn view(shared: &Shared, stores: &Arc<Vec<Store>>, source: &Live) -> admin::Supp
         let seen = shared.get().clone();
         let stores = stores.upgrade();
         let statuses: Vec<StoreStatus> = stores.iter().flat_map(|stores| stores.iter().map(Store::status)).collect();
-        super::shared::snapshot(&seen, &statuses, probes.clone())
+        let snapshot = super::shared::snapshot(&seen, &statuses, probes.clone());
+        Snapshot { data_dir: Some(data_dir.clone()), ..snapshot }
     })
 }

@@ -8,6 +8,8 @@
 //!
 //! In: checked settings and what the command line asks for. Out: an exit code. Each command is one file.
 
+#[cfg(any(feature = "kernel", test))]
+mod data_dir;
 mod engine;
 #[cfg(feature = "kernel")]
 mod errand;
@@ -87,6 +89,13 @@ impl From<anyhow::Error> for Failure {
 /// Says what was not delivered.
 fn report(stores: &[crate::export::status::StoreStatus]) {
     for store in stores {
+        if store.buffered_records > 0 {
+            tracing::info!(
+                store = store.id,
+                records = store.buffered_records,
+                "records wait on disk for the next start"
+            );
+        }
         for (loss, count, _) in store.losses.iter() {
             tracing::warn!(store = store.id, reason = loss.name(), count, "records not delivered");
         }

@@ -27,7 +27,7 @@ pub fn replay(settings: &Settings, args: &ReplayArgs) -> Result<(), Failure> {
     let output = output(args.output.as_deref())?;
     let runtime = runtime()?;
     let spool = Spool::temporary(settings)?;
-    let (engine, intake) = Engine::start(settings, &output, runtime.handle(), &spool, Pace::REPLAY)?;
+    let (engine, intake) = Engine::start(settings, &output, runtime.handle(), &spool, Pace::REPLAY, None)?;
     let mut pump = Pump::new(Tap::new(tap_settings(settings, &spool)), intake, Shared::default());
     let played = pump.run(&mut source, &Stop::default());
     pump.finish();

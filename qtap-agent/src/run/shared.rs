@@ -117,6 +117,7 @@ mod live {
             // What capture can't do without is attached, or there would be no source; a library's function may be refused.
             probes_ready: true,
             probes,
+            data_dir: None,
             stores: stores.iter().map(store_view).collect(),
             events: seen.counters.events().collect(),
             connections: ConnectionsView {
@@ -145,8 +146,15 @@ mod live {
             last_success_unix_ns: status.last_success.and_then(unix_ns),
             last_error: status.last_error.as_ref().map(|(_, why)| why.clone()),
             last_error_unix_ns: status.last_error.as_ref().and_then(|(time, _)| unix_ns(*time)),
+            queue: status.queue,
+            queue_error: status.queue_error.clone(),
             queued_records: status.buffered_records,
             queued_bytes: status.buffered_bytes,
+            oldest_seconds: status.oldest_age.map(|age| age.as_secs_f64()),
+            dropped: status.losses.iter().map(|(loss, count, bytes)| (loss.name(), count, bytes)).collect(),
+            dead_lettered: status.dead_lettered,
+            sends: status.sends,
+            send_seconds: status.send_seconds,
             records: vec![
                 ("exported", status.exported_records),
                 ("dropped", status.losses.iter().map(|(_, count, _)| count).sum()),

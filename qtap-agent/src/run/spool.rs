@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::config::Settings;
+#[cfg(feature = "kernel")]
+use crate::export::data_dir::DataDir;
 use crate::export::excerpt;
 use crate::export::settings::StoreKind;
 use crate::pipeline::settings::Locator;
@@ -30,13 +32,12 @@ pub(super) struct Spool {
 impl Spool {
     /// Below the data directory. One that can't be used is no reason not to start: bodies are kept in memory then.
     #[cfg(feature = "kernel")]
-    pub(super) fn of_data_dir(settings: &Settings, data_dir: &Path) -> Spool {
+    pub(super) fn of_data_dir(settings: &Settings, data_dir: &DataDir) -> Spool {
         if !wants(settings) {
             return Spool::default();
         }
         warn(settings);
-        let path = data_dir.join("spool");
-        match open(settings, &path) {
+        match open(settings, &data_dir.spool()) {
             Ok(folder) => Spool { folder: Some(folder), temporary: None },
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "large bodies are kept in memory");
@@ -68,7 +69,7 @@ impl Drop for Spool {
 }
 
 /// True when bodies of that size are kept, and some store takes objects.
-fn wants(settings: &Settings) -> bool {
+pub(super) fn wants(settings: &Settings) -> bool {
     let pipeline = &settings.pipeline;
     pipeline.keeps_bodies() && !pipeline.locators.is_empty() && settings.tap.http_buffer_size > LARGE_BYTES
 }

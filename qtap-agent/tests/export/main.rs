@@ -10,6 +10,7 @@ mod objects;
 mod otlp;
 mod places;
 mod python;
+mod queue;
 mod records;
 mod routes;
 mod s3;

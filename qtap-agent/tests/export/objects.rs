@@ -195,7 +195,7 @@ async fn a_store_that_is_slow_gets_it_later() {
     })
     .await;
     let kind = StoreKind::S3(Box::new(settings(Place::S3(place(port)))));
-    let settings = StoreSettings { id: "s3".into(), events: false, objects: true, kind };
+    let settings = StoreSettings { id: "s3".into(), events: false, objects: true, kind, queue: None };
     let output = Output::to(Box::new(std::io::sink()), false);
     let store = spawn(&settings, &Handle::current(), "1.2.3", &output).unwrap();
     store.offer(&[object(1, b"x"), object(2, b"y")]);

@@ -47,7 +47,13 @@ fn settings(protocol: OtlpProtocol, port: u64) -> OtlpSettings {
 }
 
 fn store(settings: OtlpSettings) -> StoreSettings {
-    StoreSettings { id: "otel".into(), events: true, objects: true, kind: StoreKind::Otlp(Box::new(settings)) }
+    StoreSettings {
+        id: "otel".into(),
+        events: true,
+        objects: true,
+        kind: StoreKind::Otlp(Box::new(settings)),
+        queue: None,
+    }
 }
 
 fn output() -> Output {

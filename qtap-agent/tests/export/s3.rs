@@ -76,7 +76,7 @@ fn settings(port: u16, bucket: &str, prefix: &str) -> StoreSettings {
         },
         workers: 2,
     };
-    StoreSettings { id: "s3".into(), events: false, objects: true, kind: StoreKind::S3(Box::new(s3)) }
+    StoreSettings { id: "s3".into(), events: false, objects: true, kind: StoreKind::S3(Box::new(s3)), queue: None }
 }
 
 fn output() -> Output {

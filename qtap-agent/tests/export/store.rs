@@ -175,7 +175,7 @@ impl Write for Sink {
 
 fn stdout(id: &str, events: bool, objects: bool, output: &Output) -> Store {
     let kind = StoreKind::Stdout(ResourceSettings { service_name: "{process}".into(), ..Default::default() });
-    let settings = StoreSettings { id: id.into(), events, objects, kind };
+    let settings = StoreSettings { id: id.into(), events, objects, kind, queue: None };
     spawn(&settings, &Handle::current(), "1.2.3", output).unwrap()
 }
 

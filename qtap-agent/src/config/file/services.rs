@@ -10,7 +10,7 @@ use crate::config::shape::{self, Shape};
 use crate::config::value;
 use crate::config::wording::{self, listed};
 use crate::config::yaml::{Kind, Node, Scalar};
-use crate::export::settings::Compression;
+use crate::export::settings::{Compression, Fsync, WhenFull};
 use crate::model::record::Severity;
 
 /// One item of `event_stores` or `object_stores`.
@@ -20,7 +20,19 @@ pub(crate) struct Store {
     pub(crate) id: Option<At<String>>,
     /// Object stores only.
     pub(crate) min_bytes: Option<At<u64>>,
+    /// Stores that are sent to over a network only.
+    pub(crate) queue: Option<Queue>,
     pub(crate) kind: StoreKind,
+}
+
+/// A queue on disk.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) span: Span,
+    pub(crate) max_bytes: Option<At<u64>>,
+    pub(crate) max_records: Option<At<u64>>,
+    pub(crate) when_full: Option<At<WhenFull>>,
+    pub(crate) fsync: Option<At<Fsync>>,
 }
 
 #[derive(Debug)]
@@ -148,10 +160,14 @@ pub(crate) fn store(node: &Node, objects: bool, out: &Findings) -> Option<Store>
         (Type::S3, _) => &shape::S3,
         // Whatever it was before it was disabled may stay written there.
         (Type::Disabled, _) => {
-            return Some(Store { span: node.span, id: None, min_bytes: None, kind: StoreKind::Disabled });
+            return Some(Store { span: node.span, id: None, min_bytes: None, queue: None, kind: StoreKind::Disabled });
         }
     };
     let fields = Fields::open(node, shape, out)?;
+    let queue = match kind {
+        Type::Otel | Type::S3 => queue(&fields, out),
+        Type::Stdout | Type::Disabled => None,
+    };
     let kind = match kind {
         Type::Otel => StoreKind::Otel(Box::new(otel(&fields, out))),
         Type::Stdout => StoreKind::Stdout(resource(&fields, out)),
@@ -159,7 +175,21 @@ pub(crate) fn store(node: &Node, objects: bool, out: &Findings) -> Option<Store>
         Type::Disabled => StoreKind::Disabled,
     };
     let min_bytes = if objects { fields.size("min_bytes") } else { None };
-    Some(Store { span: fields.span, id: fields.text("id"), min_bytes, kind })
+    Some(Store { span: fields.span, id: fields.text("id"), min_bytes, queue, kind })
+}
+
+fn queue(fields: &Fields<'_>, out: &Findings) -> Option<Queue> {
+    let fields = fields.node("queue").and_then(|node| Fields::open(node, &shape::QUEUE, out))?;
+    let when_full =
+        [("drop_oldest", WhenFull::DropOldest), ("drop_newest", WhenFull::DropNewest), ("block", WhenFull::Block)];
+    let fsync = [("interval", Fsync::Interval), ("always", Fsync::Always), ("never", Fsync::Never)];
+    Some(Queue {
+        span: fields.span,
+        max_bytes: fields.size("max_bytes"),
+        max_records: fields.whole("max_records"),
+        when_full: fields.choice("when_full", &when_full),
+        fsync: fields.choice("fsync", &fsync),
+    })
 }
 
 /// `type` decides which table the rest is held against, so it is looked for first.

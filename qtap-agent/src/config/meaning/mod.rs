@@ -146,6 +146,7 @@ pub(crate) fn built_in(level: Level) -> Settings {
             events: true,
             objects: true,
             kind: StoreKind::Stdout(resource),
+            queue: None,
         }],
         pipeline: PipelineSettings {
             http_stack: Some(built_in_stack(level)),

@@ -6,7 +6,7 @@ use crate::config::fields::At;
 use crate::config::file::File;
 use crate::config::file::services::{Resource, Store, StoreKind as Typed};
 use crate::config::wording::brief;
-use crate::export::settings::{ResourceSettings, StoreKind, StoreSettings};
+use crate::export::settings::{QueueSettings, ResourceSettings, StoreKind, StoreSettings};
 use crate::pipeline::settings::Locator;
 
 /// Where an object on standard output is said to be.
@@ -18,6 +18,7 @@ struct Unnamed<'f> {
     events: bool,
     objects: bool,
     kind: StoreKind,
+    queue: Option<QueueSettings>,
 }
 
 /// All stores that are not disabled, and the locators of those that take objects, in the order of the file.
@@ -29,7 +30,8 @@ pub(crate) fn settle(file: &File, around: &Around<'_>) -> (Vec<StoreSettings>, V
         file.event_stores.iter().map(|s| (s, false)).chain(file.object_stores.iter().map(|s| (s, true)))
     {
         let Some((kind, url)) = kind(store, around) else { continue };
-        let index = place(&mut all, store, objects, kind, around);
+        let queue = queue(store, &kind, around);
+        let index = place(&mut all, store, objects, (kind, queue), around);
         if objects {
             located.push((index, url, store));
         }
@@ -59,7 +61,7 @@ fn place<'f>(
     all: &mut Vec<Unnamed<'f>>,
     store: &'f Store,
     objects: bool,
-    kind: StoreKind,
+    (kind, queue): (StoreKind, Option<QueueSettings>),
     around: &Around<'_>,
 ) -> usize {
     let id = store.id.as_ref();
@@ -69,7 +71,7 @@ fn place<'f>(
     let same_id = |known: &Unnamed<'_>| matches!((known.id, id), (Some(a), Some(b)) if a.value == b.value);
     let may_be_one = |known: &Unnamed<'_>| {
         let taken = if objects { known.objects } else { known.events };
-        !taken && known.kind == kind && (same_id(known) || known.id.is_none() || id.is_none())
+        !taken && known.kind == kind && known.queue == queue && (same_id(known) || known.id.is_none() || id.is_none())
     };
     if let Some(index) =
         all.iter().position(|known| same_id(known) && may_be_one(known)).or_else(|| all.iter().position(may_be_one))
@@ -85,7 +87,7 @@ fn place<'f>(
         let message = format!("the id `{}` is that of the store in line {} too", brief(&id.value), known.span.line);
         around.out.fault(id.span, message, "give each store an id of its own");
     }
-    all.push(Unnamed { id, events: !objects, objects, kind });
+    all.push(Unnamed { id, events: !objects, objects, kind, queue });
     all.len() - 1
 }
 
@@ -112,6 +114,7 @@ fn named(all: Vec<Unnamed<'_>>) -> Vec<StoreSettings> {
         events: store.events,
         objects: store.objects,
         kind: store.kind,
+        queue: store.queue,
     };
     all.into_iter().map(settings).collect()
 }
@@ -127,6 +130,29 @@ fn kind(store: &Store, around: &Around<'_>) -> Option<(StoreKind, String)> {
             Some((StoreKind::S3(Box::new(settings)), url))
         }
     }
+}
+
+/// The queue that a store has on disk; none for one that is not sent to over a network.
+fn queue(store: &Store, kind: &StoreKind, around: &Around<'_>) -> Option<QueueSettings> {
+    let typed = store.queue.as_ref();
+    match kind {
+        StoreKind::Stdout(_) => {
+            if let Some(typed) = typed {
+                let message = "this has no effect: standard output has no queue on disk";
+                around.out.note(typed.span, message, "remove it, or choose another `protocol`");
+            }
+            return None;
+        }
+        StoreKind::Otlp(_) | StoreKind::S3(_) => {}
+    }
+    let default = QueueSettings::default();
+    let whole = |at: Option<&At<u64>>, default| at.map_or(default, |at| at.value);
+    Some(QueueSettings {
+        max_bytes: whole(typed.and_then(|typed| typed.max_bytes.as_ref()), default.max_bytes),
+        max_records: whole(typed.and_then(|typed| typed.max_records.as_ref()), default.max_records),
+        when_full: typed.and_then(|typed| typed.when_full.as_ref()).map_or(default.when_full, |at| at.value),
+        fsync: typed.and_then(|typed| typed.fsync.as_ref()).map_or(default.fsync, |at| at.value),
+    })
 }
 
 /// The resource that a store's records are exported under.

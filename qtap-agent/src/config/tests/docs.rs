@@ -16,6 +16,7 @@ const SECTIONS: &[(&str, &[&Shape])] = &[
     ("batch", &[&shape::BATCH]),
     ("retry", &[&shape::RETRY]),
     ("limits", &[&shape::LIMITS]),
+    ("queue", &[&shape::QUEUE]),
     ("Stores of type stdout", &[&shape::EVENT_STDOUT, &shape::OBJECT_STDOUT]),
     ("Stores of type s3", &[&shape::S3]),
     ("stacks", &[&shape::STACK]),

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::export::settings::{
-    Auth, BatchSettings, Compression, Keys, Limits, OtlpProtocol, OtlpSettings, Place, ProxySettings, ResourceSettings,
-    RetrySettings, S3Place, S3Settings, Secret, StoreKind, TlsSettings,
+    Auth, BatchSettings, Compression, Fsync, Keys, Limits, OtlpProtocol, OtlpSettings, Place, ProxySettings,
+    QueueSettings, ResourceSettings, RetrySettings, S3Place, S3Settings, Secret, StoreKind, TlsSettings, WhenFull,
 };
 use crate::model::record::Severity;
 use crate::pipeline::settings::{Artifacts, Format, HttpCapture, Level, Locator, Redact, RedactAction, Stack, Step};
@@ -71,7 +71,13 @@ fn otlp() -> OtlpSettings {
 }
 
 fn event_store(settings: OtlpSettings) -> StoreSettings {
-    StoreSettings { id: "otel".to_owned(), events: true, objects: false, kind: StoreKind::Otlp(Box::new(settings)) }
+    StoreSettings {
+        id: "otel".to_owned(),
+        events: true,
+        objects: false,
+        kind: StoreKind::Otlp(Box::new(settings)),
+        queue: Some(QueueSettings::default()),
+    }
 }
 
 fn locator(store: &str, url: &str, min_bytes: u64) -> Locator {
@@ -101,8 +107,13 @@ fn steps(lines: &str) -> Vec<Step> {
 #[test]
 fn the_smallest_file() {
     let (settings, notes) = good("version: 2\nservices:\n  event_stores:\n    - type: stdout\n");
-    let store =
-        StoreSettings { id: "stdout".to_owned(), events: true, objects: false, kind: StoreKind::Stdout(resource()) };
+    let store = StoreSettings {
+        id: "stdout".to_owned(),
+        events: true,
+        objects: false,
+        kind: StoreKind::Stdout(resource()),
+        queue: None,
+    };
     assert_eq!(settings.stores, [store]);
     assert_eq!(
         settings.pipeline,
@@ -151,7 +162,8 @@ headers:\n  X-Env: {type: env, value: KEY}\n  X-Text: {type: text, value: t}\n  
 auth: {type: basic, username: me, password: {type: env, value: KEY}}
 tls: {enabled: true, ca_file: ca.pem, cert_file: cert.pem, key_file: key.pem, server_name: other, insecure_skip_verify: true}
 timeout: 1m30s\nbatch: {max_records: 7, max_bytes: 2mb, interval: 250ms}
-retry: {initial: 2s, max: 1m, max_elapsed: 1h}\nworkers: 5\nmin_severity: warn\nlimits: {record_attributes: 99}\n",
+retry: {initial: 2s, max: 1m, max_elapsed: 1h}\nworkers: 5\nmin_severity: warn\nlimits: {record_attributes: 99}
+queue: {max_bytes: 1gb, max_records: 90, when_full: block, fsync: always}\n",
     );
     let path = dir.path().join("qtap.yaml");
     std::fs::write(&path, text).expect("a file");
@@ -196,6 +208,8 @@ retry: {initial: 2s, max: 1m, max_elapsed: 1h}\nworkers: 5\nmin_severity: warn\n
         limits: Limits { record_attributes: 99, ..Limits::default() },
     });
     store.id = "main".to_owned();
+    store.queue =
+        Some(QueueSettings { max_bytes: 1 << 30, max_records: 90, when_full: WhenFull::Block, fsync: Fsync::Always });
     assert_eq!(settings.stores, [store]);
     assert!(notes.is_empty(), "{notes:?}");
 }
@@ -227,6 +241,27 @@ fn transports_and_authentication() {
     assert_eq!(good(&with_otel("endpoint: http://[::1]:4317")).0.stores.len(), 1);
 }
 
+#[test]
+fn queues() {
+    let queue = |lines: &str| good(&with_otel(lines)).0.stores.remove(0).queue;
+    let default = QueueSettings::default();
+    assert_eq!(queue(""), Some(default));
+    for (word, when_full) in
+        [("drop_oldest", WhenFull::DropOldest), ("drop_newest", WhenFull::DropNewest), ("block", WhenFull::Block)]
+    {
+        assert_eq!(queue(&format!("queue: {{when_full: {word}}}")), Some(QueueSettings { when_full, ..default }));
+    }
+    for (word, fsync) in [("interval", Fsync::Interval), ("always", Fsync::Always), ("never", Fsync::Never)] {
+        assert_eq!(queue(&format!("queue: {{fsync: {word}}}")), Some(QueueSettings { fsync, ..default }));
+    }
+    let (settings, notes) = good(&with_otel("protocol: stdout\nqueue: {max_bytes: 1mb}"));
+    assert_eq!(settings.stores[0].queue, None);
+    assert!(notes.len() == 1 && notes[0].contains("standard output has no queue on disk"), "{notes:?}");
+    // Two lists, two queues: not one store.
+    let text = "version: 2\nservices:\n  event_stores: [{type: otel, queue: {max_bytes: 1mb}}]\n  object_stores: [{type: otel}]\n";
+    assert_eq!(good(text).0.stores.len(), 2);
+}
+
 /// What the table says holds when a key is absent, holds.
 #[test]
 fn defaults_are_as_told() {
@@ -238,9 +273,13 @@ fn defaults_are_as_told() {
         let written: String = defaults(shape).map(|key| format!("      {}: {}\n", key.name, key.default)).collect();
         assert_eq!(good(base).0, good(&format!("{base}{written}")).0, "{written}");
     }
-    for (key, shape) in
-        [("batch", &shape::BATCH), ("retry", &shape::RETRY), ("tls", &shape::TLS), ("limits", &shape::LIMITS)]
-    {
+    for (key, shape) in [
+        ("batch", &shape::BATCH),
+        ("retry", &shape::RETRY),
+        ("queue", &shape::QUEUE),
+        ("tls", &shape::TLS),
+        ("limits", &shape::LIMITS),
+    ] {
         let pairs: Vec<String> = shape
             .all()
             .filter(|key| !key.default.is_empty())
@@ -275,6 +314,7 @@ services:
       min_bytes: 4kb
       timeout: 5s
       workers: 9
+      queue: {max_bytes: 2gb}
       retry: {initial: 10ms}
     - type: otel
       id: small
@@ -304,7 +344,13 @@ services:
     };
     assert_eq!(
         settings.stores[1],
-        StoreSettings { id: "s3".to_owned(), events: false, objects: true, kind: StoreKind::S3(Box::new(s3)) }
+        StoreSettings {
+            id: "s3".to_owned(),
+            events: false,
+            objects: true,
+            kind: StoreKind::S3(Box::new(s3)),
+            queue: Some(QueueSettings { max_bytes: 2 << 30, ..QueueSettings::default() }),
+        }
     );
     assert_eq!(settings.stores[2].id, "small");
     assert_eq!(
@@ -316,8 +362,8 @@ services:
     );
     assert_eq!(
         notes,
-        ["qtap.yaml:18:7: `otel_endpoint` is an old name of `endpoint`
-   18 |       otel_endpoint: https://api.example.com/v1/logs
+        ["qtap.yaml:19:7: `otel_endpoint` is an old name of `endpoint`
+   19 |       otel_endpoint: https://api.example.com/v1/logs
       |       ^^^^^^^^^^^^^ write `endpoint`"]
     );
     let url = |lines: &str| {

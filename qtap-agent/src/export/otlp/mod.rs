@@ -10,6 +10,7 @@ pub mod json;
 mod limits;
 pub mod map;
 pub mod protobuf;
+pub mod readable;
 
 use std::collections::HashMap;
 use std::ops::Range;

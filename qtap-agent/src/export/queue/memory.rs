@@ -1,85 +1,22 @@
-//! Where items wait for their store: in memory, in order, bounded. What comes in was admitted by the [`Budget`], which counts every
-//! record from the moment it is offered until it is settled, wherever it is meanwhile; what goes out are batches. A queue
-//! on disk takes this file's place by answering the same calls: push, next, close.
+//! A queue in memory: items in order, handed out in batches. What comes in was admitted by the [`super::budget::Budget`], which
+//! counts every record from the moment it is offered until it is settled, and so bounds what is here.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::batch::Batch;
-use super::exporter::{Class, Item};
-use super::settings::BatchSettings;
-
-/// Most bytes a store may hold back in memory; two bodies of 64 MiB, encoded, fit the share of the objects.
-pub const MAX_BYTES: usize = 256 << 20;
-
-/// Most records a store may hold back in memory.
-pub const MAX_RECORDS: usize = 100_000;
-
-/// Objects are admitted up to this share of the bounds, in quarters: the rest is for events, so that bodies are shed first.
-const OBJECT_QUARTERS: usize = 3;
-
-/// What a store holds back at the moment, and how much it may.
-#[derive(Debug)]
-pub struct Budget {
-    max_records: usize,
-    max_bytes: usize,
-    records: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
-impl Budget {
-    /// An empty one.
-    #[must_use]
-    pub fn new(max_records: usize, max_bytes: usize) -> Budget {
-        Budget { max_records, max_bytes, records: AtomicUsize::new(0), bytes: AtomicUsize::new(0) }
-    }
-
-    /// Takes a record of `bytes` in, or says no.
-    #[must_use]
-    pub fn admit(&self, class: Class, bytes: usize) -> bool {
-        let quarters = match class {
-            Class::Event => 4,
-            Class::Object => OBJECT_QUARTERS,
-        };
-        // Two offers at the same moment may both pass and exceed the bound by one record; no more than that.
-        let records = self.records.load(Ordering::Relaxed) + 1;
-        let total = self.bytes.load(Ordering::Relaxed) + bytes;
-        let fits = records <= self.max_records / 4 * quarters && total <= self.max_bytes / 4 * quarters;
-        if fits {
-            self.records.fetch_add(1, Ordering::Relaxed);
-            self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        }
-        fits
-    }
-
-    /// A record admitted for `before` bytes turned out to be so many items of `now` bytes together.
-    pub fn becomes(&self, before: usize, items: usize, now: usize) {
-        self.records.fetch_add(items, Ordering::Relaxed);
-        self.bytes.fetch_add(now, Ordering::Relaxed);
-        self.release(1, before);
-    }
-
-    /// Records were settled: delivered, refused or dropped.
-    pub fn release(&self, records: usize, bytes: usize) {
-        self.records.fetch_sub(records, Ordering::Relaxed);
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// Records and bytes held back.
-    #[must_use]
-    pub fn held(&self) -> (usize, usize) {
-        (self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
-    }
-}
+use super::budget::Budget;
+use crate::export::batch::Batch;
+use crate::export::exporter::Item;
+use crate::export::settings::BatchSettings;
 
 /// Items in order, handed out in batches.
 #[derive(Debug)]
-pub struct Queue {
+pub struct MemoryQueue {
     limits: BatchSettings,
+    budget: Arc<Budget>,
     state: Mutex<State>,
     /// Told when the queue is no longer empty, when a batch is full, and when the queue is closed.
     changed: Notify,
@@ -94,11 +31,17 @@ struct State {
     closed: bool,
 }
 
-impl Queue {
-    /// An empty queue that forms batches within `limits`.
+impl MemoryQueue {
+    /// An empty queue that forms batches within `limits`; what `budget` admitted for it is released when it is settled.
     #[must_use]
-    pub fn new(limits: BatchSettings) -> Queue {
-        Queue { limits, state: Mutex::default(), changed: Notify::new(), turn: tokio::sync::Mutex::default() }
+    pub fn new(limits: BatchSettings, budget: Arc<Budget>) -> MemoryQueue {
+        MemoryQueue {
+            limits,
+            budget,
+            state: Mutex::default(),
+            changed: Notify::new(),
+            turn: tokio::sync::Mutex::default(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -119,7 +62,12 @@ impl Queue {
         }
     }
 
-    /// Nothing more will be pushed: what is there is handed out at once, then [`Queue::next`] ends.
+    /// What was handed out was delivered, refused or dropped.
+    pub fn settle(&self, batch: &Batch) {
+        self.budget.release(batch.len(), batch.footprint());
+    }
+
+    /// Nothing more will be pushed: what is there is handed out at once, then [`MemoryQueue::next`] ends.
     pub fn close(&self) {
         self.state().closed = true;
         self.changed.notify_one();
@@ -176,6 +124,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::export::exporter::Class;
 
     fn item(size: usize) -> Item {
         Item {
@@ -192,8 +141,9 @@ mod tests {
         batch.items.iter().map(|item| item.payload.len()).collect()
     }
 
-    fn queue(max_records: usize, max_bytes: usize) -> Queue {
-        Queue::new(BatchSettings { max_records, max_bytes, interval: Duration::from_secs(1) })
+    fn queue(max_records: usize, max_bytes: usize) -> MemoryQueue {
+        let limits = BatchSettings { max_records, max_bytes, interval: Duration::from_secs(1) };
+        MemoryQueue::new(limits, Arc::new(Budget::new(1000, 1000)))
     }
 
     #[tokio::test(start_paused = true)]
@@ -227,9 +177,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_waiting_worker_is_told_when_the_batch_is_full() {
-        let queue = std::sync::Arc::new(queue(2, 1000));
+        let queue = Arc::new(queue(2, 1000));
         let waiting = tokio::spawn({
-            let queue = std::sync::Arc::clone(&queue);
+            let queue = Arc::clone(&queue);
             async move { (queue.next().await, Instant::now()) }
         });
         let start = Instant::now();
@@ -244,10 +194,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_closed_queue_is_emptied_at_once_by_all_workers() {
-        let (queue, start) = (std::sync::Arc::new(queue(1, 1000)), Instant::now());
+        let (queue, start) = (Arc::new(queue(1, 1000)), Instant::now());
         let workers: Vec<_> = (0..3)
             .map(|_| {
-                let queue = std::sync::Arc::clone(&queue);
+                let queue = Arc::clone(&queue);
                 tokio::spawn(async move {
                     let mut seen = 0;
                     while let Some(batch) = queue.next().await {
@@ -266,17 +216,5 @@ mod tests {
             seen += worker.await.unwrap();
         }
         assert_eq!((seen, start.elapsed()), (5, Duration::ZERO));
-    }
-
-    #[test]
-    fn bodies_are_shed_before_records() {
-        let budget = Budget::new(1000, 400);
-        assert!(budget.admit(Class::Object, 300));
-        assert!(!budget.admit(Class::Object, 1));
-        assert!(budget.admit(Class::Event, 100));
-        assert!(!budget.admit(Class::Event, 1));
-        budget.release(1, 300);
-        assert!(budget.admit(Class::Object, 150));
-        assert_eq!(budget.held(), (2, 250));
     }
 }

@@ -1,0 +1,171 @@
+//! The folder where what must outlive the process is kept: the queues of the stores, and their dead letters. One qtap at a time: a lock on a
+//! file in it says whose it is. Nothing in it is read or deleted here but names.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// Bytes of a folder's name; a longer id is cut, and told apart by its CRC.
+const NAME_BYTES: usize = 200;
+
+/// A folder that is ours until this is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why it can't be ours.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Another qtap has it.
+    #[error(
+        "{} is in use by another qtap{}: two would deliver the same records; stop it, or give this one another folder with --data-dir (DATA_DIR)",
+        path.display(),
+        pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
+    )]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// Its process, where that is known.
+        pid: Option<u32>,
+    },
+    /// It can't be made or written.
+    #[error("{} can't be written: {cause}", path.display())]
+    Unwritable {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+}
+
+impl DataDir {
+    /// Makes the folder where there is none, and takes it.
+    ///
+    /// # Errors
+    /// When another process has it, or it can't be written.
+    pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
+        let unwritable = |cause| DataDirError::Unwritable { path: path.to_owned(), cause };
+        // What is in it was captured: its owner's alone.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unwritable)?;
+        let name = path.join("lock");
+        let options = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&name);
+        let mut lock = options.map_err(unwritable)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                let _ = lock.take(16).read_to_string(&mut text);
+                return Err(DataDirError::InUse { path: path.to_owned(), pid: text.trim().parse().ok() });
+            }
+            Err(error) => return Err(unwritable(error.into())),
+        }
+        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(unwritable)?;
+        Ok(DataDir { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Where bodies too large for memory are put together: on the filesystem of the queues, which give such files names of their own.
+    #[must_use]
+    pub fn spool(&self) -> PathBuf {
+        self.path.join("spool")
+    }
+
+    /// Where the queue of a store is.
+    #[must_use]
+    pub fn queue(&self, store: &str) -> PathBuf {
+        self.path.join("queue").join(file_name(store))
+    }
+
+    /// Where the records are that a store took from nobody: the file's name without its ending.
+    #[must_use]
+    pub fn dead_letters(&self, store: &str) -> PathBuf {
+        self.path.join("dead-letter").join(file_name(store))
+    }
+
+    /// Queues of stores that there are no more, by the names of their folders.
+    #[must_use]
+    pub fn left_over<'a>(&self, stores: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let known: BTreeSet<String> = stores.map(file_name).collect();
+        let Ok(entries) = fs::read_dir(self.path.join("queue")) else { return Vec::new() };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut left: Vec<String> = names.filter(|name| !known.contains(name)).collect();
+        left.sort();
+        left
+    }
+}
+
+/// An id as a file name: letters, digits, `-` and `_` as they are, a `.` too where it is not the first; every other byte as `%XX`.
+fn file_name(id: &str) -> String {
+    let mut name = String::new();
+    for (index, byte) in id.bytes().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
+            b'.' if index > 0 => name.push('.'),
+            other => name.push_str(&format!("%{other:02X}")),
+        }
+    }
+    if name.len() > NAME_BYTES {
+        name.truncate(NAME_BYTES);
+        name.push_str(&format!("~{:08x}", crc32fast::hash(id.as_bytes())));
+    }
+    name
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // tests
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b");
+        let first = DataDir::open(&path).unwrap();
+        let error = DataDir::open(&path).unwrap_err().to_string();
+        assert!(error.contains(&format!("in use by another qtap (process {})", std::process::id())), "{error}");
+        assert!(error.contains("--data-dir"), "{error}");
+        drop(first);
+        DataDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "").unwrap();
+        let error = DataDir::open(&path.join("data")).unwrap_err();
+        assert!(matches!(error, DataDirError::Unwritable { .. }), "{error}");
+    }
+
+    #[test]
+    fn any_id_is_a_file_name_and_no_other_ids() {
+        for (id, name) in [
+            ("otel-2", "otel-2"),
+            ("a.b", "a.b"),
+            ("..", "%2E."),
+            ("a/b", "a%2Fb"),
+            ("a%2Fb", "a%252Fb"),
+            ("é", "%C3%A9"),
+        ] {
+            assert_eq!(file_name(id), name);
+        }
+        let long = file_name(&"x".repeat(1000));
+        assert!(long.len() < 255 && long != file_name(&"x".repeat(999)));
+    }
+
+    #[test]
+    fn queues_without_a_store_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(folder.path()).unwrap();
+        assert_eq!(data.left_over(["a"].into_iter()), Vec::<String>::new());
+        for store in ["a", "old/one", "b"] {
+            fs::create_dir_all(data.queue(store)).unwrap();
+        }
+        assert_eq!(data.left_over(["a", "b"].into_iter()), ["old%2Fone"]);
+    }
+}

@@ -1,0 +1,302 @@
+//! A queue on disk. What is appended is in the hands of the operating system when [`DiskQueue::append`] returns, and on the disk itself
+//! as `fsync` says; it is handed out until it is settled, across restarts, in order, and at least once.
+//!
+//! A store has a folder with a lane for events and one for objects, so that bodies can be given up before events are. A lane
+//! ([`super::lane`]) is a row of segment files ([`super::segment`]) of framed entries ([`super::frame`]), and a file that says which of
+//! them are settled ([`super::ledger`]). One thread appends, a group of records with one write a lane; workers read through the page cache, so
+//! that memory does not grow with what waits.
+//!
+//! ```text
+//!   <data-dir>/queue/<store>/events/00000000000000000000-5a17c0de.seg   settled
+//!                           /objects/…                                  0000…0042.spool
+//! ```
+//!
+//! What holds, and what the tests in `tests` drive a model beside:
+//! - An entry is handed out to one worker at a time, and not again once it is settled; after a kill, at most what was handed out and not
+//!   settled is handed out a second time.
+//! - What is handed out is intact: each entry has a CRC. Damage costs what is damaged, no more.
+//! - Nothing that was handed out is dropped; what is dropped was never handed out, and is counted once.
+//! - No more than `max_bytes` and `max_records` are held. The files take that and a few segments more: the ones appended to, and one
+//!   for each worker that holds on to an old entry.
+
+mod append;
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::lane::{Count, Lane, unix_ns};
+use super::segment::Block;
+use crate::export::batch::Batch;
+use crate::export::exporter::Class;
+use crate::export::settings::{BatchSettings, Fsync, QueueSettings};
+use crate::export::status::Board;
+use crate::model::loss::Loss;
+
+/// A segment is this part of what the queue may hold: small enough that what is settled is soon given back …
+const SEGMENTS: u64 = 64;
+/// … and not so small that files are made all the time, nor so large that a restart has much to look through.
+const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 256 << 10..=32 << 20;
+/// The queue of one store.
+#[derive(Debug)]
+pub struct DiskQueue {
+    settings: QueueSettings,
+    limits: BatchSettings,
+    /// True when events come to this store: then objects leave room for them.
+    events: bool,
+    board: Arc<Board>,
+    state: Mutex<State>,
+    /// Room to encode in, kept from one write to the next.
+    block: Mutex<Block>,
+    /// What the lanes hold, for those who must not wait.
+    held: Held,
+    /// Told when something waits, when a batch is full, and when the queue is closed.
+    changed: Notify,
+    /// Held by the worker whose batch is forming, so that the others wait their turn and order is kept.
+    turn: tokio::sync::Mutex<()>,
+    /// Told when room was made.
+    room: Condvar,
+    /// True from when nothing may wait for room any more.
+    hurry: AtomicBool,
+}
+
+#[derive(Debug)]
+struct State {
+    events: Lane,
+    objects: Lane,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    records: AtomicU64,
+    bytes: AtomicU64,
+    oldest_unix_ns: AtomicU64,
+}
+
+impl State {
+    fn lane(&mut self, class: Class) -> &mut Lane {
+        match class {
+            Class::Event => &mut self.events,
+            Class::Object => &mut self.objects,
+        }
+    }
+
+    fn held(&self) -> Count {
+        let mut held = self.events.held();
+        held.add(self.objects.held().records, self.objects.held().bytes);
+        held
+    }
+}
+
+/// When the next batch leaves.
+enum Due {
+    Now(Class),
+    Within(Duration),
+    /// When there is something.
+    Later,
+    Never,
+}
+
+impl DiskQueue {
+    /// Opens the queue in `folder`, or begins one there. `events`: the store takes event records.
+    ///
+    /// # Errors
+    /// When the folder can't be made, read or written.
+    pub(in crate::export) fn open(
+        folder: &Path,
+        settings: QueueSettings,
+        limits: BatchSettings,
+        events: bool,
+        board: Arc<Board>,
+    ) -> io::Result<DiskQueue> {
+        let segment_bytes = (settings.max_bytes / SEGMENTS).clamp(*SEGMENT_BYTES.start(), *SEGMENT_BYTES.end());
+        DiskQueue::with_segments(segment_bytes, folder, settings, limits, events, board)
+    }
+
+    /// The same, with segments of a given size.
+    pub(super) fn with_segments(
+        segment_bytes: u64,
+        folder: &Path,
+        settings: QueueSettings,
+        limits: BatchSettings,
+        events: bool,
+        board: Arc<Board>,
+    ) -> io::Result<DiskQueue> {
+        let durable = settings.fsync != Fsync::Never;
+        let lane = |name: &str| Lane::open(&folder.join(name), segment_bytes, durable);
+        let state = State { events: lane("events")?, objects: lane("objects")?, closed: false };
+        let queue = DiskQueue {
+            settings,
+            limits,
+            events,
+            board,
+            state: Mutex::new(state),
+            block: Mutex::default(),
+            held: Held::default(),
+            changed: Notify::new(),
+            turn: tokio::sync::Mutex::default(),
+            room: Condvar::new(),
+            hurry: AtomicBool::new(false),
+        };
+        queue.tell(&mut queue.state());
+        let (records, bytes) = queue.held();
+        if records > 0 {
+            tracing::info!(folder = %folder.display(), records, bytes, "records of an earlier run wait to be sent");
+        }
+        Ok(queue)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records and bytes held.
+    #[must_use]
+    pub fn held(&self) -> (u64, u64) {
+        (self.held.records.load(Ordering::Relaxed), self.held.bytes.load(Ordering::Relaxed))
+    }
+
+    /// How long the oldest record has been held, as nearly as is known; none without one.
+    #[must_use]
+    pub fn oldest_age(&self) -> Option<Duration> {
+        let since = self.held.oldest_unix_ns.load(Ordering::Relaxed);
+        (self.held().0 > 0).then(|| Duration::from_nanos(unix_ns().saturating_sub(since)))
+    }
+
+    /// Shows what the lanes hold, and counts what was found damaged.
+    fn tell(&self, state: &mut State) {
+        let held = state.held();
+        self.held.records.store(held.records, Ordering::Relaxed);
+        self.held.bytes.store(held.bytes, Ordering::Relaxed);
+        let oldest = [&state.events, &state.objects].iter().filter_map(|lane| lane.oldest_held_unix_ns()).min();
+        self.held.oldest_unix_ns.store(oldest.unwrap_or(0), Ordering::Relaxed);
+        for class in [Class::Event, Class::Object] {
+            let damage = state.lane(class).take_damage();
+            if damage != Count::default() {
+                // Counted once, also when this is all that happens before the end.
+                if let Err(error) = state.lane(class).note() {
+                    self.board.queue_fails(&error);
+                }
+                self.board.lost(Loss::QueueDamaged, damage.records, damage.bytes);
+            }
+        }
+    }
+
+    /// Writes down what is settled. When that fails the queue goes on: the worst that follows is that something is sent twice.
+    fn note(&self, state: &mut State) {
+        for class in [Class::Event, Class::Object] {
+            if let Err(error) = state.lane(class).note() {
+                self.board.queue_fails(&error);
+            }
+        }
+    }
+
+    fn full(&self, waiting: Count) -> bool {
+        waiting.records >= self.limits.max_records as u64 || waiting.bytes >= self.limits.max_bytes as u64
+    }
+
+    /// The next batch: when enough items of a lane wait, or the oldest has waited long enough. None when the queue is closed and
+    /// everything was handed out.
+    pub async fn next(self: &Arc<Self>) -> Option<Batch> {
+        let _turn = self.turn.lock().await;
+        loop {
+            match self.due() {
+                Due::Now(class) => {
+                    let queue = Arc::clone(self);
+                    // A backlog may have left the page cache: reading it waits for the disk.
+                    match tokio::task::spawn_blocking(move || queue.take(class)).await {
+                        Ok(batch) if batch.is_empty() => {}
+                        Ok(batch) => return Some(batch),
+                        Err(_) => return None,
+                    }
+                }
+                Due::Within(wait) => drop(tokio::time::timeout(wait, self.changed.notified()).await),
+                Due::Later => self.changed.notified().await,
+                Due::Never => return None,
+            }
+        }
+    }
+
+    fn due(&self) -> Due {
+        let mut state = self.state();
+        let (closed, now) = (state.closed, unix_ns());
+        let mut soonest: Option<(Duration, u64, Class)> = None;
+        for class in [Class::Event, Class::Object] {
+            let lane = state.lane(class);
+            let (waiting, oldest) = (lane.waiting(), lane.oldest_unix_ns());
+            if waiting.records == 0 {
+                continue;
+            }
+            // A clock that was set back must not keep anything waiting.
+            let age = now.checked_sub(oldest).map_or(Duration::MAX, Duration::from_nanos);
+            let wait =
+                if closed || self.full(waiting) { Duration::ZERO } else { self.limits.interval.saturating_sub(age) };
+            if soonest.is_none_or(|(other, since, _)| (wait, oldest) < (other, since)) {
+                soonest = Some((wait, oldest, class));
+            }
+        }
+        match soonest {
+            Some((Duration::ZERO, _, class)) => Due::Now(class),
+            Some((wait, ..)) => Due::Within(wait),
+            None if closed => Due::Never,
+            None => Due::Later,
+        }
+    }
+
+    /// Hands out the oldest of a class, within the limits of a batch.
+    pub(super) fn take(&self, class: Class) -> Batch {
+        let mut state = self.state();
+        let batch = state.lane(class).take(&self.limits);
+        self.tell(&mut state);
+        batch
+    }
+
+    /// The batch, or the part of one, need not be handed out again.
+    pub(super) fn settle(&self, batch: &Batch) {
+        let Some(class) = batch.items.first().map(|item| item.class) else { return };
+        let mut state = self.state();
+        state.lane(class).settle(batch);
+        if let Err(error) = state.lane(class).note() {
+            self.board.queue_fails(&error);
+        }
+        self.tell(&mut state);
+        drop(state);
+        self.room.notify_all();
+    }
+
+    /// Nothing waits for room from now on: a queue that blocks takes in what comes, though it is full.
+    pub fn hurry(&self) {
+        self.hurry.store(true, Ordering::Release);
+        self.room.notify_all();
+    }
+
+    /// Nothing more will be appended: what waits is handed out at once, then [`DiskQueue::next`] ends.
+    pub fn close(&self) {
+        self.state().closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Brings what was appended since the last time to the disk itself.
+    pub(in crate::export) fn sync(&self) {
+        let (files, folders) = {
+            let mut state = self.state();
+            let mut files = state.events.take_unsynced();
+            let folders = [state.events.folder().to_owned(), state.objects.folder().to_owned()];
+            files.append(&mut state.objects.take_unsynced());
+            (files, folders)
+        };
+        if files.is_empty() {
+            return;
+        }
+        let files = files.iter().map(|(_, file)| file.sync_data());
+        let folders = folders.iter().map(|folder| std::fs::File::open(folder)?.sync_all());
+        if let Some(error) = files.chain(folders).find_map(Result::err) {
+            self.board.queue_fails(&error);
+        }
+    }
+}

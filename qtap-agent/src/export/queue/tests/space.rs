@@ -1,0 +1,96 @@
+//! Disks without room: the newest intact records are kept, what is lost is counted, and when there is room again the queue goes on.
+
+use std::process::Command;
+
+use super::super::segment::fault::ROOM;
+use super::{Bench, LARGE, cost, segments};
+use crate::export::exporter::Class;
+use crate::export::settings::{QueueSettings, WhenFull};
+use crate::model::loss::Loss;
+
+#[test]
+fn the_newest_are_kept_on_a_full_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::open(folder.path(), LARGE);
+    (0..4).for_each(|group| assert_eq!(bench.push(Class::Event, group * 5..group * 5 + 5), 5));
+    ROOM.set(Some(0));
+    // A disk that takes nothing at all: everything that waits is given up for nothing in the end, and so is what comes.
+    assert_eq!(bench.push(Class::Event, 20..25), 0);
+    assert_eq!((bench.lost(Loss::QueueUnwritable).0, bench.queue.held()), (25, (0, 0)));
+    assert!(bench.board.read().queue_error.is_some_and(|error| error.contains("No space left")));
+    ROOM.set(None);
+    assert_eq!(bench.push(Class::Event, 25..30), 5);
+    assert_eq!(bench.board.read().queue_error, None);
+    assert_eq!(bench.drain(Class::Event), (25..30).collect::<Vec<_>>());
+    assert_eq!(bench.lost(Loss::QueueDamaged), (0, 0));
+}
+
+/// A write that ends in the middle of a group leaves nothing behind, for every byte it may end at.
+#[test]
+fn a_write_that_is_cut_short_leaves_no_trace() {
+    for room in 0..(3 * cost() as usize) {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = QueueSettings { when_full: WhenFull::DropNewest, ..LARGE };
+        let bench = Bench::open(folder.path(), settings);
+        bench.push(Class::Event, 0..2);
+        ROOM.set(Some(room));
+        assert_eq!(bench.push(Class::Event, 2..5), 0);
+        ROOM.set(None);
+        assert_eq!(bench.push(Class::Event, 5..7), 2);
+        drop(bench);
+        let bench = Bench::open(folder.path(), settings);
+        assert_eq!((bench.drain(Class::Event), bench.lost(Loss::QueueDamaged)), (vec![0, 1, 5, 6], (0, 0)));
+    }
+}
+
+/// What is out is kept, though the disk is full.
+#[test]
+fn what_is_out_is_not_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::open(folder.path(), LARGE);
+    (0..4).for_each(|group| assert_eq!(bench.push(Class::Event, group * 5..group * 5 + 5), 5));
+    let batch = bench.queue.take(Class::Event);
+    ROOM.set(Some(0));
+    bench.push(Class::Event, 20..22);
+    ROOM.set(None);
+    assert_eq!(bench.queue.held().0, batch.len() as u64);
+    drop((batch, bench));
+    assert_eq!(Bench::open(folder.path(), LARGE).drain(Class::Event), [0, 1, 2]);
+}
+
+/// A real filesystem that is full: a tmpfs of 256 KiB, which takes root to mount.
+#[test]
+#[allow(clippy::print_stdout)] // a test that is skipped says so
+fn on_a_small_filesystem_the_newest_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "none"]).arg(folder.path()).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        println!("skipped: a tmpfs can't be mounted (root?)");
+        return;
+    }
+    struct Unmount<'a>(&'a std::path::Path);
+    impl Drop for Unmount<'_> {
+        fn drop(&mut self) {
+            let _ = Command::new("umount").arg(self.0).status();
+        }
+    }
+    let unmount = Unmount(folder.path());
+    let bench = Bench::open(folder.path(), LARGE);
+    let groups = 2000;
+    for group in 0..groups {
+        // All of it arrives: there is always something older to give up.
+        assert_eq!(bench.push(Class::Event, group * 5..group * 5 + 5), 5);
+    }
+    let (held, _) = bench.queue.held();
+    let (lost, _) = bench.lost(Loss::QueueUnwritable);
+    assert_eq!(held + lost, 5 * groups);
+    // A file of five takes a page.
+    assert!(held > 200, "{held}");
+    drop(bench);
+    let bench = Bench::open(folder.path(), LARGE);
+    assert_eq!(bench.drain(Class::Event), (lost..5 * groups).collect::<Vec<_>>());
+    assert_eq!(bench.lost(Loss::QueueDamaged), (0, 0));
+    assert!(segments(folder.path(), Class::Event).len() <= 1);
+    drop(bench);
+    drop(unmount);
+}

@@ -1,0 +1,89 @@
+//! The data directory of `qtap run`: taken where a store has a queue on disk, or bodies too large for memory are wanted, and what is to be
+//! said about it. A file with nothing but stdout stores touches no disk.
+
+use std::path::Path;
+
+use super::spool;
+use crate::admin::view::DataDirView;
+use crate::config::Settings;
+use crate::export::data_dir::{DataDir, DataDirError};
+
+/// What became of it.
+pub(super) struct Taken {
+    /// The directory; none: not needed, or not to be had.
+    pub(super) folder: Option<DataDir>,
+    /// What `/status` shows of it.
+    pub(super) told: DataDirView,
+}
+
+/// Takes the directory at `path`, if any store needs one.
+///
+/// # Errors
+/// When another qtap has it. One that can't be written is shown, and records wait in memory.
+pub(super) fn open(settings: &Settings, path: &Path) -> Result<Taken, DataDirError> {
+    let mut told = DataDirView { path: path.display().to_string(), ..DataDirView::default() };
+    if settings.stores.iter().all(|store| store.queue.is_none()) && !spool::wants(settings) {
+        return Ok(Taken { folder: None, told });
+    }
+    match DataDir::open(path) {
+        Ok(folder) => {
+            told.used = true;
+            told.left_over = folder.left_over(settings.stores.iter().map(|store| store.id.as_str()));
+            for queue in &told.left_over {
+                tracing::warn!(
+                    data_dir = %path.display(), queue,
+                    "records of a store that is no longer in the config wait in its queue; \
+                     bring the store back to deliver them, or delete the folder"
+                );
+            }
+            Ok(Taken { folder: Some(folder), told })
+        }
+        Err(error @ DataDirError::InUse { .. }) => Err(error),
+        Err(error @ DataDirError::Unwritable { .. }) => {
+            tracing::error!(%error, "records wait in memory, and are lost when qtap ends before they are delivered");
+            told.error = Some(error.to_string());
+            Ok(Taken { folder: None, told })
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // tests
+mod tests {
+    use super::*;
+    use crate::config::{Level, Source, load};
+
+    fn settings(text: &str) -> Settings {
+        let source = Source::Text { name: "f".to_owned(), text: text.to_owned() };
+        load(source, &|_| None).unwrap_or_else(|faults| panic!("{faults}")).0
+    }
+
+    #[test]
+    fn stdout_stores_touch_no_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        let taken = open(&Settings::built_in(Level::Summary), &path).unwrap();
+        assert!(taken.folder.is_none() && !taken.told.used && !path.exists());
+    }
+
+    #[test]
+    fn a_second_one_is_refused_and_left_over_queues_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings("version: 2\nservices: {event_stores: [{type: otel}]}\n");
+        std::fs::create_dir_all(folder.path().join("queue/gone")).unwrap();
+        std::fs::create_dir_all(folder.path().join("queue/otel")).unwrap();
+        let first = open(&settings, folder.path()).unwrap();
+        assert!(first.told.used && first.told.left_over == ["gone"]);
+        assert!(
+            open(&settings, folder.path()).is_err_and(|error| error.to_string().contains("in use by another qtap"))
+        );
+    }
+
+    #[test]
+    fn one_that_cannot_be_written_is_told() {
+        let settings = settings("version: 2\nservices: {event_stores: [{type: otel}]}\n");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let taken = open(&settings, &file.path().join("data")).unwrap();
+        assert!(taken.folder.is_none() && taken.told.error.is_some_and(|error| error.contains("can't be written")));
+    }
+}
