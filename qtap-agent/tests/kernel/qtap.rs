@@ -108,7 +108,8 @@ impl Agent {
         let (out, err) = (lab.path("agent.out"), lab.path("agent.err"));
         let [port] = free_ports();
         let mut qtap = command();
-        qtap.arg("run").arg("--httpd-listen").arg(format!("127.0.0.1:{port}")).args(arguments);
+        qtap.arg("run").arg("--httpd-listen").arg(format!("127.0.0.1:{port}"));
+        qtap.arg("--data-dir").arg(lab.path("data")).args(arguments);
         qtap.stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
         let mut agent = Agent { qtap: Guarded(qtap.spawn().unwrap()), out, err, port };
         wait_until("the agent is ready", || {

@@ -47,7 +47,9 @@ pub(super) fn all(sink: &Sink, otlp: Otlp, admin_port: u16) -> Result<Vec<Stage>
         let file = settings.join(format!("{level}.yaml"));
         fs::write(&file, configuration(level, otlp, sink.port(otlp)))?;
         let file = file.to_string_lossy().into_owned();
-        let arguments = ["run", "--config", &file, "--pid", "{pid}", "--httpd-listen", &admin];
+        // Its queues are on disk, as a host's are; what a stage leaves there is no other stage's.
+        let data = settings.join(format!("data-{level}")).to_string_lossy().into_owned();
+        let arguments = ["run", "--config", &file, "--pid", "{pid}", "--httpd-listen", &admin, "--data-dir", &data];
         anyhow::Ok(Some((release.join("qtap"), arguments.map(ToOwned::to_owned).to_vec())))
     };
     Ok(vec![
