@@ -21,6 +21,44 @@ pub struct StoreSettings {
     pub queue: Option<QueueSettings>,
 }
 
+impl StoreSettings {
+    /// The form in which records wait for it: what was queued in one form is not sent in another.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        match &self.kind {
+            StoreKind::Stdout(_) => Form::Json,
+            StoreKind::Otlp(otlp) => match otlp.protocol {
+                OtlpProtocol::Grpc | OtlpProtocol::HttpProtobuf => Form::Protobuf,
+                OtlpProtocol::HttpJson => Form::Json,
+            },
+            StoreKind::S3(_) => Form::Object,
+        }
+    }
+}
+
+/// What queued records are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// OTLP in protobuf.
+    Protobuf,
+    /// OTLP in JSON.
+    Json,
+    /// Objects under their digests.
+    Object,
+}
+
+impl Form {
+    /// The word in the name of a queue's folder.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Form::Protobuf => "protobuf",
+            Form::Json => "json",
+            Form::Object => "object",
+        }
+    }
+}
+
 /// A queue on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueSettings {

@@ -35,7 +35,7 @@ pub fn run<A: AsRef<OsStr>>(lab: &Lab, arguments: impl IntoIterator<Item = A>) -
 /// qtap, with nothing of this process's environment that means something to it.
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qtap"));
-    for name in ["QTAP_CONFIG", "LOG_LEVEL", "QTAP_TAGS", "HTTP_BUFFER_SIZE", "TLS_PROBES", "BPF_TRACE"] {
+    for name in ["QTAP_CONFIG", "LOG_LEVEL", "QTAP_TAGS", "HTTP_BUFFER_SIZE", "TLS_PROBES", "BPF_TRACE", "DATA_DIR"] {
         command.env_remove(name);
     }
     command
@@ -108,7 +108,8 @@ impl Agent {
         let (out, err) = (lab.path("agent.out"), lab.path("agent.err"));
         let [port] = free_ports();
         let mut qtap = command();
-        qtap.arg("run").arg("--httpd-listen").arg(format!("127.0.0.1:{port}")).args(arguments);
+        qtap.arg("run").arg("--httpd-listen").arg(format!("127.0.0.1:{port}"));
+        qtap.arg("--data-dir").arg(lab.path("data")).args(arguments);
         qtap.stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
         let mut agent = Agent { qtap: Guarded(qtap.spawn().unwrap()), out, err, port };
         wait_until("the agent is ready", || {
