@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::settings::Form;
+
 /// Bytes of a folder's name; a longer id is cut, and told apart by its CRC.
 const NAME_BYTES: usize = 200;
 
@@ -75,10 +77,11 @@ impl DataDir {
         self.path.join("spool")
     }
 
-    /// Where the queue of a store is.
+    /// Where the queue of a store is, of records in this form: one that is sent in another form begins with an empty queue, and the
+    /// other is left over.
     #[must_use]
-    pub fn queue(&self, store: &str) -> PathBuf {
-        self.path.join("queue").join(file_name(store))
+    pub fn queue(&self, store: &str, form: Form) -> PathBuf {
+        self.path.join("queue").join(queue_name(store, form))
     }
 
     /// Where the records are that a store took from nobody: the file's name without its ending.
@@ -89,14 +92,19 @@ impl DataDir {
 
     /// Queues of stores that there are no more, by the names of their folders.
     #[must_use]
-    pub fn left_over<'a>(&self, stores: impl Iterator<Item = &'a str>) -> Vec<String> {
-        let known: BTreeSet<String> = stores.map(file_name).collect();
+    pub fn left_over<'a>(&self, stores: impl Iterator<Item = (&'a str, Form)>) -> Vec<String> {
+        let known: BTreeSet<String> = stores.map(|(store, form)| queue_name(store, form)).collect();
         let Ok(entries) = fs::read_dir(self.path.join("queue")) else { return Vec::new() };
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
         let mut left: Vec<String> = names.filter(|name| !known.contains(name)).collect();
         left.sort();
         left
     }
+}
+
+/// `+` stands in no file name of an id.
+fn queue_name(store: &str, form: Form) -> String {
+    format!("{}+{}", file_name(store), form.name())
 }
 
 /// An id as a file name: letters, digits, `-` and `_` as they are, a `.` too where it is not the first; every other byte as `%XX`.
@@ -162,10 +170,11 @@ mod tests {
     fn queues_without_a_store_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let data = DataDir::open(folder.path()).unwrap();
-        assert_eq!(data.left_over(["a"].into_iter()), Vec::<String>::new());
-        for store in ["a", "old/one", "b"] {
-            fs::create_dir_all(data.queue(store)).unwrap();
+        let all = [("a", Form::Json), ("b", Form::Object)];
+        assert_eq!(data.left_over(all.into_iter()), Vec::<String>::new());
+        for (store, form) in [("a", Form::Json), ("old/one", Form::Json), ("b", Form::Object), ("b", Form::Protobuf)] {
+            fs::create_dir_all(data.queue(store, form)).unwrap();
         }
-        assert_eq!(data.left_over(["a", "b"].into_iter()), ["old%2Fone"]);
+        assert_eq!(data.left_over(all.into_iter()), ["b+protobuf", "old%2Fone+json"]);
     }
 }

@@ -7,7 +7,7 @@
 //!    │  ├─── refuses the data, one ─────────► dead letter: ExportRejected
 //!    │  ├─── refuses us ─── wait retry.max ─┐  (closing: left on disk, or dropped: Shutdown)
 //!    │  └─── not now ─── wait or pause ─────┤  (after max_elapsed: dropped: ExportExpired)
-//!    │         └─ POISON_ATTEMPTS times, and others pass: as if it refused the data
+//!    │         └─ POISON_FAILURES times while others pass: as if it refused the data
 //!    └──────────────────────────────────────┘
 //! ```
 
@@ -26,9 +26,10 @@ use super::status::Board;
 use super::store::Drive;
 use crate::model::loss::Loss;
 
-/// Failed attempts after which a batch is suspected to be what the store can't bear, if the store took others meanwhile: with the usual
-/// waits a minute and a half. Then it is halved, and halved again, so that what can pass does, and no worker is held for ever.
-const POISON_ATTEMPTS: u32 = 8;
+/// A batch that failed this often, with the store taking others between one failure and the next, is what the store can't bear: with the usual
+/// waits and steady traffic after a minute and a half. Then it is halved, and halved again, so that what can pass does, and no worker is
+/// held for ever. In an outage nothing passes, and nothing is suspected.
+const POISON_FAILURES: u32 = 8;
 
 /// What the workers of one store share.
 pub(super) struct Line<E> {
@@ -74,17 +75,20 @@ impl<E: Exporter> Line<E> {
     async fn deliver(&self, batch: Batch) -> End {
         let mut backoff = Backoff::new(&self.drive.retry);
         let started = Instant::now();
-        let taken_before = self.board.batches_taken();
-        let mut failures = 0;
+        let (mut failures, mut others) = (0, self.board.batches_taken());
         loop {
-            self.pause.over().await;
+            if !self.may_send().await {
+                return End::Left;
+            }
             let refusal = match self.attempt(&batch.items).await {
                 Ok(receipt) => return self.taken(batch, &receipt).await,
                 Err(refusal) => refusal,
             };
             self.board.failed(&refusal);
-            failures += u32::from(refusal.remedy == Remedy::Wait(None));
-            let poison = failures >= POISON_ATTEMPTS && self.board.batches_taken() > taken_before;
+            let taken = self.board.batches_taken();
+            failures += u32::from(refusal.remedy == Remedy::Wait(None) && taken > others);
+            others = taken;
+            let poison = failures >= POISON_FAILURES;
             let closing = *self.closing.borrow();
             match refusal.remedy {
                 Remedy::Split if batch.len() > 1 => return End::Halve(batch),
@@ -101,6 +105,20 @@ impl<E: Exporter> Line<E> {
             if matches!(refusal.remedy, Remedy::Wait(_)) && !limit.is_zero() && started.elapsed() >= limit {
                 return self.dropped(batch, Loss::ExportExpired).await;
             }
+        }
+    }
+
+    /// Waits while the store has asked for a pause. False: qtap is about to end before that is over, and the batch can be left.
+    async fn may_send(&self) -> bool {
+        if !self.queue.outlives() {
+            self.pause.over().await;
+            return true;
+        }
+        let mut closing = self.closing.clone();
+        tokio::select! {
+            biased;
+            () = self.pause.over() => true,
+            _ = closing.wait_for(|closing| *closing) => false,
         }
     }
 

@@ -1,10 +1,13 @@
 //! What a store needs to know, checked and resolved: no variable is left to expand, no default left to guess.
 
+mod queue;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use super::secret::Secret;
 use crate::model::record::Severity;
+pub use queue::{Form, Fsync, QueueSettings, WhenFull};
 
 /// One store: where records of events, or of objects, or of both go.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,47 +22,6 @@ pub struct StoreSettings {
     pub kind: StoreKind,
     /// Bounds of its queue on disk; none: it never has one (standard output).
     pub queue: Option<QueueSettings>,
-}
-
-/// A queue on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueueSettings {
-    /// Most bytes held.
-    pub max_bytes: u64,
-    /// Most records held; 0: as many as the bytes allow.
-    pub max_records: u64,
-    /// What happens when it is full.
-    pub when_full: WhenFull,
-    /// When what was written reaches the disk itself.
-    pub fsync: Fsync,
-}
-
-impl Default for QueueSettings {
-    fn default() -> Self {
-        QueueSettings { max_bytes: 512 << 20, max_records: 0, when_full: WhenFull::DropOldest, fsync: Fsync::Interval }
-    }
-}
-
-/// What a full queue does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhenFull {
-    /// Gives up the oldest that waits: objects first, then events, and these for events only.
-    DropOldest,
-    /// Gives up what comes.
-    DropNewest,
-    /// Lets the pipeline wait.
-    Block,
-}
-
-/// When what was written reaches the disk itself, and so outlives a loss of power.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fsync {
-    /// Once a second.
-    Interval,
-    /// Before it counts as accepted.
-    Always,
-    /// When the operating system sees fit.
-    Never,
 }
 
 /// Kinds of store.

@@ -27,7 +27,7 @@ use super::queue::memory::MemoryQueue;
 use super::refusal::Refusal;
 use super::retry::Pause;
 use super::settings::{
-    BatchSettings, OtlpProtocol, OtlpSettings, QueueSettings, RetrySettings, S3Settings, StoreKind, StoreSettings,
+    BatchSettings, Form, OtlpProtocol, OtlpSettings, QueueSettings, RetrySettings, S3Settings, StoreKind, StoreSettings,
 };
 use super::status::{Board, StoreStatus};
 use super::stdout::{Output, StdoutExporter};
@@ -92,6 +92,8 @@ pub struct Drive {
     pub of_spooled: u64,
     /// Bounds of a queue on disk; none: there is never one.
     pub queue: Option<QueueSettings>,
+    /// What waits in it.
+    pub form: Form,
 }
 
 impl Drive {
@@ -108,6 +110,7 @@ impl Drive {
             max_bytes: MAX_BYTES,
             of_spooled: excerpt::LINE_BYTES,
             queue: None,
+            form: Form::Json,
         }
     }
 
@@ -182,14 +185,14 @@ pub fn spawn_in(
     let takes = exporter::Takes { events: settings.events, objects: settings.objects };
     let _context = runtime.enter();
     let id = settings.id.as_str();
-    let queue = settings.queue;
+    let (queue, form) = (settings.queue, settings.form());
     Ok(match &settings.kind {
         StoreKind::Stdout(resource) => {
             let exporter = StdoutExporter::new(resource.clone(), takes, output.clone(), version);
-            spawn_exporter_in(id, exporter, takes, Drive { queue, ..Drive::stdout() }, runtime, data)
+            spawn_exporter_in(id, exporter, takes, Drive { queue, form, ..Drive::stdout() }, runtime, data)
         }
         StoreKind::Otlp(otlp) => {
-            let drive = Drive { queue, ..Drive::otlp(otlp) };
+            let drive = Drive { queue, form, ..Drive::otlp(otlp) };
             let http = |encoding| HttpExporter::new(otlp, takes, encoding, version);
             match otlp.protocol {
                 OtlpProtocol::Grpc => {
@@ -203,7 +206,7 @@ pub fn spawn_in(
         }
         StoreKind::S3(s3) => {
             let takes = exporter::Takes { events: false, ..takes };
-            let drive = Drive { queue, ..Drive::s3(s3) };
+            let drive = Drive { queue, form, ..Drive::s3(s3) };
             spawn_exporter_in(id, ObjectExporter::new(s3)?, takes, drive, runtime, data)
         }
     })
@@ -233,7 +236,8 @@ pub fn spawn_exporter_in<E: Exporter>(
     let board = Arc::new(Board::new(id, drive.protocol));
     let place = data.zip(drive.queue);
     let letters = place.map(|(data, _)| DeadLetters::new(id, &data.dead_letters(id), dead_letter::MAX_BYTES));
-    let opened = place.and_then(|(data, settings)| open_queue(&data.queue(id), settings, &drive, takes, &board));
+    let opened =
+        place.and_then(|(data, settings)| open_queue(&data.queue(id, drive.form), settings, &drive, takes, &board));
     let budget = Arc::new(match &opened {
         Some(_) => Budget::to_disk(),
         None => Budget::new(drive.max_records, drive.max_bytes),

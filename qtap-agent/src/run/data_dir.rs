@@ -28,12 +28,12 @@ pub(super) fn open(settings: &Settings, path: &Path) -> Result<Taken, DataDirErr
     match DataDir::open(path) {
         Ok(folder) => {
             told.used = true;
-            told.left_over = folder.left_over(settings.stores.iter().map(|store| store.id.as_str()));
+            told.left_over = folder.left_over(settings.stores.iter().map(|store| (store.id.as_str(), store.form())));
             for queue in &told.left_over {
                 tracing::warn!(
                     data_dir = %path.display(), queue,
-                    "records of a store that is no longer in the config wait in its queue; \
-                     bring the store back to deliver them, or delete the folder"
+                    "records of a store that is no longer in the config, or is sent to in another form now, wait in a queue; \
+                     bring it back to deliver them, or delete the folder"
                 );
             }
             Ok(Taken { folder: Some(folder), told })
@@ -70,10 +70,10 @@ mod tests {
     fn a_second_one_is_refused_and_left_over_queues_are_told() {
         let folder = tempfile::tempdir().unwrap();
         let settings = settings("version: 2\nservices: {event_stores: [{type: otel}]}\n");
-        std::fs::create_dir_all(folder.path().join("queue/gone")).unwrap();
-        std::fs::create_dir_all(folder.path().join("queue/otel")).unwrap();
+        std::fs::create_dir_all(folder.path().join("queue/gone+json")).unwrap();
+        std::fs::create_dir_all(folder.path().join("queue/otel+protobuf")).unwrap();
         let first = open(&settings, folder.path()).unwrap();
-        assert!(first.told.used && first.told.left_over == ["gone"]);
+        assert!(first.told.used && first.told.left_over == ["gone+json"]);
         assert!(
             open(&settings, folder.path()).is_err_and(|error| error.to_string().contains("in use by another qtap"))
         );

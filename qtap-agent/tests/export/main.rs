@@ -5,6 +5,7 @@
 
 mod compressed;
 mod conformance;
+mod crash;
 mod far_end;
 mod objects;
 mod otlp;

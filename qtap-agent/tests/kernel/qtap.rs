@@ -35,7 +35,7 @@ pub fn run<A: AsRef<OsStr>>(lab: &Lab, arguments: impl IntoIterator<Item = A>) -
 /// qtap, with nothing of this process's environment that means something to it.
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qtap"));
-    for name in ["QTAP_CONFIG", "LOG_LEVEL", "QTAP_TAGS", "HTTP_BUFFER_SIZE", "TLS_PROBES", "BPF_TRACE"] {
+    for name in ["QTAP_CONFIG", "LOG_LEVEL", "QTAP_TAGS", "HTTP_BUFFER_SIZE", "TLS_PROBES", "BPF_TRACE", "DATA_DIR"] {
         command.env_remove(name);
     }
     command

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what watching costs the watched. nginx serves 1 KB over keep-alive connections, bare and under each kind of
 //! probe, in interleaved rounds; the table of medians is printed as Markdown, with the machine named. It asserts nothing. Beside it:
-//! how fast a recording is replayed, beside tshark too, and whether anything is lost uncounted under a minute of load.
+//! how fast a recording is replayed, beside tshark too, whether anything is lost uncounted under a minute of load, and how fast records
+//! are delivered.
 
 mod grpc;
 mod load;
@@ -39,6 +40,8 @@ enum Subject {
     Tshark,
     /// What is lost under load, and whether all of it is counted.
     Loss,
+    /// How fast records go through the queue on disk and the gRPC exporter, and what they cost while a store is down.
+    Delivery,
 }
 
 /// What to measure, and for how long.
@@ -90,6 +93,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Subject::Stages => stages(options),
         Subject::Replay => shell::run(shell::cargo().args(["bench", "--package", "qtap-agent", "--bench", "replay"])),
         Subject::Tshark => tshark::run(options.rounds),
+        Subject::Delivery => {
+            let bench = ["bench", "--package", "qtap-agent", "--no-default-features", "--bench", "delivery"];
+            println!("{}.\n", machine());
+            shell::run(shell::cargo().args(bench))
+        }
         Subject::Loss => loss::run(&options.protocols, options.otlp, options.seconds.unwrap_or(60)),
     }
 }

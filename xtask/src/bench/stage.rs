@@ -43,12 +43,16 @@ pub(super) fn all(sink: &Sink, otlp: Otlp, admin_port: u16) -> Result<Vec<Stage>
         Some((release.join("examples/empty_probes"), arguments))
     };
     let admin = format!("127.0.0.1:{admin_port}");
+    // What an earlier run left in its queues is not to be delivered in this one.
+    let data = settings.join("data");
+    if data.exists() {
+        fs::remove_dir_all(&data)?;
+    }
+    let data = data.to_string_lossy().into_owned();
     let qtap = |level: &str| {
         let file = settings.join(format!("{level}.yaml"));
         fs::write(&file, configuration(level, otlp, sink.port(otlp)))?;
         let file = file.to_string_lossy().into_owned();
-        // Its queues are on disk, as a host's are; what a stage leaves there is no other stage's.
-        let data = settings.join(format!("data-{level}")).to_string_lossy().into_owned();
         let arguments = ["run", "--config", &file, "--pid", "{pid}", "--httpd-listen", &admin, "--data-dir", &data];
         anyhow::Ok(Some((release.join("qtap"), arguments.map(ToOwned::to_owned).to_vec())))
     };
