@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::variables::Variables;
 use super::{Around, access_url, otlp};
 use crate::config::fields::At;
 use crate::config::file::services as typed;
@@ -36,6 +37,7 @@ pub(crate) fn settle(typed: &typed::S3, around: &Around<'_>) -> (S3Settings, Str
         place,
         prefix: format!("{path}{prefix}"),
         tls,
+        proxy: Variables::new(around, typed.span).proxies(),
         timeout: typed.sending.timeout.as_ref().map_or(Duration::from_secs(30), |at| at.value),
         retry: otlp::retry(typed.sending.retry.as_ref(), around),
         workers: otlp::workers(&typed.sending, 4),
