@@ -304,6 +304,34 @@ fn a_document_that_has_no_place_is_counted() {
     assert!(about.request_artifact.is_some() && about.response_artifact.is_none());
 }
 
+/// A disk that takes nothing, here because the folder is gone: the exchange is told all the same.
+#[test]
+fn a_disk_that_takes_nothing_costs_the_body_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Folder::open(&folder.path().join("spool"), 1 << 30, DECODED).unwrap();
+    let mut pipeline =
+        Pipeline::new(settings(Level::Full, Format::Json, Artifacts::Split), &RedactionKey([9; 32])).spooling(spool);
+    let response = cut(repeated(b"0123456789", 300_000), "text/plain", "");
+    let mut all = pieces(&small(), &response);
+    let last = all.pop().unwrap();
+    // The body is there, and then there is no place for its document.
+    let mut records = apply_all(&mut pipeline, all);
+    std::fs::remove_dir_all(folder.path().join("spool")).unwrap();
+    records.extend(apply_all(&mut pipeline, vec![last]));
+    assert_eq!(records.len(), 2, "the artifact record, and the request");
+    assert_eq!(pipeline.take_lost().bytes(Loss::SpoolFull), 300_000);
+    // And then there is no place for a body either.
+    let records = apply_all(&mut pipeline, pieces(&small(), &response));
+    let RecordKind::Object(object) = &records[2].kind else { panic!("no object") };
+    assert_eq!(records.len(), 3);
+    assert_eq!(
+        object.missing.iter().map(|hole| hole.end - hole.start).sum::<u64>(),
+        299_999,
+        "but for a piece of one byte"
+    );
+    assert!(pipeline.take_lost().bytes(Loss::SpoolFull) > 299_000);
+}
+
 /// Without a folder only what is small has a place.
 #[test]
 fn without_a_folder_bodies_are_left_out() {
