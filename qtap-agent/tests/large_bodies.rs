@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use qtap_agent::export::settings::{Place, RetrySettings, S3Settings, StoreKind, StoreSettings, TlsSettings};
+use qtap_agent::export::settings::{
+    Place, ProxySettings, RetrySettings, S3Settings, StoreKind, StoreSettings, TlsSettings,
+};
 use qtap_agent::export::{Output, Store, spawn};
 use qtap_agent::http;
 use qtap_agent::model::conn::{Channel, ConnId, Direction, Endpoint, Role, Transport};
@@ -58,6 +60,7 @@ impl Bench {
             place: Place::Folder(folder.join("objects")),
             prefix: String::new(),
             tls: TlsSettings::default(),
+            proxy: ProxySettings::default(),
             timeout: Duration::from_secs(60),
             retry: RetrySettings::default(),
             workers: 2,

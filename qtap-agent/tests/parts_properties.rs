@@ -332,6 +332,32 @@ fn transfers() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
+/// Many bodies at once on one connection, none of them large: together they are more than may be held, and go on in pieces before any
+/// of it is cut off.
+#[test]
+fn many_bodies_at_once_are_all_whole() {
+    const STREAMS: u32 = 40;
+    let ids = || (0..STREAMS).map(|n| 2 * n + 1);
+    let mut up = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &h2_frame(4, 0, 0, b"")].concat();
+    let mut steps = Vec::new();
+    for id in ids() {
+        up.extend(h2_frame(1, 5, id, &[vec![0x82, 0x86], literal(":path", "/a")].concat()));
+    }
+    steps.push(Step::Bytes(Direction::Sent, up));
+    let mut down = h2_frame(4, 0, 0, b"");
+    ids().for_each(|id| down.extend(h2_frame(1, 4, id, &[0x88])));
+    steps.push(Step::Bytes(Direction::Received, down));
+    // One after the other comes nearly to what makes a body large, and stays there.
+    for id in ids() {
+        (0..19).for_each(|_| steps.push(Step::Bytes(Direction::Received, h2_frame(0, 0, id, &[b'x'; 50]))));
+    }
+    ids().for_each(|id| steps.push(Step::Bytes(Direction::Received, h2_frame(0, 1, id, b"end"))));
+    let (whole, _) = tell(&steps, &never());
+    let (pieces, sink) = tell(&steps, &Settings { in_flight_limit: 8_000, ..large(1_000) });
+    assert!(sink.losses.is_empty(), "{:?}", sink.losses);
+    assert_eq!(essences(&joined(pieces)), essences(&joined(whole)));
+}
+
 /// Bodies above so many bytes are handed on in pieces of eight.
 fn large(large_bytes: usize) -> Settings {
     Settings { large_bytes: Some(large_bytes), part_bytes: 8, ..never() }

@@ -322,6 +322,8 @@ pub struct S3Settings {
     pub prefix: String,
     /// TLS.
     pub tls: TlsSettings,
+    /// Proxies.
+    pub proxy: ProxySettings,
     /// Bound on one request.
     pub timeout: Duration,
     /// Retries.

@@ -207,7 +207,7 @@ pub fn spawn_in(
         StoreKind::S3(s3) => {
             let takes = exporter::Takes { events: false, ..takes };
             let drive = Drive { queue, form, ..Drive::s3(s3) };
-            spawn_exporter_in(id, ObjectExporter::new(s3)?, takes, drive, runtime, data)
+            spawn_exporter_in(id, ObjectExporter::new(s3, version)?, takes, drive, runtime, data)
         }
     })
 }
@@ -401,7 +401,7 @@ pub async fn test_connection(settings: &StoreSettings, version: &'static str, ou
                 OtlpProtocol::HttpJson => probe(&http(Encoding::Json)?, takes, limit).await,
             }
         }
-        StoreKind::S3(s3) => probe(&ObjectExporter::new(s3).map_err(words)?, takes, None).await,
+        StoreKind::S3(s3) => probe(&ObjectExporter::new(s3, version).map_err(words)?, takes, None).await,
     }
 }
 

@@ -18,6 +18,9 @@ use super::pair::{Desk, Open};
 use crate::model::exchange::{HttpExchange, Incomplete, Part};
 use crate::model::time::KernelTime;
 
+/// A large body holds at most one of so many parts of the room that is left for all bodies of its channel.
+const SHARE: usize = 8;
+
 /// What has been told of an exchange.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
@@ -133,9 +136,10 @@ impl Open {
     fn make_room(&mut self, way: Way, len: usize, desk: &mut Desk, sink: &mut Sink) {
         let Some(large) = desk.settings.large() else { return };
         let most = if self.parts.large { desk.settings.part_size() } else { large };
+        // The more all bodies of the channel hold, the less is held of one: so there is always room for the next.
+        let most = most.min(desk.budget.room(&desk.settings) / SHARE);
         let waiting = self.body(way).waiting();
-        let crowded = desk.budget.room(&desk.settings) < len;
-        if waiting == 0 || (waiting.saturating_add(len) <= most && !crowded) {
+        if waiting == 0 || waiting.saturating_add(len) <= most {
             return;
         }
         let ends = |body: &Intake| body.manner != Manner::Streamed && !body.has_reader();

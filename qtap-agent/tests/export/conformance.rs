@@ -206,6 +206,7 @@ async fn folder() {
         place: Place::Folder(folder.path().to_owned()),
         prefix: "p/".to_owned(),
         tls: TlsSettings::default(),
+        proxy: ProxySettings::default(),
         timeout: LIMIT,
         retry: RetrySettings::default(),
         workers: 1,
@@ -214,7 +215,7 @@ async fn folder() {
         let entries = std::fs::read_dir(folder.path().join("p")).into_iter().flatten();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     };
-    conforms(ObjectExporter::new(&settings).unwrap(), arrived, hex_digest).await;
+    conforms(ObjectExporter::new(&settings, "1.2.3").unwrap(), arrived, hex_digest).await;
 }
 
 fn hex_digest(record: &Record) -> Option<String> {

@@ -9,7 +9,8 @@ use qtap_agent::export::exporter::{Exporter as _, Item, Receipt};
 use qtap_agent::export::objects::{MULTIPART_BYTES, ObjectExporter};
 use qtap_agent::export::refusal::{Refusal, Remedy};
 use qtap_agent::export::settings::{
-    Encryption, Keys, Place, RetrySettings, S3Place, S3Settings, Secret, StoreKind, StoreSettings, TlsSettings,
+    Encryption, Keys, Place, ProxySettings, RetrySettings, S3Place, S3Settings, Secret, StoreKind, StoreSettings,
+    TlsSettings,
 };
 use qtap_agent::export::{Health, Output, spawn};
 use qtap_agent::model::record::RecordKind;
@@ -36,6 +37,7 @@ fn settings(place: Place) -> S3Settings {
         place,
         prefix: String::new(),
         tls: TlsSettings::default(),
+        proxy: ProxySettings::default(),
         timeout: Duration::from_secs(5),
         retry: RetrySettings {
             initial: Duration::from_millis(1),
@@ -47,7 +49,7 @@ fn settings(place: Place) -> S3Settings {
 }
 
 fn exporter(place: Place) -> ObjectExporter {
-    ObjectExporter::new(&settings(place)).unwrap()
+    ObjectExporter::new(&settings(place), "1.2.3").unwrap()
 }
 
 fn s3(port: u16) -> ObjectExporter {
@@ -178,9 +180,11 @@ async fn refusals_are_told_in_words() {
 async fn no_answer_in_time_is_waited_for() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let exporter =
-        ObjectExporter::new(&S3Settings { timeout: Duration::from_millis(200), ..settings(Place::S3(place(port))) })
-            .unwrap();
+    let exporter = ObjectExporter::new(
+        &S3Settings { timeout: Duration::from_millis(200), ..settings(Place::S3(place(port))) },
+        "1.2.3",
+    )
+    .unwrap();
     let refusal = exporter.send(&item(&exporter, b"x")).await.unwrap_err();
     assert_eq!(refusal.remedy, Remedy::Wait(None));
     assert!(refusal.why.contains("no answer within 200ms"), "{refusal}");
@@ -381,14 +385,16 @@ async fn a_directory_holds_objects_by_their_digest() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("a/b");
     let exporter =
-        ObjectExporter::new(&S3Settings { prefix: "p/q-".to_owned(), ..settings(Place::Folder(dir.clone())) }).unwrap();
+        ObjectExporter::new(&S3Settings { prefix: "p/q-".to_owned(), ..settings(Place::Folder(dir.clone())) }, "1.2.3")
+            .unwrap();
     let large = large();
     for data in [b"small".as_slice(), &large, b"small"] {
         assert_eq!(exporter.send(&item(&exporter, data)).await, Ok(Receipt::default()));
         let name = dir.join(format!("p/q-{}", hex(data)));
         assert!(std::fs::read(&name).unwrap() == data, "{}", name.display());
     }
-    let again = ObjectExporter::new(&S3Settings { prefix: "p/q-".to_owned(), ..settings(Place::Folder(dir.clone())) });
+    let again =
+        ObjectExporter::new(&S3Settings { prefix: "p/q-".to_owned(), ..settings(Place::Folder(dir.clone())) }, "1.2.3");
     let again = again.unwrap();
     let name = dir.join(format!("p/q-{}", hex(b"small")));
     let before = name.metadata().unwrap().modified().unwrap();
@@ -402,7 +408,7 @@ async fn a_directory_that_cannot_be_written_is_a_matter_of_settings() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, b"").unwrap();
-    let error = ObjectExporter::new(&settings(Place::Folder(file.join("x")))).unwrap_err();
+    let error = ObjectExporter::new(&settings(Place::Folder(file.join("x"))), "1.2.3").unwrap_err();
     assert!(error.to_string().contains("Not a directory"), "{error}");
 }
 

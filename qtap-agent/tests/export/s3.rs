@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qtap_agent::export::settings::{
-    Keys, Place, RetrySettings, S3Place, S3Settings, Secret, StoreKind, StoreSettings, TlsSettings,
+    Keys, Place, ProxySettings, RetrySettings, S3Place, S3Settings, Secret, StoreKind, StoreSettings, TlsSettings,
 };
 use qtap_agent::export::{Health, Output, Store, spawn, test_connection};
 use qtap_agent::model::loss::Loss;
 use qtap_agent::model::record::RecordKind;
 use qtap_agent::model::spool::SpoolFile;
+use serde_json::json;
 use tokio::runtime::Handle;
 
-use super::python::interpreter;
+use super::python::{Receiver, interpreter};
 use super::records::{connection, digest, object};
 
 /// moto's server on a port of its own choice, with the bucket made; ends when its input is closed.
@@ -68,6 +69,7 @@ fn settings(port: u16, bucket: &str, prefix: &str) -> StoreSettings {
         }),
         prefix: prefix.into(),
         tls: TlsSettings::default(),
+        proxy: ProxySettings::default(),
         timeout: Duration::from_secs(5),
         retry: RetrySettings {
             initial: Duration::from_millis(10),
@@ -167,4 +169,33 @@ async fn a_server_that_is_not_there_is_named() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let error = test_connection(&settings(port, "b", ""), "1.2.3", &output()).await.unwrap_err();
     assert_eq!(error, format!("127.0.0.1:{port}: connection refused: nothing listens there"));
+}
+
+/// The settings of `tls` are those of the store: the far end is a receiver that knows no buckets, and says so once it is trusted.
+#[tokio::test]
+async fn tls_is_verified_as_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let plan = json!({"tls": {"name": "objects.test", "certificate": certificate, "key": key}});
+    let Some(receiver) = Receiver::start(&plan) else { return };
+    let test = async |tls: TlsSettings| {
+        let mut store = settings(u16::try_from(receiver.http).unwrap(), "b", "");
+        if let StoreKind::S3(s3) = &mut store.kind {
+            s3.tls = tls;
+            if let Place::S3(place) = &mut s3.place {
+                place.insecure = false;
+            }
+        }
+        test_connection(&store, "1.2.3", &output()).await.unwrap_err()
+    };
+    let own = TlsSettings { ca_file: Some(certificate.clone()), ..TlsSettings::default() };
+    let named = TlsSettings { server_name: Some("objects.test".into()), ..own.clone() };
+    let reached = test(named).await;
+    assert!(reached.contains("there is no bucket b"), "{reached}");
+    let wrong = test(own).await;
+    assert!(wrong.contains("tls.server_name"), "{wrong}");
+    let unknown = test(TlsSettings::default()).await;
+    assert!(unknown.contains("tls.ca_file"), "{unknown}");
+    let any = test(TlsSettings { insecure_skip_verify: true, ..TlsSettings::default() }).await;
+    assert!(any.contains("there is no bucket b"), "{any}");
 }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::variables::Variables;
 use super::{Around, access_url, otlp};
 use crate::config::fields::At;
 use crate::config::file::services as typed;
@@ -17,7 +18,12 @@ const AMAZON: &str = "s3.amazonaws.com";
 
 /// The store, and the URL of an object in it, `{{DIGEST}}` left to fill in.
 pub(crate) fn settle(typed: &typed::S3, around: &Around<'_>) -> (S3Settings, String) {
-    let endpoint = typed.endpoint.as_ref().and_then(|endpoint| around.expanded(endpoint));
+    let endpoint = match &typed.endpoint {
+        Some(endpoint) => around.expanded(endpoint),
+        None => {
+            variable(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"], around).map(|value| At { span: typed.span, value })
+        }
+    };
     let (place, path) = place(typed, endpoint.as_ref(), around);
     let prefix = typed.prefix.as_ref().map_or("", |at| at.value.as_str());
     if let Some(at) = typed.prefix.as_ref().filter(|at| !is_key(&at.value)) {
@@ -36,12 +42,18 @@ pub(crate) fn settle(typed: &typed::S3, around: &Around<'_>) -> (S3Settings, Str
         place,
         prefix: format!("{path}{prefix}"),
         tls,
+        proxy: Variables::new(around, typed.span).proxies(),
         timeout: typed.sending.timeout.as_ref().map_or(Duration::from_secs(30), |at| at.value),
         retry: otlp::retry(typed.sending.retry.as_ref(), around),
         workers: otlp::workers(&typed.sending, 4),
     };
     let url = access_url::of(typed.access_url.as_ref(), &settings, around);
     (settings, url)
+}
+
+/// The first of these variables that is set.
+fn variable(names: &[&str], around: &Around<'_>) -> Option<String> {
+    names.iter().find_map(|name| (around.env)(name).filter(|text| !text.is_empty()))
 }
 
 /// The place that the endpoint names, and what of its path begins each key.
@@ -139,7 +151,6 @@ fn foreign(typed: &typed::S3, scheme: &str, not_s3: bool, around: &Around<'_>) {
 
 fn s3(typed: &typed::S3, endpoint: Option<&At<String>>, around: &Around<'_>) -> S3Place {
     let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
-    let variable = |name| (around.env)(name).filter(|text| !text.is_empty());
     let (scheme, host) = match endpoint.map(|at| at.value.as_str()) {
         None => (None, AMAZON),
         Some(text) => text.split_once("://").map_or((None, text), |(scheme, rest)| (Some(scheme), rest)),
@@ -149,8 +160,7 @@ fn s3(typed: &typed::S3, endpoint: Option<&At<String>>, around: &Around<'_>) -> 
     S3Place {
         insecure: insecure(typed, scheme, around),
         region: text(&typed.region)
-            .or_else(|| variable("AWS_REGION"))
-            .or_else(|| variable("AWS_DEFAULT_REGION"))
+            .or_else(|| variable(&["AWS_REGION", "AWS_DEFAULT_REGION"], around))
             .unwrap_or_else(|| "us-east-1".to_owned()),
         bucket: text(&typed.bucket).unwrap_or_default(),
         path_style: typed.path_style.as_ref().map_or(!is_amazon(host), |at| at.value),

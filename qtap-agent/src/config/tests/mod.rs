@@ -338,6 +338,7 @@ services:
         }),
         prefix: "qtap/".to_owned(),
         tls: TlsSettings::default(),
+        proxy: ProxySettings::default(),
         timeout: Duration::from_secs(5),
         retry: RetrySettings { initial: Duration::from_millis(10), ..RetrySettings::default() },
         workers: 9,

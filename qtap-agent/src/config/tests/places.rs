@@ -94,6 +94,10 @@ fn keys_encryption_region_and_tls() {
     assert_eq!(region("", &[("AWS_DEFAULT_REGION", "r2")]), "r2");
     assert_eq!(region("", &[("AWS_DEFAULT_REGION", "r2"), ("AWS_REGION", "r1")]), "r1");
     assert_eq!(region("region: r0", &[("AWS_REGION", "r1")]), "r0");
+    let endpoints = [("AWS_ENDPOINT_URL", "http://all:1"), ("AWS_ENDPOINT_URL_S3", "http://s3:2")];
+    assert_eq!(with("bucket: b", &endpoints).1, "http://s3:2/b/{{DIGEST}}");
+    assert_eq!(with("bucket: b", &endpoints[..1]).1, "http://all:1/b/{{DIGEST}}");
+    assert_eq!(with("bucket: b\nendpoint: h:3", &endpoints).1, "https://h:3/b/{{DIGEST}}");
     assert!(store("bucket: b\ntls: {insecure_skip_verify: true}").0.tls.insecure_skip_verify);
 }
 

@@ -35,19 +35,19 @@ pub(super) struct Target {
 
 impl Bucket {
     /// The place that `settings` name; nothing is connected to yet.
-    pub(super) fn open(settings: &S3Settings) -> Result<Bucket, StartError> {
+    pub(super) fn open(settings: &S3Settings, version: &'static str) -> Result<Bucket, StartError> {
         let retry = RetryConfig { max_retries: 0, retry_timeout: settings.timeout, ..RetryConfig::default() };
         match &settings.place {
-            Place::S3(place) => s3(place, settings, retry),
+            Place::S3(place) => s3(place, settings, retry, version),
             Place::Google { bucket } => {
                 let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket);
-                let connector = Connector { tls: Some(settings.tls.clone()), host: None };
+                let connector = Connector::new(settings, None, version)?;
                 let store = builder.with_retry(retry).with_http_connector(connector).build().map_err(client)?;
                 Ok(Bucket::known(Arc::new(store), format!("gs://{bucket}"), bucket))
             }
             Place::Azure { container } => {
                 let builder = MicrosoftAzureBuilder::from_env().with_container_name(container);
-                let connector = Connector { tls: Some(settings.tls.clone()), host: None };
+                let connector = Connector::new(settings, None, version)?;
                 // What is asked of the environment is asked in full: an endpoint with http:// there is meant.
                 let builder = builder.with_allow_http(true).with_retry(retry).with_http_connector(connector);
                 let store = builder.build().map_err(client)?;
@@ -120,18 +120,13 @@ impl CredentialProvider for Given {
     }
 }
 
-fn s3(place: &S3Place, settings: &S3Settings, retry: RetryConfig) -> Result<Bucket, StartError> {
+fn s3(place: &S3Place, settings: &S3Settings, retry: RetryConfig, version: &'static str) -> Result<Bucket, StartError> {
     let builder = match &place.keys {
         Some(keys) => AmazonS3Builder::new().with_credentials(Arc::new(Given(keys.clone()))),
         None => AmazonS3Builder::from_env(),
     };
     let (host, url) = address(place);
-    // Plain text needs no roots, unless credentials are fetched.
-    let plain = place.insecure && place.keys.is_some();
-    let connector = Connector {
-        tls: (!plain).then(|| settings.tls.clone()),
-        host: url.split_once("://").map(|(_, host)| host.to_owned()),
-    };
+    let connector = Connector::new(settings, Some(&url), version)?;
     // The endpoint for S3 alone goes before the other one, which the environment may name.
     let builder = builder
         .with_config(AmazonS3ConfigKey::S3Endpoint, url)

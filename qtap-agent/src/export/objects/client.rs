@@ -1,19 +1,22 @@
 //! The client that `object_store` speaks through: TLS and proxies as everywhere in this room; an answer that refuses becomes an
 //! [`Answer`], which says what the library would not pass on; a part of a large object is sent again where that may help.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::header::ETAG;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
 use object_store::client::{
     ClientOptions, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
 };
 
 use super::answer::{Answer, NoCredentials};
+use crate::export;
 use crate::export::refusal::explain;
-use crate::export::settings::TlsSettings;
-use crate::export::tls;
+use crate::export::settings::{ProxySettings, S3Settings, TlsSettings};
+use crate::export::store::StartError;
 
 /// Bytes of an answer that refuses that are read.
 const ANSWER_BYTES: usize = 64 << 10;
@@ -22,36 +25,70 @@ const PART_TRIES: u32 = 3;
 /// Wait before a part is sent again; doubles.
 const PART_WAIT: Duration = Duration::from_millis(500);
 
+/// Hosts that are spoken to: the store, and whoever gives credentials. When there are more, all are forgotten.
+const TARGETS: usize = 8;
+
 /// Makes clients.
 #[derive(Debug)]
 pub(super) struct Connector {
-    /// None: plain text only, nothing is read, nothing is trusted.
-    pub(super) tls: Option<TlsSettings>,
+    tls: TlsSettings,
+    proxy: ProxySettings,
+    version: &'static str,
     /// Host and port of the store, where they are known: who else is asked is asked for credentials.
-    pub(super) host: Option<String>,
+    host: Option<String>,
+}
+
+impl Connector {
+    /// For the store at `url`; none where the library knows it.
+    ///
+    /// # Errors
+    /// When TLS files or the proxy cannot be used.
+    pub(super) fn new(
+        settings: &S3Settings,
+        url: Option<&str>,
+        version: &'static str,
+    ) -> Result<Connector, StartError> {
+        let connector = Connector {
+            tls: settings.tls.clone(),
+            proxy: settings.proxy.clone(),
+            version,
+            host: url.and_then(|url| url.split_once("://")).map(|(_, host)| host.to_owned()),
+        };
+        // Only to see that it can be made: each target gets a client of its own when it is spoken to.
+        let url = reqwest::Url::parse(url.unwrap_or("https://localhost"));
+        connector.client(&url.map_err(|error| StartError::Client(error.to_string()))?)?;
+        Ok(connector)
+    }
+
+    /// A client for a target. What gives credentials to this host alone is never reached through a proxy.
+    fn client(&self, target: &reqwest::Url) -> Result<export::client::HttpClient, StartError> {
+        let link_local = match target.host() {
+            Some(url::Host::Ipv4(address)) => address.is_link_local(),
+            Some(url::Host::Ipv6(address)) => address.is_unicast_link_local() || address.is_unique_local(),
+            Some(url::Host::Domain(_)) | None => false,
+        };
+        let direct = ProxySettings::default();
+        let proxy = if link_local { &direct } else { &self.proxy };
+        export::client::HttpClient::new(target, &self.tls, proxy, self.version)
+    }
 }
 
 impl HttpConnector for Connector {
     fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let failed = |source| object_store::Error::Generic { store: "object", source };
-        let config = match &self.tls {
-            Some(settings) => tls::client_config(settings),
-            None => tls::plaintext_config(),
+        let connector = Connector {
+            tls: self.tls.clone(),
+            proxy: self.proxy.clone(),
+            version: self.version,
+            host: self.host.clone(),
         };
-        // A redirect is an answer: it says that region or endpoint is wrong.
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(config.map_err(|error| failed(error.into()))?)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| failed(error.into()))?;
-        Ok(HttpClient::new(Client { http: client, host: self.host.clone() }))
+        Ok(HttpClient::new(Client { connector, targets: Mutex::default() }))
     }
 }
 
 #[derive(Debug)]
 struct Client {
-    http: reqwest::Client,
-    host: Option<String>,
+    connector: Connector,
+    targets: Mutex<HashMap<String, Arc<export::client::HttpClient>>>,
 }
 
 #[async_trait::async_trait]
@@ -80,7 +117,7 @@ impl Client {
             return self.credentials(elsewhere, request).await;
         }
         let needs_etag = is_part(&request);
-        let mut response = self.http.call(request).await?;
+        let mut response = self.send(request).await?;
         let status = response.status();
         // The library takes an answer without an entity tag for a failure. But for parts, which are put together by it, nobody
         // here looks at it: what was put was put.
@@ -100,15 +137,47 @@ impl Client {
         Err(HttpError::new(HttpErrorKind::Unknown, answer))
     }
 
+    /// The answer, whatever it is.
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let target = self.target(request.uri())?;
+        let (client, number) = target.current();
+        let answer = client.call(request).await;
+        if answer.is_err() {
+            target.suspect(number);
+        }
+        answer
+    }
+
+    /// The client for who is asked.
+    fn target(&self, uri: &Uri) -> Result<Arc<export::client::HttpClient>, HttpError> {
+        let origin = format!(
+            "{}://{}",
+            uri.scheme_str().unwrap_or("https"),
+            uri.authority().map(http::uri::Authority::as_str).unwrap_or_default()
+        );
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = targets.get(&origin) {
+            return Ok(Arc::clone(known));
+        }
+        let url = reqwest::Url::parse(&origin).map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        let made = self.connector.client(&url).map_err(|error| HttpError::new(HttpErrorKind::Connect, error))?;
+        if targets.len() >= TARGETS {
+            targets.clear();
+        }
+        let made = Arc::new(made);
+        targets.insert(origin, Arc::clone(&made));
+        Ok(made)
+    }
+
     /// Who is asked, when it is not the store.
     fn elsewhere(&self, request: &HttpRequest) -> Option<String> {
         let asked = request.uri().authority()?.as_str();
-        self.host.as_deref().is_some_and(|host| !is_same(host, asked)).then(|| asked.to_owned())
+        self.connector.host.as_deref().is_some_and(|host| !is_same(host, asked)).then(|| asked.to_owned())
     }
 
     async fn credentials(&self, asked: String, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let failed = |why| HttpError::new(HttpErrorKind::Unknown, NoCredentials { why });
-        match self.http.call(request).await {
+        match self.send(request).await {
             // 403 is how an instance says that it gives tokens in the old way only.
             Ok(response) if response.status().is_success() || response.status() == StatusCode::FORBIDDEN => {
                 Ok(response)

@@ -50,12 +50,12 @@ pub struct ObjectExporter {
 }
 
 impl ObjectExporter {
-    /// Checks the settings; connects to nothing yet. Without keys in the settings the environment's credential chain is used.
+    /// Checks the settings; connects to nothing yet. `version` is qtap's own. Without keys in the settings the environment's credential chain is used.
     ///
     /// # Errors
     /// When the settings make no client, or the directory can't be made.
-    pub fn new(settings: &S3Settings) -> Result<ObjectExporter, StartError> {
-        Ok(ObjectExporter::of(Bucket::open(settings)?, &settings.prefix, settings.timeout))
+    pub fn new(settings: &S3Settings, version: &'static str) -> Result<ObjectExporter, StartError> {
+        Ok(ObjectExporter::of(Bucket::open(settings, version)?, &settings.prefix, settings.timeout))
     }
 
     /// Puts into any object store; `target` names it in messages, `limit` bounds one request.

@@ -29,7 +29,12 @@ struct Cut {
 
 impl Cut {
     fn fields(&self) -> Fields {
-        let all = [("Content-Type", self.content_type), ("Content-Encoding", self.coding)];
+        let all = [
+            ("Content-Type", self.content_type),
+            ("Content-Encoding", self.coding),
+            ("Authorization", "Bearer hunter2"),
+            ("Referer", "https://a.example/?token=hunter2"),
+        ];
         fields(&all.into_iter().filter(|(_, value)| !value.is_empty()).collect::<Vec<_>>())
     }
 
@@ -109,19 +114,34 @@ fn told(record: &Record) -> (String, Vec<u8>) {
         let hex = crate::pipeline::digest::sha256_hex(&data);
         assert_eq!(object.digest, format!("sha256:{hex}"), "the digest is that of the data");
     }
-    (format!("{record:?}"), data)
+    let shown = format!("{record:?}");
+    let head = data.windows(7).any(|seven| seven == b"hunter2");
+    assert!(!shown.contains("hunter2") && !head, "what must not be seen");
+    (shown, data)
 }
 
 fn agree(request: &Cut, response: &Cut, format: Format, artifacts: Artifacts, level: Level) {
+    agree_at_end(request, response, format, artifacts, level, false);
+}
+
+/// `lost`: the connection ended before the response did.
+fn agree_at_end(request: &Cut, response: &Cut, format: Format, artifacts: Artifacts, level: Level, lost: bool) {
+    let end = |mut http: HttpExchange| {
+        if lost && http.part.is_none_or(|part| part.last) {
+            http.incomplete = Some(Incomplete::ClosedEarly);
+            http.response.iter_mut().for_each(|response| response.ended = None);
+        }
+        http
+    };
     let folder = tempfile::tempdir().unwrap();
     let spool = Folder::open(folder.path(), 1 << 30, DECODED).unwrap();
     let settings = settings(level, format, artifacts);
     let whole = |cut: &Cut| cut.piece(0, cut.bytes.len() as u64);
     let at_once = exchange((whole(request), request), (whole(response), response), None);
     let key = RedactionKey([9; 32]);
-    let want = apply_all(&mut Pipeline::new(settings.clone(), &key), vec![at_once]);
+    let want = apply_all(&mut Pipeline::new(settings.clone(), &key), vec![end(at_once)]);
     let mut pipeline = Pipeline::new(settings, &key).spooling(spool.clone());
-    let got = apply_all(&mut pipeline, pieces(request, response));
+    let got = apply_all(&mut pipeline, pieces(request, response).into_iter().map(end).collect());
     assert_eq!(got.len(), want.len());
     for (got, want) in got.iter().zip(&want) {
         let ((got, got_data), (want, want_data)) = (told(got), told(want));
@@ -207,6 +227,19 @@ fn with_holes_and_cut_off() {
             for format in FORMATS {
                 agree(&small(), &case, format, Artifacts::Split, Level::Full);
             }
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_is_lost_leaves_what_came() {
+    let words = repeated("日本語 \"x\" ".as_bytes(), 250_000);
+    let coded = gzip(&(0..200_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>());
+    let half = coded.len() / 2;
+    for case in [cut(words, "text/plain", ""), cut(coded[..half].to_vec(), "text/plain", "gzip")] {
+        for format in FORMATS {
+            agree_at_end(&small(), &case, format, Artifacts::Split, Level::Full, true);
+            agree_at_end(&small(), &case, format, Artifacts::Transaction, Level::Full, true);
         }
     }
 }
@@ -302,6 +335,34 @@ fn a_document_that_has_no_place_is_counted() {
     assert_eq!(kinds, [true, false], "the artifact record, and the request");
     let RecordKind::Artifact(about) = &records[0].kind else { panic!("no artifact record") };
     assert!(about.request_artifact.is_some() && about.response_artifact.is_none());
+}
+
+/// A disk that takes nothing, here because the folder is gone: the exchange is told all the same.
+#[test]
+fn a_disk_that_takes_nothing_costs_the_body_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Folder::open(&folder.path().join("spool"), 1 << 30, DECODED).unwrap();
+    let mut pipeline =
+        Pipeline::new(settings(Level::Full, Format::Json, Artifacts::Split), &RedactionKey([9; 32])).spooling(spool);
+    let response = cut(repeated(b"0123456789", 300_000), "text/plain", "");
+    let mut all = pieces(&small(), &response);
+    let last = all.pop().unwrap();
+    // The body is there, and then there is no place for its document.
+    let mut records = apply_all(&mut pipeline, all);
+    std::fs::remove_dir_all(folder.path().join("spool")).unwrap();
+    records.extend(apply_all(&mut pipeline, vec![last]));
+    assert_eq!(records.len(), 2, "the artifact record, and the request");
+    assert_eq!(pipeline.take_lost().bytes(Loss::SpoolFull), 300_000);
+    // And then there is no place for a body either.
+    let records = apply_all(&mut pipeline, pieces(&small(), &response));
+    let RecordKind::Object(object) = &records[2].kind else { panic!("no object") };
+    assert_eq!(records.len(), 3);
+    assert_eq!(
+        object.missing.iter().map(|hole| hole.end - hole.start).sum::<u64>(),
+        299_999,
+        "but for a piece of one byte"
+    );
+    assert!(pipeline.take_lost().bytes(Loss::SpoolFull) > 299_000);
 }
 
 /// Without a folder only what is small has a place.
