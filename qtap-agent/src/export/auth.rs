@@ -145,17 +145,15 @@ impl Carried {
         // With and without the scheme before it (`Basic …`, `Bearer …`).
         let values = values.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, rest)| rest)]).flatten();
         let query = self.query.as_ref().map(|(_, value)| value.as_str());
-        without(text, values.chain(query))
+        // As it stands in the URL.
+        let written: Option<String> =
+            query.map(|value| url::form_urlencoded::byte_serialize(value.as_bytes()).collect());
+        without(text, values.chain(query).chain(written.as_deref()))
     }
 }
 
-/// The text without these secrets.
-pub(super) fn hide(text: &str, secrets: &[Secret]) -> String {
-    let values: Vec<Zeroizing<String>> = secrets.iter().map(Secret::reveal).collect();
-    without(text, values.iter().map(|value| value.as_str()))
-}
-
-fn without<'s>(text: &str, values: impl Iterator<Item = &'s str>) -> String {
+/// The text without these values.
+pub(super) fn without<'s>(text: &str, values: impl Iterator<Item = &'s str>) -> String {
     // What is shorter stands in any text by chance.
     const LEAST: usize = 4;
     values.filter(|value| value.len() >= LEAST).fold(text.to_owned(), |text, value| text.replace(value, "…"))

@@ -113,7 +113,9 @@ impl Refusal {
     /// No answer at all: the connection could not be made, or broke.
     #[must_use]
     pub fn transport(error: &(dyn Error + 'static), target: &str) -> Refusal {
-        Refusal::wait(explain(error, target))
+        let why = explain(error, target);
+        // As 407 is: a human must act.
+        if why.ends_with(PROXY_AUTH) { Refusal::reconfigure(why) } else { Refusal::wait(why) }
     }
 }
 
@@ -196,7 +198,8 @@ fn known(cause: &(dyn Error + 'static), target: &str) -> Option<String> {
 
 /// What hyper and h2 say when the far end speaks something else, and what that means. Which of the first three it is depends on
 /// whether the server's first bytes arrive before the request is written.
-const PROTOCOL_WORDS: [(&str, &str); 9] = [
+const PROTOCOL_WORDS: [(&str, &str); 10] = [
+    ("received fatal alert", ALERT),
     ("proxy authorization required", PROXY_AUTH),
     ("tunnel error: unsuccessful", PROXY_NO),
     ("tunnel error: unexpected end of file", PROXY_CLOSED),
@@ -207,6 +210,8 @@ const PROTOCOL_WORDS: [(&str, &str); 9] = [
     ("frame with invalid size", NOT_GRPC),
     ("invalid preface", NOT_GRPC),
 ];
+const ALERT: &str =
+    "ended the TLS handshake: does it want a client certificate (tls.cert_file), or another one than it is shown?";
 const PROXY_AUTH: &str =
     "is not connected: the proxy wants a user name and password (HTTPS_PROXY=http://user:password@host:port)";
 const PROXY_NO: &str = "is not connected: the proxy refuses, or cannot reach it";
@@ -261,7 +266,7 @@ fn tls_words(error: &rustls::Error, target: &str) -> String {
             "it does not speak TLS: set tls.enabled: false or use http:// if that is meant".to_owned()
         }
         rustls::Error::AlertReceived(alert) => {
-            format!("it ended the TLS handshake ({alert:?}): does it want a client certificate (tls.cert_file)?")
+            return format!("{target} {ALERT} ({alert:?})");
         }
         rustls::Error::NoApplicationProtocol => "it does not offer HTTP/2 over TLS, which gRPC needs".to_owned(),
         other => format!("TLS: {other}"),

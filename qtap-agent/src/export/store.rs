@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::data_dir::DataDir;
 use super::dead_letter::{self, DeadLetters};
 use super::delivery::Line;
-use super::exporter::{Class, Exporter, Receipt};
+use super::exporter::{Class, Exporter, Item, Receipt};
 use super::intake::Offer;
 use super::objects::ObjectExporter;
 use super::otlp::Encoding;
@@ -378,7 +378,7 @@ fn body_bytes(record: &Record, of_spooled: u64) -> usize {
     }
 }
 
-/// Sends one sample to a store, through the same code as everything else, once.
+/// Sends one sample of each kind that it takes to a store, through the same code as everything else, once.
 ///
 /// # Errors
 /// Why it was not taken, in words.
@@ -406,11 +406,8 @@ pub async fn test_connection(settings: &StoreSettings, version: &'static str, ou
 }
 
 async fn probe<E: Exporter>(exporter: &E, takes: exporter::Takes, limit: Option<Duration>) -> Result<(), String> {
-    let record = if takes.events { sample::event() } else { sample::object() };
-    let mut items = exporter.prepare(&record).items;
-    if items.is_empty() {
-        items = exporter.prepare(&sample::object()).items;
-    }
+    let samples = [takes.events.then(sample::event), takes.objects.then(sample::object)];
+    let items: Vec<Item> = samples.iter().flatten().flat_map(|record| exporter.prepare(record).items).collect();
     let sending = exporter.send(&items);
     let answer = match limit {
         None => sending.await,

@@ -3,16 +3,24 @@
 #![allow(clippy::unwrap_used)] // tests
 #![allow(clippy::print_stdout)] // a test that is skipped says so
 
+mod answers;
+mod authorities;
 mod compressed;
 mod conformance;
 mod crash;
 mod far_end;
+mod limits;
+mod oauth;
 mod objects;
 mod otlp;
 mod places;
+mod proxies;
 mod python;
 mod queue;
 mod records;
+mod relay;
 mod routes;
 mod s3;
+mod secrets;
 mod store;
+mod swapped;

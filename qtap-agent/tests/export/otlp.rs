@@ -15,9 +15,10 @@ use tokio::runtime::Handle;
 use super::python::Receiver;
 use super::records::{connection, object, one_of_each};
 
-const PROTOCOLS: [OtlpProtocol; 3] = [OtlpProtocol::Grpc, OtlpProtocol::HttpProtobuf, OtlpProtocol::HttpJson];
+pub(crate) const PROTOCOLS: [OtlpProtocol; 3] =
+    [OtlpProtocol::Grpc, OtlpProtocol::HttpProtobuf, OtlpProtocol::HttpJson];
 
-fn settings(protocol: OtlpProtocol, port: u64) -> OtlpSettings {
+pub(crate) fn settings(protocol: OtlpProtocol, port: u64) -> OtlpSettings {
     OtlpSettings {
         resource: ResourceSettings {
             service_name: "shop".into(),
@@ -46,7 +47,7 @@ fn settings(protocol: OtlpProtocol, port: u64) -> OtlpSettings {
     }
 }
 
-fn store(settings: OtlpSettings) -> StoreSettings {
+pub(crate) fn store(settings: OtlpSettings) -> StoreSettings {
     StoreSettings {
         id: "otel".into(),
         events: true,
@@ -56,27 +57,27 @@ fn store(settings: OtlpSettings) -> StoreSettings {
     }
 }
 
-fn output() -> Output {
+pub(crate) fn output() -> Output {
     Output::to(Box::new(std::io::sink()), false)
 }
 
-fn start(settings: OtlpSettings) -> Store {
+pub(crate) fn start(settings: OtlpSettings) -> Store {
     spawn(&store(settings), &Handle::current(), "1.2.3", &output()).unwrap()
 }
 
-fn port(receiver: &Receiver, protocol: OtlpProtocol) -> u64 {
+pub(crate) fn port(receiver: &Receiver, protocol: OtlpProtocol) -> u64 {
     match protocol {
         OtlpProtocol::Grpc => receiver.grpc,
         OtlpProtocol::HttpProtobuf | OtlpProtocol::HttpJson => receiver.http,
     }
 }
 
-async fn finish(store: Store) -> StoreStatus {
+pub(crate) async fn finish(store: Store) -> StoreStatus {
     store.shutdown(Duration::from_secs(20)).await
 }
 
 /// Texts of the bodies the receiver took, in order.
-fn bodies(lines: &[Value]) -> Vec<String> {
+pub(crate) fn bodies(lines: &[Value]) -> Vec<String> {
     taken(lines).iter().map(|record| record["body"]["stringValue"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -93,7 +94,7 @@ pub(crate) fn taken(lines: &[Value]) -> Vec<Value> {
     out
 }
 
-fn attribute<'a>(record: &'a Value, key: &str) -> &'a Value {
+pub(crate) fn attribute<'a>(record: &'a Value, key: &str) -> &'a Value {
     let list = record["attributes"].as_array().unwrap();
     &list.iter().find(|attribute| attribute["key"] == key).unwrap_or_else(|| panic!("no {key}"))["value"]
 }
@@ -331,7 +332,7 @@ async fn a_connection_can_be_tested() {
         let tls = OtlpSettings { tls, ..settings(protocol, port(&receiver, protocol)) };
         let error = test_connection(&store(tls), "1.2.3", &output()).await.unwrap_err();
         assert!(error.contains("it does not speak TLS") || asks(&error), "{protocol:?}: {error}");
-        assert_eq!(taken(&receiver.finish()).len(), 1);
+        assert_eq!(taken(&receiver.finish()).len(), 2);
     }
     let nowhere = OtlpSettings { endpoint: "no-such-host.invalid:1".into(), ..settings(OtlpProtocol::Grpc, 1) };
     let error = test_connection(&store(nowhere), "1.2.3", &output()).await.unwrap_err();
@@ -362,7 +363,7 @@ async fn tls_is_verified_as_asked() {
         assert!(unknown.contains("tls.ca_file"), "{protocol:?}: {unknown}");
         let skip = TlsSettings { ca_file: None, insecure_skip_verify: true, ..own };
         assert_eq!(test(skip).await, Ok(()), "{protocol:?}");
-        assert_eq!(taken(&receiver.finish()).len(), 2);
+        assert_eq!(taken(&receiver.finish()).len(), 4);
     }
 }
 
@@ -389,6 +390,6 @@ async fn a_client_certificate_is_shown() {
         assert!(test(half).await.unwrap_err().contains("one is missing"));
         let with = TlsSettings { cert_file: Some(certificate), key_file: Some(key), ..without };
         assert_eq!(test(with).await, Ok(()), "{protocol:?}");
-        assert_eq!(taken(&receiver.finish()).len(), 1);
+        assert_eq!(taken(&receiver.finish()).len(), 2);
     }
 }

@@ -3,7 +3,8 @@
 Prints one JSON line with its two ports, then one JSON line per request: how it came and what it held. Reads what it gets with
 the messages of opentelemetry-proto and refuses what they refuse, unknown JSON keys included.
 
-The first argument is a JSON object:
+The first argument is a JSON object; a line on standard input is another one that takes its place (an empty one: none does), and is
+answered {"ready": true}:
   answers      list, one per request, then everything is accepted: {"http": 429, "retry_after": "1"}, {"grpc": "UNAVAILABLE",
                "message": "…", "retry_delay_ms": 100}, {"partial": 1, "message": "…"}, {"reset": true}, {"stall": 3}, {}
   max_records  requests with more are answered 413, or RESOURCE_EXHAUSTED
@@ -11,6 +12,13 @@ The first argument is a JSON object:
   tls          {"name": host name, "certificate": file to write, "key": file to write, "client": bool}: both ports speak TLS with
                a certificate made for that name; with client, they want the same one from the client
   header       [name, value] that every request must carry, else 401, or UNAUTHENTICATED
+  max_bytes    requests of more, decompressed, are answered 413, or RESOURCE_EXHAUSTED
+  max_attributes, max_value_bytes: records with more attributes (128), or longer values, are answered 400, or INVALID_ARGUMENT; one that
+               stands twice too
+  path         of logs over HTTP, /v1/logs
+  encodings    content encodings it takes; gzip and zstd where there is nothing
+  echo         failures repeat the request's own headers, as some servers do
+An answer may also be {"half": true}: half of a response, and the connection is closed.
 """
 
 import base64
@@ -50,6 +58,40 @@ def next_answer():
         return ANSWERS.pop(0) if ANSWERS else {}
 
 
+def replan(plan):
+    with LOCK:
+        PLAN.clear()
+        PLAN.update(plan)
+        ANSWERS[:] = plan.get("answers", [])
+
+
+def longest(value):
+    kind = value.WhichOneof("value")
+    if kind == "string_value":
+        return len(value.string_value.encode())
+    if kind == "bytes_value":
+        return len(value.bytes_value)
+    if kind == "array_value":
+        return max([longest(v) for v in value.array_value.values], default=0)
+    return 0
+
+
+def too_much(request):
+    """What is wrong with the attributes of a request, if anything: a strict store's limits."""
+    for resource in request.resource_logs:
+        lists = [resource.resource.attributes] + [r.attributes for sl in resource.scope_logs for r in sl.log_records]
+        for attributes in lists:
+            keys = [a.key for a in attributes]
+            if len(keys) != len(set(keys)):
+                return "an attribute twice"
+            if len(keys) > PLAN.get("max_attributes", 128):
+                return f"{len(keys)} attributes"
+            for attribute in attributes:
+                if longest(attribute.value) > PLAN.get("max_value_bytes", 1 << 30):
+                    return f"a value of {longest(attribute.value)} bytes: {attribute.key}"
+    return None
+
+
 def log_records(request):
     return [r for rl in request.resource_logs for sl in rl.scope_logs for r in sl.log_records]
 
@@ -60,8 +102,11 @@ def verdict(request, headers):
     if name and headers.get(name.lower()) != value:
         return 401, grpc.StatusCode.UNAUTHENTICATED, "who are you?"
     records = log_records(request)
-    if len(records) > PLAN.get("max_records", 1 << 30):
+    if len(records) > PLAN.get("max_records", 10_000) or request.ByteSize() > PLAN.get("max_bytes", 1 << 30):
         return 413, grpc.StatusCode.RESOURCE_EXHAUSTED, "received message larger than max"
+    wrong = too_much(request)
+    if wrong:
+        return 400, grpc.StatusCode.INVALID_ARGUMENT, wrong
     poison = PLAN.get("poison")
     if poison and any(poison in r.body.string_value for r in records):
         return 400, grpc.StatusCode.INVALID_ARGUMENT, "one record is bad"
@@ -90,12 +135,17 @@ class Service(logs_service_pb2_grpc.LogsServiceServicer):
             tell(answer=answer["grpc"], **line)
             if "retry_delay_ms" in answer:
                 context.set_trailing_metadata([("grpc-status-details-bin", retry_info(answer))])
-            context.abort(getattr(grpc.StatusCode, answer["grpc"]), answer.get("message", "scripted"))
+            context.abort(getattr(grpc.StatusCode, answer["grpc"]), words(answer, headers))
         if refused:
             tell(answer=refused[1].name, records=len(log_records(request)), **line)
             context.abort(refused[1], refused[2])
         tell(answer="OK", request=told(request), **line)
         return response(answer)
+
+
+def words(answer, headers):
+    said = answer.get("message", "scripted")
+    return said + " " + " ".join(f"{k}: {v}" for k, v in headers.items()) if PLAN.get("echo") else said
 
 
 def retry_info(answer):
@@ -148,6 +198,8 @@ class Handler(BaseHTTPRequestHandler):
     def body(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         encoding = self.headers.get("Content-Encoding")
+        if encoding is not None and encoding not in PLAN.get("encodings", ["gzip", "zstd"]):
+            return None
         if encoding == "gzip":
             return gzip.decompress(body)
         if encoding == "zstd" and zstandard:
@@ -159,7 +211,11 @@ class Handler(BaseHTTPRequestHandler):
         headers = {k.lower(): v for k, v in self.headers.items()}
         line = {"transport": f"http/{kind}", "headers": headers, "path": self.path, "method": self.command}
         body = self.body()
-        if self.path.split("?")[0] != "/v1/logs":
+        line["bytes"] = len(body) if body is not None else 0
+        if body is not None and len(body) > PLAN.get("max_bytes", 1 << 30):
+            tell(answer=413, **line)
+            return self.answer(413, b"too large")
+        if self.path.split("?")[0] != PLAN.get("path", "/v1/logs"):
             tell(answer=404, **line)
             return self.answer(404, b"no such path")
         if body is None or kind not in ("application/json", "application/x-protobuf"):
@@ -180,9 +236,15 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
             return self.connection.close()
+        if answer.get("half"):
+            tell(answer="half", **line)
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-")
+            self.close_connection = True
+            return None
         if "http" in answer:
             tell(answer=answer["http"], **line)
-            return self.answer(answer["http"], answer.get("message", "scripted").encode(), retry_after=answer.get("retry_after"))
+            kind = answer.get("kind", "text/plain")
+            return self.answer(answer["http"], words(answer, headers).encode(), kind, answer.get("retry_after"))
         refused = verdict(request, headers)
         if refused:
             tell(answer=refused[0], records=len(log_records(request)), **line)
@@ -235,7 +297,10 @@ def main():
     server.start()
     tell(grpc=grpc_port, http=web.server_port)
     threading.Thread(target=web.serve_forever, daemon=True).start()
-    sys.stdin.read()  # ends when the test that started it closes the pipe or dies
+    for plan in sys.stdin:  # ends when the test that started it closes the pipe or dies
+        if plan.strip():
+            replan(json.loads(plan))
+        tell(ready=True)
 
 
 main()

@@ -1,6 +1,6 @@
 //! Receivers in Python, each a child of the test, ended by closing its input.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -35,8 +35,13 @@ pub(crate) struct Receiver {
 impl Receiver {
     /// Starts it with its plan; none when there is no Python.
     pub(crate) fn start(plan: &Value) -> Option<Receiver> {
+        Receiver::run("otlp_receiver.py", plan)
+    }
+
+    /// Starts another script that talks the same way.
+    pub(crate) fn run(script: &str, plan: &Value) -> Option<Receiver> {
         let python = interpreter()?;
-        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/export/otlp_receiver.py");
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/export").join(script);
         let mut child = Command::new(python)
             .arg(script)
             .arg(plan.to_string())
@@ -59,6 +64,24 @@ impl Receiver {
         receiver.grpc = ports["grpc"].as_u64().unwrap();
         receiver.http = ports["http"].as_u64().unwrap();
         Some(receiver)
+    }
+
+    /// Gives it another plan; what it said until now is forgotten.
+    pub(crate) fn plan(&mut self, plan: &Value) {
+        self.tell(&plan.to_string());
+    }
+
+    /// What it has said until now.
+    pub(crate) fn said(&mut self) -> Vec<Value> {
+        self.tell("")
+    }
+
+    /// Says a line to it, and gives what it said before it had read that.
+    fn tell(&mut self, line: &str) -> Vec<Value> {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
+        stdin.flush().unwrap();
+        std::iter::from_fn(|| Some(self.next()).filter(|line| line["ready"] != true)).collect()
     }
 
     /// What it says next.

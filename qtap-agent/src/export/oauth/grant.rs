@@ -19,6 +19,19 @@ pub(super) struct Form {
     pub(super) authorization: Option<HeaderValue>,
 }
 
+impl Form {
+    /// What of it must not be shown, should the server repeat it: as it is, and as it was written.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let fields = self.fields.iter().filter(|(name, _)| SECRET_FIELDS.contains(&name.as_str()));
+        let fields = fields.flat_map(|(_, value)| [value.clone(), encoded(value)]);
+        let header = self.authorization.as_ref().and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
+        fields.chain(header.map(str::to_owned)).collect()
+    }
+}
+
+/// Fields of a request that hold secrets.
+const SECRET_FIELDS: [&str; 3] = ["password", "client_secret", "assertion"];
+
 /// The request that the settings ask for.
 ///
 /// # Errors

@@ -11,11 +11,12 @@ use reqwest::{Response, Url};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::auth::hide;
+use self::grant::Form;
+use super::auth::without;
 use super::client::HttpClient;
 use super::refusal::{Refusal, Remedy};
 use super::retry::retry_after;
-use super::settings::{OAuthSettings, ProxySettings, TlsSettings};
+use super::settings::{OAuthSettings, ProxySettings, Secret, TlsSettings};
 use super::store::StartError;
 pub use assertion::KeyError;
 
@@ -135,7 +136,7 @@ impl Tokens {
         let form = form.map_err(|error| Refusal::reconfigure(error.to_string()))?;
         let (client, made) = self.client.current();
         let mut request = client.post(self.url.clone()).header(header::ACCEPT, "application/json").form(&form.fields);
-        if let Some(value) = form.authorization {
+        if let Some(value) = &form.authorization {
             request = request.header(header::AUTHORIZATION, value);
         }
         let asked = Instant::now();
@@ -144,11 +145,11 @@ impl Tokens {
             let refusal = Refusal::transport(&error.without_url(), &self.target);
             Refusal { why: format!("no token: {}", refusal.why), ..refusal }
         })?;
-        self.answer(response, number, asked).await
+        self.answer(response, number, asked, &form).await
     }
 
     /// RFC 6749 §5.1 and §5.2.
-    async fn answer(&self, mut response: Response, number: u64, asked: Instant) -> Result<Token, Refusal> {
+    async fn answer(&self, mut response: Response, number: u64, asked: Instant, form: &Form) -> Result<Token, Refusal> {
         let status = response.status();
         let after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         let after = after.and_then(|value| retry_after(value, SystemTime::now()));
@@ -161,7 +162,7 @@ impl Tokens {
         }
         let answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
         if !status.is_success() {
-            return Err(self.no_token(status, &answer, after));
+            return Err(self.no_token(status, &answer, after, form));
         }
         let unusable = |what: &str| Refusal::wait(format!("no token: {} answers {status} {what}", self.target));
         let text = |name: &str| answer.get(name).and_then(serde_json::Value::as_str);
@@ -181,7 +182,13 @@ impl Tokens {
         Ok(Token { header, number, renew, expires: life.map(|life| asked + life) })
     }
 
-    fn no_token(&self, status: StatusCode, answer: &serde_json::Value, after: Option<Duration>) -> Refusal {
+    fn no_token(
+        &self,
+        status: StatusCode,
+        answer: &serde_json::Value,
+        after: Option<Duration>,
+        form: &Form,
+    ) -> Refusal {
         let text = |name: &str| answer.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
         let (error, description) = (text("error"), text("error_description"));
         let said = format!("{error}{}{description}", if description.is_empty() { "" } else { ": " });
@@ -196,12 +203,19 @@ impl Tokens {
         let why = format!(
             "no token: {} answers {status}{}{cure}",
             self.target,
-            super::refusal::said(&hide(&said, &self.settings.secrets()))
+            super::refusal::said(&self.hide(&said, form))
         );
         let remedy = match status.as_u16() {
             408 | 425 | 429 | 500..=599 => Remedy::Wait(after),
             _ => Remedy::Reconfigure,
         };
         Refusal { remedy, why }
+    }
+
+    /// A server's own text without what it was sent, should it repeat it.
+    fn hide(&self, text: &str, form: &Form) -> String {
+        let settings: Vec<_> = self.settings.secrets().iter().map(Secret::reveal).collect();
+        let sent = form.secrets();
+        without(text, settings.iter().map(|value| value.as_str()).chain(sent.iter().map(String::as_str)))
     }
 }
