@@ -87,11 +87,20 @@ fn asks_for_telemetry() -> bool {
         .any(|name| environment(name).is_some())
 }
 
+/// A config holds secrets: no core dump of this process from here on, and no look into it for others of the same user. Ends with
+/// `execve`, so that a command that is run is as it would be.
+fn keep_to_ourselves() {
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        tracing::debug!(%error, "core dumps are not prevented");
+    }
+}
+
 /// The settings of a file, or what holds without one.
 fn load(from: &ConfigArgs, records: &RecordsArgs, built_in: Level) -> Result<Settings, run::Failure> {
     let settings = match from.source() {
         None => Settings::built_in(built_in),
         Some(source) => {
+            keep_to_ourselves();
             let loaded = config::load(source, &environment);
             let (settings, notes) = loaded.map_err(|faults| run::Failure {
                 code: exit::USAGE,
@@ -111,4 +120,15 @@ fn connect(args: &TestConnectionArgs) -> Result<u8, run::Failure> {
     let records = RecordsArgs { http_buffer_size: config::HTTP_BUFFER_SIZE, tags: Tags::default() };
     let settings = load(&args.config, &records, Level::Summary)?;
     run::test_connection(&settings, args.store.as_deref(), &mut |verdict| say(verdict))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{DumpableBehavior, dumpable_behavior};
+
+    #[test]
+    fn no_core_dump_holds_a_config() {
+        super::keep_to_ourselves();
+        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
+    }
 }

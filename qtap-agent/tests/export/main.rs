@@ -24,3 +24,4 @@ mod s3;
 mod secrets;
 mod store;
 mod swapped;
+mod words;
