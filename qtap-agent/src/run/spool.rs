@@ -74,23 +74,43 @@ pub(super) fn wants(settings: &Settings) -> bool {
     pipeline.keeps_bodies() && !pipeline.locators.is_empty() && settings.tap.http_buffer_size > LARGE_BYTES
 }
 
-/// Says which store can't take all of the objects that large bodies make.
+/// Says why objects that large bodies make may not arrive whole, or not at all.
 fn warn(settings: &Settings) {
+    for (store, why) in doubts(settings) {
+        tracing::warn!(store, "{why}");
+    }
+}
+
+/// The store that large objects go to, with what it can't take of them.
+fn doubts(settings: &Settings) -> Vec<(&str, String)> {
     let large = Locator::first_for(&settings.pipeline.locators, LARGE_BYTES as u64);
     let store = large.and_then(|locator| settings.stores.iter().find(|store| store.id == locator.store));
-    let Some(store) = store else { return };
+    let Some(store) = store else { return Vec::new() };
+    let kept = settings.tap.http_buffer_size as u64;
     let most = match store.kind {
-        StoreKind::S3(_) => return,
+        StoreKind::S3(_) => u64::MAX,
         StoreKind::Otlp(_) => excerpt::OTLP_BYTES,
         StoreKind::Stdout(_) => excerpt::LINE_BYTES,
     };
-    if settings.tap.http_buffer_size as u64 > most {
-        tracing::warn!(
-            store = store.id,
+    let mut doubts = Vec::new();
+    if kept > most {
+        let why = format!(
             "of a large object this store gets its first {} MiB: put a store of type s3 with `min_bytes` before it",
             most >> 20
         );
+        doubts.push((store.id.as_str(), why));
     }
+    // In base64 a body takes a third more.
+    let largest = (kept / 3 * 4).min(most);
+    if let Some(queue) = store.queue.filter(|queue| queue.max_bytes < largest) {
+        let why = format!(
+            "its queue holds {} MiB, and one object may have {} MiB (--http-buffer-size): what is larger than the queue is dropped; raise `queue.max_bytes`",
+            queue.max_bytes >> 20,
+            largest >> 20
+        );
+        doubts.push((store.id.as_str(), why));
+    }
+    doubts
 }
 
 fn open(settings: &Settings, path: &Path) -> anyhow::Result<Folder> {
@@ -103,7 +123,7 @@ fn open(settings: &Settings, path: &Path) -> anyhow::Result<Folder> {
 #[allow(clippy::unwrap_used)] // tests
 mod tests {
     use super::*;
-    use crate::config::Level;
+    use crate::config::{Level, Source, load};
 
     #[test]
     fn there_is_a_folder_where_large_bodies_are_kept() {
@@ -117,5 +137,28 @@ mod tests {
             drop(spool);
             assert!(path.is_none_or(|path| !path.exists()), "gone at the end");
         }
+    }
+
+    #[test]
+    fn what_a_store_cannot_take_is_told() {
+        let doubts_of = |store: &str, size: usize| {
+            let text = format!(
+                "version: 2\nservices: {{object_stores: [{store}]}}\nstacks: {{s: {{plugins: [{{type: http_capture, config: {{level: full}}}}]}}}}\n"
+            );
+            let source = Source::Text { name: "f".to_owned(), text };
+            let settings = load(source, &|_| None).unwrap_or_else(|faults| panic!("{faults}")).0.with(&[], size);
+            doubts(&settings).into_iter().map(|(store, why)| format!("{store}: {why}")).collect::<Vec<_>>().join("\n")
+        };
+        let s3 = "{type: s3, bucket: b}";
+        assert_eq!(doubts_of(s3, 300 << 20), "");
+        assert!(doubts_of(s3, 1 << 30).starts_with("s3: its queue holds 512 MiB, and one object may have 1365 MiB"));
+        assert_eq!(doubts_of("{type: s3, bucket: b, queue: {max_bytes: 8gb}}", 1 << 30), "");
+        assert!(
+            doubts_of("{type: otel}", 8 << 20).starts_with("otel: of a large object this store gets its first 2 MiB")
+        );
+        assert_eq!(doubts_of("{type: stdout}", 64 << 20), "");
+        assert!(doubts_of("{type: stdout}", 1 << 30).contains("its first 128 MiB"));
+        let both = "{type: s3, bucket: b, min_bytes: 1mb, queue: {max_bytes: 8gb}}, {type: otel}";
+        assert_eq!(doubts_of(both, 1 << 30), "");
     }
 }
