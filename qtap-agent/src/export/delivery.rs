@@ -149,7 +149,7 @@ impl<E: Exporter> Line<E> {
     async fn taken(&self, batch: Batch, receipt: &Receipt) -> End {
         let (records, bytes) = (batch.len() as u64, batch.bytes() as u64);
         let rejected = receipt.rejected.min(records);
-        self.queue.settle(batch).await;
+        // Said before it is settled: who sees that nothing waits any more sees what became of it.
         self.board.accepted(records - rejected, bytes);
         if rejected > 0 {
             // Which of them, the store does not say: the bytes are their share.
@@ -158,6 +158,7 @@ impl<E: Exporter> Line<E> {
         if let Some(message) = &receipt.message {
             self.board.remarked(rejected, message);
         }
+        self.queue.settle(batch).await;
         End::Settled
     }
 
@@ -175,8 +176,8 @@ impl<E: Exporter> Line<E> {
 
     async fn dropped(&self, batch: Batch, loss: Loss) -> End {
         let (records, bytes) = (batch.len() as u64, batch.bytes() as u64);
-        self.queue.settle(batch).await;
         self.board.lost(loss, records, bytes);
+        self.queue.settle(batch).await;
         End::Settled
     }
 }
