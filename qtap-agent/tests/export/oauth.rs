@@ -6,14 +6,16 @@ use std::time::Duration;
 use qtap_agent::export::exporter::Receipt;
 use qtap_agent::export::refusal::Remedy;
 use qtap_agent::export::settings::{
-    Algorithm, Auth, Grant, JwtSettings, OAuthSettings, OtlpProtocol, OtlpSettings, Secret,
+    Algorithm, Auth, Grant, JwtSettings, OAuthSettings, OtlpProtocol, OtlpSettings, ProxySettings, Secret, TlsSettings,
 };
 use serde_json::{Value, json};
 
 use super::answers::Any;
+use super::authorities::Authority;
 use super::otlp::{PROTOCOLS, bodies, finish, port, settings, start};
 use super::python::Receiver;
 use super::records::connection;
+use super::relay::{Manner, Relay};
 
 fn tokens(plan: &Value) -> Option<Receiver> {
     Receiver::run("token_server.py", plan)
@@ -212,4 +214,45 @@ async fn a_store_waits_for_its_token_and_loses_nothing() {
     assert_eq!((status.exported_records, status.losses.is_empty()), (2, true), "{status:?}");
     assert!(status.last_error.unwrap().1.contains("see auth.client_id"));
     assert_eq!(bodies(&receiver.finish()), ["record 1", "record 2"]);
+}
+
+/// TLS and proxy of the token endpoint are the store's, but for the name to verify.
+#[tokio::test]
+async fn a_token_is_asked_for_as_the_store_is_reached() {
+    let (Some(mut server), Some(receiver)) = (tokens(&json!({})), Receiver::start(&json!({}))) else { return };
+    let authority = Authority::new("authority");
+    let folder = tempfile::tempdir().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    std::fs::write(&ca_file, authority.pem()).unwrap();
+    for protocol in PROTOCOLS {
+        let store = Manner::Tls(authority.identity("store.invalid", false).server(None));
+        let store = Relay::start(port(&receiver, protocol), store).await;
+        let tokens = Manner::Tls(authority.identity("localhost", false).server(None));
+        let tokens = Relay::start(server.http, tokens).await;
+        let tls = TlsSettings {
+            enabled: true,
+            ca_file: Some(ca_file.clone()),
+            server_name: Some("store.invalid".into()),
+            ..TlsSettings::default()
+        };
+        let token_url = format!("https://localhost:{}/token", tokens.port);
+        let auth = Auth::OAuth2(Box::new(OAuthSettings { token_url, ..credentials() }));
+        let endpoint = format!("127.0.0.1:{}", store.port);
+        let exporter = Any::new(&OtlpSettings { endpoint, auth, tls, ..settings(protocol, 1) });
+        assert_eq!(exporter.send().await, Ok(Receipt::default()), "{protocol:?}");
+        assert_eq!(server.said().len(), 1);
+
+        // Only the proxy knows the name of the token endpoint; the store is on this host, and reached directly.
+        let proxy = Relay::start(server.http, Manner::Proxy(None)).await;
+        let url = Some(Secret::text(format!("http://127.0.0.1:{}", proxy.port)));
+        let auth = OAuthSettings { token_url: "http://id.invalid/token".into(), ..credentials() };
+        let exporter = Any::new(&OtlpSettings {
+            auth: Auth::OAuth2(Box::new(auth)),
+            proxy: ProxySettings { http: url.clone(), https: url, no_proxy: String::new() },
+            ..settings(protocol, port(&receiver, protocol))
+        });
+        assert_eq!(exporter.send().await, Ok(Receipt::default()), "{protocol:?}");
+        assert_eq!(proxy.heads().len(), 1);
+        assert_eq!(server.said().len(), 1);
+    }
 }

@@ -116,15 +116,17 @@ fn every_example_is_taken_without_a_note() {
     assert!(count >= 4, "{count} examples");
 }
 
-/// The page's own YAML is true too: every fenced block that is a whole file is taken.
+/// The pages' own YAML is true too: every fenced block that is a whole file is taken.
 #[test]
-fn files_on_the_page_are_taken() {
-    let page = std::fs::read_to_string(root().join("docs/config.md")).expect("docs/config.md");
-    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let whole: Vec<&str> = blocks.filter(|block| block.contains("version: 2")).collect();
-    assert!(!whole.is_empty());
-    for text in whole {
-        let source = Source::Text { name: "docs/config.md".to_owned(), text: text.to_owned() };
-        load(source, &example_env).unwrap_or_else(|faults| panic!("{text}\n{faults}"));
+fn files_on_the_pages_are_taken() {
+    for name in ["docs/config.md", "docs/otlp.md"] {
+        let page = std::fs::read_to_string(root().join(name)).expect(name);
+        let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let whole: Vec<&str> = blocks.filter(|block| block.contains("version: 2")).collect();
+        assert!(!whole.is_empty(), "{name}");
+        for text in whole {
+            let source = Source::Text { name: name.to_owned(), text: text.to_owned() };
+            load(source, &example_env).unwrap_or_else(|faults| panic!("{text}\n{faults}"));
+        }
     }
 }
