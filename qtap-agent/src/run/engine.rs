@@ -28,8 +28,8 @@ use crate::pipeline::{Later, Pipeline, RedactionKey};
 
 /// Batches of observations that may wait for the pipeline.
 const WAITING_BATCHES: usize = 256;
-/// Bytes of bodies in them: what a fast transfer brings in the tenth of a second that a slow disk may take.
-const WAITING_BYTES: usize = 64 << 20;
+/// Bytes of bodies in them: as much as the largest ring holds, so that what fits there is not given up here, on a host that is busy.
+const WAITING_BYTES: usize = 256 << 20;
 /// Exchanges with large bodies whose documents wait to be written; each has its body on disk already.
 const WAITING_DOCUMENTS: usize = 16;
 /// Records held back by a store above which a replay waits for it.
