@@ -198,7 +198,7 @@ fn known(cause: &(dyn Error + 'static), target: &str) -> Option<String> {
 
 /// What hyper and h2 say when the far end speaks something else, and what that means. Which of the first three it is depends on
 /// whether the server's first bytes arrive before the request is written.
-const PROTOCOL_WORDS: [(&str, &str); 10] = [
+const PROTOCOL_WORDS: [(&str, &str); 11] = [
     ("received fatal alert", ALERT),
     ("proxy authorization required", PROXY_AUTH),
     ("tunnel error: unsuccessful", PROXY_NO),
@@ -207,6 +207,8 @@ const PROTOCOL_WORDS: [(&str, &str); 10] = [
     ("invalid HTTP status-line", NOT_HTTP1),
     ("unexpected message from connection", NOT_HTTP1),
     ("connection closed", CLOSED),
+    // It was closed between the handshake and the request: a server that speaks TLS 1.3 refuses a certificate so late.
+    ("connection was not ready", CLOSED),
     ("frame with invalid size", NOT_GRPC),
     ("invalid preface", NOT_GRPC),
 ];

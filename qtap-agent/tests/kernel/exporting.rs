@@ -1,9 +1,9 @@
 //! Out of the house: recordings that say the same again, receivers in another language, a store of objects.
 
-use super::lab::{Lab, digest, noise};
+use super::lab::{Lab, digest, noise, output_of, wait_until};
 use super::nginx::Nginx;
 use super::python::{Script, interpreter, script};
-use super::qtap::{exec_script, run, text};
+use super::qtap::{Agent, exec_script, get, run, text};
 
 #[test]
 fn a_replay_tells_the_same_records() {
@@ -122,4 +122,36 @@ fn objects_fetched_back_from_s3() {
             assert_eq!(artifact["body"]["digest"], digest(&noise(100_000)));
         }
     }
+}
+
+/// A store that can't be reached: what was captured waits on disk, a second agent on the same directory is refused, and the next one has it.
+#[test]
+fn what_waits_on_disk_is_there_at_the_next_start() {
+    let Some(lab) = Lab::open() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("a.txt", b"a\n");
+    let store = "{type: otel, id: far, endpoint: 'http://127.0.0.1:9', retry: {initial: 100ms, max: 1s}}";
+    let stores = format!("  event_stores: [{store}]\n  object_stores: [{store}]\n");
+    let file = lab.write("qtap.yaml", config(&stores).as_bytes()).display().to_string();
+    let worker = nginx.workers()[0].to_string();
+    let arguments = ["--config", &file, "--pid", &worker];
+    let queued = |agent: &Agent| {
+        let answer = get(agent.port, "/status").unwrap_or_default();
+        let status: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        assert_eq!((&status["stores"][0]["queue"], &status["data_dir"]["used"]), (&"disk".into(), &true.into()));
+        status["stores"][0]["queued_records"].as_u64().unwrap()
+    };
+    let agent = Agent::start(&lab, arguments);
+    output_of(std::process::Command::new("curl").arg("-s").arg(nginx.http("/a.txt")));
+    // The exchange, request and response, and a report of the connection.
+    wait_until("records wait", || queued(&agent) >= 4);
+    let data = lab.path("data").display().to_string();
+    let refused = run(&lab, ["run", "--config", &file, "--data-dir", &data, "--pid", &worker]);
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    assert!(refused.stderr.contains("in use by another qtap"), "{}", refused.stderr);
+    let ended = agent.stop();
+    assert!(ended.code == Some(0) && ended.stderr.contains("wait on disk for the next start"), "{}", ended.stderr);
+    let agent = Agent::start(&lab, arguments);
+    assert!(queued(&agent) >= 4);
+    agent.stop();
 }
