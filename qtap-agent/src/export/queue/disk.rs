@@ -2,8 +2,8 @@
 //! as `fsync` says; it is handed out until it is settled, across restarts, in order, and at least once.
 //!
 //! A store has a folder with a lane for events and one for objects, so that bodies can be given up before events are. A lane
-//! ([`super::lane`]) is a row of segment files ([`super::segment`]) of framed entries ([`super::frame`]), and a file that says which of
-//! them are settled ([`super::ledger`]). One thread appends, a group of records with one write a lane; workers read through the page cache, so
+//! (`lane`) is a row of segment files (`segment`) of framed entries (`frame`), and a file that says which of
+//! them are settled (`ledger`). One thread appends, a group of records with one write a lane; workers read through the page cache, so
 //! that memory does not grow with what waits.
 //!
 //! ```text

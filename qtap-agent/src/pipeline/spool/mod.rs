@@ -6,7 +6,7 @@
 //! piece ─► way: memory, up to 64 KiB ─► file without a name ─ last piece ─► Bulk ─ artifact ─► document, a file with one
 //! ```
 //!
-//! Bounds: files at once ([`MOST_FILES`]), exchanges at once ([`MOST_EXCHANGES`]), bytes of all files, documents that wait for
+//! Bounds: files at once (`MOST_FILES`), exchanges at once (`MOST_EXCHANGES`), bytes of all files, documents that wait for
 //! their stores included ([`Folder::open`]).
 
 mod body;
