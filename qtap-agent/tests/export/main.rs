@@ -5,6 +5,7 @@
 
 mod answers;
 mod authorities;
+mod collector;
 mod compressed;
 mod conformance;
 mod crash;

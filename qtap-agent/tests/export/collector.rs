@@ -1,0 +1,127 @@
+//! A real OpenTelemetry Collector between a store and the receiver in Python: what it understood is what it passes on, and that must be what
+//! was sent. It is not installed by `cargo xtask setup`: `QTAP_TEST_OTELCOL` names a collector that has the otlp receiver and the otlp
+//! exporter, else one called `otelcol` is looked for; without one these tests are skipped, and say so.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use qtap_agent::export::settings::{Compression, OtlpProtocol, OtlpSettings};
+use qtap_agent::export::{Health, test_connection};
+use serde_json::{Value, json};
+
+use super::otlp::{PROTOCOLS, attribute, finish, output, settings, start, store, taken};
+use super::python::Receiver;
+use super::records::{artifact, connection, object, one_of_each};
+
+/// The collector, if there is one.
+fn program() -> Option<PathBuf> {
+    let named = std::env::var_os("QTAP_TEST_OTELCOL").map(PathBuf::from);
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let found = named.or_else(|| std::env::split_paths(&paths).map(|path| path.join("otelcol")).find(|p| p.exists()));
+    if found.is_none() {
+        println!("skipped: no OpenTelemetry Collector (otelcol on the PATH, or QTAP_TEST_OTELCOL)");
+    }
+    found
+}
+
+/// A collector that passes on what it receives, a child of the test.
+struct Collector {
+    child: Child,
+    grpc: u64,
+    http: u64,
+    _folder: tempfile::TempDir,
+}
+
+impl Collector {
+    /// Starts one that passes on over gRPC to `next`; it listens when this returns.
+    fn start(program: &PathBuf, next: u64) -> Collector {
+        let free = || u64::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
+        let (grpc, http) = (free(), free());
+        let config = format!(
+            "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{grpc}'}}, http: {{endpoint: '127.0.0.1:{http}'}}}}}}}}
+exporters: {{otlp: {{endpoint: '127.0.0.1:{next}', tls: {{insecure: true}}, compression: none, sending_queue: {{enabled: false}}}}}}
+service:
+  telemetry: {{metrics: {{level: none}}}}
+  pipelines: {{logs: {{receivers: [otlp], exporters: [otlp]}}}}
+"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("collector.yaml");
+        std::fs::write(&file, config).unwrap();
+        let mut command = Command::new(program);
+        command.arg("--config").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let collector = Collector { child: command.spawn().unwrap(), grpc, http, _folder: folder };
+        let until = Instant::now() + Duration::from_secs(30);
+        for port in [grpc, http] {
+            while std::net::TcpStream::connect(("127.0.0.1", u16::try_from(port).unwrap())).is_err() {
+                assert!(Instant::now() < until, "the collector does not listen");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        collector
+    }
+
+    fn port(&self, protocol: OtlpProtocol) -> u64 {
+        match protocol {
+            OtlpProtocol::Grpc => self.grpc,
+            OtlpProtocol::HttpProtobuf | OtlpProtocol::HttpJson => self.http,
+        }
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_real_collector_passes_on_what_was_sent() {
+    let Some(program) = program() else { return };
+    for protocol in PROTOCOLS {
+        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+            let Some(direct) = Receiver::start(&json!({})) else { return };
+            let Some(behind) = Receiver::start(&json!({})) else { return };
+            let collector = Collector::start(&program, behind.grpc);
+            let mut records = one_of_each();
+            records.push(object(4, &[0, 159, 146, 150]));
+            records.push(connection(5));
+            records.push(artifact(6));
+            let mut seen: Vec<Vec<Value>> = Vec::new();
+            let ends = [(direct.grpc, OtlpProtocol::Grpc), (collector.port(protocol), protocol)];
+            for (port, protocol) in ends {
+                let compression = if port == direct.grpc { Compression::None } else { compression };
+                let store = start(OtlpSettings { compression, ..settings(protocol, port) });
+                store.offer(&records);
+                let status = finish(store).await;
+                assert_eq!((status.health, status.exported_records), (Health::Healthy, 6), "{protocol:?}: {status:?}");
+                assert!(status.losses.is_empty(), "{protocol:?}: {status:?}");
+            }
+            drop(collector);
+            for receiver in [direct, behind] {
+                let mut records = taken(&receiver.finish());
+                records.sort_by_key(|record| attribute(record, "log.record.uid").to_string());
+                seen.push(records);
+            }
+            assert_eq!(seen[0].len(), 6);
+            assert_eq!(seen[0], seen[1], "{protocol:?}, {compression:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_real_collector_is_told_from_a_wrong_port() {
+    let Some(program) = program() else { return };
+    let Some(behind) = Receiver::start(&json!({})) else { return };
+    let collector = Collector::start(&program, behind.grpc);
+    for protocol in PROTOCOLS {
+        let right = test_connection(&store(settings(protocol, collector.port(protocol))), "1.2.3", &output()).await;
+        assert_eq!(right, Ok(()), "{protocol:?}");
+        let wrong = if protocol == OtlpProtocol::Grpc { collector.http } else { collector.grpc };
+        let told = test_connection(&store(settings(protocol, wrong)), "1.2.3", &output()).await.unwrap_err();
+        let words = if protocol == OtlpProtocol::Grpc { "HTTP port" } else { "gRPC port" };
+        assert!(told.contains(words), "{protocol:?}: {told}");
+    }
+}
