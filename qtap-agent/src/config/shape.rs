@@ -119,6 +119,7 @@ pub(crate) const ALL: &[&Shape] = &[
     &REDACT,
     &TAP,
     &TAP_HTTP,
+    &ENDPOINT,
     &TAG,
     &VALUE,
 ];
@@ -319,11 +320,14 @@ pub(crate) const TAP: Shape = Shape {
         key("http", Takes::More("map"), ""),
         later("audit_include_dns"),
         later("filters"),
-        later("endpoints"),
+        key("endpoints", Takes::More("list of endpoints"), "[]"),
     ]],
 };
 
 pub(crate) const TAP_HTTP: Shape = Shape { what: "`tap.http`", keys: &[&[key("stack", Takes::Text, "")]] };
+
+pub(crate) const ENDPOINT: Shape =
+    Shape { what: "an endpoint", keys: &[&[key("domain", Takes::Text, ""), key("http", Takes::More("map"), "")]] };
 
 pub(crate) const TAG: Shape = Shape {
     what: "a tag",

@@ -13,6 +13,7 @@ pub mod messages;
 pub mod observation;
 pub mod process;
 pub mod record;
+pub mod route;
 pub mod segment;
 pub mod spool;
 pub mod time;

@@ -13,6 +13,7 @@ use crate::model::event::Host;
 use crate::model::message::Version;
 use crate::model::process::Process;
 use crate::model::record::{Address, Origin};
+use crate::model::route::StackId;
 
 /// Origins kept for connections that are open: past it all are forgotten and made anew as they are needed.
 const KEPT: usize = 16_384;
@@ -29,6 +30,8 @@ pub(super) struct Place<'a> {
     pub(super) protocol: Protocol,
     /// Version of the exchange.
     pub(super) version: Option<Version>,
+    /// The stack that redacts.
+    pub(super) stack: Option<StackId>,
 }
 
 /// Makes origins, and keeps them for as long as the facts they were made of are the same ones.
@@ -45,6 +48,7 @@ struct Kept {
     role: Role,
     protocol: Protocol,
     version: Option<Version>,
+    stack: Option<StackId>,
     origin: Arc<Origin>,
 }
 
@@ -58,6 +62,7 @@ impl Kept {
         Arc::ptr_eq(&self.conn, place.conn)
             && same_process
             && (self.role, self.protocol, self.version) == (place.role, place.protocol, place.version)
+            && self.stack == place.stack
     }
 }
 
@@ -81,6 +86,7 @@ impl Origins {
             role: place.role,
             protocol: place.protocol,
             version: place.version,
+            stack: place.stack,
             origin: Arc::clone(&origin),
         };
         self.kept.insert(place.conn.uid, kept);

@@ -1,5 +1,6 @@
 //! `tap` and `tags` as typed.
 
+use super::endpoints::{self, Endpoint};
 use crate::config::DirectionFilter;
 use crate::config::fields::{At, Fields};
 use crate::config::finding::Findings;
@@ -13,6 +14,7 @@ pub(crate) struct Tap {
     pub(crate) ignore_loopback: Option<At<bool>>,
     /// The stack that `http` names; empty text: none is wanted.
     pub(crate) http_stack: Option<At<String>>,
+    pub(crate) endpoints: Vec<Endpoint>,
 }
 
 /// One item of `tags`: the variable that holds the value.
@@ -38,11 +40,12 @@ pub(crate) fn read(node: &Node, out: &Findings) -> Tap {
         ),
         ignore_loopback: fields.flag("ignore_loopback"),
         http_stack: http(&fields, out),
+        endpoints: endpoints::read(&fields, out),
     }
 }
 
 /// `http: {stack: NAME}`; `none` and empty text stand for no stack, for the name and for the whole map.
-fn http(fields: &Fields<'_>, out: &Findings) -> Option<At<String>> {
+pub(crate) fn http(fields: &Fields<'_>, out: &Findings) -> Option<At<String>> {
     let node = fields.node("http")?;
     let stack = match &node.kind {
         Kind::Scalar(text, _) if text == "none" || text.is_empty() => fields.text("http")?,

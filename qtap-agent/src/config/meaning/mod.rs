@@ -3,6 +3,7 @@
 
 mod access_url;
 mod auth;
+mod endpoints;
 mod otlp;
 mod s3;
 mod stacks;
@@ -18,7 +19,9 @@ use super::place::Span;
 use super::wording::brief;
 use super::{HTTP_BUFFER_SIZE, Settings, TapSettings, value};
 use crate::export::settings::{ResourceSettings, Secret, StoreKind, StoreSettings};
-use crate::pipeline::settings::{HttpCapture, Level, Locator, Redact, Settings as PipelineSettings, Stack, Step};
+use crate::pipeline::settings::{
+    HttpCapture, Level, Locator, Redact, Routing, Settings as PipelineSettings, Stack, Step,
+};
 
 /// What a file may refer to, and where findings go.
 pub(crate) struct Around<'a> {
@@ -101,8 +104,9 @@ impl Around<'_> {
 /// Everything the file says, as the rooms want it.
 pub(crate) fn settle(file: &File, around: &Around<'_>) -> Settings {
     let (stores, locators) = stores::settle(file, around);
-    let http_stack = stacks::settle(file, around);
-    let level = http_stack.as_ref().map_or(Level::None, stacks::level);
+    let (http_stack, routing) = stacks::settle(file, around);
+    let pipeline = PipelineSettings { http_stack, routing, locators, tags: tags(file, around) };
+    let level = pipeline.stacks().map(stacks::level).max().unwrap_or(Level::None);
     if let Some(at) = file.services_at.filter(|_| around.out.is_clean()) {
         if stores.is_empty() {
             around.out.note(
@@ -110,7 +114,7 @@ pub(crate) fn settle(file: &File, around: &Around<'_>) -> Settings {
                 "no store: nothing that is captured will be exported",
                 "add one to `services.event_stores`",
             );
-        } else if level > Level::Summary && locators.is_empty() {
+        } else if level > Level::Summary && pipeline.locators.is_empty() {
             let message = "the stack makes objects and no object store takes them: heads and bodies are not exported";
             around.out.note(at, message, "add one to `services.object_stores`, or choose the level `summary`");
         }
@@ -118,10 +122,10 @@ pub(crate) fn settle(file: &File, around: &Around<'_>) -> Settings {
     let tap = TapSettings {
         direction: file.tap.direction.as_ref().map_or_else(Default::default, |at| at.value),
         ignore_loopback: file.tap.ignore_loopback.as_ref().is_some_and(|at| at.value),
-        http_wanted: level > Level::None,
+        http_wanted: pipeline.wants_http(),
         http_buffer_size: HTTP_BUFFER_SIZE,
     };
-    Settings { stores, pipeline: PipelineSettings { http_stack, locators, tags: tags(file, around) }, tap }
+    Settings { stores, pipeline, tap }
 }
 
 /// Tags whose variable is not set are left out: a host without a team is no reason not to start.
@@ -150,6 +154,7 @@ pub(crate) fn built_in(level: Level) -> Settings {
         }],
         pipeline: PipelineSettings {
             http_stack: Some(built_in_stack(level)),
+            routing: Routing::default(),
             locators: vec![Locator { store: "stdout".to_owned(), url: stores::STDOUT_URL.to_owned(), min_bytes: 0 }],
             tags: Vec::new(),
         },

@@ -3,6 +3,7 @@
 mod bad;
 mod docs;
 mod places;
+mod tap;
 mod transport;
 
 use std::time::Duration;
@@ -13,7 +14,9 @@ use crate::export::settings::{
     QueueSettings, ResourceSettings, RetrySettings, S3Place, S3Settings, Secret, StoreKind, TlsSettings, WhenFull,
 };
 use crate::model::record::Severity;
-use crate::pipeline::settings::{Artifacts, Format, HttpCapture, Level, Locator, Redact, RedactAction, Stack, Step};
+use crate::pipeline::settings::{
+    Artifacts, Format, HttpCapture, Level, Locator, Redact, RedactAction, Routing, Stack, Step,
+};
 
 fn env(name: &str) -> Option<String> {
     let value = match name {
@@ -122,6 +125,7 @@ fn the_smallest_file() {
                 name: "default_stack".to_owned(),
                 steps: vec![Step::HttpCapture(HttpCapture::default()), Step::Redact(Redact::default())],
             }),
+            routing: Routing::default(),
             locators: Vec::new(),
             tags: Vec::new(),
         }
