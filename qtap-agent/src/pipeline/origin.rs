@@ -4,10 +4,11 @@
 //! that is not routed in public, or on this host, and `egress-external` when it is not. What isn't known stays none.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::step::Steps;
+use crate::model::address::is_private;
 use crate::model::conn::{ConnFacts, ConnectionUid, Endpoint, Protocol, Role, Transport};
 use crate::model::event::Host;
 use crate::model::message::Version;
@@ -140,30 +141,11 @@ fn network_type(address: Option<&Address>) -> Option<&'static str> {
 fn direction(role: Role, peer: &Endpoint) -> Option<&'static str> {
     match (role, peer) {
         (Role::Server, _) => Some("ingress"),
-        (Role::Client, Endpoint::Inet(peer)) if is_internal(peer.ip()) => Some("egress-internal"),
+        (Role::Client, Endpoint::Inet(peer)) if is_private(peer.ip()) => Some("egress-internal"),
         (Role::Client, Endpoint::Inet(_)) => Some("egress-external"),
         (Role::Client, Endpoint::Unix(_)) => Some("egress-internal"),
         (Role::Client, Endpoint::Unknown) | (Role::Unknown, _) => None,
     }
-}
-
-/// True for addresses that are not routed in public: private (RFC 1918), shared (RFC 6598), loopback, link-local (RFC 3927,
-/// RFC 4291 §2.5.6), unique local (RFC 4193), this host (RFC 1122 §3.2.1.3); IPv4-mapped ones as what they stand for.
-fn is_internal(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => is_internal_v4(ip),
-        IpAddr::V6(ip) => is_internal_v6(ip),
-    }
-}
-
-fn is_internal_v4(ip: Ipv4Addr) -> bool {
-    let shared = matches!(ip.octets(), [100, 64..=127, ..]);
-    let this_host = ip.octets()[0] == 0;
-    ip.is_private() || shared || ip.is_loopback() || ip.is_link_local() || this_host
-}
-
-fn is_internal_v6(ip: Ipv6Addr) -> bool {
-    ip.is_loopback() || ip.is_unspecified() || ip.is_unicast_link_local() || ip.is_unique_local()
 }
 
 /// An endpoint as records give it: a v4-mapped address as the IPv4 address it stands for.
@@ -238,7 +220,7 @@ mod tests {
             "fdff:ffff::1",
             "::ffff:10.0.0.1",
         ] {
-            assert!(is_internal(inside.parse().unwrap()), "{inside}");
+            assert!(is_private(inside.parse().unwrap()), "{inside}");
         }
         for outside in [
             "9.255.255.255",
@@ -261,7 +243,7 @@ mod tests {
             "ff02::1",
             "::ffff:8.8.8.8",
         ] {
-            assert!(!is_internal(outside.parse().unwrap()), "{outside}");
+            assert!(!is_private(outside.parse().unwrap()), "{outside}");
         }
     }
 
