@@ -120,6 +120,8 @@ pub(crate) const ALL: &[&Shape] = &[
     &TAP,
     &TAP_HTTP,
     &ENDPOINT,
+    &FILTERS,
+    &FILTER,
     &TAG,
     &VALUE,
 ];
@@ -319,7 +321,7 @@ pub(crate) const TAP: Shape = Shape {
         key("ignore_loopback", Takes::Flag, "false"),
         key("http", Takes::More("map"), ""),
         later("audit_include_dns"),
-        later("filters"),
+        key("filters", Takes::More("map"), "{}"),
         key("endpoints", Takes::More("list of endpoints"), "[]"),
     ]],
 };
@@ -328,6 +330,20 @@ pub(crate) const TAP_HTTP: Shape = Shape { what: "`tap.http`", keys: &[&[key("st
 
 pub(crate) const ENDPOINT: Shape =
     Shape { what: "an endpoint", keys: &[&[key("domain", Takes::Text, ""), key("http", Takes::More("map"), "")]] };
+
+pub(crate) const FILTERS: Shape = Shape {
+    what: "`tap.filters`",
+    keys: &[&[key("groups", Takes::Words, "[]"), key("custom", Takes::More("list of filters"), "[]")]],
+};
+
+pub(crate) const FILTER: Shape = Shape {
+    what: "a filter",
+    keys: &[&[
+        key("exe", Takes::Text, ""),
+        key("strategy", Takes::Choice(&["exact", "prefix", "suffix", "contains", "regex"]), "exact"),
+        key("only", Takes::Words, "[]"),
+    ]],
+};
 
 pub(crate) const TAG: Shape = Shape {
     what: "a tag",

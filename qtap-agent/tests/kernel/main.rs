@@ -10,6 +10,7 @@ mod coded;
 mod crowds;
 mod ends;
 mod exporting;
+mod filters;
 mod grpc;
 mod http2;
 mod lab;

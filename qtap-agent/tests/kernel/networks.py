@@ -1,4 +1,4 @@
-# Serves HTTP on all addresses at once, or asks it on each of those named: `networks.py serve PORT`, `networks.py ask PORT ADDRESS…`.
+# Serves HTTP on all addresses at once, or asks it on each of those named: `networks.py serve PORT` (0: one that is free), `networks.py ask PORT ADDRESS…`.
 import http.server
 import socket
 import sys
@@ -36,7 +36,7 @@ def ask(address):
 
 if what == "serve":
     server = Server(("::", port), Answer)
-    print("serving", flush=True)
+    print("serving", server.server_port, flush=True)
     server.serve_forever()
 for address in addresses:
     ask(address)

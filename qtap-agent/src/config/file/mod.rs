@@ -3,6 +3,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod endpoints;
+pub(crate) mod filters;
 pub(crate) mod services;
 pub(crate) mod stacks;
 pub(crate) mod tap;

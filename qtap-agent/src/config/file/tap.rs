@@ -1,6 +1,7 @@
 //! `tap` and `tags` as typed.
 
 use super::endpoints::{self, Endpoint};
+use super::filters::{self, Filters};
 use crate::config::DirectionFilter;
 use crate::config::fields::{At, Fields};
 use crate::config::finding::Findings;
@@ -15,6 +16,7 @@ pub(crate) struct Tap {
     /// The stack that `http` names; empty text: none is wanted.
     pub(crate) http_stack: Option<At<String>>,
     pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) filters: Filters,
 }
 
 /// One item of `tags`: the variable that holds the value.
@@ -41,6 +43,7 @@ pub(crate) fn read(node: &Node, out: &Findings) -> Tap {
         ignore_loopback: fields.flag("ignore_loopback"),
         http_stack: http(&fields, out),
         endpoints: endpoints::read(&fields, out),
+        filters: filters::read(&fields, out),
     }
 }
 

@@ -4,6 +4,7 @@
 mod access_url;
 mod auth;
 mod endpoints;
+mod filters;
 mod otlp;
 mod s3;
 mod stacks;
@@ -18,6 +19,7 @@ use super::finding::Findings;
 use super::place::Span;
 use super::wording::brief;
 use super::{HTTP_BUFFER_SIZE, Settings, TapSettings, value};
+use crate::capture::settings::Filters;
 use crate::export::settings::{ResourceSettings, Secret, StoreKind, StoreSettings};
 use crate::pipeline::settings::{
     HttpCapture, Level, Locator, Redact, Routing, Settings as PipelineSettings, Stack, Step,
@@ -124,6 +126,7 @@ pub(crate) fn settle(file: &File, around: &Around<'_>) -> Settings {
         ignore_loopback: file.tap.ignore_loopback.as_ref().is_some_and(|at| at.value),
         http_wanted: pipeline.wants_http(),
         http_buffer_size: HTTP_BUFFER_SIZE,
+        filters: filters::settle(&file.tap.filters, around),
     };
     Settings { stores, pipeline, tap }
 }
@@ -163,6 +166,7 @@ pub(crate) fn built_in(level: Level) -> Settings {
             ignore_loopback: false,
             http_wanted: level > Level::None,
             http_buffer_size: HTTP_BUFFER_SIZE,
+            filters: Filters::default(),
         },
     }
 }

@@ -26,6 +26,8 @@ const SECTIONS: &[(&str, &[&Shape])] = &[
     ("tap", &[&shape::TAP]),
     ("tap.http", &[&shape::TAP_HTTP]),
     ("tap.endpoints", &[&shape::ENDPOINT]),
+    ("tap.filters", &[&shape::FILTERS]),
+    ("tap.filters.custom", &[&shape::FILTER]),
     ("tags", &[&shape::TAG]),
     ("Secrets and headers", &[&shape::VALUE]),
 ];
@@ -129,5 +131,16 @@ fn files_on_the_pages_are_taken() {
             let source = Source::Text { name: name.to_owned(), text: text.to_owned() };
             load(source, &example_env).unwrap_or_else(|faults| panic!("{text}\n{faults}"));
         }
+    }
+}
+
+/// The programs of each group stand on the page.
+#[test]
+fn groups_of_programs_are_those_on_the_page() {
+    let page = std::fs::read_to_string(root().join("docs/filters.md")).expect("docs/filters.md");
+    for (name, group) in crate::capture::settings::Group::NAMES {
+        let programs: Vec<_> = group.programs().iter().map(|program| format!("`{program}`")).collect();
+        let row = format!("| `{name}` | {} |", programs.join(" "));
+        assert!(page.lines().any(|line| line == row), "{row}");
     }
 }

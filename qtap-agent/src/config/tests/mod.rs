@@ -137,6 +137,7 @@ fn the_smallest_file() {
             ignore_loopback: false,
             http_wanted: true,
             http_buffer_size: 2 << 20,
+            filters: Filters::default(),
         }
     );
     assert!(notes.is_empty(), "{notes:?}");

@@ -1,6 +1,7 @@
 //! What `tap` says, key by key: each has a line here that fails when it is not obeyed.
 
 use super::*;
+use crate::capture::settings::{Aspect, Custom, Filters, Group, Match, Pattern};
 use crate::pipeline::settings::Endpoint;
 
 const BASE: &str = "version: 2\nservices: {event_stores: [{type: stdout}], object_stores: [{type: stdout}]}\n";
@@ -58,4 +59,34 @@ fn a_stack_that_an_endpoint_names_is_used() {
         format!("{BASE}{STACKS}tap: {{http: {{stack: a}}, endpoints: [{{domain: x.org, http: {{stack: b}}}}]}}\n");
     let notes = good(&text).1;
     assert!(notes.len() == 1 && notes[0].contains("the stack `quiet` is not used"), "{notes:?}");
+}
+
+#[test]
+fn filters_of_every_kind() {
+    let settings = tap("tap:
+  filters:
+    groups: [kubernetes, container-runtimes, eks, gke, qtap]
+    custom:
+      - {exe: /usr/bin/curl}
+      - {exe: /usr/bin/curl, strategy: exact, only: []}
+      - {exe: /opt/, strategy: prefix, only: [data]}
+      - {exe: curl, strategy: suffix, only: [dns, tls]}
+      - {exe: ur, strategy: contains, only: [http]}
+      - {exe: '^/[a-z]+$', strategy: regex}
+");
+    let custom = |exe, only: &[Aspect]| Custom { exe, only: only.to_vec() };
+    let text = |text: &str| text.to_owned();
+    let wanted = Filters {
+        groups: vec![Group::Kubernetes, Group::ContainerRuntimes, Group::Eks, Group::Gke, Group::Qtap],
+        custom: vec![
+            custom(Match::Exact(text("/usr/bin/curl")), &[]),
+            custom(Match::Exact(text("/usr/bin/curl")), &[]),
+            custom(Match::Prefix(text("/opt/")), &[Aspect::Data]),
+            custom(Match::Suffix(text("curl")), &[Aspect::Dns, Aspect::Tls]),
+            custom(Match::Contains(text("ur")), &[Aspect::Http]),
+            custom(Match::Regex(Pattern::new("^/[a-z]+$").expect("an expression")), &[]),
+        ],
+    };
+    assert_eq!(settings.tap.filters, wanted);
+    assert_eq!(tap("tap: {filters: {}}\n").tap.filters, Filters::default());
 }
