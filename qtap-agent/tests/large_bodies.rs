@@ -55,6 +55,7 @@ impl Bench {
             routing: Routing::default(),
             locators: vec![Locator { store: "s3".to_owned(), url: "file:///x/{{DIGEST}}".to_owned(), min_bytes: 0 }],
             tags: Vec::new(),
+            fact_tags: Vec::new(),
         };
         let spool = Folder::open(&folder.join("spool"), 8 * limit as u64, limit as u64).unwrap();
         let place = S3Settings {

@@ -39,6 +39,7 @@ impl Line {
             routing: Routing::default(),
             locators: vec![Locator { store: "o".to_owned(), url: "stdout://{{DIGEST}}".to_owned(), min_bytes: 0 }],
             tags: Vec::new(),
+            fact_tags: Vec::new(),
         };
         Line {
             http: Http::new(

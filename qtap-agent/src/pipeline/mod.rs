@@ -82,7 +82,7 @@ impl Pipeline {
         Pipeline {
             router: Router::new(&settings, key),
             locators: settings.locators.into(),
-            origins: Origins::new(settings.tags),
+            origins: Origins::new(settings.tags, settings.fact_tags),
             running: Running::default(),
             spools: Spools::default(),
             lost: Tally::default(),

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::settings::FactTag;
 use super::step::Steps;
 use crate::model::address::is_private;
 use crate::model::conn::{ConnFacts, ConnectionUid, Endpoint, Protocol, Role, Transport};
@@ -39,6 +40,7 @@ pub(super) struct Place<'a> {
 #[derive(Debug)]
 pub(super) struct Origins {
     tags: Vec<String>,
+    fact_tags: Vec<FactTag>,
     kept: HashMap<ConnectionUid, Kept>,
 }
 
@@ -68,8 +70,8 @@ impl Kept {
 }
 
 impl Origins {
-    pub(super) fn new(tags: Vec<String>) -> Origins {
-        Origins { tags, kept: HashMap::new() }
+    pub(super) fn new(tags: Vec<String>, fact_tags: Vec<FactTag>) -> Origins {
+        Origins { tags, fact_tags, kept: HashMap::new() }
     }
 
     /// The origin of `place`, redacted as `steps` say.
@@ -77,7 +79,9 @@ impl Origins {
         if let Some(kept) = self.kept.get(&place.conn.uid).filter(|kept| kept.holds_for(place)) {
             return Arc::clone(&kept.origin);
         }
-        let origin = Arc::new(make(place, steps, &self.tags));
+        let of_facts = self.fact_tags.iter().filter_map(|tag| tag.of(place.process?));
+        let tags = self.tags.iter().cloned().chain(of_facts).collect();
+        let origin = Arc::new(make(place, steps, tags));
         if self.kept.len() >= KEPT {
             self.kept.clear();
         }
@@ -100,7 +104,7 @@ impl Origins {
     }
 }
 
-fn make(place: &Place<'_>, steps: Option<&Steps>, tags: &[String]) -> Origin {
+fn make(place: &Place<'_>, steps: Option<&Steps>, tags: Vec<String>) -> Origin {
     let conn = place.conn;
     let (local, peer) = (address(&conn.local), address(&conn.peer));
     let (client, server) = match place.role {
@@ -124,7 +128,7 @@ fn make(place: &Place<'_>, steps: Option<&Steps>, tags: &[String]) -> Origin {
         peer,
         local,
         process,
-        tags: tags.to_vec(),
+        tags,
     }
 }
 

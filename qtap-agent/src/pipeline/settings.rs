@@ -1,8 +1,10 @@
 //! What the pipeline does with an observation, checked and resolved.
 
 mod routing;
+mod tags;
 
 pub use routing::{Endpoint, Routing};
+pub use tags::{Fact, FactTag};
 
 /// All of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +17,8 @@ pub struct Settings {
     pub locators: Vec<Locator>,
     /// `key:value` tags on every record.
     pub tags: Vec<String>,
+    /// Tags on the records of processes that have the fact.
+    pub fact_tags: Vec<FactTag>,
 }
 
 /// An ordered list of steps.

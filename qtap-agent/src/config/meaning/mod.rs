@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::fields::{At, Given};
 use super::file::File;
+use super::file::tap::{Tag, TagSource};
 use super::finding::Findings;
 use super::place::Span;
 use super::wording::brief;
@@ -22,7 +23,7 @@ use super::{HTTP_BUFFER_SIZE, Settings, TapSettings, value};
 use crate::capture::settings::Filters;
 use crate::export::settings::{ResourceSettings, Secret, StoreKind, StoreSettings};
 use crate::pipeline::settings::{
-    HttpCapture, Level, Locator, Redact, Routing, Settings as PipelineSettings, Stack, Step,
+    Fact, FactTag, HttpCapture, Level, Locator, Redact, Routing, Settings as PipelineSettings, Stack, Step,
 };
 
 /// What a file may refer to, and where findings go.
@@ -107,7 +108,8 @@ impl Around<'_> {
 pub(crate) fn settle(file: &File, around: &Around<'_>) -> Settings {
     let (stores, locators) = stores::settle(file, around);
     let (http_stack, routing) = stacks::settle(file, around);
-    let pipeline = PipelineSettings { http_stack, routing, locators, tags: tags(file, around) };
+    let pipeline =
+        PipelineSettings { http_stack, routing, locators, tags: tags(file, around), fact_tags: fact_tags(file) };
     let level = pipeline.stacks().map(stacks::level).max().unwrap_or(Level::None);
     if let Some(at) = file.services_at.filter(|_| around.out.is_clean()) {
         if stores.is_empty() {
@@ -133,13 +135,28 @@ pub(crate) fn settle(file: &File, around: &Around<'_>) -> Settings {
 
 /// Tags whose variable is not set are left out: a host without a team is no reason not to start.
 fn tags(file: &File, around: &Around<'_>) -> Vec<String> {
-    let tag = |tag: &super::file::tap::Tag| match (around.env)(&tag.variable.value) {
+    let variables = file.tags.iter().filter(|tag| tag.source == TagSource::Env);
+    let tag = |tag: &Tag| match (around.env)(&tag.location.value) {
         Some(value) => Some(format!("{}:{value}", tag.key.value)),
         None => {
-            let message = format!("the environment variable `{}` is not set", brief(&tag.variable.value));
-            around.out.note(tag.variable.span, message, "the tag is left out");
+            let message = format!("the environment variable `{}` is not set", brief(&tag.location.value));
+            around.out.note(tag.location.span, message, "the tag is left out");
             None
         }
+    };
+    variables.filter_map(tag).collect()
+}
+
+/// Tags that are looked up for each process.
+fn fact_tags(file: &File) -> Vec<FactTag> {
+    let tag = |tag: &Tag| {
+        let fact = match tag.source {
+            TagSource::Env => return None,
+            TagSource::K8sLabel => Fact::PodLabel,
+            TagSource::K8sAnnotation => Fact::PodAnnotation,
+            TagSource::ContainerLabel => Fact::ContainerLabel,
+        };
+        Some(FactTag { key: tag.key.value.clone(), fact, name: tag.location.value.clone() })
     };
     file.tags.iter().filter_map(tag).collect()
 }
@@ -160,6 +177,7 @@ pub(crate) fn built_in(level: Level) -> Settings {
             routing: Routing::default(),
             locators: vec![Locator { store: "stdout".to_owned(), url: stores::STDOUT_URL.to_owned(), min_bytes: 0 }],
             tags: Vec::new(),
+            fact_tags: Vec::new(),
         },
         tap: TapSettings {
             direction: super::DirectionFilter::All,

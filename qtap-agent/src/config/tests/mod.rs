@@ -128,6 +128,7 @@ fn the_smallest_file() {
             routing: Routing::default(),
             locators: Vec::new(),
             tags: Vec::new(),
+            fact_tags: Vec::new(),
         }
     );
     assert_eq!(

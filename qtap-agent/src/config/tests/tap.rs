@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::capture::settings::{Aspect, Custom, Filters, Group, Match, Pattern};
-use crate::pipeline::settings::Endpoint;
+use crate::pipeline::settings::{Endpoint, Fact, FactTag};
 
 const BASE: &str = "version: 2\nservices: {event_stores: [{type: stdout}], object_stores: [{type: stdout}]}\n";
 const STACKS: &str = "stacks:
@@ -89,4 +89,23 @@ fn filters_of_every_kind() {
     };
     assert_eq!(settings.tap.filters, wanted);
     assert_eq!(tap("tap: {filters: {}}\n").tap.filters, Filters::default());
+}
+
+#[test]
+fn tags_from_variables_and_from_labels() {
+    let settings = tap("tags:
+  - {key: team, source: env, location: TEAM}
+  - {key: app, source: k8s.label, location: app.kubernetes.io/name}
+  - {key: owner, source: k8s.annotation, location: example.org/owner}
+  - {key: service, source: container.label, location: com.docker.compose.service}
+")
+    .pipeline;
+    assert_eq!(settings.tags, ["team:blue"]);
+    let tag = |key: &str, fact, name: &str| FactTag { key: key.to_owned(), fact, name: name.to_owned() };
+    let wanted = [
+        tag("app", Fact::PodLabel, "app.kubernetes.io/name"),
+        tag("owner", Fact::PodAnnotation, "example.org/owner"),
+        tag("service", Fact::ContainerLabel, "com.docker.compose.service"),
+    ];
+    assert_eq!(settings.fact_tags, wanted);
 }

@@ -95,7 +95,7 @@ mod tests {
             stack: stack.map(str::to_owned),
         };
         let routing = Routing { stacks, endpoints: endpoints.iter().map(endpoint).collect() };
-        Settings { http_stack, routing, locators: Vec::new(), tags: Vec::new() }
+        Settings { http_stack, routing, locators: Vec::new(), tags: Vec::new(), fact_tags: Vec::new() }
     }
 
     #[test]

@@ -164,6 +164,7 @@ fn settings(level: Level, format: Format, artifacts: Artifacts) -> Settings {
         routing: Routing::default(),
         locators: vec![Locator { store: "o".to_owned(), url: "stdout://{{DIGEST}}".to_owned(), min_bytes: 0 }],
         tags: vec!["team:a".to_owned()],
+        fact_tags: Vec::new(),
     }
 }
 

@@ -1,9 +1,9 @@
-//! Several stacks at once: each exchange goes through its own.
+//! Several stacks at once: each exchange goes through its own. And tags, which depend on the same facts.
 
 use super::*;
-use crate::model::process::Pod;
+use crate::model::process::{Container, Pod};
 use crate::model::route::STACK_LABEL;
-use crate::pipeline::settings::Endpoint;
+use crate::pipeline::settings::{Endpoint, Fact, FactTag};
 
 fn stack(name: &str, level: Level, redact: bool) -> Stack {
     let mut steps = vec![Step::HttpCapture(HttpCapture { level, ..HttpCapture::default() })];
@@ -122,4 +122,23 @@ fn what_two_stacks_say_of_one_connection_is_redacted_by_each() {
     };
     assert!(command("api.example.com").contains("canary"), "nothing is redacted in that stack");
     assert!(!command("x.org").contains("canary"), "nor is the origin of the one before taken");
+}
+
+#[test]
+fn tags_are_those_of_the_process() {
+    let map = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into_iter().collect();
+    let pod = Pod { labels: map("app", "shop"), annotations: map("owner", "ann"), ..Pod::default() };
+    let container = Container { labels: map("app", "web"), ..Container::default() };
+    let process = Process { pod: Some(Arc::new(pod)), container: Some(Arc::new(container)), ..Process::default() };
+    let tag = |key: &str, fact, name: &str| FactTag { key: key.to_owned(), fact, name: name.to_owned() };
+    let fact_tags = vec![
+        tag("a", Fact::PodLabel, "app"),
+        tag("b", Fact::PodAnnotation, "owner"),
+        tag("c", Fact::ContainerLabel, "app"),
+        tag("d", Fact::PodLabel, "owner"),
+    ];
+    let all = || Settings { fact_tags: fact_tags.clone(), ..several(&[]) };
+    let tags = |process| apply(all(), with(plain(), process, http()))[0].origin.tags.clone();
+    assert_eq!(tags(process), ["team:a", "a:shop", "b:ann", "c:web"]);
+    assert_eq!(tags(Process::default()), ["team:a"]);
 }
