@@ -11,7 +11,7 @@ use super::origin::{Origins, Place};
 use super::rpc::{self, Fault};
 use super::settings::{HttpCapture, Level, Locator};
 use super::spool::Spooled;
-use super::step::Steps;
+use super::step::{Steps, Verdict};
 use super::trace_context;
 use super::url::{self, Url};
 use crate::model::conn::{ConnectionUid, Protocol, Role};
@@ -40,13 +40,13 @@ pub(super) struct Untold {
 
 /// What is to be told of `seen`; none when that is nothing.
 pub(super) fn evaluate(
-    seen: ExchangeSeen,
+    mut seen: ExchangeSeen,
     spooled: Option<Spooled>,
-    steps: &Steps,
+    steps: &mut Steps,
     origins: &mut Origins,
 ) -> Option<Untold> {
-    let ExchangeSeen { host, conn, process, number, exchange: Exchange::Http(mut http), observed } = seen;
-    let capture = steps.evaluate(&mut http);
+    let Verdict { capture } = steps.evaluate(&mut seen);
+    let ExchangeSeen { host, conn, process, number, exchange: Exchange::Http(http), observed } = seen;
     let goes_on = http.part.is_some_and(|part| !part.last);
     if capture.level == Level::None || (goes_on && capture.level < Level::Details) {
         return None;

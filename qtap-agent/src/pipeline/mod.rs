@@ -111,7 +111,7 @@ impl Pipeline {
             }
             Observation::Exchange(seen) => *seen,
         };
-        let steps = self.http.as_ref()?;
+        let steps = self.http.as_mut()?;
         let name = (seen.conn.uid, seen.number);
         let Exchange::Http(http) = &mut seen.exchange;
         let spooled = match http.part {

@@ -1,15 +1,16 @@
 //! What a stack does with an exchange: its steps, evaluated in the order of the file.
 //!
-//! In: the stack's settings, once; then each exchange. Out: how it is to be captured, and the exchange itself with everything
-//! taken out that must not be seen. A step sees what the steps before it left. Rules, sampling and the other plugins are more
-//! variants of [`Step`], evaluated in the same loop. No record is written here.
+//! In: the stack's settings, once; then each exchange with all that is known of where it happened. Out: a [`Verdict`], and the
+//! exchange itself with everything taken out that must not be seen. A step sees what the steps before it left. Each plugin is a
+//! variant of [`Step`], evaluated in the same loop, and says what it wants in the verdict. No record is written here.
 
 use std::sync::Arc;
 
 use super::RedactionKey;
 use super::redact::Redactor;
 use super::settings::{self, HttpCapture, Level, Stack};
-use crate::model::exchange::HttpExchange;
+use crate::model::exchange::Exchange;
+use crate::model::observation::ExchangeSeen;
 use crate::model::process::Process;
 
 /// One step, made ready.
@@ -17,6 +18,20 @@ use crate::model::process::Process;
 enum Step {
     HttpCapture(HttpCapture),
     Redact(Redactor),
+}
+
+/// What the steps of a stack say of one exchange, or of a part of one.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    /// How it is captured.
+    pub(super) capture: HttpCapture,
+}
+
+impl Default for Verdict {
+    /// Nothing is captured.
+    fn default() -> Verdict {
+        Verdict { capture: HttpCapture { level: Level::None, ..HttpCapture::default() } }
+    }
 }
 
 /// The steps of one stack.
@@ -35,15 +50,16 @@ impl Steps {
 
     /// Walks the steps. Of several `http_capture` steps the last one holds; of several `redact` steps all do. Without an
     /// `http_capture` step nothing is captured.
-    pub(super) fn evaluate(&self, exchange: &mut HttpExchange) -> HttpCapture {
-        let mut capture = HttpCapture { level: Level::None, ..HttpCapture::default() };
-        for step in &self.0 {
+    pub(super) fn evaluate(&mut self, seen: &mut ExchangeSeen) -> Verdict {
+        let Exchange::Http(http) = &mut seen.exchange;
+        let mut verdict = Verdict::default();
+        for step in &mut self.0 {
             match step {
-                Step::HttpCapture(wanted) => capture = wanted.clone(),
-                Step::Redact(redactor) => redactor.exchange(exchange),
+                Step::HttpCapture(wanted) => verdict.capture = wanted.clone(),
+                Step::Redact(redactor) => redactor.exchange(http),
             }
         }
-        capture
+        verdict
     }
 
     /// The authority of a request, outside of an exchange, as it may be seen.
