@@ -2,6 +2,7 @@
 //! of the same form as the file, absent where nothing is written. Never a default, a variable or a reference: `meaning`.
 
 pub(crate) mod auth;
+pub(crate) mod plugins;
 pub(crate) mod services;
 pub(crate) mod stacks;
 pub(crate) mod tap;

@@ -4,6 +4,7 @@
 mod access_url;
 mod auth;
 mod otlp;
+mod plugins;
 mod s3;
 mod stacks;
 mod stores;
@@ -18,7 +19,9 @@ use super::place::Span;
 use super::wording::brief;
 use super::{HTTP_BUFFER_SIZE, Settings, TapSettings, value};
 use crate::export::settings::{ResourceSettings, Secret, StoreKind, StoreSettings};
-use crate::pipeline::settings::{HttpCapture, Level, Locator, Redact, Settings as PipelineSettings, Stack, Step};
+use crate::pipeline::settings::{
+    HttpCapture, HttpMetrics, Level, Locator, Redact, Settings as PipelineSettings, Stack, Step,
+};
 
 /// What a file may refer to, and where findings go.
 pub(crate) struct Around<'a> {
@@ -102,7 +105,7 @@ impl Around<'_> {
 pub(crate) fn settle(file: &File, around: &Around<'_>) -> Settings {
     let (stores, locators) = stores::settle(file, around);
     let http_stack = stacks::settle(file, around);
-    let level = http_stack.as_ref().map_or(Level::None, stacks::level);
+    let stored = http_stack.as_ref().map_or(Level::None, Stack::stores);
     if let Some(at) = file.services_at.filter(|_| around.out.is_clean()) {
         if stores.is_empty() {
             around.out.note(
@@ -110,7 +113,7 @@ pub(crate) fn settle(file: &File, around: &Around<'_>) -> Settings {
                 "no store: nothing that is captured will be exported",
                 "add one to `services.event_stores`",
             );
-        } else if level > Level::Summary && locators.is_empty() {
+        } else if stored > Level::Summary && locators.is_empty() {
             let message = "the stack makes objects and no object store takes them: heads and bodies are not exported";
             around.out.note(at, message, "add one to `services.object_stores`, or choose the level `summary`");
         }
@@ -118,7 +121,7 @@ pub(crate) fn settle(file: &File, around: &Around<'_>) -> Settings {
     let tap = TapSettings {
         direction: file.tap.direction.as_ref().map_or_else(Default::default, |at| at.value),
         ignore_loopback: file.tap.ignore_loopback.as_ref().is_some_and(|at| at.value),
-        http_wanted: level > Level::None,
+        http_wanted: http_stack.as_ref().is_some_and(Stack::is_wanted),
         http_buffer_size: HTTP_BUFFER_SIZE,
     };
     Settings { stores, pipeline: PipelineSettings { http_stack, locators, tags: tags(file, around) }, tap }
@@ -156,7 +159,7 @@ pub(crate) fn built_in(level: Level) -> Settings {
         tap: TapSettings {
             direction: super::DirectionFilter::All,
             ignore_loopback: false,
-            http_wanted: level > Level::None,
+            http_wanted: true,
             http_buffer_size: HTTP_BUFFER_SIZE,
         },
     }
@@ -165,5 +168,7 @@ pub(crate) fn built_in(level: Level) -> Settings {
 /// The stack of a host without a file, and of a file without stacks.
 fn built_in_stack(level: Level) -> Stack {
     let capture = HttpCapture { level, ..HttpCapture::default() };
-    Stack { name: "default_stack".to_owned(), steps: vec![Step::HttpCapture(capture), Step::Redact(Redact::default())] }
+    let steps =
+        vec![Step::HttpCapture(capture), Step::HttpMetrics(HttpMetrics::default()), Step::Redact(Redact::default())];
+    Stack { name: "default_stack".to_owned(), steps }
 }

@@ -10,8 +10,10 @@
 mod artifact;
 mod connection;
 mod fewer;
+mod issue;
 mod object;
 mod origin;
+mod request;
 mod resource;
 #[cfg(test)]
 mod tests;
@@ -147,6 +149,8 @@ pub fn entry(record: &Record) -> Entry<'_> {
         RecordKind::Connection(connection) => connection::put(&mut out, connection),
         RecordKind::Artifact(artifact) => artifact::put(&mut out, artifact),
         RecordKind::Object(object) => object::put(&mut out, object),
+        RecordKind::Request(request) => request::put(&mut out, request),
+        RecordKind::Issue(issue) => issue::put(&mut out, issue),
     }
     let (severity_number, severity_text) = severity(record.severity);
     Entry {
@@ -167,6 +171,8 @@ fn names(kind: &RecordKind) -> (&'static str, &'static str) {
         RecordKind::Connection(_) => ("connection", "qtap.connection"),
         RecordKind::Artifact(_) => ("artifact_record", "qtap.artifact_record"),
         RecordKind::Object(_) => ("object", "qtap.object"),
+        RecordKind::Request(_) => ("request", "qtap.request"),
+        RecordKind::Issue(_) => ("issue", "qtap.issue"),
     }
 }
 

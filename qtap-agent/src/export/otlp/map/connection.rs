@@ -20,6 +20,7 @@ pub(super) fn put<'a>(out: &mut Attributes<'a>, connection: &'a ConnectionRecord
     }
     out.put("connection.duration_ms", Value::Double(connection.duration_ms));
     out.int("connection.requests", connection.requests);
+    out.int_if("connection.sampled_out", connection.sampled_out);
     out.text_if("connection.endpoint_id", connection.endpoint_id.as_deref());
     out.text_if("connection.binding", connection.binding);
     if let Some(tls) = &connection.tls {

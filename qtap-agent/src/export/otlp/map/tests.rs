@@ -11,8 +11,8 @@ use crate::model::conn::TlsFacts;
 use crate::model::event::Host;
 use crate::model::process::{Container, Pod, Process};
 use crate::model::record::{
-    ArtifactLink, ArtifactRecord, ConnectionRecord, MessageProtocol, MessageSums, ObjectRecord, ObjectSummary, Origin,
-    Rpc, Timing,
+    ArtifactLink, ArtifactRecord, ConnectionRecord, IssueRecord, MessageProtocol, MessageSums, ObjectRecord,
+    ObjectSummary, Origin, RequestRecord, Rpc, Timing,
 };
 
 fn record(origin: Origin, kind: RecordKind) -> Record {
@@ -149,6 +149,7 @@ fn a_connection_in_full() {
         losses: vec![("ring_full", 3), ("unaccounted", 1)],
         duration_ms: 1.5,
         requests: 5,
+        sampled_out: Some(4),
         endpoint_id: Some("example.com".into()),
         tls: Some(tls),
         binding: Some("nested"),
@@ -168,6 +169,7 @@ fn a_connection_in_full() {
         "connection.loss.unaccounted=i:1",
         "connection.duration_ms=d:1.5",
         "connection.requests=i:5",
+        "connection.sampled_out=i:4",
         "connection.endpoint_id=s:example.com",
         "connection.binding=s:nested",
         "tls.protocol.version=s:1.3",
@@ -256,6 +258,79 @@ fn an_artifact_in_full() {
     let entry = entry(&record);
     assert_eq!((entry.event_name, entry.severity_number, entry.severity_text), ("qtap.artifact_record", 13, "WARN"));
     assert_eq!((entry.body, entry.time_unix_ns, entry.observed_unix_ns), ("line", 1, 2));
+}
+
+#[test]
+fn a_request_in_full() {
+    let request = RequestRecord {
+        auth_type: Some("bearer_jwt"),
+        auth_source: Some("authorization".into()),
+        auth_digest: Some("sha256:00".into()),
+        claims: vec![("iss".into(), "me".into())],
+        method: Some("GET".into()),
+        host: Some("h".into()),
+        path: Some("/a/1".into()),
+        path_template: Some("/a/{id}".into()),
+        status: Some(200),
+        body_bytes: Some(0),
+        response_body_bytes: Some(9),
+        duration_ms: Some(2.5),
+    };
+    let record = record(Origin::default(), RecordKind::Request(Box::new(request)));
+    let want = [
+        "log.record.uid=s:u",
+        "event.type=s:request",
+        "request.auth.type=s:bearer_jwt",
+        "request.auth.source=s:authorization",
+        "request.auth.digest=s:sha256:00",
+        "request.auth.claim.iss=s:me",
+        "request.method=s:GET",
+        "request.host=s:h",
+        "request.path=s:/a/1",
+        "request.path_template=s:/a/{id}",
+        "request.status_code=i:200",
+        "request.body_bytes=i:0",
+        "request.response_body_bytes=i:9",
+        "request.duration_ms=d:2.5",
+    ];
+    assert_eq!(shown(&record), want);
+    assert_eq!(entry(&record).event_name, "qtap.request");
+}
+
+#[test]
+fn an_issue_in_full() {
+    let link = |name: &str| Some(ArtifactLink { url: format!("u-{name}"), digest: format!("d-{name}") });
+    let issue = IssueRecord {
+        name: "slow".into(),
+        category: Some("latency".into()),
+        reasons: vec!["status", "duration"],
+        method: Some("GET".into()),
+        url: Some("https://h/a".into()),
+        status: Some(503),
+        duration_ms: Some(2.5),
+        error_type: Some("503".into()),
+        request_artifact: link("req"),
+        response_artifact: link("res"),
+    };
+    let record = record(Origin::default(), RecordKind::Issue(Box::new(issue)));
+    let want = [
+        "log.record.uid=s:u",
+        "event.type=s:issue",
+        "issue.name=s:slow",
+        "issue.category=s:latency",
+        "issue.reasons=a:status|duration",
+        "issue.method=s:GET",
+        "issue.url=s:https://h/a",
+        "issue.status_code=i:503",
+        "issue.duration_ms=d:2.5",
+        "issue.error_type=s:503",
+        "issue.request.url=s:u-req",
+        "issue.request.digest=s:d-req",
+        "issue.response.url=s:u-res",
+        "issue.response.digest=s:d-res",
+    ];
+    assert_eq!(shown(&record), want);
+    assert_eq!(entry(&record).event_name, "qtap.issue");
 }
 
 #[test]
