@@ -15,6 +15,7 @@ use crate::admin::http_metrics::HttpFamilies;
 use crate::admin::http_metrics::HttpMetrics;
 use crate::config::Settings;
 use crate::export::data_dir::DataDir;
+use crate::export::lines::Lines;
 use crate::export::status::StoreStatus;
 use crate::export::stdout::Output;
 use crate::export::store::{Store, spawn_in};
@@ -75,8 +76,14 @@ type Handed = (Vec<Observation>, usize);
 struct Between {
     /// Bytes of bodies that wait.
     waiting: AtomicUsize,
-    /// What the pipeline lost.
-    lost: Mutex<Tally>,
+    /// What the pipeline lost, and what was left out of the lines it wrote.
+    lost: Mutex<Lost>,
+}
+
+#[derive(Debug, Default)]
+struct Lost {
+    pipeline: Tally,
+    lines: Tally,
 }
 
 impl Between {
@@ -85,7 +92,7 @@ impl Between {
         waiting > 0 && waiting.saturating_add(more) > WAITING_BYTES
     }
 
-    fn lost(&self) -> MutexGuard<'_, Tally> {
+    fn lost(&self) -> MutexGuard<'_, Lost> {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -112,14 +119,16 @@ impl Engine {
         }
         let between = Arc::new(Between::default());
         let (sender, receiver) = mpsc::channel(WAITING_BATCHES);
-        let metrics = HttpMetrics::new();
+        let metrics = HttpMetrics::new(settings.pipeline.max_hosts());
         #[cfg(feature = "kernel")]
         let families = metrics.families();
         let (behind, shared) = (Arc::clone(&between), Arc::clone(&stores));
         let route = Route { stores: shared, locators: settings.pipeline.locators.clone() };
-        let pipeline = std::thread::Builder::new()
-            .name("pipeline".to_owned())
-            .spawn(move || work(pipeline, receiver, &route, metrics, pace, &behind))?;
+        let lines = Lines::start(output.clone())?;
+        let pipeline = std::thread::Builder::new().name("pipeline".to_owned()).spawn(move || {
+            work(pipeline, receiver, &route, metrics, &lines, pace, &behind);
+            behind.lost().lines = lines.finish(super::FLUSH_LIMIT);
+        })?;
         let engine = Engine {
             stores,
             pipeline,
@@ -154,6 +163,7 @@ fn work(
     mut receiver: mpsc::Receiver<Handed>,
     route: &Route,
     mut metrics: HttpMetrics,
+    lines: &Lines,
     pace: Pace,
     between: &Between,
 ) {
@@ -163,7 +173,9 @@ fn work(
         let mut records: Vec<Record> = Vec::new();
         while let Some((observations, bytes)) = receiver.blocking_recv() {
             for observation in observations {
-                metrics.observe(&observation);
+                if pipeline.counts(&observation) {
+                    metrics.observe(&observation);
+                }
                 if let Some(large) = pipeline.apply_or_defer(observation, &mut records) {
                     // It is there as long as this is.
                     let _ = later.send(large);
@@ -171,8 +183,10 @@ fn work(
             }
             let lost = pipeline.take_lost();
             if !lost.is_empty() {
-                between.lost().merge(&lost);
+                between.lost().pipeline.merge(&lost);
             }
+            lines.offer(pipeline.take_lines(), pace.source_waits);
+            between.lost().lines = lines.lost();
             route.offer_all(&mut records, pace);
             between.waiting.fetch_sub(bytes, Ordering::Relaxed);
         }
@@ -186,7 +200,7 @@ fn write_documents(documents: threads::Receiver<Later>, route: &Route, pace: Pac
     for large in documents {
         let lost = large.tell(&mut records);
         if !lost.is_empty() {
-            between.lost().merge(&lost);
+            between.lost().pipeline.merge(&lost);
         }
         route.offer_all(&mut records, pace);
     }
@@ -268,7 +282,10 @@ impl Intake {
 
     /// What was lost behind it.
     pub(super) fn lost_behind(&self) -> Tally {
-        self.between.lost().clone()
+        let lost = self.between.lost();
+        let mut both = lost.pipeline.clone();
+        both.merge(&lost.lines);
+        both
     }
 }
 

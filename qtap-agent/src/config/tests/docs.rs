@@ -22,7 +22,13 @@ const SECTIONS: &[(&str, &[&Shape])] = &[
     ("stacks", &[&shape::STACK]),
     ("plugins", &[&shape::PLUGIN]),
     ("http_capture", &[&shape::HTTP_CAPTURE]),
+    ("access_logs", &[&shape::ACCESS_LOGS]),
+    ("report_usage", &[&shape::REPORT_USAGE]),
+    ("detect_errors", &[&shape::DETECT_ERRORS]),
+    ("Rules of detect_errors", &[&shape::ISSUE_RULE]),
+    ("http_metrics", &[&shape::HTTP_METRICS]),
     ("redact", &[&shape::REDACT]),
+    ("sample", &[&shape::SAMPLE]),
     ("tap", &[&shape::TAP]),
     ("tap.http", &[&shape::TAP_HTTP]),
     ("tap.endpoints", &[&shape::ENDPOINT]),
@@ -45,6 +51,7 @@ fn row(key: &Key) -> Option<String> {
         Takes::Flag => "`true` `false`".to_owned(),
         Takes::Whole(min, max) if min == max => format!("{min}"),
         Takes::Whole(min, max) => format!("{min} to {max}"),
+        Takes::Share => "0 to 1".to_owned(),
         Takes::Time(min, max) => format!("duration, {} to {}", value::show_duration(min), value::show_duration(max)),
         Takes::Size(min, max) => format!("size, {} to {}", value::show_size(min), value::show_size(max)),
         Takes::Choice(choices) => words(choices),
@@ -122,7 +129,7 @@ fn every_example_is_taken_without_a_note() {
 /// The pages' own YAML is true too: every fenced block that is a whole file is taken.
 #[test]
 fn files_on_the_pages_are_taken() {
-    for name in ["docs/config.md", "docs/filters.md", "docs/otlp.md"] {
+    for name in ["docs/config.md", "docs/filters.md", "docs/otlp.md", "docs/plugins.md"] {
         let page = std::fs::read_to_string(root().join(name)).expect(name);
         let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
         let whole: Vec<&str> = blocks.filter(|block| block.contains("version: 2")).collect();
