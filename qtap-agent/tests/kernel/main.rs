@@ -17,6 +17,7 @@ mod large;
 mod late;
 mod nginx;
 mod overflow;
+mod plugins;
 mod python;
 mod qtap;
 mod records;
