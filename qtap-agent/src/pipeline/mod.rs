@@ -9,6 +9,7 @@
 
 mod artifact;
 mod connection;
+mod cut;
 mod digest;
 mod exchange;
 mod issues;

@@ -12,6 +12,7 @@ use super::{Untold, rpc_status};
 use crate::model::loss::Tally;
 use crate::model::record::{Address, TraceContext};
 use crate::pipeline::artifact::{self, Artifact, Running, rfc3339};
+use crate::pipeline::cut::cut;
 use crate::pipeline::settings::{AccessLogs, Artifacts, Format, HttpCapture, Level, LogFormat};
 
 /// Bytes of a URL, a head or a body in a line for people; what is beyond is `…`.
@@ -158,7 +159,7 @@ fn put(line: &mut String, what: std::fmt::Arguments<'_>) {
 
 /// Appends text that stays on its line, cut where it is long.
 fn escaped(line: &mut String, text: &str) {
-    let shown = text.get(..text.floor_char_boundary(SHOWN)).unwrap_or_default();
+    let shown = cut(text, SHOWN);
     for c in shown.chars() {
         if c.is_control() || is_invisible(c) {
             line.extend(c.escape_default());

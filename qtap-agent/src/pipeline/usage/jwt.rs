@@ -5,6 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
+use crate::pipeline::cut::cut;
+
 /// Bytes of the value of one claim that are told.
 const VALUE: usize = 256;
 /// Members of a claim that is a list which are told.
@@ -34,7 +36,7 @@ fn part(token: &str, number: usize) -> Option<Map<String, Value>> {
 }
 
 fn shown(value: &Value) -> Option<String> {
-    let mut text = match value {
+    let text = match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),
         Value::Array(list) => {
@@ -43,6 +45,5 @@ fn shown(value: &Value) -> Option<String> {
         }
         Value::Null | Value::Bool(_) | Value::Object(_) => return None,
     };
-    text.truncate(text.floor_char_boundary(VALUE));
-    (!text.is_empty()).then_some(text)
+    Some(cut(&text, VALUE).to_owned()).filter(|text| !text.is_empty())
 }
