@@ -7,6 +7,7 @@ mod endpoints;
 mod filters;
 mod otlp;
 mod plugins;
+mod redact;
 mod s3;
 mod stacks;
 mod stores;
