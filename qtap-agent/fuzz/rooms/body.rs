@@ -43,7 +43,7 @@ const ARTIFACT: usize = (16 << 20) * 6 + (1 << 20);
 const MEMORY: usize = 5 * ARTIFACT;
 
 /// An exchange with these response fields; its bodies are put in afterwards.
-fn exchange(fields: &str) -> HttpExchange {
+pub(super) fn exchange(fields: &str) -> HttpExchange {
     let request = b"POST / HTTP/1.1\r\n".iter().chain(fields.as_bytes()).chain(b"\r\n");
     let response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n".iter().chain(fields.as_bytes()).chain(b"\r\n");
     let steps = vec![
@@ -56,7 +56,7 @@ fn exchange(fields: &str) -> HttpExchange {
     all.pop().expect("one exchange")
 }
 
-fn seen(http: HttpExchange) -> Observation {
+pub(super) fn seen(http: HttpExchange) -> Observation {
     let conn = ConnFacts {
         uid: ConnectionUid([0; 16]),
         opened: KernelTime(0),

@@ -102,7 +102,7 @@ pub(crate) const EVENT_STORES: &[&str] = &["otel", "stdout", "disabled"];
 pub(crate) const OBJECT_STORES: &[&str] = &["s3", "otel", "stdout", "disabled"];
 const AUTHS: &[&str] = &["none", "basic", "header", "query", "oauth2"];
 const PLUGINS: &[&str] =
-    &["http_capture", "access_logs", "report_usage", "detect_errors", "http_metrics", "redact", "sample"];
+    &["http_capture", "access_logs", "report_usage", "detect_errors", "http_metrics", "redact", "sample", "gen_ai"];
 const TAG_SOURCES: &[&str] = &["env", "k8s.label", "k8s.annotation", "container.label"];
 
 /// Every table, with the path its maps have in the file; `[]` stands for each item of a list, `*` for any name.
@@ -130,6 +130,7 @@ pub(crate) const ALL: &[&Shape] = &[
     &HTTP_METRICS,
     &REDACT,
     &PATTERN,
+    &GEN_AI,
     &SAMPLE,
     &TAP,
     &TAP_HTTP,
@@ -332,6 +333,9 @@ pub(crate) const REDACT: Shape = Shape {
         key("salt", Takes::Secret, ""),
     ]],
 };
+
+pub(crate) const GEN_AI: Shape =
+    Shape { what: "the config of `gen_ai`", keys: &[&[key("conversations", Takes::Flag, "true")]] };
 
 pub(crate) const PATTERN: Shape =
     Shape { what: "a pattern", keys: &[&[key("name", Takes::Text, ""), key("regex", Takes::Text, "")]] };

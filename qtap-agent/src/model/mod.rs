@@ -8,6 +8,7 @@ pub mod address;
 pub mod conn;
 pub mod event;
 pub mod exchange;
+pub mod gen_ai;
 pub mod loss;
 pub mod message;
 pub mod messages;

@@ -179,6 +179,8 @@ pub struct ArtifactRecord {
     pub response_content_type: Vec<String>,
     /// How long it took.
     pub timing: Timing,
+    /// What it says as a call of a language model.
+    pub gen_ai: Option<Box<super::gen_ai::GenAi>>,
     /// gRPC facts; none for any other exchange.
     pub rpc: Option<Rpc>,
     /// Messages that the request carried, where it is a stream of messages.

@@ -84,8 +84,8 @@ pub(super) fn record_uid(connection: ConnectionUid, number: Option<u64>, kind: U
 }
 
 /// Room for a record's name: connection, number, part, and the longest kind there is.
-const NAME: usize = 16 + 9 + 4 + 16;
-const _: () = assert!("http_transaction".len() <= 16 && "artifact_record".len() <= 16);
+const NAME: usize = 16 + 9 + 4 + 19;
+const _: () = assert!("gen_ai_conversation".len() <= 19 && "artifact_record".len() <= 19);
 
 /// A record's name in the making.
 struct Name {

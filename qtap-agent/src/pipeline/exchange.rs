@@ -5,11 +5,13 @@
 
 mod access_log;
 mod also;
+mod conversation;
 
 use std::sync::Arc;
 
 use super::artifact::{self, Artifact, Kind, Running};
 use super::digest::{self, UidKind};
+use super::gen_ai::Calls;
 use super::look;
 use super::origin::{Origins, Place};
 use super::router::Chosen;
@@ -45,6 +47,8 @@ pub(super) struct Untold {
     undone: Option<look::Both>,
     /// False when the disk would not take what may be seen of a body: nothing can be shown.
     shown: bool,
+    /// The conversation that it is, looked through.
+    conversation: Option<Vec<u8>>,
 }
 
 /// True when it was told whole, or this is its last part.
@@ -71,7 +75,8 @@ pub(super) fn untold(
 ) -> Option<Untold> {
     let ExchangeSeen { host, conn, process, number, exchange: Exchange::Http(http), observed } = seen;
     let goes_on = http.part.is_some_and(|part| !part.last);
-    if !verdict.is_any() || (goes_on && verdict.capture.level < Level::Details) {
+    let read = verdict.gen_ai.is_some() && verdict.capture.level > Level::None;
+    if !verdict.is_any() || (goes_on && verdict.capture.level < Level::Details && !read) {
         return None;
     }
     let role = role(conn.role, http.outgoing);
@@ -91,7 +96,17 @@ pub(super) fn untold(
         request_id: request_id(&origin.connection_id, number),
         origin,
     };
-    Some(Untold { http: *http, verdict, about, common, clock: host.clock, spooled, undone: None, shown: true })
+    Some(Untold {
+        http: *http,
+        verdict,
+        about,
+        common,
+        clock: host.clock,
+        spooled,
+        undone: None,
+        shown: true,
+        conversation: None,
+    })
 }
 
 impl Untold {
@@ -100,29 +115,32 @@ impl Untold {
         self.spooled.is_some()
     }
 
-    /// Looks its bodies through, as far as somebody is shown them; once.
-    pub(super) fn look(&mut self, locators: &[Locator], running: &mut Running, lost: &mut Tally) {
-        if self.undone.is_some() {
-            return;
-        }
+    /// Looks its bodies through, as far as somebody is shown them, or reads them.
+    pub(super) fn look(
+        &mut self,
+        locators: &[Locator],
+        (running, calls): (&mut Running, &mut Calls),
+        lost: &mut Tally,
+    ) {
         let logged = self.verdict.log.as_ref().map_or(Level::None, |log| log.mode);
+        let read = if self.verdict.gen_ai.is_some() { Level::Full } else { Level::None };
         let stored = if locators.is_empty() { [Level::None; 2] } else { self.verdict.levels() };
         let wanted = look::Wanted {
-            levels: stored.map(|level| level.max(logged)),
+            levels: stored.map(|level| level.max(logged).max(read)),
             // Format `http` shows what was sent.
-            decoded: self.verdict.capture.format != Format::Http || logged == Level::Full,
+            decoded: self.verdict.capture.format != Format::Http || logged.max(read) == Level::Full,
         };
         let Untold { http, spooled, common, verdict, .. } = self;
         let undone = look::bodies(http, spooled, common.name, (&wanted, &verdict.looks), running, lost);
         self.shown = undone.is_some();
         self.undone = Some(undone.unwrap_or_default());
+        self.read_call(calls);
     }
 
     /// Appends its records.
-    pub(super) fn tell(mut self, locators: &[Locator], running: &mut Running, lost: &mut Tally, out: &mut Vec<Record>) {
-        self.look(locators, running, lost);
+    pub(super) fn tell(self, locators: &[Locator], lost: &mut Tally, out: &mut Vec<Record>) {
         let stored = if self.shown { stored(self.source(), &self.verdict, locators, lost) } else { [None, None] };
-        let Untold { http, verdict, mut about, common, .. } = self;
+        let Untold { http, verdict, mut about, common, conversation, .. } = self;
         link(&mut about, stored.iter().flatten(), &http);
         about.parts = http.part.map(|part| part.number.saturating_add(1));
         let line = line(&about);
@@ -133,6 +151,7 @@ impl Untold {
         }
         if http.part.is_none_or(|part| part.last) {
             let is_captured = verdict.capture.level > Level::None;
+            conversation::tell(conversation, locators, (&http, &about), &common, out);
             also::tell(verdict, &http, &about, &common, &line, out);
             if is_captured {
                 let time_unix_ns = common.time_unix_ns;
@@ -305,6 +324,7 @@ fn about(http: &HttpExchange, url: Url) -> ArtifactRecord {
     });
     ArtifactRecord {
         method: request.and_then(|request| request.method.as_deref()).map(Arc::from),
+        gen_ai: None,
         error_type: error_type(http, status, rpc.as_ref().and_then(|rpc| rpc.status.as_deref())),
         rpc,
         url_full: url.full,

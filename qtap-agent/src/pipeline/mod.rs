@@ -12,6 +12,7 @@ mod connection;
 mod cut;
 mod digest;
 mod exchange;
+mod gen_ai;
 mod issues;
 mod look;
 mod origin;
@@ -37,6 +38,7 @@ use crate::model::observation::{ConnState, ExchangeSeen, Observation};
 use crate::model::record::Record;
 use artifact::Running;
 use exchange::Untold;
+use gen_ai::Calls;
 use origin::Origins;
 use router::{Chosen, Router};
 use sample::LeftOut;
@@ -61,6 +63,7 @@ pub struct Pipeline {
     locators: Arc<[Locator]>,
     origins: Origins,
     running: Running,
+    calls: Calls,
     spools: Spools,
     left_out: LeftOut,
     lines: String,
@@ -78,7 +81,9 @@ impl Later {
     /// Appends its records; what was lost on the way.
     pub fn tell(self, out: &mut Vec<Record>) -> Tally {
         let mut lost = Tally::default();
-        self.untold.tell(&self.locators, &mut Running::default(), &mut lost, out);
+        let mut untold = self.untold;
+        untold.look(&self.locators, (&mut Running::default(), &mut Calls::default()), &mut lost);
+        untold.tell(&self.locators, &mut lost, out);
         lost
     }
 }
@@ -92,6 +97,7 @@ impl Pipeline {
             locators: settings.locators.into(),
             origins: Origins::new(settings.tags, settings.fact_tags),
             running: Running::default(),
+            calls: Calls::default(),
             spools: Spools::default(),
             left_out: LeftOut::default(),
             lines: String::new(),
@@ -142,13 +148,13 @@ impl Pipeline {
         };
         let mut untold = exchange::untold(seen, verdict, spooled, Chosen { id, steps }, &mut self.origins)?;
         if !untold.is_large() {
-            untold.look(&self.locators, &mut self.running, &mut self.lost);
+            untold.look(&self.locators, (&mut self.running, &mut self.calls), &mut self.lost);
         }
         untold.log(&mut self.lines);
         if untold.is_large() {
             return Some(Later { untold, locators: Arc::clone(&self.locators) });
         }
-        untold.tell(&self.locators, &mut self.running, &mut self.lost, out);
+        untold.tell(&self.locators, &mut self.lost, out);
         None
     }
 

@@ -3,12 +3,14 @@
 
 mod access_logs;
 mod detect_errors;
+mod gen_ai;
 mod http_metrics;
 mod report_usage;
 mod sample;
 
 pub use access_logs::{AccessLogs, LogFormat};
 pub use detect_errors::{DetectErrors, IssueRule, Pattern, Recorded, StatusPattern, UrlPattern, UrlSubject};
+pub use gen_ai::GenAiStep;
 pub use http_metrics::HttpMetrics;
 pub use report_usage::{ReportUsage, UsageDigest};
 pub use sample::{Sample, SampleBy};
@@ -50,6 +52,7 @@ impl Settings {
             | Step::ReportUsage(_)
             | Step::DetectErrors(_)
             | Step::Redact(_)
+            | Step::GenAi(_)
             | Step::Sample(_) => None,
         });
         hosts.max().unwrap_or_default()
@@ -94,6 +97,8 @@ pub enum Step {
     HttpMetrics(HttpMetrics),
     /// `redact`.
     Redact(Redact),
+    /// `gen_ai`.
+    GenAi(GenAiStep),
     /// `sample`.
     Sample(Sample),
 }
@@ -107,9 +112,12 @@ impl Step {
                 let recorded = detect.rules.iter().map(|rule| rule.request.max(rule.response));
                 recorded.max().map_or(Level::None, Recorded::level)
             }
-            Step::AccessLogs(_) | Step::ReportUsage(_) | Step::HttpMetrics(_) | Step::Redact(_) | Step::Sample(_) => {
-                Level::None
-            }
+            Step::AccessLogs(_)
+            | Step::ReportUsage(_)
+            | Step::HttpMetrics(_)
+            | Step::Redact(_)
+            | Step::GenAi(_)
+            | Step::Sample(_) => Level::None,
         }
     }
 
@@ -122,6 +130,7 @@ impl Step {
             | Step::DetectErrors(_)
             | Step::HttpMetrics(_)
             | Step::Redact(_)
+            | Step::GenAi(_)
             | Step::Sample(_) => self.stores(),
         }
     }
@@ -129,6 +138,8 @@ impl Step {
     fn needs_bodies(&self) -> bool {
         let looks = match self {
             Step::DetectErrors(detect) => detect.rules.iter().any(|rule| !rule.body.is_empty()),
+            // Whether an exchange is a call is known by its head; the bodies of the others are let go unread.
+            Step::GenAi(_) => true,
             Step::HttpCapture(_)
             | Step::AccessLogs(_)
             | Step::ReportUsage(_)
@@ -144,7 +155,7 @@ impl Step {
             Step::HttpCapture(_) | Step::AccessLogs(_) => self.shows() > Level::None,
             Step::DetectErrors(detect) => !detect.rules.is_empty(),
             Step::ReportUsage(_) | Step::HttpMetrics(_) => true,
-            Step::Redact(_) | Step::Sample(_) => false,
+            Step::Redact(_) | Step::GenAi(_) | Step::Sample(_) => false,
         }
     }
 }

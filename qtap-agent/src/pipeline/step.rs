@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::RedactionKey;
 use super::exchange;
+use super::gen_ai;
 use super::issues::{Detectors, Issue};
 use super::redact::{Looks, Redactor};
 use super::sample::Sampler;
@@ -30,6 +31,8 @@ enum Step {
     HttpMetrics,
     Redact(Redactor),
     Sample(Sampler),
+    /// True: conversations become objects.
+    GenAi(bool),
 }
 
 /// What the steps of a stack say of one exchange, or of a part of one.
@@ -39,6 +42,8 @@ pub(super) struct Verdict {
     pub(super) capture: HttpCapture,
     /// What is taken out of its bodies.
     pub(super) looks: Looks,
+    /// It is read as a call of a language model; true: its conversation becomes an object.
+    pub(super) gen_ai: Option<bool>,
     /// The line that is written of it; none: none is.
     pub(super) log: Option<AccessLogs>,
     /// Who used what; none: nobody asked.
@@ -58,7 +63,7 @@ impl Default for Verdict {
     /// Nothing is captured.
     fn default() -> Verdict {
         let capture = HttpCapture { level: Level::None, ..HttpCapture::default() };
-        Verdict { capture, looks: Looks::default(), log: None, usage: None, issues: Vec::new() }
+        Verdict { capture, looks: Looks::default(), gen_ai: None, log: None, usage: None, issues: Vec::new() }
     }
 }
 
@@ -91,6 +96,7 @@ impl Steps {
             settings::Step::HttpMetrics(_) => Step::HttpMetrics,
             settings::Step::Redact(redact) => Step::Redact(Redactor::new(redact, key)),
             settings::Step::Sample(sample) => Step::Sample(Sampler::new(sample)),
+            settings::Step::GenAi(gen_ai) => Step::GenAi(gen_ai.conversations),
         };
         Steps(stack.steps.iter().map(ready).collect())
     }
@@ -118,6 +124,10 @@ impl Steps {
                     let Exchange::Http(http) = &mut seen.exchange;
                     redactor.exchange(http);
                     verdict.looks.add(redactor);
+                }
+                Step::GenAi(conversations) => {
+                    let Exchange::Http(http) = &seen.exchange;
+                    verdict.gen_ai = gen_ai::is_call(http).then_some(*conversations);
                 }
                 Step::HttpMetrics | Step::Sample(_) => {}
             }

@@ -40,6 +40,8 @@ enum Subject {
     Tshark,
     /// What is lost under load, and whether all of it is counted.
     Loss,
+    /// What redaction of JSON bodies costs.
+    Redact,
     /// How fast records go through the queue on disk and the gRPC exporter, and what they cost while a store is down.
     Delivery,
 }
@@ -95,6 +97,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Subject::Tshark => tshark::run(options.rounds),
         Subject::Delivery => {
             let bench = ["bench", "--package", "qtap-agent", "--no-default-features", "--bench", "delivery"];
+            println!("{}.\n", machine());
+            shell::run(shell::cargo().args(bench))
+        }
+        Subject::Redact => {
+            let bench = ["bench", "--package", "qtap-agent", "--no-default-features", "--bench", "redact"];
             println!("{}.\n", machine());
             shell::run(shell::cargo().args(bench))
         }

@@ -33,6 +33,7 @@ pub(crate) enum PluginKind {
     HttpMetrics(HttpMetrics),
     Redact(Box<Redact>),
     Sample(Sample),
+    GenAi { conversations: Option<At<bool>> },
 }
 
 impl PluginKind {
@@ -46,6 +47,7 @@ impl PluginKind {
             PluginKind::HttpMetrics(_) => "http_metrics",
             PluginKind::Redact(_) => "redact",
             PluginKind::Sample(_) => "sample",
+            PluginKind::GenAi { .. } => "gen_ai",
         }
     }
 }
@@ -59,7 +61,7 @@ enum Type {
     HttpMetrics,
     Redact,
     Sample,
-    Later(&'static str),
+    GenAi,
 }
 
 /// Reads `stacks` of the file.
@@ -89,7 +91,7 @@ fn plugin(node: &Node, out: &Findings) -> Option<Plugin> {
         ("http_metrics", Type::HttpMetrics),
         ("redact", Type::Redact),
         ("sample", Type::Sample),
-        ("gen_ai", Type::Later("gen_ai")),
+        ("gen_ai", Type::GenAi),
     ];
     let kind = super::kind(&fields, &types)?;
     let none = Node { span: fields.span, kind: Kind::Map(Vec::new()) };
@@ -102,10 +104,8 @@ fn plugin(node: &Node, out: &Findings) -> Option<Plugin> {
         Type::HttpMetrics => HttpMetrics::read(config, out).map(PluginKind::HttpMetrics),
         Type::Redact => super::redact::read(config, out).map(|typed| PluginKind::Redact(Box::new(typed))),
         Type::Sample => Sample::read(config, out).map(PluginKind::Sample),
-        Type::Later(name) => {
-            out.fault(kind.span, format!("the plugin `{name}` is not supported yet by this version"), "remove it");
-            None
-        }
+        Type::GenAi => Fields::open(config, &shape::GEN_AI, out)
+            .map(|fields| PluginKind::GenAi { conversations: fields.flag("conversations") }),
     };
     Some(Plugin { span: kind.span, kind: plugin? })
 }

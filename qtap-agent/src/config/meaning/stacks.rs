@@ -7,7 +7,7 @@ use crate::config::file::File;
 use crate::config::file::stacks::{Plugin, PluginKind, Stack as TypedStack};
 use crate::config::value;
 use crate::config::wording::{brief, listed};
-use crate::pipeline::settings::{HttpCapture, Level, Routing, Stack, Step};
+use crate::pipeline::settings::{GenAiStep, HttpCapture, Level, Routing, Stack, Step};
 
 /// The stack of a file that has none, and the one that several are taken to mean.
 const BUILT_IN: &str = "default_stack";
@@ -93,6 +93,7 @@ fn settle_stack(typed: &TypedStack, around: &Around<'_>) -> Stack {
             | PluginKind::ReportUsage(_)
             | PluginKind::DetectErrors(_)
             | PluginKind::HttpMetrics(_)
+            | PluginKind::GenAi { .. }
             | PluginKind::Sample(_) => "keep one",
         };
         if is_second {
@@ -122,6 +123,9 @@ fn step(plugin: &Plugin, around: &Around<'_>) -> Step {
         PluginKind::DetectErrors(detect) => Step::DetectErrors(plugins::detect_errors(detect, around)),
         PluginKind::HttpMetrics(metrics) => Step::HttpMetrics(plugins::http_metrics(metrics)),
         PluginKind::Sample(sample) => Step::Sample(plugins::sample(sample, plugin.span, around)),
+        PluginKind::GenAi { conversations } => Step::GenAi(GenAiStep {
+            conversations: conversations.as_ref().map_or(GenAiStep::default().conversations, |at| at.value),
+        }),
         PluginKind::Redact(typed) => Step::Redact(super::redact::settle(typed, plugin.span, around)),
     }
 }

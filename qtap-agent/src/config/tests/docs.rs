@@ -29,6 +29,7 @@ const SECTIONS: &[(&str, &[&Shape])] = &[
     ("http_metrics", &[&shape::HTTP_METRICS]),
     ("redact", &[&shape::REDACT]),
     ("patterns", &[&shape::PATTERN]),
+    ("gen_ai", &[&shape::GEN_AI]),
     ("sample", &[&shape::SAMPLE]),
     ("tap", &[&shape::TAP]),
     ("tap.http", &[&shape::TAP_HTTP]),
@@ -130,7 +131,9 @@ fn every_example_is_taken_without_a_note() {
 /// The pages' own YAML is true too: every fenced block that is a whole file is taken.
 #[test]
 fn files_on_the_pages_are_taken() {
-    for name in ["docs/config.md", "docs/filters.md", "docs/otlp.md", "docs/plugins.md", "docs/redaction.md"] {
+    for name in
+        ["docs/config.md", "docs/filters.md", "docs/gen_ai.md", "docs/otlp.md", "docs/plugins.md", "docs/redaction.md"]
+    {
         let page = std::fs::read_to_string(root().join(name)).expect(name);
         let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
         let whole: Vec<&str> = blocks.filter(|block| block.contains("version: 2")).collect();

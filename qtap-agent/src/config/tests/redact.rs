@@ -1,4 +1,4 @@
-//! Each key of `redact` means what the page says; what can't be is said where it stands.
+//! Each key of `redact`, and of `gen_ai`, means what the page says; what can't be is said where it stands.
 
 use super::*;
 use crate::pipeline::settings::json_path::JsonPath;
@@ -76,4 +76,12 @@ fn what_can_not_be_is_said() {
     }
     let many: Vec<String> = (0..65).map(|n| format!("'$.a.b{n}'")).collect();
     assert!(faults(&format!("json: [{}]", many.join(", "))).contains("at most 128"));
+}
+
+#[test]
+fn gen_ai_makes_objects_of_conversations_unless_told_otherwise() {
+    use crate::pipeline::settings::GenAiStep;
+    assert_eq!(steps("- type: gen_ai"), [Step::GenAi(GenAiStep { conversations: true })]);
+    let without = steps("- {type: gen_ai, config: {conversations: false}}");
+    assert_eq!(without, [Step::GenAi(GenAiStep { conversations: false })]);
 }

@@ -10,6 +10,7 @@
 mod artifact;
 mod connection;
 mod fewer;
+mod gen_ai;
 mod issue;
 mod object;
 mod origin;

@@ -13,7 +13,7 @@ mod tests;
 use std::borrow::Cow;
 
 use super::super::digest::Keyed;
-use super::out::{MASK, Out, hashed};
+use super::out::{Out, hashed};
 use super::paths::{Next, States};
 use super::{Rules, text};
 use crate::pipeline::settings::RedactAction;

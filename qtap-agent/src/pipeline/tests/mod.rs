@@ -5,6 +5,7 @@
 mod artifacts;
 mod bodies;
 mod canary;
+mod gen_ai;
 mod hostile;
 mod large;
 mod messages;

@@ -19,6 +19,9 @@ pub(super) fn put<'a>(out: &mut Attributes<'a>, artifact: &'a ArtifactRecord) {
     out.double_if("http.time_to_first_byte_ms", artifact.timing.time_to_first_byte_ms);
     out.double_if("http.request_transfer_ms", artifact.timing.request_transfer_ms);
     out.double_if("http.response_transfer_ms", artifact.timing.response_transfer_ms);
+    if let Some(call) = &artifact.gen_ai {
+        super::gen_ai::put(out, call);
+    }
     if let Some(rpc) = &artifact.rpc {
         self::rpc(out, rpc);
     }

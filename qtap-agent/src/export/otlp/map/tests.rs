@@ -9,6 +9,7 @@ use super::*;
 use crate::export::settings::ResourceSettings;
 use crate::model::conn::TlsFacts;
 use crate::model::event::Host;
+use crate::model::gen_ai::GenAi;
 use crate::model::process::{Container, Pod, Process};
 use crate::model::record::{
     ArtifactLink, ArtifactRecord, ConnectionRecord, IssueRecord, MessageProtocol, MessageSums, ObjectRecord,
@@ -202,6 +203,7 @@ fn an_artifact_in_full() {
             request_transfer_ms: Some(1.0),
             response_transfer_ms: Some(0.5),
         },
+        gen_ai: None,
         rpc: Some(Rpc { method: Some("p.S/M".into()), status: Some("OK".into()), message: Some("all is well".into()) }),
         request_messages: Some(MessageSums { of: MessageProtocol::Grpc, count: 1, bytes: 7, close_code: None }),
         response_messages: Some(MessageSums {
@@ -418,4 +420,68 @@ fn configured_resource_attributes_win() {
     ];
     assert_eq!(keys, want);
     assert_eq!(list[6].1, Value::Text("mine".into()));
+}
+
+/// The names are those of `docs/gen_ai.md`, which says of each where it comes from.
+#[test]
+fn a_call_of_a_language_model_in_full() {
+    let text = |text: &str| Some(text.to_owned());
+    let call = GenAi {
+        provider: "openai",
+        operation: "chat",
+        request_model: text("a"),
+        temperature: Some(0.5),
+        top_p: Some(0.25),
+        top_k: Some(3.0),
+        frequency_penalty: Some(1.0),
+        presence_penalty: Some(2.0),
+        max_tokens: Some(4),
+        seed: Some(5),
+        choice_count: Some(6),
+        stop_sequences: vec!["x".to_owned()],
+        encoding_formats: vec!["float".to_owned()],
+        response_id: text("b"),
+        response_model: text("c"),
+        finish_reasons: vec!["stop".to_owned()],
+        input_tokens: Some(7),
+        output_tokens: Some(8),
+        cache_read_tokens: Some(9),
+        cache_creation_tokens: Some(10),
+        reasoning_tokens: Some(11),
+    };
+    let artifact = ArtifactRecord { gen_ai: Some(Box::new(call)), ..ArtifactRecord::default() };
+    let shown = shown(&record(Origin::default(), RecordKind::Artifact(Box::new(artifact))));
+    let want = [
+        "gen_ai.provider.name=s:openai",
+        "gen_ai.operation.name=s:chat",
+        "gen_ai.request.model=s:a",
+        "gen_ai.request.temperature=d:0.5",
+        "gen_ai.request.top_p=d:0.25",
+        "gen_ai.request.top_k=d:3",
+        "gen_ai.request.frequency_penalty=d:1",
+        "gen_ai.request.presence_penalty=d:2",
+        "gen_ai.request.max_tokens=i:4",
+        "gen_ai.request.seed=i:5",
+        "gen_ai.request.choice.count=i:6",
+        "gen_ai.request.stop_sequences=a:x",
+        "gen_ai.request.encoding_formats=a:float",
+        "gen_ai.response.id=s:b",
+        "gen_ai.response.model=s:c",
+        "gen_ai.response.finish_reasons=a:stop",
+        "gen_ai.usage.input_tokens=i:7",
+        "gen_ai.usage.output_tokens=i:8",
+        "gen_ai.usage.cache_read.input_tokens=i:9",
+        "gen_ai.usage.cache_creation.input_tokens=i:10",
+        "gen_ai.usage.reasoning.output_tokens=i:11",
+    ];
+    assert_eq!(
+        shown.iter().filter(|line| line.starts_with("gen_ai.")).collect::<Vec<_>>(),
+        want.iter().collect::<Vec<_>>()
+    );
+    let page = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/gen_ai.md"));
+    let page = page.expect("docs/gen_ai.md");
+    for line in want {
+        let name = line.split('=').next().expect("a name");
+        assert!(page.contains(&format!("| `{name}` |")), "docs/gen_ai.md does not tell of {name}");
+    }
 }

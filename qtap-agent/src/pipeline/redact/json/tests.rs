@@ -6,6 +6,7 @@ use proptest::test_runner::RngSeed;
 use serde_json::Value;
 
 use super::super::body::{End, Stream};
+use super::super::out::MASK;
 use super::*;
 use crate::model::message::LeftOut;
 use crate::pipeline::RedactionKey;

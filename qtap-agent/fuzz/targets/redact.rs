@@ -1,0 +1,12 @@
+//! Fuzz target: a secret in a JSON body, whatever stands around it, leaves through no record. In: bytes. Out: nothing, or the panic that names a broken promise; see `rooms`.
+#![no_main]
+
+#[path = "../rooms/mod.rs"]
+mod rooms;
+
+use libfuzzer_sys::fuzz_target;
+
+#[global_allocator]
+static ALLOCATED: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;
+
+fuzz_target!(|data: &[u8]| rooms::redact::run(data, &|| ALLOCATED.current_usage()));

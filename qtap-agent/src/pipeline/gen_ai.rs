@@ -1,0 +1,201 @@
+//! `gen_ai`: what a call of a language model was about. In: exchanges and their parts, redacted and decoded, in the order in which they were
+//! observed. Out: with the last part the facts of the call, and the conversation as a document.
+//!
+//! A call is known by its path, and by its host or the looks of its body. What is remembered of calls under way is bounded, in number
+//! and in bytes; the one that waited longest is forgotten first, and told without its facts. Bodies that are on disk are not read.
+
+mod answered;
+mod api;
+mod facts;
+mod frames;
+mod said;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Value, json};
+
+use super::look::Both;
+use crate::model::conn::ConnectionUid;
+use crate::model::exchange::HttpExchange;
+use crate::model::gen_ai::GenAi;
+use crate::model::message::{Body, Fields};
+use answered::Answered;
+use api::Api;
+use frames::Frames;
+use said::Said;
+
+/// Most calls that are under way at once.
+const MOST: usize = 1024;
+/// Most bytes that are remembered of them together.
+const MOST_BYTES: usize = 32 << 20;
+
+/// Names an exchange: its connection, and its number there.
+type Name = (ConnectionUid, u64);
+
+/// True when `http` is a call of a language model, as far as its head tells.
+pub(super) fn is_call(http: &HttpExchange) -> bool {
+    http.request.as_ref().is_some_and(|request| api::of(request).is_some())
+}
+
+/// What is told of a call.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Told {
+    pub(super) facts: GenAi,
+    /// A JSON document.
+    pub(super) conversation: Vec<u8>,
+}
+
+/// Calls under way.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    under_way: HashMap<Name, (u64, Call)>,
+    /// Names in the order in which something came of them.
+    order: BTreeMap<u64, Name>,
+    turns: u64,
+    bytes: usize,
+}
+
+/// One call.
+#[derive(Debug)]
+struct Call {
+    api: Api,
+    facts: Option<GenAi>,
+    said: Said,
+    /// Bytes of the request's document.
+    said_bytes: usize,
+    request: Frames,
+    answer: Option<Frames>,
+    answered: Answered,
+    /// The body of the request looks like one of a call.
+    fits: bool,
+}
+
+impl Calls {
+    /// Reads an exchange, or the next part of one; what is to be told of it comes with the last.
+    pub(super) fn read(&mut self, name: Name, http: &HttpExchange, undone: &Both) -> Option<Told> {
+        let last = http.part.is_none_or(|part| part.last);
+        let known = self.take(name);
+        let first = http.part.is_none_or(|part| part.number == 0);
+        let mut call = match known {
+            Some(call) => call,
+            None if first => Call::new(api::of(http.request.as_ref()?)?, &http.request.as_ref()?.fields),
+            None => return None,
+        };
+        call.read(http, undone, last);
+        if last {
+            return call.told();
+        }
+        self.put(name, call);
+        None
+    }
+
+    fn take(&mut self, name: Name) -> Option<Call> {
+        let (turn, call) = self.under_way.remove(&name)?;
+        self.order.remove(&turn);
+        self.bytes -= call.memory();
+        Some(call)
+    }
+
+    fn put(&mut self, name: Name, call: Call) {
+        let bytes = call.memory();
+        while self.under_way.len() >= MOST || self.bytes + bytes > MOST_BYTES {
+            let Some((_, oldest)) = self.order.pop_first() else { break };
+            if let Some((_, gone)) = self.under_way.remove(&oldest) {
+                self.bytes -= gone.memory();
+            }
+        }
+        self.turns += 1;
+        self.bytes += bytes;
+        self.order.insert(self.turns, name);
+        self.under_way.insert(name, (self.turns, call));
+    }
+}
+
+impl Call {
+    fn new(api: Api, fields: &Fields) -> Call {
+        let request = Frames::new(fields.get("content-type").unwrap_or_default());
+        Call {
+            fits: api.certain,
+            api,
+            facts: None,
+            said: Said::default(),
+            said_bytes: 0,
+            request,
+            answer: None,
+            answered: Answered::default(),
+        }
+    }
+
+    /// Bytes it holds, roughly.
+    fn memory(&self) -> usize {
+        let answer = self.answer.as_ref().map_or(0, Frames::memory);
+        size_of::<Call>() + self.request.memory() + self.said_bytes * 2 + answer + self.answered.memory()
+    }
+
+    fn read(&mut self, http: &HttpExchange, [asked, answered]: &Both, last: bool) {
+        if let Some(request) = http.request.as_ref().filter(|_| self.facts.is_none()) {
+            let bytes = bytes_of(&request.body, asked);
+            let whole = last || request.ended.is_some();
+            let (api, facts, said, fits) = (&self.api, &mut self.facts, &mut self.said, &mut self.fits);
+            let said_bytes = &mut self.said_bytes;
+            self.request.push(&bytes, whole, &mut |value| {
+                *said_bytes = bytes.len();
+                *fits |= looks_like_one(&value);
+                *facts = Some(facts::of_request(api, &value));
+                *said = said::of(&value);
+            });
+        }
+        if let Some(response) = &http.response {
+            let content_type = response.fields.get("content-type").unwrap_or_default();
+            let bytes = bytes_of(&response.body, answered);
+            let frames = self.answer.get_or_insert_with(|| Frames::new(content_type));
+            let (api, facts, answer) = (&self.api, &mut self.facts, &mut self.answered);
+            frames.push(&bytes, last, &mut |value| {
+                let facts = facts.get_or_insert_with(|| facts::of_request(api, &Value::Null));
+                facts::of_answer(facts, &value);
+                answer.take(&value);
+            });
+        }
+    }
+
+    /// What is told of it; nothing when it was none.
+    fn told(self) -> Option<Told> {
+        if !self.fits {
+            return None;
+        }
+        let mut facts = self.facts.unwrap_or_else(|| facts::of_request(&self.api, &Value::Null));
+        facts::finish(&mut facts, self.api.format);
+        let mut document = json!({
+            "provider": facts.provider,
+            "operation": facts.operation,
+            "model": facts.response_model.as_ref().or(facts.request_model.as_ref()),
+            "system_instructions": self.said.instructions,
+            "input_messages": self.said.messages,
+            "output_messages": self.answered.messages(&facts.finish_reasons),
+        });
+        if let Some(document) = document.as_object_mut().filter(|_| self.answered.truncated) {
+            document.insert("truncated".to_owned(), true.into());
+        }
+        Some(Told { facts, conversation: document.to_string().into_bytes() })
+    }
+}
+
+/// A request that names a model, and something that is said to it.
+fn looks_like_one(request: &Value) -> bool {
+    let has = |name: &str| request.get(name).is_some_and(|value| value.is_string() || value.is_array());
+    let said = ["messages", "prompt", "input", "contents", "inputText"].iter().any(|name| has(name));
+    said && (request.get("model").is_some_and(Value::is_string)
+        || ["contents", "inputText", "anthropic_version", "inferenceConfig"]
+            .iter()
+            .any(|name| request.get(*name).is_some()))
+}
+
+/// The bytes of a body, or of the part of one, decoded.
+fn bytes_of(body: &Body, undone: &Option<super::look::Undone>) -> bytes::Bytes {
+    match undone {
+        Some(undone) => undone.decoded.data.clone().into(),
+        None => body.to_bytes(),
+    }
+}
