@@ -14,7 +14,7 @@ use crate::globals::{read, wanted};
 use crate::kernel::{self, AF_UNIX, Sock};
 use crate::maps::CONNS;
 use crate::peer::{filtered_out, is_loopback, tell_ends};
-use crate::{scratch, session, trace};
+use crate::{advice, scratch, session, trace};
 
 /// A direction of which nothing is known.
 pub const NEW_DIR: Dir = Dir {
@@ -161,8 +161,11 @@ pub fn carried(area: u32) -> u8 {
     conn.tgid = header.tgid;
     // Read anew: whatever way led here, from here on the class is any number to the verifier, and one way is looked at.
     let mut is = read(&raw const dir.class);
+    if is == class::HTTP && conn.flags & conn_flag::LEFT_ALONE == 0 && advice::leaves_alone(conn.id) {
+        conn.flags |= conn_flag::LEFT_ALONE;
+    }
     let no_http = verdict & u64::from(scope::NO_HTTP) != 0 && (is == class::HTTP || is == class::UNDECIDED);
-    if no_data || no_http {
+    if no_data || no_http || conn.flags & conn_flag::LEFT_ALONE != 0 {
         is = class::OTHER;
     }
     let span = Span { offset, bytes, watch_tls: is == class::HTTP };

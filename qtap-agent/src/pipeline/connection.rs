@@ -8,6 +8,7 @@ use super::router::Chosen;
 use super::step::Steps;
 use crate::model::conn::Binding;
 use crate::model::event::Count;
+use crate::model::loss::Loss;
 use crate::model::message::host_of;
 use crate::model::observation::{ConnState, ConnectionSeen};
 use crate::model::record::{Address, ConnectionRecord, Origin, Record, RecordKind, Severity};
@@ -102,9 +103,13 @@ fn line(about: &ConnectionRecord, origin: &Origin) -> String {
     let tls = if about.tls.is_some() && origin.protocol != Some("tls") { " over TLS" } else { "" };
     let protocol = origin.protocol.unwrap_or("unknown protocol");
     let plural = if about.requests == 1 { "" } else { "s" };
-    let lost = if about.lost_bytes > 0 { format!(", {} B lost", about.lost_bytes) } else { String::new() };
+    let left_alone =
+        about.losses.iter().find(|(name, _)| *name == Loss::NotWanted.name()).map_or(0, |(_, bytes)| *bytes);
+    let told = |bytes: u64, word: &str| if bytes > 0 { format!(", {bytes} B {word}") } else { String::new() };
+    let (lost, left_alone) =
+        (told(about.lost_bytes.saturating_sub(left_alone), "lost"), told(left_alone, "not wanted"));
     format!(
-        "connection {}: {process} {arrow} {far} ({protocol}{tls}), {} B sent, {} B received, {} request{plural}, {:.1} ms{lost}",
+        "connection {}: {process} {arrow} {far} ({protocol}{tls}), {} B sent, {} B received, {} request{plural}, {:.1} ms{lost}{left_alone}",
         about.state, about.bytes_sent, about.bytes_received, about.requests, about.duration_ms,
     )
 }

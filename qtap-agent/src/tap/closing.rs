@@ -40,6 +40,7 @@ impl Conn {
                 self.settle(common, time, out);
                 if let Socket::Plain(stream) = &mut self.socket {
                     stream.balance(counts.as_ref(), &mut common.losses);
+                    add(&mut common.counters.unwanted_bytes, stream.take_avoided());
                 }
             }
             (Socket::Tls(_), Some(counts)) => self.balance_sealed(&counts, common),

@@ -28,6 +28,10 @@ pub(super) struct Common {
     pub(super) sink: Sink,
     pub(super) ended: Ended,
     pub(super) memory: Memory,
+    /// True when a stack captures nothing.
+    pub(super) leaves_some_alone: bool,
+    /// Channels that nobody wants, not yet told to the source.
+    pub(super) unwanted: Vec<Channel>,
 }
 
 /// Channels that ended, the last of them.

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use super::advice::Quiet;
 use super::common::Common;
 use super::deadlines::Due;
 use super::handshake::Handshake;
@@ -56,6 +57,7 @@ pub(super) struct Conn {
     pub(super) implied: bool,
     /// Time of the last event.
     pub(super) last: KernelTime,
+    pub(super) quiet: Quiet,
 }
 
 /// What the socket's bytes are.
@@ -105,6 +107,7 @@ impl Conn {
             next_report: KernelTime(0),
             closed: None,
             implied: false,
+            quiet: Quiet::default(),
         }
     }
 
@@ -244,6 +247,7 @@ impl Conn {
         match (&mut self.socket, why) {
             (Socket::Plain(stream), _) => {
                 stream.on_skipped(skipped, &mut common.sink);
+                add(&mut common.counters.unwanted_bytes, stream.take_avoided());
                 self.settle(common, time, out);
             }
             (Socket::Tls(_), Skip::Lost(loss)) => {
@@ -383,6 +387,7 @@ impl Conn {
                 self.export(exchange, slot, time, common, out);
             }
             common.sink.exchanges = exchanges;
+            self.leave_alone_if_quiet(time, common, out);
         }
     }
 }

@@ -30,6 +30,8 @@ pub struct Counters {
     pub connections_closed: u64,
     /// Bytes at sockets (`qtap_connection_bytes_total{direction}`).
     pub bytes: Pair<u64>,
+    /// Bytes that were not copied because nobody wanted their connection (`qtap_kernel_unwanted_bytes_total`).
+    pub unwanted_bytes: u64,
     /// Exchanges told.
     pub exchanges: u64,
 }

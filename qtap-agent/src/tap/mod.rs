@@ -8,6 +8,7 @@
 //! exchanges belong to the connection it is bound to; those of a session that is not bound in time, to one of its own.
 //! Everything is bounded; what a bound turns away is counted.
 
+mod advice;
 mod closing;
 mod common;
 mod conn;
@@ -83,7 +84,9 @@ impl Tap {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let memory = Memory::new(settings.http.held_of_a_body());
-        Tap { common: Common { http: Arc::new(settings.http), memory, ..Common::default() }, ..Tap::default() }
+        let leaves_some_alone = settings.http.wants.leaves_some_alone();
+        let common = Common { http: Arc::new(settings.http), memory, leaves_some_alone, ..Common::default() };
+        Tap { common, ..Tap::default() }
     }
 
     /// Takes one event; appends what was seen.
@@ -141,6 +144,11 @@ impl Tap {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.common.counters
+    }
+
+    /// Channels that nobody wants any more, since this was asked last: advice to the source.
+    pub fn take_unwanted(&mut self) -> Vec<Channel> {
+        std::mem::take(&mut self.common.unwanted)
     }
 
     fn on_passed(&mut self, passed: Passed, out: &mut Vec<Observation>) {

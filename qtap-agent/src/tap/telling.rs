@@ -64,6 +64,7 @@ impl Conn {
         if process.is_none() {
             common.losses.add(Loss::ProcessUnknown, 0);
         }
+        self.note_want(&exchange, process.as_deref(), common);
         let ordinal = exchange.ordinal & ((1 << ORDINAL_BITS) - 1);
         if exchange.part.is_none_or(|part| part.last) {
             self.requests += 1;

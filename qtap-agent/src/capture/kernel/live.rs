@@ -19,7 +19,9 @@ use aya::programs::RawTracePoint;
 use aya_log::EbpfLogger;
 use qtap_common::ABI;
 use qtap_common::record::why;
-use qtap_common::state::{Conn, Losses, MAP_CONNS, MAP_LOSSES, MAP_SCOPE, MAP_SESSIONS, Session, SessionKey, scope};
+use qtap_common::state::{
+    Conn, Losses, MAP_CONNS, MAP_LEFT_ALONE, MAP_LOSSES, MAP_SCOPE, MAP_SESSIONS, Session, SessionKey, scope,
+};
 
 use super::people::People;
 use super::ring::Ring;
@@ -32,7 +34,7 @@ use crate::capture::discover::{maps, openssl, procfs};
 use crate::capture::recording::{Fact, Writer};
 use crate::capture::settings::Filters;
 use crate::capture::source::{Flow, Source, SourceError};
-use crate::model::conn::{Channel, SessionId, Transport};
+use crate::model::conn::{Channel, ConnId, SessionId, Transport};
 use crate::model::event::{Event, Passed, Skipped};
 use crate::model::time::KernelTime;
 
@@ -85,6 +87,7 @@ struct Tables {
     conns: KernelMap<MapData, u64, Conn>,
     sessions: KernelMap<MapData, SessionKey, Session>,
     losses: PerCpuArray<MapData, Losses>,
+    left_alone: KernelMap<MapData, u64, u8>,
 }
 
 impl Live {
@@ -387,6 +390,7 @@ impl Tables {
             conns: KernelMap::try_from(map(MAP_CONNS)?)?,
             sessions: KernelMap::try_from(map(MAP_SESSIONS)?)?,
             losses: PerCpuArray::try_from(map(MAP_LOSSES)?)?,
+            left_alone: KernelMap::try_from(map(MAP_LEFT_ALONE)?)?,
         })
     }
 }
@@ -408,6 +412,15 @@ impl Source for Live {
             ring.wait(timeout.min(TICK));
         }
         Ok(Flow::Open)
+    }
+
+    fn leave_alone(&mut self, channels: &[Channel]) {
+        for channel in channels {
+            let (Channel::Socket(ConnId(id)) | Channel::Session(SessionId(id))) = *channel;
+            if let Err(error) = self.tables.left_alone.insert(id, 1, 0) {
+                tracing::debug!(%error, "copied, though nobody wants it");
+            }
+        }
     }
 }
 

@@ -77,6 +77,8 @@ pub struct Settings {
     pub ignore_loopback: bool,
     /// Payload of HTTP is wanted.
     pub http: bool,
+    /// It may be said of connections that nobody wants them.
+    pub advice: bool,
     /// Bytes of one call that are copied at most.
     pub call_limit: u64,
     /// Size of the ring in bytes: a power of two, a multiple of the page size.
@@ -146,6 +148,7 @@ impl Settings {
             ignore_loopback: u32::from(self.ignore_loopback),
             http: u32::from(self.http),
             wake_above: self.ring_bytes / 4,
+            options: if self.advice { globals::option::ADVICE } else { 0 },
             ..Wanted::default()
         };
         if let Scope::Cgroups(cgroups) = &self.scope {
