@@ -151,6 +151,8 @@ pub struct Wanted {
 pub mod option {
     /// The agent may say of connections and sessions that nobody wants them.
     pub const ADVICE: u32 = 1;
+    /// Answers of name servers are read.
+    pub const DNS: u32 = 2;
 }
 
 #[cfg(feature = "user")]

@@ -96,6 +96,8 @@ pub mod class {
     pub const TLS: u8 = 2;
     /// Anything else: counted.
     pub const OTHER: u8 = 3;
+    /// Answers of a name server: copied.
+    pub const DNS: u8 = 4;
 }
 
 /// First bytes of a direction that are looked at to tell the protocol: the longest method that is recognised, and a space.

@@ -14,7 +14,7 @@ use crate::globals::{read, wanted};
 use crate::kernel::{self, AF_UNIX, Sock};
 use crate::maps::CONNS;
 use crate::peer::{filtered_out, is_loopback, tell_ends};
-use crate::{advice, scratch, session, trace};
+use crate::{advice, dns, scratch, session, trace};
 
 /// A direction of which nothing is known.
 pub const NEW_DIR: Dir = Dir {
@@ -136,15 +136,21 @@ fn blank(address: &mut [u8; 16]) {
 #[inline(never)]
 pub fn carried(area: u32) -> u8 {
     let Some(work) = scratch::get(area) else { return class::OTHER };
-    let Transfer { sock, source, bytes, direction, reason, verdict } = unsafe { (*work).moved };
+    let Transfer { sock, source, bytes, direction, reason, verdict, name: _ } = unsafe { (*work).moved };
     let (direction, reason) = (direction as usize & 1, reason as u8);
-    let Some(conn) = find_or_open(area, &sock, role::UNKNOWN, direction, bytes) else { return class::OTHER };
+    let Some(conn) = find_or_open(area, &sock, role::UNKNOWN, direction, bytes) else {
+        return if dns::is_wanted() { dns::datagram(area) } else { class::OTHER };
+    };
     let conn = unsafe { &mut *conn };
     let peer_class = conn.dirs[1 - (direction & 1)].class;
     let dir = &mut conn.dirs[direction & 1];
     let offset = unsafe { fetch_add(&raw mut dir.count.carried, bytes) };
     let before = dir.class;
     let no_data = verdict & u64::from(scope::NO_DATA) != 0;
+    let no_dns = verdict & u64::from(scope::NO_DNS) != 0;
+    if dns::is_wanted() && dir.class == class::UNDECIDED && !no_dns && dns::is_asked(sock.address, conn.family) {
+        dir.class = if direction == 1 { class::DNS } else { class::OTHER };
+    }
     if reason == 0 && conn.flags & conn_flag::UNWANTED == 0 && !no_data {
         decide(dir, peer_class, &source, bytes, conn.flags & conn_flag::LATE != 0);
     }
@@ -235,7 +241,8 @@ fn account(area: u32, dir: &mut Dir, header: &Header, source: &Source, mut span:
 /// Decides what a direction carries, where that is not yet decided.
 #[inline(never)]
 fn decide(dir: &mut Dir, peer_class: u8, source: &Source, bytes: u64, late: bool) {
-    if dir.class == class::HTTP || dir.class == class::TLS || (dir.class == class::OTHER && !late) {
+    let decided = dir.class == class::HTTP || dir.class == class::TLS || dir.class == class::DNS;
+    if decided || (dir.class == class::OTHER && !late) {
         return;
     }
     if dir.class == class::UNDECIDED && (peer_class == class::HTTP || peer_class == class::TLS) {

@@ -70,6 +70,7 @@ fn about(seen: &ConnectionSeen, origin: &Origin, steps: Option<&Steps>) -> Conne
         endpoint_id: endpoint_id(seen, origin, steps),
         tls: seen.conn.tls.clone(),
         binding: seen.conn.binding.map(Binding::name),
+        dns: seen.dns.clone(),
     }
 }
 
@@ -78,7 +79,8 @@ fn carried(count: &Count) -> u64 {
     count.kernel.unwrap_or(count.carried)
 }
 
-/// `connection.endpoint_id`: the host of the first request, else the TLS server name, else the server's address.
+/// `connection.endpoint_id`: the host of the first request (the name that was asked for), else the TLS server name, else the name in DNS, else the
+/// server's address.
 fn endpoint_id(seen: &ConnectionSeen, origin: &Origin, steps: Option<&Steps>) -> Option<String> {
     let authority = seen.authority.as_deref().filter(|authority| !authority.is_empty());
     let named =
@@ -89,7 +91,8 @@ fn endpoint_id(seen: &ConnectionSeen, origin: &Origin, steps: Option<&Steps>) ->
         Address::Inet(ip, _) => Some(ip.to_string()),
         Address::Unix(path) => Some(path.clone()),
     };
-    host.or_else(sni).or_else(server)
+    let domain = || seen.conn.domain.clone();
+    host.or_else(sni).or_else(domain).or_else(server)
 }
 
 /// E.g. `connection closed: curl → example.com (http1 over TLS), 78 B sent, 1256 B received, 1 request, 12.3 ms`.

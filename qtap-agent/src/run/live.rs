@@ -41,6 +41,7 @@ pub(super) fn probes(
         ignore_loopback: settings.tap.ignore_loopback,
         http: settings.tap.http_wanted,
         advice: settings.pipeline.wants().leaves_some_alone(),
+        dns: settings.tap.reads_dns,
         call_limit,
         ring_bytes: capture.ring_size.unwrap_or_else(|| ring_bytes(call_limit)),
         tls: !capture.tls_probes.contains(&TlsProbe::None),

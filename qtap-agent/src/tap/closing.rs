@@ -16,7 +16,7 @@ impl Conn {
     pub(super) fn lacks(&self) -> bool {
         match (&self.socket, &self.counts) {
             (Socket::Plain(stream), Some(counts)) => stream.lacks(counts) || stream.has_hole(),
-            (Socket::Plain(_) | Socket::Undecided(_) | Socket::Tls(_), _) => false,
+            (Socket::Plain(_) | Socket::Undecided(_) | Socket::Tls(_) | Socket::Dns(_), _) => false,
         }
     }
 
@@ -44,7 +44,7 @@ impl Conn {
                 }
             }
             (Socket::Tls(_), Some(counts)) => self.balance_sealed(&counts, common),
-            (Socket::Tls(_), None) | (Socket::Undecided(_), _) => {}
+            (Socket::Tls(_), None) | (Socket::Undecided(_) | Socket::Dns(_), _) => {}
         }
     }
 

@@ -9,6 +9,7 @@
 //! Everything is bounded; what a bound turns away is counted.
 
 mod advice;
+mod answers;
 mod closing;
 mod common;
 mod conn;
@@ -19,6 +20,7 @@ mod deadlines;
 mod handshake;
 mod losses;
 mod memory;
+mod names;
 mod pair;
 mod processes;
 mod relief;
@@ -66,6 +68,10 @@ const IMPLIED_SILENCE: Duration = Duration::from_secs(60);
 pub struct Settings {
     /// Of the HTTP parsers.
     pub http: http::Settings,
+    /// Answers of name servers over TCP are read.
+    pub reads_dns: bool,
+    /// Answers of name servers are told as connections.
+    pub audit_dns: bool,
 }
 
 /// The tap.
@@ -85,7 +91,9 @@ impl Tap {
     pub fn new(settings: Settings) -> Self {
         let memory = Memory::new(settings.http.held_of_a_body());
         let leaves_some_alone = settings.http.wants.leaves_some_alone();
-        let common = Common { http: Arc::new(settings.http), memory, leaves_some_alone, ..Common::default() };
+        let Settings { http, reads_dns, audit_dns } = settings;
+        let common =
+            Common { http: Arc::new(http), memory, leaves_some_alone, reads_dns, audit_dns, ..Common::default() };
         Tap { common, ..Tap::default() }
     }
 
@@ -96,6 +104,7 @@ impl Tap {
         match event {
             Event::Passed(passed) => self.on_passed(passed, out),
             Event::Skipped(skipped) => self.on_skipped(&skipped, out),
+            Event::Datagram(datagram) => self.on_datagram(datagram, out),
             Event::Opened(opened) => self.on_opened(opened),
             Event::Progress(counts) => self.on_progress(&counts),
             Event::Closed(counts) => self.on_closed(&counts, out),

@@ -102,7 +102,7 @@ impl Conn {
         let alpn = match protocol {
             Protocol::Http1 => "http/1.1",
             Protocol::Http2 | Protocol::Grpc => "h2",
-            Protocol::Unknown | Protocol::Tls => return,
+            Protocol::Unknown | Protocol::Tls | Protocol::Dns => return,
         };
         if self.facts.tls.as_ref().is_some_and(|tls| tls.alpn.is_none()) {
             self.tls().alpn = Some(alpn.to_owned());

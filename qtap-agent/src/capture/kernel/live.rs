@@ -451,6 +451,7 @@ fn pid_of(event: &Event) -> Option<u32> {
         Event::Opened(opened) => Some(opened.pid),
         Event::Passed(passed) => Some(passed.pid),
         Event::Skipped(skipped) => Some(skipped.pid),
+        Event::Datagram(datagram) => Some(datagram.pid),
         Event::SessionOpened(opened) => Some(opened.pid),
         _ => None,
     }

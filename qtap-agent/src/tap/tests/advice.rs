@@ -10,7 +10,8 @@ fn bench() -> Bench {
     routes.endpoint("*.quiet.org", None);
     let wants = Arc::new(Wants { routes, appetites: vec![Appetite { exchanges: true, bodies: true }] });
     let mut bench = Bench::new();
-    bench.tap = Tap::new(Settings { http: http::Settings { wants, ..http::Settings::default() } });
+    bench.tap =
+        Tap::new(Settings { http: http::Settings { wants, ..http::Settings::default() }, ..Settings::default() });
     bench
 }
 

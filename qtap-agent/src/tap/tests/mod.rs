@@ -4,6 +4,7 @@
 mod advice;
 mod connections;
 mod conservation;
+mod names;
 mod sessions;
 mod stacks;
 
