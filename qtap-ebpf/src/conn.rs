@@ -147,12 +147,13 @@ pub fn carried(area: u32) -> u8 {
     let offset = unsafe { fetch_add(&raw mut dir.count.carried, bytes) };
     let before = dir.class;
     let no_data = verdict & u64::from(scope::NO_DATA) != 0;
-    let no_dns = verdict & u64::from(scope::NO_DNS) != 0;
-    if dns::is_wanted() && dir.class == class::UNDECIDED && !no_dns && dns::is_asked(sock.address, conn.family) {
-        dir.class = if direction == 1 { class::DNS } else { class::OTHER };
-    }
     if reason == 0 && conn.flags & conn_flag::UNWANTED == 0 && !no_data {
         decide(dir, peer_class, &source, bytes, conn.flags & conn_flag::LATE != 0);
+    }
+    // Behind the decision, which is much to verify: before it, there would be two ways to it.
+    let answers = direction == 1 && verdict & u64::from(scope::NO_DNS | scope::NO_DATA) == 0;
+    if dns::is_wanted() && answers && (dir.class == class::OTHER || dir.class == class::UNDECIDED) {
+        dns::name_server(dir, sock.address, conn.family);
     }
     if conn.role == role::UNKNOWN && before != dir.class && dir.class != class::OTHER {
         learn_role(conn, sock.address, direction);

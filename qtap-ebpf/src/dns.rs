@@ -4,7 +4,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user as read_user;
 use core::ffi::c_void;
 use qtap_common::globals::{DIRECTION_INGRESS, option};
 use qtap_common::record::{DNS_BYTES, DNS_PORT, Datagram, kind, why};
-use qtap_common::state::{class, scope};
+use qtap_common::state::{Dir, class, scope};
 
 use crate::carry::{Transfer, user};
 use crate::globals::{layout, wanted};
@@ -22,11 +22,13 @@ pub fn is_wanted() -> bool {
     wanted!(options) & option::DNS != 0
 }
 
-/// True when a stream socket leads to a name server.
+/// What a stream socket receives from a name server are answers.
 #[inline(always)]
-pub fn is_asked(sock: u64, family: u16) -> bool {
+pub fn name_server(dir: &mut Dir, sock: u64, family: u16) {
     let inet = family == AF_INET || family == AF_INET6;
-    inet && at::<u16>(sock, layout!(sk_dport)) == Some(DNS_PORT.to_be())
+    if inet && at::<u16>(sock, layout!(sk_dport)) == Some(DNS_PORT.to_be()) {
+        dir.class = class::DNS;
+    }
 }
 
 /// What the work area says was moved is no stream: if it is an answer, it is told. Returns what it is: a result that nobody used would be left to

@@ -6,6 +6,7 @@
 //! ```
 
 mod sweep;
+mod tables;
 mod verdicts;
 
 use std::collections::{HashMap, HashSet};
@@ -14,15 +15,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use aya::Ebpf;
-use aya::maps::{HashMap as KernelMap, MapData, PerCpuArray};
 use aya::programs::RawTracePoint;
 use aya_log::EbpfLogger;
 use qtap_common::ABI;
 use qtap_common::record::why;
-use qtap_common::state::{
-    Conn, Losses, MAP_CONNS, MAP_LEFT_ALONE, MAP_LOSSES, MAP_SCOPE, MAP_SESSIONS, Session, SessionKey, scope,
-};
+use qtap_common::state::{Losses, SessionKey, scope};
 
+use self::tables::Tables;
 use super::people::People;
 use super::ring::Ring;
 use super::tls::{Library, Tls};
@@ -34,7 +33,7 @@ use crate::capture::discover::{maps, openssl, procfs};
 use crate::capture::recording::{Fact, Writer};
 use crate::capture::settings::Filters;
 use crate::capture::source::{Flow, Source, SourceError};
-use crate::model::conn::{Channel, ConnId, SessionId, Transport};
+use crate::model::conn::{Channel, SessionId, Transport};
 use crate::model::event::{Event, Passed, Skipped};
 use crate::model::time::KernelTime;
 
@@ -79,15 +78,6 @@ pub struct Live {
     last_sweep: KernelTime,
     last_sweep_of_ends: KernelTime,
     started: bool,
-}
-
-/// The probes' tables, as the agent reads them.
-struct Tables {
-    scope: KernelMap<MapData, u32, u8>,
-    conns: KernelMap<MapData, u64, Conn>,
-    sessions: KernelMap<MapData, SessionKey, Session>,
-    losses: PerCpuArray<MapData, Losses>,
-    left_alone: KernelMap<MapData, u64, u8>,
 }
 
 impl Live {
@@ -382,19 +372,6 @@ impl Live {
     }
 }
 
-impl Tables {
-    fn take(ebpf: &mut Ebpf) -> Result<Tables, KernelError> {
-        let mut map = |name: &'static str| ebpf.take_map(name).ok_or(KernelError::Object(name));
-        Ok(Tables {
-            scope: KernelMap::try_from(map(MAP_SCOPE)?)?,
-            conns: KernelMap::try_from(map(MAP_CONNS)?)?,
-            sessions: KernelMap::try_from(map(MAP_SESSIONS)?)?,
-            losses: PerCpuArray::try_from(map(MAP_LOSSES)?)?,
-            left_alone: KernelMap::try_from(map(MAP_LEFT_ALONE)?)?,
-        })
-    }
-}
-
 impl Source for Live {
     fn poll(&mut self, timeout: Duration, out: &mut Vec<Event>) -> Result<Flow, SourceError> {
         if !self.started {
@@ -415,12 +392,7 @@ impl Source for Live {
     }
 
     fn leave_alone(&mut self, channels: &[Channel]) {
-        for channel in channels {
-            let (Channel::Socket(ConnId(id)) | Channel::Session(SessionId(id))) = *channel;
-            if let Err(error) = self.tables.left_alone.insert(id, 1, 0) {
-                tracing::debug!(%error, "copied, though nobody wants it");
-            }
-        }
+        self.tables.leave_alone(channels);
     }
 }
 
