@@ -68,13 +68,10 @@ impl Untold {
         if mode >= Level::Details {
             self.where_it_was(lines);
             for document in self.documents(mode, Format::Text).into_iter().flatten() {
-                lines.push_str(" |");
-                for line in String::from_utf8_lossy(&document.data).lines() {
-                    lines.push(' ');
+                for line in String::from_utf8_lossy(&document.data).lines().filter(|line| !line.is_empty()) {
+                    lines.push_str(" | ");
                     escaped(lines, line);
-                    lines.push_str(" |");
                 }
-                lines.truncate(lines.len() - " |".len());
             }
         }
         lines.push('\n');

@@ -133,7 +133,7 @@ fn a_use_is_told_without_the_token_wherever_redaction_stands() {
         assert_eq!(request.duration_ms, Some(30.0));
         assert_eq!(
             records[0].line,
-            "request by bearer_opaque: POST https://shop.example:8443/pay?id=7&token=[redacted] → 200 in 30.0 ms"
+            "request with bearer_opaque: POST https://shop.example:8443/pay?id=7&token=[redacted] → 200 in 30.0 ms"
         );
         assert_eq!((records[0].severity, records[0].time_unix_ns), (Severity::Info, BOOT + 100_000_000));
         assert!(!format!("{records:?}").contains("c4n4ry"));
@@ -292,9 +292,9 @@ fn what_a_rule_records_becomes_objects_that_the_issue_names() {
         });
         let capture = Step::HttpCapture(HttpCapture { level, format: Format::Json, artifacts });
         let steps = vec![capture, detect(vec![rule]), Step::Redact(Redact::default())];
-        let mut http = secret();
-        http.response.as_mut().unwrap().status = Some(503);
-        let records = apply(stack(steps.clone()), seen(http));
+        let mut failed = secret();
+        failed.response.as_mut().unwrap().status = Some(503);
+        let records = apply(stack(steps.clone()), seen(failed));
         let kinds: Vec<String> = records
             .iter()
             .map(|record| match &record.kind {
@@ -322,7 +322,7 @@ fn what_a_rule_records_becomes_objects_that_the_issue_names() {
                 "{name}"
             );
         }
-        let fine = apply(stack(steps), seen(http_fine()));
+        let fine = apply(stack(steps), seen(http()));
         assert_eq!(
             fine.len(),
             match level {
@@ -351,10 +351,6 @@ fn what_a_rule_records_becomes_objects_that_the_issue_names() {
         "artifact http_request http_response+body issue"
     );
     assert_eq!(objects_at(Level::Details, Artifacts::Transaction, Nothing, Nothing), "artifact http_transaction issue");
-}
-
-fn http_fine() -> HttpExchange {
-    http()
 }
 
 #[test]
