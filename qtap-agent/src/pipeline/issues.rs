@@ -11,7 +11,7 @@ use super::artifact;
 use super::settings::{DetectErrors, IssueRule, Level, Pattern, StatusPattern, UrlPattern, UrlSubject};
 use super::spool::Spooled;
 use super::url::{self, Url};
-use crate::model::conn::{ConnFacts, ConnectionUid};
+use crate::model::conn::{ConnFacts, ConnectionUid, Protocol};
 use crate::model::exchange::{Exchange, HttpExchange, Incomplete};
 use crate::model::message::{Response, host_of};
 use crate::model::observation::ExchangeSeen;
@@ -160,7 +160,10 @@ fn is_empty(http: &HttpExchange) -> bool {
     let Some(response) = &http.response else { return false };
     let asked_for_none = http.request.as_ref().and_then(|request| request.method.as_deref());
     let may_have_none = matches!(response.status, None | Some(0..=199 | 204 | 205 | 304));
-    response.ended.is_some()
+    // An answer of gRPC that is an error has trailers alone.
+    let is_rpc = http.protocol == Protocol::Grpc;
+    !is_rpc
+        && response.ended.is_some()
         && response.body.size == 0
         && http.incomplete.is_none()
         && !may_have_none

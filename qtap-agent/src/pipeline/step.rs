@@ -102,7 +102,7 @@ impl Steps {
             return None;
         }
         let ended = exchange::has_ended(seen);
-        let mut usage = self.usage(seen).filter(|_| ended);
+        let mut usage = if ended { self.usage(seen) } else { None };
         let mut verdict = Verdict::default();
         for step in &mut self.0 {
             match step {

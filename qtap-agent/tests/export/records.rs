@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use qtap_agent::model::event::Host;
 use qtap_agent::model::process::Process;
-use qtap_agent::model::record::{Address, ArtifactLink, ArtifactRecord, ConnectionRecord, IssueRecord, ObjectRecord, ObjectSummary, Origin, Record, RecordKind, RequestRecord, Severity, Timing, TraceContext};
+use qtap_agent::model::record::{
+    Address, ArtifactLink, ArtifactRecord, ConnectionRecord, IssueRecord, ObjectRecord, ObjectSummary, Origin, Record,
+    RecordKind, RequestRecord, Severity, Timing, TraceContext,
+};
 use sha2::{Digest as _, Sha256};
 
 /// SHA-256 as records write it.

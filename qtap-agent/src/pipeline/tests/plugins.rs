@@ -194,6 +194,8 @@ fn each_condition_of_a_rule_is_obeyed() {
     assert_eq!(reasons(&empty, head), None);
     assert_eq!(reasons(&empty, HttpExchange { incomplete: Some(Incomplete::ClosedEarly), ..without(200) }), None);
 
+    assert_eq!(reasons(&empty, HttpExchange { protocol: Protocol::Grpc, ..without(200) }), None);
+
     let slow = |ms| rule(|rule| rule.min_duration = Some(Duration::from_millis(ms)));
     assert_eq!((reasons(&slow(30), http()), reasons(&slow(31), http())), (Some(vec!["duration"]), None));
     assert_eq!(reasons(&slow(1), failed()), None, "how long it took is not known");
