@@ -10,6 +10,7 @@ pub mod exchange;
 pub mod loss;
 pub mod message;
 pub mod messages;
+pub mod near;
 pub mod observation;
 pub mod process;
 pub mod record;

@@ -14,6 +14,7 @@ mod exchange;
 mod origin;
 mod redact;
 mod rpc;
+pub mod rule;
 mod scan;
 pub mod settings;
 pub mod spool;

@@ -131,7 +131,7 @@ fn network_type(address: Option<&Address>) -> Option<&'static str> {
 }
 
 /// `connection.direction`.
-fn direction(role: Role, peer: &Endpoint) -> Option<&'static str> {
+pub(super) fn direction(role: Role, peer: &Endpoint) -> Option<&'static str> {
     match (role, peer) {
         (Role::Server, _) => Some("ingress"),
         (Role::Client, Endpoint::Inet(peer)) if is_internal(peer.ip()) => Some("egress-internal"),
@@ -161,7 +161,7 @@ fn is_internal_v6(ip: Ipv6Addr) -> bool {
 }
 
 /// An endpoint as records give it: a v4-mapped address as the IPv4 address it stands for.
-fn address(endpoint: &Endpoint) -> Option<Address> {
+pub(super) fn address(endpoint: &Endpoint) -> Option<Address> {
     match endpoint {
         Endpoint::Inet(addr) => Some(Address::Inet(addr.ip().to_canonical(), addr.port())),
         Endpoint::Unix(path) if !path.is_empty() => Some(Address::Unix(path.clone())),

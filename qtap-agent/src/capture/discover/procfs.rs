@@ -3,7 +3,7 @@
 //! In: `/proc` (proc_pid_stat(5), proc_pid_status(5)), `/etc/machine-id`. Out: the model's `Process` and `Host`. A process that vanished, or whose id
 //! was given to another one while it was read, is none. Containers and pods are not looked for here.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 
@@ -58,6 +58,7 @@ pub fn process(pid: u32, users: &mut Users) -> Option<Living> {
         command: joined(&command),
         user_id,
         user_name: users.name(user_id),
+        env: BTreeMap::new(),
         container: None,
         pod: None,
     };

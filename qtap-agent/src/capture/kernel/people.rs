@@ -77,6 +77,7 @@ fn named(living: Option<Process>, executed: Executed, user_name: Option<String>)
             command: executed.command,
             user_id: executed.user_id,
             user_name,
+            env: std::collections::BTreeMap::new(),
             container: None,
             pod: None,
         },
