@@ -96,6 +96,7 @@ pub(crate) const EVENT_STORES: &[&str] = &["otel", "stdout", "disabled"];
 pub(crate) const OBJECT_STORES: &[&str] = &["s3", "otel", "stdout", "disabled"];
 const AUTHS: &[&str] = &["none", "basic", "header", "query", "oauth2"];
 const PLUGINS: &[&str] = &["http_capture", "redact"];
+const LEVELS: &[&str] = &["none", "summary", "details", "full"];
 const TAG_SOURCES: &[&str] = &["env"];
 
 /// Every table, with the path its maps have in the file; `[]` stands for each item of a list, `*` for any name.
@@ -116,10 +117,13 @@ pub(crate) const ALL: &[&Shape] = &[
     &STACK,
     &PLUGIN,
     &HTTP_CAPTURE,
+    &CAPTURE_RULE,
     &REDACT,
     &TAP,
     &TAP_HTTP,
     &TAG,
+    &RULEKIT,
+    &MACRO,
     &VALUE,
 ];
 
@@ -131,7 +135,7 @@ pub(crate) const FILE: Shape = Shape {
         key("stacks", Takes::More("map of stacks"), ""),
         key("tap", Takes::More("map"), ""),
         key("tags", Takes::More("list of tags"), ""),
-        later("rulekit"),
+        key("rulekit", Takes::More("map"), ""),
     ]],
 };
 
@@ -295,11 +299,16 @@ pub(crate) const PLUGIN: Shape = Shape {
 pub(crate) const HTTP_CAPTURE: Shape = Shape {
     what: "the config of `http_capture`",
     keys: &[&[
-        key("level", Takes::Choice(&["none", "summary", "details", "full"]), "summary"),
+        key("level", Takes::Choice(LEVELS), "summary"),
         key("format", Takes::Choice(&["json", "http", "text"]), "json"),
         key("artifacts", Takes::Choice(&["split", "transaction"]), "split"),
-        later("rules"),
+        key("rules", Takes::More("list of rules"), "[]"),
     ]],
+};
+
+pub(crate) const CAPTURE_RULE: Shape = Shape {
+    what: "a rule of `http_capture`",
+    keys: &[&[key("name", Takes::Text, ""), key("expr", Takes::Text, ""), key("level", Takes::Choice(LEVELS), "")]],
 };
 
 pub(crate) const REDACT: Shape = Shape {
@@ -333,6 +342,12 @@ pub(crate) const TAG: Shape = Shape {
         key("location", Takes::Text, ""),
     ]],
 };
+
+pub(crate) const RULEKIT: Shape =
+    Shape { what: "`rulekit`", keys: &[&[key("macros", Takes::More("list of macros"), "[]")]] };
+
+pub(crate) const MACRO: Shape =
+    Shape { what: "a macro", keys: &[&[key("name", Takes::Text, ""), key("expr", Takes::Text, "")]] };
 
 pub(crate) const VALUE: Shape = Shape {
     what: "a value",

@@ -5,6 +5,7 @@
 //! `detect` says what a channel speaks; `h1`, or `h2` with `hpack`, reads it; `pair`, `body` and `parts` hold what is under
 //! way, `messages` what bodies say that are streams of messages.
 
+mod appetite;
 mod body;
 mod channel;
 mod detect;
@@ -24,6 +25,7 @@ pub use self::channel::Http;
 
 use std::time::Duration;
 
+use crate::model::appetite::Appetite;
 use crate::model::exchange::HttpExchange;
 use crate::model::loss::Tally;
 
@@ -35,6 +37,8 @@ use crate::model::segment::{Gap, Segment};
 pub struct Settings {
     /// False: only the sizes of bodies are kept.
     pub keep_bodies: bool,
+    /// Who tells, exchange by exchange, whether bodies are kept; none: all are.
+    pub appetite: Option<Appetite>,
     /// Bytes kept of one body; of one that is told in parts, of each part. Also of one message inside a body.
     pub body_limit: usize,
     /// Bytes of one message head or trailer section: of HTTP/1 as text, of HTTP/2 as a header block.
@@ -75,6 +79,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             keep_bodies: true,
+            appetite: None,
             body_limit: 2 << 20,
             head_limit: 256 << 10,
             max_in_flight: 1024,
@@ -95,4 +100,6 @@ pub struct Sink {
     pub losses: Tally,
     /// Bytes that were read: heads, framing, bodies.
     pub captured: u64,
+    /// Those of them that were bytes of bodies and not kept, or let go, because nobody wants them.
+    pub unwanted: u64,
 }

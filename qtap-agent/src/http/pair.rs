@@ -1,9 +1,11 @@
 //! An exchange under way, whatever the version: what both halves of one have in common until it is exported. In: heads, bodies, ends
 //! and mishaps, as the protocol's own file finds them. Out: an [`HttpExchange`] in the sink.
 
+use super::appetite::Keeping;
 use super::body::{Budget, Intake};
 use super::parts::Parts;
 use super::{Settings, Sink};
+use crate::model::appetite::Scene;
 use crate::model::conn::Protocol;
 use crate::model::exchange::{HttpExchange, Incomplete, Part};
 use crate::model::message::{Fields, Request, Response};
@@ -36,6 +38,8 @@ pub(super) struct Open {
     pub(super) informational: Vec<u16>,
     /// What has been told of it.
     pub(super) parts: Parts,
+    /// Whether its bodies are kept.
+    pub(super) keeping: Keeping,
     /// Bytes of heads it holds, as its channel's budget counts them.
     head_bytes: usize,
 }
@@ -61,6 +65,7 @@ impl Open {
             response_done: false,
             informational: Vec::new(),
             parts: Parts::default(),
+            keeping: Keeping::default(),
             head_bytes: 0,
         }
     }
@@ -126,6 +131,7 @@ impl Open {
 
     /// Puts it in the sink, or the last part of it. What has neither request nor response is no exchange.
     pub(super) fn export(mut self, desk: &mut Desk, sink: &mut Sink) {
+        self.weigh(desk, sink);
         if self.request_body.has_holes() || self.response_body.has_holes() {
             self.spoil(Incomplete::BytesLost);
         }
@@ -157,6 +163,8 @@ pub(super) struct Desk {
     pub(super) budget: Budget,
     /// The channel was joined after its opening.
     pub(super) joined_late: bool,
+    /// Where it all happens, as far as it is known.
+    pub(super) scene: Option<Scene>,
 }
 
 /// The `Host` field of a request without another authority.

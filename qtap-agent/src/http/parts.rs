@@ -66,6 +66,7 @@ impl Open {
         desk: &mut Desk,
         sink: &mut Sink,
     ) {
+        self.weigh(desk, sink);
         for (way, reader) in [(Way::Request, ends.0), (Way::Response, ends.1)] {
             let body = self.body(way);
             body.manner = Manner::Streamed;
@@ -80,10 +81,11 @@ impl Open {
 
     /// Reads bytes that are counted already.
     fn replay(&mut self, way: Way, mut piece: Bytes, desk: &mut Desk, sink: &mut Sink) {
+        let keep = self.keeps(desk);
         let (time, room, mut counted) =
             (self.parts.since.unwrap_or_default(), desk.settings.part_size(), Sink::default());
         loop {
-            let mut env = Env { time, settings: &desk.settings, budget: &mut desk.budget, sink: &mut counted };
+            let mut env = Env { time, keep, settings: &desk.settings, budget: &mut desk.budget, sink: &mut counted };
             if self.body(way).stream(&mut piece, room, &mut env) {
                 self.tell(desk, sink);
             } else if piece.is_empty() {
@@ -95,8 +97,8 @@ impl Open {
 
     /// An unknown number of bytes of a body was lost, and more may come.
     pub(super) fn lose_thread(&mut self, way: Way, desk: &mut Desk, sink: &mut Sink) {
-        let time = KernelTime::default();
-        self.body(way).lose_thread(&mut Env { time, settings: &desk.settings, budget: &mut desk.budget, sink });
+        let (time, keep) = (KernelTime::default(), self.keeps(desk));
+        self.body(way).lose_thread(&mut Env { time, keep, settings: &desk.settings, budget: &mut desk.budget, sink });
     }
 
     fn body(&mut self, way: Way) -> &mut Intake {
@@ -108,11 +110,13 @@ impl Open {
 
     /// Takes the next piece of a body.
     pub(super) fn take(&mut self, way: Way, mut piece: Bytes, time: KernelTime, desk: &mut Desk, sink: &mut Sink) {
+        self.weigh(desk, sink);
         self.look(time, desk, sink);
         self.parts.since.get_or_insert(time);
+        let keep = self.keeps(desk);
         if self.body(way).manner != Manner::Streamed {
             self.make_room(way, piece.len(), desk, sink);
-            let mut env = Env { time, settings: &desk.settings, budget: &mut desk.budget, sink };
+            let mut env = Env { time, keep, settings: &desk.settings, budget: &mut desk.budget, sink };
             self.body(way).push(piece, &mut env);
             return;
         }
@@ -122,7 +126,7 @@ impl Open {
                 Way::Response => self.request_body.waiting(),
             };
             let room = desk.settings.part_size().saturating_sub(other).max(1);
-            let mut env = Env { time, settings: &desk.settings, budget: &mut desk.budget, sink: &mut *sink };
+            let mut env = Env { time, keep, settings: &desk.settings, budget: &mut desk.budget, sink: &mut *sink };
             if self.body(way).stream(&mut piece, room, &mut env) {
                 self.tell(desk, sink);
             } else if piece.is_empty() {
@@ -151,7 +155,8 @@ impl Open {
     pub(super) fn miss(&mut self, way: Way, len: u64, time: KernelTime, desk: &mut Desk, sink: &mut Sink) {
         self.look(time, desk, sink);
         self.parts.since.get_or_insert(time);
-        let mut env = Env { time, settings: &desk.settings, budget: &mut desk.budget, sink: &mut *sink };
+        let keep = self.keeps(desk);
+        let mut env = Env { time, keep, settings: &desk.settings, budget: &mut desk.budget, sink: &mut *sink };
         if self.body(way).hole(len, &mut env) {
             self.tell(desk, sink);
         }

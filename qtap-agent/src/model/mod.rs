@@ -4,6 +4,7 @@
 //! for the time, logs, or knows where it came from or where it goes; this room imports no other. (One word stands for a file, `spool`, and
 //! removes it when it is let go.)
 
+pub mod appetite;
 pub mod conn;
 pub mod event;
 pub mod exchange;

@@ -14,6 +14,7 @@ use super::spool::Spooled;
 use super::step::Steps;
 use super::trace_context;
 use super::url::{self, Url};
+use crate::model::appetite::Scene;
 use crate::model::conn::{ConnectionUid, Protocol, Role};
 use crate::model::exchange::{Exchange, HttpExchange, Incomplete, Part};
 use crate::model::loss::Tally;
@@ -46,7 +47,15 @@ pub(super) fn evaluate(
     origins: &mut Origins,
 ) -> Option<Untold> {
     let ExchangeSeen { host, conn, process, number, exchange: Exchange::Http(mut http), observed } = seen;
-    let capture = steps.evaluate(&mut http);
+    let scene = Scene { host, conn, process };
+    let capture = steps.evaluate(&mut http, &scene, origins.tags());
+    let Scene { host, conn, process } = scene;
+    if capture.level == Level::Full {
+        // A rule came true that could not: what it was told changed since. The body is not whole, and says so.
+        for body in [http.request.as_mut().map(|r| &mut r.body), http.response.as_mut().map(|r| &mut r.body)] {
+            body.into_iter().for_each(|body| body.truncated |= body.unwanted);
+        }
+    }
     let goes_on = http.part.is_some_and(|part| !part.last);
     if capture.level == Level::None || (goes_on && capture.level < Level::Details) {
         return None;

@@ -7,7 +7,9 @@
 //! bodies that are too large for memory (`spool`), and what becomes of an exchange does not depend on which it was: the same
 //! observations under the same settings and key give the same records, byte for byte.
 
+mod appetite;
 mod artifact;
+mod choose;
 mod connection;
 mod digest;
 mod exchange;
@@ -31,6 +33,7 @@ use crate::model::loss::Tally;
 use crate::model::observation::Observation;
 use crate::model::record::Record;
 use artifact::Running;
+pub use choose::Passed;
 use exchange::Untold;
 use origin::Origins;
 use settings::{Locator, Settings};
@@ -125,6 +128,12 @@ impl Pipeline {
         }
         untold.tell(&self.locators, &mut self.running, &mut self.lost, out);
         None
+    }
+
+    /// How often each rule was the first to pass: counts that go on while the pipeline does.
+    #[must_use]
+    pub fn passed(&self) -> Vec<Arc<[Passed]>> {
+        self.http.as_ref().map(Steps::passed).unwrap_or_default()
     }
 
     /// What was lost since this was asked last.

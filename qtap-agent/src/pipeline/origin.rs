@@ -66,6 +66,11 @@ impl Origins {
         Origins { tags, kept: HashMap::new() }
     }
 
+    /// The tags of the agent.
+    pub(super) fn tags(&self) -> &[String] {
+        &self.tags
+    }
+
     /// The origin of `place`, redacted as `steps` say.
     pub(super) fn of(&mut self, place: &Place<'_>, steps: Option<&Steps>) -> Arc<Origin> {
         if let Some(kept) = self.kept.get(&place.conn.uid).filter(|kept| kept.holds_for(place)) {

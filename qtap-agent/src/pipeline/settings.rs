@@ -1,5 +1,9 @@
 //! What the pipeline does with an observation, checked and resolved.
 
+mod rules;
+
+pub use rules::CaptureRule;
+
 /// All of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -16,7 +20,7 @@ impl Settings {
     #[must_use]
     pub fn keeps_bodies(&self) -> bool {
         self.http_stack.iter().flat_map(|stack| &stack.steps).any(|step| match step {
-            Step::HttpCapture(capture) => capture.level == Level::Full,
+            Step::HttpCapture(capture) => capture.highest() == Level::Full,
             Step::Redact(_) => false,
         })
     }
@@ -82,11 +86,13 @@ pub struct HttpCapture {
     pub format: Format,
     /// Which artifacts.
     pub artifacts: Artifacts,
+    /// The first that passes says the level instead.
+    pub rules: Vec<CaptureRule>,
 }
 
 impl Default for HttpCapture {
     fn default() -> Self {
-        HttpCapture { level: Level::Summary, format: Format::Json, artifacts: Artifacts::Split }
+        HttpCapture { level: Level::Summary, format: Format::Json, artifacts: Artifacts::Split, rules: Vec::new() }
     }
 }
 

@@ -23,6 +23,8 @@ use crate::model::loss::{Loss, Tally};
 use crate::model::message::Body;
 use crate::model::observation::Observation;
 use crate::model::record::{Record, RecordKind};
+#[cfg(feature = "kernel")]
+use crate::pipeline::Passed;
 use crate::pipeline::settings::Locator;
 use crate::pipeline::{Later, Pipeline, RedactionKey};
 
@@ -58,6 +60,9 @@ pub(super) struct Engine {
     /// HTTP metrics, kept by the pipeline's thread.
     #[cfg(feature = "kernel")]
     pub(super) families: HttpFamilies,
+    /// How often each rule was the first to pass, counted by the pipeline.
+    #[cfg(feature = "kernel")]
+    pub(super) passed: Vec<Arc<[Passed]>>,
 }
 
 /// The way in.
@@ -115,6 +120,8 @@ impl Engine {
         let metrics = HttpMetrics::new();
         #[cfg(feature = "kernel")]
         let families = metrics.families();
+        #[cfg(feature = "kernel")]
+        let passed = pipeline.passed();
         let (behind, shared) = (Arc::clone(&between), Arc::clone(&stores));
         let route = Route { stores: shared, locators: settings.pipeline.locators.clone() };
         let pipeline = std::thread::Builder::new()
@@ -125,6 +132,8 @@ impl Engine {
             pipeline,
             #[cfg(feature = "kernel")]
             families,
+            #[cfg(feature = "kernel")]
+            passed,
         };
         Ok((engine, Intake { sender, pace, between }))
     }

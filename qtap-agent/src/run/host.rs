@@ -38,7 +38,7 @@ pub fn run(settings: &Settings, args: &RunArgs, telemetry: bool) -> Result<(), F
     let shared = Shared::default();
     let probes = live::probes(settings, &args.capture, scope, None);
     let mut source = live::start(probes)?;
-    let view = view(&shared, engine.stores(), &source, data.told.clone());
+    let view = view(&shared, &engine, &source, data.told.clone());
     let processes = {
         let shared = shared.clone();
         Arc::new(move || shared.get().processes.clone())
@@ -100,8 +100,8 @@ fn listen_for_end(runtime: &tokio::runtime::Runtime, stop: &Stop, stores: Weak<V
 }
 
 /// How the agent is, put together whenever someone asks.
-fn view(shared: &Shared, stores: &Arc<Vec<Store>>, source: &Live, data_dir: DataDirView) -> admin::Supply<Snapshot> {
-    let (shared, stores) = (shared.clone(), Arc::downgrade(stores));
+fn view(shared: &Shared, engine: &Engine, source: &Live, data_dir: DataDirView) -> admin::Supply<Snapshot> {
+    let (shared, stores, passed) = (shared.clone(), Arc::downgrade(engine.stores()), engine.passed.clone());
     let probe = |(name, error): (String, Option<String>)| ProbeView {
         name,
         attached: error.is_none(),
@@ -114,6 +114,7 @@ fn view(shared: &Shared, stores: &Arc<Vec<Store>>, source: &Live, data_dir: Data
         let stores = stores.upgrade();
         let statuses: Vec<StoreStatus> = stores.iter().flat_map(|stores| stores.iter().map(Store::status)).collect();
         let snapshot = super::shared::snapshot(&seen, &statuses, probes.clone());
-        Snapshot { data_dir: Some(data_dir.clone()), ..snapshot }
+        let rules = passed.iter().flat_map(|list| list.iter()).map(|rule| (rule.rule.clone(), rule.count())).collect();
+        Snapshot { data_dir: Some(data_dir.clone()), rules, ..snapshot }
     })
 }

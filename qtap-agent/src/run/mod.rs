@@ -106,6 +106,7 @@ fn report(stores: &[crate::export::status::StoreStatus]) {
 fn tap_settings(settings: &crate::config::Settings, spool: &Spool) -> tap::Settings {
     let http = http::Settings {
         keep_bodies: settings.pipeline.keeps_bodies(),
+        appetite: settings.pipeline.appetite(),
         body_limit: settings.tap.http_buffer_size,
         large_bytes: spool.folder.as_ref().map(|_| spool::LARGE_BYTES),
         ..http::Settings::default()

@@ -13,9 +13,10 @@ use super::losses::Losses;
 use super::memory::{Memory, Share};
 use super::pair::{Pair, add};
 use crate::http::{Http, Settings, Sink};
-use crate::model::conn::{Direction, Protocol};
-use crate::model::event::{Count, Skip, Skipped};
+use crate::model::conn::{ConnFacts, Direction, Protocol};
+use crate::model::event::{Count, Host, Skip, Skipped};
 use crate::model::loss::{Loss, Tally};
+use crate::model::process::Process;
 use crate::model::segment::Gap;
 use crate::model::time::KernelTime;
 use crate::stream::reassembly::{Ordered, Reassembly};
@@ -99,6 +100,12 @@ impl Stream {
             active: false,
             share: memory.share(),
         }
+    }
+
+    /// Learns where it happens, for who tells which bodies are wanted.
+    #[inline]
+    pub(super) fn meet(&mut self, host: &Arc<Host>, conn: &Arc<ConnFacts>, process: Option<&Arc<Process>>) {
+        self.http.meet(host, conn, process);
     }
 
     /// Bytes passed.

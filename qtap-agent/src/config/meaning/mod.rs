@@ -4,6 +4,7 @@
 mod access_url;
 mod auth;
 mod otlp;
+mod rules;
 mod s3;
 mod stacks;
 mod stores;
@@ -18,13 +19,17 @@ use super::place::Span;
 use super::wording::brief;
 use super::{HTTP_BUFFER_SIZE, Settings, TapSettings, value};
 use crate::export::settings::{ResourceSettings, Secret, StoreKind, StoreSettings};
+use crate::pipeline::rule::Macros;
 use crate::pipeline::settings::{HttpCapture, Level, Locator, Redact, Settings as PipelineSettings, Stack, Step};
+pub(crate) use rules::macros;
 
 /// What a file may refer to, and where findings go.
 pub(crate) struct Around<'a> {
     pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
     pub(crate) folder: &'a Path,
     pub(crate) out: &'a Findings,
+    /// What rules may call by name.
+    pub(crate) macros: &'a Macros,
 }
 
 impl Around<'_> {

@@ -14,7 +14,7 @@ const CREDENTIALS: &str = "credentials";
 /// The highest level at which a stack captures.
 pub(crate) fn level(stack: &Stack) -> Level {
     let levels = stack.steps.iter().map(|step| match step {
-        Step::HttpCapture(capture) => capture.level,
+        Step::HttpCapture(capture) => capture.highest(),
         Step::Redact(_) => Level::None,
     });
     levels.max().unwrap_or(Level::None)
@@ -104,12 +104,13 @@ fn settle_stack(typed: &TypedStack, around: &Around<'_>) -> Stack {
 
 fn step(plugin: &Plugin, around: &Around<'_>) -> Step {
     match &plugin.kind {
-        PluginKind::HttpCapture { level, format, artifacts } => {
+        PluginKind::HttpCapture { level, format, artifacts, rules } => {
             let default = HttpCapture::default();
             Step::HttpCapture(HttpCapture {
                 level: level.as_ref().map_or(default.level, |at| at.value),
                 format: format.as_ref().map_or(default.format, |at| at.value),
                 artifacts: artifacts.as_ref().map_or(default.artifacts, |at| at.value),
+                rules: super::rules::of_capture(rules, around),
             })
         }
         PluginKind::Redact { headers, query_keys, action } => {

@@ -22,6 +22,9 @@ const SECTIONS: &[(&str, &[&Shape])] = &[
     ("stacks", &[&shape::STACK]),
     ("plugins", &[&shape::PLUGIN]),
     ("http_capture", &[&shape::HTTP_CAPTURE]),
+    ("rules", &[&shape::CAPTURE_RULE]),
+    ("rulekit", &[&shape::RULEKIT]),
+    ("macros", &[&shape::MACRO]),
     ("redact", &[&shape::REDACT]),
     ("tap", &[&shape::TAP]),
     ("tap.http", &[&shape::TAP_HTTP]),
@@ -119,7 +122,7 @@ fn every_example_is_taken_without_a_note() {
 /// The pages' own YAML is true too: every fenced block that is a whole file is taken.
 #[test]
 fn files_on_the_pages_are_taken() {
-    for name in ["docs/config.md", "docs/otlp.md"] {
+    for name in ["docs/config.md", "docs/otlp.md", "docs/rules.md"] {
         let page = std::fs::read_to_string(root().join(name)).expect(name);
         let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
         let whole: Vec<&str> = blocks.filter(|block| block.contains("version: 2")).collect();

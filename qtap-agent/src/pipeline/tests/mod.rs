@@ -154,7 +154,7 @@ fn report(state: ConnState, part: u32) -> ConnectionSeen {
 }
 
 fn settings(level: Level, format: Format, artifacts: Artifacts) -> Settings {
-    let capture = Step::HttpCapture(HttpCapture { level, format, artifacts });
+    let capture = Step::HttpCapture(HttpCapture { level, format, artifacts, ..HttpCapture::default() });
     Settings {
         http_stack: Some(Stack { name: "s".to_owned(), steps: vec![capture, Step::Redact(Redact::default())] }),
         locators: vec![Locator { store: "o".to_owned(), url: "stdout://{{DIGEST}}".to_owned(), min_bytes: 0 }],
