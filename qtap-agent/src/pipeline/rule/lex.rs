@@ -164,6 +164,9 @@ impl<'t> Lexer<'t> {
             word = rest.get(..len).unwrap_or_default();
         }
         self.at += len;
+        if let Some(mac) = Mac::read(word) {
+            return Ok(Token::Literal(Literal::Mac(mac)));
+        }
         if word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && !word.contains(':') {
             let keyword = KEYWORDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word));
             return Ok(keyword.map_or(Token::Word(word), |(_, token)| token.clone()));
@@ -171,8 +174,7 @@ impl<'t> Lexer<'t> {
         if let Ok(ip) = word.parse::<IpAddr>() {
             return self.address(ip, start).map(Token::Literal);
         }
-        let literal = Mac::read(word).map(Literal::Mac).or_else(|| number(word));
-        literal.map(Token::Literal).ok_or_else(|| {
+        number(word).map(Token::Literal).ok_or_else(|| {
             RuleFault::new(start..self.at, format!("`{word}` is no number and no address"), "a text stands in quotes")
         })
     }

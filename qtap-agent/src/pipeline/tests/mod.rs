@@ -9,6 +9,7 @@ mod large;
 mod messages;
 mod parts;
 mod records;
+mod rules;
 
 use std::sync::Arc;
 

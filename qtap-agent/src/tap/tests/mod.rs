@@ -1,6 +1,7 @@
 //! Events written by hand, observations out. Here is the hand; each file beside this one has what it shows.
 #![allow(clippy::unwrap_used)]
 
+mod appetite;
 mod connections;
 mod conservation;
 mod sessions;
