@@ -54,15 +54,15 @@ fn a_body_that_is_not_wanted_is_measured_and_not_kept() {
 #[test]
 fn what_the_answer_decides_is_held_until_then_and_let_go() {
     let mut script = script(Settings::default());
-    script.up(post("/a", &"q".repeat(5000)));
+    script.up(post("/a", &"q".repeat(50_000)));
     let held = script.http.held();
     script.down("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n").down("x");
-    assert!(held > 5000 && script.http.held() < held - 4900, "{held} {}", script.http.held());
+    assert!(held > 50_000 && script.http.held() < held - 49_000, "{held} {}", script.http.held());
     script.down("x".repeat(99_999));
     script.up(post("/b", "question")).down(answer(503, "sorry"));
     assert_eq!(lines(script.close()), ["POST /a| -> 200|", "POST /b|question -> 503|sorry"]);
-    assert_eq!(told(&script.sink.exchanges[0]), [(5000, false), (100_000, false)]);
-    assert_eq!((script.sink.unwanted, script.sink.losses.is_empty()), (105_000, true));
+    assert_eq!(told(&script.sink.exchanges[0]), [(50_000, false), (100_000, false)]);
+    assert_eq!((script.sink.unwanted, script.sink.losses.is_empty()), (150_000, true));
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn once_settled_nobody_is_asked_again_and_once_for_each_head() {
         inner.of(exchange, scene)
     });
     let mut script = Script::with(Settings { appetite: Some(asking), ..Settings::default() }, false);
-    let mut asked = |script: &mut Script, path: &str| {
+    let asked = |script: &mut Script, path: &str| {
         script.up(post(path, "")).up("").down("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
         (0..20).for_each(|_| {
             script.down("1\r\nx\r\n");
@@ -152,9 +152,11 @@ fn messages_of_a_websocket_that_nobody_wants_are_counted_and_not_kept() {
     let mut script = script(Settings::default());
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     script.up(format!(
-        "GET /no HTTP/1.1\r\nHost: a\r\n{upgrade}Sec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        "GET /no HTTP/1.1\r\nHost: a\r\n{upgrade}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     ));
-    script.down(format!("HTTP/1.1 101 Switching Protocols\r\n{upgrade}Sec-WebSocket-Accept: x\r\n\r\n"));
+    script.down(format!(
+        "HTTP/1.1 101 Switching Protocols\r\n{upgrade}Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+    ));
     script.down(b"\x81\x05hello").down(b"\x81\x05again");
     script.close();
     let messages = script.sink.exchanges[0].response.as_ref().unwrap().body.messages.as_deref().unwrap();
