@@ -115,7 +115,7 @@ tap: {{http: {{stack: bench}}}}
 fn play(recording: &[u8], settings: &Settings) -> Result<u64> {
     let http = http::Settings {
         keep_bodies: settings.pipeline.keeps_bodies(),
-        appetite: settings.pipeline.appetite(),
+        judge: settings.pipeline.judge(),
         ..http::Settings::default()
     };
     let mut source = Replay::open(recording)?;

@@ -176,6 +176,7 @@ fn conn() -> Result<ConnFacts> {
         protocol: Protocol::Http1,
         binding: None,
         joined_late: false,
+        domain: None,
     })
 }
 

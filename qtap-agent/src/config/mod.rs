@@ -29,6 +29,7 @@ pub use finding::{Faults, Finding, Note};
 pub use validate::{Verdict, validate};
 pub use value::size;
 
+use crate::capture::settings::Filters;
 use crate::export::settings::StoreSettings;
 use crate::pipeline;
 
@@ -47,7 +48,7 @@ pub struct Settings {
 }
 
 /// What is looked at: decided in the kernel, before a byte is copied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TapSettings {
     /// Connections that are looked at.
     pub direction: DirectionFilter,
@@ -57,6 +58,8 @@ pub struct TapSettings {
     pub http_wanted: bool,
     /// Bytes of a body that are kept, per direction (`--http-buffer-size`).
     pub http_buffer_size: usize,
+    /// Processes that are left out.
+    pub filters: Filters,
 }
 
 /// Bytes of a body that are kept unless told otherwise, per direction.

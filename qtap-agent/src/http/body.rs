@@ -311,7 +311,7 @@ mod tests {
     fn push(intake: &mut Intake, piece: &'static [u8], settings: &Settings, budget: &mut Budget, sink: &mut Sink) {
         intake.push(
             Bytes::from_static(piece),
-            &mut Env { time: KernelTime(0), keep: settings.keep_bodies, settings, budget, sink },
+            &mut Env { time: KernelTime(0), settings, keep: settings.keep_bodies, budget, sink },
         );
     }
 
@@ -357,8 +357,13 @@ mod tests {
         let settings = Settings::default();
         push(&mut intake, b"ab", &settings, &mut budget, &mut sink);
         for len in [3, 1] {
-            let mut env =
-                Env { time: KernelTime(0), keep: true, settings: &settings, budget: &mut budget, sink: &mut sink };
+            let mut env = Env {
+                time: KernelTime(0),
+                settings: &settings,
+                keep: settings.keep_bodies,
+                budget: &mut budget,
+                sink: &mut sink,
+            };
             intake.hole(len, &mut env);
         }
         push(&mut intake, b"c", &settings, &mut budget, &mut sink);

@@ -12,12 +12,13 @@ use super::h1::{H1, Input};
 use super::h2::{self, H2};
 use super::pair::{Desk, Stamp};
 use super::{Settings, Sink};
-use crate::model::appetite::Scene;
 use crate::model::conn::{ConnFacts, Direction, Protocol};
 use crate::model::event::Host;
 use crate::model::exchange::Incomplete;
+use crate::model::judge::Scene;
 use crate::model::loss::Loss;
 use crate::model::process::Process;
+use crate::model::route::Appetite;
 use crate::model::segment::{Gap, Segment};
 use crate::model::time::KernelTime;
 
@@ -70,15 +71,20 @@ impl Http {
     /// The parser of a channel whose first byte comes next; or, `joined_late`, some byte.
     #[must_use]
     pub fn new(settings: &Arc<Settings>, joined_late: bool) -> Http {
-        let desk = Desk { settings: Arc::clone(settings), budget: Budget::default(), joined_late, scene: None };
+        let appetite = settings.wants.at_most();
+        let desk =
+            Desk { settings: Arc::clone(settings), budget: Budget::default(), joined_late, appetite, scene: None };
         Http { desk, state: State::Unknown(Unknown::default()), spoke: Protocol::Unknown }
+    }
+
+    /// What is wanted of it became known, as far as its requests don't say otherwise. Until then all is that any stack wants.
+    pub fn on_appetite(&mut self, appetite: Appetite) {
+        self.desk.appetite = appetite;
     }
 
     /// Learns where it happens: asked for when somebody tells, exchange by exchange, which bodies are wanted.
     pub fn meet(&mut self, host: &Arc<Host>, conn: &Arc<ConnFacts>, process: Option<&Arc<Process>>) {
-        if self.desk.settings.appetite.is_none()
-            || self.desk.scene.as_ref().is_some_and(|scene| scene.is(conn, process))
-        {
+        if self.desk.settings.judge.is_none() || self.desk.scene.as_ref().is_some_and(|scene| scene.is(conn, process)) {
             return;
         }
         let (host, conn, process) = (Arc::clone(host), Arc::clone(conn), process.cloned());
@@ -170,9 +176,9 @@ impl Http {
         sink.losses.merge(&before);
         let cut = sink.exchanges.iter_mut().skip(told).filter(|cut| cut.incomplete == Some(Incomplete::StillOpen));
         cut.for_each(|cut| cut.incomplete = Some(Incomplete::Limit));
-        let scene = self.desk.scene.take();
+        let (appetite, scene) = (self.desk.appetite, self.desk.scene.take());
         *self = Http::new(&self.desk.settings, true);
-        self.desk.scene = scene;
+        (self.desk.appetite, self.desk.scene) = (appetite, scene);
     }
 
     /// What the channel speaks, as far as it is known.

@@ -5,13 +5,13 @@
 //! `detect` says what a channel speaks; `h1`, or `h2` with `hpack`, reads it; `pair`, `body` and `parts` hold what is under
 //! way, `messages` what bodies say that are streams of messages.
 
-mod appetite;
 mod body;
 mod channel;
 mod detect;
 mod h1;
 mod h2;
 mod hpack;
+mod keeping;
 mod manner;
 mod messages;
 mod pair;
@@ -23,11 +23,13 @@ mod timing;
 
 pub use self::channel::Http;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::appetite::Appetite;
 use crate::model::exchange::HttpExchange;
+use crate::model::judge::Judge;
 use crate::model::loss::Tally;
+use crate::model::route::Wants;
 
 #[cfg(doc)]
 use crate::model::segment::{Gap, Segment};
@@ -37,8 +39,10 @@ use crate::model::segment::{Gap, Segment};
 pub struct Settings {
     /// False: only the sizes of bodies are kept.
     pub keep_bodies: bool,
-    /// Who tells, exchange by exchange, whether bodies are kept; none: all are.
-    pub appetite: Option<Appetite>,
+    /// Who tells, exchange by exchange, whether bodies are kept that its stack wants at most; none: all of them are.
+    pub judge: Option<Judge>,
+    /// Which exchanges are wanted, and how much of them.
+    pub wants: Arc<Wants>,
     /// Bytes kept of one body; of one that is told in parts, of each part. Also of one message inside a body.
     pub body_limit: usize,
     /// Bytes of one message head or trailer section: of HTTP/1 as text, of HTTP/2 as a header block.
@@ -79,7 +83,8 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             keep_bodies: true,
-            appetite: None,
+            judge: None,
+            wants: Arc::default(),
             body_limit: 2 << 20,
             head_limit: 256 << 10,
             max_in_flight: 1024,

@@ -1,14 +1,15 @@
 //! An exchange under way, whatever the version: what both halves of one have in common until it is exported. In: heads, bodies, ends
 //! and mishaps, as the protocol's own file finds them. Out: an [`HttpExchange`] in the sink.
 
-use super::appetite::Keeping;
 use super::body::{Budget, Intake};
+use super::keeping::Keeping;
 use super::parts::Parts;
 use super::{Settings, Sink};
-use crate::model::appetite::Scene;
 use crate::model::conn::Protocol;
 use crate::model::exchange::{HttpExchange, Incomplete, Part};
+use crate::model::judge::Scene;
 use crate::model::message::{Fields, Request, Response};
+use crate::model::route::Appetite;
 use crate::model::time::KernelTime;
 
 /// Informational responses that are kept by number.
@@ -165,6 +166,17 @@ pub(super) struct Desk {
     pub(super) joined_late: bool,
     /// Where it all happens, as far as it is known.
     pub(super) scene: Option<Scene>,
+    /// What the stack of the channel wants, for requests whose own authority no endpoint has.
+    pub(super) appetite: Appetite,
+}
+
+impl Desk {
+    /// True when bodies of an exchange with that authority are kept.
+    pub(super) fn keeps_bodies_of(&self, authority: Option<&str>) -> bool {
+        let wants = &self.settings.wants;
+        let named = authority.and_then(|authority| wants.routes.by_name(authority));
+        self.settings.keep_bodies && named.map_or(self.appetite, |stack| wants.appetite(stack)).bodies
+    }
 }
 
 /// The `Host` field of a request without another authority.

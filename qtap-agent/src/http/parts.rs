@@ -81,11 +81,11 @@ impl Open {
 
     /// Reads bytes that are counted already.
     fn replay(&mut self, way: Way, mut piece: Bytes, desk: &mut Desk, sink: &mut Sink) {
-        let keep = self.keeps(desk);
         let (time, room, mut counted) =
             (self.parts.since.unwrap_or_default(), desk.settings.part_size(), Sink::default());
+        let keep = self.keeps(desk);
         loop {
-            let mut env = Env { time, keep, settings: &desk.settings, budget: &mut desk.budget, sink: &mut counted };
+            let mut env = Env { time, settings: &desk.settings, keep, budget: &mut desk.budget, sink: &mut counted };
             if self.body(way).stream(&mut piece, room, &mut env) {
                 self.tell(desk, sink);
             } else if piece.is_empty() {
@@ -97,8 +97,9 @@ impl Open {
 
     /// An unknown number of bytes of a body was lost, and more may come.
     pub(super) fn lose_thread(&mut self, way: Way, desk: &mut Desk, sink: &mut Sink) {
-        let (time, keep) = (KernelTime::default(), self.keeps(desk));
-        self.body(way).lose_thread(&mut Env { time, keep, settings: &desk.settings, budget: &mut desk.budget, sink });
+        let time = KernelTime::default();
+        let keep = self.keeps(desk);
+        self.body(way).lose_thread(&mut Env { time, settings: &desk.settings, keep, budget: &mut desk.budget, sink });
     }
 
     fn body(&mut self, way: Way) -> &mut Intake {
@@ -116,7 +117,7 @@ impl Open {
         let keep = self.keeps(desk);
         if self.body(way).manner != Manner::Streamed {
             self.make_room(way, piece.len(), desk, sink);
-            let mut env = Env { time, keep, settings: &desk.settings, budget: &mut desk.budget, sink };
+            let mut env = Env { time, settings: &desk.settings, keep, budget: &mut desk.budget, sink };
             self.body(way).push(piece, &mut env);
             return;
         }
@@ -126,7 +127,7 @@ impl Open {
                 Way::Response => self.request_body.waiting(),
             };
             let room = desk.settings.part_size().saturating_sub(other).max(1);
-            let mut env = Env { time, keep, settings: &desk.settings, budget: &mut desk.budget, sink: &mut *sink };
+            let mut env = Env { time, settings: &desk.settings, keep, budget: &mut desk.budget, sink: &mut *sink };
             if self.body(way).stream(&mut piece, room, &mut env) {
                 self.tell(desk, sink);
             } else if piece.is_empty() {
@@ -156,7 +157,7 @@ impl Open {
         self.look(time, desk, sink);
         self.parts.since.get_or_insert(time);
         let keep = self.keeps(desk);
-        let mut env = Env { time, keep, settings: &desk.settings, budget: &mut desk.budget, sink: &mut *sink };
+        let mut env = Env { time, settings: &desk.settings, keep, budget: &mut desk.budget, sink: &mut *sink };
         if self.body(way).hole(len, &mut env) {
             self.tell(desk, sink);
         }

@@ -7,14 +7,15 @@
 //! bodies that are too large for memory (`spool`), and what becomes of an exchange does not depend on which it was: the same
 //! observations under the same settings and key give the same records, byte for byte.
 
-mod appetite;
 mod artifact;
 mod choose;
 mod connection;
 mod digest;
 mod exchange;
+mod judge;
 mod origin;
 mod redact;
+mod router;
 mod rpc;
 pub mod rule;
 mod scan;
@@ -36,9 +37,9 @@ use artifact::Running;
 pub use choose::Passed;
 use exchange::Untold;
 use origin::Origins;
+use router::Router;
 use settings::{Locator, Settings};
 use spool::{Folder, Spools};
-use step::Steps;
 
 /// Key of the `hash` form of redaction: one a run (or one a host, where equal values are to stay equal across runs and in a
 /// replay). Whoever has it can test guesses of what was hashed.
@@ -54,7 +55,7 @@ impl std::fmt::Debug for RedactionKey {
 /// The pipelines of one agent.
 #[derive(Debug)]
 pub struct Pipeline {
-    http: Option<Steps>,
+    router: Router,
     locators: Arc<[Locator]>,
     origins: Origins,
     running: Running,
@@ -83,9 +84,9 @@ impl Pipeline {
     #[must_use]
     pub fn new(settings: Settings, key: &RedactionKey) -> Pipeline {
         Pipeline {
-            http: settings.http_stack.as_ref().map(|stack| Steps::new(stack, key)),
+            router: Router::new(&settings, key),
             locators: settings.locators.into(),
-            origins: Origins::new(settings.tags),
+            origins: Origins::new(settings.tags, settings.fact_tags),
             running: Running::default(),
             spools: Spools::default(),
             lost: Tally::default(),
@@ -110,19 +111,21 @@ impl Pipeline {
     pub fn apply_or_defer(&mut self, observation: Observation, out: &mut Vec<Record>) -> Option<Later> {
         let mut seen = match observation {
             Observation::Connection(seen) => {
-                out.push(connection::record(&seen, &mut self.origins, self.http.as_ref()));
+                let stack = self.router.of_connection(&seen.conn, seen.process.as_deref(), seen.authority.as_deref());
+                out.push(connection::record(&seen, &mut self.origins, stack));
                 return None;
             }
             Observation::Exchange(seen) => *seen,
         };
-        let steps = self.http.as_ref()?;
         let name = (seen.conn.uid, seen.number);
         let Exchange::Http(http) = &mut seen.exchange;
+        let authority = http.request.as_ref().and_then(|request| request.authority.as_deref());
+        let stack = self.router.of_exchange(&seen.conn, seen.process.as_deref(), authority)?;
         let spooled = match http.part {
             Some(Part { large: true, .. }) => self.spools.join(name, http, &mut self.lost)?,
             Some(Part { large: false, .. }) | None => None,
         };
-        let untold = exchange::evaluate(seen, spooled, steps, &mut self.origins)?;
+        let untold = exchange::evaluate(seen, spooled, stack, &mut self.origins)?;
         if untold.is_large() {
             return Some(Later { untold, locators: Arc::clone(&self.locators) });
         }
@@ -133,7 +136,7 @@ impl Pipeline {
     /// How often each rule was the first to pass: counts that go on while the pipeline does.
     #[must_use]
     pub fn passed(&self) -> Vec<Arc<[Passed]>> {
-        self.http.as_ref().map(Steps::passed).unwrap_or_default()
+        self.router.passed()
     }
 
     /// What was lost since this was asked last.

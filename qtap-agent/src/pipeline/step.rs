@@ -11,8 +11,8 @@ use super::choose::{Chooser, Passed};
 use super::redact::Redactor;
 use super::rule::Facts;
 use super::settings::{self, HttpCapture, Level, Stack};
-use crate::model::appetite::Scene;
 use crate::model::exchange::HttpExchange;
+use crate::model::judge::Scene;
 use crate::model::process::Process;
 
 /// One step, made ready.

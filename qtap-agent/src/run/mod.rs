@@ -42,6 +42,7 @@ pub use replay::replay;
 pub use test_connection::test_connection;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -106,7 +107,8 @@ fn report(stores: &[crate::export::status::StoreStatus]) {
 fn tap_settings(settings: &crate::config::Settings, spool: &Spool) -> tap::Settings {
     let http = http::Settings {
         keep_bodies: settings.pipeline.keeps_bodies(),
-        appetite: settings.pipeline.appetite(),
+        wants: Arc::new(settings.pipeline.wants()),
+        judge: settings.pipeline.judge(),
         body_limit: settings.tap.http_buffer_size,
         large_bytes: spool.folder.as_ref().map(|_| spool::LARGE_BYTES),
         ..http::Settings::default()

@@ -17,6 +17,7 @@ use crate::model::conn::{ConnFacts, Direction, Protocol};
 use crate::model::event::{Count, Host, Skip, Skipped};
 use crate::model::loss::{Loss, Tally};
 use crate::model::process::Process;
+use crate::model::route::Appetite;
 use crate::model::segment::Gap;
 use crate::model::time::KernelTime;
 use crate::stream::reassembly::{Ordered, Reassembly};
@@ -100,6 +101,11 @@ impl Stream {
             active: false,
             share: memory.share(),
         }
+    }
+
+    /// What is wanted of it became known.
+    pub(super) fn on_appetite(&mut self, appetite: Appetite) {
+        self.http.on_appetite(appetite);
     }
 
     /// Learns where it happens, for who tells which bodies are wanted.

@@ -99,6 +99,7 @@ fn conn(role: Role, local: &str, peer: &str, tls: Option<TlsFacts>) -> ConnFacts
         protocol: Protocol::Http1,
         binding: None,
         joined_late: false,
+        domain: None,
     }
 }
 

@@ -2,10 +2,9 @@
 //! values of these names, and of no other: an environment holds secrets, so that nothing is kept of it that nobody asked for.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 
-/// Bytes of an environment that are looked at; Linux allows more, and what uses it is rare.
-const MAX_ENVIRONMENT: u64 = 256 << 10;
+use super::procfs;
+
 /// Bytes of a value that are kept.
 const MAX_VALUE: usize = 4096;
 
@@ -14,11 +13,7 @@ pub(super) fn read(pid: u32, names: &[String]) -> BTreeMap<String, String> {
     if names.is_empty() {
         return BTreeMap::new();
     }
-    let mut bytes = Vec::new();
-    let Ok(file) = std::fs::File::open(format!("/proc/{pid}/environ")) else { return BTreeMap::new() };
-    // What was read before an error counts.
-    let _ = file.take(MAX_ENVIRONMENT).read_to_end(&mut bytes);
-    pick(&bytes, names)
+    pick(&procfs::environment(pid), names)
 }
 
 /// `NAME=value`, each with a zero behind it. Of a name that stands there twice the first holds, as with getenv(3).

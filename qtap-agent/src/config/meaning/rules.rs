@@ -8,8 +8,7 @@ use crate::config::file::rules::CaptureRule as Typed;
 use crate::config::finding::Findings;
 use crate::config::place::Span;
 use crate::config::wording::brief;
-use crate::pipeline::rule::{Macros, Rule, compile};
-use crate::pipeline::settings::CaptureRule;
+use crate::pipeline::settings::{CaptureRule, Macros, Rule, compile};
 
 /// Macros of a file; rules are evaluated for each exchange, and a macro is looked up by going through all of them.
 const MAX_MACROS: usize = 256;

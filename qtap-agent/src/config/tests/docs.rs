@@ -28,6 +28,9 @@ const SECTIONS: &[(&str, &[&Shape])] = &[
     ("redact", &[&shape::REDACT]),
     ("tap", &[&shape::TAP]),
     ("tap.http", &[&shape::TAP_HTTP]),
+    ("tap.endpoints", &[&shape::ENDPOINT]),
+    ("tap.filters", &[&shape::FILTERS]),
+    ("tap.filters.custom", &[&shape::FILTER]),
     ("tags", &[&shape::TAG]),
     ("Secrets and headers", &[&shape::VALUE]),
 ];
@@ -122,7 +125,7 @@ fn every_example_is_taken_without_a_note() {
 /// The pages' own YAML is true too: every fenced block that is a whole file is taken.
 #[test]
 fn files_on_the_pages_are_taken() {
-    for name in ["docs/config.md", "docs/otlp.md", "docs/rules.md"] {
+    for name in ["docs/config.md", "docs/filters.md", "docs/otlp.md", "docs/rules.md"] {
         let page = std::fs::read_to_string(root().join(name)).expect(name);
         let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
         let whole: Vec<&str> = blocks.filter(|block| block.contains("version: 2")).collect();
@@ -131,5 +134,16 @@ fn files_on_the_pages_are_taken() {
             let source = Source::Text { name: name.to_owned(), text: text.to_owned() };
             load(source, &example_env).unwrap_or_else(|faults| panic!("{text}\n{faults}"));
         }
+    }
+}
+
+/// The programs of each group stand on the page.
+#[test]
+fn groups_of_programs_are_those_on_the_page() {
+    let page = std::fs::read_to_string(root().join("docs/filters.md")).expect("docs/filters.md");
+    for (name, group) in crate::capture::settings::Group::NAMES {
+        let programs: Vec<_> = group.programs().iter().map(|program| format!("`{program}`")).collect();
+        let row = format!("| `{name}` | {} |", programs.join(" "));
+        assert!(page.lines().any(|line| line == row), "{row}");
     }
 }

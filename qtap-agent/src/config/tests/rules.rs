@@ -27,11 +27,11 @@ stacks:
 
 fn capture(settings: &Settings) -> HttpCapture {
     let steps = settings.http_stack.iter().flat_map(|stack| &stack.steps);
-    let capture = steps.filter_map(|step| match step {
+    let capture = steps.fold(None, |last, step| match step {
         Step::HttpCapture(capture) => Some(capture.clone()),
-        Step::Redact(_) => None,
+        Step::Redact(_) => last,
     });
-    capture.last().expect("http_capture")
+    capture.expect("http_capture")
 }
 
 #[test]
@@ -43,15 +43,15 @@ fn rules_choose_levels_and_call_macros() {
     let told: Vec<_> = capture.rules.iter().map(|rule| (rule.name.as_str(), rule.rule.text(), rule.level)).collect();
     assert_eq!(told, [("one", "http.res.status >= 500 or http.duration_ms > 1000", Level::Full)]);
     // What a rule may want is captured at all, kept, and looked for.
-    assert!(settings.tap.http_wanted && settings.pipeline.keeps_bodies() && settings.pipeline.appetite().is_some());
+    assert!(settings.tap.http_wanted && settings.pipeline.keeps_bodies() && settings.pipeline.judge().is_some());
 }
 
 #[test]
 fn without_a_rule_above_none_nothing_is_wanted() {
     let (settings, _) = good(&file("m()", "true").replace("level: full", "level: none"));
-    assert!(!settings.tap.http_wanted && !settings.pipeline.keeps_bodies() && settings.pipeline.appetite().is_none());
+    assert!(!settings.tap.http_wanted && !settings.pipeline.keeps_bodies() && settings.pipeline.judge().is_none());
     let (settings, _) = good(&file("m()", "true").replace("level: full", "level: summary"));
-    assert!(settings.tap.http_wanted && !settings.pipeline.keeps_bodies() && settings.pipeline.appetite().is_none());
+    assert!(settings.tap.http_wanted && !settings.pipeline.keeps_bodies() && settings.pipeline.judge().is_none());
 }
 
 #[test]

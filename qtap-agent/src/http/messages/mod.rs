@@ -33,9 +33,9 @@ const MESSAGE_COST: usize = size_of::<Message>();
 pub(super) struct Env<'a> {
     /// When the bytes came.
     pub(super) time: KernelTime,
-    /// False: only sizes and counts are kept.
-    pub(super) keep: bool,
     pub(super) settings: &'a Settings,
+    /// False: only the sizes of bodies are kept.
+    pub(super) keep: bool,
     pub(super) budget: &'a mut Budget,
     pub(super) sink: &'a mut Sink,
 }

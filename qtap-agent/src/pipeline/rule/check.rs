@@ -7,8 +7,9 @@ use regex::{Regex, RegexBuilder};
 
 use super::ast::{Kind, Literal, Node, Op};
 use super::cond::{Cond, Order, Source, Test};
-use super::field::{Field, Plain, Type};
+use super::field::Type;
 use super::outcome::Outcomes;
+use super::words::{known_word, words};
 use super::zone::{ZONES, Zone};
 use super::{Facts, RuleFault};
 use crate::model::conn::Protocol;
@@ -125,16 +126,12 @@ fn compare(left: &Node, op: Op, right: &Node) -> Result<Cond, RuleFault> {
     let (a, b) = (source(left)?, source(right)?);
     let (ta, tb) = (takes(&a, left)?, takes(&b, right)?);
     comparable(left, ta, right, tb)?;
-    if !matches!(order, Order::Eq | Order::Ne) {
-        if let Some((node, _)) = [(left, ta), (right, tb)].into_iter().find(|(_, takes)| !has_order(*takes)) {
-            let help = if ta == Takes::Type(Type::Ip) {
-                "is it in a network? write `in 10.0.0.0/8`"
-            } else {
-                "write `==` or `!=`"
-            };
-            let message = format!("{} is neither more nor less than another", words(node));
-            return Err(RuleFault::new(left.at.start..right.at.end, message, help));
-        }
+    let has_no_order = [(left, ta), (right, tb)].into_iter().find(|(_, takes)| !has_order(*takes));
+    if let (Some((node, _)), false) = (has_no_order, matches!(order, Order::Eq | Order::Ne)) {
+        let in_network = "is it in a network? write `in 10.0.0.0/8`";
+        let help = if ta == Takes::Type(Type::Ip) { in_network } else { "write `==` or `!=`" };
+        let message = format!("{} is neither more nor less than another", words(node));
+        return Err(RuleFault::new(left.at.start..right.at.end, message, help));
     }
     known_word(left, right)?;
     known_word(right, left)?;
@@ -203,28 +200,6 @@ fn mend(left: &Node, a: Takes, right: &Node, b: Takes) -> String {
         (_, Kind::Field(field)) => format!("`{field}` is {}", field.takes().words()),
         _ => "both sides are of one type".to_owned(),
     }
-}
-
-/// Words that a field has, and no others.
-fn vocabulary(node: &Node) -> Option<Vec<&'static str>> {
-    match &node.kind {
-        Kind::Field(Field::Plain(Plain::Direction)) => Some(vec!["ingress", "egress-internal", "egress-external"]),
-        Kind::Field(Field::Plain(Plain::Protocol)) => Some(vec!["http1", "http2", "grpc"]),
-        Kind::Field(Field::Plain(Plain::Type)) => Some(vec!["artifact_record"]),
-        Kind::Call(name, _) if name == "zone" => Some(ZONES.map(|(name, _)| name).to_vec()),
-        _ => None,
-    }
-}
-
-/// A text that a field of few words never is.
-fn known_word(field: &Node, value: &Node) -> Result<(), RuleFault> {
-    let (Some(words), Kind::Literal(Literal::Text(text))) = (vocabulary(field), &value.kind) else { return Ok(()) };
-    if words.contains(&text.as_str()) {
-        return Ok(());
-    }
-    let near = nearest(text, words.iter().copied()).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-    let help = format!("{near}it is one of {}", words.join(", "));
-    Err(RuleFault::new(value.at.clone(), format!("`{field}` is never `{text}`"), help))
 }
 
 fn contains(left: &Node, right: &Node) -> Result<Cond, RuleFault> {
@@ -431,22 +406,4 @@ fn zone_name(node: &Node) -> Result<Zone, RuleFault> {
             format!("{}zones: {all}", near.unwrap_or_default()),
         )
     })
-}
-
-/// A part as messages call it.
-fn words(node: &Node) -> String {
-    match &node.kind {
-        Kind::Field(field) => format!("`{field}`, {},", field.takes().words()),
-        Kind::Literal(literal) => match literal {
-            Literal::Int(_) | Literal::Float(_) => format!("the number `{literal}`"),
-            Literal::Text(_) => format!("the text `{literal}`"),
-            Literal::Flag(_) => format!("`{literal}`"),
-            Literal::Ip(_) | Literal::Mac(_) => format!("the address `{literal}`"),
-            Literal::Net(_) => format!("the network `{literal}`"),
-            Literal::Pattern(..) => format!("the regex `{literal}`"),
-        },
-        Kind::Array(_) => "an array".to_owned(),
-        Kind::Call(name, _) => format!("`{name}()`"),
-        Kind::Any(_) | Kind::All(_) | Kind::Not(_) | Kind::Compare(..) | Kind::Broken => "a condition".to_owned(),
-    }
 }

@@ -48,7 +48,8 @@ pub struct Facts<'a> {
     conn: Option<&'a ConnFacts>,
     process: Option<&'a Process>,
     host: Option<&'a Host>,
-    tags: &'a [String],
+    /// None when they are not known.
+    tags: Option<&'a [String]>,
     /// More may come: what is absent is not yet known.
     so_far: bool,
     url: OnceCell<Option<String>>,
@@ -58,7 +59,7 @@ impl<'a> Facts<'a> {
     /// An exchange that has ended, or a part of one; nothing but itself is known of it.
     #[must_use]
     pub fn of(http: &'a HttpExchange) -> Facts<'a> {
-        Facts { http, conn: None, process: None, host: None, tags: &[], so_far: false, url: OnceCell::new() }
+        Facts { http, conn: None, process: None, host: None, tags: None, so_far: false, url: OnceCell::new() }
     }
 
     /// Where it happened.
@@ -70,7 +71,7 @@ impl<'a> Facts<'a> {
     /// The tags of the agent.
     #[must_use]
     pub fn tagged(self, tags: &'a [String]) -> Facts<'a> {
-        Facts { tags, ..self }
+        Facts { tags: Some(tags), ..self }
     }
 
     /// It still runs: what is absent may come, a head that is there is whole.
@@ -112,7 +113,7 @@ impl<'a> Facts<'a> {
             Plain::Protocol => self.protocol(),
             Plain::Direction => self.text(self.conn.and_then(|conn| origin::direction(self.role(conn), &conn.peer))),
             Plain::Type => Value::One(Scalar::Text("artifact_record")),
-            Plain::Tags => Value::Texts(self.tags),
+            Plain::Tags => self.tags.map_or_else(|| self.absent(), Value::Texts),
             Plain::SrcIp => self.ip(self.end(Role::Client)),
             Plain::SrcPort => self.int(self.end(Role::Client).and_then(Endpoint::port).map(i64::from)),
             Plain::DstIp => self.ip(self.end(Role::Server)),
@@ -215,10 +216,11 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The host that was asked for, else the server's name in the TLS handshake.
+    /// The host that was asked for, else the server's name in the TLS handshake, else the name that DNS gave for the address.
     fn domain(&self) -> Value<'a> {
         let asked = self.http.request.as_ref().and_then(|request| request.authority.as_deref()).map(host_of);
-        let named = || self.tls().and_then(|tls| tls.sni.as_deref());
+        let looked_up = || self.conn.and_then(|conn| conn.domain.as_deref());
+        let named = || self.tls().and_then(|tls| tls.sni.as_deref()).or_else(looked_up);
         if asked.is_none() && self.so_far && self.http.request.is_none() {
             return Value::NotYet;
         }

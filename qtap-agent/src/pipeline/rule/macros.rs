@@ -58,8 +58,7 @@ impl Macros {
             });
             macros.ready.push((name(nth).to_owned(), node));
         }
-        let open: Vec<(&str, Vec<(&str, Range<usize>)>)> =
-            waiting.iter().map(|(nth, node)| (name(*nth), calls(node))).collect();
+        let open: Vec<(&str, Calls<'_>)> = waiting.iter().map(|(nth, node)| (name(*nth), calls(node))).collect();
         for (nth, _) in &waiting {
             let node = Node { at: 0..0, kind: Kind::Broken };
             macros.ready.push((name(*nth).to_owned(), node));
@@ -162,8 +161,11 @@ fn take(room: &mut usize, nodes: usize, depth: usize, node: &Node) -> Result<(),
     Ok(())
 }
 
-/// The calls in a tree that are no functions, with their places.
-fn calls(node: &Node) -> Vec<(&str, Range<usize>)> {
+/// Names that are called, with their places.
+type Calls<'n> = Vec<(&'n str, Range<usize>)>;
+
+/// The calls in a tree that are no functions.
+fn calls(node: &Node) -> Calls<'_> {
     let mut found = Vec::new();
     walk(node, &mut |node| {
         if let Kind::Call(name, _) = &node.kind
@@ -196,7 +198,7 @@ fn moved(node: &Node, at: &Range<usize>) -> Node {
 }
 
 /// Where a macro calls what leads back to it; none when it only calls others that do so.
-fn way_back(name: &str, open: &[(&str, Vec<(&str, Range<usize>)>)]) -> Option<Range<usize>> {
+fn way_back(name: &str, open: &[(&str, Calls<'_>)]) -> Option<Range<usize>> {
     let calls =
         |of: &str| open.iter().find(|(known, _)| *known == of).map(|(_, calls)| calls.as_slice()).unwrap_or_default();
     let leads_back = |from: &str| {

@@ -20,6 +20,7 @@ mod outcome;
 mod parse;
 #[cfg(test)]
 mod tests;
+mod words;
 mod zone;
 
 use std::ops::Range;

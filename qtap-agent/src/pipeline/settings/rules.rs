@@ -1,7 +1,10 @@
 //! Rules that choose the level of an exchange, and what follows from a list of them.
 
 use super::{HttpCapture, Level, Settings, Step};
-use crate::pipeline::rule::{Facts, Outcomes, Rule};
+use crate::pipeline::rule::{Facts, Outcomes};
+
+/// What the text of a rule is made into, for who reads the file.
+pub use crate::pipeline::rule::{Macros, Rule, compile};
 
 /// One of the `rules` of `http_capture`.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +59,7 @@ impl Settings {
     /// Names of the variables of processes that rules ask for: the only ones that are captured.
     #[must_use]
     pub fn variables(&self) -> Vec<String> {
-        let steps = self.http_stack.iter().flat_map(|stack| &stack.steps);
+        let steps = self.stacks().flat_map(|stack| &stack.steps);
         let rules = steps.flat_map(|step| match step {
             Step::HttpCapture(capture) => capture.rules.as_slice(),
             Step::Redact(_) => &[],

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)] // values that are not there are what these tests look for
 
 use super::*;
-use crate::model::appetite::{Scene, Wanted};
 use crate::model::exchange::Part;
+use crate::model::judge::{Scene, Wanted};
 use crate::pipeline::rule::{Macros, compile};
 use crate::pipeline::settings::CaptureRule;
 
@@ -121,11 +121,11 @@ fn a_body_is_wanted_as_long_as_a_level_above_it_can_come() {
         (Level::Summary, vec![("dst.port == 1 and http.res.status == 200", Level::Full)], No, No),
         (Level::Summary, vec![("tags contains \"team:b\"", Level::Full)], No, No),
     ] {
-        let appetite = ruled(level, &list).appetite().unwrap();
-        assert_eq!(appetite.of(&request_only(), Some(&scene)), at_request, "{list:?}");
-        assert_eq!(appetite.of(&running(), Some(&scene)), at_response, "{list:?}");
+        let judge = ruled(level, &list).judge().unwrap();
+        assert_eq!(judge.of(&request_only(), Some(&scene)), at_request, "{list:?}");
+        assert_eq!(judge.of(&running(), Some(&scene)), at_response, "{list:?}");
     }
-    let by_port = ruled(Level::Summary, &[("dst.port == 8443", Level::Full)]).appetite().unwrap();
+    let by_port = ruled(Level::Summary, &[("dst.port == 8443", Level::Full)]).judge().unwrap();
     assert_eq!(by_port.of(&request_only(), None), Open, "a connection that is not known yet");
 }
 
@@ -136,7 +136,7 @@ fn where_the_exchange_decides_nothing_nobody_is_asked() {
         ruled(Level::Summary, &[("http.res.status == 200", Level::Details)]),
         Settings { http_stack: None, ..ruled(Level::Full, &[("true", Level::None)]) },
     ] {
-        assert_eq!(settings.appetite(), None);
+        assert_eq!(settings.judge(), None);
     }
     assert!(ruled(Level::Summary, &[("true", Level::Full)]).keeps_bodies());
     assert!(!ruled(Level::Details, &[("true", Level::Details)]).keeps_bodies());

@@ -1,10 +1,11 @@
 //! Events written by hand, observations out. Here is the hand; each file beside this one has what it shows.
 #![allow(clippy::unwrap_used)]
 
-mod appetite;
 mod connections;
 mod conservation;
+mod judge;
 mod sessions;
+mod stacks;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,17 +1,17 @@
 //! Bodies that nobody wants: who tells is told where the exchange happens, and what was not kept is counted.
 
 use super::*;
-use crate::model::appetite::{Appetite, Scene, Wanted};
+use crate::model::judge::{Judge, Scene, Wanted};
 
 /// Wanted is what goes to port 443, as the first look says.
 fn bench() -> Bench {
-    let appetite = Appetite::new(|_: &HttpExchange, scene: Option<&Scene>| match scene {
+    let judge = Judge::new(|_: &HttpExchange, scene: Option<&Scene>| match scene {
         None => Wanted::Open,
         Some(scene) if scene.process.is_none() => Wanted::Open,
         Some(scene) if scene.conn.server().port() == Some(443) && scene.conn.tls.is_some() => Wanted::Yes,
         Some(_) => Wanted::No,
     });
-    let http = http::Settings { appetite: Some(appetite), ..http::Settings::default() };
+    let http = http::Settings { judge: Some(judge), ..http::Settings::default() };
     let mut bench = Bench::new();
     bench.tap = Tap::new(Settings { http });
     let curl = Process { pid: PID, executable_path: "/usr/bin/curl".into(), ..Process::default() };

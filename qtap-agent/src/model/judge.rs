@@ -45,17 +45,17 @@ impl Scene {
     }
 }
 
-type Judge = dyn Fn(&HttpExchange, Option<&Scene>) -> Wanted + Send + Sync;
+type Asked = dyn Fn(&HttpExchange, Option<&Scene>) -> Wanted + Send + Sync;
 
 /// Who can tell. Clones ask the same one.
 #[derive(Clone)]
-pub struct Appetite(Arc<Judge>);
+pub struct Judge(Arc<Asked>);
 
-impl Appetite {
+impl Judge {
     /// `judge` is given an exchange that runs: the heads that are there are whole, bodies are not looked at.
     #[must_use]
-    pub fn new(judge: impl Fn(&HttpExchange, Option<&Scene>) -> Wanted + Send + Sync + 'static) -> Appetite {
-        Appetite(Arc::new(judge))
+    pub fn new(judge: impl Fn(&HttpExchange, Option<&Scene>) -> Wanted + Send + Sync + 'static) -> Judge {
+        Judge(Arc::new(judge))
     }
 
     /// Are the bodies of `exchange` wanted?
@@ -66,16 +66,16 @@ impl Appetite {
 }
 
 /// Two are one when they ask the same one.
-impl PartialEq for Appetite {
-    fn eq(&self, other: &Appetite) -> bool {
+impl PartialEq for Judge {
+    fn eq(&self, other: &Judge) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl Eq for Appetite {}
+impl Eq for Judge {}
 
-impl fmt::Debug for Appetite {
+impl fmt::Debug for Judge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Appetite(…)")
+        f.write_str("Judge(…)")
     }
 }

@@ -3,13 +3,13 @@
 use super::*;
 use crate::http::Settings;
 use crate::http::script::{Script, lines};
-use crate::model::appetite::Appetite;
 use crate::model::exchange::HttpExchange;
+use crate::model::judge::Judge;
 use crate::model::message::Body;
 
 /// `/yes` is wanted, `/no` is not; of others an error is, as is what ended with no answer.
-fn appetite() -> Appetite {
-    Appetite::new(|exchange: &HttpExchange, _| {
+fn judge() -> Judge {
+    Judge::new(|exchange: &HttpExchange, _| {
         let target = exchange.request.as_ref().and_then(|request| request.target.as_deref());
         match (target, exchange.response.as_ref().and_then(|response| response.status)) {
             (Some("/yes"), _) => Wanted::Yes,
@@ -22,7 +22,7 @@ fn appetite() -> Appetite {
 }
 
 fn script(settings: Settings) -> Script {
-    Script::with(Settings { appetite: Some(appetite()), ..settings }, false)
+    Script::with(Settings { judge: Some(judge()), ..settings }, false)
 }
 
 fn post(path: &str, body: &str) -> String {
@@ -83,8 +83,8 @@ fn what_is_never_decided_is_kept() {
 
 #[test]
 fn where_no_body_is_kept_all_are_counted_and_nobody_is_asked() {
-    let asked = Appetite::new(|_: &HttpExchange, _| panic!("asked"));
-    let settings = Settings { keep_bodies: false, appetite: Some(asked), ..Settings::default() };
+    let asked = Judge::new(|_: &HttpExchange, _| panic!("asked"));
+    let settings = Settings { keep_bodies: false, judge: Some(asked), ..Settings::default() };
     let mut script = Script::with(settings, false);
     script.up(post("/yes", "question")).down(answer(200, "answer"));
     assert_eq!(lines(script.close()), ["POST /yes| -> 200|"]);
@@ -97,12 +97,12 @@ fn once_settled_nobody_is_asked_again_and_once_for_each_head() {
     use std::sync::atomic::{AtomicU32, Ordering};
     let (count, counted) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let counter = Arc::clone(&count);
-    let inner = appetite();
-    let asking = Appetite::new(move |exchange: &HttpExchange, scene| {
+    let inner = judge();
+    let asking = Judge::new(move |exchange: &HttpExchange, scene| {
         counter.fetch_add(1, Ordering::Relaxed);
         inner.of(exchange, scene)
     });
-    let mut script = Script::with(Settings { appetite: Some(asking), ..Settings::default() }, false);
+    let mut script = Script::with(Settings { judge: Some(asking), ..Settings::default() }, false);
     let asked = |script: &mut Script, path: &str| {
         script.up(post(path, "")).up("").down("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
         (0..20).for_each(|_| {
