@@ -8,11 +8,12 @@
 use std::collections::HashMap;
 
 use super::artifact;
-use super::settings::{DetectErrors, IssueRule, Level, Pattern, StatusPattern, UrlPattern, UrlSubject};
+use super::settings::{DetectErrors, IssueRule, Level, Pattern, Recorded, StatusPattern, UrlPattern, UrlSubject};
 use super::spool::Spooled;
 use super::url::{self, Url};
 use crate::model::conn::{ConnFacts, ConnectionUid, Protocol};
 use crate::model::exchange::{Exchange, HttpExchange, Incomplete};
+use crate::model::judge::Wanted;
 use crate::model::message::{Response, host_of};
 use crate::model::observation::ExchangeSeen;
 
@@ -101,6 +102,25 @@ impl Detectors {
         let is_in = |rule: &IssueRule| asks(rule) && rule.body.iter().any(|pattern| pattern.is_in(&text));
         let rules = self.rules.iter().enumerate().filter(|(_, rule)| is_in(rule));
         rules.fold(0, |bits, (number, _)| bits | 1 << number)
+    }
+}
+
+/// True when the rules look into bodies, or record them.
+pub(super) fn want_bodies(detect: &DetectErrors) -> bool {
+    detect.rules.iter().any(wants_bodies)
+}
+
+fn wants_bodies(rule: &IssueRule) -> bool {
+    !rule.body.is_empty() || rule.request.max(rule.response) == Recorded::Body
+}
+
+/// Whether the bodies of an exchange that runs are wanted, by the heads that are there.
+pub(super) fn wanted(detect: &DetectErrors, http: &HttpExchange) -> Wanted {
+    match &http.response {
+        _ if !want_bodies(detect) => Wanted::No,
+        None => Wanted::Open,
+        Some(response) if detect.rules.iter().any(|rule| wants_bodies(rule) && may_meet(rule, response)) => Wanted::Yes,
+        Some(_) => Wanted::No,
     }
 }
 

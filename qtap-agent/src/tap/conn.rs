@@ -199,6 +199,7 @@ impl Conn {
         }
         match &mut self.socket {
             Socket::Plain(stream) => {
+                stream.meet(&common.host, &self.facts, common.processes.get(pid));
                 stream.on_bytes(direction, offset, payload, time, pid, &mut common.sink);
                 self.settle(common, time, out);
             }

@@ -105,7 +105,7 @@ fn a_secret_leaves_through_no_plugin() {
         ACTIONS.into_iter().flat_map(move |action| [(format, action, true), (format, action, false)])
     }) {
         let mut steps = vec![
-            Step::AccessLogs(AccessLogs { mode: Level::Full, format }),
+            Step::AccessLogs(AccessLogs { mode: Level::Full, format, rules: Vec::new() }),
             Step::ReportUsage(ReportUsage { digest: UsageDigest::All, ..ReportUsage::default() }),
             Step::DetectErrors(DetectErrors { rules: vec![rule.clone()] }),
         ];

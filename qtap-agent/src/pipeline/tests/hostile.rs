@@ -121,7 +121,7 @@ fn every_plugin_bears(http: &HttpExchange, told: bool) {
     };
     for format in [LogFormat::Console, LogFormat::Json] {
         let steps = vec![
-            Step::AccessLogs(AccessLogs { mode: Level::Full, format }),
+            Step::AccessLogs(AccessLogs { mode: Level::Full, format, rules: Vec::new() }),
             Step::ReportUsage(ReportUsage { claims: vec!["iss".to_owned()], ..ReportUsage::default() }),
             Step::DetectErrors(DetectErrors { rules: vec![rule.clone()] }),
         ];

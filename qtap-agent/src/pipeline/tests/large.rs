@@ -56,6 +56,7 @@ impl Cut {
             truncated: self.truncated && to == self.bytes.len() as u64,
             missing: (!missing.is_empty()).then_some(missing).into_iter().collect(),
             messages: None,
+            unwanted: false,
         }
     }
 
@@ -415,7 +416,7 @@ fn more_bodies_at_once_than_there_are_files_are_left_out() {
 fn a_body_on_disk_is_looked_into_and_recorded() {
     use crate::pipeline::settings::{AccessLogs, DetectErrors, IssueRule, LogFormat, Pattern, Recorded};
     let steps = vec![
-        Step::AccessLogs(AccessLogs { mode: Level::Full, format: LogFormat::Json }),
+        Step::AccessLogs(AccessLogs { mode: Level::Full, format: LogFormat::Json, rules: Vec::new() }),
         Step::DetectErrors(DetectErrors {
             rules: vec![IssueRule {
                 name: "needle".to_owned(),

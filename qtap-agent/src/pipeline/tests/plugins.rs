@@ -10,7 +10,7 @@ use crate::pipeline::settings::{
 };
 
 fn line_of(mode: Level, format: LogFormat, redact: bool, http: HttpExchange) -> String {
-    let mut steps = vec![Step::AccessLogs(AccessLogs { mode, format })];
+    let mut steps = vec![Step::AccessLogs(AccessLogs { mode, format, rules: Vec::new() })];
     steps.extend(redact.then(|| Step::Redact(Redact::default())));
     let mut pipeline = Pipeline::new(stack(steps), &RedactionKey([9; 32]));
     let mut out = Vec::new();
@@ -292,7 +292,8 @@ fn what_a_rule_records_becomes_objects_that_the_issue_names() {
             rule.status = vec![StatusPattern::Codes(500..=599)];
             (rule.request, rule.response) = (request, response);
         });
-        let capture = Step::HttpCapture(HttpCapture { level, format: Format::Json, artifacts });
+        let capture =
+            Step::HttpCapture(HttpCapture { level, format: Format::Json, artifacts, ..HttpCapture::default() });
         let steps = vec![capture, detect(vec![rule]), Step::Redact(Redact::default())];
         let mut failed = secret();
         failed.response.as_mut().unwrap().status = Some(503);
@@ -362,7 +363,7 @@ fn bodies_are_kept_for_who_needs_them() {
     let records = rule(|rule| (rule.empty_body, rule.request) = (true, Recorded::Body));
     let heads = rule(|rule| (rule.empty_body, rule.request) = (true, Recorded::Head));
     assert!(keeps(detect(vec![looks])) && keeps(detect(vec![records])) && !keeps(detect(vec![heads])));
-    let logs = |mode| Step::AccessLogs(AccessLogs { mode, format: LogFormat::Json });
+    let logs = |mode| Step::AccessLogs(AccessLogs { mode, format: LogFormat::Json, rules: Vec::new() });
     assert!(keeps(logs(Level::Full)) && !keeps(logs(Level::Details)));
     assert!(!keeps(Step::ReportUsage(ReportUsage::default())));
 }
@@ -390,7 +391,7 @@ fn in_parts(bodies: &[&str], status: u16) -> Vec<HttpExchange> {
 #[test]
 fn an_exchange_in_parts_is_told_once_with_what_any_part_held() {
     let rule = rule(|rule| (rule.body, rule.response) = (vec![Pattern::text("fail").unwrap()], Recorded::Body));
-    let logs = Step::AccessLogs(AccessLogs { mode: Level::Full, format: LogFormat::Console });
+    let logs = Step::AccessLogs(AccessLogs { mode: Level::Full, format: LogFormat::Console, rules: Vec::new() });
     let told = |bodies: &[&str]| {
         let steps = vec![logs.clone(), Step::ReportUsage(ReportUsage::default()), detect(vec![rule.clone()])];
         let mut pipeline = Pipeline::new(stack(steps), &RedactionKey([9; 32]));

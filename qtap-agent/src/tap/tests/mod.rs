@@ -3,6 +3,7 @@
 
 mod connections;
 mod conservation;
+mod judge;
 mod sessions;
 mod stacks;
 
