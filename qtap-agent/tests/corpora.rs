@@ -63,3 +63,8 @@ fn websocket() {
 fn grpc() {
     replay("grpc", rooms::grpc::run);
 }
+
+#[test]
+fn rule() {
+    replay("rule", rooms::rule::run);
+}

@@ -14,9 +14,13 @@ pub use report_usage::{ReportUsage, UsageDigest};
 pub use sample::{Sample, SampleBy};
 
 mod routing;
+mod rules;
 mod tags;
 
 pub use routing::{Endpoint, Routing};
+pub(crate) use rules::first_to_pass;
+pub use rules::{CaptureRule, Macros, Rule, compile};
+pub(crate) use tags::tags_of;
 pub use tags::{Fact, FactTag};
 
 /// All of it.
@@ -97,7 +101,7 @@ impl Step {
     /// The most that it makes objects of.
     fn stores(&self) -> Level {
         match self {
-            Step::HttpCapture(capture) => capture.level,
+            Step::HttpCapture(capture) => capture.highest(),
             Step::DetectErrors(detect) => {
                 let recorded = detect.rules.iter().map(|rule| rule.request.max(rule.response));
                 recorded.max().map_or(Level::None, Recorded::level)
@@ -111,7 +115,7 @@ impl Step {
     /// The most that it shows of an exchange, wherever.
     fn shows(&self) -> Level {
         match self {
-            Step::AccessLogs(logs) => logs.mode,
+            Step::AccessLogs(logs) => logs.highest(),
             Step::HttpCapture(_)
             | Step::ReportUsage(_)
             | Step::DetectErrors(_)
@@ -186,11 +190,13 @@ pub struct HttpCapture {
     pub format: Format,
     /// Which artifacts.
     pub artifacts: Artifacts,
+    /// The first that passes says the level instead.
+    pub rules: Vec<CaptureRule>,
 }
 
 impl Default for HttpCapture {
     fn default() -> Self {
-        HttpCapture { level: Level::Summary, format: Format::Json, artifacts: Artifacts::Split }
+        HttpCapture { level: Level::Summary, format: Format::Json, artifacts: Artifacts::Split, rules: Vec::new() }
     }
 }
 

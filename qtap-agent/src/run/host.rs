@@ -1,5 +1,6 @@
 //! `qtap run`: captures the host, or the part of it that `--pid` or `--cgroup` name, until it is told to end.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ pub fn run(settings: &Settings, args: &RunArgs, telemetry: bool) -> Result<(), F
     let shared = Shared::default();
     let probes = live::probes(settings, &args.capture, scope, None);
     let mut source = live::start(probes)?;
-    let view = view(&shared, engine.stores(), &source, data.told.clone());
+    let view = view(&shared, &engine, &source, data.told.clone());
     let processes = {
         let shared = shared.clone();
         Arc::new(move || shared.get().processes.clone())
@@ -100,8 +101,8 @@ fn listen_for_end(runtime: &tokio::runtime::Runtime, stop: &Stop, stores: Weak<V
 }
 
 /// How the agent is, put together whenever someone asks.
-fn view(shared: &Shared, stores: &Arc<Vec<Store>>, source: &Live, data_dir: DataDirView) -> admin::Supply<Snapshot> {
-    let (shared, stores) = (shared.clone(), Arc::downgrade(stores));
+fn view(shared: &Shared, engine: &Engine, source: &Live, data_dir: DataDirView) -> admin::Supply<Snapshot> {
+    let (shared, stores, passed) = (shared.clone(), Arc::downgrade(engine.stores()), engine.passed.clone());
     let probe = |(name, error): (String, Option<String>)| ProbeView {
         name,
         attached: error.is_none(),
@@ -114,6 +115,12 @@ fn view(shared: &Shared, stores: &Arc<Vec<Store>>, source: &Live, data_dir: Data
         let stores = stores.upgrade();
         let statuses: Vec<StoreStatus> = stores.iter().flat_map(|stores| stores.iter().map(Store::status)).collect();
         let snapshot = super::shared::snapshot(&seen, &statuses, probes.clone());
-        Snapshot { data_dir: Some(data_dir.clone()), ..snapshot }
+        // Rules of several stacks may have one name, and then have one count.
+        let mut rules: BTreeMap<String, u64> = BTreeMap::new();
+        for rule in passed.iter().flat_map(|list| list.iter()) {
+            *rules.entry(rule.rule.clone()).or_default() += rule.count();
+        }
+        let rules = rules.into_iter().collect();
+        Snapshot { data_dir: Some(data_dir.clone()), rules, ..snapshot }
     })
 }

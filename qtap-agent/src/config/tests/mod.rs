@@ -4,6 +4,7 @@ mod bad;
 mod docs;
 mod places;
 mod plugins;
+mod rules;
 mod tap;
 mod transport;
 
@@ -417,7 +418,9 @@ fn a_store_in_both_lists_is_one() {
 
 #[test]
 fn plugins_of_a_stack() {
-    let capture = |level, format, artifacts| Step::HttpCapture(HttpCapture { level, format, artifacts });
+    let capture = |level, format, artifacts| {
+        Step::HttpCapture(HttpCapture { level, format, artifacts, ..HttpCapture::default() })
+    };
     assert_eq!(
         steps("- {type: http_capture, config: {level: full, format: http, artifacts: transaction}}\n- type: redact")[0],
         capture(Level::Full, Format::Http, Artifacts::Transaction)

@@ -10,6 +10,7 @@ mod messages;
 mod parts;
 mod plugins;
 mod records;
+mod rules;
 mod sampling;
 mod stacks;
 
@@ -161,7 +162,7 @@ fn report(state: ConnState, part: u32) -> ConnectionSeen {
 }
 
 fn settings(level: Level, format: Format, artifacts: Artifacts) -> Settings {
-    let capture = Step::HttpCapture(HttpCapture { level, format, artifacts });
+    let capture = Step::HttpCapture(HttpCapture { level, format, artifacts, ..HttpCapture::default() });
     Settings {
         http_stack: Some(Stack { name: "s".to_owned(), steps: vec![capture, Step::Redact(Redact::default())] }),
         routing: Routing::default(),
