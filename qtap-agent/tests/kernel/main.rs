@@ -22,6 +22,7 @@ mod overflow;
 mod python;
 mod qtap;
 mod records;
+mod rules;
 mod scope;
 mod servers;
 mod sites;
