@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
 use regex::{Regex, RegexBuilder};
 
 use super::ast::{Kind, Literal, Node, Op};
@@ -83,6 +84,8 @@ fn several(parts: &[Node], ends: Outcomes, idle: Outcomes) -> Result<Result<Box<
         return Ok(Err(Cond::Const(ends)));
     }
     conds.retain(|cond| !matches!(cond, Cond::Const(outcomes) if *outcomes == idle));
+    // What they come to does not depend on their order, and the cheap ones may settle it.
+    conds.sort_by_key(Cond::cost);
     Ok(match conds.len() {
         0 => Err(Cond::Const(idle)),
         1 => Err(conds.pop().unwrap_or(Cond::Const(idle))),
@@ -207,7 +210,13 @@ fn contains(left: &Node, right: &Node) -> Result<Cond, RuleFault> {
         return is_in(right, left);
     }
     let (a, b) = (text(left, true)?, text(right, false)?);
-    Ok(folded(Test::Contains(a, b)))
+    let is_list = takes(&a, left)? == Takes::Type(Type::List);
+    Ok(folded(match &b {
+        Source::Const(Literal::Text(text)) if !is_list => {
+            Test::Holds(a, Box::new(memmem::Finder::new(text).into_owned()))
+        }
+        _ => Test::Contains(a, b),
+    }))
 }
 
 /// A source of text, or (`list`) of several.

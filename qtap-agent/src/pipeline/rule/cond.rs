@@ -35,6 +35,8 @@ pub(super) enum Test {
     In(Source, Box<[Literal]>),
     /// The text holds the other, or the list has it.
     Contains(Source, Source),
+    /// The text holds this one.
+    Holds(Source, Box<memmem::Finder<'static>>),
     StartsWith(Source, Source),
     EndsWith(Source, Source),
     Matches(Source, Box<Regex>),
@@ -62,6 +64,16 @@ pub(super) enum Order {
 }
 
 impl Cond {
+    /// About what it takes to answer, in nanoseconds.
+    pub(super) fn cost(&self) -> u32 {
+        match self {
+            Cond::Const(_) => 0,
+            Cond::Not(inner) => inner.cost(),
+            Cond::Test(test) => test.cost(),
+            Cond::Any(parts) | Cond::All(parts) => parts.iter().fold(0, |sum, part| sum.saturating_add(part.cost())),
+        }
+    }
+
     /// What it comes to.
     pub(super) fn outcomes(&self, facts: &Facts<'_>) -> Outcomes {
         match self {
@@ -93,6 +105,21 @@ impl Cond {
 }
 
 impl Test {
+    /// About what it takes to answer, in nanoseconds: of several tests the cheapest are asked first.
+    fn cost(&self) -> u32 {
+        match self {
+            Test::Flag(field) | Test::Present(field) => field.cost(),
+            Test::Order(left, _, right) | Test::StartsWith(left, right) | Test::EndsWith(left, right) => {
+                left.cost() + right.cost() + 2
+            }
+            Test::In(source, set) => source.cost() + 2 * u32::try_from(set.len()).unwrap_or(u32::MAX / 4),
+            Test::InZone(source, _) => source.cost() + 4,
+            Test::Contains(left, right) => left.cost() + right.cost() + 20,
+            Test::Holds(source, _) => source.cost() + 15,
+            Test::Matches(source, _) => source.cost() + 50,
+        }
+    }
+
     /// True when it asks for no field.
     pub(super) fn is_constant(&self) -> bool {
         let constant = |source: &Source| matches!(source, Source::Const(_));
@@ -102,7 +129,9 @@ impl Test {
             Test::Contains(left, right) | Test::StartsWith(left, right) | Test::EndsWith(left, right) => {
                 constant(left) && constant(right)
             }
-            Test::In(source, _) | Test::Matches(source, _) | Test::InZone(source, _) => constant(source),
+            Test::In(source, _) | Test::Holds(source, _) | Test::Matches(source, _) | Test::InZone(source, _) => {
+                constant(source)
+            }
         }
     }
 
@@ -122,6 +151,10 @@ impl Test {
                     with(text, right.value(facts), texts(|a, b| memmem::find(a.as_bytes(), b.as_bytes()).is_some()))
                 }
             },
+            Test::Holds(source, finder) => any(source.value(facts), |value| match value {
+                Scalar::Text(text) => Some(finder.find(text.as_bytes()).is_some()),
+                _ => None,
+            }),
             Test::StartsWith(left, right) => both(left, right, facts, texts(|a, b| a.starts_with(b))),
             Test::EndsWith(left, right) => both(left, right, facts, texts(|a, b| a.ends_with(b))),
             Test::Matches(source, regex) => any(source.value(facts), |value| match value {
@@ -136,6 +169,14 @@ impl Test {
 }
 
 impl Source {
+    fn cost(&self) -> u32 {
+        match self {
+            Source::Field(field) => field.cost(),
+            Source::Zone(field) => field.cost() + 4,
+            Source::Const(_) => 0,
+        }
+    }
+
     fn value<'v>(&'v self, facts: &'v Facts<'_>) -> Value<'v> {
         match self {
             Source::Field(field) => facts.value(field),

@@ -170,6 +170,18 @@ impl Field {
         Field::Named(named, name.into())
     }
 
+    /// About what it takes to find its value, in nanoseconds.
+    pub(super) fn cost(&self) -> u32 {
+        match self {
+            Field::Plain(Plain::Url) => 100,
+            Field::Plain(Plain::Path | Plain::Host | Plain::DstDomain | Plain::Scheme) => 8,
+            Field::Plain(_) => 2,
+            // All fields of the head are looked at.
+            Field::Named(Named::RequestHeader | Named::ResponseHeader, _) => 30,
+            Field::Named(..) => 20,
+        }
+    }
+
     /// What its values are.
     pub(super) fn takes(&self) -> Type {
         match self {
