@@ -13,7 +13,7 @@ fn bench() -> Bench {
     });
     let http = http::Settings { judge: Some(judge), ..http::Settings::default() };
     let mut bench = Bench::new();
-    bench.tap = Tap::new(Settings { http });
+    bench.tap = Tap::new(Settings { http, ..Settings::default() });
     let curl = Process { pid: PID, executable_path: "/usr/bin/curl".into(), ..Process::default() };
     bench.event(Event::ProcessSeen(Arc::new(curl)));
     bench
