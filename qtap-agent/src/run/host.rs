@@ -20,6 +20,7 @@ use crate::config::Settings;
 use crate::export::status::StoreStatus;
 use crate::export::stdout::Output;
 use crate::export::store::Store;
+use crate::pipeline::Passed;
 use crate::tap::Tap;
 
 /// When memory is given back after the start: past the second for which the allocator keeps it.
@@ -100,6 +101,18 @@ fn listen_for_end(runtime: &tokio::runtime::Runtime, stop: &Stop, stores: Weak<V
     Ok(())
 }
 
+/// Counts of rules by name; several stacks may have rules of one name.
+fn by_name<'a>(passed: impl Iterator<Item = &'a Passed>) -> Vec<(String, u64)> {
+    let mut counts: Vec<(String, u64)> = Vec::new();
+    for rule in passed {
+        match counts.iter_mut().find(|(name, _)| *name == rule.rule) {
+            Some((_, count)) => *count += rule.count(),
+            None => counts.push((rule.rule.clone(), rule.count())),
+        }
+    }
+    counts
+}
+
 /// How the agent is, put together whenever someone asks.
 fn view(shared: &Shared, engine: &Engine, source: &Live, data_dir: DataDirView) -> admin::Supply<Snapshot> {
     let (shared, stores, passed) = (shared.clone(), Arc::downgrade(engine.stores()), engine.passed.clone());
@@ -115,12 +128,7 @@ fn view(shared: &Shared, engine: &Engine, source: &Live, data_dir: DataDirView) 
         let stores = stores.upgrade();
         let statuses: Vec<StoreStatus> = stores.iter().flat_map(|stores| stores.iter().map(Store::status)).collect();
         let snapshot = super::shared::snapshot(&seen, &statuses, probes.clone());
-        // Rules of several stacks may have one name, and then have one count.
-        let mut rules: BTreeMap<String, u64> = BTreeMap::new();
-        for rule in passed.iter().flat_map(|list| list.iter()) {
-            *rules.entry(rule.rule.clone()).or_default() += rule.count();
-        }
-        let rules = rules.into_iter().collect();
+        let rules = by_name(passed.iter().flat_map(|list| list.iter()));
         Snapshot { data_dir: Some(data_dir.clone()), rules, ..snapshot }
     })
 }

@@ -23,6 +23,7 @@ mod plugins;
 mod python;
 mod qtap;
 mod records;
+mod rules;
 mod scope;
 mod servers;
 mod sites;
