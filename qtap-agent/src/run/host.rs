@@ -1,6 +1,5 @@
 //! `qtap run`: captures the host, or the part of it that `--pid` or `--cgroup` name, until it is told to end.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
