@@ -24,6 +24,12 @@ impl HttpCapture {
         highest(self.level, &self.rules)
     }
 
+    /// The first rule that passes, by its number.
+    #[must_use]
+    pub fn passed(&self, facts: &Facts<'_>) -> Option<usize> {
+        first_to_pass(&self.rules, facts)
+    }
+
     /// The lowest and the highest level that an exchange can still have, by what is known of it.
     #[must_use]
     pub fn outlook(&self, facts: &Facts<'_>) -> (Level, Level) {
