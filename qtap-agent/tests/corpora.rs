@@ -68,3 +68,8 @@ fn grpc() {
 fn redact() {
     replay("redact", rooms::redact::run);
 }
+
+#[test]
+fn rule() {
+    replay("rule", rooms::rule::run);
+}

@@ -143,8 +143,16 @@ pub struct Wanted {
     pub wake_above: u32,
     /// 1: the current task and its registers can be read as typed memory (`bpf_task_pt_regs`, Linux 5.15).
     pub has_task_regs: u32,
-    /// 0.
-    pub pad: u32,
+    /// Bits of [`option`].
+    pub options: u32,
+}
+
+/// Bits of [`Wanted::options`].
+pub mod option {
+    /// The agent may say of connections and sessions that nobody wants them.
+    pub const ADVICE: u32 = 1;
+    /// Answers of name servers are read.
+    pub const DNS: u32 = 2;
 }
 
 #[cfg(feature = "user")]

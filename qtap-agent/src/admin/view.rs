@@ -23,6 +23,10 @@ pub struct Snapshot {
     pub connections: ConnectionsView,
     /// Losses of all rooms together.
     pub losses: Tally,
+    /// Bytes of bodies that were read and not kept, because no level and no rule wants them.
+    pub body_bytes_unwanted: u64,
+    /// Rules, and how often each was the first to pass; their names are those of the file.
+    pub rules: Vec<(String, u64)>,
     /// The ring; none without one.
     pub ring: Option<RingView>,
     /// Resident memory of the agent, in bytes.
@@ -126,6 +130,8 @@ pub struct ConnectionsView {
     pub bytes_sent: u64,
     /// Bytes that they received.
     pub bytes_received: u64,
+    /// Bytes that were not copied out of the kernel because nobody wanted their connection.
+    pub bytes_unwanted: u64,
 }
 
 /// The ring between kernel and agent.

@@ -12,6 +12,7 @@
 mod fields;
 mod file;
 mod finding;
+mod inside;
 mod meaning;
 mod place;
 mod shape;
@@ -59,6 +60,10 @@ pub struct TapSettings {
     pub http_buffer_size: usize,
     /// Processes that are left out.
     pub filters: Filters,
+    /// Answers of name servers are read: they are told, or endpoints may be known by them.
+    pub reads_dns: bool,
+    /// Answers of name servers are told as connections.
+    pub audit_dns: bool,
 }
 
 /// Bytes of a body that are kept unless told otherwise, per direction.
@@ -182,7 +187,9 @@ pub fn load(source: Source, env: &dyn Fn(&str) -> Option<String>) -> Result<(Set
     let root = yaml::read(&text).map_err(|malformed| Faults::malformed(&name, &text, malformed))?;
     let out = finding::Findings::default();
     let typed = file::read(root.as_ref(), &out);
-    let settings = meaning::settle(&typed, &meaning::Around { env, folder: &folder, out: &out });
+    let macros = meaning::macros(&typed, &out);
+    let around = meaning::Around { env, folder: &folder, out: &out, macros: &macros };
+    let settings = meaning::settle(&typed, &around);
     let (faults, notes) = out.tell(&name, &text, root.as_ref());
     if faults.is_empty() { Ok((settings, notes)) } else { Err(Faults(faults)) }
 }

@@ -7,7 +7,7 @@ mod plugins;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-pub(crate) use plugins::{ACCESS_LOGS, DETECT_ERRORS, HTTP_METRICS, ISSUE_RULE, REPORT_USAGE, SAMPLE};
+pub(crate) use plugins::{ACCESS_LOGS, DETECT_ERRORS, HTTP_METRICS, ISSUE_RULE, LOG_RULE, REPORT_USAGE, SAMPLE};
 
 /// A map of the file.
 #[derive(Debug)]
@@ -103,6 +103,7 @@ pub(crate) const OBJECT_STORES: &[&str] = &["s3", "otel", "stdout", "disabled"];
 const AUTHS: &[&str] = &["none", "basic", "header", "query", "oauth2"];
 const PLUGINS: &[&str] =
     &["http_capture", "access_logs", "report_usage", "detect_errors", "http_metrics", "redact", "sample", "gen_ai"];
+pub(super) const LEVELS: &[&str] = &["none", "summary", "details", "full"];
 const TAG_SOURCES: &[&str] = &["env", "k8s.label", "k8s.annotation", "container.label"];
 
 /// Every table, with the path its maps have in the file; `[]` stands for each item of a list, `*` for any name.
@@ -123,7 +124,9 @@ pub(crate) const ALL: &[&Shape] = &[
     &STACK,
     &PLUGIN,
     &HTTP_CAPTURE,
+    &CAPTURE_RULE,
     &ACCESS_LOGS,
+    &LOG_RULE,
     &REPORT_USAGE,
     &DETECT_ERRORS,
     &ISSUE_RULE,
@@ -138,6 +141,8 @@ pub(crate) const ALL: &[&Shape] = &[
     &FILTERS,
     &FILTER,
     &TAG,
+    &RULEKIT,
+    &MACRO,
     &VALUE,
 ];
 
@@ -149,7 +154,7 @@ pub(crate) const FILE: Shape = Shape {
         key("stacks", Takes::More("map of stacks"), ""),
         key("tap", Takes::More("map"), ""),
         key("tags", Takes::More("list of tags"), ""),
-        later("rulekit"),
+        key("rulekit", Takes::More("map"), ""),
     ]],
 };
 
@@ -313,11 +318,16 @@ pub(crate) const PLUGIN: Shape = Shape {
 pub(crate) const HTTP_CAPTURE: Shape = Shape {
     what: "the config of `http_capture`",
     keys: &[&[
-        key("level", Takes::Choice(&["none", "summary", "details", "full"]), "summary"),
+        key("level", Takes::Choice(LEVELS), "summary"),
         key("format", Takes::Choice(&["json", "http", "text"]), "json"),
         key("artifacts", Takes::Choice(&["split", "transaction"]), "split"),
-        later("rules"),
+        key("rules", Takes::More("list of rules"), "[]"),
     ]],
+};
+
+pub(crate) const CAPTURE_RULE: Shape = Shape {
+    what: "a rule of `http_capture`",
+    keys: &[&[key("name", Takes::Text, ""), key("expr", Takes::Text, ""), key("level", Takes::Choice(LEVELS), "")]],
 };
 
 pub(crate) const REDACT: Shape = Shape {
@@ -346,7 +356,7 @@ pub(crate) const TAP: Shape = Shape {
         key("direction", Takes::Choice(&["all", "ingress", "egress", "egress-internal", "egress-external"]), "all"),
         key("ignore_loopback", Takes::Flag, "false"),
         key("http", Takes::More("map"), ""),
-        later("audit_include_dns"),
+        key("audit_include_dns", Takes::Flag, "false"),
         key("filters", Takes::More("map"), "{}"),
         key("endpoints", Takes::More("list of endpoints"), "[]"),
     ]],
@@ -379,6 +389,12 @@ pub(crate) const TAG: Shape = Shape {
         key("location", Takes::Text, ""),
     ]],
 };
+
+pub(crate) const RULEKIT: Shape =
+    Shape { what: "`rulekit`", keys: &[&[key("macros", Takes::More("list of macros"), "[]")]] };
+
+pub(crate) const MACRO: Shape =
+    Shape { what: "a macro", keys: &[&[key("name", Takes::Text, ""), key("expr", Takes::Text, "")]] };
 
 pub(crate) const VALUE: Shape = Shape {
     what: "a value",

@@ -154,6 +154,8 @@ pub struct Body {
     pub size: u64,
     /// True when bytes past the body limit were left out: the kept bytes are then a prefix (but for `missing`).
     pub truncated: bool,
+    /// True when bytes were not kept, or let go, because no level and no rule wanted them.
+    pub unwanted: bool,
     /// Ranges of the body (offsets in the body as carried) that were lost before they could be kept.
     pub missing: Vec<Range<u64>>,
     /// The messages it carries, where it is a stream of messages (gRPC, WebSocket).

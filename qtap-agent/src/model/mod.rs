@@ -6,12 +6,15 @@
 
 pub mod address;
 pub mod conn;
+pub mod dns;
 pub mod event;
 pub mod exchange;
 pub mod gen_ai;
+pub mod judge;
 pub mod loss;
 pub mod message;
 pub mod messages;
+pub mod near;
 pub mod observation;
 pub mod process;
 pub mod record;

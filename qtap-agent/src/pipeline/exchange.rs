@@ -6,8 +6,11 @@
 mod access_log;
 mod also;
 mod conversation;
+mod fault;
 
 use std::sync::Arc;
+
+use fault::{error_type, severity};
 
 use super::artifact::{self, Artifact, Kind, Running};
 use super::digest::{self, UidKind};
@@ -15,7 +18,7 @@ use super::gen_ai::Calls;
 use super::look;
 use super::origin::{Origins, Place};
 use super::router::Chosen;
-use super::rpc::{self, Fault};
+use super::rpc;
 use super::settings::{Artifacts, Format, HttpCapture, Level, Locator};
 use super::spool::Spooled;
 use super::step::Verdict;
@@ -65,6 +68,18 @@ pub(super) fn has_failed(seen: &ExchangeSeen) -> bool {
     severity(http, response.and_then(|response| response.status), rpc.as_deref()) == Severity::Error
 }
 
+/// A rule came true that could not: what it was told changed since. A body that is shown and was not kept is not whole, and says so.
+fn say_unwanted(http: &mut HttpExchange, verdict: &Verdict) {
+    let [mut request, mut response] = verdict.levels();
+    if let Some(log) = &verdict.log {
+        (request, response) = (request.max(log.mode), response.max(log.mode));
+    }
+    let bodies = [http.request.as_mut().map(|r| &mut r.body), http.response.as_mut().map(|r| &mut r.body)];
+    for (body, level) in bodies.into_iter().zip([request, response]) {
+        body.into_iter().for_each(|body| body.truncated |= body.unwanted && level == Level::Full);
+    }
+}
+
 /// What is to be told of `seen`; none when that is nothing.
 pub(super) fn untold(
     seen: ExchangeSeen,
@@ -73,10 +88,12 @@ pub(super) fn untold(
     Chosen { id, steps }: Chosen<'_>,
     origins: &mut Origins,
 ) -> Option<Untold> {
-    let ExchangeSeen { host, conn, process, number, exchange: Exchange::Http(http), observed } = seen;
+    let ExchangeSeen { host, conn, process, number, exchange: Exchange::Http(mut http), observed } = seen;
+    say_unwanted(&mut http, &verdict);
     let goes_on = http.part.is_some_and(|part| !part.last);
-    let read = verdict.gen_ai.is_some() && verdict.capture.level > Level::None;
-    if !verdict.is_any() || (goes_on && verdict.capture.level < Level::Details && !read) {
+    // Of a call every part is read, whatever the last one comes to.
+    let read = goes_on && verdict.gen_ai.is_some();
+    if !read && (!verdict.is_any() || (goes_on && verdict.capture.level < Level::Details)) {
         return None;
     }
     let role = role(conn.role, http.outgoing);
@@ -372,49 +389,6 @@ fn sums(body: &Body) -> Option<MessageSums> {
         }
     };
     Some(MessageSums { of, count: *count, bytes: *bytes, close_code })
-}
-
-/// `error.type`: the status of a server's error, and of a client's where this process is the client; the gRPC status where it
-/// is one; else why the exchange is not whole.
-fn error_type(http: &HttpExchange, status: Option<u16>, rpc_status: Option<&str>) -> Option<String> {
-    let is_error = |fault| fault == Fault::Server || (fault == Fault::Client && http.outgoing);
-    let http_error = status.filter(|status| is_error(http_fault(*status))).map(|status| status.to_string());
-    let rpc_error = || rpc_status.filter(|name| is_error(rpc::fault(name))).map(str::to_owned);
-    http_error.or_else(rpc_error).or_else(|| http.incomplete.map(|reason| reason.name().to_owned()))
-}
-
-fn http_fault(status: u16) -> Fault {
-    match status {
-        500.. => Fault::Server,
-        400..=499 => Fault::Client,
-        0..=399 => Fault::None,
-    }
-}
-
-/// ERROR: the server failed, or the exchange did. WARN: the client's request was refused. What qtap failed to see is no
-/// failure of the exchange.
-fn severity(http: &HttpExchange, status: Option<u16>, rpc_status: Option<&str>) -> Severity {
-    let failed = match http.incomplete {
-        Some(Incomplete::NoResponse | Incomplete::ClosedEarly | Incomplete::Reset) => true,
-        Some(
-            Incomplete::JoinedLate
-            | Incomplete::NoRequest
-            | Incomplete::BytesLost
-            | Incomplete::Unparsed
-            | Incomplete::Limit
-            | Incomplete::FieldsUnknown
-            | Incomplete::StillOpen,
-        )
-        | None => false,
-    };
-    let http_fault = status.map_or(Fault::None, http_fault);
-    let rpc_fault = rpc_status.map_or(Fault::None, rpc::fault);
-    match (http_fault, rpc_fault) {
-        _ if failed => Severity::Error,
-        (Fault::Server, _) | (_, Fault::Server) => Severity::Error,
-        (Fault::Client, _) | (_, Fault::Client) => Severity::Warn,
-        (Fault::None, Fault::None) => Severity::Info,
-    }
 }
 
 /// Name of the gRPC status.

@@ -20,6 +20,7 @@ use super::look::Both;
 use crate::model::conn::ConnectionUid;
 use crate::model::exchange::HttpExchange;
 use crate::model::gen_ai::GenAi;
+use crate::model::judge::Wanted;
 use crate::model::message::{Body, Fields};
 use answered::Answered;
 use api::Api;
@@ -37,6 +38,15 @@ type Name = (ConnectionUid, u64);
 /// True when `http` is a call of a language model, as far as its head tells.
 pub(super) fn is_call(http: &HttpExchange) -> bool {
     http.request.as_ref().is_some_and(|request| api::of(request).is_some())
+}
+
+/// Whether the bodies of `http` are read, as far as its head tells.
+pub(super) fn wanted(http: &HttpExchange) -> Wanted {
+    match &http.request {
+        None => Wanted::Open,
+        Some(_) if is_call(http) => Wanted::Yes,
+        Some(_) => Wanted::No,
+    }
 }
 
 /// What is told of a call.

@@ -16,9 +16,13 @@ pub use report_usage::{ReportUsage, UsageDigest};
 pub use sample::{Sample, SampleBy};
 
 mod routing;
+mod rules;
 mod tags;
 
 pub use routing::{Endpoint, Routing};
+pub(crate) use rules::first_to_pass;
+pub use rules::{CaptureRule, Macros, Rule, compile};
+pub(crate) use tags::tags_of;
 pub use tags::{Fact, FactTag};
 
 pub mod json_path;
@@ -107,7 +111,7 @@ impl Step {
     /// The most that it makes objects of.
     fn stores(&self) -> Level {
         match self {
-            Step::HttpCapture(capture) => capture.level,
+            Step::HttpCapture(capture) => capture.highest(),
             Step::DetectErrors(detect) => {
                 let recorded = detect.rules.iter().map(|rule| rule.request.max(rule.response));
                 recorded.max().map_or(Level::None, Recorded::level)
@@ -124,7 +128,7 @@ impl Step {
     /// The most that it shows of an exchange, wherever.
     fn shows(&self) -> Level {
         match self {
-            Step::AccessLogs(logs) => logs.mode,
+            Step::AccessLogs(logs) => logs.highest(),
             Step::HttpCapture(_)
             | Step::ReportUsage(_)
             | Step::DetectErrors(_)
@@ -138,7 +142,7 @@ impl Step {
     fn needs_bodies(&self) -> bool {
         let looks = match self {
             Step::DetectErrors(detect) => detect.rules.iter().any(|rule| !rule.body.is_empty()),
-            // Whether an exchange is a call is known by its head; the bodies of the others are let go unread.
+            // Of calls: see `judge`.
             Step::GenAi(_) => true,
             Step::HttpCapture(_)
             | Step::AccessLogs(_)
@@ -202,11 +206,13 @@ pub struct HttpCapture {
     pub format: Format,
     /// Which artifacts.
     pub artifacts: Artifacts,
+    /// The first that passes says the level instead.
+    pub rules: Vec<CaptureRule>,
 }
 
 impl Default for HttpCapture {
     fn default() -> Self {
-        HttpCapture { level: Level::Summary, format: Format::Json, artifacts: Artifacts::Split }
+        HttpCapture { level: Level::Summary, format: Format::Json, artifacts: Artifacts::Split, rules: Vec::new() }
     }
 }
 

@@ -24,6 +24,8 @@ use crate::model::loss::{Loss, Tally};
 use crate::model::message::Body;
 use crate::model::observation::Observation;
 use crate::model::record::{Record, RecordKind};
+#[cfg(feature = "kernel")]
+use crate::pipeline::Passed;
 use crate::pipeline::settings::Locator;
 use crate::pipeline::{Later, Pipeline, RedactionKey};
 
@@ -59,6 +61,9 @@ pub(super) struct Engine {
     /// HTTP metrics, kept by the pipeline's thread.
     #[cfg(feature = "kernel")]
     pub(super) families: HttpFamilies,
+    /// How often each rule was the first to pass, counted by the pipeline.
+    #[cfg(feature = "kernel")]
+    pub(super) passed: Vec<Arc<[Passed]>>,
 }
 
 /// The way in.
@@ -122,6 +127,8 @@ impl Engine {
         let metrics = HttpMetrics::new(settings.pipeline.max_hosts());
         #[cfg(feature = "kernel")]
         let families = metrics.families();
+        #[cfg(feature = "kernel")]
+        let passed = pipeline.passed();
         let (behind, shared) = (Arc::clone(&between), Arc::clone(&stores));
         let route = Route { stores: shared, locators: settings.pipeline.locators.clone() };
         let lines = Lines::start(output.clone())?;
@@ -134,6 +141,8 @@ impl Engine {
             pipeline,
             #[cfg(feature = "kernel")]
             families,
+            #[cfg(feature = "kernel")]
+            passed,
         };
         Ok((engine, Intake { sender, pace, between }))
     }

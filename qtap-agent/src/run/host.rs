@@ -19,6 +19,7 @@ use crate::config::Settings;
 use crate::export::status::StoreStatus;
 use crate::export::stdout::Output;
 use crate::export::store::Store;
+use crate::pipeline::Passed;
 use crate::tap::Tap;
 
 /// When memory is given back after the start: past the second for which the allocator keeps it.
@@ -38,7 +39,7 @@ pub fn run(settings: &Settings, args: &RunArgs, telemetry: bool) -> Result<(), F
     let shared = Shared::default();
     let probes = live::probes(settings, &args.capture, scope, None);
     let mut source = live::start(probes)?;
-    let view = view(&shared, engine.stores(), &source, data.told.clone());
+    let view = view(&shared, &engine, &source, data.told.clone());
     let processes = {
         let shared = shared.clone();
         Arc::new(move || shared.get().processes.clone())
@@ -99,9 +100,21 @@ fn listen_for_end(runtime: &tokio::runtime::Runtime, stop: &Stop, stores: Weak<V
     Ok(())
 }
 
+/// Counts of rules by name; several stacks may have rules of one name.
+fn by_name<'a>(passed: impl Iterator<Item = &'a Passed>) -> Vec<(String, u64)> {
+    let mut counts: Vec<(String, u64)> = Vec::new();
+    for rule in passed {
+        match counts.iter_mut().find(|(name, _)| *name == rule.rule) {
+            Some((_, count)) => *count += rule.count(),
+            None => counts.push((rule.rule.clone(), rule.count())),
+        }
+    }
+    counts
+}
+
 /// How the agent is, put together whenever someone asks.
-fn view(shared: &Shared, stores: &Arc<Vec<Store>>, source: &Live, data_dir: DataDirView) -> admin::Supply<Snapshot> {
-    let (shared, stores) = (shared.clone(), Arc::downgrade(stores));
+fn view(shared: &Shared, engine: &Engine, source: &Live, data_dir: DataDirView) -> admin::Supply<Snapshot> {
+    let (shared, stores, passed) = (shared.clone(), Arc::downgrade(engine.stores()), engine.passed.clone());
     let probe = |(name, error): (String, Option<String>)| ProbeView {
         name,
         attached: error.is_none(),
@@ -114,6 +127,7 @@ fn view(shared: &Shared, stores: &Arc<Vec<Store>>, source: &Live, data_dir: Data
         let stores = stores.upgrade();
         let statuses: Vec<StoreStatus> = stores.iter().flat_map(|stores| stores.iter().map(Store::status)).collect();
         let snapshot = super::shared::snapshot(&seen, &statuses, probes.clone());
-        Snapshot { data_dir: Some(data_dir.clone()), ..snapshot }
+        let rules = by_name(passed.iter().flat_map(|list| list.iter()));
+        Snapshot { data_dir: Some(data_dir.clone()), rules, ..snapshot }
     })
 }

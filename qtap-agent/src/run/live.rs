@@ -40,10 +40,13 @@ pub(super) fn probes(
         },
         ignore_loopback: settings.tap.ignore_loopback,
         http: settings.tap.http_wanted,
+        advice: settings.pipeline.wants().leaves_some_alone(),
+        dns: settings.tap.reads_dns,
         call_limit,
         ring_bytes: capture.ring_size.unwrap_or_else(|| ring_bytes(call_limit)),
         tls: !capture.tls_probes.contains(&TlsProbe::None),
         plain_sites: capture.plain_sites,
+        variables: settings.pipeline.variables(),
         trace: capture.bpf_trace,
         recording,
     }

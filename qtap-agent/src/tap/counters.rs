@@ -1,10 +1,11 @@
 //! What the metrics ask of the tap.
 
 use super::pair::Pair;
+use crate::http::Sink;
 use crate::model::event::Event;
 
 /// Names of the kinds of [`Event`] (`qtap_events_total{kind}`), in the order of its variants.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "started",
     "process_seen",
     "process_gone",
@@ -18,6 +19,7 @@ const KINDS: [&str; 13] = [
     "session_closed",
     "lost",
     "tick",
+    "datagram",
 ];
 
 /// Counts since the start.
@@ -30,8 +32,12 @@ pub struct Counters {
     pub connections_closed: u64,
     /// Bytes at sockets (`qtap_connection_bytes_total{direction}`).
     pub bytes: Pair<u64>,
+    /// Bytes that were not copied because nobody wanted their connection (`qtap_kernel_unwanted_bytes_total`).
+    pub unwanted_bytes: u64,
     /// Exchanges told.
     pub exchanges: u64,
+    /// Bytes of bodies that were read and not kept, because nobody wants them.
+    pub body_bytes_unwanted: u64,
 }
 
 impl Counters {
@@ -51,8 +57,14 @@ impl Counters {
             Event::SessionClosed(_) => 10,
             Event::Lost { .. } => 11,
             Event::Tick(_) => 12,
+            Event::Datagram(_) => 13,
         };
         self.events[kind] += 1;
+    }
+
+    /// Takes from the sink the count of what nobody wants.
+    pub(super) fn unwanted(&mut self, sink: &mut Sink) {
+        self.body_bytes_unwanted += std::mem::take(&mut sink.unwanted);
     }
 
     /// Events by the name of their kind.

@@ -8,6 +8,8 @@
 //! exchanges belong to the connection it is bound to; those of a session that is not bound in time, to one of its own.
 //! Everything is bounded; what a bound turns away is counted.
 
+mod advice;
+mod answers;
 mod closing;
 mod common;
 mod conn;
@@ -18,6 +20,7 @@ mod deadlines;
 mod handshake;
 mod losses;
 mod memory;
+mod names;
 mod pair;
 mod processes;
 mod relief;
@@ -65,6 +68,10 @@ const IMPLIED_SILENCE: Duration = Duration::from_secs(60);
 pub struct Settings {
     /// Of the HTTP parsers.
     pub http: http::Settings,
+    /// Answers of name servers over TCP are read.
+    pub reads_dns: bool,
+    /// Answers of name servers are told as connections.
+    pub audit_dns: bool,
 }
 
 /// The tap.
@@ -83,7 +90,11 @@ impl Tap {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let memory = Memory::new(settings.http.held_of_a_body());
-        Tap { common: Common { http: Arc::new(settings.http), memory, ..Common::default() }, ..Tap::default() }
+        let leaves_some_alone = settings.http.wants.leaves_some_alone();
+        let Settings { http, reads_dns, audit_dns } = settings;
+        let common =
+            Common { http: Arc::new(http), memory, leaves_some_alone, reads_dns, audit_dns, ..Common::default() };
+        Tap { common, ..Tap::default() }
     }
 
     /// Takes one event; appends what was seen.
@@ -93,6 +104,7 @@ impl Tap {
         match event {
             Event::Passed(passed) => self.on_passed(passed, out),
             Event::Skipped(skipped) => self.on_skipped(&skipped, out),
+            Event::Datagram(datagram) => self.on_datagram(datagram, out),
             Event::Opened(opened) => self.on_opened(opened),
             Event::Progress(counts) => self.on_progress(&counts),
             Event::Closed(counts) => self.on_closed(&counts, out),
@@ -109,6 +121,7 @@ impl Tap {
             Event::Lost { reason, count, bytes, time: _ } => self.common.losses.add_many(reason, count, bytes),
             Event::Tick(now) => self.on_tick(now, out),
         }
+        self.common.counters.unwanted(&mut self.common.sink);
         if let (true, Some(time)) = (self.common.memory.is_over(), time) {
             self.relieve(time, out);
         }
@@ -129,6 +142,7 @@ impl Tap {
             let still_open = self.conns.get(&conn).is_some_and(|conn| conn.closed.is_none());
             self.end_conn(conn, now, still_open, out);
         }
+        self.common.counters.unwanted(&mut self.common.sink);
     }
 
     /// What was lost so far, on all connections and beside them.
@@ -143,6 +157,11 @@ impl Tap {
         &self.common.counters
     }
 
+    /// Channels that nobody wants any more, since this was asked last: advice to the source.
+    pub fn take_unwanted(&mut self) -> Vec<Channel> {
+        std::mem::take(&mut self.common.unwanted)
+    }
+
     fn on_passed(&mut self, passed: Passed, out: &mut Vec<Observation>) {
         let (channel, pid, time, len) = (passed.channel, passed.pid, passed.time, passed.payload.len() as u64);
         match channel {
@@ -154,7 +173,8 @@ impl Tap {
             }
             Channel::Session(id) => {
                 if let Some(session) = self.sessions.get_mut(&id) {
-                    session.on_passed(passed, &mut self.common);
+                    let conn = session.home.and_then(|home| self.conns.get(&home));
+                    session.on_passed(passed, conn, &mut self.common);
                     return self.deliver(id, time, out);
                 }
             }

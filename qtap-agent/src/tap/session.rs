@@ -114,14 +114,24 @@ impl Session {
         self.stream.iter_mut().for_each(|stream| stream.on_appetite(appetite));
     }
 
-    /// Plaintext passed.
-    pub(super) fn on_passed(&mut self, passed: Passed, common: &mut Common) {
+    /// Nobody wants what it says. False: that was so before.
+    pub(super) fn leave_alone(&mut self, time: KernelTime, common: &mut Common) -> bool {
+        let left = self.begun(common).leave_alone(time, &mut common.sink);
+        self.settle(time, common);
+        left
+    }
+
+    /// Plaintext passed; `conn`: the connection it is on, if it is on one by now.
+    pub(super) fn on_passed(&mut self, passed: Passed, conn: Option<&Conn>, common: &mut Common) {
         let Passed { direction, offset, time, pid, payload, .. } = passed;
         self.pid = pid;
         let own = self.own.of_mut(direction);
         add(&mut own.carried, payload.len() as u64);
         add(&mut own.copied, payload.len() as u64);
         let stream = self.begun(common);
+        if let Some(conn) = conn {
+            stream.meet(&common.host, &conn.facts, common.processes.get(pid));
+        }
         stream.on_bytes(direction, offset, payload, time, pid, &mut common.sink);
         self.settle(time, common);
     }
@@ -130,7 +140,9 @@ impl Session {
     pub(super) fn on_skipped(&mut self, skipped: &Skipped, common: &mut Common) {
         let own = self.own.of_mut(skipped.direction);
         add(&mut own.carried, skipped.len);
-        self.begun(common).on_skipped(skipped, &mut common.sink);
+        let stream = self.begun(common);
+        stream.on_skipped(skipped, &mut common.sink);
+        add(&mut common.counters.unwanted_bytes, stream.take_avoided());
         self.settle(skipped.time, common);
     }
 
@@ -232,6 +244,7 @@ impl Session {
         stream.on_close(time, counts, still_open, &mut common.sink);
         stream.settle(&mut common.sink, &mut common.losses);
         stream.balance(counts, &mut common.losses);
+        add(&mut common.counters.unwanted_bytes, stream.take_avoided());
     }
 
     /// What its parser knows of the protocol.

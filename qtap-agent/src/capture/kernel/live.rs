@@ -6,6 +6,7 @@
 //! ```
 
 mod sweep;
+mod tables;
 mod verdicts;
 
 use std::collections::{HashMap, HashSet};
@@ -14,13 +15,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use aya::Ebpf;
-use aya::maps::{HashMap as KernelMap, MapData, PerCpuArray};
 use aya::programs::RawTracePoint;
 use aya_log::EbpfLogger;
 use qtap_common::ABI;
 use qtap_common::record::why;
-use qtap_common::state::{Conn, Losses, MAP_CONNS, MAP_LOSSES, MAP_SCOPE, MAP_SESSIONS, Session, SessionKey, scope};
+use qtap_common::state::{Losses, SessionKey, scope};
 
+use self::tables::Tables;
 use super::people::People;
 use super::ring::Ring;
 use super::tls::{Library, Tls};
@@ -79,14 +80,6 @@ pub struct Live {
     started: bool,
 }
 
-/// The probes' tables, as the agent reads them.
-struct Tables {
-    scope: KernelMap<MapData, u32, u8>,
-    conns: KernelMap<MapData, u64, Conn>,
-    sessions: KernelMap<MapData, SessionKey, Session>,
-    losses: PerCpuArray<MapData, Losses>,
-}
-
 impl Live {
     /// Loads and attaches everything: process life, sockets, then the TLS libraries of the host and of the processes in scope.
     ///
@@ -107,7 +100,7 @@ impl Live {
             ebpf,
             ring: Some(ring),
             decoder: Decoder::default(),
-            people: People::default(),
+            people: People::new(std::mem::take(&mut settings.variables)),
             tls: settings.tls.then(|| Tls::new(settings.plain_sites)),
             tables,
             recorder,
@@ -379,18 +372,6 @@ impl Live {
     }
 }
 
-impl Tables {
-    fn take(ebpf: &mut Ebpf) -> Result<Tables, KernelError> {
-        let mut map = |name: &'static str| ebpf.take_map(name).ok_or(KernelError::Object(name));
-        Ok(Tables {
-            scope: KernelMap::try_from(map(MAP_SCOPE)?)?,
-            conns: KernelMap::try_from(map(MAP_CONNS)?)?,
-            sessions: KernelMap::try_from(map(MAP_SESSIONS)?)?,
-            losses: PerCpuArray::try_from(map(MAP_LOSSES)?)?,
-        })
-    }
-}
-
 impl Source for Live {
     fn poll(&mut self, timeout: Duration, out: &mut Vec<Event>) -> Result<Flow, SourceError> {
         if !self.started {
@@ -408,6 +389,10 @@ impl Source for Live {
             ring.wait(timeout.min(TICK));
         }
         Ok(Flow::Open)
+    }
+
+    fn leave_alone(&mut self, channels: &[Channel]) {
+        self.tables.leave_alone(channels);
     }
 }
 
@@ -438,6 +423,7 @@ fn pid_of(event: &Event) -> Option<u32> {
         Event::Opened(opened) => Some(opened.pid),
         Event::Passed(passed) => Some(passed.pid),
         Event::Skipped(skipped) => Some(skipped.pid),
+        Event::Datagram(datagram) => Some(datagram.pid),
         Event::SessionOpened(opened) => Some(opened.pid),
         _ => None,
     }

@@ -77,6 +77,10 @@ pub struct Settings {
     pub ignore_loopback: bool,
     /// Payload of HTTP is wanted.
     pub http: bool,
+    /// It may be said of connections that nobody wants them.
+    pub advice: bool,
+    /// Answers of name servers are read.
+    pub dns: bool,
     /// Bytes of one call that are copied at most.
     pub call_limit: u64,
     /// Size of the ring in bytes: a power of two, a multiple of the page size.
@@ -85,6 +89,8 @@ pub struct Settings {
     pub tls: bool,
     /// Probes stand at function entry and return, whatever the code looks like.
     pub plain_sites: bool,
+    /// Names of the variables that are read of the environments of processes.
+    pub variables: Vec<String>,
     /// The probes' own debug messages are on.
     pub trace: bool,
     /// Where everything that comes from the kernel is recorded.
@@ -146,6 +152,8 @@ impl Settings {
             ignore_loopback: u32::from(self.ignore_loopback),
             http: u32::from(self.http),
             wake_above: self.ring_bytes / 4,
+            options: if self.advice { globals::option::ADVICE } else { 0 }
+                | if self.dns { globals::option::DNS } else { 0 },
             ..Wanted::default()
         };
         if let Scope::Cgroups(cgroups) = &self.scope {

@@ -2,6 +2,7 @@
 
 use super::plugins::{AccessLogs, DetectErrors, HttpMetrics, ReportUsage, Sample};
 use super::redact::Redact;
+use super::rules::{self, CaptureRule};
 use crate::config::fields::{At, Fields};
 use crate::config::finding::Findings;
 use crate::config::place::Span;
@@ -26,14 +27,21 @@ pub(crate) struct Plugin {
 
 #[derive(Debug)]
 pub(crate) enum PluginKind {
-    HttpCapture { level: Option<At<Level>>, format: Option<At<Format>>, artifacts: Option<At<Artifacts>> },
+    HttpCapture {
+        level: Option<At<Level>>,
+        format: Option<At<Format>>,
+        artifacts: Option<At<Artifacts>>,
+        rules: Vec<CaptureRule>,
+    },
     AccessLogs(AccessLogs),
     ReportUsage(ReportUsage),
     DetectErrors(DetectErrors),
     HttpMetrics(HttpMetrics),
     Redact(Box<Redact>),
     Sample(Sample),
-    GenAi { conversations: Option<At<bool>> },
+    GenAi {
+        conversations: Option<At<bool>>,
+    },
 }
 
 impl PluginKind {
@@ -112,8 +120,18 @@ fn plugin(node: &Node, out: &Findings) -> Option<Plugin> {
 
 fn http_capture(node: &Node, out: &Findings) -> Option<PluginKind> {
     let fields = Fields::open(node, &shape::HTTP_CAPTURE, out)?;
+    Some(PluginKind::HttpCapture {
+        level: level(&fields, out),
+        format: fields.choice("format", &[("json", Format::Json), ("http", Format::Http), ("text", Format::Text)]),
+        artifacts: fields.choice("artifacts", &[("split", Artifacts::Split), ("transaction", Artifacts::Transaction)]),
+        rules: fields.list("rules").iter().filter_map(|item| rules::capture_rule(item, out)).collect(),
+    })
+}
+
+/// The key `level`.
+pub(crate) fn level(fields: &Fields<'_>, out: &Findings) -> Option<At<Level>> {
     let old = matches!(fields.node("level").map(|node| &node.kind), Some(Kind::Scalar(word, _)) if word == "headers");
-    let level = if old {
+    if old {
         let span = fields.text("level").map_or(fields.span, |level| level.span);
         out.note(span, "`headers` is an old name of the level `details`", "write `details`");
         Some(At { span, value: Level::Details })
@@ -122,10 +140,5 @@ fn http_capture(node: &Node, out: &Findings) -> Option<PluginKind> {
             "level",
             &[("none", Level::None), ("summary", Level::Summary), ("details", Level::Details), ("full", Level::Full)],
         )
-    };
-    Some(PluginKind::HttpCapture {
-        level,
-        format: fields.choice("format", &[("json", Format::Json), ("http", Format::Http), ("text", Format::Text)]),
-        artifacts: fields.choice("artifacts", &[("split", Artifacts::Split), ("transaction", Artifacts::Transaction)]),
-    })
+    }
 }

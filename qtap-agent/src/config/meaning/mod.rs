@@ -8,6 +8,7 @@ mod filters;
 mod otlp;
 mod plugins;
 mod redact;
+mod rules;
 mod s3;
 mod stacks;
 mod stores;
@@ -25,14 +26,18 @@ use super::{HTTP_BUFFER_SIZE, Settings, TapSettings, value};
 use crate::capture::settings::Filters;
 use crate::export::settings::{ResourceSettings, Secret, StoreKind, StoreSettings};
 use crate::pipeline::settings::{
-    Fact, FactTag, HttpCapture, HttpMetrics, Level, Locator, Redact, Routing, Settings as PipelineSettings, Stack, Step,
+    Fact, FactTag, HttpCapture, HttpMetrics, Level, Locator, Macros, Redact, Routing, Settings as PipelineSettings,
+    Stack, Step,
 };
+pub(crate) use rules::macros;
 
 /// What a file may refer to, and where findings go.
 pub(crate) struct Around<'a> {
     pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
     pub(crate) folder: &'a Path,
     pub(crate) out: &'a Findings,
+    /// What rules may call by name.
+    pub(crate) macros: &'a Macros,
 }
 
 impl Around<'_> {
@@ -125,12 +130,15 @@ pub(crate) fn settle(file: &File, around: &Around<'_>) -> Settings {
             around.out.note(at, message, "add one to `services.object_stores`, or choose the level `summary`");
         }
     }
+    let audit_dns = file.tap.audit_include_dns.as_ref().is_some_and(|at| at.value);
     let tap = TapSettings {
         direction: file.tap.direction.as_ref().map_or_else(Default::default, |at| at.value),
         ignore_loopback: file.tap.ignore_loopback.as_ref().is_some_and(|at| at.value),
         http_wanted: pipeline.wants_http(),
         http_buffer_size: HTTP_BUFFER_SIZE,
         filters: filters::settle(&file.tap.filters, around),
+        reads_dns: audit_dns || !pipeline.routing.endpoints.is_empty(),
+        audit_dns,
     };
     Settings { stores, pipeline, tap }
 }
@@ -187,6 +195,8 @@ pub(crate) fn built_in(level: Level) -> Settings {
             http_wanted: true,
             http_buffer_size: HTTP_BUFFER_SIZE,
             filters: Filters::default(),
+            reads_dns: false,
+            audit_dns: false,
         },
     }
 }

@@ -110,15 +110,16 @@ fn settle_stack(typed: &TypedStack, around: &Around<'_>) -> Stack {
 
 fn step(plugin: &Plugin, around: &Around<'_>) -> Step {
     match &plugin.kind {
-        PluginKind::HttpCapture { level, format, artifacts } => {
+        PluginKind::HttpCapture { level, format, artifacts, rules } => {
             let default = HttpCapture::default();
             Step::HttpCapture(HttpCapture {
                 level: level.as_ref().map_or(default.level, |at| at.value),
                 format: format.as_ref().map_or(default.format, |at| at.value),
                 artifacts: artifacts.as_ref().map_or(default.artifacts, |at| at.value),
+                rules: super::rules::with_levels(rules, around),
             })
         }
-        PluginKind::AccessLogs(logs) => Step::AccessLogs(plugins::access_logs(logs)),
+        PluginKind::AccessLogs(logs) => Step::AccessLogs(plugins::access_logs(logs, around)),
         PluginKind::ReportUsage(usage) => Step::ReportUsage(plugins::report_usage(usage)),
         PluginKind::DetectErrors(detect) => Step::DetectErrors(plugins::detect_errors(detect, around)),
         PluginKind::HttpMetrics(metrics) => Step::HttpMetrics(plugins::http_metrics(metrics)),

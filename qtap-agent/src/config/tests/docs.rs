@@ -22,7 +22,11 @@ const SECTIONS: &[(&str, &[&Shape])] = &[
     ("stacks", &[&shape::STACK]),
     ("plugins", &[&shape::PLUGIN]),
     ("http_capture", &[&shape::HTTP_CAPTURE]),
+    ("rules", &[&shape::CAPTURE_RULE]),
+    ("rulekit", &[&shape::RULEKIT]),
+    ("macros", &[&shape::MACRO]),
     ("access_logs", &[&shape::ACCESS_LOGS]),
+    ("Rules of access_logs", &[&shape::LOG_RULE]),
     ("report_usage", &[&shape::REPORT_USAGE]),
     ("detect_errors", &[&shape::DETECT_ERRORS]),
     ("Rules of detect_errors", &[&shape::ISSUE_RULE]),
@@ -131,9 +135,15 @@ fn every_example_is_taken_without_a_note() {
 /// The pages' own YAML is true too: every fenced block that is a whole file is taken.
 #[test]
 fn files_on_the_pages_are_taken() {
-    for name in
-        ["docs/config.md", "docs/filters.md", "docs/gen_ai.md", "docs/otlp.md", "docs/plugins.md", "docs/redaction.md"]
-    {
+    for name in [
+        "docs/config.md",
+        "docs/filters.md",
+        "docs/gen_ai.md",
+        "docs/otlp.md",
+        "docs/plugins.md",
+        "docs/redaction.md",
+        "docs/rules.md",
+    ] {
         let page = std::fs::read_to_string(root().join(name)).expect(name);
         let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
         let whole: Vec<&str> = blocks.filter(|block| block.contains("version: 2")).collect();

@@ -5,6 +5,7 @@ mod docs;
 mod places;
 mod plugins;
 mod redact;
+mod rules;
 mod tap;
 mod transport;
 
@@ -145,6 +146,8 @@ fn the_smallest_file() {
             http_wanted: true,
             http_buffer_size: 2 << 20,
             filters: Filters::default(),
+            reads_dns: false,
+            audit_dns: false,
         }
     );
     assert!(notes.is_empty(), "{notes:?}");
@@ -416,7 +419,9 @@ fn a_store_in_both_lists_is_one() {
 
 #[test]
 fn plugins_of_a_stack() {
-    let capture = |level, format, artifacts| Step::HttpCapture(HttpCapture { level, format, artifacts });
+    let capture = |level, format, artifacts| {
+        Step::HttpCapture(HttpCapture { level, format, artifacts, ..HttpCapture::default() })
+    };
     assert_eq!(
         steps("- {type: http_capture, config: {level: full, format: http, artifacts: transaction}}\n- type: redact")[0],
         capture(Level::Full, Format::Http, Artifacts::Transaction)

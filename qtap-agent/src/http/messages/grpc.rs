@@ -153,6 +153,14 @@ impl Grpc {
         }
     }
 
+    /// The bytes of its messages are not there any more.
+    pub(in crate::http) fn let_go(&mut self, budget: &mut Budget) {
+        self.spans.clear();
+        self.carried.clear();
+        self.carried_cut = true;
+        self.account(budget);
+    }
+
     /// What comes next can't be told from anything else.
     pub(in crate::http) fn lose_thread(&mut self) {
         self.state = State::Broken;

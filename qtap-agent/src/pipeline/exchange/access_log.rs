@@ -23,8 +23,8 @@ impl Untold {
     /// Appends its line, where one is wanted.
     pub(in crate::pipeline) fn log(&self, lines: &mut String) {
         match &self.verdict.log {
-            Some(AccessLogs { mode, format: LogFormat::Console }) => self.log_for_people(*mode, lines),
-            Some(AccessLogs { mode, format: LogFormat::Json }) => self.log_as_json(*mode, lines),
+            Some(AccessLogs { mode, format: LogFormat::Console, .. }) => self.log_for_people(*mode, lines),
+            Some(AccessLogs { mode, format: LogFormat::Json, .. }) => self.log_as_json(*mode, lines),
             None => {}
         }
     }
@@ -69,13 +69,10 @@ impl Untold {
         if mode >= Level::Details {
             self.where_it_was(lines);
             for document in self.documents(mode, Format::Text).into_iter().flatten() {
-                lines.push_str(" |");
-                for line in String::from_utf8_lossy(&document.data).lines() {
-                    lines.push(' ');
+                for line in String::from_utf8_lossy(&document.data).lines().filter(|line| !line.is_empty()) {
+                    lines.push_str(" | ");
                     escaped(lines, line);
-                    lines.push_str(" |");
                 }
-                lines.truncate(lines.len() - " |".len());
             }
         }
         lines.push('\n');
@@ -144,7 +141,7 @@ impl Untold {
     fn documents(&self, mode: Level, format: Format) -> [Option<Artifact>; 2] {
         let is_here = self.http.part.is_none() && self.spooled.is_none();
         let level = if is_here { mode } else { mode.min(Level::Details) };
-        let capture = HttpCapture { level, format, artifacts: Artifacts::Split };
+        let capture = HttpCapture { level, format, artifacts: Artifacts::Split, rules: Vec::new() };
         let without;
         let mut source = artifact::Source { spooled: None, ..self.source() };
         if self.undone.is_none() {

@@ -90,6 +90,7 @@ proptest! {
         let response = Response { status, fields, trailers, body, version, ..response };
         let http = HttpExchange { request: Some(request), response: Some(response), protocol, part, ..http() };
         let told = part.is_none_or(|part| part.last);
+        every_plugin_bears(&http, told);
         for (format, artifacts) in FORMATS.into_iter().flat_map(|f| [(f, Artifacts::Split), (f, Artifacts::Transaction)]) {
             let records = apply(settings(Level::Full, format, artifacts), seen(http.clone()));
             let artifacts_told = records.iter().filter(|record| matches!(record.kind, RecordKind::Artifact(_))).count();
@@ -103,6 +104,40 @@ proptest! {
                 body_is_given_back(&read["body"], &http.response.as_ref().unwrap().body.to_bytes());
             }
         }
+    }
+}
+
+/// Every plugin, whatever an exchange holds: as many lines, uses and issues as there should be.
+fn every_plugin_bears(http: &HttpExchange, told: bool) {
+    use crate::pipeline::settings::{
+        AccessLogs, DetectErrors, IssueRule, LogFormat, Pattern, Recorded, ReportUsage, UrlPattern,
+    };
+    let rule = IssueRule {
+        name: "all".to_owned(),
+        body: Pattern::regex("").into_iter().collect(),
+        urls: UrlPattern::read("~").into_iter().collect(),
+        request: Recorded::Head,
+        response: Recorded::Body,
+        ..IssueRule::default()
+    };
+    for format in [LogFormat::Console, LogFormat::Json] {
+        let steps = vec![
+            Step::AccessLogs(AccessLogs { mode: Level::Full, format, rules: Vec::new() }),
+            Step::ReportUsage(ReportUsage { claims: vec!["iss".to_owned()], ..ReportUsage::default() }),
+            Step::DetectErrors(DetectErrors { rules: vec![rule.clone()] }),
+        ];
+        let mut pipeline = Pipeline::new(stack(steps), &RedactionKey([9; 32]));
+        let mut out = Vec::new();
+        pipeline.apply(seen(http.clone()), &mut out);
+        let lines = pipeline.take_lines();
+        assert_eq!(lines.matches('\n').count(), usize::from(told), "{lines:?}");
+        if format == LogFormat::Json && told {
+            drop(serde_json::from_str::<serde_json::Value>(&lines).unwrap());
+        }
+        let count = |is: fn(&RecordKind) -> bool| out.iter().filter(|record| is(&record.kind)).count();
+        let counts =
+            [count(|kind| matches!(kind, RecordKind::Request(_))), count(|kind| matches!(kind, RecordKind::Issue(_)))];
+        assert_eq!(counts, [usize::from(told); 2]);
     }
 }
 

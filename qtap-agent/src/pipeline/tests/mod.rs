@@ -12,6 +12,7 @@ mod messages;
 mod parts;
 mod plugins;
 mod records;
+mod rules;
 mod sampling;
 mod stacks;
 
@@ -157,12 +158,13 @@ fn report(state: ConnState, part: u32) -> ConnectionSeen {
         losses,
         requests: 1,
         authority: Some("user:pass@Shop.example:8443".to_owned()),
+        dns: None,
         observed: ms(590),
     }
 }
 
 fn settings(level: Level, format: Format, artifacts: Artifacts) -> Settings {
-    let capture = Step::HttpCapture(HttpCapture { level, format, artifacts });
+    let capture = Step::HttpCapture(HttpCapture { level, format, artifacts, ..HttpCapture::default() });
     Settings {
         http_stack: Some(Stack { name: "s".to_owned(), steps: vec![capture, Step::Redact(Redact::default())] }),
         routing: Routing::default(),

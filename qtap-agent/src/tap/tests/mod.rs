@@ -1,8 +1,11 @@
 //! Events written by hand, observations out. Here is the hand; each file beside this one has what it shows.
 #![allow(clippy::unwrap_used)]
 
+mod advice;
 mod connections;
 mod conservation;
+mod judge;
+mod names;
 mod sessions;
 mod stacks;
 

@@ -1,0 +1,49 @@
+//! Whether an exchange went wrong, and whose fault that is. In: an exchange, its status and that of gRPC. Out: `error.type`, and how severe its
+//! records are.
+
+use super::rpc::{self, Fault};
+use crate::model::exchange::{HttpExchange, Incomplete};
+use crate::model::record::Severity;
+
+/// `error.type`: the status of a server's error, and of a client's where this process is the client; the gRPC status where it
+/// is one; else why the exchange is not whole.
+pub(super) fn error_type(http: &HttpExchange, status: Option<u16>, rpc_status: Option<&str>) -> Option<String> {
+    let is_error = |fault| fault == Fault::Server || (fault == Fault::Client && http.outgoing);
+    let http_error = status.filter(|status| is_error(http_fault(*status))).map(|status| status.to_string());
+    let rpc_error = || rpc_status.filter(|name| is_error(rpc::fault(name))).map(str::to_owned);
+    http_error.or_else(rpc_error).or_else(|| http.incomplete.map(|reason| reason.name().to_owned()))
+}
+
+pub(super) fn http_fault(status: u16) -> Fault {
+    match status {
+        500.. => Fault::Server,
+        400..=499 => Fault::Client,
+        0..=399 => Fault::None,
+    }
+}
+
+/// ERROR: the server failed, or the exchange did. WARN: the client's request was refused. What qtap failed to see is no
+/// failure of the exchange.
+pub(super) fn severity(http: &HttpExchange, status: Option<u16>, rpc_status: Option<&str>) -> Severity {
+    let failed = match http.incomplete {
+        Some(Incomplete::NoResponse | Incomplete::ClosedEarly | Incomplete::Reset) => true,
+        Some(
+            Incomplete::JoinedLate
+            | Incomplete::NoRequest
+            | Incomplete::BytesLost
+            | Incomplete::Unparsed
+            | Incomplete::Limit
+            | Incomplete::FieldsUnknown
+            | Incomplete::StillOpen,
+        )
+        | None => false,
+    };
+    let http_fault = status.map_or(Fault::None, http_fault);
+    let rpc_fault = rpc_status.map_or(Fault::None, rpc::fault);
+    match (http_fault, rpc_fault) {
+        _ if failed => Severity::Error,
+        (Fault::Server, _) | (_, Fault::Server) => Severity::Error,
+        (Fault::Client, _) | (_, Fault::Client) => Severity::Warn,
+        (Fault::None, Fault::None) => Severity::Info,
+    }
+}
