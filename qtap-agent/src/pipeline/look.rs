@@ -228,7 +228,8 @@ impl Side<'_> {
             }
             return None;
         }
-        if !(same && end == End::Whole) && !body.chunks.is_empty() {
+        let whole = same && end == End::Whole;
+        if !whole && !body.chunks.is_empty() {
             hide(body, LeftOut::Coded);
         }
         if decoded.is_none() && !out.bytes.is_empty() {

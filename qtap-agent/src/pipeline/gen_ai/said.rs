@@ -18,7 +18,7 @@ pub(super) fn of(request: &Value) -> Said {
     }
     for place in ["/messages", "/contents", "/input"] {
         let items = request.pointer(place).and_then(Value::as_array).into_iter().flatten();
-        said.messages.extend(items.map(|item| message(item)));
+        said.messages.extend(items.map(message));
     }
     for place in ["/prompt", "/input", "/inputText", "/contents"] {
         if let Some(text) = request.pointer(place).filter(|value| value.is_string()) {

@@ -115,7 +115,9 @@ fn frames(list: &[Value]) -> Vec<u8> {
     bytes
 }
 
-fn tokens(facts: &GenAi) -> (Option<u64>, Option<u64>, Option<u64>, Option<u64>, Option<u64>) {
+type Count = Option<u64>;
+
+fn tokens(facts: &GenAi) -> (Count, Count, Count, Count, Count) {
     let GenAi { input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, reasoning_tokens, .. } = facts;
     (*input_tokens, *output_tokens, *cache_read_tokens, *cache_creation_tokens, *reasoning_tokens)
 }

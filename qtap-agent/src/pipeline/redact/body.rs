@@ -40,7 +40,7 @@ enum Form {
     Undecided(String),
     /// Nothing is looked for in it.
     Plain,
-    Json(Json),
+    Json(Box<Json>),
     Lines,
     Events,
     /// True once a pair was told.
@@ -186,7 +186,7 @@ fn decide(rules: &Rules, content_type: &str, start: &[u8], all: bool) -> Result<
         return Ok(Some(Form::Lines));
     }
     if essence.contains("json") {
-        return Ok(Some(Form::Json(Json::default())));
+        return Ok(Some(Form::Json(Box::default())));
     }
     if essence == "text/event-stream" {
         return Ok(Some(Form::Events));
@@ -208,7 +208,7 @@ fn decide(rules: &Rules, content_type: &str, start: &[u8], all: bool) -> Result<
         return Err(LeftOut::Undecoded);
     }
     match begins_json(start) {
-        Some(true) if !rules.json.is_empty() || !rules.patterns.is_empty() => Ok(Some(Form::Json(Json::default()))),
+        Some(true) if !rules.json.is_empty() || !rules.patterns.is_empty() => Ok(Some(Form::Json(Box::default()))),
         None if !all => Ok(None),
         Some(_) | None if essence == "application/x-www-form-urlencoded" => Ok(Some(Form::Pairs(false))),
         Some(_) | None if rules.patterns.is_empty() => Ok(Some(Form::Plain)),

@@ -177,7 +177,8 @@ impl Run<'_> {
         while let Some(byte) = self.input.get(self.at) {
             let space = matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
             // RFC 7464: a record separator stands before each document.
-            if !space && !(*byte == 0x1e && self.json.frames.is_empty()) {
+            let separator = *byte == 0x1e && self.json.frames.is_empty();
+            if !space && !separator {
                 return Some(*byte);
             }
             self.at += 1;

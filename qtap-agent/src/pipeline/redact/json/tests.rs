@@ -274,7 +274,7 @@ fn documents() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::Bool),
-        any::<i32>().prop_map(|n| Value::from(n)),
+        any::<i32>().prop_map(Value::from),
         "[a-c\"\\\\{}\\[\\],: é😀]{0,12}".prop_map(Value::String),
     ];
     leaf.prop_recursive(5, 40, 5, |inner| {
