@@ -416,3 +416,72 @@ fn one_salt_gives_one_hash_whatever_the_key_of_the_run() {
     assert_ne!(shown(1, Some("s")), shown(1, Some("t")));
     assert_ne!(shown(1, None), shown(2, None));
 }
+
+#[test]
+fn a_secret_leaves_through_no_line_of_the_access_log() {
+    use crate::pipeline::settings::{AccessLogs, LogFormat};
+    for (content_type, text, rest) in BODIES {
+        for (coding, mode, format) in ["", "gzip", "compress"].into_iter().flat_map(|coding| {
+            [Level::Details, Level::Full].into_iter().flat_map(move |mode| {
+                [LogFormat::Console, LogFormat::Json].into_iter().map(move |format| (coding, mode, format))
+            })
+        }) {
+            let logs = AccessLogs { mode, format, ..AccessLogs::default() };
+            let settings = stack(vec![Step::AccessLogs(logs), Step::Redact(redact(RedactAction::Mask))]);
+            let mut pipeline = Pipeline::new(settings, &RedactionKey([9; 32]));
+            let bytes = coded(coding, text.as_bytes());
+            pipeline.apply(seen(exchange(content_type, coding, body(&bytes))), &mut Vec::new());
+            let line = pipeline.take_lines();
+            let digits: String = line.chars().filter(char::is_ascii_digit).collect();
+            let leaked = line.contains(CANARY) || digits.contains(CARD);
+            assert!(!line.is_empty() && !leaked, "{content_type} {coding} {mode:?} {format:?}: {line}");
+            let shown = mode == Level::Full && coding != "compress";
+            assert!(!shown || line.contains(rest), "{content_type} {coding} {format:?}: {line}");
+        }
+    }
+}
+
+#[test]
+fn single_cookies_leave_and_the_rest_of_the_field_stays() {
+    for (action, request_cookie, set_cookie) in [
+        (RedactAction::Mask, "a=1; SID=[redacted]; b=2", Some("sid=[redacted]; Path=/")),
+        (RedactAction::Drop, "a=1; b=2", None),
+    ] {
+        let redact = Redact { headers: Vec::new(), cookies: vec!["sid".to_owned()], action, ..Redact::default() };
+        let mut http = http();
+        http.request.as_mut().unwrap().fields = fields(&[("Cookie", "a=1; SID=c4n4ry; b=2")]);
+        http.response.as_mut().unwrap().fields = fields(&[("Set-Cookie", "sid=c4n4ry; Path=/"), ("Set-Cookie", "a=1")]);
+        let records = apply(with(redact, Level::Details, Format::Json, Artifacts::Split), seen(http));
+        assert_silent(&records, &action);
+        assert!(data(&records[1]).contains(&format!(r#""value":"{request_cookie}""#)), "{}", data(&records[1]));
+        let told = set_cookie.map(|text| data(&records[2]).contains(&format!(r#""value":"{text}""#)));
+        assert!(told.unwrap_or(!data(&records[2]).contains("sid")), "{}", data(&records[2]));
+        assert!(data(&records[2]).contains(r#""value":"a=1""#));
+    }
+}
+
+#[test]
+fn patterns_are_found_in_heads_urls_and_command_lines() {
+    let patterns = vec![SecretForm::Ready(Ready::Email)];
+    let redact = Redact { patterns, ..Redact::default() };
+    let mut http = http();
+    let request = http.request.as_mut().unwrap();
+    request.target = Some("/u/ann@mail.example/x?who=bob%40mail.example".to_owned());
+    request.fields = fields(&[("User-Agent", "bot (eve@mail.example)"), ("X-From", "joe%2540mail.example")]);
+    let mut exchange = seen(http);
+    if let Observation::Exchange(seen) = &mut exchange {
+        let command = r#"curl -d {"token":"c4n4ry"} -u kim@mail.example"#.to_owned();
+        seen.process = Some(Arc::new(Process { command, ..Process::clone(&process()) }));
+    }
+    for record in apply(with(redact, Level::Full, Format::Json, Artifacts::Split), exchange) {
+        let debug = format!("{record:?}");
+        let data = if let RecordKind::Object(object) = &record.kind {
+            String::from_utf8_lossy(&object.data)
+        } else {
+            "".into()
+        };
+        for secret in ["mail.example", CANARY] {
+            assert!(!debug.contains(secret) && !data.contains(secret), "{secret}: {debug} {data}");
+        }
+    }
+}
