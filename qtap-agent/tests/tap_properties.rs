@@ -87,7 +87,7 @@ impl Script {
                 transport: Transport::Tcp,
                 local: Endpoint::Unknown,
                 peer: if draw.inside { Endpoint::Inet(([10, 0, 0, 2], 53).into()) } else { Endpoint::Unknown },
-                role: if draw.step % 2 == 0 { Role::Client } else { Role::Unknown },
+                role: if draw.step.is_multiple_of(2) { Role::Client } else { Role::Unknown },
                 joined_late: draw.sent,
             }),
             3..=7 => {
