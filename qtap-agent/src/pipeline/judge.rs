@@ -83,7 +83,7 @@ impl Wishes {
         let all = [
             self.capture.as_ref().map_or(Wanted::No, |capture| level(capture.outlook(facts))),
             self.logs.as_ref().map_or(Wanted::No, |logs| level(logs.outlook(facts))),
-            self.detect.as_ref().map_or(Wanted::No, |detect| issues::wanted(detect, exchange)),
+            self.detect.as_ref().map_or(Wanted::No, |detect| issues::wanted(detect, exchange, facts)),
         ];
         if all.contains(&Wanted::Yes) {
             Wanted::Yes
