@@ -132,6 +132,7 @@ pub(crate) const ALL: &[&Shape] = &[
     &ISSUE_RULE,
     &HTTP_METRICS,
     &REDACT,
+    &PATTERN,
     &SAMPLE,
     &TAP,
     &TAP_HTTP,
@@ -333,9 +334,17 @@ pub(crate) const REDACT: Shape = Shape {
     keys: &[&[
         key("headers", Takes::Words, "[credentials]"),
         key("query_keys", Takes::Words, "[credentials]"),
+        key("cookies", Takes::Words, "[]"),
+        key("json", Takes::Words, "[credentials]"),
+        key("form", Takes::Words, "[credentials]"),
+        key("patterns", Takes::More("list of patterns"), "[]"),
         key("action", Takes::Choice(&["mask", "hash", "drop"]), "mask"),
+        key("salt", Takes::Secret, ""),
     ]],
 };
+
+pub(crate) const PATTERN: Shape =
+    Shape { what: "a pattern", keys: &[&[key("name", Takes::Text, ""), key("regex", Takes::Text, "")]] };
 
 pub(crate) const TAP: Shape = Shape {
     what: "`tap`",

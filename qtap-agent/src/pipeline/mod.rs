@@ -15,6 +15,7 @@ mod digest;
 mod exchange;
 mod issues;
 mod judge;
+mod look;
 mod origin;
 mod redact;
 mod router;
@@ -144,7 +145,10 @@ impl Pipeline {
             leave_out(&seen, &mut self.left_out, &mut self.lost);
             return None;
         };
-        let untold = exchange::untold(seen, verdict, spooled, Chosen { id, steps }, &mut self.origins)?;
+        let mut untold = exchange::untold(seen, verdict, spooled, Chosen { id, steps }, &mut self.origins)?;
+        if !untold.is_large() {
+            untold.look(&self.locators, &mut self.running, &mut self.lost);
+        }
         untold.log(&mut self.lines);
         if untold.is_large() {
             return Some(Later { untold, locators: Arc::clone(&self.locators) });

@@ -23,6 +23,11 @@ pub use rules::{CaptureRule, Macros, Rule, compile};
 pub(crate) use tags::tags_of;
 pub use tags::{Fact, FactTag};
 
+pub mod json_path;
+mod redact;
+
+pub use redact::{BodyValues, Ready, Redact, RedactAction, Salt, SecretForm};
+
 /// All of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -197,72 +202,6 @@ pub struct HttpCapture {
 impl Default for HttpCapture {
     fn default() -> Self {
         HttpCapture { level: Level::Summary, format: Format::Json, artifacts: Artifacts::Split, rules: Vec::new() }
-    }
-}
-
-/// What is put in place of what must not be seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RedactAction {
-    /// `[redacted]`.
-    Mask,
-    /// A keyed SHA-256, so that equal values stay equal within one run.
-    Hash,
-    /// Nothing: the field is left out.
-    Drop,
-}
-
-/// `redact`: header fields and query keys.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Redact {
-    /// Names of header fields, lower case.
-    pub headers: Vec<String>,
-    /// Names of query parameters, lower case.
-    pub query_keys: Vec<String>,
-    /// What takes their place.
-    pub action: RedactAction,
-}
-
-impl Default for Redact {
-    /// Credentials, by the names they usually go under.
-    fn default() -> Self {
-        let words = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
-        Redact {
-            headers: words(&[
-                "authorization",
-                "proxy-authorization",
-                "cookie",
-                "set-cookie",
-                "x-api-key",
-                "api-key",
-                "x-auth-token",
-                "x-csrf-token",
-                "x-amz-security-token",
-                "x-goog-api-key",
-                "dd-api-key",
-                "x-honeycomb-team",
-                "x-vault-token",
-                "private-token",
-            ]),
-            query_keys: words(&[
-                "access_token",
-                "api_key",
-                "apikey",
-                "auth",
-                "client_secret",
-                "id_token",
-                "key",
-                "password",
-                "refresh_token",
-                "secret",
-                "sig",
-                "signature",
-                "token",
-                "x-amz-credential",
-                "x-amz-security-token",
-                "x-amz-signature",
-            ]),
-            action: RedactAction::Mask,
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::RedactionKey;
 use super::choose::{Chooser, Passed};
 use super::exchange;
 use super::issues::{Detectors, Issue};
-use super::redact::Redactor;
+use super::redact::{Looks, Redactor};
 use super::rule::Facts;
 use super::sample::Sampler;
 use super::settings::{self, AccessLogs, HttpCapture, Level, Stack};
@@ -40,6 +40,8 @@ enum Step {
 pub(super) struct Verdict {
     /// How it is captured.
     pub(super) capture: HttpCapture,
+    /// What is taken out of its bodies.
+    pub(super) looks: Looks,
     /// The line that is written of it; none: none is.
     pub(super) log: Option<AccessLogs>,
     /// Who used what; none: nobody asked.
@@ -59,7 +61,7 @@ impl Default for Verdict {
     /// Nothing is captured.
     fn default() -> Verdict {
         let capture = HttpCapture { level: Level::None, ..HttpCapture::default() };
-        Verdict { capture, log: None, usage: None, issues: Vec::new() }
+        Verdict { capture, looks: Looks::default(), log: None, usage: None, issues: Vec::new() }
     }
 }
 
@@ -120,6 +122,7 @@ impl Steps {
                 Step::Redact(redactor) => {
                     let Exchange::Http(http) = &mut seen.exchange;
                     redactor.exchange(http);
+                    verdict.looks.add(redactor);
                 }
                 Step::HttpCapture(..)
                 | Step::AccessLogs(..)

@@ -5,6 +5,7 @@ pub(crate) mod auth;
 pub(crate) mod endpoints;
 pub(crate) mod filters;
 pub(crate) mod plugins;
+pub(crate) mod redact;
 pub(crate) mod rules;
 pub(crate) mod services;
 pub(crate) mod stacks;

@@ -1,13 +1,14 @@
 //! `stacks` as typed: named lists of plugins.
 
 use super::plugins::{AccessLogs, DetectErrors, HttpMetrics, ReportUsage, Sample};
+use super::redact::Redact;
 use super::rules::{self, CaptureRule};
 use crate::config::fields::{At, Fields};
 use crate::config::finding::Findings;
 use crate::config::place::Span;
 use crate::config::shape;
 use crate::config::yaml::{Kind, Node};
-use crate::pipeline::settings::{Artifacts, Format, Level, RedactAction};
+use crate::pipeline::settings::{Artifacts, Format, Level};
 
 /// One stack.
 #[derive(Debug)]
@@ -36,11 +37,7 @@ pub(crate) enum PluginKind {
     ReportUsage(ReportUsage),
     DetectErrors(DetectErrors),
     HttpMetrics(HttpMetrics),
-    Redact {
-        headers: Option<Vec<At<String>>>,
-        query_keys: Option<Vec<At<String>>>,
-        action: Option<At<RedactAction>>,
-    },
+    Redact(Box<Redact>),
     Sample(Sample),
 }
 
@@ -53,7 +50,7 @@ impl PluginKind {
             PluginKind::ReportUsage(_) => "report_usage",
             PluginKind::DetectErrors(_) => "detect_errors",
             PluginKind::HttpMetrics(_) => "http_metrics",
-            PluginKind::Redact { .. } => "redact",
+            PluginKind::Redact(_) => "redact",
             PluginKind::Sample(_) => "sample",
         }
     }
@@ -109,7 +106,7 @@ fn plugin(node: &Node, out: &Findings) -> Option<Plugin> {
         Type::ReportUsage => ReportUsage::read(config, out).map(PluginKind::ReportUsage),
         Type::DetectErrors => DetectErrors::read(config, out).map(PluginKind::DetectErrors),
         Type::HttpMetrics => HttpMetrics::read(config, out).map(PluginKind::HttpMetrics),
-        Type::Redact => redact(config, out),
+        Type::Redact => super::redact::read(config, out).map(|typed| PluginKind::Redact(Box::new(typed))),
         Type::Sample => Sample::read(config, out).map(PluginKind::Sample),
         Type::Later(name) => {
             out.fault(kind.span, format!("the plugin `{name}` is not supported yet by this version"), "remove it");
@@ -142,16 +139,4 @@ pub(crate) fn level(fields: &Fields<'_>, out: &Findings) -> Option<At<Level>> {
             &[("none", Level::None), ("summary", Level::Summary), ("details", Level::Details), ("full", Level::Full)],
         )
     }
-}
-
-fn redact(node: &Node, out: &Findings) -> Option<PluginKind> {
-    let fields = Fields::open(node, &shape::REDACT, out)?;
-    Some(PluginKind::Redact {
-        headers: fields.words("headers"),
-        query_keys: fields.words("query_keys"),
-        action: fields.choice(
-            "action",
-            &[("mask", RedactAction::Mask), ("hash", RedactAction::Hash), ("drop", RedactAction::Drop)],
-        ),
-    })
 }

@@ -7,6 +7,7 @@ mod endpoints;
 mod filters;
 mod otlp;
 mod plugins;
+mod redact;
 mod rules;
 mod s3;
 mod stacks;

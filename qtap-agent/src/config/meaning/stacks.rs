@@ -7,10 +7,7 @@ use crate::config::file::File;
 use crate::config::file::stacks::{Plugin, PluginKind, Stack as TypedStack};
 use crate::config::value;
 use crate::config::wording::{brief, listed};
-use crate::pipeline::settings::{HttpCapture, Level, Redact, RedactAction, Routing, Stack, Step};
-
-/// The word that stands for the built-in list in the lists of `redact`.
-const CREDENTIALS: &str = "credentials";
+use crate::pipeline::settings::{HttpCapture, Level, Routing, Stack, Step};
 
 /// The stack of a file that has none, and the one that several are taken to mean.
 const BUILT_IN: &str = "default_stack";
@@ -126,22 +123,7 @@ fn step(plugin: &Plugin, around: &Around<'_>) -> Step {
         PluginKind::DetectErrors(detect) => Step::DetectErrors(plugins::detect_errors(detect, around)),
         PluginKind::HttpMetrics(metrics) => Step::HttpMetrics(plugins::http_metrics(metrics)),
         PluginKind::Sample(sample) => Step::Sample(plugins::sample(sample, plugin.span, around)),
-        PluginKind::Redact { headers, query_keys, action } => {
-            let default = Redact::default();
-            let redact = Redact {
-                headers: names(headers.as_deref(), CREDENTIALS, default.headers),
-                query_keys: names(query_keys.as_deref(), CREDENTIALS, default.query_keys),
-                action: action.as_ref().map_or(RedactAction::Mask, |at| at.value),
-            };
-            if redact.headers.is_empty() && redact.query_keys.is_empty() {
-                around.out.note(
-                    plugin.span,
-                    "this `redact` has nothing to redact",
-                    "`headers: [credentials]` is the built-in list",
-                );
-            }
-            Step::Redact(redact)
-        }
+        PluginKind::Redact(typed) => Step::Redact(super::redact::settle(typed, plugin.span, around)),
     }
 }
 

@@ -32,6 +32,7 @@ const SECTIONS: &[(&str, &[&Shape])] = &[
     ("Rules of detect_errors", &[&shape::ISSUE_RULE]),
     ("http_metrics", &[&shape::HTTP_METRICS]),
     ("redact", &[&shape::REDACT]),
+    ("patterns", &[&shape::PATTERN]),
     ("sample", &[&shape::SAMPLE]),
     ("tap", &[&shape::TAP]),
     ("tap.http", &[&shape::TAP_HTTP]),
@@ -133,7 +134,9 @@ fn every_example_is_taken_without_a_note() {
 /// The pages' own YAML is true too: every fenced block that is a whole file is taken.
 #[test]
 fn files_on_the_pages_are_taken() {
-    for name in ["docs/config.md", "docs/filters.md", "docs/otlp.md", "docs/plugins.md", "docs/rules.md"] {
+    for name in
+        ["docs/config.md", "docs/filters.md", "docs/otlp.md", "docs/plugins.md", "docs/redaction.md", "docs/rules.md"]
+    {
         let page = std::fs::read_to_string(root().join(name)).expect(name);
         let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
         let whole: Vec<&str> = blocks.filter(|block| block.contains("version: 2")).collect();

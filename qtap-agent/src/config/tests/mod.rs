@@ -4,6 +4,7 @@ mod bad;
 mod docs;
 mod places;
 mod plugins;
+mod redact;
 mod rules;
 mod tap;
 mod transport;
@@ -434,6 +435,7 @@ fn plugins_of_a_stack() {
         headers: vec!["x-session".to_owned()],
         query_keys: Vec::new(),
         action: RedactAction::Drop,
+        ..Redact::default()
     });
     assert_eq!(
         steps("- {type: redact, config: {headers: [X-Session, x-session], query_keys: [], action: drop}}"),

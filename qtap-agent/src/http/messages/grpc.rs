@@ -223,7 +223,15 @@ impl Span {
     fn tell(self, data: Bytes) -> Message {
         let size = self.at.end - self.at.start;
         let truncated = data.len() as u64 != size;
-        Message { kind: MessageKind::Grpc, time: self.time, size, compressed: self.compressed, data, truncated }
+        Message {
+            kind: MessageKind::Grpc,
+            time: self.time,
+            size,
+            compressed: self.compressed,
+            undone: false,
+            data,
+            truncated,
+        }
     }
 }
 

@@ -9,9 +9,10 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use super::{Untold, rpc_status};
+use crate::model::exchange::HttpExchange;
 use crate::model::loss::Tally;
 use crate::model::record::{Address, TraceContext};
-use crate::pipeline::artifact::{self, Artifact, Running, rfc3339};
+use crate::pipeline::artifact::{self, Artifact, rfc3339};
 use crate::pipeline::cut::cut;
 use crate::pipeline::settings::{AccessLogs, Artifacts, Format, HttpCapture, Level, LogFormat};
 
@@ -141,8 +142,23 @@ impl Untold {
         let is_here = self.http.part.is_none() && self.spooled.is_none();
         let level = if is_here { mode } else { mode.min(Level::Details) };
         let capture = HttpCapture { level, format, artifacts: Artifacts::Split, rules: Vec::new() };
-        let source = artifact::Source { spooled: None, ..self.source() };
-        artifact::write(source, &capture, &mut Running::default(), &mut Tally::default())
+        let without;
+        let mut source = artifact::Source { spooled: None, ..self.source() };
+        if self.undone.is_none() {
+            // Not looked through yet: not even a digest is made of them.
+            without = self.without_bodies();
+            source.exchange = &without;
+        }
+        artifact::write(source, &capture, &mut Tally::default())
+    }
+}
+
+impl Untold {
+    fn without_bodies(&self) -> HttpExchange {
+        let mut http = self.http.clone();
+        http.request.iter_mut().for_each(|request| request.body.chunks.clear());
+        http.response.iter_mut().for_each(|response| response.body.chunks.clear());
+        http
     }
 }
 

@@ -56,7 +56,7 @@ impl Cut {
             truncated: self.truncated && to == self.bytes.len() as u64,
             missing: (!missing.is_empty()).then_some(missing).into_iter().collect(),
             messages: None,
-            unwanted: false,
+            ..Body::default()
         }
     }
 
