@@ -121,10 +121,10 @@ impl Steps {
             return None;
         }
         let ended = exchange::has_ended(seen);
-        let mut verdict = self.choose(seen, tags, ended);
+        let (mut verdict, held) = self.choose(seen, tags, ended);
         for step in &mut self.0 {
             match step {
-                Step::DetectErrors(detectors) => verdict.issues = detectors.look(seen, spooled),
+                Step::DetectErrors(detectors) => verdict.issues = detectors.look(seen, spooled, held),
                 Step::Redact(redactor) => {
                     let Exchange::Http(http) = &mut seen.exchange;
                     redactor.exchange(http);
@@ -145,11 +145,11 @@ impl Steps {
         (is_told || is_error()).then_some(verdict)
     }
 
-    /// What the steps want that look at the exchange as it was.
-    fn choose(&self, seen: &ExchangeSeen, tags: &[String], ended: bool) -> Verdict {
+    /// What the steps want that look at the exchange as it was; and which rules for issues hold of it.
+    fn choose(&self, seen: &ExchangeSeen, tags: &[String], ended: bool) -> (Verdict, u64) {
         let Exchange::Http(http) = &seen.exchange;
         let facts = Facts::of(http).on(&seen.conn, seen.process.as_deref(), &seen.host).tagged(tags);
-        let mut verdict = Verdict::default();
+        let (mut verdict, mut held) = (Verdict::default(), 0);
         for step in &self.0 {
             match step {
                 Step::HttpCapture(capture, chooser) => {
@@ -163,6 +163,7 @@ impl Steps {
                     let credential = http.request.as_ref().and_then(|request| usage.credential(request));
                     verdict.usage = Some(Used { credential });
                 }
+                Step::DetectErrors(detectors) if ended => held = detectors.hold(&facts),
                 Step::AccessLogs(..)
                 | Step::ReportUsage(_)
                 | Step::DetectErrors(_)
@@ -172,7 +173,7 @@ impl Steps {
                 | Step::Sample(_) => {}
             }
         }
-        verdict
+        (verdict, held)
     }
 
     /// True when nothing of the connection will be told, whatever it carries.
