@@ -19,7 +19,7 @@ use super::settings::{self, AccessLogs, HttpCapture, Level, Stack};
 use super::spool::Spooled;
 use super::usage::{Credential, Usage};
 use crate::model::conn::ConnectionUid;
-use crate::model::exchange::Exchange;
+use crate::model::exchange::{Exchange, HttpExchange};
 use crate::model::observation::ExchangeSeen;
 use crate::model::process::Process;
 
@@ -76,6 +76,15 @@ impl Verdict {
         let captured = self.capture.level;
         let most = |of: fn(&Issue) -> Level| self.issues.iter().map(of).fold(captured, Level::max);
         [most(|issue| issue.request), most(|issue| issue.response)]
+    }
+
+    /// A rule came true that could not: what it was told changed since. A body that is shown and was not kept is not whole, and says so.
+    pub(super) fn say_unwanted(&self, http: &mut HttpExchange) {
+        let shown = self.log.as_ref().map_or(Level::None, |log| log.mode);
+        let bodies = [http.request.as_mut().map(|r| &mut r.body), http.response.as_mut().map(|r| &mut r.body)];
+        for (body, level) in bodies.into_iter().zip(self.levels()) {
+            body.into_iter().for_each(|body| body.truncated |= body.unwanted && level.max(shown) == Level::Full);
+        }
     }
 
     /// True when something is told of the exchange.
