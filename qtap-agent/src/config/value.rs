@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 /// Reads a duration: numbers with `ms`, `s`, `m`, `h` or `d`, one after another (`1m30s`); `0` needs no unit.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     if rest == "0" {
         return Some(Duration::ZERO);

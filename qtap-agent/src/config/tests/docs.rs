@@ -3,68 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use super::env;
-use crate::config::shape::{self, Key, Shape, Takes};
-use crate::config::{Source, load, value};
-
-/// Headings of the page, and the tables they stand for.
-const SECTIONS: &[(&str, &[&Shape])] = &[
-    ("The file", &[&shape::FILE]),
-    ("services", &[&shape::SERVICES]),
-    ("Stores of type otel", &[&shape::EVENT_OTEL, &shape::OBJECT_OTEL]),
-    ("auth", &[&shape::AUTH]),
-    ("tls", &[&shape::TLS]),
-    ("batch", &[&shape::BATCH]),
-    ("retry", &[&shape::RETRY]),
-    ("limits", &[&shape::LIMITS]),
-    ("queue", &[&shape::QUEUE]),
-    ("Stores of type stdout", &[&shape::EVENT_STDOUT, &shape::OBJECT_STDOUT]),
-    ("Stores of type s3", &[&shape::S3]),
-    ("stacks", &[&shape::STACK]),
-    ("plugins", &[&shape::PLUGIN]),
-    ("http_capture", &[&shape::HTTP_CAPTURE]),
-    ("redact", &[&shape::REDACT]),
-    ("tap", &[&shape::TAP]),
-    ("tap.http", &[&shape::TAP_HTTP]),
-    ("tags", &[&shape::TAG]),
-    ("Secrets and headers", &[&shape::VALUE]),
-];
+use crate::config::page::{SECTIONS, TEXT, row, section};
+use crate::config::shape::{self, Takes};
+use crate::config::{Source, load};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The first three cells of a key's row.
-fn row(key: &Key) -> Option<String> {
-    let words = |words: &[&str]| words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" ");
-    let takes = match key.takes {
-        Takes::Text => "text".to_owned(),
-        Takes::Secret => "secret".to_owned(),
-        Takes::Flag => "`true` `false`".to_owned(),
-        Takes::Whole(min, max) if min == max => format!("{min}"),
-        Takes::Whole(min, max) => format!("{min} to {max}"),
-        Takes::Time(min, max) => format!("duration, {} to {}", value::show_duration(min), value::show_duration(max)),
-        Takes::Size(min, max) => format!("size, {} to {}", value::show_size(min), value::show_size(max)),
-        Takes::Choice(choices) => words(choices),
-        Takes::Words => "list of words".to_owned(),
-        Takes::Names => "map of names to text".to_owned(),
-        Takes::Headers => "map of names to secrets".to_owned(),
-        Takes::More(words) => words.to_owned(),
-        Takes::Later | Takes::Now(_) => return None,
-    };
-    let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
-    Some(format!("| `{}` | {takes} | {default} |", key.name))
-}
-
 #[test]
 fn the_page_says_what_the_tables_say() {
-    let page = std::fs::read_to_string(root().join("docs/config.md")).expect("docs/config.md");
     let covered = SECTIONS.iter().flat_map(|(_, shapes)| shapes.iter());
     assert_eq!(covered.count(), shape::ALL.len(), "a table without a section");
     let mut missing = String::new();
     for (heading, shapes) in SECTIONS {
-        let section =
-            page.split("\n#").find(|part| part.trim_start_matches('#').lines().next() == Some(&format!(" {heading}")));
-        let section = section.unwrap_or_else(|| panic!("no section {heading}"));
+        let section = section(heading).unwrap_or_else(|| panic!("no section {heading}"));
         for key in shapes.iter().flat_map(|shape| shape.all()) {
             match (row(key), key.takes) {
                 (Some(row), _) if !section.lines().any(|line| line.starts_with(&row)) => {
@@ -74,7 +27,7 @@ fn the_page_says_what_the_tables_say() {
                     assert!(section.contains(&format!("`{}`", key.name)), "{heading}: {}", key.name)
                 }
                 (None, _) => {
-                    let later = page.split("\n## Not yet\n").nth(1).expect("a section on what is not yet there");
+                    let later = TEXT.split("\n## Not yet\n").nth(1).expect("a section on what is not yet there");
                     assert!(later.contains(&format!("`{}`", key.name)), "{}", key.name);
                 }
                 (Some(_), _) => {}

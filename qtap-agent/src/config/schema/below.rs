@@ -1,0 +1,84 @@
+//! What the tables leave to the readers of the file, for the schema: which table stands below a key, which keys must be there, and
+//! which old words are still taken. A key that is told as a map or list without an entry here fails a test.
+
+use crate::config::shape::{self, Shape};
+
+/// What stands below a key.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Below {
+    /// A map.
+    Map(&'static Shape),
+    /// A map, or one of these words.
+    MapOr(&'static Shape, &'static [&'static str]),
+    /// A list of maps.
+    List(&'static Shape),
+    /// A map of names of the user's own to maps; these can't be names.
+    Named(&'static Shape, &'static [&'static str]),
+    /// A list of maps; `type` says by which table. A word without a table takes anything.
+    Kinds(&'static [(&'static str, Option<&'static Shape>)]),
+    /// A map by the table that the `type` beside it says.
+    ByType(&'static [(&'static str, &'static Shape)]),
+}
+
+/// By the name of the key.
+const BELOW: &[(&str, Below)] = &[
+    ("services", Below::Map(&shape::SERVICES)),
+    ("stacks", Below::Named(&shape::STACK, &["none", ""])),
+    ("tap", Below::Map(&shape::TAP)),
+    ("tags", Below::List(&shape::TAG)),
+    (
+        "event_stores",
+        Below::Kinds(&[("otel", Some(&shape::EVENT_OTEL)), ("stdout", Some(&shape::EVENT_STDOUT)), ("disabled", None)]),
+    ),
+    (
+        "object_stores",
+        Below::Kinds(&[
+            ("s3", Some(&shape::S3)),
+            ("otel", Some(&shape::OBJECT_OTEL)),
+            ("stdout", Some(&shape::OBJECT_STDOUT)),
+            ("disabled", None),
+        ]),
+    ),
+    ("auth", Below::Map(&shape::AUTH)),
+    ("tls", Below::Map(&shape::TLS)),
+    ("batch", Below::Map(&shape::BATCH)),
+    ("limits", Below::Map(&shape::LIMITS)),
+    ("retry", Below::Map(&shape::RETRY)),
+    ("queue", Below::Map(&shape::QUEUE)),
+    ("plugins", Below::List(&shape::PLUGIN)),
+    ("config", Below::ByType(&[("http_capture", &shape::HTTP_CAPTURE), ("redact", &shape::REDACT)])),
+    ("http", Below::MapOr(&shape::TAP_HTTP, &["none", ""])),
+];
+
+/// Keys that must be there, whatever else is.
+const REQUIRED: &[(&Shape, &[&str])] = &[
+    (&shape::FILE, &["version"]),
+    (&shape::EVENT_OTEL, &["type"]),
+    (&shape::EVENT_STDOUT, &["type"]),
+    (&shape::OBJECT_OTEL, &["type"]),
+    (&shape::OBJECT_STDOUT, &["type"]),
+    (&shape::S3, &["type"]),
+    (&shape::AUTH, &["type"]),
+    (&shape::PLUGIN, &["type"]),
+    (&shape::TAG, &["key", "source", "location"]),
+    (&shape::VALUE, &["value"]),
+];
+
+/// Words that a choice once had, and what they are now.
+const OLD_WORDS: &[(&Shape, &str, &str, &str)] = &[(&shape::HTTP_CAPTURE, "level", "headers", "details")];
+
+/// What stands below the key of this name.
+pub(super) fn below(name: &str) -> Option<Below> {
+    BELOW.iter().find(|(known, _)| *known == name).map(|(_, below)| *below)
+}
+
+/// The keys that must be there in a map of this table.
+pub(super) fn required(shape: &Shape) -> &'static [&'static str] {
+    REQUIRED.iter().find(|(known, _)| known.is(shape)).map_or(&[], |(_, names)| names)
+}
+
+/// Old words of a choice, each with the new one.
+pub(super) fn old_words(shape: &Shape, name: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let of = OLD_WORDS.iter().filter(move |(known, key, _, _)| known.is(shape) && *key == name);
+    of.map(|(_, _, old, new)| (*old, *new))
+}
