@@ -5,6 +5,7 @@
 //! removes it when it is let go.)
 
 pub mod conn;
+pub mod eras;
 pub mod event;
 pub mod exchange;
 pub mod loss;

@@ -290,7 +290,8 @@ impl Conn {
             let late = self.facts.joined_late;
             let begin = |offset: u64| Begin { offset, unknown: self.implied };
             let begin = Pair { sent: begin(wanted.sent), received: begin(wanted.received) };
-            self.socket = Socket::Plain(Box::new(Stream::new(&common.http, &common.memory, late, begin)));
+            self.socket =
+                Socket::Plain(Box::new(Stream::new(common.http.of(self.facts.opened), &common.memory, late, begin)));
         }
     }
 

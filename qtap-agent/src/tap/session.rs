@@ -243,11 +243,11 @@ impl Session {
 
     /// The stream; begun now if this is the first that passes.
     fn begun(&mut self, common: &Common) -> &mut Stream {
-        let joined_late = self.joined_late;
+        let (joined_late, http) = (self.joined_late, common.http.of(self.opened));
         let begin = Begin { offset: 0, unknown: self.implied || self.restarted };
         self.stream.get_or_insert_with(|| {
             let begin = Pair { sent: begin, received: begin };
-            Box::new(Stream::new(&common.http, &common.memory, joined_late, begin))
+            Box::new(Stream::new(http, &common.memory, joined_late, begin))
         })
     }
 
