@@ -3,6 +3,7 @@
 mod bad;
 mod docs;
 mod places;
+mod remote;
 mod transport;
 
 /// Files that are right, in ways that the pages and examples are not.

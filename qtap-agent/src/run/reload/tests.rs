@@ -2,6 +2,7 @@
 //! told twice, connections keep their stack, stores that did not change are not touched.
 
 mod bench;
+mod calls;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -127,8 +128,8 @@ fn what_cannot_be_started_changes_nothing() {
     for stores in [vec![receiver.store("a", ""), broken.clone()], vec![broken.replace("id: b", "id: a")]] {
         let error = bench.turn_to(&config(&stores, "summary")).unwrap_err();
         assert!(format!("{error:#}").contains("not-a-certificate.pem"), "{error:#}");
-        assert_eq!(bench.running.settings, settings(&good));
-        assert_eq!(bench.running.stores.slots().len(), 1);
+        assert_eq!(bench.running().settings, settings(&good));
+        assert_eq!(bench.running().stores.slots().len(), 1);
     }
     assert_eq!(bench.turn_to(&good).unwrap(), None);
     let seen = load.end();
@@ -140,13 +141,13 @@ fn what_cannot_be_started_changes_nothing() {
 fn left_over_queues_are_told_and_the_data_directory_is_taken_when_it_is_needed() {
     let receiver = Receiver::start();
     let mut bench = Bench::start("version: 2\nservices: {event_stores: [{type: stdout}]}\n");
-    assert!(!bench.running.told.lock().unwrap().used && !bench.data_dir().exists());
+    assert!(!bench.running().told.lock().unwrap().used && !bench.data_dir().exists());
     let load = bench.load();
     bench.turn_to(&config(&[receiver.store("a", "")], "summary")).unwrap().unwrap();
-    assert!(bench.running.told.lock().unwrap().used && bench.data_dir().exists());
+    assert!(bench.running().told.lock().unwrap().used && bench.data_dir().exists());
     let changed = bench.turn_to(&config(&[receiver.store("b", "")], "summary")).unwrap().unwrap();
     assert_eq!((changed.added, changed.gone), (ids(&["b"]), ids(&["a"])));
-    assert_eq!(bench.running.told.lock().unwrap().left_over, ids(&["a+json"]));
+    assert_eq!(bench.running().told.lock().unwrap().left_over, ids(&["a+json"]));
     load.end();
     lossless(&bench.end());
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver as Changes};
 use std::sync::{Arc, Mutex};
@@ -20,6 +20,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
+use super::super::calls::{Calls, Origin, Told};
 use super::super::{Change, Changed, Running};
 use crate::config::{self, Source};
 use crate::export::status::StoreStatus;
@@ -139,12 +140,13 @@ async fn answer(request: Request<Incoming>, inside: Arc<Inside>) -> Result<Respo
 
 /// An engine, and what it takes to go over to another config.
 pub(super) struct Bench {
-    pub(super) running: Running,
+    /// None once someone else calls.
+    running: Option<Running>,
     engine: Engine,
     hand: Option<Hand>,
     pub(super) runtime: Runtime,
     level: Arc<Mutex<bool>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Bench {
@@ -172,11 +174,29 @@ impl Bench {
             output,
             stop: Stop::default(),
         };
-        Bench { running, engine, hand: Some(hand), runtime, level, _folder: folder }
+        Bench { running: Some(running), engine, hand: Some(hand), runtime, level, folder }
     }
 
-    pub(super) fn data_dir(&self) -> &Path {
-        &self.running.data_dir
+    pub(super) fn running(&mut self) -> &mut Running {
+        self.running.as_mut().unwrap()
+    }
+
+    /// A folder of the test's own.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(super) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Whoever calls for another config, of this source.
+    pub(super) fn calls(&mut self, source: Option<Source>, watch: Option<Duration>) -> Calls {
+        let running = self.running.take().unwrap();
+        let told = Told::new(source.as_ref(), watch.is_some());
+        let http_buffer_size = running.settings.tap.http_buffer_size;
+        let origin = Origin { source, env: |_| None, tags: Vec::new(), http_buffer_size };
+        Calls { running, origin, told, watch, seen: None }
     }
 
     /// Traffic, on a thread of its own, until it is told to end.
@@ -197,7 +217,7 @@ impl Bench {
     /// Goes over to another config, while a load runs.
     pub(super) fn turn_to(&mut self, text: &str) -> anyhow::Result<Option<Changed>> {
         *self.level.lock().unwrap() = captures(text);
-        self.running.turn_to(settings(text))
+        self.running().turn_to(settings(text))
     }
 
     /// Ends all; how the stores stood.
