@@ -20,6 +20,7 @@ mod overflow;
 mod python;
 mod qtap;
 mod records;
+mod reload;
 mod scope;
 mod servers;
 mod sites;

@@ -76,8 +76,9 @@ fn good_files() -> Vec<(String, String)> {
             files.push((path.display().to_string(), text));
         }
     }
-    for entry in std::fs::read_dir(root.join("docs")).expect("docs") {
-        let path = entry.expect("an entry").path();
+    let mut pages = vec![root.join("README.md")];
+    pages.extend(std::fs::read_dir(root.join("docs")).expect("docs").map(|entry| entry.expect("an entry").path()));
+    for path in pages {
         let page = std::fs::read_to_string(&path).expect("a page");
         let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
         files.extend(

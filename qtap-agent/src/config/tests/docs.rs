@@ -1,10 +1,12 @@
 //! `docs/config.md` says of every key what the tables say, and of no other; every example is a file that is taken.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::env;
 use crate::config::page::{SECTIONS, TEXT, row, section};
 use crate::config::shape::{self, Takes};
+use crate::config::yaml::{self, Kind, Node};
 use crate::config::{Source, load};
 
 fn root() -> PathBuf {
@@ -46,7 +48,7 @@ fn example_env(name: &str) -> Option<String> {
     let value = match name {
         "COLLECTOR" | "OTLP_ENDPOINT" => "127.0.0.1:4317",
         "S3_ENDPOINT" => "http://127.0.0.1:9000",
-        "API_KEY" | "MINIO_SECRET" => "x",
+        "API_KEY" | "MINIO_SECRET" | "AWS_SESSION_TOKEN" => "x",
         name => return env(name),
     };
     Some(value.to_owned())
@@ -69,16 +71,57 @@ fn every_example_is_taken_without_a_note() {
     assert!(count >= 4, "{count} examples");
 }
 
+/// Names of all keys in a file, wherever they stand.
+fn names(node: &Node, found: &mut BTreeSet<String>) {
+    match &node.kind {
+        Kind::Scalar(..) => {}
+        Kind::List(items) => items.iter().for_each(|item| names(item, found)),
+        Kind::Map(pairs) => {
+            for (key, value) in pairs {
+                if let Kind::Scalar(name, _) = &key.kind {
+                    found.insert(name.clone());
+                }
+                names(value, found);
+            }
+        }
+    }
+}
+
+/// Every key, and every word for a `type`, stands in the example that has all.
+#[test]
+fn the_reference_has_every_key() {
+    let text = std::fs::read_to_string(root().join("examples/reference/qtap.yaml")).expect("the reference");
+    let mut found = BTreeSet::new();
+    names(&yaml::read(&text).expect("YAML").expect("a document"), &mut found);
+    let mut missing = Vec::new();
+    for (shape, key) in shape::ALL.iter().flat_map(|shape| shape.all().map(move |key| (shape, key))) {
+        match key.takes {
+            Takes::Later | Takes::Now(_) => {}
+            _ if !found.contains(key.name) => missing.push(format!("{}: {}", shape.what, key.name)),
+            // Of a choice, what else there is stands beside what is chosen.
+            Takes::Choice(words) => {
+                let unsaid = words.iter().filter(|word| !text.contains(*word));
+                missing.extend(unsaid.map(|word| format!("{}: {}: {word}", shape.what, key.name)));
+            }
+            _ => {}
+        }
+    }
+    assert!(missing.is_empty(), "examples/reference/qtap.yaml lacks {missing:#?}");
+}
+
 /// The pages' own YAML is true too: every fenced block that is a whole file is taken.
 #[test]
 fn files_on_the_pages_are_taken() {
-    for name in ["docs/config.md", "docs/otlp.md"] {
-        let page = std::fs::read_to_string(root().join(name)).expect(name);
+    let mut pages = vec![root().join("README.md")];
+    pages.extend(std::fs::read_dir(root().join("docs")).expect("docs").map(|entry| entry.expect("an entry").path()));
+    for path in pages {
+        let name = path.display().to_string();
+        let page = std::fs::read_to_string(&path).expect("a page");
         let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
         let whole: Vec<&str> = blocks.filter(|block| block.contains("version: 2")).collect();
-        assert!(!whole.is_empty(), "{name}");
+        assert!(!whole.is_empty() || !name.ends_with("config.md"), "{name}");
         for text in whole {
-            let source = Source::Text { name: name.to_owned(), text: text.to_owned() };
+            let source = Source::Text { name: name.clone(), text: text.to_owned() };
             load(source, &example_env).unwrap_or_else(|faults| panic!("{text}\n{faults}"));
         }
     }
