@@ -125,6 +125,14 @@ pub(crate) fn nearest<'w>(typed: &str, words: impl Iterator<Item = &'w str>) -> 
         .map(|(_, word)| word)
 }
 
+/// True for what may be left of `word` after its middle, its end or single letters went.
+pub(crate) fn is_left_of(typed: &str, word: &str) -> bool {
+    const BEGINNING: usize = 3;
+    let mut rest = word.chars();
+    let in_order = typed.chars().all(|c| rest.any(|other| other == c));
+    in_order || typed.chars().zip(word.chars()).take(BEGINNING).filter(|(a, b)| a == b).count() == BEGINNING
+}
+
 /// Letters to insert, remove, replace or swap with a neighbour (optimal string alignment).
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut before: Vec<usize> = Vec::new();
@@ -223,5 +231,15 @@ mod tests {
             assert_eq!(nearest(typed, words.into_iter()), Some(word), "{typed}");
         }
         assert_eq!(nearest("colour", words.into_iter()), None);
+    }
+
+    #[test]
+    fn what_is_left_of_a_word() {
+        for left in ["client_s", "clienet", "secret", "cliff", "client_secret"] {
+            assert!(is_left_of(left, "client_secret"), "{left}");
+        }
+        for other in ["timeout", "secrets", "cl1ent"] {
+            assert!(!is_left_of(other, "client_secret"), "{other}");
+        }
     }
 }
