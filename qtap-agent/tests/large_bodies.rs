@@ -18,7 +18,7 @@ use qtap_agent::model::event::{Event, Host, Opened, Passed};
 use qtap_agent::model::observation::Observation;
 use qtap_agent::model::record::{Record, RecordKind};
 use qtap_agent::model::time::KernelTime;
-use qtap_agent::pipeline::settings::{Format, HttpCapture, Level, Locator, Settings, Stack, Step};
+use qtap_agent::pipeline::settings::{Format, HttpCapture, Level, Locator, Routing, Settings, Stack, Step};
 use qtap_agent::pipeline::spool::Folder;
 use qtap_agent::pipeline::{Pipeline, RedactionKey};
 use qtap_agent::tap::{self, Tap};
@@ -52,8 +52,10 @@ impl Bench {
         let capture = HttpCapture { level: Level::Full, format: Format::Json, ..HttpCapture::default() };
         let settings = Settings {
             http_stack: Some(Stack { name: "s".to_owned(), steps: vec![Step::HttpCapture(capture)] }),
+            routing: Routing::default(),
             locators: vec![Locator { store: "s3".to_owned(), url: "file:///x/{{DIGEST}}".to_owned(), min_bytes: 0 }],
             tags: Vec::new(),
+            fact_tags: Vec::new(),
         };
         let spool = Folder::open(&folder.join("spool"), 8 * limit as u64, limit as u64).unwrap();
         let place = S3Settings {

@@ -14,7 +14,7 @@ use qtap_agent::model::observation::{ExchangeSeen, Observation};
 use qtap_agent::model::record::{ArtifactRecord, ObjectRecord, Record, RecordKind};
 use qtap_agent::model::segment::Segment;
 use qtap_agent::model::time::KernelTime;
-use qtap_agent::pipeline::settings::{Format, HttpCapture, Level, Locator, Redact, Settings, Stack, Step};
+use qtap_agent::pipeline::settings::{Format, HttpCapture, Level, Locator, Redact, Routing, Settings, Stack, Step};
 use qtap_agent::pipeline::{Pipeline, RedactionKey};
 use serde_json::Value;
 
@@ -36,8 +36,10 @@ impl Line {
                 name: "s".to_owned(),
                 steps: vec![Step::HttpCapture(capture), Step::Redact(Redact::default())],
             }),
+            routing: Routing::default(),
             locators: vec![Locator { store: "o".to_owned(), url: "stdout://{{DIGEST}}".to_owned(), min_bytes: 0 }],
             tags: Vec::new(),
+            fact_tags: Vec::new(),
         };
         Line {
             http: Http::new(
@@ -89,6 +91,7 @@ fn seen(exchange: HttpExchange, now: u64) -> Observation {
         protocol: Protocol::Http1,
         binding: None,
         joined_late: false,
+        domain: None,
     };
     Observation::Exchange(Box::new(ExchangeSeen {
         host: Arc::new(Host::default()),

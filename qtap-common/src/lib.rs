@@ -7,6 +7,7 @@
 #![cfg_attr(not(feature = "user"), no_std)]
 
 pub mod globals;
+pub mod net;
 pub mod record;
 pub mod state;
 

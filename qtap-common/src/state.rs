@@ -4,7 +4,7 @@ use crate::record::Count;
 
 /// Ring of records. Writer: probes. Reader: agent.
 pub const MAP_RING: &str = "RING";
-/// tgid → [`scope`] verdict. Writer: agent at start, probes at fork and exit.
+/// tgid → [`scope`] verdict. Writer: agent at start and when a process is met, probes at fork, exec and exit.
 pub const MAP_SCOPE: &str = "SCOPE";
 /// `sock` address → [`Conn`].
 pub const MAP_CONNS: &str = "CONNS";
@@ -23,12 +23,28 @@ pub const MAP_CALLS: &str = "CALLS";
 /// (device, inode) of executable files that were told in `MAPPED`.
 pub const MAP_MAPPED: &str = "MAPPED";
 
-/// Verdicts of [`MAP_SCOPE`].
+/// Verdicts of [`MAP_SCOPE`]: [`scope::IN`] or [`scope::OUT`], and with the former what is left out all the same.
 pub mod scope {
     /// Captured.
     pub const IN: u8 = 1;
     /// Left alone.
     pub const OUT: u8 = 2;
+    /// No payload is copied: connections are told and counted.
+    pub const NO_DATA: u8 = 4;
+    /// The calls of TLS libraries are not looked at.
+    pub const NO_TLS: u8 = 8;
+    /// No payload of HTTP is copied.
+    pub const NO_HTTP: u8 = 16;
+    /// Answers of name servers are not copied.
+    pub const NO_DNS: u8 = 32;
+    /// Its program is left out: nothing is looked at but its life, since what it starts may not be.
+    pub const LEFT_OUT: u8 = 64;
+    /// The same, by its own wish, which what it executes has too until its environment says otherwise.
+    pub const IGNORED: u8 = 128;
+    /// Nothing is looked at.
+    pub const NOTHING: u8 = LEFT_OUT | IGNORED;
+    /// What the program decides, not the process.
+    pub const OF_PROGRAM: u8 = NO_DATA | NO_TLS | NO_HTTP | NO_DNS | LEFT_OUT;
 }
 
 /// What a system call does, as far as the probes care.

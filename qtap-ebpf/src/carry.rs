@@ -59,6 +59,8 @@ pub struct Transfer {
     pub direction: u64,
     /// Why the bytes can't be copied, or 0.
     pub reason: u64,
+    /// The verdict on the process.
+    pub verdict: u64,
 }
 
 /// A call whose bytes are being copied: state of the walk.

@@ -4,7 +4,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use core::ptr::write_volatile;
 use qtap_common::globals::DIRECTION_ALL;
 use qtap_common::record::{Count, Counts, Header, Opened, flag, kind, role, why};
-use qtap_common::state::{Conn, Dir, FIRST_BYTES, FIRST_ROOM, HELLO_BYTES, class, conn_flag};
+use qtap_common::state::{Conn, Dir, FIRST_BYTES, FIRST_ROOM, HELLO_BYTES, class, conn_flag, scope};
 
 use crate::atomic::fetch_add;
 use crate::carry::{self, Source, Span, Transfer, data_header, user};
@@ -136,7 +136,7 @@ fn blank(address: &mut [u8; 16]) {
 #[inline(never)]
 pub fn carried(area: u32) -> u8 {
     let Some(work) = scratch::get(area) else { return class::OTHER };
-    let Transfer { sock, source, bytes, direction, reason } = unsafe { (*work).moved };
+    let Transfer { sock, source, bytes, direction, reason, verdict } = unsafe { (*work).moved };
     let (direction, reason) = (direction as usize & 1, reason as u8);
     let Some(conn) = find_or_open(area, &sock, role::UNKNOWN, direction, bytes) else { return class::OTHER };
     let conn = unsafe { &mut *conn };
@@ -144,7 +144,8 @@ pub fn carried(area: u32) -> u8 {
     let dir = &mut conn.dirs[direction & 1];
     let offset = unsafe { fetch_add(&raw mut dir.count.carried, bytes) };
     let before = dir.class;
-    if reason == 0 && conn.flags & conn_flag::UNWANTED == 0 {
+    let no_data = verdict & u64::from(scope::NO_DATA) != 0;
+    if reason == 0 && conn.flags & conn_flag::UNWANTED == 0 && !no_data {
         decide(dir, peer_class, &source, bytes, conn.flags & conn_flag::LATE != 0);
     }
     if conn.role == role::UNKNOWN && before != dir.class && dir.class != class::OTHER {
@@ -159,7 +160,11 @@ pub fn carried(area: u32) -> u8 {
     }
     conn.tgid = header.tgid;
     // Read anew: whatever way led here, from here on the class is any number to the verifier, and one way is looked at.
-    let is = read(&raw const dir.class);
+    let mut is = read(&raw const dir.class);
+    let no_http = verdict & u64::from(scope::NO_HTTP) != 0 && (is == class::HTTP || is == class::UNDECIDED);
+    if no_data || no_http {
+        is = class::OTHER;
+    }
     let span = Span { offset, bytes, watch_tls: is == class::HTTP };
     account(area, dir, &header, &source, span, Ways { is, before, reason });
     let is = read(&raw const dir.class);

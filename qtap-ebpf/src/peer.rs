@@ -4,6 +4,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use qtap_common::globals::{
     DIRECTION_EGRESS, DIRECTION_EGRESS_EXTERNAL, DIRECTION_EGRESS_INTERNAL, DIRECTION_INGRESS, NO_OFFSET,
 };
+use qtap_common::net::Address;
 use qtap_common::record::{Opened, UNIX_NAME, role};
 
 use crate::globals::{layout, wanted};
@@ -82,45 +83,29 @@ pub fn filtered_out(sock: u64, family: u16, as_role: u8) -> bool {
     }
 }
 
-/// The remote address as IPv4, when it is one or stands for one (`::ffff:a.b.c.d`).
+/// The remote address; none for a UNIX socket, which has none.
 #[inline(always)]
-fn peer_v4(sock: u64, family: u16) -> Option<[u8; 4]> {
-    if family == AF_INET {
-        return at(sock, layout!(sk_daddr));
+fn address(sock: u64, family: u16) -> Option<Address> {
+    match family {
+        AF_INET => Some(Address::v4(at(sock, layout!(sk_daddr))?)),
+        AF_INET6 => Some(Address::v6(at(sock, layout!(sk_v6_daddr))?)),
+        _ => None,
     }
-    let address: [u8; 16] = at(sock, layout!(sk_v6_daddr))?;
-    let mapped = address[10] == 0xff && address[11] == 0xff && address[0] == 0 && address[9] == 0;
-    if mapped { Some([address[12], address[13], address[14], address[15]]) } else { None }
 }
 
 #[inline(always)]
 pub fn is_loopback(sock: u64, family: u16) -> bool {
-    if family == AF_UNIX {
-        return false;
+    match address(sock, family) {
+        Some(address) => address.is_loopback(),
+        None => false,
     }
-    if let Some(v4) = peer_v4(sock, family) {
-        return v4[0] == 127;
-    }
-    let address: [u8; 16] = at(sock, layout!(sk_v6_daddr)).unwrap_or([0; 16]);
-    address[15] == 1 && address[0] == 0 && address[1] == 0 && address[7] == 0 && address[14] == 0
 }
 
-/// Loopback, RFC 1918, RFC 6598, link-local (RFC 3927, RFC 4291 §2.5.6), unique local (RFC 4193); UNIX sockets too.
-#[inline(always)]
+/// True for what does not leave the networks that are not routed in public; so for UNIX sockets too.
+#[inline(never)]
 fn is_private(sock: u64, family: u16) -> bool {
-    if family == AF_UNIX || is_loopback(sock, family) {
-        return true;
+    match address(sock, family) {
+        Some(address) => address.is_private(),
+        None => family == AF_UNIX,
     }
-    if let Some(v4) = peer_v4(sock, family) {
-        return v4[0] == 10
-            || (v4[0] == 172 && v4[1] & 0xf0 == 16)
-            || (v4[0] == 192 && v4[1] == 168)
-            || (v4[0] == 100 && v4[1] & 0xc0 == 64)
-            || (v4[0] == 169 && v4[1] == 254);
-    }
-    if family != AF_INET6 {
-        return false;
-    }
-    let address: [u8; 16] = at(sock, layout!(sk_v6_daddr)).unwrap_or([0; 16]);
-    address[0] & 0xfe == 0xfc || (address[0] == 0xfe && address[1] & 0xc0 == 0x80)
 }

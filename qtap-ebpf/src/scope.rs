@@ -7,20 +7,36 @@ use qtap_common::state::scope;
 use crate::globals::{read, wanted, wanted_ptr};
 use crate::maps::SCOPE;
 
-/// True when the current process is captured.
+/// The verdict on the current process: bits of [`scope`]; 0: it is none of qtap's business.
 #[inline(always)]
-pub fn includes_current(tgid: u32) -> bool {
+pub fn verdict(tgid: u32) -> u8 {
     if let Some(verdict) = unsafe { SCOPE.get(tgid) } {
-        return *verdict == scope::IN;
+        let verdict = *verdict;
+        return if verdict & scope::IN != 0 { verdict } else { 0 };
     }
     match wanted!(scope) {
-        SCOPE_ALL => true,
+        SCOPE_ALL => scope::IN,
         SCOPE_CGROUP => {
             let verdict = if in_cgroups() { scope::IN } else { scope::OUT };
             let _ = SCOPE.insert(tgid, verdict, 0);
-            verdict == scope::IN
+            if verdict == scope::IN { verdict } else { 0 }
         }
-        _ => false,
+        _ => 0,
+    }
+}
+
+/// The same of what it says: 0 also when it is left out.
+#[inline(always)]
+pub fn of_what_it_says(tgid: u32) -> u8 {
+    let verdict = verdict(tgid);
+    if verdict & scope::NOTHING != 0 { 0 } else { verdict }
+}
+
+/// It executes another program: what was decided by the former holds no longer. The agent decides anew when it has read who it is now.
+#[inline(always)]
+pub fn executed(tgid: u32, verdict: u8) {
+    if verdict & scope::OF_PROGRAM != 0 {
+        let _ = SCOPE.insert(tgid, verdict & !scope::OF_PROGRAM, 0);
     }
 }
 
@@ -46,9 +62,13 @@ pub fn inherit(parent: u32, child: u32) -> bool {
         Some(verdict) => {
             let verdict = *verdict;
             let _ = SCOPE.insert(child, verdict, 0);
-            verdict == scope::IN
+            verdict & scope::IN != 0
         }
-        None => wanted!(scope) == SCOPE_ALL,
+        None => {
+            // What is left of a process that had the number before.
+            forget(child);
+            wanted!(scope) == SCOPE_ALL
+        }
     }
 }
 

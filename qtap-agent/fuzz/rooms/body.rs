@@ -69,6 +69,7 @@ fn seen(http: HttpExchange) -> Observation {
         protocol: Protocol::Http1,
         binding: None,
         joined_late: false,
+        domain: None,
     };
     Observation::Exchange(Box::new(ExchangeSeen {
         host: Arc::new(Host::default()),

@@ -7,10 +7,12 @@
 pub mod btf;
 pub mod decode;
 pub mod discover;
+pub mod filter;
 #[cfg(feature = "kernel")]
 pub mod kernel;
 pub mod recording;
 pub mod replay;
+pub mod settings;
 pub mod sites;
 pub mod source;
 

@@ -34,6 +34,7 @@ pub use schema::schema;
 pub use validate::{Verdict, validate};
 pub use value::{duration, size};
 
+use crate::capture::settings::Filters;
 use crate::export::settings::StoreSettings;
 use crate::pipeline;
 
@@ -52,7 +53,7 @@ pub struct Settings {
 }
 
 /// What is looked at: decided in the kernel, before a byte is copied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TapSettings {
     /// Connections that are looked at.
     pub direction: DirectionFilter,
@@ -62,6 +63,8 @@ pub struct TapSettings {
     pub http_wanted: bool,
     /// Bytes of a body that are kept, per direction (`--http-buffer-size`).
     pub http_buffer_size: usize,
+    /// Processes that are left out.
+    pub filters: Filters,
 }
 
 /// Bytes of a body that are kept unless told otherwise, per direction.

@@ -26,6 +26,9 @@ pub(crate) const SECTIONS: &[(&str, &[&Shape])] = &[
     ("redact", &[&shape::REDACT]),
     ("tap", &[&shape::TAP]),
     ("tap.http", &[&shape::TAP_HTTP]),
+    ("tap.endpoints", &[&shape::ENDPOINT]),
+    ("tap.filters", &[&shape::FILTERS]),
+    ("tap.filters.custom", &[&shape::FILTER]),
     ("tags", &[&shape::TAG]),
     ("Secrets and headers", &[&shape::VALUE]),
 ];

@@ -101,7 +101,7 @@ pub(crate) const EVENT_STORES: &[&str] = &["otel", "stdout", "disabled"];
 pub(crate) const OBJECT_STORES: &[&str] = &["s3", "otel", "stdout", "disabled"];
 const AUTHS: &[&str] = &["none", "basic", "header", "query", "oauth2"];
 const PLUGINS: &[&str] = &["http_capture", "redact"];
-const TAG_SOURCES: &[&str] = &["env"];
+const TAG_SOURCES: &[&str] = &["env", "k8s.label", "k8s.annotation", "container.label"];
 
 /// Every table, with the path its maps have in the file; `[]` stands for each item of a list, `*` for any name.
 pub(crate) const ALL: &[&Shape] = &[
@@ -124,6 +124,9 @@ pub(crate) const ALL: &[&Shape] = &[
     &REDACT,
     &TAP,
     &TAP_HTTP,
+    &ENDPOINT,
+    &FILTERS,
+    &FILTER,
     &TAG,
     &VALUE,
 ];
@@ -323,12 +326,29 @@ pub(crate) const TAP: Shape = Shape {
         key("ignore_loopback", Takes::Flag, "false"),
         key("http", Takes::More("map"), ""),
         later("audit_include_dns"),
-        later("filters"),
-        later("endpoints"),
+        key("filters", Takes::More("map"), "{}"),
+        key("endpoints", Takes::More("list of endpoints"), "[]"),
     ]],
 };
 
 pub(crate) const TAP_HTTP: Shape = Shape { what: "`tap.http`", keys: &[&[key("stack", Takes::Text, "")]] };
+
+pub(crate) const ENDPOINT: Shape =
+    Shape { what: "an endpoint", keys: &[&[key("domain", Takes::Text, ""), key("http", Takes::More("map"), "")]] };
+
+pub(crate) const FILTERS: Shape = Shape {
+    what: "`tap.filters`",
+    keys: &[&[key("groups", Takes::Words, "[]"), key("custom", Takes::More("list of filters"), "[]")]],
+};
+
+pub(crate) const FILTER: Shape = Shape {
+    what: "a filter",
+    keys: &[&[
+        key("exe", Takes::Text, ""),
+        key("strategy", Takes::Choice(&["exact", "prefix", "suffix", "contains", "regex"]), "exact"),
+        key("only", Takes::Words, "[]"),
+    ]],
+};
 
 pub(crate) const TAG: Shape = Shape {
     what: "a tag",

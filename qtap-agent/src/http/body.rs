@@ -117,7 +117,7 @@ impl Intake {
     /// Takes the next piece, counting every byte of it: captured, or beyond a limit.
     pub(super) fn push(&mut self, piece: Bytes, env: &mut Env<'_>) {
         if let Some(Reader::Grpc(grpc)) = &mut self.reader {
-            grpc.read(&piece, self.body.size, env.time, env.settings.keep_bodies, false);
+            grpc.read(&piece, self.body.size, env.time, env.keep, false);
             grpc.account(env.budget);
         }
         self.put(piece, env);
@@ -126,7 +126,7 @@ impl Intake {
     /// Takes from the front of the next piece of a body that may never end. True when a part is to be told before it goes on:
     /// `room` bytes wait, or more than may.
     pub(super) fn stream(&mut self, piece: &mut Bytes, room: usize, env: &mut Env<'_>) -> bool {
-        let keep = env.settings.keep_bodies;
+        let keep = env.keep;
         let fits = if keep { room.saturating_sub(self.kept).min(piece.len()) } else { piece.len() };
         let (at, mut full) = (self.body.size, false);
         let took = match &mut self.reader {
@@ -152,7 +152,7 @@ impl Intake {
     fn put(&mut self, mut piece: Bytes, env: &mut Env<'_>) {
         let len = piece.len() as u64;
         self.body.size = self.body.size.saturating_add(len);
-        if !env.settings.keep_bodies {
+        if !env.keep {
             env.sink.captured += len;
             return;
         }
@@ -196,7 +196,7 @@ impl Intake {
         }
         let full = match &mut self.reader {
             Some(Reader::Grpc(grpc)) => {
-                grpc.hole(len, env.time, env.settings.keep_bodies);
+                grpc.hole(len, env.time, env.keep);
                 false
             }
             Some(Reader::WebSocket(websocket)) => websocket.hole(len, env),
@@ -294,7 +294,10 @@ mod tests {
     use crate::model::time::KernelTime;
 
     fn push(intake: &mut Intake, piece: &'static [u8], settings: &Settings, budget: &mut Budget, sink: &mut Sink) {
-        intake.push(Bytes::from_static(piece), &mut Env { time: KernelTime(0), settings, budget, sink });
+        intake.push(
+            Bytes::from_static(piece),
+            &mut Env { time: KernelTime(0), settings, keep: settings.keep_bodies, budget, sink },
+        );
     }
 
     fn take(pieces: &[&'static [u8]], settings: &Settings) -> (Body, Sink) {
@@ -339,7 +342,13 @@ mod tests {
         let settings = Settings::default();
         push(&mut intake, b"ab", &settings, &mut budget, &mut sink);
         for len in [3, 1] {
-            let mut env = Env { time: KernelTime(0), settings: &settings, budget: &mut budget, sink: &mut sink };
+            let mut env = Env {
+                time: KernelTime(0),
+                settings: &settings,
+                keep: settings.keep_bodies,
+                budget: &mut budget,
+                sink: &mut sink,
+            };
             intake.hole(len, &mut env);
         }
         push(&mut intake, b"c", &settings, &mut budget, &mut sink);

@@ -15,6 +15,7 @@ use super::{Settings, Sink};
 use crate::model::conn::{Direction, Protocol};
 use crate::model::exchange::Incomplete;
 use crate::model::loss::Loss;
+use crate::model::route::Appetite;
 use crate::model::segment::{Gap, Segment};
 use crate::model::time::KernelTime;
 
@@ -67,8 +68,14 @@ impl Http {
     /// The parser of a channel whose first byte comes next; or, `joined_late`, some byte.
     #[must_use]
     pub fn new(settings: &Arc<Settings>, joined_late: bool) -> Http {
-        let desk = Desk { settings: Arc::clone(settings), budget: Budget::default(), joined_late };
+        let appetite = settings.wants.at_most();
+        let desk = Desk { settings: Arc::clone(settings), budget: Budget::default(), joined_late, appetite };
         Http { desk, state: State::Unknown(Unknown::default()), spoke: Protocol::Unknown }
+    }
+
+    /// What is wanted of it became known, as far as its requests don't say otherwise. Until then all is that any stack wants.
+    pub fn on_appetite(&mut self, appetite: Appetite) {
+        self.desk.appetite = appetite;
     }
 
     /// Takes the next bytes of a direction.
@@ -156,7 +163,9 @@ impl Http {
         sink.losses.merge(&before);
         let cut = sink.exchanges.iter_mut().skip(told).filter(|cut| cut.incomplete == Some(Incomplete::StillOpen));
         cut.for_each(|cut| cut.incomplete = Some(Incomplete::Limit));
+        let appetite = self.desk.appetite;
         *self = Http::new(&self.desk.settings, true);
+        self.desk.appetite = appetite;
     }
 
     /// What the channel speaks, as far as it is known.

@@ -22,10 +22,12 @@ mod timing;
 
 pub use self::channel::Http;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::exchange::HttpExchange;
 use crate::model::loss::Tally;
+use crate::model::route::Wants;
 
 #[cfg(doc)]
 use crate::model::segment::{Gap, Segment};
@@ -35,6 +37,8 @@ use crate::model::segment::{Gap, Segment};
 pub struct Settings {
     /// False: only the sizes of bodies are kept.
     pub keep_bodies: bool,
+    /// Which exchanges are wanted, and how much of them.
+    pub wants: Arc<Wants>,
     /// Bytes kept of one body; of one that is told in parts, of each part. Also of one message inside a body.
     pub body_limit: usize,
     /// Bytes of one message head or trailer section: of HTTP/1 as text, of HTTP/2 as a header block.
@@ -75,6 +79,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             keep_bodies: true,
+            wants: Arc::default(),
             body_limit: 2 << 20,
             head_limit: 256 << 10,
             max_in_flight: 1024,

@@ -7,6 +7,7 @@ use super::{Settings, Sink};
 use crate::model::conn::Protocol;
 use crate::model::exchange::{HttpExchange, Incomplete, Part};
 use crate::model::message::{Fields, Request, Response};
+use crate::model::route::Appetite;
 use crate::model::time::KernelTime;
 
 /// Informational responses that are kept by number.
@@ -157,6 +158,17 @@ pub(super) struct Desk {
     pub(super) budget: Budget,
     /// The channel was joined after its opening.
     pub(super) joined_late: bool,
+    /// What the stack of the channel wants, for requests whose own authority no endpoint has.
+    pub(super) appetite: Appetite,
+}
+
+impl Desk {
+    /// True when bodies of an exchange with that authority are kept.
+    pub(super) fn keeps_bodies_of(&self, authority: Option<&str>) -> bool {
+        let wants = &self.settings.wants;
+        let named = authority.and_then(|authority| wants.routes.by_name(authority));
+        self.settings.keep_bodies && named.map_or(self.appetite, |stack| wants.appetite(stack)).bodies
+    }
 }
 
 /// The `Host` field of a request without another authority.

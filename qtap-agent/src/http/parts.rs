@@ -30,6 +30,8 @@ pub(super) struct Parts {
     since: Option<KernelTime>,
     /// It is handed on in pieces, because a body of it is large, and told whole at its end.
     pub(super) large: bool,
+    /// Whether its bodies are kept; none before the first piece of one.
+    keep: Option<bool>,
 }
 
 /// The two bodies of an exchange.
@@ -82,8 +84,9 @@ impl Open {
     fn replay(&mut self, way: Way, mut piece: Bytes, desk: &mut Desk, sink: &mut Sink) {
         let (time, room, mut counted) =
             (self.parts.since.unwrap_or_default(), desk.settings.part_size(), Sink::default());
+        let keep = self.keeps(desk);
         loop {
-            let mut env = Env { time, settings: &desk.settings, budget: &mut desk.budget, sink: &mut counted };
+            let mut env = Env { time, settings: &desk.settings, keep, budget: &mut desk.budget, sink: &mut counted };
             if self.body(way).stream(&mut piece, room, &mut env) {
                 self.tell(desk, sink);
             } else if piece.is_empty() {
@@ -96,7 +99,14 @@ impl Open {
     /// An unknown number of bytes of a body was lost, and more may come.
     pub(super) fn lose_thread(&mut self, way: Way, desk: &mut Desk, sink: &mut Sink) {
         let time = KernelTime::default();
-        self.body(way).lose_thread(&mut Env { time, settings: &desk.settings, budget: &mut desk.budget, sink });
+        let keep = self.keeps(desk);
+        self.body(way).lose_thread(&mut Env { time, settings: &desk.settings, keep, budget: &mut desk.budget, sink });
+    }
+
+    /// True when its stack wants bodies: decided by its first piece, since a body that is kept in part is of no use to anyone.
+    fn keeps(&mut self, desk: &Desk) -> bool {
+        let authority = self.exchange.request.as_ref().and_then(|request| request.authority.as_deref());
+        *self.parts.keep.get_or_insert_with(|| desk.keeps_bodies_of(authority))
     }
 
     fn body(&mut self, way: Way) -> &mut Intake {
@@ -110,9 +120,10 @@ impl Open {
     pub(super) fn take(&mut self, way: Way, mut piece: Bytes, time: KernelTime, desk: &mut Desk, sink: &mut Sink) {
         self.look(time, desk, sink);
         self.parts.since.get_or_insert(time);
+        let keep = self.keeps(desk);
         if self.body(way).manner != Manner::Streamed {
             self.make_room(way, piece.len(), desk, sink);
-            let mut env = Env { time, settings: &desk.settings, budget: &mut desk.budget, sink };
+            let mut env = Env { time, settings: &desk.settings, keep, budget: &mut desk.budget, sink };
             self.body(way).push(piece, &mut env);
             return;
         }
@@ -122,7 +133,7 @@ impl Open {
                 Way::Response => self.request_body.waiting(),
             };
             let room = desk.settings.part_size().saturating_sub(other).max(1);
-            let mut env = Env { time, settings: &desk.settings, budget: &mut desk.budget, sink: &mut *sink };
+            let mut env = Env { time, settings: &desk.settings, keep, budget: &mut desk.budget, sink: &mut *sink };
             if self.body(way).stream(&mut piece, room, &mut env) {
                 self.tell(desk, sink);
             } else if piece.is_empty() {
@@ -151,7 +162,8 @@ impl Open {
     pub(super) fn miss(&mut self, way: Way, len: u64, time: KernelTime, desk: &mut Desk, sink: &mut Sink) {
         self.look(time, desk, sink);
         self.parts.since.get_or_insert(time);
-        let mut env = Env { time, settings: &desk.settings, budget: &mut desk.budget, sink: &mut *sink };
+        let keep = self.keeps(desk);
+        let mut env = Env { time, settings: &desk.settings, keep, budget: &mut desk.budget, sink: &mut *sink };
         if self.body(way).hole(len, &mut env) {
             self.tell(desk, sink);
         }
@@ -186,7 +198,7 @@ impl Open {
         if let Some(response) = &mut exchange.response {
             response.body = self.response_body.cut(large, &desk.settings, &mut desk.budget);
         }
-        self.parts = Parts { told: self.parts.told.saturating_add(1), since: None, large };
+        self.parts = Parts { told: self.parts.told.saturating_add(1), since: None, large, keep: self.parts.keep };
         sink.exchanges.push(exchange);
     }
 }

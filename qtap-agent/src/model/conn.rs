@@ -221,6 +221,8 @@ pub struct ConnFacts {
     pub binding: Option<Binding>,
     /// True when the opening was not seen.
     pub joined_late: bool,
+    /// Name that DNS gave for the address of the far end, where an answer was seen.
+    pub domain: Option<String>,
 }
 
 impl ConnFacts {

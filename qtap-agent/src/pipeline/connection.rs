@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::digest::{self, UidKind};
 use super::origin::{Origins, Place};
+use super::router::Chosen;
 use super::step::Steps;
 use crate::model::conn::Binding;
 use crate::model::event::Count;
@@ -11,8 +12,9 @@ use crate::model::message::host_of;
 use crate::model::observation::{ConnState, ConnectionSeen};
 use crate::model::record::{Address, ConnectionRecord, Origin, Record, RecordKind, Severity};
 
-/// The record of `seen`.
-pub(super) fn record(seen: &ConnectionSeen, origins: &mut Origins, steps: Option<&Steps>) -> Record {
+/// The record of `seen`, redacted as its stack says.
+pub(super) fn record(seen: &ConnectionSeen, origins: &mut Origins, stack: Option<Chosen<'_>>) -> Record {
+    let steps = stack.map(|stack| stack.steps);
     let conn = &seen.conn;
     let place = Place {
         host: &seen.host,
@@ -21,6 +23,7 @@ pub(super) fn record(seen: &ConnectionSeen, origins: &mut Origins, steps: Option
         role: conn.role,
         protocol: conn.protocol,
         version: None,
+        stack: stack.map(|stack| stack.id),
     };
     let origin = origins.of(&place, steps);
     if seen.state == ConnState::Closed {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::artifact::{self, Artifact, Kind, Running};
 use super::digest::{self, UidKind};
 use super::origin::{Origins, Place};
+use super::router::Chosen;
 use super::rpc::{self, Fault};
 use super::settings::{HttpCapture, Level, Locator};
 use super::spool::Spooled;
-use super::step::Steps;
 use super::trace_context;
 use super::url::{self, Url};
 use crate::model::conn::{ConnectionUid, Protocol, Role};
@@ -42,7 +42,7 @@ pub(super) struct Untold {
 pub(super) fn evaluate(
     seen: ExchangeSeen,
     spooled: Option<Spooled>,
-    steps: &Steps,
+    Chosen { id, steps }: Chosen<'_>,
     origins: &mut Origins,
 ) -> Option<Untold> {
     let ExchangeSeen { host, conn, process, number, exchange: Exchange::Http(mut http), observed } = seen;
@@ -53,7 +53,8 @@ pub(super) fn evaluate(
     }
     let role = role(conn.role, http.outgoing);
     let version = http.request.as_ref().map(|r| r.version).or_else(|| http.response.as_ref().map(|r| r.version));
-    let place = Place { host: &host, conn: &conn, process: process.as_ref(), role, protocol: http.protocol, version };
+    let (host_of_it, process, protocol) = (&host, process.as_ref(), http.protocol);
+    let place = Place { host: host_of_it, conn: &conn, process, role, protocol, version, stack: Some(id) };
     let origin = origins.of(&place, Some(steps));
     let url = url_of(&http, conn.tls.is_some(), &origin);
     let about = about(&http, url);

@@ -13,6 +13,7 @@ mod digest;
 mod exchange;
 mod origin;
 mod redact;
+mod router;
 mod rpc;
 mod scan;
 pub mod settings;
@@ -32,9 +33,9 @@ use crate::model::record::Record;
 use artifact::Running;
 use exchange::Untold;
 use origin::Origins;
+use router::Router;
 use settings::{Locator, Settings};
 use spool::{Folder, Spools};
-use step::Steps;
 
 /// Key of the `hash` form of redaction: one a run (or one a host, where equal values are to stay equal across runs and in a
 /// replay). Whoever has it can test guesses of what was hashed.
@@ -50,7 +51,7 @@ impl std::fmt::Debug for RedactionKey {
 /// The pipelines of one agent.
 #[derive(Debug)]
 pub struct Pipeline {
-    http: Option<Steps>,
+    router: Router,
     locators: Arc<[Locator]>,
     origins: Origins,
     running: Running,
@@ -79,9 +80,9 @@ impl Pipeline {
     #[must_use]
     pub fn new(settings: Settings, key: &RedactionKey) -> Pipeline {
         Pipeline {
-            http: settings.http_stack.as_ref().map(|stack| Steps::new(stack, key)),
+            router: Router::new(&settings, key),
             locators: settings.locators.into(),
-            origins: Origins::new(settings.tags),
+            origins: Origins::new(settings.tags, settings.fact_tags),
             running: Running::default(),
             spools: Spools::default(),
             lost: Tally::default(),
@@ -111,19 +112,21 @@ impl Pipeline {
     pub fn apply_or_defer(&mut self, observation: Observation, out: &mut Vec<Record>) -> Option<Later> {
         let mut seen = match observation {
             Observation::Connection(seen) => {
-                out.push(connection::record(&seen, &mut self.origins, self.http.as_ref()));
+                let stack = self.router.of_connection(&seen.conn, seen.process.as_deref(), seen.authority.as_deref());
+                out.push(connection::record(&seen, &mut self.origins, stack));
                 return None;
             }
             Observation::Exchange(seen) => *seen,
         };
-        let steps = self.http.as_ref()?;
         let name = (seen.conn.uid, seen.number);
         let Exchange::Http(http) = &mut seen.exchange;
+        let authority = http.request.as_ref().and_then(|request| request.authority.as_deref());
+        let stack = self.router.of_exchange(&seen.conn, seen.process.as_deref(), authority)?;
         let spooled = match http.part {
             Some(Part { large: true, .. }) => self.spools.join(name, http, &mut self.lost)?,
             Some(Part { large: false, .. }) | None => None,
         };
-        let untold = exchange::evaluate(seen, spooled, steps, &mut self.origins)?;
+        let untold = exchange::evaluate(seen, spooled, stack, &mut self.origins)?;
         if untold.is_large() {
             return Some(Later { untold, locators: Arc::clone(&self.locators) });
         }

@@ -4,15 +4,18 @@
 //! that is not routed in public, or on this host, and `egress-external` when it is not. What isn't known stays none.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::settings::FactTag;
 use super::step::Steps;
+use crate::model::address::is_private;
 use crate::model::conn::{ConnFacts, ConnectionUid, Endpoint, Protocol, Role, Transport};
 use crate::model::event::Host;
 use crate::model::message::Version;
 use crate::model::process::Process;
 use crate::model::record::{Address, Origin};
+use crate::model::route::StackId;
 
 /// Origins kept for connections that are open: past it all are forgotten and made anew as they are needed.
 const KEPT: usize = 16_384;
@@ -29,12 +32,15 @@ pub(super) struct Place<'a> {
     pub(super) protocol: Protocol,
     /// Version of the exchange.
     pub(super) version: Option<Version>,
+    /// The stack that redacts.
+    pub(super) stack: Option<StackId>,
 }
 
 /// Makes origins, and keeps them for as long as the facts they were made of are the same ones.
 #[derive(Debug)]
 pub(super) struct Origins {
     tags: Vec<String>,
+    fact_tags: Vec<FactTag>,
     kept: HashMap<ConnectionUid, Kept>,
 }
 
@@ -45,6 +51,7 @@ struct Kept {
     role: Role,
     protocol: Protocol,
     version: Option<Version>,
+    stack: Option<StackId>,
     origin: Arc<Origin>,
 }
 
@@ -58,12 +65,13 @@ impl Kept {
         Arc::ptr_eq(&self.conn, place.conn)
             && same_process
             && (self.role, self.protocol, self.version) == (place.role, place.protocol, place.version)
+            && self.stack == place.stack
     }
 }
 
 impl Origins {
-    pub(super) fn new(tags: Vec<String>) -> Origins {
-        Origins { tags, kept: HashMap::new() }
+    pub(super) fn new(tags: Vec<String>, fact_tags: Vec<FactTag>) -> Origins {
+        Origins { tags, fact_tags, kept: HashMap::new() }
     }
 
     /// The origin of `place`, redacted as `steps` say.
@@ -71,7 +79,9 @@ impl Origins {
         if let Some(kept) = self.kept.get(&place.conn.uid).filter(|kept| kept.holds_for(place)) {
             return Arc::clone(&kept.origin);
         }
-        let origin = Arc::new(make(place, steps, &self.tags));
+        let of_facts = self.fact_tags.iter().filter_map(|tag| tag.of(place.process?));
+        let tags = self.tags.iter().cloned().chain(of_facts).collect();
+        let origin = Arc::new(make(place, steps, tags));
         if self.kept.len() >= KEPT {
             self.kept.clear();
         }
@@ -81,6 +91,7 @@ impl Origins {
             role: place.role,
             protocol: place.protocol,
             version: place.version,
+            stack: place.stack,
             origin: Arc::clone(&origin),
         };
         self.kept.insert(place.conn.uid, kept);
@@ -93,7 +104,7 @@ impl Origins {
     }
 }
 
-fn make(place: &Place<'_>, steps: Option<&Steps>, tags: &[String]) -> Origin {
+fn make(place: &Place<'_>, steps: Option<&Steps>, tags: Vec<String>) -> Origin {
     let conn = place.conn;
     let (local, peer) = (address(&conn.local), address(&conn.peer));
     let (client, server) = match place.role {
@@ -117,7 +128,7 @@ fn make(place: &Place<'_>, steps: Option<&Steps>, tags: &[String]) -> Origin {
         peer,
         local,
         process,
-        tags: tags.to_vec(),
+        tags,
     }
 }
 
@@ -134,30 +145,11 @@ fn network_type(address: Option<&Address>) -> Option<&'static str> {
 fn direction(role: Role, peer: &Endpoint) -> Option<&'static str> {
     match (role, peer) {
         (Role::Server, _) => Some("ingress"),
-        (Role::Client, Endpoint::Inet(peer)) if is_internal(peer.ip()) => Some("egress-internal"),
+        (Role::Client, Endpoint::Inet(peer)) if is_private(peer.ip()) => Some("egress-internal"),
         (Role::Client, Endpoint::Inet(_)) => Some("egress-external"),
         (Role::Client, Endpoint::Unix(_)) => Some("egress-internal"),
         (Role::Client, Endpoint::Unknown) | (Role::Unknown, _) => None,
     }
-}
-
-/// True for addresses that are not routed in public: private (RFC 1918), shared (RFC 6598), loopback, link-local (RFC 3927,
-/// RFC 4291 §2.5.6), unique local (RFC 4193), this host (RFC 1122 §3.2.1.3); IPv4-mapped ones as what they stand for.
-fn is_internal(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => is_internal_v4(ip),
-        IpAddr::V6(ip) => is_internal_v6(ip),
-    }
-}
-
-fn is_internal_v4(ip: Ipv4Addr) -> bool {
-    let shared = matches!(ip.octets(), [100, 64..=127, ..]);
-    let this_host = ip.octets()[0] == 0;
-    ip.is_private() || shared || ip.is_loopback() || ip.is_link_local() || this_host
-}
-
-fn is_internal_v6(ip: Ipv6Addr) -> bool {
-    ip.is_loopback() || ip.is_unspecified() || ip.is_unicast_link_local() || ip.is_unique_local()
 }
 
 /// An endpoint as records give it: a v4-mapped address as the IPv4 address it stands for.
@@ -232,7 +224,7 @@ mod tests {
             "fdff:ffff::1",
             "::ffff:10.0.0.1",
         ] {
-            assert!(is_internal(inside.parse().unwrap()), "{inside}");
+            assert!(is_private(inside.parse().unwrap()), "{inside}");
         }
         for outside in [
             "9.255.255.255",
@@ -255,7 +247,7 @@ mod tests {
             "ff02::1",
             "::ffff:8.8.8.8",
         ] {
-            assert!(!is_internal(outside.parse().unwrap()), "{outside}");
+            assert!(!is_private(outside.parse().unwrap()), "{outside}");
         }
     }
 

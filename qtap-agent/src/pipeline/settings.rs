@@ -1,25 +1,24 @@
 //! What the pipeline does with an observation, checked and resolved.
 
+mod routing;
+mod tags;
+
+pub use routing::{Endpoint, Routing};
+pub use tags::{Fact, FactTag};
+
 /// All of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// The stack that HTTP exchanges go through; none: no HTTP payload is wanted.
+    /// The stack that HTTP exchanges go through, unless `routing` says otherwise; none: they leave no record.
     pub http_stack: Option<Stack>,
+    /// What goes through other stacks.
+    pub routing: Routing,
     /// Where object records are stored, so that the artifact record can name their URL; none: no object store.
     pub locators: Vec<Locator>,
     /// `key:value` tags on every record.
     pub tags: Vec<String>,
-}
-
-impl Settings {
-    /// True when some stack exports bodies: else they are only measured.
-    #[must_use]
-    pub fn keeps_bodies(&self) -> bool {
-        self.http_stack.iter().flat_map(|stack| &stack.steps).any(|step| match step {
-            Step::HttpCapture(capture) => capture.level == Level::Full,
-            Step::Redact(_) => false,
-        })
-    }
+    /// Tags on the records of processes that have the fact.
+    pub fact_tags: Vec<FactTag>,
 }
 
 /// An ordered list of steps.

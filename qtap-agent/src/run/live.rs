@@ -30,6 +30,7 @@ pub(super) fn probes(
     let call_limit = (settings.tap.http_buffer_size as u64).saturating_add(HEAD_ROOM);
     Probes {
         scope,
+        filters: settings.tap.filters.clone(),
         directions: match settings.tap.direction {
             DirectionFilter::All => Directions::All,
             DirectionFilter::Ingress => Directions::Ingress,

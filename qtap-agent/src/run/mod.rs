@@ -50,6 +50,7 @@ pub use replay::replay;
 pub use test_connection::test_connection;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -114,6 +115,7 @@ fn report(stores: &[crate::export::status::StoreStatus]) {
 fn tap_settings(settings: &crate::config::Settings, spool: &Spool) -> tap::Settings {
     let http = http::Settings {
         keep_bodies: settings.pipeline.keeps_bodies(),
+        wants: Arc::new(settings.pipeline.wants()),
         body_limit: settings.tap.http_buffer_size,
         large_bytes: spool.folder.as_ref().map(|_| spool::LARGE_BYTES),
         ..http::Settings::default()

@@ -21,6 +21,7 @@ use crate::model::conn::{ConnId, Endpoint};
 use crate::model::event::{Count, Opened, Passed, Skip, Skipped};
 use crate::model::observation::Observation;
 use crate::model::process::Process;
+use crate::model::route::{Appetite, Facts};
 use crate::model::time::KernelTime;
 use crate::stream::hello::{Hello, Place, is_tls};
 
@@ -84,6 +85,7 @@ impl Conn {
             protocol: Protocol::Unknown,
             binding: None,
             joined_late: opened.joined_late,
+            domain: None,
         };
         Conn {
             key,
@@ -290,9 +292,17 @@ impl Conn {
             let late = self.facts.joined_late;
             let begin = |offset: u64| Begin { offset, unknown: self.implied };
             let begin = Pair { sent: begin(wanted.sent), received: begin(wanted.received) };
-            self.socket =
-                Socket::Plain(Box::new(Stream::new(common.http.of(self.facts.opened), &common.memory, late, begin)));
+            let mut stream = Box::new(Stream::new(common.http.of(self.facts.opened), &common.memory, late, begin));
+            stream.on_appetite(self.appetite(common));
+            self.socket = Socket::Plain(stream);
         }
+    }
+
+    /// What its stack wants, as far as what is known of it tells.
+    pub(super) fn appetite(&self, common: &Common) -> Appetite {
+        let process = common.processes.get(self.pid).or(self.process.as_ref());
+        let wants = &common.http.of(self.facts.opened).wants;
+        wants.appetite(wants.routes.stack_of(&Facts::of(&self.facts, process.map(|process| &**process), None)))
     }
 
     /// What TLS said; from now on it is a TLS connection.

@@ -13,6 +13,7 @@ use crate::model::event::{Count, Passed, SessionOpened, Skipped};
 use crate::model::exchange::HttpExchange;
 use crate::model::message::{Body, Field, Fields};
 use crate::model::observation::Observation;
+use crate::model::route::Appetite;
 use crate::model::time::KernelTime;
 
 /// Exchanges kept of a session whose connection is not known yet; the next one ends the waiting.
@@ -37,6 +38,8 @@ pub(super) struct Session {
     pub(super) joined_late: bool,
     /// True when its opening was never told: the offset it begins at is not known.
     pub(super) implied: bool,
+    /// What the stack of its connection wants; none before there is one.
+    appetite: Option<Appetite>,
     /// None before the first bytes.
     stream: Option<Box<Stream>>,
     /// Plaintext as the events told it.
@@ -86,6 +89,7 @@ impl Session {
             told: false,
             joined_late: opened.joined_late,
             implied: false,
+            appetite: None,
             stream: None,
             own: Pair::default(),
             held: Vec::new(),
@@ -102,6 +106,12 @@ impl Session {
     /// Plaintext so far, as the events told it.
     pub(super) fn own(&self) -> Pair<Count> {
         self.own
+    }
+
+    /// It has a connection, and so it is known what is wanted of it.
+    pub(super) fn on_appetite(&mut self, appetite: Appetite) {
+        self.appetite = Some(appetite);
+        self.stream.iter_mut().for_each(|stream| stream.on_appetite(appetite));
     }
 
     /// Plaintext passed.
@@ -243,11 +253,13 @@ impl Session {
 
     /// The stream; begun now if this is the first that passes.
     fn begun(&mut self, common: &Common) -> &mut Stream {
-        let (joined_late, http) = (self.joined_late, common.http.of(self.opened));
+        let (joined_late, appetite, http) = (self.joined_late, self.appetite, common.http.of(self.opened));
         let begin = Begin { offset: 0, unknown: self.implied || self.restarted };
         self.stream.get_or_insert_with(|| {
             let begin = Pair { sent: begin, received: begin };
-            Box::new(Stream::new(http, &common.memory, joined_late, begin))
+            let mut stream = Box::new(Stream::new(http, &common.memory, joined_late, begin));
+            appetite.into_iter().for_each(|appetite| stream.on_appetite(appetite));
+            stream
         })
     }
 

@@ -62,6 +62,7 @@ impl Tap {
             session.joined_late |= conn.joined_late();
             session.told = false;
             conn.bind(id, how);
+            session.on_appetite(conn.appetite(&self.common));
         }
         self.deliver(id, time, out);
     }

@@ -16,6 +16,7 @@ use crate::http::{Http, Settings, Sink};
 use crate::model::conn::{Direction, Protocol};
 use crate::model::event::{Count, Skip, Skipped};
 use crate::model::loss::{Loss, Tally};
+use crate::model::route::Appetite;
 use crate::model::segment::Gap;
 use crate::model::time::KernelTime;
 use crate::stream::reassembly::{Ordered, Reassembly};
@@ -99,6 +100,11 @@ impl Stream {
             active: false,
             share: memory.share(),
         }
+    }
+
+    /// What is wanted of it became known.
+    pub(super) fn on_appetite(&mut self, appetite: Appetite) {
+        self.http.on_appetite(appetite);
     }
 
     /// Bytes passed.

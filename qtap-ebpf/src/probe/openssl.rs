@@ -7,6 +7,7 @@ use aya_ebpf::helpers::generated::bpf_get_attach_cookie;
 use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use qtap_common::record::{binding, role};
+use qtap_common::state::scope::{NO_DATA, NO_HTTP, NO_TLS};
 use qtap_common::state::{Cookie, SessionKey};
 
 use crate::kernel::{Sock, socket_of};
@@ -97,7 +98,8 @@ fn bind(area: u32, sock: &Sock, key: &SessionKey, library: u32) -> Option<()> {
 /// `SSL_free(ssl)`, `SSL_clear(ssl)`: the session ends.
 #[uprobe]
 pub fn tls_free(ctx: ProbeContext) -> u32 {
-    if in_scope() {
+    // Also of a process that is left out since: the session was seen to begin.
+    if scope::verdict((bpf_get_current_pid_tgid() >> 32) as u32) != 0 {
         let cookie = cookie(ctx.as_ptr());
         session::close(&session::key(argument(&registers(ctx.regs), cookie, 0)));
     }
@@ -106,7 +108,8 @@ pub fn tls_free(ctx: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn in_scope() -> bool {
-    scope::includes_current((bpf_get_current_pid_tgid() >> 32) as u32)
+    let verdict = scope::of_what_it_says((bpf_get_current_pid_tgid() >> 32) as u32);
+    verdict != 0 && verdict & (NO_TLS | NO_DATA | NO_HTTP) == 0
 }
 
 #[inline(always)]

@@ -19,9 +19,12 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn try_exec(binprm: u64) -> Option<()> {
-    if !scope::includes_current((bpf_get_current_pid_tgid() >> 32) as u32) {
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    let verdict = scope::verdict(tgid);
+    if verdict == 0 {
         return None;
     }
+    scope::executed(tgid, verdict);
     let area = scratch::take()?;
     let told = tell_exec(area, binprm);
     scratch::give_back(area);
@@ -108,7 +111,7 @@ fn try_exit(task: u64) -> Option<()> {
     if alive != 0 {
         return None;
     }
-    if scope::includes_current(tgid) {
+    if scope::verdict(tgid) != 0 {
         emit::record_or_count(&emit::header(kind::EXIT, size_of::<Header>(), 0));
     }
     scope::forget(tgid);

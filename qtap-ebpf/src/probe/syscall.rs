@@ -47,7 +47,8 @@ fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
     if result <= 0 && !connecting && !accepted {
         return None;
     }
-    if !scope::includes_current((bpf_get_current_pid_tgid() >> 32) as u32) {
+    let verdict = scope::of_what_it_says((bpf_get_current_pid_tgid() >> 32) as u32);
+    if verdict == 0 {
         return None;
     }
     if layout!(regs_cs) != NO_OFFSET && register::<u16>(regs, layout!(regs_cs))? == USER32_CS {
@@ -58,7 +59,7 @@ fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
         op::CONNECT => opened(register(regs, layout!(regs_arg[0]))?, role::CLIENT),
         op::ACCEPT => opened(result as u64, role::SERVER),
         op::MMAP => mapped(regs),
-        _ => transfer(regs, what, result as u64)?,
+        _ => transfer(regs, what, result as u64, verdict)?,
     }
     Some(())
 }
@@ -72,7 +73,7 @@ fn socket(fd: u64) -> Option<Sock> {
 
 /// Whatever the call, what it moved is accounted for in one place.
 #[inline(always)]
-fn transfer(regs: u64, what: u8, result: u64) -> Option<()> {
+fn transfer(regs: u64, what: u8, result: u64, verdict: u8) -> Option<()> {
     let received = matches!(what, op::READ | op::RECVFROM | op::READV | op::RECVMSG | op::RECVMMSG);
     let mut direction = u64::from(received);
     let first: u64 = register(regs, layout!(regs_arg[0]))?;
@@ -87,7 +88,8 @@ fn transfer(regs: u64, what: u8, result: u64) -> Option<()> {
         None if what == op::SPLICE => socket(register(regs, layout!(regs_arg[2]))?)?,
         None => return None,
     };
-    let mut moved = Transfer { sock, source: Source::buffer(first, result), bytes: result, direction, reason: 0 };
+    let source = Source::buffer(first, result);
+    let mut moved = Transfer { sock, source, bytes: result, direction, reason: 0, verdict: u64::from(verdict) };
     match what {
         op::SENDFILE => moved.reason = u64::from(why::SENDFILE),
         op::SPLICE => moved.reason = u64::from(why::UNCAPTURED_CALL),

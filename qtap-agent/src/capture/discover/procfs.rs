@@ -18,6 +18,8 @@ use crate::model::time::{KernelTime, WallClock};
 const MAX_COMMAND: usize = 4096;
 /// Largest other file of a process read, in bytes.
 const MAX_FILE: u64 = 64 << 10;
+/// Most of an environment that is read: what the kernel once allowed for all of it and the arguments.
+const MAX_ENVIRONMENT: u64 = 128 << 10;
 /// Largest table of UNIX sockets read, in bytes.
 const MAX_SOCKETS: u64 = 64 << 20;
 /// Ticks of `starttime` in one second: `USER_HZ`, which is 100 wherever Linux is built with its own headers.
@@ -42,9 +44,7 @@ pub fn parent(pid: u32) -> Option<u32> {
 #[must_use]
 pub fn process(pid: u32, users: &mut Users) -> Option<Living> {
     let before = Stat::read(pid)?;
-    let executable = std::fs::read_link(format!("/proc/{pid}/exe")).ok();
-    let executable = executable.as_ref().map(|path| path.as_os_str().as_bytes()).unwrap_or_default();
-    let executable = executable.strip_suffix(b" (deleted)").unwrap_or(executable);
+    let executable_path = executable(pid).unwrap_or_default();
     let command = read_start(&format!("/proc/{pid}/cmdline"), MAX_COMMAND as u64).unwrap_or_default();
     let user_id = effective_user(&read_start(&format!("/proc/{pid}/status"), MAX_FILE)?)?;
     // The same id and start time as before: all that was read between belongs to one process.
@@ -54,7 +54,7 @@ pub fn process(pid: u32, users: &mut Users) -> Option<Living> {
     let process = Process {
         pid,
         parent_pid: before.parent,
-        executable_path: String::from_utf8_lossy(executable).into_owned(),
+        executable_path,
         command: joined(&command),
         user_id,
         user_name: users.name(user_id),
@@ -62,6 +62,20 @@ pub fn process(pid: u32, users: &mut Users) -> Option<Living> {
         pod: None,
     };
     Some(Living { process, started: before.started })
+}
+
+/// The path of a process's executable, as the process sees it; none for a kernel thread, and where it can't be read.
+#[must_use]
+pub fn executable(pid: u32) -> Option<String> {
+    let path = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let bytes = path.as_os_str().as_bytes();
+    Some(String::from_utf8_lossy(bytes.strip_suffix(b" (deleted)").unwrap_or(bytes)).into_owned())
+}
+
+/// The environment that a process was given, each variable ended by NUL; empty where it can't be read.
+#[must_use]
+pub fn environment(pid: u32) -> Vec<u8> {
+    read_start(&format!("/proc/{pid}/environ"), MAX_ENVIRONMENT).unwrap_or_default()
 }
 
 /// Arguments joined by a space, cut at [`MAX_COMMAND`] bytes without cutting a character.
@@ -198,6 +212,9 @@ mod tests {
             rustix::process::getppid().unwrap().as_raw_nonzero().get().cast_unsigned()
         );
         assert!(living.started > KernelTime(0) && living.started <= now());
+        assert!(
+            environment(std::process::id()).split(|byte| *byte == 0).any(|variable| variable.starts_with(b"PATH="))
+        );
     }
 
     #[test]

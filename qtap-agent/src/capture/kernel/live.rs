@@ -6,8 +6,9 @@
 //! ```
 
 mod sweep;
+mod verdicts;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -29,6 +30,7 @@ use crate::capture::decode::{Decoded, Decoder, session_key, socket_inode};
 use crate::capture::discover::elf::FileId;
 use crate::capture::discover::{maps, openssl, procfs};
 use crate::capture::recording::{Fact, Writer};
+use crate::capture::settings::Filters;
 use crate::capture::source::{Flow, Source, SourceError};
 use crate::model::conn::{Channel, SessionId, Transport};
 use crate::model::event::{Event, Passed, Skipped};
@@ -57,6 +59,11 @@ pub struct Live {
     /// Passes on what the probes say of themselves; none when they are silent.
     pass_on: Option<Box<dyn FnMut() + Send>>,
     unix: UnixConns,
+    filters: Filters,
+    /// True when every process is in scope of which nothing else is said.
+    everyone: bool,
+    /// Processes that opened a connection.
+    speakers: HashSet<u32>,
     /// Keys of the sessions that are open, by session.
     sessions: HashMap<SessionId, SessionKey>,
     losses_told: [Losses; why::COUNT],
@@ -106,6 +113,9 @@ impl Live {
             recorder,
             pass_on,
             unix: UnixConns::default(),
+            filters: std::mem::take(&mut settings.filters),
+            everyone: settings.scope == Scope::Everyone,
+            speakers: HashSet::new(),
             sessions: HashMap::new(),
             losses_told: [Losses::default(); why::COUNT],
             ring_full_seen: 0,
@@ -126,11 +136,10 @@ impl Live {
     }
 
     fn attach(&mut self, settings: &Settings) -> Result<(), KernelError> {
-        for name in object::TRACEPOINTS {
-            let program: &mut RawTracePoint = object::program(&mut self.ebpf, name)?;
-            program.attach(name).map_err(|error| KernelError::Attach { name, error })?;
-        }
+        self.attach_tracepoints(&object::PROCESS_LIFE)?;
         self.adopt_children(settings.scope.pids())?;
+        self.judge_all(&settings.scope);
+        self.attach_tracepoints(&object::SOCKETS)?;
         if !settings.tls {
             return Ok(());
         }
@@ -154,10 +163,18 @@ impl Live {
         Ok(())
     }
 
+    fn attach_tracepoints(&mut self, names: &[&'static str]) -> Result<(), KernelError> {
+        for name in names {
+            let program: &mut RawTracePoint = object::program(&mut self.ebpf, name)?;
+            program.attach(name).map_err(|error| KernelError::Attach { name, error })?;
+        }
+        Ok(())
+    }
+
     /// Processes that were started by those in scope before the probes could see it. Again until none is new: one may fork
     /// between two looks.
     fn adopt_children(&mut self, pids: &[u32]) -> Result<(), KernelError> {
-        let mut inside: std::collections::HashSet<u32> = pids.iter().copied().collect();
+        let mut inside: HashSet<u32> = pids.iter().copied().collect();
         loop {
             let before = inside.len();
             for pid in maps::processes() {
@@ -193,7 +210,7 @@ impl Live {
 
     /// Every probe: its name and, when it is not attached, why.
     pub fn probes(&self) -> impl Iterator<Item = (String, Option<String>)> + '_ {
-        let tracepoints = object::TRACEPOINTS.iter().map(|name| ((*name).to_owned(), None));
+        let tracepoints = object::PROCESS_LIFE.iter().chain(&object::SOCKETS).map(|name| ((*name).to_owned(), None));
         let libraries = self.libraries().flat_map(|library| {
             let name = |symbol: &str| format!("{}:{symbol}", library.name);
             let hooked = library.hooked.iter().map(move |(symbol, _)| (name(symbol), None));
@@ -243,7 +260,7 @@ impl Live {
         if let Decoded::Event(event) = &decoded
             && let Some(fact) = pid_of(event).and_then(|pid| self.people.meet(pid))
         {
-            self.tell(fact, out);
+            self.met(fact, out);
         }
         if let Some(recorder) = &mut self.recorder
             && let Err(reason) = recorder.kernel(bytes)
@@ -259,7 +276,7 @@ impl Live {
             Decoded::Exec(executed) => {
                 let pid = executed.pid;
                 let fact = self.people.executed(executed);
-                self.tell(fact, out);
+                self.met(fact, out);
                 self.look_at_executable(pid);
             }
             Decoded::Forked { parent, child } => {
@@ -274,6 +291,9 @@ impl Live {
 
     /// Keeps what is needed to tell an end that no record tells.
     fn remember(&mut self, event: &Event, bytes: &[u8]) {
+        if let Event::Opened(opened) = event {
+            self.speakers.insert(opened.pid);
+        }
         match event {
             Event::Opened(opened) if opened.transport == Transport::Unix => {
                 if let Some(inode) = socket_inode(bytes) {

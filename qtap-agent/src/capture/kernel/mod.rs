@@ -18,6 +18,7 @@ pub use tls::Library;
 use qtap_common::globals::{self, Wanted};
 
 use crate::capture::btf::BtfError;
+use crate::capture::settings::Filters;
 
 /// Why the probes could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +69,8 @@ pub enum KernelError {
 pub struct Settings {
     /// Who.
     pub scope: Scope,
+    /// Processes that are left out all the same.
+    pub filters: Filters,
     /// Connections in which directions.
     pub directions: Directions,
     /// Connections over loopback addresses are left alone.

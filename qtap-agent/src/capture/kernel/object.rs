@@ -15,16 +15,11 @@ use crate::capture::btf::Btf;
 
 static OBJECT: &[u8] = include_bytes_aligned!(env!("QTAP_BPF_OBJECT"));
 
-/// Programs on raw tracepoints: the program's name is the tracepoint's. In the order in which they are attached: processes
-/// before what they do.
-pub(super) const TRACEPOINTS: [&str; 6] = [
-    "sched_process_fork",
-    "sched_process_exec",
-    "sched_process_exit",
-    "inet_sock_set_state",
-    "tcp_destroy_sock",
-    "sys_exit",
-];
+/// Programs on raw tracepoints, each called as its tracepoint is: the life of processes, attached first, so that who is there is known before
+/// what they do.
+pub(super) const PROCESS_LIFE: [&str; 3] = ["sched_process_fork", "sched_process_exec", "sched_process_exit"];
+/// The same, of sockets.
+pub(super) const SOCKETS: [&str; 3] = ["inet_sock_set_state", "tcp_destroy_sock", "sys_exit"];
 /// Programs on functions of TLS libraries.
 const UPROBES: [&str; 5] = ["tls_enter", "tls_exit", "tls_return", "tls_set_fd", "tls_free"];
 
@@ -52,7 +47,7 @@ pub(super) fn load(mut wanted: Wanted, ring_bytes: u32, trace: bool) -> Result<E
         .load(OBJECT)
         .map_err(KernelError::from)?;
     fill_system_calls(&mut ebpf)?;
-    for name in TRACEPOINTS {
+    for name in PROCESS_LIFE.into_iter().chain(SOCKETS) {
         program::<RawTracePoint>(&mut ebpf, name)?.load().map_err(|error| KernelError::Load { name, error })?;
     }
     for name in UPROBES {

@@ -1,5 +1,7 @@
 //! `tap` and `tags` as typed.
 
+use super::endpoints::{self, Endpoint};
+use super::filters::{self, Filters};
 use crate::config::DirectionFilter;
 use crate::config::fields::{At, Fields};
 use crate::config::finding::Findings;
@@ -13,13 +15,26 @@ pub(crate) struct Tap {
     pub(crate) ignore_loopback: Option<At<bool>>,
     /// The stack that `http` names; empty text: none is wanted.
     pub(crate) http_stack: Option<At<String>>,
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) filters: Filters,
 }
 
-/// One item of `tags`: the variable that holds the value.
+/// One item of `tags`.
 #[derive(Debug)]
 pub(crate) struct Tag {
     pub(crate) key: At<String>,
-    pub(crate) variable: At<String>,
+    pub(crate) source: TagSource,
+    /// Name of the variable, label or annotation.
+    pub(crate) location: At<String>,
+}
+
+/// Where the value of a tag comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TagSource {
+    Env,
+    K8sLabel,
+    K8sAnnotation,
+    ContainerLabel,
 }
 
 /// Reads `tap`.
@@ -38,11 +53,13 @@ pub(crate) fn read(node: &Node, out: &Findings) -> Tap {
         ),
         ignore_loopback: fields.flag("ignore_loopback"),
         http_stack: http(&fields, out),
+        endpoints: endpoints::read(&fields, out),
+        filters: filters::read(&fields, out),
     }
 }
 
 /// `http: {stack: NAME}`; `none` and empty text stand for no stack, for the name and for the whole map.
-fn http(fields: &Fields<'_>, out: &Findings) -> Option<At<String>> {
+pub(crate) fn http(fields: &Fields<'_>, out: &Findings) -> Option<At<String>> {
     let node = fields.node("http")?;
     let stack = match &node.kind {
         Kind::Scalar(text, _) if text == "none" || text.is_empty() => fields.text("http")?,
@@ -57,15 +74,19 @@ pub(crate) fn tag(node: &Node, out: &Findings) -> Option<Tag> {
     for (name, help) in [
         ("key", "the tag is told as `key:value`"),
         ("source", "where its value comes from: `source: env`"),
-        ("location", "the name of the variable"),
+        ("location", "the name of the variable, label or annotation"),
     ] {
         fields.require(name, help);
     }
-    let sources = [("env", true), ("k8s.label", false), ("k8s.annotation", false), ("container.label", false)];
-    let source = fields.choice("source", &sources);
-    if let Some(At { span, value: false }) = source {
-        out.fault(span, "tags from labels and annotations are not supported yet by this version", "one of `env`");
-    }
-    let (key, variable) = (fields.text("key")?, fields.text("location")?);
-    source?.value.then_some(Tag { key, variable })
+    let source = fields.choice(
+        "source",
+        &[
+            ("env", TagSource::Env),
+            ("k8s.label", TagSource::K8sLabel),
+            ("k8s.annotation", TagSource::K8sAnnotation),
+            ("container.label", TagSource::ContainerLabel),
+        ],
+    );
+    let (key, location) = (fields.text("key")?, fields.text("location")?);
+    Some(Tag { key, source: source?.value, location })
 }

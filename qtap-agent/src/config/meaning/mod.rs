@@ -3,6 +3,8 @@
 
 mod access_url;
 pub(crate) mod auth;
+mod endpoints;
+mod filters;
 mod otlp;
 mod s3;
 mod stacks;
@@ -13,12 +15,16 @@ use std::path::{Path, PathBuf};
 
 use super::fields::{At, Given};
 use super::file::File;
+use super::file::tap::{Tag, TagSource};
 use super::finding::Findings;
 use super::place::Span;
 use super::wording::brief;
 use super::{HTTP_BUFFER_SIZE, Settings, TapSettings, value};
+use crate::capture::settings::Filters;
 use crate::export::settings::{ResourceSettings, Secret, StoreKind, StoreSettings};
-use crate::pipeline::settings::{HttpCapture, Level, Locator, Redact, Settings as PipelineSettings, Stack, Step};
+use crate::pipeline::settings::{
+    Fact, FactTag, HttpCapture, Level, Locator, Redact, Routing, Settings as PipelineSettings, Stack, Step,
+};
 
 /// What a file may refer to, and where findings go.
 pub(crate) struct Around<'a> {
@@ -101,8 +107,10 @@ impl Around<'_> {
 /// Everything the file says, as the rooms want it.
 pub(crate) fn settle(file: &File, around: &Around<'_>) -> Settings {
     let (stores, locators) = stores::settle(file, around);
-    let http_stack = stacks::settle(file, around);
-    let level = http_stack.as_ref().map_or(Level::None, stacks::level);
+    let (http_stack, routing) = stacks::settle(file, around);
+    let pipeline =
+        PipelineSettings { http_stack, routing, locators, tags: tags(file, around), fact_tags: fact_tags(file) };
+    let level = pipeline.stacks().map(stacks::level).max().unwrap_or(Level::None);
     if let Some(at) = file.services_at.filter(|_| around.out.is_clean()) {
         if stores.is_empty() {
             around.out.note(
@@ -110,7 +118,7 @@ pub(crate) fn settle(file: &File, around: &Around<'_>) -> Settings {
                 "no store: nothing that is captured will be exported",
                 "add one to `services.event_stores`",
             );
-        } else if level > Level::Summary && locators.is_empty() {
+        } else if level > Level::Summary && pipeline.locators.is_empty() {
             let message = "the stack makes objects and no object store takes them: heads and bodies are not exported";
             around.out.note(at, message, "add one to `services.object_stores`, or choose the level `summary`");
         }
@@ -118,21 +126,37 @@ pub(crate) fn settle(file: &File, around: &Around<'_>) -> Settings {
     let tap = TapSettings {
         direction: file.tap.direction.as_ref().map_or_else(Default::default, |at| at.value),
         ignore_loopback: file.tap.ignore_loopback.as_ref().is_some_and(|at| at.value),
-        http_wanted: level > Level::None,
+        http_wanted: pipeline.wants_http(),
         http_buffer_size: HTTP_BUFFER_SIZE,
+        filters: filters::settle(&file.tap.filters, around),
     };
-    Settings { stores, pipeline: PipelineSettings { http_stack, locators, tags: tags(file, around) }, tap }
+    Settings { stores, pipeline, tap }
 }
 
 /// Tags whose variable is not set are left out: a host without a team is no reason not to start.
 fn tags(file: &File, around: &Around<'_>) -> Vec<String> {
-    let tag = |tag: &super::file::tap::Tag| match (around.env)(&tag.variable.value) {
+    let variables = file.tags.iter().filter(|tag| tag.source == TagSource::Env);
+    let tag = |tag: &Tag| match (around.env)(&tag.location.value) {
         Some(value) => Some(format!("{}:{value}", tag.key.value)),
         None => {
-            let message = format!("the environment variable `{}` is not set", brief(&tag.variable.value));
-            around.out.note(tag.variable.span, message, "the tag is left out");
+            let message = format!("the environment variable `{}` is not set", brief(&tag.location.value));
+            around.out.note(tag.location.span, message, "the tag is left out");
             None
         }
+    };
+    variables.filter_map(tag).collect()
+}
+
+/// Tags that are looked up for each process.
+fn fact_tags(file: &File) -> Vec<FactTag> {
+    let tag = |tag: &Tag| {
+        let fact = match tag.source {
+            TagSource::Env => return None,
+            TagSource::K8sLabel => Fact::PodLabel,
+            TagSource::K8sAnnotation => Fact::PodAnnotation,
+            TagSource::ContainerLabel => Fact::ContainerLabel,
+        };
+        Some(FactTag { key: tag.key.value.clone(), fact, name: tag.location.value.clone() })
     };
     file.tags.iter().filter_map(tag).collect()
 }
@@ -150,14 +174,17 @@ pub(crate) fn built_in(level: Level) -> Settings {
         }],
         pipeline: PipelineSettings {
             http_stack: Some(built_in_stack(level)),
+            routing: Routing::default(),
             locators: vec![Locator { store: "stdout".to_owned(), url: stores::STDOUT_URL.to_owned(), min_bytes: 0 }],
             tags: Vec::new(),
+            fact_tags: Vec::new(),
         },
         tap: TapSettings {
             direction: super::DirectionFilter::All,
             ignore_loopback: false,
             http_wanted: level > Level::None,
             http_buffer_size: HTTP_BUFFER_SIZE,
+            filters: Filters::default(),
         },
     }
 }

@@ -1,15 +1,19 @@
-//! The stack that HTTP goes through. A file without `stacks` has the built-in one; `tap.http.stack` names one of several.
+//! The stacks, and which HTTP goes through which. A file without `stacks` has the built-in one; `tap.http.stack` names the one for all,
+//! `tap.endpoints` others.
 
-use super::Around;
+use super::{Around, endpoints};
 use crate::config::fields::At;
 use crate::config::file::File;
 use crate::config::file::stacks::{Plugin, PluginKind, Stack as TypedStack};
 use crate::config::value;
 use crate::config::wording::{brief, listed};
-use crate::pipeline::settings::{HttpCapture, Level, Redact, RedactAction, Stack, Step};
+use crate::pipeline::settings::{HttpCapture, Level, Redact, RedactAction, Routing, Stack, Step};
 
 /// The word that stands for the built-in list in the lists of `redact`.
 const CREDENTIALS: &str = "credentials";
+
+/// The stack of a file that has none, and the one that several are taken to mean.
+const BUILT_IN: &str = "default_stack";
 
 /// The highest level at which a stack captures.
 pub(crate) fn level(stack: &Stack) -> Level {
@@ -20,61 +24,66 @@ pub(crate) fn level(stack: &Stack) -> Level {
     levels.max().unwrap_or(Level::None)
 }
 
-/// The stack for HTTP; none when the file wants none.
-pub(crate) fn settle(file: &File, around: &Around<'_>) -> Option<Stack> {
-    let named = file.tap.http_stack.as_ref();
-    let Some(stacks) = &file.stacks else {
-        return match named {
-            Some(name) if name.value.is_empty() => None,
-            Some(name) if name.value != "default_stack" => {
-                around.out.fault(
-                    name.span,
-                    format!("there is no stack `{}`", brief(&name.value)),
-                    "the file has no `stacks`",
-                );
-                None
-            }
-            _ => Some(super::built_in_stack(Level::Summary)),
-        };
-    };
-    let settled: Vec<Stack> = stacks.iter().map(|stack| settle_stack(stack, around)).collect();
-    let chosen = choose(stacks, named, around);
-    for stack in stacks {
-        if chosen.is_some_and(|chosen| !std::ptr::eq(chosen, stack)) {
-            let message = format!("the stack `{}` is not used", brief(&stack.name.value));
-            around.out.note(stack.name.span, message, "`tap.http.stack` names the one that is");
-        }
-    }
-    let name = &chosen?.name.value;
-    settled.into_iter().find(|stack| stack.name == *name)
+/// Names of the stacks that there are.
+pub(crate) struct Names<'f> {
+    names: Vec<&'f str>,
+    /// False: the file has none, and there is the built-in one.
+    in_file: bool,
 }
 
-fn choose<'f>(stacks: &'f [TypedStack], named: Option<&At<String>>, around: &Around<'_>) -> Option<&'f TypedStack> {
-    let names = || stacks.iter().map(|stack| stack.name.value.as_str());
-    match (named, stacks) {
-        (Some(name), _) if name.value.is_empty() => None,
-        (Some(name), _) => {
-            let found = stacks.iter().find(|stack| stack.name.value == name.value);
-            if found.is_none() {
-                let help = match value::nearest(&name.value, names()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("stacks here: {}", listed(&names().collect::<Vec<_>>())),
-                };
-                around.out.fault(name.span, format!("there is no stack `{}`", brief(&name.value)), help);
-            }
-            found
+impl Names<'_> {
+    /// The place of the stack of that name; a fault when there is none.
+    pub(crate) fn find(&self, name: &At<String>, around: &Around<'_>) -> Option<usize> {
+        let found = self.names.iter().position(|known| *known == name.value);
+        if found.is_none() {
+            let help = match value::nearest(&name.value, self.names.iter().copied()) {
+                _ if !self.in_file => "the file has no `stacks`".to_owned(),
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("stacks here: {}", listed(&self.names)),
+            };
+            around.out.fault(name.span, format!("there is no stack `{}`", brief(&name.value)), help);
         }
-        (None, [only]) => Some(only),
+        found
+    }
+}
+
+/// The stack for HTTP, none when the file wants none; and what goes through others.
+pub(crate) fn settle(file: &File, around: &Around<'_>) -> (Option<Stack>, Routing) {
+    let names = match &file.stacks {
+        Some(stacks) => Names { names: stacks.iter().map(|stack| stack.name.value.as_str()).collect(), in_file: true },
+        None => Names { names: vec![BUILT_IN], in_file: false },
+    };
+    let endpoints = endpoints::settle(&file.tap.endpoints, &names, around);
+    let chosen = choose(file, &names, around);
+    let mut stacks: Vec<Stack> = match &file.stacks {
+        Some(stacks) => stacks.iter().map(|stack| settle_stack(stack, around)).collect(),
+        None => vec![super::built_in_stack(Level::Summary)],
+    };
+    for (at, typed) in file.stacks.iter().flatten().enumerate() {
+        let is_named = endpoints.iter().any(|endpoint| endpoint.stack.as_ref() == Some(&typed.name.value));
+        if chosen.is_some_and(|chosen| chosen != at) && !is_named {
+            let message = format!("the stack `{}` is not used", brief(&typed.name.value));
+            let help = "`tap.http.stack` and `tap.endpoints` name those that are; else only a pod's label can";
+            around.out.note(typed.name.span, message, help);
+        }
+    }
+    let for_all = chosen.filter(|chosen| *chosen < stacks.len()).map(|chosen| stacks.remove(chosen));
+    (for_all, Routing { stacks, endpoints })
+}
+
+/// The place of the stack for all.
+fn choose(file: &File, names: &Names<'_>, around: &Around<'_>) -> Option<usize> {
+    match (&file.tap.http_stack, names.names.as_slice()) {
+        (Some(name), _) if name.value.is_empty() => None,
+        (Some(name), _) => names.find(name, around),
         (None, []) => None,
+        (None, [_]) => Some(0),
         (None, [first, ..]) => {
-            let default = stacks.iter().find(|stack| stack.name.value == "default_stack");
-            if default.is_none() {
+            let default = names.names.iter().position(|name| *name == BUILT_IN);
+            if let (None, Some(at)) = (default, file.stacks.iter().flatten().next()) {
                 let message = "several stacks, and nothing says which one HTTP goes through";
-                around.out.fault(
-                    first.name.span,
-                    message,
-                    format!("write `tap: {{http: {{stack: {}}}}}`", brief(&first.name.value)),
-                );
+                let help = format!("write `tap: {{http: {{stack: {}}}}}`", brief(first));
+                around.out.fault(at.name.span, message, help);
             }
             default
         }

@@ -1,6 +1,8 @@
 //! What the tables leave to the readers of the file, for the schema: which table stands below a key, which keys must be there, and
 //! which old words are still taken. A key that is told as a map or list without an entry here fails a test.
 
+use crate::capture::settings::Group;
+use crate::config::file::filters::ASPECTS;
 use crate::config::shape::{self, Shape};
 
 /// What stands below a key.
@@ -47,6 +49,9 @@ const BELOW: &[(&str, Below)] = &[
     ("queue", Below::Map(&shape::QUEUE)),
     ("plugins", Below::List(&shape::PLUGIN)),
     ("config", Below::ByType(&[("http_capture", &shape::HTTP_CAPTURE), ("redact", &shape::REDACT)])),
+    ("endpoints", Below::List(&shape::ENDPOINT)),
+    ("filters", Below::Map(&shape::FILTERS)),
+    ("custom", Below::List(&shape::FILTER)),
     ("http", Below::MapOr(&shape::TAP_HTTP, &["none", ""])),
 ];
 
@@ -60,12 +65,23 @@ const REQUIRED: &[(&Shape, &[&str])] = &[
     (&shape::S3, &["type"]),
     (&shape::AUTH, &["type"]),
     (&shape::PLUGIN, &["type"]),
+    (&shape::ENDPOINT, &["domain", "http"]),
+    (&shape::FILTER, &["exe"]),
     (&shape::TAG, &["key", "source", "location"]),
     (&shape::VALUE, &["value"]),
 ];
 
 /// Words that a choice once had, and what they are now.
 const OLD_WORDS: &[(&Shape, &str, &str, &str)] = &[(&shape::HTTP_CAPTURE, "level", "headers", "details")];
+
+/// Words that a list takes, where it does not take any.
+pub(super) fn words(shape: &Shape, name: &str) -> Vec<&'static str> {
+    match name {
+        "groups" if shape.is(&shape::FILTERS) => Group::NAMES.iter().map(|(word, _)| *word).collect(),
+        "only" if shape.is(&shape::FILTER) => ASPECTS.iter().map(|(word, _)| *word).collect(),
+        _ => Vec::new(),
+    }
+}
 
 /// What stands below the key of this name.
 pub(super) fn below(name: &str) -> Option<Below> {

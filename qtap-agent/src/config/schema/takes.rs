@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::below::old_words;
+use super::below::{old_words, words};
 use super::link;
 use crate::config::shape::{self, Shape, Takes};
 
@@ -27,7 +27,11 @@ pub(super) fn scalar(shape: &'static Shape, name: &str, takes: Takes) -> Value {
         }
         Takes::Time(..) => json!({ "type": ["string", "null"], "pattern": DURATION }),
         Takes::Choice(words) => choice(shape, name, words),
-        Takes::Words => json!({ "type": ["array", "null"], "items": word() }),
+        Takes::Words => {
+            let words = words(shape, name);
+            let item = if words.is_empty() { word() } else { json!({ "enum": words }) };
+            json!({ "type": ["array", "null"], "items": item })
+        }
         Takes::Names => json!({ "type": ["object", "null"], "additionalProperties": word() }),
         Takes::Headers => {
             let mut value = secret();

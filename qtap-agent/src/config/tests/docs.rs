@@ -126,3 +126,14 @@ fn files_on_the_pages_are_taken() {
         }
     }
 }
+
+/// The programs of each group stand on the page.
+#[test]
+fn groups_of_programs_are_those_on_the_page() {
+    let page = std::fs::read_to_string(root().join("docs/filters.md")).expect("docs/filters.md");
+    for (name, group) in crate::capture::settings::Group::NAMES {
+        let programs: Vec<_> = group.programs().iter().map(|program| format!("`{program}`")).collect();
+        let row = format!("| `{name}` | {} |", programs.join(" "));
+        assert!(page.lines().any(|line| line == row), "{row}");
+    }
+}

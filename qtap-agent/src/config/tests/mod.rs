@@ -4,6 +4,7 @@ mod bad;
 mod docs;
 mod places;
 mod remote;
+mod tap;
 mod transport;
 
 /// Files that are right, in ways that the pages and examples are not.
@@ -26,7 +27,9 @@ use crate::export::settings::{
     QueueSettings, ResourceSettings, RetrySettings, S3Place, S3Settings, Secret, StoreKind, TlsSettings, WhenFull,
 };
 use crate::model::record::Severity;
-use crate::pipeline::settings::{Artifacts, Format, HttpCapture, Level, Locator, Redact, RedactAction, Stack, Step};
+use crate::pipeline::settings::{
+    Artifacts, Format, HttpCapture, Level, Locator, Redact, RedactAction, Routing, Stack, Step,
+};
 
 fn env(name: &str) -> Option<String> {
     let value = match name {
@@ -135,8 +138,10 @@ fn the_smallest_file() {
                 name: "default_stack".to_owned(),
                 steps: vec![Step::HttpCapture(HttpCapture::default()), Step::Redact(Redact::default())],
             }),
+            routing: Routing::default(),
             locators: Vec::new(),
             tags: Vec::new(),
+            fact_tags: Vec::new(),
         }
     );
     assert_eq!(
@@ -146,6 +151,7 @@ fn the_smallest_file() {
             ignore_loopback: false,
             http_wanted: true,
             http_buffer_size: 2 << 20,
+            filters: Filters::default(),
         }
     );
     assert!(notes.is_empty(), "{notes:?}");

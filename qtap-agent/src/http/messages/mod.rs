@@ -34,6 +34,8 @@ pub(super) struct Env<'a> {
     /// When the bytes came.
     pub(super) time: KernelTime,
     pub(super) settings: &'a Settings,
+    /// False: only the sizes of bodies are kept.
+    pub(super) keep: bool,
     pub(super) budget: &'a mut Budget,
     pub(super) sink: &'a mut Sink,
 }

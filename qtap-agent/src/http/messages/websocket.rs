@@ -169,7 +169,7 @@ impl WebSocket {
             if let Some(closing) = &mut self.closing {
                 closing.extend_from_slice(&bytes.plain());
             }
-        } else if !env.settings.keep_bodies {
+        } else if !env.keep {
             env.sink.captured += len;
         } else {
             self.data(bytes, env);
@@ -239,7 +239,7 @@ impl WebSocket {
         self.messages.count += 1;
         self.messages.bytes = self.messages.bytes.saturating_add(message.size);
         self.messages.compressed += u64::from(message.compressed);
-        if !env.settings.keep_bodies {
+        if !env.keep {
             return;
         }
         message.end(env.settings.body_limit, self.inflate.as_mut());

@@ -9,12 +9,15 @@ mod large;
 mod messages;
 mod parts;
 mod records;
+mod stacks;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::settings::{Artifacts, Format, HttpCapture, Level, Locator, Redact, RedactAction, Settings, Stack, Step};
+use super::settings::{
+    Artifacts, Format, HttpCapture, Level, Locator, Redact, RedactAction, Routing, Settings, Stack, Step,
+};
 use super::{Pipeline, RedactionKey};
 use crate::model::conn::{Binding, ConnFacts, ConnectionUid, Endpoint, Protocol, Role, TlsFacts, Transport};
 use crate::model::event::{Count, Host};
@@ -115,6 +118,7 @@ fn conn() -> ConnFacts {
         protocol: Protocol::Http1,
         binding: Some(Binding::Nested),
         joined_late: false,
+        domain: None,
     }
 }
 
@@ -157,8 +161,10 @@ fn settings(level: Level, format: Format, artifacts: Artifacts) -> Settings {
     let capture = Step::HttpCapture(HttpCapture { level, format, artifacts });
     Settings {
         http_stack: Some(Stack { name: "s".to_owned(), steps: vec![capture, Step::Redact(Redact::default())] }),
+        routing: Routing::default(),
         locators: vec![Locator { store: "o".to_owned(), url: "stdout://{{DIGEST}}".to_owned(), min_bytes: 0 }],
         tags: vec!["team:a".to_owned()],
+        fact_tags: Vec::new(),
     }
 }
 

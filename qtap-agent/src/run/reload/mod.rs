@@ -191,6 +191,7 @@ fn needs_restart(started: &TapSettings, next: &TapSettings) -> Vec<&'static str>
     let keys = [
         ("tap.direction", started.direction != next.direction),
         ("tap.ignore_loopback", started.ignore_loopback != next.ignore_loopback),
+        ("tap.filters", started.filters != next.filters),
         // What is copied and not wanted goes no further than the tap.
         ("tap.http", next.http_wanted && !started.http_wanted),
     ];

@@ -4,6 +4,7 @@
 mod connections;
 mod conservation;
 mod sessions;
+mod stacks;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

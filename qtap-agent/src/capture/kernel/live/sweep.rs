@@ -15,6 +15,18 @@ use crate::model::time::KernelTime;
 impl Live {
     /// A process ended: so did its sessions, whether or not it freed them.
     pub(super) fn exited(&mut self, pid: u32, time: KernelTime, out: &mut Vec<Event>) {
+        self.end_sessions_of(pid, time, out);
+        self.speakers.remove(&pid);
+        if self.ring_was_full() {
+            self.sweep_sessions(|key| key.tgid == pid, time, out);
+        }
+        self.unix.process_ended(pid, time);
+        let fact = self.people.exited(pid, time);
+        self.tell(fact, out);
+    }
+
+    /// Ends the sessions of a process that are known.
+    pub(super) fn end_sessions_of(&mut self, pid: u32, time: KernelTime, out: &mut Vec<Event>) {
         let known = self.sessions.iter().filter(|(_, key)| key.tgid == pid);
         let gone: Vec<_> = known
             .filter_map(|(id, key)| {
@@ -25,12 +37,6 @@ impl Live {
         for (key, state) in gone {
             self.tell_session_closed(&key, &state, time, out);
         }
-        if self.ring_was_full() {
-            self.sweep_sessions(|key| key.tgid == pid, time, out);
-        }
-        self.unix.process_ended(pid, time);
-        let fact = self.people.exited(pid, time);
-        self.tell(fact, out);
     }
 
     /// What no record tells: losses without a place, ends of UNIX connections.
@@ -125,7 +131,7 @@ impl Live {
         }
     }
 
-    fn tell_closed(&mut self, address: u64, conn: &Conn, time: KernelTime, out: &mut Vec<Event>) {
+    pub(super) fn tell_closed(&mut self, address: u64, conn: &Conn, time: KernelTime, out: &mut Vec<Event>) {
         let _ = self.tables.conns.remove(&address);
         self.unix.closed(ConnId(conn.id));
         let [sent, received] = [0, 1].map(|index| {

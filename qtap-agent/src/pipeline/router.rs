@@ -1,0 +1,55 @@
+//! Which stack: what was seen of a connection, its process and a request → the steps of its stack. The table is the one that the tap asks, so that
+//! what was read with one stack in mind goes through no other.
+
+use super::RedactionKey;
+use super::settings::Settings;
+use super::step::Steps;
+use crate::model::conn::ConnFacts;
+use crate::model::process::Process;
+use crate::model::route::{Facts, Routes, StackId};
+
+/// All stacks, made ready.
+#[derive(Debug)]
+pub(super) struct Router {
+    stacks: Vec<Steps>,
+    routes: Routes,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Chosen<'a> {
+    pub(super) id: StackId,
+    pub(super) steps: &'a Steps,
+}
+
+impl Router {
+    pub(super) fn new(settings: &Settings, key: &RedactionKey) -> Router {
+        Router { stacks: settings.stacks().map(|stack| Steps::new(stack, key)).collect(), routes: settings.routes() }
+    }
+
+    /// The stack of an exchange; none: it leaves no record.
+    pub(super) fn of_exchange(
+        &self,
+        conn: &ConnFacts,
+        process: Option<&Process>,
+        authority: Option<&str>,
+    ) -> Option<Chosen<'_>> {
+        self.get(self.routes.stack_of(&Facts::of(conn, process, authority))?)
+    }
+
+    /// The stack by which a connection is redacted: its own, else the one for all, else the first. That it has none says that nothing is
+    /// captured of it, not that what is told anyway may be seen.
+    pub(super) fn of_connection(
+        &self,
+        conn: &ConnFacts,
+        process: Option<&Process>,
+        authority: Option<&str>,
+    ) -> Option<Chosen<'_>> {
+        let for_all = || self.get(self.routes.stack_of(&Facts::default())?);
+        self.of_exchange(conn, process, authority).or_else(for_all).or_else(|| self.get(StackId(0)))
+    }
+
+    fn get(&self, id: StackId) -> Option<Chosen<'_>> {
+        Some(Chosen { id, steps: self.stacks.get(id.0)? })
+    }
+}

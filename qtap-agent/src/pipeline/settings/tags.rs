@@ -1,0 +1,39 @@
+//! Tags whose value is a fact of the process: what its pod or its container is labelled with.
+
+use crate::model::process::Process;
+
+/// A tag that some processes have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactTag {
+    /// Told as `key:value`.
+    pub key: String,
+    /// Whose value it is.
+    pub fact: Fact,
+    /// Name of the label or annotation.
+    pub name: String,
+}
+
+/// Where a label stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fact {
+    /// At the pod.
+    PodLabel,
+    /// At the pod, as an annotation.
+    PodAnnotation,
+    /// At the container.
+    ContainerLabel,
+}
+
+impl FactTag {
+    /// The tag of a process; none when it has no such label.
+    #[must_use]
+    pub fn of(&self, process: &Process) -> Option<String> {
+        let pod = || process.pod.as_deref();
+        let value = match self.fact {
+            Fact::PodLabel => pod()?.labels.get(&self.name)?,
+            Fact::PodAnnotation => pod()?.annotations.get(&self.name)?,
+            Fact::ContainerLabel => process.container.as_deref()?.labels.get(&self.name)?,
+        };
+        Some([&self.key, ":", value].concat())
+    }
+}

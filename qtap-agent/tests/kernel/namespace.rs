@@ -1,0 +1,30 @@
+//! A network of the test's own: a namespace with the addresses it asks for, gone when the test ends.
+
+use std::process::Command;
+
+use super::lab::output_of;
+
+/// The namespace.
+pub struct Namespace {
+    pub name: String,
+}
+
+impl Namespace {
+    /// With these addresses on its loopback device.
+    pub fn with(addresses: &[&str]) -> Namespace {
+        let namespace = Namespace { name: format!("qtap-test-{}", std::process::id()) };
+        let name = namespace.name.as_str();
+        output_of(Command::new("ip").args(["netns", "add", name]));
+        output_of(Command::new("ip").args(["-n", name, "link", "set", "lo", "up"]));
+        for address in addresses {
+            output_of(Command::new("ip").args(["-n", name, "addr", "add", address, "dev", "lo"]));
+        }
+        namespace
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "delete", &self.name]).status();
+    }
+}
