@@ -190,7 +190,7 @@ fn one_object_comes_of(size: u64) {
     let records: Vec<Arc<Record>> = std::mem::take(&mut bench.records).into_iter().map(Arc::new).collect();
     let url = records.iter().find_map(|record| match &record.kind {
         RecordKind::Artifact(about) => Some(about.response_artifact.clone().unwrap().url),
-        RecordKind::Connection(_) | RecordKind::Object(_) => None,
+        _ => None,
     });
     bench.store.offer(&records);
     drop(records);

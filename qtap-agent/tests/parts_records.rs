@@ -106,7 +106,7 @@ fn seen(exchange: HttpExchange, now: u64) -> Observation {
 fn objects(records: &[Record]) -> impl Iterator<Item = &ObjectRecord> {
     records.iter().filter_map(|record| match &record.kind {
         RecordKind::Object(object) => Some(&**object),
-        RecordKind::Artifact(_) | RecordKind::Connection(_) => None,
+        _ => None,
     })
 }
 

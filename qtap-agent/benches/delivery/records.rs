@@ -63,7 +63,7 @@ pub(super) fn object(number: u32, bytes: usize) -> Arc<Record> {
 pub(super) fn body_bytes(records: &[Arc<Record>]) -> usize {
     let size = |record: &Arc<Record>| match &record.kind {
         RecordKind::Object(object) => object.data.len(),
-        RecordKind::Connection(_) | RecordKind::Artifact(_) => 0,
+        _ => 0,
     };
     records.iter().map(size).sum()
 }

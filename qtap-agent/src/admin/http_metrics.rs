@@ -1,4 +1,5 @@
-//! Metrics of the HTTP exchanges seen: counts, durations, body sizes. Observations come in, as the tap gives them; labels hold
+//! Metrics of the HTTP exchanges of stacks that want them: counts, durations, body sizes. Observations come in, as the tap gives them, whatever
+//! else becomes of them; labels hold
 //! method, host, status and protocol and nothing else of an exchange. All labels are bounded: what is past the bounds, or looks
 //! like no host name, is counted under `other`.
 
@@ -14,8 +15,6 @@ use crate::model::exchange::{Exchange, HttpExchange};
 use crate::model::message::host_of;
 use crate::model::observation::Observation;
 
-/// Hosts that have a label of their own.
-const HOSTS: usize = 100;
 /// Methods that have a label of their own: the registered ones are about forty, few are used.
 const METHODS: usize = 32;
 /// Series of the counter; past it, exchanges of new ones are counted under method and host `other`.
@@ -63,16 +62,10 @@ pub struct HttpMetrics {
     histograms: HashMap<(u16, Protocol), [Histogram; 3]>,
 }
 
-impl Default for HttpMetrics {
-    fn default() -> Self {
-        HttpMetrics::new()
-    }
-}
-
 impl HttpMetrics {
-    /// Nothing counted yet.
+    /// Nothing counted yet; `max_hosts`: hosts that get a label of their own.
     #[must_use]
-    pub fn new() -> HttpMetrics {
+    pub fn new(max_hosts: u16) -> HttpMetrics {
         let seconds =
             || Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]);
         let bytes =
@@ -85,7 +78,7 @@ impl HttpMetrics {
                 response_size: Family::new_with_constructor(bytes),
             },
             methods: Names::new(METHODS),
-            hosts: Names::new(HOSTS),
+            hosts: Names::new(max_hosts.into()),
             counters: HashMap::new(),
             histograms: HashMap::new(),
         }
@@ -192,7 +185,7 @@ impl Names {
         if self.names.len() > self.most {
             return 0;
         }
-        let number = self.names.len() as u16; // at most HOSTS
+        let number = self.names.len() as u16; // at most `most`
         self.names.push(name.to_owned());
         self.numbers.insert(name.to_owned(), number);
         number
@@ -256,7 +249,7 @@ mod tests {
 
     #[test]
     fn exchanges_are_counted_by_method_host_status_and_protocol() {
-        let mut metrics = HttpMetrics::new();
+        let mut metrics = HttpMetrics::new(100);
         metrics.count(&http("GET", "u:p@a.example:80", 200));
         metrics.count(&http("GET", "a.example", 200));
         metrics.count(&http("POST", "a.example", 500));
@@ -270,7 +263,7 @@ mod tests {
 
     #[test]
     fn an_exchange_told_in_parts_is_counted_once() {
-        let mut metrics = HttpMetrics::new();
+        let mut metrics = HttpMetrics::new(100);
         for (number, last) in [(0, false), (1, false), (2, true)] {
             metrics.count(&HttpExchange {
                 part: Some(Part { number, last, large: false }),
@@ -284,7 +277,7 @@ mod tests {
 
     #[test]
     fn hostile_labels_are_other() {
-        let mut metrics = HttpMetrics::new();
+        let mut metrics = HttpMetrics::new(100);
         for number in 0..300 {
             metrics.count(&http("GET", &format!("h{number}.example"), 200));
             metrics.count(&http(&format!("M{number}"), "a b\"c", 200));
@@ -296,8 +289,22 @@ mod tests {
     }
 
     #[test]
+    fn hosts_have_labels_up_to_the_bound_that_was_asked_for() {
+        let mut metrics = HttpMetrics::new(1);
+        for host in ["a.example", "b.example", "a.example"] {
+            metrics.count(&http("GET", host, 200));
+        }
+        let page = page(&metrics);
+        assert!(page.contains(r#"{method="GET",host="a.example",status_code="200",protocol="http1"} 2"#), "{page}");
+        assert!(page.contains(r#"{method="GET",host="other",status_code="200",protocol="http1"} 1"#), "{page}");
+        metrics = HttpMetrics::new(0);
+        metrics.count(&http("GET", "a.example", 200));
+        assert!(!self::page(&metrics).contains("a.example"));
+    }
+
+    #[test]
     fn series_are_bounded() {
-        let mut metrics = HttpMetrics::new();
+        let mut metrics = HttpMetrics::new(100);
         for host in 0..101 {
             for status in 100..400 {
                 metrics.count(&http("GET", &format!("h{host}"), status));

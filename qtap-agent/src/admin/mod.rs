@@ -285,7 +285,7 @@ mod tests {
         State {
             snapshot: Arc::new(move || snapshot.clone()),
             processes: Arc::new(move || vec![process.clone()]),
-            http: Some(http_metrics::HttpMetrics::new().families()),
+            http: Some(http_metrics::HttpMetrics::new(100).families()),
         }
     }
 

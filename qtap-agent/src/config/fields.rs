@@ -189,6 +189,19 @@ impl<'n> Fields<'n> {
         }
     }
 
+    /// A number from 0 to 1.
+    pub(crate) fn share(&self, name: &str) -> Option<At<f64>> {
+        let node = self.public(name)?;
+        let read = match &node.kind {
+            Kind::Scalar(text, Scalar::Whole(_) | Scalar::Number) => text.parse().ok(),
+            Kind::Scalar(..) | Kind::List(_) | Kind::Map(_) => None,
+        };
+        let within = read.filter(|share: &f64| (0.0..=1.0).contains(share));
+        within
+            .map(|value| At { span: node.span, value })
+            .or_else(|| self.wrong(name, node, "a number from 0 to 1, e.g. 0.1"))
+    }
+
     /// A duration within the table's bounds.
     pub(crate) fn time(&self, name: &str) -> Option<At<Duration>> {
         let node = self.public(name)?;

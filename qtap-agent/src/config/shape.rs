@@ -2,8 +2,12 @@
 //! `docs/config.md` is checked against them. A key that the format has and this version has not stands here too, so that it
 //! is refused by name rather than read and not obeyed.
 
+mod plugins;
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+pub(crate) use plugins::{ACCESS_LOGS, DETECT_ERRORS, HTTP_METRICS, ISSUE_RULE, REPORT_USAGE, SAMPLE};
 
 /// A map of the file.
 #[derive(Debug)]
@@ -34,6 +38,8 @@ pub(crate) enum Takes {
     Flag,
     /// A whole number within bounds.
     Whole(u64, u64),
+    /// A number from 0 to 1.
+    Share,
     /// A duration within bounds.
     Time(Duration, Duration),
     /// A number of bytes within bounds.
@@ -100,7 +106,8 @@ const MB: u64 = 1 << 20;
 pub(crate) const EVENT_STORES: &[&str] = &["otel", "stdout", "disabled"];
 pub(crate) const OBJECT_STORES: &[&str] = &["s3", "otel", "stdout", "disabled"];
 const AUTHS: &[&str] = &["none", "basic", "header", "query", "oauth2"];
-const PLUGINS: &[&str] = &["http_capture", "redact"];
+const PLUGINS: &[&str] =
+    &["http_capture", "access_logs", "report_usage", "detect_errors", "http_metrics", "redact", "sample"];
 const TAG_SOURCES: &[&str] = &["env", "k8s.label", "k8s.annotation", "container.label"];
 
 /// Every table, with the path its maps have in the file; `[]` stands for each item of a list, `*` for any name.
@@ -121,7 +128,13 @@ pub(crate) const ALL: &[&Shape] = &[
     &STACK,
     &PLUGIN,
     &HTTP_CAPTURE,
+    &ACCESS_LOGS,
+    &REPORT_USAGE,
+    &DETECT_ERRORS,
+    &ISSUE_RULE,
+    &HTTP_METRICS,
     &REDACT,
+    &SAMPLE,
     &TAP,
     &TAP_HTTP,
     &ENDPOINT,

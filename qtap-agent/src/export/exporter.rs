@@ -25,7 +25,9 @@ impl Class {
     #[must_use]
     pub fn of(record: &Record) -> Class {
         match record.kind {
-            RecordKind::Connection(_) | RecordKind::Artifact(_) => Class::Event,
+            RecordKind::Connection(_) | RecordKind::Artifact(_) | RecordKind::Request(_) | RecordKind::Issue(_) => {
+                Class::Event
+            }
             RecordKind::Object(_) => Class::Object,
         }
     }
@@ -34,7 +36,7 @@ impl Class {
 /// What a store takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Takes {
-    /// Connection and artifact records.
+    /// Every record but objects.
     pub events: bool,
     /// Object records.
     pub objects: bool,

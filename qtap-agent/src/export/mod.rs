@@ -18,6 +18,7 @@ mod delivery;
 pub mod excerpt;
 pub mod exporter;
 mod intake;
+pub mod lines;
 pub mod memory;
 pub mod oauth;
 pub mod objects;

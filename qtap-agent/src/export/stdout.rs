@@ -54,7 +54,7 @@ impl Output {
     }
 
     /// Writes the records and flushes; the number that did not make it, and why.
-    fn write(&self, payloads: &[bytes::Bytes]) -> Result<(), (usize, io::Error)> {
+    pub(super) fn write(&self, payloads: &[bytes::Bytes]) -> Result<(), (usize, io::Error)> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         for (index, payload) in payloads.iter().enumerate() {
             writer.write_all(payload).map_err(|error| (payloads.len() - index, error))?;

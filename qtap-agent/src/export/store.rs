@@ -395,7 +395,7 @@ fn body_bytes(record: &Record, of_spooled: u64) -> usize {
             Some(file) => usize::try_from(file.bytes().min(of_spooled)).unwrap_or(usize::MAX),
             None => object.data.len(),
         },
-        RecordKind::Connection(_) | RecordKind::Artifact(_) => 0,
+        RecordKind::Connection(_) | RecordKind::Artifact(_) | RecordKind::Request(_) | RecordKind::Issue(_) => 0,
     }
 }
 

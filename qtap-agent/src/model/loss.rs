@@ -70,11 +70,13 @@ pub enum Loss {
     QueueUnwritable,
     /// Was damaged in the queue's files.
     QueueDamaged,
+    /// An exchange that a `sample` step left out, as it was asked to.
+    SampledOut,
 }
 
 impl Loss {
     /// All of them, in order of their numbers.
-    pub const ALL: [Loss; 33] = [
+    pub const ALL: [Loss; 34] = [
         Loss::RingFull,
         Loss::Fault,
         Loss::CallLimit,
@@ -108,6 +110,7 @@ impl Loss {
         Loss::QueueDropNewest,
         Loss::QueueUnwritable,
         Loss::QueueDamaged,
+        Loss::SampledOut,
     ];
 
     /// The name used in metrics, attributes and logs.
@@ -147,6 +150,7 @@ impl Loss {
             Loss::QueueDropNewest => "queue_drop_newest",
             Loss::QueueUnwritable => "queue_unwritable",
             Loss::QueueDamaged => "queue_damaged",
+            Loss::SampledOut => "sampled_out",
         }
     }
 }

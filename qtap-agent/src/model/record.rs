@@ -43,6 +43,10 @@ pub enum RecordKind {
     Artifact(Box<ArtifactRecord>),
     /// `qtap.object`.
     Object(Box<ObjectRecord>),
+    /// `qtap.request`.
+    Request(Box<RequestRecord>),
+    /// `qtap.issue`.
+    Issue(Box<IssueRecord>),
 }
 
 /// Severity, as OpenTelemetry orders it.
@@ -138,6 +142,8 @@ pub struct ConnectionRecord {
     pub duration_ms: f64,
     /// `connection.requests`.
     pub requests: u64,
+    /// `connection.sampled_out`: exchanges that a `sample` step left out; none where there was none.
+    pub sampled_out: Option<u64>,
     /// `connection.endpoint_id`.
     pub endpoint_id: Option<String>,
     /// TLS facts; none for a connection without TLS.
@@ -296,4 +302,58 @@ pub struct ObjectSummary {
     pub content_type: Option<Arc<str>>,
     /// Executable name.
     pub process: Option<Arc<str>>,
+}
+
+/// `qtap.request`: who used what, without the secret that let them.
+#[derive(Debug, Clone, Default)]
+pub struct RequestRecord {
+    /// `request.auth.type`; none for a request without credentials.
+    pub auth_type: Option<&'static str>,
+    /// `request.auth.source`: where the credential stood.
+    pub auth_source: Option<String>,
+    /// `request.auth.digest`: `sha256:` and hexadecimal digits, of the credential.
+    pub auth_digest: Option<String>,
+    /// `request.auth.claim.<name>`, of a JWT.
+    pub claims: Vec<(String, String)>,
+    /// `request.method`.
+    pub method: Option<Arc<str>>,
+    /// `request.host`, without port, lower case.
+    pub host: Option<String>,
+    /// `request.path`.
+    pub path: Option<Arc<str>>,
+    /// `request.path_template`: the path with what tells one thing from another taken out.
+    pub path_template: Option<String>,
+    /// `request.status_code`.
+    pub status: Option<u16>,
+    /// `request.body_bytes`, as carried.
+    pub body_bytes: Option<u64>,
+    /// `request.response_body_bytes`, as carried.
+    pub response_body_bytes: Option<u64>,
+    /// `request.duration_ms`.
+    pub duration_ms: Option<f64>,
+}
+
+/// `qtap.issue`: an exchange that met a rule of `detect_errors`.
+#[derive(Debug, Clone, Default)]
+pub struct IssueRecord {
+    /// `issue.name`.
+    pub name: String,
+    /// `issue.category`.
+    pub category: Option<String>,
+    /// `issue.reasons`: `status`, `empty_body`, `duration`, `body`, `content_type`, `url`.
+    pub reasons: Vec<&'static str>,
+    /// `issue.method`.
+    pub method: Option<Arc<str>>,
+    /// `issue.url`.
+    pub url: Option<String>,
+    /// `issue.status_code`.
+    pub status: Option<u16>,
+    /// `issue.duration_ms`.
+    pub duration_ms: Option<f64>,
+    /// `issue.error_type`.
+    pub error_type: Option<String>,
+    /// `issue.request.*`.
+    pub request_artifact: Option<ArtifactLink>,
+    /// `issue.response.*`.
+    pub response_artifact: Option<ArtifactLink>,
 }

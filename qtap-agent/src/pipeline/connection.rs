@@ -12,8 +12,13 @@ use crate::model::message::host_of;
 use crate::model::observation::{ConnState, ConnectionSeen};
 use crate::model::record::{Address, ConnectionRecord, Origin, Record, RecordKind, Severity};
 
-/// The record of `seen`, redacted as its stack says.
-pub(super) fn record(seen: &ConnectionSeen, origins: &mut Origins, stack: Option<Chosen<'_>>) -> Record {
+/// The record of `seen`, redacted as its stack says; `sampled_out`: how many of its exchanges were left out.
+pub(super) fn record(
+    seen: &ConnectionSeen,
+    sampled_out: Option<u64>,
+    origins: &mut Origins,
+    stack: Option<Chosen<'_>>,
+) -> Record {
     let steps = stack.map(|stack| stack.steps);
     let conn = &seen.conn;
     let place = Place {
@@ -29,7 +34,7 @@ pub(super) fn record(seen: &ConnectionSeen, origins: &mut Origins, stack: Option
     if seen.state == ConnState::Closed {
         origins.forget(conn.uid);
     }
-    let about = about(seen, &origin, steps);
+    let about = ConnectionRecord { sampled_out, ..about(seen, &origin, steps) };
     let unix_ns = seen.host.clock.unix_ns(seen.observed);
     Record {
         uid: digest::record_uid(conn.uid, None, UidKind::Connection, seen.part),
@@ -60,6 +65,7 @@ fn about(seen: &ConnectionSeen, origin: &Origin, steps: Option<&Steps>) -> Conne
         losses: seen.losses.iter().map(|(loss, _, bytes)| (loss.name(), bytes)).collect(),
         duration_ms: seen.observed.millis_since(seen.conn.opened),
         requests: seen.requests,
+        sampled_out: None,
         endpoint_id: endpoint_id(seen, origin, steps),
         tls: seen.conn.tls.clone(),
         binding: seen.conn.binding.map(Binding::name),

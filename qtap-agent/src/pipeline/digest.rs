@@ -54,6 +54,8 @@ pub(super) enum UidKind {
     Connection,
     Artifact,
     Object(&'static str),
+    Request,
+    Issue,
 }
 
 /// `log.record.uid`: 32 hexadecimal digits of the SHA-256 of connection, exchange number, kind and part; so a resend and a
@@ -63,6 +65,8 @@ pub(super) fn record_uid(connection: ConnectionUid, number: Option<u64>, kind: U
         UidKind::Connection => "connection",
         UidKind::Artifact => "artifact_record",
         UidKind::Object(artifact) => artifact,
+        UidKind::Request => "request",
+        UidKind::Issue => "issue",
     };
     // Put together first: it is less than a block, which is hashed in one go.
     let mut name = Name { bytes: [0; NAME], len: 0 };
@@ -156,6 +160,9 @@ mod tests {
             record_uid(uid, Some(0), UidKind::Object("http_request"), 0),
             record_uid(uid, Some(0), UidKind::Object("http_response"), 0),
             record_uid(ConnectionUid([8; 16]), Some(0), UidKind::Artifact, 0),
+            record_uid(uid, Some(0), UidKind::Request, 0),
+            record_uid(uid, Some(0), UidKind::Issue, 0),
+            record_uid(uid, Some(0), UidKind::Issue, 1),
         ];
         let distinct: std::collections::HashSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());

@@ -1,7 +1,10 @@
-//! An exchange → its records: the artifact record, and an object for each artifact. Of one that is told in parts each part makes
-//! objects, and the last one the artifact record.
+//! An exchange → its records: the artifact record, an object for each artifact, and what else the steps want told (`also`), or written
+//! down (`access_log`). Of one that is told in parts each part makes objects, and the last one the rest.
 //!
 //! The steps of the stack decide and redact first; everything here is made of what they left.
+
+mod access_log;
+mod also;
 
 use std::sync::Arc;
 
@@ -10,8 +13,9 @@ use super::digest::{self, UidKind};
 use super::origin::{Origins, Place};
 use super::router::Chosen;
 use super::rpc::{self, Fault};
-use super::settings::{HttpCapture, Level, Locator};
+use super::settings::{Artifacts, HttpCapture, Level, Locator};
 use super::spool::Spooled;
+use super::step::Verdict;
 use super::trace_context;
 use super::url::{self, Url};
 use crate::model::conn::{ConnectionUid, Protocol, Role};
@@ -30,7 +34,7 @@ use crate::model::time::{KernelTime, WallClock};
 #[derive(Debug)]
 pub(super) struct Untold {
     http: HttpExchange,
-    capture: HttpCapture,
+    verdict: Verdict,
     about: ArtifactRecord,
     common: Common,
     clock: WallClock,
@@ -38,17 +42,31 @@ pub(super) struct Untold {
     spooled: Option<Spooled>,
 }
 
+/// True when it was told whole, or this is its last part.
+pub(super) fn has_ended(seen: &ExchangeSeen) -> bool {
+    let Exchange::Http(http) = &seen.exchange;
+    http.part.is_none_or(|part| part.last)
+}
+
+/// True when the server failed, or the exchange did.
+pub(super) fn has_failed(seen: &ExchangeSeen) -> bool {
+    let Exchange::Http(http) = &seen.exchange;
+    let response = http.response.as_ref();
+    let rpc = response.filter(|_| http.protocol == Protocol::Grpc).and_then(rpc::status);
+    severity(http, response.and_then(|response| response.status), rpc.as_deref()) == Severity::Error
+}
+
 /// What is to be told of `seen`; none when that is nothing.
-pub(super) fn evaluate(
+pub(super) fn untold(
     seen: ExchangeSeen,
+    verdict: Verdict,
     spooled: Option<Spooled>,
     Chosen { id, steps }: Chosen<'_>,
     origins: &mut Origins,
 ) -> Option<Untold> {
-    let ExchangeSeen { host, conn, process, number, exchange: Exchange::Http(mut http), observed } = seen;
-    let capture = steps.evaluate(&mut http);
+    let ExchangeSeen { host, conn, process, number, exchange: Exchange::Http(http), observed } = seen;
     let goes_on = http.part.is_some_and(|part| !part.last);
-    if capture.level == Level::None || (goes_on && capture.level < Level::Details) {
+    if !verdict.is_any() || (goes_on && verdict.capture.level < Level::Details) {
         return None;
     }
     let role = role(conn.role, http.outgoing);
@@ -63,12 +81,12 @@ pub(super) fn evaluate(
         name: (conn.uid, number),
         time_unix_ns: host.clock.unix_ns(started.unwrap_or(observed)),
         observed_unix_ns: host.clock.unix_ns(observed),
-        severity: severity(&http, &about),
+        severity: severity(&http, about.status, rpc_status(&about)),
         trace: http.request.as_ref().and_then(|request| trace_context::of(&request.fields)),
         request_id: request_id(&origin.connection_id, number),
         origin,
     };
-    Some(Untold { http: *http, capture, about, common, clock: host.clock, spooled })
+    Some(Untold { http: *http, verdict, about, common, clock: host.clock, spooled })
 }
 
 impl Untold {
@@ -79,28 +97,36 @@ impl Untold {
 
     /// Appends its records.
     pub(super) fn tell(self, locators: &[Locator], running: &mut Running, lost: &mut Tally, out: &mut Vec<Record>) {
-        let Untold { http, capture, mut about, common, clock, spooled } = self;
-        let source = artifact::Source {
-            exchange: &http,
-            name: common.name,
-            url: about.url_full.as_deref(),
-            clock,
-            duration_ms: about.timing.duration_ms,
-            spooled: spooled.as_ref(),
-        };
-        let stored = stored(source, &capture, locators, running, lost);
+        let stored = stored(self.source(), &self.verdict, locators, running, lost);
+        let Untold { http, verdict, mut about, common, .. } = self;
         link(&mut about, stored.iter().flatten(), &http);
         about.parts = http.part.map(|part| part.number.saturating_add(1));
         let line = line(&about);
-        // The artifact record comes first; what its objects say is made of it before it is moved there.
+        // The artifact record comes first; what the others say is made of it before it is moved there.
         let first = out.len();
         if stored.iter().any(Option::is_some) {
             objects(stored, &http, &about, &line, &common, out);
         }
         if http.part.is_none_or(|part| part.last) {
-            let time_unix_ns = common.time_unix_ns;
-            let kind = RecordKind::Artifact(Box::new(about));
-            out.insert(first, common.record(time_unix_ns, (UidKind::Artifact, 0), line, kind));
+            let is_captured = verdict.capture.level > Level::None;
+            also::tell(verdict, &http, &about, &common, &line, out);
+            if is_captured {
+                let time_unix_ns = common.time_unix_ns;
+                let kind = RecordKind::Artifact(Box::new(about));
+                out.insert(first, common.record(time_unix_ns, (UidKind::Artifact, 0), line, kind));
+            }
+        }
+    }
+
+    /// What its documents are written from.
+    fn source(&self) -> artifact::Source<'_> {
+        artifact::Source {
+            exchange: &self.http,
+            name: self.common.name,
+            url: self.about.url_full.as_deref(),
+            clock: self.clock,
+            duration_ms: self.about.timing.duration_ms,
+            spooled: self.spooled.as_ref(),
         }
     }
 }
@@ -210,7 +236,7 @@ impl Common {
 /// The artifacts of an exchange that have a place to be stored, each with its link.
 fn stored(
     source: artifact::Source<'_>,
-    capture: &HttpCapture,
+    verdict: &Verdict,
     locators: &[Locator],
     running: &mut Running,
     lost: &mut Tally,
@@ -224,7 +250,22 @@ fn stored(
         let link = ArtifactLink { url: locator.url_of(&artifact.sha256), digest };
         Some((artifact, link))
     };
-    artifact::write(source, capture, running, lost).map(|artifact| artifact.and_then(link))
+    let [request, response] = verdict.levels();
+    let at = |level| HttpCapture { level, ..verdict.capture.clone() };
+    let written = if request == response {
+        artifact::write(source, &at(request), running, lost)
+    } else {
+        // An issue records more of the one than of the other: each is a document of its own then.
+        let split = |level| HttpCapture { artifacts: Artifacts::Split, ..at(level) };
+        let half = |request, response| HttpExchange { request, response, ..source.exchange.clone() };
+        let one = half(source.exchange.request.clone(), None);
+        let other = half(None, source.exchange.response.clone());
+        let [one, _] = artifact::write(artifact::Source { exchange: &one, ..source }, &split(request), running, lost);
+        let [_, other] =
+            artifact::write(artifact::Source { exchange: &other, ..source }, &split(response), running, lost);
+        [one, other]
+    };
+    written.map(|artifact| artifact.and_then(link))
 }
 
 fn url_of(http: &HttpExchange, secure: bool, origin: &Origin) -> Url {
@@ -310,7 +351,7 @@ fn http_fault(status: u16) -> Fault {
 
 /// ERROR: the server failed, or the exchange did. WARN: the client's request was refused. What qtap failed to see is no
 /// failure of the exchange.
-fn severity(http: &HttpExchange, about: &ArtifactRecord) -> Severity {
+fn severity(http: &HttpExchange, status: Option<u16>, rpc_status: Option<&str>) -> Severity {
     let failed = match http.incomplete {
         Some(Incomplete::NoResponse | Incomplete::ClosedEarly | Incomplete::Reset) => true,
         Some(
@@ -324,8 +365,8 @@ fn severity(http: &HttpExchange, about: &ArtifactRecord) -> Severity {
         )
         | None => false,
     };
-    let http_fault = about.status.map_or(Fault::None, http_fault);
-    let rpc_fault = rpc_status(about).map_or(Fault::None, rpc::fault);
+    let http_fault = status.map_or(Fault::None, http_fault);
+    let rpc_fault = rpc_status.map_or(Fault::None, rpc::fault);
     match (http_fault, rpc_fault) {
         _ if failed => Severity::Error,
         (Fault::Server, _) | (_, Fault::Server) => Severity::Error,

@@ -1,20 +1,23 @@
-//! The policy: from observations to records. Which exchanges are exported and how much of them (`step`), what may be seen of
-//! them (`redact`), how they are written (`artifact`).
+//! The policy: from observations to records. Which exchanges are exported and how much of them (`step`), how many (`sample`), what may
+//! be seen of them (`redact`), how they are written (`artifact`), what is wrong with them (`issues`), who asked (`usage`).
 //!
 //! An [`Observation`] comes in, [`Record`]s go out, in the order in which they were observed: the artifact record of an
-//! exchange, then its objects. What leaves has been redacted and carries its object's URL and digest already, so that no
+//! exchange, its objects, then what else is told of it; and lines of text, which are no records. What leaves has been redacted and carries its object's URL and digest already, so that no
 //! exporter waits for another. Nothing here asks for the time, draws a random number, or reads the network; of files only those of
 //! bodies that are too large for memory (`spool`), and what becomes of an exchange does not depend on which it was: the same
 //! observations under the same settings and key give the same records, byte for byte.
 
 mod artifact;
 mod connection;
+mod cut;
 mod digest;
 mod exchange;
+mod issues;
 mod origin;
 mod redact;
 mod router;
 mod rpc;
+mod sample;
 mod scan;
 pub mod settings;
 pub mod spool;
@@ -23,17 +26,19 @@ mod step;
 mod tests;
 mod trace_context;
 mod url;
+mod usage;
 
 use std::sync::Arc;
 
 use crate::model::exchange::{Exchange, Part};
-use crate::model::loss::Tally;
-use crate::model::observation::Observation;
+use crate::model::loss::{Loss, Tally};
+use crate::model::observation::{ConnState, ExchangeSeen, Observation};
 use crate::model::record::Record;
 use artifact::Running;
 use exchange::Untold;
 use origin::Origins;
-use router::Router;
+use router::{Chosen, Router};
+use sample::LeftOut;
 use settings::{Locator, Settings};
 use spool::{Folder, Spools};
 
@@ -56,6 +61,8 @@ pub struct Pipeline {
     origins: Origins,
     running: Running,
     spools: Spools,
+    left_out: LeftOut,
+    lines: String,
     lost: Tally,
 }
 
@@ -85,6 +92,8 @@ impl Pipeline {
             origins: Origins::new(settings.tags, settings.fact_tags),
             running: Running::default(),
             spools: Spools::default(),
+            left_out: LeftOut::default(),
+            lines: String::new(),
             lost: Tally::default(),
         }
     }
@@ -112,21 +121,31 @@ impl Pipeline {
     pub fn apply_or_defer(&mut self, observation: Observation, out: &mut Vec<Record>) -> Option<Later> {
         let mut seen = match observation {
             Observation::Connection(seen) => {
+                let left_out = self.left_out.of(seen.conn.uid, seen.state == ConnState::Closed);
                 let stack = self.router.of_connection(&seen.conn, seen.process.as_deref(), seen.authority.as_deref());
-                out.push(connection::record(&seen, &mut self.origins, stack));
+                out.push(connection::record(&seen, left_out, &mut self.origins, stack));
                 return None;
             }
             Observation::Exchange(seen) => *seen,
         };
+        let id = self.router.of_exchange(&seen)?;
+        let steps = self.router.steps(id)?;
+        if steps.leaves_out(seen.conn.uid) {
+            leave_out(&seen, &mut self.left_out, &mut self.lost);
+            return None;
+        }
         let name = (seen.conn.uid, seen.number);
         let Exchange::Http(http) = &mut seen.exchange;
-        let authority = http.request.as_ref().and_then(|request| request.authority.as_deref());
-        let stack = self.router.of_exchange(&seen.conn, seen.process.as_deref(), authority)?;
         let spooled = match http.part {
             Some(Part { large: true, .. }) => self.spools.join(name, http, &mut self.lost)?,
             Some(Part { large: false, .. }) | None => None,
         };
-        let untold = exchange::evaluate(seen, spooled, stack, &mut self.origins)?;
+        let Some(verdict) = steps.evaluate(&mut seen, spooled.as_ref()) else {
+            leave_out(&seen, &mut self.left_out, &mut self.lost);
+            return None;
+        };
+        let untold = exchange::untold(seen, verdict, spooled, Chosen { id, steps }, &mut self.origins)?;
+        untold.log(&mut self.lines);
         if untold.is_large() {
             return Some(Later { untold, locators: Arc::clone(&self.locators) });
         }
@@ -134,8 +153,32 @@ impl Pipeline {
         None
     }
 
+    /// True when the exchange is to be counted by the HTTP metrics: its stack has `http_metrics`.
+    #[must_use]
+    pub fn counts(&self, observation: &Observation) -> bool {
+        match observation {
+            Observation::Exchange(seen) => self.router.of_exchange(seen).is_some_and(|id| self.router.counts(id)),
+            Observation::Connection(_) => false,
+        }
+    }
+
+    /// The lines of `access_logs` since this was asked last, each with its end.
+    pub fn take_lines(&mut self) -> String {
+        std::mem::take(&mut self.lines)
+    }
+
     /// What was lost since this was asked last.
     pub fn take_lost(&mut self) -> Tally {
         std::mem::take(&mut self.lost)
+    }
+}
+
+/// Counts an exchange that a `sample` step left out: once, when it has ended.
+fn leave_out(seen: &ExchangeSeen, left_out: &mut LeftOut, lost: &mut Tally) {
+    let Exchange::Http(http) = &seen.exchange;
+    if exchange::has_ended(seen) {
+        let bodies = [http.request.as_ref().map(|r| r.body.size), http.response.as_ref().map(|r| r.body.size)];
+        lost.add(Loss::SampledOut, bodies.into_iter().flatten().fold(0, u64::saturating_add));
+        left_out.add(seen.conn.uid);
     }
 }

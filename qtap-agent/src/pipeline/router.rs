@@ -5,6 +5,8 @@ use super::RedactionKey;
 use super::settings::Settings;
 use super::step::Steps;
 use crate::model::conn::ConnFacts;
+use crate::model::exchange::Exchange;
+use crate::model::observation::ExchangeSeen;
 use crate::model::process::Process;
 use crate::model::route::{Facts, Routes, StackId};
 
@@ -28,13 +30,20 @@ impl Router {
     }
 
     /// The stack of an exchange; none: it leaves no record.
-    pub(super) fn of_exchange(
-        &self,
-        conn: &ConnFacts,
-        process: Option<&Process>,
-        authority: Option<&str>,
-    ) -> Option<Chosen<'_>> {
-        self.get(self.routes.stack_of(&Facts::of(conn, process, authority))?)
+    pub(super) fn of_exchange(&self, seen: &ExchangeSeen) -> Option<StackId> {
+        let Exchange::Http(http) = &seen.exchange;
+        let authority = http.request.as_ref().and_then(|request| request.authority.as_deref());
+        self.routes.stack_of(&Facts::of(&seen.conn, seen.process.as_deref(), authority))
+    }
+
+    /// The steps of a stack.
+    pub(super) fn steps(&mut self, id: StackId) -> Option<&mut Steps> {
+        self.stacks.get_mut(id.0)
+    }
+
+    /// True when the exchanges of a stack are to be counted.
+    pub(super) fn counts(&self, id: StackId) -> bool {
+        self.stacks.get(id.0).is_some_and(Steps::counts)
     }
 
     /// The stack by which a connection is redacted: its own, else the one for all, else the first. That it has none says that nothing is
@@ -45,8 +54,9 @@ impl Router {
         process: Option<&Process>,
         authority: Option<&str>,
     ) -> Option<Chosen<'_>> {
-        let for_all = || self.get(self.routes.stack_of(&Facts::default())?);
-        self.of_exchange(conn, process, authority).or_else(for_all).or_else(|| self.get(StackId(0)))
+        let own = self.routes.stack_of(&Facts::of(conn, process, authority));
+        let id = own.or_else(|| self.routes.stack_of(&Facts::default())).unwrap_or(StackId(0));
+        self.get(id)
     }
 
     fn get(&self, id: StackId) -> Option<Chosen<'_>> {

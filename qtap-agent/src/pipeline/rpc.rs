@@ -1,6 +1,7 @@
 //! gRPC as the semantic conventions name it: the path of the request → method, the `grpc-status` trailer → status name, the
 //! `grpc-message` trailer → status message.
 
+use super::cut::cut;
 use crate::model::message::Response;
 
 /// Longest status message that is told, in bytes: a server may put a stack trace there.
@@ -54,12 +55,8 @@ pub(super) fn status(response: &Response) -> Option<String> {
 /// specification ("gRPC over HTTP2", Responses) has it.
 pub(super) fn message(response: &Response) -> Option<String> {
     let encoded = trailer(response, "grpc-message")?;
-    let mut message = percent_decoded(encoded.as_bytes());
-    if message.len() > MESSAGE {
-        let end = (0..=MESSAGE).rev().find(|end| message.is_char_boundary(*end));
-        message.truncate(end.unwrap_or(0));
-    }
-    (!message.is_empty()).then_some(message)
+    let message = percent_decoded(encoded.as_bytes());
+    Some(cut(&message, MESSAGE).to_owned()).filter(|message| !message.is_empty())
 }
 
 /// A trailer; from the header fields where the answer has nothing else (Trailers-Only).

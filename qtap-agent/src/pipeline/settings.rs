@@ -1,4 +1,17 @@
-//! What the pipeline does with an observation, checked and resolved.
+//! What the pipeline does with an observation, checked and resolved. Settings of a plugin that are more than a few have a file of
+//! their own.
+
+mod access_logs;
+mod detect_errors;
+mod http_metrics;
+mod report_usage;
+mod sample;
+
+pub use access_logs::{AccessLogs, LogFormat};
+pub use detect_errors::{DetectErrors, IssueRule, Pattern, Recorded, StatusPattern, UrlPattern, UrlSubject};
+pub use http_metrics::HttpMetrics;
+pub use report_usage::{ReportUsage, UsageDigest};
+pub use sample::{Sample, SampleBy};
 
 mod routing;
 mod tags;
@@ -21,6 +34,23 @@ pub struct Settings {
     pub fact_tags: Vec<FactTag>,
 }
 
+impl Settings {
+    /// Hosts that have a label of their own in the HTTP metrics: the most that some stack asks for.
+    #[must_use]
+    pub fn max_hosts(&self) -> u16 {
+        let hosts = self.stacks().flat_map(|stack| &stack.steps).filter_map(|step| match step {
+            Step::HttpMetrics(metrics) => Some(metrics.max_hosts),
+            Step::HttpCapture(_)
+            | Step::AccessLogs(_)
+            | Step::ReportUsage(_)
+            | Step::DetectErrors(_)
+            | Step::Redact(_)
+            | Step::Sample(_) => None,
+        });
+        hosts.max().unwrap_or_default()
+    }
+}
+
 /// An ordered list of steps.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Stack {
@@ -30,13 +60,88 @@ pub struct Stack {
     pub steps: Vec<Step>,
 }
 
+impl Stack {
+    /// The most that it shows of an exchange, wherever.
+    #[must_use]
+    pub fn shows(&self) -> Level {
+        self.steps.iter().map(Step::shows).max().unwrap_or(Level::None)
+    }
+
+    /// The most that it makes objects of.
+    #[must_use]
+    pub fn stores(&self) -> Level {
+        self.steps.iter().map(Step::stores).max().unwrap_or(Level::None)
+    }
+}
+
 /// What a stack can do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// `http_capture`.
     HttpCapture(HttpCapture),
+    /// `access_logs`.
+    AccessLogs(AccessLogs),
+    /// `report_usage`.
+    ReportUsage(ReportUsage),
+    /// `detect_errors`.
+    DetectErrors(DetectErrors),
+    /// `http_metrics`.
+    HttpMetrics(HttpMetrics),
     /// `redact`.
     Redact(Redact),
+    /// `sample`.
+    Sample(Sample),
+}
+
+impl Step {
+    /// The most that it makes objects of.
+    fn stores(&self) -> Level {
+        match self {
+            Step::HttpCapture(capture) => capture.level,
+            Step::DetectErrors(detect) => {
+                let recorded = detect.rules.iter().map(|rule| rule.request.max(rule.response));
+                recorded.max().map_or(Level::None, Recorded::level)
+            }
+            Step::AccessLogs(_) | Step::ReportUsage(_) | Step::HttpMetrics(_) | Step::Redact(_) | Step::Sample(_) => {
+                Level::None
+            }
+        }
+    }
+
+    /// The most that it shows of an exchange, wherever.
+    fn shows(&self) -> Level {
+        match self {
+            Step::AccessLogs(logs) => logs.mode,
+            Step::HttpCapture(_)
+            | Step::ReportUsage(_)
+            | Step::DetectErrors(_)
+            | Step::HttpMetrics(_)
+            | Step::Redact(_)
+            | Step::Sample(_) => self.stores(),
+        }
+    }
+
+    fn needs_bodies(&self) -> bool {
+        let looks = match self {
+            Step::DetectErrors(detect) => detect.rules.iter().any(|rule| !rule.body.is_empty()),
+            Step::HttpCapture(_)
+            | Step::AccessLogs(_)
+            | Step::ReportUsage(_)
+            | Step::HttpMetrics(_)
+            | Step::Redact(_)
+            | Step::Sample(_) => false,
+        };
+        looks || self.shows() == Level::Full
+    }
+
+    fn needs_exchanges(&self) -> bool {
+        match self {
+            Step::HttpCapture(_) | Step::AccessLogs(_) => self.shows() > Level::None,
+            Step::DetectErrors(detect) => !detect.rules.is_empty(),
+            Step::ReportUsage(_) | Step::HttpMetrics(_) => true,
+            Step::Redact(_) | Step::Sample(_) => false,
+        }
+    }
 }
 
 /// How much of an exchange is exported.

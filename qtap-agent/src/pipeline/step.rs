@@ -1,22 +1,77 @@
 //! What a stack does with an exchange: its steps, evaluated in the order of the file.
 //!
-//! In: the stack's settings, once; then each exchange. Out: how it is to be captured, and the exchange itself with everything
-//! taken out that must not be seen. A step sees what the steps before it left. Rules, sampling and the other plugins are more
-//! variants of [`Step`], evaluated in the same loop. No record is written here.
+//! In: the stack's settings, once; then each exchange with all that is known of where it happened. Out: a [`Verdict`], and the
+//! exchange itself with everything taken out that must not be seen. A step sees what the steps before it left. Each plugin is a
+//! variant of [`Step`], evaluated in the same loop, and says what it wants in the verdict. No record is written here.
 
 use std::sync::Arc;
 
 use super::RedactionKey;
+use super::exchange;
+use super::issues::{Detectors, Issue};
 use super::redact::Redactor;
-use super::settings::{self, HttpCapture, Level, Stack};
-use crate::model::exchange::HttpExchange;
+use super::sample::Sampler;
+use super::settings::{self, AccessLogs, HttpCapture, Level, Stack};
+use super::spool::Spooled;
+use super::usage::{Credential, Usage};
+use crate::model::conn::ConnectionUid;
+use crate::model::exchange::Exchange;
+use crate::model::observation::ExchangeSeen;
 use crate::model::process::Process;
 
 /// One step, made ready.
 #[derive(Debug)]
 enum Step {
     HttpCapture(HttpCapture),
+    AccessLogs(AccessLogs),
+    ReportUsage(Usage),
+    DetectErrors(Detectors),
+    /// Counted by who hands exchanges in.
+    HttpMetrics,
     Redact(Redactor),
+    Sample(Sampler),
+}
+
+/// What the steps of a stack say of one exchange, or of a part of one.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    /// How it is captured.
+    pub(super) capture: HttpCapture,
+    /// The line that is written of it; none: none is.
+    pub(super) log: Option<AccessLogs>,
+    /// Who used what; none: nobody asked.
+    pub(super) usage: Option<Used>,
+    /// What is wrong with it.
+    pub(super) issues: Vec<Issue>,
+}
+
+/// What is told of a use beside the exchange itself.
+#[derive(Debug)]
+pub(super) struct Used {
+    /// None: the request had no credential.
+    pub(super) credential: Option<Credential>,
+}
+
+impl Default for Verdict {
+    /// Nothing is captured.
+    fn default() -> Verdict {
+        let capture = HttpCapture { level: Level::None, ..HttpCapture::default() };
+        Verdict { capture, log: None, usage: None, issues: Vec::new() }
+    }
+}
+
+impl Verdict {
+    /// The levels at which the request and the response become objects: what an issue records is not less than what is captured.
+    pub(super) fn levels(&self) -> [Level; 2] {
+        let captured = self.capture.level;
+        let most = |of: fn(&Issue) -> Level| self.issues.iter().map(of).fold(captured, Level::max);
+        [most(|issue| issue.request), most(|issue| issue.response)]
+    }
+
+    /// True when something is told of the exchange.
+    pub(super) fn is_any(&self) -> bool {
+        self.capture.level > Level::None || self.log.is_some() || self.usage.is_some() || !self.issues.is_empty()
+    }
 }
 
 /// The steps of one stack.
@@ -28,22 +83,70 @@ impl Steps {
     pub(super) fn new(stack: &Stack, key: &RedactionKey) -> Steps {
         let ready = |step: &settings::Step| match step {
             settings::Step::HttpCapture(capture) => Step::HttpCapture(capture.clone()),
+            settings::Step::AccessLogs(logs) => Step::AccessLogs(logs.clone()),
+            settings::Step::ReportUsage(usage) => Step::ReportUsage(Usage::new(usage)),
+            settings::Step::DetectErrors(detect) => Step::DetectErrors(Detectors::new(detect)),
+            settings::Step::HttpMetrics(_) => Step::HttpMetrics,
             settings::Step::Redact(redact) => Step::Redact(Redactor::new(redact, key)),
+            settings::Step::Sample(sample) => Step::Sample(Sampler::new(sample)),
         };
         Steps(stack.steps.iter().map(ready).collect())
     }
 
-    /// Walks the steps. Of several `http_capture` steps the last one holds; of several `redact` steps all do. Without an
-    /// `http_capture` step nothing is captured.
-    pub(super) fn evaluate(&self, exchange: &mut HttpExchange) -> HttpCapture {
-        let mut capture = HttpCapture { level: Level::None, ..HttpCapture::default() };
-        for step in &self.0 {
+    /// Walks the steps; none when a `sample` step leaves the exchange, or this part of it, out. Of several `http_capture` steps the
+    /// last one holds; of several `redact` steps all do. Without an `http_capture` step nothing is captured. Where a `sample` step
+    /// stands makes no difference, and a `report_usage` step sees credentials wherever it stands: only their digests leave it.
+    pub(super) fn evaluate(&mut self, seen: &mut ExchangeSeen, spooled: Option<&Spooled>) -> Option<Verdict> {
+        let is_told = self.samples(seen);
+        if !is_told && !self.keeps_errors() {
+            return None;
+        }
+        let ended = exchange::has_ended(seen);
+        let mut usage = self.usage(seen).filter(|_| ended);
+        let mut verdict = Verdict::default();
+        for step in &mut self.0 {
             match step {
-                Step::HttpCapture(wanted) => capture = wanted.clone(),
-                Step::Redact(redactor) => redactor.exchange(exchange),
+                Step::HttpCapture(wanted) => verdict.capture = wanted.clone(),
+                Step::AccessLogs(logs) => {
+                    verdict.log = Some(logs.clone()).filter(|logs| ended && logs.mode > Level::None)
+                }
+                Step::ReportUsage(_) => verdict.usage = usage.take(),
+                Step::DetectErrors(detectors) => verdict.issues = detectors.look(seen, spooled),
+                Step::Redact(redactor) => {
+                    let Exchange::Http(http) = &mut seen.exchange;
+                    redactor.exchange(http);
+                }
+                Step::HttpMetrics | Step::Sample(_) => {}
             }
         }
-        capture
+        let is_error = || ended && (!verdict.issues.is_empty() || exchange::has_failed(seen));
+        (is_told || is_error()).then_some(verdict)
+    }
+
+    /// True when nothing of the connection will be told, whatever it carries.
+    pub(super) fn leaves_out(&self, connection: ConnectionUid) -> bool {
+        self.0.iter().any(|step| matches!(step, Step::Sample(sampler) if sampler.leaves_out(connection)))
+    }
+
+    /// True when its exchanges are to be counted.
+    pub(super) fn counts(&self) -> bool {
+        self.0.iter().any(|step| matches!(step, Step::HttpMetrics))
+    }
+
+    fn samples(&mut self, seen: &ExchangeSeen) -> bool {
+        let Exchange::Http(http) = &seen.exchange;
+        self.0.iter_mut().all(|step| if let Step::Sample(sampler) = step { sampler.tells(seen, http) } else { true })
+    }
+
+    fn keeps_errors(&self) -> bool {
+        self.0.iter().any(|step| matches!(step, Step::Sample(sampler) if sampler.keeps_errors()))
+    }
+
+    fn usage(&self, seen: &ExchangeSeen) -> Option<Used> {
+        let Exchange::Http(http) = &seen.exchange;
+        let usage =
+            self.0.iter().find_map(|step| if let Step::ReportUsage(usage) = step { Some(usage) } else { None })?;
+        Some(Used { credential: http.request.as_ref().and_then(|request| usage.credential(request)) })
     }
 
     /// The authority of a request, outside of an exchange, as it may be seen.
@@ -64,9 +167,6 @@ impl Steps {
     }
 
     fn redactors(&self) -> impl Iterator<Item = &Redactor> {
-        self.0.iter().filter_map(|step| match step {
-            Step::Redact(redactor) => Some(redactor),
-            Step::HttpCapture(_) => None,
-        })
+        self.0.iter().filter_map(|step| if let Step::Redact(redactor) = step { Some(redactor) } else { None })
     }
 }

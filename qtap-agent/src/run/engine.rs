@@ -19,6 +19,7 @@ use crate::admin::http_metrics::HttpFamilies;
 use crate::admin::http_metrics::HttpMetrics;
 use crate::config::Settings;
 use crate::export::data_dir::DataDir;
+use crate::export::lines::Lines;
 use crate::export::status::StoreStatus;
 use crate::export::stdout::Output;
 use crate::export::store::Store;
@@ -89,8 +90,14 @@ pub(super) struct Turnover {
 struct Between {
     /// Bytes of bodies that wait.
     waiting: AtomicUsize,
-    /// What the pipeline lost.
-    lost: Mutex<Tally>,
+    /// What the pipeline lost, and what was left out of the lines it wrote.
+    lost: Mutex<Lost>,
+}
+
+#[derive(Debug, Default)]
+struct Lost {
+    pipeline: Tally,
+    lines: Tally,
 }
 
 impl Between {
@@ -99,7 +106,7 @@ impl Between {
         waiting > 0 && waiting.saturating_add(more) > WAITING_BYTES
     }
 
-    fn lost(&self) -> MutexGuard<'_, Tally> {
+    fn lost(&self) -> MutexGuard<'_, Lost> {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -120,13 +127,15 @@ impl Engine {
         let pipelines = Pipelines::new(first, folder, redaction_key()?, Arc::new(route));
         let between = Arc::new(Between::default());
         let (sender, receiver) = mpsc::channel(WAITING_BATCHES);
-        let metrics = HttpMetrics::new();
+        let metrics = HttpMetrics::new(settings.pipeline.max_hosts());
         #[cfg(feature = "kernel")]
         let families = metrics.families();
         let behind = Arc::clone(&between);
-        let pipeline = std::thread::Builder::new()
-            .name("pipeline".to_owned())
-            .spawn(move || work(pipelines, receiver, metrics, pace, &behind))?;
+        let lines = Lines::start(output.clone())?;
+        let pipeline = std::thread::Builder::new().name("pipeline".to_owned()).spawn(move || {
+            work(pipelines, receiver, metrics, &lines, pace, &behind);
+            behind.lost().lines = lines.finish(super::FLUSH_LIMIT);
+        })?;
         let engine = Engine {
             stores,
             pipeline,
@@ -154,6 +163,7 @@ fn work(
     mut pipelines: Pipelines,
     mut receiver: mpsc::Receiver<Handed>,
     mut metrics: HttpMetrics,
+    lines: &Lines,
     pace: Pace,
     between: &Between,
 ) {
@@ -175,7 +185,9 @@ fn work(
                 }
             };
             for observation in observations {
-                metrics.observe(&observation);
+                if pipelines.counts(&observation) {
+                    metrics.observe(&observation);
+                }
                 if let Some(large) = pipelines.apply_or_defer(observation, &mut records) {
                     // It is there as long as this is.
                     let _ = later.send((large, Arc::clone(&pipelines.route)));
@@ -183,8 +195,10 @@ fn work(
             }
             let lost = pipelines.take_lost();
             if !lost.is_empty() {
-                between.lost().merge(&lost);
+                between.lost().pipeline.merge(&lost);
             }
+            lines.offer(pipelines.take_lines(), pace.source_waits);
+            between.lost().lines = lines.lost();
             pipelines.route.offer_all(&mut records, pace);
             between.waiting.fetch_sub(bytes, Ordering::Relaxed);
         }
@@ -207,7 +221,7 @@ fn write_documents(documents: threads::Receiver<(Later, Arc<Route>)>, pace: Pace
     for (large, route) in documents {
         let lost = large.tell(&mut records);
         if !lost.is_empty() {
-            between.lost().merge(&lost);
+            between.lost().pipeline.merge(&lost);
         }
         route.offer_all(&mut records, pace);
     }
@@ -258,7 +272,10 @@ impl Intake {
 
     /// What was lost behind it.
     pub(super) fn lost_behind(&self) -> Tally {
-        self.between.lost().clone()
+        let lost = self.between.lost();
+        let mut both = lost.pipeline.clone();
+        both.merge(&lost.lines);
+        both
     }
 }
 

@@ -69,7 +69,7 @@ pub fn run(
     let (changes, to_change) = mpsc::sync_channel(1);
     let running = Running {
         settings: settings.clone(),
-        started: settings.tap.clone(),
+        started: settings.clone(),
         data,
         told: data_dir,
         data_dir: args.data_dir.clone(),

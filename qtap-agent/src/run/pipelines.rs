@@ -55,12 +55,18 @@ impl Pipelines {
         self.eras.end(since);
     }
 
+    /// True when the HTTP metrics count it.
+    pub(super) fn counts(&self, observation: &Observation) -> bool {
+        self.eras.of(opened(observation)).counts(observation)
+    }
+
     pub(super) fn apply_or_defer(&mut self, observation: Observation, out: &mut Vec<Record>) -> Option<Later> {
-        let opened = match &observation {
-            Observation::Connection(seen) => seen.conn.opened,
-            Observation::Exchange(seen) => seen.conn.opened,
-        };
-        self.eras.of_mut(opened).apply_or_defer(observation, out)
+        self.eras.of_mut(opened(&observation)).apply_or_defer(observation, out)
+    }
+
+    /// Lines since this was asked last, those of older configs first.
+    pub(super) fn take_lines(&mut self) -> String {
+        self.eras.all_mut().map(Pipeline::take_lines).collect()
     }
 
     /// What was lost since this was asked last.
@@ -68,6 +74,14 @@ impl Pipelines {
         let mut lost = Tally::default();
         self.eras.all_mut().for_each(|pipeline| lost.merge(&pipeline.take_lost()));
         lost
+    }
+}
+
+/// When the connection was opened that an observation is of.
+fn opened(observation: &Observation) -> KernelTime {
+    match observation {
+        Observation::Connection(seen) => seen.conn.opened,
+        Observation::Exchange(seen) => seen.conn.opened,
     }
 }
 

@@ -115,7 +115,7 @@ impl Slot {
 fn size(record: &Record) -> usize {
     match &record.kind {
         RecordKind::Object(object) => object.data.len(),
-        RecordKind::Connection(_) | RecordKind::Artifact(_) => 0,
+        RecordKind::Connection(_) | RecordKind::Artifact(_) | RecordKind::Request(_) | RecordKind::Issue(_) => 0,
     }
 }
 

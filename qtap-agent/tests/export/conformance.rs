@@ -221,7 +221,7 @@ async fn folder() {
 fn hex_digest(record: &Record) -> Option<String> {
     match &record.kind {
         RecordKind::Object(object) => object.digest.strip_prefix("sha256:").map(str::to_owned),
-        RecordKind::Connection(_) | RecordKind::Artifact(_) => None,
+        _ => None,
     }
 }
 

@@ -19,6 +19,7 @@ mod late;
 mod namespace;
 mod nginx;
 mod overflow;
+mod plugins;
 mod python;
 mod qtap;
 mod records;

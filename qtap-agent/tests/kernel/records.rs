@@ -126,7 +126,7 @@ fn assert_form(record: &Record) {
         assert!(text.len() == 19 && text.bytes().all(|byte| byte.is_ascii_digit()), "{time}: {text}");
     }
     assert_eq!(record.log["eventName"].as_str().unwrap(), format!("qtap.{}", record.kind()));
-    assert!(["connection", "artifact_record", "object"].contains(&record.kind()), "{record:?}");
+    assert!(["connection", "artifact_record", "object", "request", "issue"].contains(&record.kind()), "{record:?}");
     assert!(record.log["severityNumber"].as_u64().is_some_and(|number| (1..=24).contains(&number)));
     assert!(record.log["body"]["stringValue"].as_str().is_some_and(|line| !line.contains('\n')));
     assert_eq!(record.connection().len(), 36, "connection.id: {record:?}");

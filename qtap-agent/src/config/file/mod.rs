@@ -4,6 +4,7 @@
 pub(crate) mod auth;
 pub(crate) mod endpoints;
 pub(crate) mod filters;
+pub(crate) mod plugins;
 pub(crate) mod services;
 pub(crate) mod stacks;
 pub(crate) mod tap;

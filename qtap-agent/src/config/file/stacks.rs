@@ -1,5 +1,6 @@
 //! `stacks` as typed: named lists of plugins.
 
+use super::plugins::{AccessLogs, DetectErrors, HttpMetrics, ReportUsage, Sample};
 use crate::config::fields::{At, Fields};
 use crate::config::finding::Findings;
 use crate::config::place::Span;
@@ -25,13 +26,38 @@ pub(crate) struct Plugin {
 #[derive(Debug)]
 pub(crate) enum PluginKind {
     HttpCapture { level: Option<At<Level>>, format: Option<At<Format>>, artifacts: Option<At<Artifacts>> },
+    AccessLogs(AccessLogs),
+    ReportUsage(ReportUsage),
+    DetectErrors(DetectErrors),
+    HttpMetrics(HttpMetrics),
     Redact { headers: Option<Vec<At<String>>>, query_keys: Option<Vec<At<String>>>, action: Option<At<RedactAction>> },
+    Sample(Sample),
+}
+
+impl PluginKind {
+    /// Its `type`.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            PluginKind::HttpCapture { .. } => "http_capture",
+            PluginKind::AccessLogs(_) => "access_logs",
+            PluginKind::ReportUsage(_) => "report_usage",
+            PluginKind::DetectErrors(_) => "detect_errors",
+            PluginKind::HttpMetrics(_) => "http_metrics",
+            PluginKind::Redact { .. } => "redact",
+            PluginKind::Sample(_) => "sample",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Type {
     HttpCapture,
+    AccessLogs,
+    ReportUsage,
+    DetectErrors,
+    HttpMetrics,
     Redact,
+    Sample,
     Later(&'static str),
 }
 
@@ -56,20 +82,25 @@ fn plugin(node: &Node, out: &Findings) -> Option<Plugin> {
     let fields = Fields::open(node, &shape::PLUGIN, out)?;
     let types = [
         ("http_capture", Type::HttpCapture),
+        ("access_logs", Type::AccessLogs),
+        ("report_usage", Type::ReportUsage),
+        ("detect_errors", Type::DetectErrors),
+        ("http_metrics", Type::HttpMetrics),
         ("redact", Type::Redact),
-        ("access_logs", Type::Later("access_logs")),
-        ("report_usage", Type::Later("report_usage")),
-        ("detect_errors", Type::Later("detect_errors")),
-        ("http_metrics", Type::Later("http_metrics")),
-        ("sample", Type::Later("sample")),
+        ("sample", Type::Sample),
         ("gen_ai", Type::Later("gen_ai")),
     ];
     let kind = super::kind(&fields, &types)?;
-    let config = fields.node("config");
     let none = Node { span: fields.span, kind: Kind::Map(Vec::new()) };
+    let config = fields.node("config").unwrap_or(&none);
     let plugin = match kind.value {
-        Type::HttpCapture => http_capture(config.unwrap_or(&none), out),
-        Type::Redact => redact(config.unwrap_or(&none), out),
+        Type::HttpCapture => http_capture(config, out),
+        Type::AccessLogs => AccessLogs::read(config, out).map(PluginKind::AccessLogs),
+        Type::ReportUsage => ReportUsage::read(config, out).map(PluginKind::ReportUsage),
+        Type::DetectErrors => DetectErrors::read(config, out).map(PluginKind::DetectErrors),
+        Type::HttpMetrics => HttpMetrics::read(config, out).map(PluginKind::HttpMetrics),
+        Type::Redact => redact(config, out),
+        Type::Sample => Sample::read(config, out).map(PluginKind::Sample),
         Type::Later(name) => {
             out.fault(kind.span, format!("the plugin `{name}` is not supported yet by this version"), "remove it");
             None

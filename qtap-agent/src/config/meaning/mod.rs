@@ -6,6 +6,7 @@ pub(crate) mod auth;
 mod endpoints;
 mod filters;
 mod otlp;
+mod plugins;
 mod s3;
 mod stacks;
 mod stores;
@@ -23,7 +24,7 @@ use super::{HTTP_BUFFER_SIZE, Settings, TapSettings, value};
 use crate::capture::settings::Filters;
 use crate::export::settings::{ResourceSettings, Secret, StoreKind, StoreSettings};
 use crate::pipeline::settings::{
-    Fact, FactTag, HttpCapture, Level, Locator, Redact, Routing, Settings as PipelineSettings, Stack, Step,
+    Fact, FactTag, HttpCapture, HttpMetrics, Level, Locator, Redact, Routing, Settings as PipelineSettings, Stack, Step,
 };
 
 /// What a file may refer to, and where findings go.
@@ -110,7 +111,7 @@ pub(crate) fn settle(file: &File, around: &Around<'_>) -> Settings {
     let (http_stack, routing) = stacks::settle(file, around);
     let pipeline =
         PipelineSettings { http_stack, routing, locators, tags: tags(file, around), fact_tags: fact_tags(file) };
-    let level = pipeline.stacks().map(stacks::level).max().unwrap_or(Level::None);
+    let stored = pipeline.stacks().map(Stack::stores).max().unwrap_or(Level::None);
     if let Some(at) = file.services_at.filter(|_| around.out.is_clean()) {
         if stores.is_empty() {
             around.out.note(
@@ -118,7 +119,7 @@ pub(crate) fn settle(file: &File, around: &Around<'_>) -> Settings {
                 "no store: nothing that is captured will be exported",
                 "add one to `services.event_stores`",
             );
-        } else if level > Level::Summary && pipeline.locators.is_empty() {
+        } else if stored > Level::Summary && pipeline.locators.is_empty() {
             let message = "the stack makes objects and no object store takes them: heads and bodies are not exported";
             around.out.note(at, message, "add one to `services.object_stores`, or choose the level `summary`");
         }
@@ -182,7 +183,7 @@ pub(crate) fn built_in(level: Level) -> Settings {
         tap: TapSettings {
             direction: super::DirectionFilter::All,
             ignore_loopback: false,
-            http_wanted: level > Level::None,
+            http_wanted: true,
             http_buffer_size: HTTP_BUFFER_SIZE,
             filters: Filters::default(),
         },
@@ -192,5 +193,7 @@ pub(crate) fn built_in(level: Level) -> Settings {
 /// The stack of a host without a file, and of a file without stacks.
 fn built_in_stack(level: Level) -> Stack {
     let capture = HttpCapture { level, ..HttpCapture::default() };
-    Stack { name: "default_stack".to_owned(), steps: vec![Step::HttpCapture(capture), Step::Redact(Redact::default())] }
+    let steps =
+        vec![Step::HttpCapture(capture), Step::HttpMetrics(HttpMetrics::default()), Step::Redact(Redact::default())];
+    Stack { name: "default_stack".to_owned(), steps }
 }

@@ -1,7 +1,7 @@
 //! The stacks, and which HTTP goes through which. A file without `stacks` has the built-in one; `tap.http.stack` names the one for all,
 //! `tap.endpoints` others.
 
-use super::{Around, endpoints};
+use super::{Around, endpoints, plugins};
 use crate::config::fields::At;
 use crate::config::file::File;
 use crate::config::file::stacks::{Plugin, PluginKind, Stack as TypedStack};
@@ -14,15 +14,6 @@ const CREDENTIALS: &str = "credentials";
 
 /// The stack of a file that has none, and the one that several are taken to mean.
 const BUILT_IN: &str = "default_stack";
-
-/// The highest level at which a stack captures.
-pub(crate) fn level(stack: &Stack) -> Level {
-    let levels = stack.steps.iter().map(|step| match step {
-        Step::HttpCapture(capture) => capture.level,
-        Step::Redact(_) => Level::None,
-    });
-    levels.max().unwrap_or(Level::None)
-}
 
 /// Names of the stacks that there are.
 pub(crate) struct Names<'f> {
@@ -95,16 +86,24 @@ fn settle_stack(typed: &TypedStack, around: &Around<'_>) -> Stack {
         name: typed.name.value.clone(),
         steps: typed.plugins.iter().map(|plugin| step(plugin, around)).collect(),
     };
-    let captures = |plugin: &&Plugin| matches!(plugin.kind, PluginKind::HttpCapture { .. });
-    for second in typed.plugins.iter().filter(captures).skip(1) {
-        around.out.fault(
-            second.span,
-            "a second `http_capture` in one stack",
-            "keep one: there is one level for an exchange",
-        );
+    for (nth, plugin) in typed.plugins.iter().enumerate() {
+        let name = plugin.kind.name();
+        let is_second = typed.plugins.iter().take(nth).any(|before| before.kind.name() == name);
+        let help = match plugin.kind {
+            PluginKind::Redact { .. } => continue,
+            PluginKind::HttpCapture { .. } => "keep one: there is one level for an exchange",
+            PluginKind::AccessLogs(_)
+            | PluginKind::ReportUsage(_)
+            | PluginKind::DetectErrors(_)
+            | PluginKind::HttpMetrics(_)
+            | PluginKind::Sample(_) => "keep one",
+        };
+        if is_second {
+            around.out.fault(plugin.span, format!("a second `{name}` in one stack"), help);
+        }
     }
     let redacts = stack.steps.iter().any(|step| matches!(step, Step::Redact(_)));
-    if level(&stack) > Level::Summary && !redacts {
+    if stack.shows() > Level::Summary && !redacts {
         let message = format!("the stack `{}` exports headers as they are, credentials too", brief(&stack.name));
         around.out.note(typed.name.span, message, "add the plugin `- type: redact`");
     }
@@ -121,11 +120,16 @@ fn step(plugin: &Plugin, around: &Around<'_>) -> Step {
                 artifacts: artifacts.as_ref().map_or(default.artifacts, |at| at.value),
             })
         }
+        PluginKind::AccessLogs(logs) => Step::AccessLogs(plugins::access_logs(logs)),
+        PluginKind::ReportUsage(usage) => Step::ReportUsage(plugins::report_usage(usage)),
+        PluginKind::DetectErrors(detect) => Step::DetectErrors(plugins::detect_errors(detect, around)),
+        PluginKind::HttpMetrics(metrics) => Step::HttpMetrics(plugins::http_metrics(metrics)),
+        PluginKind::Sample(sample) => Step::Sample(plugins::sample(sample, plugin.span, around)),
         PluginKind::Redact { headers, query_keys, action } => {
             let default = Redact::default();
             let redact = Redact {
-                headers: names(headers.as_deref(), default.headers),
-                query_keys: names(query_keys.as_deref(), default.query_keys),
+                headers: names(headers.as_deref(), CREDENTIALS, default.headers),
+                query_keys: names(query_keys.as_deref(), CREDENTIALS, default.query_keys),
                 action: action.as_ref().map_or(RedactAction::Mask, |at| at.value),
             };
             if redact.headers.is_empty() && redact.query_keys.is_empty() {
@@ -140,12 +144,12 @@ fn step(plugin: &Plugin, around: &Around<'_>) -> Step {
     }
 }
 
-/// The names of a list, in lower case and once each; `credentials` stands for the built-in ones, as does no list at all.
-fn names(given: Option<&[At<String>]>, built_in: Vec<String>) -> Vec<String> {
+/// The names of a list, in lower case and once each; `all` stands for the built-in ones, as does no list at all.
+pub(super) fn names(given: Option<&[At<String>]>, all: &str, built_in: Vec<String>) -> Vec<String> {
     let Some(given) = given else { return built_in };
     let mut names: Vec<String> = Vec::new();
     for word in given {
-        let more = if word.value == CREDENTIALS { built_in.clone() } else { vec![word.value.to_ascii_lowercase()] };
+        let more = if word.value == all { built_in.clone() } else { vec![word.value.to_ascii_lowercase()] };
         for name in more {
             if !names.contains(&name) {
                 names.push(name);

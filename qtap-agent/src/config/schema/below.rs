@@ -22,6 +22,9 @@ pub(super) enum Below {
     ByType(&'static [(&'static str, &'static Shape)]),
 }
 
+/// By table and key, where the name alone does not say it.
+const OF: &[(&Shape, &str, Below)] = &[(&shape::DETECT_ERRORS, "rules", Below::List(&shape::ISSUE_RULE))];
+
 /// By the name of the key.
 const BELOW: &[(&str, Below)] = &[
     ("services", Below::Map(&shape::SERVICES)),
@@ -48,7 +51,18 @@ const BELOW: &[(&str, Below)] = &[
     ("retry", Below::Map(&shape::RETRY)),
     ("queue", Below::Map(&shape::QUEUE)),
     ("plugins", Below::List(&shape::PLUGIN)),
-    ("config", Below::ByType(&[("http_capture", &shape::HTTP_CAPTURE), ("redact", &shape::REDACT)])),
+    (
+        "config",
+        Below::ByType(&[
+            ("http_capture", &shape::HTTP_CAPTURE),
+            ("access_logs", &shape::ACCESS_LOGS),
+            ("report_usage", &shape::REPORT_USAGE),
+            ("detect_errors", &shape::DETECT_ERRORS),
+            ("http_metrics", &shape::HTTP_METRICS),
+            ("redact", &shape::REDACT),
+            ("sample", &shape::SAMPLE),
+        ]),
+    ),
     ("endpoints", Below::List(&shape::ENDPOINT)),
     ("filters", Below::Map(&shape::FILTERS)),
     ("custom", Below::List(&shape::FILTER)),
@@ -67,6 +81,7 @@ const REQUIRED: &[(&Shape, &[&str])] = &[
     (&shape::PLUGIN, &["type"]),
     (&shape::ENDPOINT, &["domain", "http"]),
     (&shape::FILTER, &["exe"]),
+    (&shape::ISSUE_RULE, &["name"]),
     (&shape::TAG, &["key", "source", "location"]),
     (&shape::VALUE, &["value"]),
 ];
@@ -83,9 +98,10 @@ pub(super) fn words(shape: &Shape, name: &str) -> Vec<&'static str> {
     }
 }
 
-/// What stands below the key of this name.
-pub(super) fn below(name: &str) -> Option<Below> {
-    BELOW.iter().find(|(known, _)| *known == name).map(|(_, below)| *below)
+/// What stands below a key.
+pub(super) fn below(shape: &Shape, name: &str) -> Option<Below> {
+    let own = OF.iter().find(|(known, key, _)| known.is(shape) && *key == name).map(|(_, _, below)| *below);
+    own.or_else(|| BELOW.iter().find(|(known, _)| *known == name).map(|(_, below)| *below))
 }
 
 /// The keys that must be there in a map of this table.

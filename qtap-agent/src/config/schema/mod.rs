@@ -63,7 +63,7 @@ fn table(shape: &'static Shape) -> Value {
         if let Takes::Now(new) = key.takes {
             all.push(json!({ "not": { "required": [key.name, new] } }));
         }
-        if let (Takes::More(_), Some(Below::ByType(tables))) = (key.takes, below(key.name)) {
+        if let (Takes::More(_), Some(Below::ByType(tables))) = (key.takes, below(shape, key.name)) {
             let of = |(word, table): &(&str, &'static Shape)| {
                 when("type", word, json!({ "properties": { key.name: { "$ref": link(table) } } }))
             };
@@ -125,7 +125,7 @@ fn only(keys: &auth::Keys) -> Value {
 
 /// One key.
 fn property(shape: &'static Shape, key: &'static Key) -> Value {
-    let mut out = match (key.takes, below(key.name)) {
+    let mut out = match (key.takes, below(shape, key.name)) {
         (Takes::More(_), Some(below)) => nested(below),
         (Takes::Now(new), _) => match shape.key(new) {
             Some(new) => property(shape, new),

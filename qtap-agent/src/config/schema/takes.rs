@@ -18,6 +18,7 @@ pub(super) fn scalar(shape: &'static Shape, name: &str, takes: Takes) -> Value {
         Takes::Secret if shape.is(&shape::VALUE) => text(),
         Takes::Secret => secret(),
         Takes::Flag => json!({ "type": ["boolean", "null"] }),
+        Takes::Share => json!({ "type": ["number", "null"], "minimum": 0, "maximum": 1 }),
         Takes::Whole(min, max) => json!({ "type": ["integer", "null"], "minimum": min, "maximum": max }),
         Takes::Size(min, max) => {
             json!({ "type": ["string", "integer", "null"], "pattern": SIZE, "minimum": min, "maximum": max })

@@ -115,7 +115,7 @@ fn each_key_is_there_with_all_that_is_known_of_it() {
             );
             assert_eq!(property.get("deprecated").is_some(), matches!(key.takes, Takes::Now(_)), "{}", key.name);
             if let Takes::More(_) = key.takes {
-                assert!(below(key.name).is_some(), "{}: `{}` has no entry in `below`", shape.what, key.name);
+                assert!(below(shape, key.name).is_some(), "{}: `{}` has no entry in `below`", shape.what, key.name);
             }
         }
     }

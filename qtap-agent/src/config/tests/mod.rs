@@ -3,6 +3,7 @@
 mod bad;
 mod docs;
 mod places;
+mod plugins;
 mod remote;
 mod tap;
 mod transport;
@@ -28,7 +29,7 @@ use crate::export::settings::{
 };
 use crate::model::record::Severity;
 use crate::pipeline::settings::{
-    Artifacts, Format, HttpCapture, Level, Locator, Redact, RedactAction, Routing, Stack, Step,
+    Artifacts, Format, HttpCapture, HttpMetrics, Level, Locator, Redact, RedactAction, Routing, Stack, Step,
 };
 
 fn env(name: &str) -> Option<String> {
@@ -136,7 +137,11 @@ fn the_smallest_file() {
         pipeline::settings::Settings {
             http_stack: Some(Stack {
                 name: "default_stack".to_owned(),
-                steps: vec![Step::HttpCapture(HttpCapture::default()), Step::Redact(Redact::default())],
+                steps: vec![
+                    Step::HttpCapture(HttpCapture::default()),
+                    Step::HttpMetrics(HttpMetrics::default()),
+                    Step::Redact(Redact::default()),
+                ],
             }),
             routing: Routing::default(),
             locators: Vec::new(),
@@ -163,7 +168,7 @@ fn the_built_in_default() {
     let text = "version: 2\nservices: {event_stores: [{type: stdout}], object_stores: [{type: stdout}]}\n";
     assert_eq!(summary, good(text).0);
     let full = Settings::built_in(Level::Full);
-    let text = plugins("- {type: http_capture, config: {level: full}}\n- {type: redact}");
+    let text = plugins("- {type: http_capture, config: {level: full}}\n- {type: http_metrics}\n- {type: redact}");
     assert_eq!(full, good(&text).0);
 }
 
@@ -306,7 +311,14 @@ fn defaults_are_as_told() {
             .collect();
         assert_eq!(good(&with_otel("")).0, good(&with_otel(&format!("{key}: {{{}}}", pairs.join(", ")))).0, "{key}");
     }
-    for (plugin, shape) in [("http_capture", &shape::HTTP_CAPTURE), ("redact", &shape::REDACT)] {
+    for (plugin, shape) in [
+        ("http_capture", &shape::HTTP_CAPTURE),
+        ("access_logs", &shape::ACCESS_LOGS),
+        ("report_usage", &shape::REPORT_USAGE),
+        ("http_metrics", &shape::HTTP_METRICS),
+        ("redact", &shape::REDACT),
+        ("sample", &shape::SAMPLE),
+    ] {
         let pairs: Vec<String> = shape
             .all()
             .filter(|key| !key.default.is_empty())

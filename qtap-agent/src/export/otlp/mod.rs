@@ -273,7 +273,7 @@ impl Encoder {
 fn data_of(record: &Record) -> &[u8] {
     match &record.kind {
         RecordKind::Object(object) => &object.data,
-        RecordKind::Connection(_) | RecordKind::Artifact(_) => &[],
+        RecordKind::Connection(_) | RecordKind::Artifact(_) | RecordKind::Request(_) | RecordKind::Issue(_) => &[],
     }
 }
 

@@ -20,6 +20,7 @@ mod text;
 mod time;
 mod undo;
 
+use std::borrow::Cow;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use decode::Decoded;
 use kept::Kept;
 use out::Out;
 pub(super) use running::Running;
+pub(super) use time::rfc3339;
 
 /// What a document holds (`artifact.type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,6 +152,37 @@ pub(super) fn write(
                 (None, None) => return [None, None],
             };
             [written(Kind::Transaction, both), None]
+        }
+    }
+}
+
+/// The first bytes of a body with its content codings undone, at most `most`, for who looks into it; `bulk`: it is on disk. Of a later
+/// part of a body that has a coding there are none: its decoder is somewhere else.
+pub(super) fn beginning<'a>(fields: &Fields, body: &'a Body, bulk: Option<&Bulk>, most: usize) -> Cow<'a, [u8]> {
+    let carried = match (bulk, body.chunks.as_slice()) {
+        (Some(bulk), _) => {
+            let mut bytes = Vec::new();
+            // What could not be read is not there to be found.
+            let _ = bulk.each(most as u64, |block| {
+                bytes.extend_from_slice(block);
+                Ok(())
+            });
+            Cow::Owned(bytes)
+        }
+        (None, [one]) => Cow::Borrowed(&one[..]),
+        (None, _) => Cow::Owned(body.to_bytes().to_vec()),
+    };
+    let codings = decode::codings(fields);
+    if !codings.is_empty() {
+        let decoded =
+            if body.offset == 0 { decode::decode_at_most(&codings, &carried, false, most).data } else { Vec::new() };
+        return Cow::Owned(decoded);
+    }
+    match carried {
+        Cow::Borrowed(bytes) => Cow::Borrowed(bytes.get(..most).unwrap_or(bytes)),
+        Cow::Owned(mut bytes) => {
+            bytes.truncate(most);
+            Cow::Owned(bytes)
         }
     }
 }
@@ -296,7 +329,7 @@ fn version_name(version: Version) -> &'static str {
 }
 
 /// Bytes of a field as text: UTF-8, else ISO-8859-1 (RFC 9110 §5.5), which loses nothing.
-fn field_text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+fn field_text(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),
         Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect::<String>().into(),

@@ -2,16 +2,16 @@
 
 /// A time as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rfc3339([u8; 30]);
+pub(in crate::pipeline) struct Rfc3339([u8; 30]);
 
 impl Rfc3339 {
-    pub(super) fn as_str(&self) -> &str {
+    pub(in crate::pipeline) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
 /// The time as text. Every `u64` is before the year 2555, so the year has four digits.
-pub(super) fn rfc3339(unix_ns: u64) -> Rfc3339 {
+pub(in crate::pipeline) fn rfc3339(unix_ns: u64) -> Rfc3339 {
     let (seconds, nanos) = (unix_ns / 1_000_000_000, unix_ns % 1_000_000_000);
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);

@@ -1,7 +1,7 @@
 //! Several stacks: those beside the one for all, and which endpoints go through them. In: names, as the file has them, checked. Out: the
 //! table that tap and pipeline ask.
 
-use super::{Level, Settings, Stack, Step};
+use super::{Settings, Stack, Step};
 use crate::model::route::{Appetite, Routes, StackId, Wants};
 
 /// What does not go through the stack for all.
@@ -69,19 +69,16 @@ impl Stack {
     /// What it makes of an exchange, at most.
     #[must_use]
     pub fn appetite(&self) -> Appetite {
-        self.steps.iter().fold(Appetite::default(), |most, step| match step {
-            Step::HttpCapture(capture) => Appetite {
-                exchanges: most.exchanges | (capture.level > Level::None),
-                bodies: most.bodies | (capture.level == Level::Full),
-            },
-            Step::Redact(_) => most,
-        })
+        Appetite {
+            exchanges: self.steps.iter().any(Step::needs_exchanges),
+            bodies: self.steps.iter().any(Step::needs_bodies),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::HttpCapture;
+    use super::super::{HttpCapture, Level};
     use super::*;
 
     fn stack(name: &str, level: Level) -> Stack {

@@ -68,7 +68,9 @@ fn what_messages_say_leaves_at_full_only() {
         let records = apply(settings(level, format, Artifacts::Transaction), seen(websocket()));
         let said = |record: &Record| match &record.kind {
             RecordKind::Object(object) => String::from_utf8_lossy(&object.data).into_owned() + &format!("{record:?}"),
-            RecordKind::Artifact(_) | RecordKind::Connection(_) => format!("{record:?}"),
+            RecordKind::Artifact(_) | RecordKind::Connection(_) | RecordKind::Request(_) | RecordKind::Issue(_) => {
+                format!("{record:?}")
+            }
         };
         let all: String = records.iter().map(said).collect();
         assert_eq!(all.contains("héy") && all.contains("g0ing"), level == Level::Full, "{level:?} {format:?}: {all}");

@@ -8,7 +8,9 @@ mod hostile;
 mod large;
 mod messages;
 mod parts;
+mod plugins;
 mod records;
+mod sampling;
 mod stacks;
 
 use std::sync::Arc;
@@ -168,6 +170,12 @@ fn settings(level: Level, format: Format, artifacts: Artifacts) -> Settings {
     }
 }
 
+/// A stack of these steps, as they stand.
+fn stack(steps: Vec<Step>) -> Settings {
+    let stack = Stack { name: "s".to_owned(), steps };
+    Settings { http_stack: Some(stack), ..settings(Level::None, Format::Json, Artifacts::Split) }
+}
+
 fn apply(settings: Settings, observation: Observation) -> Vec<Record> {
     let mut out = Vec::new();
     Pipeline::new(settings, &RedactionKey([9; 32])).apply(observation, &mut out);
@@ -181,21 +189,21 @@ fn json(level: Level, http: HttpExchange) -> Vec<Record> {
 fn artifact(record: &Record) -> &ArtifactRecord {
     match &record.kind {
         RecordKind::Artifact(artifact) => artifact,
-        RecordKind::Connection(_) | RecordKind::Object(_) => panic!("not an artifact record: {record:?}"),
+        _ => panic!("not an artifact record: {record:?}"),
     }
 }
 
 fn object(record: &Record) -> &ObjectRecord {
     match &record.kind {
         RecordKind::Object(object) => object,
-        RecordKind::Connection(_) | RecordKind::Artifact(_) => panic!("not an object: {record:?}"),
+        _ => panic!("not an object: {record:?}"),
     }
 }
 
 fn connection(record: &Record) -> &ConnectionRecord {
     match &record.kind {
         RecordKind::Connection(connection) => connection,
-        RecordKind::Artifact(_) | RecordKind::Object(_) => panic!("not a connection: {record:?}"),
+        _ => panic!("not a connection: {record:?}"),
     }
 }
 

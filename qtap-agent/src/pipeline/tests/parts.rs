@@ -48,6 +48,8 @@ fn types(records: &[Record]) -> Vec<&'static str> {
         RecordKind::Artifact(_) => "artifact_record",
         RecordKind::Object(object) => object.artifact_type,
         RecordKind::Connection(_) => "connection",
+        RecordKind::Request(_) => "request",
+        RecordKind::Issue(_) => "issue",
     };
     records.iter().map(name).collect()
 }

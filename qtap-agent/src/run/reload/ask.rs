@@ -105,7 +105,7 @@ fn told(reload: &Value, say: &mut dyn FnMut(&str)) -> u8 {
         texts(key).iter().for_each(|id| say(&format!("store {id}: {what}")));
     }
     for key in texts("needs_restart") {
-        say(&format!("{key}: holds after a restart, the probes keep what they were started with"));
+        say(&format!("{key}: holds after a restart"));
     }
     exit::OK
 }

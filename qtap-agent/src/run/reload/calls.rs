@@ -175,7 +175,7 @@ impl Calls {
                     "another config holds"
                 );
                 if !changed.needs_restart.is_empty() {
-                    tracing::warn!(keys = ?changed.needs_restart, "the probes keep what they were started with: these hold after a restart");
+                    tracing::warn!(keys = ?changed.needs_restart, "these hold after a restart");
                 }
                 let (stores_added, stores_changed, stores_gone) = (changed.added, changed.changed, changed.gone);
                 let needs_restart = changed.needs_restart;

@@ -35,7 +35,7 @@ use super::spool::Spool;
 use super::stores::{self, Look};
 use super::{FLUSH_LIMIT, tap_settings};
 use crate::admin::view::DataDirView;
-use crate::config::{Settings, TapSettings};
+use crate::config::Settings;
 use crate::export::settings::StoreSettings;
 use crate::export::stdout::Output;
 use crate::export::store::Store;
@@ -70,8 +70,8 @@ pub(super) struct Changed {
 /// The config that holds, and what it takes to go over to another.
 pub(super) struct Running {
     pub(super) settings: Settings,
-    /// What the probes were started with.
-    pub(super) started: TapSettings,
+    /// What qtap was started with.
+    pub(super) started: Settings,
     pub(super) data: Taken,
     /// What `/status` shows of the data directory.
     pub(super) told: Arc<Mutex<DataDirView>>,
@@ -91,7 +91,7 @@ impl Running {
     /// # Errors
     /// Why it can't be; nothing has changed then.
     pub(super) fn turn_to(&mut self, next: Settings) -> anyhow::Result<Option<Changed>> {
-        let needs_restart = needs_restart(&self.started, &next.tap);
+        let needs_restart = needs_restart(&self.started, &next);
         if next == self.settings {
             return Ok(None);
         }
@@ -186,9 +186,12 @@ fn without_locators(settings: &pipeline::settings::Settings) -> pipeline::settin
     pipeline::settings::Settings { locators: Vec::new(), ..settings.clone() }
 }
 
-/// Keys that the probes were told before they were loaded.
-fn needs_restart(started: &TapSettings, next: &TapSettings) -> Vec<&'static str> {
+/// Keys that the probes were told before they were loaded, and one that the metrics were.
+fn needs_restart(started: &Settings, next: &Settings) -> Vec<&'static str> {
+    let max_hosts = ("http_metrics.max_hosts", started.pipeline.max_hosts() != next.pipeline.max_hosts());
+    let (started, next) = (&started.tap, &next.tap);
     let keys = [
+        max_hosts,
         ("tap.direction", started.direction != next.direction),
         ("tap.ignore_loopback", started.ignore_loopback != next.ignore_loopback),
         ("tap.filters", started.filters != next.filters),

@@ -76,6 +76,8 @@ pub(in crate::export::otlp) fn importance(key: &str) -> u8 {
         "http.request.method" | "url.full" | "http.response.status_code" | "error.type" | "qtap.incomplete" => 2,
         "artifact.request.url" | "artifact.request.digest" | "artifact.response.url" | "artifact.response.digest" => 2,
         "connection.state" | "connection.bytes_sent" | "connection.bytes_received" | "connection.lost_bytes" => 2,
+        "request.auth.type" | "request.auth.digest" | "request.method" | "request.host" | "request.path" => 2,
+        "issue.name" | "issue.category" | "issue.reasons" | "issue.url" | "issue.status_code" => 2,
         "server.address" | "server.port" | "client.address" | "process.pid" | "process.executable.name" => 3,
         "network.peer.address" | "network.peer.port" | "network.local.address" | "network.local.port" => 6,
         key if key.starts_with("artifact.summary.") => 7,

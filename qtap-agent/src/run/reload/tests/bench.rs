@@ -162,7 +162,7 @@ impl Bench {
         let level = Arc::new(Mutex::new(captures(text)));
         let hand = Hand::new(pump, to_change, Arc::clone(&level));
         let running = Running {
-            started: settings.tap.clone(),
+            started: settings.clone(),
             settings,
             told: Arc::new(Mutex::new(data.told.clone())),
             data,

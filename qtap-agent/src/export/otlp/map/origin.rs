@@ -1,0 +1,46 @@
+//! The attributes that all records of a connection share: where it happened. In: an origin. Out: attributes, in a fixed order.
+
+use super::{Attribute, Attributes};
+use crate::model::process::Process;
+use crate::model::record::Origin;
+
+/// The attributes that all records of one origin share.
+#[must_use]
+pub fn origin(origin: &Origin) -> Vec<Attribute<'_>> {
+    let mut out = Attributes(Vec::with_capacity(32));
+    out.text_if("connection.id", Some(&origin.connection_id));
+    out.text_if("connection.direction", origin.direction);
+    out.text_if("network.transport", origin.transport);
+    out.text_if("network.type", origin.network_type);
+    out.text_if("network.protocol.name", origin.protocol_name);
+    out.text_if("network.protocol.version", origin.protocol_version);
+    out.text_if("connection.protocol", origin.protocol);
+    out.address("client.address", "client.port", origin.client.as_ref());
+    out.address("server.address", "server.port", origin.server.as_ref());
+    out.address("network.peer.address", "network.peer.port", origin.peer.as_ref());
+    out.address("network.local.address", "network.local.port", origin.local.as_ref());
+    if let Some(process) = origin.process.as_deref() {
+        self::process(&mut out, process);
+    }
+    out.texts_if("tags", &origin.tags);
+    out.0
+}
+
+fn process<'a>(out: &mut Attributes<'a>, process: &'a Process) {
+    out.int("process.pid", u64::from(process.pid));
+    out.text_if("process.executable.path", Some(&process.executable_path));
+    out.text_if("process.executable.name", Some(process.executable_name()));
+    out.text_if("process.command", Some(&process.command));
+    out.int("process.user.id", u64::from(process.user_id));
+    out.text_if("process.user.name", process.user_name.as_deref());
+    if let Some(container) = process.container.as_deref() {
+        out.text_if("container.id", Some(&container.id));
+        out.text_if("container.name", container.name.as_deref());
+        out.text_if("container.image.name", container.image_name.as_deref());
+    }
+    if let Some(pod) = process.pod.as_deref() {
+        out.text_if("k8s.pod.name", Some(&pod.name));
+        out.text_if("k8s.namespace.name", Some(&pod.namespace));
+        out.text_if("k8s.container.name", pod.container_name.as_deref());
+    }
+}

@@ -1,0 +1,202 @@
+//! `detect_errors`: what of an exchange is an issue. In: an exchange, or a part of one, as the steps before left it. Out: the rules that
+//! it meets, each with why, and what is to be recorded of it. Everything a rule asks for has to be met; every rule that is met makes
+//! an issue of its own, at the end of the exchange.
+//!
+//! Bodies are looked into with their content codings undone, as far as [`LOOKED_AT`]. Of an exchange that is told in parts each part
+//! is looked at by itself; what was found in one is remembered until the last.
+
+use std::collections::HashMap;
+
+use super::artifact;
+use super::settings::{DetectErrors, IssueRule, Level, Pattern, StatusPattern, UrlPattern, UrlSubject};
+use super::spool::Spooled;
+use super::url::{self, Url};
+use crate::model::conn::{ConnFacts, ConnectionUid};
+use crate::model::exchange::{Exchange, HttpExchange, Incomplete};
+use crate::model::message::{Response, host_of};
+use crate::model::observation::ExchangeSeen;
+
+/// Bytes of a body, decoded, that are looked into: an error says what it is at its beginning.
+pub(super) const LOOKED_AT: usize = 1 << 20;
+/// Exchanges told in parts of which something found is remembered. Of one more only the last part is looked into.
+const UNDER_WAY: usize = 4096;
+
+/// A `detect_errors` step, made ready.
+#[derive(Debug)]
+pub(super) struct Detectors {
+    rules: Vec<IssueRule>,
+    looks_into_bodies: bool,
+    /// Exchanges told in parts: which rules' texts were found in their bodies, one bit a rule.
+    under_way: HashMap<(ConnectionUid, u64), u64>,
+}
+
+/// A rule that an exchange meets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Issue {
+    /// Number of the step's rule.
+    pub(super) rule: u32,
+    pub(super) name: String,
+    pub(super) category: Option<String>,
+    /// What the rule asked for.
+    pub(super) reasons: Vec<&'static str>,
+    /// What is recorded.
+    pub(super) request: Level,
+    pub(super) response: Level,
+}
+
+impl Detectors {
+    pub(super) fn new(settings: &DetectErrors) -> Detectors {
+        let rules: Vec<IssueRule> = settings.rules.iter().take(DetectErrors::MOST_RULES).cloned().collect();
+        let looks_into_bodies = rules.iter().any(|rule| !rule.body.is_empty());
+        Detectors { rules, looks_into_bodies, under_way: HashMap::new() }
+    }
+
+    /// The issues of an exchange that has ended; none of a part before the last.
+    pub(super) fn look(&mut self, seen: &ExchangeSeen, spooled: Option<&Spooled>) -> Vec<Issue> {
+        let Exchange::Http(http) = &seen.exchange;
+        let found = self.in_body(seen, http, spooled);
+        if http.part.is_some_and(|part| !part.last) {
+            return Vec::new();
+        }
+        // Only what the rules before did not rule out is asked of: most exchanges are no issue.
+        let url = std::cell::OnceCell::new();
+        let url = || url.get_or_init(|| Subject::of(http, &seen.conn));
+        let issue = |(number, rule): (usize, &IssueRule)| {
+            let reasons = met(rule, http, found & 1 << number != 0, &url)?;
+            Some(Issue {
+                rule: number as u32, // at most `MOST_RULES`
+                name: rule.name.clone(),
+                category: rule.category.clone(),
+                reasons,
+                request: rule.request.level(),
+                response: rule.response.level(),
+            })
+        };
+        self.rules.iter().enumerate().filter_map(issue).collect()
+    }
+
+    /// The rules whose texts stand in the body, here or in a part before: one bit each.
+    fn in_body(&mut self, seen: &ExchangeSeen, http: &HttpExchange, spooled: Option<&Spooled>) -> u64 {
+        if !self.looks_into_bodies {
+            return 0;
+        }
+        let name = (seen.conn.uid, seen.number);
+        let before = self.under_way.remove(&name).unwrap_or(0);
+        let here = http.response.as_ref().map_or(0, |response| self.texts(response, spooled));
+        let found = before | here;
+        if found != 0 && http.part.is_some_and(|part| !part.last) && self.under_way.len() < UNDER_WAY {
+            self.under_way.insert(name, found);
+        }
+        found
+    }
+
+    fn texts(&self, response: &Response, spooled: Option<&Spooled>) -> u64 {
+        // A rule that the head rules out does not have the body undone.
+        let asks = |rule: &IssueRule| !rule.body.is_empty() && may_meet(rule, response);
+        if !self.rules.iter().any(asks) {
+            return 0;
+        }
+        let bulk = spooled.and_then(|spooled| spooled.response.as_ref());
+        let text = artifact::beginning(&response.fields, &response.body, bulk, LOOKED_AT);
+        let is_in = |rule: &IssueRule| asks(rule) && rule.body.iter().any(|pattern| pattern.is_in(&text));
+        let rules = self.rules.iter().enumerate().filter(|(_, rule)| is_in(rule));
+        rules.fold(0, |bits, (number, _)| bits | 1 << number)
+    }
+}
+
+/// Why `http` is an issue by `rule`; none when it is not.
+fn met<'u>(
+    rule: &IssueRule,
+    http: &HttpExchange,
+    in_body: bool,
+    url: &impl Fn() -> &'u Subject,
+) -> Option<Vec<&'static str>> {
+    let response = http.response.as_ref();
+    let duration = http.request.as_ref().zip(response).and_then(|(request, response)| {
+        let ended = response.ended?;
+        Some(ended.since(request.started))
+    });
+    let asked: [(bool, &'static str, &dyn Fn() -> bool); 6] = [
+        (!rule.status.is_empty(), "status", &|| status(rule, response, http.incomplete)),
+        (rule.empty_body, "empty_body", &|| is_empty(http)),
+        (rule.min_duration.is_some(), "duration", &|| {
+            duration.zip(rule.min_duration).is_some_and(|(took, min)| took >= min)
+        }),
+        (!rule.body.is_empty(), "body", &|| in_body),
+        (!rule.content_types.is_empty(), "content_type", &|| {
+            response.is_some_and(|response| is_of(&rule.content_types, response))
+        }),
+        (!rule.urls.is_empty(), "url", &|| rule.urls.iter().any(|pattern| url().is(pattern))),
+    ];
+    let mut reasons = Vec::new();
+    for (_, reason, holds) in asked.iter().filter(|(asked, _, _)| *asked) {
+        if !holds() {
+            return None;
+        }
+        reasons.push(*reason);
+    }
+    let excepted = rule.except_urls.iter().any(|pattern| url().is(pattern));
+    (!excepted && !reasons.is_empty()).then_some(reasons)
+}
+
+fn status(rule: &IssueRule, response: Option<&Response>, incomplete: Option<Incomplete>) -> bool {
+    let code = response.and_then(|response| response.status);
+    let is = |pattern: &StatusPattern| match pattern {
+        StatusPattern::Codes(codes) => code.is_some_and(|code| codes.contains(&code)),
+        StatusPattern::Failed => {
+            matches!(incomplete, Some(Incomplete::NoResponse | Incomplete::ClosedEarly | Incomplete::Reset))
+        }
+    };
+    rule.status.is_empty() || rule.status.iter().any(is)
+}
+
+/// False when the head of a response says already that the exchange will not be an issue by `rule`. Whether it fails is not known yet.
+fn may_meet(rule: &IssueRule, response: &Response) -> bool {
+    rule.status.contains(&StatusPattern::Failed) || status(rule, Some(response), None)
+}
+
+/// A response that ended without a byte of body, where one may have a body at all (RFC 9110 §6.4.1, §15.3.6).
+fn is_empty(http: &HttpExchange) -> bool {
+    let Some(response) = &http.response else { return false };
+    let asked_for_none = http.request.as_ref().and_then(|request| request.method.as_deref());
+    let may_have_none = matches!(response.status, None | Some(0..=199 | 204 | 205 | 304));
+    response.ended.is_some()
+        && response.body.size == 0
+        && http.incomplete.is_none()
+        && !may_have_none
+        && !matches!(asked_for_none, Some("HEAD" | "CONNECT"))
+}
+
+fn is_of(content_types: &[Pattern], response: &Response) -> bool {
+    let value = response.fields.get("content-type").unwrap_or_default();
+    let media_type = value.split(';').next().unwrap_or_default().trim();
+    content_types.iter().any(|pattern| pattern.is_in(media_type.as_bytes()))
+}
+
+/// What patterns for URLs are held against.
+struct Subject {
+    whole: String,
+    host_and_path: String,
+    path: String,
+}
+
+impl Subject {
+    fn of(http: &HttpExchange, conn: &ConnFacts) -> Subject {
+        let Some(request) = &http.request else {
+            return Subject { whole: String::new(), host_and_path: String::new(), path: String::new() };
+        };
+        let Url { full, path, .. } = url::of(request, conn.tls.is_some(), None);
+        let path = path.as_deref().unwrap_or("/").to_owned();
+        let host = request.authority.as_deref().map(host_of).unwrap_or_default();
+        Subject { whole: full.unwrap_or_else(|| path.clone()), host_and_path: format!("{host}{path}"), path }
+    }
+
+    fn is(&self, pattern: &UrlPattern) -> bool {
+        let text = match pattern.subject {
+            UrlSubject::Path => &self.path,
+            UrlSubject::HostAndPath => &self.host_and_path,
+            UrlSubject::Whole => &self.whole,
+        };
+        pattern.pattern.is_in(text.as_bytes())
+    }
+}
