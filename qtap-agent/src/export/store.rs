@@ -338,10 +338,17 @@ impl Store {
         status
     }
 
-    /// qtap is about to end: from now on a queue that blocks takes in what the pipeline still has, though it is full.
+    /// Nobody is to wait any more, for qtap is about to end, or goes over to another config: from now on a queue that blocks takes in what the pipeline still has, though it is full.
     pub fn hurry(&self) {
         if let Some(disk) = &self.disk {
             disk.queue.hurry();
+        }
+    }
+
+    /// The end of the hurry: a queue that blocks does again.
+    pub fn calm(&self) {
+        if let Some(disk) = &self.disk {
+            disk.queue.calm();
         }
     }
 

@@ -151,11 +151,22 @@ fn listen_for_end(runtime: &tokio::runtime::Runtime, stop: &Stop, stores: Look) 
     Ok(())
 }
 
-/// SIGHUP asks for the config to be read again.
+/// SIGHUP asks for the config to be read again. It also comes when the terminal goes that qtap was started on: then it asks for the end.
 fn listen_for_reload(runtime: &tokio::runtime::Runtime, call: mpsc::Sender<Call>) -> anyhow::Result<()> {
     let _context = runtime.enter();
     let mut hup = signal(SignalKind::hangup())?;
-    runtime.spawn(async move { while hup.recv().await.is_some() && call.send(Call::Reload).is_ok() {} });
+    let on_terminal = || std::io::IsTerminal::is_terminal(&std::io::stdin());
+    let started_on_terminal = on_terminal();
+    runtime.spawn(async move {
+        while hup.recv().await.is_some() {
+            if started_on_terminal && !on_terminal() {
+                tracing::info!("the terminal is gone");
+                let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
+            } else if call.send(Call::Reload).is_err() {
+                return;
+            }
+        }
+    });
     Ok(())
 }
 

@@ -87,7 +87,7 @@ impl Look {
         self.slots().iter().filter_map(|slot| slot.status()).collect()
     }
 
-    /// qtap is about to end, or the store is: see [`Store::hurry`].
+    /// See [`Store::hurry`].
     pub(super) fn hurry(&self) {
         self.slots().iter().filter_map(|slot| slot.store()).for_each(|store| store.hurry());
     }
@@ -98,6 +98,11 @@ impl Look {
             .upgrade()
             .map(|inside| inside.lock().unwrap_or_else(PoisonError::into_inner).slots.clone())
             .unwrap_or_default()
+    }
+
+    /// The end of it: see [`Store::calm`].
+    pub(super) fn calm(&self) {
+        self.slots().iter().filter_map(|slot| slot.store()).for_each(|store| store.calm());
     }
 
     /// From now on these are the stores.

@@ -102,12 +102,15 @@ impl Running {
             || tap != tap_settings(&self.settings, &self.spool);
         let new = pipeline.then(|| (tap, next.pipeline.clone(), self.spool.folder.clone()));
         let route = Route { slots: plan.slots.clone(), locators: next.pipeline.locators.clone().into() };
-        // A queue that blocks may be what the pipeline waits for.
-        plan.leaving().filter_map(|slot| slot.store()).for_each(|store| store.hurry());
+        // A queue that blocks, changed or not, may be what the pipeline waits for: it takes in what comes until this is over.
+        self.stores.hurry();
         let (taken, took) = oneshot::channel();
         let slots = plan.changed.iter().map(|(slot, ..)| Arc::clone(slot)).collect();
         let change = Change { new, route: Arc::new(route), turnover: Turnover { slots, taken } };
         let old = self.changes.send(change).ok().and_then(|()| took.blocking_recv().ok());
+        if !self.stop.asked() {
+            self.stores.calm();
+        }
         let Some(old) = old else {
             plan.added.iter().filter_map(|slot| slot.take()).for_each(|store| self.finish_now(store));
             anyhow::bail!("qtap is about to end");

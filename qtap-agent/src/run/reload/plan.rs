@@ -59,9 +59,4 @@ impl Plan {
         plan.gone = slots.iter().filter(ends).cloned().collect();
         Ok(plan)
     }
-
-    /// Places whose stores end.
-    pub(super) fn leaving(&self) -> impl Iterator<Item = &Arc<Slot>> {
-        self.changed.iter().map(|(slot, ..)| slot).chain(&self.gone)
-    }
 }
