@@ -115,7 +115,12 @@ fn capture_until(
     to_change: &mpsc::Receiver<Change>,
 ) -> Result<(), SourceError> {
     while !stop.asked() {
-        if let Ok(change) = to_change.try_recv() {
+        if let Ok(mut change) = to_change.try_recv() {
+            if let Some(filters) = change.filters.take() {
+                let mut events = Vec::new();
+                source.filter(filters, &mut events);
+                pump.feed_more(&mut events);
+            }
             pump.turn_over(change);
         }
         if pump.turn(source, WAIT)? == Flow::Ended {

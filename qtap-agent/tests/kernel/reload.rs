@@ -94,6 +94,29 @@ fn connections_keep_their_stack_and_new_ones_get_the_new() {
 }
 
 #[test]
+fn filters_hold_for_processes_that_are_there() {
+    let Some(lab) = Lab::open() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("a.txt", b"the body\n");
+    let without = config("level: summary", "");
+    let program = std::fs::read_link(format!("/proc/{}/exe", nginx.pid())).unwrap();
+    let with = config("level: summary", &format!("  filters: {{custom: [{{exe: {}}}]}}\n", program.display()));
+    let file = lab.write("qtap.yaml", without.as_bytes());
+    let agent = start(&lab, &nginx, &file, &[]);
+    for (text, query) in [(&without, "seen-1"), (&with, "unseen"), (&without, "seen-2")] {
+        lab.write("qtap.yaml", text.as_bytes());
+        let (code, said) = reload_config(&agent);
+        assert_eq!(code, Some(0), "{said}");
+        let mut stream = TcpStream::connect(("127.0.0.1", nginx.http)).unwrap();
+        ask(&mut stream, &format!("/a.txt?{query}"));
+    }
+    agent.wait_for("seen-2", 1);
+    let ended = agent.stop();
+    let queries: Vec<&str> = ended.records.exchanges().iter().map(|record| record.text("url.query")).collect();
+    assert_eq!(queries, ["seen-1", "seen-2"]);
+}
+
+#[test]
 fn reloads_under_load_lose_nothing_and_tell_nothing_twice() {
     let Some(lab) = Lab::open() else { return };
     let nginx = Nginx::start(&lab, 9);

@@ -35,6 +35,7 @@ use super::spool::Spool;
 use super::stores::{self, Look};
 use super::{FLUSH_LIMIT, tap_settings};
 use crate::admin::view::DataDirView;
+use crate::capture::settings::Filters;
 use crate::config::Settings;
 use crate::export::settings::StoreSettings;
 use crate::export::stdout::Output;
@@ -50,6 +51,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Change {
     /// What holds for connections from now on; none: as before.
     pub(super) new: Option<(tap::Settings, pipeline::settings::Settings, Option<pipeline::spool::Folder>)>,
+    /// Who is left out from now on; none: as before.
+    pub(super) filters: Option<Filters>,
     pub(super) route: Arc<Route>,
     pub(super) turnover: Turnover,
 }
@@ -106,7 +109,8 @@ impl Running {
         self.stores.hurry();
         let (taken, took) = oneshot::channel();
         let slots = plan.changed.iter().map(|(slot, ..)| Arc::clone(slot)).collect();
-        let change = Change { new, route: Arc::new(route), turnover: Turnover { slots, taken } };
+        let filters = (next.tap.filters != self.settings.tap.filters).then(|| next.tap.filters.clone());
+        let change = Change { new, filters, route: Arc::new(route), turnover: Turnover { slots, taken } };
         let old = self.changes.send(change).ok().and_then(|()| took.blocking_recv().ok());
         if !self.stop.asked() {
             self.stores.calm();
@@ -197,7 +201,6 @@ fn needs_restart(started: &Settings, next: &Settings) -> Vec<&'static str> {
         max_hosts,
         ("tap.direction", started.direction != next.direction),
         ("tap.ignore_loopback", started.ignore_loopback != next.ignore_loopback),
-        ("tap.filters", started.filters != next.filters),
         // What is copied and not wanted goes no further than the tap.
         ("tap.http", next.http_wanted && !started.http_wanted),
     ];

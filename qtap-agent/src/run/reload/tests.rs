@@ -160,7 +160,7 @@ fn what_the_probes_were_told_at_the_start_needs_another() {
         ("direction: all", vec![]),
         ("direction: egress", vec!["tap.direction"]),
         ("ignore_loopback: true", vec!["tap.ignore_loopback"]),
-        ("filters: {groups: [eks]}", vec!["tap.filters"]),
+        ("filters: {groups: [eks]}", vec![]),
         ("http: none", vec![]),
     ] {
         assert_eq!(needs_restart(&started, &tap(lines)), needs, "{lines}");
