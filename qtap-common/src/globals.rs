@@ -131,20 +131,25 @@ pub struct Wanted {
     pub cgroup_levels: [u32; CGROUPS_MAX],
     /// One of the `SCOPE_` numbers.
     pub scope: u32,
-    /// One of the `DIRECTION_` numbers.
-    pub direction: u32,
-    /// 1: connections over loopback addresses are left alone.
-    pub ignore_loopback: u32,
-    /// 1: payload of HTTP is wanted.
-    pub http: u32,
     /// 1: `bpf_loop` is there (Linux 5.17).
     pub has_loop: u32,
     /// Bytes waiting in the ring above which the agent is woken even while it is not asleep.
     pub wake_above: u32,
     /// 1: the current task and its registers can be read as typed memory (`bpf_task_pt_regs`, Linux 5.15).
     pub has_task_regs: u32,
-    /// 0.
-    pub pad: u32,
+}
+
+/// What is wanted and may change while the probes run, in [`crate::state::MAP_WISHES`]: looked at when a connection is opened and when its first
+/// bytes decide, so that those before keep what they have.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// One of the `DIRECTION_` numbers.
+    pub direction: u32,
+    /// 1: connections over loopback addresses are left alone.
+    pub ignore_loopback: u32,
+    /// 1: payload of HTTP is wanted.
+    pub http: u32,
 }
 
 #[cfg(feature = "user")]
@@ -153,7 +158,9 @@ mod pod {
     unsafe impl aya::Pod for super::Layout {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Wanted {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Wishes {}
 }
 
 const _: () = assert!(size_of::<Layout>() == 49 * 4);
-const _: () = assert!(size_of::<Wanted>() == 8 + 64 + 32 + 32);
+const _: () = assert!(size_of::<Wanted>() == 8 + 64 + 32 + 16);

@@ -8,7 +8,7 @@ use crate::atomic::fetch_add;
 use crate::carry::{self, Source, Span, data_header, user};
 use crate::conn::{NEW_DIR, class_of, unwanted};
 use crate::emit;
-use crate::globals::wanted;
+use crate::globals;
 use crate::maps::{CALLS, SESSIONS};
 use crate::{scratch, trace};
 
@@ -313,7 +313,7 @@ fn carried(area: u32, session: &mut Session, direction: usize, source: &Source, 
             dir.class = class_of(dir, source, bytes, late);
         }
         // TLS inside TLS: the inner session speaks for itself.
-        if dir.class == class::TLS || (dir.class == class::HTTP && wanted!(http) == 0) {
+        if dir.class == class::TLS || (dir.class == class::HTTP && globals::wishes().http == 0) {
             dir.class = class::OTHER;
         }
     }

@@ -116,9 +116,12 @@ fn capture_until(
 ) -> Result<(), SourceError> {
     while !stop.asked() {
         if let Ok(mut change) = to_change.try_recv() {
-            if let Some(filters) = change.filters.take() {
+            if let Some(tap) = change.tap.take() {
                 let mut events = Vec::new();
-                source.filter(filters, &mut events);
+                if let Err(error) = source.wish(live::wishes(&tap)) {
+                    tracing::error!(%error, "the probes keep to what they were told before");
+                }
+                source.filter(tap.filters, &mut events);
                 pump.feed_more(&mut events);
             }
             pump.turn_over(change);

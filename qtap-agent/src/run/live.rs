@@ -7,9 +7,9 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 
 use super::Failure;
-use crate::capture::kernel::{Cgroup, Directions, Live, Scope, Settings as Probes};
+use crate::capture::kernel::{Cgroup, Directions, Live, Scope, Settings as Probes, Wishes};
 use crate::cli::{CaptureArgs, ScopeArgs, TlsProbe};
-use crate::config::{DirectionFilter, Settings};
+use crate::config::{DirectionFilter, Settings, TapSettings};
 
 /// Where the version 2 hierarchy of control groups is mounted, the usual place first, then that of hybrid hosts.
 const CGROUP_MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
@@ -31,21 +31,28 @@ pub(super) fn probes(
     Probes {
         scope,
         filters: settings.tap.filters.clone(),
-        directions: match settings.tap.direction {
-            DirectionFilter::All => Directions::All,
-            DirectionFilter::Ingress => Directions::Ingress,
-            DirectionFilter::Egress => Directions::Egress,
-            DirectionFilter::EgressInternal => Directions::EgressInternal,
-            DirectionFilter::EgressExternal => Directions::EgressExternal,
-        },
-        ignore_loopback: settings.tap.ignore_loopback,
-        http: settings.tap.http_wanted,
+        wishes: wishes(&settings.tap),
         call_limit,
         ring_bytes: capture.ring_size.unwrap_or_else(|| ring_bytes(call_limit)),
         tls: !capture.tls_probes.contains(&TlsProbe::None),
         plain_sites: capture.plain_sites,
         trace: capture.bpf_trace,
         recording,
+    }
+}
+
+/// What the file asks of the probes that may change while they run.
+pub(super) fn wishes(tap: &TapSettings) -> Wishes {
+    Wishes {
+        directions: match tap.direction {
+            DirectionFilter::All => Directions::All,
+            DirectionFilter::Ingress => Directions::Ingress,
+            DirectionFilter::Egress => Directions::Egress,
+            DirectionFilter::EgressInternal => Directions::EgressInternal,
+            DirectionFilter::EgressExternal => Directions::EgressExternal,
+        },
+        ignore_loopback: tap.ignore_loopback,
+        http: tap.http_wanted,
     }
 }
 

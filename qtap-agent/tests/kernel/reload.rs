@@ -117,6 +117,39 @@ fn filters_hold_for_processes_that_are_there() {
 }
 
 #[test]
+fn the_probes_are_told_too() {
+    let Some(lab) = Lab::open() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("a.txt", b"the body\n");
+    let file = lab.write("qtap.yaml", config("level: summary", "").as_bytes());
+    let agent = start(&lab, &nginx, &file, &[]);
+    let mut first = TcpStream::connect(("127.0.0.1", nginx.http)).unwrap();
+    ask(&mut first, "/a.txt?all");
+    let without_http = config("level: summary", "").replace("http: {stack: default_stack}", "http: none");
+    let cases = [
+        (config("level: summary", "  direction: egress"), "egress"),
+        (config("level: summary", "  ignore_loopback: true"), "loopback"),
+        (without_http, "none"),
+        (config("level: summary", "  direction: ingress"), "ingress"),
+    ];
+    for (text, query) in cases {
+        lab.write("qtap.yaml", text.as_bytes());
+        let (code, said) = reload_config(&agent);
+        assert_eq!((code, said.lines().last()), (Some(0), Some("accepted")), "{said}");
+        let mut stream = TcpStream::connect(("127.0.0.1", nginx.http)).unwrap();
+        ask(&mut stream, &format!("/a.txt?{query}"));
+        // One that was wanted when it was opened still is.
+        ask(&mut first, &format!("/a.txt?first-{query}"));
+    }
+    drop(first);
+    agent.wait_for("?ingress", 1);
+    let ended = agent.stop();
+    let mut queries: Vec<&str> = ended.records.exchanges().iter().map(|record| record.text("url.query")).collect();
+    queries.sort_unstable();
+    assert_eq!(queries, ["all", "first-egress", "first-ingress", "first-loopback", "first-none", "ingress"]);
+}
+
+#[test]
 fn reloads_under_load_lose_nothing_and_tell_nothing_twice() {
     let Some(lab) = Lab::open() else { return };
     let nginx = Nginx::start(&lab, 9);

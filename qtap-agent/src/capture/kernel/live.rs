@@ -14,18 +14,21 @@ use std::path::Path;
 use std::time::Duration;
 
 use aya::Ebpf;
-use aya::maps::{HashMap as KernelMap, MapData, PerCpuArray};
+use aya::maps::{Array, HashMap as KernelMap, MapData, PerCpuArray};
 use aya::programs::RawTracePoint;
 use aya_log::EbpfLogger;
 use qtap_common::ABI;
+use qtap_common::globals;
 use qtap_common::record::why;
-use qtap_common::state::{Conn, Losses, MAP_CONNS, MAP_LOSSES, MAP_SCOPE, MAP_SESSIONS, Session, SessionKey, scope};
+use qtap_common::state::{
+    Conn, Losses, MAP_CONNS, MAP_LOSSES, MAP_SCOPE, MAP_SESSIONS, MAP_WISHES, Session, SessionKey, scope,
+};
 
 use super::people::People;
 use super::ring::Ring;
 use super::tls::{Library, Tls};
 use super::unix::UnixConns;
-use super::{KernelError, Scope, Settings, object};
+use super::{KernelError, Scope, Settings, Wishes, object};
 use crate::capture::decode::{Decoded, Decoder, session_key, socket_inode};
 use crate::capture::discover::elf::FileId;
 use crate::capture::discover::{maps, openssl, procfs};
@@ -85,6 +88,7 @@ struct Tables {
     conns: KernelMap<MapData, u64, Conn>,
     sessions: KernelMap<MapData, SessionKey, Session>,
     losses: PerCpuArray<MapData, Losses>,
+    wishes: Array<MapData, globals::Wishes>,
 }
 
 impl Live {
@@ -131,8 +135,17 @@ impl Live {
         for pid in settings.scope.pids() {
             live.tables.scope.insert(pid, scope::IN, 0)?;
         }
+        live.wish(settings.wishes)?;
         live.attach(&settings)?;
         Ok(live)
+    }
+
+    /// From now on this is wanted, of connections that are opened from now on.
+    ///
+    /// # Errors
+    /// [`KernelError::Map`] when it can't be written.
+    pub fn wish(&mut self, wishes: Wishes) -> Result<(), KernelError> {
+        Ok(self.tables.wishes.set(0, wishes.told(), 0)?)
     }
 
     fn attach(&mut self, settings: &Settings) -> Result<(), KernelError> {
@@ -387,6 +400,7 @@ impl Tables {
             conns: KernelMap::try_from(map(MAP_CONNS)?)?,
             sessions: KernelMap::try_from(map(MAP_SESSIONS)?)?,
             losses: PerCpuArray::try_from(map(MAP_LOSSES)?)?,
+            wishes: Array::try_from(map(MAP_WISHES)?)?,
         })
     }
 }

@@ -35,8 +35,7 @@ use super::spool::Spool;
 use super::stores::{self, Look};
 use super::{FLUSH_LIMIT, tap_settings};
 use crate::admin::view::DataDirView;
-use crate::capture::settings::Filters;
-use crate::config::Settings;
+use crate::config::{Settings, TapSettings};
 use crate::export::settings::StoreSettings;
 use crate::export::stdout::Output;
 use crate::export::store::Store;
@@ -51,8 +50,9 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Change {
     /// What holds for connections from now on; none: as before.
     pub(super) new: Option<(tap::Settings, pipeline::settings::Settings, Option<pipeline::spool::Folder>)>,
-    /// Who is left out from now on; none: as before.
-    pub(super) filters: Option<Filters>,
+    /// What is asked of the probes from now on; none: as before.
+    #[cfg_attr(not(feature = "kernel"), allow(dead_code))] // there are none
+    pub(super) tap: Option<TapSettings>,
     pub(super) route: Arc<Route>,
     pub(super) turnover: Turnover,
 }
@@ -109,8 +109,8 @@ impl Running {
         self.stores.hurry();
         let (taken, took) = oneshot::channel();
         let slots = plan.changed.iter().map(|(slot, ..)| Arc::clone(slot)).collect();
-        let filters = (next.tap.filters != self.settings.tap.filters).then(|| next.tap.filters.clone());
-        let change = Change { new, filters, route: Arc::new(route), turnover: Turnover { slots, taken } };
+        let looked_at = (next.tap != self.settings.tap).then(|| next.tap.clone());
+        let change = Change { new, tap: looked_at, route: Arc::new(route), turnover: Turnover { slots, taken } };
         let old = self.changes.send(change).ok().and_then(|()| took.blocking_recv().ok());
         if !self.stop.asked() {
             self.stores.calm();
@@ -193,16 +193,7 @@ fn without_locators(settings: &pipeline::settings::Settings) -> pipeline::settin
     pipeline::settings::Settings { locators: Vec::new(), ..settings.clone() }
 }
 
-/// Keys that the probes were told before they were loaded, and one that the metrics were.
+/// Keys that are read only once, at the start.
 fn needs_restart(started: &Settings, next: &Settings) -> Vec<&'static str> {
-    let max_hosts = ("http_metrics.max_hosts", started.pipeline.max_hosts() != next.pipeline.max_hosts());
-    let (started, next) = (&started.tap, &next.tap);
-    let keys = [
-        max_hosts,
-        ("tap.direction", started.direction != next.direction),
-        ("tap.ignore_loopback", started.ignore_loopback != next.ignore_loopback),
-        // What is copied and not wanted goes no further than the tap.
-        ("tap.http", next.http_wanted && !started.http_wanted),
-    ];
-    keys.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect()
+    if started.pipeline.max_hosts() == next.pipeline.max_hosts() { Vec::new() } else { vec!["http_metrics.max_hosts"] }
 }

@@ -53,11 +53,12 @@ fn what_is_not_valid_changes_nothing_and_every_fault_is_told() {
     assert_eq!(told.get().since_unix_ns, since);
     assert!(told.get().last_success_unix_ns > since);
 
-    std::fs::write(&file, format!("{good}tap: {{direction: egress}}\n")).unwrap();
+    let next = good.replace("{type: redact}", "{type: redact}, {type: http_metrics, config: {max_hosts: 7}}");
+    std::fs::write(&file, next).unwrap();
     calls.reload();
     let accepted = last(&told);
     assert_eq!((accepted.outcome, counts(&told)), ("accepted", (1, 1, 1)));
-    assert_eq!(accepted.needs_restart, ["tap.direction"]);
+    assert_eq!(accepted.needs_restart, ["http_metrics.max_hosts"]);
     assert!(told.get().since_unix_ns > since);
 
     std::fs::remove_file(&file).unwrap();
