@@ -4,6 +4,7 @@ pub mod admin;
 pub mod capture;
 pub mod cli;
 pub mod config;
+pub mod dns;
 pub mod export;
 pub mod http;
 pub mod logging;

@@ -71,7 +71,7 @@ impl Bench {
         let store = StoreSettings { id: "s3".to_owned(), events: false, objects: true, kind, queue: None };
         let output = Output::to(Box::new(std::io::sink()), false);
         Bench {
-            tap: Tap::new(tap::Settings { http }),
+            tap: Tap::new(tap::Settings { http, ..tap::Settings::default() }),
             pipeline: Pipeline::new(settings, &RedactionKey([1; 32])).spooling(spool),
             store: spawn(&store, runtime.handle(), "1.2.3", &output).unwrap(),
             observations: Vec::new(),

@@ -137,6 +137,10 @@ pub struct Wanted {
     pub wake_above: u32,
     /// 1: the current task and its registers can be read as typed memory (`bpf_task_pt_regs`, Linux 5.15).
     pub has_task_regs: u32,
+    /// Bits of [`option`].
+    pub options: u32,
+    /// 0.
+    pub pad: u32,
 }
 
 /// What is wanted and may change while the probes run, in [`crate::state::MAP_WISHES`]: looked at when a connection is opened and when its first
@@ -152,6 +156,14 @@ pub struct Wishes {
     pub http: u32,
 }
 
+/// Bits of [`Wanted::options`].
+pub mod option {
+    /// The agent may say of connections and sessions that nobody wants them.
+    pub const ADVICE: u32 = 1;
+    /// Answers of name servers are read.
+    pub const DNS: u32 = 2;
+}
+
 #[cfg(feature = "user")]
 mod pod {
     // SAFETY: repr(C), integers only, no padding (asserted below), any bit pattern is valid.
@@ -163,4 +175,4 @@ mod pod {
 }
 
 const _: () = assert!(size_of::<Layout>() == 49 * 4);
-const _: () = assert!(size_of::<Wanted>() == 8 + 64 + 32 + 16);
+const _: () = assert!(size_of::<Wanted>() == 8 + 64 + 32 + 24);

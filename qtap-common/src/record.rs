@@ -50,6 +50,8 @@ pub mod kind {
     pub const SESSION_CLOSED: u8 = 11;
     /// [`super::Mapped`].
     pub const MAPPED: u8 = 12;
+    /// [`super::Datagram`], then its bytes.
+    pub const DATAGRAM: u8 = 13;
 }
 
 /// Flags of [`Header::flags`].
@@ -119,6 +121,10 @@ pub mod binding {
 
 /// Bytes of a UNIX socket's name that are carried: the whole of `sun_path`.
 pub const UNIX_NAME: usize = 108;
+/// The port of name servers.
+pub const DNS_PORT: u16 = 53;
+/// Bytes of an answer that `DATAGRAM` carries at most: what servers and resolvers agree on is 1232, and was 4096.
+pub const DNS_BYTES: usize = 4096;
 /// Bytes of arguments that `EXEC` carries at most.
 pub const EXEC_ARGS: usize = 4096;
 /// Bytes of the file name that `EXEC` carries at most.
@@ -262,7 +268,30 @@ pub struct Mapped {
     pub ino: u64,
 }
 
+/// `DATAGRAM`: from a name server.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Datagram {
+    /// Header.
+    pub header: Header,
+    /// Bytes that were received.
+    pub bytes: u64,
+    /// `AF_INET` or `AF_INET6`.
+    pub family: u16,
+    /// Local port, host byte order.
+    pub local_port: u16,
+    /// Remote port, network byte order.
+    pub peer_port: u16,
+    /// 0.
+    pub pad: u16,
+    /// Local address: 4 or 16 bytes, network order.
+    pub local: [u8; 16],
+    /// Remote address.
+    pub peer: [u8; 16],
+}
+
 const _: () = {
+    assert!(size_of::<Datagram>() == 80);
     assert!(size_of::<Header>() == 32);
     assert!(size_of::<Exec>() == 48);
     assert!(size_of::<Fork>() == 40);

@@ -25,6 +25,9 @@ pub const MAP_CALLS: &str = "CALLS";
 /// (device, inode) of executable files that were told in `MAPPED`.
 pub const MAP_MAPPED: &str = "MAPPED";
 
+/// Connection or session → 1: nobody wants it. Writer: agent; the probes take it out when they have read it.
+pub const MAP_LEFT_ALONE: &str = "LEFT_ALONE";
+
 /// Verdicts of [`MAP_SCOPE`]: [`scope::IN`] or [`scope::OUT`], and with the former what is left out all the same.
 pub mod scope {
     /// Captured.
@@ -95,6 +98,8 @@ pub mod class {
     pub const TLS: u8 = 2;
     /// Anything else: counted.
     pub const OTHER: u8 = 3;
+    /// Answers of a name server: copied.
+    pub const DNS: u8 = 4;
 }
 
 /// First bytes of a direction that are looked at to tell the protocol: the longest method that is recognised, and a space.
@@ -170,6 +175,8 @@ pub mod conn_flag {
     pub const CLOSED_UNTOLD: u8 = 4;
     /// A FIN was received.
     pub const FIN: u8 = 8;
+    /// Nobody wants its payload: counted, not copied.
+    pub const LEFT_ALONE: u8 = 16;
 }
 
 /// Key of a TLS session.
@@ -204,8 +211,10 @@ pub struct Session {
     pub late: u8,
     /// 1: it travels on a connection that nobody asked for.
     pub unwanted: u8,
+    /// 1: nobody wants its payload.
+    pub left_alone: u8,
     /// 0.
-    pub pad: [u8; 5],
+    pub pad: [u8; 4],
 }
 
 /// Losses of one reason, on one CPU.

@@ -61,6 +61,8 @@ pub struct Transfer {
     pub reason: u64,
     /// The verdict on the process.
     pub verdict: u64,
+    /// Where the call says whom it came from, in the process's memory; 0: it does not.
+    pub name: u64,
 }
 
 /// A call whose bytes are being copied: state of the walk.

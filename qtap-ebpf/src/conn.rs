@@ -14,7 +14,7 @@ use crate::globals::{self, read};
 use crate::kernel::{self, AF_UNIX, Sock};
 use crate::maps::CONNS;
 use crate::peer::{filtered_out, is_loopback, tell_ends};
-use crate::{scratch, session, trace};
+use crate::{advice, dns, scratch, session, trace};
 
 /// A direction of which nothing is known.
 pub const NEW_DIR: Dir = Dir {
@@ -137,9 +137,11 @@ fn blank(address: &mut [u8; 16]) {
 #[inline(never)]
 pub fn carried(area: u32) -> u8 {
     let Some(work) = scratch::get(area) else { return class::OTHER };
-    let Transfer { sock, source, bytes, direction, reason, verdict } = unsafe { (*work).moved };
+    let Transfer { sock, source, bytes, direction, reason, verdict, name: _ } = unsafe { (*work).moved };
     let (direction, reason) = (direction as usize & 1, reason as u8);
-    let Some(conn) = find_or_open(area, &sock, role::UNKNOWN, direction, bytes) else { return class::OTHER };
+    let Some(conn) = find_or_open(area, &sock, role::UNKNOWN, direction, bytes) else {
+        return if dns::is_wanted() { dns::datagram(area) } else { class::OTHER };
+    };
     let conn = unsafe { &mut *conn };
     let peer_class = conn.dirs[1 - (direction & 1)].class;
     let dir = &mut conn.dirs[direction & 1];
@@ -148,6 +150,11 @@ pub fn carried(area: u32) -> u8 {
     let no_data = verdict & u64::from(scope::NO_DATA) != 0;
     if reason == 0 && conn.flags & conn_flag::UNWANTED == 0 && !no_data {
         decide(dir, peer_class, &source, bytes, conn.flags & conn_flag::LATE != 0);
+    }
+    // Behind the decision, which is much to verify: before it, there would be two ways to it.
+    let answers = direction == 1 && verdict & u64::from(scope::NO_DNS | scope::NO_DATA) == 0;
+    if dns::is_wanted() && answers && (dir.class == class::OTHER || dir.class == class::UNDECIDED) {
+        dns::name_server(dir, sock.address, conn.family);
     }
     if conn.role == role::UNKNOWN && before != dir.class && dir.class != class::OTHER {
         learn_role(conn, sock.address, direction);
@@ -162,8 +169,11 @@ pub fn carried(area: u32) -> u8 {
     conn.tgid = header.tgid;
     // Read anew: whatever way led here, from here on the class is any number to the verifier, and one way is looked at.
     let mut is = read(&raw const dir.class);
+    if is == class::HTTP && conn.flags & conn_flag::LEFT_ALONE == 0 && advice::leaves_alone(conn.id) {
+        conn.flags |= conn_flag::LEFT_ALONE;
+    }
     let no_http = verdict & u64::from(scope::NO_HTTP) != 0 && (is == class::HTTP || is == class::UNDECIDED);
-    if no_data || no_http {
+    if no_data || no_http || conn.flags & conn_flag::LEFT_ALONE != 0 {
         is = class::OTHER;
     }
     let span = Span { offset, bytes, watch_tls: is == class::HTTP };
@@ -233,7 +243,8 @@ fn account(area: u32, dir: &mut Dir, header: &Header, source: &Source, mut span:
 /// Decides what a direction carries, where that is not yet decided.
 #[inline(never)]
 fn decide(dir: &mut Dir, peer_class: u8, source: &Source, bytes: u64, late: bool) {
-    if dir.class == class::HTTP || dir.class == class::TLS || (dir.class == class::OTHER && !late) {
+    let decided = dir.class == class::HTTP || dir.class == class::TLS || dir.class == class::DNS;
+    if decided || (dir.class == class::OTHER && !late) {
         return;
     }
     if dir.class == class::UNDECIDED && (peer_class == class::HTTP || peer_class == class::TLS) {

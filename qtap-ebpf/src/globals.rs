@@ -63,6 +63,8 @@ static WANTED: Wanted = Wanted {
     has_loop: 0,
     wake_above: 0,
     has_task_regs: 0,
+    options: 0,
+    pad: 0,
 };
 
 /// Reads one member of the layout.

@@ -12,10 +12,12 @@
 #![allow(clippy::undocumented_unsafe_blocks)] // every line of a BPF program is unsafe in Rust's sense; the verifier is the proof
 #![allow(unreachable_pub)] // a binary: nothing is public
 
+mod advice;
 mod atomic;
 mod carry;
 mod classify;
 mod conn;
+mod dns;
 mod emit;
 mod globals;
 mod kernel;

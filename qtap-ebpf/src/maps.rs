@@ -56,3 +56,8 @@ pub static ASLEEP: Array<u32> = Array::with_max_entries(1, 0);
 /// Executable files that were told. An LRU: telling one twice costs a look, not a loss.
 #[map]
 pub static MAPPED: LruHashMap<FileKey, u8> = LruHashMap::with_max_entries(4096, 0);
+
+/// Connection or session → 1: nobody wants it. Writer: agent. Reader: `advice`, which takes it out. An LRU: what is forgotten is copied, and
+/// not lost.
+#[map]
+pub static LEFT_ALONE: LruHashMap<u64, u8> = LruHashMap::with_max_entries(16_384, 0);

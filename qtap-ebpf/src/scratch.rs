@@ -1,6 +1,6 @@
 //! Work areas. A uprobe can be preempted by another one on the same CPU, so an area is taken and given back: once, at the door.
 
-use qtap_common::record::{Data, EXEC_ARGS, EXEC_NAME, Exec, Opened, UNIX_NAME, why};
+use qtap_common::record::{DNS_BYTES, Data, Datagram, EXEC_ARGS, EXEC_NAME, Exec, Opened, UNIX_NAME, why};
 use qtap_common::state::{Conn, GATHER, PIECE, SCRATCH_SLOTS, Session};
 
 use crate::atomic::fetch_add;
@@ -32,6 +32,7 @@ pub union Record {
     pub data: DataRecord,
     pub exec: ExecRecord,
     pub opened: OpenedRecord,
+    pub datagram: DatagramRecord,
 }
 
 #[repr(C)]
@@ -57,6 +58,13 @@ pub struct OpenedRecord {
     pub head: Opened,
     pub local: [u8; UNIX_NAME],
     pub peer: [u8; UNIX_NAME],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct DatagramRecord {
+    pub head: Datagram,
+    pub payload: [u8; DNS_BYTES],
 }
 
 /// Takes an area: its index. None is free only when more probes preempted one another than there are areas: counted.

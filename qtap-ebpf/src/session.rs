@@ -10,7 +10,7 @@ use crate::conn::{NEW_DIR, class_of, unwanted};
 use crate::emit;
 use crate::globals;
 use crate::maps::{CALLS, SESSIONS};
-use crate::{scratch, trace};
+use crate::{advice, scratch, trace};
 
 /// TLS calls of one thread that can be inside one another: a session whose transport is another session (HTTPS proxies).
 pub const NESTED: usize = 2;
@@ -264,7 +264,8 @@ fn open(area: u32, key: &SessionKey, library: u32, late: bool) -> bool {
         binding: binding::NONE,
         late: u8::from(late),
         unwanted: 0,
-        pad: [0; 5],
+        left_alone: 0,
+        pad: [0; 4],
     };
     if SESSIONS.insert(key, &*session, 0).is_err() {
         return false;
@@ -300,7 +301,10 @@ fn carried(area: u32, session: &mut Session, direction: usize, source: &Source, 
         // What is written leaves at the beginning of the call; what is read is there at its end.
         header.time = began;
     }
-    if session.unwanted != 0 {
+    if session.left_alone == 0 && advice::leaves_alone(session.id) {
+        session.left_alone = 1;
+    }
+    if session.unwanted != 0 || session.left_alone != 0 {
         return unwanted(dir, &header, offset, bytes);
     }
     if dir.class == class::UNDECIDED || (dir.class == class::OTHER && late) {

@@ -115,7 +115,7 @@ tap: {{http: {{stack: bench}}}}
 fn play(recording: &[u8], settings: &Settings) -> Result<u64> {
     let http = http::Settings { keep_bodies: settings.pipeline.keeps_bodies(), ..http::Settings::default() };
     let mut source = Replay::open(recording)?;
-    let mut tap = Tap::new(tap::Settings { http });
+    let mut tap = Tap::new(tap::Settings { http, ..tap::Settings::default() });
     let mut pipeline = Pipeline::new(settings.pipeline.clone(), &RedactionKey([0; 32]));
     let (mut events, mut seen, mut records) = (Vec::new(), Vec::new(), Vec::new());
     let mut exchanges = 0;

@@ -160,7 +160,7 @@ fn protocol(protocol: Protocol) -> &'static str {
         Protocol::Http1 => "http1",
         Protocol::Http2 => "http2",
         Protocol::Grpc => "grpc",
-        Protocol::Tls | Protocol::Unknown => OTHER,
+        Protocol::Tls | Protocol::Dns | Protocol::Unknown => OTHER,
     }
 }
 

@@ -54,6 +54,11 @@ fn connections(snapshot: &Snapshot) -> Vec<Family> {
         counter("qtap_connections_closed", "Connections closed", one(seen.closed)),
         gauge("qtap_connections_active", "Connections that are open", one(seen.active)),
         counter("qtap_connection_bytes", "Bytes that probed processes moved", labelled("direction", bytes)),
+        counter(
+            "qtap_kernel_unwanted_bytes",
+            "Bytes not copied out of the kernel because no stack wants their connection",
+            one(seen.bytes_unwanted),
+        ),
         counter("qtap_events", "Events from the probes", labelled("kind", snapshot.events.iter().copied())),
     ]
 }

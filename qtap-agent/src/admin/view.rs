@@ -191,6 +191,8 @@ pub struct ConnectionsView {
     pub bytes_sent: u64,
     /// Bytes that they received.
     pub bytes_received: u64,
+    /// Bytes that were not copied out of the kernel because nobody wanted their connection.
+    pub bytes_unwanted: u64,
 }
 
 /// The ring between kernel and agent.

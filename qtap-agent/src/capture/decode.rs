@@ -9,12 +9,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
 use qtap_common::record::{
-    self as wire, Bound, Counts as WireCounts, Data, EXEC_NAME, Exec, Fork, Header, Mapped, Opened as WireOpened,
-    Skip as WireSkip, UNIX_NAME, binding, flag, kind, role, why,
+    self as wire, Bound, Counts as WireCounts, Data, Datagram as WireDatagram, EXEC_NAME, Exec, Fork, Header, Mapped,
+    Opened as WireOpened, Skip as WireSkip, UNIX_NAME, binding, flag, kind, role, why,
 };
 
 use crate::model::conn::{Binding, Channel, ConnId, Direction, Endpoint, Role, SessionId, Transport};
-use crate::model::event::{Count, Counts, Event, Opened, Passed, SessionCounts, SessionOpened, Skip, Skipped};
+use crate::model::event::{
+    Count, Counts, Datagram, Event, Opened, Passed, SessionCounts, SessionOpened, Skip, Skipped,
+};
 use crate::model::loss::Loss;
 use crate::model::time::KernelTime;
 
@@ -138,6 +140,7 @@ impl Decoder {
         Ok(Decoded::Event(match record.kind {
             kind::DATA => Event::Passed(record.passed(keep)?),
             kind::SKIP => Event::Skipped(record.skipped()?),
+            kind::DATAGRAM => Event::Datagram(record.datagram(keep)?),
             kind::OPENED => Event::Opened(record.opened()?),
             kind::PROGRESS => Event::Progress(record.counts()?),
             kind::CLOSED => Event::Closed(record.counts()?),
@@ -306,6 +309,23 @@ impl<'a> Record<'a> {
         })
     }
 
+    fn datagram(&self, keep: impl Fn(&[u8]) -> Bytes) -> Result<Datagram, DecodeError> {
+        let family = self.u16(offset_of!(WireDatagram, family))?;
+        let local_port = self.u16(offset_of!(WireDatagram, local_port))?;
+        let peer_port = u16::from_be(self.u16(offset_of!(WireDatagram, peer_port))?);
+        let local = self.address(family, offset_of!(WireDatagram, local))?;
+        let peer = self.address(family, offset_of!(WireDatagram, peer))?;
+        Ok(Datagram {
+            id: self.id,
+            time: self.time,
+            pid: self.pid,
+            local: Endpoint::Inet(SocketAddr::new(local, local_port)),
+            peer: Endpoint::Inet(SocketAddr::new(peer, peer_port)),
+            len: self.u64(offset_of!(WireDatagram, bytes))?,
+            payload: keep(self.rest(size_of::<WireDatagram>())?),
+        })
+    }
+
     /// A v4-mapped address is the IPv4 address it stands for (RFC 4291 §2.5.5.2).
     fn address(&self, family: u16, at: usize) -> Result<IpAddr, DecodeError> {
         match family {
@@ -456,6 +476,22 @@ mod tests {
         assert_eq!(opened.local, Endpoint::Inet("[::1]:8080".parse().unwrap()));
         assert_eq!(opened.peer, Endpoint::Inet("10.1.2.3:443".parse().unwrap()));
         assert_eq!((opened.role, opened.joined_late), (Role::Client, true));
+    }
+
+    #[test]
+    fn a_datagram_has_both_ends_and_what_was_copied_of_it() {
+        let mut body = 1_500u64.to_ne_bytes().to_vec();
+        body.extend_from_slice(&AF_INET.to_ne_bytes());
+        body.extend_from_slice(&40_000u16.to_ne_bytes());
+        body.extend_from_slice(&53u16.to_be_bytes());
+        body.extend_from_slice(&[0, 0]);
+        body.extend_from_slice(&[10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        body.extend_from_slice(&[10, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        body.extend_from_slice(b"answer");
+        let Event::Datagram(datagram) = event(&record(kind::DATAGRAM, 0, 0, &body)) else { panic!() };
+        assert_eq!((datagram.len, &datagram.payload[..], datagram.pid), (1_500, &b"answer"[..], 100));
+        assert_eq!(datagram.local, Endpoint::Inet("10.0.0.1:40000".parse().unwrap()));
+        assert_eq!(datagram.peer, Endpoint::Inet("10.0.0.2:53".parse().unwrap()));
     }
 
     #[test]

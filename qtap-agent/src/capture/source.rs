@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::model::conn::Channel;
 use crate::model::event::Event;
 
 /// What a source has to say after a poll.
@@ -21,6 +22,10 @@ pub trait Source {
     /// # Errors
     /// When nothing more can be read. What was read before the error is in `out`.
     fn poll(&mut self, timeout: Duration, out: &mut Vec<Event>) -> Result<Flow, SourceError>;
+
+    /// Nobody wants what these channels carry: it need not be copied. Advice: what comes all the same does no harm, and a source of what is past
+    /// has no use for it.
+    fn leave_alone(&mut self, _channels: &[Channel]) {}
 }
 
 /// A source failed.

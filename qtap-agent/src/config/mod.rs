@@ -65,6 +65,10 @@ pub struct TapSettings {
     pub http_buffer_size: usize,
     /// Processes that are left out.
     pub filters: Filters,
+    /// Answers of name servers are read: they are told, or endpoints may be known by them.
+    pub reads_dns: bool,
+    /// Answers of name servers are told as connections.
+    pub audit_dns: bool,
 }
 
 /// Bytes of a body that are kept unless told otherwise, per direction.

@@ -338,7 +338,7 @@ pub(crate) const TAP: Shape = Shape {
         key("direction", Takes::Choice(&["all", "ingress", "egress", "egress-internal", "egress-external"]), "all"),
         key("ignore_loopback", Takes::Flag, "false"),
         key("http", Takes::More("map"), ""),
-        later("audit_include_dns"),
+        key("audit_include_dns", Takes::Flag, "false"),
         key("filters", Takes::More("map"), "{}"),
         key("endpoints", Takes::More("list of endpoints"), "[]"),
     ]],

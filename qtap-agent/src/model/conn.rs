@@ -69,6 +69,8 @@ pub enum Role {
 pub enum Transport {
     /// TCP over IPv4 or IPv6.
     Tcp,
+    /// UDP: one datagram.
+    Udp,
     /// A UNIX stream socket.
     Unix,
     /// A TLS session whose socket is not known.
@@ -194,6 +196,8 @@ pub enum Protocol {
     Grpc,
     /// TLS whose inside was not seen.
     Tls,
+    /// An answer of a name server.
+    Dns,
 }
 
 /// What is known of a connection when something is said about it; shared by all that was seen on it until a fact changes.

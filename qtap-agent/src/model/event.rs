@@ -30,6 +30,8 @@ pub enum Event {
     Passed(Passed),
     /// Bytes passed and were not copied.
     Skipped(Skipped),
+    /// A datagram came from a name server.
+    Datagram(Datagram),
     /// The kernel's counts of a connection that is still open; at most one a second, and only when they changed.
     Progress(Counts),
     /// A connection was closed; the counts are final.
@@ -74,6 +76,7 @@ impl Event {
             Event::Opened(opened) => Some(opened.time),
             Event::Passed(passed) => Some(passed.time),
             Event::Skipped(skipped) => Some(skipped.time),
+            Event::Datagram(datagram) => Some(datagram.time),
             Event::Progress(counts) | Event::Closed(counts) => Some(counts.time),
             Event::SessionOpened(opened) => Some(opened.time),
             Event::SessionClosed(counts) => Some(counts.time),
@@ -154,6 +157,25 @@ pub struct Skipped {
     pub time: KernelTime,
     /// The process that made the call.
     pub pid: u32,
+}
+
+/// A datagram came from a name server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Datagram {
+    /// A number of its own, from those of connections.
+    pub id: u64,
+    /// When the call that received it ended.
+    pub time: KernelTime,
+    /// The process that received it.
+    pub pid: u32,
+    /// This end.
+    pub local: Endpoint,
+    /// The name server.
+    pub peer: Endpoint,
+    /// Bytes that were received.
+    pub len: u64,
+    /// Those that were copied.
+    pub payload: Bytes,
 }
 
 /// Why bytes were not copied.

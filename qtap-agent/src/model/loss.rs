@@ -72,11 +72,13 @@ pub enum Loss {
     QueueDamaged,
     /// An exchange that a `sample` step left out, as it was asked to.
     SampledOut,
+    /// Went through a stack that captures nothing, after it was known that the whole connection does: no fault.
+    NotWanted,
 }
 
 impl Loss {
     /// All of them, in order of their numbers.
-    pub const ALL: [Loss; 34] = [
+    pub const ALL: [Loss; 35] = [
         Loss::RingFull,
         Loss::Fault,
         Loss::CallLimit,
@@ -111,6 +113,7 @@ impl Loss {
         Loss::QueueUnwritable,
         Loss::QueueDamaged,
         Loss::SampledOut,
+        Loss::NotWanted,
     ];
 
     /// The name used in metrics, attributes and logs.
@@ -151,6 +154,7 @@ impl Loss {
             Loss::QueueUnwritable => "queue_unwritable",
             Loss::QueueDamaged => "queue_damaged",
             Loss::SampledOut => "sampled_out",
+            Loss::NotWanted => "not_wanted",
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::conn::ConnFacts;
+use super::dns::DnsAnswer;
 use super::event::{Count, Host};
 use super::exchange::Exchange;
 use super::loss::Tally;
@@ -71,6 +72,8 @@ pub struct ConnectionSeen {
     pub requests: u64,
     /// Authority of the first request, for `connection.endpoint_id`.
     pub authority: Option<String>,
+    /// The last answer of a name server on it, where those are told.
+    pub dns: Option<Arc<DnsAnswer>>,
     /// Time of the report.
     pub observed: KernelTime,
 }

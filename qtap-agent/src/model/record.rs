@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::dns::DnsAnswer;
 use super::event::Host;
 use super::process::Process;
 use super::spool::SpoolFile;
@@ -150,6 +151,8 @@ pub struct ConnectionRecord {
     pub tls: Option<super::conn::TlsFacts>,
     /// `connection.binding`; none for a connection without TLS.
     pub binding: Option<&'static str>,
+    /// `dns.*`: what a name server answered; none for any other connection.
+    pub dns: Option<Arc<DnsAnswer>>,
 }
 
 /// `qtap.artifact_record`: one HTTP exchange.

@@ -181,6 +181,14 @@ impl Wants {
         })
     }
 
+    /// True when something may leave no record, by name or where nothing has a name.
+    #[must_use]
+    pub fn leaves_some_alone(&self) -> bool {
+        let Routes { default, exact, below, .. } = &self.routes;
+        let mut stacks = exact.values().chain(below.values()).chain([default]);
+        stacks.any(|stack| !self.appetite(*stack).exchanges)
+    }
+
     /// True when all stacks want the same, so that nothing is to be decided early.
     #[must_use]
     pub fn is_uniform(&self) -> bool {

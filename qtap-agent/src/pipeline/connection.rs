@@ -8,6 +8,7 @@ use super::router::Chosen;
 use super::step::Steps;
 use crate::model::conn::Binding;
 use crate::model::event::Count;
+use crate::model::loss::Loss;
 use crate::model::message::host_of;
 use crate::model::observation::{ConnState, ConnectionSeen};
 use crate::model::record::{Address, ConnectionRecord, Origin, Record, RecordKind, Severity};
@@ -69,6 +70,7 @@ fn about(seen: &ConnectionSeen, origin: &Origin, steps: Option<&Steps>) -> Conne
         endpoint_id: endpoint_id(seen, origin, steps),
         tls: seen.conn.tls.clone(),
         binding: seen.conn.binding.map(Binding::name),
+        dns: seen.dns.clone(),
     }
 }
 
@@ -77,7 +79,8 @@ fn carried(count: &Count) -> u64 {
     count.kernel.unwrap_or(count.carried)
 }
 
-/// `connection.endpoint_id`: the host of the first request, else the TLS server name, else the server's address.
+/// `connection.endpoint_id`: the host of the first request (the name that was asked for), else the TLS server name, else the name in DNS, else the
+/// server's address.
 fn endpoint_id(seen: &ConnectionSeen, origin: &Origin, steps: Option<&Steps>) -> Option<String> {
     let authority = seen.authority.as_deref().filter(|authority| !authority.is_empty());
     let named =
@@ -88,7 +91,8 @@ fn endpoint_id(seen: &ConnectionSeen, origin: &Origin, steps: Option<&Steps>) ->
         Address::Inet(ip, _) => Some(ip.to_string()),
         Address::Unix(path) => Some(path.clone()),
     };
-    host.or_else(sni).or_else(server)
+    let domain = || seen.conn.domain.clone();
+    host.or_else(sni).or_else(domain).or_else(server)
 }
 
 /// E.g. `connection closed: curl → example.com (http1 over TLS), 78 B sent, 1256 B received, 1 request, 12.3 ms`.
@@ -102,9 +106,13 @@ fn line(about: &ConnectionRecord, origin: &Origin) -> String {
     let tls = if about.tls.is_some() && origin.protocol != Some("tls") { " over TLS" } else { "" };
     let protocol = origin.protocol.unwrap_or("unknown protocol");
     let plural = if about.requests == 1 { "" } else { "s" };
-    let lost = if about.lost_bytes > 0 { format!(", {} B lost", about.lost_bytes) } else { String::new() };
+    let left_alone =
+        about.losses.iter().find(|(name, _)| *name == Loss::NotWanted.name()).map_or(0, |(_, bytes)| *bytes);
+    let told = |bytes: u64, word: &str| if bytes > 0 { format!(", {bytes} B {word}") } else { String::new() };
+    let (lost, left_alone) =
+        (told(about.lost_bytes.saturating_sub(left_alone), "lost"), told(left_alone, "not wanted"));
     format!(
-        "connection {}: {process} {arrow} {far} ({protocol}{tls}), {} B sent, {} B received, {} request{plural}, {:.1} ms{lost}",
+        "connection {}: {process} {arrow} {far} ({protocol}{tls}), {} B sent, {} B received, {} request{plural}, {:.1} ms{lost}{left_alone}",
         about.state, about.bytes_sent, about.bytes_received, about.requests, about.duration_ms,
     )
 }

@@ -164,6 +164,7 @@ fn address(endpoint: &Endpoint) -> Option<Address> {
 fn transport(transport: Transport) -> Option<&'static str> {
     match transport {
         Transport::Tcp => Some("tcp"),
+        Transport::Udp => Some("udp"),
         Transport::Unix => Some("unix"),
         Transport::Unknown => None,
     }
@@ -171,6 +172,7 @@ fn transport(transport: Transport) -> Option<&'static str> {
 
 fn protocol_name(protocol: Protocol) -> Option<&'static str> {
     match protocol {
+        Protocol::Dns => Some("dns"),
         Protocol::Http1 | Protocol::Http2 | Protocol::Grpc => Some("http"),
         Protocol::Tls | Protocol::Unknown => None,
     }
@@ -180,7 +182,7 @@ fn protocol_version(place: &Place<'_>) -> Option<&'static str> {
     match place.protocol {
         Protocol::Http2 | Protocol::Grpc => Some(place.version.unwrap_or(Version::Http2).number()),
         Protocol::Http1 => place.version.map(Version::number),
-        Protocol::Tls | Protocol::Unknown => None,
+        Protocol::Tls | Protocol::Dns | Protocol::Unknown => None,
     }
 }
 
@@ -191,6 +193,7 @@ fn protocol(place: &Place<'_>) -> Option<&'static str> {
         Protocol::Http2 => Some("http2"),
         Protocol::Grpc => Some("grpc"),
         Protocol::Tls => Some("tls"),
+        Protocol::Dns => Some("dns"),
         Protocol::Unknown if place.conn.tls.is_some() => Some("tls"),
         Protocol::Unknown => transport(place.conn.transport),
     }

@@ -32,6 +32,8 @@ pub(super) fn probes(
         scope,
         filters: settings.tap.filters.clone(),
         wishes: wishes(&settings.tap),
+        advice: settings.pipeline.wants().leaves_some_alone(),
+        dns: settings.tap.reads_dns,
         call_limit,
         ring_bytes: capture.ring_size.unwrap_or_else(|| ring_bytes(call_limit)),
         tls: !capture.tls_probes.contains(&TlsProbe::None),

@@ -120,7 +120,7 @@ fn tap_settings(settings: &crate::config::Settings, spool: &Spool) -> tap::Setti
         large_bytes: spool.folder.as_ref().map(|_| spool::LARGE_BYTES),
         ..http::Settings::default()
     };
-    tap::Settings { http }
+    tap::Settings { http, reads_dns: settings.tap.reads_dns, audit_dns: settings.tap.audit_dns }
 }
 
 /// Where records of the stdout protocol go: to the file, or to standard output.

@@ -57,6 +57,10 @@ impl Pump {
     pub(super) fn turn(&mut self, source: &mut impl Source, wait: Duration) -> Result<Flow, SourceError> {
         let polled = source.poll(wait, &mut self.events);
         self.feed();
+        let unwanted = self.tap.take_unwanted();
+        if !unwanted.is_empty() {
+            source.leave_alone(&unwanted);
+        }
         polled
     }
 

@@ -128,6 +128,7 @@ mod live {
                 active: seen.counters.connections_active(),
                 bytes_sent: seen.counters.bytes.sent,
                 bytes_received: seen.counters.bytes.received,
+                bytes_unwanted: seen.counters.unwanted_bytes,
             },
             losses,
             ring: None,

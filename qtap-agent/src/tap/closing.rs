@@ -16,7 +16,7 @@ impl Conn {
     pub(super) fn lacks(&self) -> bool {
         match (&self.socket, &self.counts) {
             (Socket::Plain(stream), Some(counts)) => stream.lacks(counts) || stream.has_hole(),
-            (Socket::Plain(_) | Socket::Undecided(_) | Socket::Tls(_), _) => false,
+            (Socket::Plain(_) | Socket::Undecided(_) | Socket::Tls(_) | Socket::Dns(_), _) => false,
         }
     }
 
@@ -40,10 +40,11 @@ impl Conn {
                 self.settle(common, time, out);
                 if let Socket::Plain(stream) = &mut self.socket {
                     stream.balance(counts.as_ref(), &mut common.losses);
+                    add(&mut common.counters.unwanted_bytes, stream.take_avoided());
                 }
             }
             (Socket::Tls(_), Some(counts)) => self.balance_sealed(&counts, common),
-            (Socket::Tls(_), None) | (Socket::Undecided(_), _) => {}
+            (Socket::Tls(_), None) | (Socket::Undecided(_) | Socket::Dns(_), _) => {}
         }
     }
 

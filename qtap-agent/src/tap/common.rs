@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::counters::Counters;
 use super::deadlines::Deadlines;
 use super::memory::Memory;
+use super::names::Names;
 use super::processes::Processes;
 use crate::http::{self, Sink};
 use crate::model::conn::Channel;
@@ -30,6 +31,14 @@ pub(super) struct Common {
     pub(super) sink: Sink,
     pub(super) ended: Ended,
     pub(super) memory: Memory,
+    /// Names that name servers gave.
+    pub(super) names: Names,
+    pub(super) reads_dns: bool,
+    pub(super) audit_dns: bool,
+    /// True when a stack captures nothing.
+    pub(super) leaves_some_alone: bool,
+    /// Channels that nobody wants, not yet told to the source.
+    pub(super) unwanted: Vec<Channel>,
 }
 
 /// Channels that ended, the last of them.

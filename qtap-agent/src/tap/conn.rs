@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use super::advice::Quiet;
 use super::common::Common;
 use super::deadlines::Due;
 use super::handshake::Handshake;
@@ -16,8 +17,10 @@ use super::pair::{Pair, add};
 use super::session::Share;
 use super::stream::{Begin, LOOK_INTERVAL, Stream};
 use super::uid::connection_uid;
+use crate::dns::Frames;
 use crate::model::conn::{Binding, Channel, ConnFacts, Direction, Protocol, Role, SessionId, TlsFacts, Transport};
 use crate::model::conn::{ConnId, Endpoint};
+use crate::model::dns::DnsAnswer;
 use crate::model::event::{Count, Opened, Passed, Skip, Skipped};
 use crate::model::observation::Observation;
 use crate::model::process::Process;
@@ -45,6 +48,8 @@ pub(super) struct Conn {
     pub(super) done: Share,
     pub(super) requests: u64,
     pub(super) authority: Option<String>,
+    /// The last answer of a name server, where those are told.
+    pub(super) dns: Option<Arc<DnsAnswer>>,
     /// Channels that told an exchange.
     pub(super) channels: u64,
     /// Number of the next report, and when it is due.
@@ -56,6 +61,7 @@ pub(super) struct Conn {
     pub(super) implied: bool,
     /// Time of the last event.
     pub(super) last: KernelTime,
+    pub(super) quiet: Quiet,
 }
 
 /// What the socket's bytes are.
@@ -67,6 +73,8 @@ pub(super) enum Socket {
     Plain(Box<Stream>),
     /// TLS; none once both hellos were read.
     Tls(Option<Box<Handshake>>),
+    /// Answers of a name server.
+    Dns(Box<Frames>),
 }
 
 impl Conn {
@@ -100,11 +108,13 @@ impl Conn {
             done: Share::default(),
             requests: 0,
             authority: None,
+            dns: None,
             channels: 0,
             part: 0,
             next_report: KernelTime(0),
             closed: None,
             implied: false,
+            quiet: Quiet::default(),
         }
     }
 
@@ -198,6 +208,7 @@ impl Conn {
             self.decide(is_tls(&payload, place), common);
         }
         match &mut self.socket {
+            Socket::Dns(_) => self.on_answers(direction, offset, &payload, common),
             Socket::Plain(stream) => {
                 stream.on_bytes(direction, offset, payload, time, pid, &mut common.sink);
                 self.settle(common, time, out);
@@ -239,18 +250,19 @@ impl Conn {
                 let over = handshake.is_over();
                 self.on_hello(hello, over);
             }
-            (Socket::Plain(_), Skip::Unwanted | Skip::Lost(_)) | (Socket::Tls(None), _) => {}
+            (Socket::Plain(_), Skip::Unwanted | Skip::Lost(_)) | (Socket::Tls(None) | Socket::Dns(_), _) => {}
         }
         match (&mut self.socket, why) {
             (Socket::Plain(stream), _) => {
                 stream.on_skipped(skipped, &mut common.sink);
+                add(&mut common.counters.unwanted_bytes, stream.take_avoided());
                 self.settle(common, time, out);
             }
-            (Socket::Tls(_), Skip::Lost(loss)) => {
+            (Socket::Tls(_) | Socket::Dns(_), Skip::Lost(loss)) => {
                 self.done.losses.add(loss, len);
                 common.losses.add(loss, len);
             }
-            (Socket::Tls(_), Skip::Unwanted | Skip::Encrypted) | (Socket::Undecided(_), _) => {}
+            (Socket::Tls(_) | Socket::Dns(_), Skip::Unwanted | Skip::Encrypted) | (Socket::Undecided(_), _) => {}
         }
     }
 
@@ -288,6 +300,9 @@ impl Conn {
             facts.protocol = Protocol::Tls;
             facts.binding.get_or_insert(Binding::None);
             self.tls();
+        } else if self.asks_names(common) {
+            self.socket = Socket::Dns(Box::default());
+            Arc::make_mut(&mut self.facts).protocol = Protocol::Dns;
         } else {
             let late = self.facts.joined_late;
             let begin = |offset: u64| Begin { offset, unknown: self.implied };
@@ -344,7 +359,7 @@ impl Conn {
     pub(super) fn held(&self) -> usize {
         match &self.socket {
             Socket::Plain(stream) => stream.held(),
-            Socket::Undecided(_) | Socket::Tls(_) => 0,
+            Socket::Undecided(_) | Socket::Tls(_) | Socket::Dns(_) => 0,
         }
     }
 
@@ -363,7 +378,7 @@ impl Conn {
     pub(super) fn socket_protocol(&self) -> Protocol {
         match &self.socket {
             Socket::Plain(stream) => stream.protocol(),
-            Socket::Undecided(_) | Socket::Tls(_) => Protocol::Unknown,
+            Socket::Undecided(_) | Socket::Tls(_) | Socket::Dns(_) => Protocol::Unknown,
         }
     }
 
@@ -383,6 +398,7 @@ impl Conn {
                 self.export(exchange, slot, time, common, out);
             }
             common.sink.exchanges = exchanges;
+            self.leave_alone_if_quiet(time, common, out);
         }
     }
 }

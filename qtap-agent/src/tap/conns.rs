@@ -17,7 +17,8 @@ impl Tap {
         if let Some(conn) = self.conns.get_mut(&key) {
             conn.explain(opened);
         } else {
-            let conn = Conn::opened(opened, &self.common);
+            let mut conn = Conn::opened(opened, &self.common);
+            conn.name_peer(&self.common);
             if !self.add_conn(conn) {
                 self.common.losses.add(Loss::StreamTableFull, 0);
             }

@@ -4,7 +4,7 @@ use super::pair::Pair;
 use crate::model::event::Event;
 
 /// Names of the kinds of [`Event`] (`qtap_events_total{kind}`), in the order of its variants.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "started",
     "process_seen",
     "process_gone",
@@ -18,6 +18,7 @@ const KINDS: [&str; 13] = [
     "session_closed",
     "lost",
     "tick",
+    "datagram",
 ];
 
 /// Counts since the start.
@@ -30,6 +31,8 @@ pub struct Counters {
     pub connections_closed: u64,
     /// Bytes at sockets (`qtap_connection_bytes_total{direction}`).
     pub bytes: Pair<u64>,
+    /// Bytes that were not copied because nobody wanted their connection (`qtap_kernel_unwanted_bytes_total`).
+    pub unwanted_bytes: u64,
     /// Exchanges told.
     pub exchanges: u64,
 }
@@ -51,6 +54,7 @@ impl Counters {
             Event::SessionClosed(_) => 10,
             Event::Lost { .. } => 11,
             Event::Tick(_) => 12,
+            Event::Datagram(_) => 13,
         };
         self.events[kind] += 1;
     }

@@ -8,6 +8,8 @@
 //! exchanges belong to the connection it is bound to; those of a session that is not bound in time, to one of its own.
 //! Everything is bounded; what a bound turns away is counted.
 
+mod advice;
+mod answers;
 mod closing;
 mod common;
 mod conn;
@@ -18,6 +20,7 @@ mod deadlines;
 mod handshake;
 mod losses;
 mod memory;
+mod names;
 mod pair;
 mod processes;
 mod relief;
@@ -66,6 +69,10 @@ const IMPLIED_SILENCE: Duration = Duration::from_secs(60);
 pub struct Settings {
     /// Of the HTTP parsers.
     pub http: http::Settings,
+    /// Answers of name servers over TCP are read.
+    pub reads_dns: bool,
+    /// Answers of name servers are told as connections.
+    pub audit_dns: bool,
 }
 
 /// The tap.
@@ -84,15 +91,19 @@ impl Tap {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let memory = Memory::new(settings.http.held_of_a_body());
-        Tap {
-            common: Common { http: Eras::new(Arc::new(settings.http)), memory, ..Common::default() },
-            ..Tap::default()
-        }
+        let leaves_some_alone = settings.http.wants.leaves_some_alone();
+        let Settings { http, reads_dns, audit_dns } = settings;
+        let http = Eras::new(Arc::new(http));
+        let common = Common { http, memory, leaves_some_alone, reads_dns, audit_dns, ..Common::default() };
+        Tap { common, ..Tap::default() }
     }
 
     /// From now on these settings hold for connections and sessions that are opened after `since`; the others keep theirs.
     pub fn begin(&mut self, settings: Settings, since: KernelTime) {
-        self.common.http.begin(since, Arc::new(settings.http));
+        let Settings { http, reads_dns, audit_dns } = settings;
+        self.common.leaves_some_alone |= http.wants.leaves_some_alone();
+        (self.common.reads_dns, self.common.audit_dns) = (reads_dns, audit_dns);
+        self.common.http.begin(since, Arc::new(http));
     }
 
     /// When settings began to hold that no open connection or session keeps any more; they are forgotten here.
@@ -113,6 +124,7 @@ impl Tap {
         match event {
             Event::Passed(passed) => self.on_passed(passed, out),
             Event::Skipped(skipped) => self.on_skipped(&skipped, out),
+            Event::Datagram(datagram) => self.on_datagram(datagram, out),
             Event::Opened(opened) => self.on_opened(opened),
             Event::Progress(counts) => self.on_progress(&counts),
             Event::Closed(counts) => self.on_closed(&counts, out),
@@ -161,6 +173,11 @@ impl Tap {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.common.counters
+    }
+
+    /// Channels that nobody wants any more, since this was asked last: advice to the source.
+    pub fn take_unwanted(&mut self) -> Vec<Channel> {
+        std::mem::take(&mut self.common.unwanted)
     }
 
     fn on_passed(&mut self, passed: Passed, out: &mut Vec<Observation>) {

@@ -114,6 +114,13 @@ impl Session {
         self.stream.iter_mut().for_each(|stream| stream.on_appetite(appetite));
     }
 
+    /// Nobody wants what it says. False: that was so before.
+    pub(super) fn leave_alone(&mut self, time: KernelTime, common: &mut Common) -> bool {
+        let left = self.begun(common).leave_alone(time, &mut common.sink);
+        self.settle(time, common);
+        left
+    }
+
     /// Plaintext passed.
     pub(super) fn on_passed(&mut self, passed: Passed, common: &mut Common) {
         let Passed { direction, offset, time, pid, payload, .. } = passed;
@@ -130,7 +137,9 @@ impl Session {
     pub(super) fn on_skipped(&mut self, skipped: &Skipped, common: &mut Common) {
         let own = self.own.of_mut(skipped.direction);
         add(&mut own.carried, skipped.len);
-        self.begun(common).on_skipped(skipped, &mut common.sink);
+        let stream = self.begun(common);
+        stream.on_skipped(skipped, &mut common.sink);
+        add(&mut common.counters.unwanted_bytes, stream.take_avoided());
         self.settle(skipped.time, common);
     }
 
@@ -232,6 +241,7 @@ impl Session {
         stream.on_close(time, counts, still_open, &mut common.sink);
         stream.settle(&mut common.sink, &mut common.losses);
         stream.balance(counts, &mut common.losses);
+        add(&mut common.counters.unwanted_bytes, stream.take_avoided());
     }
 
     /// What its parser knows of the protocol.

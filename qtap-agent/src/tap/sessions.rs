@@ -63,6 +63,9 @@ impl Tap {
             session.told = false;
             conn.bind(id, how);
             session.on_appetite(conn.appetite(&self.common));
+            if conn.is_unwanted_by_name(&self.common) && session.leave_alone(time, &mut self.common) {
+                self.common.unwanted.push(Channel::Session(id));
+            }
         }
         self.deliver(id, time, out);
     }

@@ -17,7 +17,7 @@ use crate::model::conn::{Direction, Protocol};
 use crate::model::event::{Count, Skip, Skipped};
 use crate::model::loss::{Loss, Tally};
 use crate::model::route::Appetite;
-use crate::model::segment::Gap;
+use crate::model::segment::{Gap, Segment};
 use crate::model::time::KernelTime;
 use crate::stream::reassembly::{Ordered, Reassembly};
 
@@ -42,6 +42,8 @@ pub(super) struct Stream {
     look_due: bool,
     /// True when bytes came since the last look.
     active: bool,
+    /// True once nobody wants what it carries.
+    unwanted: bool,
     share: Share,
 }
 
@@ -56,6 +58,8 @@ struct Flow {
     fed: u64,
     /// Bytes that the probes named as lost.
     named: u64,
+    /// Bytes that were not copied because it was left alone, since that was asked last.
+    avoided: u64,
     /// Pieces: calls, or parts of calls.
     pieces: u64,
 }
@@ -98,6 +102,7 @@ impl Stream {
             slot: None,
             look_due: false,
             active: false,
+            unwanted: false,
             share: memory.share(),
         }
     }
@@ -122,7 +127,13 @@ impl Stream {
         let flow = self.flow.of_mut(direction);
         flow.pieces += 1;
         let reassembly = self.reassembly.of_mut(direction);
-        reassembly.on_bytes(offset, payload, time, pid, &mut feed(direction, &mut self.http, flow, sink));
+        reassembly.on_bytes(
+            offset,
+            payload,
+            time,
+            pid,
+            &mut feed(direction, &mut self.http, flow, self.unwanted, sink),
+        );
     }
 
     /// Bytes passed that were not copied.
@@ -135,7 +146,7 @@ impl Stream {
             Skip::Unwanted | Skip::Encrypted => add(&mut flow.unwanted, len),
         }
         let reassembly = self.reassembly.of_mut(direction);
-        reassembly.on_absent(offset, len, why, time, &mut feed(direction, &mut self.http, flow, sink));
+        reassembly.on_absent(offset, len, why, time, &mut feed(direction, &mut self.http, flow, self.unwanted, sink));
     }
 
     /// Time passed: gives up the holes that are due, and lets the parser look at what waits.
@@ -144,7 +155,11 @@ impl Stream {
             let flow = self.flow.of_mut(direction);
             let why = hole_reason(counts.of(direction), flow.named, Loss::ReorderWindow);
             let before = sink.losses.bytes(Loss::RingFull);
-            self.reassembly.of_mut(direction).on_tick(now, why, &mut feed(direction, &mut self.http, flow, sink));
+            self.reassembly.of_mut(direction).on_tick(
+                now,
+                why,
+                &mut feed(direction, &mut self.http, flow, self.unwanted, sink),
+            );
             if why == Loss::RingFull {
                 add(&mut self.told_twice, sink.losses.bytes(Loss::RingFull) - before);
             }
@@ -157,9 +172,28 @@ impl Stream {
         for direction in [Direction::Sent, Direction::Received] {
             let flow = self.flow.of_mut(direction);
             let reassembly = self.reassembly.of_mut(direction);
-            reassembly.on_close(None, Loss::MemoryLimit, now, &mut feed(direction, &mut self.http, flow, sink));
+            reassembly.on_close(
+                None,
+                Loss::MemoryLimit,
+                now,
+                &mut feed(direction, &mut self.http, flow, self.unwanted, sink),
+            );
         }
         self.http.shed(now, sink);
+    }
+
+    /// Nobody wants what it carries: what is under way is told as far as it came, and what follows only counted. False: that was so before.
+    pub(super) fn leave_alone(&mut self, time: KernelTime, sink: &mut Sink) -> bool {
+        if std::mem::replace(&mut self.unwanted, true) {
+            return false;
+        }
+        self.http.on_close(time, true, sink);
+        true
+    }
+
+    /// Bytes that were not copied since this was asked last, because it was left alone.
+    pub(super) fn take_avoided(&mut self) -> u64 {
+        std::mem::take(&mut self.flow.sent.avoided).saturating_add(std::mem::take(&mut self.flow.received.avoided))
     }
 
     /// Bytes of memory it holds.
@@ -188,7 +222,7 @@ impl Stream {
                 .map_or(Loss::ReorderWindow, |counts| hole_reason(counts.of(direction), flow.named, Loss::Unaccounted));
             let before = sink.losses.bytes(Loss::RingFull);
             let reassembly = self.reassembly.of_mut(direction);
-            reassembly.on_close(end, why, time, &mut feed(direction, &mut self.http, flow, sink));
+            reassembly.on_close(end, why, time, &mut feed(direction, &mut self.http, flow, self.unwanted, sink));
             if why == Loss::RingFull {
                 add(&mut self.told_twice, sink.losses.bytes(Loss::RingFull) - before);
             }
@@ -229,6 +263,20 @@ impl Stream {
         if missing > 0 {
             self.losses.add(Loss::Unaccounted, missing);
             all.add(Loss::Unaccounted, missing);
+        }
+        if let (true, Some(counts)) = (self.unwanted, counts) {
+            self.balance_unwanted(counts, all);
+        }
+    }
+
+    /// What the probes left alone is told call by call only at its beginning: the rest is in their counts.
+    fn balance_unwanted(&mut self, counts: &Pair<Count>, all: &mut Tally) {
+        for direction in [Direction::Sent, Direction::Received] {
+            let flow = self.flow.of_mut(direction);
+            let silent = unwanted_in_silence(counts.of(direction), flow.unwanted);
+            add(&mut flow.avoided, silent);
+            self.losses.add(Loss::NotWanted, silent);
+            all.add_many(Loss::NotWanted, 0, silent);
         }
     }
 
@@ -286,9 +334,23 @@ fn feed<'a>(
     direction: Direction,
     http: &'a mut Http,
     flow: &'a mut Flow,
+    left_alone: bool,
     sink: &'a mut Sink,
 ) -> impl FnMut(Ordered) + 'a {
     move |ordered| match ordered {
+        Ordered::Segment(Segment { payload, .. }) if left_alone => {
+            add(&mut flow.fed, payload.len() as u64);
+            sink.losses.add(Loss::NotWanted, payload.len() as u64);
+        }
+        Ordered::Gap(gap) if left_alone => {
+            add(&mut flow.fed, gap.len);
+            sink.losses.add(gap.reason, gap.len);
+        }
+        Ordered::Unwanted { encrypted: false, len, .. } if left_alone => {
+            add(&mut flow.fed, len);
+            add(&mut flow.avoided, len);
+            sink.losses.add(Loss::NotWanted, len);
+        }
         Ordered::Segment(segment) => {
             add(&mut flow.fed, segment.payload.len() as u64);
             http.on_segment(segment, sink);

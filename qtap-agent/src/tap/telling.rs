@@ -64,6 +64,7 @@ impl Conn {
         if process.is_none() {
             common.losses.add(Loss::ProcessUnknown, 0);
         }
+        self.note_want(&exchange, process.as_deref(), common);
         let ordinal = exchange.ordinal & ((1 << ORDINAL_BITS) - 1);
         if exchange.part.is_none_or(|part| part.last) {
             self.requests += 1;
@@ -101,7 +102,7 @@ impl Conn {
         let alpn = match protocol {
             Protocol::Http1 => "http/1.1",
             Protocol::Http2 | Protocol::Grpc => "h2",
-            Protocol::Unknown | Protocol::Tls => return,
+            Protocol::Unknown | Protocol::Tls | Protocol::Dns => return,
         };
         if self.facts.tls.as_ref().is_some_and(|tls| tls.alpn.is_none()) {
             self.tls().alpn = Some(alpn.to_owned());

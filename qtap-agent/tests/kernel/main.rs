@@ -16,6 +16,7 @@ mod http2;
 mod lab;
 mod large;
 mod late;
+mod names;
 mod namespace;
 mod nginx;
 mod overflow;

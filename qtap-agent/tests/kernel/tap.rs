@@ -1,9 +1,9 @@
 //! What the `tap` section of the file says, key by key, against real programs.
 
-use super::lab::Lab;
+use super::lab::{Lab, noise, output_of, wait_until};
 use super::namespace::Namespace;
 use super::nginx::Nginx;
-use super::qtap::{exec, exec_script};
+use super::qtap::{Agent, exec, exec_script, get};
 use super::records::{Record, Records};
 use super::scope::config;
 
@@ -111,7 +111,8 @@ tap:
            curl -sk -H 'Host: 127.0.0.1' --resolve $name:{port}:127.0.0.1 \"https://$name:{port}/a.txt?sni-$name\"; done"
     );
     let records = exec_script(&lab, &["--config", &config], &script).records;
-    records.assert_whole();
+    let named: Vec<_> = records.closed().into_iter().flat_map(|record| record.losses().into_keys()).collect();
+    assert_eq!(named, ["not_wanted"], "of the one that its server name leads nowhere: {}", records.told());
     let wanted = [
         "plain-a.b.full.example",
         "plain-full.example",
@@ -131,4 +132,51 @@ tap:
         }
     }
     assert_eq!(records.closed().len(), 10, "connections are told, whatever their stack: {}", records.told());
+}
+
+#[test]
+fn what_nobody_wants_is_not_copied() {
+    let Some(lab) = Lab::open() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("a.bin", &noise(256 << 10));
+    let text = "version: 2
+services:
+  event_stores: [{type: stdout}]
+tap:
+  endpoints: [{domain: quiet.example, http: none}]
+";
+    let config = lab.write("qtap.yaml", text.as_bytes()).display().to_string();
+    // As a client, plain and inside TLS: twenty times on one connection each, no faster than a busy host reads.
+    let urls = |scheme: &str, port: u16| format!("'{scheme}://quiet.example:{port}/a.bin?[1-20]'");
+    let resolve = [nginx.http, nginx.https].map(|port| format!("--resolve quiet.example:{port}:127.0.0.1")).join(" ");
+    let script = format!(
+        "curl -s --limit-rate 8M --http1.1 {resolve} {} > {null}; sleep 0.3; curl -sk --limit-rate 8M {resolve} {} > {null}",
+        urls("http", nginx.http),
+        urls("https", nginx.https),
+        null = "/dev/null",
+    );
+    let records = exec_script(&lab, &["--config", &config], &script).records;
+    assert_eq!(records.exchanges().len(), 0, "{}", records.told());
+    assert_eq!(records.closed().len(), 2, "{}", records.told());
+    for record in records.closed() {
+        let names: Vec<_> = record.losses().into_keys().collect();
+        assert_eq!(names, ["not_wanted"], "{record:?}");
+        assert!(record.losses()["not_wanted"] > 2 << 20, "{record:?}");
+    }
+    // As a server, with the figure on the page of metrics.
+    let agent = Agent::start(&lab, ["--config", &config, "--pid", &nginx.pid().to_string()]);
+    output_of(std::process::Command::new("sh").args(["-c", &script]));
+    agent.wait_for("connection.finalized\",\"value\":{\"boolValue\":true}", 2);
+    let mut avoided = 0.0;
+    wait_until("the figure", || {
+        let page = get(agent.port, "/metrics").unwrap_or_default();
+        let line = page.lines().find_map(|line| line.strip_prefix("qtap_kernel_unwanted_bytes_total "));
+        avoided = line.map_or(0.0, |figure| figure.trim().parse().unwrap());
+        avoided > 0.0
+    });
+    // All of TLS; of the plain connection a server reads all, since another host may follow.
+    assert!(avoided > f64::from(4 << 20) && avoided < f64::from(6 << 20), "{avoided}");
+    let records = agent.stop().records;
+    let unwanted = |record: &&Record| record.losses().contains_key("not_wanted");
+    assert_eq!((records.exchanges().len(), records.closed().into_iter().filter(unwanted).count()), (0, 1));
 }

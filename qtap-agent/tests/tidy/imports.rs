@@ -4,11 +4,13 @@
 use crate::lex::Token;
 
 /// The columns: each may name `model` and itself.
-const COLUMNS: [&str; 5] = ["capture", "stream", "http", "pipeline", "export"];
+const COLUMNS: [&str; 6] = ["capture", "stream", "http", "dns", "pipeline", "export"];
 
 /// Every room of the library.
-const ROOMS: [&str; 12] =
-    ["admin", "capture", "cli", "config", "export", "http", "logging", "model", "pipeline", "run", "stream", "tap"];
+const ROOMS: [&str; 13] = [
+    "admin", "capture", "cli", "config", "dns", "export", "http", "logging", "model", "pipeline", "run", "stream",
+    "tap",
+];
 
 /// What belongs to `main`: nobody else names it; but `run` is told in `cli`'s words what was asked.
 const COMMAND_LINE: [&str; 3] = ["main", "cli", "logging"];
@@ -54,7 +56,7 @@ fn fault(home: &str, room: &str, inside: &str) -> Option<String> {
     let may = match home {
         "main" => matches!(room, "run" | "config") || COMMAND_LINE.contains(&room),
         "cli" | "logging" => room == "config" || COMMAND_LINE.contains(&room),
-        "tap" => matches!(room, "stream" | "http" | "model"),
+        "tap" => matches!(room, "stream" | "http" | "dns" | "model"),
         // A room named whole is looked at where it is used.
         "config" => room == "model" || matches!(inside, "" | "settings" | "Settings"),
         "admin" => room == "model",

@@ -89,7 +89,8 @@ fn transfer(regs: u64, what: u8, result: u64, verdict: u8) -> Option<()> {
         None => return None,
     };
     let source = Source::buffer(first, result);
-    let mut moved = Transfer { sock, source, bytes: result, direction, reason: 0, verdict: u64::from(verdict) };
+    let mut moved =
+        Transfer { sock, source, bytes: result, direction, reason: 0, verdict: u64::from(verdict), name: 0 };
     match what {
         op::SENDFILE => moved.reason = u64::from(why::SENDFILE),
         op::SPLICE => moved.reason = u64::from(why::UNCAPTURED_CALL),
@@ -123,16 +124,19 @@ fn place(regs: u64, what: u8, moved: &mut Transfer) -> Option<()> {
         }
         op::RECVMSG | op::SENDMSG => {
             moved.source = message(second)?;
+            moved.name = user(second).unwrap_or(0);
             flags = third;
         }
         op::RECVMMSG | op::SENDMMSG => {
             moved.source = message(second)?;
+            moved.name = user(second).unwrap_or(0);
             moved.bytes = messages(second, moved.bytes)?;
             flags = register(regs, layout!(regs_arg[3]))?;
         }
         _ => moved.source = Source::buffer(second, moved.bytes),
     }
     if what == op::RECVFROM {
+        moved.name = register(regs, layout!(regs_arg[4]))?;
         flags = register(regs, layout!(regs_arg[3]))?;
     }
     if moved.direction == 1 && flags & MSG_PEEK != 0 {

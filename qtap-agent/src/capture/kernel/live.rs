@@ -6,6 +6,7 @@
 //! ```
 
 mod sweep;
+mod tables;
 mod verdicts;
 
 use std::collections::{HashMap, HashSet};
@@ -14,16 +15,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use aya::Ebpf;
-use aya::maps::{Array, HashMap as KernelMap, MapData, PerCpuArray};
 use aya::programs::RawTracePoint;
 use aya_log::EbpfLogger;
 use qtap_common::ABI;
-use qtap_common::globals;
 use qtap_common::record::why;
-use qtap_common::state::{
-    Conn, Losses, MAP_CONNS, MAP_LOSSES, MAP_SCOPE, MAP_SESSIONS, MAP_WISHES, Session, SessionKey, scope,
-};
+use qtap_common::state::{Losses, SessionKey, scope};
 
+use self::tables::Tables;
 use super::people::People;
 use super::ring::Ring;
 use super::tls::{Library, Tls};
@@ -80,15 +78,6 @@ pub struct Live {
     last_sweep: KernelTime,
     last_sweep_of_ends: KernelTime,
     started: bool,
-}
-
-/// The probes' tables, as the agent reads them.
-struct Tables {
-    scope: KernelMap<MapData, u32, u8>,
-    conns: KernelMap<MapData, u64, Conn>,
-    sessions: KernelMap<MapData, SessionKey, Session>,
-    losses: PerCpuArray<MapData, Losses>,
-    wishes: Array<MapData, globals::Wishes>,
 }
 
 impl Live {
@@ -392,19 +381,6 @@ impl Live {
     }
 }
 
-impl Tables {
-    fn take(ebpf: &mut Ebpf) -> Result<Tables, KernelError> {
-        let mut map = |name: &'static str| ebpf.take_map(name).ok_or(KernelError::Object(name));
-        Ok(Tables {
-            scope: KernelMap::try_from(map(MAP_SCOPE)?)?,
-            conns: KernelMap::try_from(map(MAP_CONNS)?)?,
-            sessions: KernelMap::try_from(map(MAP_SESSIONS)?)?,
-            losses: PerCpuArray::try_from(map(MAP_LOSSES)?)?,
-            wishes: Array::try_from(map(MAP_WISHES)?)?,
-        })
-    }
-}
-
 impl Source for Live {
     fn poll(&mut self, timeout: Duration, out: &mut Vec<Event>) -> Result<Flow, SourceError> {
         if !self.started {
@@ -422,6 +398,10 @@ impl Source for Live {
             ring.wait(timeout.min(TICK));
         }
         Ok(Flow::Open)
+    }
+
+    fn leave_alone(&mut self, channels: &[Channel]) {
+        self.tables.leave_alone(channels);
     }
 }
 
@@ -452,6 +432,7 @@ fn pid_of(event: &Event) -> Option<u32> {
         Event::Opened(opened) => Some(opened.pid),
         Event::Passed(passed) => Some(passed.pid),
         Event::Skipped(skipped) => Some(skipped.pid),
+        Event::Datagram(datagram) => Some(datagram.pid),
         Event::SessionOpened(opened) => Some(opened.pid),
         _ => None,
     }

@@ -73,6 +73,10 @@ pub struct Settings {
     pub filters: Filters,
     /// What may change.
     pub wishes: Wishes,
+    /// It may be said of connections that nobody wants them.
+    pub advice: bool,
+    /// Answers of name servers are read.
+    pub dns: bool,
     /// Bytes of one call that are copied at most.
     pub call_limit: u64,
     /// Size of the ring in bytes: a power of two, a multiple of the page size.
@@ -161,6 +165,8 @@ impl Settings {
                 Scope::Cgroups(_) => globals::SCOPE_CGROUP,
             },
             wake_above: self.ring_bytes / 4,
+            options: if self.advice { globals::option::ADVICE } else { 0 }
+                | if self.dns { globals::option::DNS } else { 0 },
             ..Wanted::default()
         };
         if let Scope::Cgroups(cgroups) = &self.scope {

@@ -13,6 +13,7 @@ use crate::config::yaml::{Kind, Node};
 pub(crate) struct Tap {
     pub(crate) direction: Option<At<DirectionFilter>>,
     pub(crate) ignore_loopback: Option<At<bool>>,
+    pub(crate) audit_include_dns: Option<At<bool>>,
     /// The stack that `http` names; empty text: none is wanted.
     pub(crate) http_stack: Option<At<String>>,
     pub(crate) endpoints: Vec<Endpoint>,
@@ -52,6 +53,7 @@ pub(crate) fn read(node: &Node, out: &Findings) -> Tap {
             ],
         ),
         ignore_loopback: fields.flag("ignore_loopback"),
+        audit_include_dns: fields.flag("audit_include_dns"),
         http_stack: http(&fields, out),
         endpoints: endpoints::read(&fields, out),
         filters: filters::read(&fields, out),

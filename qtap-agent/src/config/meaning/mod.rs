@@ -124,12 +124,15 @@ pub(crate) fn settle(file: &File, around: &Around<'_>) -> Settings {
             around.out.note(at, message, "add one to `services.object_stores`, or choose the level `summary`");
         }
     }
+    let audit_dns = file.tap.audit_include_dns.as_ref().is_some_and(|at| at.value);
     let tap = TapSettings {
         direction: file.tap.direction.as_ref().map_or_else(Default::default, |at| at.value),
         ignore_loopback: file.tap.ignore_loopback.as_ref().is_some_and(|at| at.value),
         http_wanted: pipeline.wants_http(),
         http_buffer_size: HTTP_BUFFER_SIZE,
         filters: filters::settle(&file.tap.filters, around),
+        reads_dns: audit_dns || !pipeline.routing.endpoints.is_empty(),
+        audit_dns,
     };
     Settings { stores, pipeline, tap }
 }
@@ -186,6 +189,8 @@ pub(crate) fn built_in(level: Level) -> Settings {
             http_wanted: true,
             http_buffer_size: HTTP_BUFFER_SIZE,
             filters: Filters::default(),
+            reads_dns: false,
+            audit_dns: false,
         },
     }
 }

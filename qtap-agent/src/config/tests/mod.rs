@@ -157,6 +157,8 @@ fn the_smallest_file() {
             http_wanted: true,
             http_buffer_size: 2 << 20,
             filters: Filters::default(),
+            reads_dns: false,
+            audit_dns: false,
         }
     );
     assert!(notes.is_empty(), "{notes:?}");

@@ -109,3 +109,14 @@ fn tags_from_variables_and_from_labels() {
     ];
     assert_eq!(settings.fact_tags, wanted);
 }
+
+#[test]
+fn answers_of_name_servers_are_read_where_they_are_told_or_name_endpoints() {
+    let dns = |text: &str| {
+        let tap = tap(text).tap;
+        (tap.reads_dns, tap.audit_dns)
+    };
+    assert_eq!(dns("tap: {audit_include_dns: true}\n"), (true, true));
+    assert_eq!(dns("tap: {audit_include_dns: false}\n"), (false, false));
+    assert_eq!(dns("tap: {endpoints: [{domain: x.org, http: none}]}\n"), (true, false));
+}

@@ -9,6 +9,7 @@
 
 mod artifact;
 mod connection;
+mod dns;
 mod fewer;
 mod issue;
 mod object;

@@ -155,6 +155,7 @@ fn report(state: ConnState, part: u32) -> ConnectionSeen {
         losses,
         requests: 1,
         authority: Some("user:pass@Shop.example:8443".to_owned()),
+        dns: None,
         observed: ms(590),
     }
 }

@@ -25,6 +25,7 @@ const MAX_ANSWER: u64 = 16 << 20;
 ///
 /// # Errors
 /// When there is no such agent, it may not be told, or it does not say how it went.
+#[cfg_attr(not(feature = "kernel"), allow(unreachable_pub))] // what is not captured is not reloaded
 pub fn reload_config(page: SocketAddr, say: &mut dyn FnMut(&str)) -> Result<u8, Failure> {
     let before = status(page)?;
     let process = process_of(&before).with_context(|| {

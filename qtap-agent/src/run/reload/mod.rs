@@ -195,5 +195,12 @@ fn without_locators(settings: &pipeline::settings::Settings) -> pipeline::settin
 
 /// Keys that are read only once, at the start.
 fn needs_restart(started: &Settings, next: &Settings) -> Vec<&'static str> {
-    if started.pipeline.max_hosts() == next.pipeline.max_hosts() { Vec::new() } else { vec!["http_metrics.max_hosts"] }
+    // Whether probes read what name servers answer is decided when they are loaded.
+    let reads_more = next.tap.reads_dns && !started.tap.reads_dns;
+    let keys = [
+        ("tap.audit_include_dns", reads_more && next.tap.audit_dns),
+        ("tap.endpoints, by names that only name servers tell", reads_more && !next.tap.audit_dns),
+        ("http_metrics.max_hosts", started.pipeline.max_hosts() != next.pipeline.max_hosts()),
+    ];
+    keys.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect()
 }

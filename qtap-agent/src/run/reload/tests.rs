@@ -156,6 +156,9 @@ fn left_over_queues_are_told_and_the_data_directory_is_taken_when_it_is_needed()
 fn what_is_read_once_needs_a_restart() {
     let of = |plugin: &str| settings(&format!("version: 2\nstacks: {{s: {{plugins: [{{type: {plugin}}}]}}}}\n"));
     let started = of("http_metrics");
-    assert_eq!(needs_restart(&started, &of("redact")), [] as [&str; 0]);
+    assert_eq!(needs_restart(&started, &started), [] as [&str; 0]);
+    let dns = settings("version: 2\nstacks: {s: {plugins: [{type: http_metrics}]}}\ntap: {audit_include_dns: true}\n");
+    assert_eq!(needs_restart(&started, &dns), ["tap.audit_include_dns"]);
+    assert_eq!(needs_restart(&dns, &started), [] as [&str; 0]);
     assert_eq!(needs_restart(&started, &of("http_metrics, config: {max_hosts: 7}")), ["http_metrics.max_hosts"]);
 }

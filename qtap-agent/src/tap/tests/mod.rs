@@ -1,8 +1,10 @@
 //! Events written by hand, observations out. Here is the hand; each file beside this one has what it shows.
 #![allow(clippy::unwrap_used)]
 
+mod advice;
 mod connections;
 mod conservation;
+mod names;
 mod sessions;
 mod stacks;
 

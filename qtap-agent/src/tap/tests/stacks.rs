@@ -13,7 +13,8 @@ fn bench() -> Bench {
     let appetite = |bodies| Appetite { exchanges: true, bodies };
     let wants = Arc::new(Wants { routes, appetites: vec![appetite(false), appetite(true)] });
     let mut bench = Bench::new();
-    bench.tap = Tap::new(Settings { http: http::Settings { wants, ..http::Settings::default() } });
+    bench.tap =
+        Tap::new(Settings { http: http::Settings { wants, ..http::Settings::default() }, ..Settings::default() });
     bench
 }
 

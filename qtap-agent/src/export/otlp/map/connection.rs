@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Attributes, Value};
+use super::{Attributes, Value, dns};
 use crate::model::conn::TlsFacts;
 use crate::model::record::ConnectionRecord;
 
@@ -25,6 +25,9 @@ pub(super) fn put<'a>(out: &mut Attributes<'a>, connection: &'a ConnectionRecord
     out.text_if("connection.binding", connection.binding);
     if let Some(tls) = &connection.tls {
         self::tls(out, tls);
+    }
+    if let Some(answer) = &connection.dns {
+        dns::answer(out, answer);
     }
 }
 

@@ -153,6 +153,7 @@ fn a_connection_in_full() {
         endpoint_id: Some("example.com".into()),
         tls: Some(tls),
         binding: Some("nested"),
+        dns: None,
     };
     let record = record(Origin::default(), RecordKind::Connection(Box::new(connection)));
     let want = [

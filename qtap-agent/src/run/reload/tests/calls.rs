@@ -121,8 +121,11 @@ fn a_watched_file_is_followed_through_links() {
     assert_eq!(counts(&told), (1, 0, 1), "the same fault is told once");
     version("..4", &config(&[second.store("b", "")], "summary"));
     wait(&told, "mended", |(accepted, ..)| accepted == 2);
+    call.send(Call::Reload).unwrap();
+    wait(&told, "asked for", |(_, unchanged, _)| unchanged == 1);
     call.send(Call::End).unwrap();
-    assert_eq!(thread.join().unwrap().running.stores.slots().len(), 1);
+    let stores = thread.join().unwrap().running.stores;
+    assert_eq!(stores.statuses().iter().map(|status| status.id.as_str()).collect::<Vec<_>>(), ["b"]);
     load.end();
     bench.end();
 }

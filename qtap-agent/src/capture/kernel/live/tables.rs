@@ -1,0 +1,46 @@
+//! The probes' tables, as the agent reads and writes them. In: the loaded object. Out: typed tables, and advice written into one of them.
+
+use aya::Ebpf;
+use aya::maps::{Array, HashMap as KernelMap, MapData, PerCpuArray};
+use qtap_common::globals::Wishes;
+use qtap_common::state::{
+    Conn, Losses, MAP_CONNS, MAP_LEFT_ALONE, MAP_LOSSES, MAP_SCOPE, MAP_SESSIONS, MAP_WISHES, Session, SessionKey,
+};
+
+use crate::capture::kernel::KernelError;
+use crate::model::conn::{Channel, ConnId, SessionId};
+
+/// The probes' tables, as the agent reads them.
+pub(super) struct Tables {
+    pub(super) scope: KernelMap<MapData, u32, u8>,
+    pub(super) conns: KernelMap<MapData, u64, Conn>,
+    pub(super) sessions: KernelMap<MapData, SessionKey, Session>,
+    pub(super) losses: PerCpuArray<MapData, Losses>,
+    pub(super) wishes: Array<MapData, Wishes>,
+    left_alone: KernelMap<MapData, u64, u8>,
+}
+
+impl Tables {
+    /// Takes them out of the object.
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Tables, KernelError> {
+        let mut map = |name: &'static str| ebpf.take_map(name).ok_or(KernelError::Object(name));
+        Ok(Tables {
+            scope: KernelMap::try_from(map(MAP_SCOPE)?)?,
+            conns: KernelMap::try_from(map(MAP_CONNS)?)?,
+            sessions: KernelMap::try_from(map(MAP_SESSIONS)?)?,
+            losses: PerCpuArray::try_from(map(MAP_LOSSES)?)?,
+            wishes: Array::try_from(map(MAP_WISHES)?)?,
+            left_alone: KernelMap::try_from(map(MAP_LEFT_ALONE)?)?,
+        })
+    }
+
+    /// Nobody wants these channels. What can't be written is copied.
+    pub(super) fn leave_alone(&mut self, channels: &[Channel]) {
+        for channel in channels {
+            let (Channel::Socket(ConnId(id)) | Channel::Session(SessionId(id))) = *channel;
+            if let Err(error) = self.left_alone.insert(id, 1, 0) {
+                tracing::debug!(%error, "copied, though nobody wants it");
+            }
+        }
+    }
+}
