@@ -68,3 +68,8 @@ fn websocket() {
 fn grpc() {
     replay("grpc", rooms::grpc::run);
 }
+
+#[test]
+fn rule() {
+    replay("rule", rooms::rule::run);
+}

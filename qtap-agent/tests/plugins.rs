@@ -119,6 +119,38 @@ fn each_exchange_has_its_line_and_its_use_and_each_issue_its_objects() {
 }
 
 #[test]
+fn each_level_format_and_number_of_artifacts_is_obeyed() {
+    let objects = |config: &str| {
+        let text = format!(
+            "version: 2\nservices: {{event_stores: [{{type: stdout}}], object_stores: [{{type: stdout}}]}}\nstacks: {{s: {{plugins: [{{type: http_capture, config: {{{config}}}}}, {{type: redact}}]}}}}\n"
+        );
+        let told = replay("h1-post", &text);
+        let text = |object: &BTreeMap<String, Value>, name: &str| object[name].as_str().unwrap().to_owned();
+        let show = |object| {
+            (text(object, "artifact.type"), text(object, "artifact.content_type"), text(object, "artifact.data"))
+        };
+        (told.of("qtap.artifact_record").len(), told.of("qtap.object").iter().map(show).collect::<Vec<_>>())
+    };
+    assert_eq!(objects("level: none"), (0, Vec::new()));
+    assert_eq!(objects("level: summary"), (1, Vec::new()));
+    let media_types = [("json", "application/json"), ("http", "message/http"), ("text", "text/plain; charset=utf-8")];
+    for ((format, media_type), level) in media_types.into_iter().flat_map(|one| [(one, "details"), (one, "full")]) {
+        let (count, split) = objects(&format!("level: {level}, format: {format}"));
+        assert_eq!((count, split.len()), (1, 2));
+        for ((kind, content_type, data), (wanted, body)) in
+            split.iter().zip([("http_request", "Ada"), ("http_response", "1415}")])
+        {
+            assert_eq!((kind.as_str(), content_type.as_str()), (wanted, media_type));
+            assert_eq!(data.contains(body), level == "full", "{format} {level}: {data}");
+        }
+        let (_, transaction) = objects(&format!("level: {level}, format: {format}, artifacts: transaction"));
+        let [(kind, content_type, data)] = transaction.as_slice() else { panic!("{transaction:?}") };
+        assert_eq!((kind.as_str(), content_type.as_str()), ("http_transaction", media_type));
+        assert_eq!(data.contains("Ada") && data.contains("1415}"), level == "full");
+    }
+}
+
+#[test]
 fn a_credential_is_told_by_its_digest_and_nothing_of_it_leaves() {
     for format in ["json", "console"] {
         let told = replay("h1-python-requests", &config(format, ""));

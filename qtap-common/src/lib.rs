@@ -4,7 +4,7 @@
 //! [`ABI`]. Numbers are in the machine's byte order (the recording names it through its ABI number: little-endian only).
 //! Nothing here does anything.
 
-#![cfg_attr(not(feature = "user"), no_std)]
+#![cfg_attr(not(any(feature = "user", test)), no_std)]
 
 pub mod globals;
 pub mod net;

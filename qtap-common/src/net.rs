@@ -105,10 +105,7 @@ const fn ones(bits: u32) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
-
     use std::net::{IpAddr, Ipv6Addr};
-    use std::vec::Vec;
 
     use super::*;
 

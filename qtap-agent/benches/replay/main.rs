@@ -113,7 +113,11 @@ tap: {{http: {{stack: bench}}}}
 
 /// Plays a recording; says how many exchanges became records.
 fn play(recording: &[u8], settings: &Settings) -> Result<u64> {
-    let http = http::Settings { keep_bodies: settings.pipeline.keeps_bodies(), ..http::Settings::default() };
+    let http = http::Settings {
+        keep_bodies: settings.pipeline.keeps_bodies(),
+        judge: settings.pipeline.judge(),
+        ..http::Settings::default()
+    };
     let mut source = Replay::open(recording)?;
     let mut tap = Tap::new(tap::Settings { http, ..tap::Settings::default() });
     let mut pipeline = Pipeline::new(settings.pipeline.clone(), &RedactionKey([0; 32]));

@@ -12,6 +12,7 @@ pub(crate) mod h1;
 pub(crate) mod h2;
 pub(crate) mod hpack;
 pub(crate) mod reassembly;
+pub(crate) mod rule;
 pub(crate) mod script;
 pub(crate) mod websocket;
 

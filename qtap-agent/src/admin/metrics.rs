@@ -48,6 +48,7 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Family> {
 fn connections(snapshot: &Snapshot) -> Vec<Family> {
     let seen = &snapshot.connections;
     let one = |value| vec![plain(Value::Int(value))];
+    let rules = snapshot.rules.iter().map(|(rule, count)| (vec![("rule", rule.clone())], Value::Int(*count))).collect();
     let bytes = [("sent", seen.bytes_sent), ("received", seen.bytes_received)];
     vec![
         counter("qtap_connections_opened", "Connections opened, or seen for the first time", one(seen.opened)),
@@ -59,6 +60,12 @@ fn connections(snapshot: &Snapshot) -> Vec<Family> {
             "Bytes not copied out of the kernel because no stack wants their connection",
             one(seen.bytes_unwanted),
         ),
+        counter(
+            "qtap_body_bytes_unwanted",
+            "Bytes of bodies that were read and not kept, because no level and no rule wants them",
+            one(snapshot.body_bytes_unwanted),
+        ),
+        counter("qtap_rule_passed", "Exchanges of which a rule was the first to pass", rules),
         counter("qtap_events", "Events from the probes", labelled("kind", snapshot.events.iter().copied())),
     ]
 }

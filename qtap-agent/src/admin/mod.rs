@@ -206,6 +206,8 @@ fn status(snapshot: &Snapshot) -> serde_json::Value {
         "events": counts(&snapshot.events),
         "connections": snapshot.connections,
         "losses": losses.collect::<serde_json::Map<_, _>>(),
+        "body_bytes_unwanted": snapshot.body_bytes_unwanted,
+        "rules": snapshot.rules.iter().map(|(rule, count)| (rule.clone(), json!(count))).collect::<serde_json::Map<_, _>>(),
         "ring": snapshot.ring,
         "resident_bytes": snapshot.resident_bytes,
         "cpu_seconds": snapshot.cpu_seconds,
@@ -281,6 +283,8 @@ mod tests {
                 bytes_unwanted: 7,
             },
             losses,
+            body_bytes_unwanted: 77,
+            rules: vec![("errors".to_owned(), 5)],
             ring: Some(RingView { bytes_used: 64, full: 1 }),
             resident_bytes: 1000,
             cpu_seconds: 0.25,
@@ -320,6 +324,7 @@ mod tests {
         let status = ask(at, "GET /status").await;
         let status: serde_json::Value = serde_json::from_str(status.split_once("\r\n\r\n").unwrap().1).unwrap();
         assert_eq!(status["ready"], true);
+        assert_eq!((&status["body_bytes_unwanted"], &status["rules"]["errors"]), (&json!(77), &json!(5)));
         assert_eq!(status["losses"]["ring_full"], json!({"count": 2, "bytes": 300}));
         assert_eq!(status["stores"][0]["records"]["exported"], 7);
         assert_eq!(status["stores"][0]["dropped"]["queue_drop_oldest"], json!({"count": 4, "bytes": 400}));
@@ -338,6 +343,8 @@ mod tests {
             "qtap_connections_opened_total 3\n",
             "qtap_connections_closed_total 1\n",
             "qtap_connections_active 2\n",
+            "qtap_body_bytes_unwanted_total 77\n",
+            "qtap_rule_passed_total{rule=\"errors\"} 5\n",
             "qtap_connection_bytes_total{direction=\"sent\"} 10\n",
             "qtap_kernel_unwanted_bytes_total 7\n",
             "qtap_events_total{kind=\"passed\"} 12\n",

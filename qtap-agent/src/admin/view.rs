@@ -23,6 +23,10 @@ pub struct Snapshot {
     pub connections: ConnectionsView,
     /// Losses of all rooms together.
     pub losses: Tally,
+    /// Bytes of bodies that were read and not kept, because no level and no rule wants them.
+    pub body_bytes_unwanted: u64,
+    /// Rules, and how often each was the first to pass; their names are those of the file.
+    pub rules: Vec<(String, u64)>,
     /// The ring; none without one.
     pub ring: Option<RingView>,
     /// The config that holds, and what became of the last attempt to exchange it; none: this command has one for all its life.

@@ -4,7 +4,10 @@
 
 use std::cell::RefCell;
 use std::fmt::{self, Display};
+use std::ops::Range;
 
+use super::fields::At;
+use super::inside;
 use super::place::{Malformed, Span, lines};
 use super::shape;
 use super::yaml::Node;
@@ -106,11 +109,33 @@ pub(crate) struct Findings {
     faults: RefCell<Vec<(Span, String, String)>>,
     notes: RefCell<Vec<(Span, String, String)>>,
     public: RefCell<Vec<Span>>,
+    /// Faults inside a value: where the value stands, the value, which bytes of it.
+    inside: RefCell<Vec<Inside>>,
+}
+
+#[derive(Debug)]
+struct Inside {
+    value: At<String>,
+    at: Range<usize>,
+    message: String,
+    help: String,
 }
 
 impl Findings {
     pub(crate) fn fault(&self, at: Span, message: impl Into<String>, help: impl Into<String>) {
         self.faults.borrow_mut().push((at, message.into(), help.into()));
+    }
+
+    /// A fault at some bytes of a value, whose place in the file is found when it is told.
+    pub(crate) fn fault_inside(
+        &self,
+        value: &At<String>,
+        at: Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let inside = Inside { value: value.clone(), at, message: message.into(), help: help.into() };
+        self.inside.borrow_mut().push(inside);
     }
 
     pub(crate) fn note(&self, at: Span, message: impl Into<String>, help: impl Into<String>) {
@@ -125,7 +150,7 @@ impl Findings {
     }
 
     pub(crate) fn is_clean(&self) -> bool {
-        self.faults.borrow().is_empty()
+        self.faults.borrow().is_empty() && self.inside.borrow().is_empty()
     }
 
     /// Faults and notes as they are told, in the order of the file.
@@ -148,7 +173,11 @@ impl Findings {
             };
             list.into_iter().map(tell).collect()
         };
-        (told(self.faults.into_inner()), told(self.notes.into_inner()))
+        let mut faults = self.faults.into_inner();
+        for Inside { value, at, message, help } in self.inside.into_inner() {
+            faults.push((inside::place(text, value.span, &value.value, at), message, help));
+        }
+        (told(faults), told(self.notes.into_inner()))
     }
 }
 

@@ -12,6 +12,7 @@
 mod fields;
 mod file;
 mod finding;
+mod inside;
 mod meaning;
 mod page;
 mod place;
@@ -231,7 +232,9 @@ impl Text {
         let root = yaml::read(text).map_err(|malformed| Faults::malformed(&name, text, malformed))?;
         let out = finding::Findings::default();
         let typed = file::read(root.as_ref(), &out);
-        let settings = meaning::settle(&typed, &meaning::Around { env, folder: &folder, out: &out });
+        let macros = meaning::macros(&typed, &out);
+        let around = meaning::Around { env, folder: &folder, out: &out, macros: &macros };
+        let settings = meaning::settle(&typed, &around);
         let (faults, notes) = out.tell(&name, text, root.as_ref());
         if !faults.is_empty() {
             return Err(Faults(faults));

@@ -7,7 +7,7 @@ mod plugins;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-pub(crate) use plugins::{ACCESS_LOGS, DETECT_ERRORS, HTTP_METRICS, ISSUE_RULE, REPORT_USAGE, SAMPLE};
+pub(crate) use plugins::{ACCESS_LOGS, DETECT_ERRORS, HTTP_METRICS, ISSUE_RULE, LOG_RULE, REPORT_USAGE, SAMPLE};
 
 /// A map of the file.
 #[derive(Debug)]
@@ -55,6 +55,7 @@ pub(crate) enum Takes {
     /// A map, or a list or map of maps, that has a table of its own: told in words.
     More(&'static str),
     /// Known to the format, not to this version.
+    #[allow(dead_code)] // at the moment there is none
     Later,
     /// The old spelling of another key.
     Now(&'static str),
@@ -93,6 +94,7 @@ const fn key(name: &'static str, takes: Takes, default: &'static str) -> Key {
     Key { name, takes, default }
 }
 
+#[allow(dead_code)] // as above
 const fn later(name: &'static str) -> Key {
     key(name, Takes::Later, "")
 }
@@ -108,6 +110,7 @@ pub(crate) const OBJECT_STORES: &[&str] = &["s3", "otel", "stdout", "disabled"];
 const AUTHS: &[&str] = &["none", "basic", "header", "query", "oauth2"];
 const PLUGINS: &[&str] =
     &["http_capture", "access_logs", "report_usage", "detect_errors", "http_metrics", "redact", "sample"];
+pub(super) const LEVELS: &[&str] = &["none", "summary", "details", "full"];
 const TAG_SOURCES: &[&str] = &["env", "k8s.label", "k8s.annotation", "container.label"];
 
 /// Every table, with the path its maps have in the file; `[]` stands for each item of a list, `*` for any name.
@@ -128,12 +131,15 @@ pub(crate) const ALL: &[&Shape] = &[
     &STACK,
     &PLUGIN,
     &HTTP_CAPTURE,
+    &CAPTURE_RULE,
     &ACCESS_LOGS,
+    &LOG_RULE,
     &REPORT_USAGE,
     &DETECT_ERRORS,
     &ISSUE_RULE,
     &HTTP_METRICS,
     &REDACT,
+    &PATTERN,
     &SAMPLE,
     &TAP,
     &TAP_HTTP,
@@ -141,6 +147,8 @@ pub(crate) const ALL: &[&Shape] = &[
     &FILTERS,
     &FILTER,
     &TAG,
+    &RULEKIT,
+    &MACRO,
     &VALUE,
 ];
 
@@ -152,7 +160,7 @@ pub(crate) const FILE: Shape = Shape {
         key("stacks", Takes::More("map of stacks"), ""),
         key("tap", Takes::More("map"), ""),
         key("tags", Takes::More("list of tags"), ""),
-        later("rulekit"),
+        key("rulekit", Takes::More("map"), ""),
     ]],
 };
 
@@ -316,11 +324,16 @@ pub(crate) const PLUGIN: Shape = Shape {
 pub(crate) const HTTP_CAPTURE: Shape = Shape {
     what: "the config of `http_capture`",
     keys: &[&[
-        key("level", Takes::Choice(&["none", "summary", "details", "full"]), "summary"),
+        key("level", Takes::Choice(LEVELS), "summary"),
         key("format", Takes::Choice(&["json", "http", "text"]), "json"),
         key("artifacts", Takes::Choice(&["split", "transaction"]), "split"),
-        later("rules"),
+        key("rules", Takes::More("list of rules"), "[]"),
     ]],
+};
+
+pub(crate) const CAPTURE_RULE: Shape = Shape {
+    what: "a rule of `http_capture`",
+    keys: &[&[key("name", Takes::Text, ""), key("expr", Takes::Text, ""), key("level", Takes::Choice(LEVELS), "")]],
 };
 
 pub(crate) const REDACT: Shape = Shape {
@@ -328,9 +341,17 @@ pub(crate) const REDACT: Shape = Shape {
     keys: &[&[
         key("headers", Takes::Words, "[credentials]"),
         key("query_keys", Takes::Words, "[credentials]"),
+        key("cookies", Takes::Words, "[]"),
+        key("json", Takes::Words, "[credentials]"),
+        key("form", Takes::Words, "[credentials]"),
+        key("patterns", Takes::More("list of patterns"), "[]"),
         key("action", Takes::Choice(&["mask", "hash", "drop"]), "mask"),
+        key("salt", Takes::Secret, ""),
     ]],
 };
+
+pub(crate) const PATTERN: Shape =
+    Shape { what: "a pattern", keys: &[&[key("name", Takes::Text, ""), key("regex", Takes::Text, "")]] };
 
 pub(crate) const TAP: Shape = Shape {
     what: "`tap`",
@@ -371,6 +392,12 @@ pub(crate) const TAG: Shape = Shape {
         key("location", Takes::Text, ""),
     ]],
 };
+
+pub(crate) const RULEKIT: Shape =
+    Shape { what: "`rulekit`", keys: &[&[key("macros", Takes::More("list of macros"), "[]")]] };
+
+pub(crate) const MACRO: Shape =
+    Shape { what: "a macro", keys: &[&[key("name", Takes::Text, ""), key("expr", Takes::Text, "")]] };
 
 pub(crate) const VALUE: Shape = Shape {
     what: "a value",

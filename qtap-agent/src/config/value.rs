@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+pub(crate) use crate::model::near::nearest;
+
 /// Reads a duration: numbers with `ms`, `s`, `m`, `h` or `d`, one after another (`1m30s`); `0` needs no unit.
 #[must_use]
 pub fn duration(text: &str) -> Option<Duration> {
@@ -112,19 +114,6 @@ pub(crate) fn is_name(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// The word of `words` that `typed` most likely meant, if any is near: half a word may be wrong, case and `-`, `_` don't count.
-pub(crate) fn nearest<'w>(typed: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
-    let plain = |word: &str| -> Vec<char> {
-        word.chars().filter(|c| !matches!(c, '-' | '_')).flat_map(char::to_lowercase).take(64).collect()
-    };
-    let typed = plain(typed);
-    words
-        .map(|word| (distance(&typed, &plain(word)), word))
-        .filter(|(distance, word)| *distance <= (word.chars().count().max(typed.len()) / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, word)| word)
-}
-
 /// True for what may be left of `word` after its middle, its end or single letters went.
 pub(crate) fn is_left_of(typed: &str, word: &str) -> bool {
     const BEGINNING: usize = 3;
@@ -132,25 +121,6 @@ pub(crate) fn is_left_of(typed: &str, word: &str) -> bool {
     let in_order = typed.chars().all(|c| rest.any(|other| other == c));
     in_order || typed.chars().zip(word.chars()).take(BEGINNING).filter(|(a, b)| a == b).count() == BEGINNING
 }
-
-/// Letters to insert, remove, replace or swap with a neighbour (optimal string alignment).
-fn distance(a: &[char], b: &[char]) -> usize {
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, y) in b.iter().enumerate() {
-            let mut best = (above[j + 1] + 1).min(row[j] + 1).min(above[j] + usize::from(x != y));
-            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
-                best = best.min(before[j - 1] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut above, row);
-    }
-    above[b.len()]
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -216,21 +186,6 @@ mod tests {
             assert_eq!(expand(text, &lookup), Ok(out.to_owned()), "{text}");
         }
         assert_eq!(expand("x{{ PORT }}", &lookup), Err("PORT".to_owned()));
-    }
-
-    #[test]
-    fn the_nearest_word() {
-        let words = ["endpoint", "protocol", "encoding", "headers", "id"];
-        for (typed, word) in [
-            ("endpiont", "endpoint"),
-            ("endPoint", "endpoint"),
-            ("header", "headers"),
-            ("end-point", "endpoint"),
-            ("di", "id"),
-        ] {
-            assert_eq!(nearest(typed, words.into_iter()), Some(word), "{typed}");
-        }
-        assert_eq!(nearest("colour", words.into_iter()), None);
     }
 
     #[test]

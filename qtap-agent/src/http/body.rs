@@ -154,6 +154,8 @@ impl Intake {
         self.body.size = self.body.size.saturating_add(len);
         if !env.keep {
             env.sink.captured += len;
+            env.sink.unwanted += len;
+            self.body.unwanted |= len > 0;
             return;
         }
         let room = env.settings.body_limit.saturating_sub(self.before + self.kept).min(env.budget.room(env.settings));
@@ -228,6 +230,19 @@ impl Intake {
         !self.body.missing.is_empty()
     }
 
+    /// Lets go of what is kept of it: nobody wants it. (What a WebSocket says is kept in its messages; whether they are wanted is
+    /// settled before the first.)
+    pub(super) fn let_go(&mut self, budget: &mut Budget, sink: &mut Sink) {
+        self.body.chunks.clear();
+        self.tail = BytesMut::new();
+        self.body.unwanted |= self.kept > 0;
+        sink.unwanted += self.kept as u64;
+        budget.release(std::mem::take(&mut self.kept));
+        if let Some(Reader::Grpc(grpc)) = &mut self.reader {
+            grpc.let_go(budget);
+        }
+    }
+
     /// Gives back all of it, to be taken once more; none when it is not all there.
     pub(super) fn take_back(&mut self, budget: &mut Budget) -> Option<Vec<Bytes>> {
         self.flush();
@@ -260,7 +275,7 @@ impl Intake {
             self.before += kept;
             self.holes_before += self.body.missing.len();
         }
-        let next = Body { offset: size, size, truncated, ..Body::default() };
+        let next = Body { offset: size, size, truncated, unwanted: self.body.unwanted, ..Body::default() };
         let mut body = std::mem::replace(&mut self.body, next);
         let messages = match &mut self.reader {
             Some(Reader::Grpc(grpc)) => grpc.cut(&body, settings.body_limit, budget),

@@ -12,9 +12,12 @@ use super::h1::{H1, Input};
 use super::h2::{self, H2};
 use super::pair::{Desk, Stamp};
 use super::{Settings, Sink};
-use crate::model::conn::{Direction, Protocol};
+use crate::model::conn::{ConnFacts, Direction, Protocol};
+use crate::model::event::Host;
 use crate::model::exchange::Incomplete;
+use crate::model::judge::Scene;
 use crate::model::loss::Loss;
+use crate::model::process::Process;
 use crate::model::route::Appetite;
 use crate::model::segment::{Gap, Segment};
 use crate::model::time::KernelTime;
@@ -69,13 +72,23 @@ impl Http {
     #[must_use]
     pub fn new(settings: &Arc<Settings>, joined_late: bool) -> Http {
         let appetite = settings.wants.at_most();
-        let desk = Desk { settings: Arc::clone(settings), budget: Budget::default(), joined_late, appetite };
+        let desk =
+            Desk { settings: Arc::clone(settings), budget: Budget::default(), joined_late, appetite, scene: None };
         Http { desk, state: State::Unknown(Unknown::default()), spoke: Protocol::Unknown }
     }
 
     /// What is wanted of it became known, as far as its requests don't say otherwise. Until then all is that any stack wants.
     pub fn on_appetite(&mut self, appetite: Appetite) {
         self.desk.appetite = appetite;
+    }
+
+    /// Learns where it happens: asked for when somebody tells, exchange by exchange, which bodies are wanted.
+    pub fn meet(&mut self, host: &Arc<Host>, conn: &Arc<ConnFacts>, process: Option<&Arc<Process>>) {
+        if self.desk.settings.judge.is_none() || self.desk.scene.as_ref().is_some_and(|scene| scene.is(conn, process)) {
+            return;
+        }
+        let (host, conn, process) = (Arc::clone(host), Arc::clone(conn), process.cloned());
+        self.desk.scene = Some(Scene { host, conn, process });
     }
 
     /// Takes the next bytes of a direction.
@@ -163,9 +176,9 @@ impl Http {
         sink.losses.merge(&before);
         let cut = sink.exchanges.iter_mut().skip(told).filter(|cut| cut.incomplete == Some(Incomplete::StillOpen));
         cut.for_each(|cut| cut.incomplete = Some(Incomplete::Limit));
-        let appetite = self.desk.appetite;
+        let (appetite, scene) = (self.desk.appetite, self.desk.scene.take());
         *self = Http::new(&self.desk.settings, true);
-        self.desk.appetite = appetite;
+        (self.desk.appetite, self.desk.scene) = (appetite, scene);
     }
 
     /// What the channel speaks, as far as it is known.

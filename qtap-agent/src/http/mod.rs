@@ -11,6 +11,7 @@ mod detect;
 mod h1;
 mod h2;
 mod hpack;
+mod keeping;
 mod manner;
 mod messages;
 mod pair;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::exchange::HttpExchange;
+use crate::model::judge::Judge;
 use crate::model::loss::Tally;
 use crate::model::route::Wants;
 
@@ -37,6 +39,8 @@ use crate::model::segment::{Gap, Segment};
 pub struct Settings {
     /// False: only the sizes of bodies are kept.
     pub keep_bodies: bool,
+    /// Who tells, exchange by exchange, whether bodies are kept that its stack wants at most; none: all of them are.
+    pub judge: Option<Judge>,
     /// Which exchanges are wanted, and how much of them.
     pub wants: Arc<Wants>,
     /// Bytes kept of one body; of one that is told in parts, of each part. Also of one message inside a body.
@@ -79,6 +83,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             keep_bodies: true,
+            judge: None,
             wants: Arc::default(),
             body_limit: 2 << 20,
             head_limit: 256 << 10,
@@ -100,4 +105,6 @@ pub struct Sink {
     pub losses: Tally,
     /// Bytes that were read: heads, framing, bodies.
     pub captured: u64,
+    /// Those of them that were bytes of bodies and not kept, or let go, because nobody wants them.
+    pub unwanted: u64,
 }

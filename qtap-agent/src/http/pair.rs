@@ -2,10 +2,12 @@
 //! and mishaps, as the protocol's own file finds them. Out: an [`HttpExchange`] in the sink.
 
 use super::body::{Budget, Intake};
+use super::keeping::Keeping;
 use super::parts::Parts;
 use super::{Settings, Sink};
 use crate::model::conn::Protocol;
 use crate::model::exchange::{HttpExchange, Incomplete, Part};
+use crate::model::judge::Scene;
 use crate::model::message::{Fields, Request, Response};
 use crate::model::route::Appetite;
 use crate::model::time::KernelTime;
@@ -37,6 +39,8 @@ pub(super) struct Open {
     pub(super) informational: Vec<u16>,
     /// What has been told of it.
     pub(super) parts: Parts,
+    /// Whether its bodies are kept.
+    pub(super) keeping: Keeping,
     /// Bytes of heads it holds, as its channel's budget counts them.
     head_bytes: usize,
 }
@@ -62,6 +66,7 @@ impl Open {
             response_done: false,
             informational: Vec::new(),
             parts: Parts::default(),
+            keeping: Keeping::default(),
             head_bytes: 0,
         }
     }
@@ -127,6 +132,7 @@ impl Open {
 
     /// Puts it in the sink, or the last part of it. What has neither request nor response is no exchange.
     pub(super) fn export(mut self, desk: &mut Desk, sink: &mut Sink) {
+        self.weigh(desk, sink);
         if self.request_body.has_holes() || self.response_body.has_holes() {
             self.spoil(Incomplete::BytesLost);
         }
@@ -158,6 +164,8 @@ pub(super) struct Desk {
     pub(super) budget: Budget,
     /// The channel was joined after its opening.
     pub(super) joined_late: bool,
+    /// Where it all happens, as far as it is known.
+    pub(super) scene: Option<Scene>,
     /// What the stack of the channel wants, for requests whose own authority no endpoint has.
     pub(super) appetite: Appetite,
 }

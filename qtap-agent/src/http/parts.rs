@@ -30,8 +30,6 @@ pub(super) struct Parts {
     since: Option<KernelTime>,
     /// It is handed on in pieces, because a body of it is large, and told whole at its end.
     pub(super) large: bool,
-    /// Whether its bodies are kept; none before the first piece of one.
-    keep: Option<bool>,
 }
 
 /// The two bodies of an exchange.
@@ -68,6 +66,7 @@ impl Open {
         desk: &mut Desk,
         sink: &mut Sink,
     ) {
+        self.weigh(desk, sink);
         for (way, reader) in [(Way::Request, ends.0), (Way::Response, ends.1)] {
             let body = self.body(way);
             body.manner = Manner::Streamed;
@@ -103,12 +102,6 @@ impl Open {
         self.body(way).lose_thread(&mut Env { time, settings: &desk.settings, keep, budget: &mut desk.budget, sink });
     }
 
-    /// True when its stack wants bodies: decided by its first piece, since a body that is kept in part is of no use to anyone.
-    fn keeps(&mut self, desk: &Desk) -> bool {
-        let authority = self.exchange.request.as_ref().and_then(|request| request.authority.as_deref());
-        *self.parts.keep.get_or_insert_with(|| desk.keeps_bodies_of(authority))
-    }
-
     fn body(&mut self, way: Way) -> &mut Intake {
         match way {
             Way::Request => &mut self.request_body,
@@ -118,6 +111,7 @@ impl Open {
 
     /// Takes the next piece of a body.
     pub(super) fn take(&mut self, way: Way, mut piece: Bytes, time: KernelTime, desk: &mut Desk, sink: &mut Sink) {
+        self.weigh(desk, sink);
         self.look(time, desk, sink);
         self.parts.since.get_or_insert(time);
         let keep = self.keeps(desk);
@@ -198,7 +192,7 @@ impl Open {
         if let Some(response) = &mut exchange.response {
             response.body = self.response_body.cut(large, &desk.settings, &mut desk.budget);
         }
-        self.parts = Parts { told: self.parts.told.saturating_add(1), since: None, large, keep: self.parts.keep };
+        self.parts = Parts { told: self.parts.told.saturating_add(1), since: None, large };
         sink.exchanges.push(exchange);
     }
 }

@@ -154,10 +154,78 @@ pub struct Body {
     pub size: u64,
     /// True when bytes past the body limit were left out: the kept bytes are then a prefix (but for `missing`).
     pub truncated: bool,
+    /// True when bytes were not kept, or let go, because no level and no rule wanted them.
+    pub unwanted: bool,
     /// Ranges of the body (offsets in the body as carried) that were lost before they could be kept.
     pub missing: Vec<Range<u64>>,
     /// The messages it carries, where it is a stream of messages (gRPC, WebSocket).
     pub messages: Option<Box<Messages>>,
+    /// What was taken out of the kept bytes before they may be seen.
+    pub redaction: Redaction,
+}
+
+/// What redaction did to a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Redaction {
+    /// Values that something else stands for, or that were left out, because they were found.
+    pub values: u64,
+    /// Why bytes were left out that might have held some; none: all were looked through.
+    pub left_out: Option<LeftOut>,
+}
+
+impl Redaction {
+    /// Takes in what was done to another part of the body.
+    pub fn merge(&mut self, other: Redaction) {
+        self.values += other.values;
+        self.left_out = self.left_out.or(other.left_out);
+    }
+
+    /// True when nothing was changed.
+    #[must_use]
+    pub fn is_clean(self) -> bool {
+        self == Redaction::default()
+    }
+}
+
+/// Why bytes of a body were left out: nobody can say that nothing in them must not be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LeftOut {
+    /// They are not what their media type says.
+    Unparsed,
+    /// Their content coding is not known, or could not be undone.
+    Undecoded,
+    /// They are coded, and hold what was taken out of what they decode to.
+    Coded,
+    /// They come after a hole.
+    Hole,
+    /// They stand at the end of what was kept, and may be the beginning of a secret.
+    Cut,
+    /// They are text in an encoding that is not looked through.
+    Charset,
+    /// One value, or line, is longer than is held of it while its end has not come.
+    TooLong,
+    /// What came before them, in an earlier part, is not known any more.
+    Untracked,
+    /// They are shown message by message.
+    Messages,
+}
+
+impl LeftOut {
+    /// As documents have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            LeftOut::Unparsed => "unparsed",
+            LeftOut::Undecoded => "undecoded",
+            LeftOut::Coded => "coded",
+            LeftOut::Hole => "hole",
+            LeftOut::Cut => "cut",
+            LeftOut::Charset => "charset",
+            LeftOut::TooLong => "too_long",
+            LeftOut::Untracked => "untracked",
+            LeftOut::Messages => "messages",
+        }
+    }
 }
 
 impl Body {

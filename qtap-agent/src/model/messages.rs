@@ -82,6 +82,8 @@ pub struct Message {
     pub compressed: bool,
     /// What it says, decompressed. For gRPC the payload as carried: what undoes its coding is named in the head.
     pub data: Bytes,
+    /// True when the coding of `data` is undone already, though it was sent `compressed`.
+    pub undone: bool,
     /// True when `data` is a prefix: the message went beyond a limit, or could not be decompressed to its end.
     pub truncated: bool,
 }

@@ -20,6 +20,9 @@ pub struct Process {
     pub user_id: u32,
     /// Name of that user, where the host's user database has one.
     pub user_name: Option<String>,
+    /// Variables of its environment that rules ask for, by name; no others.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
     /// The container it runs in.
     pub container: Option<Arc<Container>>,
     /// The pod that container belongs to.

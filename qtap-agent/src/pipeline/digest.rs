@@ -104,15 +104,44 @@ impl Name {
 
 /// HMAC-SHA-256 (RFC 2104) of `value` under `key`, its first 128 bits as 32 hexadecimal digits.
 pub(super) fn keyed_hash(key: &RedactionKey, value: &[u8]) -> String {
-    const BLOCK: usize = 64;
-    let pad = |with: u8| {
-        let mut block = [with; BLOCK];
-        block.iter_mut().zip(key.0).for_each(|(b, k)| *b ^= k);
-        block
-    };
-    let inner = Sha256::new().chain_update(pad(0x36)).chain_update(value).finalize();
-    let outer = Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize();
-    hex(outer.get(..16).unwrap_or_default())
+    let mut keyed = Keyed::new(key);
+    keyed.update(value);
+    keyed.hex()
+}
+
+/// The same of a value that comes in pieces.
+#[derive(Clone)]
+pub(super) struct Keyed {
+    inner: Sha256,
+    outer: Sha256,
+}
+
+impl std::fmt::Debug for Keyed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keyed(…)")
+    }
+}
+
+impl Keyed {
+    pub(super) fn new(key: &RedactionKey) -> Keyed {
+        const BLOCK: usize = 64;
+        let pad = |with: u8| {
+            let mut block = [with; BLOCK];
+            block.iter_mut().zip(key.0).for_each(|(b, k)| *b ^= k);
+            Sha256::new().chain_update(block)
+        };
+        Keyed { inner: pad(0x36), outer: pad(0x5c) }
+    }
+
+    pub(super) fn update(&mut self, piece: &[u8]) {
+        self.inner.update(piece);
+    }
+
+    /// As 32 hexadecimal digits.
+    pub(super) fn hex(self) -> String {
+        let outer = self.outer.chain_update(self.inner.finalize()).finalize();
+        hex(outer.get(..16).unwrap_or_default())
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use super::artifact::{self, Artifact, Kind, Running};
 use super::digest::{self, UidKind};
+use super::look;
 use super::origin::{Origins, Place};
 use super::router::Chosen;
 use super::rpc::{self, Fault};
-use super::settings::{Artifacts, HttpCapture, Level, Locator};
+use super::settings::{Artifacts, Format, HttpCapture, Level, Locator};
 use super::spool::Spooled;
 use super::step::Verdict;
 use super::trace_context;
@@ -40,6 +41,10 @@ pub(super) struct Untold {
     clock: WallClock,
     /// Its bodies that are on disk.
     spooled: Option<Spooled>,
+    /// What its bodies decode to, once they were looked through.
+    undone: Option<look::Both>,
+    /// False when the disk would not take what may be seen of a body: nothing can be shown.
+    shown: bool,
 }
 
 /// True when it was told whole, or this is its last part.
@@ -56,6 +61,18 @@ pub(super) fn has_failed(seen: &ExchangeSeen) -> bool {
     severity(http, response.and_then(|response| response.status), rpc.as_deref()) == Severity::Error
 }
 
+/// A rule came true that could not: what it was told changed since. A body that is shown and was not kept is not whole, and says so.
+fn say_unwanted(http: &mut HttpExchange, verdict: &Verdict) {
+    let [mut request, mut response] = verdict.levels();
+    if let Some(log) = &verdict.log {
+        (request, response) = (request.max(log.mode), response.max(log.mode));
+    }
+    let bodies = [http.request.as_mut().map(|r| &mut r.body), http.response.as_mut().map(|r| &mut r.body)];
+    for (body, level) in bodies.into_iter().zip([request, response]) {
+        body.into_iter().for_each(|body| body.truncated |= body.unwanted && level == Level::Full);
+    }
+}
+
 /// What is to be told of `seen`; none when that is nothing.
 pub(super) fn untold(
     seen: ExchangeSeen,
@@ -64,7 +81,8 @@ pub(super) fn untold(
     Chosen { id, steps }: Chosen<'_>,
     origins: &mut Origins,
 ) -> Option<Untold> {
-    let ExchangeSeen { host, conn, process, number, exchange: Exchange::Http(http), observed } = seen;
+    let ExchangeSeen { host, conn, process, number, exchange: Exchange::Http(mut http), observed } = seen;
+    say_unwanted(&mut http, &verdict);
     let goes_on = http.part.is_some_and(|part| !part.last);
     if !verdict.is_any() || (goes_on && verdict.capture.level < Level::Details) {
         return None;
@@ -86,7 +104,7 @@ pub(super) fn untold(
         request_id: request_id(&origin.connection_id, number),
         origin,
     };
-    Some(Untold { http: *http, verdict, about, common, clock: host.clock, spooled })
+    Some(Untold { http: *http, verdict, about, common, clock: host.clock, spooled, undone: None, shown: true })
 }
 
 impl Untold {
@@ -95,9 +113,28 @@ impl Untold {
         self.spooled.is_some()
     }
 
+    /// Looks its bodies through, as far as somebody is shown them; once.
+    pub(super) fn look(&mut self, locators: &[Locator], running: &mut Running, lost: &mut Tally) {
+        if self.undone.is_some() {
+            return;
+        }
+        let logged = self.verdict.log.as_ref().map_or(Level::None, |log| log.mode);
+        let stored = if locators.is_empty() { [Level::None; 2] } else { self.verdict.levels() };
+        let wanted = look::Wanted {
+            levels: stored.map(|level| level.max(logged)),
+            // Format `http` shows what was sent.
+            decoded: self.verdict.capture.format != Format::Http || logged == Level::Full,
+        };
+        let Untold { http, spooled, common, verdict, .. } = self;
+        let undone = look::bodies(http, spooled, common.name, (&wanted, &verdict.looks), running, lost);
+        self.shown = undone.is_some();
+        self.undone = Some(undone.unwrap_or_default());
+    }
+
     /// Appends its records.
-    pub(super) fn tell(self, locators: &[Locator], running: &mut Running, lost: &mut Tally, out: &mut Vec<Record>) {
-        let stored = stored(self.source(), &self.verdict, locators, running, lost);
+    pub(super) fn tell(mut self, locators: &[Locator], running: &mut Running, lost: &mut Tally, out: &mut Vec<Record>) {
+        self.look(locators, running, lost);
+        let stored = if self.shown { stored(self.source(), &self.verdict, locators, lost) } else { [None, None] };
         let Untold { http, verdict, mut about, common, .. } = self;
         link(&mut about, stored.iter().flatten(), &http);
         about.parts = http.part.map(|part| part.number.saturating_add(1));
@@ -122,11 +159,11 @@ impl Untold {
     fn source(&self) -> artifact::Source<'_> {
         artifact::Source {
             exchange: &self.http,
-            name: self.common.name,
             url: self.about.url_full.as_deref(),
             clock: self.clock,
             duration_ms: self.about.timing.duration_ms,
             spooled: self.spooled.as_ref(),
+            undone: self.undone.as_ref().unwrap_or(&[None, None]),
         }
     }
 }
@@ -238,7 +275,6 @@ fn stored(
     source: artifact::Source<'_>,
     verdict: &Verdict,
     locators: &[Locator],
-    running: &mut Running,
     lost: &mut Tally,
 ) -> [Option<(Artifact, ArtifactLink)>; 2] {
     if locators.is_empty() {
@@ -253,16 +289,15 @@ fn stored(
     let [request, response] = verdict.levels();
     let at = |level| HttpCapture { level, ..verdict.capture.clone() };
     let written = if request == response {
-        artifact::write(source, &at(request), running, lost)
+        artifact::write(source, &at(request), lost)
     } else {
         // An issue records more of the one than of the other: each is a document of its own then.
         let split = |level| HttpCapture { artifacts: Artifacts::Split, ..at(level) };
         let half = |request, response| HttpExchange { request, response, ..source.exchange.clone() };
         let one = half(source.exchange.request.clone(), None);
         let other = half(None, source.exchange.response.clone());
-        let [one, _] = artifact::write(artifact::Source { exchange: &one, ..source }, &split(request), running, lost);
-        let [_, other] =
-            artifact::write(artifact::Source { exchange: &other, ..source }, &split(response), running, lost);
+        let [one, _] = artifact::write(artifact::Source { exchange: &one, ..source }, &split(request), lost);
+        let [_, other] = artifact::write(artifact::Source { exchange: &other, ..source }, &split(response), lost);
         [one, other]
     };
     written.map(|artifact| artifact.and_then(link))

@@ -8,11 +8,12 @@
 use std::collections::HashMap;
 
 use super::artifact;
-use super::settings::{DetectErrors, IssueRule, Level, Pattern, StatusPattern, UrlPattern, UrlSubject};
+use super::settings::{DetectErrors, IssueRule, Level, Pattern, Recorded, StatusPattern, UrlPattern, UrlSubject};
 use super::spool::Spooled;
 use super::url::{self, Url};
-use crate::model::conn::{ConnFacts, ConnectionUid};
+use crate::model::conn::{ConnFacts, ConnectionUid, Protocol};
 use crate::model::exchange::{Exchange, HttpExchange, Incomplete};
+use crate::model::judge::Wanted;
 use crate::model::message::{Response, host_of};
 use crate::model::observation::ExchangeSeen;
 
@@ -104,6 +105,25 @@ impl Detectors {
     }
 }
 
+/// True when the rules look into bodies, or record them.
+pub(super) fn want_bodies(detect: &DetectErrors) -> bool {
+    detect.rules.iter().any(wants_bodies)
+}
+
+fn wants_bodies(rule: &IssueRule) -> bool {
+    !rule.body.is_empty() || rule.request.max(rule.response) == Recorded::Body
+}
+
+/// Whether the bodies of an exchange that runs are wanted, by the heads that are there.
+pub(super) fn wanted(detect: &DetectErrors, http: &HttpExchange) -> Wanted {
+    match &http.response {
+        _ if !want_bodies(detect) => Wanted::No,
+        None => Wanted::Open,
+        Some(response) if detect.rules.iter().any(|rule| wants_bodies(rule) && may_meet(rule, response)) => Wanted::Yes,
+        Some(_) => Wanted::No,
+    }
+}
+
 /// Why `http` is an issue by `rule`; none when it is not.
 fn met<'u>(
     rule: &IssueRule,
@@ -160,7 +180,10 @@ fn is_empty(http: &HttpExchange) -> bool {
     let Some(response) = &http.response else { return false };
     let asked_for_none = http.request.as_ref().and_then(|request| request.method.as_deref());
     let may_have_none = matches!(response.status, None | Some(0..=199 | 204 | 205 | 304));
-    response.ended.is_some()
+    // An answer of gRPC that is an error has trailers alone.
+    let is_rpc = http.protocol == Protocol::Grpc;
+    !is_rpc
+        && response.ended.is_some()
         && response.body.size == 0
         && http.incomplete.is_none()
         && !may_have_none

@@ -8,15 +8,19 @@
 //! observations under the same settings and key give the same records, byte for byte.
 
 mod artifact;
+mod choose;
 mod connection;
 mod cut;
 mod digest;
 mod exchange;
 mod issues;
+mod judge;
+mod look;
 mod origin;
 mod redact;
 mod router;
 mod rpc;
+pub mod rule;
 mod sample;
 mod scan;
 pub mod settings;
@@ -35,6 +39,7 @@ use crate::model::loss::{Loss, Tally};
 use crate::model::observation::{ConnState, ExchangeSeen, Observation};
 use crate::model::record::Record;
 use artifact::Running;
+pub use choose::Passed;
 use exchange::Untold;
 use origin::Origins;
 use router::{Chosen, Router};
@@ -140,11 +145,15 @@ impl Pipeline {
             Some(Part { large: true, .. }) => self.spools.join(name, http, &mut self.lost)?,
             Some(Part { large: false, .. }) | None => None,
         };
-        let Some(verdict) = steps.evaluate(&mut seen, spooled.as_ref()) else {
+        let tags = self.origins.tags_of(seen.process.as_deref());
+        let Some(verdict) = steps.evaluate(&mut seen, spooled.as_ref(), &tags) else {
             leave_out(&seen, &mut self.left_out, &mut self.lost);
             return None;
         };
-        let untold = exchange::untold(seen, verdict, spooled, Chosen { id, steps }, &mut self.origins)?;
+        let mut untold = exchange::untold(seen, verdict, spooled, Chosen { id, steps }, &mut self.origins)?;
+        if !untold.is_large() {
+            untold.look(&self.locators, &mut self.running, &mut self.lost);
+        }
         untold.log(&mut self.lines);
         if untold.is_large() {
             return Some(Later { untold, locators: Arc::clone(&self.locators) });
@@ -165,6 +174,12 @@ impl Pipeline {
     /// The lines of `access_logs` since this was asked last, each with its end.
     pub fn take_lines(&mut self) -> String {
         std::mem::take(&mut self.lines)
+    }
+
+    /// How often each rule was the first to pass: counts that go on while the pipeline does.
+    #[must_use]
+    pub fn passed(&self) -> Vec<Arc<[Passed]>> {
+        self.router.passed()
     }
 
     /// What was lost since this was asked last.

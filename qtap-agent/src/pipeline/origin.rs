@@ -3,11 +3,12 @@
 //! Direction is told here: `ingress` when the process is the server; else `egress-internal` when the far end is on a network
 //! that is not routed in public, or on this host, and `egress-external` when it is not. What isn't known stays none.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::settings::FactTag;
+use super::settings::{FactTag, tags_of};
 use super::step::Steps;
 use crate::model::address::is_private;
 use crate::model::conn::{ConnFacts, ConnectionUid, Endpoint, Protocol, Role, Transport};
@@ -74,13 +75,17 @@ impl Origins {
         Origins { tags, fact_tags, kept: HashMap::new() }
     }
 
+    /// The tags of a process.
+    pub(super) fn tags_of(&self, process: Option<&Process>) -> Cow<'_, [String]> {
+        tags_of(&self.tags, &self.fact_tags, process)
+    }
+
     /// The origin of `place`, redacted as `steps` say.
     pub(super) fn of(&mut self, place: &Place<'_>, steps: Option<&Steps>) -> Arc<Origin> {
         if let Some(kept) = self.kept.get(&place.conn.uid).filter(|kept| kept.holds_for(place)) {
             return Arc::clone(&kept.origin);
         }
-        let of_facts = self.fact_tags.iter().filter_map(|tag| tag.of(place.process?));
-        let tags = self.tags.iter().cloned().chain(of_facts).collect();
+        let tags = self.tags_of(place.process.map(|process| &**process)).into_owned();
         let origin = Arc::new(make(place, steps, tags));
         if self.kept.len() >= KEPT {
             self.kept.clear();
@@ -142,7 +147,7 @@ fn network_type(address: Option<&Address>) -> Option<&'static str> {
 }
 
 /// `connection.direction`.
-fn direction(role: Role, peer: &Endpoint) -> Option<&'static str> {
+pub(super) fn direction(role: Role, peer: &Endpoint) -> Option<&'static str> {
     match (role, peer) {
         (Role::Server, _) => Some("ingress"),
         (Role::Client, Endpoint::Inet(peer)) if is_private(peer.ip()) => Some("egress-internal"),
@@ -153,7 +158,7 @@ fn direction(role: Role, peer: &Endpoint) -> Option<&'static str> {
 }
 
 /// An endpoint as records give it: a v4-mapped address as the IPv4 address it stands for.
-fn address(endpoint: &Endpoint) -> Option<Address> {
+pub(super) fn address(endpoint: &Endpoint) -> Option<Address> {
     match endpoint {
         Endpoint::Inet(addr) => Some(Address::Inet(addr.ip().to_canonical(), addr.port())),
         Endpoint::Unix(path) if !path.is_empty() => Some(Address::Unix(path.clone())),

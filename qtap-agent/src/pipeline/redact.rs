@@ -1,21 +1,130 @@
-//! What may be seen: header and trailer fields by name, query parameters by name, userinfo.
+//! What may be seen: header and trailer fields by name, cookies by name, query parameters by name, userinfo, and what patterns find.
 //!
 //! An exchange comes in as it was captured and is changed in place before anything is written from it, so that a record can't
 //! hold what is not there: attributes, artifacts in every format, summaries and lines are all made of what is left. Parameters
 //! and userinfo are looked for in the target, in the authority, in every field's value (`Referer`, `Location`, `Link`, …) and
-//! in the command line of the process. Bodies are not looked into.
+//! in the command line of the process. Bodies are looked through where they are decoded (`look`), by the rules here.
 
-use bytes::Bytes;
+pub(super) mod body;
+mod cookies;
+mod form;
+mod heads;
+mod json;
+mod lines;
+pub(super) mod messages;
+mod multipart;
+mod names;
+pub(super) mod out;
+mod paths;
+mod patterns;
+mod text;
+
+use std::sync::Arc;
 
 use super::RedactionKey;
-use super::digest;
 use super::scan::{self, Found, Within};
-use super::settings::{Redact, RedactAction};
-use crate::model::exchange::HttpExchange;
-use crate::model::message::{Field, FieldText, Fields};
+use super::settings::Redact;
+use crate::model::message::LeftOut;
+use body::{End, Stream};
+use cookies::Cookies;
+use names::{Names, len_bit};
+use out::{Instead, Out};
+use paths::Paths;
+use patterns::Patterns;
 
-/// What stands for a masked value.
-const MASK: &str = "[redacted]";
+/// What one `redact` step takes out of bodies, made ready.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    json: Paths,
+    form: Names,
+    patterns: Patterns,
+    instead: Instead,
+}
+
+impl Rules {
+    /// True when nothing is taken out of bodies.
+    fn is_empty(&self) -> bool {
+        self.json.is_empty() && self.form.is_empty() && self.patterns.is_empty()
+    }
+}
+
+/// What all `redact` steps of a stack take out of bodies.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Looks(Vec<Arc<Rules>>);
+
+impl Looks {
+    /// What this step takes out too.
+    pub(super) fn add(&mut self, step: &Redactor) {
+        if !step.rules.is_empty() {
+            self.0.push(Arc::clone(&step.rules));
+        }
+    }
+
+    /// True when nothing is taken out of bodies.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// True when nothing can be taken out of gRPC messages of this type: they are no text, and nothing is looked for by its form.
+    pub(super) fn is_plain_grpc(&self, content_type: &str) -> bool {
+        !content_type.contains("json") && self.0.iter().all(|rules| rules.patterns.is_empty())
+    }
+
+    /// Looks through all there is of something.
+    pub(super) fn whole(&self, content_type: &str, bytes: &[u8], end: End) -> Out {
+        let (mut streams, mut out) = (Streams::new(self, content_type), Out::default());
+        streams.push(self, bytes, end, &mut out);
+        out
+    }
+
+    /// True when a body of this type and beginning goes out as it comes in.
+    pub(super) fn passes(&self, content_type: &str, start: &[u8]) -> bool {
+        let mut streams = Streams::new(self, content_type);
+        streams.push(self, start, End::More, &mut Out::default());
+        streams.is_plain()
+    }
+}
+
+/// One body on its way through all `redact` steps.
+#[derive(Debug)]
+pub(super) struct Streams(Vec<Stream>);
+
+impl Streams {
+    pub(super) fn new(looks: &Looks, content_type: &str) -> Streams {
+        Streams(looks.0.iter().map(|rules| Stream::new(rules, content_type)).collect())
+    }
+
+    /// All that comes is left out.
+    pub(super) fn leave_out(&mut self, why: LeftOut) {
+        self.0.iter_mut().for_each(|stream| stream.leave_out(why));
+    }
+
+    /// True when the body goes out as it comes in.
+    pub(super) fn is_plain(&self) -> bool {
+        self.0.iter().all(Stream::is_plain)
+    }
+
+    /// Bytes of memory they hold, roughly.
+    pub(super) fn memory(&self) -> usize {
+        self.0.iter().map(Stream::memory).sum()
+    }
+
+    /// Takes the next piece; what may be seen goes to the end of `out`.
+    pub(super) fn push(&mut self, looks: &Looks, piece: &[u8], end: End, out: &mut Out) {
+        let mut seen = std::borrow::Cow::Borrowed(piece);
+        for (stream, rules) in self.0.iter_mut().zip(&looks.0) {
+            let mut next = Out::default();
+            next.bytes.reserve(seen.len());
+            stream.push(rules, &seen, end, &mut next);
+            out.note.merge(next.note);
+            seen = std::borrow::Cow::Owned(next.bytes);
+        }
+        match seen {
+            std::borrow::Cow::Owned(bytes) if out.bytes.is_empty() => out.bytes = bytes,
+            seen => out.bytes.extend_from_slice(&seen),
+        }
+    }
+}
 
 /// A `redact` step, made ready.
 #[derive(Debug)]
@@ -24,178 +133,36 @@ pub(super) struct Redactor {
     /// Bit n: one of them has n bytes, or more than 63 where n is 63. Most fields need no other look.
     header_lens: u64,
     query_keys: Vec<String>,
-    action: RedactAction,
-    key: RedactionKey,
+    cookies: Cookies,
+    rules: Arc<Rules>,
 }
 
 impl Redactor {
     pub(super) fn new(settings: &Redact, key: &RedactionKey) -> Redactor {
         let lower = |names: &[String]| names.iter().map(|name| name.to_ascii_lowercase()).collect::<Vec<String>>();
+        let key = settings.salt.as_ref().map_or_else(|| key.clone(), |salt| RedactionKey(salt.0));
+        let fields = settings.form.named.iter().map(|name| name.clone().into_bytes()).collect();
         Redactor {
             headers: lower(&settings.headers),
             header_lens: settings.headers.iter().fold(0, |lens, name| lens | len_bit(name.len())),
             query_keys: lower(&settings.query_keys),
-            action: settings.action,
-            key: key.clone(),
+            cookies: Cookies::new(&settings.cookies),
+            rules: Arc::new(Rules {
+                json: Paths::new(&settings.json),
+                form: Names::new(fields, true, settings.form.credentials),
+                patterns: Patterns::new(&settings.patterns),
+                instead: Instead::new(settings.action, key),
+            }),
         }
     }
-
-    /// Takes out of `exchange` what must not be seen.
-    pub(super) fn exchange(&self, exchange: &mut HttpExchange) {
-        if let Some(request) = &mut exchange.request {
-            let replace = |text: &mut String, seen: Option<String>| seen.into_iter().for_each(|seen| *text = seen);
-            if let Some(target) = &mut request.target {
-                // RFC 9112 §3.2: what is neither a path nor a URL is an authority, or `*`.
-                let url = target.starts_with('/') || target.contains("://");
-                let seen = if url { self.text(target.as_bytes(), Within::Target) } else { self.authority(target) };
-                replace(target, seen);
-            }
-            if let Some(authority) = &mut request.authority {
-                let seen = self.authority(authority);
-                replace(authority, seen);
-            }
-            self.fields(&mut request.fields);
-            self.fields(&mut request.trailers);
-        }
-        if let Some(response) = &mut exchange.response {
-            self.fields(&mut response.fields);
-            self.fields(&mut response.trailers);
-        }
-    }
-
-    /// `authority` without its userinfo; none when it has none, or when it may be seen as it is.
-    pub(super) fn authority(&self, authority: &str) -> Option<String> {
-        let seen = authority.rsplit_once('@').map(|(userinfo, host)| match self.substitute(userinfo.as_bytes()) {
-            Some(instead) => format!("{instead}@{host}"),
-            None => host.to_owned(),
-        });
-        // An authority that is none, e.g. a `Host` field that holds a whole URL.
-        let text = seen.as_deref().unwrap_or(authority);
-        self.text(text.as_bytes(), Within::Target).or(seen)
-    }
-
-    /// A command line; none when it may be seen as it is.
-    pub(super) fn command(&self, command: &str) -> Option<String> {
-        let scanned = self.text(command.as_bytes(), Within::Command);
-        let mut seen = scanned.clone().unwrap_or_else(|| command.to_owned());
-        let mut changed = scanned.is_some();
-        for name in &self.headers {
-            changed |= self.command_field(&mut seen, name);
-        }
-        changed.then_some(seen)
-    }
-
-    /// Takes the value of every `name: value` out of a command line. Where the argument ends is not known any more: the value
-    /// goes on to the next option or URL.
-    fn command_field(&self, command: &mut String, name: &str) -> bool {
-        let lower = command.to_ascii_lowercase();
-        let mut seen = String::new();
-        let mut copied = 0;
-        for (at, _) in lower.match_indices(name) {
-            let colon = at + name.len();
-            let inside_a_word = lower.get(..at).is_some_and(|b| b.ends_with(['-', '_']) && !b.ends_with(" -"));
-            if at < copied || inside_a_word || !lower.get(colon..).is_some_and(|rest| rest.starts_with([':', ';'])) {
-                continue;
-            }
-            let rest = lower.get(colon + 1..).unwrap_or("");
-            let len =
-                [" -", " http://", " https://"].iter().filter_map(|end| rest.find(end)).min().unwrap_or(rest.len());
-            let value = command.get(colon + 1..colon + 1 + len).unwrap_or("").trim();
-            seen.push_str(command.get(copied..=colon).unwrap_or(""));
-            seen.push(' ');
-            seen.push_str(&self.substitute(value.as_bytes()).unwrap_or_default());
-            copied = colon + 1 + len;
-        }
-        if copied == 0 {
-            return false;
-        }
-        seen.push_str(command.get(copied..).unwrap_or(""));
-        *command = seen;
-        true
-    }
-
-    fn fields(&self, fields: &mut Fields) {
-        fields.0.retain_mut(|field| {
-            if self.hides(field) {
-                return match field.value.bytes().map(|value| self.substitute(value)) {
-                    Some(Some(instead)) => {
-                        field.value = FieldText::Known(instead.into());
-                        true
-                    }
-                    Some(None) => false,
-                    None => true,
-                };
-            }
-            if let Some(seen) = field.value.bytes().and_then(|value| self.field_value(field, value)) {
-                field.value = FieldText::Known(seen);
-            }
-            true
-        });
-    }
-
-    /// True for the fields that are named. A field whose name is unknown (HPACK) might be any of them.
-    fn hides(&self, field: &Field) -> bool {
-        match field.name.bytes() {
-            Some(name) => {
-                let name = name.trim_ascii();
-                self.header_lens & len_bit(name.len()) != 0
-                    && self.headers.iter().any(|hidden| name.eq_ignore_ascii_case(hidden.as_bytes()))
-            }
-            None => !self.headers.is_empty(),
-        }
-    }
-
-    /// The value of a field that is not hidden, without the secrets in the URLs it holds.
-    fn field_value(&self, field: &Field, value: &Bytes) -> Option<Bytes> {
-        let seen = if field.is_named("host") {
-            std::str::from_utf8(value).ok().and_then(|host| self.authority(host)).map(Bytes::from)
-        } else {
-            None
-        };
-        self.bytes(seen.as_ref().unwrap_or(value), Within::Text).map(Bytes::from).or(seen)
-    }
-
-    fn text(&self, text: &[u8], within: Within) -> Option<String> {
-        self.bytes(text, within).map(|seen| String::from_utf8_lossy(&seen).into_owned())
-    }
-
-    fn bytes(&self, text: &[u8], within: Within) -> Option<Vec<u8>> {
-        let is_key = |name: &[u8]| self.query_keys.iter().any(|key| name.eq_ignore_ascii_case(key.as_bytes()));
-        let found = scan::secrets(text, within, is_key);
-        (!found.is_empty()).then(|| self.replace(text, &found))
-    }
-
-    fn replace(&self, text: &[u8], found: &[Found]) -> Vec<u8> {
-        let mut seen = Vec::with_capacity(text.len());
-        let mut copied = 0;
-        for Found { value, whole } in found {
-            let instead = self.substitute(text.get(value.clone()).unwrap_or_default());
-            let cut = if instead.is_some() { value } else { whole };
-            seen.extend_from_slice(text.get(copied..cut.start).unwrap_or_default());
-            seen.extend_from_slice(instead.unwrap_or_default().as_bytes());
-            copied = cut.end;
-        }
-        seen.extend_from_slice(text.get(copied..).unwrap_or_default());
-        seen
-    }
-
-    /// What takes the place of `secret`; none: nothing does.
-    fn substitute(&self, secret: &[u8]) -> Option<String> {
-        match self.action {
-            RedactAction::Mask => Some(MASK.to_owned()),
-            RedactAction::Hash => Some(format!("[hash:{}]", digest::keyed_hash(&self.key, secret))),
-            RedactAction::Drop => None,
-        }
-    }
-}
-
-fn len_bit(len: usize) -> u64 {
-    1 << len.min(63)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::out::MASK;
     use super::*;
+    use crate::model::message::{Field, FieldText, Fields};
+    use crate::pipeline::settings::RedactAction;
     use proptest::prelude::{ProptestConfig, prop_assert, proptest};
     use proptest::test_runner::RngSeed;
 

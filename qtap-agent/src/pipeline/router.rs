@@ -1,7 +1,10 @@
 //! Which stack: what was seen of a connection, its process and a request → the steps of its stack. The table is the one that the tap asks, so that
 //! what was read with one stack in mind goes through no other.
 
+use std::sync::Arc;
+
 use super::RedactionKey;
+use super::choose::Passed;
 use super::settings::Settings;
 use super::step::Steps;
 use crate::model::conn::ConnFacts;
@@ -57,6 +60,11 @@ impl Router {
         let own = self.routes.stack_of(&Facts::of(conn, process, authority));
         let id = own.or_else(|| self.routes.stack_of(&Facts::default())).unwrap_or(StackId(0));
         self.get(id)
+    }
+
+    /// How often each rule was the first to pass.
+    pub(super) fn passed(&self) -> Vec<Arc<[Passed]>> {
+        self.stacks.iter().flat_map(Steps::passed).collect()
     }
 
     fn get(&self, id: StackId) -> Option<Chosen<'_>> {

@@ -40,10 +40,8 @@ pub(super) struct Sampler {
 
 impl Sampler {
     pub(super) fn new(settings: &Sample) -> Sampler {
-        // Exact: 2^56 has a float of its own, and what is left is not negative.
-        let left_out = (1.0 - settings.ratio.clamp(0.0, 1.0)) * RANDOMNESS as f64;
         Sampler {
-            threshold: left_out as u64,
+            threshold: threshold(settings),
             by: settings.by,
             bucket: settings.rate.map(|rate| Bucket::new(rate, settings.burst)),
             keep_errors: settings.keep_errors,
@@ -89,6 +87,22 @@ impl Sampler {
             }
         }
     }
+}
+
+/// True when the name of a connection alone may say that nothing of it is told.
+pub(super) fn draws_by_connection(settings: &Sample) -> bool {
+    settings.by == SampleBy::Connection && !settings.keep_errors && settings.ratio < 1.0
+}
+
+/// True when it does, of one that [draws by connection](draws_by_connection).
+pub(super) fn leaves_out(settings: &Sample, connection: ConnectionUid) -> bool {
+    of_connection(connection) < threshold(settings)
+}
+
+/// The least randomness that is told.
+fn threshold(settings: &Sample) -> u64 {
+    // Exact: 2^56 has a float of its own, and what is left is not negative.
+    ((1.0 - settings.ratio.clamp(0.0, 1.0)) * RANDOMNESS as f64) as u64
 }
 
 /// Tokens that come at a rate, of which so many are kept.

@@ -71,6 +71,17 @@ pub(super) fn secrets(text: &[u8], within: Within, is_key: impl Fn(&[u8]) -> boo
     found
 }
 
+/// `text` as it reads once it is decoded, and for each of its bytes where that begins in `text`.
+pub(super) fn decoded(text: &[u8]) -> (Vec<u8>, Vec<usize>) {
+    let (mut decoded, mut places, mut at) = (Vec::with_capacity(text.len()), Vec::with_capacity(text.len()), 0);
+    while let Some(char) = char_at(text, at) {
+        decoded.push(char.byte);
+        places.push(char.start);
+        at = char.end;
+    }
+    (decoded, places)
+}
+
 /// False for most texts, at the price of one pass.
 fn worth_a_look(text: &[u8]) -> bool {
     memchr::memchr3(b'=', b'@', b'%', text).is_some()

@@ -14,10 +14,19 @@ pub use report_usage::{ReportUsage, UsageDigest};
 pub use sample::{Sample, SampleBy};
 
 mod routing;
+mod rules;
 mod tags;
 
 pub use routing::{Endpoint, Routing};
+pub(crate) use rules::first_to_pass;
+pub use rules::{CaptureRule, Macros, Rule, compile};
+pub(crate) use tags::tags_of;
 pub use tags::{Fact, FactTag};
+
+pub mod json_path;
+mod redact;
+
+pub use redact::{BodyValues, Ready, Redact, RedactAction, Salt, SecretForm};
 
 /// All of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,7 +106,7 @@ impl Step {
     /// The most that it makes objects of.
     fn stores(&self) -> Level {
         match self {
-            Step::HttpCapture(capture) => capture.level,
+            Step::HttpCapture(capture) => capture.highest(),
             Step::DetectErrors(detect) => {
                 let recorded = detect.rules.iter().map(|rule| rule.request.max(rule.response));
                 recorded.max().map_or(Level::None, Recorded::level)
@@ -111,7 +120,7 @@ impl Step {
     /// The most that it shows of an exchange, wherever.
     fn shows(&self) -> Level {
         match self {
-            Step::AccessLogs(logs) => logs.mode,
+            Step::AccessLogs(logs) => logs.highest(),
             Step::HttpCapture(_)
             | Step::ReportUsage(_)
             | Step::DetectErrors(_)
@@ -186,77 +195,13 @@ pub struct HttpCapture {
     pub format: Format,
     /// Which artifacts.
     pub artifacts: Artifacts,
+    /// The first that passes says the level instead.
+    pub rules: Vec<CaptureRule>,
 }
 
 impl Default for HttpCapture {
     fn default() -> Self {
-        HttpCapture { level: Level::Summary, format: Format::Json, artifacts: Artifacts::Split }
-    }
-}
-
-/// What is put in place of what must not be seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RedactAction {
-    /// `[redacted]`.
-    Mask,
-    /// A keyed SHA-256, so that equal values stay equal within one run.
-    Hash,
-    /// Nothing: the field is left out.
-    Drop,
-}
-
-/// `redact`: header fields and query keys.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Redact {
-    /// Names of header fields, lower case.
-    pub headers: Vec<String>,
-    /// Names of query parameters, lower case.
-    pub query_keys: Vec<String>,
-    /// What takes their place.
-    pub action: RedactAction,
-}
-
-impl Default for Redact {
-    /// Credentials, by the names they usually go under.
-    fn default() -> Self {
-        let words = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
-        Redact {
-            headers: words(&[
-                "authorization",
-                "proxy-authorization",
-                "cookie",
-                "set-cookie",
-                "x-api-key",
-                "api-key",
-                "x-auth-token",
-                "x-csrf-token",
-                "x-amz-security-token",
-                "x-goog-api-key",
-                "dd-api-key",
-                "x-honeycomb-team",
-                "x-vault-token",
-                "private-token",
-            ]),
-            query_keys: words(&[
-                "access_token",
-                "api_key",
-                "apikey",
-                "auth",
-                "client_secret",
-                "id_token",
-                "key",
-                "password",
-                "refresh_token",
-                "secret",
-                "sig",
-                "signature",
-                "token",
-                "x-amz-credential",
-                "x-amz-security-token",
-                "x-amz-signature",
-            ]),
-            action: RedactAction::Mask,
-        }
+        HttpCapture { level: Level::Summary, format: Format::Json, artifacts: Artifacts::Split, rules: Vec::new() }
     }
 }
 

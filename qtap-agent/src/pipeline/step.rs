@@ -1,15 +1,18 @@
 //! What a stack does with an exchange: its steps, evaluated in the order of the file.
 //!
 //! In: the stack's settings, once; then each exchange with all that is known of where it happened. Out: a [`Verdict`], and the
-//! exchange itself with everything taken out that must not be seen. A step sees what the steps before it left. Each plugin is a
-//! variant of [`Step`], evaluated in the same loop, and says what it wants in the verdict. No record is written here.
+//! exchange itself with everything taken out that must not be seen. Rules are asked first, about the exchange as it was; of what
+//! changes it, a step sees what the steps before it left. Each plugin is a variant of [`Step`], and says what it wants in the
+//! verdict. No record is written here.
 
 use std::sync::Arc;
 
 use super::RedactionKey;
+use super::choose::{Chooser, Passed};
 use super::exchange;
 use super::issues::{Detectors, Issue};
-use super::redact::Redactor;
+use super::redact::{Looks, Redactor};
+use super::rule::Facts;
 use super::sample::Sampler;
 use super::settings::{self, AccessLogs, HttpCapture, Level, Stack};
 use super::spool::Spooled;
@@ -22,8 +25,8 @@ use crate::model::process::Process;
 /// One step, made ready.
 #[derive(Debug)]
 enum Step {
-    HttpCapture(HttpCapture),
-    AccessLogs(AccessLogs),
+    HttpCapture(HttpCapture, Chooser),
+    AccessLogs(AccessLogs, Chooser),
     ReportUsage(Usage),
     DetectErrors(Detectors),
     /// Counted by who hands exchanges in.
@@ -37,6 +40,8 @@ enum Step {
 pub(super) struct Verdict {
     /// How it is captured.
     pub(super) capture: HttpCapture,
+    /// What is taken out of its bodies.
+    pub(super) looks: Looks,
     /// The line that is written of it; none: none is.
     pub(super) log: Option<AccessLogs>,
     /// Who used what; none: nobody asked.
@@ -56,7 +61,7 @@ impl Default for Verdict {
     /// Nothing is captured.
     fn default() -> Verdict {
         let capture = HttpCapture { level: Level::None, ..HttpCapture::default() };
-        Verdict { capture, log: None, usage: None, issues: Vec::new() }
+        Verdict { capture, looks: Looks::default(), log: None, usage: None, issues: Vec::new() }
     }
 }
 
@@ -82,8 +87,10 @@ impl Steps {
     /// Makes the steps of `stack` ready.
     pub(super) fn new(stack: &Stack, key: &RedactionKey) -> Steps {
         let ready = |step: &settings::Step| match step {
-            settings::Step::HttpCapture(capture) => Step::HttpCapture(capture.clone()),
-            settings::Step::AccessLogs(logs) => Step::AccessLogs(logs.clone()),
+            settings::Step::HttpCapture(capture) => {
+                Step::HttpCapture(capture.without_rules(), Chooser::of_capture(capture))
+            }
+            settings::Step::AccessLogs(logs) => Step::AccessLogs(logs.without_rules(), Chooser::of_logs(logs)),
             settings::Step::ReportUsage(usage) => Step::ReportUsage(Usage::new(usage)),
             settings::Step::DetectErrors(detect) => Step::DetectErrors(Detectors::new(detect)),
             settings::Step::HttpMetrics(_) => Step::HttpMetrics,
@@ -96,31 +103,65 @@ impl Steps {
     /// Walks the steps; none when a `sample` step leaves the exchange, or this part of it, out. Of several `http_capture` steps the
     /// last one holds; of several `redact` steps all do. Without an `http_capture` step nothing is captured. Where a `sample` step
     /// stands makes no difference, and a `report_usage` step sees credentials wherever it stands: only their digests leave it.
-    pub(super) fn evaluate(&mut self, seen: &mut ExchangeSeen, spooled: Option<&Spooled>) -> Option<Verdict> {
+    /// `tags`: what rules are told of them.
+    pub(super) fn evaluate(
+        &mut self,
+        seen: &mut ExchangeSeen,
+        spooled: Option<&Spooled>,
+        tags: &[String],
+    ) -> Option<Verdict> {
         let is_told = self.samples(seen);
         if !is_told && !self.keeps_errors() {
             return None;
         }
         let ended = exchange::has_ended(seen);
-        let mut usage = self.usage(seen).filter(|_| ended);
-        let mut verdict = Verdict::default();
+        let mut verdict = self.choose(seen, tags, ended);
         for step in &mut self.0 {
             match step {
-                Step::HttpCapture(wanted) => verdict.capture = wanted.clone(),
-                Step::AccessLogs(logs) => {
-                    verdict.log = Some(logs.clone()).filter(|logs| ended && logs.mode > Level::None)
-                }
-                Step::ReportUsage(_) => verdict.usage = usage.take(),
                 Step::DetectErrors(detectors) => verdict.issues = detectors.look(seen, spooled),
                 Step::Redact(redactor) => {
                     let Exchange::Http(http) = &mut seen.exchange;
                     redactor.exchange(http);
+                    verdict.looks.add(redactor);
                 }
-                Step::HttpMetrics | Step::Sample(_) => {}
+                Step::HttpCapture(..)
+                | Step::AccessLogs(..)
+                | Step::ReportUsage(_)
+                | Step::HttpMetrics
+                | Step::Sample(_) => {}
             }
         }
         let is_error = || ended && (!verdict.issues.is_empty() || exchange::has_failed(seen));
         (is_told || is_error()).then_some(verdict)
+    }
+
+    /// What the steps want that look at the exchange as it was.
+    fn choose(&self, seen: &ExchangeSeen, tags: &[String], ended: bool) -> Verdict {
+        let Exchange::Http(http) = &seen.exchange;
+        let facts = Facts::of(http).on(&seen.conn, seen.process.as_deref(), &seen.host).tagged(tags);
+        let mut verdict = Verdict::default();
+        for step in &self.0 {
+            match step {
+                Step::HttpCapture(capture, chooser) => {
+                    verdict.capture = HttpCapture { level: chooser.choose(&facts, ended), ..capture.clone() };
+                }
+                Step::AccessLogs(logs, chooser) if ended => {
+                    let mode = chooser.choose(&facts, ended);
+                    verdict.log = (mode > Level::None).then(|| AccessLogs { mode, ..logs.clone() });
+                }
+                Step::ReportUsage(usage) if ended => {
+                    let credential = http.request.as_ref().and_then(|request| usage.credential(request));
+                    verdict.usage = Some(Used { credential });
+                }
+                Step::AccessLogs(..)
+                | Step::ReportUsage(_)
+                | Step::DetectErrors(_)
+                | Step::HttpMetrics
+                | Step::Redact(_)
+                | Step::Sample(_) => {}
+            }
+        }
+        verdict
     }
 
     /// True when nothing of the connection will be told, whatever it carries.
@@ -142,11 +183,15 @@ impl Steps {
         self.0.iter().any(|step| matches!(step, Step::Sample(sampler) if sampler.keeps_errors()))
     }
 
-    fn usage(&self, seen: &ExchangeSeen) -> Option<Used> {
-        let Exchange::Http(http) = &seen.exchange;
-        let usage =
-            self.0.iter().find_map(|step| if let Step::ReportUsage(usage) = step { Some(usage) } else { None })?;
-        Some(Used { credential: http.request.as_ref().and_then(|request| usage.credential(request)) })
+    /// How often each rule was the first to pass.
+    pub(super) fn passed(&self) -> Vec<Arc<[Passed]>> {
+        let counts = self.0.iter().filter_map(|step| match step {
+            Step::HttpCapture(_, chooser) | Step::AccessLogs(_, chooser) => Some(Arc::clone(chooser.passed())),
+            Step::ReportUsage(_) | Step::DetectErrors(_) | Step::HttpMetrics | Step::Redact(_) | Step::Sample(_) => {
+                None
+            }
+        });
+        counts.collect()
     }
 
     /// The authority of a request, outside of an exchange, as it may be seen.

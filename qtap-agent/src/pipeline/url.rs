@@ -64,6 +64,29 @@ pub(super) fn of(request: &Request, secure: bool, server: Option<&Address>) -> U
     }
 }
 
+/// The path of a request's target, where it has one.
+pub(super) fn path_of(request: &Request) -> Option<&str> {
+    let target = request.target.as_deref()?;
+    let rest = match form(request, target) {
+        Form::Origin => target,
+        Form::Absolute => {
+            let (_, rest) = target.split_once("://")?;
+            rest.find(['/', '?', '#']).and_then(|at| rest.get(at..))?
+        }
+        Form::Authority | Form::Asterisk => return None,
+    };
+    rest.split(['?', '#']).next().filter(|path| !path.is_empty())
+}
+
+/// The scheme of a request, as [`of`] has it; none when it depends on the connection, and nothing is known of that.
+pub(super) fn scheme_of(request: &Request, secure: Option<bool>) -> Option<&str> {
+    let target = request.target.as_deref()?;
+    if form(request, target) == Form::Absolute {
+        return target.split_once("://").map(|(scheme, _)| scheme);
+    }
+    request.scheme.as_deref().or_else(|| Some(if secure? { "https" } else { "http" }))
+}
+
 /// Path and query of what follows the authority; a fragment has no place in a target and belongs to neither.
 fn split(rest: &str) -> (Option<Arc<str>>, Option<String>) {
     let rest = rest.split('#').next().unwrap_or(rest);

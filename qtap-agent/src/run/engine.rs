@@ -9,6 +9,8 @@ use anyhow::Context;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
+#[cfg(any(feature = "kernel", test))]
+use super::passes::Passes;
 use super::pipelines::{Next, Pipelines};
 use super::route::Route;
 use super::slot::Slot;
@@ -59,6 +61,9 @@ pub(super) struct Engine {
     /// HTTP metrics, kept by the pipeline's thread.
     #[cfg(feature = "kernel")]
     pub(super) families: HttpFamilies,
+    /// How often each rule was the first to pass, counted by the pipeline.
+    #[cfg(any(feature = "kernel", test))]
+    pub(super) passed: Passes,
 }
 
 /// The way in.
@@ -125,6 +130,8 @@ impl Engine {
         let route = Route { slots: stores.slots(), locators: settings.pipeline.locators.clone().into() };
         let (first, folder) = (settings.pipeline.clone(), spool.folder.as_ref());
         let pipelines = Pipelines::new(first, folder, redaction_key()?, Arc::new(route));
+        #[cfg(any(feature = "kernel", test))]
+        let passed = pipelines.passed.clone();
         let between = Arc::new(Between::default());
         let (sender, receiver) = mpsc::channel(WAITING_BATCHES);
         let metrics = HttpMetrics::new(settings.pipeline.max_hosts());
@@ -141,6 +148,8 @@ impl Engine {
             pipeline,
             #[cfg(feature = "kernel")]
             families,
+            #[cfg(any(feature = "kernel", test))]
+            passed,
         };
         Ok((engine, Intake { sender, pace, between }))
     }

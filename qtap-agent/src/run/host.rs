@@ -51,7 +51,7 @@ pub fn run(
     let (records, source_of_config) = (&args.capture.records, args.source());
     let config = Told::new(source_of_config.as_ref(), args.watch().is_some());
     let data_dir = Arc::new(Mutex::new(data.told.clone()));
-    let view = view(&shared, engine.stores().look(), &source, &data_dir, &config);
+    let view = view(&shared, &engine, &source, &data_dir, &config);
     let processes = {
         let shared = shared.clone();
         Arc::new(move || shared.get().processes.clone())
@@ -181,12 +181,13 @@ fn listen_for_reload(runtime: &tokio::runtime::Runtime, call: mpsc::Sender<Call>
 /// How the agent is, put together whenever someone asks.
 fn view(
     shared: &Shared,
-    stores: Look,
+    engine: &Engine,
     source: &Live,
     data_dir: &Arc<Mutex<DataDirView>>,
     config: &Told,
 ) -> admin::Supply<Snapshot> {
     let (shared, data_dir, config) = (shared.clone(), Arc::clone(data_dir), config.clone());
+    let (stores, passed) = (engine.stores().look(), engine.passed.clone());
     let probe = |(name, error): (String, Option<String>)| ProbeView {
         name,
         attached: error.is_none(),
@@ -198,6 +199,6 @@ fn view(
         let seen = shared.get().clone();
         let snapshot = super::shared::snapshot(&seen, &stores.statuses(), probes.clone());
         let data_dir = data_dir.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Snapshot { data_dir: Some(data_dir), config: Some(config.get()), ..snapshot }
+        Snapshot { data_dir: Some(data_dir), config: Some(config.get()), rules: passed.sums(), ..snapshot }
     })
 }

@@ -38,6 +38,7 @@ pub(super) fn probes(
         ring_bytes: capture.ring_size.unwrap_or_else(|| ring_bytes(call_limit)),
         tls: !capture.tls_probes.contains(&TlsProbe::None),
         plain_sites: capture.plain_sites,
+        variables: settings.pipeline.variables(),
         trace: capture.bpf_trace,
         recording,
     }

@@ -19,6 +19,7 @@ mod exec;
 mod host;
 #[cfg(feature = "kernel")]
 mod live;
+mod passes;
 mod pipelines;
 mod pump;
 #[cfg(feature = "kernel")]
@@ -116,6 +117,7 @@ fn tap_settings(settings: &crate::config::Settings, spool: &Spool) -> tap::Setti
     let http = http::Settings {
         keep_bodies: settings.pipeline.keeps_bodies(),
         wants: Arc::new(settings.pipeline.wants()),
+        judge: settings.pipeline.judge(),
         body_limit: settings.tap.http_buffer_size,
         large_bytes: spool.folder.as_ref().map(|_| spool::LARGE_BYTES),
         ..http::Settings::default()

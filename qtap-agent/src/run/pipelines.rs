@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::passes::Passes;
 use super::route::Route;
 use crate::model::eras::{ERAS, Eras};
 use crate::model::loss::Tally;
@@ -20,6 +21,8 @@ pub(super) struct Pipelines {
     /// One for the whole run: what it hides can be compared across files.
     key: RedactionKey,
     pub(super) route: Arc<Route>,
+    /// How often their rules passed.
+    pub(super) passed: Passes,
 }
 
 /// What holds from now on.
@@ -33,14 +36,16 @@ pub(super) struct Next {
 
 impl Pipelines {
     pub(super) fn new(settings: Settings, spool: Option<&Folder>, key: RedactionKey, route: Arc<Route>) -> Pipelines {
-        Pipelines { eras: Eras::new(pipeline(settings, spool, &key)), key, route }
+        let passed = Passes::default();
+        let first = pipeline(settings, spool, &key, &passed);
+        Pipelines { eras: Eras::new(first), key, route, passed }
     }
 
     /// Goes over to the next file.
     pub(super) fn begin(&mut self, next: Next) {
         self.route = next.route;
         if let Some(settings) = next.pipeline
-            && self.eras.begin(next.since, pipeline(settings, next.spool.as_ref(), &self.key))
+            && self.eras.begin(next.since, pipeline(settings, next.spool.as_ref(), &self.key, &self.passed))
         {
             tracing::warn!(
                 bound = ERAS,
@@ -85,8 +90,9 @@ fn opened(observation: &Observation) -> KernelTime {
     }
 }
 
-fn pipeline(settings: Settings, spool: Option<&Folder>, key: &RedactionKey) -> Pipeline {
+fn pipeline(settings: Settings, spool: Option<&Folder>, key: &RedactionKey, passed: &Passes) -> Pipeline {
     let made = Pipeline::new(settings, key);
+    passed.add(made.passed());
     match spool {
         Some(folder) => made.spooling(folder.clone()),
         None => made,

@@ -131,6 +131,8 @@ mod live {
                 bytes_unwanted: seen.counters.unwanted_bytes,
             },
             losses,
+            body_bytes_unwanted: seen.counters.body_bytes_unwanted,
+            rules: Vec::new(),
             ring: None,
             resident_bytes: own.map_or(0, |stat| stat.rss * rustix::param::page_size() as u64),
             cpu_seconds: ticks as f64 / rustix::param::clock_ticks_per_second() as f64,

@@ -210,6 +210,7 @@ impl Conn {
         match &mut self.socket {
             Socket::Dns(_) => self.on_answers(direction, offset, &payload, common),
             Socket::Plain(stream) => {
+                stream.meet(&common.host, &self.facts, common.processes.get(pid));
                 stream.on_bytes(direction, offset, payload, time, pid, &mut common.sink);
                 self.settle(common, time, out);
             }

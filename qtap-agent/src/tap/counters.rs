@@ -1,6 +1,7 @@
 //! What the metrics ask of the tap.
 
 use super::pair::Pair;
+use crate::http::Sink;
 use crate::model::event::Event;
 
 /// Names of the kinds of [`Event`] (`qtap_events_total{kind}`), in the order of its variants.
@@ -35,6 +36,8 @@ pub struct Counters {
     pub unwanted_bytes: u64,
     /// Exchanges told.
     pub exchanges: u64,
+    /// Bytes of bodies that were read and not kept, because nobody wants them.
+    pub body_bytes_unwanted: u64,
 }
 
 impl Counters {
@@ -57,6 +60,11 @@ impl Counters {
             Event::Datagram(_) => 13,
         };
         self.events[kind] += 1;
+    }
+
+    /// Takes from the sink the count of what nobody wants.
+    pub(super) fn unwanted(&mut self, sink: &mut Sink) {
+        self.body_bytes_unwanted += std::mem::take(&mut sink.unwanted);
     }
 
     /// Events by the name of their kind.

@@ -141,6 +141,7 @@ impl Tap {
             Event::Lost { reason, count, bytes, time: _ } => self.common.losses.add_many(reason, count, bytes),
             Event::Tick(now) => self.on_tick(now, out),
         }
+        self.common.counters.unwanted(&mut self.common.sink);
         if let (true, Some(time)) = (self.common.memory.is_over(), time) {
             self.relieve(time, out);
         }
@@ -161,6 +162,7 @@ impl Tap {
             let still_open = self.conns.get(&conn).is_some_and(|conn| conn.closed.is_none());
             self.end_conn(conn, now, still_open, out);
         }
+        self.common.counters.unwanted(&mut self.common.sink);
     }
 
     /// What was lost so far, on all connections and beside them.
@@ -191,7 +193,8 @@ impl Tap {
             }
             Channel::Session(id) => {
                 if let Some(session) = self.sessions.get_mut(&id) {
-                    session.on_passed(passed, &mut self.common);
+                    let conn = session.home.and_then(|home| self.conns.get(&home));
+                    session.on_passed(passed, conn, &mut self.common);
                     return self.deliver(id, time, out);
                 }
             }

@@ -121,14 +121,17 @@ impl Session {
         left
     }
 
-    /// Plaintext passed.
-    pub(super) fn on_passed(&mut self, passed: Passed, common: &mut Common) {
+    /// Plaintext passed; `conn`: the connection it is on, if it is on one by now.
+    pub(super) fn on_passed(&mut self, passed: Passed, conn: Option<&Conn>, common: &mut Common) {
         let Passed { direction, offset, time, pid, payload, .. } = passed;
         self.pid = pid;
         let own = self.own.of_mut(direction);
         add(&mut own.carried, payload.len() as u64);
         add(&mut own.copied, payload.len() as u64);
         let stream = self.begun(common);
+        if let Some(conn) = conn {
+            stream.meet(&common.host, &conn.facts, common.processes.get(pid));
+        }
         stream.on_bytes(direction, offset, payload, time, pid, &mut common.sink);
         self.settle(time, common);
     }

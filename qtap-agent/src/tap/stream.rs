@@ -13,9 +13,10 @@ use super::losses::Losses;
 use super::memory::{Memory, Share};
 use super::pair::{Pair, add};
 use crate::http::{Http, Settings, Sink};
-use crate::model::conn::{Direction, Protocol};
-use crate::model::event::{Count, Skip, Skipped};
+use crate::model::conn::{ConnFacts, Direction, Protocol};
+use crate::model::event::{Count, Host, Skip, Skipped};
 use crate::model::loss::{Loss, Tally};
+use crate::model::process::Process;
 use crate::model::route::Appetite;
 use crate::model::segment::{Gap, Segment};
 use crate::model::time::KernelTime;
@@ -110,6 +111,12 @@ impl Stream {
     /// What is wanted of it became known.
     pub(super) fn on_appetite(&mut self, appetite: Appetite) {
         self.http.on_appetite(appetite);
+    }
+
+    /// Learns where it happens, for who tells which bodies are wanted.
+    #[inline]
+    pub(super) fn meet(&mut self, host: &Arc<Host>, conn: &Arc<ConnFacts>, process: Option<&Arc<Process>>) {
+        self.http.meet(host, conn, process);
     }
 
     /// Bytes passed.

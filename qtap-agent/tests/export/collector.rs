@@ -86,9 +86,9 @@ async fn a_real_collector_passes_on_what_was_sent() {
             let Some(behind) = Receiver::start(&json!({})) else { return };
             let collector = Collector::start(&program, behind.grpc);
             let mut records = one_of_each();
-            records.push(object(4, &[0, 159, 146, 150]));
-            records.push(connection(5));
-            records.push(artifact(6));
+            records.push(object(6, &[0, 159, 146, 150]));
+            records.push(connection(7));
+            records.push(artifact(8));
             let mut seen: Vec<Vec<Value>> = Vec::new();
             let ends = [(direct.grpc, OtlpProtocol::Grpc), (collector.port(protocol), protocol)];
             for (port, protocol) in ends {
@@ -96,7 +96,7 @@ async fn a_real_collector_passes_on_what_was_sent() {
                 let store = start(OtlpSettings { compression, ..settings(protocol, port) });
                 store.offer(&records);
                 let status = finish(store).await;
-                assert_eq!((status.health, status.exported_records), (Health::Healthy, 6), "{protocol:?}: {status:?}");
+                assert_eq!((status.health, status.exported_records), (Health::Healthy, 8), "{protocol:?}: {status:?}");
                 assert!(status.losses.is_empty(), "{protocol:?}: {status:?}");
             }
             drop(collector);
@@ -105,7 +105,7 @@ async fn a_real_collector_passes_on_what_was_sent() {
                 records.sort_by_key(|record| attribute(record, "log.record.uid").to_string());
                 seen.push(records);
             }
-            assert_eq!(seen[0].len(), 6);
+            assert_eq!(seen[0].len(), 8);
             assert_eq!(seen[0], seen[1], "{protocol:?}, {compression:?}");
         }
     }

@@ -107,7 +107,7 @@ async fn all_transports_deliver_the_same_records() {
         let store = start(settings(protocol, port(&receiver, protocol)));
         store.offer(&one_of_each());
         let status = finish(store).await;
-        assert_eq!((status.health, status.exported_records), (Health::Healthy, 3), "{status:?}");
+        assert_eq!((status.health, status.exported_records), (Health::Healthy, 5), "{status:?}");
         assert!(status.losses.is_empty());
         let lines = receiver.finish();
         assert_eq!(lines[0]["headers"]["x-key"], "k");
@@ -133,6 +133,12 @@ async fn all_transports_deliver_the_same_records() {
     assert_eq!(records[2]["eventName"], "qtap.object");
     assert_eq!(attribute(&records[2], "artifact.data"), &json!({"stringValue": "{\"a\":\"é\"}"}));
     assert_eq!(attribute(&records[2], "log.record.uid"), &json!({"stringValue": format!("{:032x}", 3)}));
+    assert_eq!((&records[3]["eventName"], &records[4]["eventName"]), (&json!("qtap.request"), &json!("qtap.issue")));
+    assert_eq!(attribute(&records[3], "request.auth.type"), &json!({"stringValue": "bearer_jwt"}));
+    assert_eq!(attribute(&records[3], "request.auth.claim.iss"), &json!({"stringValue": "https://id.example"}));
+    let reasons = [json!({"stringValue": "status"}), json!({"stringValue": "duration"})];
+    assert_eq!(attribute(&records[4], "issue.reasons"), &json!({"arrayValue": {"values": reasons}}));
+    assert_eq!(attribute(&records[4], "issue.duration_ms"), &json!({"doubleValue": 8.25}));
 }
 
 #[tokio::test]

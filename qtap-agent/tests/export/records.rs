@@ -6,8 +6,8 @@ use bytes::Bytes;
 use qtap_agent::model::event::Host;
 use qtap_agent::model::process::Process;
 use qtap_agent::model::record::{
-    Address, ArtifactLink, ArtifactRecord, ConnectionRecord, ObjectRecord, ObjectSummary, Origin, Record, RecordKind,
-    Severity, Timing, TraceContext,
+    Address, ArtifactLink, ArtifactRecord, ConnectionRecord, IssueRecord, ObjectRecord, ObjectSummary, Origin, Record,
+    RecordKind, RequestRecord, Severity, Timing, TraceContext,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -106,7 +106,32 @@ pub(crate) fn object(number: u32, data: &[u8]) -> Arc<Record> {
     )
 }
 
+pub(crate) fn request(number: u32) -> Arc<Record> {
+    record(
+        number,
+        RecordKind::Request(Box::new(RequestRecord {
+            auth_type: Some("bearer_jwt"),
+            auth_digest: Some(digest(b"t")),
+            claims: vec![("iss".into(), "https://id.example".into())],
+            path_template: Some("/a/{id}".into()),
+            ..RequestRecord::default()
+        })),
+    )
+}
+
+pub(crate) fn issue(number: u32) -> Arc<Record> {
+    record(
+        number,
+        RecordKind::Issue(Box::new(IssueRecord {
+            name: "slow".into(),
+            reasons: vec!["status", "duration"],
+            duration_ms: Some(8.25),
+            ..IssueRecord::default()
+        })),
+    )
+}
+
 /// One of each kind.
 pub(crate) fn one_of_each() -> Vec<Arc<Record>> {
-    vec![connection(1), artifact(2), object(3, r#"{"a":"é"}"#.as_bytes())]
+    vec![connection(1), artifact(2), object(3, r#"{"a":"é"}"#.as_bytes()), request(4), issue(5)]
 }

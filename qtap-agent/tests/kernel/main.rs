@@ -25,6 +25,7 @@ mod python;
 mod qtap;
 mod records;
 mod reload;
+mod rules;
 mod scope;
 mod servers;
 mod sites;

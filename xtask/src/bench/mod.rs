@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: what watching costs the watched. nginx serves 1 KB over keep-alive connections, bare and under each kind of
 //! probe, in interleaved rounds; the table of medians is printed as Markdown, with the machine named. It asserts nothing. Beside it:
 //! how fast a recording is replayed, beside tshark too, whether anything is lost uncounted under a minute of load, and how fast records
-//! are delivered.
+//! are delivered, and what rules cost.
 
 mod grpc;
 mod load;
@@ -42,6 +42,8 @@ enum Subject {
     Loss,
     /// How fast records go through the queue on disk and the gRPC exporter, and what they cost while a store is down.
     Delivery,
+    /// What 0, 10 and 100 rules cost an exchange.
+    Rules,
 }
 
 /// What to measure, and for how long.
@@ -93,13 +95,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Subject::Stages => stages(options),
         Subject::Replay => shell::run(shell::cargo().args(["bench", "--package", "qtap-agent", "--bench", "replay"])),
         Subject::Tshark => tshark::run(options.rounds),
-        Subject::Delivery => {
-            let bench = ["bench", "--package", "qtap-agent", "--no-default-features", "--bench", "delivery"];
-            println!("{}.\n", machine());
-            shell::run(shell::cargo().args(bench))
-        }
+        Subject::Delivery => bench_of("delivery"),
+        Subject::Rules => bench_of("rules"),
         Subject::Loss => loss::run(&options.protocols, options.otlp, options.seconds.unwrap_or(60)),
     }
+}
+
+/// A bench of the agent that needs no kernel.
+fn bench_of(name: &str) -> Result<()> {
+    println!("{}.\n", machine());
+    let bench = ["bench", "--package", "qtap-agent", "--no-default-features", "--bench", name];
+    shell::run(shell::cargo().args(bench))
 }
 
 fn build() -> Result<()> {

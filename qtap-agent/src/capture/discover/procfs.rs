@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
+use super::environ;
 use super::users::Users;
 use crate::model::event::Host;
 use crate::model::process::Process;
@@ -40,13 +41,15 @@ pub fn parent(pid: u32) -> Option<u32> {
     Some(Stat::read(pid)?.parent)
 }
 
-/// Reads a process; none when it is not there (any more). A kernel thread has an empty executable path.
+/// Reads a process, and of its environment the variables of these names; none when it is not there (any more). A kernel thread has an
+/// empty executable path.
 #[must_use]
-pub fn process(pid: u32, users: &mut Users) -> Option<Living> {
+pub fn process(pid: u32, users: &mut Users, variables: &[String]) -> Option<Living> {
     let before = Stat::read(pid)?;
     let executable_path = executable(pid).unwrap_or_default();
     let command = read_start(&format!("/proc/{pid}/cmdline"), MAX_COMMAND as u64).unwrap_or_default();
     let user_id = effective_user(&read_start(&format!("/proc/{pid}/status"), MAX_FILE)?)?;
+    let env = environ::read(pid, variables);
     // The same id and start time as before: all that was read between belongs to one process.
     if Stat::read(pid)? != before {
         return None;
@@ -58,6 +61,7 @@ pub fn process(pid: u32, users: &mut Users) -> Option<Living> {
         command: joined(&command),
         user_id,
         user_name: users.name(user_id),
+        env,
         container: None,
         pod: None,
     };
@@ -202,7 +206,7 @@ mod tests {
 
     #[test]
     fn this_process_is_read() {
-        let living = process(std::process::id(), &mut Users::default()).unwrap();
+        let living = process(std::process::id(), &mut Users::default(), &["PATH".to_owned()]).unwrap();
         let exe = std::env::current_exe().unwrap();
         assert_eq!(living.process.executable_path, exe.to_string_lossy());
         assert!(living.process.command.starts_with(&std::env::args().next().unwrap()));
@@ -211,6 +215,7 @@ mod tests {
             living.process.parent_pid,
             rustix::process::getppid().unwrap().as_raw_nonzero().get().cast_unsigned()
         );
+        assert_eq!(living.process.env.get("PATH"), std::env::var("PATH").ok().as_ref());
         assert!(living.started > KernelTime(0) && living.started <= now());
         assert!(
             environment(std::process::id()).split(|byte| *byte == 0).any(|variable| variable.starts_with(b"PATH="))
@@ -222,8 +227,8 @@ mod tests {
         let mut child = std::process::Command::new("/bin/true").spawn().unwrap();
         let pid = child.id();
         child.wait().unwrap();
-        assert_eq!(process(pid, &mut Users::default()), None);
-        assert_eq!(process(u32::MAX, &mut Users::default()), None);
+        assert_eq!(process(pid, &mut Users::default(), &[]), None);
+        assert_eq!(process(u32::MAX, &mut Users::default(), &[]), None);
     }
 
     #[test]

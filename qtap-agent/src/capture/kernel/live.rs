@@ -100,7 +100,7 @@ impl Live {
             ebpf,
             ring: Some(ring),
             decoder: Decoder::default(),
-            people: People::default(),
+            people: People::new(std::mem::take(&mut settings.variables)),
             tls: settings.tls.then(|| Tls::new(settings.plain_sites)),
             tables,
             recorder,

@@ -85,6 +85,8 @@ pub struct Settings {
     pub tls: bool,
     /// Probes stand at function entry and return, whatever the code looks like.
     pub plain_sites: bool,
+    /// Names of the variables that are read of the environments of processes.
+    pub variables: Vec<String>,
     /// The probes' own debug messages are on.
     pub trace: bool,
     /// Where everything that comes from the kernel is recorded.

@@ -19,21 +19,28 @@ const PEOPLE_MAX: usize = 65_536;
 pub(super) struct People {
     known: HashMap<u32, Process>,
     users: Users,
+    /// Names of the variables that are read of their environments.
+    variables: Vec<String>,
 }
 
 impl People {
+    /// Nobody yet; of whom is met, these variables are read.
+    pub(super) fn new(variables: Vec<String>) -> People {
+        People { variables, ..People::default() }
+    }
+
     /// The fact about a process that was not told yet; none when it was, or can't be learnt any more.
     pub(super) fn meet(&mut self, pid: u32) -> Option<Fact> {
         if pid == 0 || self.known.contains_key(&pid) {
             return None;
         }
-        let process = procfs::process(pid, &mut self.users)?.process;
+        let process = procfs::process(pid, &mut self.users, &self.variables)?.process;
         Some(self.tell(process))
     }
 
     /// A process has a new name. /proc knows it best; a process that is gone already is what the kernel said it was.
     pub(super) fn executed(&mut self, executed: Executed) -> Fact {
-        let living = procfs::process(executed.pid, &mut self.users).map(|living| living.process);
+        let living = procfs::process(executed.pid, &mut self.users, &self.variables).map(|living| living.process);
         let user_name = self.users.name(executed.user_id);
         let process = named(living, executed, user_name);
         self.tell(process)
@@ -77,6 +84,7 @@ fn named(living: Option<Process>, executed: Executed, user_name: Option<String>)
             command: executed.command,
             user_id: executed.user_id,
             user_name,
+            env: std::collections::BTreeMap::new(),
             container: None,
             pod: None,
         },

@@ -5,6 +5,8 @@ pub(crate) mod auth;
 pub(crate) mod endpoints;
 pub(crate) mod filters;
 pub(crate) mod plugins;
+pub(crate) mod redact;
+pub(crate) mod rules;
 pub(crate) mod services;
 pub(crate) mod stacks;
 pub(crate) mod tap;
@@ -24,6 +26,7 @@ pub(crate) struct File {
     pub(crate) stacks: Option<Vec<stacks::Stack>>,
     pub(crate) tap: tap::Tap,
     pub(crate) tags: Vec<tap::Tag>,
+    pub(crate) macros: Vec<rules::Named>,
     /// Where `services` stands, or would.
     pub(crate) services_at: Option<Span>,
 }
@@ -49,6 +52,7 @@ pub(crate) fn read(root: Option<&Node>, out: &Findings) -> File {
         stacks: fields.node("stacks").map(|_| stacks::read(&fields, out)),
         tap: fields.node("tap").map(|node| tap::read(node, out)).unwrap_or_default(),
         tags: fields.list("tags").iter().filter_map(|item| tap::tag(item, out)).collect(),
+        macros: fields.node("rulekit").map(|node| rules::rulekit(node, out)).unwrap_or_default(),
         services_at: Some(fields.key_span("services").unwrap_or(start)),
     }
 }

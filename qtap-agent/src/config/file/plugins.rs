@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::rules::{self, CaptureRule};
 use crate::config::fields::{At, Fields};
 use crate::config::finding::Findings;
 use crate::config::place::Span;
@@ -16,6 +17,14 @@ pub(crate) type Words = Option<Vec<At<String>>>;
 pub(crate) struct AccessLogs {
     pub(crate) mode: Option<At<Level>>,
     pub(crate) format: Option<At<LogFormat>>,
+    pub(crate) rules: Vec<CaptureRule>,
+}
+
+/// The key `mode` of `access_logs`, and of its rules.
+pub(super) fn mode(fields: &Fields<'_>) -> Option<At<Level>> {
+    let modes =
+        [("none", Level::None), ("summary", Level::Summary), ("details", Level::Details), ("full", Level::Full)];
+    fields.choice("mode", &modes)
 }
 
 #[derive(Debug)]
@@ -67,11 +76,10 @@ pub(crate) struct Sample {
 impl AccessLogs {
     pub(crate) fn read(node: &Node, out: &Findings) -> Option<AccessLogs> {
         let fields = Fields::open(node, &shape::ACCESS_LOGS, out)?;
-        let modes =
-            [("none", Level::None), ("summary", Level::Summary), ("details", Level::Details), ("full", Level::Full)];
         Some(AccessLogs {
-            mode: fields.choice("mode", &modes),
+            mode: mode(&fields),
             format: fields.choice("format", &[("console", LogFormat::Console), ("json", LogFormat::Json)]),
+            rules: fields.list("rules").iter().filter_map(|item| rules::log_rule(item, out)).collect(),
         })
     }
 }

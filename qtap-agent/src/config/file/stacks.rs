@@ -1,12 +1,14 @@
 //! `stacks` as typed: named lists of plugins.
 
 use super::plugins::{AccessLogs, DetectErrors, HttpMetrics, ReportUsage, Sample};
+use super::redact::Redact;
+use super::rules::{self, CaptureRule};
 use crate::config::fields::{At, Fields};
 use crate::config::finding::Findings;
 use crate::config::place::Span;
 use crate::config::shape;
 use crate::config::yaml::{Kind, Node};
-use crate::pipeline::settings::{Artifacts, Format, Level, RedactAction};
+use crate::pipeline::settings::{Artifacts, Format, Level};
 
 /// One stack.
 #[derive(Debug)]
@@ -25,12 +27,17 @@ pub(crate) struct Plugin {
 
 #[derive(Debug)]
 pub(crate) enum PluginKind {
-    HttpCapture { level: Option<At<Level>>, format: Option<At<Format>>, artifacts: Option<At<Artifacts>> },
+    HttpCapture {
+        level: Option<At<Level>>,
+        format: Option<At<Format>>,
+        artifacts: Option<At<Artifacts>>,
+        rules: Vec<CaptureRule>,
+    },
     AccessLogs(AccessLogs),
     ReportUsage(ReportUsage),
     DetectErrors(DetectErrors),
     HttpMetrics(HttpMetrics),
-    Redact { headers: Option<Vec<At<String>>>, query_keys: Option<Vec<At<String>>>, action: Option<At<RedactAction>> },
+    Redact(Box<Redact>),
     Sample(Sample),
 }
 
@@ -43,7 +50,7 @@ impl PluginKind {
             PluginKind::ReportUsage(_) => "report_usage",
             PluginKind::DetectErrors(_) => "detect_errors",
             PluginKind::HttpMetrics(_) => "http_metrics",
-            PluginKind::Redact { .. } => "redact",
+            PluginKind::Redact(_) => "redact",
             PluginKind::Sample(_) => "sample",
         }
     }
@@ -99,7 +106,7 @@ fn plugin(node: &Node, out: &Findings) -> Option<Plugin> {
         Type::ReportUsage => ReportUsage::read(config, out).map(PluginKind::ReportUsage),
         Type::DetectErrors => DetectErrors::read(config, out).map(PluginKind::DetectErrors),
         Type::HttpMetrics => HttpMetrics::read(config, out).map(PluginKind::HttpMetrics),
-        Type::Redact => redact(config, out),
+        Type::Redact => super::redact::read(config, out).map(|typed| PluginKind::Redact(Box::new(typed))),
         Type::Sample => Sample::read(config, out).map(PluginKind::Sample),
         Type::Later(name) => {
             out.fault(kind.span, format!("the plugin `{name}` is not supported yet by this version"), "remove it");
@@ -111,8 +118,18 @@ fn plugin(node: &Node, out: &Findings) -> Option<Plugin> {
 
 fn http_capture(node: &Node, out: &Findings) -> Option<PluginKind> {
     let fields = Fields::open(node, &shape::HTTP_CAPTURE, out)?;
+    Some(PluginKind::HttpCapture {
+        level: level(&fields, out),
+        format: fields.choice("format", &[("json", Format::Json), ("http", Format::Http), ("text", Format::Text)]),
+        artifacts: fields.choice("artifacts", &[("split", Artifacts::Split), ("transaction", Artifacts::Transaction)]),
+        rules: fields.list("rules").iter().filter_map(|item| rules::capture_rule(item, out)).collect(),
+    })
+}
+
+/// The key `level`.
+pub(crate) fn level(fields: &Fields<'_>, out: &Findings) -> Option<At<Level>> {
     let old = matches!(fields.node("level").map(|node| &node.kind), Some(Kind::Scalar(word, _)) if word == "headers");
-    let level = if old {
+    if old {
         let span = fields.text("level").map_or(fields.span, |level| level.span);
         out.note(span, "`headers` is an old name of the level `details`", "write `details`");
         Some(At { span, value: Level::Details })
@@ -121,22 +138,5 @@ fn http_capture(node: &Node, out: &Findings) -> Option<PluginKind> {
             "level",
             &[("none", Level::None), ("summary", Level::Summary), ("details", Level::Details), ("full", Level::Full)],
         )
-    };
-    Some(PluginKind::HttpCapture {
-        level,
-        format: fields.choice("format", &[("json", Format::Json), ("http", Format::Http), ("text", Format::Text)]),
-        artifacts: fields.choice("artifacts", &[("split", Artifacts::Split), ("transaction", Artifacts::Transaction)]),
-    })
-}
-
-fn redact(node: &Node, out: &Findings) -> Option<PluginKind> {
-    let fields = Fields::open(node, &shape::REDACT, out)?;
-    Some(PluginKind::Redact {
-        headers: fields.words("headers"),
-        query_keys: fields.words("query_keys"),
-        action: fields.choice(
-            "action",
-            &[("mask", RedactAction::Mask), ("hash", RedactAction::Hash), ("drop", RedactAction::Drop)],
-        ),
-    })
+    }
 }

@@ -7,6 +7,8 @@ mod endpoints;
 mod filters;
 mod otlp;
 mod plugins;
+mod redact;
+mod rules;
 mod s3;
 mod stacks;
 mod stores;
@@ -24,14 +26,18 @@ use super::{HTTP_BUFFER_SIZE, Settings, TapSettings, value};
 use crate::capture::settings::Filters;
 use crate::export::settings::{ResourceSettings, Secret, StoreKind, StoreSettings};
 use crate::pipeline::settings::{
-    Fact, FactTag, HttpCapture, HttpMetrics, Level, Locator, Redact, Routing, Settings as PipelineSettings, Stack, Step,
+    Fact, FactTag, HttpCapture, HttpMetrics, Level, Locator, Macros, Redact, Routing, Settings as PipelineSettings,
+    Stack, Step,
 };
+pub(crate) use rules::macros;
 
 /// What a file may refer to, and where findings go.
 pub(crate) struct Around<'a> {
     pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
     pub(crate) folder: &'a Path,
     pub(crate) out: &'a Findings,
+    /// What rules may call by name.
+    pub(crate) macros: &'a Macros,
 }
 
 impl Around<'_> {

@@ -1,7 +1,7 @@
 //! What the configs of plugins mean: defaults, patterns, and keys that need one another. In: a config as typed. Out: the step's settings.
 
-use super::Around;
 use super::stacks::names;
+use super::{Around, rules};
 use crate::config::fields::At;
 use crate::config::file::plugins as typed;
 use crate::config::place::Span;
@@ -14,11 +14,12 @@ use crate::pipeline::settings::{
 const API_KEYS: &str = "api_keys";
 const SESSIONS: &str = "sessions";
 
-pub(super) fn access_logs(given: &typed::AccessLogs) -> AccessLogs {
+pub(super) fn access_logs(given: &typed::AccessLogs, around: &Around<'_>) -> AccessLogs {
     let default = AccessLogs::default();
     AccessLogs {
         mode: given.mode.as_ref().map_or(default.mode, |at| at.value),
         format: given.format.as_ref().map_or(default.format, |at| at.value),
+        rules: rules::with_levels(&given.rules, around),
     }
 }
 

@@ -7,10 +7,7 @@ use crate::config::file::File;
 use crate::config::file::stacks::{Plugin, PluginKind, Stack as TypedStack};
 use crate::config::value;
 use crate::config::wording::{brief, listed};
-use crate::pipeline::settings::{HttpCapture, Level, Redact, RedactAction, Routing, Stack, Step};
-
-/// The word that stands for the built-in list in the lists of `redact`.
-const CREDENTIALS: &str = "credentials";
+use crate::pipeline::settings::{HttpCapture, Level, Routing, Stack, Step};
 
 /// The stack of a file that has none, and the one that several are taken to mean.
 const BUILT_IN: &str = "default_stack";
@@ -112,35 +109,21 @@ fn settle_stack(typed: &TypedStack, around: &Around<'_>) -> Stack {
 
 fn step(plugin: &Plugin, around: &Around<'_>) -> Step {
     match &plugin.kind {
-        PluginKind::HttpCapture { level, format, artifacts } => {
+        PluginKind::HttpCapture { level, format, artifacts, rules } => {
             let default = HttpCapture::default();
             Step::HttpCapture(HttpCapture {
                 level: level.as_ref().map_or(default.level, |at| at.value),
                 format: format.as_ref().map_or(default.format, |at| at.value),
                 artifacts: artifacts.as_ref().map_or(default.artifacts, |at| at.value),
+                rules: super::rules::with_levels(rules, around),
             })
         }
-        PluginKind::AccessLogs(logs) => Step::AccessLogs(plugins::access_logs(logs)),
+        PluginKind::AccessLogs(logs) => Step::AccessLogs(plugins::access_logs(logs, around)),
         PluginKind::ReportUsage(usage) => Step::ReportUsage(plugins::report_usage(usage)),
         PluginKind::DetectErrors(detect) => Step::DetectErrors(plugins::detect_errors(detect, around)),
         PluginKind::HttpMetrics(metrics) => Step::HttpMetrics(plugins::http_metrics(metrics)),
         PluginKind::Sample(sample) => Step::Sample(plugins::sample(sample, plugin.span, around)),
-        PluginKind::Redact { headers, query_keys, action } => {
-            let default = Redact::default();
-            let redact = Redact {
-                headers: names(headers.as_deref(), CREDENTIALS, default.headers),
-                query_keys: names(query_keys.as_deref(), CREDENTIALS, default.query_keys),
-                action: action.as_ref().map_or(RedactAction::Mask, |at| at.value),
-            };
-            if redact.headers.is_empty() && redact.query_keys.is_empty() {
-                around.out.note(
-                    plugin.span,
-                    "this `redact` has nothing to redact",
-                    "`headers: [credentials]` is the built-in list",
-                );
-            }
-            Step::Redact(redact)
-        }
+        PluginKind::Redact(typed) => Step::Redact(super::redact::settle(typed, plugin.span, around)),
     }
 }
 

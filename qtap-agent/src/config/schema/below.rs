@@ -14,6 +14,8 @@ pub(super) enum Below {
     MapOr(&'static Shape, &'static [&'static str]),
     /// A list of maps.
     List(&'static Shape),
+    /// A list of maps and words.
+    ListOr(&'static Shape),
     /// A map of names of the user's own to maps; these can't be names.
     Named(&'static Shape, &'static [&'static str]),
     /// A list of maps; `type` says by which table. A word without a table takes anything.
@@ -23,7 +25,11 @@ pub(super) enum Below {
 }
 
 /// By table and key, where the name alone does not say it.
-const OF: &[(&Shape, &str, Below)] = &[(&shape::DETECT_ERRORS, "rules", Below::List(&shape::ISSUE_RULE))];
+const OF: &[(&Shape, &str, Below)] = &[
+    (&shape::HTTP_CAPTURE, "rules", Below::List(&shape::CAPTURE_RULE)),
+    (&shape::ACCESS_LOGS, "rules", Below::List(&shape::LOG_RULE)),
+    (&shape::DETECT_ERRORS, "rules", Below::List(&shape::ISSUE_RULE)),
+];
 
 /// By the name of the key.
 const BELOW: &[(&str, Below)] = &[
@@ -63,6 +69,9 @@ const BELOW: &[(&str, Below)] = &[
             ("sample", &shape::SAMPLE),
         ]),
     ),
+    ("rulekit", Below::Map(&shape::RULEKIT)),
+    ("macros", Below::List(&shape::MACRO)),
+    ("patterns", Below::ListOr(&shape::PATTERN)),
     ("endpoints", Below::List(&shape::ENDPOINT)),
     ("filters", Below::Map(&shape::FILTERS)),
     ("custom", Below::List(&shape::FILTER)),
@@ -81,13 +90,18 @@ const REQUIRED: &[(&Shape, &[&str])] = &[
     (&shape::PLUGIN, &["type"]),
     (&shape::ENDPOINT, &["domain", "http"]),
     (&shape::FILTER, &["exe"]),
+    (&shape::CAPTURE_RULE, &["name", "expr", "level"]),
+    (&shape::LOG_RULE, &["name", "expr", "mode"]),
     (&shape::ISSUE_RULE, &["name"]),
+    (&shape::PATTERN, &["name", "regex"]),
+    (&shape::MACRO, &["name", "expr"]),
     (&shape::TAG, &["key", "source", "location"]),
     (&shape::VALUE, &["value"]),
 ];
 
 /// Words that a choice once had, and what they are now.
-const OLD_WORDS: &[(&Shape, &str, &str, &str)] = &[(&shape::HTTP_CAPTURE, "level", "headers", "details")];
+const OLD_WORDS: &[(&Shape, &str, &str, &str)] =
+    &[(&shape::HTTP_CAPTURE, "level", "headers", "details"), (&shape::CAPTURE_RULE, "level", "headers", "details")];
 
 /// Words that a list takes, where it does not take any.
 pub(super) fn words(shape: &Shape, name: &str) -> Vec<&'static str> {

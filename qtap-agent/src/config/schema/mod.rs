@@ -165,6 +165,10 @@ fn nested(below: Below) -> Value {
         Below::Map(shape) => json!({ "$ref": link(shape) }),
         Below::MapOr(shape, words) => json!({ "anyOf": [{ "$ref": link(shape) }, { "enum": words }] }),
         Below::List(shape) => json!({ "type": ["array", "null"], "items": item(shape) }),
+        Below::ListOr(shape) => json!({
+            "type": ["array", "null"],
+            "items": { "if": { "type": "object" }, "then": { "$ref": link(shape) }, "type": ["object", "string", "number", "boolean"] },
+        }),
         Below::Named(shape, never) => json!({
             "type": ["object", "null"],
             "propertyNames": { "not": { "enum": never } },

@@ -86,6 +86,9 @@ pub(super) fn nothing() -> Value {
 
 /// Takes null out of what a value may be: the key must be there.
 pub(super) fn without_null(schema: &mut Value) {
+    if let Some(any) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {
+        any.retain(|one| one["type"] != "null");
+    }
     for list in ["type", "enum"] {
         if let Some(list) = schema.get_mut(list).and_then(Value::as_array_mut) {
             list.retain(|item| !(item.is_null() || item == "null"));

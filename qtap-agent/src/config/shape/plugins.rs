@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
-use super::{DAY, Key, Shape, Takes, key, later};
+use super::{DAY, Key, LEVELS, Shape, Takes, key};
 
 pub(crate) const ACCESS_LOGS: Shape = Shape {
     what: "the config of `access_logs`",
     keys: &[&[
-        key("mode", Takes::Choice(&["none", "summary", "details", "full"]), "summary"),
+        key("mode", Takes::Choice(LEVELS), "summary"),
         key("format", Takes::Choice(&["console", "json"]), "console"),
-        later("rules"),
+        key("rules", Takes::More("list of rules"), "[]"),
     ]],
+};
+
+pub(crate) const LOG_RULE: Shape = Shape {
+    what: "a rule of `access_logs`",
+    keys: &[&[key("name", Takes::Text, ""), key("expr", Takes::Text, ""), key("mode", Takes::Choice(LEVELS), "")]],
 };
 
 pub(crate) const REPORT_USAGE: Shape = Shape {

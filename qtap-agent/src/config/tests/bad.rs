@@ -140,7 +140,7 @@ fn notes_of_a_file_that_is_used() {
         ),
         ("version: 2\nstacks: {default_stack: {}, b: {}}\n", "qtap.yaml:2:29: the stack `b` is not used"),
         (
-            "version: 2\nstacks: {a: {plugins: [{type: redact, config: {headers: [], query_keys: []}}]}}\n",
+            "version: 2\nstacks: {a: {plugins: [{type: redact, config: {headers: [], query_keys: [], json: [], form: []}}]}}\n",
             "this `redact` has nothing to redact",
         ),
     ] {

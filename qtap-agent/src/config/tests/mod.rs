@@ -4,7 +4,9 @@ mod bad;
 mod docs;
 mod places;
 mod plugins;
+mod redact;
 mod remote;
+mod rules;
 mod tap;
 mod transport;
 
@@ -430,7 +432,9 @@ fn a_store_in_both_lists_is_one() {
 
 #[test]
 fn plugins_of_a_stack() {
-    let capture = |level, format, artifacts| Step::HttpCapture(HttpCapture { level, format, artifacts });
+    let capture = |level, format, artifacts| {
+        Step::HttpCapture(HttpCapture { level, format, artifacts, ..HttpCapture::default() })
+    };
     assert_eq!(
         steps("- {type: http_capture, config: {level: full, format: http, artifacts: transaction}}\n- type: redact")[0],
         capture(Level::Full, Format::Http, Artifacts::Transaction)
@@ -444,6 +448,7 @@ fn plugins_of_a_stack() {
         headers: vec!["x-session".to_owned()],
         query_keys: Vec::new(),
         action: RedactAction::Drop,
+        ..Redact::default()
     });
     assert_eq!(
         steps("- {type: redact, config: {headers: [X-Session, x-session], query_keys: [], action: drop}}"),

@@ -19,10 +19,39 @@ fn every_key_of_access_logs() {
     {
         for (name, format) in [("console", LogFormat::Console), ("json", LogFormat::Json)] {
             let step = steps(&format!("- {{type: access_logs, config: {{mode: {word}, format: {name}}}}}\n")).remove(0);
-            assert_eq!(step, Step::AccessLogs(AccessLogs { mode, format }));
+            assert_eq!(step, Step::AccessLogs(AccessLogs { mode, format, rules: Vec::new() }));
         }
     }
     assert_eq!(steps("- type: access_logs"), [Step::AccessLogs(AccessLogs::default())]);
+}
+
+#[test]
+fn rules_of_access_logs() {
+    let text = "- type: access_logs
+  config:
+    mode: details
+    rules: [{name: health, expr: http.req.path == '/healthz', mode: none}, {name: errors, expr: http.res.status >= 500, mode: full}]
+- type: redact";
+    let Step::AccessLogs(logs) = steps(text).remove(0) else { panic!("not access_logs") };
+    let told: Vec<_> = logs.rules.iter().map(|rule| (rule.name.as_str(), rule.rule.text(), rule.level)).collect();
+    let wanted =
+        [("health", "http.req.path == \"/healthz\"", Level::None), ("errors", "http.res.status >= 500", Level::Full)];
+    assert_eq!((logs.mode, told.as_slice(), logs.highest()), (Level::Details, &wanted[..], Level::Full));
+    let lines = "- {type: access_logs, config: {mode: none, rules: [{name: a, expr: src.process.env.TEAM == 'x', mode: full}]}}\n- type: redact";
+    let settings = good(&plugins(lines)).0;
+    assert!(settings.tap.http_wanted && settings.pipeline.keeps_bodies());
+    assert_eq!(settings.pipeline.variables(), ["TEAM"]);
+    let wrong = bad(&plugins(
+        "- {type: access_logs, config: {rules: [{name: a, expr: http.res.statu > 1, mode: all}, {expr: 'true'}]}}",
+    ));
+    for part in [
+        "http.res.status",
+        "`mode` cannot be `all`",
+        "`name` is missing in a rule of `access_logs`",
+        "`mode` is missing",
+    ] {
+        assert!(wrong.contains(part), "{part}: {wrong}");
+    }
 }
 
 #[test]

@@ -153,6 +153,14 @@ impl Grpc {
         }
     }
 
+    /// The bytes of its messages are not there any more.
+    pub(in crate::http) fn let_go(&mut self, budget: &mut Budget) {
+        self.spans.clear();
+        self.carried.clear();
+        self.carried_cut = true;
+        self.account(budget);
+    }
+
     /// What comes next can't be told from anything else.
     pub(in crate::http) fn lose_thread(&mut self) {
         self.state = State::Broken;
@@ -215,7 +223,15 @@ impl Span {
     fn tell(self, data: Bytes) -> Message {
         let size = self.at.end - self.at.start;
         let truncated = data.len() as u64 != size;
-        Message { kind: MessageKind::Grpc, time: self.time, size, compressed: self.compressed, data, truncated }
+        Message {
+            kind: MessageKind::Grpc,
+            time: self.time,
+            size,
+            compressed: self.compressed,
+            undone: false,
+            data,
+            truncated,
+        }
     }
 }
 

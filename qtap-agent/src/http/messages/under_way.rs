@@ -82,7 +82,15 @@ impl UnderWay {
     /// The message, whole at `time`.
     pub(super) fn tell(self, time: KernelTime) -> Message {
         let UnderWay { kind, compressed, size, slice, data, truncated, .. } = self;
-        Message { kind, time, size, compressed, truncated, data: if slice.is_empty() { data.freeze() } else { slice } }
+        Message {
+            kind,
+            time,
+            size,
+            compressed,
+            undone: false,
+            truncated,
+            data: if slice.is_empty() { data.freeze() } else { slice },
+        }
     }
 
     /// Adds the first `len` of what came, without its mask.

@@ -171,6 +171,7 @@ impl WebSocket {
             }
         } else if !env.keep {
             env.sink.captured += len;
+            env.sink.unwanted += len;
         } else {
             self.data(bytes, env);
         }

@@ -3,89 +3,14 @@
 use std::io;
 
 use super::charset::{self, Extent, whole_characters};
-use super::decode::{self, Decoded, Decoder, MOST};
+use super::decode::Decoded;
 use super::escape::Json;
 use super::kept::{self, Data};
-use super::running::Running;
-use super::{Half, Message, Source, disk};
+use super::{Half, disk};
 use crate::model::exchange::Part;
-use crate::model::message::Body;
+use crate::model::message::{Body, Redaction};
 use crate::pipeline::digest::sha256_hex;
 use crate::pipeline::spool::Bulk;
-
-/// The body of `message` with its content codings undone; none when it has none, or nothing came. What comes after a hole can't
-/// be decoded.
-pub(super) fn decoded(source: Source<'_>, message: Message<'_>, running: &mut Running) -> Option<Decoded> {
-    let codings = decode::codings(message.fields());
-    let (body, ended) = (message.body(), message.times().1.is_some());
-    if codings.is_empty() || (body.chunks.is_empty() && body.offset == 0) {
-        return None;
-    }
-    let carried = body.to_bytes();
-    match source.exchange.part {
-        None => Some(decode::decode(&codings, until_hole(body, &carried), body.is_whole() && ended)),
-        Some(part) => {
-            let (connection, number) = source.name;
-            let key = (connection, number, matches!(message, Message::Response(_)));
-            let decoder = if body.offset == 0 {
-                Decoder::new(&codings)
-            } else {
-                running.take(key, body.offset).ok_or_else(|| codings.last().copied().unwrap_or_default().to_owned())
-            };
-            match decoder {
-                Ok(decoder) => {
-                    let (decoded, decoder) = go_on(decoder, body, &carried, part, ended);
-                    if let Some(decoder) = decoder {
-                        running.put(key, decoder, body.offset + carried.len() as u64);
-                    }
-                    decoded
-                }
-                Err(_) if carried.is_empty() => None,
-                Err(coding) => Some(Decoded { truncated: true, failed: Some(coding), ..Decoded::default() }),
-            }
-        }
-    }
-}
-
-/// Decodes the next part of a body, and gives the decoder back when more can come.
-fn go_on(
-    mut decoder: Decoder,
-    body: &Body,
-    carried: &[u8],
-    part: Part,
-    ended: bool,
-) -> (Option<Decoded>, Option<Decoder>) {
-    let mut decoded = Decoded::default();
-    let joined = until_hole(body, carried);
-    decoder.push(joined, MOST, &mut decoded);
-    let cut = body.truncated || joined.len() < carried.len() || body.missing.iter().any(|hole| hole.end > body.offset);
-    decoded.truncated |= cut || (part.last && !ended);
-    if part.last {
-        decoder.end(&mut decoded);
-    }
-    let more = !part.last && !decoded.truncated;
-    let told = !carried.is_empty() || decoded.failed.is_some();
-    (told.then_some(decoded), more.then_some(decoder))
-}
-
-/// The same of a body on disk, which is decoded to the disk.
-pub(super) fn decoded_on_disk(source: Source<'_>, message: Message<'_>) -> io::Result<Option<(Decoded, Bulk)>> {
-    let codings = decode::codings(message.fields());
-    let (Some(bulk), Some(spooled)) = (source.bulk(message), source.spooled) else { return Ok(None) };
-    if codings.is_empty() {
-        return Ok(None);
-    }
-    let (body, ended) = (message.body(), message.times().1.is_some());
-    let until = body.missing.first().map_or(bulk.len(), |hole| hole.start.min(bulk.len()));
-    disk::decode(&codings, bulk, until, body.is_whole() && ended, &spooled.folder).map(Some)
-}
-
-/// What of `carried`, the bytes that `body` has, comes before the first hole.
-fn until_hole<'a>(body: &Body, carried: &'a [u8]) -> &'a [u8] {
-    let hole = body.missing.iter().find(|hole| hole.end > body.offset);
-    let until = hole.map_or(u64::MAX, |hole| hole.start.saturating_sub(body.offset));
-    carried.get(..usize::try_from(until).unwrap_or(usize::MAX)).unwrap_or(carried)
-}
 
 /// What the bytes of `body` are of.
 pub(super) fn extent(body: &Body, part: Option<Part>) -> Extent {
@@ -123,6 +48,9 @@ pub(super) fn write(json: &mut Json, half: &Half<'_>, part: Option<Part>, data: 
         json.name("truncated");
         json.literal("true");
     }
+    if data {
+        redaction(json, body.redaction);
+    }
     if !body.missing.is_empty() {
         json.name("missing");
         json.open(b'[');
@@ -139,11 +67,23 @@ pub(super) fn write(json: &mut Json, half: &Half<'_>, part: Option<Part>, data: 
         json.name("digest");
         json.plain(&["sha256:", &sha256]);
     }
-    if data && let Some(decoded) = &half.decoded {
+    if data && let Some(decoded) = half.decoded {
         write_decoded(json, half, decoded, decoded_extent(body, decoded, part))?;
     }
     json.close(b'}');
     Ok(())
+}
+
+/// Writes what was taken out.
+fn redaction(json: &mut Json, redaction: Redaction) {
+    if redaction.values > 0 {
+        json.name("redacted");
+        json.integer(redaction.values);
+    }
+    if let Some(why) = redaction.left_out {
+        json.name("left_out");
+        json.plain(&[why.name()]);
+    }
 }
 
 /// Writes the data of the bytes that were kept; gives their digest.
@@ -170,7 +110,7 @@ fn write_decoded(json: &mut Json, half: &Half<'_>, decoded: &Decoded, extent: Ex
     json.name("decoded");
     json.open(b'{');
     json.name("size");
-    json.integer(half.unpacked.as_ref().map_or(decoded.data.len() as u64, Bulk::len));
+    json.integer(half.unpacked.map_or(decoded.data.len() as u64, Bulk::len));
     if decoded.truncated {
         json.name("truncated");
         json.literal("true");
@@ -179,7 +119,7 @@ fn write_decoded(json: &mut Json, half: &Half<'_>, decoded: &Decoded, extent: Ex
         json.name("failed");
         json.text(coding);
     }
-    if let Some(bulk) = half.unpacked.as_ref().filter(|bulk| bulk.len() > 0) {
+    if let Some(bulk) = half.unpacked.filter(|bulk| bulk.len() > 0) {
         let len = if decoded.truncated { bulk.whole_characters() } else { bulk.len() };
         let sha256 = disk::write(json, bulk, len, content_type, extent)?;
         json.name("digest");

@@ -54,7 +54,7 @@ pub(super) fn is_utf8(content_type: &str, start: &[u8]) -> bool {
 
 /// The encoding that text of this type is in when that is none of UTF-8, and the bytes of its mark, which are not part of the
 /// text. `start`: as above.
-pub(super) fn other_than_utf8(content_type: &str, start: &[u8]) -> Option<(&'static Encoding, usize)> {
+pub(in crate::pipeline) fn other_than_utf8(content_type: &str, start: &[u8]) -> Option<(&'static Encoding, usize)> {
     let encoding = encoding(content_type, start).filter(|encoding| *encoding != UTF_8)?;
     Some((encoding, mark(encoding, start)))
 }

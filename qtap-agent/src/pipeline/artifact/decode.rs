@@ -7,7 +7,7 @@ use super::undo::{Stop, Undo};
 use crate::model::message::Fields;
 
 /// Most bytes that a body, or a part of one, is decoded to.
-pub(super) const MOST: usize = 16 << 20;
+pub(in crate::pipeline) const MOST: usize = 16 << 20;
 /// Most bytes of output for one of input, above [`FREE`]: what deflate can reach at its best (1032:1) and honest text never does.
 const RATIO: u64 = 1024;
 /// Output that the ratio does not count against.
@@ -17,18 +17,18 @@ const CODINGS: usize = 4;
 
 /// A body, or a part of one, decoded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Decoded {
+pub(in crate::pipeline) struct Decoded {
     /// The bytes.
-    pub(super) data: Vec<u8>,
+    pub(in crate::pipeline) data: Vec<u8>,
     /// True when bytes are missing at the end.
-    pub(super) truncated: bool,
+    pub(in crate::pipeline) truncated: bool,
     /// The coding that could not be undone.
-    pub(super) failed: Option<String>,
+    pub(in crate::pipeline) failed: Option<String>,
 }
 
 /// Undoes the codings of one body as it comes.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(in crate::pipeline) struct Decoder {
     /// In the order in which they are undone.
     stages: Vec<Stage>,
     /// Bytes that came in.
@@ -44,18 +44,18 @@ struct Stage {
 }
 
 /// The codings of a message in the order in which they were applied, without `identity`.
-pub(super) fn codings(fields: &Fields) -> Vec<&str> {
+pub(in crate::pipeline) fn codings(fields: &Fields) -> Vec<&str> {
     let names = fields.all("content-encoding").flat_map(|value| value.split(','));
     names.map(str::trim).filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity")).collect()
 }
 
 /// Undoes `codings` on `carried`; `whole` says that nothing of it is missing.
-pub(super) fn decode(codings: &[&str], carried: &[u8], whole: bool) -> Decoded {
+pub(in crate::pipeline) fn decode(codings: &[&str], carried: &[u8], whole: bool) -> Decoded {
     decode_at_most(codings, carried, whole, MOST)
 }
 
 /// The same, to at most `most` bytes.
-pub(super) fn decode_at_most(codings: &[&str], carried: &[u8], whole: bool, most: usize) -> Decoded {
+pub(in crate::pipeline) fn decode_at_most(codings: &[&str], carried: &[u8], whole: bool, most: usize) -> Decoded {
     let mut decoded = Decoded::default();
     match Decoder::new(codings) {
         Err(coding) => decoded.failed = Some(coding),
@@ -72,7 +72,7 @@ pub(super) fn decode_at_most(codings: &[&str], carried: &[u8], whole: bool, most
 
 impl Decoder {
     /// The decoder for a body with these `codings`, or the coding that is not known.
-    pub(super) fn new(codings: &[&str]) -> Result<Decoder, String> {
+    pub(in crate::pipeline) fn new(codings: &[&str]) -> Result<Decoder, String> {
         if codings.len() > CODINGS {
             return Err("too many codings".to_owned());
         }
@@ -85,7 +85,7 @@ impl Decoder {
 
     /// Takes the next bytes of the body; what comes out, at most `most` bytes, goes to the end of `decoded`. After a fault or at
     /// a bound nothing more can come: `decoded` is truncated then.
-    pub(super) fn push(&mut self, carried: &[u8], most: usize, decoded: &mut Decoded) {
+    pub(in crate::pipeline) fn push(&mut self, carried: &[u8], most: usize, decoded: &mut Decoded) {
         self.carried += carried.len() as u64;
         let allowed = FREE.max(self.carried.saturating_mul(RATIO));
         let mut input = std::borrow::Cow::Borrowed(carried);
@@ -104,7 +104,7 @@ impl Decoder {
     }
 
     /// The body has ended: what is not whole now has failed, unless it stopped at a bound.
-    pub(super) fn end(&self, decoded: &mut Decoded) {
+    pub(in crate::pipeline) fn end(&self, decoded: &mut Decoded) {
         if decoded.truncated {
             return;
         }
@@ -115,7 +115,7 @@ impl Decoder {
     }
 
     /// Bytes of memory it holds, roughly.
-    pub(super) fn memory(&self) -> usize {
+    pub(in crate::pipeline) fn memory(&self) -> usize {
         self.stages.iter().map(|stage| stage.undo.memory()).sum()
     }
 }

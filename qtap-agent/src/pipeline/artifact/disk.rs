@@ -110,7 +110,7 @@ pub(super) fn write(json: &mut Json, bulk: &Bulk, len: u64, content_type: &str, 
 }
 
 /// Undoes `codings` on the first `len` bytes of `bulk`; `whole` says that nothing is missing. (See `decode::decode`.)
-pub(super) fn decode(
+pub(in crate::pipeline) fn decode(
     codings: &[&str],
     bulk: &Bulk,
     len: u64,

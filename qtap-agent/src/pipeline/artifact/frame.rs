@@ -62,7 +62,15 @@ mod tests {
 
     fn message(kind: MessageKind, data: &[u8], truncated: bool) -> Message {
         let data = bytes::Bytes::copy_from_slice(data);
-        Message { kind, time: KernelTime(0), size: data.len() as u64, compressed: false, data, truncated }
+        Message {
+            kind,
+            time: KernelTime(0),
+            size: data.len() as u64,
+            compressed: false,
+            undone: false,
+            data,
+            truncated,
+        }
     }
 
     /// The examples of RFC 6455 §5.7: "Hello" unmasked, 256 bytes and 64 KiB of binary data; and a Close frame (§5.5.1).

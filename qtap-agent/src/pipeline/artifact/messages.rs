@@ -44,7 +44,7 @@ fn said<'a>(fields: &'a Fields, messages: &'a Messages) -> impl Iterator<Item = 
     let mut left = MOST;
     messages.kept.iter().map(move |message| {
         let carried = Said { bytes: Cow::Borrowed(&message.data), truncated: message.truncated, failed: None };
-        let coded = message.kind == MessageKind::Grpc && message.compressed;
+        let coded = message.kind == MessageKind::Grpc && message.compressed && !message.undone;
         let said = if coded { undone(coding, carried, left) } else { carried };
         if let Cow::Owned(decoded) = &said.bytes {
             left = left.saturating_sub(decoded.len());

@@ -5,8 +5,8 @@
 //! to be hashed, and nothing is done that the level does not ask for. What each member means is in `docs/records.md`.
 
 mod body;
-mod charset;
-mod decode;
+pub(super) mod charset;
+pub(super) mod decode;
 mod disk;
 mod escape;
 mod frame;
@@ -27,18 +27,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::look::{Both, Undone};
 use super::settings::{Artifacts, Format, HttpCapture, Level};
 use super::spool::{Bulk, Spooled};
-use crate::model::conn::ConnectionUid;
 use crate::model::exchange::{HttpExchange, Part};
 use crate::model::loss::{Loss, Tally};
 use crate::model::message::{Body, Field, FieldText, Fields, Request, Response, Version};
 use crate::model::spool::SpoolFile;
 use crate::model::time::{KernelTime, WallClock};
 use decode::Decoded;
+pub(super) use disk::decode as decode_on_disk;
 use kept::Kept;
 use out::Out;
-pub(super) use running::Running;
+pub(super) use running::{Carry, Key, Running};
 pub(super) use time::rfc3339;
 
 /// What a document holds (`artifact.type`).
@@ -87,14 +88,14 @@ impl Artifact {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) exchange: &'a HttpExchange,
-    /// Connection and number of the exchange: what names it from part to part.
-    pub(super) name: (ConnectionUid, u64),
     /// `url.full`.
     pub(super) url: Option<&'a str>,
     pub(super) clock: WallClock,
     pub(super) duration_ms: Option<f64>,
     /// Its bodies that are on disk.
     pub(super) spooled: Option<&'a Spooled>,
+    /// What its bodies decode to.
+    pub(super) undone: &'a Both,
 }
 
 impl<'a> Source<'a> {
@@ -112,25 +113,27 @@ impl<'a> Source<'a> {
             Message::Response(_) => spooled.response.as_ref(),
         }
     }
+
+    /// What the body of `message` decodes to.
+    fn undone(self, message: Message<'_>) -> Option<&'a Undone> {
+        let [request, response] = self.undone;
+        match message {
+            Message::Request(_) => request.as_ref(),
+            Message::Response(_) => response.as_ref(),
+        }
+    }
 }
 
-/// The documents of an exchange, or of a part of one; none below level `details`. `running` has the decoders of bodies that are
-/// told in parts. One that the disk would not take is left out, and counted.
-pub(super) fn write(
-    source: Source<'_>,
-    capture: &HttpCapture,
-    running: &mut Running,
-    lost: &mut Tally,
-) -> [Option<Artifact>; 2] {
+/// The documents of an exchange, or of a part of one; none below level `details`. One that the disk would not take is left out, and
+/// counted.
+pub(super) fn write(source: Source<'_>, capture: &HttpCapture, lost: &mut Tally) -> [Option<Artifact>; 2] {
     if capture.level < Level::Details {
         return [None, None];
     }
     // Format `http` shows what was sent.
     let undone = capture.level == Level::Full && capture.format != Format::Http;
-    let mut half = |message| Half::new(source, message, undone, running);
-    let mut written = |kind, halves: io::Result<Vec<Half<'_>>>| match halves
-        .and_then(|halves| document(source, capture, kind, &halves))
-    {
+    let half = |message| Half::new(source, message, undone);
+    let mut written = |kind, halves: Vec<Half<'_>>| match document(source, capture, kind, &halves) {
         Ok(artifact) => Some(artifact),
         Err(_) => {
             lost.add(Loss::SpoolFull, source.on_disk());
@@ -143,12 +146,12 @@ pub(super) fn write(
     match capture.artifacts {
         Artifacts::Split => [(Kind::Request, request), (Kind::Response, response)].map(|(kind, message)| {
             let message = message.filter(|message| message.is_told(part))?;
-            written(kind, half(message).map(|half| vec![half]))
+            written(kind, vec![half(message)])
         }),
         Artifacts::Transaction => {
             let both = match (request, response) {
-                (Some(request), Some(response)) => half(request).and_then(|one| Ok(vec![one, half(response)?])),
-                (Some(one), None) | (None, Some(one)) => half(one).map(|one| vec![one]),
+                (Some(request), Some(response)) => vec![half(request), half(response)],
+                (Some(one), None) | (None, Some(one)) => vec![half(one)],
                 (None, None) => return [None, None],
             };
             [written(Kind::Transaction, both), None]
@@ -273,21 +276,17 @@ struct Half<'a> {
     /// The bytes of its body that are shown.
     kept: Kept<'a>,
     /// Its body with content codings undone, where it has some.
-    decoded: Option<Decoded>,
+    decoded: Option<&'a Decoded>,
     /// What it was decoded to, where that is on disk.
-    unpacked: Option<Bulk>,
+    unpacked: Option<&'a Bulk>,
 }
 
 impl<'a> Half<'a> {
-    fn new(source: Source<'a>, message: Message<'a>, undone: bool, running: &mut Running) -> io::Result<Half<'a>> {
-        let bulk = source.bulk(message);
-        let kept = Kept::of(message.body(), bulk);
-        let (decoded, unpacked) = match bulk {
-            _ if !undone => (None, None),
-            Some(_) => body::decoded_on_disk(source, message)?.unzip(),
-            None => (body::decoded(source, message, running), None),
-        };
-        Ok(Half { message, kept, decoded, unpacked })
+    fn new(source: Source<'a>, message: Message<'a>, undone: bool) -> Half<'a> {
+        let kept = Kept::of(message.body(), source.bulk(message));
+        let undone = source.undone(message).filter(|_| undone);
+        let decoded = undone.map(|undone| &undone.decoded);
+        Half { message, kept, decoded, unpacked: undone.and_then(|undone| undone.bulk.as_ref()) }
     }
 
     fn is_on_disk(&self) -> bool {
@@ -311,7 +310,7 @@ impl<'a> Half<'a> {
         let size = |text: &FieldText| text.bytes().map_or(4, Bytes::len);
         let fields = self.fields().0.iter().chain(&self.message.trailers().0);
         let head: usize = fields.map(|field| size(&field.name) + size(&field.value) + 24).sum();
-        let decoded = self.decoded.as_ref().map_or(0, |decoded| decoded.data.len());
+        let decoded = self.decoded.map_or(0, |decoded| decoded.data.len());
         let messages = self.body().messages.iter().flat_map(|messages| &messages.kept);
         let messages: usize = messages.map(|message| message.data.len() + 128).sum();
         let body = if bodies { self.kept.held() + decoded + messages } else { 0 };

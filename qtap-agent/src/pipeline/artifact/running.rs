@@ -1,11 +1,12 @@
-//! Decoders of bodies that are told in parts: kept from one part to the next, in a table with a bound. In: a decoder with the
-//! offset at which its body goes on. Out: the same decoder, when the next part begins just there. One that was pushed out, or
-//! whose body has a hole, is gone: the part is then shown as carried, and says so.
+//! What bodies that are told in parts go on with, decoders and what waits to be looked through: kept from one part to the next, in a
+//! table with a bound. In: a carry with the offset at which its body goes on. Out: the same, when the next part begins just there.
+//! One that was pushed out, or whose body has a hole, is gone: the part is then shown as carried, or left out, and says so.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::decode::Decoder;
 use crate::model::conn::ConnectionUid;
+use crate::pipeline::redact::Streams;
 
 /// Most decoders that are kept.
 const MOST: usize = 4096;
@@ -13,7 +14,24 @@ const MOST: usize = 4096;
 const MOST_BYTES: usize = 32 << 20;
 
 /// Names a body: connection, number of the exchange, true for the response.
-pub(super) type Key = (ConnectionUid, u64, bool);
+pub(in crate::pipeline) type Key = (ConnectionUid, u64, bool);
+
+/// What a body goes on with.
+#[derive(Debug)]
+pub(in crate::pipeline) struct Carry {
+    /// None: it has no codings, or they can't be undone.
+    pub(in crate::pipeline) decoder: Option<Decoder>,
+    /// The coding that can't be undone, until it was said.
+    pub(in crate::pipeline) failed: Option<String>,
+    pub(in crate::pipeline) streams: Streams,
+}
+
+impl Carry {
+    /// Bytes of memory it holds, roughly.
+    fn memory(&self) -> usize {
+        size_of::<Carry>() + self.decoder.as_ref().map_or(0, Decoder::memory) + self.streams.memory()
+    }
+}
 
 /// The table. The one that waited longest goes first.
 #[derive(Debug)]
@@ -29,7 +47,7 @@ pub(in crate::pipeline) struct Running {
 
 #[derive(Debug)]
 struct Kept {
-    decoder: Decoder,
+    carry: Carry,
     /// Offset of the byte that it waits for.
     next: u64,
     nth: u64,
@@ -47,18 +65,18 @@ impl Running {
         Running { kept: HashMap::new(), order: BTreeMap::new(), puts: 0, bytes: 0, most, most_bytes }
     }
 
-    /// The decoder of the body `key`, when it waits for the byte at `offset`. It is not in the table any more.
-    pub(super) fn take(&mut self, key: Key, offset: u64) -> Option<Decoder> {
+    /// What the body `key` goes on with, when it waits for the byte at `offset`. It is not in the table any more.
+    pub(in crate::pipeline) fn take(&mut self, key: Key, offset: u64) -> Option<Carry> {
         let kept = self.kept.remove(&key)?;
         self.order.remove(&kept.nth);
         self.bytes -= kept.bytes;
-        (kept.next == offset).then_some(kept.decoder)
+        (kept.next == offset).then_some(kept.carry)
     }
 
-    /// Keeps the decoder of the body `key`, that goes on at `next`.
-    pub(super) fn put(&mut self, key: Key, decoder: Decoder, next: u64) {
+    /// Keeps what the body `key` goes on with at `next`.
+    pub(in crate::pipeline) fn put(&mut self, key: Key, carry: Carry, next: u64) {
         drop(self.take(key, next));
-        let bytes = decoder.memory();
+        let bytes = carry.memory();
         if bytes > self.most_bytes {
             return;
         }
@@ -71,7 +89,7 @@ impl Running {
         self.puts += 1;
         self.order.insert(self.puts, key);
         self.bytes += bytes;
-        self.kept.insert(key, Kept { decoder, next, nth: self.puts, bytes });
+        self.kept.insert(key, Kept { carry, next, nth: self.puts, bytes });
     }
 }
 
@@ -84,8 +102,9 @@ mod tests {
         (ConnectionUid([1; 16]), number, true)
     }
 
-    fn decoder() -> Decoder {
-        Decoder::new(&["gzip"]).unwrap()
+    fn decoder() -> Carry {
+        let streams = Streams::new(&crate::pipeline::redact::Looks::default(), "");
+        Carry { decoder: Some(Decoder::new(&["gzip"]).unwrap()), failed: None, streams }
     }
 
     #[test]

@@ -94,6 +94,12 @@ fn content(to: &mut Out, source: Source<'_>, half: &Half<'_>, bodies: bool) -> i
         }),
         None => shown(to, &mut out, source, half)?,
     }
+    if carried.redaction.values > 0 {
+        note(&mut out, format_args!("redacted: {} values", carried.redaction.values));
+    }
+    if let Some(why) = carried.redaction.left_out {
+        note(&mut out, format_args!("left out: {}", why.name()));
+    }
     if carried.truncated {
         note(&mut out, format_args!("truncated: {} of {} bytes kept", half.kept.len(), carried.size));
     }
@@ -117,17 +123,17 @@ fn shown(to: &mut Out, out: &mut String, source: Source<'_>, half: &Half<'_>) ->
     if carried.offset > 0 {
         note(out, format_args!("from byte {} on", carried.offset));
     }
-    let extent = match &half.decoded {
+    let extent = match half.decoded {
         Some(decoded) => body::decoded_extent(carried, decoded, part),
         None => body::extent(carried, part),
     };
-    match (&half.unpacked, &half.decoded, half.kept.data()) {
+    match (half.unpacked, half.decoded, half.kept.data()) {
         (Some(bulk), _, _) => on_disk(to, out, half, bulk, bulk.len(), extent)?,
         (None, Some(decoded), _) => in_memory(out, half, &decoded.data, extent),
         (None, None, Data::Disk(bulk)) => on_disk(to, out, half, bulk, half.kept.len(), extent)?,
         (None, None, Data::Memory(chunks)) => in_memory(out, half, &kept::joined(chunks), extent),
     }
-    if let Some(decoded) = &half.decoded {
+    if let Some(decoded) = half.decoded {
         if let Some(coding) = &decoded.failed {
             note(out, format_args!("could not be decoded: {}", field_text(coding.as_bytes())));
         } else {

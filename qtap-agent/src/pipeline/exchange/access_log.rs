@@ -9,9 +9,10 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use super::{Untold, rpc_status};
+use crate::model::exchange::HttpExchange;
 use crate::model::loss::Tally;
 use crate::model::record::{Address, TraceContext};
-use crate::pipeline::artifact::{self, Artifact, Running, rfc3339};
+use crate::pipeline::artifact::{self, Artifact, rfc3339};
 use crate::pipeline::cut::cut;
 use crate::pipeline::settings::{AccessLogs, Artifacts, Format, HttpCapture, Level, LogFormat};
 
@@ -22,8 +23,8 @@ impl Untold {
     /// Appends its line, where one is wanted.
     pub(in crate::pipeline) fn log(&self, lines: &mut String) {
         match &self.verdict.log {
-            Some(AccessLogs { mode, format: LogFormat::Console }) => self.log_for_people(*mode, lines),
-            Some(AccessLogs { mode, format: LogFormat::Json }) => self.log_as_json(*mode, lines),
+            Some(AccessLogs { mode, format: LogFormat::Console, .. }) => self.log_for_people(*mode, lines),
+            Some(AccessLogs { mode, format: LogFormat::Json, .. }) => self.log_as_json(*mode, lines),
             None => {}
         }
     }
@@ -68,13 +69,10 @@ impl Untold {
         if mode >= Level::Details {
             self.where_it_was(lines);
             for document in self.documents(mode, Format::Text).into_iter().flatten() {
-                lines.push_str(" |");
-                for line in String::from_utf8_lossy(&document.data).lines() {
-                    lines.push(' ');
+                for line in String::from_utf8_lossy(&document.data).lines().filter(|line| !line.is_empty()) {
+                    lines.push_str(" | ");
                     escaped(lines, line);
-                    lines.push_str(" |");
                 }
-                lines.truncate(lines.len() - " |".len());
             }
         }
         lines.push('\n');
@@ -143,9 +141,24 @@ impl Untold {
     fn documents(&self, mode: Level, format: Format) -> [Option<Artifact>; 2] {
         let is_here = self.http.part.is_none() && self.spooled.is_none();
         let level = if is_here { mode } else { mode.min(Level::Details) };
-        let capture = HttpCapture { level, format, artifacts: Artifacts::Split };
-        let source = artifact::Source { spooled: None, ..self.source() };
-        artifact::write(source, &capture, &mut Running::default(), &mut Tally::default())
+        let capture = HttpCapture { level, format, artifacts: Artifacts::Split, rules: Vec::new() };
+        let without;
+        let mut source = artifact::Source { spooled: None, ..self.source() };
+        if self.undone.is_none() {
+            // Not looked through yet: not even a digest is made of them.
+            without = self.without_bodies();
+            source.exchange = &without;
+        }
+        artifact::write(source, &capture, &mut Tally::default())
+    }
+}
+
+impl Untold {
+    fn without_bodies(&self) -> HttpExchange {
+        let mut http = self.http.clone();
+        http.request.iter_mut().for_each(|request| request.body.chunks.clear());
+        http.response.iter_mut().for_each(|response| response.body.chunks.clear());
+        http
     }
 }
 

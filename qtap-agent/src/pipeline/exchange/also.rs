@@ -22,7 +22,7 @@ pub(super) fn tell(
     let time = common.time_unix_ns;
     if let Some(used) = verdict.usage {
         let request = request(used, http, about);
-        let line = ["request by ", request.auth_type.unwrap_or("nobody known"), ": ", line].concat();
+        let line = ["request with ", request.auth_type.unwrap_or("no credential"), ": ", line].concat();
         out.push(common.record(time, (UidKind::Request, 0), line, RecordKind::Request(Box::new(request))));
     }
     for issue in verdict.issues {

@@ -1,5 +1,7 @@
 //! Tags whose value is a fact of the process: what its pod or its container is labelled with.
 
+use std::borrow::Cow;
+
 use crate::model::process::Process;
 
 /// A tag that some processes have.
@@ -22,6 +24,15 @@ pub enum Fact {
     PodAnnotation,
     /// At the container.
     ContainerLabel,
+}
+
+/// All tags of a process: those that every record has, and those of its facts.
+pub(crate) fn tags_of<'a>(tags: &'a [String], fact_tags: &[FactTag], process: Option<&Process>) -> Cow<'a, [String]> {
+    if fact_tags.is_empty() {
+        return Cow::Borrowed(tags);
+    }
+    let of_facts = fact_tags.iter().filter_map(|tag| tag.of(process?));
+    tags.iter().cloned().chain(of_facts).collect()
 }
 
 impl FactTag {

@@ -32,7 +32,7 @@ fn json_artifacts_are_these() {
         RESPONSE_DIGEST
     );
     assert_eq!(data(&records[2]), wanted);
-    let details = json(Level::Details, http());
+    let details = apply(bare(settings(Level::Details, Format::Json, Artifacts::Split)), seen(http()));
     let body = format!(r#""body":{{"size":5,"kept":5,"digest":"sha256:{RESPONSE_DIGEST}"}},"#);
     assert!(data(&details[2]).contains(&body), "{}", data(&details[2]));
     assert_eq!(object(&records[1]).content_type, "application/json");

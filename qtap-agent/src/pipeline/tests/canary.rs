@@ -87,6 +87,49 @@ fn a_secret_leaves_through_no_field_at_any_level_in_any_format() {
     }
 }
 
+/// Every plugin that tells something, at the most that it tells; `redact` first, or last.
+#[test]
+fn a_secret_leaves_through_no_plugin() {
+    use crate::pipeline::settings::{
+        AccessLogs, DetectErrors, IssueRule, LogFormat, Pattern, Recorded, ReportUsage, StatusPattern, UsageDigest,
+    };
+    let rule = IssueRule {
+        name: "all".to_owned(),
+        status: vec![StatusPattern::Codes(200..=299)],
+        body: Pattern::text("paid").into_iter().collect(),
+        request: Recorded::Body,
+        response: Recorded::Body,
+        ..IssueRule::default()
+    };
+    for (format, action, first) in [LogFormat::Console, LogFormat::Json].into_iter().flat_map(|format| {
+        ACTIONS.into_iter().flat_map(move |action| [(format, action, true), (format, action, false)])
+    }) {
+        let mut steps = vec![
+            Step::AccessLogs(AccessLogs { mode: Level::Full, format, rules: Vec::new() }),
+            Step::ReportUsage(ReportUsage { digest: UsageDigest::All, ..ReportUsage::default() }),
+            Step::DetectErrors(DetectErrors { rules: vec![rule.clone()] }),
+        ];
+        let redact = Step::Redact(Redact { action, ..Redact::default() });
+        steps.insert(if first { 0 } else { steps.len() }, redact);
+        let mut exchange = seen(poisoned());
+        if let Observation::Exchange(seen) = &mut exchange {
+            seen.process = Some(poisoned_process());
+        }
+        let mut pipeline = Pipeline::new(stack(steps), &RedactionKey([9; 32]));
+        let mut records = Vec::new();
+        pipeline.apply(exchange, &mut records);
+        let lines = pipeline.take_lines();
+        assert!(lines.contains("shop") || lines.contains("200"), "{lines}");
+        assert!(!lines.contains(CANARY), "{format:?} {action:?}: {lines}");
+        assert_eq!(records.len(), 4, "two objects, a use, an issue");
+        for record in &records {
+            let data = if let RecordKind::Object(object) = &record.kind { object.data.clone() } else { Bytes::new() };
+            let told = format!("{record:?}{}", String::from_utf8_lossy(&data));
+            assert!(!told.contains(CANARY), "{format:?} {action:?}: {told}");
+        }
+    }
+}
+
 #[test]
 fn without_a_redact_step_nothing_is_changed() {
     let mut settings = settings(Level::Full, Format::Json, Artifacts::Split);

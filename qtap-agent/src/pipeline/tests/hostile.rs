@@ -54,7 +54,7 @@ fn any_messages() -> impl Strategy<Value = Messages> {
     let message = (kinds, vec(any::<u8>(), 0..40), any::<bool>(), any::<bool>()).prop_map(
         |(kind, data, compressed, truncated)| {
             let (time, size) = (ms(1), data.len() as u64);
-            Message { kind, time, size, compressed, data: data.into(), truncated }
+            Message { kind, time, size, compressed, undone: false, data: data.into(), truncated }
         },
     );
     let close = option::of((option::of(any::<u16>()), ".{0,200}").prop_map(|(code, reason)| Close { code, reason }));
@@ -90,6 +90,7 @@ proptest! {
         let response = Response { status, fields, trailers, body, version, ..response };
         let http = HttpExchange { request: Some(request), response: Some(response), protocol, part, ..http() };
         let told = part.is_none_or(|part| part.last);
+        every_plugin_bears(&http, told);
         for (format, artifacts) in FORMATS.into_iter().flat_map(|f| [(f, Artifacts::Split), (f, Artifacts::Transaction)]) {
             let records = apply(settings(Level::Full, format, artifacts), seen(http.clone()));
             let artifacts_told = records.iter().filter(|record| matches!(record.kind, RecordKind::Artifact(_))).count();
@@ -98,10 +99,45 @@ proptest! {
                 assert_eq!(records.len(), if artifacts == Artifacts::Split { 3 } else { 2 });
             }
             if format == Format::Json && artifacts == Artifacts::Split && told {
+                let records = apply(bare(settings(Level::Full, format, artifacts)), seen(http.clone()));
                 let read: serde_json::Value = serde_json::from_slice(&object(&records[2]).data).unwrap();
                 body_is_given_back(&read["body"], &http.response.as_ref().unwrap().body.to_bytes());
             }
         }
+    }
+}
+
+/// Every plugin, whatever an exchange holds: as many lines, uses and issues as there should be.
+fn every_plugin_bears(http: &HttpExchange, told: bool) {
+    use crate::pipeline::settings::{
+        AccessLogs, DetectErrors, IssueRule, LogFormat, Pattern, Recorded, ReportUsage, UrlPattern,
+    };
+    let rule = IssueRule {
+        name: "all".to_owned(),
+        body: Pattern::regex("").into_iter().collect(),
+        urls: UrlPattern::read("~").into_iter().collect(),
+        request: Recorded::Head,
+        response: Recorded::Body,
+        ..IssueRule::default()
+    };
+    for format in [LogFormat::Console, LogFormat::Json] {
+        let steps = vec![
+            Step::AccessLogs(AccessLogs { mode: Level::Full, format, rules: Vec::new() }),
+            Step::ReportUsage(ReportUsage { claims: vec!["iss".to_owned()], ..ReportUsage::default() }),
+            Step::DetectErrors(DetectErrors { rules: vec![rule.clone()] }),
+        ];
+        let mut pipeline = Pipeline::new(stack(steps), &RedactionKey([9; 32]));
+        let mut out = Vec::new();
+        pipeline.apply(seen(http.clone()), &mut out);
+        let lines = pipeline.take_lines();
+        assert_eq!(lines.matches('\n').count(), usize::from(told), "{lines:?}");
+        if format == LogFormat::Json && told {
+            drop(serde_json::from_str::<serde_json::Value>(&lines).unwrap());
+        }
+        let count = |is: fn(&RecordKind) -> bool| out.iter().filter(|record| is(&record.kind)).count();
+        let counts =
+            [count(|kind| matches!(kind, RecordKind::Request(_))), count(|kind| matches!(kind, RecordKind::Issue(_)))];
+        assert_eq!(counts, [usize::from(told); 2]);
     }
 }
 

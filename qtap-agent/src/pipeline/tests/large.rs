@@ -56,6 +56,7 @@ impl Cut {
             truncated: self.truncated && to == self.bytes.len() as u64,
             missing: (!missing.is_empty()).then_some(missing).into_iter().collect(),
             messages: None,
+            ..Body::default()
         }
     }
 
@@ -408,4 +409,44 @@ fn more_bodies_at_once_than_there_are_files_are_left_out() {
         |record: &&Record| matches!(&record.kind, RecordKind::Object(o) if o.spooled.is_some() && o.missing.is_empty());
     assert_eq!(out.iter().filter(whole).count(), 64);
     assert_eq!(pipeline.take_lost().bytes(Loss::SpoolFull), 6 * 70_000);
+}
+
+/// Who looks into bodies reads those on disk too, and records them whole; a line leaves them out.
+#[test]
+fn a_body_on_disk_is_looked_into_and_recorded() {
+    use crate::pipeline::settings::{AccessLogs, DetectErrors, IssueRule, LogFormat, Pattern, Recorded};
+    let steps = vec![
+        Step::AccessLogs(AccessLogs { mode: Level::Full, format: LogFormat::Json, rules: Vec::new() }),
+        Step::DetectErrors(DetectErrors {
+            rules: vec![IssueRule {
+                name: "needle".to_owned(),
+                body: Pattern::text("needle").into_iter().collect(),
+                response: Recorded::Body,
+                ..IssueRule::default()
+            }],
+        }),
+        Step::Redact(Redact::default()),
+    ];
+    for (coding, found) in [("", true), ("gzip", true), ("", false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Folder::open(folder.path(), 1 << 30, DECODED).unwrap();
+        let mut pipeline = Pipeline::new(stack(steps.clone()), &RedactionKey([9; 32])).spooling(spool);
+        let mut bytes = vec![0; 300_000];
+        fastrand::Rng::with_seed(3).fill(&mut bytes);
+        if found {
+            bytes[200_000..200_006].copy_from_slice(b"needle");
+        }
+        if coding == "gzip" {
+            bytes = gzip(&bytes);
+        }
+        let response = Cut { cuts: vec![70_000, 200_003], ..cut(bytes, "text/plain", coding) };
+        let records = apply_all(&mut pipeline, pieces(&small(), &response));
+        let issues = records.iter().filter(|record| matches!(record.kind, RecordKind::Issue(_))).count();
+        let sizes: Vec<usize> = records.iter().map(|record| told(record).1.len()).collect();
+        assert_eq!((issues, records.len()), (usize::from(found), if found { 2 } else { 0 }), "{coding} {found}");
+        assert!(!found || sizes[0] > 300_000, "recorded whole");
+        let lines = pipeline.take_lines();
+        let line: serde_json::Value = serde_json::from_str(&lines).unwrap();
+        assert!(line["response"]["body"].get("data").is_none() && !lines.contains("hunter2"), "{lines}");
+    }
 }

@@ -11,7 +11,7 @@ use crate::model::record::{MessageProtocol, MessageSums};
 
 fn message(kind: MessageKind, data: &[u8], compressed: bool) -> Message {
     let (size, data) = (data.len() as u64, Bytes::copy_from_slice(data));
-    Message { kind, time: ms(120), size, compressed, data, truncated: false }
+    Message { kind, time: ms(120), size, compressed, undone: false, data, truncated: false }
 }
 
 fn websocket() -> HttpExchange {

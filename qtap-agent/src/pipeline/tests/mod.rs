@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // values that are not there are what these tests look for
 
 mod artifacts;
+mod bodies;
 mod canary;
 mod hostile;
 mod large;
@@ -10,6 +11,7 @@ mod messages;
 mod parts;
 mod plugins;
 mod records;
+mod rules;
 mod sampling;
 mod stacks;
 
@@ -161,7 +163,7 @@ fn report(state: ConnState, part: u32) -> ConnectionSeen {
 }
 
 fn settings(level: Level, format: Format, artifacts: Artifacts) -> Settings {
-    let capture = Step::HttpCapture(HttpCapture { level, format, artifacts });
+    let capture = Step::HttpCapture(HttpCapture { level, format, artifacts, ..HttpCapture::default() });
     Settings {
         http_stack: Some(Stack { name: "s".to_owned(), steps: vec![capture, Step::Redact(Redact::default())] }),
         routing: Routing::default(),
@@ -175,6 +177,12 @@ fn settings(level: Level, format: Format, artifacts: Artifacts) -> Settings {
 fn stack(steps: Vec<Step>) -> Settings {
     let stack = Stack { name: "s".to_owned(), steps };
     Settings { http_stack: Some(stack), ..settings(Level::None, Format::Json, Artifacts::Split) }
+}
+
+/// The same without redaction.
+fn bare(mut settings: Settings) -> Settings {
+    settings.http_stack.as_mut().unwrap().steps.truncate(1);
+    settings
 }
 
 fn apply(settings: Settings, observation: Observation) -> Vec<Record> {

@@ -131,11 +131,11 @@ fn a_character_that_is_cut_stands_beside_the_text() {
     let all = "data: 日本\n\n".as_bytes();
     let (first, later) = all.split_at(8);
     let parts = vec![stream(0, false, 0, first), stream(1, true, 8, later)];
-    let records = apply_parts(settings(Level::Full, Format::Json, Artifacts::Split), parts.clone());
+    let records = apply_parts(bare(full()), parts.clone());
     let bodies = [&records[0][1], &records[1][2]].map(|record| read(record)["body"].clone());
     assert_eq!((&bodies[0]["data"], &bodies[0]["tail"]), (&"data: ".into(), &"5pc=".into()));
     assert_eq!((&bodies[1]["head"], &bodies[1]["data"]), (&"pQ==".into(), &"本\n\n".into()));
-    let records = apply_parts(settings(Level::Full, Format::Text, Artifacts::Split), parts);
+    let records = apply_parts(bare(settings(Level::Full, Format::Text, Artifacts::Split)), parts);
     assert!(
         data(&records[1][2]).ends_with("[from byte 8 on]\n本\n\n[1 bytes of characters that were cut]\n[part 1]\n")
     );
@@ -206,16 +206,16 @@ fn after_a_hole_or_without_its_beginning_a_part_is_shown_as_carried() {
     let mut parts = coded("gzip");
     let first = parts[0].response.as_mut().unwrap();
     first.body.missing = std::iter::once(3..5).collect();
-    let records = apply_parts(full(), parts);
+    let records = apply_parts(bare(full()), parts);
     assert_eq!((&decoded(&records[0])["truncated"], &decoded(&records[0])["failed"]), (&true.into(), &().into()));
     for later in &records[1..] {
         let body = &read(later.last().unwrap())["body"];
         assert_eq!((&body["decoded"]["failed"], &body["decoded"]["size"]), (&"gzip".into(), &0.into()));
         assert_eq!(body["encoding"], "base64");
     }
-    let records = apply_parts(full(), coded("gzip").split_off(1));
+    let records = apply_parts(bare(full()), coded("gzip").split_off(1));
     assert_eq!(decoded(&records[0])["failed"], "gzip");
-    let records = apply_parts(full(), coded("compress"));
+    let records = apply_parts(bare(full()), coded("compress"));
     assert!(records.iter().all(|part| decoded(part)["failed"] == "compress"));
 }
 

@@ -10,7 +10,7 @@ use crate::pipeline::settings::{
 };
 
 fn line_of(mode: Level, format: LogFormat, redact: bool, http: HttpExchange) -> String {
-    let mut steps = vec![Step::AccessLogs(AccessLogs { mode, format })];
+    let mut steps = vec![Step::AccessLogs(AccessLogs { mode, format, rules: Vec::new() })];
     steps.extend(redact.then(|| Step::Redact(Redact::default())));
     let mut pipeline = Pipeline::new(stack(steps), &RedactionKey([9; 32]));
     let mut out = Vec::new();
@@ -133,7 +133,7 @@ fn a_use_is_told_without_the_token_wherever_redaction_stands() {
         assert_eq!(request.duration_ms, Some(30.0));
         assert_eq!(
             records[0].line,
-            "request by bearer_opaque: POST https://shop.example:8443/pay?id=7&token=[redacted] → 200 in 30.0 ms"
+            "request with bearer_opaque: POST https://shop.example:8443/pay?id=7&token=[redacted] → 200 in 30.0 ms"
         );
         assert_eq!((records[0].severity, records[0].time_unix_ns), (Severity::Info, BOOT + 100_000_000));
         assert!(!format!("{records:?}").contains("c4n4ry"));
@@ -193,6 +193,8 @@ fn each_condition_of_a_rule_is_obeyed() {
     head.request.as_mut().unwrap().method = Some("HEAD".to_owned());
     assert_eq!(reasons(&empty, head), None);
     assert_eq!(reasons(&empty, HttpExchange { incomplete: Some(Incomplete::ClosedEarly), ..without(200) }), None);
+
+    assert_eq!(reasons(&empty, HttpExchange { protocol: Protocol::Grpc, ..without(200) }), None);
 
     let slow = |ms| rule(|rule| rule.min_duration = Some(Duration::from_millis(ms)));
     assert_eq!((reasons(&slow(30), http()), reasons(&slow(31), http())), (Some(vec!["duration"]), None));
@@ -290,11 +292,12 @@ fn what_a_rule_records_becomes_objects_that_the_issue_names() {
             rule.status = vec![StatusPattern::Codes(500..=599)];
             (rule.request, rule.response) = (request, response);
         });
-        let capture = Step::HttpCapture(HttpCapture { level, format: Format::Json, artifacts });
+        let capture =
+            Step::HttpCapture(HttpCapture { level, format: Format::Json, artifacts, ..HttpCapture::default() });
         let steps = vec![capture, detect(vec![rule]), Step::Redact(Redact::default())];
-        let mut http = secret();
-        http.response.as_mut().unwrap().status = Some(503);
-        let records = apply(stack(steps.clone()), seen(http));
+        let mut failed = secret();
+        failed.response.as_mut().unwrap().status = Some(503);
+        let records = apply(stack(steps.clone()), seen(failed));
         let kinds: Vec<String> = records
             .iter()
             .map(|record| match &record.kind {
@@ -322,7 +325,7 @@ fn what_a_rule_records_becomes_objects_that_the_issue_names() {
                 "{name}"
             );
         }
-        let fine = apply(stack(steps), seen(http_fine()));
+        let fine = apply(stack(steps), seen(http()));
         assert_eq!(
             fine.len(),
             match level {
@@ -353,10 +356,6 @@ fn what_a_rule_records_becomes_objects_that_the_issue_names() {
     assert_eq!(objects_at(Level::Details, Artifacts::Transaction, Nothing, Nothing), "artifact http_transaction issue");
 }
 
-fn http_fine() -> HttpExchange {
-    http()
-}
-
 #[test]
 fn bodies_are_kept_for_who_needs_them() {
     let keeps = |step: Step| stack(vec![step]).keeps_bodies();
@@ -364,7 +363,7 @@ fn bodies_are_kept_for_who_needs_them() {
     let records = rule(|rule| (rule.empty_body, rule.request) = (true, Recorded::Body));
     let heads = rule(|rule| (rule.empty_body, rule.request) = (true, Recorded::Head));
     assert!(keeps(detect(vec![looks])) && keeps(detect(vec![records])) && !keeps(detect(vec![heads])));
-    let logs = |mode| Step::AccessLogs(AccessLogs { mode, format: LogFormat::Json });
+    let logs = |mode| Step::AccessLogs(AccessLogs { mode, format: LogFormat::Json, rules: Vec::new() });
     assert!(keeps(logs(Level::Full)) && !keeps(logs(Level::Details)));
     assert!(!keeps(Step::ReportUsage(ReportUsage::default())));
 }
@@ -392,7 +391,7 @@ fn in_parts(bodies: &[&str], status: u16) -> Vec<HttpExchange> {
 #[test]
 fn an_exchange_in_parts_is_told_once_with_what_any_part_held() {
     let rule = rule(|rule| (rule.body, rule.response) = (vec![Pattern::text("fail").unwrap()], Recorded::Body));
-    let logs = Step::AccessLogs(AccessLogs { mode: Level::Full, format: LogFormat::Console });
+    let logs = Step::AccessLogs(AccessLogs { mode: Level::Full, format: LogFormat::Console, rules: Vec::new() });
     let told = |bodies: &[&str]| {
         let steps = vec![logs.clone(), Step::ReportUsage(ReportUsage::default()), detect(vec![rule.clone()])];
         let mut pipeline = Pipeline::new(stack(steps), &RedactionKey([9; 32]));

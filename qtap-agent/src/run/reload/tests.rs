@@ -82,6 +82,32 @@ fn what_a_changed_store_could_not_deliver_its_successor_does() {
 }
 
 #[test]
+fn counts_of_rules_go_on() {
+    let receiver = Receiver::start();
+    let text = |level: &str| {
+        let rules = "summary, rules: [{name: all, expr: http.res.status == 200, level: LEVEL}]".replace("LEVEL", level);
+        config(&[receiver.store("a", "")], &rules)
+    };
+    let mut bench = Bench::start(&text("summary"));
+    let (load, passed) = (bench.load(), bench.passed());
+    let mut before = 0;
+    for level in ["details", "summary", "details"] {
+        std::thread::sleep(Duration::from_millis(60));
+        bench.turn_to(&text(level)).unwrap().unwrap();
+        let sums = passed.sums();
+        assert!(matches!(sums.as_slice(), [(name, count)] if name == "all" && *count > before), "{sums:?}");
+        before = sums[0].1;
+    }
+    let seen = load.end();
+    let sums = passed.sums();
+    lossless(&bench.end());
+    // What the pipeline had still to do is counted when it has done it.
+    assert!(sums[0].1 <= seen.exchanges as u64);
+    assert_eq!(passed.sums(), [], "the pipelines are no more, and with them the rules");
+    assert_eq!(once(&receiver.told("qtap.artifact_record")).len(), seen.exchanges);
+}
+
+#[test]
 fn a_request_under_way_is_waited_for() {
     let slow = Receiver::start();
     slow.delay(300);

@@ -4,6 +4,7 @@
 mod advice;
 mod connections;
 mod conservation;
+mod judge;
 mod names;
 mod sessions;
 mod stacks;

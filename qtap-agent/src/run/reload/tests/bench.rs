@@ -29,6 +29,7 @@ use crate::model::conn::{Channel, ConnId, Direction, Endpoint, Role, Transport};
 use crate::model::event::{Count, Counts, Event, Host, Opened, Passed};
 use crate::model::time::{KernelTime, WallClock};
 use crate::run::engine::{Engine, Pace};
+use crate::run::passes::Passes;
 use crate::run::pump::Pump;
 use crate::run::shared::{Shared, Stop};
 use crate::run::spool::Spool;
@@ -179,6 +180,11 @@ impl Bench {
 
     pub(super) fn running(&mut self) -> &mut Running {
         self.running.as_mut().unwrap()
+    }
+
+    /// How often rules passed.
+    pub(super) fn passed(&self) -> Passes {
+        self.engine.passed.clone()
     }
 
     /// A folder of the test's own.

@@ -1,0 +1,120 @@
+//! Which bodies are wanted, told while exchanges run: what the settings come to, as the word that the parsers ask. In: settings. Out: a
+//! [`Judge`]; none where nothing in them decides of bodies. It decides nothing of what is exported: `step` does, when the exchange has
+//! ended, by the same table, the same rules and the same draw.
+
+use super::issues;
+use super::rule;
+use super::sample;
+use super::settings::{AccessLogs, DetectErrors, FactTag, HttpCapture, Level, Sample, Settings, Step, tags_of};
+use crate::model::exchange::HttpExchange;
+use crate::model::judge::{Judge, Scene, Wanted};
+use crate::model::route::{self, Routes};
+
+/// What an exchange is judged by.
+struct Table {
+    routes: Routes,
+    /// By the place of the stack.
+    stacks: Vec<Wishes>,
+    tags: Vec<String>,
+    fact_tags: Vec<FactTag>,
+}
+
+/// The steps of a stack that want bodies, or leave them out.
+#[derive(Default)]
+struct Wishes {
+    capture: Option<HttpCapture>,
+    logs: Option<AccessLogs>,
+    detect: Option<DetectErrors>,
+    sample: Option<Sample>,
+}
+
+impl Settings {
+    /// Who tells which bodies are wanted of those that a stack wants at most; none: all of them.
+    #[must_use]
+    pub fn judge(&self) -> Option<Judge> {
+        let stacks: Vec<Wishes> = self.stacks().map(|stack| Wishes::of(&stack.steps)).collect();
+        let decides = self.stacks().zip(&stacks).any(|(stack, wishes)| stack.appetite().bodies && wishes.decide());
+        if !decides {
+            return None;
+        }
+        let (tags, fact_tags) = (self.tags.clone(), self.fact_tags.clone());
+        let table = Table { routes: self.routes(), stacks, tags, fact_tags };
+        Some(Judge::new(move |exchange, scene| table.judge(exchange, scene)))
+    }
+}
+
+impl Wishes {
+    /// Of several `http_capture` steps the last one holds, as when the steps are walked; of the others there is one.
+    fn of(steps: &[Step]) -> Wishes {
+        let mut wishes = Wishes::default();
+        for step in steps {
+            match step {
+                Step::HttpCapture(capture) => wishes.capture = Some(capture.clone()),
+                Step::AccessLogs(logs) => wishes.logs = Some(logs.clone()),
+                Step::DetectErrors(detect) => wishes.detect = Some(detect.clone()),
+                Step::Sample(sample) => wishes.sample = Some(sample.clone()),
+                Step::ReportUsage(_) | Step::HttpMetrics(_) | Step::Redact(_) => {}
+            }
+        }
+        wishes
+    }
+
+    /// True when what is wanted depends on the exchange.
+    fn decide(&self) -> bool {
+        let rules = self.capture.iter().map(|capture| &capture.rules).chain(self.logs.iter().map(|logs| &logs.rules));
+        let draws = self.sample.as_ref().is_some_and(sample::draws_by_connection);
+        draws
+            || rules.into_iter().any(|rules| !rules.is_empty())
+            || self.detect.as_ref().is_some_and(issues::want_bodies)
+    }
+
+    fn judge(&self, exchange: &HttpExchange, facts: &rule::Facts<'_>, scene: Option<&Scene>) -> Wanted {
+        let drawn = self.sample.as_ref().filter(|sample| sample::draws_by_connection(sample));
+        match (drawn, scene) {
+            (Some(sample), Some(scene)) if sample::leaves_out(sample, scene.conn.uid) => return Wanted::No,
+            (Some(_), None) => return Wanted::Open,
+            (Some(_) | None, _) => {}
+        }
+        let level = |(low, high): (Level, Level)| match (low, high) {
+            (Level::Full, _) => Wanted::Yes,
+            (_, Level::Full) => Wanted::Open,
+            (_, Level::None | Level::Summary | Level::Details) => Wanted::No,
+        };
+        let all = [
+            self.capture.as_ref().map_or(Wanted::No, |capture| level(capture.outlook(facts))),
+            self.logs.as_ref().map_or(Wanted::No, |logs| level(logs.outlook(facts))),
+            self.detect.as_ref().map_or(Wanted::No, |detect| issues::wanted(detect, exchange)),
+        ];
+        if all.contains(&Wanted::Yes) {
+            Wanted::Yes
+        } else if all.contains(&Wanted::Open) {
+            Wanted::Open
+        } else {
+            Wanted::No
+        }
+    }
+}
+
+impl Table {
+    fn judge(&self, exchange: &HttpExchange, scene: Option<&Scene>) -> Wanted {
+        let authority = exchange.request.as_ref().and_then(|request| request.authority.as_deref());
+        let process = scene.and_then(|scene| scene.process.as_deref());
+        let stack = match (scene, authority.and_then(|authority| self.routes.by_name(authority))) {
+            (_, Some(named)) => named,
+            (Some(scene), None) => self.routes.stack_of(&route::Facts::of(&scene.conn, process, authority)),
+            (None, None) if self.stacks.len() > 1 => return Wanted::Open,
+            (None, None) => self.routes.stack_of(&route::Facts::default()),
+        };
+        let Some(wishes) = stack.and_then(|stack| self.stacks.get(stack.0)) else { return Wanted::No };
+        let tags = tags_of(&self.tags, &self.fact_tags, process);
+        let mut facts = rule::Facts::of(exchange).so_far();
+        if let Some(scene) = scene {
+            facts = facts.on(&scene.conn, process, &scene.host);
+        }
+        // One that is not there may still be learnt of the process.
+        if tags.len() == self.tags.len() + self.fact_tags.len() {
+            facts = facts.tagged(&tags);
+        }
+        wishes.judge(exchange, &facts, scene)
+    }
+}

@@ -1,0 +1,249 @@
+//! Heads, URLs and command lines as they may be seen. In: an exchange, an authority, a command line. Out: the same, without what was named, and
+//! without what a pattern finds, percent-encoded or not.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::json::{Broken, Json};
+use super::names::len_bit;
+use super::out::Out;
+use super::{Found, Redactor, Within, scan};
+use crate::model::exchange::HttpExchange;
+use crate::model::message::{Field, FieldText, Fields, LeftOut};
+use crate::pipeline::settings::RedactAction;
+
+impl Redactor {
+    /// Takes out of `exchange` what must not be seen.
+    pub(in crate::pipeline) fn exchange(&self, exchange: &mut HttpExchange) {
+        if let Some(request) = &mut exchange.request {
+            let replace = |text: &mut String, seen: Option<String>| seen.into_iter().for_each(|seen| *text = seen);
+            if let Some(target) = &mut request.target {
+                // RFC 9112 §3.2: what is neither a path nor a URL is an authority, or `*`.
+                let url = target.starts_with('/') || target.contains("://");
+                let seen = if url { self.text(target.as_bytes(), Within::Target) } else { self.authority(target) };
+                replace(target, seen);
+            }
+            if let Some(authority) = &mut request.authority {
+                let seen = self.authority(authority);
+                replace(authority, seen);
+            }
+            self.fields(&mut request.fields);
+            self.fields(&mut request.trailers);
+        }
+        if let Some(response) = &mut exchange.response {
+            if let Some(seen) = self.found_by_form(&response.reason) {
+                response.reason = seen.into();
+            }
+            self.fields(&mut response.fields);
+            self.fields(&mut response.trailers);
+        }
+    }
+
+    /// `authority` without its userinfo; none when it has none, or when it may be seen as it is.
+    pub(in crate::pipeline) fn authority(&self, authority: &str) -> Option<String> {
+        let seen =
+            authority.rsplit_once('@').map(|(userinfo, host)| match self.rules.instead.of(userinfo.as_bytes()) {
+                Some(instead) => format!("{instead}@{host}"),
+                None => host.to_owned(),
+            });
+        // An authority that is none, e.g. a `Host` field that holds a whole URL.
+        let text = seen.as_deref().unwrap_or(authority);
+        self.text(text.as_bytes(), Within::Target).or(seen)
+    }
+
+    /// A command line; none when it may be seen as it is.
+    pub(in crate::pipeline) fn command(&self, command: &str) -> Option<String> {
+        let scanned = self.text(command.as_bytes(), Within::Command);
+        let mut seen = scanned.clone().unwrap_or_else(|| command.to_owned());
+        let mut changed = scanned.is_some();
+        for name in &self.headers {
+            changed |= self.command_field(&mut seen, name);
+        }
+        if let Some(json) = self.command_json(&seen) {
+            (seen, changed) = (json, true);
+        }
+        changed.then_some(seen)
+    }
+
+    /// Takes the value of every `name: value` out of a command line. Where the argument ends is not known any more: the value
+    /// goes on to the next option or URL.
+    fn command_field(&self, command: &mut String, name: &str) -> bool {
+        let lower = command.to_ascii_lowercase();
+        let mut seen = String::new();
+        let mut copied = 0;
+        for (at, _) in lower.match_indices(name) {
+            let colon = at + name.len();
+            let inside_a_word = lower.get(..at).is_some_and(|b| b.ends_with(['-', '_']) && !b.ends_with(" -"));
+            if at < copied || inside_a_word || !lower.get(colon..).is_some_and(|rest| rest.starts_with([':', ';'])) {
+                continue;
+            }
+            let rest = lower.get(colon + 1..).unwrap_or("");
+            let len =
+                [" -", " http://", " https://"].iter().filter_map(|end| rest.find(end)).min().unwrap_or(rest.len());
+            let value = command.get(colon + 1..colon + 1 + len).unwrap_or("").trim();
+            seen.push_str(command.get(copied..=colon).unwrap_or(""));
+            seen.push(' ');
+            seen.push_str(&self.rules.instead.of(value.as_bytes()).unwrap_or_default());
+            copied = colon + 1 + len;
+        }
+        if copied == 0 {
+            return false;
+        }
+        seen.push_str(command.get(copied..).unwrap_or(""));
+        *command = seen;
+        true
+    }
+
+    /// Looks through what may be JSON in a command line. What begins as JSON and is none goes with all that follows.
+    fn command_json(&self, command: &str) -> Option<String> {
+        if self.rules.json.is_empty() {
+            return None;
+        }
+        let (mut out, mut rest) = (Out::default(), command.as_bytes());
+        while let Some(at) = memchr::memchr2(b'{', b'[', rest) {
+            let (before, json) = rest.split_at(at);
+            out.extend(before);
+            let mut next = json.iter().skip(1).filter(|byte| !byte.is_ascii_whitespace());
+            if !matches!((json.first(), next.next()), (Some(b'{'), Some(b'"')) | (Some(b'['), Some(b'{'))) {
+                out.extend(json.get(..1).unwrap_or_default());
+                rest = json.get(1..).unwrap_or_default();
+                continue;
+            }
+            let mut document = Json::default();
+            let end = document.push(&self.rules, json, true, &mut out);
+            let taken = match end {
+                Ok(taken) | Err(Broken(taken)) if document.is_between() => taken,
+                Ok(_) | Err(_) => {
+                    out.leave_out(LeftOut::Unparsed);
+                    json.len()
+                }
+            };
+            rest = json.get(taken..).unwrap_or_default();
+        }
+        out.extend(rest);
+        (!out.note.is_clean()).then(|| String::from_utf8_lossy(&out.bytes).into_owned())
+    }
+
+    pub(super) fn fields(&self, fields: &mut Fields) {
+        fields.0.retain_mut(|field| {
+            if self.hides(field) {
+                return match field.value.bytes().map(|value| self.rules.instead.of(value)) {
+                    Some(Some(instead)) => {
+                        field.value = FieldText::Known(instead.into());
+                        true
+                    }
+                    Some(None) => false,
+                    None => true,
+                };
+            }
+            if let Some(seen) = field.value.bytes().and_then(|value| self.cookies(field, value)) {
+                field.value = FieldText::Known(seen);
+            }
+            if let Some(seen) = field.value.bytes().and_then(|value| self.field_value(field, value)) {
+                field.value = FieldText::Known(seen);
+            }
+            // A cookie field of which nothing is left.
+            !field.value.bytes().is_some_and(|value| value.is_empty() && self.drops_from(field))
+        });
+    }
+
+    /// True for the fields that are named. A field whose name is unknown (HPACK) might be any of them.
+    fn hides(&self, field: &Field) -> bool {
+        match field.name.bytes() {
+            Some(name) => {
+                let name = name.trim_ascii();
+                self.header_lens & len_bit(name.len()) != 0
+                    && self.headers.iter().any(|hidden| name.eq_ignore_ascii_case(hidden.as_bytes()))
+            }
+            None => !self.headers.is_empty(),
+        }
+    }
+
+    fn drops_from(&self, field: &Field) -> bool {
+        let drops = self.rules.instead.action == RedactAction::Drop && !self.cookies.is_empty();
+        drops && (field.is_named("cookie") || field.is_named("set-cookie"))
+    }
+
+    /// The value of a cookie field without the cookies that are named; none when it has none of them.
+    fn cookies(&self, field: &Field, value: &Bytes) -> Option<Bytes> {
+        if self.cookies.is_empty() {
+            return None;
+        }
+        let found = if field.is_named("cookie") {
+            self.cookies.of_request(value)
+        } else if field.is_named("set-cookie") {
+            let found = self.cookies.of_response(value);
+            // What says how to keep it goes with it.
+            if !found.is_empty() && self.drops_from(field) {
+                return Some(Bytes::new());
+            }
+            found
+        } else {
+            return None;
+        };
+        (!found.is_empty()).then(|| self.replace(value, &found).trim_ascii().to_vec().into())
+    }
+
+    /// The value of a field that is not hidden, without the secrets in the URLs it holds.
+    fn field_value(&self, field: &Field, value: &Bytes) -> Option<Bytes> {
+        let seen = if field.is_named("host") {
+            std::str::from_utf8(value).ok().and_then(|host| self.authority(host)).map(Bytes::from)
+        } else {
+            None
+        };
+        self.bytes(seen.as_ref().unwrap_or(value), Within::Text).map(Bytes::from).or(seen)
+    }
+
+    pub(super) fn text(&self, text: &[u8], within: Within) -> Option<String> {
+        self.bytes(text, within).map(|seen| String::from_utf8_lossy(&seen).into_owned())
+    }
+
+    fn bytes(&self, text: &[u8], within: Within) -> Option<Vec<u8>> {
+        let is_key = |name: &[u8]| {
+            let named = |key: &String| name.eq_ignore_ascii_case(key.as_bytes());
+            // What an argument of a command stands for is not known: a field of a form, a cookie.
+            let argument = || within == Within::Command && (self.cookies.is_named(name) || self.rules.form.has(name));
+            self.query_keys.iter().any(named) || argument()
+        };
+        let found = scan::secrets(text, within, is_key);
+        let seen = (!found.is_empty()).then(|| self.replace(text, &found));
+        self.found_by_form(seen.as_deref().unwrap_or(text)).or(seen)
+    }
+
+    /// `text` without what patterns find in it, as it stands or once it is decoded; none when they find nothing.
+    fn found_by_form(&self, text: &[u8]) -> Option<Vec<u8>> {
+        if self.rules.patterns.is_empty() {
+            return None;
+        }
+        let mut found = self.rules.patterns.find(text);
+        if text.contains(&b'%') {
+            let (decoded, places) = scan::decoded(text);
+            let place = |at: usize| places.get(at).copied().unwrap_or(text.len());
+            let encoded =
+                self.rules.patterns.find(&decoded).into_iter().map(|range| place(range.start)..place(range.end));
+            found.extend(encoded.collect::<Vec<Range<usize>>>());
+            super::patterns::merge(&mut found);
+        }
+        if found.is_empty() {
+            return None;
+        }
+        let mut out = Out::default();
+        out.replaced(text, &found, &self.rules.instead);
+        Some(out.bytes)
+    }
+
+    fn replace(&self, text: &[u8], found: &[Found]) -> Vec<u8> {
+        let mut seen = Vec::with_capacity(text.len());
+        let mut copied = 0;
+        for Found { value, whole } in found {
+            let instead = self.rules.instead.of(text.get(value.clone()).unwrap_or_default());
+            let cut = if instead.is_some() { value } else { whole };
+            seen.extend_from_slice(text.get(copied..cut.start.max(copied)).unwrap_or_default());
+            seen.extend_from_slice(instead.unwrap_or_default().as_bytes());
+            copied = cut.end;
+        }
+        seen.extend_from_slice(text.get(copied..).unwrap_or_default());
+        seen
+    }
+}

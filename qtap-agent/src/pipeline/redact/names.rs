@@ -1,0 +1,167 @@
+//! Names of members and fields that are taken out: those that were named, and those that credentials usually go under. In: a name, its
+//! escapes undone. Out: whether its value is taken out. Upper and lower case, and `_`, `-`, `.` and spaces, make no difference for
+//! credentials: `accessToken`, `access_token` and `ACCESS-TOKEN` are one.
+
+/// What names of credentials end in.
+const ENDINGS: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "passcode",
+    "secret",
+    "apikey",
+    "accesskey",
+    "secretkey",
+    "privatekey",
+    "accesstoken",
+    "refreshtoken",
+    "idtoken",
+    "authtoken",
+    "apitoken",
+    "sessiontoken",
+    "securitytoken",
+    "bearertoken",
+    "csrftoken",
+    "credential",
+    "credentials",
+];
+/// What they are as a whole.
+const WHOLE: &[&str] = &[
+    "pwd",
+    "token",
+    "jwt",
+    "otp",
+    "authorization",
+    "assertion",
+    "clientassertion",
+    "codeverifier",
+    "devicecode",
+    "secretaccesskey",
+];
+
+/// Names.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Names {
+    named: Vec<Vec<u8>>,
+    /// Bit n: one of them has n bytes, or more than 63 where n is 63. Most names need no other look.
+    lens: u64,
+    any_case: bool,
+    credentials: bool,
+}
+
+impl Names {
+    /// These names, told apart by case unless `any_case`; and those of credentials.
+    pub(super) fn new(named: Vec<Vec<u8>>, any_case: bool, credentials: bool) -> Names {
+        let lens = named.iter().fold(0, |lens, name| lens | len_bit(name.len()));
+        Names { named, lens, any_case, credentials }
+    }
+
+    /// True when there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.named.is_empty() && !self.credentials
+    }
+
+    /// True when the value of what is called `name` is taken out.
+    #[inline]
+    pub(super) fn has(&self, name: &[u8]) -> bool {
+        let is = |named: &Vec<u8>| if self.any_case { named.eq_ignore_ascii_case(name) } else { named == name };
+        (self.lens & len_bit(name.len()) != 0 && self.named.iter().any(is)) || (self.credentials && is_credential(name))
+    }
+}
+
+pub(super) fn len_bit(len: usize) -> u64 {
+    1 << len.min(63)
+}
+
+fn is_credential(name: &[u8]) -> bool {
+    let Some(last) = name.iter().rev().find(|byte| !is_separator(**byte)).map(u8::to_ascii_lowercase) else {
+        return false;
+    };
+    // The letters that the words above end in.
+    if !matches!(last, b'd' | b'e' | b't' | b'y' | b'n' | b'l' | b's' | b'p' | b'r') {
+        return false;
+    }
+    let same_end = |word: &&&str| word.as_bytes().last() == Some(&last);
+    ENDINGS.iter().filter(same_end).any(|word| before(name, word).is_some())
+        || WHOLE.iter().filter(same_end).any(|word| before(name, word) == Some(0))
+}
+
+/// How many letters stand before `word`, when `name` ends in it; separators don't count.
+fn before(name: &[u8], word: &str) -> Option<usize> {
+    let mut rest = name.iter().rev().filter(|byte| !is_separator(**byte));
+    for wanted in word.bytes().rev() {
+        if !rest.next()?.eq_ignore_ascii_case(&wanted) {
+            return None;
+        }
+    }
+    Some(rest.take(1).count())
+}
+
+fn is_separator(byte: u8) -> bool {
+    matches!(byte, b'_' | b'-' | b'.' | b' ')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_credentials_are_known_in_every_spelling() {
+        for name in [
+            "password",
+            "Password",
+            "user_password",
+            "new-password",
+            "DB.PASSWD",
+            "access_token",
+            "accessToken",
+            "ACCESS-TOKEN",
+            "AccessToken ",
+            "client_secret",
+            "apiKey",
+            "x-api-key",
+            "SecretAccessKey",
+            "private_key",
+            "token",
+            "pwd",
+            "jwt",
+            "_token_",
+            "code_verifier",
+            "device_code",
+            "credentials",
+        ] {
+            assert!(is_credential(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "",
+            "_",
+            "max_tokens",
+            "next_token",
+            "prompt_tokens",
+            "key",
+            "secretary",
+            "jwts",
+            "password2",
+            "d",
+            "tokenizer",
+            "description",
+            "laptop",
+        ] {
+            assert!(!is_credential(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn letters_that_words_end_in_are_all_looked_for() {
+        for word in ENDINGS.iter().chain(WHOLE) {
+            assert!(is_credential(word.as_bytes()), "{word}");
+        }
+    }
+
+    #[test]
+    fn named_ones_are_told_apart_by_case_where_that_is_asked_for() {
+        let names = |any_case| Names::new(vec![b"Ssn".to_vec()], any_case, false);
+        assert!(names(false).has(b"Ssn") && !names(false).has(b"ssn") && names(true).has(b"sSN"));
+        assert!(!names(true).has(b"password") && Names::new(Vec::new(), false, true).has(b"password"));
+    }
+}

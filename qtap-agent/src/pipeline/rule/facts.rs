@@ -1,0 +1,259 @@
+//! What a rule is asked about: an exchange, where it happened, and how much of it is known by now. In: the model's words, borrowed.
+//! Out: the value of a field. Nothing is copied; only `http.req.url` is put together, once, when a rule asks for it.
+
+use std::cell::OnceCell;
+use std::net::IpAddr;
+
+use super::field::{Field, Named, Plain};
+use super::net::{Mac, Net};
+use crate::model::conn::{ConnFacts, Endpoint, Protocol, Role, TlsFacts};
+use crate::model::event::Host;
+use crate::model::exchange::HttpExchange;
+use crate::model::message::{Fields, Request, Response, host_of};
+use crate::model::process::{Container, Pod, Process};
+use crate::pipeline::origin;
+use crate::pipeline::url;
+
+/// What a field comes to.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Value<'a> {
+    /// There is none, and there won't be.
+    Missing,
+    /// It may still come.
+    NotYet,
+    /// One.
+    One(Scalar<'a>),
+    /// Any of these.
+    Texts(&'a [String]),
+    /// Any of the values of header fields of this name.
+    Header(&'a Fields, &'a str),
+}
+
+/// One value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Scalar<'a> {
+    Int(i64),
+    Float(f64),
+    Text(&'a str),
+    Flag(bool),
+    Ip(IpAddr),
+    Net(Net),
+    Mac(Mac),
+}
+
+/// What is known of an exchange.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    http: &'a HttpExchange,
+    conn: Option<&'a ConnFacts>,
+    process: Option<&'a Process>,
+    host: Option<&'a Host>,
+    /// None when they are not known.
+    tags: Option<&'a [String]>,
+    /// More may come: what is absent is not yet known.
+    so_far: bool,
+    url: OnceCell<Option<String>>,
+}
+
+impl<'a> Facts<'a> {
+    /// An exchange that has ended, or a part of one; nothing but itself is known of it.
+    #[must_use]
+    pub fn of(http: &'a HttpExchange) -> Facts<'a> {
+        Facts { http, conn: None, process: None, host: None, tags: None, so_far: false, url: OnceCell::new() }
+    }
+
+    /// Where it happened.
+    #[must_use]
+    pub fn on(self, conn: &'a ConnFacts, process: Option<&'a Process>, host: &'a Host) -> Facts<'a> {
+        Facts { conn: Some(conn), process, host: Some(host), ..self }
+    }
+
+    /// The tags of the agent.
+    #[must_use]
+    pub fn tagged(self, tags: &'a [String]) -> Facts<'a> {
+        Facts { tags: Some(tags), ..self }
+    }
+
+    /// It still runs: what is absent may come, a head that is there is whole.
+    #[must_use]
+    pub fn so_far(self) -> Facts<'a> {
+        Facts { so_far: true, ..self }
+    }
+
+    /// The value of `field`.
+    pub(super) fn value<'f: 'v, 'v>(&'v self, field: &'f Field) -> Value<'v> {
+        match field {
+            Field::Plain(plain) => self.plain(*plain),
+            Field::Named(named, name) => self.named(*named, name),
+        }
+    }
+
+    fn absent(&self) -> Value<'a> {
+        if self.so_far { Value::NotYet } else { Value::Missing }
+    }
+
+    fn text(&self, text: Option<&'a str>) -> Value<'a> {
+        text.map_or_else(|| self.absent(), |text| Value::One(Scalar::Text(text)))
+    }
+
+    fn int(&self, int: Option<i64>) -> Value<'a> {
+        int.map_or_else(|| self.absent(), |int| Value::One(Scalar::Int(int)))
+    }
+
+    fn plain(&self, plain: Plain) -> Value<'_> {
+        match plain {
+            Plain::Method => self.request(|request| request.method.as_deref()),
+            Plain::Path => self.request(url::path_of),
+            Plain::Scheme => self.scheme(),
+            Plain::Host => self.request(|request| request.authority.as_deref().map(host_of)),
+            Plain::Authority => self.request(|request| request.authority.as_deref()),
+            Plain::Url => self.url(),
+            Plain::Status => self.status(),
+            Plain::DurationMs => self.duration(),
+            Plain::Protocol => self.protocol(),
+            Plain::Direction => self.text(self.conn.and_then(|conn| origin::direction(self.role(conn), &conn.peer))),
+            Plain::Type => Value::One(Scalar::Text("artifact_record")),
+            Plain::Tags => self.tags.map_or_else(|| self.absent(), Value::Texts),
+            Plain::SrcIp => self.ip(self.end(Role::Client)),
+            Plain::SrcPort => self.int(self.end(Role::Client).and_then(Endpoint::port).map(i64::from)),
+            Plain::DstIp => self.ip(self.end(Role::Server)),
+            Plain::DstPort => self.int(self.end(Role::Server).and_then(Endpoint::port).map(i64::from)),
+            Plain::DstDomain => self.domain(),
+            Plain::ProcessPath => self.text(self.process.map(|process| process.executable_path.as_str())),
+            Plain::ProcessBinary => self.text(self.process.map(Process::executable_name)),
+            Plain::ProcessHostname => self.text(self.host.map(|host| host.name.as_str())),
+            Plain::ProcessUserId => self.int(self.process.map(|process| i64::from(process.user_id))),
+            Plain::ProcessUserName => self.text(self.process.and_then(|process| process.user_name.as_deref())),
+            Plain::ContainerId => self.text(self.container().map(|container| container.id.as_str())),
+            Plain::ContainerName => self.text(self.container().and_then(|container| container.name.as_deref())),
+            Plain::ContainerImage => self.text(self.container().and_then(|container| container.image_name.as_deref())),
+            Plain::PodName => self.text(self.pod().map(|pod| pod.name.as_str())),
+            Plain::PodNamespace => self.text(self.pod().map(|pod| pod.namespace.as_str())),
+            Plain::TlsEnabled => {
+                self.conn.map_or_else(|| self.absent(), |conn| Value::One(Scalar::Flag(conn.tls.is_some())))
+            }
+            Plain::TlsVersion => self.text(self.tls().and_then(|tls| tls.version.as_deref())),
+            Plain::TlsSni => self.text(self.tls().and_then(|tls| tls.sni.as_deref())),
+            Plain::TlsAlpn => self.text(self.tls().and_then(|tls| tls.alpn.as_deref())),
+        }
+    }
+
+    fn named<'v>(&'v self, named: Named, name: &'v str) -> Value<'v> {
+        let of = |map: Option<&'v std::collections::BTreeMap<String, String>>| match map {
+            Some(map) => map.get(name).map_or(Value::Missing, |value| Value::One(Scalar::Text(value))),
+            None => self.absent(),
+        };
+        match named {
+            Named::RequestHeader => self.header(self.http.request.as_ref().map(|request| &request.fields), name),
+            Named::ResponseHeader => self.header(self.http.response.as_ref().map(|response| &response.fields), name),
+            Named::ProcessEnv => of(self.process.map(|process| &process.env)),
+            Named::ContainerLabel => of(self.container().map(|container| &container.labels)),
+            Named::PodLabel => of(self.pod().map(|pod| &pod.labels)),
+            Named::PodAnnotation => of(self.pod().map(|pod| &pod.annotations)),
+        }
+    }
+
+    fn header<'v>(&self, fields: Option<&'v Fields>, name: &'v str) -> Value<'v> {
+        match fields {
+            Some(fields) => Value::Header(fields, name),
+            None if self.so_far => Value::NotYet,
+            None => Value::Missing,
+        }
+    }
+
+    /// What the request's head says; once it is there, what it does not say won't come.
+    fn request(&self, part: impl FnOnce(&'a Request) -> Option<&'a str>) -> Value<'a> {
+        match &self.http.request {
+            Some(request) => part(request).map_or(Value::Missing, |text| Value::One(Scalar::Text(text))),
+            None => self.absent(),
+        }
+    }
+
+    fn status(&self) -> Value<'a> {
+        match &self.http.response {
+            Some(response) => response.status.map_or(Value::Missing, |status| Value::One(Scalar::Int(status.into()))),
+            None => self.absent(),
+        }
+    }
+
+    fn scheme(&self) -> Value<'a> {
+        let secure = self.conn.map(|conn| conn.tls.is_some());
+        match &self.http.request {
+            Some(request) => self.text(url::scheme_of(request, secure)),
+            None => self.absent(),
+        }
+    }
+
+    fn url(&self) -> Value<'_> {
+        let Some(request) = &self.http.request else { return self.absent() };
+        let Some(conn) = self.conn else { return self.absent() };
+        let full = || {
+            let server = self.end(Role::Server).and_then(origin::address);
+            url::of(request, conn.tls.is_some(), server.as_ref()).full
+        };
+        match self.url.get_or_init(full) {
+            Some(url) => Value::One(Scalar::Text(url)),
+            None => self.absent(),
+        }
+    }
+
+    /// From the first byte of the request to the last of the response.
+    fn duration(&self) -> Value<'a> {
+        let started = self.http.request.as_ref().map(|request| request.started);
+        let ended = self.http.response.as_ref().and_then(|response: &Response| response.ended);
+        let ms = started.zip(ended).map(|(started, ended)| ended.millis_since(started));
+        ms.map_or_else(|| self.absent(), |ms| Value::One(Scalar::Float(ms)))
+    }
+
+    /// That a stream of HTTP/2 carries gRPC either head may say.
+    fn protocol(&self) -> Value<'a> {
+        match self.http.protocol {
+            Protocol::Http1 => Value::One(Scalar::Text("http1")),
+            Protocol::Grpc => Value::One(Scalar::Text("grpc")),
+            Protocol::Http2 if self.so_far && self.http.response.is_none() => Value::NotYet,
+            Protocol::Http2 => Value::One(Scalar::Text("http2")),
+            Protocol::Tls | Protocol::Dns | Protocol::Unknown => self.absent(),
+        }
+    }
+
+    /// The host that was asked for, else the server's name in the TLS handshake, else the name that DNS gave for the address.
+    fn domain(&self) -> Value<'a> {
+        let asked = self.http.request.as_ref().and_then(|request| request.authority.as_deref()).map(host_of);
+        let looked_up = || self.conn.and_then(|conn| conn.domain.as_deref());
+        let named = || self.tls().and_then(|tls| tls.sni.as_deref()).or_else(looked_up);
+        if asked.is_none() && self.so_far && self.http.request.is_none() {
+            return Value::NotYet;
+        }
+        self.text(asked.filter(|host| !host.is_empty()).or_else(named))
+    }
+
+    fn ip(&self, end: Option<&'a Endpoint>) -> Value<'a> {
+        let ip = end.and_then(Endpoint::ip);
+        ip.map_or_else(|| self.absent(), |ip| Value::One(Scalar::Ip(ip.to_canonical())))
+    }
+
+    /// The end of the connection that asks, or that answers.
+    fn end(&self, which: Role) -> Option<&'a Endpoint> {
+        self.conn.map(|conn| if self.role(conn) == which { &conn.local } else { &conn.peer })
+    }
+
+    fn role(&self, conn: &ConnFacts) -> Role {
+        match conn.role {
+            Role::Client | Role::Server => conn.role,
+            Role::Unknown if self.http.outgoing => Role::Client,
+            Role::Unknown => Role::Server,
+        }
+    }
+
+    fn tls(&self) -> Option<&'a TlsFacts> {
+        self.conn.and_then(|conn| conn.tls.as_ref())
+    }
+
+    fn container(&self) -> Option<&'a Container> {
+        self.process.and_then(|process| process.container.as_deref())
+    }
+
+    fn pod(&self) -> Option<&'a Pod> {
+        self.process.and_then(|process| process.pod.as_deref())
+    }
+}

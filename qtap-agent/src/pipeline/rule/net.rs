@@ -1,0 +1,128 @@
+//! Networks and hardware addresses, as rules write them. In: text. Out: values to compare with.
+
+use std::fmt::{self, Display, Formatter};
+use std::net::IpAddr;
+
+/// A network in CIDR notation (RFC 4632 §3.1, RFC 4291 §2.3): the bits of its prefix, those after it cleared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Net {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Net {
+    /// None when there are more bits than the address has, or some are set after them.
+    pub(super) fn new(address: IpAddr, bits: u8) -> Option<Net> {
+        let net = Net { address, bits };
+        let (value, len) = wide(address);
+        (bits <= len && value & !mask(bits, len) == 0).then_some(net)
+    }
+
+    /// The network of so many bits that `address` is in.
+    pub(super) fn around(address: IpAddr, bits: u8) -> Option<Net> {
+        let (value, len) = wide(address);
+        if bits > len {
+            return None;
+        }
+        let value = value & mask(bits, len);
+        let address = match address {
+            IpAddr::V4(_) => IpAddr::from((value as u32).to_be_bytes()),
+            IpAddr::V6(_) => IpAddr::from(value.to_be_bytes()),
+        };
+        Some(Net { address, bits })
+    }
+
+    /// True when `ip` is in it; an IPv4-mapped address is the IPv4 address it stands for.
+    pub(super) fn contains(self, ip: IpAddr) -> bool {
+        let (own, len) = wide(self.address);
+        let (other, other_len) = wide(ip.to_canonical());
+        len == other_len && (own ^ other) & mask(self.bits, len) == 0
+    }
+}
+
+/// The bits of an address, and how many there are.
+fn wide(ip: IpAddr) -> (u128, u8) {
+    match ip {
+        IpAddr::V4(ip) => (u128::from(u32::from(ip)), 32),
+        IpAddr::V6(ip) => (u128::from(ip), 128),
+    }
+}
+
+/// The first `bits` of `len`.
+fn mask(bits: u8, len: u8) -> u128 {
+    let all = if len == 128 { u128::MAX } else { (1 << len) - 1 };
+    let free = u32::from(len.saturating_sub(bits));
+    all & u128::MAX.checked_shl(free).unwrap_or(0)
+}
+
+impl Display for Net {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
+    }
+}
+
+/// A hardware address of 48 bits (IEEE 802).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mac([u8; 6]);
+
+impl Mac {
+    /// Six pairs of hexadecimal digits, joined by `:` or `-`.
+    pub(super) fn read(text: &str) -> Option<Mac> {
+        let mut octets = [0; 6];
+        let sign = if text.contains('-') { '-' } else { ':' };
+        let mut parts = text.split(sign);
+        for octet in &mut octets {
+            let part = parts.next()?;
+            let digits = part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit());
+            *octet = u8::from_str_radix(part, 16).ok().filter(|_| digits)?;
+        }
+        parts.next().is_none().then_some(Mac(octets))
+    }
+}
+
+impl Display for Mac {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_hold_what_their_prefix_says() {
+        let net = |text: &str, bits| Net::new(text.parse().unwrap(), bits);
+        let ip = |text: &str| -> IpAddr { text.parse().unwrap() };
+        for (address, bits, inside, outside) in [
+            ("10.0.0.0", 8, "10.255.255.255", "11.0.0.0"),
+            ("192.0.2.1", 32, "192.0.2.1", "192.0.2.0"),
+            ("0.0.0.0", 0, "255.255.255.255", "::1"),
+            ("2001:db8::", 32, "2001:db8:ffff::1", "2001:db9::"),
+            ("::", 0, "2001:db8::1", "10.0.0.1"),
+            ("10.0.0.0", 8, "::ffff:10.1.2.3", "::ffff:11.1.2.3"),
+        ] {
+            let net = net(address, bits).unwrap();
+            assert!(net.contains(ip(inside)), "{net} {inside}");
+            assert!(!net.contains(ip(outside)), "{net} {outside}");
+        }
+        assert_eq!(net("10.0.0.1", 8), None);
+        assert_eq!(net("10.0.0.0", 33), None);
+        assert_eq!(Net::around(ip("10.1.2.3"), 8).unwrap().to_string(), "10.0.0.0/8");
+        assert_eq!(Net::around(ip("2001:db8::1"), 32).unwrap().to_string(), "2001:db8::/32");
+    }
+
+    #[test]
+    fn hardware_addresses() {
+        for text in ["00:1a:2b:3c:4d:5e", "00-1A-2B-3C-4D-5E"] {
+            assert_eq!(Mac::read(text).unwrap().to_string(), "00:1a:2b:3c:4d:5e");
+        }
+        for text in
+            ["00:1a:2b:3c:4d", "00:1a:2b:3c:4d:5e:6f", "0:1a:2b:3c:4d:5e", "00:1a-2b:3c:4d:5e", "+0:1a:2b:3c:4d:5e"]
+        {
+            assert_eq!(Mac::read(text), None, "{text}");
+        }
+    }
+}

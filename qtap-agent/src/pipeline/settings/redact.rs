@@ -1,0 +1,230 @@
+//! What `redact` takes out, and what it puts in its place. Checked and resolved: paths and expressions are whole here.
+
+use std::fmt;
+
+use super::json_path::JsonPath;
+
+/// Names of header fields that hold credentials.
+const HEADERS: &[&str] = &[
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "set-cookie",
+    "x-api-key",
+    "api-key",
+    "x-auth-token",
+    "x-csrf-token",
+    "x-amz-security-token",
+    "x-goog-api-key",
+    "dd-api-key",
+    "x-honeycomb-team",
+    "x-vault-token",
+    "private-token",
+];
+
+/// Names of query parameters that hold credentials.
+const QUERY_KEYS: &[&str] = &[
+    "access_token",
+    "api_key",
+    "apikey",
+    "auth",
+    "client_secret",
+    "id_token",
+    "key",
+    "password",
+    "refresh_token",
+    "secret",
+    "sig",
+    "signature",
+    "token",
+    "x-amz-credential",
+    "x-amz-security-token",
+    "x-amz-signature",
+];
+
+/// Names of cookies that hold credentials.
+const COOKIES: &[&str] = &[
+    "session",
+    "sessionid",
+    "session_id",
+    "sid",
+    "connect.sid",
+    "jsessionid",
+    "phpsessid",
+    "asp.net_sessionid",
+    ".aspnetcore.cookies",
+    ".aspxauth",
+    "laravel_session",
+    "_session",
+    "__session",
+    "__host-session",
+    "__secure-session",
+    "next-auth.session-token",
+    "__secure-next-auth.session-token",
+    "auth",
+    "auth_token",
+    "access_token",
+    "refresh_token",
+    "id_token",
+    "token",
+    "jwt",
+    "csrftoken",
+    "xsrf-token",
+    "remember_token",
+];
+
+/// What is put in place of what must not be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RedactAction {
+    /// `[redacted]`.
+    Mask,
+    /// A keyed SHA-256, so that equal values stay equal: within one run, or wherever the salt is the same.
+    Hash,
+    /// Nothing: what holds it is left out.
+    Drop,
+}
+
+/// `redact`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Redact {
+    /// Names of header fields, lower case.
+    pub headers: Vec<String>,
+    /// Names of query parameters, lower case.
+    pub query_keys: Vec<String>,
+    /// Names of cookies, lower case; `*` for all of them.
+    pub cookies: Vec<String>,
+    /// Values of JSON documents.
+    pub json: BodyValues<JsonPath>,
+    /// Fields of forms, lower case.
+    pub form: BodyValues<String>,
+    /// What is looked for in all text.
+    pub patterns: Vec<SecretForm>,
+    /// What takes their place.
+    pub action: RedactAction,
+    /// Key of the hashes that is the same in every run; none: one of this run's own.
+    pub salt: Option<Salt>,
+}
+
+/// What is taken out of a kind of body.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BodyValues<T> {
+    /// Values with names that credentials go under.
+    pub credentials: bool,
+    /// What was named.
+    pub named: Vec<T>,
+}
+
+impl<T> BodyValues<T> {
+    /// True when nothing is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.credentials && self.named.is_empty()
+    }
+
+    fn credentials() -> BodyValues<T> {
+        BodyValues { credentials: true, named: Vec::new() }
+    }
+}
+
+/// Something that is looked for in text.
+#[derive(Debug, Clone)]
+pub enum SecretForm {
+    /// One that qtap has.
+    Ready(Ready),
+    /// One of the user's own.
+    Own {
+        /// What messages call it.
+        name: String,
+        /// What it is.
+        regex: regex::bytes::Regex,
+    },
+}
+
+impl PartialEq for SecretForm {
+    fn eq(&self, other: &SecretForm) -> bool {
+        match (self, other) {
+            (SecretForm::Ready(one), SecretForm::Ready(two)) => one == two,
+            (SecretForm::Own { name, regex }, SecretForm::Own { name: other_name, regex: other_regex }) => {
+                name == other_name && regex.as_str() == other_regex.as_str()
+            }
+            (SecretForm::Ready(_), SecretForm::Own { .. }) | (SecretForm::Own { .. }, SecretForm::Ready(_)) => false,
+        }
+    }
+}
+
+/// Patterns that qtap has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ready {
+    /// Numbers of payment cards, by their check digit.
+    Card,
+    /// Addresses of electronic mail.
+    Email,
+    /// JSON web tokens.
+    Jwt,
+    /// Keys and tokens of cloud providers and services, by the form that their makers gave them.
+    CloudKeys,
+    /// Private keys in PEM form.
+    PrivateKey,
+}
+
+impl Ready {
+    /// All of them, with their names in the file.
+    pub const ALL: [(&'static str, Ready); 5] = [
+        ("card", Ready::Card),
+        ("email", Ready::Email),
+        ("jwt", Ready::Jwt),
+        ("cloud_keys", Ready::CloudKeys),
+        ("private_key", Ready::PrivateKey),
+    ];
+
+    /// Those that find credentials.
+    pub const CREDENTIALS: [Ready; 3] = [Ready::Jwt, Ready::CloudKeys, Ready::PrivateKey];
+}
+
+/// A key of hashes that was given.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Salt(pub [u8; 32]);
+
+impl fmt::Debug for Salt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Salt(…)")
+    }
+}
+
+impl Salt {
+    /// The key that `text` stands for.
+    #[must_use]
+    pub fn of(text: &str) -> Salt {
+        use sha2::Digest as _;
+        let digest = sha2::Sha256::new().chain_update(b"qtap redact salt\0").chain_update(text.as_bytes()).finalize();
+        Salt(digest.into())
+    }
+}
+
+fn words(list: &[&str]) -> Vec<String> {
+    list.iter().map(|word| (*word).to_owned()).collect()
+}
+
+impl Redact {
+    /// Names of cookies that the word `credentials` stands for.
+    #[must_use]
+    pub fn cookie_credentials() -> Vec<String> {
+        words(COOKIES)
+    }
+}
+
+impl Default for Redact {
+    /// Credentials, by the names they usually go under.
+    fn default() -> Self {
+        Redact {
+            headers: words(HEADERS),
+            query_keys: words(QUERY_KEYS),
+            cookies: Vec::new(),
+            json: BodyValues::credentials(),
+            form: BodyValues::credentials(),
+            patterns: Vec::new(),
+            action: RedactAction::Mask,
+            salt: None,
+        }
+    }
+}

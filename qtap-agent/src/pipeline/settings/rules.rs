@@ -1,0 +1,115 @@
+//! Rules that choose the level of an exchange, or the mode of its line, and what follows from a list of them.
+
+use super::{AccessLogs, HttpCapture, Level, Settings, Step};
+use crate::pipeline::rule::{Facts, Outcomes};
+
+/// What the text of a rule is made into, for who reads the file.
+pub use crate::pipeline::rule::{Macros, Rule, compile};
+
+/// One of the `rules` of `http_capture`, or of `access_logs`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CaptureRule {
+    /// Its name in counts; unique in its list.
+    pub name: String,
+    /// Which exchanges it is for.
+    pub rule: Rule,
+    /// How much of them is exported, or told in a line.
+    pub level: Level,
+}
+
+impl HttpCapture {
+    /// The highest level that an exchange can have.
+    #[must_use]
+    pub fn highest(&self) -> Level {
+        highest(self.level, &self.rules)
+    }
+
+    /// The first rule that passes, by its number.
+    #[must_use]
+    pub fn passed(&self, facts: &Facts<'_>) -> Option<usize> {
+        first_to_pass(&self.rules, facts)
+    }
+
+    /// The lowest and the highest level that an exchange can still have, by what is known of it.
+    #[must_use]
+    pub fn outlook(&self, facts: &Facts<'_>) -> (Level, Level) {
+        outlook(self.level, &self.rules, facts)
+    }
+
+    /// The same, without its rules.
+    #[must_use]
+    pub fn without_rules(&self) -> HttpCapture {
+        HttpCapture { rules: Vec::new(), ..self.clone() }
+    }
+}
+
+impl AccessLogs {
+    /// The most that a line can tell.
+    #[must_use]
+    pub fn highest(&self) -> Level {
+        highest(self.mode, &self.rules)
+    }
+
+    /// The least and the most that the line of an exchange can still tell, by what is known of it.
+    #[must_use]
+    pub fn outlook(&self, facts: &Facts<'_>) -> (Level, Level) {
+        outlook(self.mode, &self.rules, facts)
+    }
+
+    /// The same, without its rules.
+    #[must_use]
+    pub fn without_rules(&self) -> AccessLogs {
+        AccessLogs { rules: Vec::new(), ..self.clone() }
+    }
+}
+
+fn highest(level: Level, rules: &[CaptureRule]) -> Level {
+    rules.iter().map(|rule| rule.level).fold(level, Level::max)
+}
+
+/// The first rule that passes, by its number.
+pub(crate) fn first_to_pass(rules: &[CaptureRule], facts: &Facts<'_>) -> Option<usize> {
+    rules.iter().position(|rule| rule.rule.eval(facts) == Some(true))
+}
+
+/// The lowest and the highest that `level` and `rules` can still come to.
+fn outlook(level: Level, rules: &[CaptureRule], facts: &Facts<'_>) -> (Level, Level) {
+    let mut reach: Option<(Level, Level)> = None;
+    let mut add = |level: Level| {
+        reach = Some(reach.map_or((level, level), |(low, high)| (low.min(level), high.max(level))));
+    };
+    let mut settled = false;
+    for CaptureRule { rule, level, .. } in rules {
+        let outcomes = rule.outcomes(facts);
+        if outcomes.may_be(Outcomes::TRUE) {
+            add(*level);
+        }
+        if outcomes.is_only(Outcomes::TRUE) {
+            settled = true;
+            break;
+        }
+    }
+    if !settled {
+        add(level);
+    }
+    reach.unwrap_or((level, level))
+}
+
+impl Settings {
+    /// Names of the variables of processes that rules ask for: the only ones that are captured.
+    #[must_use]
+    pub fn variables(&self) -> Vec<String> {
+        let steps = self.stacks().flat_map(|stack| &stack.steps);
+        let rules = steps.flat_map(|step| match step {
+            Step::HttpCapture(capture) => capture.rules.as_slice(),
+            Step::AccessLogs(logs) => logs.rules.as_slice(),
+            Step::ReportUsage(_) | Step::DetectErrors(_) | Step::HttpMetrics(_) | Step::Redact(_) | Step::Sample(_) => {
+                &[]
+            }
+        });
+        let mut names: Vec<String> = rules.flat_map(|rule| rule.rule.variables()).cloned().collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}

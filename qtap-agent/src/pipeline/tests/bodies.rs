@@ -1,0 +1,418 @@
+//! A secret in every kind of body, under every coding, cut at every place, leaves through none; what is no secret stays.
+#![allow(clippy::unwrap_used)] // values that are not there are what these tests look for
+
+use std::io::Write as _;
+
+use base64::Engine as _;
+
+use super::*;
+use crate::model::exchange::Part;
+use crate::model::messages::{Close, Framing, Message, MessageKind, Messages, WebSocket};
+use crate::pipeline::artifact::decode;
+use crate::pipeline::settings::json_path::JsonPath;
+use crate::pipeline::settings::{BodyValues, Ready, SecretForm};
+
+const CANARY: &str = "c4n4ry";
+/// A card number, which only its form tells.
+const CARD: &str = "4111111111111111";
+
+/// Bodies that hold the canary where a name tells of it, and the card number where only its form does; and what of them is to be seen.
+const BODIES: &[(&str, &str, &str)] = &[
+    (
+        "application/json",
+        r#"{"user":"ann","password":"c4n4ry","n":[{"pan":4111111111111111,"api-key":{"a":["c4n4ry"]}}],"z":"end"}"#,
+        "end",
+    ),
+    (
+        "application/problem+json",
+        "{\n \"ssn\": \"c4n4ry\",\n \"t\": \"card 4111-1111-1111-1111 \\u0034111111111111111\", \"z\": \"end\"}",
+        "end",
+    ),
+    (
+        "application/x-ndjson",
+        "{\"token\":\"c4n4ry\"}\n{\"a\":\"4111111111111111\"}\nno json c4n4ry\n{\"z\":\"end\"}\n",
+        "end",
+    ),
+    (
+        "text/event-stream",
+        "id: 1\ndata: {\"secret\":\"c4n4ry\"}\n\ndata: {\"a\":1,\r\ndata: \"password\":\"c4n4ry\"}\r\n\r\ndata: pay 4111111111111111 end\n\ndata: [DONE]\n\n",
+        "end",
+    ),
+    (
+        "application/x-www-form-urlencoded",
+        "user=ann&password=c4n4ry&x%5Bpass%77ord%5D=c4n4ry&card=4111+1111+1111+1111&j=%7B%22token%22%3A%22c4n4ry%22%7D&z=end",
+        "end",
+    ),
+    ("application/x-www-form-urlencoded", r#"{"password":"c4n4ry","card":"4111111111111111","z":"end"}"#, "end"),
+    (
+        "multipart/form-data; boundary=\"xyz\"",
+        "--xyz\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nc4n4ry\r\n--x\r\n--xyz\r\nContent-Disposition: form-data; name=a\r\nContent-Type: application/json\r\n\r\n{\"secret\":\"c4n4ry\"}\r\n--xyz\r\nContent-Disposition: form-data; name=\"b\"; filename=\"4111111111111111\"\r\n\r\n4111111111111111 end\r\n--xyz--\r\n",
+        "end",
+    ),
+    ("text/plain", r#" {"password": "c4n4ry", "n": 4111111111111111, "z":"end"}"#, "end"),
+    ("text/html", "<p>4111 1111 1111 1111</p><p>end</p>", "end"),
+    ("", "pay 4111111111111111 at the end", "end"),
+];
+
+fn redact(action: RedactAction) -> Redact {
+    Redact {
+        json: BodyValues { credentials: true, named: vec![JsonPath::parse("$..ssn").unwrap()] },
+        patterns: vec![SecretForm::Ready(Ready::Card)],
+        action,
+        ..Redact::default()
+    }
+}
+
+fn with(redact: Redact, level: Level, format: Format, artifacts: Artifacts) -> Settings {
+    let mut settings = settings(level, format, artifacts);
+    settings.http_stack.as_mut().unwrap().steps[1] = Step::Redact(redact);
+    settings
+}
+
+fn coded(coding: &str, bytes: &[u8]) -> Vec<u8> {
+    match coding {
+        "gzip" => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        }
+        "zstd" => zstd::encode_all(bytes, 1).unwrap(),
+        "deflate" => {
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        }
+        "br" => stored_brotli(bytes),
+        _ => bytes.to_vec(),
+    }
+}
+
+/// br without compression (RFC 7932 §9.2): a window of 16 bits, one block of bytes as they are, one that is empty and last.
+fn stored_brotli(bytes: &[u8]) -> Vec<u8> {
+    assert!((1..=1 << 16).contains(&bytes.len()));
+    // WBITS 0, ISLAST 0, MNIBBLES 0 (four), MLEN - 1, ISUNCOMPRESSED 1, from the lowest bit on.
+    let head = ((bytes.len() as u32 - 1) << 4) | 1 << 20;
+    [&head.to_le_bytes()[..3], bytes, &[3]].concat()
+}
+
+fn exchange(content_type: &str, coding: &str, body: Body) -> HttpExchange {
+    let mut head = fields(&[("Content-Type", content_type)]);
+    if !coding.is_empty() {
+        head.0.extend(fields(&[("Content-Encoding", coding)]).0);
+    }
+    HttpExchange {
+        request: Some(Request { fields: head.clone(), body: body.clone(), ..request() }),
+        response: Some(Response { fields: head, body, ..response() }),
+        ..http()
+    }
+}
+
+/// What the bytes of a document say, in every way that somebody might read them.
+fn readings(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut all = vec![bytes.to_vec()];
+    let mut inner = Vec::new();
+    if let Ok(document) = serde_json::from_slice::<serde_json::Value>(bytes) {
+        strings(&document, &mut inner);
+    }
+    if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+        inner.push(bytes[at + 4..].to_vec());
+    }
+    for text in inner {
+        if let Ok(plain) = base64::engine::general_purpose::STANDARD.decode(&text) {
+            all.push(plain);
+        }
+        all.push(text);
+    }
+    // Text is no coded body.
+    for bytes in all.clone().into_iter().filter(|bytes| std::str::from_utf8(bytes).is_err()) {
+        for coding in ["gzip", "br", "zstd", "deflate"] {
+            all.push(decode::decode(&[coding], &bytes, false).data);
+        }
+    }
+    all
+}
+
+fn strings(value: &serde_json::Value, out: &mut Vec<Vec<u8>>) {
+    match value {
+        serde_json::Value::String(text) => out.push(text.clone().into_bytes()),
+        serde_json::Value::Array(list) => list.iter().for_each(|value| strings(value, out)),
+        serde_json::Value::Object(map) => map.values().for_each(|value| strings(value, out)),
+        _ => {}
+    }
+}
+
+fn holds(bytes: &[u8], needle: &str) -> bool {
+    bytes.windows(needle.len()).any(|window| window == needle.as_bytes())
+}
+
+/// No record says the secret.
+fn assert_silent(records: &[Record], what: &dyn std::fmt::Debug) {
+    for record in records {
+        let debug = format!("{record:?}");
+        assert!(!debug.contains(CANARY) && !debug.contains(CARD), "{what:?}: {debug}");
+        if let RecordKind::Object(object) = &record.kind {
+            let data = match &object.spooled {
+                Some(file) => std::fs::read(file.path()).unwrap(),
+                None => object.data.to_vec(),
+            };
+            for reading in readings(&data) {
+                let digits: Vec<u8> = reading.iter().filter(|b| b.is_ascii_digit()).copied().collect();
+                let leaked = holds(&reading, CANARY) || holds(&digits, CARD);
+                assert!(!leaked, "{what:?}: {}", String::from_utf8_lossy(&reading));
+            }
+        }
+    }
+}
+
+fn says(record: &Record, text: &str) -> bool {
+    let object = object(record);
+    readings(&object.data).iter().any(|reading| holds(reading, text))
+}
+
+#[test]
+fn a_secret_leaves_through_no_body_under_any_coding_in_any_format() {
+    for (content_type, text, rest) in BODIES {
+        for coding in ["", "gzip", "br", "zstd", "deflate", "gzip, gzip", "compress"] {
+            let bytes = coding.split(", ").fold(text.as_bytes().to_vec(), |bytes, coding| coded(coding, &bytes));
+            for (format, action) in FORMATS.into_iter().flat_map(|f| ACTIONS.into_iter().map(move |a| (f, a))) {
+                for (level, artifacts) in [
+                    (Level::Full, Artifacts::Split),
+                    (Level::Full, Artifacts::Transaction),
+                    (Level::Details, Artifacts::Split),
+                ] {
+                    let what = (content_type, text, coding, format, action, level);
+                    let settings = with(redact(action), level, format, artifacts);
+                    let records = apply(settings, seen(exchange(content_type, coding, body(&bytes))));
+                    assert_silent(&records, &what);
+                    let shown =
+                        level == Level::Full && coding != "compress" && (coding.is_empty() || format != Format::Http);
+                    let said = records.iter().skip(1).all(|record| says(record, rest));
+                    assert!(!shown || said, "{what:?}: what is no secret stays: {}", data(&records[1]));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_secret_leaves_through_no_body_that_is_cut_off_or_has_a_hole() {
+    for (content_type, text, _) in BODIES {
+        for coding in ["", "gzip"] {
+            let bytes = coded(coding, text.as_bytes());
+            for at in (0..bytes.len()).step_by(3) {
+                let cut = Body { truncated: true, size: bytes.len() as u64, ..body(&bytes[..at]) };
+                let at = at as u64;
+                let hole = Body {
+                    missing: std::iter::once(at..at + 3).collect(),
+                    size: bytes.len() as u64 + 3,
+                    ..body(&bytes)
+                };
+                for (nth, body) in [cut, hole].into_iter().enumerate() {
+                    let settings = with(redact(RedactAction::Mask), Level::Full, Format::Json, Artifacts::Split);
+                    let records = apply(settings, seen(exchange(content_type, coding, body)));
+                    assert_silent(&records, &(content_type, text, coding, at, nth));
+                }
+            }
+        }
+    }
+}
+
+/// The records of a response told in these parts.
+fn parts(settings: &Settings, content_type: &str, coding: &str, pieces: &[&[u8]]) -> Vec<Record> {
+    let mut pipeline = Pipeline::new(settings.clone(), &RedactionKey([9; 32]));
+    let (mut records, mut offset) = (Vec::new(), 0);
+    for (number, piece) in pieces.iter().enumerate() {
+        let last = number + 1 == pieces.len();
+        let told = Body { offset, size: offset + piece.len() as u64, ..body(piece) };
+        offset = told.size;
+        let mut http = exchange(content_type, coding, told);
+        http.request = Some(Request { body: Body::default(), ..request() });
+        let ended = last.then_some(ms(130));
+        http.response = http.response.map(|response| Response { ended, ..response });
+        http.part = Some(Part { number: number as u32, last, large: false });
+        pipeline.apply(seen(http), &mut records);
+    }
+    records
+}
+
+#[test]
+fn a_secret_cut_between_parts_leaves_through_neither() {
+    for (content_type, text, rest) in BODIES {
+        for coding in ["", "gzip"] {
+            let bytes = coded(coding, text.as_bytes());
+            for action in ACTIONS {
+                let settings = with(redact(action), Level::Full, Format::Json, Artifacts::Split);
+                let step = if action == RedactAction::Mask { 3 } else { 11 };
+                let mut all: Vec<Vec<&[u8]>> =
+                    (0..bytes.len()).step_by(step).map(|at| vec![&bytes[..at], &bytes[at..]]).collect();
+                all.push(bytes.chunks(1).collect());
+                all.push(bytes.chunks(5).chain([&[][..]]).collect());
+                for pieces in all {
+                    let what = (content_type, text, coding, action, pieces.len(), pieces[0].len());
+                    let records = parts(&settings, content_type, coding, &pieces);
+                    let mut together = Vec::new();
+                    for record in &records {
+                        let RecordKind::Object(object) = &record.kind else { continue };
+                        let document: serde_json::Value = serde_json::from_slice(&object.data).unwrap();
+                        let shown = if coding.is_empty() { &document["body"] } else { &document["body"]["decoded"] };
+                        if document["status"].is_number() {
+                            together.extend(shown_bytes(shown));
+                        }
+                    }
+                    assert_silent(&records, &what);
+                    let digits: Vec<u8> = together.iter().filter(|b| b.is_ascii_digit()).copied().collect();
+                    let shown = String::from_utf8_lossy(&together);
+                    assert!(!shown.contains(CANARY) && !holds(&digits, CARD), "{what:?}: {shown}");
+                    assert!(shown.contains(rest), "{what:?}: what is no secret stays: {shown}");
+                }
+            }
+        }
+    }
+}
+
+/// What a body shows, strays at its ends included.
+fn shown_bytes(body: &serde_json::Value) -> Vec<u8> {
+    let plain = |text: &serde_json::Value| {
+        base64::engine::general_purpose::STANDARD.decode(text.as_str().unwrap_or_default()).unwrap()
+    };
+    let data = match body["encoding"].as_str() {
+        Some("base64") => plain(&body["data"]),
+        _ => body["data"].as_str().unwrap_or_default().as_bytes().to_vec(),
+    };
+    [plain(&body["head"]), data, plain(&body["tail"])].concat()
+}
+
+#[test]
+fn parts_that_come_after_a_loss_are_left_out() {
+    let settings = with(redact(RedactAction::Mask), Level::Full, Format::Json, Artifacts::Split);
+    let mut pipeline = Pipeline::new(settings, &RedactionKey([9; 32]));
+    let mut http = exchange("application/json", "", Body { offset: 100, size: 108, ..body(b"\"c4n4ry\"") });
+    http.part = Some(Part { number: 3, last: false, large: false });
+    let mut records = Vec::new();
+    pipeline.apply(seen(http), &mut records);
+    assert_silent(&records, &"untracked");
+    assert!(data(&records[0]).contains(r#""left_out":"untracked""#), "{}", data(&records[0]));
+}
+
+#[test]
+fn what_was_taken_out_is_counted_and_what_was_left_out_is_said() {
+    let shown = |content_type: &str, coding: &str, bytes: &[u8]| {
+        let records = apply(
+            with(redact(RedactAction::Mask), Level::Full, Format::Json, Artifacts::Split),
+            seen(exchange(content_type, coding, body(bytes))),
+        );
+        let document: serde_json::Value = serde_json::from_str(data(&records[2])).unwrap();
+        document["body"].clone()
+    };
+    let body = shown("application/json", "", br#"{"password":"c4n4ry","token":1}"#);
+    assert_eq!((body["redacted"].as_u64(), body["left_out"].as_str()), (Some(2), None));
+    assert_eq!(body["data"], r#"{"password":"[redacted]","token":"[redacted]"}"#);
+    let digest = format!("sha256:{}", crate::pipeline::digest::sha256_hex(body["data"].as_str().unwrap().as_bytes()));
+    assert_eq!(body["digest"], digest, "of what is shown: that of the whole would confirm a guess");
+    let body = shown("application/json", "", b"c4n4ry");
+    assert_eq!(
+        (body["redacted"].as_u64(), body["left_out"].as_str(), body["data"].as_str()),
+        (None, Some("unparsed"), Some("[redacted]"))
+    );
+    let body = shown("application/json", "gzip", &coded("gzip", br#"{"password":"c4n4ry"}"#));
+    assert_eq!((body["left_out"].as_str(), body["data"].as_str()), (Some("coded"), Some("[redacted]")));
+    assert_eq!(body["decoded"]["data"], r#"{"password":"[redacted]"}"#);
+    let body = shown("application/json", "gzip", &coded("gzip", br#"{"a":1}"#));
+    assert_eq!((body["left_out"].as_str(), body["decoded"]["data"].as_str()), (None, Some(r#"{"a":1}"#)));
+    assert_eq!(body["encoding"], "base64", "nothing was found in it: it is shown as it was carried too");
+    let body = shown("application/json", "compress", b"c4n4ry");
+    assert_eq!((body["left_out"].as_str(), body["decoded"]["failed"].as_str()), (Some("undecoded"), Some("compress")));
+    let utf16: Vec<u8> = "\u{feff}pay 4111111111111111".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let body = shown("text/plain; charset=utf-16", "", &utf16);
+    assert_eq!(body["left_out"], "charset");
+}
+
+#[test]
+fn by_default_credentials_are_taken_out_of_bodies_and_nothing_else_is() {
+    let settings = settings(Level::Full, Format::Json, Artifacts::Split);
+    let records = apply(
+        settings.clone(),
+        seen(exchange("application/json", "", body(br#"{"client_secret":"c4n4ry","email":"a@b.de"}"#))),
+    );
+    assert_silent(&records, &"default");
+    assert!(data(&records[1]).contains("a@b.de"));
+    let records = apply(
+        settings.clone(),
+        seen(exchange(
+            "application/x-www-form-urlencoded",
+            "",
+            body(b"grant_type=password&client_secret=c4n4ry&code=1"),
+        )),
+    );
+    assert!(data(&records[1]).contains("grant_type=password&client_secret=[redacted]&code=1"));
+    // Binary data goes by as it is.
+    let records = apply(settings, seen(exchange("image/png", "", body(b"\x89PNG\0\xff"))));
+    assert!(data(&records[1]).contains(r#""encoding":"base64","data":"iVBORwD/""#), "{}", data(&records[1]));
+}
+
+#[test]
+fn at_details_no_digest_tells_of_a_body() {
+    let records = apply(settings(Level::Details, Format::Json, Artifacts::Split), seen(http()));
+    let document: serde_json::Value = serde_json::from_str(data(&records[1])).unwrap();
+    assert_eq!((document["body"]["size"].as_u64(), document["body"]["digest"].as_str()), (Some(15), None));
+}
+
+fn message(kind: MessageKind, data: &[u8], compressed: bool) -> Message {
+    let (data, size) = (Bytes::copy_from_slice(data), data.len() as u64);
+    Message { kind, time: ms(120), size, compressed, undone: false, data, truncated: false }
+}
+
+#[test]
+fn a_secret_leaves_through_no_message() {
+    let close = Some(Close { code: Some(1000), reason: format!("bye {CARD}") });
+    let websocket = Messages {
+        kept: vec![
+            message(MessageKind::Text, br#"{"password":"c4n4ry","z":"end"}"#, false),
+            message(MessageKind::Text, b"pay 4111111111111111 end", true),
+            message(MessageKind::Binary, b"\x00pay 4111111111111111 end", false),
+            Message { truncated: true, ..message(MessageKind::Text, br#"{"z":"end","password":"c4n4"#, false) },
+        ],
+        ..Messages::new(Framing::WebSocket(WebSocket { close, ..WebSocket::default() }))
+    };
+    let packed = coded("gzip", b"\x0a\x10pay 4111111111111111 end");
+    let grpc = Messages {
+        kept: vec![
+            message(MessageKind::Grpc, b"\x0a\x10pay 4111111111111111 end", false),
+            message(MessageKind::Grpc, &packed, true),
+            message(MessageKind::Grpc, b"not gzip 4111111111111111", true),
+        ],
+        ..Messages::new(Framing::Grpc)
+    };
+    for (messages, carried) in
+        [(websocket, Body::default()), (grpc, body(&[&b"\0\0\0\0\x1a"[..], b"pay 4111111111111111"].concat()))]
+    {
+        for (format, action) in FORMATS.into_iter().flat_map(|f| ACTIONS.into_iter().map(move |a| (f, a))) {
+            let content_type = if carried.chunks.is_empty() { "" } else { "application/grpc" };
+            let body = Body { messages: Some(Box::new(messages.clone())), ..carried.clone() };
+            let mut http = exchange(content_type, "", body);
+            for head in [&mut http.request.as_mut().unwrap().fields, &mut http.response.as_mut().unwrap().fields] {
+                head.0.extend(fields(&[("grpc-encoding", "gzip")]).0);
+            }
+            let records = apply(with(redact(action), Level::Full, format, Artifacts::Split), seen(http));
+            assert_silent(&records, &(content_type, format, action));
+            // Of gRPC only format `json` shows what is no text.
+            let shown = says(&records[1], "end") || (format != Format::Json && !content_type.is_empty());
+            assert!(shown, "{content_type} {format:?}: what is no secret stays");
+        }
+    }
+}
+
+#[test]
+fn one_salt_gives_one_hash_whatever_the_key_of_the_run() {
+    let shown = |key, salt: Option<&str>| {
+        let salt = salt.map(crate::pipeline::settings::Salt::of);
+        let settings = with(Redact { salt, ..redact(RedactAction::Hash) }, Level::Full, Format::Json, Artifacts::Split);
+        let mut out = Vec::new();
+        let http = exchange("application/json", "", body(br#"{"password":"c4n4ry"}"#));
+        Pipeline::new(settings, &RedactionKey([key; 32])).apply(seen(http), &mut out);
+        data(&out[1]).to_owned()
+    };
+    assert_eq!(shown(1, Some("s")), shown(2, Some("s")));
+    assert_ne!(shown(1, Some("s")), shown(1, Some("t")));
+    assert_ne!(shown(1, None), shown(2, None));
+}
