@@ -125,7 +125,10 @@ fn each_example_is_valid_and_replays() {
         let ended = replay.output().unwrap();
         assert!(ended.status.success(), "{}: {}", name(&folder), String::from_utf8_lossy(&ended.stderr));
         let records = fs::read_to_string(out).unwrap();
-        assert_eq!(records.matches("\"qtap.artifact_record\"").count(), 3, "{}", name(&folder));
+        assert!(records.contains("\"qtap.connection\""), "{}: {records}", name(&folder));
+        if text.contains("http_capture") && !text.contains("level: none") {
+            assert_eq!(records.matches("\"qtap.artifact_record\"").count(), 3, "{}", name(&folder));
+        }
         // What names its tags has them on every record.
         if text.contains("TEAM") {
             let lines: Vec<&str> = records.lines().filter(|line| line.starts_with("{\"resourceLogs\"")).collect();
