@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -94,6 +95,10 @@ pub enum Command {
     Record(RecordArgs),
     /// Runs a recording through the same pipeline, unprivileged.
     Replay(ReplayArgs),
+    /// Tells a running qtap to read its config again, and prints what became of it.
+    ReloadConfig(ReloadConfigArgs),
+    /// Prints a JSON Schema of the config, for editors.
+    Schema,
     /// Checks a config: every fault at once, with its line and what would be right.
     Validate(ValidateArgs),
     /// Sends one sample record or object to each store of the config and says what became of it.
@@ -112,6 +117,8 @@ impl Command {
             Command::Run(_)
             | Command::Record(_)
             | Command::Validate(_)
+            | Command::ReloadConfig(_)
+            | Command::Schema
             | Command::TestConnection(_)
             | Command::Version => "info",
         }
@@ -124,7 +131,12 @@ impl Command {
             Command::Run(RunArgs { capture, .. })
             | Command::Exec(ExecArgs { capture, .. })
             | Command::Record(RecordArgs { capture, .. }) => capture.bpf_trace,
-            Command::Replay(_) | Command::Validate(_) | Command::TestConnection(_) | Command::Version => false,
+            Command::Replay(_)
+            | Command::ReloadConfig(_)
+            | Command::Schema
+            | Command::Validate(_)
+            | Command::TestConnection(_)
+            | Command::Version => false,
         }
     }
 }
@@ -146,6 +158,57 @@ pub struct RunArgs {
     #[arg(long, env = "DATA_DIR", default_value = "/var/lib/qtap", value_name = "DIR")]
     pub data_dir: PathBuf,
     /// Address of health, metrics and status.
+    #[arg(long, env = "HTTPD_LISTEN", default_value = "127.0.0.1:10001", value_name = "ADDRESS:PORT")]
+    pub httpd_listen: SocketAddr,
+    /// Look for changes of the config, this often (a file: 2s, a URL: 30s, unless told otherwise), and go over to it when it is valid.
+    #[arg(
+        long, env = "QTAP_CONFIG_WATCH", value_name = "INTERVAL", num_args = 0..=1, require_equals = true,
+        default_value = "false", hide_default_value = true, default_missing_value = "true", value_parser = watch
+    )]
+    pub config_watch: Watch,
+}
+
+impl RunArgs {
+    /// Where the config is read from; none for the built-in default.
+    #[must_use]
+    pub fn source(&self) -> Option<config::Source> {
+        self.config.source().map(|source| source.with_copies(&self.data_dir))
+    }
+
+    /// How often the config is looked at; none: never.
+    #[must_use]
+    pub fn watch(&self) -> Option<Duration> {
+        match (self.config_watch, self.config.source()?) {
+            (Watch::Off, _) | (_, config::Source::Stdin) => None,
+            (Watch::Every(interval), _) => Some(interval),
+            (Watch::On, config::Source::Url { .. }) => Some(WATCH_URL),
+            (Watch::On, config::Source::Path(_) | config::Source::Text { .. }) => Some(WATCH_FILE),
+        }
+    }
+}
+
+/// How often a file is looked at: soon enough for who waits for it, and nothing beside what an idle agent does.
+const WATCH_FILE: Duration = Duration::from_secs(2);
+/// How often a server is asked, which has others to answer.
+const WATCH_URL: Duration = Duration::from_secs(30);
+/// How often either can be.
+const WATCH_WITHIN: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
+
+/// Whether the config is looked at while qtap runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// No.
+    Off,
+    /// At the usual interval.
+    On,
+    /// At this one.
+    Every(Duration),
+}
+
+/// `qtap reload-config`.
+#[derive(Debug, Clone, Args)]
+pub struct ReloadConfigArgs {
+    /// Address of the running qtap's health, metrics and status.
     #[arg(long, env = "HTTPD_LISTEN", default_value = "127.0.0.1:10001", value_name = "ADDRESS:PORT")]
     pub httpd_listen: SocketAddr,
 }
@@ -210,8 +273,8 @@ pub struct ReplayArgs {
 /// `qtap validate`.
 #[derive(Debug, Clone, Args)]
 pub struct ValidateArgs {
-    /// The config; `-` for standard input.
-    #[arg(value_name = "FILE|-")]
+    /// The config: a file, a URL, or `-` for standard input.
+    #[arg(value_name = "FILE|URL|-")]
     pub file: String,
 }
 
@@ -229,8 +292,8 @@ pub struct TestConnectionArgs {
 /// Which config.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
-    /// The config; `-` for standard input. Without one the built-in default holds.
-    #[arg(long, env = "QTAP_CONFIG", value_name = "FILE")]
+    /// The config: a file, an `http://` or `https://` URL, or `-` for standard input. Without one the built-in default holds.
+    #[arg(long, env = "QTAP_CONFIG", value_name = "FILE|URL")]
     pub config: Option<String>,
 }
 
@@ -328,6 +391,17 @@ fn buffer_size(text: &str) -> Result<usize, String> {
         return Err("at most 2gb".to_owned());
     }
     usize::try_from(size).map_err(|_| "more than this machine can address".to_owned())
+}
+
+fn watch(text: &str) -> Result<Watch, String> {
+    match text {
+        "" | "false" => Ok(Watch::Off),
+        "true" => Ok(Watch::On),
+        text => match config::duration(text).filter(|interval| WATCH_WITHIN.contains(interval)) {
+            Some(interval) => Ok(Watch::Every(interval)),
+            None => Err("`true`, `false`, or a duration from 1s to 1d".to_owned()),
+        },
+    }
 }
 
 fn tags(text: &str) -> Result<Tags, String> {
@@ -428,6 +502,26 @@ mod tests {
     }
 
     #[test]
+    fn the_config_is_watched_when_asked() {
+        let run = |line: &str| match parse(line).unwrap() {
+            Command::Run(run) => run,
+            other => panic!("{other:?}"),
+        };
+        let watch = |line: &str| run(line).watch().map(|interval| interval.as_secs());
+        assert_eq!(watch("qtap --config q.yaml"), None);
+        assert_eq!(watch("qtap --config q.yaml --config-watch"), Some(2));
+        assert_eq!(watch("qtap --config-watch --config https://x/q.yaml"), Some(30));
+        assert_eq!(watch("qtap --config https://x/q.yaml --config-watch=1m"), Some(60));
+        assert_eq!(watch("qtap --config q.yaml --config-watch=false"), None);
+        assert_eq!((watch("qtap --config - --config-watch"), watch("qtap --config-watch")), (None, None));
+        assert!(
+            parse("qtap --config q.yaml --config-watch=1ms").is_err() && parse("qtap --config-watch=often").is_err()
+        );
+        let copied = config::Source::Url { url: "https://x/q.yaml".to_owned(), copies: Some(PathBuf::from("/d")) };
+        assert_eq!(run("qtap --config https://x/q.yaml --data-dir /d").source(), Some(copied));
+    }
+
+    #[test]
     fn commands_after_two_dashes() {
         let Command::Exec(exec) = parse("qtap exec -o out.jsonl -- curl -sk https://x/").unwrap() else {
             panic!("not exec")
@@ -445,6 +539,10 @@ mod tests {
         assert!(matches!(parse("qtap replay r.qtap --config -"), Ok(Command::Replay(_))));
         assert!(matches!(parse("qtap validate -"), Ok(Command::Validate(args)) if args.file == "-"));
         assert!(matches!(parse("qtap test-connection --store otel"), Ok(Command::TestConnection(_))));
+        assert!(matches!(parse("qtap schema"), Ok(Command::Schema)));
+        assert!(
+            matches!(parse("qtap reload-config --httpd-listen 127.0.0.1:9"), Ok(Command::ReloadConfig(args)) if args.httpd_listen.port() == 9)
+        );
         assert!(matches!(parse("qtap version"), Ok(Command::Version)));
     }
 

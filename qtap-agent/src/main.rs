@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use qtap_agent::cli::{Cli, Command, ConfigArgs, RecordsArgs, Tags, TestConnectionArgs, exit, version_text};
+use qtap_agent::cli::{Cli, Command, RecordsArgs, Tags, TestConnectionArgs, exit, version_text};
 use qtap_agent::config::{self, Level, Settings, Source};
 use qtap_agent::{logging, run};
 
@@ -47,19 +47,19 @@ fn act(command: Command) -> Result<u8, run::Failure> {
     match command {
         #[cfg(feature = "kernel")]
         Command::Run(args) => {
-            let settings = load(&args.config, &args.capture.records, Level::Summary)?;
-            run::run(&settings, &args, asks_for_telemetry()).map(|()| exit::OK)
+            let settings = load(args.source(), &args.capture.records, Level::Summary)?;
+            run::run(&settings, &args, environment, asks_for_telemetry()).map(|()| exit::OK)
         }
         #[cfg(feature = "kernel")]
-        Command::Exec(args) => run::exec(&load(&args.config, &args.capture.records, Level::Full)?, &args),
+        Command::Exec(args) => run::exec(&load(args.config.source(), &args.capture.records, Level::Full)?, &args),
         #[cfg(feature = "kernel")]
-        Command::Record(args) => run::record(&load(&args.config, &args.capture.records, Level::Full)?, &args),
+        Command::Record(args) => run::record(&load(args.config.source(), &args.capture.records, Level::Full)?, &args),
         #[cfg(not(feature = "kernel"))]
-        Command::Run(_) | Command::Exec(_) | Command::Record(_) => {
+        Command::Run(_) | Command::Exec(_) | Command::Record(_) | Command::ReloadConfig(_) => {
             Err(run::Failure::host(anyhow::anyhow!("this qtap was built without live capture (the feature `kernel`)")))
         }
         Command::Replay(args) => {
-            let settings = load(&args.config, &args.records, Level::Full)?;
+            let settings = load(args.config.source(), &args.records, Level::Full)?;
             run::replay(&settings, &args).map(|()| exit::OK)
         }
         Command::Validate(args) => {
@@ -67,6 +67,12 @@ fn act(command: Command) -> Result<u8, run::Failure> {
             print(&verdict.text);
             Ok(if verdict.valid { exit::OK } else { exit::USAGE })
         }
+        Command::Schema => {
+            print(&format!("{:#}", config::schema()));
+            Ok(exit::OK)
+        }
+        #[cfg(feature = "kernel")]
+        Command::ReloadConfig(args) => run::reload_config(args.httpd_listen, &mut print),
         Command::TestConnection(args) => connect(&args),
         Command::Version => {
             print(&version_text(option_env!("QTAP_GIT_REVISION"), run::ABI));
@@ -96,8 +102,8 @@ fn keep_to_ourselves() {
 }
 
 /// The settings of a file, or what holds without one.
-fn load(from: &ConfigArgs, records: &RecordsArgs, built_in: Level) -> Result<Settings, run::Failure> {
-    let settings = match from.source() {
+fn load(from: Option<Source>, records: &RecordsArgs, built_in: Level) -> Result<Settings, run::Failure> {
+    let settings = match from {
         None => Settings::built_in(built_in),
         Some(source) => {
             keep_to_ourselves();
@@ -118,7 +124,7 @@ fn load(from: &ConfigArgs, records: &RecordsArgs, built_in: Level) -> Result<Set
 /// One sample to each store.
 fn connect(args: &TestConnectionArgs) -> Result<u8, run::Failure> {
     let records = RecordsArgs { http_buffer_size: config::HTTP_BUFFER_SIZE, tags: Tags::default() };
-    let settings = load(&args.config, &records, Level::Summary)?;
+    let settings = load(args.config.source(), &records, Level::Summary)?;
     run::test_connection(&settings, args.store.as_deref(), &mut |verdict| say(verdict))
 }
 

@@ -30,6 +30,11 @@ fn decode() {
 }
 
 #[test]
+fn config() {
+    replay("config", rooms::config::run);
+}
+
+#[test]
 fn reassembly() {
     replay("reassembly", rooms::reassembly::run);
 }

@@ -82,6 +82,62 @@ fn each_recording_gives_the_expected_records() {
     assert!(faults.is_empty(), "\n{}\nIf the new records are right: UPDATE_EXPECT=1\n", faults.join("\n"));
 }
 
+/// The values that the READMEs of the examples tell their readers to set.
+const EXAMPLE_ENV: [(&str, &str); 10] = [
+    ("COLLECTOR", "127.0.0.1:4317"),
+    ("OTLP_ENDPOINT", "127.0.0.1:4317"),
+    ("S3_ENDPOINT", "http://127.0.0.1:9000"),
+    ("API_KEY", "x"),
+    ("MINIO_SECRET", "x"),
+    ("TEAM", "blue"),
+    ("KEY", "x"),
+    ("AWS_ACCESS_KEY_ID", "x"),
+    ("AWS_SECRET_ACCESS_KEY", "x"),
+    ("AWS_SESSION_TOKEN", "x"),
+];
+
+/// Each example is valid as it stands; and with its stores exchanged for standard output it makes records of a recording.
+#[test]
+fn each_example_is_valid_and_replays() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let case = cases().into_iter().find(|case| name(case) == "h1-keep-alive").unwrap();
+    let mut count = 0;
+    for folder in fs::read_dir(examples).unwrap().map(|entry| entry.unwrap().path()) {
+        let Ok(text) = fs::read_to_string(folder.join("qtap.yaml")) else { continue };
+        count += 1;
+        let qtap = || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_qtap"));
+            command.env_clear().envs(EXAMPLE_ENV);
+            command
+        };
+        let valid = qtap().arg("validate").arg(folder.join("qtap.yaml")).output().unwrap();
+        let said = String::from_utf8_lossy(&valid.stdout).into_owned();
+        assert!(valid.status.success() && said.ends_with("valid\n") && !said.contains("note"), "{said}");
+
+        let mut file: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+        let stdout = "{event_stores: [{type: stdout}], object_stores: [{type: stdout}]}";
+        file["services"] = serde_yaml::from_str(stdout).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (config, out) = (dir.path().join("qtap.yaml"), dir.path().join("out.jsonl"));
+        fs::write(&config, serde_yaml::to_string(&file).unwrap()).unwrap();
+        let mut replay = qtap();
+        replay.arg("replay").arg("-o").arg(&out).arg("--config").arg(config).arg(case.join("recording.qtap"));
+        let ended = replay.output().unwrap();
+        assert!(ended.status.success(), "{}: {}", name(&folder), String::from_utf8_lossy(&ended.stderr));
+        let records = fs::read_to_string(out).unwrap();
+        assert!(records.contains("\"qtap.connection\""), "{}: {records}", name(&folder));
+        if text.contains("http_capture") && !text.contains("level: none") {
+            assert_eq!(records.matches("\"qtap.artifact_record\"").count(), 3, "{}", name(&folder));
+        }
+        // What names its tags has them on every record.
+        if text.contains("TEAM") {
+            let lines: Vec<&str> = records.lines().filter(|line| line.starts_with("{\"resourceLogs\"")).collect();
+            assert!(lines.iter().all(|line| line.contains("team:blue")), "{}", name(&folder));
+        }
+    }
+    assert!(count >= 5, "{count} examples");
+}
+
 #[test]
 fn the_same_recording_gives_the_same_records_again() {
     let case = cases().into_iter().find(|case| name(case) == "h2-tls-streams").unwrap();

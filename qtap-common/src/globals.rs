@@ -131,12 +131,6 @@ pub struct Wanted {
     pub cgroup_levels: [u32; CGROUPS_MAX],
     /// One of the `SCOPE_` numbers.
     pub scope: u32,
-    /// One of the `DIRECTION_` numbers.
-    pub direction: u32,
-    /// 1: connections over loopback addresses are left alone.
-    pub ignore_loopback: u32,
-    /// 1: payload of HTTP is wanted.
-    pub http: u32,
     /// 1: `bpf_loop` is there (Linux 5.17).
     pub has_loop: u32,
     /// Bytes waiting in the ring above which the agent is woken even while it is not asleep.
@@ -145,6 +139,21 @@ pub struct Wanted {
     pub has_task_regs: u32,
     /// Bits of [`option`].
     pub options: u32,
+    /// 0.
+    pub pad: u32,
+}
+
+/// What is wanted and may change while the probes run, in [`crate::state::MAP_WISHES`]: looked at when a connection is opened and when its first
+/// bytes decide, so that those before keep what they have.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// One of the `DIRECTION_` numbers.
+    pub direction: u32,
+    /// 1: connections over loopback addresses are left alone.
+    pub ignore_loopback: u32,
+    /// 1: payload of HTTP is wanted.
+    pub http: u32,
 }
 
 /// Bits of [`Wanted::options`].
@@ -161,7 +170,9 @@ mod pod {
     unsafe impl aya::Pod for super::Layout {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Wanted {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Wishes {}
 }
 
 const _: () = assert!(size_of::<Layout>() == 49 * 4);
-const _: () = assert!(size_of::<Wanted>() == 8 + 64 + 32 + 32);
+const _: () = assert!(size_of::<Wanted>() == 8 + 64 + 32 + 24);

@@ -12,6 +12,8 @@ pub const MAP_CONNS: &str = "CONNS";
 pub const MAP_SESSIONS: &str = "SESSIONS";
 /// System call number → [`op`]. Writer: agent before the probes are attached.
 pub const MAP_SYSCALLS: &str = "SYSCALLS";
+/// Index 0 → [`crate::globals::Wishes`].
+pub const MAP_WISHES: &str = "WISHES";
 /// Work areas of the probes, [`SCRATCH_SLOTS`] a CPU.
 pub const MAP_SCRATCH: &str = "SCRATCH";
 /// Per CPU: [`Losses`] that could not be told in place, by reason.

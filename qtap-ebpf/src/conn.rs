@@ -10,7 +10,7 @@ use crate::atomic::fetch_add;
 use crate::carry::{self, Source, Span, Transfer, data_header, user};
 use crate::classify;
 use crate::emit;
-use crate::globals::{read, wanted};
+use crate::globals::{self, read};
 use crate::kernel::{self, AF_UNIX, Sock};
 use crate::maps::CONNS;
 use crate::peer::{filtered_out, is_loopback, tell_ends};
@@ -90,10 +90,11 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
         late &= sent > 1 || received > 0;
     }
     conn.flags = if late { conn_flag::LATE } else { 0 } | if fin { conn_flag::FIN } else { 0 };
-    if as_role != role::UNKNOWN && filtered_out(sock.address, family, as_role) {
+    let wishes = globals::wishes();
+    if as_role != role::UNKNOWN && filtered_out(wishes.direction, sock.address, family, as_role) {
         conn.flags |= conn_flag::UNWANTED;
     }
-    if wanted!(ignore_loopback) != 0 && is_loopback(sock.address, family) {
+    if wishes.ignore_loopback != 0 && is_loopback(sock.address, family) {
         conn.flags |= conn_flag::UNWANTED;
     }
     let unwanted = conn.flags & conn_flag::UNWANTED != 0;
@@ -254,7 +255,7 @@ fn decide(dir: &mut Dir, peer_class: u8, source: &Source, bytes: u64, late: bool
         }
         dir.class = class_of(dir, source, bytes, late);
     }
-    if dir.class == class::HTTP && wanted!(http) == 0 {
+    if dir.class == class::HTTP && globals::wishes().http == 0 {
         dir.class = class::OTHER;
     }
 }
@@ -306,7 +307,8 @@ fn add_first(dir: &mut Dir, base: u64, some: u64) {
 /// The first bytes tell who asks: a request or a ClientHello comes from the client.
 #[inline(always)]
 fn learn_role(conn: &mut Conn, sock: u64, direction: usize) {
-    if wanted!(direction) == DIRECTION_ALL {
+    let wished = globals::wishes().direction;
+    if wished == DIRECTION_ALL {
         return;
     }
     let dir = &conn.dirs[direction & 1];
@@ -320,7 +322,7 @@ fn learn_role(conn: &mut Conn, sock: u64, direction: usize) {
     }
     let sender_is_client = !answers;
     conn.role = if sender_is_client == (direction == 0) { role::CLIENT } else { role::SERVER };
-    if filtered_out(sock, conn.family, conn.role) {
+    if filtered_out(wished, sock, conn.family, conn.role) {
         conn.flags |= conn_flag::UNWANTED;
     }
 }

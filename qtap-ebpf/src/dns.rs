@@ -7,7 +7,7 @@ use qtap_common::record::{DNS_BYTES, DNS_PORT, Datagram, kind, why};
 use qtap_common::state::{Dir, class, scope};
 
 use crate::carry::{Transfer, user};
-use crate::globals::{layout, wanted};
+use crate::globals::{self, layout, wanted};
 use crate::kernel::{AF_INET, AF_INET6, at};
 use crate::{emit, scratch};
 
@@ -39,7 +39,12 @@ pub fn datagram(area: u32) -> u8 {
     let work = unsafe { &mut *work };
     let Transfer { sock, source, bytes, direction, reason, verdict, name } = work.moved;
     let left_out = verdict & u64::from(scope::NO_DNS | scope::NO_DATA) != 0;
-    if direction != 1 || reason != 0 || left_out || bytes < HEADER_BYTES || wanted!(direction) == DIRECTION_INGRESS {
+    if direction != 1
+        || reason != 0
+        || left_out
+        || bytes < HEADER_BYTES
+        || globals::wishes().direction == DIRECTION_INGRESS
+    {
         return class::OTHER;
     }
     let (kind, protocol) = (at::<u16>(sock.address, layout!(sk_type)), at::<u16>(sock.address, layout!(sk_protocol)));

@@ -2,7 +2,9 @@
 
 use core::ptr::read_volatile;
 
-use qtap_common::globals::{Layout, Wanted};
+use qtap_common::globals::{Layout, Wanted, Wishes};
+
+use crate::maps::WISHES;
 
 #[unsafe(no_mangle)]
 static LAYOUT: Layout = Layout {
@@ -58,13 +60,11 @@ static WANTED: Wanted = Wanted {
     cgroups: [0; 8],
     cgroup_levels: [0; 8],
     scope: 0,
-    direction: 0,
-    ignore_loopback: 0,
-    http: 0,
     has_loop: 0,
     wake_above: 0,
     has_task_regs: 0,
     options: 0,
+    pad: 0,
 };
 
 /// Reads one member of the layout.
@@ -85,6 +85,25 @@ macro_rules! wanted {
 }
 
 pub(crate) use {layout, wanted};
+
+/// What is wanted now.
+#[inline(always)]
+pub fn wishes() -> Wishes {
+    match WISHES.get(0) {
+        Some(wishes) => {
+            let at = &raw const *wishes;
+            unsafe {
+                Wishes {
+                    direction: read(&raw const (*at).direction),
+                    ignore_loopback: read(&raw const (*at).ignore_loopback),
+                    http: read(&raw const (*at).http),
+                }
+            }
+        }
+        // An array has all its entries.
+        None => Wishes { direction: 0, ignore_loopback: 0, http: 1 },
+    }
+}
 
 #[inline(always)]
 pub fn layout_ptr() -> *const Layout {

@@ -4,6 +4,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
+use qtap_common::globals::Wishes;
 use qtap_common::record::why;
 use qtap_common::state::{Conn, FileKey, Losses, Session, SessionKey};
 
@@ -35,6 +36,10 @@ pub static CALLS: HashMap<u64, Calls> = HashMap::with_max_entries(32_768, 0);
 /// System call number → `op`. Writer: agent, once. The numbers are the architecture's.
 #[map]
 pub static SYSCALLS: Array<u8> = Array::with_max_entries(512, 0);
+
+/// Index 0 → what is wanted and may change. Writer: agent, at the start and when another config holds.
+#[map]
+pub static WISHES: Array<Wishes> = Array::with_max_entries(1, 0);
 
 /// Work areas, `SCRATCH_SLOTS` a CPU. The loader sets the number. Not a per-CPU map: its values are too large for one.
 #[map]

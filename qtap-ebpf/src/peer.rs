@@ -7,7 +7,7 @@ use qtap_common::globals::{
 use qtap_common::net::Address;
 use qtap_common::record::{Opened, UNIX_NAME, role};
 
-use crate::globals::{layout, wanted};
+use crate::globals::layout;
 use crate::kernel::{AF_INET, AF_INET6, AF_UNIX, at};
 use crate::{emit, scratch};
 
@@ -70,15 +70,17 @@ fn unix_name(name: &mut [u8; UNIX_NAME], sock: u64) {
     let _ = unsafe { bpf_probe_read_kernel(name.as_mut_ptr().cast(), len - 2, path as *const _) };
 }
 
-/// True when the direction that is wanted is not this connection's.
+/// True when the direction that is wished for is not this connection's.
 #[inline(always)]
-pub fn filtered_out(sock: u64, family: u16, as_role: u8) -> bool {
+pub fn filtered_out(wished: u32, sock: u64, family: u16, as_role: u8) -> bool {
     let client = as_role == role::CLIENT;
-    match wanted!(direction) {
+    match wished {
         DIRECTION_INGRESS => client,
         DIRECTION_EGRESS => !client,
-        DIRECTION_EGRESS_INTERNAL => !client || !is_private(sock, family),
-        DIRECTION_EGRESS_EXTERNAL => !client || is_private(sock, family),
+        // One look at the address for both: it is a long one to the verifier.
+        DIRECTION_EGRESS_INTERNAL | DIRECTION_EGRESS_EXTERNAL => {
+            !client || is_private(sock, family) == (wished == DIRECTION_EGRESS_EXTERNAL)
+        }
         _ => false,
     }
 }

@@ -8,7 +8,7 @@ use crate::atomic::fetch_add;
 use crate::carry::{self, Source, Span, data_header, user};
 use crate::conn::{NEW_DIR, class_of, unwanted};
 use crate::emit;
-use crate::globals::wanted;
+use crate::globals;
 use crate::maps::{CALLS, SESSIONS};
 use crate::{advice, scratch, trace};
 
@@ -317,7 +317,7 @@ fn carried(area: u32, session: &mut Session, direction: usize, source: &Source, 
             dir.class = class_of(dir, source, bytes, late);
         }
         // TLS inside TLS: the inner session speaks for itself.
-        if dir.class == class::TLS || (dir.class == class::HTTP && wanted!(http) == 0) {
+        if dir.class == class::TLS || (dir.class == class::HTTP && globals::wishes().http == 0) {
             dir.class = class::OTHER;
         }
     }

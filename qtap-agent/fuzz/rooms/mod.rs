@@ -5,6 +5,7 @@
 
 pub(crate) mod body;
 pub(crate) mod channel;
+pub(crate) mod config;
 pub(crate) mod decode;
 pub(crate) mod dns;
 pub(crate) mod grpc;

@@ -37,6 +37,7 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Family> {
     all.extend(losses(snapshot));
     all.extend(probes(snapshot));
     all.extend(stores(snapshot));
+    all.extend(config(snapshot));
     let resident = vec![plain(Value::Int(snapshot.resident_bytes))];
     all.push(gauge("qtap_process_resident_memory_bytes", "Resident memory of the agent", resident));
     let cpu = vec![plain(Value::Float(snapshot.cpu_seconds))];
@@ -132,6 +133,27 @@ fn stores(snapshot: &Snapshot) -> Vec<Family> {
             "qtap_export_last_success_timestamp_seconds",
             "Unix time of the last success",
             each(|store| store.last_success_unix_ns.map(|unix_ns| Value::Float(unix_ns as f64 / 1e9))),
+        ),
+    ]
+}
+
+fn config(snapshot: &Snapshot) -> Vec<Family> {
+    let config = snapshot.config.as_ref();
+    let outcomes = config.map(|config| {
+        let reloads = &config.reloads;
+        [("accepted", reloads.accepted), ("unchanged", reloads.unchanged), ("refused", reloads.refused)]
+    });
+    let success = config.map(|config| plain(Value::Float(config.last_success_unix_ns as f64 / 1e9)));
+    vec![
+        counter(
+            "qtap_config_reloads",
+            "Attempts to exchange the config",
+            labelled("outcome", outcomes.into_iter().flatten()),
+        ),
+        gauge(
+            "qtap_config_last_reload_success_timestamp_seconds",
+            "Unix time when the config was last found to be good",
+            success.into_iter().collect(),
         ),
     ]
 }

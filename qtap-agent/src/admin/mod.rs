@@ -199,6 +199,8 @@ fn status(snapshot: &Snapshot) -> serde_json::Value {
         "ready": snapshot.waits_for().is_empty(),
         "waits_for": snapshot.waits_for(),
         "stores": stores.collect::<Vec<_>>(),
+        "config": snapshot.config,
+        "process": snapshot.process,
         "data_dir": snapshot.data_dir,
         "probes": snapshot.probes,
         "events": counts(&snapshot.events),
@@ -233,7 +235,9 @@ mod tests {
     use super::*;
     use crate::model::loss::{Loss, Tally};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use view::{ConnectionsView, DataDirView, ProbeView, RingView, StoreView};
+    use view::{
+        ConfigView, ConnectionsView, DataDirView, OwnView, ProbeView, ReloadView, ReloadsView, RingView, StoreView,
+    };
 
     pub(super) fn snapshot() -> Snapshot {
         let mut losses = Tally::default();
@@ -257,6 +261,18 @@ mod tests {
                 ..StoreView::default()
             }],
             data_dir: Some(DataDirView { path: "/d".to_owned(), used: true, ..DataDirView::default() }),
+            config: Some(ConfigView {
+                source: Some("qtap.yaml".to_owned()),
+                reloads: ReloadsView { accepted: 2, unchanged: 1, refused: 3 },
+                last_reload: Some(ReloadView {
+                    outcome: "refused",
+                    faults: vec!["f".to_owned()],
+                    ..ReloadView::default()
+                }),
+                last_success_unix_ns: 2_500_000_000,
+                ..ConfigView::default()
+            }),
+            process: OwnView { pid: 77, started_ticks: 5 },
             events: vec![("passed", 12)],
             connections: ConnectionsView {
                 opened: 3,
@@ -313,6 +329,8 @@ mod tests {
         assert_eq!(status["stores"][0]["records"]["exported"], 7);
         assert_eq!(status["stores"][0]["dropped"]["queue_drop_oldest"], json!({"count": 4, "bytes": 400}));
         assert_eq!((&status["stores"][0]["queue"], &status["data_dir"]["path"]), (&json!("disk"), &json!("/d")));
+        assert_eq!((&status["config"]["reloads"]["refused"], &status["process"]["pid"]), (&json!(3), &json!(77)));
+        assert_eq!(status["config"]["last_reload"]["faults"], json!(["f"]));
         server.stop().await;
         assert!(TcpStream::connect(at).await.is_err(), "stopped");
     }
@@ -343,6 +361,9 @@ mod tests {
             "qtap_export_batches_total{store=\"main\"} 9\n",
             "qtap_export_batch_seconds_total{store=\"main\"} 0.75\n",
             "qtap_export_last_success_timestamp_seconds{store=\"main\"} 1.5\n",
+            "qtap_config_reloads_total{outcome=\"accepted\"} 2\n",
+            "qtap_config_reloads_total{outcome=\"refused\"} 3\n",
+            "qtap_config_last_reload_success_timestamp_seconds 2.5\n",
             "qtap_process_resident_memory_bytes 1000\n",
             "process_cpu_seconds_total 0.25\n",
             "# EOF\n",

@@ -29,6 +29,10 @@ pub struct Snapshot {
     pub rules: Vec<(String, u64)>,
     /// The ring; none without one.
     pub ring: Option<RingView>,
+    /// The config that holds, and what became of the last attempt to exchange it; none: this command has one for all its life.
+    pub config: Option<ConfigView>,
+    /// The agent's process.
+    pub process: OwnView,
     /// Resident memory of the agent, in bytes.
     pub resident_bytes: u64,
     /// Processor time the agent has used, in seconds.
@@ -43,6 +47,67 @@ impl Snapshot {
         let stores = self.stores.iter().filter(|store| !store.started);
         probes.into_iter().chain(stores.map(|store| format!("store {} has not started", store.id))).collect()
     }
+}
+
+/// The config.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ConfigView {
+    /// Where it comes from; none: the built-in default.
+    pub source: Option<String>,
+    /// Unix time in nanoseconds since when what holds does.
+    pub since_unix_ns: u64,
+    /// True when it is looked for changes by itself.
+    pub watched: bool,
+    /// Attempts since the start.
+    pub reloads: ReloadsView,
+    /// The last attempt.
+    pub last_reload: Option<ReloadView>,
+    /// Unix time in nanoseconds when it was last seen that what holds is what the source says.
+    #[serde(skip)]
+    pub last_success_unix_ns: u64,
+}
+
+/// Attempts to exchange the config, by what became of them.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct ReloadsView {
+    /// Another config holds.
+    pub accepted: u64,
+    /// It says what held before.
+    pub unchanged: u64,
+    /// It was not valid, or could not be had: what held before does.
+    pub refused: u64,
+}
+
+/// One attempt.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ReloadView {
+    /// Unix time in nanoseconds.
+    pub unix_ns: u64,
+    /// Who asked: `signal` or `watch`.
+    pub asked_by: &'static str,
+    /// `accepted`, `unchanged` or `refused`.
+    pub outcome: &'static str,
+    /// Why it was refused: each fault with its place, secrets hidden.
+    pub faults: Vec<String>,
+    /// What is worth knowing about one that was not.
+    pub notes: Vec<String>,
+    /// Stores that were added, changed, and are gone.
+    pub stores_added: Vec<String>,
+    /// See above.
+    pub stores_changed: Vec<String>,
+    /// See above.
+    pub stores_gone: Vec<String>,
+    /// Keys whose new values hold from the next start on.
+    pub needs_restart: Vec<&'static str>,
+}
+
+/// The agent's process: who asks can tell it from another of the same number.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct OwnView {
+    /// Its number, where it runs.
+    pub pid: u32,
+    /// When it was started, in clock ticks since boot, as `/proc/PID/stat` tells it.
+    pub started_ticks: u64,
 }
 
 /// A probe.

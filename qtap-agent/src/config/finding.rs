@@ -251,8 +251,9 @@ fn unparsed(line: &str) -> String {
     let end = start + word.len();
     let rest = &line[end..];
     let flow = rest.trim_start_matches([':', ' ']).strip_prefix("{{").unwrap_or(rest).contains(['{', '[']);
+    let is_key = rest.is_empty() || rest.trim_start().starts_with(':');
     // A second key on the line is one that ran into it.
-    if shape::is_public(&word) && !flow && rest.matches(": ").count() < 2 {
+    if shape::is_public(&word) && is_key && !flow && rest.matches(": ").count() < 2 {
         return line.to_owned();
     }
     match line[end..].strip_prefix(':') {

@@ -14,7 +14,10 @@ mod file;
 mod finding;
 mod inside;
 mod meaning;
+mod page;
 mod place;
+mod remote;
+mod schema;
 mod shape;
 mod validate;
 mod value;
@@ -24,10 +27,13 @@ mod yaml;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use sha2::Digest as _;
+
 pub use crate::pipeline::settings::Level;
 pub use finding::{Faults, Finding, Note};
+pub use schema::schema;
 pub use validate::{Verdict, validate};
-pub use value::size;
+pub use value::{duration, size};
 
 use crate::capture::settings::Filters;
 use crate::export::settings::StoreSettings;
@@ -93,6 +99,13 @@ pub enum DirectionFilter {
 pub enum Source {
     /// A file.
     Path(PathBuf),
+    /// A URL.
+    Url {
+        /// The URL.
+        url: String,
+        /// The data directory, where a copy is kept; none: no copy is kept.
+        copies: Option<PathBuf>,
+    },
     /// Standard input.
     Stdin,
     /// A text at hand, and the name to call it by.
@@ -105,15 +118,33 @@ pub enum Source {
 }
 
 impl Source {
-    /// What `--config` and `validate` name: a path, or `-` for standard input.
+    /// What `--config` and `validate` name: a path, a URL, or `-` for standard input.
     #[must_use]
     pub fn named(name: &str) -> Source {
-        if name == "-" { Source::Stdin } else { Source::Path(PathBuf::from(name)) }
+        match name {
+            "-" => Source::Stdin,
+            url if url.starts_with("http://") || url.starts_with("https://") => {
+                Source::Url { url: url.to_owned(), copies: None }
+            }
+            path => Source::Path(PathBuf::from(path)),
+        }
     }
 
-    fn name(&self) -> String {
+    /// The same; what comes from a URL is kept in this data directory, for when the server can't be reached.
+    #[must_use]
+    pub fn with_copies(self, data_dir: &Path) -> Source {
+        match self {
+            Source::Url { url, .. } => Source::Url { url, copies: Some(data_dir.to_owned()) },
+            other => other,
+        }
+    }
+
+    /// As messages call it.
+    #[must_use]
+    pub fn name(&self) -> String {
         match self {
             Source::Path(path) => path.display().to_string(),
+            Source::Url { url, .. } => remote::shown(url),
             Source::Stdin => "<stdin>".to_owned(),
             Source::Text { name, .. } => name.clone(),
         }
@@ -123,35 +154,99 @@ impl Source {
     fn folder(&self) -> PathBuf {
         match self {
             Source::Path(path) => path.parent().map(Path::to_path_buf).unwrap_or_default(),
-            Source::Stdin | Source::Text { .. } => PathBuf::new(),
+            Source::Url { .. } | Source::Stdin | Source::Text { .. } => PathBuf::new(),
         }
     }
 
-    fn text(self) -> Result<String, Faults> {
+    /// Reads it. `copy_may_do`: a copy stands in for a server that can't be reached.
+    ///
+    /// # Errors
+    /// When it can't be read, is too large, or no text.
+    pub fn read(&self, copy_may_do: bool) -> Result<Text, Faults> {
         let name = self.name();
-        let read = match self {
-            Source::Text { text, .. } => return Ok(text),
-            Source::Stdin => bounded(std::io::stdin().lock()),
+        let mut read =
+            Text { name: name.clone(), folder: self.folder(), text: String::new(), notes: Vec::new(), fresh: None };
+        let bytes = match self {
+            Source::Text { text, .. } => return Ok(Text { text: text.clone(), ..read }),
+            Source::Url { url, copies } => return read.fetched(url, copies.as_deref(), copy_may_do),
             Source::Path(path) if path.to_string_lossy().contains("://") => {
-                return Err(Faults::whole(
-                    &name,
-                    "a config from a URL is not supported yet by this version",
-                    "name a file",
-                ));
+                let help = "a path, `-`, or a URL with `http://` or `https://`";
+                return Err(Faults::whole(&name, "a config can't be read from there", help));
             }
+            Source::Stdin => bounded(std::io::stdin().lock()),
             Source::Path(path) => std::fs::File::open(path).and_then(bounded),
         };
-        let bytes = read.map_err(|error| Faults::whole(&name, format!("cannot be read: {error}"), ""))?;
+        let bytes = bytes.map_err(|error| Faults::whole(&name, format!("cannot be read: {error}"), ""))?;
         if bytes.len() as u64 > MAX_FILE_BYTES {
-            return Err(Faults::whole(
-                &name,
-                "larger than 1mb",
-                "a settings file is a few kilobytes: is it the right one?",
-            ));
+            let help = "a settings file is a few kilobytes: is it the right one?";
+            return Err(Faults::whole(&name, "larger than 1mb", help));
         }
-        let text =
+        read.text =
             String::from_utf8(bytes).map_err(|_| Faults::whole(&name, "not UTF-8 text", "is it the right file?"))?;
-        Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+        Ok(read)
+    }
+}
+
+/// A text that was read, before it is checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    name: String,
+    folder: PathBuf,
+    text: String,
+    notes: Vec<Note>,
+    /// What is to be kept when it proves to be valid, and where.
+    fresh: Option<(remote::Copy, PathBuf, String)>,
+}
+
+impl Text {
+    fn fetched(mut self, url: &str, copies: Option<&Path>, copy_may_do: bool) -> Result<Text, Faults> {
+        let fetched = remote::fetch(url, copies, copy_may_do);
+        match fetched.map_err(|why| Faults::whole(&self.name, format!("cannot be read: {why}"), ""))? {
+            remote::Fetched::Same(text) => self.text = text,
+            remote::Fetched::New(copy) => {
+                self.text = copy.text().to_owned();
+                self.fresh = copies.map(|copies| (copy, copies.to_owned(), url.to_owned()));
+            }
+            remote::Fetched::Unasked { why, text, age } => {
+                let told = format!("cannot be read: {why}; its copy of {} ago is used", value::show_duration(age));
+                self.notes.extend(Faults::whole(&self.name, told, "").0);
+                self.text = text;
+            }
+        }
+        Ok(self)
+    }
+
+    /// Tells one text from another.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        sha2::Sha256::digest(self.text.as_bytes()).into()
+    }
+
+    /// Checks it. `env` looks up environment variables.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn check(self, env: &dyn Fn(&str) -> Option<String>) -> Result<(Settings, Vec<Note>), Faults> {
+        let Text { name, folder, text, notes: mut all, fresh } = self;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let root = yaml::read(text).map_err(|malformed| Faults::malformed(&name, text, malformed))?;
+        let out = finding::Findings::default();
+        let typed = file::read(root.as_ref(), &out);
+        let macros = meaning::macros(&typed, &out);
+        let around = meaning::Around { env, folder: &folder, out: &out, macros: &macros };
+        let settings = meaning::settle(&typed, &around);
+        let (faults, notes) = out.tell(&name, text, root.as_ref());
+        if !faults.is_empty() {
+            return Err(Faults(faults));
+        }
+        if let Some((copy, copies, url)) = fresh
+            && let Err(error) = remote::keep(&copy, &copies, &url)
+        {
+            let told = format!("no copy can be kept in {}: {error}", copies.display());
+            all.extend(Faults::whole(&name, told, "without one, qtap starts only while the server can be reached").0);
+        }
+        all.extend(notes);
+        Ok((settings, all))
     }
 }
 
@@ -182,17 +277,8 @@ impl Settings {
 /// # Errors
 /// Everything that is wrong with the file.
 pub fn load(source: Source, env: &dyn Fn(&str) -> Option<String>) -> Result<(Settings, Vec<Note>), Faults> {
-    let (name, folder) = (source.name(), source.folder());
-    let text = source.text()?;
-    let root = yaml::read(&text).map_err(|malformed| Faults::malformed(&name, &text, malformed))?;
-    let out = finding::Findings::default();
-    let typed = file::read(root.as_ref(), &out);
-    let macros = meaning::macros(&typed, &out);
-    let around = meaning::Around { env, folder: &folder, out: &out, macros: &macros };
-    let settings = meaning::settle(&typed, &around);
-    let (faults, notes) = out.tell(&name, &text, root.as_ref());
-    if faults.is_empty() { Ok((settings, notes)) } else { Err(Faults(faults)) }
+    source.read(true)?.check(env)
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

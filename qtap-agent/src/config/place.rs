@@ -231,6 +231,16 @@ pub(crate) fn lines(text: &str) -> Vec<&str> {
     lines
 }
 
+/// A character that ends a line in YAML 1.1 and not in 1.2: readers would count lines differently, and see different values.
+pub(crate) fn doubtful_line_end(text: &str) -> Option<Malformed> {
+    let doubtful = |c: char| matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}');
+    lines(text).into_iter().enumerate().find_map(|(index, line)| {
+        let column = line.chars().position(doubtful)? + 1;
+        let message = "an invisible character that ends a line for some readers of YAML and not for others";
+        Some(Malformed::new(Span::within(index + 1, column, 1), message, "remove it; in a value write `\"\\u2028\"`"))
+    })
+}
+
 /// A tab in the indentation, which YAML forbids and parsers report elsewhere; looked for only in what does not parse.
 fn tab(text: &str) -> Option<Malformed> {
     lines(text).into_iter().enumerate().find_map(|(index, line)| {

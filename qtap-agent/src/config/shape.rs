@@ -58,6 +58,11 @@ pub(crate) enum Takes {
 }
 
 impl Shape {
+    /// True for the same table: no two have the same words.
+    pub(crate) fn is(&self, other: &Shape) -> bool {
+        self.what == other.what
+    }
+
     /// All keys.
     pub(crate) fn all(&self) -> impl Iterator<Item = &'static Key> {
         self.keys.iter().copied().flatten()

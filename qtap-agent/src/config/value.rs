@@ -6,7 +6,8 @@ use std::time::Duration;
 pub(crate) use crate::model::near::nearest;
 
 /// Reads a duration: numbers with `ms`, `s`, `m`, `h` or `d`, one after another (`1m30s`); `0` needs no unit.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     if rest == "0" {
         return Some(Duration::ZERO);
@@ -113,6 +114,13 @@ pub(crate) fn is_name(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
+/// True for what may be left of `word` after its middle, its end or single letters went.
+pub(crate) fn is_left_of(typed: &str, word: &str) -> bool {
+    const BEGINNING: usize = 3;
+    let mut rest = word.chars();
+    let in_order = typed.chars().all(|c| rest.any(|other| other == c));
+    in_order || typed.chars().zip(word.chars()).take(BEGINNING).filter(|(a, b)| a == b).count() == BEGINNING
+}
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -178,5 +186,15 @@ mod tests {
             assert_eq!(expand(text, &lookup), Ok(out.to_owned()), "{text}");
         }
         assert_eq!(expand("x{{ PORT }}", &lookup), Err("PORT".to_owned()));
+    }
+
+    #[test]
+    fn what_is_left_of_a_word() {
+        for left in ["client_s", "clienet", "secret", "cliff", "client_secret"] {
+            assert!(is_left_of(left, "client_secret"), "{left}");
+        }
+        for other in ["timeout", "secrets", "cl1ent"] {
+            assert!(!is_left_of(other, "client_secret"), "{other}");
+        }
     }
 }

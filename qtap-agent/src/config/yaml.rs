@@ -67,6 +67,7 @@ impl Node {
 
 /// Reads one YAML document; none for an empty one.
 pub(crate) fn read(text: &str) -> Result<Option<Node>, Malformed> {
+    place::doubtful_line_end(text).map_or(Ok(()), Err)?;
     let Some(place) = place::read(text)? else { return Ok(None) };
     let typed: Typed = serde_yaml::from_str(text).map_err(|error| refused(&error))?;
     join(&place, typed).map(Some)

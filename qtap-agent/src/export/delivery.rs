@@ -40,6 +40,8 @@ pub(super) struct Line<E> {
     pub(super) pause: Pause,
     pub(super) letters: Option<Arc<DeadLetters>>,
     pub(super) closing: watch::Receiver<bool>,
+    /// True: what is in the queue is another's from now on.
+    pub(super) leaving: watch::Receiver<bool>,
 }
 
 /// What became of a batch.
@@ -55,7 +57,7 @@ enum End {
 impl<E: Exporter> Line<E> {
     /// One worker: takes batches until the queue is closed and empty.
     pub(super) async fn work(self: Arc<Self>) {
-        while let Some(batch) = self.queue.next().await {
+        while let Some(batch) = self.next().await {
             let mut pieces = vec![batch];
             while let Some(piece) = pieces.pop() {
                 match self.deliver(piece).await {
@@ -68,6 +70,16 @@ impl<E: Exporter> Line<E> {
                     End::Left => return,
                 }
             }
+        }
+    }
+
+    /// The next batch. One that is handed out at the moment of leaving stays in the queue on disk: only what is settled goes.
+    async fn next(&self) -> Option<Batch> {
+        let mut leaving = self.leaving.clone();
+        tokio::select! {
+            biased;
+            Ok(_) = leaving.wait_for(|leaving| *leaving) => None,
+            batch = self.queue.next() => batch,
         }
     }
 

@@ -153,6 +153,7 @@ pub struct Store {
     budget: Arc<Budget>,
     board: Arc<Board>,
     closing: watch::Sender<bool>,
+    leaving: watch::Sender<bool>,
     tasks: JoinSet<()>,
     of_spooled: u64,
     disk: Option<OnDisk>,
@@ -233,6 +234,7 @@ pub fn spawn_exporter_in<E: Exporter>(
     data: Option<&DataDir>,
 ) -> Store {
     let (closing, closed) = watch::channel(false);
+    let (leaving, left) = watch::channel(false);
     let board = Arc::new(Board::new(id, drive.protocol));
     let place = data.zip(drive.queue);
     let letters = place.map(|(data, _)| DeadLetters::new(id, &data.dead_letters(id), dead_letter::MAX_BYTES));
@@ -254,6 +256,7 @@ pub fn spawn_exporter_in<E: Exporter>(
         pause: Pause::default(),
         letters: letters.map(Arc::new),
         closing: closed,
+        leaving: left,
     });
     let mut tasks = JoinSet::new();
     // An offer holds at least one record, so the budget is what runs out first.
@@ -262,7 +265,18 @@ pub fn spawn_exporter_in<E: Exporter>(
     for _ in 0..drive.workers.max(1) {
         tasks.spawn_on(Arc::clone(&line).work(), runtime);
     }
-    Store { id: id.to_owned(), takes, inbox, budget, board, closing, tasks, disk, of_spooled: drive.of_spooled }
+    Store {
+        id: id.to_owned(),
+        takes,
+        inbox,
+        budget,
+        board,
+        closing,
+        leaving,
+        tasks,
+        disk,
+        of_spooled: drive.of_spooled,
+    }
 }
 
 impl Store {
@@ -324,11 +338,25 @@ impl Store {
         status
     }
 
-    /// qtap is about to end: from now on a queue that blocks takes in what the pipeline still has, though it is full.
+    /// Nobody is to wait any more, for qtap is about to end, or goes over to another config: from now on a queue that blocks takes in what the pipeline still has, though it is full.
     pub fn hurry(&self) {
         if let Some(disk) = &self.disk {
             disk.queue.hurry();
         }
+    }
+
+    /// The end of the hurry: a queue that blocks does again.
+    pub fn calm(&self) {
+        if let Some(disk) = &self.disk {
+            disk.queue.calm();
+        }
+    }
+
+    /// Ends, so that another store can take over the queue on disk: what is under way is waited for, for at most `limit`, and nothing more
+    /// is begun. A store whose queue is in memory sends what is in it.
+    pub async fn leave(self, limit: Duration) -> StoreStatus {
+        self.leaving.send_replace(self.disk.is_some());
+        self.shutdown(limit).await
     }
 
     /// Sends what is held back, for at most `limit`. The rest is left on disk, or counted where there is none. How it stood at the end.

@@ -7,6 +7,7 @@
 pub mod address;
 pub mod conn;
 pub mod dns;
+pub mod eras;
 pub mod event;
 pub mod exchange;
 pub mod gen_ai;

@@ -115,6 +115,11 @@ impl Pipeline {
         Pipeline { spools: Spools::new(folder), ..self }
     }
 
+    /// From now on objects are said to be there.
+    pub fn locate(&mut self, locators: Arc<[Locator]>) {
+        self.locators = locators;
+    }
+
     /// Appends to `out` the records that `observation` makes: none, one, or an artifact record with its objects.
     pub fn apply(&mut self, observation: Observation, out: &mut Vec<Record>) {
         if let Some(later) = self.apply_or_defer(observation, out) {

@@ -16,6 +16,23 @@ pub(super) struct Taken {
     pub(super) told: DataDirView,
 }
 
+impl Taken {
+    /// Looks for queues that no store of this config has.
+    pub(super) fn look(&mut self, settings: &Settings) {
+        let Some(folder) = &self.folder else { return };
+        let known = settings.stores.iter().map(|store| (store.id.as_str(), store.form()));
+        self.told.left_over = folder.left_over(known);
+        for queue in &self.told.left_over {
+            tracing::warn!(
+                data_dir = self.told.path,
+                queue,
+                "records of a store that is no longer in the config, or is sent to in another form now, wait in a queue; \
+                 bring it back to deliver them, or delete the folder"
+            );
+        }
+    }
+}
+
 /// Takes the directory at `path`, if any store needs one.
 ///
 /// # Errors
@@ -28,15 +45,9 @@ pub(super) fn open(settings: &Settings, path: &Path) -> Result<Taken, DataDirErr
     match DataDir::open(path) {
         Ok(folder) => {
             told.used = true;
-            told.left_over = folder.left_over(settings.stores.iter().map(|store| (store.id.as_str(), store.form())));
-            for queue in &told.left_over {
-                tracing::warn!(
-                    data_dir = %path.display(), queue,
-                    "records of a store that is no longer in the config, or is sent to in another form now, wait in a queue; \
-                     bring it back to deliver them, or delete the folder"
-                );
-            }
-            Ok(Taken { folder: Some(folder), told })
+            let mut taken = Taken { folder: Some(folder), told };
+            taken.look(settings);
+            Ok(taken)
         }
         Err(error @ DataDirError::InUse { .. }) => Err(error),
         Err(error @ DataDirError::Unwritable { .. }) => {

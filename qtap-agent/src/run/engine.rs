@@ -7,9 +7,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
+#[cfg(any(feature = "kernel", test))]
+use super::passes::Passes;
+use super::pipelines::{Next, Pipelines};
+use super::route::Route;
+use super::slot::Slot;
 use super::spool::Spool;
+use super::stores::Stores;
 #[cfg(feature = "kernel")]
 use crate::admin::http_metrics::HttpFamilies;
 use crate::admin::http_metrics::HttpMetrics;
@@ -18,16 +24,14 @@ use crate::export::data_dir::DataDir;
 use crate::export::lines::Lines;
 use crate::export::status::StoreStatus;
 use crate::export::stdout::Output;
-use crate::export::store::{Store, spawn_in};
+use crate::export::store::Store;
 use crate::model::exchange::{Exchange, HttpExchange};
 use crate::model::loss::{Loss, Tally};
 use crate::model::message::Body;
 use crate::model::observation::Observation;
-use crate::model::record::{Record, RecordKind};
-#[cfg(feature = "kernel")]
-use crate::pipeline::Passed;
-use crate::pipeline::settings::Locator;
-use crate::pipeline::{Later, Pipeline, RedactionKey};
+use crate::model::record::Record;
+use crate::model::time::KernelTime;
+use crate::pipeline::{Later, RedactionKey};
 
 /// Batches of observations that may wait for the pipeline.
 const WAITING_BATCHES: usize = 256;
@@ -35,20 +39,16 @@ const WAITING_BATCHES: usize = 256;
 const WAITING_BYTES: usize = 256 << 20;
 /// Exchanges with large bodies whose documents wait to be written; each has its body on disk already.
 const WAITING_DOCUMENTS: usize = 16;
-/// Records held back by a store above which a replay waits for it.
-const REPLAY_HELD: u64 = 10_000;
-/// Bytes held back by a store above which a replay waits for it.
-const REPLAY_HELD_BYTES: u64 = 32 << 20;
 
 /// How observations are handed over when the pipeline is behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pace {
-    source_waits: bool,
+    pub(super) source_waits: bool,
 }
 
 impl Pace {
     /// Bodies go before records: the host does not wait.
-    #[cfg(feature = "kernel")]
+    #[cfg(any(feature = "kernel", test))]
     pub(super) const LIVE: Pace = Pace { source_waits: false };
     /// The source waits: a recording has time.
     pub(super) const REPLAY: Pace = Pace { source_waits: true };
@@ -56,14 +56,14 @@ impl Pace {
 
 /// The engine.
 pub(super) struct Engine {
-    stores: Arc<Vec<Store>>,
+    stores: Stores,
     pipeline: JoinHandle<()>,
     /// HTTP metrics, kept by the pipeline's thread.
     #[cfg(feature = "kernel")]
     pub(super) families: HttpFamilies,
     /// How often each rule was the first to pass, counted by the pipeline.
-    #[cfg(feature = "kernel")]
-    pub(super) passed: Vec<Arc<[Passed]>>,
+    #[cfg(any(feature = "kernel", test))]
+    pub(super) passed: Passes,
 }
 
 /// The way in.
@@ -73,8 +73,22 @@ pub(super) struct Intake {
     between: Arc<Between>,
 }
 
-/// Observations that were handed over, and the bytes of their bodies.
-type Handed = (Vec<Observation>, usize);
+/// What is handed over, in order.
+#[cfg_attr(not(any(feature = "kernel", test)), allow(dead_code))] // a replay has one config
+enum Handed {
+    /// Observations, and the bytes of their bodies.
+    Seen(Vec<Observation>, usize),
+    /// Another file holds from here on, and stores leave their places to others.
+    Next(Next, Turnover),
+    /// The settings that began then have no connection left.
+    Ended(KernelTime),
+}
+
+/// Places whose stores are to go, and who takes them out of there.
+pub(super) struct Turnover {
+    pub(super) slots: Vec<Arc<Slot>>,
+    pub(super) taken: oneshot::Sender<Vec<Option<Arc<Store>>>>,
+}
 
 /// What the tap's side and the pipeline's know of one another.
 #[derive(Debug, Default)]
@@ -112,28 +126,21 @@ impl Engine {
         pace: Pace,
         data: Option<&DataDir>,
     ) -> anyhow::Result<(Engine, Intake)> {
-        let mut stores = Vec::new();
-        for store in &settings.stores {
-            let started = spawn_in(store, runtime, super::VERSION, output, data);
-            stores.push(started.with_context(|| format!("store {}", store.id))?);
-        }
-        let stores = Arc::new(stores);
-        let mut pipeline = Pipeline::new(settings.pipeline.clone(), &redaction_key()?);
-        if let Some(folder) = &spool.folder {
-            pipeline = pipeline.spooling(folder.clone());
-        }
+        let stores = Stores::start(&settings.stores, runtime, output, data)?;
+        let route = Route { slots: stores.slots(), locators: settings.pipeline.locators.clone().into() };
+        let (first, folder) = (settings.pipeline.clone(), spool.folder.as_ref());
+        let pipelines = Pipelines::new(first, folder, redaction_key()?, Arc::new(route));
+        #[cfg(any(feature = "kernel", test))]
+        let passed = pipelines.passed.clone();
         let between = Arc::new(Between::default());
         let (sender, receiver) = mpsc::channel(WAITING_BATCHES);
         let metrics = HttpMetrics::new(settings.pipeline.max_hosts());
         #[cfg(feature = "kernel")]
         let families = metrics.families();
-        #[cfg(feature = "kernel")]
-        let passed = pipeline.passed();
-        let (behind, shared) = (Arc::clone(&between), Arc::clone(&stores));
-        let route = Route { stores: shared, locators: settings.pipeline.locators.clone() };
+        let behind = Arc::clone(&between);
         let lines = Lines::start(output.clone())?;
         let pipeline = std::thread::Builder::new().name("pipeline".to_owned()).spawn(move || {
-            work(pipeline, receiver, &route, metrics, &lines, pace, &behind);
+            work(pipelines, receiver, metrics, &lines, pace, &behind);
             behind.lost().lines = lines.finish(super::FLUSH_LIMIT);
         })?;
         let engine = Engine {
@@ -141,36 +148,29 @@ impl Engine {
             pipeline,
             #[cfg(feature = "kernel")]
             families,
-            #[cfg(feature = "kernel")]
+            #[cfg(any(feature = "kernel", test))]
             passed,
         };
         Ok((engine, Intake { sender, pace, between }))
     }
 
     /// The stores.
-    #[cfg(feature = "kernel")]
-    pub(super) fn stores(&self) -> &Arc<Vec<Store>> {
+    #[cfg(any(feature = "kernel", test))]
+    pub(super) fn stores(&self) -> &Stores {
         &self.stores
     }
 
     /// Waits until the pipeline has done what was handed in, then until the stores have it, for at most `limit`.
     pub(super) async fn shutdown(self, limit: Duration) -> Vec<StoreStatus> {
         let _ = tokio::task::spawn_blocking(|| self.pipeline.join()).await;
-        let Ok(stores) = Arc::try_unwrap(self.stores) else { return Vec::new() };
-        let mut ended = Vec::new();
-        let all = tokio::time::Instant::now() + limit;
-        for store in stores {
-            ended.push(store.shutdown(all.saturating_duration_since(tokio::time::Instant::now())).await);
-        }
-        ended
+        self.stores.shutdown(limit).await
     }
 }
 
 /// The pipeline's thread. Documents of large bodies are written on one beside it, so that nobody waits for them.
 fn work(
-    mut pipeline: Pipeline,
+    mut pipelines: Pipelines,
     mut receiver: mpsc::Receiver<Handed>,
-    route: &Route,
     mut metrics: HttpMetrics,
     lines: &Lines,
     pace: Pace,
@@ -178,83 +178,61 @@ fn work(
 ) {
     let (later, documents) = threads::sync_channel(WAITING_DOCUMENTS);
     std::thread::scope(|scope| {
-        scope.spawn(|| write_documents(documents, route, pace, between));
+        scope.spawn(|| write_documents(documents, pace, between));
         let mut records: Vec<Record> = Vec::new();
-        while let Some((observations, bytes)) = receiver.blocking_recv() {
+        while let Some(handed) = receiver.blocking_recv() {
+            let (observations, bytes) = match handed {
+                Handed::Seen(observations, bytes) => (observations, bytes),
+                Handed::Next(next, turnover) => {
+                    pipelines.begin(next);
+                    turnover.take();
+                    continue;
+                }
+                Handed::Ended(since) => {
+                    pipelines.end(since);
+                    continue;
+                }
+            };
             for observation in observations {
-                if pipeline.counts(&observation) {
+                if pipelines.counts(&observation) {
                     metrics.observe(&observation);
                 }
-                if let Some(large) = pipeline.apply_or_defer(observation, &mut records) {
+                if let Some(large) = pipelines.apply_or_defer(observation, &mut records) {
                     // It is there as long as this is.
-                    let _ = later.send(large);
+                    let _ = later.send((large, Arc::clone(&pipelines.route)));
                 }
             }
-            let lost = pipeline.take_lost();
+            let lost = pipelines.take_lost();
             if !lost.is_empty() {
                 between.lost().pipeline.merge(&lost);
             }
-            lines.offer(pipeline.take_lines(), pace.source_waits);
+            lines.offer(pipelines.take_lines(), pace.source_waits);
             between.lost().lines = lines.lost();
-            route.offer_all(&mut records, pace);
+            pipelines.route.offer_all(&mut records, pace);
             between.waiting.fetch_sub(bytes, Ordering::Relaxed);
         }
         drop(later);
     });
 }
 
-/// Writes the documents of large bodies, one after the other: the disk takes no more.
-fn write_documents(documents: threads::Receiver<Later>, route: &Route, pace: Pace, between: &Between) {
+impl Turnover {
+    /// What was offered so far is the old stores', what comes is the new ones'.
+    fn take(self) {
+        let taken = self.slots.iter().map(|slot| slot.take()).collect();
+        // Nobody waits when qtap is about to end: then the places stay empty.
+        let _ = self.taken.send(taken);
+    }
+}
+
+/// Writes the documents of large bodies, one after the other: the disk takes no more. Each goes where it was to go when it was seen.
+fn write_documents(documents: threads::Receiver<(Later, Arc<Route>)>, pace: Pace, between: &Between) {
     let mut records = Vec::new();
-    for large in documents {
+    for (large, route) in documents {
         let lost = large.tell(&mut records);
         if !lost.is_empty() {
             between.lost().pipeline.merge(&lost);
         }
         route.offer_all(&mut records, pace);
-    }
-}
-
-/// Which store a record goes to: events to all that take events, an object to the one its URL names.
-struct Route {
-    stores: Arc<Vec<Store>>,
-    locators: Vec<Locator>,
-}
-
-impl Route {
-    fn offer_all(&self, records: &mut Vec<Record>, pace: Pace) {
-        let shared: Vec<Arc<Record>> = records.drain(..).map(Arc::new).collect();
-        self.offer(&shared, pace);
-    }
-
-    fn offer(&self, records: &[Arc<Record>], pace: Pace) {
-        let (objects, events): (Vec<_>, Vec<_>) =
-            records.iter().cloned().partition(|record| matches!(record.kind, RecordKind::Object(_)));
-        for store in self.stores.iter() {
-            if pace.source_waits {
-                wait_for_room(store);
-            }
-            store.offer(&events);
-            let here = |record: &&Arc<Record>| self.home(record).is_none_or(|home| home == store.id());
-            let own: Vec<_> = objects.iter().filter(here).cloned().collect();
-            store.offer(&own);
-        }
-    }
-
-    /// The store of an object.
-    fn home(&self, record: &Record) -> Option<&str> {
-        let RecordKind::Object(object) = &record.kind else { return None };
-        Locator::first_for(&self.locators, object.size()).map(|locator| locator.store.as_str())
-    }
-}
-
-fn wait_for_room(store: &Store) {
-    loop {
-        let status = store.status();
-        if status.buffered_records < REPLAY_HELD && status.buffered_bytes < REPLAY_HELD_BYTES {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -278,15 +256,27 @@ impl Intake {
         }
         self.between.waiting.fetch_add(bytes, Ordering::Relaxed);
         // Closed, here and below: the pipeline's thread is gone, and with it everything that could take this.
-        let Err(mpsc::error::TrySendError::Full((mut observations, bytes))) =
-            self.sender.try_send((observations, bytes))
+        let Err(mpsc::error::TrySendError::Full(Handed::Seen(mut observations, bytes))) =
+            self.sender.try_send(Handed::Seen(observations, bytes))
         else {
             return;
         };
         if !self.pace.source_waits {
             bodies(&mut observations).for_each(|body| shed(body, lost));
         }
-        let _ = self.sender.blocking_send((observations, bytes));
+        let _ = self.sender.blocking_send(Handed::Seen(observations, bytes));
+    }
+
+    /// What comes after this is of the next file.
+    #[cfg(any(feature = "kernel", test))]
+    pub(super) fn turn_over(&self, next: Next, turnover: Turnover) {
+        let _ = self.sender.blocking_send(Handed::Next(next, turnover));
+    }
+
+    /// Nothing more comes of connections of these settings.
+    #[cfg(any(feature = "kernel", test))]
+    pub(super) fn ended(&self, since: KernelTime) {
+        let _ = self.sender.blocking_send(Handed::Ended(since));
     }
 
     /// What was lost behind it.

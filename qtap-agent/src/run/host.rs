@@ -1,36 +1,45 @@
 //! `qtap run`: captures the host, or the part of it that `--pid` or `--cgroup` name, until it is told to end.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::engine::{Engine, Pace};
-use super::pump::Pump;
+use super::pump::{Pump, WAIT};
+use super::reload::calls::{Call, Calls, Origin, Told};
+use super::reload::{Change, Running};
 use super::shared::{Shared, Stop};
 use super::spool::Spool;
+use super::stores::Look;
 use super::{FLUSH_LIMIT, Failure, data_dir, live, runtime, tap_settings};
 use crate::admin::view::{DataDirView, ProbeView, Snapshot};
 use crate::admin::{self, State};
 use crate::capture::kernel::Live;
+use crate::capture::source::{Flow, SourceError};
 use crate::cli::RunArgs;
 use crate::config::Settings;
-use crate::export::status::StoreStatus;
 use crate::export::stdout::Output;
-use crate::export::store::Store;
-use crate::pipeline::Passed;
 use crate::tap::Tap;
 
 /// When memory is given back after the start: past the second for which the allocator keeps it.
 const SETTLE: Duration = Duration::from_millis(1500);
 
-/// Runs until SIGTERM or SIGINT. `telemetry`: the `OTEL_*` variables ask for qtap's own metrics.
+/// Runs until SIGTERM or SIGINT; SIGHUP reads the config again. `env` looks up environment variables; `telemetry`: the `OTEL_*` variables ask for qtap's own metrics.
 ///
 /// # Errors
 /// [`Failure`] when the host lacks what capture needs, a port is taken, or a store can't be started.
-pub fn run(settings: &Settings, args: &RunArgs, telemetry: bool) -> Result<(), Failure> {
+pub fn run(
+    settings: &Settings,
+    args: &RunArgs,
+    env: fn(&str) -> Option<String>,
+    telemetry: bool,
+) -> Result<(), Failure> {
     let runtime = runtime()?;
+    // Whoever sees the page may send the signal.
+    let (call, called) = mpsc::channel();
+    listen_for_reload(&runtime, call.clone())?;
     let scope = live::scope(&args.scope)?;
     let data = data_dir::open(settings, &args.data_dir).map_err(anyhow::Error::new)?;
     let folder = data.folder.as_ref();
@@ -39,7 +48,10 @@ pub fn run(settings: &Settings, args: &RunArgs, telemetry: bool) -> Result<(), F
     let shared = Shared::default();
     let probes = live::probes(settings, &args.capture, scope, None);
     let mut source = live::start(probes)?;
-    let view = view(&shared, &engine, &source, data.told.clone());
+    let (records, source_of_config) = (&args.capture.records, args.source());
+    let config = Told::new(source_of_config.as_ref(), args.watch().is_some());
+    let data_dir = Arc::new(Mutex::new(data.told.clone()));
+    let view = view(&shared, &engine, &source, &data_dir, &config);
     let processes = {
         let shared = shared.clone();
         Arc::new(move || shared.get().processes.clone())
@@ -51,12 +63,30 @@ pub fn run(settings: &Settings, args: &RunArgs, telemetry: bool) -> Result<(), F
     let telemetry = telemetry.transpose().context("qtap's own telemetry (OTEL_* variables)")?;
     let server = runtime.block_on(admin::serve(&args.httpd_listen.to_string(), state)).map_err(anyhow::Error::new)?;
     let stop = Stop::default();
-    listen_for_end(&runtime, &stop, Arc::downgrade(engine.stores()))?;
+    listen_for_end(&runtime, &stop, engine.stores().look())?;
     give_back_what_starting_took()?;
     let mut pump = Pump::new(Tap::new(tap_settings(settings, &spool)), intake, shared);
+    let (changes, to_change) = mpsc::sync_channel(1);
+    let running = Running {
+        settings: settings.clone(),
+        started: settings.clone(),
+        data,
+        told: data_dir,
+        data_dir: args.data_dir.clone(),
+        spool,
+        stores: engine.stores().look(),
+        changes,
+        runtime: runtime.handle().clone(),
+        output: Output::stdout(),
+        stop: stop.clone(),
+    };
+    let (tags, http_buffer_size) = (records.tags.0.clone(), records.http_buffer_size);
+    let origin = Origin { source: source_of_config, env, tags, http_buffer_size };
+    let calls = Calls { running, origin, told: config, watch: args.watch(), seen: None };
+    let reloading = calls.spawn(called).context("thread")?;
     let capture = std::thread::Builder::new().name("tap".to_owned()).spawn(move || {
         tracing::info!(version = super::VERSION, "ready: capturing");
-        let ran = pump.run(&mut source, &stop);
+        let ran = capture_until(&stop, &mut pump, &mut source, &to_change);
         let mut last = Vec::new();
         source.last_look(&mut last);
         pump.feed_more(&mut last);
@@ -64,6 +94,8 @@ pub fn run(settings: &Settings, args: &RunArgs, telemetry: bool) -> Result<(), F
         ran
     });
     let ran = capture.context("thread")?.join().map_err(|_| anyhow::anyhow!("the capture thread failed"))?;
+    let _ = call.send(Call::End);
+    let held = reloading.join();
     runtime.block_on(async {
         server.stop().await;
         if let Some(telemetry) = telemetry {
@@ -71,7 +103,34 @@ pub fn run(settings: &Settings, args: &RunArgs, telemetry: bool) -> Result<(), F
         }
         super::report(&engine.shutdown(FLUSH_LIMIT).await);
     });
+    drop(held);
     ran.map_err(|error| Failure::from(anyhow::Error::new(error)))
+}
+
+/// Captures until the end is asked for; goes over to another config in between.
+fn capture_until(
+    stop: &Stop,
+    pump: &mut Pump,
+    source: &mut Live,
+    to_change: &mpsc::Receiver<Change>,
+) -> Result<(), SourceError> {
+    while !stop.asked() {
+        if let Ok(mut change) = to_change.try_recv() {
+            if let Some(tap) = change.tap.take() {
+                let mut events = Vec::new();
+                if let Err(error) = source.wish(live::wishes(&tap)) {
+                    tracing::error!(%error, "the probes keep to what they were told before");
+                }
+                source.filter(tap.filters, &mut events);
+                pump.feed_more(&mut events);
+            }
+            pump.turn_over(change);
+        }
+        if pump.turn(source, WAIT)? == Flow::Ended {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Starting reads all of the kernel's type information, some 30 MB for a moment. The allocator keeps what was freed for a second, and
@@ -83,7 +142,7 @@ fn give_back_what_starting_took() -> anyhow::Result<()> {
 }
 
 /// SIGTERM and SIGINT ask for the end; a second one is the user's last word.
-fn listen_for_end(runtime: &tokio::runtime::Runtime, stop: &Stop, stores: Weak<Vec<Store>>) -> anyhow::Result<()> {
+fn listen_for_end(runtime: &tokio::runtime::Runtime, stop: &Stop, stores: Look) -> anyhow::Result<()> {
     let _context = runtime.enter();
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
@@ -93,28 +152,42 @@ fn listen_for_end(runtime: &tokio::runtime::Runtime, stop: &Stop, stores: Weak<V
         tracing::info!("ending: what was captured is delivered first");
         stop.ask();
         // A queue that blocks may be what capture waits for.
-        stores.upgrade().iter().flat_map(|stores| stores.iter()).for_each(Store::hurry);
+        stores.hurry();
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         std::process::exit(1);
     });
     Ok(())
 }
 
-/// Counts of rules by name; several stacks may have rules of one name.
-fn by_name<'a>(passed: impl Iterator<Item = &'a Passed>) -> Vec<(String, u64)> {
-    let mut counts: Vec<(String, u64)> = Vec::new();
-    for rule in passed {
-        match counts.iter_mut().find(|(name, _)| *name == rule.rule) {
-            Some((_, count)) => *count += rule.count(),
-            None => counts.push((rule.rule.clone(), rule.count())),
+/// SIGHUP asks for the config to be read again. It also comes when the terminal goes that qtap was started on: then it asks for the end.
+fn listen_for_reload(runtime: &tokio::runtime::Runtime, call: mpsc::Sender<Call>) -> anyhow::Result<()> {
+    let _context = runtime.enter();
+    let mut hup = signal(SignalKind::hangup())?;
+    let on_terminal = || std::io::IsTerminal::is_terminal(&std::io::stdin());
+    let started_on_terminal = on_terminal();
+    runtime.spawn(async move {
+        while hup.recv().await.is_some() {
+            if started_on_terminal && !on_terminal() {
+                tracing::info!("the terminal is gone");
+                let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
+            } else if call.send(Call::Reload).is_err() {
+                return;
+            }
         }
-    }
-    counts
+    });
+    Ok(())
 }
 
 /// How the agent is, put together whenever someone asks.
-fn view(shared: &Shared, engine: &Engine, source: &Live, data_dir: DataDirView) -> admin::Supply<Snapshot> {
-    let (shared, stores, passed) = (shared.clone(), Arc::downgrade(engine.stores()), engine.passed.clone());
+fn view(
+    shared: &Shared,
+    engine: &Engine,
+    source: &Live,
+    data_dir: &Arc<Mutex<DataDirView>>,
+    config: &Told,
+) -> admin::Supply<Snapshot> {
+    let (shared, data_dir, config) = (shared.clone(), Arc::clone(data_dir), config.clone());
+    let (stores, passed) = (engine.stores().look(), engine.passed.clone());
     let probe = |(name, error): (String, Option<String>)| ProbeView {
         name,
         attached: error.is_none(),
@@ -124,10 +197,8 @@ fn view(shared: &Shared, engine: &Engine, source: &Live, data_dir: DataDirView) 
     let probes: Vec<ProbeView> = source.probes().map(probe).collect();
     Arc::new(move || {
         let seen = shared.get().clone();
-        let stores = stores.upgrade();
-        let statuses: Vec<StoreStatus> = stores.iter().flat_map(|stores| stores.iter().map(Store::status)).collect();
-        let snapshot = super::shared::snapshot(&seen, &statuses, probes.clone());
-        let rules = by_name(passed.iter().flat_map(|list| list.iter()));
-        Snapshot { data_dir: Some(data_dir.clone()), rules, ..snapshot }
+        let snapshot = super::shared::snapshot(&seen, &stores.statuses(), probes.clone());
+        let data_dir = data_dir.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Snapshot { data_dir: Some(data_dir), config: Some(config.get()), rules: passed.sums(), ..snapshot }
     })
 }

@@ -7,9 +7,9 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 
 use super::Failure;
-use crate::capture::kernel::{Cgroup, Directions, Live, Scope, Settings as Probes};
+use crate::capture::kernel::{Cgroup, Directions, Live, Scope, Settings as Probes, Wishes};
 use crate::cli::{CaptureArgs, ScopeArgs, TlsProbe};
-use crate::config::{DirectionFilter, Settings};
+use crate::config::{DirectionFilter, Settings, TapSettings};
 
 /// Where the version 2 hierarchy of control groups is mounted, the usual place first, then that of hybrid hosts.
 const CGROUP_MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
@@ -31,15 +31,7 @@ pub(super) fn probes(
     Probes {
         scope,
         filters: settings.tap.filters.clone(),
-        directions: match settings.tap.direction {
-            DirectionFilter::All => Directions::All,
-            DirectionFilter::Ingress => Directions::Ingress,
-            DirectionFilter::Egress => Directions::Egress,
-            DirectionFilter::EgressInternal => Directions::EgressInternal,
-            DirectionFilter::EgressExternal => Directions::EgressExternal,
-        },
-        ignore_loopback: settings.tap.ignore_loopback,
-        http: settings.tap.http_wanted,
+        wishes: wishes(&settings.tap),
         advice: settings.pipeline.wants().leaves_some_alone(),
         dns: settings.tap.reads_dns,
         call_limit,
@@ -49,6 +41,21 @@ pub(super) fn probes(
         variables: settings.pipeline.variables(),
         trace: capture.bpf_trace,
         recording,
+    }
+}
+
+/// What the file asks of the probes that may change while they run.
+pub(super) fn wishes(tap: &TapSettings) -> Wishes {
+    Wishes {
+        directions: match tap.direction {
+            DirectionFilter::All => Directions::All,
+            DirectionFilter::Ingress => Directions::Ingress,
+            DirectionFilter::Egress => Directions::Egress,
+            DirectionFilter::EgressInternal => Directions::EgressInternal,
+            DirectionFilter::EgressExternal => Directions::EgressExternal,
+        },
+        ignore_loopback: tap.ignore_loopback,
+        http: tap.http_wanted,
     }
 }
 

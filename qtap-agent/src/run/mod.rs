@@ -19,12 +19,19 @@ mod exec;
 mod host;
 #[cfg(feature = "kernel")]
 mod live;
+mod passes;
+mod pipelines;
 mod pump;
 #[cfg(feature = "kernel")]
 mod record;
+#[cfg(any(feature = "kernel", test))]
+mod reload;
 mod replay;
+mod route;
 mod shared;
+mod slot;
 mod spool;
+mod stores;
 mod test_connection;
 
 #[cfg(feature = "kernel")]
@@ -38,6 +45,8 @@ pub use exec::exec;
 pub use host::run;
 #[cfg(feature = "kernel")]
 pub use record::record;
+#[cfg(feature = "kernel")]
+pub use reload::reload_config;
 pub use replay::replay;
 pub use test_connection::test_connection;
 

@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use super::engine::Intake;
+#[cfg(any(feature = "kernel", test))]
+use super::pipelines::Next;
+#[cfg(any(feature = "kernel", test))]
+use super::reload::Change;
 use super::shared::{Shared, Stop};
 use crate::capture::source::{Flow, Source, SourceError};
 use crate::model::event::Event;
@@ -12,7 +16,7 @@ use crate::model::time::KernelTime;
 use crate::tap::Tap;
 
 /// Longest wait for a source that has nothing.
-const WAIT: Duration = Duration::from_millis(100);
+pub(super) const WAIT: Duration = Duration::from_millis(100);
 
 /// A source, a tap, and where it leads.
 pub(super) struct Pump {
@@ -61,10 +65,24 @@ impl Pump {
     }
 
     /// Feeds events that were learnt beside the source's polls.
-    #[cfg(feature = "kernel")]
+    #[cfg(any(feature = "kernel", test))]
     pub(super) fn feed_more(&mut self, events: &mut Vec<Event>) {
         self.events.append(events);
         self.feed();
+    }
+
+    /// Another config holds: for connections that are opened after what was seen so far.
+    #[cfg(any(feature = "kernel", test))]
+    pub(super) fn turn_over(&mut self, change: Change) {
+        let since = self.now;
+        let (pipeline, spool) = match change.new {
+            Some((tap, pipeline, spool)) => {
+                self.tap.begin(tap, since);
+                (Some(pipeline), spool)
+            }
+            None => (None, None),
+        };
+        self.intake.turn_over(Next { pipeline, spool, since, route: change.route }, change.turnover);
     }
 
     fn feed(&mut self) {
@@ -78,6 +96,8 @@ impl Pump {
         }
         self.intake.hand_over(std::mem::take(&mut self.observations), &mut self.lost);
         if told {
+            #[cfg(any(feature = "kernel", test))]
+            self.tap.ended_settings().into_iter().for_each(|since| self.intake.ended(since));
             self.publish();
         }
     }

@@ -54,7 +54,7 @@ mod live {
     use std::time::{SystemTime, UNIX_EPOCH};
 
     use super::{Seen, Shared};
-    use crate::admin::view::{ConnectionsView, ProbeView, ProcessView, Snapshot, StoreView};
+    use crate::admin::view::{ConnectionsView, OwnView, ProbeView, ProcessView, Snapshot, StoreView};
     use crate::export::status::{Health, StoreStatus};
     use crate::model::conn::Channel;
     use crate::model::event::Event;
@@ -118,6 +118,8 @@ mod live {
             probes_ready: true,
             probes,
             data_dir: None,
+            config: None,
+            process: OwnView { pid: std::process::id(), started_ticks: own.as_ref().map_or(0, |stat| stat.starttime) },
             stores: stores.iter().map(store_view).collect(),
             events: seen.counters.events().collect(),
             connections: ConnectionsView {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::config::Settings;
-#[cfg(feature = "kernel")]
+#[cfg(any(feature = "kernel", test))]
 use crate::export::data_dir::DataDir;
 use crate::export::excerpt;
 use crate::export::settings::StoreKind;
@@ -31,7 +31,7 @@ pub(super) struct Spool {
 
 impl Spool {
     /// Below the data directory. One that can't be used is no reason not to start: bodies are kept in memory then.
-    #[cfg(feature = "kernel")]
+    #[cfg(any(feature = "kernel", test))]
     pub(super) fn of_data_dir(settings: &Settings, data_dir: &DataDir) -> Spool {
         if !wants(settings) {
             return Spool::default();

@@ -24,7 +24,10 @@ pub fn test_connection(settings: &Settings, id: Option<&str>, say: &mut dyn FnMu
         }
     }
     if asked == 0 {
-        return Err(anyhow::anyhow!("no store to test: the config has none of that id").into());
+        let ids: Vec<&str> = settings.stores.iter().map(|store| store.id.as_str()).collect();
+        let there =
+            if ids.is_empty() { "the config has none".to_owned() } else { format!("there are: {}", ids.join(", ")) };
+        return Err(anyhow::anyhow!("no store to test: {there}").into());
     }
     Ok(if refused == 0 { exit::OK } else { exit::FAILED })
 }

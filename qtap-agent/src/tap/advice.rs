@@ -32,7 +32,7 @@ impl Conn {
             return;
         }
         let host = exchange.request.as_ref().and_then(|request| request.authority.as_deref());
-        let wants = &common.http.wants;
+        let wants = &common.http.of(self.facts.opened).wants;
         let stack = wants.routes.stack_of(&Facts::of(&self.facts, process, host));
         if host.is_none() || wants.appetite(stack).exchanges {
             self.quiet = Quiet::default();

@@ -10,6 +10,7 @@ use super::names::Names;
 use super::processes::Processes;
 use crate::http::{self, Sink};
 use crate::model::conn::Channel;
+use crate::model::eras::Eras;
 use crate::model::event::Host;
 use crate::model::loss::Tally;
 
@@ -19,7 +20,8 @@ const ENDED_CHANNELS: usize = 16_384;
 /// What all share.
 #[derive(Debug, Default)]
 pub(super) struct Common {
-    pub(super) http: Arc<http::Settings>,
+    /// Settings of the parsers, by when a connection or session was opened.
+    pub(super) http: Eras<Arc<http::Settings>>,
     pub(super) host: Arc<Host>,
     pub(super) processes: Processes,
     pub(super) deadlines: Deadlines,

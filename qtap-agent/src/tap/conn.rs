@@ -308,7 +308,7 @@ impl Conn {
             let late = self.facts.joined_late;
             let begin = |offset: u64| Begin { offset, unknown: self.implied };
             let begin = Pair { sent: begin(wanted.sent), received: begin(wanted.received) };
-            let mut stream = Box::new(Stream::new(&common.http, &common.memory, late, begin));
+            let mut stream = Box::new(Stream::new(common.http.of(self.facts.opened), &common.memory, late, begin));
             stream.on_appetite(self.appetite(common));
             self.socket = Socket::Plain(stream);
         }
@@ -317,7 +317,7 @@ impl Conn {
     /// What its stack wants, as far as what is known of it tells.
     pub(super) fn appetite(&self, common: &Common) -> Appetite {
         let process = common.processes.get(self.pid).or(self.process.as_ref());
-        let wants = &common.http.wants;
+        let wants = &common.http.of(self.facts.opened).wants;
         wants.appetite(wants.routes.stack_of(&Facts::of(&self.facts, process.map(|process| &**process), None)))
     }
 

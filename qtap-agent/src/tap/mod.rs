@@ -46,6 +46,7 @@ use self::pair::add;
 use self::session::Session;
 use crate::http;
 use crate::model::conn::{Channel, SessionId};
+use crate::model::eras::Eras;
 use crate::model::event::{Event, Passed, SessionOpened, Skipped};
 use crate::model::loss::{Loss, Tally};
 use crate::model::observation::Observation;
@@ -64,7 +65,7 @@ const LINGER: Duration = Duration::from_millis(500);
 const IMPLIED_SILENCE: Duration = Duration::from_secs(60);
 
 /// What can be set.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Of the HTTP parsers.
     pub http: http::Settings,
@@ -92,9 +93,28 @@ impl Tap {
         let memory = Memory::new(settings.http.held_of_a_body());
         let leaves_some_alone = settings.http.wants.leaves_some_alone();
         let Settings { http, reads_dns, audit_dns } = settings;
-        let common =
-            Common { http: Arc::new(http), memory, leaves_some_alone, reads_dns, audit_dns, ..Common::default() };
+        let http = Eras::new(Arc::new(http));
+        let common = Common { http, memory, leaves_some_alone, reads_dns, audit_dns, ..Common::default() };
         Tap { common, ..Tap::default() }
+    }
+
+    /// From now on these settings hold for connections and sessions that are opened after `since`; the others keep theirs.
+    pub fn begin(&mut self, settings: Settings, since: KernelTime) {
+        let Settings { http, reads_dns, audit_dns } = settings;
+        self.common.leaves_some_alone |= http.wants.leaves_some_alone();
+        (self.common.reads_dns, self.common.audit_dns) = (reads_dns, audit_dns);
+        self.common.http.begin(since, Arc::new(http));
+    }
+
+    /// When settings began to hold that no open connection or session keeps any more; they are forgotten here.
+    pub fn ended_settings(&mut self) -> Vec<KernelTime> {
+        if self.common.http.len() == 1 {
+            return Vec::new();
+        }
+        let sessions = self.sessions.values().map(|session| session.opened);
+        let over = self.common.http.over(self.conns.values().map(Conn::opened_at).chain(sessions));
+        over.iter().for_each(|since| self.common.http.end(*since));
+        over
     }
 
     /// Takes one event; appends what was seen.

@@ -266,11 +266,11 @@ impl Session {
 
     /// The stream; begun now if this is the first that passes.
     fn begun(&mut self, common: &Common) -> &mut Stream {
-        let (joined_late, appetite) = (self.joined_late, self.appetite);
+        let (joined_late, appetite, http) = (self.joined_late, self.appetite, common.http.of(self.opened));
         let begin = Begin { offset: 0, unknown: self.implied || self.restarted };
         self.stream.get_or_insert_with(|| {
             let begin = Pair { sent: begin, received: begin };
-            let mut stream = Box::new(Stream::new(&common.http, &common.memory, joined_late, begin));
+            let mut stream = Box::new(Stream::new(http, &common.memory, joined_late, begin));
             appetite.into_iter().for_each(|appetite| stream.on_appetite(appetite));
             stream
         })

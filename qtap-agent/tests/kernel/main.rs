@@ -24,6 +24,7 @@ mod plugins;
 mod python;
 mod qtap;
 mod records;
+mod reload;
 mod rules;
 mod scope;
 mod servers;

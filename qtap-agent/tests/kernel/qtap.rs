@@ -35,7 +35,17 @@ pub fn run<A: AsRef<OsStr>>(lab: &Lab, arguments: impl IntoIterator<Item = A>) -
 /// qtap, with nothing of this process's environment that means something to it.
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qtap"));
-    for name in ["QTAP_CONFIG", "LOG_LEVEL", "QTAP_TAGS", "HTTP_BUFFER_SIZE", "TLS_PROBES", "BPF_TRACE", "DATA_DIR"] {
+    for name in [
+        "QTAP_CONFIG",
+        "LOG_LEVEL",
+        "QTAP_TAGS",
+        "HTTP_BUFFER_SIZE",
+        "TLS_PROBES",
+        "BPF_TRACE",
+        "DATA_DIR",
+        "QTAP_CONFIG_WATCH",
+        "HTTPD_LISTEN",
+    ] {
         command.env_remove(name);
     }
     command
@@ -120,6 +130,11 @@ impl Agent {
                 && text(&agent.err).contains("ready: capturing")
         });
         agent
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        self.qtap.signal(signal);
     }
 
     /// What it printed so far.

@@ -28,7 +28,7 @@ use super::people::People;
 use super::ring::Ring;
 use super::tls::{Library, Tls};
 use super::unix::UnixConns;
-use super::{KernelError, Scope, Settings, object};
+use super::{KernelError, Scope, Settings, Wishes, object};
 use crate::capture::decode::{Decoded, Decoder, session_key, socket_inode};
 use crate::capture::discover::{maps, openssl, procfs};
 use crate::capture::recording::{Fact, Writer};
@@ -128,8 +128,17 @@ impl Live {
         for pid in settings.scope.pids() {
             live.tables.scope.insert(pid, scope::IN, 0)?;
         }
+        live.wish(settings.wishes)?;
         live.attach(&settings)?;
         Ok(live)
+    }
+
+    /// From now on this is wanted, of connections that are opened from now on.
+    ///
+    /// # Errors
+    /// [`KernelError::Map`] when it can't be written.
+    pub fn wish(&mut self, wishes: Wishes) -> Result<(), KernelError> {
+        Ok(self.tables.wishes.set(0, wishes.told(), 0)?)
     }
 
     fn attach(&mut self, settings: &Settings) -> Result<(), KernelError> {

@@ -71,12 +71,8 @@ pub struct Settings {
     pub scope: Scope,
     /// Processes that are left out all the same.
     pub filters: Filters,
-    /// Connections in which directions.
-    pub directions: Directions,
-    /// Connections over loopback addresses are left alone.
-    pub ignore_loopback: bool,
-    /// Payload of HTTP is wanted.
-    pub http: bool,
+    /// What may change.
+    pub wishes: Wishes,
     /// It may be said of connections that nobody wants them.
     pub advice: bool,
     /// Answers of name servers are read.
@@ -132,6 +128,34 @@ pub enum Directions {
     EgressExternal,
 }
 
+/// What may change while the probes run, for connections that are opened from then on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wishes {
+    /// Connections in which directions.
+    pub directions: Directions,
+    /// Connections over loopback addresses are left alone.
+    pub ignore_loopback: bool,
+    /// Payload of HTTP is wanted.
+    pub http: bool,
+}
+
+impl Wishes {
+    /// The same, as the probes read it.
+    fn told(self) -> globals::Wishes {
+        globals::Wishes {
+            direction: match self.directions {
+                Directions::All => globals::DIRECTION_ALL,
+                Directions::Ingress => globals::DIRECTION_INGRESS,
+                Directions::Egress => globals::DIRECTION_EGRESS,
+                Directions::EgressInternal => globals::DIRECTION_EGRESS_INTERNAL,
+                Directions::EgressExternal => globals::DIRECTION_EGRESS_EXTERNAL,
+            },
+            ignore_loopback: u32::from(self.ignore_loopback),
+            http: u32::from(self.http),
+        }
+    }
+}
+
 impl Settings {
     /// The same, as the probes read it.
     fn wanted(&self) -> Result<Wanted, KernelError> {
@@ -142,15 +166,6 @@ impl Settings {
                 Scope::Listed(_) => globals::SCOPE_LISTED,
                 Scope::Cgroups(_) => globals::SCOPE_CGROUP,
             },
-            direction: match self.directions {
-                Directions::All => globals::DIRECTION_ALL,
-                Directions::Ingress => globals::DIRECTION_INGRESS,
-                Directions::Egress => globals::DIRECTION_EGRESS,
-                Directions::EgressInternal => globals::DIRECTION_EGRESS_INTERNAL,
-                Directions::EgressExternal => globals::DIRECTION_EGRESS_EXTERNAL,
-            },
-            ignore_loopback: u32::from(self.ignore_loopback),
-            http: u32::from(self.http),
             wake_above: self.ring_bytes / 4,
             options: if self.advice { globals::option::ADVICE } else { 0 }
                 | if self.dns { globals::option::DNS } else { 0 },

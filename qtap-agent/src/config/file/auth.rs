@@ -48,7 +48,7 @@ pub(crate) enum GrantKind {
     JwtBearer,
 }
 
-const KINDS: [(&str, AuthKind); 5] = [
+pub(crate) const KINDS: [(&str, AuthKind); 5] = [
     ("none", AuthKind::None),
     ("basic", AuthKind::Basic),
     ("header", AuthKind::Header),
@@ -56,7 +56,7 @@ const KINDS: [(&str, AuthKind); 5] = [
     ("oauth2", AuthKind::Oauth2),
 ];
 
-const GRANTS: [(&str, GrantKind); 3] = [
+pub(crate) const GRANTS: [(&str, GrantKind); 3] = [
     ("client_credentials", GrantKind::ClientCredentials),
     ("password", GrantKind::Password),
     ("jwt_bearer", GrantKind::JwtBearer),

@@ -39,12 +39,12 @@ fn header(name: &At<String>, value: &At<Given>, around: &Around<'_>) -> Option<(
 }
 
 /// What a type of `auth` needs, and what it may have beside that.
-struct Keys {
-    needed: &'static [&'static str],
-    more: &'static [&'static str],
+pub(crate) struct Keys {
+    pub(crate) needed: &'static [&'static str],
+    pub(crate) more: &'static [&'static str],
 }
 
-fn keys(kind: AuthKind, grant: Option<GrantKind>) -> Keys {
+pub(crate) fn keys(kind: AuthKind, grant: Option<GrantKind>) -> Keys {
     match (kind, grant) {
         (AuthKind::None, _) => Keys { needed: &[], more: &[] },
         (AuthKind::Basic, _) => Keys { needed: &["username", "password"], more: &[] },

@@ -2,7 +2,7 @@
 //! `Settings`. Goes on after a fault, with the default in place of what is wrong, so that all faults are told at once.
 
 mod access_url;
-mod auth;
+pub(crate) mod auth;
 mod endpoints;
 mod filters;
 mod otlp;

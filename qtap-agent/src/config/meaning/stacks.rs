@@ -26,7 +26,7 @@ impl Names<'_> {
         if found.is_none() {
             let help = match value::nearest(&name.value, self.names.iter().copied()) {
                 _ if !self.in_file => "the file has no `stacks`".to_owned(),
-                Some(near) => format!("did you mean `{near}`?"),
+                Some(near) => format!("did you mean `{}`?", brief(near)),
                 None => format!("stacks here: {}", listed(&self.names)),
             };
             around.out.fault(name.span, format!("there is no stack `{}`", brief(&name.value)), help);

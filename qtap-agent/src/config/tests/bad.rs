@@ -84,8 +84,8 @@ fn files_that_cannot_be_read() {
     assert!(told(b"\0").contains("qtap.yaml:1:1: "));
     let absent = load(Source::named("/nonexistent/qtap.yaml"), &env).expect_err("a fault").to_string();
     assert!(absent.starts_with("/nonexistent/qtap.yaml: cannot be read: No such file"), "{absent}");
-    let url = load(Source::named("https://example.com/qtap.yaml"), &env).expect_err("a fault").to_string();
-    assert!(url.contains("not supported yet"), "{url}");
+    let elsewhere = load(Source::named("ftp://example.com/qtap.yaml"), &env).expect_err("a fault").to_string();
+    assert!(elsewhere.contains("ftp://example.com/qtap.yaml: a config can't be read from there"), "{elsewhere}");
     assert_eq!(Source::named("-"), Source::Stdin);
 }
 

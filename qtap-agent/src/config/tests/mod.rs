@@ -5,9 +5,22 @@ mod docs;
 mod places;
 mod plugins;
 mod redact;
+mod remote;
 mod rules;
 mod tap;
 mod transport;
+
+/// Files that are right, in ways that the pages and examples are not.
+pub(super) const GOOD_FILES: &[&str] = &[
+    "version: 2\nservices: {event_stores: [], object_stores: }\nstacks:\ntap: {direction: , http: none}\ntags: []\n",
+    "version: 2\ntap: {http: ''}\nrulekit: {macros: []}\n",
+    "version: 2\nservices: {event_stores: [{type: disabled, whatever: [it, was]}]}\n",
+    "version: 2\nservices: {event_stores: [{type: otel, otel_endpoint: 'x:4317', headers: {A: 7, B: {value: true}}, timeout: 1m30s}]}\n",
+    "version: 2\nservices: {event_stores: [{type: otel, auth: {type: none, username: me}, retry: {max_elapsed: 0}, batch: {max_bytes: 2048}}]}\n",
+    "version: 2\nservices: {event_stores: [{type: otel, auth: {type: basic, username: 7, password: {value: x}, name: }, limits: {batch_bytes: 1 MiB}}]}\n",
+    "version: 2\nservices:\n  event_stores: [&s {type: otel, endpoint: a}, {<<: *s, endpoint: b}]\n",
+    "version: 2\nstacks: {7: {plugins: [{type: http_capture, config: {level: headers}}, {type: redact, config: }]}}\n",
+];
 
 use std::time::Duration;
 
@@ -484,4 +497,11 @@ fn anchors_and_merge_keys() {
     let stores = good(text).0.stores;
     let StoreKind::Otlp(second) = &stores[1].kind else { panic!("not otlp") };
     assert_eq!((second.endpoint.as_str(), second.timeout), ("other:4317", Duration::from_secs(5)));
+}
+
+#[test]
+fn files_that_are_right_are_taken() {
+    for text in GOOD_FILES {
+        good(text);
+    }
 }

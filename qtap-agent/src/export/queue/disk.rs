@@ -275,6 +275,11 @@ impl DiskQueue {
         self.room.notify_all();
     }
 
+    /// What waits for room waits again.
+    pub fn calm(&self) {
+        self.hurry.store(false, Ordering::Release);
+    }
+
     /// Nothing more will be appended: what waits is handed out at once, then [`DiskQueue::next`] ends.
     pub fn close(&self) {
         self.state().closed = true;

@@ -105,11 +105,9 @@ impl Settings {
                 Step::HttpCapture(capture) => capture.rules.iter().map(|rule| &rule.rule).collect(),
                 Step::AccessLogs(logs) => logs.rules.iter().map(|rule| &rule.rule).collect(),
                 Step::DetectErrors(detect) => detect.rules.iter().filter_map(|rule| rule.expr.as_ref()).collect(),
-                Step::ReportUsage(_)
-                | Step::HttpMetrics(_)
-                | Step::Redact(_)
-                | Step::GenAi(_)
-                | Step::Sample(_) => Vec::new(),
+                Step::ReportUsage(_) | Step::HttpMetrics(_) | Step::Redact(_) | Step::GenAi(_) | Step::Sample(_) => {
+                    Vec::new()
+                }
             }
         });
         let mut names: Vec<String> = rules.flat_map(Rule::variables).cloned().collect();

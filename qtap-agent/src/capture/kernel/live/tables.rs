@@ -1,9 +1,10 @@
 //! The probes' tables, as the agent reads and writes them. In: the loaded object. Out: typed tables, and advice written into one of them.
 
 use aya::Ebpf;
-use aya::maps::{HashMap as KernelMap, MapData, PerCpuArray};
+use aya::maps::{Array, HashMap as KernelMap, MapData, PerCpuArray};
+use qtap_common::globals::Wishes;
 use qtap_common::state::{
-    Conn, Losses, MAP_CONNS, MAP_LEFT_ALONE, MAP_LOSSES, MAP_SCOPE, MAP_SESSIONS, Session, SessionKey,
+    Conn, Losses, MAP_CONNS, MAP_LEFT_ALONE, MAP_LOSSES, MAP_SCOPE, MAP_SESSIONS, MAP_WISHES, Session, SessionKey,
 };
 
 use crate::capture::kernel::KernelError;
@@ -15,6 +16,7 @@ pub(super) struct Tables {
     pub(super) conns: KernelMap<MapData, u64, Conn>,
     pub(super) sessions: KernelMap<MapData, SessionKey, Session>,
     pub(super) losses: PerCpuArray<MapData, Losses>,
+    pub(super) wishes: Array<MapData, Wishes>,
     left_alone: KernelMap<MapData, u64, u8>,
 }
 
@@ -27,6 +29,7 @@ impl Tables {
             conns: KernelMap::try_from(map(MAP_CONNS)?)?,
             sessions: KernelMap::try_from(map(MAP_SESSIONS)?)?,
             losses: PerCpuArray::try_from(map(MAP_LOSSES)?)?,
+            wishes: Array::try_from(map(MAP_WISHES)?)?,
             left_alone: KernelMap::try_from(map(MAP_LEFT_ALONE)?)?,
         })
     }

@@ -11,6 +11,7 @@ use crate::capture::discover::{maps, procfs};
 use crate::capture::filter;
 use crate::capture::kernel::Scope;
 use crate::capture::recording::Fact;
+use crate::capture::settings::Filters;
 use crate::model::event::Event;
 use crate::model::process::Process;
 
@@ -25,6 +26,18 @@ impl Live {
         for pid in there {
             if let Some(path) = procfs::executable(pid) {
                 self.judge(pid, &path);
+            }
+        }
+    }
+
+    /// Other filters hold from now on, for the processes that are there and for those to come.
+    pub fn filter(&mut self, filters: Filters, out: &mut Vec<Event>) {
+        self.filters = filters;
+        let there: Vec<u32> =
+            if self.everyone { maps::processes() } else { self.tables.scope.keys().flatten().collect() };
+        for pid in there {
+            if procfs::executable(pid).is_some_and(|path| self.judge(pid, &path)) {
+                self.let_go(pid, out);
             }
         }
     }

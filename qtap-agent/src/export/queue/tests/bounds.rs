@@ -93,5 +93,16 @@ fn block_blocks_until_something_is_settled_and_drops_nothing() {
         bench.queue.hurry();
         assert_eq!(bench.push(Class::Event, 40..60), 20);
         assert_eq!(bench.queue.held().0, 20);
+        // And after it, nothing until there is room.
+        bench.queue.calm();
+        let appending = std::thread::spawn({
+            let bench = Arc::clone(&bench);
+            move || bench.push(Class::Event, 60..61)
+        });
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!appending.is_finished() && bench.queue.held().0 == 20);
+        while bench.queue.held().0 > 1 || !appending.is_finished() {
+            bench.queue.settle(&bench.queue.take(Class::Event));
+        }
     }
 }

@@ -1,0 +1,67 @@
+//! How often rules passed, by name: several stacks, and configs that follow one another, may have rules of one name. In: the counts that
+//! pipelines keep. Out: sums, that never go back.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::pipeline::Passed;
+
+/// Names whose counts are kept after the last rule of that name is gone.
+const NAMES: usize = 4096;
+
+/// The counts.
+#[derive(Debug, Clone, Default)]
+#[cfg_attr(not(any(feature = "kernel", test)), allow(dead_code))] // nobody asks a replay
+pub(super) struct Passes(Arc<Mutex<Inside>>);
+
+#[derive(Debug, Default)]
+struct Inside {
+    /// Of pipelines that are no more.
+    before: Vec<(String, u64)>,
+    lists: Vec<Arc<[Passed]>>,
+}
+
+#[cfg_attr(not(any(feature = "kernel", test)), allow(dead_code))]
+impl Passes {
+    /// Another pipeline counts.
+    pub(super) fn add(&self, lists: Vec<Arc<[Passed]>>) {
+        let mut inside = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inside.fold();
+        inside.lists.extend(lists);
+    }
+
+    /// The sums of the rules that there are.
+    pub(super) fn sums(&self) -> Vec<(String, u64)> {
+        let mut inside = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inside.fold();
+        let mut sums: Vec<(String, u64)> = Vec::new();
+        for rule in inside.lists.iter().flat_map(|list| list.iter()) {
+            if !sums.iter().any(|(name, _)| *name == rule.rule) {
+                let before = inside.before.iter().find(|(name, _)| *name == rule.rule).map_or(0, |(_, count)| *count);
+                sums.push((rule.rule.clone(), before));
+            }
+            add(&mut sums, &rule.rule, rule.count());
+        }
+        sums
+    }
+}
+
+impl Inside {
+    /// Keeps what pipelines counted that nobody but us knows any more.
+    fn fold(&mut self) {
+        let (over, lists) = std::mem::take(&mut self.lists).into_iter().partition(|list| Arc::strong_count(list) == 1);
+        self.lists = lists;
+        let over: Vec<Arc<[Passed]>> = over;
+        for rule in over.iter().flat_map(|list| list.iter()) {
+            if self.before.len() < NAMES || self.before.iter().any(|(name, _)| *name == rule.rule) {
+                add(&mut self.before, &rule.rule, rule.count());
+            }
+        }
+    }
+}
+
+fn add(counts: &mut Vec<(String, u64)>, name: &str, count: u64) {
+    match counts.iter_mut().find(|(known, _)| known == name) {
+        Some((_, known)) => *known += count,
+        None => counts.push((name.to_owned(), count)),
+    }
+}

@@ -1,0 +1,374 @@
+//! The bench: an engine between a hand that writes events and receivers in this process that count records by their uid.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver as Changes};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use super::super::calls::{Calls, Origin, Told};
+use super::super::{Change, Changed, Running};
+use crate::config::{self, Source};
+use crate::export::status::StoreStatus;
+use crate::export::stdout::Output;
+use crate::model::conn::{Channel, ConnId, Direction, Endpoint, Role, Transport};
+use crate::model::event::{Count, Counts, Event, Host, Opened, Passed};
+use crate::model::time::{KernelTime, WallClock};
+use crate::run::engine::{Engine, Pace};
+use crate::run::passes::Passes;
+use crate::run::pump::Pump;
+use crate::run::shared::{Shared, Stop};
+use crate::run::spool::Spool;
+use crate::run::{data_dir, runtime, tap_settings};
+use crate::tap::Tap;
+
+const REQUEST: &str = "GET /a HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
+const RESPONSE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+const MS: u64 = 1_000_000;
+
+/// A config of these stores, whose one stack captures at `level`.
+pub(super) fn config(stores: &[String], level: &str) -> String {
+    format!(
+        "version: 2\nservices: {{event_stores: [{0}], object_stores: [{0}]}}\nstacks: {{s: {{plugins: [{{type: http_capture, config: {{level: {level}}}}}, {{type: redact}}]}}}}\n",
+        stores.join(", ")
+    )
+}
+
+pub(super) fn settings(text: &str) -> config::Settings {
+    let source = Source::Text { name: "f".to_owned(), text: text.to_owned() };
+    config::load(source, &|_| None).unwrap_or_else(|faults| panic!("{text}\n{faults}")).0
+}
+
+/// A server that takes OTLP/JSON and remembers what it took.
+pub(super) struct Receiver {
+    address: SocketAddr,
+    inside: Arc<Inside>,
+}
+
+#[derive(Default)]
+struct Inside {
+    /// Name and uid of each record.
+    told: Mutex<Vec<(String, String)>>,
+    connections: AtomicUsize,
+    /// Milliseconds before an answer.
+    delay: AtomicUsize,
+    refuses: AtomicBool,
+}
+
+impl Receiver {
+    pub(super) fn start() -> Receiver {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let (address, inside) = (listener.local_addr().unwrap(), Arc::<Inside>::default());
+        let shared = Arc::clone(&inside);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = TcpListener::from_std(listener).unwrap();
+                while let Ok((stream, _)) = listener.accept().await {
+                    shared.connections.fetch_add(1, Ordering::Relaxed);
+                    let shared = Arc::clone(&shared);
+                    let answer = service_fn(move |request| answer(request, Arc::clone(&shared)));
+                    tokio::spawn(
+                        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer),
+                    );
+                }
+            });
+        });
+        Receiver { address, inside }
+    }
+
+    /// A store that sends here.
+    pub(super) fn store(&self, id: &str, keys: &str) -> String {
+        format!(
+            "{{type: otel, id: {id}, endpoint: 'http://{}', protocol: http, encoding: json, compression: none, batch: {{interval: 5ms, max_records: 200}}, retry: {{initial: 20ms, max: 50ms}}, {keys}}}",
+            self.address
+        )
+    }
+
+    /// The uids of records of this name, in the order in which they came.
+    pub(super) fn told(&self, name: &str) -> Vec<String> {
+        let told = self.inside.told.lock().unwrap();
+        told.iter().filter(|(known, _)| known == name).map(|(_, uid)| uid.clone()).collect()
+    }
+
+    /// Connections that were made to it.
+    pub(super) fn connections(&self) -> usize {
+        self.inside.connections.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn delay(&self, ms: usize) {
+        self.inside.delay.store(ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn refuse(&self, refuses: bool) {
+        self.inside.refuses.store(refuses, Ordering::Relaxed);
+    }
+}
+
+async fn answer(request: Request<Incoming>, inside: Arc<Inside>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    if inside.refuses.load(Ordering::Relaxed) {
+        return Ok(Response::builder().status(503).body(Full::default()).unwrap());
+    }
+    let document: Value = serde_json::from_slice(&body).unwrap();
+    let each = |value: &Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
+    for resource in each(&document, "resourceLogs") {
+        for record in each(&resource, "scopeLogs").iter().flat_map(|scope| each(scope, "logRecords")) {
+            let attributes = each(&record, "attributes");
+            let uid = attributes.iter().find(|attribute| attribute["key"] == "log.record.uid").unwrap();
+            let name = record["eventName"].as_str().unwrap().to_owned();
+            inside.told.lock().unwrap().push((name, uid["value"]["stringValue"].as_str().unwrap().to_owned()));
+        }
+    }
+    // Taken, and not said yet: who asks again tells it twice.
+    tokio::time::sleep(Duration::from_millis(inside.delay.load(Ordering::Relaxed) as u64)).await;
+    Ok(Response::builder().header("content-type", "application/json").body(Full::from("{}")).unwrap())
+}
+
+/// An engine, and what it takes to go over to another config.
+pub(super) struct Bench {
+    /// None once someone else calls.
+    running: Option<Running>,
+    engine: Engine,
+    hand: Option<Hand>,
+    pub(super) runtime: Runtime,
+    level: Arc<Mutex<bool>>,
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    pub(super) fn start(text: &str) -> Bench {
+        let (settings, folder, runtime) = (settings(text), tempfile::tempdir().unwrap(), runtime().unwrap());
+        let data_dir = folder.path().join("data");
+        let data = data_dir::open(&settings, &data_dir).unwrap();
+        let (spool, output) = (Spool::default(), Output::to(Box::new(std::io::sink()), false));
+        let started = Engine::start(&settings, &output, runtime.handle(), &spool, Pace::LIVE, data.folder.as_ref());
+        let (engine, intake) = started.unwrap();
+        let pump = Pump::new(Tap::new(tap_settings(&settings, &spool)), intake, Shared::default());
+        let (changes, to_change) = mpsc::sync_channel(1);
+        let level = Arc::new(Mutex::new(captures(text)));
+        let hand = Hand::new(pump, to_change, Arc::clone(&level));
+        let running = Running {
+            started: settings.clone(),
+            settings,
+            told: Arc::new(Mutex::new(data.told.clone())),
+            data,
+            data_dir,
+            spool,
+            stores: engine.stores().look(),
+            changes,
+            runtime: runtime.handle().clone(),
+            output,
+            stop: Stop::default(),
+        };
+        Bench { running: Some(running), engine, hand: Some(hand), runtime, level, folder }
+    }
+
+    pub(super) fn running(&mut self) -> &mut Running {
+        self.running.as_mut().unwrap()
+    }
+
+    /// How often rules passed.
+    pub(super) fn passed(&self) -> Passes {
+        self.engine.passed.clone()
+    }
+
+    /// A folder of the test's own.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(super) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Whoever calls for another config, of this source.
+    pub(super) fn calls(&mut self, source: Option<Source>, watch: Option<Duration>) -> Calls {
+        let running = self.running.take().unwrap();
+        let told = Told::new(source.as_ref(), watch.is_some());
+        let http_buffer_size = running.settings.tap.http_buffer_size;
+        let origin = Origin { source, env: |_| None, tags: Vec::new(), http_buffer_size };
+        Calls { running, origin, told, watch, seen: None }
+    }
+
+    /// Traffic, on a thread of its own, until it is told to end.
+    pub(super) fn load(&mut self) -> Load {
+        let mut hand = self.hand.take().unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            while !asked.load(Ordering::Relaxed) {
+                hand.round();
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            hand.end()
+        });
+        Load { stop, thread }
+    }
+
+    /// Goes over to another config, while a load runs.
+    pub(super) fn turn_to(&mut self, text: &str) -> anyhow::Result<Option<Changed>> {
+        *self.level.lock().unwrap() = captures(text);
+        self.running().turn_to(settings(text))
+    }
+
+    /// Ends all; how the stores stood.
+    pub(super) fn end(self) -> Vec<StoreStatus> {
+        drop(self.hand);
+        self.runtime.block_on(self.engine.shutdown(Duration::from_secs(20)))
+    }
+}
+
+/// True when the stack of a config makes records of exchanges.
+fn captures(text: &str) -> bool {
+    !text.contains("level: none")
+}
+
+/// Traffic that runs.
+pub(super) struct Load {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Seen>,
+}
+
+impl Load {
+    pub(super) fn end(self) -> Seen {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+/// What the hand wrote.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Seen {
+    pub(super) connections: usize,
+    pub(super) exchanges: usize,
+    /// Exchanges of connections that were opened while the stack made records of them.
+    pub(super) captured: usize,
+}
+
+/// Writes events.
+struct Hand {
+    pump: Pump,
+    changes: Changes<Change>,
+    level: Arc<Mutex<bool>>,
+    /// What holds for connections that are opened now.
+    captures: bool,
+    now: u64,
+    next: u64,
+    /// Open connections: what holds for each, and the offsets of both directions.
+    open: HashMap<u64, (bool, u64, u64)>,
+    seen: Seen,
+}
+
+impl Hand {
+    fn new(pump: Pump, changes: Changes<Change>, level: Arc<Mutex<bool>>) -> Hand {
+        let captures = *level.lock().unwrap();
+        let (now, next, open) = (0, 1, HashMap::new());
+        let mut hand = Hand { pump, changes, level, captures, now, next, open, seen: Seen::default() };
+        let clock = WallClock { boot_unix_ns: 1_700_000_000_000_000_000 };
+        hand.feed(Event::Started(Arc::new(Host { name: "host".into(), clock, ..Host::default() })));
+        hand
+    }
+
+    fn feed(&mut self, event: Event) {
+        self.pump.feed_more(&mut vec![event]);
+    }
+
+    fn time(&self) -> KernelTime {
+        KernelTime(self.now * MS)
+    }
+
+    /// One connection more; an exchange on some that are open; some that close.
+    fn round(&mut self) {
+        if let Ok(change) = self.changes.try_recv() {
+            if change.new.is_some() {
+                self.captures = *self.level.lock().unwrap();
+            }
+            self.pump.turn_over(change);
+        }
+        self.now += 2;
+        let conn = self.next;
+        self.next += 1;
+        self.open_one(conn);
+        self.exchange(conn);
+        // Every fifth stays open for a while, every fiftieth to the end.
+        if conn.is_multiple_of(5) {
+            self.exchange(conn);
+        } else {
+            self.close(conn);
+        }
+        let old = conn.saturating_sub(300);
+        if self.open.contains_key(&old) {
+            self.exchange(old);
+            if !old.is_multiple_of(50) {
+                self.close(old);
+            }
+        }
+        if conn.is_multiple_of(20) {
+            self.feed(Event::Tick(self.time()));
+        }
+    }
+
+    fn open_one(&mut self, conn: u64) {
+        let end = |text: &str| Endpoint::Inet(text.parse().unwrap());
+        self.open.insert(conn, (self.captures, 0, 0));
+        self.seen.connections += 1;
+        self.feed(Event::Opened(Opened {
+            conn: ConnId(conn),
+            time: self.time(),
+            pid: 42,
+            transport: Transport::Tcp,
+            local: end("10.0.0.1:40000"),
+            peer: end("10.0.0.2:80"),
+            role: Role::Client,
+            joined_late: false,
+        }));
+    }
+
+    fn exchange(&mut self, conn: u64) {
+        let (captures, sent, received) = self.open.get_mut(&conn).unwrap();
+        let offsets = (*sent, *received);
+        *sent += REQUEST.len() as u64;
+        *received += RESPONSE.len() as u64;
+        self.seen.exchanges += 1;
+        self.seen.captured += usize::from(*captures);
+        for (direction, offset, text) in
+            [(Direction::Sent, offsets.0, REQUEST), (Direction::Received, offsets.1, RESPONSE)]
+        {
+            let (channel, payload) = (Channel::Socket(ConnId(conn)), Bytes::from_static(text.as_bytes()));
+            self.feed(Event::Passed(Passed { channel, direction, offset, time: self.time(), pid: 42, payload }));
+        }
+    }
+
+    fn close(&mut self, conn: u64) {
+        let (_, sent, received) = self.open.remove(&conn).unwrap();
+        let count = |bytes| Count { carried: bytes, copied: bytes, kernel: Some(bytes), ..Count::default() };
+        let counts =
+            Counts { conn: ConnId(conn), time: self.time(), sent: count(sent), received: count(received), unread: 0 };
+        self.feed(Event::Closed(counts));
+    }
+
+    fn end(mut self) -> Seen {
+        let open: Vec<u64> = self.open.keys().copied().collect();
+        open.into_iter().for_each(|conn| self.close(conn));
+        self.now += 5000;
+        self.feed(Event::Tick(self.time()));
+        self.pump.finish();
+        self.seen
+    }
+}

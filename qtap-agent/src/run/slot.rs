@@ -1,0 +1,131 @@
+//! A store's place: where records are offered to it, also while one store takes over from another of the same name. In: records, and
+//! the stores that take turns. Out: nothing is lost in between and nothing overtakes: what is offered meanwhile waits here, and when
+//! there is no more room whoever offers it waits too.
+// What has one config for all its life needs less.
+#![cfg_attr(not(any(feature = "kernel", test)), allow(dead_code))]
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::export::status::StoreStatus;
+use crate::export::store::Store;
+use crate::model::record::{Record, RecordKind};
+
+/// Records that wait between two stores: some ten seconds of a busy host.
+const WAITING_RECORDS: usize = 100_000;
+/// Bytes of bodies in them.
+const WAITING_BYTES: usize = 64 << 20;
+
+/// The place of one store.
+#[derive(Debug)]
+pub(super) struct Slot {
+    id: String,
+    state: Mutex<State>,
+    room: Condvar,
+}
+
+#[derive(Debug)]
+enum State {
+    /// A store is at work.
+    Working(Arc<Store>),
+    /// None is, for a moment.
+    Between { records: Vec<Arc<Record>>, bytes: usize },
+}
+
+impl Slot {
+    pub(super) fn new(store: Store) -> Slot {
+        Slot { id: store.id().to_owned(), state: Mutex::new(State::Working(Arc::new(store))), room: Condvar::new() }
+    }
+
+    /// The store's id.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store at work; none between two.
+    pub(super) fn store(&self) -> Option<Arc<Store>> {
+        match &*self.state() {
+            State::Working(store) => Some(Arc::clone(store)),
+            State::Between { .. } => None,
+        }
+    }
+
+    /// Offers records to the store, or keeps them for the next one.
+    pub(super) fn offer(&self, offered: &[Arc<Record>]) {
+        if offered.is_empty() {
+            return;
+        }
+        let mut state = self.state();
+        loop {
+            match &mut *state {
+                State::Working(store) => {
+                    let store = Arc::clone(store);
+                    drop(state);
+                    return store.offer(offered);
+                }
+                State::Between { records, bytes } if records.len() < WAITING_RECORDS && *bytes < WAITING_BYTES => {
+                    *bytes += offered.iter().map(|record| size(record)).sum::<usize>();
+                    return records.extend_from_slice(offered);
+                }
+                State::Between { .. } => state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    /// How the store stands; none between two.
+    pub(super) fn status(&self) -> Option<StoreStatus> {
+        self.store().map(|store| store.status())
+    }
+
+    /// Takes the store out; what is offered from now on waits for the next.
+    pub(super) fn take(&self) -> Option<Arc<Store>> {
+        match std::mem::replace(&mut *self.state(), State::Between { records: Vec::new(), bytes: 0 }) {
+            State::Working(store) => Some(store),
+            State::Between { .. } => None,
+        }
+    }
+
+    /// Puts a store to work: first it is offered what waited.
+    pub(super) fn put(&self, store: Store) {
+        let store = Arc::new(store);
+        loop {
+            let mut state = self.state();
+            match &mut *state {
+                State::Between { records, bytes } if !records.is_empty() => {
+                    let waited = std::mem::take(records);
+                    *bytes = 0;
+                    drop(state);
+                    store.offer(&waited);
+                    self.room.notify_all();
+                }
+                State::Between { .. } | State::Working(_) => {
+                    *state = State::Working(store);
+                    drop(state);
+                    return self.room.notify_all();
+                }
+            }
+        }
+    }
+}
+
+/// Bytes of body that a record holds in memory.
+fn size(record: &Record) -> usize {
+    match &record.kind {
+        RecordKind::Object(object) => object.data.len(),
+        RecordKind::Connection(_) | RecordKind::Artifact(_) | RecordKind::Request(_) | RecordKind::Issue(_) => 0,
+    }
+}
+
+/// The store itself, once nobody offers to it any more: whoever is at it is soon done.
+pub(super) async fn alone(mut store: Arc<Store>) -> Store {
+    loop {
+        match Arc::try_unwrap(store) {
+            Ok(store) => return store,
+            Err(shared) => store = shared,
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
