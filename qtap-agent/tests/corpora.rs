@@ -60,6 +60,11 @@ fn websocket() {
 }
 
 #[test]
+fn dns() {
+    replay("dns", rooms::dns::run);
+}
+
+#[test]
 fn grpc() {
     replay("grpc", rooms::grpc::run);
 }

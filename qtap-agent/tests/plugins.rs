@@ -179,6 +179,28 @@ fn lines_for_people_are_one_an_exchange() {
 }
 
 #[test]
+fn rules_say_which_lines_and_which_issues() {
+    let text = "version: 2
+services: {event_stores: [{type: stdout}]}
+rulekit: {macros: [{name: refused, expr: http.res.status == 404}]}
+stacks:
+  s:
+    plugins:
+      - {type: access_logs, config: {mode: none, format: json, rules: [{name: a, expr: refused(), mode: details}]}}
+      - {type: detect_errors, config: {rules: [{name: b, expr: not refused() and src.process.binary == 'curl'}]}}
+      - {type: redact}
+";
+    let told = replay("h1-keep-alive", text);
+    let [line] = told.lines.as_slice() else { panic!("{:?}", told.lines) };
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!((&line["status"], line["response"]["headers"].is_array()), (&404.into(), true));
+    let issues = told.of("qtap.issue");
+    let statuses: Vec<&Value> = issues.iter().map(|issue| &issue["issue.status_code"]).collect();
+    assert_eq!(statuses, [200, 200]);
+    assert!(issues.iter().all(|issue| issue["issue.reasons"] == serde_json::json!(["rule"])));
+}
+
+#[test]
 fn the_same_recording_tells_the_same_again() {
     let sampled = "      - {type: sample, config: {ratio: 0.5, rate: 3, keep_errors: true}}\n";
     for case in ["h2-tls-streams", "h1-pipelined", "h1-proxy"] {

@@ -6,18 +6,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use qtap_agent::http;
 use qtap_agent::model::conn::{Binding, Channel, ConnId, Direction, Endpoint, Role, SessionId, Transport};
 use qtap_agent::model::event::{
-    Count, Counts, Event, Host, Opened, Passed, SessionCounts, SessionOpened, Skip, Skipped,
+    Count, Counts, Datagram, Event, Host, Opened, Passed, SessionCounts, SessionOpened, Skip, Skipped,
 };
 use qtap_agent::model::exchange::Exchange;
 use qtap_agent::model::loss::Loss;
 use qtap_agent::model::observation::Observation;
 use qtap_agent::model::process::Process;
+use qtap_agent::model::route::Wants;
 use qtap_agent::model::time::KernelTime;
 use qtap_agent::tap::{Settings, Tap};
 
-const PIECES: [&[u8]; 7] = [
+const PIECES: [&[u8]; 8] = [
     b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
     b"POST / HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
@@ -25,6 +27,7 @@ const PIECES: [&[u8]; 7] = [
     b"\x16\x03\x01\0\x05\x01\0\0\x01\0",
     b"\x16",
     b"\0\xff random \r\n\r\n",
+    b"\0\x07\x81\x80\0\x01\0\x01\0\0\0\0\x01a\0\0\x01\0\x01\xc0\x0c\0\x01\0\x01\0\0\x01\x2c\0\x04\x0a\0\0\x02",
 ];
 
 /// What one event is drawn from.
@@ -43,7 +46,7 @@ struct Draw {
 
 prop_compose! {
     fn draw()(
-        kind in 0..14_u8,
+        kind in 0..16_u8,
         conn in 0..4_u64,
         session in 0..4_u64,
         pid in 1..4_u32,
@@ -61,6 +64,7 @@ prop_compose! {
 #[derive(Default)]
 struct Script {
     now: u64,
+    datagrams: u64,
     offsets: std::collections::HashMap<(Channel, Direction), u64>,
 }
 
@@ -82,8 +86,8 @@ impl Script {
                 pid,
                 transport: Transport::Tcp,
                 local: Endpoint::Unknown,
-                peer: Endpoint::Unknown,
-                role: Role::Unknown,
+                peer: if draw.inside { Endpoint::Inet(([10, 0, 0, 2], 53).into()) } else { Endpoint::Unknown },
+                role: if draw.step.is_multiple_of(2) { Role::Client } else { Role::Unknown },
                 joined_late: draw.sent,
             }),
             3..=7 => {
@@ -105,6 +109,18 @@ impl Script {
             11 => Event::SessionOpened(SessionOpened { session, time, pid, library: None, joined_late: draw.inside }),
             12 if draw.sent => Event::Bound { session, conn, how: Binding::SetFd, time },
             12 => Event::SessionClosed(SessionCounts { session, time, sent, received }),
+            13 => {
+                self.datagrams += 1;
+                Event::Datagram(Datagram {
+                    id: 1_000 + self.datagrams,
+                    time,
+                    pid,
+                    local: Endpoint::Unknown,
+                    peer: Endpoint::Unknown,
+                    len: draw.number,
+                    payload: Bytes::from_static(PIECES[draw.piece]),
+                })
+            }
             _ => Event::Tick(time),
         }
     }
@@ -120,8 +136,16 @@ impl Script {
     }
 }
 
+/// `a` leads to no stack, and answers of name servers are told.
+fn settings() -> Settings {
+    let mut wants = Wants::default();
+    wants.routes.endpoint("a", None);
+    let http = http::Settings { wants: Arc::new(wants), ..http::Settings::default() };
+    Settings { http, reads_dns: true, audit_dns: true }
+}
+
 fn run(draws: &[Draw]) -> (Tap, Vec<Observation>) {
-    let (mut tap, mut out, mut script) = (Tap::new(Settings::default()), Vec::new(), Script::default());
+    let (mut tap, mut out, mut script) = (Tap::new(settings()), Vec::new(), Script::default());
     tap.on_event(Event::Started(Arc::new(Host::default())), &mut out);
     for draw in draws {
         tap.on_event(script.event(draw), &mut out);

@@ -6,6 +6,7 @@
 pub(crate) mod body;
 pub(crate) mod channel;
 pub(crate) mod decode;
+pub(crate) mod dns;
 pub(crate) mod grpc;
 pub(crate) mod h1;
 pub(crate) mod h2;

@@ -9,8 +9,7 @@ use super::place::Span;
 use super::shape::{self, Shape, Takes};
 use super::value;
 use super::wording::{
-    self, GLUED, asks_for_nothing, braces, glued, head, is_name_char, is_null, keys_of, listed, name_of, plain, quoted,
-    word,
+    self, GLUED, braces, glued, head, is_name_char, is_null, keys_of, listed, name_of, plain, quoted, word,
 };
 use super::yaml::{Kind, Node, Scalar};
 
@@ -73,10 +72,6 @@ impl<'n> Fields<'n> {
         let Some(known) = self.shape.key(name) else { return self.unknown(name, key.span, value) };
         self.out.show(key.span);
         let name = match known.takes {
-            Takes::Later if asks_for_nothing(value) => return,
-            Takes::Later => {
-                return self.out.fault(key.span, format!("`{name}` is not supported yet by this version"), "remove it");
-            }
             Takes::Now(new) => {
                 self.out.note(key.span, format!("`{name}` is an old name of `{new}`"), format!("write `{new}`"));
                 new

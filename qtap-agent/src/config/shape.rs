@@ -1,6 +1,5 @@
 //! Every key of `qtap.yaml`: where it stands, what it takes, its bounds and its default. `fields` reads by these tables,
-//! `docs/config.md` is checked against them. A key that the format has and this version has not stands here too, so that it
-//! is refused by name rather than read and not obeyed.
+//! `docs/config.md` is checked against them.
 
 mod plugins;
 
@@ -54,8 +53,6 @@ pub(crate) enum Takes {
     Headers,
     /// A map, or a list or map of maps, that has a table of its own: told in words.
     More(&'static str),
-    /// Known to the format, not to this version.
-    Later,
     /// The old spelling of another key.
     Now(&'static str),
 }
@@ -74,7 +71,7 @@ impl Shape {
 
 /// True for a key whose value is never shown.
 pub(crate) fn hides(key: &Key) -> bool {
-    matches!(key.takes, Takes::Secret | Takes::Headers | Takes::Later)
+    matches!(key.takes, Takes::Secret | Takes::Headers)
 }
 
 /// True for a word that can only be a key whose value may be shown: a known one, and not what is left of one that hides it
@@ -86,10 +83,6 @@ pub(crate) fn is_public(name: &str) -> bool {
 
 const fn key(name: &'static str, takes: Takes, default: &'static str) -> Key {
     Key { name, takes, default }
-}
-
-const fn later(name: &'static str) -> Key {
-    key(name, Takes::Later, "")
 }
 
 const MS: Duration = Duration::from_millis(1);

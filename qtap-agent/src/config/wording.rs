@@ -32,19 +32,6 @@ pub(crate) fn braces(node: &Node) -> bool {
     }
 }
 
-/// True when a value asks for nothing that is not so without it: `false`, nothing, an empty list or a map of such.
-pub(crate) fn asks_for_nothing(node: &Node) -> bool {
-    match &node.kind {
-        Kind::Scalar(text, scalar) => match scalar {
-            Scalar::Null | Scalar::Bool(false) => true,
-            Scalar::Text => text.is_empty(),
-            Scalar::Bool(true) | Scalar::Whole(_) | Scalar::Number => false,
-        },
-        Kind::List(items) => items.is_empty(),
-        Kind::Map(pairs) => pairs.iter().all(|(_, value)| asks_for_nothing(value)),
-    }
-}
-
 /// Words as messages list them.
 pub(crate) fn listed(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{}`", brief(word))).collect::<Vec<_>>().join(", ")
@@ -52,7 +39,7 @@ pub(crate) fn listed(words: &[&str]) -> String {
 
 /// The keys that may stand in a map.
 pub(crate) fn keys_of(shape: &'static Shape) -> String {
-    let usable = shape.all().filter(|key| !matches!(key.takes, Takes::Now(_) | Takes::Later));
+    let usable = shape.all().filter(|key| !matches!(key.takes, Takes::Now(_)));
     format!("keys here: {}", listed(&usable.map(|key| key.name).collect::<Vec<_>>()))
 }
 

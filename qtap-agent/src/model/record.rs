@@ -345,7 +345,7 @@ pub struct IssueRecord {
     pub name: String,
     /// `issue.category`.
     pub category: Option<String>,
-    /// `issue.reasons`: `status`, `empty_body`, `duration`, `body`, `content_type`, `url`.
+    /// `issue.reasons`: `rule`, `status`, `empty_body`, `duration`, `body`, `content_type`, `url`.
     pub reasons: Vec<&'static str>,
     /// `issue.method`.
     pub method: Option<Arc<str>>,

@@ -68,18 +68,6 @@ pub(super) fn has_failed(seen: &ExchangeSeen) -> bool {
     severity(http, response.and_then(|response| response.status), rpc.as_deref()) == Severity::Error
 }
 
-/// A rule came true that could not: what it was told changed since. A body that is shown and was not kept is not whole, and says so.
-fn say_unwanted(http: &mut HttpExchange, verdict: &Verdict) {
-    let [mut request, mut response] = verdict.levels();
-    if let Some(log) = &verdict.log {
-        (request, response) = (request.max(log.mode), response.max(log.mode));
-    }
-    let bodies = [http.request.as_mut().map(|r| &mut r.body), http.response.as_mut().map(|r| &mut r.body)];
-    for (body, level) in bodies.into_iter().zip([request, response]) {
-        body.into_iter().for_each(|body| body.truncated |= body.unwanted && level == Level::Full);
-    }
-}
-
 /// What is to be told of `seen`; none when that is nothing.
 pub(super) fn untold(
     seen: ExchangeSeen,
@@ -89,7 +77,7 @@ pub(super) fn untold(
     origins: &mut Origins,
 ) -> Option<Untold> {
     let ExchangeSeen { host, conn, process, number, exchange: Exchange::Http(mut http), observed } = seen;
-    say_unwanted(&mut http, &verdict);
+    verdict.say_unwanted(&mut http);
     let goes_on = http.part.is_some_and(|part| !part.last);
     // Of a call every part is read, whatever the last one comes to.
     let read = goes_on && verdict.gen_ai.is_some();

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use super::artifact;
+use super::rule::{Facts, Outcomes};
 use super::settings::{DetectErrors, IssueRule, Level, Pattern, Recorded, StatusPattern, UrlPattern, UrlSubject};
 use super::spool::Spooled;
 use super::url::{self, Url};
@@ -52,8 +53,15 @@ impl Detectors {
         Detectors { rules, looks_into_bodies, under_way: HashMap::new() }
     }
 
-    /// The issues of an exchange that has ended; none of a part before the last.
-    pub(super) fn look(&mut self, seen: &ExchangeSeen, spooled: Option<&Spooled>) -> Vec<Issue> {
+    /// The rules whose expressions hold, or that have none: one bit each. Asked of the exchange as it was.
+    pub(super) fn hold(&self, facts: &Facts<'_>) -> u64 {
+        let holds = |rule: &IssueRule| rule.expr.as_ref().is_none_or(|expr| expr.eval(facts) == Some(true));
+        let rules = self.rules.iter().enumerate().filter(|(_, rule)| holds(rule));
+        rules.fold(0, |bits, (number, _)| bits | 1 << number)
+    }
+
+    /// The issues of an exchange that has ended; none of a part before the last. `held`: what [`hold`](Detectors::hold) said.
+    pub(super) fn look(&mut self, seen: &ExchangeSeen, spooled: Option<&Spooled>, held: u64) -> Vec<Issue> {
         let Exchange::Http(http) = &seen.exchange;
         let found = self.in_body(seen, http, spooled);
         if http.part.is_some_and(|part| !part.last) {
@@ -63,7 +71,8 @@ impl Detectors {
         let url = std::cell::OnceCell::new();
         let url = || url.get_or_init(|| Subject::of(http, &seen.conn));
         let issue = |(number, rule): (usize, &IssueRule)| {
-            let reasons = met(rule, http, found & 1 << number != 0, &url)?;
+            let bit = 1 << number;
+            let reasons = met(rule, http, (held & bit != 0, found & bit != 0), &url)?;
             Some(Issue {
                 rule: number as u32, // at most `MOST_RULES`
                 name: rule.name.clone(),
@@ -114,13 +123,16 @@ fn wants_bodies(rule: &IssueRule) -> bool {
     !rule.body.is_empty() || rule.request.max(rule.response) == Recorded::Body
 }
 
-/// Whether the bodies of an exchange that runs are wanted, by the heads that are there.
-pub(super) fn wanted(detect: &DetectErrors, http: &HttpExchange) -> Wanted {
+/// Whether the bodies of an exchange that runs are wanted, by what is known of it.
+pub(super) fn wanted(detect: &DetectErrors, http: &HttpExchange, facts: &Facts<'_>) -> Wanted {
+    let may_hold = |rule: &IssueRule| {
+        rule.expr.as_ref().is_none_or(|expr| expr.outcomes(facts).may_be(Outcomes::TRUE))
+            && http.response.as_ref().is_none_or(|response| may_meet(rule, response))
+    };
     match &http.response {
-        _ if !want_bodies(detect) => Wanted::No,
+        _ if !detect.rules.iter().any(|rule| wants_bodies(rule) && may_hold(rule)) => Wanted::No,
         None => Wanted::Open,
-        Some(response) if detect.rules.iter().any(|rule| wants_bodies(rule) && may_meet(rule, response)) => Wanted::Yes,
-        Some(_) => Wanted::No,
+        Some(_) => Wanted::Yes,
     }
 }
 
@@ -128,7 +140,7 @@ pub(super) fn wanted(detect: &DetectErrors, http: &HttpExchange) -> Wanted {
 fn met<'u>(
     rule: &IssueRule,
     http: &HttpExchange,
-    in_body: bool,
+    (holds, in_body): (bool, bool),
     url: &impl Fn() -> &'u Subject,
 ) -> Option<Vec<&'static str>> {
     let response = http.response.as_ref();
@@ -136,7 +148,8 @@ fn met<'u>(
         let ended = response.ended?;
         Some(ended.since(request.started))
     });
-    let asked: [(bool, &'static str, &dyn Fn() -> bool); 6] = [
+    let asked: [(bool, &'static str, &dyn Fn() -> bool); 7] = [
+        (rule.expr.is_some(), "rule", &|| holds),
         (!rule.status.is_empty(), "status", &|| status(rule, response, http.incomplete)),
         (rule.empty_body, "empty_body", &|| is_empty(http)),
         (rule.min_duration.is_some(), "duration", &|| {

@@ -88,7 +88,7 @@ impl Wishes {
         let all = [
             self.capture.as_ref().map_or(Wanted::No, |capture| level(capture.outlook(facts))),
             self.logs.as_ref().map_or(Wanted::No, |logs| level(logs.outlook(facts))),
-            self.detect.as_ref().map_or(Wanted::No, |detect| issues::wanted(detect, exchange)),
+            self.detect.as_ref().map_or(Wanted::No, |detect| issues::wanted(detect, exchange, facts)),
             if self.gen_ai { gen_ai::wanted(exchange) } else { Wanted::No },
         ];
         if all.contains(&Wanted::Yes) {

@@ -19,7 +19,7 @@ use super::settings::{self, AccessLogs, HttpCapture, Level, Stack};
 use super::spool::Spooled;
 use super::usage::{Credential, Usage};
 use crate::model::conn::ConnectionUid;
-use crate::model::exchange::Exchange;
+use crate::model::exchange::{Exchange, HttpExchange};
 use crate::model::observation::ExchangeSeen;
 use crate::model::process::Process;
 
@@ -78,6 +78,15 @@ impl Verdict {
         [most(|issue| issue.request), most(|issue| issue.response)]
     }
 
+    /// A rule came true that could not: what it was told changed since. A body that is shown and was not kept is not whole, and says so.
+    pub(super) fn say_unwanted(&self, http: &mut HttpExchange) {
+        let shown = self.log.as_ref().map_or(Level::None, |log| log.mode);
+        let bodies = [http.request.as_mut().map(|r| &mut r.body), http.response.as_mut().map(|r| &mut r.body)];
+        for (body, level) in bodies.into_iter().zip(self.levels()) {
+            body.into_iter().for_each(|body| body.truncated |= body.unwanted && level.max(shown) == Level::Full);
+        }
+    }
+
     /// True when something is told of the exchange.
     pub(super) fn is_any(&self) -> bool {
         self.capture.level > Level::None || self.log.is_some() || self.usage.is_some() || !self.issues.is_empty()
@@ -121,10 +130,10 @@ impl Steps {
             return None;
         }
         let ended = exchange::has_ended(seen);
-        let mut verdict = self.choose(seen, tags, ended);
+        let (mut verdict, held) = self.choose(seen, tags, ended);
         for step in &mut self.0 {
             match step {
-                Step::DetectErrors(detectors) => verdict.issues = detectors.look(seen, spooled),
+                Step::DetectErrors(detectors) => verdict.issues = detectors.look(seen, spooled, held),
                 Step::Redact(redactor) => {
                     let Exchange::Http(http) = &mut seen.exchange;
                     redactor.exchange(http);
@@ -145,11 +154,11 @@ impl Steps {
         (is_told || is_error()).then_some(verdict)
     }
 
-    /// What the steps want that look at the exchange as it was.
-    fn choose(&self, seen: &ExchangeSeen, tags: &[String], ended: bool) -> Verdict {
+    /// What the steps want that look at the exchange as it was; and which rules for issues hold of it.
+    fn choose(&self, seen: &ExchangeSeen, tags: &[String], ended: bool) -> (Verdict, u64) {
         let Exchange::Http(http) = &seen.exchange;
         let facts = Facts::of(http).on(&seen.conn, seen.process.as_deref(), &seen.host).tagged(tags);
-        let mut verdict = Verdict::default();
+        let (mut verdict, mut held) = (Verdict::default(), 0);
         for step in &self.0 {
             match step {
                 Step::HttpCapture(capture, chooser) => {
@@ -163,6 +172,7 @@ impl Steps {
                     let credential = http.request.as_ref().and_then(|request| usage.credential(request));
                     verdict.usage = Some(Used { credential });
                 }
+                Step::DetectErrors(detectors) if ended => held = detectors.hold(&facts),
                 Step::AccessLogs(..)
                 | Step::ReportUsage(_)
                 | Step::DetectErrors(_)
@@ -172,7 +182,7 @@ impl Steps {
                 | Step::Sample(_) => {}
             }
         }
-        verdict
+        (verdict, held)
     }
 
     /// True when nothing of the connection will be told, whatever it carries.

@@ -75,7 +75,8 @@ pub(super) fn path_of(request: &Request) -> Option<&str> {
         }
         Form::Authority | Form::Asterisk => return None,
     };
-    rest.split(['?', '#']).next().filter(|path| !path.is_empty())
+    let end = memchr::memchr2(b'?', b'#', rest.as_bytes()).unwrap_or(rest.len());
+    rest.get(..end).filter(|path| !path.is_empty())
 }
 
 /// The scheme of a request, as [`of`] has it; none when it depends on the connection, and nothing is known of that.

@@ -24,7 +24,7 @@ fn copy_of(program: &str, lab: &Lab, name: &str) -> String {
 
 /// Asks once it has been there for a while: so long that a busy host has read who it is.
 fn ask_with(program: &str, url: &str) -> String {
-    format!("(sleep 0.3; echo 'url = \"{url}\"') | {program} -sk -K - > /dev/null")
+    format!("(sleep 1; echo 'url = \"{url}\"') | {program} -sk -K - > /dev/null")
 }
 
 fn queries(records: &Records) -> Vec<&str> {

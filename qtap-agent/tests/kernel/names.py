@@ -98,7 +98,7 @@ def page(address, query):
 
 if sys.argv[1] == "serve":
     serve()
-time.sleep(0.4)  # until who it is was read, on a busy host too
+time.sleep(1)  # until who it is was read, on a busy host too
 for how, name in zip(["connected", "recvfrom", "recvmsg", "tcp"], NAMES):
     page(socket.inet_ntoa(look_up(how, name)[-4:]), name)
 look_up("connected", "nobody.internal")

@@ -5,11 +5,12 @@
 //!                └──▶ new code? (tls)                     └──▶ events
 //! ```
 
+mod looks;
 mod sweep;
 mod tables;
 mod verdicts;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use qtap_common::ABI;
 use qtap_common::record::why;
 use qtap_common::state::{Losses, SessionKey, scope};
 
+use self::looks::Look;
 use self::tables::Tables;
 use super::people::People;
 use super::ring::Ring;
@@ -28,7 +30,6 @@ use super::tls::{Library, Tls};
 use super::unix::UnixConns;
 use super::{KernelError, Scope, Settings, object};
 use crate::capture::decode::{Decoded, Decoder, session_key, socket_inode};
-use crate::capture::discover::elf::FileId;
 use crate::capture::discover::{maps, openssl, procfs};
 use crate::capture::recording::{Fact, Writer};
 use crate::capture::settings::Filters;
@@ -65,6 +66,8 @@ pub struct Live {
     everyone: bool,
     /// Processes that opened a connection.
     speakers: HashSet<u32>,
+    /// What is new, and not yet looked through.
+    looks: VecDeque<Look>,
     /// Keys of the sessions that are open, by session.
     sessions: HashMap<SessionId, SessionKey>,
     losses_told: [Losses; why::COUNT],
@@ -109,6 +112,7 @@ impl Live {
             filters: std::mem::take(&mut settings.filters),
             everyone: settings.scope == Scope::Everyone,
             speakers: HashSet::new(),
+            looks: VecDeque::new(),
             sessions: HashMap::new(),
             losses_told: [Losses::default(); why::COUNT],
             ring_full_seen: 0,
@@ -270,7 +274,7 @@ impl Live {
                 let pid = executed.pid;
                 let fact = self.people.executed(executed);
                 self.met(fact, out);
-                self.look_at_executable(pid);
+                self.look_later(Look::Program(pid));
             }
             Decoded::Forked { parent, child } => {
                 if let Some(fact) = self.people.forked(parent, child) {
@@ -278,7 +282,7 @@ impl Live {
                 }
             }
             Decoded::Exited { pid, time } => self.exited(pid, time, out),
-            Decoded::Mapped { pid, dev, ino } => self.look_at_mapping(pid, dev, ino),
+            Decoded::Mapped { pid, dev, ino } => self.look_later(Look::Mapping(pid, dev, ino)),
         }
     }
 
@@ -307,20 +311,6 @@ impl Live {
                 self.sessions.remove(&counts.session);
             }
             _ => {}
-        }
-    }
-
-    /// A program that carries its TLS library in itself.
-    fn look_at_executable(&mut self, pid: u32) {
-        self.attach_library(Path::new(&format!("/proc/{pid}/exe")));
-    }
-
-    /// A library that no process in scope had mapped before.
-    fn look_at_mapping(&mut self, pid: u32, dev: u64, ino: u64) {
-        let id = FileId { dev: user_dev(dev), ino };
-        let mapping = maps::executable_mappings(pid).into_iter().find(|mapping| mapping.id == id);
-        if let Some(path) = mapping.and_then(|mapping| maps::path_from_here(pid, &mapping)) {
-            self.attach_library(&path);
         }
     }
 
@@ -382,7 +372,8 @@ impl Source for Live {
         let count = self.drain(out);
         self.pass_on.iter_mut().for_each(|pass_on| pass_on());
         self.tick(out);
-        if count == 0
+        if !self.look()
+            && count == 0
             && out.len() == before
             && let Some(ring) = &mut self.ring
         {

@@ -83,6 +83,7 @@ fn issue_rule(given: &typed::IssueRule, around: &Around<'_>) -> IssueRule {
     let rule = IssueRule {
         name: given.name.as_ref().map(|at| at.value.clone()).unwrap_or_default(),
         category: given.category.as_ref().map(|at| at.value.clone()),
+        expr: given.expr.as_ref().and_then(|expr| rules::rule(expr, around)),
         status: each("status", &given.status, around, status),
         empty_body: given.empty_body.as_ref().is_some_and(|at| at.value),
         min_duration: given.min_duration.as_ref().map(|at| at.value),
@@ -95,7 +96,8 @@ fn issue_rule(given: &typed::IssueRule, around: &Around<'_>) -> IssueRule {
         request: most(|(request, _)| *request),
         response: most(|(_, response)| *response),
     };
-    let asks = given.status.is_some()
+    let asks = given.expr.is_some()
+        || given.status.is_some()
         || rule.empty_body
         || rule.min_duration.is_some()
         || given.body_contains.is_some()

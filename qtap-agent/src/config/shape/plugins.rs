@@ -35,6 +35,7 @@ pub(crate) const DETECT_ERRORS: Shape =
 pub(crate) const ISSUE_RULE: Shape = Shape { what: "a rule of `detect_errors`", keys: &[CONDITIONS, OUTCOME] };
 
 const CONDITIONS: &[Key] = &[
+    key("expr", Takes::Text, ""),
     key("status", Takes::Words, "[]"),
     key("empty_body", Takes::Flag, "false"),
     key("min_duration", Takes::Time(Duration::from_millis(1), DAY), ""),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{bad, good, plugins, steps};
 use crate::pipeline::settings::{
-    AccessLogs, DetectErrors, HttpMetrics, IssueRule, Level, LogFormat, Pattern, Recorded, ReportUsage, Sample,
-    SampleBy, StatusPattern, Step, UrlPattern, UsageDigest,
+    AccessLogs, DetectErrors, HttpMetrics, IssueRule, Level, LogFormat, Macros, Pattern, Recorded, ReportUsage, Sample,
+    SampleBy, StatusPattern, Step, UrlPattern, UsageDigest, compile,
 };
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -82,6 +82,7 @@ fn every_key_of_detect_errors() {
     rules:
       - name: all
         category: shop
+        expr: http.req.method == 'POST' and src.process.env.TEAM == 'a'
         status: [404, 5xx, 600-699, failed]
         empty_body: true
         min_duration: 1m30s
@@ -96,6 +97,7 @@ fn every_key_of_detect_errors() {
     let all = IssueRule {
         name: "all".to_owned(),
         category: Some("shop".to_owned()),
+        expr: compile("http.req.method == 'POST' and src.process.env.TEAM == 'a'", &Macros::default()).ok(),
         status: vec![
             StatusPattern::Codes(404..=404),
             StatusPattern::Codes(500..=599),
@@ -121,7 +123,11 @@ fn every_key_of_detect_errors() {
         panic!("not detect_errors")
     };
     assert_eq!(read, DetectErrors { rules: vec![all, one] });
-    assert_eq!(read.rules[0].body.len(), 2);
+    assert!(read.rules[0].body.len() == 2 && read.rules[0].expr.is_some());
+    let settings = good(&plugins(&format!("{text}\n- type: redact"))).0;
+    assert_eq!(settings.pipeline.variables(), ["TEAM"]);
+    let wrong = bad(&plugins("- {type: detect_errors, config: {rules: [{name: a, expr: http.res.statu > 1}]}}"));
+    assert!(wrong.contains("http.res.status") && !wrong.contains("asks for nothing"), "{wrong}");
     assert_eq!(steps("- type: detect_errors"), [Step::DetectErrors(DetectErrors::default())]);
     assert_eq!(
         steps("- {type: detect_errors, config: {rules: []}}"),

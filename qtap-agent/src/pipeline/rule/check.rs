@@ -315,8 +315,16 @@ fn constant(node: &Node) -> Result<Literal, RuleFault> {
         Kind::Literal(Literal::Pattern(..)) => {
             Err(RuleFault::new(node.at.clone(), "a regex in an array", "write `matches /a|b/`"))
         }
-        Kind::Literal(literal) => Ok(literal.clone()),
+        Kind::Literal(literal) => Ok(canonical(literal)),
         _ => Err(RuleFault::new(node.at.clone(), "only values stand in an array", "e.g. `[500, 502]`")),
+    }
+}
+
+/// An IPv4-mapped address is the IPv4 address it stands for.
+fn canonical(literal: &Literal) -> Literal {
+    match literal {
+        Literal::Ip(ip) => Literal::Ip(ip.to_canonical()),
+        other => other.clone(),
     }
 }
 
@@ -324,7 +332,7 @@ fn constant(node: &Node) -> Result<Literal, RuleFault> {
 fn source(node: &Node) -> Result<Source, RuleFault> {
     match &node.kind {
         Kind::Field(field) => Ok(Source::Field(field.clone())),
-        Kind::Literal(literal) => Ok(Source::Const(literal.clone())),
+        Kind::Literal(literal) => Ok(Source::Const(canonical(literal))),
         Kind::Call(name, arguments) if name == "zone" => zone(arguments, node),
         Kind::Array(_) => Err(RuleFault::new(node.at.clone(), "an array is not one value", "write `in` before it")),
         Kind::Broken => Ok(Source::Const(Literal::Flag(false))),

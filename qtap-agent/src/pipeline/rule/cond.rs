@@ -197,13 +197,14 @@ impl Source {
 
 impl Literal {
     /// As a value; a regex is none.
+    #[inline]
     fn scalar(&self) -> Option<Scalar<'_>> {
         match self {
             Literal::Int(int) => Some(Scalar::Int(*int)),
             Literal::Float(float) => Some(Scalar::Float(*float)),
             Literal::Flag(flag) => Some(Scalar::Flag(*flag)),
             Literal::Text(text) => Some(Scalar::Text(text)),
-            Literal::Ip(ip) => Some(Scalar::Ip(ip.to_canonical())),
+            Literal::Ip(ip) => Some(Scalar::Ip(*ip)),
             Literal::Net(net) => Some(Scalar::Net(*net)),
             Literal::Mac(mac) => Some(Scalar::Mac(*mac)),
             Literal::Pattern(..) => None,
@@ -221,7 +222,24 @@ fn each<'v>(value: Value<'v>, mut take: impl FnMut(Scalar<'v>)) {
     }
 }
 
+/// As [`with`]; mostly the second is a constant.
+#[inline]
+fn both<'v>(
+    left: &'v Source,
+    right: &'v Source,
+    facts: &'v Facts<'_>,
+    test: impl Fn(Scalar<'v>, Scalar<'v>) -> Option<bool>,
+) -> Outcomes {
+    match (left, right) {
+        (Source::Field(field), Source::Const(literal)) => {
+            any(facts.value(field), |value| literal.scalar().and_then(|constant| test(value, constant)))
+        }
+        _ => with(left.value(facts), right.value(facts), test),
+    }
+}
+
 /// True when it is for one of the values, false when for none and for some it could be told.
+#[inline]
 fn any<'v>(value: Value<'v>, test: impl Fn(Scalar<'v>) -> Option<bool>) -> Outcomes {
     match value {
         Value::NotYet => Outcomes::ANY,
@@ -238,15 +256,6 @@ fn any<'v>(value: Value<'v>, test: impl Fn(Scalar<'v>) -> Option<bool>) -> Outco
             Outcomes::of(held.or(empty))
         }
     }
-}
-
-fn both<'v>(
-    left: &'v Source,
-    right: &'v Source,
-    facts: &'v Facts<'_>,
-    test: impl Fn(Scalar<'v>, Scalar<'v>) -> Option<bool>,
-) -> Outcomes {
-    with(left.value(facts), right.value(facts), test)
 }
 
 fn with<'v>(left: Value<'v>, right: Value<'v>, test: impl Fn(Scalar<'v>, Scalar<'v>) -> Option<bool>) -> Outcomes {
@@ -290,6 +299,7 @@ fn is_in(value: Scalar<'_>, set: &[Literal]) -> Option<bool> {
 }
 
 /// How two values compare; none when they can't: a text that should be a number is none.
+#[inline]
 fn holds(order: Order, left: Scalar<'_>, right: Scalar<'_>) -> Option<bool> {
     let ordering = match (left, right) {
         (Scalar::Text(a), Scalar::Text(b)) => a.cmp(b),

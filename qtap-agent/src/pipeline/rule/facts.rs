@@ -81,6 +81,7 @@ impl<'a> Facts<'a> {
     }
 
     /// The value of `field`.
+    #[inline]
     pub(super) fn value<'f: 'v, 'v>(&'v self, field: &'f Field) -> Value<'v> {
         match field {
             Field::Plain(plain) => self.plain(*plain),

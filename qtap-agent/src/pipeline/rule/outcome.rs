@@ -16,6 +16,7 @@ impl Outcomes {
     pub const ANY: Outcomes = Outcomes(7);
 
     /// Of one test.
+    #[inline]
     pub(super) fn of(held: Option<bool>) -> Outcomes {
         match held {
             Some(true) => Outcomes::TRUE,
@@ -26,17 +27,20 @@ impl Outcomes {
 
     /// True when it may come to `outcome`.
     #[must_use]
+    #[inline]
     pub fn may_be(self, outcome: Outcomes) -> bool {
         self.0 & outcome.0 != 0
     }
 
     /// True when it can come to nothing else.
     #[must_use]
+    #[inline]
     pub fn is_only(self, outcome: Outcomes) -> bool {
         self.0 & !outcome.0 == 0
     }
 
     /// False where one of the two is, true where both are, else neither.
+    #[inline]
     pub(super) fn and(self, other: Outcomes) -> Outcomes {
         let (t, f, m) = (Outcomes::TRUE.0, Outcomes::FALSE.0, Outcomes::MISSING.0);
         let missing = self.0 & m != 0 && other.0 & (t | m) != 0 || other.0 & m != 0 && self.0 & (t | m) != 0;
@@ -44,11 +48,13 @@ impl Outcomes {
     }
 
     /// True where one of the two is, false where both are, else neither.
+    #[inline]
     pub(super) fn or(self, other: Outcomes) -> Outcomes {
         self.not().and(other.not()).not()
     }
 
     /// The other way round; what is missing stays so.
+    #[inline]
     pub(super) fn not(self) -> Outcomes {
         Outcomes(self.0 & Outcomes::MISSING.0 | (self.0 & 1) << 1 | (self.0 & 2) >> 1)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::Level;
+use super::{Level, Rule};
 
 /// Bytes that a compiled pattern may take: a page of alternatives does.
 const PATTERN_BYTES: usize = 1 << 20;
@@ -30,6 +30,8 @@ pub struct IssueRule {
     pub name: String,
     /// The user's own word for what kind of issue it is.
     pub category: Option<String>,
+    /// What has to hold of the exchange as it was.
+    pub expr: Option<Rule>,
     /// Any of these; empty: not asked for.
     pub status: Vec<StatusPattern>,
     /// A response without a body where there should be one.

@@ -100,17 +100,19 @@ impl Settings {
     #[must_use]
     pub fn variables(&self) -> Vec<String> {
         let steps = self.stacks().flat_map(|stack| &stack.steps);
-        let rules = steps.flat_map(|step| match step {
-            Step::HttpCapture(capture) => capture.rules.as_slice(),
-            Step::AccessLogs(logs) => logs.rules.as_slice(),
-            Step::ReportUsage(_)
-            | Step::DetectErrors(_)
-            | Step::HttpMetrics(_)
-            | Step::Redact(_)
-            | Step::GenAi(_)
-            | Step::Sample(_) => &[],
+        let rules = steps.flat_map(|step| -> Vec<&Rule> {
+            match step {
+                Step::HttpCapture(capture) => capture.rules.iter().map(|rule| &rule.rule).collect(),
+                Step::AccessLogs(logs) => logs.rules.iter().map(|rule| &rule.rule).collect(),
+                Step::DetectErrors(detect) => detect.rules.iter().filter_map(|rule| rule.expr.as_ref()).collect(),
+                Step::ReportUsage(_)
+                | Step::HttpMetrics(_)
+                | Step::Redact(_)
+                | Step::GenAi(_)
+                | Step::Sample(_) => Vec::new(),
+            }
         });
-        let mut names: Vec<String> = rules.flat_map(|rule| rule.rule.variables()).cloned().collect();
+        let mut names: Vec<String> = rules.flat_map(Rule::variables).cloned().collect();
         names.sort();
         names.dedup();
         names

@@ -111,7 +111,12 @@ fn a_secret_leaves_through_no_plugin() {
         ];
         let redact = Step::Redact(Redact { action, ..Redact::default() });
         steps.insert(if first { 0 } else { steps.len() }, redact);
-        let mut exchange = seen(poisoned());
+        let mut http = poisoned();
+        let request = http.request.as_mut().unwrap();
+        request.fields.0.retain(|field| !field.is_named("content-type"));
+        request.fields.0.push(Field { name: known("Content-Type"), value: known("application/json") });
+        request.body = body(br#"{"user":"me","password":"c4n4ry","nested":[{"client_secret":"c4n4ry"}]}"#);
+        let mut exchange = seen(http);
         if let Observation::Exchange(seen) = &mut exchange {
             seen.process = Some(poisoned_process());
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::record::{IssueRecord, RequestRecord};
+use crate::pipeline::rule::{Macros, compile};
 use crate::pipeline::settings::{
     AccessLogs, DetectErrors, IssueRule, LogFormat, Pattern, Recorded, ReportUsage, StatusPattern, UrlPattern,
 };
@@ -204,6 +205,20 @@ fn each_condition_of_a_rule_is_obeyed() {
     assert_eq!((reasons(&contains("aid"), http()), reasons(&contains("Aid"), http())), (Some(vec!["body"]), None));
     let matches = rule(|rule| rule.body = vec![Pattern::text("no").unwrap(), Pattern::regex(r"(?i)^P\w+\n$").unwrap()]);
     assert_eq!(reasons(&matches, http()), Some(vec!["body"]));
+
+    // Asked of the exchange as it was, whatever stands before.
+    let expr = |text: &str| rule(|rule| rule.expr = compile(text, &Macros::default()).ok());
+    for (text, is_one) in [
+        ("http.req.method == \"POST\" and http.res.status == 200", true),
+        ("http.req.headers.authorization contains \"c4n4ry\"", true),
+        ("http.req.headers.none == \"x\"", false),
+        ("not http.req.headers.none == \"x\"", false),
+        ("http.res.status == 404", false),
+    ] {
+        let steps = vec![Step::Redact(Redact::default()), detect(vec![expr(text)])];
+        let found = apply(stack(steps), seen(secret()));
+        assert_eq!(issues(&found).first().map(|issue| issue.reasons.clone()), is_one.then(|| vec!["rule"]), "{text}");
+    }
 
     let types = rule(|rule| rule.content_types = vec![Pattern::glob("text/*").unwrap()]);
     assert_eq!(reasons(&types, http()), Some(vec!["content_type"]));

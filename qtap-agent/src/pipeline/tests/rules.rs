@@ -197,6 +197,13 @@ fn other_plugins_want_bodies_too_and_a_sample_wants_none() {
         let of = |http: &HttpExchange| asked(vec![step.clone()], http);
         assert_eq!([of(&request_only()), of(&running(200)), of(&running(503))], wanted, "{step:?}");
     }
+    let by_path = |text: &str| {
+        let expr = compile(text, &Macros::default()).ok();
+        let rule = IssueRule { name: "i".to_owned(), expr, response: Recorded::Body, ..IssueRule::default() };
+        vec![Step::DetectErrors(DetectErrors { rules: vec![rule] })]
+    };
+    assert_eq!(asked(by_path("http.req.path == \"/\""), &request_only()), No, "it can't hold any more");
+    assert_eq!(asked(by_path("http.req.path == \"/pay\""), &running(200)), Yes);
     let heads = issue(&server, Vec::new(), Recorded::Head);
     assert_eq!(stack(vec![heads]).judge(), None, "nothing wants a body");
     let logs = |mode, list: &[(&str, Level)]| {

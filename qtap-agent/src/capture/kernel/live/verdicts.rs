@@ -43,7 +43,7 @@ impl Live {
         }
     }
 
-    /// Writes the verdict on a process. True: it was looked at until now, and is no more.
+    /// Writes the verdict on a process. True: something was looked at until now that is no more.
     fn judge(&mut self, pid: u32, path: &str) -> bool {
         let before = self.tables.scope.get(&pid, 0).ok();
         // Without an entry everyone is in scope, or nobody is.
@@ -64,10 +64,12 @@ impl Live {
             let _ = self.tables.scope.remove(&pid);
         }
         tracing::debug!(pid, path, left_out, "left out by filter or by its own wish");
-        left_out & scope::NOTHING != 0 && before.unwrap_or(scope::IN) & scope::NOTHING == 0
+        let newly = left_out & !before.unwrap_or(scope::IN);
+        newly & (scope::NOTHING | scope::NO_DATA | scope::NO_TLS | scope::NO_HTTP) != 0
     }
 
-    /// What a process said in the moment before it was left out is told as far as it came: the probes say no more of it.
+    /// What a process said in the moment before it was left out is told as far as it came. Left out in part, its connections go on as others, joined
+    /// late: so the sums of neither lack what nobody looked at.
     fn let_go(&mut self, pid: u32, out: &mut Vec<Event>) {
         if !self.speakers.remove(&pid) {
             return;

@@ -1,0 +1,54 @@
+//! Programs and libraries that are new: looked through for TLS functions, one after the other, between records. Reading a large executable takes
+//! long, and who is to be left out is decided by records that came meanwhile.
+
+use std::path::Path;
+
+use qtap_common::state::scope;
+
+use super::{Live, user_dev};
+use crate::capture::discover::elf::FileId;
+use crate::capture::discover::maps;
+
+/// Looks that wait at once; beyond them one is made before the next is taken in.
+const WAITING: usize = 1024;
+
+/// What is to be looked through.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Look {
+    /// The program that a process executes: it may carry its TLS library in itself.
+    Program(u32),
+    /// A file that a process mapped, and no process in scope before it: device in the kernel's encoding, inode number.
+    Mapping(u32, u64, u64),
+}
+
+impl Live {
+    /// Looks something through as soon as the records that wait have been taken.
+    pub(super) fn look_later(&mut self, look: Look) {
+        if self.looks.len() >= WAITING {
+            self.look();
+        }
+        self.looks.push_back(look);
+    }
+
+    /// Makes the look that waited longest. False: none did.
+    pub(super) fn look(&mut self) -> bool {
+        let Some(look) = self.looks.pop_front() else { return false };
+        match look {
+            // Another process that executes it is told by itself; of a library others are not.
+            Look::Program(pid) if self.is_left_out(pid) => {}
+            Look::Program(pid) => self.attach_library(Path::new(&format!("/proc/{pid}/exe"))),
+            Look::Mapping(pid, dev, ino) => {
+                let id = FileId { dev: user_dev(dev), ino };
+                let mapping = maps::executable_mappings(pid).into_iter().find(|mapping| mapping.id == id);
+                if let Some(path) = mapping.and_then(|mapping| maps::path_from_here(pid, &mapping)) {
+                    self.attach_library(&path);
+                }
+            }
+        }
+        true
+    }
+
+    fn is_left_out(&self, pid: u32) -> bool {
+        self.tables.scope.get(&pid, 0).is_ok_and(|verdict| verdict & scope::NOTHING != 0)
+    }
+}
