@@ -175,6 +175,7 @@ fn seen(number: u64, body: &Bytes) -> Observation {
         protocol: Protocol::Http1,
         binding: None,
         joined_late: false,
+        domain: None,
     };
     Observation::Exchange(Box::new(ExchangeSeen {
         host: Arc::new(Host::default()),
