@@ -12,7 +12,7 @@ const INTERNAL: [&str; 8] =
 const LOOPBACK: [&str; 3] = ["127.0.0.1", "::1", "::ffff:127.0.0.1"];
 const EXTERNAL: [&str; 5] = ["203.0.113.9", "172.32.0.1", "100.128.0.1", "2001:db8::9", "::ffff:203.0.113.9"];
 
-fn queries<'r>(records: &'r Records, of: impl Fn(&Record) -> bool) -> Vec<&'r str> {
+fn queries(records: &Records, of: impl Fn(&Record) -> bool) -> Vec<&str> {
     let mut all: Vec<&str> =
         records.exchanges().into_iter().filter(|record| of(record)).map(|record| record.text("url.query")).collect();
     all.sort_unstable();

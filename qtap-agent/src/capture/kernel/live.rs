@@ -27,6 +27,7 @@ use self::tables::Tables;
 use super::people::People;
 use super::ring::Ring;
 use super::tls::{Library, Tls};
+use super::unheard::Unheard;
 use super::unix::UnixConns;
 use super::{KernelError, Scope, Settings, Wishes, object};
 use crate::capture::decode::{Decoded, Decoder, session_key, socket_inode};
@@ -62,6 +63,7 @@ pub struct Live {
     pass_on: Option<Box<dyn FnMut() + Send>>,
     unix: UnixConns,
     filters: Filters,
+    unheard: Unheard,
     /// True when every process is in scope of which nothing else is said.
     everyone: bool,
     /// Processes that opened a connection.
@@ -110,6 +112,7 @@ impl Live {
             pass_on,
             unix: UnixConns::default(),
             filters: std::mem::take(&mut settings.filters),
+            unheard: Unheard::default(),
             everyone: settings.scope == Scope::Everyone,
             speakers: HashSet::new(),
             looks: VecDeque::new(),
@@ -264,9 +267,20 @@ impl Live {
             }
         };
         if let Decoded::Event(event) = &decoded
+            && self.unheard.hides(event)
+        {
+            return;
+        }
+        if let Decoded::Event(event) = &decoded
             && let Some(fact) = pid_of(event).and_then(|pid| self.people.meet(pid))
         {
             self.met(fact, out);
+        }
+        // Once more: it may just have been met.
+        if let Decoded::Event(event) = &decoded
+            && self.unheard.hides(event)
+        {
+            return;
         }
         if let Some(recorder) = &mut self.recorder
             && let Err(reason) = recorder.kernel(bytes)
@@ -286,7 +300,8 @@ impl Live {
                 self.look_later(Look::Program(pid));
             }
             Decoded::Forked { parent, child } => {
-                if let Some(fact) = self.people.forked(parent, child) {
+                let fact = self.people.forked(parent, child);
+                if let Some(fact) = fact.filter(|_| !self.unheard.forked(parent, child)) {
                     self.tell(fact, out);
                 }
             }

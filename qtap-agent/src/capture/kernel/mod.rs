@@ -10,6 +10,7 @@ mod people;
 mod ring;
 pub mod seccomp;
 mod tls;
+mod unheard;
 mod unix;
 
 pub use live::Live;

@@ -53,6 +53,11 @@ impl People {
         Some(self.tell(process))
     }
 
+    /// It was not told after all.
+    pub(super) fn forget(&mut self, pid: u32) {
+        self.known.remove(&pid);
+    }
+
     /// A process ended.
     pub(super) fn exited(&mut self, pid: u32, time: KernelTime) -> Fact {
         self.known.remove(&pid);

@@ -17,6 +17,7 @@ impl Live {
     pub(super) fn exited(&mut self, pid: u32, time: KernelTime, out: &mut Vec<Event>) {
         self.end_sessions_of(pid, time, out);
         self.speakers.remove(&pid);
+        self.unheard.exited(pid);
         if self.ring_was_full() {
             self.sweep_sessions(|key| key.tgid == pid, time, out);
         }
@@ -112,7 +113,7 @@ impl Live {
         let session = SessionId(state.id);
         self.sessions.remove(&session);
         let [sent, received] = [0, 1].map(|index| count(&state.dirs[index].count, None));
-        self.tell(Fact::SessionClosed(SessionCounts { session, time, sent, received }), out);
+        self.tell_end(Fact::SessionClosed(SessionCounts { session, time, sent, received }), out);
     }
 
     fn sweep_unix(&mut self, now: KernelTime, out: &mut Vec<Event>) {
@@ -138,7 +139,14 @@ impl Live {
             let dir = &conn.dirs[index];
             count(&dir.count, (dir.kernel_final != 0).then_some(dir.count.kernel))
         });
-        self.tell(Fact::Closed(Counts { conn: ConnId(conn.id), time, sent, received, unread: 0 }), out);
+        self.tell_end(Fact::Closed(Counts { conn: ConnId(conn.id), time, sent, received, unread: 0 }), out);
+    }
+
+    /// Tells an end that was found, unless of what is not heard.
+    fn tell_end(&mut self, fact: Fact, out: &mut Vec<Event>) {
+        if !fact.clone().into_event().is_some_and(|event| self.unheard.hides(&event)) {
+            self.tell(fact, out);
+        }
     }
 }
 

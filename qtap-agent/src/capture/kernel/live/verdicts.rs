@@ -1,8 +1,8 @@
 //! Who is left out: decided when the agent learns who a process is, and written where the probes look before they look at anything else.
 //!
 //! What runs when qtap starts is decided before the first probe on sockets stands. A program that is executed later is decided when the
-//! agent has read of it: what it says in the moment before that is captured. What it starts is left out with it, until that
-//! executes something else.
+//! agent has read of it. What it says in the moment before the probes know is not heard either, where it is left out whole
+//! (`unheard`); where in part, that is captured. What it starts is left out with it, until that executes something else.
 
 use qtap_common::state::scope;
 
@@ -15,6 +15,15 @@ use crate::capture::settings::Filters;
 use crate::model::event::Event;
 use crate::model::process::Process;
 
+/// What was decided on a process in scope.
+#[derive(Debug, Clone, Copy)]
+struct Verdict {
+    /// Nothing of it is told.
+    whole: bool,
+    /// Something was looked at until now that is no more.
+    is_less: bool,
+}
+
 impl Live {
     /// Decides on the processes that are there.
     pub(super) fn judge_all(&mut self, settings: &Scope) {
@@ -25,7 +34,8 @@ impl Live {
         };
         for pid in there {
             if let Some(path) = procfs::executable(pid) {
-                self.judge(pid, &path);
+                let verdict = self.judge(pid, &path);
+                self.unheard.judged(pid, verdict.is_some_and(|verdict| verdict.whole));
             }
         }
     }
@@ -36,49 +46,62 @@ impl Live {
         let there: Vec<u32> =
             if self.everyone { maps::processes() } else { self.tables.scope.keys().flatten().collect() };
         for pid in there {
-            if procfs::executable(pid).is_some_and(|path| self.judge(pid, &path)) {
-                self.let_go(pid, out);
+            if let Some(path) = procfs::executable(pid) {
+                self.decide(pid, &path, out);
             }
         }
     }
 
-    /// Tells who a process is, and decides on it.
+    /// Decides on a process, and tells who it is when it is heard.
     pub(super) fn met(&mut self, fact: Fact, out: &mut Vec<Event>) {
-        let who = match &fact {
-            Fact::Process(Process { pid, executable_path, .. }) => Some((*pid, executable_path.clone())),
-            _ => None,
-        };
-        self.tell(fact, out);
-        if let Some((pid, path)) = who
-            && self.judge(pid, &path)
-        {
-            self.let_go(pid, out);
+        let Fact::Process(Process { pid, executable_path, .. }) = &fact else { return self.tell(fact, out) };
+        let (pid, path) = (*pid, executable_path.clone());
+        if self.decide(pid, &path, out) {
+            // Should it be heard again, it is told who it is.
+            self.people.forget(pid);
+        } else {
+            self.tell(fact, out);
         }
     }
 
-    /// Writes the verdict on a process. True: something was looked at until now that is no more.
-    fn judge(&mut self, pid: u32, path: &str) -> bool {
+    /// Decides on a process that may have been heard before. True: it is left out whole.
+    fn decide(&mut self, pid: u32, path: &str, out: &mut Vec<Event>) -> bool {
+        let verdict = self.judge(pid, path);
+        let left_out = verdict.is_some_and(|verdict| verdict.whole);
+        if verdict.is_some_and(|verdict| verdict.is_less) {
+            self.let_go(pid, out);
+        }
+        self.unheard.judged(pid, left_out);
+        left_out
+    }
+
+    /// Writes the verdict on a process; none when it is out of scope, or could not be written.
+    fn judge(&mut self, pid: u32, path: &str) -> Option<Verdict> {
         let before = self.tables.scope.get(&pid, 0).ok();
         // Without an entry everyone is in scope, or nobody is.
         if pid == std::process::id() || before.map_or(!self.everyone, |verdict| verdict & scope::IN == 0) {
-            return false;
+            return None;
         }
         let left_out = filter::of_program(&self.filters, path) | filter::of_environment(&procfs::environment(pid));
         let verdict = scope::IN | left_out;
+        let newly = left_out & !before.unwrap_or(scope::IN);
+        let told = Verdict {
+            whole: left_out & scope::NOTHING != 0,
+            is_less: newly & (scope::NOTHING | scope::NO_DATA | scope::NO_TLS | scope::NO_HTTP) != 0,
+        };
         if before.unwrap_or(scope::IN) == verdict {
-            return false;
+            return Some(told);
         }
         if let Err(error) = self.tables.scope.insert(pid, verdict, 0) {
             tracing::warn!(pid, %error, "a process that should be left out is captured");
-            return false;
+            return None;
         }
         if !procfs::lives(pid) {
             // Its number may be another's soon.
             let _ = self.tables.scope.remove(&pid);
         }
         tracing::debug!(pid, path, left_out, "left out by filter or by its own wish");
-        let newly = left_out & !before.unwrap_or(scope::IN);
-        newly & (scope::NOTHING | scope::NO_DATA | scope::NO_TLS | scope::NO_HTTP) != 0
+        Some(told)
     }
 
     /// What a process said in the moment before it was left out is told as far as it came. Left out in part, its connections go on as others, joined
