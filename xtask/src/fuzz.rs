@@ -18,6 +18,10 @@ const TOOLCHAIN: &str = "nightly";
 /// Longest input: enough for several messages, and short enough to be tried often.
 const MOST_BYTES: u32 = 4096;
 
+/// After which an input is taken to hang, by the clock on the wall, which is the only one libFuzzer knows: on a machine that is busy with other things a few
+/// seconds of work, and some rooms try every cut of their input, take minutes.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
 /// What is fuzzed, and for how long.
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -134,7 +138,8 @@ fn fuzz(target: &str, binary: &Path, minutes: u64) -> Result<Ran> {
     let found = found()?.join(target);
     fs::create_dir_all(&found)?;
     let mut command = Command::new(binary);
-    command.args(["-print_final_stats=1", "-timeout=25", "-rss_limit_mb=3072", "-use_value_profile=1"]);
+    command.args(["-print_final_stats=1", "-rss_limit_mb=3072", "-use_value_profile=1"]);
+    command.arg(format!("-timeout={}", TIMEOUT.as_secs()));
     command.arg(format!("-max_len={MOST_BYTES}"));
     command.arg(format!("-artifact_prefix={}/", found.display()));
     let words = home().join("dict").join(target);
