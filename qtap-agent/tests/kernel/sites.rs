@@ -8,6 +8,9 @@ use super::python::{Script, interpreter, script};
 use super::qtap::exec_script;
 use super::records::Records;
 
+/// Holds all that is carried: what does not fit is no difference between sites.
+const RING: &str = "128mb";
+
 /// What was exchanged, without what differs from run to run.
 fn said(records: &Records) -> BTreeMap<String, Vec<String>> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -65,8 +68,8 @@ printf 'GET /a.bin?s_client HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\
         nginx.https("/a.bin?h2load"),
         nginx.https,
     );
-    let chosen = exec_script(&lab, &[], &script).records;
-    let plain = exec_script(&lab, &["--plain-sites"], &script).records;
+    let chosen = exec_script(&lab, &["--ring-size", RING], &script).records;
+    let plain = exec_script(&lab, &["--plain-sites", "--ring-size", RING], &script).records;
     for records in [&chosen, &plain] {
         records.assert_whole();
     }
