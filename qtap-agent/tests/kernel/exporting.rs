@@ -133,8 +133,9 @@ fn what_waits_on_disk_is_there_at_the_next_start() {
     let store = "{type: otel, id: far, endpoint: 'http://127.0.0.1:9', retry: {initial: 100ms, max: 1s}}";
     let stores = format!("  event_stores: [{store}]\n  object_stores: [{store}]\n");
     let file = lab.write("qtap.yaml", config(&stores).as_bytes()).display().to_string();
-    let worker = nginx.workers()[0].to_string();
-    let arguments = ["--config", &file, "--pid", &worker];
+    // Both workers: either may answer.
+    let workers = nginx.workers().iter().map(u32::to_string).collect::<Vec<_>>();
+    let arguments = ["--config", &file, "--pid", &workers[0], "--pid", &workers[1]];
     let queued = |agent: &Agent| {
         let answer = get(agent.port, "/status").unwrap_or_default();
         let status: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
@@ -146,7 +147,7 @@ fn what_waits_on_disk_is_there_at_the_next_start() {
     // The exchange, request and response, and a report of the connection.
     wait_until("records wait", || queued(&agent) >= 4);
     let data = lab.path("data").display().to_string();
-    let refused = run(&lab, ["run", "--config", &file, "--data-dir", &data, "--pid", &worker]);
+    let refused = run(&lab, ["run", "--config", &file, "--data-dir", &data, "--pid", &workers[0]]);
     assert_eq!(refused.code, Some(1), "{}", refused.stderr);
     assert!(refused.stderr.contains("in use by another qtap"), "{}", refused.stderr);
     let ended = agent.stop();
