@@ -44,7 +44,7 @@ fn directions_by_network() {
     let program = lab.write("networks.py", include_bytes!("networks.py")).display().to_string();
     let all = sorted(&[&INTERNAL, &LOOPBACK, &EXTERNAL]);
     let script = format!(
-        "python3 {program} serve 8080 > {serving} & server=$!; while ! grep -q serving {serving}; do sleep 0.05; done; \
+        "rm -f {serving}; python3 {program} serve 8080 > {serving} & server=$!; while ! grep -qs serving {serving}; do sleep 0.05; done; \
          python3 {program} ask 8080 {all}; kill $server",
         serving = lab.path("serving").display(),
         all = all.join(" "),
