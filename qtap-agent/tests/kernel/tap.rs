@@ -167,15 +167,16 @@ tap:
     let agent = Agent::start(&lab, ["--config", &config, "--pid", &nginx.pid().to_string()]);
     output_of(std::process::Command::new("sh").args(["-c", &script]));
     agent.wait_for("connection.finalized\",\"value\":{\"boolValue\":true}", 2);
+    // All of TLS; of the plain connection a server reads all, since another host may follow. The page is written from time to time: it may tell of the first
+    // connection before the second.
     let mut avoided = 0.0;
     wait_until("the figure", || {
         let page = get(agent.port, "/metrics").unwrap_or_default();
         let line = page.lines().find_map(|line| line.strip_prefix("qtap_kernel_unwanted_bytes_total "));
         avoided = line.map_or(0.0, |figure| figure.trim().parse().unwrap());
-        avoided > 0.0
+        avoided > f64::from(4 << 20)
     });
-    // All of TLS; of the plain connection a server reads all, since another host may follow.
-    assert!(avoided > f64::from(4 << 20) && avoided < f64::from(6 << 20), "{avoided}");
+    assert!(avoided < f64::from(6 << 20), "{avoided}");
     let records = agent.stop().records;
     let unwanted = |record: &&Record| record.losses().contains_key("not_wanted");
     assert_eq!((records.exchanges().len(), records.closed().into_iter().filter(unwanted).count()), (0, 1));
