@@ -75,33 +75,47 @@ impl Cond {
     }
 
     /// What it comes to.
+    #[inline]
     pub(super) fn outcomes(&self, facts: &Facts<'_>) -> Outcomes {
         match self {
-            Cond::Const(outcomes) => *outcomes,
-            Cond::Not(inner) => inner.outcomes(facts).not(),
             Cond::Test(test) => test.outcomes(facts),
-            Cond::All(parts) => {
-                let mut all = Outcomes::TRUE;
-                for part in parts {
-                    all = all.and(part.outcomes(facts));
-                    if all == Outcomes::FALSE {
-                        break;
-                    }
-                }
-                all
-            }
-            Cond::Any(parts) => {
-                let mut any = Outcomes::FALSE;
-                for part in parts {
-                    any = any.or(part.outcomes(facts));
-                    if any == Outcomes::TRUE {
-                        break;
-                    }
-                }
-                any
-            }
+            Cond::All(parts) => all(parts, facts),
+            Cond::Any(parts) => any_of(parts, facts),
+            Cond::Not(inner) => not(inner, facts),
+            Cond::Const(outcomes) => *outcomes,
         }
     }
+}
+
+// Each kind in a function of its own: one for all would make room on the stack for the greediest at every call.
+
+#[inline(never)]
+fn all(parts: &[Cond], facts: &Facts<'_>) -> Outcomes {
+    let mut all = Outcomes::TRUE;
+    for part in parts {
+        all = all.and(part.outcomes(facts));
+        if all == Outcomes::FALSE {
+            break;
+        }
+    }
+    all
+}
+
+#[inline(never)]
+fn any_of(parts: &[Cond], facts: &Facts<'_>) -> Outcomes {
+    let mut any = Outcomes::FALSE;
+    for part in parts {
+        any = any.or(part.outcomes(facts));
+        if any == Outcomes::TRUE {
+            break;
+        }
+    }
+    any
+}
+
+#[inline(never)]
+fn not(inner: &Cond, facts: &Facts<'_>) -> Outcomes {
+    inner.outcomes(facts).not()
 }
 
 impl Test {
@@ -135,37 +149,63 @@ impl Test {
         }
     }
 
+    #[inline]
     pub(super) fn outcomes(&self, facts: &Facts<'_>) -> Outcomes {
         match self {
-            Test::Flag(field) => any(facts.value(field), |value| match value {
-                Scalar::Flag(flag) => Some(flag),
-                _ => None,
-            }),
-            Test::Present(field) => any(facts.value(field), |_| Some(true)),
-            Test::Order(left, Order::Ne, right) => both(left, right, facts, |a, b| holds(Order::Eq, a, b)).not(),
-            Test::Order(left, order, right) => both(left, right, facts, |a, b| holds(*order, a, b)),
-            Test::In(source, set) => any(source.value(facts), |value| is_in(value, set)),
-            Test::Contains(left, right) => match left.value(facts) {
-                list @ Value::Texts(_) => with(list, right.value(facts), |a, b| holds(Order::Eq, a, b)),
-                text => {
-                    with(text, right.value(facts), texts(|a, b| memmem::find(a.as_bytes(), b.as_bytes()).is_some()))
-                }
-            },
-            Test::Holds(source, finder) => any(source.value(facts), |value| match value {
-                Scalar::Text(text) => Some(finder.find(text.as_bytes()).is_some()),
-                _ => None,
-            }),
+            Test::Flag(field) => flag(field, facts),
+            Test::Present(field) => any(&facts.value(field), |_| Some(true)),
+            Test::Order(left, order, right) => compared(left, *order, right, facts),
+            Test::In(source, set) => is_one(source, set, facts),
+            Test::Contains(left, right) => contains(left, right, facts),
+            Test::Holds(source, finder) => has(source, facts, |text| finder.find(text.as_bytes()).is_some()),
             Test::StartsWith(left, right) => both(left, right, facts, texts(|a, b| a.starts_with(b))),
             Test::EndsWith(left, right) => both(left, right, facts, texts(|a, b| a.ends_with(b))),
-            Test::Matches(source, regex) => any(source.value(facts), |value| match value {
-                Scalar::Text(text) => Some(regex.is_match(text)),
-                _ => None,
-            }),
-            Test::InZone(source, zones) => {
-                any(source.value(facts), |value| zone_of(value).map(|zone| zones.contains(&zone)))
-            }
+            Test::Matches(source, regex) => has(source, facts, |text| regex.is_match(text)),
+            Test::InZone(source, zones) => in_zone(source, zones, facts),
         }
     }
+}
+
+#[inline(never)]
+fn flag(field: &Field, facts: &Facts<'_>) -> Outcomes {
+    any(&facts.value(field), |value| match value {
+        Scalar::Flag(flag) => Some(*flag),
+        _ => None,
+    })
+}
+
+#[inline(never)]
+fn compared(left: &Source, order: Order, right: &Source, facts: &Facts<'_>) -> Outcomes {
+    match order {
+        Order::Ne => both(left, right, facts, |a, b| holds(Order::Eq, a, b)).not(),
+        order => both(left, right, facts, |a, b| holds(order, a, b)),
+    }
+}
+
+#[inline(never)]
+fn is_one(source: &Source, set: &[Literal], facts: &Facts<'_>) -> Outcomes {
+    any(&source.value(facts), |value| is_in(value, set))
+}
+
+#[inline(never)]
+fn contains(left: &Source, right: &Source, facts: &Facts<'_>) -> Outcomes {
+    match left.value(facts) {
+        list @ Value::Texts(_) => with(&list, &right.value(facts), |a, b| holds(Order::Eq, a, b)),
+        text => with(&text, &right.value(facts), texts(|a, b| memmem::find(a.as_bytes(), b.as_bytes()).is_some())),
+    }
+}
+
+#[inline(never)]
+fn has(source: &Source, facts: &Facts<'_>, test: impl Fn(&str) -> bool) -> Outcomes {
+    any(&source.value(facts), |value| match value {
+        Scalar::Text(text) => Some(test(text)),
+        _ => None,
+    })
+}
+
+#[inline(never)]
+fn in_zone(source: &Source, zones: &[Zone], facts: &Facts<'_>) -> Outcomes {
+    any(&source.value(facts), |value| zone_of(value).map(|zone| zones.contains(&zone)))
 }
 
 impl Source {
@@ -185,7 +225,7 @@ impl Source {
                 Value::NotYet => Value::NotYet,
                 value => {
                     let mut zone = None;
-                    each(value, |value| {
+                    each(&value, |value| {
                         zone = zone.or_else(|| zone_of(value));
                     });
                     zone.map_or(Value::Missing, |zone| Value::One(Scalar::Text(zone.name())))
@@ -213,34 +253,35 @@ impl Literal {
 }
 
 /// Takes the values one by one.
-fn each<'v>(value: Value<'v>, mut take: impl FnMut(Scalar<'v>)) {
+fn each(value: &Value<'_>, mut take: impl FnMut(&Scalar<'_>)) {
     match value {
         Value::Missing | Value::NotYet => {}
         Value::One(one) => take(one),
-        Value::Texts(texts) => texts.iter().for_each(|text| take(Scalar::Text(text))),
-        Value::Header(fields, name) => fields.all(name).for_each(|text| take(Scalar::Text(text))),
+        Value::Texts(texts) => texts.iter().for_each(|text| take(&Scalar::Text(text))),
+        Value::Header(fields, name) => fields.all(name).for_each(|text| take(&Scalar::Text(text))),
     }
 }
 
 /// As [`with`]; mostly the second is a constant.
-#[inline]
-fn both<'v>(
-    left: &'v Source,
-    right: &'v Source,
-    facts: &'v Facts<'_>,
-    test: impl Fn(Scalar<'v>, Scalar<'v>) -> Option<bool>,
+#[inline(never)]
+fn both(
+    left: &Source,
+    right: &Source,
+    facts: &Facts<'_>,
+    test: impl Fn(&Scalar<'_>, &Scalar<'_>) -> Option<bool>,
 ) -> Outcomes {
     match (left, right) {
-        (Source::Field(field), Source::Const(literal)) => {
-            any(facts.value(field), |value| literal.scalar().and_then(|constant| test(value, constant)))
-        }
-        _ => with(left.value(facts), right.value(facts), test),
+        (Source::Field(field), Source::Const(literal)) => match (facts.value(field), literal.scalar()) {
+            (value, Some(constant)) => any(&value, |value| test(value, &constant)),
+            (value, None) => any(&value, |_| None),
+        },
+        _ => with(&left.value(facts), &right.value(facts), test),
     }
 }
 
 /// True when it is for one of the values, false when for none and for some it could be told.
 #[inline]
-fn any<'v>(value: Value<'v>, test: impl Fn(Scalar<'v>) -> Option<bool>) -> Outcomes {
+fn any(value: &Value<'_>, test: impl Fn(&Scalar<'_>) -> Option<bool>) -> Outcomes {
     match value {
         Value::NotYet => Outcomes::ANY,
         Value::One(one) => Outcomes::of(test(one)),
@@ -258,7 +299,7 @@ fn any<'v>(value: Value<'v>, test: impl Fn(Scalar<'v>) -> Option<bool>) -> Outco
     }
 }
 
-fn with<'v>(left: Value<'v>, right: Value<'v>, test: impl Fn(Scalar<'v>, Scalar<'v>) -> Option<bool>) -> Outcomes {
+fn with(left: &Value<'_>, right: &Value<'_>, test: impl Fn(&Scalar<'_>, &Scalar<'_>) -> Option<bool>) -> Outcomes {
     match (left, right) {
         (Value::Missing, _) | (_, Value::Missing) => Outcomes::MISSING,
         (Value::NotYet, _) | (_, Value::NotYet) => Outcomes::ANY,
@@ -274,19 +315,21 @@ fn with<'v>(left: Value<'v>, right: Value<'v>, test: impl Fn(Scalar<'v>, Scalar<
     }
 }
 
-fn texts(test: impl Fn(&str, &str) -> bool) -> impl Fn(Scalar<'_>, Scalar<'_>) -> Option<bool> {
+fn texts(test: impl Fn(&str, &str) -> bool) -> impl Fn(&Scalar<'_>, &Scalar<'_>) -> Option<bool> {
     move |a, b| match (a, b) {
         (Scalar::Text(a), Scalar::Text(b)) => Some(test(a, b)),
         _ => None,
     }
 }
 
-fn is_in(value: Scalar<'_>, set: &[Literal]) -> Option<bool> {
+fn is_in(value: &Scalar<'_>, set: &[Literal]) -> Option<bool> {
     let mut held = None;
     for item in set {
         let now = match (item, value) {
-            (Literal::Net(net), value) => address(value).map(|ip| net.contains(ip)),
-            (item, value) => item.scalar().and_then(|item| holds(Order::Eq, value, item)),
+            (Literal::Text(item), Scalar::Text(text)) => Some(item == text),
+            (Literal::Net(net), Scalar::Ip(ip)) => Some(net.contains(ip)),
+            (Literal::Net(net), value) => address(value).map(|ip| net.contains(&ip)),
+            (item, value) => item.scalar().and_then(|item| holds(Order::Eq, value, &item)),
         };
         match now {
             Some(true) => return now,
@@ -300,19 +343,21 @@ fn is_in(value: Scalar<'_>, set: &[Literal]) -> Option<bool> {
 
 /// How two values compare; none when they can't: a text that should be a number is none.
 #[inline]
-fn holds(order: Order, left: Scalar<'_>, right: Scalar<'_>) -> Option<bool> {
+fn holds(order: Order, left: &Scalar<'_>, right: &Scalar<'_>) -> Option<bool> {
     let ordering = match (left, right) {
+        // Most that differ differ in length.
+        (Scalar::Text(a), Scalar::Text(b)) if order == Order::Eq => return Some(a == b),
         (Scalar::Text(a), Scalar::Text(b)) => a.cmp(b),
-        (Scalar::Int(a), Scalar::Int(b)) => a.cmp(&b),
-        (Scalar::Flag(a), Scalar::Flag(b)) => a.cmp(&b),
+        (Scalar::Int(a), Scalar::Int(b)) => a.cmp(b),
+        (Scalar::Flag(a), Scalar::Flag(b)) => a.cmp(b),
         (Scalar::Ip(_), _) | (_, Scalar::Ip(_)) => address(left)?.cmp(&address(right)?),
         (Scalar::Mac(mac), other) | (other, Scalar::Mac(mac)) => {
             let other = match other {
-                Scalar::Mac(other) => Some(other),
+                Scalar::Mac(other) => Some(*other),
                 Scalar::Text(text) => Mac::read(text.trim()),
                 _ => None,
             };
-            return Some((order == Order::Eq) == (mac == other?));
+            return Some((order == Order::Eq) == (*mac == other?));
         }
         _ => number(left)?.partial_cmp(&number(right)?)?,
     };
@@ -326,10 +371,10 @@ fn holds(order: Order, left: Scalar<'_>, right: Scalar<'_>) -> Option<bool> {
     })
 }
 
-fn number(value: Scalar<'_>) -> Option<f64> {
+fn number(value: &Scalar<'_>) -> Option<f64> {
     match value {
-        Scalar::Int(int) => Some(int as f64),
-        Scalar::Float(float) => Some(float),
+        Scalar::Int(int) => Some(*int as f64),
+        Scalar::Float(float) => Some(*float),
         // Not `inf` and `nan`, which parse too.
         Scalar::Text(text) => {
             let text = text.trim();
@@ -340,14 +385,14 @@ fn number(value: Scalar<'_>) -> Option<f64> {
     }
 }
 
-fn address(value: Scalar<'_>) -> Option<std::net::IpAddr> {
+fn address(value: &Scalar<'_>) -> Option<std::net::IpAddr> {
     match value {
-        Scalar::Ip(ip) => Some(ip),
+        Scalar::Ip(ip) => Some(*ip),
         Scalar::Text(text) => text.trim().parse().ok().map(|ip: std::net::IpAddr| ip.to_canonical()),
         Scalar::Int(_) | Scalar::Float(_) | Scalar::Flag(_) | Scalar::Net(_) | Scalar::Mac(_) => None,
     }
 }
 
-fn zone_of(value: Scalar<'_>) -> Option<Zone> {
+fn zone_of(value: &Scalar<'_>) -> Option<Zone> {
     address(value).map(Zone::of)
 }

@@ -1,10 +1,12 @@
 //! What a rule is asked about: an exchange, where it happened, and how much of it is known by now. In: the model's words, borrowed.
-//! Out: the value of a field. Nothing is copied; only `http.req.url` is put together, once, when a rule asks for it.
+//! Out: the value of a field. Nothing is copied; only `http.req.url` is put together. That, and what has to be looked for, is done
+//! once, when the first rule asks for it.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::net::IpAddr;
 
 use super::field::{Field, Named, Plain};
+use super::heads::{Heads, Stands};
 use super::net::{Mac, Net};
 use crate::model::conn::{ConnFacts, Endpoint, Protocol, Role, TlsFacts};
 use crate::model::event::Host;
@@ -52,14 +54,37 @@ pub struct Facts<'a> {
     tags: Option<&'a [String]>,
     /// More may come: what is absent is not yet known.
     so_far: bool,
-    url: OnceCell<Option<String>>,
+    known: Known<'a>,
 }
+
+/// What was looked for already.
+#[derive(Debug, Default)]
+struct Known<'a> {
+    url: OnceCell<Option<String>>,
+    path: OnceCell<Option<&'a str>>,
+    domain: OnceCell<Option<&'a str>>,
+    src: OnceCell<Option<IpAddr>>,
+    dst: OnceCell<Option<IpAddr>>,
+    binary: OnceCell<Option<&'a str>>,
+    request: Head,
+    response: Head,
+}
+
+/// How often a head was asked, and where its fields stand once that was often.
+#[derive(Debug, Default)]
+struct Head {
+    asked: Cell<u8>,
+    heads: OnceCell<Heads>,
+}
+
+/// Questions to a head before it is worth the price to note where everything stands.
+const OFTEN: u8 = 3;
 
 impl<'a> Facts<'a> {
     /// An exchange that has ended, or a part of one; nothing but itself is known of it.
     #[must_use]
     pub fn of(http: &'a HttpExchange) -> Facts<'a> {
-        Facts { http, conn: None, process: None, host: None, tags: None, so_far: false, url: OnceCell::new() }
+        Facts { http, conn: None, process: None, host: None, tags: None, so_far: false, known: Known::default() }
     }
 
     /// Where it happened.
@@ -104,7 +129,7 @@ impl<'a> Facts<'a> {
     fn plain(&self, plain: Plain) -> Value<'_> {
         match plain {
             Plain::Method => self.request(|request| request.method.as_deref()),
-            Plain::Path => self.request(url::path_of),
+            Plain::Path => self.request(|request| *self.known.path.get_or_init(|| url::path_of(request))),
             Plain::Scheme => self.scheme(),
             Plain::Host => self.request(|request| request.authority.as_deref().map(host_of)),
             Plain::Authority => self.request(|request| request.authority.as_deref()),
@@ -115,13 +140,15 @@ impl<'a> Facts<'a> {
             Plain::Direction => self.text(self.conn.and_then(|conn| origin::direction(self.role(conn), &conn.peer))),
             Plain::Type => Value::One(Scalar::Text("artifact_record")),
             Plain::Tags => self.tags.map_or_else(|| self.absent(), Value::Texts),
-            Plain::SrcIp => self.ip(self.end(Role::Client)),
+            Plain::SrcIp => self.ip(Role::Client, &self.known.src),
             Plain::SrcPort => self.int(self.end(Role::Client).and_then(Endpoint::port).map(i64::from)),
-            Plain::DstIp => self.ip(self.end(Role::Server)),
+            Plain::DstIp => self.ip(Role::Server, &self.known.dst),
             Plain::DstPort => self.int(self.end(Role::Server).and_then(Endpoint::port).map(i64::from)),
             Plain::DstDomain => self.domain(),
             Plain::ProcessPath => self.text(self.process.map(|process| process.executable_path.as_str())),
-            Plain::ProcessBinary => self.text(self.process.map(Process::executable_name)),
+            Plain::ProcessBinary => {
+                self.text(*self.known.binary.get_or_init(|| self.process.map(Process::executable_name)))
+            }
             Plain::ProcessHostname => self.text(self.host.map(|host| host.name.as_str())),
             Plain::ProcessUserId => self.int(self.process.map(|process| i64::from(process.user_id))),
             Plain::ProcessUserName => self.text(self.process.and_then(|process| process.user_name.as_deref())),
@@ -145,8 +172,12 @@ impl<'a> Facts<'a> {
             None => self.absent(),
         };
         match named {
-            Named::RequestHeader => self.header(self.http.request.as_ref().map(|request| &request.fields), name),
-            Named::ResponseHeader => self.header(self.http.response.as_ref().map(|response| &response.fields), name),
+            Named::RequestHeader => {
+                self.header(self.http.request.as_ref().map(|request| &request.fields), &self.known.request, name)
+            }
+            Named::ResponseHeader => {
+                self.header(self.http.response.as_ref().map(|response| &response.fields), &self.known.response, name)
+            }
             Named::ProcessEnv => of(self.process.map(|process| &process.env)),
             Named::ContainerLabel => of(self.container().map(|container| &container.labels)),
             Named::PodLabel => of(self.pod().map(|pod| &pod.labels)),
@@ -154,11 +185,16 @@ impl<'a> Facts<'a> {
         }
     }
 
-    fn header<'v>(&self, fields: Option<&'v Fields>, name: &'v str) -> Value<'v> {
-        match fields {
-            Some(fields) => Value::Header(fields, name),
-            None if self.so_far => Value::NotYet,
-            None => Value::Missing,
+    fn header<'v>(&self, fields: Option<&'v Fields>, head: &Head, name: &'v str) -> Value<'v> {
+        let Some(fields) = fields else { return if self.so_far { Value::NotYet } else { Value::Missing } };
+        if head.asked.get() < OFTEN {
+            head.asked.set(head.asked.get() + 1);
+            return Value::Header(fields, name);
+        }
+        match head.heads.get_or_init(|| Heads::of(fields)).find(fields, name) {
+            Stands::Nowhere => Value::Missing,
+            Stands::Here(field) => field.value.text().map_or(Value::Missing, |text| Value::One(Scalar::Text(text))),
+            Stands::Somewhere => Value::Header(fields, name),
         }
     }
 
@@ -192,7 +228,7 @@ impl<'a> Facts<'a> {
             let server = self.end(Role::Server).and_then(origin::address);
             url::of(request, conn.tls.is_some(), server.as_ref()).full
         };
-        match self.url.get_or_init(full) {
+        match self.known.url.get_or_init(full) {
             Some(url) => Value::One(Scalar::Text(url)),
             None => self.absent(),
         }
@@ -219,18 +255,20 @@ impl<'a> Facts<'a> {
 
     /// The host that was asked for, else the server's name in the TLS handshake, else the name that DNS gave for the address.
     fn domain(&self) -> Value<'a> {
-        let asked = self.http.request.as_ref().and_then(|request| request.authority.as_deref()).map(host_of);
-        let looked_up = || self.conn.and_then(|conn| conn.domain.as_deref());
-        let named = || self.tls().and_then(|tls| tls.sni.as_deref()).or_else(looked_up);
-        if asked.is_none() && self.so_far && self.http.request.is_none() {
+        if self.so_far && self.http.request.is_none() {
             return Value::NotYet;
         }
-        self.text(asked.filter(|host| !host.is_empty()).or_else(named))
+        self.text(*self.known.domain.get_or_init(|| {
+            let asked = self.http.request.as_ref().and_then(|request| request.authority.as_deref()).map(host_of);
+            let looked_up = || self.conn.and_then(|conn| conn.domain.as_deref());
+            let named = || self.tls().and_then(|tls| tls.sni.as_deref()).or_else(looked_up);
+            asked.filter(|host| !host.is_empty()).or_else(named)
+        }))
     }
 
-    fn ip(&self, end: Option<&'a Endpoint>) -> Value<'a> {
-        let ip = end.and_then(Endpoint::ip);
-        ip.map_or_else(|| self.absent(), |ip| Value::One(Scalar::Ip(ip.to_canonical())))
+    fn ip(&self, which: Role, known: &OnceCell<Option<IpAddr>>) -> Value<'a> {
+        let ip = || self.end(which).and_then(Endpoint::ip).map(|ip| ip.to_canonical());
+        known.get_or_init(ip).map_or_else(|| self.absent(), |ip| Value::One(Scalar::Ip(ip)))
     }
 
     /// The end of the connection that asks, or that answers.

@@ -13,6 +13,7 @@ mod check;
 mod cond;
 mod facts;
 mod field;
+mod heads;
 mod lex;
 mod macros;
 mod net;

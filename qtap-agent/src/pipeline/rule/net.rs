@@ -3,61 +3,62 @@
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
 
-/// A network in CIDR notation (RFC 4632 §3.1, RFC 4291 §2.3): the bits of its prefix, those after it cleared.
+/// A network in CIDR notation (RFC 4632 §3.1, RFC 4291 §2.3): its first address, those of the bits that count, and how many these are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Net {
-    address: IpAddr,
-    bits: u8,
+pub(super) enum Net {
+    V4(u32, u32, u8),
+    V6(u128, u128, u8),
 }
 
 impl Net {
     /// None when there are more bits than the address has, or some are set after them.
     pub(super) fn new(address: IpAddr, bits: u8) -> Option<Net> {
-        let net = Net { address, bits };
-        let (value, len) = wide(address);
-        (bits <= len && value & !mask(bits, len) == 0).then_some(net)
+        Net::around(address, bits).filter(|net| net.first() == address)
     }
 
-    /// The network of so many bits that `address` is in.
+    /// The network of so many bits that `address` is in; none when it has not so many.
     pub(super) fn around(address: IpAddr, bits: u8) -> Option<Net> {
-        let (value, len) = wide(address);
-        if bits > len {
-            return None;
+        match address {
+            IpAddr::V4(ip) => {
+                let free = u32::BITS.checked_sub(bits.into())?;
+                let mask = u32::MAX.checked_shl(free).unwrap_or(0);
+                Some(Net::V4(u32::from(ip) & mask, mask, bits))
+            }
+            IpAddr::V6(ip) => {
+                let free = u128::BITS.checked_sub(bits.into())?;
+                let mask = u128::MAX.checked_shl(free).unwrap_or(0);
+                Some(Net::V6(u128::from(ip) & mask, mask, bits))
+            }
         }
-        let value = value & mask(bits, len);
-        let address = match address {
-            IpAddr::V4(_) => IpAddr::from((value as u32).to_be_bytes()),
-            IpAddr::V6(_) => IpAddr::from(value.to_be_bytes()),
-        };
-        Some(Net { address, bits })
     }
 
     /// True when `ip` is in it; an IPv4-mapped address is the IPv4 address it stands for.
-    pub(super) fn contains(self, ip: IpAddr) -> bool {
-        let (own, len) = wide(self.address);
-        let (other, other_len) = wide(ip.to_canonical());
-        len == other_len && (own ^ other) & mask(self.bits, len) == 0
+    #[inline]
+    pub(super) fn contains(&self, ip: &IpAddr) -> bool {
+        match (*self, ip) {
+            (Net::V4(first, mask, _), IpAddr::V4(ip)) => u32::from(*ip) & mask == first,
+            (Net::V4(first, mask, _), IpAddr::V6(ip)) => {
+                ip.to_ipv4_mapped().is_some_and(|ip| u32::from(ip) & mask == first)
+            }
+            (Net::V6(first, mask, _), IpAddr::V6(ip)) => {
+                ip.to_ipv4_mapped().is_none() && u128::from(*ip) & mask == first
+            }
+            (Net::V6(..), IpAddr::V4(_)) => false,
+        }
     }
-}
 
-/// The bits of an address, and how many there are.
-fn wide(ip: IpAddr) -> (u128, u8) {
-    match ip {
-        IpAddr::V4(ip) => (u128::from(u32::from(ip)), 32),
-        IpAddr::V6(ip) => (u128::from(ip), 128),
+    fn first(self) -> IpAddr {
+        match self {
+            Net::V4(first, ..) => IpAddr::from(first.to_be_bytes()),
+            Net::V6(first, ..) => IpAddr::from(first.to_be_bytes()),
+        }
     }
-}
-
-/// The first `bits` of `len`.
-fn mask(bits: u8, len: u8) -> u128 {
-    let all = if len == 128 { u128::MAX } else { (1 << len) - 1 };
-    let free = u32::from(len.saturating_sub(bits));
-    all & u128::MAX.checked_shl(free).unwrap_or(0)
 }
 
 impl Display for Net {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.bits)
+        let (Net::V4(.., bits) | Net::V6(.., bits)) = *self;
+        write!(f, "{}/{bits}", self.first())
     }
 }
 
@@ -105,8 +106,8 @@ mod tests {
             ("10.0.0.0", 8, "::ffff:10.1.2.3", "::ffff:11.1.2.3"),
         ] {
             let net = net(address, bits).unwrap();
-            assert!(net.contains(ip(inside)), "{net} {inside}");
-            assert!(!net.contains(ip(outside)), "{net} {outside}");
+            assert!(net.contains(&ip(inside)), "{net} {inside}");
+            assert!(!net.contains(&ip(outside)), "{net} {outside}");
         }
         assert_eq!(net("10.0.0.1", 8), None);
         assert_eq!(net("10.0.0.0", 33), None);

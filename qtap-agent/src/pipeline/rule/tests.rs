@@ -61,6 +61,27 @@ fn what_is_missing_is_neither_and_what_may_come_is_open() {
 }
 
 #[test]
+fn the_hundredth_question_is_answered_as_the_first() {
+    let http = get("/a?b", &[("X-Id", "7"), ("Accept", "a"), ("x-id", "8"), ("Odd", "\u{e9}")]);
+    let (asked, told) = (Facts::of(&http), Facts::of(&http).so_far());
+    for _ in 0..100 {
+        for (text, wanted) in [
+            ("http.req.headers.x-id == 8", Some(true)),
+            ("http.req.headers.accept == 'a'", Some(true)),
+            ("http.req.headers.ACCEPT contains 'b'", Some(false)),
+            ("http.req.headers.odd", Some(true)),
+            ("http.req.headers.accent == 'a'", None),
+            ("http.req.path == '/a' and dst.domain == 'shop.example'", Some(true)),
+        ] {
+            let rule = compiled(text);
+            assert_eq!((rule.eval(&asked), rule.eval(&told)), (wanted, wanted), "{text}");
+        }
+        assert_eq!(compiled("http.res.headers.x-id == 8").eval(&asked), None);
+        assert_eq!(compiled("http.res.headers.x-id == 8").outcomes(&told), Outcomes::ANY);
+    }
+}
+
+#[test]
 fn macros_stand_for_what_they_say() {
     let list = |list: &[(&str, &str)]| -> Vec<(String, String)> {
         list.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
