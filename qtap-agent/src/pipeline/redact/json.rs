@@ -20,8 +20,8 @@ use crate::pipeline::settings::RedactAction;
 
 /// Deepest nesting that is followed: nobody's documents are deeper, and a hostile one would grow the stack.
 const MOST_DEPTH: usize = 512;
-/// Bytes of a string that are looked at one by one before the search for its end is worth its price.
-const SHORT: usize = 24;
+/// Bytes of a string after which the search for its end is worth its price.
+const SHORT: usize = 32;
 /// What some servers put before JSON so that it is no script; up to the end of its line.
 const NO_SCRIPT: &[u8] = b")]}'";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -81,12 +81,9 @@ impl Json {
     pub(super) fn push(&mut self, rules: &Rules, input: &[u8], last: bool, out: &mut Out) -> Result<usize, Broken> {
         let mut run = Run { json: self, rules, input, last, at: 0, copied: 0, hashed: 0, comma: None, out };
         run.begin();
-        let end = loop {
-            match run.token() {
-                Ok(()) => {}
-                Err(End::Wait(at)) => break Ok(at),
-                Err(End::Broken) => break Err(Broken(run.at)),
-            }
+        let end = match run.tokens() {
+            End::Wait(at) => Ok(at),
+            End::Broken => Err(Broken(run.at)),
         };
         let until = *end.as_ref().unwrap_or(&run.at);
         run.settle(until);
@@ -149,23 +146,35 @@ impl Run<'_> {
         self.json.started = !self.input.is_empty();
     }
 
-    /// One token.
-    fn token(&mut self) -> Result<(), End> {
-        if let Some(escaped) = self.json.long {
-            return self.rest_of_string(escaped);
+    /// Token after token, until no more can be read.
+    fn tokens(&mut self) -> End {
+        // A string that has come to no end ends the run: it is gone on with at the beginning of the next, if ever.
+        if let Some(escaped) = self.json.long
+            && let Err(end) = self.rest_of_string(escaped)
+        {
+            return end;
         }
+        loop {
+            if let Err(end) = self.token() {
+                return end;
+            }
+        }
+    }
+
+    /// One token, with the colon or the comma behind it where it follows at once.
+    #[inline]
+    fn token(&mut self) -> Result<(), End> {
         let Some(byte) = self.skip_space() else { return Err(self.wait(self.input.len())) };
         match (self.json.expect, byte) {
             (Expect::FirstElement, b']') | (Expect::FirstName, b'}') => self.close(byte),
             (Expect::Value | Expect::FirstElement, _) => self.value(byte),
             (Expect::Name | Expect::FirstName, b'"') => self.name(),
             (Expect::Colon, b':') => {
-                self.at += 1;
-                self.json.expect = Expect::Value;
+                self.colon();
                 Ok(())
             }
             (Expect::After, b',') => {
-                self.comma_at(self.at);
+                self.comma();
                 Ok(())
             }
             (Expect::After, b']' | b'}') => self.close(byte),
@@ -173,8 +182,12 @@ impl Run<'_> {
         }
     }
 
+    #[inline]
     fn skip_space(&mut self) -> Option<u8> {
         while let Some(byte) = self.input.get(self.at) {
+            if *byte > b' ' {
+                return Some(*byte);
+            }
             let space = matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
             // RFC 7464: a record separator stands before each document.
             let separator = *byte == 0x1e && self.json.frames.is_empty();
@@ -201,8 +214,15 @@ impl Run<'_> {
         self.rules.instead.action == RedactAction::Drop
     }
 
-    fn comma_at(&mut self, at: usize) {
-        self.at = at + 1;
+    fn colon(&mut self) {
+        self.at += 1;
+        self.json.expect = Expect::Value;
+    }
+
+    #[inline]
+    fn comma(&mut self) {
+        let at = self.at;
+        self.at += 1;
         let Some(frame) = self.json.frames.last() else { return };
         self.json.expect = if frame.array { Expect::Value } else { Expect::Name };
         if !self.drops() || self.json.secret.is_some() {
@@ -244,6 +264,9 @@ impl Run<'_> {
         }
         self.at = end + 1;
         self.json.expect = Expect::Colon;
+        if self.input.get(self.at) == Some(&b':') {
+            self.colon();
+        }
         Ok(())
     }
 
@@ -288,10 +311,11 @@ impl Run<'_> {
         }
     }
 
-    fn literal(&mut self, start: usize, word: &[u8], next: Next) -> Result<(), End> {
+    #[inline]
+    fn literal<const N: usize>(&mut self, start: usize, word: &[u8; N], next: Next) -> Result<(), End> {
         let rest = self.input.get(start..).unwrap_or_default();
-        if rest.starts_with(word) {
-            self.scalar(start, start + word.len(), next, None);
+        if rest.first_chunk() == Some(word) {
+            self.scalar(start, start + N, next, None);
             return Ok(());
         }
         if word.starts_with(rest) && !self.last { Err(self.wait(start)) } else { Err(End::Broken) }
@@ -406,10 +430,16 @@ impl Run<'_> {
         self.after();
     }
 
+    #[inline]
     fn after(&mut self) {
-        self.json.expect = if self.json.frames.is_empty() { Expect::Value } else { Expect::After };
-        if let Some(frame) = self.json.frames.last_mut() {
-            frame.index += 1;
+        let Some(frame) = self.json.frames.last_mut() else {
+            self.json.expect = Expect::Value;
+            return;
+        };
+        frame.index += 1;
+        self.json.expect = Expect::After;
+        if self.input.get(self.at) == Some(&b',') {
+            self.comma();
         }
     }
 }
@@ -420,15 +450,7 @@ fn string_end(input: &[u8], from: usize) -> Quote {
     let (mut at, mut escaped) = (from, false);
     loop {
         let rest = input.get(at..).unwrap_or_default();
-        let ends = |byte: &u8| matches!(byte, b'"' | b'\\');
-        let short = rest.get(..SHORT).unwrap_or(rest);
-        let found = match short.iter().position(ends) {
-            None if rest.len() > SHORT => {
-                memchr::memchr2(b'"', b'\\', rest.get(SHORT..).unwrap_or_default()).map(|n| n + SHORT)
-            }
-            found => found,
-        };
-        match found.map(|n| (n, rest.get(n))) {
+        match quote_or_backslash(rest).map(|n| (n, rest.get(n))) {
             Some((n, Some(b'"'))) => return Quote::At(at + n, escaped),
             Some((n, _)) => {
                 escaped = true;
@@ -440,4 +462,31 @@ fn string_end(input: &[u8], from: usize) -> Quote {
             None => return Quote::Open(false),
         }
     }
+}
+
+/// Where the first of the two stands. Names and most values are short: their end is looked for a word at a time, for what it costs
+/// to begin a search that is fast once it runs.
+#[inline]
+fn quote_or_backslash(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk()).copied().map(u64::from_le_bytes) {
+        let found = zero_bytes(word ^ EACH * u64::from(b'"')) | zero_bytes(word ^ EACH * u64::from(b'\\'));
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += size_of::<u64>();
+        if at >= SHORT {
+            break;
+        }
+    }
+    memchr::memchr2(b'"', b'\\', text.get(at..).unwrap_or_default()).map(|n| at + n)
+}
+
+/// One in each byte.
+const EACH: u64 = u64::MAX / 255;
+
+/// The highest bit of the lowest byte that is zero, and of none below it; those above it don't count.
+#[inline]
+fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(EACH) & !word & (EACH << 7)
 }

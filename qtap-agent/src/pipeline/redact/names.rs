@@ -74,16 +74,34 @@ pub(super) fn len_bit(len: usize) -> u64 {
 }
 
 fn is_credential(name: &[u8]) -> bool {
-    let Some(last) = name.iter().rev().find(|byte| !is_separator(**byte)).map(u8::to_ascii_lowercase) else {
-        return false;
-    };
-    // The letters that the words above end in.
-    if !matches!(last, b'd' | b'e' | b't' | b'y' | b'n' | b'l' | b's' | b'p' | b'r') {
+    let mut letters = name.iter().rev().filter(|byte| !is_separator(**byte)).map(u8::to_ascii_lowercase);
+    let (Some(last), Some(before_last)) = (letters.next(), letters.next()) else { return false };
+    // Most names end in other letters than the words above.
+    if !may_end(last, before_last) {
         return false;
     }
     let same_end = |word: &&&str| word.as_bytes().last() == Some(&last);
     ENDINGS.iter().filter(same_end).any(|word| before(name, word).is_some())
         || WHOLE.iter().filter(same_end).any(|word| before(name, word) == Some(0))
+}
+
+/// By the last letter of a word, the letters that stand before it: bit 0 is `a`.
+const ENDS: [u32; 26] = {
+    let mut ends = [0; 26];
+    let mut n = 0;
+    while n < ENDINGS.len() + WHOLE.len() {
+        let word = if n < ENDINGS.len() { ENDINGS[n] } else { WHOLE[n - ENDINGS.len()] }.as_bytes();
+        ends[(word[word.len() - 1] - b'a') as usize] |= 1 << (word[word.len() - 2] - b'a');
+        n += 1;
+    }
+    ends
+};
+
+/// True when one of the words above ends in these two letters.
+#[inline]
+fn may_end(last: u8, before_last: u8) -> bool {
+    let ends = ENDS.get(usize::from(last.wrapping_sub(b'a'))).copied().unwrap_or(0);
+    1_u32.checked_shl(before_last.wrapping_sub(b'a').into()).is_some_and(|bit| ends & bit != 0)
 }
 
 /// How many letters stand before `word`, when `name` ends in it; separators don't count.
@@ -152,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_that_words_end_in_are_all_looked_for() {
+    fn every_word_is_found() {
         for word in ENDINGS.iter().chain(WHOLE) {
             assert!(is_credential(word.as_bytes()), "{word}");
         }

@@ -48,10 +48,10 @@ pub(super) struct Patterns(Vec<One>);
 #[derive(Debug, Clone)]
 enum One {
     Card,
-    /// `literal`: what a match can't do without; `least`: bytes that it has at least.
+    /// `literal`: what a match can't do without, if anything; `least`: bytes that it has at least.
     Regex {
         regex: Regex,
-        literal: &'static [u8],
+        literal: Option<Box<memmem::Finder<'static>>>,
         least: usize,
     },
 }
@@ -73,7 +73,7 @@ impl Patterns {
             match one {
                 One::Card => cards(text, &mut found),
                 One::Regex { regex, literal, least } => {
-                    if text.len() >= *least && (literal.is_empty() || memmem::find(text, literal).is_some()) {
+                    if text.len() >= *least && literal.as_ref().is_none_or(|literal| literal.find(text).is_some()) {
                         found
                             .extend(regex.find_iter(text).map(|found| found.range()).filter(|range| !range.is_empty()));
                     }
@@ -88,10 +88,12 @@ impl Patterns {
 }
 
 fn ready(pattern: &SecretForm) -> Option<One> {
-    let regex =
-        |text: &str, literal: &'static [u8], least| Some(One::Regex { regex: Regex::new(text).ok()?, literal, least });
+    let regex = |text: &str, literal: &'static [u8], least| {
+        let literal = (!literal.is_empty()).then(|| Box::new(memmem::Finder::new(literal)));
+        Some(One::Regex { regex: Regex::new(text).ok()?, literal, least })
+    };
     match pattern {
-        SecretForm::Own { regex, .. } => Some(One::Regex { regex: regex.clone(), literal: b"", least: 1 }),
+        SecretForm::Own { regex, .. } => Some(One::Regex { regex: regex.clone(), literal: None, least: 1 }),
         SecretForm::Ready(Ready::Card) => Some(One::Card),
         SecretForm::Ready(Ready::Email) => regex(EMAIL, b"@", 6),
         SecretForm::Ready(Ready::Jwt) => regex(JWT, b"eyJ", 10),

@@ -332,3 +332,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_end_of_a_string_is_found_wherever_it_stands() {
+    for filler in [b'a', 0, 0x21, 0x23, 0x5b, 0x5d, 0x7f, 0x80, 0xa2, 0xdc, 0xff] {
+        for len in 0..80 {
+            let mut text = vec![filler; len];
+            assert_eq!(quote_or_backslash(&text), None, "{filler} {len}");
+            for (at, mark) in (0..len).flat_map(|at| [(at, b'"'), (at, b'\\')]) {
+                // What stands behind it makes no difference.
+                for behind in [filler, b'"', b'\\'] {
+                    text.fill(filler);
+                    text[at] = mark;
+                    text[at + 1..].fill(behind);
+                    assert_eq!(quote_or_backslash(&text), Some(at), "{filler} {len} {mark} {behind}");
+                }
+            }
+        }
+    }
+}
