@@ -2,13 +2,14 @@
 //! observed. Out: with the last part the facts of the call, and the conversation as a document.
 //!
 //! A call is known by its path, and by its host or the looks of its body. What is remembered of calls under way is bounded, in number
-//! and in bytes; the one that waited longest is forgotten first, and told without its facts. Bodies that are on disk are not read.
+//! and in bytes; the one that waited longest is forgotten first, and told without its facts. Of bodies on disk a bounded beginning is read.
 
 mod answered;
 mod api;
 mod facts;
 mod frames;
 mod said;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -17,15 +18,17 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::{Value, json};
 
 use super::look::Both;
+use super::spool::Spooled;
 use crate::model::conn::ConnectionUid;
 use crate::model::exchange::HttpExchange;
 use crate::model::gen_ai::GenAi;
 use crate::model::judge::Wanted;
-use crate::model::message::{Body, Fields};
+use crate::model::message::Fields;
 use answered::Answered;
 use api::Api;
 use frames::Frames;
 use said::Said;
+use source::Source;
 
 /// Most calls that are under way at once.
 const MOST: usize = 1024;
@@ -84,16 +87,24 @@ struct Call {
 
 impl Calls {
     /// Reads an exchange, or the next part of one; what is to be told of it comes with the last.
-    pub(super) fn read(&mut self, name: Name, http: &HttpExchange, undone: &Both) -> Option<Told> {
+    pub(super) fn read(
+        &mut self,
+        name: Name,
+        http: &HttpExchange,
+        (undone, spooled): (&Both, Option<&Spooled>),
+    ) -> Option<Told> {
         let last = http.part.is_none_or(|part| part.last);
         let known = self.take(name);
         let first = http.part.is_none_or(|part| part.number == 0);
         let mut call = match known {
             Some(call) => call,
-            None if first => Call::new(api::of(http.request.as_ref()?)?, &http.request.as_ref()?.fields),
+            None if first => {
+                let request = http.request.as_ref()?;
+                Call::new(api::of(request)?, &request.fields, http.part.is_some())
+            }
             None => return None,
         };
-        call.read(http, undone, last);
+        call.read(http, (undone, spooled), last);
         if last {
             return call.told();
         }
@@ -124,8 +135,8 @@ impl Calls {
 }
 
 impl Call {
-    fn new(api: Api, fields: &Fields) -> Call {
-        let request = Frames::new(fields.get("content-type").unwrap_or_default());
+    fn new(api: Api, fields: &Fields, parts: bool) -> Call {
+        let request = Frames::new(fields.get("content-type").unwrap_or_default(), parts);
         Call {
             fits: api.certain,
             api,
@@ -144,13 +155,13 @@ impl Call {
         size_of::<Call>() + self.request.memory() + self.said_bytes * 2 + answer + self.answered.memory()
     }
 
-    fn read(&mut self, http: &HttpExchange, [asked, answered]: &Both, last: bool) {
+    fn read(&mut self, http: &HttpExchange, ([asked, answered], spooled): (&Both, Option<&Spooled>), last: bool) {
         if let Some(request) = http.request.as_ref().filter(|_| self.facts.is_none()) {
-            let bytes = bytes_of(&request.body, asked);
+            let bytes = Source::of(&request.body, asked, spooled.and_then(|spooled| spooled.request.as_ref()));
             let whole = last || request.ended.is_some();
             let (api, facts, said, fits) = (&self.api, &mut self.facts, &mut self.said, &mut self.fits);
             let said_bytes = &mut self.said_bytes;
-            self.request.push(&bytes, whole, &mut |value| {
+            bytes.read(&mut self.request, whole, &mut |value| {
                 *said_bytes = bytes.len();
                 *fits |= looks_like_one(&value);
                 *facts = Some(facts::of_request(api, &value));
@@ -159,10 +170,10 @@ impl Call {
         }
         if let Some(response) = &http.response {
             let content_type = response.fields.get("content-type").unwrap_or_default();
-            let bytes = bytes_of(&response.body, answered);
-            let frames = self.answer.get_or_insert_with(|| Frames::new(content_type));
+            let bytes = Source::of(&response.body, answered, spooled.and_then(|spooled| spooled.response.as_ref()));
+            let frames = self.answer.get_or_insert_with(|| Frames::new(content_type, http.part.is_some()));
             let (api, facts, answer) = (&self.api, &mut self.facts, &mut self.answered);
-            frames.push(&bytes, last, &mut |value| {
+            bytes.read(frames, last, &mut |value| {
                 let facts = facts.get_or_insert_with(|| facts::of_request(api, &Value::Null));
                 facts::of_answer(facts, &value);
                 answer.take(&value);
@@ -200,12 +211,4 @@ fn looks_like_one(request: &Value) -> bool {
         || ["contents", "inputText", "anthropic_version", "inferenceConfig"]
             .iter()
             .any(|name| request.get(*name).is_some()))
-}
-
-/// The bytes of a body, or of the part of one, decoded.
-fn bytes_of(body: &Body, undone: &Option<super::look::Undone>) -> bytes::Bytes {
-    match undone {
-        Some(undone) => undone.decoded.data.clone().into(),
-        None => body.to_bytes(),
-    }
 }

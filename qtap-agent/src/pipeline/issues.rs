@@ -3,33 +3,33 @@
 //! an issue of its own, at the end of the exchange.
 //!
 //! Bodies are looked into with their content codings undone, as far as [`LOOKED_AT`]. Of an exchange that is told in parts each part
-//! is looked at by itself; what was found in one is remembered until the last.
+//! is looked at behind the end of the one before ([`across`]); what was found in one is remembered until the last.
 
-use std::collections::HashMap;
+mod across;
 
-use super::artifact;
+use self::across::{Across, Before};
 use super::rule::{Facts, Outcomes};
 use super::settings::{DetectErrors, IssueRule, Level, Pattern, Recorded, StatusPattern, UrlPattern, UrlSubject};
 use super::spool::Spooled;
 use super::url::{self, Url};
-use crate::model::conn::{ConnFacts, ConnectionUid, Protocol};
+use crate::model::conn::{ConnFacts, Protocol};
 use crate::model::exchange::{Exchange, HttpExchange, Incomplete};
 use crate::model::judge::Wanted;
 use crate::model::message::{Response, host_of};
 use crate::model::observation::ExchangeSeen;
 
-/// Bytes of a body, decoded, that are looked into: an error says what it is at its beginning.
+/// Bytes of a body, or of the part of one, decoded, that are looked into: an error says what it is at its beginning.
 pub(super) const LOOKED_AT: usize = 1 << 20;
-/// Exchanges told in parts of which something found is remembered. Of one more only the last part is looked into.
-const UNDER_WAY: usize = 4096;
 
 /// A `detect_errors` step, made ready.
 #[derive(Debug)]
 pub(super) struct Detectors {
     rules: Vec<IssueRule>,
     looks_into_bodies: bool,
-    /// Exchanges told in parts: which rules' texts were found in their bodies, one bit a rule.
-    under_way: HashMap<(ConnectionUid, u64), u64>,
+    /// Bytes of a part of a body that what is looked for may have before the next part.
+    carried: usize,
+    /// Exchanges told in parts.
+    across: Across,
 }
 
 /// A rule that an exchange meets.
@@ -50,7 +50,8 @@ impl Detectors {
     pub(super) fn new(settings: &DetectErrors) -> Detectors {
         let rules: Vec<IssueRule> = settings.rules.iter().take(DetectErrors::MOST_RULES).cloned().collect();
         let looks_into_bodies = rules.iter().any(|rule| !rule.body.is_empty());
-        Detectors { rules, looks_into_bodies, under_way: HashMap::new() }
+        let carried = rules.iter().flat_map(|rule| &rule.body).map(Pattern::carried).max().unwrap_or(0);
+        Detectors { rules, looks_into_bodies, carried, across: Across::default() }
     }
 
     /// The rules whose expressions hold, or that have none: one bit each. Asked of the exchange as it was.
@@ -91,24 +92,27 @@ impl Detectors {
             return 0;
         }
         let name = (seen.conn.uid, seen.number);
-        let before = self.under_way.remove(&name).unwrap_or(0);
-        let here = http.response.as_ref().map_or(0, |response| self.texts(response, spooled));
-        let found = before | here;
-        if found != 0 && http.part.is_some_and(|part| !part.last) && self.under_way.len() < UNDER_WAY {
-            self.under_way.insert(name, found);
+        let mut before = if http.part.is_some() { self.across.take(name) } else { Before::default() };
+        if let Some(response) = &http.response {
+            before.found |= self.texts(response, http.part.is_some(), spooled, &mut before);
+        }
+        let found = before.found;
+        if http.part.is_some_and(|part| !part.last) {
+            self.across.put(name, before);
         }
         found
     }
 
-    fn texts(&self, response: &Response, spooled: Option<&Spooled>) -> u64 {
+    fn texts(&self, response: &Response, part: bool, spooled: Option<&Spooled>, before: &mut Before) -> u64 {
         // A rule that the head rules out does not have the body undone.
         let asks = |rule: &IssueRule| !rule.body.is_empty() && may_meet(rule, response);
         if !self.rules.iter().any(asks) {
             return 0;
         }
         let bulk = spooled.and_then(|spooled| spooled.response.as_ref());
-        let text = artifact::beginning(&response.fields, &response.body, bulk, LOOKED_AT);
-        let is_in = |rule: &IssueRule| asks(rule) && rule.body.iter().any(|pattern| pattern.is_in(&text));
+        let text = before.text(response, part, bulk, self.carried);
+        let is_in =
+            |rule: &IssueRule| asks(rule) && rule.body.iter().any(|pattern| pattern.is_in_from(&text.bytes, text.from));
         let rules = self.rules.iter().enumerate().filter(|(_, rule)| is_in(rule));
         rules.fold(0, |bits, (number, _)| bits | 1 << number)
     }

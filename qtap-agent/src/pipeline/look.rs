@@ -342,7 +342,7 @@ fn hide(body: &mut Body, why: LeftOut) {
 }
 
 /// What of `carried`, the bytes that `body` has, comes before the first hole.
-fn until_hole<'a>(body: &Body, carried: &'a [u8]) -> &'a [u8] {
+pub(super) fn until_hole<'a>(body: &Body, carried: &'a [u8]) -> &'a [u8] {
     let hole = body.missing.iter().find(|hole| hole.end > body.offset);
     let until = hole.map_or(u64::MAX, |hole| hole.start.saturating_sub(body.offset));
     carried.get(..usize::try_from(until).unwrap_or(usize::MAX)).unwrap_or(carried)

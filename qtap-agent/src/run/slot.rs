@@ -88,26 +88,25 @@ impl Slot {
         }
     }
 
-    /// Puts a store to work: first it is offered what waited.
+    /// Puts a store to work: first it is offered what waited; then, while nobody can add to it, what came meanwhile, for else that might
+    /// never end.
     pub(super) fn put(&self, store: Store) {
-        let store = Arc::new(store);
-        loop {
-            let mut state = self.state();
-            match &mut *state {
-                State::Between { records, bytes } if !records.is_empty() => {
-                    let waited = std::mem::take(records);
-                    *bytes = 0;
-                    drop(state);
-                    store.offer(&waited);
-                    self.room.notify_all();
-                }
-                State::Between { .. } | State::Working(_) => {
-                    *state = State::Working(store);
-                    drop(state);
-                    return self.room.notify_all();
-                }
+        let waited = match &mut *self.state() {
+            State::Between { records, bytes } => {
+                *bytes = 0;
+                std::mem::take(records)
             }
+            State::Working(_) => Vec::new(),
+        };
+        self.room.notify_all();
+        store.offer(&waited);
+        let mut state = self.state();
+        if let State::Between { records, .. } = &*state {
+            store.offer(records);
         }
+        *state = State::Working(Arc::new(store));
+        drop(state);
+        self.room.notify_all();
     }
 }
 

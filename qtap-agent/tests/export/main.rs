@@ -1,5 +1,5 @@
 //! The export room from outside: one conformance suite for every implementer of `Exporter`, whole stores under faults, and
-//! receivers that nobody here wrote (Python with opentelemetry-proto, moto). Loopback only.
+//! receivers that nobody here wrote (Python with opentelemetry-proto, moto). A config from an `https` URL, too. Loopback only.
 #![allow(clippy::unwrap_used)] // tests
 #![allow(clippy::print_stdout)] // a test that is skipped says so
 
@@ -7,6 +7,7 @@ mod answers;
 mod authorities;
 mod collector;
 mod compressed;
+mod config_url;
 mod conformance;
 mod crash;
 mod far_end;

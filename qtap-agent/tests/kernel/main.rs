@@ -11,6 +11,7 @@ mod crowds;
 mod ends;
 mod exporting;
 mod filters;
+mod gen_ai;
 mod grpc;
 mod http2;
 mod lab;

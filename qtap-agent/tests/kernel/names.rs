@@ -31,7 +31,12 @@ impl Network {
 
     /// What is told of the program that asks, with these lines of `tap`.
     fn ask(&self, lab: &Lab, tap: &str) -> Records {
-        let config = lab.write("qtap.yaml", config("level: summary", tap).as_bytes()).display().to_string();
+        self.ask_with(lab, "level: summary", tap)
+    }
+
+    /// The same, with these lines of `http_capture`.
+    fn ask_with(&self, lab: &Lab, capture: &str, tap: &str) -> Records {
+        let config = lab.write("qtap.yaml", config(capture, tap).as_bytes()).display().to_string();
         let line = ["ip", "netns", "exec", &self.namespace.name, "python3", &self.program, "ask"];
         let captured = exec(lab, ["--config", &config], line);
         assert_eq!(captured.code, Some(0), "{}", captured.stderr);
@@ -94,6 +99,19 @@ fn endpoints_are_known_by_their_names_in_dns() {
         .ask(&lab, "  endpoints: [{domain: '*.quiet.internal', http: none}, {domain: tcp.internal, http: none}]");
     assert_eq!(queries(&records), NAMES[..2], "{}", records.told());
     assert!(answers(&records).is_empty(), "not told unless asked for: {}", records.told());
+}
+
+#[test]
+fn rules_know_the_names_in_dns() {
+    let Some(lab) = Lab::open() else { return };
+    let network = Network::of(&lab);
+    // No request names its host.
+    let expr = "dst.domain == \"tcp.internal\" or ends_with(dst.domain, \".quiet.internal\")";
+    let capture = format!("{{level: none, rules: [{{name: named, expr: '{expr}', level: summary}}]}}");
+    let read = network.ask_with(&lab, &capture, "  audit_include_dns: true");
+    assert_eq!(queries(&read), [NAMES[2], NAMES[3]], "{}", read.told());
+    let unread = network.ask_with(&lab, &capture, "");
+    assert!(queries(&unread).is_empty(), "what no name server's answer told is not known: {}", unread.told());
 }
 
 #[test]

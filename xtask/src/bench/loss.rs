@@ -69,7 +69,7 @@ fn settle(sink: &Sink) {
 }
 
 /// The agent's metrics page.
-fn metrics(port: u16) -> Result<String> {
+pub(super) fn metrics(port: u16) -> Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut page = String::new();

@@ -1,8 +1,9 @@
 //! `cargo xtask bench`: what watching costs the watched. nginx serves 1 KB over keep-alive connections, bare and under each kind of
 //! probe, in interleaved rounds; the table of medians is printed as Markdown, with the machine named. It asserts nothing. Beside it:
 //! how fast a recording is replayed, beside tshark too, whether anything is lost uncounted under a minute of load, and how fast records
-//! are delivered, and what rules cost.
+//! are delivered, what rules cost, and what of what nobody wants is not copied.
 
+mod advice;
 mod grpc;
 mod load;
 mod loss;
@@ -46,6 +47,8 @@ enum Subject {
     Delivery,
     /// What 0, 10 and 100 rules cost an exchange.
     Rules,
+    /// How many bytes are not copied out of the kernel where nobody wants them.
+    Advice,
 }
 
 /// What to measure, and for how long.
@@ -100,6 +103,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Subject::Delivery => bench_of("delivery"),
         Subject::Redact => bench_of("redact"),
         Subject::Rules => bench_of("rules"),
+        Subject::Advice => advice::run(&options.protocols, options.rounds, options.seconds.unwrap_or(3)),
         Subject::Loss => loss::run(&options.protocols, options.otlp, options.seconds.unwrap_or(60)),
     }
 }

@@ -2,7 +2,7 @@
 //! says so on standard error, and ends at SIGTERM.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -28,6 +28,8 @@ pub(super) struct Stage {
     pub(super) name: &'static str,
     /// Program and arguments; `{pid}` is the server's. None: nothing watches.
     command: Option<(PathBuf, Vec<String>)>,
+    /// Where what it prints goes; none: nowhere.
+    out: Option<PathBuf>,
 }
 
 /// The stage under which all is exported.
@@ -57,12 +59,12 @@ pub(super) fn all(sink: &Sink, otlp: Otlp, admin_port: u16) -> Result<Vec<Stage>
         anyhow::Ok(Some((release.join("qtap"), arguments.map(ToOwned::to_owned).to_vec())))
     };
     Ok(vec![
-        Stage { name: BARE, command: None },
-        Stage { name: "empty-entry-ret", command: empty("entry-ret") },
-        Stage { name: "empty-sites", command: empty("sites") },
-        Stage { name: "empty-tracepoints", command: empty("tracepoints") },
-        Stage { name: "qtap-summary", command: qtap("summary")? },
-        Stage { name: FULL, command: qtap("full")? },
+        Stage { name: BARE, command: None, out: None },
+        Stage { name: "empty-entry-ret", command: empty("entry-ret"), out: None },
+        Stage { name: "empty-sites", command: empty("sites"), out: None },
+        Stage { name: "empty-tracepoints", command: empty("tracepoints"), out: None },
+        Stage { name: "qtap-summary", command: qtap("summary")?, out: None },
+        Stage { name: FULL, command: qtap("full")?, out: None },
     ])
 }
 
@@ -87,6 +89,12 @@ tap:
 }
 
 impl Stage {
+    /// qtap with these arguments; what it prints goes to `out`.
+    pub(super) fn qtap(arguments: Vec<String>, out: &Path) -> Result<Stage> {
+        let program = shell::target_dir()?.join("release/qtap");
+        Ok(Stage { name: "qtap", command: Some((program, arguments)), out: Some(out.to_owned()) })
+    }
+
     /// True when it sends what it sees to the sink.
     pub(super) fn exports(&self) -> bool {
         self.name.starts_with("qtap")
@@ -95,10 +103,11 @@ impl Stage {
     /// Starts what watches the process `pid`, and waits until it is ready.
     pub(super) fn start(&self, pid: u32) -> Result<Option<Watcher>> {
         let Some((program, arguments)) = &self.command else { return Ok(None) };
+        let printed = self.out.as_ref().map(fs::File::create).transpose()?;
         let mut child = Command::new(program)
             .args(arguments.iter().map(|argument| argument.replace("{pid}", &pid.to_string())))
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(printed.map_or_else(Stdio::null, Stdio::from))
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("{} does not start", program.display()))?;
@@ -154,7 +163,7 @@ mod tests {
 
     fn stage(script: &str) -> Stage {
         let arguments = ["-c", script, "{pid}"].map(ToOwned::to_owned).to_vec();
-        Stage { name: "test", command: Some(("sh".into(), arguments)) }
+        Stage { name: "test", command: Some(("sh".into(), arguments)), out: None }
     }
 
     #[test]

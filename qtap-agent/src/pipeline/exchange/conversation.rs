@@ -20,7 +20,8 @@ impl Untold {
     pub(super) fn read_call(&mut self, calls: &mut Calls) {
         let Some(conversations) = self.verdict.gen_ai else { return };
         let none = [None, None];
-        let told = calls.read(self.common.name, &self.http, self.undone.as_ref().unwrap_or(&none));
+        let bodies = (self.undone.as_ref().unwrap_or(&none), self.spooled.as_ref());
+        let told = calls.read(self.common.name, &self.http, bodies);
         let Some(told) = told else { return };
         self.about.gen_ai = Some(Box::new(told.facts));
         if conversations && self.verdict.capture.level == Level::Full {

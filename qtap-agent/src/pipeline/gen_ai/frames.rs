@@ -3,8 +3,12 @@
 
 use serde_json::Value;
 
-/// Most bytes that wait: a whole document that is told in parts, or one event.
+/// Most bytes that wait: a document that is told in parts, or one event.
 const HELD: usize = 4 << 20;
+/// Most bytes of a document that is there as a whole: as many as a body is decoded to in memory.
+pub(super) const WHOLE: usize = 16 << 20;
+/// Most values in a document: read, each takes some hundred bytes with its name, however short it is written. An image is one.
+const VALUES: usize = 512 << 10;
 /// Bytes of an AWS frame before its headers, and behind its payload ("Event stream encoding").
 const PRELUDE: usize = 12;
 const CHECKSUM: usize = 4;
@@ -23,11 +27,14 @@ enum Framing {
 pub(super) struct Frames {
     framing: Framing,
     held: Vec<u8>,
+    /// Bytes of a document that may wait.
+    most: usize,
     broken: bool,
 }
 
 impl Frames {
-    pub(super) fn new(content_type: &str) -> Frames {
+    /// `parts`: the body is told in parts, so that it may wait for long.
+    pub(super) fn new(content_type: &str, parts: bool) -> Frames {
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let framing = match essence.as_str() {
             "text/event-stream" => Framing::Events,
@@ -35,12 +42,18 @@ impl Frames {
             other if other.contains("ndjson") || other.contains("jsonl") => Framing::Lines,
             _ => Framing::Document,
         };
-        Frames { framing, held: Vec::new(), broken: false }
+        let most = if parts || framing != Framing::Document { HELD } else { WHOLE };
+        Frames { framing, held: Vec::new(), most, broken: false }
     }
 
     /// Bytes it holds.
     pub(super) fn memory(&self) -> usize {
         self.held.capacity()
+    }
+
+    /// True when so many bytes can have no document.
+    pub(super) fn is_too_small_for(&self, bytes: u64) -> bool {
+        self.framing == Framing::Document && bytes > self.most as u64
     }
 
     /// Takes the next piece, and hands over the documents that it ends. `last`: nothing follows.
@@ -59,7 +72,7 @@ impl Frames {
             Framing::Aws => self.frames(take),
         };
         self.held.drain(..taken.min(self.held.len()));
-        if self.broken || self.held.len() > HELD {
+        if self.broken || self.held.len() > self.most {
             self.broken = true;
             self.held = Vec::new();
         }
@@ -114,6 +127,10 @@ fn unwrapped(value: Value) -> Value {
 
 /// Hands over a document, or the elements of an array of them.
 fn documents(json: &[u8], take: &mut impl FnMut(Value)) {
+    // Those in texts are counted too: a megabyte of prose has some ten thousand.
+    if memchr::memchr3_iter(b',', b'[', b'{', json).take(VALUES + 1).count() > VALUES {
+        return;
+    }
     match serde_json::from_slice(json) {
         Ok(Value::Array(list)) => list.into_iter().for_each(take),
         Ok(value) => take(value),

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::model::conn::Protocol;
 use crate::model::exchange::Part;
-use crate::model::message::{Field, FieldText, Request, Response, Version};
+use crate::model::message::{Body, Field, FieldText, Request, Response, Version};
 use crate::model::time::KernelTime;
 
 fn body(offset: u64, bytes: &[u8]) -> Body {
@@ -66,7 +66,7 @@ fn told(url: &str, asked: &Value, content_type: &str, answer: &[u8], size: usize
     let (mut calls, name) = (Calls::default(), (ConnectionUid([1; 16]), 7));
     let asked = asked.to_string().into_bytes();
     if size == 0 {
-        return calls.read(name, &exchange(url, &asked, content_type, body(0, answer), None), &[None, None]);
+        return calls.read(name, &exchange(url, &asked, content_type, body(0, answer), None), (&[None, None], None));
     }
     let pieces: Vec<&[u8]> = answer.chunks(size).collect();
     let mut told = None;
@@ -75,7 +75,7 @@ fn told(url: &str, asked: &Value, content_type: &str, answer: &[u8], size: usize
         let part = Part { number: n as u32, last, large: false };
         let http = exchange(url, &asked, content_type, body((n * size) as u64, piece), Some(part));
         assert!(told.is_none());
-        told = calls.read(name, &http, &[None, None]);
+        told = calls.read(name, &http, (&[None, None], None));
     }
     assert!(calls.under_way.is_empty() && calls.order.is_empty() && calls.bytes == 0);
     told
@@ -487,7 +487,7 @@ fn what_is_remembered_is_bounded() {
     let part = Part { number: 0, last: false, large: false };
     for n in 0..MOST as u64 + 10 {
         let http = exchange("api.openai.com/v1/chat/completions", b"{}", SSE, body(0, b"data: {"), Some(part));
-        assert_eq!(calls.read((ConnectionUid([2; 16]), n), &http, &[None, None]), None);
+        assert_eq!(calls.read((ConnectionUid([2; 16]), n), &http, (&[None, None], None)), None);
     }
     assert!(calls.under_way.len() == MOST && calls.order.len() == MOST && calls.bytes <= MOST_BYTES);
     let late = exchange(
@@ -497,10 +497,25 @@ fn what_is_remembered_is_bounded() {
         body(7, b"}"),
         Some(Part { number: 1, last: true, ..part }),
     );
-    assert_eq!(calls.read((ConnectionUid([2; 16]), 0), &late, &[None, None]), None, "the first was forgotten");
-    let mut broken = Frames::new("application/vnd.amazon.eventstream");
+    assert_eq!(calls.read((ConnectionUid([2; 16]), 0), &late, (&[None, None], None)), None, "the first was forgotten");
+    let mut broken = Frames::new("application/vnd.amazon.eventstream", true);
     broken.push(&[0xff; 64], false, &mut |_| panic!("no frame"));
-    let mut endless = Frames::new(SSE);
+    let mut endless = Frames::new(SSE, true);
     (0..5).for_each(|_| endless.push(&vec![b'x'; 1 << 20], false, &mut |_| panic!("no event")));
     assert!(broken.memory() == 0 && endless.memory() == 0);
+}
+
+#[test]
+fn a_document_of_too_many_values_is_not_read() {
+    let asked = |values: usize| json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}], "stop": vec![0; values]});
+    let model = |values: usize| {
+        let told = told("api.openai.com/v1/chat/completions", &asked(values), JSON, b"{}", 0);
+        told.unwrap().facts.request_model
+    };
+    assert_eq!((model(500 << 10).as_deref(), model(513 << 10)), (Some("gpt-4o"), None));
+    // However short: what a few megabytes of text would become hundreds of.
+    let deep = format!("{{\"model\": \"m\", \"input\": [{}]}}", "{},".repeat(1 << 20) + "{}");
+    let http = exchange("api.openai.com/v1/embeddings", deep.as_bytes(), JSON, body(0, b"{}"), None);
+    let told = Calls::default().read((ConnectionUid([1; 16]), 7), &http, (&[None, None], None)).unwrap();
+    assert_eq!(told.facts.request_model, None);
 }

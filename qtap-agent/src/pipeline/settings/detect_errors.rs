@@ -11,6 +11,11 @@ use super::{Level, Rule};
 /// Bytes that a compiled pattern may take: a page of alternatives does.
 const PATTERN_BYTES: usize = 1 << 20;
 
+/// Bytes of a text that are looked for across two parts of a body: longer ones are found in one part.
+const CARRIED_TEXT: usize = 4 << 10;
+/// The same of what an expression matches, whose length nobody knows: more than a line of a log.
+const CARRIED_MATCH: usize = 1 << 10;
+
 /// `detect_errors`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DetectErrors {
@@ -87,11 +92,15 @@ pub enum StatusPattern {
 
 /// A regular expression over bytes, matched in linear time.
 #[derive(Debug, Clone)]
-pub struct Pattern(Regex);
+pub struct Pattern {
+    regex: Regex,
+    /// Bytes of what it finds, where that is a text.
+    len: Option<usize>,
+}
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Pattern) -> bool {
-        self.0.as_str() == other.0.as_str()
+        self.regex.as_str() == other.regex.as_str()
     }
 }
 
@@ -102,7 +111,7 @@ impl Pattern {
     /// What is wrong with it, in words.
     pub fn regex(text: &str) -> Result<Pattern, String> {
         let built = RegexBuilder::new(text).size_limit(PATTERN_BYTES).build();
-        built.map(Pattern).map_err(|error| match error {
+        built.map(|regex| Pattern { regex, len: None }).map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
             // The first lines repeat the pattern, and point into it.
             error => error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
@@ -112,7 +121,8 @@ impl Pattern {
     /// That text itself, anywhere.
     #[must_use]
     pub fn text(text: &str) -> Option<Pattern> {
-        Pattern::regex(&regex::escape(text)).ok()
+        let pattern = Pattern::regex(&regex::escape(text)).ok()?;
+        Some(Pattern { len: Some(text.len()), ..pattern })
     }
 
     /// A text in which `*` stands for any characters, from end to end, in either case.
@@ -125,7 +135,20 @@ impl Pattern {
     /// True when it stands in `bytes`.
     #[must_use]
     pub fn is_in(&self, bytes: &[u8]) -> bool {
-        self.0.is_match(bytes)
+        self.is_in_from(bytes, 0)
+    }
+
+    /// True when it stands in `bytes` and begins at `from` or behind; what is before that is no beginning of a text.
+    #[must_use]
+    pub fn is_in_from(&self, bytes: &[u8], from: usize) -> bool {
+        from <= bytes.len() && self.regex.is_match_at(bytes, from)
+    }
+
+    /// Bytes of a text that are to be seen again with what comes behind them, so that it is found in both together: what of it may stand there, and one more,
+    /// by which it is known what it stands behind.
+    #[must_use]
+    pub fn carried(&self) -> usize {
+        self.len.map_or(CARRIED_MATCH, |len| len.min(CARRIED_TEXT))
     }
 }
 

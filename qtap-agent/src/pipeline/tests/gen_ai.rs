@@ -123,3 +123,94 @@ fn without_the_step_or_for_anything_else_there_are_none() {
         keeps(&stack_of(Level::Summary, true)) && !keeps(&settings(Level::Summary, Format::Json, Artifacts::Split))
     );
 }
+
+/// The pieces of a call whose bodies are too large for memory.
+fn large(asked: &[u8], answer: &[u8], content_type: &str, coding: &[(&str, &str)]) -> Vec<HttpExchange> {
+    const PIECE: usize = 100_000;
+    let whole = call(body(answer), content_type, coding, None);
+    let numbers = asked.len().max(answer.len()).div_ceil(PIECE);
+    let piece = |bytes: &[u8], number: usize| {
+        let (from, to) = ((number * PIECE).min(bytes.len()), ((number + 1) * PIECE).min(bytes.len()));
+        Body { offset: from as u64, size: to as u64, ..body(&bytes[from..to]) }
+    };
+    let of = |number: usize| {
+        let mut http = whole.clone();
+        let last = number + 1 == numbers;
+        http.part = Some(Part { number: number as u32, last, large: true });
+        let (request, response) = (http.request.as_mut().unwrap(), http.response.as_mut().unwrap());
+        (request.body, response.body) = (piece(asked, number), piece(answer, number));
+        request.fields.0.extend(fields(coding).0);
+        response.ended = last.then_some(ms(130));
+        http
+    };
+    (0..numbers).map(of).collect()
+}
+
+/// What is told of it.
+fn told_of_large(settings: Settings, pieces: Vec<HttpExchange>) -> Vec<Record> {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = crate::pipeline::spool::Folder::open(folder.path(), 1 << 30, 64 << 20).unwrap();
+    let mut pipeline = Pipeline::new(settings, &RedactionKey([9; 32])).spooling(spool);
+    let mut records = Vec::new();
+    pieces.into_iter().for_each(|piece| pipeline.apply(seen(piece), &mut records));
+    assert!(pipeline.take_lost().is_empty());
+    records
+}
+
+/// A request with so many images, of 800 KB each: of a value that is larger redaction shows nothing where it looks for patterns.
+fn with_images(count: usize) -> Vec<u8> {
+    let image = format!("data:image/png;base64,{}", "iVBORw0K".repeat(100_000));
+    let image = serde_json::json!({"type": "image_url", "image_url": {"url": image}});
+    let mut parts = vec![image; count];
+    parts.push(serde_json::json!({"type": "text", "text": "card 4111 1111 1111 1111"}));
+    serde_json::json!({"model": "gpt-4o", "messages": [{"role": "user", "content": parts}], "max_tokens": 9})
+        .to_string()
+        .into_bytes()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+const ANSWER: &str = r#"{"id":"c9","model":"gpt-4o-1","choices":[{"index":0,"message":{"role":"assistant","content":"A card."},"finish_reason":"stop"}],"usage":{"prompt_tokens":900,"completion_tokens":4}}"#;
+
+#[test]
+fn bodies_on_disk_are_read() {
+    let coded = [("Content-Encoding", "gzip")];
+    for (level, coding) in
+        [(Level::Summary, &[][..]), (Level::Full, &[]), (Level::Summary, &coded), (Level::Full, &coded)]
+    {
+        let code = |bytes: &[u8]| if coding.is_empty() { bytes.to_vec() } else { gzip(bytes) };
+        let pieces = large(&code(&with_images(6)), &code(ANSWER.as_bytes()), "application/json", coding);
+        let records = told_of_large(stack_of(level, true), pieces);
+        let facts = artifact(&records[0]).gen_ai.as_ref().unwrap();
+        let asked = (facts.request_model.as_deref(), facts.max_tokens, facts.response_id.as_deref());
+        assert_eq!(asked, (Some("gpt-4o"), Some(9), Some("c9")), "{level:?} {coding:?}");
+        assert_eq!((facts.input_tokens, facts.output_tokens), (Some(900), Some(4)));
+        assert_eq!(types(&records).contains(&"gen_ai_conversation"), level == Level::Full);
+        if level == Level::Full {
+            let conversation: serde_json::Value = serde_json::from_str(data(records.last().unwrap())).unwrap();
+            let said = &conversation["input_messages"][0]["parts"];
+            assert_eq!((&said[0]["type"], &said[6]["content"]), (&"image_url".into(), &"card [redacted]".into()));
+            assert_eq!(conversation["output_messages"][0]["parts"][0]["content"], "A card.");
+        }
+    }
+}
+
+#[test]
+fn of_bodies_on_disk_no_more_is_read_than_may_be() {
+    let facts = |asked: &[u8], answer: &[u8], content_type: &str| {
+        let records = told_of_large(stack_of(Level::Summary, true), large(asked, answer, content_type, &[]));
+        (**artifact(&records[0]).gen_ai.as_ref().unwrap()).clone()
+    };
+    let too_large = facts(&with_images(22), ANSWER.as_bytes(), "application/json");
+    assert_eq!((too_large.request_model, too_large.input_tokens), (None, Some(900)), "the answer is read all the same");
+    // Of events each by itself, until there are too many.
+    let event =
+        format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n", "x".repeat(9_000));
+    let streamed =
+        |events: usize| facts(&with_images(0), (event.repeat(events) + STREAM).as_bytes(), "text/event-stream");
+    assert_eq!((streamed(600).output_tokens, streamed(2_000).output_tokens), (Some(4), None));
+}

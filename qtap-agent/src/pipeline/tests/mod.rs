@@ -2,6 +2,7 @@
 //! records, not from the code. Here are the values in; the files beside this one hold what is expected.
 #![allow(clippy::unwrap_used)] // values that are not there are what these tests look for
 
+mod across;
 mod artifacts;
 mod bodies;
 mod canary;

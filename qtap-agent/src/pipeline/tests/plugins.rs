@@ -104,14 +104,14 @@ fn hostile_text_stays_on_its_line() {
     }
 }
 
-fn requests(records: &[Record]) -> Vec<&RequestRecord> {
+pub(super) fn requests(records: &[Record]) -> Vec<&RequestRecord> {
     records
         .iter()
         .filter_map(|record| if let RecordKind::Request(request) = &record.kind { Some(&**request) } else { None })
         .collect()
 }
 
-fn issues(records: &[Record]) -> Vec<&IssueRecord> {
+pub(super) fn issues(records: &[Record]) -> Vec<&IssueRecord> {
     records
         .iter()
         .filter_map(|record| if let RecordKind::Issue(issue) = &record.kind { Some(&**issue) } else { None })
@@ -143,13 +143,13 @@ fn a_use_is_told_without_the_token_wherever_redaction_stands() {
     assert_eq!((requests(&records)[0].auth_type, requests(&records)[0].auth_digest.as_deref()), (None, None));
 }
 
-fn rule(change: impl FnOnce(&mut IssueRule)) -> IssueRule {
+pub(super) fn rule(change: impl FnOnce(&mut IssueRule)) -> IssueRule {
     let mut rule = IssueRule { name: "r".to_owned(), ..IssueRule::default() };
     change(&mut rule);
     rule
 }
 
-fn detect(rules: Vec<IssueRule>) -> Step {
+pub(super) fn detect(rules: Vec<IssueRule>) -> Step {
     Step::DetectErrors(DetectErrors { rules })
 }
 
@@ -159,7 +159,7 @@ fn reasons(rule: &IssueRule, http: HttpExchange) -> Option<Vec<&'static str>> {
     issues(&records).first().map(|issue| issue.reasons.clone())
 }
 
-fn answered(change: impl FnOnce(&mut Response)) -> HttpExchange {
+pub(super) fn answered(change: impl FnOnce(&mut Response)) -> HttpExchange {
     let mut response = response();
     change(&mut response);
     HttpExchange { response: Some(response), ..http() }
@@ -381,43 +381,4 @@ fn bodies_are_kept_for_who_needs_them() {
     let logs = |mode| Step::AccessLogs(AccessLogs { mode, format: LogFormat::Json, rules: Vec::new() });
     assert!(keeps(logs(Level::Full)) && !keeps(logs(Level::Details)));
     assert!(!keeps(Step::ReportUsage(ReportUsage::default())));
-}
-
-/// The parts of one exchange, in which the body of the answer comes.
-fn in_parts(bodies: &[&str], status: u16) -> Vec<HttpExchange> {
-    let mut offset = 0;
-    let last = bodies.len() - 1;
-    bodies
-        .iter()
-        .enumerate()
-        .map(|(number, text)| {
-            let size = offset + text.len() as u64;
-            let body = Body { offset, size, ..body(text.as_bytes()) };
-            offset = size;
-            let part = crate::model::exchange::Part { number: number as u32, last: number == last, large: false };
-            HttpExchange {
-                part: Some(part),
-                ..answered(|response| (response.body, response.status) = (body.clone(), Some(status)))
-            }
-        })
-        .collect()
-}
-
-#[test]
-fn an_exchange_in_parts_is_told_once_with_what_any_part_held() {
-    let rule = rule(|rule| (rule.body, rule.response) = (vec![Pattern::text("fail").unwrap()], Recorded::Body));
-    let logs = Step::AccessLogs(AccessLogs { mode: Level::Full, format: LogFormat::Console, rules: Vec::new() });
-    let told = |bodies: &[&str]| {
-        let steps = vec![logs.clone(), Step::ReportUsage(ReportUsage::default()), detect(vec![rule.clone()])];
-        let mut pipeline = Pipeline::new(stack(steps), &RedactionKey([9; 32]));
-        let mut out = Vec::new();
-        in_parts(bodies, 200).into_iter().for_each(|part| pipeline.apply(seen(part), &mut out));
-        let lines = pipeline.take_lines();
-        assert_eq!(lines.matches('\n').count(), 1, "{lines}");
-        assert!(lines.contains("body of 15 bytes not shown") && !lines.contains("1 000"), "{lines}");
-        (requests(&out).len(), issues(&out).len(), out.len())
-    };
-    assert_eq!(told(&["a", "b", "c"]), (1, 0, 1));
-    assert_eq!(told(&["a", "it failed", "c"]), (1, 1, 3), "the object is that of the last part");
-    assert_eq!(told(&["a", "b", "it failed"]), (1, 1, 3));
 }

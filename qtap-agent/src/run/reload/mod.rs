@@ -112,9 +112,7 @@ impl Running {
         let looked_at = (next.tap != self.settings.tap).then(|| next.tap.clone());
         let change = Change { new, tap: looked_at, route: Arc::new(route), turnover: Turnover { slots, taken } };
         let old = self.changes.send(change).ok().and_then(|()| took.blocking_recv().ok());
-        if !self.stop.asked() {
-            self.stores.calm();
-        }
+        self.calm();
         let Some(old) = old else {
             plan.added.iter().filter_map(|slot| slot.take()).for_each(|store| self.finish_now(store));
             anyhow::bail!("qtap is about to end");
@@ -175,11 +173,24 @@ impl Running {
         }
         while !self.stop.asked() {
             match stores::start(after, &self.runtime, &self.output, self.data.folder.as_ref()) {
-                Ok(store) => return slot.put(store),
+                Ok(store) => {
+                    // Its queue may be full, and it may be one that blocks: what waited for it is taken in all the same.
+                    store.hurry();
+                    slot.put(store);
+                    return self.calm();
+                }
                 // It could be started a moment ago: a file is being exchanged, most likely.
                 Err(error) => tracing::error!(store = after.id, error = format!("{error:#}"), "can't be started"),
             }
             std::thread::sleep(RETRY);
+        }
+    }
+
+    /// The end of a hurry, but for one that began meanwhile: qtap is about to end.
+    fn calm(&self) {
+        self.stores.calm();
+        if self.stop.asked() {
+            self.stores.hurry();
         }
     }
 

@@ -5,11 +5,14 @@ mod bench;
 mod calls;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::bench::{Bench, Receiver, config, settings};
 use super::needs_restart;
 use crate::export::status::StoreStatus;
+
+/// Longer than going over to another config takes, whatever else the machine does.
+const LONG: Duration = Duration::from_secs(60);
 
 fn ids(ids: &[&str]) -> Vec<String> {
     ids.iter().map(|id| (*id).to_owned()).collect()
@@ -117,6 +120,44 @@ fn a_request_under_way_is_waited_for() {
     let seen = load.end();
     lossless(&bench.end());
     assert_eq!(once(&slow.told("qtap.artifact_record")).len(), seen.exchanges);
+}
+
+#[test]
+fn a_queue_that_blocks_holds_nobody_up_who_goes_over_to_another_config() {
+    let (down, up) = (Receiver::start(), Receiver::start());
+    down.refuse(true);
+    let queue = "queue: {max_bytes: 1mb, when_full: block}";
+    let mut bench = Bench::start(&config(&[down.quick("s", queue)], "details"));
+    let load = bench.flood();
+    let configs = [
+        // Another stack; the store stays.
+        config(
+            &[down.quick("s", queue)],
+            "summary, rules: [{name: all, expr: http.res.status == 200, level: details}]",
+        ),
+        // The store changes, and can't deliver either.
+        config(&[down.quick("s", &format!("{queue}, workers: 3"))], "details"),
+        // The store changes, and delivers what those before it could not.
+        config(&[up.quick("s", queue)], "details"),
+    ];
+    for (round, text) in configs.iter().enumerate() {
+        load.wait_until_it_is_held_up();
+        let held = bench.running().stores.statuses()[0].buffered_bytes;
+        assert!(held > 40 << 20, "round {round}: {held} bytes wait, and what captures waits too");
+        let start = Instant::now();
+        // Should it wait for the store, the store will let it go on, so that the test ends.
+        let ended = down.refuse_until(LONG);
+        assert!(bench.turn_to(text).unwrap().is_some(), "{round}");
+        drop(ended);
+        assert!(start.elapsed() < LONG, "round {round} waits for a store that can't deliver");
+    }
+    let seen = load.end();
+    lossless(&bench.end());
+    let exchanges = once(&up.told("qtap.artifact_record"));
+    assert_eq!((exchanges.len(), seen.captured), (seen.exchanges, seen.exchanges));
+    assert_eq!(once(&up.told("qtap.object")).len(), 2 * seen.exchanges);
+    assert!(once(&up.told("qtap.connection")).len() >= seen.connections);
+    assert!(down.told("qtap.artifact_record").is_empty());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver as Changes};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -37,8 +37,11 @@ use crate::run::{data_dir, runtime, tap_settings};
 use crate::tap::Tap;
 
 const REQUEST: &str = "GET /a HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
-const RESPONSE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 const MS: u64 = 1_000_000;
+/// A load that did nothing for so long is held up.
+const HELD_UP: Duration = Duration::from_millis(500);
+/// Longest it may take until then.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A config of these stores, whose one stack captures at `level`.
 pub(super) fn config(stores: &[String], level: &str) -> String {
@@ -94,8 +97,17 @@ impl Receiver {
 
     /// A store that sends here.
     pub(super) fn store(&self, id: &str, keys: &str) -> String {
+        self.store_of("json", id, keys)
+    }
+
+    /// The same in protobuf: quick to write, and to look through.
+    pub(super) fn quick(&self, id: &str, keys: &str) -> String {
+        self.store_of("protobuf", id, keys)
+    }
+
+    fn store_of(&self, encoding: &str, id: &str, keys: &str) -> String {
         format!(
-            "{{type: otel, id: {id}, endpoint: 'http://{}', protocol: http, encoding: json, compression: none, batch: {{interval: 5ms, max_records: 200}}, retry: {{initial: 20ms, max: 50ms}}, {keys}}}",
+            "{{type: otel, id: {id}, endpoint: 'http://{}', protocol: http, encoding: {encoding}, compression: none, batch: {{interval: 5ms, max_records: 200}}, retry: {{initial: 20ms, max: 50ms}}, {keys}}}",
             self.address
         )
     }
@@ -118,6 +130,18 @@ impl Receiver {
     pub(super) fn refuse(&self, refuses: bool) {
         self.inside.refuses.store(refuses, Ordering::Relaxed);
     }
+
+    /// Refuses everything; after `limit` no more, unless what is given back was dropped before.
+    pub(super) fn refuse_until(&self, limit: Duration) -> mpsc::Sender<()> {
+        self.refuse(true);
+        let (inside, (ended, end)) = (Arc::clone(&self.inside), mpsc::channel());
+        std::thread::spawn(move || {
+            if end.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
+                inside.refuses.store(false, Ordering::Relaxed);
+            }
+        });
+        ended
+    }
 }
 
 async fn answer(request: Request<Incoming>, inside: Arc<Inside>) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -125,19 +149,40 @@ async fn answer(request: Request<Incoming>, inside: Arc<Inside>) -> Result<Respo
     if inside.refuses.load(Ordering::Relaxed) {
         return Ok(Response::builder().status(503).body(Full::default()).unwrap());
     }
-    let document: Value = serde_json::from_slice(&body).unwrap();
+    let told = if body.first() == Some(&b'{') { told_in_json(&body) } else { told_in_protobuf(&body) };
+    inside.told.lock().unwrap().extend(told);
+    // Taken, and not said yet: who asks again tells it twice.
+    tokio::time::sleep(Duration::from_millis(inside.delay.load(Ordering::Relaxed) as u64)).await;
+    let (content_type, answer) = if body.first() == Some(&b'{') { ("json", "{}") } else { ("x-protobuf", "") };
+    let content_type = format!("application/{content_type}");
+    Ok(Response::builder().header("content-type", content_type).body(Full::from(answer)).unwrap())
+}
+
+/// Name and uid of each record.
+fn told_in_json(body: &[u8]) -> Vec<(String, String)> {
+    let document: Value = serde_json::from_slice(body).unwrap();
     let each = |value: &Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
+    let mut told = Vec::new();
     for resource in each(&document, "resourceLogs") {
         for record in each(&resource, "scopeLogs").iter().flat_map(|scope| each(scope, "logRecords")) {
             let attributes = each(&record, "attributes");
             let uid = attributes.iter().find(|attribute| attribute["key"] == "log.record.uid").unwrap();
             let name = record["eventName"].as_str().unwrap().to_owned();
-            inside.told.lock().unwrap().push((name, uid["value"]["stringValue"].as_str().unwrap().to_owned()));
+            told.push((name, uid["value"]["stringValue"].as_str().unwrap().to_owned()));
         }
     }
-    // Taken, and not said yet: who asks again tells it twice.
-    tokio::time::sleep(Duration::from_millis(inside.delay.load(Ordering::Relaxed) as u64)).await;
-    Ok(Response::builder().header("content-type", "application/json").body(Full::from("{}")).unwrap())
+    told
+}
+
+/// The same, by the bytes that stand before each: a record has its attributes first, then its name (field 12).
+fn told_in_protobuf(body: &[u8]) -> Vec<(String, String)> {
+    let text = |from: usize, len: usize| String::from_utf8(body[from..from + len].to_vec()).unwrap();
+    let uid = b"log.record.uid\x12\x22\x0a\x20";
+    let uids: Vec<_> = memchr::memmem::find_iter(body, uid).map(|at| text(at + uid.len(), 32)).collect();
+    let names = memchr::memmem::find_iter(body, b"qtap.").filter(|at| body[at - 2] == 0x62);
+    let names: Vec<_> = names.map(|at| text(at, usize::from(body[at - 1]))).collect();
+    assert_eq!(names.len(), uids.len());
+    names.into_iter().zip(uids).collect()
 }
 
 /// An engine, and what it takes to go over to another config.
@@ -208,17 +253,28 @@ impl Bench {
 
     /// Traffic, on a thread of its own, until it is told to end.
     pub(super) fn load(&mut self) -> Load {
+        self.load_of(0, Duration::from_millis(2))
+    }
+
+    /// The same as fast as it can be, with answers whose heads are of some 16 KiB: unlike bodies nobody gives them up.
+    pub(super) fn flood(&mut self) -> Load {
+        self.load_of(16 << 10, Duration::ZERO)
+    }
+
+    fn load_of(&mut self, head_bytes: usize, pause: Duration) -> Load {
         let mut hand = self.hand.take().unwrap();
-        let stop = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&stop);
+        hand.response = response(head_bytes);
+        let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (asked, count) = (Arc::clone(&stop), Arc::clone(&rounds));
         let thread = std::thread::spawn(move || {
             while !asked.load(Ordering::Relaxed) {
                 hand.round();
-                std::thread::sleep(Duration::from_millis(2));
+                count.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(pause);
             }
             hand.end()
         });
-        Load { stop, thread }
+        Load { stop, rounds, thread }
     }
 
     /// Goes over to another config, while a load runs.
@@ -239,13 +295,32 @@ fn captures(text: &str) -> bool {
     !text.contains("level: none")
 }
 
+/// An answer, its head so many bytes longer than it has to be.
+fn response(head_bytes: usize) -> Bytes {
+    format!("HTTP/1.1 200 OK\r\nX-Pad: {}\r\nContent-Length: 5\r\n\r\nhello", "x".repeat(head_bytes)).into()
+}
+
 /// Traffic that runs.
 pub(super) struct Load {
     stop: Arc<AtomicBool>,
+    rounds: Arc<AtomicUsize>,
     thread: JoinHandle<Seen>,
 }
 
 impl Load {
+    /// Waits until it stands still, for what takes it in takes no more.
+    pub(super) fn wait_until_it_is_held_up(&self) {
+        let (start, mut last, mut since) = (Instant::now(), usize::MAX, Instant::now());
+        while since.elapsed() < HELD_UP {
+            assert!(start.elapsed() < PATIENCE, "it is never held up: {last} rounds");
+            let now = self.rounds.load(Ordering::Relaxed);
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     pub(super) fn end(self) -> Seen {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
@@ -272,6 +347,7 @@ struct Hand {
     next: u64,
     /// Open connections: what holds for each, and the offsets of both directions.
     open: HashMap<u64, (bool, u64, u64)>,
+    response: Bytes,
     seen: Seen,
 }
 
@@ -279,7 +355,8 @@ impl Hand {
     fn new(pump: Pump, changes: Changes<Change>, level: Arc<Mutex<bool>>) -> Hand {
         let captures = *level.lock().unwrap();
         let (now, next, open) = (0, 1, HashMap::new());
-        let mut hand = Hand { pump, changes, level, captures, now, next, open, seen: Seen::default() };
+        let (response, seen) = (response(0), Seen::default());
+        let mut hand = Hand { pump, changes, level, captures, now, next, open, response, seen };
         let clock = WallClock { boot_unix_ns: 1_700_000_000_000_000_000 };
         hand.feed(Event::Started(Arc::new(Host { name: "host".into(), clock, ..Host::default() })));
         hand
@@ -344,13 +421,15 @@ impl Hand {
         let (captures, sent, received) = self.open.get_mut(&conn).unwrap();
         let offsets = (*sent, *received);
         *sent += REQUEST.len() as u64;
-        *received += RESPONSE.len() as u64;
+        *received += self.response.len() as u64;
         self.seen.exchanges += 1;
         self.seen.captured += usize::from(*captures);
-        for (direction, offset, text) in
-            [(Direction::Sent, offsets.0, REQUEST), (Direction::Received, offsets.1, RESPONSE)]
-        {
-            let (channel, payload) = (Channel::Socket(ConnId(conn)), Bytes::from_static(text.as_bytes()));
+        let said = [
+            (Direction::Sent, offsets.0, Bytes::from_static(REQUEST.as_bytes())),
+            (Direction::Received, offsets.1, self.response.clone()),
+        ];
+        for (direction, offset, payload) in said {
+            let channel = Channel::Socket(ConnId(conn));
             self.feed(Event::Passed(Passed { channel, direction, offset, time: self.time(), pid: 42, payload }));
         }
     }
