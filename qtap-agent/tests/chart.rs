@@ -149,10 +149,31 @@ fn each_config_is_valid() {
         let mounted = mounts.iter().filter_map(|mount| mount["mountPath"].as_str()?.strip_prefix("/etc/qtap-secrets/"));
         for folder in mounted.map(|name| secrets.path().join(name)) {
             fs::create_dir(&folder).unwrap();
-            ["access-key", "secret-key"].map(|file| fs::write(folder.join(file), "x").unwrap());
+            for file in ["access-key", "secret-key"] {
+                fs::write(folder.join(file), "x").unwrap();
+            }
         }
         let text = config.replace("/etc/qtap-secrets", &secrets.path().display().to_string());
         let verdict = validate(Source::Text { name: path.display().to_string(), text }, &env);
+        assert!(verdict.valid && !verdict.text.contains("note"), "{}", verdict.text);
+    }
+}
+
+/// The values that the examples begin with, and the config in them.
+#[test]
+fn values_of_the_examples_are_good() {
+    let (_, validator) = schema();
+    let defaults = yaml(&chart().join("values.yaml"));
+    let files = files("../../examples/kubernetes");
+    let values: Vec<_> = files.iter().filter(|path| path.to_string_lossy().ends_with("-values.yaml")).collect();
+    assert!(values.len() >= 3, "{values:?}");
+    for path in values {
+        let values = merged(defaults.clone(), &yaml(path));
+        let faults: Vec<_> = validator.iter_errors(&values).map(|fault| fault.to_string()).collect();
+        assert!(faults.is_empty(), "{}: {faults:?}", path.display());
+        let (name, text) = (path.display().to_string(), serde_yaml::to_string(&values["config"]).unwrap());
+        let env = |name: &str| values["env"].as_array()?.iter().any(|one| one["name"] == name).then(|| "x".to_owned());
+        let verdict = validate(Source::Text { name, text }, &env);
         assert!(verdict.valid && !verdict.text.contains("note"), "{}", verdict.text);
     }
 }
