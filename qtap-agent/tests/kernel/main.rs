@@ -21,6 +21,7 @@ mod namespace;
 mod nginx;
 mod overflow;
 mod plugins;
+mod privileges;
 mod python;
 mod qtap;
 mod records;
