@@ -53,7 +53,7 @@ pub static LOSSES: PerCpuArray<Losses> = PerCpuArray::with_max_entries(why::COUN
 #[map]
 pub static ASLEEP: Array<u32> = Array::with_max_entries(1, 0);
 
-/// Executable files that were told. An LRU: telling one twice costs a look, not a loss.
+/// Executable files that were told. The agent takes out what it could not look at. An LRU: telling one twice costs a look, not a loss.
 #[map]
 pub static MAPPED: LruHashMap<FileKey, u8> = LruHashMap::with_max_entries(4096, 0);
 

@@ -3,6 +3,7 @@
 
 mod bench;
 mod bpf_toolchain;
+mod chart;
 mod check;
 mod demo;
 mod fuzz;
@@ -31,8 +32,10 @@ enum Task {
     },
     /// Captures a real curl talking HTTPS to a real nginx, and shows the records.
     Demo,
-    /// Format, lints, docs, dependencies, tests.
+    /// Format, lints, docs, dependencies, chart, tests.
     Check(check::Options),
+    /// Renders the Helm chart and compares it with what is expected.
+    Chart(chart::Options),
     /// What watching costs the watched server: prints a table.
     Bench(bench::Options),
     /// Runs the fuzz targets, one or all, and prints CPU time, executions and coverage.
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Task::Demo => demo::run(),
         // It has its own last line.
         Task::Check(options) => return if check::run(&options) { ExitCode::SUCCESS } else { ExitCode::FAILURE },
+        Task::Chart(options) => chart::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
     };

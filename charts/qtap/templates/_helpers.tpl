@@ -38,3 +38,46 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- default "default" .Values.serviceAccount.name -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The image, by its digest where one is given. */}}
+{{- define "qtap.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* How AppArmor is told to let qtap look at other processes: by a field, by an annotation (before Kubernetes 1.30), or not at all:
+privileged containers have no profile. */}}
+{{- define "qtap.appArmor" -}}
+{{- if eq .Values.privileges.level "capabilities" -}}
+{{- if semverCompare ">=1.30-0" .Capabilities.KubeVersion.Version -}}
+field
+{{- else -}}
+annotation
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the container may do. Its own file system is never written to: qtap writes to the data directory alone. */}}
+{{- define "qtap.securityContext" -}}
+readOnlyRootFilesystem: true
+runAsUser: 0
+{{- if eq .Values.privileges.level "privileged" }}
+privileged: true
+{{- else }}
+capabilities:
+  drop: [ALL]
+  add:
+    {{- toYaml .Values.privileges.capabilities | nindent 4 }}
+{{- if eq (include "qtap.appArmor" .) "field" }}
+appArmorProfile:
+  type: Unconfined
+{{- end }}
+{{- with .Values.privileges.seLinuxOptions }}
+seLinuxOptions:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end -}}

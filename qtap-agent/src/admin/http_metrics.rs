@@ -197,7 +197,7 @@ impl Names {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::exchange::Part;
     use crate::model::message::{Body, Fields, Request, Response, Version};
@@ -245,6 +245,13 @@ mod tests {
         metrics.families().register(&mut registry);
         let mut page = String::new();
         prometheus_client::encoding::text::encode(&mut page, &registry).map_or_else(|_| String::new(), |()| page)
+    }
+
+    /// The page of one exchange.
+    pub(in crate::admin) fn page_of_one() -> String {
+        let mut metrics = HttpMetrics::new(100);
+        metrics.count(&http("GET", "a.example", 200));
+        page(&metrics)
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! nothing can be changed from here. It shows no payload, no header value, no query string. It answers `GET` and `HEAD` only,
 //! and bounds who may ask: so many connections, so long a head, so long a wait.
 
+#[cfg(test)]
+mod dashboard;
 pub mod http_metrics;
 mod metrics;
 mod prometheus;

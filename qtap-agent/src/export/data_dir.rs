@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -68,6 +68,10 @@ impl DataDir {
             Err(error) => return Err(unwritable(error.into())),
         }
         lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(unwritable)?;
+        // Whoever made the folder, as a kubelet makes that of a hostPath, may have made it for all to read.
+        let queues = path.join("queue");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&queues).map_err(unwritable)?;
+        fs::set_permissions(&queues, fs::Permissions::from_mode(0o700)).map_err(unwritable)?;
         Ok(DataDir { path: path.to_owned(), _lock: lock })
     }
 
@@ -139,6 +143,18 @@ mod tests {
         assert!(error.contains("--data-dir"), "{error}");
         drop(first);
         DataDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn queues_are_their_owners_alone_whoever_made_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        for made_before in [folder.path().to_owned(), folder.path().join("queue")] {
+            fs::create_dir_all(&made_before).unwrap();
+            fs::set_permissions(&made_before, fs::Permissions::from_mode(0o755)).unwrap();
+            let data = DataDir::open(folder.path()).unwrap();
+            let queues = data.queue("a", Form::Json).parent().unwrap().metadata().unwrap();
+            assert_eq!(queues.permissions().mode() & 0o777, 0o700, "{}", made_before.display());
+        }
     }
 
     #[test]

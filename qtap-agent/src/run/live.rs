@@ -111,7 +111,7 @@ pub(super) fn start(probes: Probes) -> Result<Live, Failure> {
 fn missing() -> Option<&'static str> {
     if !rustix::process::geteuid().is_root() {
         return Some(
-            "live capture needs root, or the capabilities BPF, PERFMON, SYS_PTRACE and DAC_READ_SEARCH: run it with sudo",
+            "live capture needs root, or the capabilities SYS_ADMIN, SYS_PTRACE and DAC_READ_SEARCH: run it with sudo",
         );
     }
     if !Path::new("/sys/kernel/btf/vmlinux").exists() {

@@ -22,6 +22,7 @@ mod namespace;
 mod nginx;
 mod overflow;
 mod plugins;
+mod privileges;
 mod python;
 mod qtap;
 mod records;

@@ -34,7 +34,14 @@ pub fn run<A: AsRef<OsStr>>(lab: &Lab, arguments: impl IntoIterator<Item = A>) -
 
 /// qtap, with nothing of this process's environment that means something to it.
 pub fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_qtap"));
+    command_by([])
+}
+
+/// The same, started by another program: its name and arguments.
+pub fn command_by<'a>(words: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut words = words.into_iter().chain([env!("CARGO_BIN_EXE_qtap")]);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words);
     for name in [
         "QTAP_CONFIG",
         "LOG_LEVEL",
@@ -115,9 +122,13 @@ pub struct Agent {
 impl Agent {
     /// Starts it and waits until it says that it is ready.
     pub fn start<A: AsRef<OsStr>>(lab: &Lab, arguments: impl IntoIterator<Item = A>) -> Agent {
+        Agent::start_by(lab, command(), arguments)
+    }
+
+    /// The same, of a command that was made ready by the test.
+    pub fn start_by<A: AsRef<OsStr>>(lab: &Lab, mut qtap: Command, arguments: impl IntoIterator<Item = A>) -> Agent {
         let (out, err) = (lab.path("agent.out"), lab.path("agent.err"));
         let [port] = free_ports();
-        let mut qtap = command();
         qtap.arg("run").arg("--httpd-listen").arg(format!("127.0.0.1:{port}"));
         qtap.arg("--data-dir").arg(lab.path("data")).args(arguments);
         qtap.stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());

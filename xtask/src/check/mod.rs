@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::{bpf_toolchain, setup, shell};
+use crate::{bpf_toolchain, chart, setup, shell};
 
 /// What became of tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,7 +35,7 @@ struct Done {
 
 type Step = (&'static str, fn() -> Result<Tally>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("setup", setup),
     ("format", format),
     ("probes", probes),
@@ -43,6 +43,7 @@ const STEPS: [Step; 10] = [
     ("lints, without the kernel", lints_without_kernel),
     ("docs", docs),
     ("dependencies", || dependencies::check().map(|()| Tally::default())),
+    ("chart", || chart::check().map(|()| Tally::default())),
     ("tests, without the kernel", || harness::run(&["--no-default-features"])),
     ("tests", harness::run_all_but_kernel),
     ("kernel tests", harness::run_kernel),

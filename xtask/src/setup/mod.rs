@@ -5,6 +5,7 @@ mod bpf;
 mod packages;
 mod python;
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -33,6 +34,11 @@ pub(crate) fn run(purpose: Purpose) -> Result<()> {
     let what = if changed { "installed what was missing" } else { "nothing to do" };
     println!("setup: {what} ({:.1} s)", start.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Where the Python of the tests is, and what came with it.
+pub(crate) fn python_dir() -> Result<PathBuf> {
+    python::environment()
 }
 
 /// One line of the report.

@@ -16,7 +16,8 @@ const REQUIREMENTS: &str = include_str!("../../python-requirements.txt");
 /// An index that is away for a moment is asked again this often.
 const RETRIES: u32 = 2;
 
-fn environment() -> Result<PathBuf> {
+/// Where it is.
+pub(super) fn environment() -> Result<PathBuf> {
     Ok(shell::target_dir()?.join("qtap-tools/python"))
 }
 

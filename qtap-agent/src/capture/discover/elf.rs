@@ -6,8 +6,9 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use object::LittleEndian as LE;
 use object::elf::{self, Dyn64, FileHeader64, ProgramHeader64, SectionHeader64, Sym64};
@@ -119,6 +120,13 @@ impl Elf {
         };
         elf.read_headers()?;
         Ok(elf)
+    }
+
+    /// A path that leads to this very file for as long as this is held, whatever becomes of the name that it was opened by: the process whose
+    /// `/proc/PID/root` that began with may end at any moment.
+    #[must_use]
+    pub fn lasting_path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
     }
 
     fn read_headers(&mut self) -> Result<(), ElfError> {

@@ -13,7 +13,7 @@ use qtap_common::state::{Cookie, call, register};
 
 use super::KernelError;
 use super::object::program;
-use crate::capture::discover::elf::{Elf, FileId};
+use crate::capture::discover::elf::{Elf, ElfError, FileId};
 use crate::capture::discover::openssl::{self, Call, Hook};
 use crate::capture::sites::{ArgLocation, EntrySite, ExitSites, Reg};
 
@@ -78,17 +78,14 @@ impl Tls {
     }
 
     /// Attaches the TLS functions of the file at `path`, if it has any and is not yet attached. Returns it when it is new.
-    pub(super) fn attach(&mut self, ebpf: &mut Ebpf, path: &Path) -> Option<&Library> {
-        let elf = match Elf::open(path) {
-            Ok(elf) => elf,
-            Err(reason) => {
-                tracing::debug!(path = %path.display(), %reason, "not looked into");
-                return None;
-            }
-        };
+    ///
+    /// # Errors
+    /// When the file can't be looked into.
+    pub(super) fn attach(&mut self, ebpf: &mut Ebpf, path: &Path) -> Result<Option<&Library>, ElfError> {
+        let elf = Elf::open(path)?;
         let id = elf.id();
         if self.libraries.contains_key(&id) || self.refused.contains(&id) || self.libraries.len() >= LIBRARIES_MAX {
-            return None;
+            return Ok(None);
         }
         let plan = match openssl::plan_of(&elf, path) {
             Ok(plan) if self.plain => plan.plain(&elf),
@@ -98,7 +95,7 @@ impl Tls {
                 if self.refused.len() < REFUSED_MAX {
                     self.refused.insert(id);
                 }
-                return None;
+                return Ok(None);
             }
         };
         let mut library = Library {
@@ -109,15 +106,16 @@ impl Tls {
             hooked: Vec::new(),
             refused: Vec::new(),
         };
+        let lasting = elf.lasting_path();
         for hook in &plan.hooks {
-            match attach(ebpf, path, hook, library.number, self.returns, &mut self.links) {
+            match attach(ebpf, &lasting, hook, library.number, self.returns, &mut self.links) {
                 Ok(()) => library.hooked.push((hook.call.symbol(), hook.sites.to_string())),
                 Err(reason) => library.refused.push((hook.call.symbol(), reason.to_string())),
             }
         }
         tracing::info!(path = %path.display(), version = library.version.as_deref().unwrap_or("?"), hooked = library.hooked.len(),
             refused = library.refused.len(), "TLS library attached");
-        Some(self.libraries.entry(id).or_insert(library))
+        Ok(Some(self.libraries.entry(id).or_insert(library)))
     }
 }
 

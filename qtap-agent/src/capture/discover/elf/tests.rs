@@ -27,6 +27,16 @@ fn this_program_is_read() {
 }
 
 #[test]
+fn the_file_is_reached_when_its_name_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = folder.path().join("library.so");
+    std::fs::copy("/proc/self/exe", &name).unwrap();
+    let elf = Elf::open(&name).unwrap();
+    std::fs::remove_file(&name).unwrap();
+    assert_eq!(Elf::open(&elf.lasting_path()).unwrap().id(), elf.id());
+}
+
+#[test]
 fn what_is_no_64_bit_little_endian_elf_is_refused() {
     let mut bytes = [0u8; 64];
     assert!(matches!(opened(b""), Err(ElfError::NotElf)));

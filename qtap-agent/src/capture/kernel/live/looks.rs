@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use qtap_common::state::scope;
+use qtap_common::state::{FileKey, scope};
 
 use super::{Live, user_dev};
 use crate::capture::discover::elf::FileId;
@@ -36,12 +36,18 @@ impl Live {
         match look {
             // Another process that executes it is told by itself; of a library others are not.
             Look::Program(pid) if self.is_left_out(pid) => {}
-            Look::Program(pid) => self.attach_library(Path::new(&format!("/proc/{pid}/exe"))),
+            Look::Program(pid) => {
+                self.attach_library(Path::new(&format!("/proc/{pid}/exe")));
+            }
             Look::Mapping(pid, dev, ino) => {
                 let id = FileId { dev: user_dev(dev), ino };
                 let mapping = maps::executable_mappings(pid).into_iter().find(|mapping| mapping.id == id);
-                if let Some(path) = mapping.and_then(|mapping| maps::path_from_here(pid, &mapping)) {
-                    self.attach_library(&path);
+                let path = mapping.and_then(|mapping| maps::path_from_here(pid, &mapping));
+                let looked_into = path.is_some_and(|path| self.attach_library(&path));
+                // It lived too short: the next one that maps this file is to be told of. One that is there and can't be looked at would
+                // be told of for ever.
+                if !looked_into && !Path::new(&format!("/proc/{pid}")).exists() {
+                    self.tables.tell_again(FileKey { dev, ino });
                 }
             }
         }

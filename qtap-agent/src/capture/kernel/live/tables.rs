@@ -4,7 +4,8 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap as KernelMap, MapData, PerCpuArray};
 use qtap_common::globals::Wishes;
 use qtap_common::state::{
-    Conn, Losses, MAP_CONNS, MAP_LEFT_ALONE, MAP_LOSSES, MAP_SCOPE, MAP_SESSIONS, MAP_WISHES, Session, SessionKey,
+    Conn, FileKey, Losses, MAP_CONNS, MAP_LEFT_ALONE, MAP_LOSSES, MAP_MAPPED, MAP_SCOPE, MAP_SESSIONS, MAP_WISHES,
+    Session, SessionKey,
 };
 
 use crate::capture::kernel::KernelError;
@@ -18,6 +19,7 @@ pub(super) struct Tables {
     pub(super) losses: PerCpuArray<MapData, Losses>,
     pub(super) wishes: Array<MapData, Wishes>,
     left_alone: KernelMap<MapData, u64, u8>,
+    mapped: KernelMap<MapData, FileKey, u8>,
 }
 
 impl Tables {
@@ -31,7 +33,14 @@ impl Tables {
             losses: PerCpuArray::try_from(map(MAP_LOSSES)?)?,
             wishes: Array::try_from(map(MAP_WISHES)?)?,
             left_alone: KernelMap::try_from(map(MAP_LEFT_ALONE)?)?,
+            mapped: KernelMap::try_from(map(MAP_MAPPED)?)?,
         })
+    }
+
+    /// The next process that maps this file for execution is to be told of, as if none had been.
+    pub(super) fn tell_again(&mut self, file: FileKey) {
+        // One that is not there was forgotten already.
+        let _ = self.mapped.remove(&file);
     }
 
     /// Nobody wants these channels. What can't be written is copied.
