@@ -233,23 +233,6 @@ impl Live {
         self.tls.iter().flat_map(Tls::libraries)
     }
 
-    /// False when the file can't be looked into.
-    fn attach_library(&mut self, path: &Path) -> bool {
-        let Some(tls) = self.tls.as_mut() else { return true };
-        let library = match tls.attach(&mut self.ebpf, path) {
-            Ok(Some(library)) => library,
-            Ok(None) => return true,
-            Err(reason) => {
-                tracing::debug!(path = %path.display(), %reason, "not looked into");
-                return false;
-            }
-        };
-        let (number, name) = (u32::from(library.number), library.name.clone());
-        self.decoder.library(number, name.clone());
-        self.record(&Fact::Library { number, name });
-        true
-    }
-
     fn record(&mut self, fact: &Fact) {
         if let Some(recorder) = &mut self.recorder
             && let Err(reason) = recorder.fact(fact)

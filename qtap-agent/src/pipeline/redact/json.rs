@@ -6,6 +6,7 @@
 //! stands, the rest is the caller's to leave out. A token whose end has not come waits, but for long strings of which the path
 //! alone decides.
 
+mod strings;
 mod taken;
 #[cfg(test)]
 mod tests;
@@ -17,11 +18,10 @@ use super::out::{Out, hashed};
 use super::paths::{Next, States};
 use super::{Rules, text};
 use crate::pipeline::settings::RedactAction;
+use strings::{Quote, string_end};
 
 /// Deepest nesting that is followed: nobody's documents are deeper, and a hostile one would grow the stack.
 const MOST_DEPTH: usize = 512;
-/// Bytes of a string after which the search for its end is worth its price.
-const SHORT: usize = 32;
 /// What some servers put before JSON so that it is no script; up to the end of its line.
 const NO_SCRIPT: &[u8] = b")]}'";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -106,14 +106,6 @@ enum End {
     /// What is at `.0` has not come to its end.
     Wait(usize),
     Broken,
-}
-
-/// Where a string ends.
-enum Quote {
-    /// At this quote; true: it has escapes.
-    At(usize, bool),
-    /// Not here; true: the last byte is a backslash.
-    Open(bool),
 }
 
 /// One piece being looked through.
@@ -442,51 +434,4 @@ impl Run<'_> {
             self.comma();
         }
     }
-}
-
-/// The quote that ends the string whose text begins at `from`.
-#[inline]
-fn string_end(input: &[u8], from: usize) -> Quote {
-    let (mut at, mut escaped) = (from, false);
-    loop {
-        let rest = input.get(at..).unwrap_or_default();
-        match quote_or_backslash(rest).map(|n| (n, rest.get(n))) {
-            Some((n, Some(b'"'))) => return Quote::At(at + n, escaped),
-            Some((n, _)) => {
-                escaped = true;
-                at += n + 2;
-                if at > input.len() {
-                    return Quote::Open(true);
-                }
-            }
-            None => return Quote::Open(false),
-        }
-    }
-}
-
-/// Where the first of the two stands. Names and most values are short: their end is looked for a word at a time, for what it costs
-/// to begin a search that is fast once it runs.
-#[inline]
-fn quote_or_backslash(text: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk()).copied().map(u64::from_le_bytes) {
-        let found = zero_bytes(word ^ EACH * u64::from(b'"')) | zero_bytes(word ^ EACH * u64::from(b'\\'));
-        if found != 0 {
-            return Some(at + found.trailing_zeros() as usize / 8);
-        }
-        at += size_of::<u64>();
-        if at >= SHORT {
-            break;
-        }
-    }
-    memchr::memchr2(b'"', b'\\', text.get(at..).unwrap_or_default()).map(|n| at + n)
-}
-
-/// One in each byte.
-const EACH: u64 = u64::MAX / 255;
-
-/// The highest bit of the lowest byte that is zero, and of none below it; those above it don't count.
-#[inline]
-fn zero_bytes(word: u64) -> u64 {
-    word.wrapping_sub(EACH) & !word & (EACH << 7)
 }

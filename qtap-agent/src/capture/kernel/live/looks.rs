@@ -8,6 +8,7 @@ use qtap_common::state::{FileKey, scope};
 use super::{Live, user_dev};
 use crate::capture::discover::elf::FileId;
 use crate::capture::discover::maps;
+use crate::capture::recording::Fact;
 
 /// Looks that wait at once; beyond them one is made before the next is taken in.
 const WAITING: usize = 1024;
@@ -22,6 +23,23 @@ pub(super) enum Look {
 }
 
 impl Live {
+    /// False when the file can't be looked into.
+    pub(super) fn attach_library(&mut self, path: &Path) -> bool {
+        let Some(tls) = self.tls.as_mut() else { return true };
+        let library = match tls.attach(&mut self.ebpf, path) {
+            Ok(Some(library)) => library,
+            Ok(None) => return true,
+            Err(reason) => {
+                tracing::debug!(path = %path.display(), %reason, "not looked into");
+                return false;
+            }
+        };
+        let (number, name) = (u32::from(library.number), library.name.clone());
+        self.decoder.library(number, name.clone());
+        self.record(&Fact::Library { number, name });
+        true
+    }
+
     /// Looks something through as soon as the records that wait have been taken.
     pub(super) fn look_later(&mut self, look: Look) {
         if self.looks.len() >= WAITING {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::super::body::{End, Stream};
 use super::super::out::MASK;
+use super::strings::quote_or_backslash;
 use super::*;
 use crate::model::message::LeftOut;
 use crate::pipeline::RedactionKey;

@@ -308,13 +308,13 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Waits until it stands still, for what takes it in takes no more.
-    pub(super) fn wait_until_it_is_held_up(&self) {
+    /// Waits until so many bytes wait (`held`) and it stands still, for what takes it in takes no more. Either alone may be the machine's doing.
+    pub(super) fn wait_until_it_is_held_up(&self, least: u64, mut held: impl FnMut() -> u64) {
         let (start, mut last, mut since) = (Instant::now(), usize::MAX, Instant::now());
         while since.elapsed() < HELD_UP {
-            assert!(start.elapsed() < PATIENCE, "it is never held up: {last} rounds");
+            assert!(start.elapsed() < PATIENCE, "it is never held up: {last} rounds, {} bytes wait", held());
             let now = self.rounds.load(Ordering::Relaxed);
-            if now != last {
+            if now != last || held() < least {
                 (last, since) = (now, Instant::now());
             }
             std::thread::sleep(Duration::from_millis(10));
