@@ -2,6 +2,7 @@
 
 mod bad;
 mod docs;
+mod every_key;
 mod places;
 mod plugins;
 mod redact;

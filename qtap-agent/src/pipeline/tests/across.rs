@@ -54,7 +54,7 @@ fn looking_for(pattern: Pattern) -> Pipeline {
 }
 
 /// A body in pieces, as carried, with that coding.
-fn pieces<'a>(body: &'a [u8], sizes: impl IntoIterator<Item = usize>, coding: &str) -> Vec<HttpExchange> {
+fn pieces(body: &[u8], sizes: impl IntoIterator<Item = usize>, coding: &str) -> Vec<HttpExchange> {
     let (mut rest, mut offset, mut parts) = (body, 0, Vec::new());
     for size in sizes {
         let (piece, behind) = rest.split_at(size.min(rest.len()));
@@ -124,7 +124,7 @@ fn what_bytes_are_missing_between_is_not_put_together() {
     };
     let later = with(1, &|body| (body.offset, body.size) = (body.offset + 7, body.size + 7));
     assert!(!found(&mut pipeline, later), "a part is missing");
-    let hole = with(0, &|body| (body.size, body.missing) = (body.size + 7, vec![5..12]));
+    let hole = with(0, &|body| (body.size, body.missing) = (body.size + 7, std::iter::once(5..12).collect()));
     assert!(!found(&mut pipeline, hole), "the first part has a hole at its end");
     // Parts of two exchanges, one after the other.
     let mut out = Vec::new();
