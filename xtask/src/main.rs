@@ -7,6 +7,7 @@ mod chart;
 mod check;
 mod demo;
 mod fuzz;
+mod image;
 mod nginx;
 mod setup;
 mod shell;
@@ -36,6 +37,8 @@ enum Task {
     Check(check::Options),
     /// Renders the Helm chart and compares it with what is expected.
     Chart(chart::Options),
+    /// Builds a container image of qtap with podman or docker, from this machine's own files.
+    Image(image::Options),
     /// What watching costs the watched server: prints a table.
     Bench(bench::Options),
     /// Runs the fuzz targets, one or all, and prints CPU time, executions and coverage.
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         // It has its own last line.
         Task::Check(options) => return if check::run(&options) { ExitCode::SUCCESS } else { ExitCode::FAILURE },
         Task::Chart(options) => chart::run(&options),
+        Task::Image(options) => image::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
     };
