@@ -40,7 +40,7 @@ pub(super) fn string_end(input: &[u8], from: usize) -> Quote {
 pub(super) fn quote_or_backslash(text: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk()).copied().map(u64::from_le_bytes) {
-        let found = zero_bytes(word ^ EACH * u64::from(b'"')) | zero_bytes(word ^ EACH * u64::from(b'\\'));
+        let found = zero_bytes(word ^ (EACH * u64::from(b'"'))) | zero_bytes(word ^ (EACH * u64::from(b'\\')));
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize / 8);
         }
