@@ -35,7 +35,7 @@ pub(super) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
     /// Asks for the end.
-    #[cfg(feature = "kernel")]
+    #[cfg(any(feature = "kernel", test))]
     pub(super) fn ask(&self) {
         self.0.store(true, Ordering::Release);
     }

@@ -171,7 +171,8 @@ impl Running {
             Some(store) => self.stores.finish(slot.id(), store, FLUSH_LIMIT, &self.runtime),
             None => {}
         }
-        while !self.stop.asked() {
+        // Also when qtap is about to end: what waits for the store goes into its queue.
+        loop {
             match stores::start(after, &self.runtime, &self.output, self.data.folder.as_ref()) {
                 Ok(store) => {
                     // Its queue may be full, and it may be one that blocks: what waited for it is taken in all the same.
@@ -181,6 +182,9 @@ impl Running {
                 }
                 // It could be started a moment ago: a file is being exchanged, most likely.
                 Err(error) => tracing::error!(store = after.id, error = format!("{error:#}"), "can't be started"),
+            }
+            if self.stop.asked() {
+                return;
             }
             std::thread::sleep(RETRY);
         }

@@ -12,7 +12,7 @@ use super::needs_restart;
 use crate::export::status::StoreStatus;
 
 /// Longer than going over to another config takes, whatever else the machine does.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(120);
 
 fn ids(ids: &[&str]) -> Vec<String> {
     ids.iter().map(|id| (*id).to_owned()).collect()
@@ -157,6 +157,27 @@ fn a_queue_that_blocks_holds_nobody_up_who_goes_over_to_another_config() {
     assert_eq!(once(&up.told("qtap.object")).len(), 2 * seen.exchanges);
     assert!(once(&up.told("qtap.connection")).len() >= seen.connections);
     assert!(down.told("qtap.artifact_record").is_empty());
+}
+
+#[test]
+fn qtap_may_end_while_one_store_takes_over_from_another() {
+    let slow = Receiver::start();
+    slow.delay(500);
+    let mut bench = Bench::start(&config(&[slow.store("s", "workers: 2")], "summary"));
+    let load = bench.load();
+    std::thread::sleep(Duration::from_millis(100));
+    // The one that leaves waits for its requests meanwhile, and what is captured waits for the other.
+    let stop = bench.running().stop.clone();
+    let asking = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        stop.ask();
+    });
+    bench.turn_to(&config(&[slow.store("s", "workers: 3")], "summary")).unwrap().unwrap();
+    asking.join().unwrap();
+    slow.delay(0);
+    let seen = load.end();
+    lossless(&bench.end());
+    assert_eq!(once(&slow.told("qtap.artifact_record")).len(), seen.exchanges);
 }
 
 #[test]
