@@ -29,6 +29,8 @@ enum State {
     Working(Arc<Store>),
     /// None is, for a moment.
     Between { records: Vec<Arc<Record>>, bytes: usize },
+    /// None will be.
+    Shut,
 }
 
 impl Slot {
@@ -49,7 +51,7 @@ impl Slot {
     pub(super) fn store(&self) -> Option<Arc<Store>> {
         match &*self.state() {
             State::Working(store) => Some(Arc::clone(store)),
-            State::Between { .. } => None,
+            State::Between { .. } | State::Shut => None,
         }
     }
 
@@ -71,6 +73,7 @@ impl Slot {
                     return records.extend_from_slice(offered);
                 }
                 State::Between { .. } => state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner),
+                State::Shut => return self.say_lost(offered.len()),
             }
         }
     }
@@ -84,7 +87,21 @@ impl Slot {
     pub(super) fn take(&self) -> Option<Arc<Store>> {
         match std::mem::replace(&mut *self.state(), State::Between { records: Vec::new(), bytes: 0 }) {
             State::Working(store) => Some(store),
-            State::Between { .. } => None,
+            State::Between { .. } | State::Shut => None,
+        }
+    }
+
+    /// No store comes any more, for qtap ends: what waits is lost, which is said, and nobody waits for room.
+    pub(super) fn shut(&self) {
+        if let State::Between { records, .. } = std::mem::replace(&mut *self.state(), State::Shut) {
+            self.say_lost(records.len());
+        }
+        self.room.notify_all();
+    }
+
+    fn say_lost(&self, records: usize) {
+        if records > 0 {
+            tracing::error!(store = self.id, records, "lost: qtap ends, and the store can't be started");
         }
     }
 
@@ -96,7 +113,7 @@ impl Slot {
                 *bytes = 0;
                 std::mem::take(records)
             }
-            State::Working(_) => Vec::new(),
+            State::Working(_) | State::Shut => Vec::new(),
         };
         self.room.notify_all();
         store.offer(&waited);
@@ -126,5 +143,35 @@ pub(super) async fn alone(mut store: Arc<Store>) -> Store {
             Err(shared) => store = shared,
         }
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::record::{ConnectionRecord, Origin, Severity};
+
+    #[test]
+    fn nobody_waits_for_room_where_no_store_comes_any_more() {
+        let full = State::Between { records: Vec::new(), bytes: WAITING_BYTES };
+        let slot = Slot { id: "s".to_owned(), state: Mutex::new(full), room: Condvar::new() };
+        let record = Arc::new(Record {
+            uid: String::new(),
+            time_unix_ns: 0,
+            observed_unix_ns: 0,
+            severity: Severity::Info,
+            line: String::new(),
+            trace: None,
+            origin: Arc::new(Origin::default()),
+            request_id: None,
+            kind: RecordKind::Connection(Box::new(ConnectionRecord::default())),
+        });
+        std::thread::scope(|scope| {
+            let offers = scope.spawn(|| slot.offer(&[Arc::clone(&record)]));
+            slot.shut();
+            slot.offer(&[Arc::clone(&record)]);
+            assert!(offers.join().is_ok());
+        });
+        assert_eq!((slot.status().is_none(), Arc::strong_count(&record)), (true, 1), "what is lost is not kept");
     }
 }

@@ -184,7 +184,7 @@ impl Running {
                 Err(error) => tracing::error!(store = after.id, error = format!("{error:#}"), "can't be started"),
             }
             if self.stop.asked() {
-                return;
+                return slot.shut();
             }
             std::thread::sleep(RETRY);
         }
