@@ -97,6 +97,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Tells a running qtap to read its config again, and prints what became of it.
     ReloadConfig(ReloadConfigArgs),
+    /// Says what live capture wants of this host, what of it is there, and what helps.
+    Doctor(DoctorArgs),
     /// Prints a JSON Schema of the config, for editors.
     Schema,
     /// Checks a config: every fault at once, with its line and what would be right.
@@ -113,6 +115,8 @@ impl Command {
     pub fn log_level(&self) -> &'static str {
         match self {
             Command::Exec(_) | Command::Replay(_) => "warn",
+            // What would be worth a line is a finding.
+            Command::Doctor(_) => "error",
             Command::Record(args) if !args.command.is_empty() => "warn",
             Command::Run(_)
             | Command::Record(_)
@@ -132,6 +136,7 @@ impl Command {
             | Command::Exec(ExecArgs { capture, .. })
             | Command::Record(RecordArgs { capture, .. }) => capture.bpf_trace,
             Command::Replay(_)
+            | Command::Doctor(_)
             | Command::ReloadConfig(_)
             | Command::Schema
             | Command::Validate(_)
@@ -211,6 +216,17 @@ pub struct ReloadConfigArgs {
     /// Address of the running qtap's health, metrics and status.
     #[arg(long, env = "HTTPD_LISTEN", default_value = "127.0.0.1:10001", value_name = "ADDRESS:PORT")]
     pub httpd_listen: SocketAddr,
+}
+
+/// `qtap doctor`.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArgs {
+    /// As one JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// The directory that `run` is to have.
+    #[arg(long, env = "DATA_DIR", default_value = "/var/lib/qtap", value_name = "DIR")]
+    pub data_dir: PathBuf,
 }
 
 /// `qtap exec`.
@@ -453,6 +469,7 @@ mod tests {
             ("qtap record -o r.qtap -- wget x", "warn"),
             ("qtap exec -- wget x", "warn"),
             ("qtap replay r.qtap", "warn"),
+            ("qtap doctor", "error"),
         ] {
             assert_eq!(parse(line).unwrap().log_level(), level, "{line}");
             assert_eq!(read(line).unwrap().global.log_level, None, "{line}");

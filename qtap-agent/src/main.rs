@@ -67,6 +67,7 @@ fn act(command: Command) -> Result<u8, run::Failure> {
             print(&verdict.text);
             Ok(if verdict.valid { exit::OK } else { exit::USAGE })
         }
+        Command::Doctor(args) => Ok(run::doctor(&args, &mut print)),
         Command::Schema => {
             print(&format!("{:#}", config::schema()));
             Ok(exit::OK)

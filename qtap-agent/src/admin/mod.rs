@@ -204,6 +204,7 @@ fn status(snapshot: &Snapshot) -> serde_json::Value {
         "config": snapshot.config,
         "process": snapshot.process,
         "data_dir": snapshot.data_dir,
+        "host": snapshot.host,
         "probes": snapshot.probes,
         "events": counts(&snapshot.events),
         "connections": snapshot.connections,
@@ -235,6 +236,7 @@ fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Resp
 #[allow(clippy::unwrap_used)] // a server that does not answer is what these tests look for
 mod tests {
     use super::*;
+    use crate::model::host::{Finding, Report};
     use crate::model::loss::{Loss, Tally};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use view::{
@@ -263,6 +265,7 @@ mod tests {
                 ..StoreView::default()
             }],
             data_dir: Some(DataDirView { path: "/d".to_owned(), used: true, ..DataDirView::default() }),
+            host: Some(Report::of(vec![Finding::degraded("cgroups", "f", "e", "r"), Finding::ok("ring", "8 MiB")])),
             config: Some(ConfigView {
                 source: Some("qtap.yaml".to_owned()),
                 reloads: ReloadsView { accepted: 2, unchanged: 1, refused: 3 },
@@ -333,6 +336,10 @@ mod tests {
         assert_eq!((&status["stores"][0]["queue"], &status["data_dir"]["path"]), (&json!("disk"), &json!("/d")));
         assert_eq!((&status["config"]["reloads"]["refused"], &status["process"]["pid"]), (&json!(3), &json!(77)));
         assert_eq!(status["config"]["last_reload"]["faults"], json!(["f"]));
+        assert_eq!(status["host"]["state"], "degraded");
+        let cgroups =
+            json!({"requirement": "cgroups", "state": "degraded", "found": "f", "effect": "e", "remedy": "r"});
+        assert_eq!(status["host"]["requirements"][0], cgroups);
         server.stop().await;
         assert!(TcpStream::connect(at).await.is_err(), "stopped");
     }

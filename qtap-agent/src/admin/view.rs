@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::model::host::Report;
 use crate::model::loss::Tally;
 
 /// The agent as it is now.
@@ -17,6 +18,8 @@ pub struct Snapshot {
     pub stores: Vec<StoreView>,
     /// Where what outlives the process is kept; none: this command keeps nothing.
     pub data_dir: Option<DataDirView>,
+    /// What the host offered when the agent started; none: this command captures nothing.
+    pub host: Option<Report>,
     /// Events from the source, by kind; the kinds are a closed list.
     pub events: Vec<(&'static str, u64)>,
     /// Connections.

@@ -8,6 +8,7 @@ pub mod btf;
 pub mod decode;
 pub mod discover;
 pub mod filter;
+pub mod host;
 #[cfg(feature = "kernel")]
 pub mod kernel;
 pub mod recording;

@@ -11,6 +11,7 @@ pub mod eras;
 pub mod event;
 pub mod exchange;
 pub mod gen_ai;
+pub mod host;
 pub mod judge;
 pub mod loss;
 pub mod message;

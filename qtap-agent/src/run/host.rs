@@ -13,14 +13,15 @@ use super::reload::{Change, Running};
 use super::shared::{Shared, Stop};
 use super::spool::Spool;
 use super::stores::Look;
-use super::{FLUSH_LIMIT, Failure, data_dir, live, runtime, tap_settings};
+use super::{FLUSH_LIMIT, Failure, data_dir, doctor, live, runtime, tap_settings};
 use crate::admin::view::{DataDirView, ProbeView, Snapshot};
 use crate::admin::{self, State};
-use crate::capture::kernel::Live;
+use crate::capture::kernel::{Live, trial};
 use crate::capture::source::{Flow, SourceError};
 use crate::cli::RunArgs;
 use crate::config::Settings;
 use crate::export::stdout::Output;
+use crate::model::host::Report;
 use crate::tap::Tap;
 
 /// When memory is given back after the start: past the second for which the allocator keeps it.
@@ -47,11 +48,14 @@ pub fn run(
     let (engine, intake) = Engine::start(settings, &Output::stdout(), runtime.handle(), &spool, Pace::LIVE, folder)?;
     let shared = Shared::default();
     let probes = live::probes(settings, &args.capture, scope, None);
+    let ring_bytes = probes.ring_bytes;
     let mut source = live::start(probes)?;
+    let host = Arc::new(doctor::examine(trial::of_running(&source, ring_bytes), &args.data_dir));
+    doctor::warn(&host);
     let (records, source_of_config) = (&args.capture.records, args.source());
     let config = Told::new(source_of_config.as_ref(), args.watch().is_some());
     let data_dir = Arc::new(Mutex::new(data.told.clone()));
-    let view = view(&shared, &engine, &source, &data_dir, &config);
+    let view = view(&shared, &engine, &source, &data_dir, &config, host);
     let processes = {
         let shared = shared.clone();
         Arc::new(move || shared.get().processes.clone())
@@ -185,6 +189,7 @@ fn view(
     source: &Live,
     data_dir: &Arc<Mutex<DataDirView>>,
     config: &Told,
+    host: Arc<Report>,
 ) -> admin::Supply<Snapshot> {
     let (shared, data_dir, config) = (shared.clone(), Arc::clone(data_dir), config.clone());
     let (stores, passed) = (engine.stores().look(), engine.passed.clone());
@@ -199,6 +204,7 @@ fn view(
         let seen = shared.get().clone();
         let snapshot = super::shared::snapshot(&seen, &stores.statuses(), probes.clone());
         let data_dir = data_dir.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Snapshot { data_dir: Some(data_dir), config: Some(config.get()), rules: passed.sums(), ..snapshot }
+        let host = Some(Report::clone(&host));
+        Snapshot { data_dir: Some(data_dir), config: Some(config.get()), rules: passed.sums(), host, ..snapshot }
     })
 }

@@ -7,9 +7,11 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 
 use super::Failure;
-use crate::capture::kernel::{Cgroup, Directions, Live, Scope, Settings as Probes, Wishes};
+use crate::capture::host::{Facts, findings};
+use crate::capture::kernel::{Cgroup, Directions, Live, Scope, Settings as Probes, Wishes, trial};
 use crate::cli::{CaptureArgs, ScopeArgs, TlsProbe};
-use crate::config::{DirectionFilter, Settings, TapSettings};
+use crate::config::{self, DirectionFilter, Settings, TapSettings};
+use crate::model::host::Report;
 
 /// Where the version 2 hierarchy of control groups is mounted, the usual place first, then that of hybrid hosts.
 const CGROUP_MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
@@ -59,6 +61,11 @@ pub(super) fn wishes(tap: &TapSettings) -> Wishes {
     }
 }
 
+/// Size of the ring with everything as it is unless told otherwise.
+pub(super) fn usual_ring() -> u32 {
+    ring_bytes((config::HTTP_BUFFER_SIZE as u64).saturating_add(HEAD_ROOM))
+}
+
 /// A ring that holds what one call may bring, twice: while one is read, the next may come.
 fn ring_bytes(call_limit: u64) -> u32 {
     let wanted = call_limit.saturating_mul(2).next_power_of_two();
@@ -98,28 +105,21 @@ fn under(mount: &str, path: &Path) -> PathBuf {
 
 /// Starts the probes.
 pub(super) fn start(probes: Probes) -> Result<Live, Failure> {
+    let ring_bytes = probes.ring_bytes;
     Live::start(probes).map_err(|error| {
-        let error = anyhow::Error::new(error);
-        Failure::host(match missing() {
-            Some(remedy) => anyhow!("{remedy} ({})", error.root_cause()),
-            None => error.context("live capture can't start"),
-        })
+        let report = Report::of(findings(&Facts::read(trial::of_failure(&error, ring_bytes))));
+        Failure::host(why(&trial::words(&error), &report))
     })
 }
 
-/// What is most likely missing, and the remedy, by what can be seen of this process and host.
-fn missing() -> Option<&'static str> {
-    if !rustix::process::geteuid().is_root() {
-        return Some(
-            "live capture needs root, or the capabilities SYS_ADMIN, SYS_PTRACE and DAC_READ_SEARCH: run it with sudo",
-        );
-    }
-    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
-        return Some(
-            "live capture needs the kernel's type information: a kernel built with CONFIG_DEBUG_INFO_BTF=y, and /sys mounted",
-        );
-    }
-    None
+/// Why it can't, what of the host is missing as the doctor sees it, and what helps.
+fn why(error: &str, report: &Report) -> anyhow::Error {
+    let lines = report.wanting().map(|one| {
+        let remedy = one.remedy.as_deref().unwrap_or_default();
+        format!("\n  {}: {}. What helps: {remedy}", one.requirement, one.found)
+    });
+    let wanting: String = lines.collect();
+    anyhow!("live capture can't start: {error}{wanting}\n`qtap doctor` says how this host is")
 }
 
 /// Opens the file a recording goes to. It holds plaintext: a new one is its owner's alone.
@@ -133,6 +133,7 @@ pub(super) fn recording(path: &Path) -> anyhow::Result<Box<dyn Write + Send>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::host::Finding;
 
     #[test]
     fn a_recording_is_its_owners_alone() -> anyhow::Result<()> {
@@ -141,6 +142,19 @@ mod tests {
         recording(&path)?.flush()?;
         assert_eq!(path.metadata()?.mode() & 0o777, 0o600);
         Ok(())
+    }
+
+    #[test]
+    fn a_start_that_fails_says_what_is_missing_and_what_helps() {
+        let gone = Finding::missing("type_information", "no such file", "nothing", "another kernel");
+        let report =
+            Report::of(vec![gone, Finding::not_tried("ring"), Finding::degraded("cgroups", "none", "e", "mount")]);
+        let said = why("refused", &report).to_string();
+        assert!(
+            said.contains("\n  type_information: no such file. What helps: another kernel\n`qtap doctor`"),
+            "{said}"
+        );
+        assert!(said.starts_with("live capture can't start: refused"), "{said}");
     }
 
     #[test]

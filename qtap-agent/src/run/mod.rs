@@ -10,6 +10,7 @@
 
 #[cfg(any(feature = "kernel", test))]
 mod data_dir;
+mod doctor;
 mod engine;
 #[cfg(feature = "kernel")]
 mod errand;
@@ -37,6 +38,7 @@ mod test_connection;
 #[cfg(feature = "kernel")]
 mod child;
 
+pub use doctor::doctor;
 #[cfg(feature = "kernel")]
 pub use errand::errand;
 #[cfg(feature = "kernel")]

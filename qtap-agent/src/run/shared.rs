@@ -118,6 +118,7 @@ mod live {
             probes_ready: true,
             probes,
             data_dir: None,
+            host: None,
             config: None,
             process: OwnView { pid: std::process::id(), started_ticks: own.as_ref().map_or(0, |stat| stat.starttime) },
             stores: stores.iter().map(store_view).collect(),

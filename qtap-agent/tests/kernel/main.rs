@@ -8,6 +8,7 @@ mod bad_input;
 mod clients;
 mod coded;
 mod crowds;
+mod doctor;
 mod ends;
 mod exporting;
 mod filters;

@@ -8,6 +8,7 @@
 mod looks;
 mod sweep;
 mod tables;
+mod tried;
 mod verdicts;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -153,7 +154,7 @@ impl Live {
             return Ok(());
         }
         if let Some(tls) = &mut self.tls {
-            tls.return_probes(super::seccomp::return_probes_are_safe(&mut self.ebpf));
+            tls.found(super::seccomp::try_return_probe(&mut self.ebpf));
         }
         for path in openssl::known_libraries(&[]) {
             self.attach_library(&path);

@@ -10,6 +10,7 @@ mod people;
 mod ring;
 pub mod seccomp;
 mod tls;
+pub mod trial;
 mod unheard;
 mod unix;
 

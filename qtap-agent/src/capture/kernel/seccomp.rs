@@ -14,8 +14,10 @@ use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
 
 use super::object::program;
+use super::trial::words;
 use crate::capture::discover::elf::Elf;
 use crate::capture::discover::maps;
+use crate::capture::host::{Returns, Tried};
 
 /// First argument of a qtap that is to be the child.
 pub const CANARY: &str = "__call-a-probed-function-under-seccomp";
@@ -27,40 +29,62 @@ const URETPROBE_CALL: i64 = 335;
 
 /// What the child does: waits for its probe, puts itself under the filter, calls the function. Returns 0 when it lives.
 #[must_use]
-#[cfg(target_arch = "x86_64")]
 pub fn canary() -> u8 {
-    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
     let _ = kill_process(getpid(), Signal::STOP);
+    u8::from(!filtered() || std::process::id() == 0)
+}
+
+/// Puts this process under the filter.
+#[cfg(target_arch = "x86_64")]
+fn filtered() -> bool {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
     let rules = [(URETPROBE_CALL, Vec::new())].into_iter().collect();
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::KillProcess, TargetArch::x86_64);
-    let Some(filter) = filter.ok().and_then(|filter| BpfProgram::try_from(filter).ok()) else { return 1 };
-    if apply_filter(&filter).is_err() {
-        return 1;
-    }
-    u8::from(std::process::id() == 0)
+    let filter = filter.ok().and_then(|filter| BpfProgram::try_from(filter).ok());
+    filter.is_some_and(|filter| apply_filter(&filter).is_ok())
 }
 
 /// Other architectures leave a return probe by a breakpoint: there is nothing to be killed for.
-#[must_use]
 #[cfg(not(target_arch = "x86_64"))]
-pub fn canary() -> u8 {
-    0
+fn filtered() -> bool {
+    true
 }
 
-/// True when a return probe kills nobody. When that can't be found out, it is not assumed.
-pub(super) fn return_probes_are_safe(ebpf: &mut Ebpf) -> bool {
+/// Why there is no verdict.
+enum Untold {
+    /// The kernel refused the probe.
+    Refused(String),
+    /// It did not come to that.
+    NotTried(&'static str),
+}
+
+impl From<&'static str> for Untold {
+    fn from(reason: &'static str) -> Untold {
+        Untold::NotTried(reason)
+    }
+}
+
+/// Whether a probe on a function can be attached, and whether one on its return kills nobody. What can't be found out is not assumed.
+pub(super) fn try_return_probe(ebpf: &mut Ebpf) -> (Tried, Returns) {
+    let (uprobes, reason) = match ask(ebpf) {
+        Ok(safe) => {
+            tracing::debug!(safe, "return probes under seccomp");
+            return (Tried::Works, if safe { Returns::Safe } else { Returns::Deadly });
+        }
+        Err(Untold::Refused(reason)) => {
+            (Tried::Refused(reason.clone()), format!("the probe can't be attached: {reason}"))
+        }
+        Err(Untold::NotTried(reason)) => (Tried::Refused(format!("not tried: {reason}")), reason.to_owned()),
+    };
+    // Only there can they kill.
     if cfg!(not(target_arch = "x86_64")) {
-        return true;
+        return (uprobes, Returns::Safe);
     }
-    let verdict = ask(ebpf);
-    match verdict {
-        Ok(safe) => tracing::debug!(safe, "return probes under seccomp"),
-        Err(reason) => tracing::warn!(reason, "return probes could not be tried under seccomp: done without"),
-    }
-    verdict.unwrap_or(false)
+    tracing::warn!(reason, "return probes could not be tried under seccomp: done without");
+    (uprobes, Returns::Unknown(reason))
 }
 
-fn ask(ebpf: &mut Ebpf) -> Result<bool, &'static str> {
+fn ask(ebpf: &mut Ebpf) -> Result<bool, Untold> {
     let qtap = std::env::current_exe().map_err(|_| "qtap's own executable is not known")?;
     let mut child = Command::new(qtap)
         .arg(CANARY)
@@ -71,7 +95,7 @@ fn ask(ebpf: &mut Ebpf) -> Result<bool, &'static str> {
         .map_err(|_| "the child does not start")?;
     let pid = Pid::from_child(&child);
     let stopped = matches!(waitpid(Some(pid), WaitOptions::UNTRACED), Ok(Some((_, status))) if status.stopped());
-    let probed = if stopped { probe(ebpf, child.id()) } else { Err("the child did not wait") };
+    let probed = if stopped { probe(ebpf, child.id()) } else { Err("the child did not wait".into()) };
     let _ = kill_process(pid, if probed.is_ok() { Signal::CONT } else { Signal::KILL });
     let status = child.wait().map_err(|_| "the child can't be waited for")?;
     // Detached only now that the child has made its call.
@@ -79,17 +103,17 @@ fn ask(ebpf: &mut Ebpf) -> Result<bool, &'static str> {
     match (status.code(), status.signal()) {
         (Some(0), _) => Ok(true),
         (None, Some(signal)) if signal == Signal::SYS.as_raw() => Ok(false),
-        _ => Err("the child failed for another reason"),
+        _ => Err("the child failed for another reason".into()),
     }
 }
 
 /// A return probe on the function, for the child alone; it goes when what is returned is dropped.
-fn probe(ebpf: &mut Ebpf, pid: u32) -> Result<impl Drop, &'static str> {
+fn probe(ebpf: &mut Ebpf, pid: u32) -> Result<impl Drop, Untold> {
     let (path, offset) = function(pid).ok_or("the child's C library is not found")?;
     let probe: &mut UProbe = program(ebpf, "tls_return").map_err(|_| "the probe is missing")?;
     let scope = UProbeScope::OneProcess(pid.try_into().map_err(|_| "the child has no process id")?);
     let attached = probe.attach(UProbeAttachLocation::AbsoluteOffset(offset), path, scope);
-    let link = attached.and_then(|link| probe.take_link(link)).map_err(|_| "the probe can't be attached")?;
+    let link = attached.and_then(|link| probe.take_link(link)).map_err(|error| Untold::Refused(words(&error)))?;
     Ok(Attached(Some(link)))
 }
 

@@ -15,6 +15,7 @@ use super::KernelError;
 use super::object::program;
 use crate::capture::discover::elf::{Elf, ElfError, FileId};
 use crate::capture::discover::openssl::{self, Call, Hook};
+use crate::capture::host::{self, Tried};
 use crate::capture::sites::{ArgLocation, EntrySite, ExitSites, Reg};
 
 /// Most files that can have probes at once: their number travels in 16 bits.
@@ -47,6 +48,7 @@ pub(super) struct Tls {
     plain: bool,
     returns: Returns,
     links: Vec<UProbeLink>,
+    tried: (Tried, host::Returns),
 }
 
 /// How the return of a function is seen where no better site was proven.
@@ -67,9 +69,15 @@ impl Tls {
         tls
     }
 
-    /// Whether return probes are safe on this kernel.
-    pub(super) fn return_probes(&mut self, safe: bool) {
-        self.returns = if safe { Returns::Probed } else { Returns::Instructions };
+    /// What was found out about probes on functions: a return probe is used only where it is safe.
+    pub(super) fn found(&mut self, tried: (Tried, host::Returns)) {
+        self.returns = if tried.1 == host::Returns::Safe { Returns::Probed } else { Returns::Instructions };
+        self.tried = tried;
+    }
+
+    /// The same, for who asks.
+    pub(super) fn tried(&self) -> (Tried, host::Returns) {
+        self.tried.clone()
     }
 
     /// Files with probes.

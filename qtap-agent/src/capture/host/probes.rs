@@ -1,0 +1,111 @@
+//! What the kernel says to the probes, as they were tried: the system call, the ring, the verifier, each way of attaching. In: facts. Out:
+//! findings.
+
+use super::privilege::{may_all, may_probe};
+use super::{Facts, Returns, Tried};
+use crate::model::host::Finding;
+
+/// What helps where the kernel refuses: as far as can be seen from here, why it does.
+fn remedy(facts: &Facts) -> &'static str {
+    if !may_probe(facts) {
+        "the privileges above"
+    } else if facts.filtered {
+        "this process is under a seccomp filter: one that allows bpf and perf_event_open (a privileged container, or `seccomp: unconfined`)"
+    } else {
+        "what the kernel says is all there is; `qtap run --bpf-trace` has the verifier's words"
+    }
+}
+
+/// One that was tried, or was not for want of another.
+fn tried(facts: &Facts, name: &'static str, tried: &Tried, works: &str, effect: &str) -> Finding {
+    match tried {
+        Tried::Works => Finding::ok(name, works),
+        Tried::Refused(reason) => Finding::missing(name, reason.as_str(), effect, remedy(facts)),
+        Tried::Not => Finding::not_tried(name),
+    }
+}
+
+/// The system call `bpf`.
+pub(super) fn bpf(facts: &Facts) -> Finding {
+    tried(facts, "bpf", &facts.trial.bpf, "tables can be made", "nothing is captured")
+}
+
+/// The ring. From 5.11 on its memory is counted for the control group, no longer by `ulimit -l`.
+pub(super) fn ring(facts: &Facts) -> Finding {
+    const NAME: &str = "ring";
+    let size = facts.trial.ring_bytes >> 20;
+    match &facts.trial.ring {
+        Tried::Works => Finding::ok(NAME, format!("{size} MiB")),
+        Tried::Refused(reason) => Finding::missing(
+            NAME,
+            format!("{size} MiB: {reason}"),
+            "nothing is captured",
+            "more memory for this container, or a smaller --http-buffer-size, which the ring is sized by",
+        ),
+        Tried::Not => Finding::not_tried(NAME),
+    }
+}
+
+/// The verifier.
+pub(super) fn probes(facts: &Facts) -> Finding {
+    tried(facts, "probes", &facts.trial.probes, "the kernel takes them", "nothing is captured")
+}
+
+/// Raw tracepoints.
+pub(super) fn tracepoints(facts: &Facts) -> Finding {
+    tried(facts, "tracepoints", &facts.trial.tracepoints, "can be attached", "nothing is captured")
+}
+
+/// Uprobes.
+pub(super) fn uprobes(facts: &Facts) -> Finding {
+    const NAME: &str = "uprobes";
+    const EFFECT: &str = "no TLS is seen; what is in the clear is";
+    match &facts.trial.uprobes {
+        Tried::Works => Finding::ok(NAME, "can be attached"),
+        _ if !facts.uprobe_events => Finding::degraded(
+            NAME,
+            "/sys/bus/event_source/devices/uprobe is not there",
+            EFFECT,
+            "a kernel built with CONFIG_UPROBE_EVENTS=y, and /sys mounted",
+        ),
+        // What SYS_ADMIN passes, whatever the level.
+        Tried::Refused(reason) if !may_all(facts) => {
+            let level = facts.paranoid.map(|level| format!(" (kernel.perf_event_paranoid is {level})"));
+            Finding::degraded(NAME, reason.clone() + &level.unwrap_or_default(), EFFECT, "the capability SYS_ADMIN")
+        }
+        Tried::Refused(reason) => Finding::degraded(NAME, reason.as_str(), EFFECT, remedy(facts)),
+        Tried::Not => Finding { requirement: NAME, ..untried(facts) },
+    }
+}
+
+/// What a return probe does to a process under seccomp.
+pub(super) fn return_probes(facts: &Facts) -> Finding {
+    const NAME: &str = "return_probes";
+    const EFFECT: &str = "functions of TLS libraries are probed at their `ret` instructions instead, which costs more; where these are not all known, not at all";
+    match &facts.trial.returns {
+        Returns::Safe => Finding::ok(NAME, "kill nobody under seccomp"),
+        Returns::Deadly => Finding::degraded(
+            NAME,
+            "kill programs under seccomp on this kernel: not used",
+            EFFECT,
+            "a kernel that lets the call `uretprobe` past seccomp",
+        ),
+        Returns::Unknown(reason) => {
+            Finding::degraded(NAME, format!("not known to be safe: {reason}"), EFFECT, "see `uprobes` above")
+        }
+        Returns::NotTried => Finding { requirement: NAME, ..untried(facts) },
+    }
+}
+
+/// Not tried: where all else works, nobody asked for it.
+fn untried(facts: &Facts) -> Finding {
+    if facts.trial.tracepoints == Tried::Works {
+        return Finding::ok("", "not tried: TLS is not probed");
+    }
+    Finding::not_tried("")
+}
+
+/// tracefs, for who looks for it here: other tools of this kind need it.
+pub(super) fn tracefs(facts: &Facts) -> Finding {
+    Finding::ok("tracefs", if facts.tracefs { "mounted, not needed" } else { "not mounted, not needed" })
+}
