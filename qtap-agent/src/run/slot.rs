@@ -149,7 +149,7 @@ pub(super) async fn alone(mut store: Arc<Store>) -> Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::record::{ConnectionRecord, Origin, Severity};
+    use crate::model::record::{Origin, Severity};
 
     #[test]
     fn nobody_waits_for_room_where_no_store_comes_any_more() {
@@ -164,7 +164,7 @@ mod tests {
             trace: None,
             origin: Arc::new(Origin::default()),
             request_id: None,
-            kind: RecordKind::Connection(Box::new(ConnectionRecord::default())),
+            kind: RecordKind::Connection(Box::default()),
         });
         std::thread::scope(|scope| {
             let offers = scope.spawn(|| slot.offer(&[Arc::clone(&record)]));
