@@ -68,10 +68,12 @@ impl DataDir {
             Err(error) => return Err(unwritable(error.into())),
         }
         lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(unwritable)?;
-        // Whoever made the folder, as a kubelet makes that of a hostPath, may have made it for all to read.
+        // Whoever made the folder, as a kubelet makes that of a hostPath, may have made it for all to read. Where something else stands
+        // no queue can be opened, which each store tells of itself.
         let queues = path.join("queue");
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&queues).map_err(unwritable)?;
-        fs::set_permissions(&queues, fs::Permissions::from_mode(0o700)).map_err(unwritable)?;
+        if fs::DirBuilder::new().recursive(true).mode(0o700).create(&queues).is_ok() {
+            fs::set_permissions(&queues, fs::Permissions::from_mode(0o700)).map_err(unwritable)?;
+        }
         Ok(DataDir { path: path.to_owned(), _lock: lock })
     }
 
