@@ -370,6 +370,15 @@ fn tell_counts(conn: &mut Conn, sock: u64, record_kind: u8) -> bool {
         let unread = u64::from(kernel::tcp_unread_raw(sock));
         counts.unread = if fin && unread > 0 { unread - 1 } else { unread };
     }
+    if sock == 0 {
+        // What was kept while it lived.
+        if conn.dirs[0].kernel_final != 0 {
+            counts.dirs[0].kernel = conn.dirs[0].count.kernel;
+        }
+        if conn.dirs[1].kernel_final != 0 {
+            counts.dirs[1].kernel = conn.dirs[1].count.kernel;
+        }
+    }
     emit::record(&counts)
 }
 

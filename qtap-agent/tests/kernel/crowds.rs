@@ -65,13 +65,15 @@ fn a_ring_too_small_loses_by_name() {
     let nginx = Nginx::start(&lab, 9);
     nginx.serve("a.txt", &[b'a'; 30_000]);
     for url in [nginx.http("/a.txt"), nginx.https("/a.txt")] {
-        let script = format!("wrk -c64 -t2 -d2s '{url}'; curl -sk '{url}?after' > /dev/null");
+        // What comes after has sockets where those of the crowd were, whose ends may still wait to be read.
+        let after = format!("for i in $(seq 20); do curl -sk '{url}?after' > /dev/null; done");
+        let script = format!("wrk -c64 -t2 -d2s '{url}'; {after}");
         let captured = exec_script(&lab, &["--ring-size", "64kb"], &script);
         let records = captured.records;
         let made = wrk_count(&captured.stdout);
         let lost = records.closed().iter().filter(|record| record.losses().contains_key("ring_full")).count();
         assert!(lost > 0, "64 KiB are not enough: {}", records.told());
-        assert!(records.complete().len() <= made + 65);
+        assert!(records.complete().len() <= made + 64 + 20);
         println!("{url}: {made} requests, {} told whole", records.complete().len());
     }
 }

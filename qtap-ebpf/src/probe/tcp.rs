@@ -22,6 +22,10 @@ pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
 fn try_state(sock: u64, old: i32, new: i32) -> Option<()> {
     let conn = CONNS.get_ptr_mut(sock)?;
     let state = unsafe { &mut *conn };
+    // It ended, and waits for the agent to read so: this may be another `sock` at the same address.
+    if state.flags & conn_flag::CLOSED_UNTOLD != 0 {
+        return None;
+    }
     if new == tcp::CLOSE_WAIT || new == tcp::CLOSING {
         state.flags |= conn_flag::FIN;
     }
