@@ -97,6 +97,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Tells a running qtap to read its config again, and prints what became of it.
     ReloadConfig(ReloadConfigArgs),
+    /// Says of a running qtap, per process: its TLS library, what is probed of it, what of its traffic is not seen, and why.
+    Processes(ProcessesArgs),
     /// Says what live capture wants of this host, what of it is there, and what helps.
     Doctor(DoctorArgs),
     /// Prints a JSON Schema of the config, for editors.
@@ -122,6 +124,7 @@ impl Command {
             | Command::Record(_)
             | Command::Validate(_)
             | Command::ReloadConfig(_)
+            | Command::Processes(_)
             | Command::Schema
             | Command::TestConnection(_)
             | Command::Version => "info",
@@ -138,6 +141,7 @@ impl Command {
             Command::Replay(_)
             | Command::Doctor(_)
             | Command::ReloadConfig(_)
+            | Command::Processes(_)
             | Command::Schema
             | Command::Validate(_)
             | Command::TestConnection(_)
@@ -216,6 +220,17 @@ pub struct ReloadConfigArgs {
     /// Address of the running qtap's health, metrics and status.
     #[arg(long, env = "HTTPD_LISTEN", default_value = "127.0.0.1:10001", value_name = "ADDRESS:PORT")]
     pub httpd_listen: SocketAddr,
+}
+
+/// `qtap processes`.
+#[derive(Debug, Clone, Args)]
+pub struct ProcessesArgs {
+    /// Address of the running qtap's health, metrics and status.
+    #[arg(long, env = "HTTPD_LISTEN", default_value = "127.0.0.1:10001", value_name = "ADDRESS:PORT")]
+    pub httpd_listen: SocketAddr,
+    /// As the agent says it, in JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `qtap doctor`.
@@ -560,6 +575,7 @@ mod tests {
         assert!(
             matches!(parse("qtap reload-config --httpd-listen 127.0.0.1:9"), Ok(Command::ReloadConfig(args)) if args.httpd_listen.port() == 9)
         );
+        assert!(matches!(parse("qtap processes --json"), Ok(Command::Processes(args)) if args.json));
         assert!(matches!(parse("qtap version"), Ok(Command::Version)));
     }
 

@@ -55,7 +55,7 @@ fn act(command: Command) -> Result<u8, run::Failure> {
         #[cfg(feature = "kernel")]
         Command::Record(args) => run::record(&load(args.config.source(), &args.capture.records, Level::Full)?, &args),
         #[cfg(not(feature = "kernel"))]
-        Command::Run(_) | Command::Exec(_) | Command::Record(_) | Command::ReloadConfig(_) => {
+        Command::Run(_) | Command::Exec(_) | Command::Record(_) | Command::ReloadConfig(_) | Command::Processes(_) => {
             Err(run::Failure::host(anyhow::anyhow!("this qtap was built without live capture (the feature `kernel`)")))
         }
         Command::Replay(args) => {
@@ -72,6 +72,8 @@ fn act(command: Command) -> Result<u8, run::Failure> {
             print(&format!("{:#}", config::schema()));
             Ok(exit::OK)
         }
+        #[cfg(feature = "kernel")]
+        Command::Processes(args) => run::processes(&args, &mut print),
         #[cfg(feature = "kernel")]
         Command::ReloadConfig(args) => run::reload_config(args.httpd_listen, &mut print),
         Command::TestConnection(args) => connect(&args),

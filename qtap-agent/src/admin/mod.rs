@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 
 use http_metrics::HttpFamilies;
 use prometheus::Page;
-use view::{ProcessView, Snapshot};
+use view::{ProcessesView, Snapshot};
 
 /// Something that is asked for each time it is shown.
 pub type Supply<T> = Arc<dyn Fn() -> T + Send + Sync>;
@@ -49,7 +49,7 @@ pub struct State {
     /// The agent as it is.
     pub snapshot: Supply<Snapshot>,
     /// The processes it knows.
-    pub processes: Supply<Vec<ProcessView>>,
+    pub processes: Supply<ProcessesView>,
     /// HTTP metrics, when they are kept.
     pub http: Option<HttpFamilies>,
 }
@@ -140,13 +140,30 @@ async fn accept(listener: TcpListener, shown: Arc<(State, Page)>) {
 
 async fn connection(stream: TcpStream, shown: Arc<(State, Page)>) {
     let answer = service_fn(move |request: Request<Incoming>| {
-        let response = answer(request.method(), request.uri().path(), &shown.0, &shown.1);
-        async move { Ok::<_, Infallible>(response) }
+        let shown = Arc::clone(&shown);
+        async move { Ok::<_, Infallible>(answer_of(&request, shown).await) }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(BUFFER);
     if let Err(error) = server.serve_connection(TokioIo::new(stream), answer).await {
         tracing::debug!(%error, "a connection to the health and metrics server broke");
+    }
+}
+
+async fn answer_of(request: &Request<Incoming>, shown: Arc<(State, Page)>) -> Response<Full<Bytes>> {
+    if matches!(*request.method(), Method::GET | Method::HEAD) && request.uri().path() == "/processes" {
+        return processes(shown).await;
+    }
+    answer(request.method(), request.uri().path(), &shown.0, &shown.1)
+}
+
+/// Many files may be looked into for it: not on a thread that others wait for, and once at a time.
+async fn processes(shown: Arc<(State, Page)>) -> Response<Full<Bytes>> {
+    static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _turn = ONE_AT_A_TIME.lock().await;
+    match tokio::task::spawn_blocking(move || json!((shown.0.processes)())).await {
+        Ok(processes) => json_page(&processes),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the processes could not be looked at\n".to_owned()),
     }
 }
 
@@ -164,7 +181,6 @@ fn answer(method: &Method, path: &str, state: &State, page: &Page) -> Response<F
             Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written\n".to_owned()),
         },
         "/status" => json_page(&status(&(state.snapshot)())),
-        "/processes" => json_page(&json!({ "processes": (state.processes)() })),
         _ => text(StatusCode::NOT_FOUND, "there are: /healthz /readyz /metrics /status /processes\n".to_owned()),
     }
 }
@@ -240,7 +256,8 @@ mod tests {
     use crate::model::loss::{Loss, Tally};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use view::{
-        ConfigView, ConnectionsView, DataDirView, OwnView, ProbeView, ReloadView, ReloadsView, RingView, StoreView,
+        ConfigView, ConnectionsView, DataDirView, OwnView, ProbeView, ProcessView, ReloadView, ReloadsView, RingView,
+        StoreView,
     };
 
     pub(super) fn snapshot() -> Snapshot {
@@ -300,7 +317,7 @@ mod tests {
         let process = ProcessView { pid: 42, executable: "/usr/bin/curl".to_owned(), ..ProcessView::default() };
         State {
             snapshot: Arc::new(move || snapshot.clone()),
-            processes: Arc::new(move || vec![process.clone()]),
+            processes: Arc::new(move || ProcessesView { processes: vec![process.clone()], ..ProcessesView::default() }),
             http: Some(http_metrics::HttpMetrics::new(100).families()),
         }
     }

@@ -211,19 +211,84 @@ pub struct RingView {
     pub full: u64,
 }
 
-/// A process, for `/processes`.
+/// What `/processes` shows.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ProcessesView {
+    /// Processes in scope that carry a TLS implementation, or had a TLS connection.
+    pub processes: Vec<ProcessView>,
+    /// Files with probes.
+    pub libraries: Vec<LibraryView>,
+}
+
+/// A process.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ProcessView {
     /// Thread-group id.
     pub pid: u32,
-    /// Path of the executable.
+    /// Path of the executable, as the process sees it.
     pub executable: String,
-    /// The TLS library found, with its version where that is known.
-    pub tls_library: Option<String>,
-    /// State of its hooks, e.g. `attached`, `none`, `failed`.
-    pub hooks: String,
-    /// Plaintext bytes of it seen in its TLS library.
-    pub plaintext_bytes: u64,
-    /// Why its TLS is not seen, in words.
+    /// Its container: name, else id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Its pod, `namespace/name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// TLS implementations in its files.
+    pub tls: Vec<EngineView>,
+    /// What is probed of them: `attached` (all), `partly`, `none`.
+    pub hooks: &'static str,
+    /// TLS connections since qtap knows of it, open ones included.
+    pub tls_connections: u64,
+    /// Encrypted bytes of connections of which plaintext was seen; of an open connection as of its last report.
+    pub seen_bytes: u64,
+    /// The same of connections of which none was.
+    pub unseen_bytes: u64,
+    /// Why its TLS, or some of it, is not seen, in words; none: nothing is known to be missing.
     pub reason: Option<String>,
+}
+
+/// A TLS implementation in a file of a process.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct EngineView {
+    /// Its name in records (`libssl.so.3`), else what it is (`Go crypto/tls`).
+    pub name: String,
+    /// Version, where the file tells.
+    pub version: Option<String>,
+    /// Build id of the file, hexadecimal.
+    pub build_id: Option<String>,
+    /// The file, as the process sees it.
+    pub path: String,
+    /// True when that file is deleted, or was replaced.
+    pub deleted: bool,
+    /// `attached`, `partly`, `refused`, `none`.
+    pub hooks: &'static str,
+    /// Why not all of it is probed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A file with probes.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct LibraryView {
+    /// Its name in records.
+    pub name: String,
+    /// Version, where the file tells.
+    pub version: Option<String>,
+    /// Build id, hexadecimal.
+    pub build_id: Option<String>,
+    /// Where it was first found.
+    pub path: String,
+    /// Functions with probes, and where those stand.
+    pub functions: Vec<FunctionView>,
+    /// Functions whose probes were refused, and why.
+    pub refused: Vec<FunctionView>,
+}
+
+/// A function.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct FunctionView {
+    /// Its symbol.
+    pub name: &'static str,
+    /// The sites of its probes, or why there are none.
+    pub probes: String,
 }

@@ -7,15 +7,18 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::engine::{Engine, Pace};
+use super::probes;
+use super::processes::Look;
 use super::pump::{Pump, WAIT};
 use super::reload::calls::{Call, Calls, Origin, Told};
 use super::reload::{Change, Running};
 use super::shared::{Shared, Stop};
 use super::spool::Spool;
-use super::stores::Look;
+use super::stores;
 use super::{FLUSH_LIMIT, Failure, data_dir, doctor, live, runtime, tap_settings};
-use crate::admin::view::{DataDirView, ProbeView, Snapshot};
+use crate::admin::view::{DataDirView, RingView, Snapshot};
 use crate::admin::{self, State};
+use crate::capture::kernel::standing::RingUse;
 use crate::capture::kernel::{Live, trial};
 use crate::capture::source::{Flow, SourceError};
 use crate::cli::RunArgs;
@@ -56,11 +59,9 @@ pub fn run(
     let config = Told::new(source_of_config.as_ref(), args.watch().is_some());
     let data_dir = Arc::new(Mutex::new(data.told.clone()));
     let view = view(&shared, &engine, &source, &data_dir, &config, host);
-    let processes = {
-        let shared = shared.clone();
-        Arc::new(move || shared.get().processes.clone())
-    };
-    let state = State { snapshot: view, processes, http: Some(engine.families.clone()) };
+    let processes = Arc::new(Look::new(shared.clone(), source.standing(), &args.scope));
+    let state =
+        State { snapshot: view, processes: Arc::new(move || processes.view()), http: Some(engine.families.clone()) };
     let telemetry = runtime.block_on(async {
         telemetry.then(|| admin::telemetry::start(admin::telemetry::Settings::default(), state.snapshot.clone()))
     });
@@ -146,7 +147,7 @@ fn give_back_what_starting_took() -> anyhow::Result<()> {
 }
 
 /// SIGTERM and SIGINT ask for the end; a second one is the user's last word.
-fn listen_for_end(runtime: &tokio::runtime::Runtime, stop: &Stop, stores: Look) -> anyhow::Result<()> {
+fn listen_for_end(runtime: &tokio::runtime::Runtime, stop: &Stop, stores: stores::Look) -> anyhow::Result<()> {
     let _context = runtime.enter();
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
@@ -193,16 +194,12 @@ fn view(
 ) -> admin::Supply<Snapshot> {
     let (shared, data_dir, config) = (shared.clone(), Arc::clone(data_dir), config.clone());
     let (stores, passed) = (engine.stores().look(), engine.passed.clone());
-    let probe = |(name, error): (String, Option<String>)| ProbeView {
-        name,
-        attached: error.is_none(),
-        error,
-        ..ProbeView::default()
-    };
-    let probes: Vec<ProbeView> = source.probes().map(probe).collect();
+    let standing = source.standing();
     Arc::new(move || {
         let seen = shared.get().clone();
-        let snapshot = super::shared::snapshot(&seen, &stores.statuses(), probes.clone());
+        let RingUse { waiting_bytes, full } = standing.ring();
+        let ring = RingView { bytes_used: waiting_bytes, full };
+        let snapshot = super::shared::snapshot(&seen, &stores.statuses(), probes::view(&standing), ring);
         let data_dir = data_dir.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let host = Some(Report::clone(&host));
         Snapshot { data_dir: Some(data_dir), config: Some(config.get()), rules: passed.sums(), host, ..snapshot }

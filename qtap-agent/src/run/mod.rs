@@ -20,8 +20,14 @@ mod exec;
 mod host;
 #[cfg(feature = "kernel")]
 mod live;
+#[cfg(feature = "kernel")]
+mod page;
 mod passes;
 mod pipelines;
+#[cfg(feature = "kernel")]
+mod probes;
+#[cfg(feature = "kernel")]
+mod processes;
 mod pump;
 #[cfg(feature = "kernel")]
 mod record;
@@ -34,6 +40,8 @@ mod slot;
 mod spool;
 mod stores;
 mod test_connection;
+#[cfg(feature = "kernel")]
+mod traffic;
 
 #[cfg(feature = "kernel")]
 mod child;
@@ -45,6 +53,8 @@ pub use errand::errand;
 pub use exec::exec;
 #[cfg(feature = "kernel")]
 pub use host::run;
+#[cfg(feature = "kernel")]
+pub use processes::processes;
 #[cfg(feature = "kernel")]
 pub use record::record;
 #[cfg(feature = "kernel")]

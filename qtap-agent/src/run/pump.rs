@@ -94,6 +94,8 @@ impl Pump {
             self.shared.note(&event);
             self.tap.on_event(event, &mut self.observations);
         }
+        #[cfg(feature = "kernel")]
+        self.observations.iter().for_each(|observation| self.shared.note_report(observation));
         self.intake.hand_over(std::mem::take(&mut self.observations), &mut self.lost);
         if told {
             #[cfg(any(feature = "kernel", test))]

@@ -15,7 +15,7 @@ pub(super) struct Seen {
     pub(super) losses: Tally,
     /// Processes, as far as their TLS is concerned.
     #[cfg(feature = "kernel")]
-    pub(super) processes: Vec<crate::admin::view::ProcessView>,
+    pub(super) traffics: super::traffic::Traffics,
 }
 
 /// A place to leave it.
@@ -54,68 +54,46 @@ mod live {
     use std::time::{SystemTime, UNIX_EPOCH};
 
     use super::{Seen, Shared};
-    use crate::admin::view::{ConnectionsView, OwnView, ProbeView, ProcessView, Snapshot, StoreView};
+    use crate::admin::view::{ConnectionsView, OwnView, ProbeView, RingView, Snapshot, StoreView};
     use crate::export::status::{Health, StoreStatus};
-    use crate::model::conn::Channel;
     use crate::model::event::Event;
-
-    /// Most processes shown.
-    const PROCESSES_MAX: usize = 4096;
+    use crate::model::observation::Observation;
 
     impl Shared {
-        /// Notes what an event says of a process's TLS.
+        /// Notes what an event says of who there is.
         pub(in crate::run) fn note(&self, event: &Event) {
             match event {
-                Event::SessionOpened(opened) => {
-                    let library = opened.library.clone();
-                    self.get().process(opened.pid, |process| {
-                        process.tls_library = library;
-                        process.hooks = "attached".to_owned();
-                    });
-                }
-                Event::Passed(passed) => {
-                    if let Channel::Session(_) = passed.channel {
-                        let bytes = passed.payload.len() as u64;
-                        self.get().process(passed.pid, |process| process.plaintext_bytes += bytes);
-                    }
-                }
-                Event::ProcessSeen(seen) => {
-                    let mut guard = self.get();
-                    if let Some(process) = guard.processes.iter_mut().find(|process| process.pid == seen.pid) {
-                        process.executable.clone_from(&seen.executable_path);
-                    }
-                }
-                Event::ProcessGone { pid, .. } => self.get().processes.retain(|process| process.pid != *pid),
+                Event::ProcessSeen(process) => self.get().traffics.began(process.pid),
+                Event::ProcessGone { pid, .. } => self.get().traffics.gone(*pid),
+                Event::SessionOpened(opened) => self.get().traffics.session_opened(opened.session, opened.pid),
+                Event::Bound { session, .. } => self.get().traffics.session_bound(*session),
+                Event::SessionClosed(counts) => self.get().traffics.session_closed(counts.session),
                 _ => {}
             }
         }
-    }
 
-    impl Seen {
-        fn process(&mut self, pid: u32, change: impl FnOnce(&mut ProcessView)) {
-            let known = self.processes.iter().position(|process| process.pid == pid);
-            let index = known.unwrap_or_else(|| {
-                if self.processes.len() < PROCESSES_MAX {
-                    self.processes.push(ProcessView { pid, ..ProcessView::default() });
-                }
-                self.processes.len() - 1
-            });
-            if let Some(process) = self.processes.get_mut(index).filter(|process| process.pid == pid) {
-                change(process);
+        /// Notes what a report says of a process's TLS.
+        pub(in crate::run) fn note_report(&self, observation: &Observation) {
+            if let Observation::Connection(seen) = observation {
+                self.get().traffics.report(seen);
             }
         }
     }
 
     /// How the agent is.
-    pub(in crate::run) fn snapshot(seen: &Seen, stores: &[StoreStatus], probes: Vec<ProbeView>) -> Snapshot {
+    pub(in crate::run) fn snapshot(
+        seen: &Seen,
+        stores: &[StoreStatus],
+        (probes_ready, probes): (bool, Vec<ProbeView>),
+        ring: RingView,
+    ) -> Snapshot {
         let mut losses = seen.losses.clone();
         stores.iter().for_each(|store| losses.merge(&store.losses));
         let own = procfs::process::Process::myself().and_then(|process| process.stat()).ok();
         let ticks = own.as_ref().map_or(0, |stat| stat.utime + stat.stime);
         Snapshot {
             version: super::super::VERSION.to_owned(),
-            // What capture can't do without is attached, or there would be no source; a library's function may be refused.
-            probes_ready: true,
+            probes_ready,
             probes,
             data_dir: None,
             host: None,
@@ -134,7 +112,7 @@ mod live {
             losses,
             body_bytes_unwanted: seen.counters.body_bytes_unwanted,
             rules: Vec::new(),
-            ring: None,
+            ring: Some(ring),
             resident_bytes: own.map_or(0, |stat| stat.rss * rustix::param::page_size() as u64),
             cpu_seconds: ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
         }

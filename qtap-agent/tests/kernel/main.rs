@@ -24,6 +24,7 @@ mod nginx;
 mod overflow;
 mod plugins;
 mod privileges;
+mod processes;
 mod python;
 mod qtap;
 mod records;

@@ -133,7 +133,9 @@ pub fn in_root_of(pid: u32, path: &Path) -> PathBuf {
     Path::new(&format!("/proc/{pid}/root")).join(OsStr::from_bytes(inner))
 }
 
-fn id_of(path: &Path) -> Option<FileId> {
+/// Which file a path leads to; none when it leads to none.
+#[must_use]
+pub fn id_of(path: &Path) -> Option<FileId> {
     let metadata = std::fs::metadata(path).ok()?;
     metadata.is_file().then(|| FileId { dev: metadata.dev(), ino: metadata.ino() })
 }

@@ -251,7 +251,7 @@ impl Plan {
 }
 
 /// The first `OpenSSL 1.2.3`, `LibreSSL 1.2.3` or `BoringSSL` in the bytes. (Shorter numbers stand in error texts.)
-fn version_in(rodata: &[u8]) -> Option<String> {
+pub(super) fn version_in(rodata: &[u8]) -> Option<String> {
     for family in ["OpenSSL ", "LibreSSL "] {
         for at in memchr::memmem::find_iter(rodata, family) {
             let rest = rodata.get(at + family.len()..)?;

@@ -27,6 +27,7 @@ use self::looks::Look;
 use self::tables::Tables;
 use super::people::People;
 use super::ring::Ring;
+use super::standing::Standing;
 use super::tls::{Library, Tls};
 use super::unheard::Unheard;
 use super::unix::UnixConns;
@@ -65,6 +66,7 @@ pub struct Live {
     unix: UnixConns,
     filters: Filters,
     unheard: Unheard,
+    standing: Standing,
     /// True when every process is in scope of which nothing else is said.
     everyone: bool,
     /// Processes that opened a connection.
@@ -101,19 +103,20 @@ impl Live {
             Some(file) => Some(Writer::new(file, ABI).map_err(KernelError::Recording)?),
             None => None,
         };
-        let now = procfs::now();
+        let (now, standing) = (procfs::now(), Standing::default());
         let mut live = Live {
             ebpf,
             ring: Some(ring),
             decoder: Decoder::default(),
             people: People::new(std::mem::take(&mut settings.variables)),
-            tls: settings.tls.then(|| Tls::new(settings.plain_sites)),
+            tls: settings.tls.then(|| Tls::new(settings.plain_sites, standing.clone())),
             tables,
             recorder,
             pass_on,
             unix: UnixConns::default(),
             filters: std::mem::take(&mut settings.filters),
             unheard: Unheard::default(),
+            standing,
             everyone: settings.scope == Scope::Everyone,
             speakers: HashSet::new(),
             looks: VecDeque::new(),
@@ -218,15 +221,15 @@ impl Live {
         self.records
     }
 
-    /// Every probe: its name and, when it is not attached, why.
-    pub fn probes(&self) -> impl Iterator<Item = (String, Option<String>)> + '_ {
-        let tracepoints = object::PROCESS_LIFE.iter().chain(&object::SOCKETS).map(|name| ((*name).to_owned(), None));
-        let libraries = self.libraries().flat_map(|library| {
-            let name = |symbol: &str| format!("{}:{symbol}", library.name);
-            let hooked = library.hooked.iter().map(move |(symbol, _)| (name(symbol), None));
-            hooked.chain(library.refused.iter().map(move |(symbol, why)| (name(symbol), Some(why.clone()))))
-        });
-        tracepoints.chain(libraries)
+    /// Programs that are attached to tracepoints: all of them, or there would be no live source.
+    pub fn tracepoints() -> impl Iterator<Item = &'static str> {
+        object::PROCESS_LIFE.into_iter().chain(object::SOCKETS)
+    }
+
+    /// How capture stands, for whoever asks from another thread.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.standing.clone()
     }
 
     /// Libraries that have probes.
@@ -293,6 +296,7 @@ impl Live {
                 self.look_later(Look::Program(pid));
             }
             Decoded::Forked { parent, child } => {
+                self.standing.forked(parent, child);
                 let fact = self.people.forked(parent, child);
                 if let Some(fact) = fact.filter(|_| !self.unheard.forked(parent, child)) {
                     self.tell(fact, out);

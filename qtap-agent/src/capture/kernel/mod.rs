@@ -9,6 +9,7 @@ mod object;
 mod people;
 mod ring;
 pub mod seccomp;
+pub mod standing;
 mod tls;
 pub mod trial;
 mod unheard;

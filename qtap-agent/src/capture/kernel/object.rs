@@ -11,6 +11,7 @@ use qtap_common::state::{MAP_RING, MAP_SCRATCH, MAP_SYSCALLS, SCRATCH_SLOTS};
 
 use super::KernelError;
 use super::layout::{layout, system_calls};
+use super::standing::Ran;
 use crate::capture::btf::Btf;
 
 static OBJECT: &[u8] = include_bytes_aligned!(env!("QTAP_BPF_OBJECT"));
@@ -68,6 +69,17 @@ fn fill_system_calls(ebpf: &mut Ebpf) -> Result<(), KernelError> {
         table.set(number, what, 0)?;
     }
     Ok(())
+}
+
+/// How often each program ran so far, and for how long.
+pub(super) fn ran(ebpf: &Ebpf) -> Vec<Ran> {
+    let names = PROCESS_LIFE.into_iter().chain(SOCKETS).chain(UPROBES);
+    names
+        .filter_map(|program| {
+            let info = ebpf.program(program)?.info().ok()?;
+            Some(Ran { program, calls: info.run_count(), time: info.run_time() })
+        })
+        .collect()
 }
 
 /// The program `name`, as the kind it is.

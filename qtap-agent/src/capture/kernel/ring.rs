@@ -24,25 +24,34 @@ pub(super) struct Ring {
     ring: RingBuf<MapData>,
     asleep: Array<MapData, u32>,
     idle_looks: u32,
+    /// Most bytes of records that one look found, since it was last asked.
+    most_waiting: u64,
 }
 
 impl Ring {
     pub(super) fn new(ebpf: &mut Ebpf) -> Result<Ring, KernelError> {
         let ring = RingBuf::try_from(ebpf.take_map(MAP_RING).ok_or(KernelError::Object(MAP_RING))?)?;
         let asleep = Array::try_from(ebpf.take_map(MAP_ASLEEP).ok_or(KernelError::Object(MAP_ASLEEP))?)?;
-        Ok(Ring { ring, asleep, idle_looks: 0 })
+        Ok(Ring { ring, asleep, idle_looks: 0, most_waiting: 0 })
     }
 
     /// Hands each waiting record to `take`, at most `limit` of them. Returns how many there were.
     pub(super) fn drain(&mut self, limit: usize, mut take: impl FnMut(&[u8])) -> usize {
-        let mut count = 0;
+        let (mut count, mut bytes) = (0, 0);
         while count < limit {
             let Some(item) = self.ring.next() else { break };
+            bytes += item.len() as u64;
             take(&item);
             count += 1;
         }
+        self.most_waiting = self.most_waiting.max(bytes);
         self.idle_looks = if count > 0 { 0 } else { self.idle_looks.saturating_add(1) };
         count
+    }
+
+    /// Most bytes that one look found waiting since this was last asked.
+    pub(super) fn take_most_waiting(&mut self) -> u64 {
+        std::mem::take(&mut self.most_waiting)
     }
 
     /// Waits for records, at most `limit`: by a nap, or asleep.

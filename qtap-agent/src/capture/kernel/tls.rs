@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use aya::Ebpf;
 use aya::programs::UProbe;
@@ -13,6 +14,7 @@ use qtap_common::state::{Cookie, call, register};
 
 use super::KernelError;
 use super::object::program;
+use super::standing::Standing;
 use crate::capture::discover::elf::{Elf, ElfError, FileId};
 use crate::capture::discover::openssl::{self, Call, Hook};
 use crate::capture::host::{self, Tried};
@@ -32,6 +34,8 @@ pub struct Library {
     pub name: String,
     /// Version, where the file tells.
     pub version: Option<String>,
+    /// Its build id, hexadecimal, where it carries one.
+    pub build_id: Option<String>,
     /// Where it was found.
     pub path: std::path::PathBuf,
     /// Functions with probes: symbol and sites.
@@ -43,7 +47,8 @@ pub struct Library {
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Tls {
-    libraries: BTreeMap<FileId, Library>,
+    libraries: BTreeMap<FileId, Arc<Library>>,
+    standing: Standing,
     refused: HashSet<FileId>,
     plain: bool,
     returns: Returns,
@@ -63,9 +68,9 @@ enum Returns {
 
 impl Tls {
     /// `plain`: probes at function entry and return, whatever the code looks like: what chosen sites are compared with.
-    pub(super) fn new(plain: bool) -> Tls {
+    pub(super) fn new(plain: bool, standing: Standing) -> Tls {
         let mut tls = Tls::default();
-        tls.plain = plain;
+        (tls.plain, tls.standing) = (plain, standing);
         tls
     }
 
@@ -82,14 +87,14 @@ impl Tls {
 
     /// Files with probes.
     pub(super) fn libraries(&self) -> impl Iterator<Item = &Library> {
-        self.libraries.values()
+        self.libraries.values().map(Arc::as_ref)
     }
 
     /// Attaches the TLS functions of the file at `path`, if it has any and is not yet attached. Returns it when it is new.
     ///
     /// # Errors
     /// When the file can't be looked into.
-    pub(super) fn attach(&mut self, ebpf: &mut Ebpf, path: &Path) -> Result<Option<&Library>, ElfError> {
+    pub(super) fn attach(&mut self, ebpf: &mut Ebpf, path: &Path) -> Result<Option<Arc<Library>>, ElfError> {
         let elf = Elf::open(path)?;
         let id = elf.id();
         if self.libraries.contains_key(&id) || self.refused.contains(&id) || self.libraries.len() >= LIBRARIES_MAX {
@@ -110,6 +115,7 @@ impl Tls {
             number: self.libraries.len() as u16 + 1,
             name: plan.library,
             version: plan.version,
+            build_id: plan.build_id,
             path: path.to_owned(),
             hooked: Vec::new(),
             refused: Vec::new(),
@@ -123,7 +129,10 @@ impl Tls {
         }
         tracing::info!(path = %path.display(), version = library.version.as_deref().unwrap_or("?"), hooked = library.hooked.len(),
             refused = library.refused.len(), "TLS library attached");
-        Ok(Some(self.libraries.entry(id).or_insert(library)))
+        let library = Arc::new(library);
+        self.standing.attached(id, Arc::clone(&library));
+        self.libraries.insert(id, Arc::clone(&library));
+        Ok(Some(library))
     }
 }
 

@@ -1,8 +1,7 @@
 //! `qtap reload-config`: tells a running qtap to read its config again, and what became of it. The agent's page says which process it
 //! is and, after the signal, how it went; nothing can be changed through the page itself, so whoever may not signal the process can't.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -10,16 +9,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::cli::exit;
-use crate::run::Failure;
+use crate::run::{Failure, page};
 
-/// How long the page may take to answer.
-const ANSWER: Duration = Duration::from_secs(5);
 /// How long the agent may take to go over to another config: its stores may have requests under way.
 const LIMIT: Duration = Duration::from_secs(60);
 /// How often the page is asked.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Bytes of an answer.
-const MAX_ANSWER: u64 = 16 << 20;
 
 /// Tells the agent whose page is at `page`; says what became of it. Returns the exit code.
 ///
@@ -49,21 +44,11 @@ pub fn reload_config(page: SocketAddr, say: &mut dyn FnMut(&str)) -> Result<u8, 
 
 /// What the page says.
 fn status(page: SocketAddr) -> anyhow::Result<Value> {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut stream = TcpStream::connect_timeout(&page, ANSWER)?;
-        stream.set_read_timeout(Some(ANSWER))?;
-        write!(stream, "GET /status HTTP/1.1\r\nHost: {page}\r\nConnection: close\r\n\r\n")?;
-        let mut answer = Vec::new();
-        stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
-        Ok(answer)
-    };
-    let answer = read().with_context(|| format!("no qtap answers at {page} (--httpd-listen, HTTPD_LISTEN)"))?;
-    let body = answer.windows(4).position(|window| window == b"\r\n\r\n").and_then(|at| answer.get(at + 4..));
-    let status: Option<Value> = body.and_then(|body| serde_json::from_slice(body).ok());
-    match status {
-        Some(status) if status["config"].is_object() => Ok(status),
-        Some(_) | None => bail!("what answers at {page} is no qtap that can be told to reload"),
+    let status = page::get(page, "/status")?;
+    if !status["config"].is_object() {
+        bail!("what answers at {page} is no qtap that can be told to reload");
     }
+    Ok(status)
 }
 
 /// Attempts so far.

@@ -4,6 +4,9 @@
 use qtap_common::record::why;
 use qtap_common::state::{Conn, Losses, Session, SessionKey, conn_flag};
 
+use super::super::object;
+use super::super::ring::Ring;
+use super::super::standing::RingUse;
 use super::Live;
 use crate::capture::decode::loss;
 use crate::capture::discover::procfs;
@@ -12,12 +15,16 @@ use crate::model::conn::{ConnId, SessionId};
 use crate::model::event::{Count, Counts, Event, SessionCounts};
 use crate::model::time::KernelTime;
 
+/// `1` where the kernel counts how often programs run, and how long (kernel 5.1); off by default, since it costs each run two looks at the clock.
+const RUNS_ARE_COUNTED: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
 impl Live {
     /// A process ended: so did its sessions, whether or not it freed them.
     pub(super) fn exited(&mut self, pid: u32, time: KernelTime, out: &mut Vec<Event>) {
         self.end_sessions_of(pid, time, out);
         self.speakers.remove(&pid);
         self.unheard.exited(pid);
+        self.standing.exited(pid);
         if self.ring_was_full() {
             self.sweep_sessions(|key| key.tgid == pid, time, out);
         }
@@ -42,8 +49,17 @@ impl Live {
 
     /// What no record tells: losses without a place, ends of UNIX connections.
     pub(super) fn sweep(&mut self, now: KernelTime, out: &mut Vec<Event>) {
+        self.count();
         self.sweep_losses(now, out);
         self.sweep_unix(now, out);
+    }
+
+    /// What the probes cost, and how full their ring was.
+    fn count(&mut self) {
+        let waiting_bytes = self.ring.as_mut().map_or(0, Ring::take_most_waiting);
+        let ring = RingUse { waiting_bytes, full: self.losses_of(why::RING_FULL).count };
+        let counts = std::fs::read(RUNS_ARE_COUNTED).is_ok_and(|answer| answer.first() == Some(&b'1'));
+        self.standing.counted(ring, if counts { object::ran(&self.ebpf) } else { Vec::new() });
     }
 
     /// Ends whose record did not fit the ring, and sessions of processes of whose end no record tells.

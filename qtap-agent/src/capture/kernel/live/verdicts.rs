@@ -84,6 +84,7 @@ impl Live {
         }
         let left_out = filter::of_program(&self.filters, path) | filter::of_environment(&procfs::environment(pid));
         let verdict = scope::IN | left_out;
+        self.standing.judged(pid, verdict);
         let newly = left_out & !before.unwrap_or(scope::IN);
         let told = Verdict {
             whole: left_out & scope::NOTHING != 0,
@@ -99,6 +100,7 @@ impl Live {
         if !procfs::lives(pid) {
             // Its number may be another's soon.
             let _ = self.tables.scope.remove(&pid);
+            self.standing.exited(pid);
         }
         tracing::debug!(pid, path, left_out, "left out by filter or by its own wish");
         Some(told)

@@ -1,0 +1,245 @@
+//! Which TLS implementation a file carries, whether or not qtap can probe it: the answer to "why is its TLS not seen?".
+//!
+//! In: a file that a process executes or has mapped. Out: an [`Engine`], recognised by the functions it defines, by its name, or by texts that its
+//! code refers to. Each file is looked through once. Nothing here attaches, and no choice of a probe rests on it.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::elf::{Elf, ElfError, FileId};
+use super::openssl;
+
+/// Files that are remembered; beyond them one is looked through again.
+const REMEMBERED: usize = 65_536;
+/// Most of a section that is searched, in bytes: a browser's constants are a tenth of it.
+const SEARCHED: u64 = 128 << 20;
+/// Most of the build information of a Go program that is read, in bytes: its head and the version.
+const GO_HEAD: u64 = 4096;
+
+/// A TLS implementation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Engine {
+    /// OpenSSL or its kin, its functions there by name: it can be probed.
+    OpenSsl,
+    /// The same, linked into something that does not say where its functions are.
+    Stripped,
+    /// `crypto/tls` of Go.
+    Go,
+    /// rustls.
+    Rustls,
+    /// GnuTLS.
+    GnuTls,
+    /// Mozilla's NSS.
+    Nss,
+    /// A Java machine, whose own TLS (JSSE) is compiled as it runs.
+    Java,
+    /// Mbed TLS.
+    MbedTls,
+    /// wolfSSL.
+    WolfSsl,
+    /// s2n-tls.
+    S2n,
+    /// Whatever it is, it is a 32-bit file.
+    Bits32,
+}
+
+impl Engine {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::OpenSsl | Engine::Stripped => "OpenSSL",
+            Engine::Go => "Go crypto/tls",
+            Engine::Rustls => "rustls",
+            Engine::GnuTls => "GnuTLS",
+            Engine::Nss => "NSS",
+            Engine::Java => "Java JSSE",
+            Engine::MbedTls => "Mbed TLS",
+            Engine::WolfSsl => "wolfSSL",
+            Engine::S2n => "s2n-tls",
+            Engine::Bits32 => "unknown",
+        }
+    }
+
+    /// Why it can't be seen, of whichever file; none where it can.
+    #[must_use]
+    pub fn unseen(self) -> Option<&'static str> {
+        Some(match self {
+            Engine::OpenSsl => return None,
+            Engine::Stripped => "linked into the file without symbols: its functions can't be found",
+            Engine::Java => "not supported yet: it is compiled as it runs, and has no functions in a file",
+            Engine::Bits32 => "a 32-bit file, which is not probed",
+            Engine::Go
+            | Engine::Rustls
+            | Engine::GnuTls
+            | Engine::Nss
+            | Engine::MbedTls
+            | Engine::WolfSsl
+            | Engine::S2n => "not supported yet",
+        })
+    }
+}
+
+/// An implementation, found in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Which.
+    pub engine: Engine,
+    /// The version it names, where it does: `OpenSSL 3.0.19`, `BoringSSL`, `go1.27`, `0.23.31`.
+    pub version: Option<String>,
+    /// Build id of the file, hexadecimal, where it carries one.
+    pub build_id: Option<String>,
+}
+
+/// What was found in files so far.
+#[derive(Debug, Default)]
+pub struct Engines {
+    known: HashMap<FileId, Option<Found>>,
+}
+
+impl Engines {
+    /// What the file at `path`, which is `name` to the process that uses it, carries; none: nothing that qtap knows of, or it can't be looked into.
+    pub fn of_file(&mut self, path: &Path, name: &Path) -> Option<Found> {
+        let elf = match Elf::open(path) {
+            Ok(elf) => elf,
+            // A program, that is: the libraries of a 32-bit program need not be told one by one.
+            Err(ElfError::Class32) => return Some(Found { engine: Engine::Bits32, version: None, build_id: None }),
+            Err(_) => return None,
+        };
+        if let Some(found) = self.known.get(&elf.id()) {
+            return found.clone();
+        }
+        let found = find(&elf, path, name);
+        if self.known.len() < REMEMBERED {
+            self.known.insert(elf.id(), found.clone());
+        }
+        found
+    }
+}
+
+fn find(elf: &Elf, path: &Path, name: &Path) -> Option<Found> {
+    let found = |engine, version| Some(Found { engine, version, build_id: elf.build_id() });
+    if let Ok(plan) = openssl::plan_of(elf, path) {
+        return found(Engine::OpenSsl, plan.version);
+    }
+    if let Some(engine) = by_name(name) {
+        return found(engine, None);
+    }
+    let section = |name: &str, most: u64| elf.section(name, most).ok().flatten();
+    if let Some(version) = section(".go.buildinfo", GO_HEAD).map(|head| go_version(&head)) {
+        let functions = [".gopclntab", ".data.rel.ro.gopclntab", ".data.rel.ro"];
+        let speaks_tls = |name| section(name, SEARCHED).is_some_and(|names| has(&names, b"crypto/tls.(*Conn).Read"));
+        return functions.into_iter().any(speaks_tls).then(|| found(Engine::Go, version)).flatten();
+    }
+    let constants = section(".rodata", SEARCHED)?;
+    // Names of source files, which stand in what error paths say.
+    if has(&constants, b"ssl_lib.c") {
+        return found(Engine::Stripped, family(&constants));
+    }
+    rustls_version(&constants).and_then(|version| found(Engine::Rustls, Some(version)))
+}
+
+/// Libraries are called what they are.
+fn by_name(path: &Path) -> Option<Engine> {
+    const NAMES: [(&str, Engine); 7] = [
+        ("libgnutls.so", Engine::GnuTls),
+        ("libssl3.so", Engine::Nss),
+        ("libjvm.so", Engine::Java),
+        ("libmbedtls.so", Engine::MbedTls),
+        ("libwolfssl.so", Engine::WolfSsl),
+        ("libs2n.so", Engine::S2n),
+        ("librustls.so", Engine::Rustls),
+    ];
+    let name = path.file_name()?.to_str()?;
+    NAMES.iter().find(|(stem, _)| name.starts_with(stem)).map(|(_, engine)| *engine)
+}
+
+fn has(bytes: &[u8], text: &[u8]) -> bool {
+    memchr::memmem::find(bytes, text).is_some()
+}
+
+/// Of the OpenSSL family: which, as far as it says.
+fn family(constants: &[u8]) -> Option<String> {
+    if has(constants, b"boringssl") {
+        return Some("BoringSSL".to_owned());
+    }
+    openssl::version_in(constants)
+}
+
+/// Go 1.18 and later: behind a head of 32 bytes the version, as a string behind its length (`debug/buildinfo`).
+fn go_version(head: &[u8]) -> Option<String> {
+    let inline = head.starts_with(b"\xff Go buildinf:") && head.get(15).is_some_and(|flags| flags & 2 != 0);
+    let text = head.get(33..)?.get(..usize::from(*head.get(32).filter(|_| inline)?))?;
+    let text = std::str::from_utf8(text).ok()?;
+    text.starts_with("go").then(|| text.to_owned())
+}
+
+/// Where a Rust program panics it says in which file, and the folder of a crate carries its version: `…/rustls-0.23.31/src/…`.
+fn rustls_version(constants: &[u8]) -> Option<String> {
+    const CRATE: &[u8] = b"/rustls-";
+    memchr::memmem::find_iter(constants, CRATE).find_map(|at| {
+        let rest = constants.get(at + CRATE.len()..)?;
+        let version: Vec<u8> =
+            rest.iter().copied().take(32).take_while(|byte| byte.is_ascii_digit() || *byte == b'.').collect();
+        let ends = matches!(rest.get(version.len()), Some(b'/'));
+        (ends && version.contains(&b'.')).then(|| String::from_utf8_lossy(&version).into_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_known_by_their_names() {
+        let engine = |name: &str| by_name(Path::new(name));
+        assert_eq!(engine("/usr/lib/x86_64-linux-gnu/libgnutls.so.30"), Some(Engine::GnuTls));
+        assert_eq!(engine("/usr/lib/libssl3.so"), Some(Engine::Nss));
+        assert_eq!(engine("/usr/lib/jvm/java-17/lib/server/libjvm.so"), Some(Engine::Java));
+        assert_eq!(engine("/usr/lib/libssl.so.3"), None, "which is told by its functions");
+        assert_eq!(engine("/"), None);
+    }
+
+    #[test]
+    fn the_version_of_a_go_program_is_read_from_its_head() {
+        let mut head = b"\xff Go buildinf:\x08\x02".to_vec();
+        head.resize(32, 0);
+        head.extend(b"\x06go1.27\x05other");
+        assert_eq!(go_version(&head).as_deref(), Some("go1.27"));
+        head[15] = 0;
+        assert_eq!(go_version(&head), None, "before Go 1.18 pointers stood there");
+        for len in 0..head.len() {
+            let _ = go_version(&head[..len]);
+        }
+        head[15] = 2;
+        head[32] = 255;
+        assert_eq!(go_version(&head), None);
+    }
+
+    #[test]
+    fn a_rust_program_names_the_crate_it_panics_in() {
+        let said = |text: &str| rustls_version(text.as_bytes());
+        assert_eq!(said("index.crates.io-6f17/rustls-0.23.31/src/conn.rs").as_deref(), Some("0.23.31"));
+        assert_eq!(said("x/rustls-native-certs-0.8.1/src/lib.rs y/rustls-0.21.7/src/a.rs").as_deref(), Some("0.21.7"));
+        assert_eq!(said("x/rustls-pki-types-1.0.0/src/lib.rs"), None);
+        assert_eq!(said("/rustls-0.23.31"), None, "cut off");
+    }
+
+    #[test]
+    fn the_family_is_told_by_its_texts() {
+        assert_eq!(family(b"external/boringssl/src/ssl/ssl_lib.cc").as_deref(), Some("BoringSSL"));
+        assert_eq!(family(b"ssl/ssl_lib.c\0OpenSSL 3.0.19 1 Jan 2026\0").as_deref(), Some("OpenSSL 3.0.19"));
+        assert_eq!(family(b"ssl/ssl_lib.c"), None);
+    }
+
+    #[test]
+    fn files_that_carry_none_are_remembered_too() {
+        let mut engines = Engines::default();
+        let own = std::env::current_exe().unwrap_or_default();
+        let first = engines.of_file(&own, Path::new("/bin/test"));
+        assert_eq!(engines.known.len(), 1);
+        assert_eq!(engines.of_file(&own, Path::new("/bin/test")), first);
+        assert_eq!(engines.of_file(Path::new("/etc/passwd"), Path::new("/etc/passwd")), None);
+        assert_eq!(engines.known.len(), 1);
+    }
+}

@@ -1,0 +1,236 @@
+//! `/processes`, and `qtap processes`: per process the TLS that its files carry, what of it is probed, what of its traffic was not seen, and why.
+//!
+//! In: the files with probes, who is left out, what the tap told of traffic, and `/proc` as it is when someone asks. Out: a view. It costs nothing
+//! until someone asks.
+
+mod ask;
+mod reason;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use self::ask::processes;
+
+use super::shared::Shared;
+use super::traffic::Traffic;
+use crate::admin::view::{EngineView, FunctionView, LibraryView, ProcessView, ProcessesView};
+use crate::capture::discover::elf::FileId;
+use crate::capture::discover::engine::{Engine, Engines, Found};
+use crate::capture::discover::maps::{self, Mapping};
+use crate::capture::discover::procfs;
+use crate::capture::kernel::Library;
+use crate::capture::kernel::standing::Standing;
+use crate::cli::ScopeArgs;
+
+/// Most processes shown.
+const SHOWN: usize = 4096;
+
+/// What the view is put together from.
+pub(super) struct Look {
+    shared: Shared,
+    standing: Standing,
+    scope: ScopeArgs,
+    engines: Mutex<Engines>,
+}
+
+impl Look {
+    pub(super) fn new(shared: Shared, standing: Standing, scope: &ScopeArgs) -> Look {
+        Look { shared, standing, scope: scope.clone(), engines: Mutex::default() }
+    }
+
+    /// How it is now.
+    pub(super) fn view(&self) -> ProcessesView {
+        let libraries = self.standing.libraries();
+        let traffics = self.shared.get().traffics.by_process();
+        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        let spoke: HashSet<u32> = traffics.keys().copied().collect();
+        let mut processes = Vec::new();
+        for pid in in_scope(&self.scope, &spoke) {
+            let Some(executable) = procfs::executable(pid) else { continue };
+            let traffic = traffics.get(&pid).cloned().unwrap_or_default();
+            let tls = tls_of(pid, &libraries, &mut engines);
+            if processes.len() < SHOWN && (!tls.is_empty() || traffic.connections > 0 || traffic.unbound) {
+                let left_out = self.standing.left_out(pid);
+                processes.push(process(pid, executable, tls, &traffic, left_out.map(reason::of_left_out)));
+            }
+        }
+        ProcessesView { processes, libraries: libraries.values().map(|library| of_library(library)).collect() }
+    }
+}
+
+fn process(
+    pid: u32,
+    executable: String,
+    tls: Vec<EngineView>,
+    traffic: &Traffic,
+    left_out: Option<&'static str>,
+) -> ProcessView {
+    let known = traffic.process.as_deref();
+    let container = known.and_then(|process| process.container.as_deref());
+    let pod = known.and_then(|process| process.pod.as_deref());
+    ProcessView {
+        pid,
+        executable,
+        container: container.map(|container| container.name.clone().unwrap_or_else(|| container.id.clone())),
+        pod: pod.map(|pod| format!("{}/{}", pod.namespace, pod.name)),
+        hooks: reason::hooks(&tls),
+        reason: left_out.map(ToOwned::to_owned).or_else(|| reason::of_process(&tls, traffic)),
+        tls,
+        tls_connections: traffic.connections,
+        seen_bytes: traffic.seen_bytes,
+        unseen_bytes: traffic.unseen_bytes,
+    }
+}
+
+/// The TLS implementations in what a process executes and has mapped.
+fn tls_of(pid: u32, libraries: &BTreeMap<FileId, Arc<Library>>, engines: &mut Engines) -> Vec<EngineView> {
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    let mut found = Vec::new();
+    for mapping in maps::executable_mappings(pid) {
+        let Some(path) = maps::path_from_here(pid, &mapping) else { continue };
+        // Stacked file systems show another device in the map than that by which the file is known.
+        let id = maps::id_of(&path).unwrap_or(mapping.id);
+        if let Some(library) = libraries.get(&id) {
+            found.push(of_attached(library, &mapping));
+        } else if let Some(engine) = engines.of_file(&path, &mapping.path) {
+            // That a library is of 32 bits follows from the program.
+            if engine.engine != Engine::Bits32 || program.starts_with(&mapping.path) {
+                found.push(of_engine(&engine, &mapping));
+            }
+        }
+    }
+    found
+}
+
+fn of_attached(library: &Library, mapping: &Mapping) -> EngineView {
+    let refused = library.refused.len();
+    let hooks = match (library.hooked.is_empty(), refused) {
+        (true, _) => "refused",
+        (false, 0) => "attached",
+        (false, _) => "partly",
+    };
+    let all = library.hooked.len() + refused;
+    let first = library.refused.first();
+    EngineView {
+        name: library.name.clone(),
+        version: library.version.clone(),
+        build_id: library.build_id.clone(),
+        path: mapping.path.to_string_lossy().into_owned(),
+        deleted: mapping.deleted,
+        hooks,
+        reason: first.map(|(symbol, why)| format!("{refused} of {all} functions could not be probed; {symbol}: {why}")),
+    }
+}
+
+fn of_engine(found: &Found, mapping: &Mapping) -> EngineView {
+    let file_name = || mapping.path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = match found.engine {
+        Engine::OpenSsl => file_name().unwrap_or_default(),
+        engine => engine.name().to_owned(),
+    };
+    EngineView {
+        name,
+        version: found.version.clone(),
+        build_id: found.build_id.clone(),
+        path: mapping.path.to_string_lossy().into_owned(),
+        deleted: mapping.deleted,
+        hooks: "none",
+        reason: Some(reason::of_engine(found, mapping.deleted)),
+    }
+}
+
+fn of_library(library: &Library) -> LibraryView {
+    let functions = |list: &[(&'static str, String)]| {
+        list.iter().map(|(name, probes)| FunctionView { name, probes: probes.clone() }).collect()
+    };
+    LibraryView {
+        name: library.name.clone(),
+        version: library.version.clone(),
+        build_id: library.build_id.clone(),
+        path: library.path.display().to_string(),
+        functions: functions(&library.hooked),
+        refused: functions(&library.refused),
+    }
+}
+
+/// Who is looked at, as the command line says, and who spoke. Of a process that left the scope since, the latter tells.
+fn in_scope(scope: &ScopeArgs, spoke: &HashSet<u32>) -> Vec<u32> {
+    let own = std::process::id();
+    let all = maps::processes();
+    let inside: HashSet<u32> = if !scope.cgroup.is_empty() {
+        all.iter().copied().filter(|pid| scope.cgroup.iter().any(|group| is_in_cgroup(*pid, group))).collect()
+    } else if scope.pid.is_empty() {
+        all.iter().copied().collect()
+    } else {
+        with_children(&scope.pid, &all)
+    };
+    all.into_iter().filter(|pid| *pid != own && (inside.contains(pid) || spoke.contains(pid))).collect()
+}
+
+/// Those, and what they started.
+fn with_children(pids: &[u32], all: &[u32]) -> HashSet<u32> {
+    let parents: Vec<(u32, u32)> = all.iter().filter_map(|pid| Some((*pid, procfs::parent(*pid)?))).collect();
+    let mut inside: HashSet<u32> = pids.iter().copied().collect();
+    loop {
+        let before = inside.len();
+        let children: Vec<u32> =
+            parents.iter().filter(|(_, parent)| inside.contains(parent)).map(|(pid, _)| *pid).collect();
+        inside.extend(children);
+        if inside.len() == before {
+            return inside;
+        }
+    }
+}
+
+/// True when the process is in that group of the version 2 hierarchy, or below.
+fn is_in_cgroup(pid: u32, group: &Path) -> bool {
+    let Ok(told) = std::fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return false };
+    let Some(path) = told.lines().find_map(|line| line.strip_prefix("0::")) else { return false };
+    let path = PathBuf::from(path);
+    let mounts = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+    let below = mounts.iter().find_map(|mount| group.strip_prefix(mount).ok()).unwrap_or(group);
+    path.strip_prefix("/").unwrap_or(&path).starts_with(below.strip_prefix("/").unwrap_or(below))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn library(hooked: usize, refused: &[&'static str]) -> Library {
+        Library {
+            number: 1,
+            name: "libssl.so.3".to_owned(),
+            version: None,
+            build_id: None,
+            path: PathBuf::new(),
+            hooked: vec![("SSL_read", String::new()); hooked],
+            refused: refused.iter().map(|symbol| (*symbol, "EPERM".to_owned())).collect(),
+        }
+    }
+
+    fn mapping() -> Mapping {
+        Mapping { id: FileId { dev: 1, ino: 2 }, path: PathBuf::from("/l.so"), deleted: false, start: 0, end: 1 }
+    }
+
+    #[test]
+    fn a_library_counts_as_attached_only_when_all_of_it_is() {
+        assert_eq!(of_attached(&library(3, &[]), &mapping()).hooks, "attached");
+        let partly = of_attached(&library(1, &["SSL_write", "SSL_free"]), &mapping());
+        assert_eq!(partly.hooks, "partly");
+        assert_eq!(partly.reason.as_deref(), Some("2 of 3 functions could not be probed; SSL_write: EPERM"));
+        assert_eq!(of_attached(&library(0, &["SSL_read"]), &mapping()).hooks, "refused");
+    }
+
+    #[test]
+    fn scope_has_its_children_and_who_spoke() {
+        let own = std::process::id();
+        let parent = procfs::parent(own).unwrap_or_default();
+        assert!(with_children(&[parent], &maps::processes()).contains(&own));
+        let scope = ScopeArgs { pid: vec![parent], cgroup: Vec::new() };
+        let seen = in_scope(&scope, &HashSet::from([1]));
+        assert!(seen.contains(&parent) && seen.contains(&1) && !seen.contains(&own), "{seen:?}");
+        let nowhere = ScopeArgs { pid: Vec::new(), cgroup: vec![PathBuf::from("/sys/fs/cgroup/no/such")] };
+        assert!(in_scope(&nowhere, &HashSet::new()).is_empty());
+    }
+}
