@@ -1,9 +1,9 @@
 //! The image, tried: a container with every privilege, and one with just the capabilities that the chart names, each over programs of this
-//! host, as the pages say to run it. In: the image. Out: that each saw an exchange over TLS.
+//! host and of other containers, as the pages say to run it. In: the image. Out: that each saw the exchanges over TLS, and what it held.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{process, thread};
@@ -11,6 +11,8 @@ use std::{process, thread};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use super::Engine;
+use super::client::Clients;
 use crate::nginx::Nginx;
 use crate::shell;
 
@@ -20,25 +22,75 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// A program of this host asks for a page, again and again, until it is ended; or so often.
 const ASKS: &str = "i=0; while [ $i -lt 1000 ]; do curl -sk -o /dev/null \"$0\"; sleep 0.2; i=$((i+1)); done";
 
-/// Runs both.
-pub(super) fn run(builder: &str, image: &str, home: &Path) -> Result<()> {
-    let nginx = Nginx::start(&[("hello.json", b"{}\n")])?;
-    let url = format!("https://127.0.0.1:{}/hello.json", nginx.https_port);
-    let mut curl = Command::new("sh").args(["-c", ASKS, &url]).stdin(Stdio::null()).spawn().context("sh")?;
+/// Requests of a container that stays a moment: of each the last ones must be seen, when the first came before its library was known.
+const REQUESTS: u32 = 8;
+/// Growth of resident memory over all the containers of a trial that is no leak: tables and buffers at work.
+const GROWTH_KB: u64 = 32 << 10;
+
+/// Runs all of it.
+pub(super) fn run(engine: Engine, image: &str, containers: u32) -> Result<()> {
+    let nginx = Nginx::start(&[("hello.json", b"{}\n"), ("other.json", b"{}\n")])?;
+    let url = |page: &str| format!("https://127.0.0.1:{}/{page}", nginx.https_port);
     let mut capabilities = vec!["--cap-drop".to_owned(), "ALL".to_owned()];
     for name in chart_capabilities()? {
         capabilities.extend(["--cap-add".to_owned(), name]);
     }
     let levels = [("privileged", vec!["--privileged".to_owned()]), ("capabilities", capabilities)];
-    let tried = levels.iter().try_for_each(|(level, rights)| {
-        let start = Instant::now();
-        Container::start(builder, image, home, curl.id(), rights)?.wait_for_an_exchange()?;
-        println!("image: {level}: an exchange over TLS seen {:.1} s after the start", start.elapsed().as_secs_f64());
-        Ok(())
-    });
+    for (level, rights) in &levels {
+        over_the_host(engine, image, rights, &url("hello.json")).with_context(|| (*level).to_owned())?;
+        over_containers(engine, image, rights, &url("other.json"), 1, REQUESTS).with_context(|| (*level).to_owned())?;
+    }
+    over_containers(engine, image, &levels[0].1, &url("other.json"), containers, 1)
+}
+
+/// A program of the host.
+fn over_the_host(engine: Engine, image: &str, rights: &[String], url: &str) -> Result<()> {
+    let mut curl = Command::new("sh").args(["-c", ASKS, url]).stdin(Stdio::null()).spawn().context("sh")?;
+    let start = Instant::now();
+    let seen = Container::start(engine, image, curl.id(), rights)
+        .and_then(|mut container| container.wait_for("an exchange", |container| Ok(container.exchanges()? > 0)));
     let _ = curl.kill();
     let _ = curl.wait();
-    tried
+    seen?;
+    println!("image: an exchange of a program of the host seen {:.1} s after the start", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// So many containers, one after the other, with a TLS library of their own, in pid and mount namespaces of their own.
+fn over_containers(
+    engine: Engine,
+    image: &str,
+    rights: &[String],
+    url: &str,
+    containers: u32,
+    requests: u32,
+) -> Result<()> {
+    let home = shell::target_dir()?.join("image");
+    let mut clients = Clients::prepare(engine, &home, url, containers, requests)?;
+    let mut qtap = Container::start(engine, image, clients.pid(), rights)?;
+    qtap.wait_for("readiness", |qtap| Ok(qtap.get("/readyz").is_ok()))?;
+    let before = qtap.resident_kb()?;
+    if !clients.run()? {
+        bail!("a client did not get its answer");
+    }
+    // One whose library was not known yet may be missed at first, and none after it.
+    let all = u64::from(containers * requests);
+    let least = if containers == 1 { all / 2 } else { all - 2 };
+    qtap.wait_for("the exchanges of other containers", |qtap| Ok(qtap.exchanges()? >= least))?;
+    thread::sleep(Duration::from_secs(1));
+    let (seen, after) = (qtap.exchanges()?, qtap.resident_kb()?);
+    println!(
+        "image: of {containers} containers with a TLS library of their own {seen} of {all} exchanges seen; resident memory {:.1} -> {:.1} MB",
+        before as f64 / 1e3,
+        after as f64 / 1e3
+    );
+    if seen > all {
+        bail!("{seen} exchanges seen, and {all} made");
+    }
+    if after > before + GROWTH_KB {
+        bail!("its memory grew by {} kB", after - before);
+    }
+    Ok(())
 }
 
 /// Those of values.yaml.
@@ -49,54 +101,65 @@ fn chart_capabilities() -> Result<Vec<String>> {
     Ok(list.iter().filter_map(|name| name.as_str().map(ToOwned::to_owned)).collect())
 }
 
-/// A container, which is stopped when this is dropped.
-struct Container<'a> {
-    builder: &'a str,
+/// A container of qtap, which is stopped when this is dropped.
+struct Container {
+    engine: Engine,
     name: String,
-    engine: Child,
-    said: &'a Path,
+    process: Child,
+    said: PathBuf,
+    page: String,
 }
 
-impl<'a> Container<'a> {
-    fn start(builder: &'a str, image: &str, home: &'a Path, pid: u32, rights: &[String]) -> Result<Container<'a>> {
+impl Container {
+    /// Over that process and what it starts.
+    fn start(engine: Engine, image: &str, pid: u32, rights: &[String]) -> Result<Container> {
         let name = format!("qtap-trial-{}", process::id());
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut command = Command::new(builder);
-        // Where cgroups are of both versions, crun can't make a container.
-        if builder == "podman" && shell::which("runc").is_some() {
-            command.args(["--runtime", "runc"]);
-        }
-        command.args(["run", "--rm", "--name", &name, "--pid=host", "--network=host", "--read-only"]);
-        // Who may not raise limits can't ask for the usual ones.
-        command.args(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"]).args(rights);
-        command.args([image, "run", "--pid", &pid.to_string(), "--httpd-listen", &format!("127.0.0.1:{port}")]);
+        let page = format!("127.0.0.1:{}", TcpListener::bind("127.0.0.1:0")?.local_addr()?.port());
+        let mut command = engine.run();
+        command.args(["--name", &name, "--pid=host", "--network=host", "--read-only"]).args(rights);
+        command.args([image, "run", "--pid", &pid.to_string(), "--httpd-listen", &page]);
         println!("$ {}", shell::describe(&command));
-        let output = File::create(home.join("trial.out"))?;
+        let said = shell::target_dir()?.join("image/trial.out");
+        let output = File::create(&said)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let engine = command.spawn().with_context(|| format!("{builder} does not start"))?;
-        Ok(Container { builder, name, engine, said: home })
+        let process = command.spawn().with_context(|| format!("{} does not start", engine.name))?;
+        Ok(Container { engine, name, process, said, page })
     }
 
-    fn wait_for_an_exchange(&mut self) -> Result<()> {
+    /// Exchanges that it told of.
+    fn exchanges(&self) -> Result<u64> {
+        let said = fs::read_to_string(&self.said)?;
+        let told = |line: &&str| line.contains("\"qtap.artifact_record\"") && line.contains("https://");
+        Ok(said.lines().filter(told).count() as u64)
+    }
+
+    fn get(&self, path: &str) -> Result<String> {
+        shell::capture(Command::new("curl").args(["-sf", "--max-time", "5", &format!("http://{}{path}", self.page)]))
+    }
+
+    fn resident_kb(&self) -> Result<u64> {
+        let status: Value = serde_json::from_str(&self.get("/status")?)?;
+        Ok(status["resident_bytes"].as_u64().context("the status tells no memory")? / 1000)
+    }
+
+    fn wait_for(&mut self, what: &str, holds: impl Fn(&Container) -> Result<bool>) -> Result<()> {
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
-            let said = fs::read_to_string(self.said.join("trial.out")).unwrap_or_default();
-            let seen = |line: &str| line.contains("\"qtap.artifact_record\"") && line.contains("https://");
-            if said.lines().any(seen) {
+            if holds(self)? {
                 return Ok(());
             }
-            if let Some(status) = self.engine.try_wait()? {
-                bail!("the container ended with {status}:\n{said}");
+            if let Some(status) = self.process.try_wait()? {
+                bail!("the container ended with {status}:\n{}", fs::read_to_string(&self.said)?);
             }
             thread::sleep(Duration::from_millis(100));
         }
-        bail!("no exchange seen after {} s; {}/trial.out has what it said", PATIENCE.as_secs(), self.said.display())
+        bail!("{what}: not after {} s; {} has what it said", PATIENCE.as_secs(), self.said.display())
     }
 }
 
-impl Drop for Container<'_> {
+impl Drop for Container {
     fn drop(&mut self) {
-        let _ = shell::output_of(Command::new(self.builder).args(["stop", "--time", "15", &self.name]));
-        let _ = self.engine.wait();
+        let _ = shell::output_of(Command::new(self.engine.name).args(["stop", "--time", "15", &self.name]));
+        let _ = self.process.wait();
     }
 }

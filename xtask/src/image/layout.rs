@@ -1,0 +1,56 @@
+//! File systems of images: a program with the shared libraries that it maps, copied from this machine. In: the program. Out: a folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell;
+
+/// Puts `program` below `root` as `inside`, with its libraries where it looks for them.
+pub(super) fn program(root: &Path, program: &Path, inside: &str) -> Result<()> {
+    place(program, &root.join(inside))?;
+    for library in libraries(program)? {
+        place(&library, &root.join(library.strip_prefix("/").unwrap_or(&library)))?;
+    }
+    Ok(())
+}
+
+/// A copy of the file that a name leads to.
+pub(super) fn place(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to.parent().context("a file has a folder")?)?;
+    fs::copy(from, to).map(|_| ()).with_context(|| format!("{} to {}", from.display(), to.display()))
+}
+
+/// Files that the dynamic linker maps for the program, and itself.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let said = shell::capture(Command::new("ldd").arg(program))?;
+    if said.contains("not found") {
+        bail!("{} misses libraries:\n{said}", program.display());
+    }
+    Ok(said.lines().filter_map(library_of).collect())
+}
+
+/// `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, or `/lib64/ld-linux-x86-64.so.2 (0x…)`; the kernel's own has no file.
+fn library_of(line: &str) -> Option<PathBuf> {
+    let line = line.split(" (0x").next()?.trim();
+    let path = line.split(" => ").last()?;
+    path.starts_with('/').then(|| PathBuf::from(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_told_by_their_paths() {
+        let of = |line: &str| library_of(line).map(|path| path.display().to_string());
+        let libc = "\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f757fd3e000)";
+        assert_eq!(of(libc).as_deref(), Some("/lib/x86_64-linux-gnu/libc.so.6"));
+        let linker = "\t/lib64/ld-linux-x86-64.so.2 (0x00007f7582a8d000)";
+        assert_eq!(of(linker).as_deref(), Some("/lib64/ld-linux-x86-64.so.2"));
+        assert_eq!(of("\tlinux-vdso.so.1 (0x00007f7582a8b000)"), None);
+        assert_eq!(of("\tstatically linked"), None);
+    }
+}
