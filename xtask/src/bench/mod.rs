@@ -1,10 +1,11 @@
 //! `cargo xtask bench`: what watching costs the watched. nginx serves 1 KB over keep-alive connections, bare and under each kind of
 //! probe, in interleaved rounds; the table of medians is printed as Markdown, with the machine named. It asserts nothing. Beside it:
 //! how fast a recording is replayed, beside tshark too, whether anything is lost uncounted under a minute of load, and how fast records
-//! are delivered, what rules cost, and what of what nobody wants is not copied.
+//! are delivered, what rules cost, what of what nobody wants is not copied, and what an idle agent costs.
 
 mod advice;
 mod grpc;
+mod idle;
 mod load;
 mod loss;
 mod sink;
@@ -49,6 +50,8 @@ enum Subject {
     Rules,
     /// How many bytes are not copied out of the kernel where nobody wants them.
     Advice,
+    /// How long a start takes, and what an agent costs that has nothing to do.
+    Idle,
 }
 
 /// What to measure, and for how long.
@@ -104,6 +107,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Subject::Redact => bench_of("redact"),
         Subject::Rules => bench_of("rules"),
         Subject::Advice => advice::run(&options.protocols, options.rounds, options.seconds.unwrap_or(3)),
+        Subject::Idle => idle::run(options.rounds, options.seconds.unwrap_or(20)),
         Subject::Loss => loss::run(&options.protocols, options.otlp, options.seconds.unwrap_or(60)),
     }
 }
