@@ -16,9 +16,10 @@ use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
 use aya::programs::{RawTracePoint, UProbe};
 use aya::{Ebpf, include_bytes_aligned};
 use clap::{Parser, ValueEnum};
+use qtap_agent::capture::discover::call::Call;
 use qtap_agent::capture::discover::elf::Elf;
 use qtap_agent::capture::discover::maps;
-use qtap_agent::capture::discover::openssl::{self, Call, Hook, Plan};
+use qtap_agent::capture::discover::plan::{self, Hook, Plan};
 use qtap_agent::capture::sites::ExitSites;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -73,7 +74,7 @@ fn carries(call: Call) -> bool {
 fn plan(pid: u32, plain: bool) -> Result<Plan> {
     let mappings = maps::executable_mappings(pid);
     for path in mappings.iter().filter_map(|mapping| maps::path_from_here(pid, mapping)) {
-        if let Ok(plan) = openssl::plan(&path) {
+        if let Ok(plan) = plan::plan(&path) {
             return Ok(if plain { plan.plain(&Elf::open(&path)?) } else { plan });
         }
     }

@@ -391,6 +391,8 @@ pub enum TlsProbe {
     None,
     /// OpenSSL and what shares its interface.
     Openssl,
+    /// GnuTLS.
+    Gnutls,
 }
 
 /// The file that a command names, found as `execvp` finds it.
@@ -610,7 +612,7 @@ mod tests {
             "qtap run --pid 1 --cgroup /x",
             "qtap exec --pid 1 -- true",
             "qtap record -o r.qtap --pid 1 -- true",
-            "qtap run --tls-probes gnutls",
+            "qtap run --tls-probes nss",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), i32::from(exit::USAGE), "{line}");
         }

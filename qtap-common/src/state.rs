@@ -260,9 +260,9 @@ const _: () = {
 
 /// What a TLS function does, in the low byte of the cookie its probes are attached with.
 pub mod call {
-    /// `SSL_read`: returns the number of bytes.
+    /// `SSL_read`, `gnutls_record_recv`: returns the number of bytes.
     pub const READ: u8 = 1;
-    /// `SSL_write`.
+    /// `SSL_write`, `gnutls_record_send`.
     pub const WRITE: u8 = 2;
     /// `SSL_read_ex`: returns 1 and stores the number of bytes.
     pub const READ_EX: u8 = 3;
@@ -270,8 +270,10 @@ pub mod call {
     pub const WRITE_EX: u8 = 4;
     /// `SSL_write_ex2`: the flags stand before the place for the number of bytes.
     pub const WRITE_EX2: u8 = 5;
-    /// `SSL_do_handshake`, `SSL_connect`, `SSL_accept`, `SSL_shutdown`, `SSL_peek`: no payload, but socket calls inside.
+    /// `SSL_do_handshake`, `SSL_connect`, `SSL_accept`, `SSL_shutdown`, `SSL_peek`, `gnutls_handshake`, `gnutls_bye`: no payload, but socket calls inside.
     pub const OTHER: u8 = 6;
+    /// `gnutls_record_uncork`: writes inside send what was taken, and counted, before.
+    pub const FLUSH: u8 = 7;
 }
 
 /// The cookie of a probe on a TLS function: what it is and where its arguments are at the chosen site.

@@ -105,7 +105,7 @@ fn serves(inner: &Frame, outer: &Frame) -> bool {
 fn way(of: u8) -> u8 {
     match of {
         call::READ | call::READ_EX => 1,
-        call::WRITE | call::WRITE_EX | call::WRITE_EX2 => 2,
+        call::WRITE | call::WRITE_EX | call::WRITE_EX2 | call::FLUSH => 2,
         _ => 0,
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 
 use super::Failure;
+use crate::capture::discover::call::Family;
 use crate::capture::host::{Facts, findings};
 use crate::capture::kernel::{Cgroup, Directions, Live, Scope, Settings as Probes, Wishes, trial};
 use crate::cli::{CaptureArgs, ScopeArgs, TlsProbe};
@@ -38,7 +39,7 @@ pub(super) fn probes(
         dns: settings.tap.reads_dns,
         call_limit,
         ring_bytes: capture.ring_size.unwrap_or_else(|| ring_bytes(call_limit)),
-        tls: !capture.tls_probes.contains(&TlsProbe::None),
+        tls: families(&capture.tls_probes),
         plain_sites: capture.plain_sites,
         variables: settings.pipeline.variables(),
         trace: capture.bpf_trace,
@@ -59,6 +60,17 @@ pub(super) fn wishes(tap: &TapSettings) -> Wishes {
         ignore_loopback: tap.ignore_loopback,
         http: tap.http_wanted,
     }
+}
+
+/// Families of TLS libraries that are probed; none: TLS is left alone.
+fn families(wanted: &[TlsProbe]) -> Vec<Family> {
+    let of = |probe: &TlsProbe| match probe {
+        TlsProbe::All => Family::ALL.to_vec(),
+        TlsProbe::None => Vec::new(),
+        TlsProbe::Openssl => vec![Family::OpenSsl],
+        TlsProbe::Gnutls => vec![Family::GnuTls],
+    };
+    if wanted.contains(&TlsProbe::None) { Vec::new() } else { wanted.iter().flat_map(of).collect() }
 }
 
 /// Size of the ring with everything as it is unless told otherwise.
@@ -155,6 +167,14 @@ mod tests {
             "{said}"
         );
         assert!(said.starts_with("live capture can't start: refused"), "{said}");
+    }
+
+    #[test]
+    fn families_are_those_that_are_named() {
+        assert_eq!(families(&[TlsProbe::All]), Family::ALL);
+        assert_eq!(families(&[TlsProbe::Gnutls]), [Family::GnuTls]);
+        assert_eq!(families(&[TlsProbe::Openssl, TlsProbe::Gnutls]), Family::ALL);
+        assert!(families(&[TlsProbe::None, TlsProbe::Openssl]).is_empty());
     }
 
     #[test]

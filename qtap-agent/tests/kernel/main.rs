@@ -13,6 +13,7 @@ mod ends;
 mod exporting;
 mod filters;
 mod gen_ai;
+mod gnutls;
 mod grpc;
 mod http2;
 mod lab;

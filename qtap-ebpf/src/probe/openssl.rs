@@ -1,4 +1,4 @@
-//! OpenSSL and its kin: where a probe stands in each function, and which register holds what there, comes in the cookie.
+//! OpenSSL and its kin, and GnuTLS, whose functions take the same: where a probe stands in each function, and which register holds what there, comes in the cookie.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::pt_regs;
@@ -62,7 +62,7 @@ pub fn tls_return(ctx: RetProbeContext) -> u32 {
     0
 }
 
-/// `SSL_set_fd(ssl, fd)`, `SSL_set_rfd`, `SSL_set_wfd`: the program itself names the socket.
+/// `SSL_set_fd(ssl, fd)`, `SSL_set_rfd`, `SSL_set_wfd`, `gnutls_transport_set_int2(session, recv_fd, …)`: the program itself names the socket.
 #[uprobe]
 pub fn tls_set_fd(ctx: ProbeContext) -> u32 {
     try_set_fd(&ctx);
@@ -95,7 +95,7 @@ fn bind(area: u32, sock: &Sock, key: &SessionKey, library: u32) -> Option<()> {
     Some(())
 }
 
-/// `SSL_free(ssl)`, `SSL_clear(ssl)`: the session ends.
+/// `SSL_free(ssl)`, `SSL_clear(ssl)`, `gnutls_deinit(session)`: the session ends.
 #[uprobe]
 pub fn tls_free(ctx: ProbeContext) -> u32 {
     // Also of a process that is left out since: the session was seen to begin.

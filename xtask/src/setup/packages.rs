@@ -26,7 +26,7 @@ enum Test {
     PythonVenv,
 }
 
-const NEEDS: [Need; 13] = [
+const NEEDS: [Need; 15] = [
     Need { purpose: Purpose::Build, package: "gcc", met_by: Test::Program("cc") },
     Need {
         purpose: Purpose::Build,
@@ -37,6 +37,8 @@ const NEEDS: [Need; 13] = [
     Need { purpose: Purpose::Demo, package: "curl", met_by: Test::Program("curl") },
     Need { purpose: Purpose::Demo, package: "openssl", met_by: Test::Program("openssl") },
     Need { purpose: Purpose::Check, package: "wget", met_by: Test::Program("wget") },
+    Need { purpose: Purpose::Check, package: "gnutls-bin", met_by: Test::Program("gnutls-serv") },
+    Need { purpose: Purpose::Check, package: "git", met_by: Test::Program("git") },
     Need { purpose: Purpose::Check, package: "nghttp2-client", met_by: Test::Program("h2load") },
     Need { purpose: Purpose::Check, package: "nghttp2-server", met_by: Test::Program("nghttpd") },
     Need { purpose: Purpose::Check, package: "wrk", met_by: Test::Program("wrk") },

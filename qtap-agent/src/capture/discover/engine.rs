@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::call::Family;
 use super::elf::{Elf, ElfError, FileId};
-use super::openssl;
+use super::{plan, version};
 
 /// Files that are remembered; beyond them one is looked through again.
 const REMEMBERED: usize = 65_536;
@@ -19,15 +20,15 @@ const GO_HEAD: u64 = 4096;
 /// A TLS implementation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Engine {
-    /// OpenSSL or its kin, its functions there by name: it can be probed.
-    OpenSsl,
-    /// The same, linked into something that does not say where its functions are.
+    /// One whose functions are there by name: it can be probed.
+    Probed(Family),
+    /// OpenSSL or its kin, linked into something that does not say where its functions are.
     Stripped,
     /// `crypto/tls` of Go.
     Go,
     /// rustls.
     Rustls,
-    /// GnuTLS.
+    /// GnuTLS, without its functions.
     GnuTls,
     /// Mozilla's NSS.
     Nss,
@@ -48,10 +49,10 @@ impl Engine {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Engine::OpenSsl | Engine::Stripped => "OpenSSL",
+            Engine::Probed(Family::OpenSsl) | Engine::Stripped => "OpenSSL",
+            Engine::Probed(Family::GnuTls) | Engine::GnuTls => "GnuTLS",
             Engine::Go => "Go crypto/tls",
             Engine::Rustls => "rustls",
-            Engine::GnuTls => "GnuTLS",
             Engine::Nss => "NSS",
             Engine::Java => "Java JSSE",
             Engine::MbedTls => "Mbed TLS",
@@ -65,7 +66,7 @@ impl Engine {
     #[must_use]
     pub fn unseen(self) -> Option<&'static str> {
         Some(match self {
-            Engine::OpenSsl => return None,
+            Engine::Probed(_) => return None,
             Engine::Stripped => "linked into the file without symbols: its functions can't be found",
             Engine::Java => "not supported yet: it is compiled as it runs, and has no functions in a file",
             Engine::Bits32 => "a 32-bit file, which is not probed",
@@ -119,8 +120,8 @@ impl Engines {
 
 fn find(elf: &Elf, path: &Path, name: &Path) -> Option<Found> {
     let found = |engine, version| Some(Found { engine, version, build_id: elf.build_id() });
-    if let Ok(plan) = openssl::plan_of(elf, path) {
-        return found(Engine::OpenSsl, plan.version);
+    if let Ok(plan) = plan::plan_of(elf, path) {
+        return found(Engine::Probed(plan.family), plan.version);
     }
     if let Some(engine) = by_name(name) {
         return found(engine, None);
@@ -163,7 +164,7 @@ fn family(constants: &[u8]) -> Option<String> {
     if has(constants, b"boringssl") {
         return Some("BoringSSL".to_owned());
     }
-    openssl::version_in(constants)
+    version::in_text(Family::OpenSsl, constants)
 }
 
 /// Go 1.18 and later: behind a head of 32 bytes the version, as a string behind its length (`debug/buildinfo`).

@@ -3,10 +3,13 @@
 //! In: files under /proc, ELF files of others. Out: plain facts. A process or file that vanished is an absence, never an
 //! error; a file that is broken or hostile is an error of that file alone. Nothing here attaches or changes anything.
 
+pub mod call;
 pub mod elf;
 pub mod engine;
 mod environ;
+pub mod known;
 pub mod maps;
-pub mod openssl;
+pub mod plan;
 pub mod procfs;
 pub mod users;
+mod version;

@@ -33,7 +33,8 @@ use super::unheard::Unheard;
 use super::unix::UnixConns;
 use super::{KernelError, Scope, Settings, Wishes, object};
 use crate::capture::decode::{Decoded, Decoder, session_key, socket_inode};
-use crate::capture::discover::{maps, openssl, procfs};
+use crate::capture::discover::known::known_libraries;
+use crate::capture::discover::{maps, procfs};
 use crate::capture::recording::{Fact, Writer};
 use crate::capture::settings::Filters;
 use crate::capture::source::{Flow, Source, SourceError};
@@ -109,7 +110,8 @@ impl Live {
             ring: Some(ring),
             decoder: Decoder::default(),
             people: People::new(std::mem::take(&mut settings.variables)),
-            tls: settings.tls.then(|| Tls::new(settings.plain_sites, standing.clone())),
+            tls: (!settings.tls.is_empty())
+                .then(|| Tls::new(settings.tls.clone(), settings.plain_sites, standing.clone())),
             tables,
             recorder,
             pass_on,
@@ -153,13 +155,13 @@ impl Live {
         self.adopt_children(settings.scope.pids())?;
         self.judge_all(&settings.scope);
         self.attach_tracepoints(&object::SOCKETS)?;
-        if !settings.tls {
+        if settings.tls.is_empty() {
             return Ok(());
         }
         if let Some(tls) = &mut self.tls {
             tls.found(super::seccomp::try_return_probe(&mut self.ebpf));
         }
-        for path in openssl::known_libraries(&[]) {
+        for path in known_libraries(&[]) {
             self.attach_library(&path);
         }
         let looked_at = match &settings.scope {

@@ -21,6 +21,7 @@ pub use tls::Library;
 use qtap_common::globals::{self, Wanted};
 
 use crate::capture::btf::BtfError;
+use crate::capture::discover::call::Family;
 use crate::capture::settings::Filters;
 
 /// Why the probes could not be loaded.
@@ -84,8 +85,8 @@ pub struct Settings {
     pub call_limit: u64,
     /// Size of the ring in bytes: a power of two, a multiple of the page size.
     pub ring_bytes: u32,
-    /// TLS libraries are probed.
-    pub tls: bool,
+    /// Families of TLS libraries that are probed; none: TLS is left alone.
+    pub tls: Vec<Family>,
     /// Probes stand at function entry and return, whatever the code looks like.
     pub plain_sites: bool,
     /// Names of the variables that are read of the environments of processes.

@@ -15,8 +15,9 @@ use qtap_common::state::{Cookie, call, register};
 use super::KernelError;
 use super::object::program;
 use super::standing::Standing;
+use crate::capture::discover::call::{Call, Family};
 use crate::capture::discover::elf::{Elf, ElfError, FileId};
-use crate::capture::discover::openssl::{self, Call, Hook};
+use crate::capture::discover::plan::{self, Hook};
 use crate::capture::host::{self, Tried};
 use crate::capture::sites::{ArgLocation, EntrySite, ExitSites, Reg};
 
@@ -49,6 +50,7 @@ pub struct Library {
 pub(super) struct Tls {
     libraries: BTreeMap<FileId, Arc<Library>>,
     standing: Standing,
+    families: Vec<Family>,
     refused: HashSet<FileId>,
     plain: bool,
     returns: Returns,
@@ -68,9 +70,9 @@ enum Returns {
 
 impl Tls {
     /// `plain`: probes at function entry and return, whatever the code looks like: what chosen sites are compared with.
-    pub(super) fn new(plain: bool, standing: Standing) -> Tls {
+    pub(super) fn new(families: Vec<Family>, plain: bool, standing: Standing) -> Tls {
         let mut tls = Tls::default();
-        (tls.plain, tls.standing) = (plain, standing);
+        (tls.families, tls.plain, tls.standing) = (families, plain, standing);
         tls
     }
 
@@ -100,7 +102,11 @@ impl Tls {
         if self.libraries.contains_key(&id) || self.refused.contains(&id) || self.libraries.len() >= LIBRARIES_MAX {
             return Ok(None);
         }
-        let plan = match openssl::plan_of(&elf, path) {
+        let plan = match plan::plan_of(&elf, path) {
+            Ok(plan) if !self.families.contains(&plan.family) => {
+                tracing::debug!(path = %path.display(), "not probed: --tls-probes");
+                return Ok(None);
+            }
             Ok(plan) if self.plain => plan.plain(&elf),
             Ok(plan) => plan,
             Err(reason) => {
@@ -197,16 +203,22 @@ impl Drop for Tls {
 /// kin tell is a BIO, and the socket calls inside the next TLS call tell the socket.
 fn programs_of(of: Call) -> Option<(&'static str, u8)> {
     Some(match of {
-        Call::Read => ("tls_enter", call::READ),
-        Call::Write => ("tls_enter", call::WRITE),
+        Call::Read | Call::GnutlsRecv | Call::GnutlsRecvSeq => ("tls_enter", call::READ),
+        Call::Write | Call::GnutlsSend | Call::GnutlsSend2 | Call::GnutlsSendRange => ("tls_enter", call::WRITE),
+        Call::GnutlsUncork => ("tls_enter", call::FLUSH),
         Call::ReadEx => ("tls_enter", call::READ_EX),
         Call::WriteEx => ("tls_enter", call::WRITE_EX),
         Call::WriteEx2 => ("tls_enter", call::WRITE_EX2),
-        Call::Peek | Call::PeekEx | Call::DoHandshake | Call::Connect | Call::Accept | Call::Shutdown => {
-            ("tls_enter", call::OTHER)
-        }
-        Call::SetFd | Call::SetRfd | Call::SetWfd => ("tls_set_fd", call::OTHER),
-        Call::Clear | Call::Free => ("tls_free", call::OTHER),
+        Call::Peek
+        | Call::PeekEx
+        | Call::DoHandshake
+        | Call::Connect
+        | Call::Accept
+        | Call::Shutdown
+        | Call::GnutlsHandshake
+        | Call::GnutlsBye => ("tls_enter", call::OTHER),
+        Call::SetFd | Call::SetRfd | Call::SetWfd | Call::GnutlsSetFds => ("tls_set_fd", call::OTHER),
+        Call::Clear | Call::Free | Call::GnutlsDeinit => ("tls_free", call::OTHER),
         Call::SetBio | Call::Set0Rbio | Call::Set0Wbio => return None,
     })
 }

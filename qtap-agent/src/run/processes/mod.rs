@@ -126,7 +126,7 @@ fn of_attached(library: &Library, mapping: &Mapping) -> EngineView {
 fn of_engine(found: &Found, mapping: &Mapping) -> EngineView {
     let file_name = || mapping.path.file_name().map(|name| name.to_string_lossy().into_owned());
     let name = match found.engine {
-        Engine::OpenSsl => file_name().unwrap_or_default(),
+        Engine::Probed(_) => file_name().unwrap_or_default(),
         engine => engine.name().to_owned(),
     };
     EngineView {

@@ -18,8 +18,8 @@ pub(super) fn hooks(tls: &[EngineView]) -> &'static str {
 /// Why a file has no probes.
 pub(super) fn of_engine(found: &Found, deleted: bool) -> String {
     match (found.engine, found.version.as_deref()) {
-        (Engine::OpenSsl, _) if deleted => "its file was deleted before it could be probed".to_owned(),
-        (Engine::OpenSsl, _) => "no probes: it was not met yet, or the limit of files is reached".to_owned(),
+        (Engine::Probed(_), _) if deleted => "its file was deleted before it could be probed".to_owned(),
+        (Engine::Probed(_), _) => "no probes: it was not met yet, or the limit of files is reached".to_owned(),
         (Engine::Stripped, Some(version)) => {
             format!("{version}, {}", Engine::Stripped.unseen().unwrap_or_default())
         }

@@ -1,0 +1,215 @@
+//! The functions of TLS libraries that are hooked, by family: their names, and what the probes want of each. Plain words; nothing is looked for here.
+
+use crate::capture::sites::{Argument, Wanted, Width};
+
+/// Libraries that share an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Family {
+    /// OpenSSL, LibreSSL, BoringSSL.
+    OpenSsl,
+    /// GnuTLS.
+    GnuTls,
+}
+
+impl Family {
+    /// All of them.
+    pub const ALL: [Family; 2] = [Family::OpenSsl, Family::GnuTls];
+
+    /// What moves bytes each way: a file without one of these is not of the family.
+    pub(super) fn needs(self) -> [Call; 2] {
+        match self {
+            Family::OpenSsl => [Call::Read, Call::Write],
+            Family::GnuTls => [Call::GnutlsRecv, Call::GnutlsSend],
+        }
+    }
+
+    /// What libraries of it are called, up to their version or a packer's suffix.
+    pub(super) fn stem(self) -> &'static str {
+        match self {
+            Family::OpenSsl => "libssl",
+            Family::GnuTls => "libgnutls",
+        }
+    }
+}
+
+/// A call that is hooked (`man 3 SSL_read`, `man 3 gnutls_record_send`, and their kin).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Call {
+    /// `int SSL_read(SSL *, void *buf, int num)`.
+    Read,
+    /// `int SSL_write(SSL *, const void *buf, int num)`.
+    Write,
+    /// `int SSL_read_ex(SSL *, void *buf, size_t num, size_t *readbytes)`.
+    ReadEx,
+    /// `int SSL_write_ex(SSL *, const void *buf, size_t num, size_t *written)`.
+    WriteEx,
+    /// `int SSL_write_ex2(SSL *, const void *buf, size_t num, uint64_t flags, size_t *written)`.
+    WriteEx2,
+    /// `int SSL_peek(SSL *, void *buf, int num)`: does not consume.
+    Peek,
+    /// `int SSL_peek_ex(SSL *, void *buf, size_t num, size_t *readbytes)`: does not consume.
+    PeekEx,
+    /// `int SSL_do_handshake(SSL *)`.
+    DoHandshake,
+    /// `int SSL_connect(SSL *)`.
+    Connect,
+    /// `int SSL_accept(SSL *)`.
+    Accept,
+    /// `int SSL_set_fd(SSL *, int fd)`.
+    SetFd,
+    /// `int SSL_set_rfd(SSL *, int fd)`.
+    SetRfd,
+    /// `int SSL_set_wfd(SSL *, int fd)`.
+    SetWfd,
+    /// `void SSL_set_bio(SSL *, BIO *rbio, BIO *wbio)`.
+    SetBio,
+    /// `void SSL_set0_rbio(SSL *, BIO *rbio)`.
+    Set0Rbio,
+    /// `void SSL_set0_wbio(SSL *, BIO *wbio)`.
+    Set0Wbio,
+    /// `int SSL_shutdown(SSL *)`.
+    Shutdown,
+    /// `int SSL_clear(SSL *)`.
+    Clear,
+    /// `void SSL_free(SSL *)`.
+    Free,
+    /// `ssize_t gnutls_record_send(gnutls_session_t, const void *data, size_t size)`; where there is [`Call::GnutlsSend2`], it jumps there.
+    GnutlsSend,
+    /// `ssize_t gnutls_record_send2(gnutls_session_t, const void *data, size_t size, size_t pad, unsigned flags)`.
+    GnutlsSend2,
+    /// `ssize_t gnutls_record_send_range(gnutls_session_t, const void *data, size_t size, const gnutls_range_st *)`.
+    GnutlsSendRange,
+    /// `int gnutls_record_uncork(gnutls_session_t, unsigned flags)`: sends what was taken, and counted, before.
+    GnutlsUncork,
+    /// `ssize_t gnutls_record_recv(gnutls_session_t, void *data, size_t size)`.
+    GnutlsRecv,
+    /// `ssize_t gnutls_record_recv_seq(gnutls_session_t, void *data, size_t size, unsigned char *seq)`.
+    GnutlsRecvSeq,
+    /// `int gnutls_handshake(gnutls_session_t)`.
+    GnutlsHandshake,
+    /// `int gnutls_bye(gnutls_session_t, gnutls_close_request_t)`.
+    GnutlsBye,
+    /// `void gnutls_transport_set_int2(gnutls_session_t, int recv_fd, int send_fd)`.
+    GnutlsSetFds,
+    /// `void gnutls_deinit(gnutls_session_t)`.
+    GnutlsDeinit,
+}
+
+const fn whole(index: u8) -> Argument {
+    Argument { index, width: Width::Full }
+}
+
+const fn int(index: u8) -> Argument {
+    Argument { index, width: Width::Low32 }
+}
+
+impl Call {
+    /// All of them.
+    pub const ALL: [Call; 29] = [
+        Call::Read,
+        Call::Write,
+        Call::ReadEx,
+        Call::WriteEx,
+        Call::WriteEx2,
+        Call::Peek,
+        Call::PeekEx,
+        Call::DoHandshake,
+        Call::Connect,
+        Call::Accept,
+        Call::SetFd,
+        Call::SetRfd,
+        Call::SetWfd,
+        Call::SetBio,
+        Call::Set0Rbio,
+        Call::Set0Wbio,
+        Call::Shutdown,
+        Call::Clear,
+        Call::Free,
+        Call::GnutlsSend,
+        Call::GnutlsSend2,
+        Call::GnutlsSendRange,
+        Call::GnutlsUncork,
+        Call::GnutlsRecv,
+        Call::GnutlsRecvSeq,
+        Call::GnutlsHandshake,
+        Call::GnutlsBye,
+        Call::GnutlsSetFds,
+        Call::GnutlsDeinit,
+    ];
+
+    /// The family it belongs to.
+    #[must_use]
+    pub fn family(self) -> Family {
+        if self.symbol().starts_with("SSL_") { Family::OpenSsl } else { Family::GnuTls }
+    }
+
+    /// The function's name.
+    #[must_use]
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Call::Read => "SSL_read",
+            Call::Write => "SSL_write",
+            Call::ReadEx => "SSL_read_ex",
+            Call::WriteEx => "SSL_write_ex",
+            Call::WriteEx2 => "SSL_write_ex2",
+            Call::Peek => "SSL_peek",
+            Call::PeekEx => "SSL_peek_ex",
+            Call::DoHandshake => "SSL_do_handshake",
+            Call::Connect => "SSL_connect",
+            Call::Accept => "SSL_accept",
+            Call::SetFd => "SSL_set_fd",
+            Call::SetRfd => "SSL_set_rfd",
+            Call::SetWfd => "SSL_set_wfd",
+            Call::SetBio => "SSL_set_bio",
+            Call::Set0Rbio => "SSL_set0_rbio",
+            Call::Set0Wbio => "SSL_set0_wbio",
+            Call::Shutdown => "SSL_shutdown",
+            Call::Clear => "SSL_clear",
+            Call::Free => "SSL_free",
+            Call::GnutlsSend => "gnutls_record_send",
+            Call::GnutlsSend2 => "gnutls_record_send2",
+            Call::GnutlsSendRange => "gnutls_record_send_range",
+            Call::GnutlsUncork => "gnutls_record_uncork",
+            Call::GnutlsRecv => "gnutls_record_recv",
+            Call::GnutlsRecvSeq => "gnutls_record_recv_seq",
+            Call::GnutlsHandshake => "gnutls_handshake",
+            Call::GnutlsBye => "gnutls_bye",
+            Call::GnutlsSetFds => "gnutls_transport_set_int2",
+            Call::GnutlsDeinit => "gnutls_deinit",
+        }
+    }
+
+    /// What the probes want of it. The end of a call is wanted where bytes pass, and where socket calls nest in it.
+    #[must_use]
+    pub fn wanted(self) -> Wanted<'static> {
+        const READ: &[Argument] = &[whole(0), whole(1), int(2)];
+        // `ssize_t` sizes: more than 4 GiB in one call is cut into records by no library.
+        const DATA: &[Argument] = &[whole(0), whole(1), whole(2)];
+        const READ_EX: &[Argument] = &[whole(0), whole(1), whole(2), whole(3)];
+        const WRITE_EX2: &[Argument] = &[whole(0), whole(1), whole(2), whole(4)];
+        const SESSION: &[Argument] = &[whole(0)];
+        const SESSION_FD: &[Argument] = &[whole(0), int(1)];
+        const SESSION_BIO: &[Argument] = &[whole(0), whole(1)];
+        const SESSION_BIOS: &[Argument] = &[whole(0), whole(1), whole(2)];
+        let (args, result) = match self {
+            Call::Read | Call::Write | Call::Peek => (READ, true),
+            Call::ReadEx | Call::WriteEx | Call::PeekEx => (READ_EX, true),
+            Call::WriteEx2 => (WRITE_EX2, true),
+            Call::GnutlsSend | Call::GnutlsSend2 | Call::GnutlsSendRange | Call::GnutlsRecv | Call::GnutlsRecvSeq => {
+                (DATA, true)
+            }
+            Call::DoHandshake
+            | Call::Connect
+            | Call::Accept
+            | Call::Shutdown
+            | Call::GnutlsHandshake
+            | Call::GnutlsBye
+            | Call::GnutlsUncork => (SESSION, true),
+            Call::SetFd | Call::SetRfd | Call::SetWfd | Call::GnutlsSetFds => (SESSION_FD, false),
+            Call::SetBio => (SESSION_BIOS, false),
+            Call::Set0Rbio | Call::Set0Wbio => (SESSION_BIO, false),
+            Call::Clear | Call::Free | Call::GnutlsDeinit => (SESSION, false),
+        };
+        Wanted { args, result }
+    }
+}

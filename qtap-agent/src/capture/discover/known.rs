@@ -1,0 +1,121 @@
+//! Where TLS libraries usually lie, so that they can be attached before anything uses them. In: directories of the host, the loader's cache. Out: paths
+//! of files that are called like one; whether one truly is, `plan` tells.
+
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::call::Family;
+
+/// Most libraries that [`known_libraries`] names.
+const MAX_LIBRARIES: usize = 256;
+/// Largest loader cache read, in bytes.
+const MAX_CACHE: u64 = 16 << 20;
+
+/// Files of the host that are called like a TLS library, each once however many names it has: those of the loader's
+/// cache, of the usual directories, and of `extra` directories (a program's `LD_LIBRARY_PATH`). Whether one truly is such a
+/// library, [`super::plan`] tells.
+#[must_use]
+pub fn known_libraries(extra: &[PathBuf]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    let cached = std::fs::metadata("/etc/ld.so.cache")
+        .ok()
+        .filter(|metadata| metadata.len() <= MAX_CACHE)
+        .and_then(|_| std::fs::read("/etc/ld.so.cache").ok())
+        .unwrap_or_default();
+    let mut directories = directories();
+    directories.extend_from_slice(extra);
+    let candidates = paths_in_cache(&cached).into_iter().chain(directories.iter().flat_map(|dir| libraries_in(dir)));
+    for path in candidates {
+        let Ok(metadata) = std::fs::metadata(&path) else { continue };
+        if metadata.is_file() && seen.insert((metadata.dev(), metadata.ino())) && found.len() < MAX_LIBRARIES {
+            found.push(path.canonicalize().unwrap_or(path));
+        }
+    }
+    found
+}
+
+/// The usual directories, and those below them that multi-arch systems have (`/usr/lib/x86_64-linux-gnu`).
+fn directories() -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    for base in ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64"] {
+        out.push(PathBuf::from(base));
+        for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
+            if memchr::memmem::find(entry.file_name().as_bytes(), b"-linux-").is_some() {
+                out.push(entry.path());
+            }
+        }
+    }
+    out
+}
+
+fn libraries_in(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_library_name(path)).collect();
+    paths.sort();
+    paths
+}
+
+/// The loader's cache is a table into a pool of NUL-ended strings, absolute paths among them; the pool is all that matters.
+fn paths_in_cache(cache: &[u8]) -> Vec<PathBuf> {
+    let strings = cache.split(|&byte| byte == 0).filter(|string| string.first() == Some(&b'/'));
+    strings
+        .map(|string| PathBuf::from(std::ffi::OsStr::from_bytes(string)))
+        .filter(|path| is_library_name(path))
+        .collect()
+}
+
+/// True for a file name like `libssl.so.3`, `libssl-8bd944e8.so.3`, `libssl.so.1.1`, `libgnutls.so.30`.
+#[must_use]
+pub fn is_library_name(path: &Path) -> bool {
+    let Some(name) = path.file_name().map(OsStrExt::as_bytes) else { return false };
+    let stem = |family: Family| name.strip_prefix(family.stem().as_bytes());
+    let Some(rest) = Family::ALL.into_iter().find_map(stem) else { return false };
+    let so = memchr::memmem::find(rest, b".so").and_then(|at| rest.get(at + 3..));
+    matches!(rest.first(), Some(b'.' | b'-' | b'_')) && so.is_some_and(|tail| matches!(tail.first(), None | Some(b'.')))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_libraries() {
+        for name in
+            ["libssl.so.3", "libssl.so", "libssl.so.1.1", "libssl-8bd944e8.so.3", "/a/b/libssl.so.3", "libgnutls.so.30"]
+        {
+            assert!(is_library_name(Path::new(name)), "{name}");
+        }
+        for name in [
+            "libssl3.so",
+            "libssl.a",
+            "libcrypto.so.3",
+            "libssl.sox",
+            "ssl",
+            "libssl",
+            "libssl_conf.txt",
+            "libgnutlsxx.so.30",
+        ] {
+            assert!(!is_library_name(Path::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_loaders_cache_is_read_by_its_strings() {
+        let cache = b"glibc-ld.so.cache1.1\x01\0\0\0libssl.so.3\0/lib/x86_64-linux-gnu/libssl.so.3\0/lib/libz.so.1\0";
+        assert_eq!(paths_in_cache(cache), [PathBuf::from("/lib/x86_64-linux-gnu/libssl.so.3")]);
+    }
+
+    #[test]
+    fn a_library_is_known_by_one_path_however_many_names_it_has() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("libssl.so.9"), b"x").unwrap();
+        std::os::unix::fs::symlink("libssl.so.9", dir.path().join("libssl.so")).unwrap();
+        let known = known_libraries(&[dir.path().to_owned()]);
+        let here: Vec<_> = known.iter().filter(|path| path.ends_with("libssl.so.9")).collect();
+        assert_eq!(here.len(), 1, "{known:?}");
+    }
+}

@@ -1,0 +1,127 @@
+//! What is to be hooked in a file, and where.
+//!
+//! In: a file. Out: a [`Plan`]: every hooked function that the file defines with its chosen sites, and the names of those
+//! it doesn't, which is a fact about the file and no error. Nothing here attaches.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::call::{Call, Family};
+use super::elf::{Elf, ElfError, FileId, Symbol};
+use super::version;
+use crate::capture::sites::{self, Function, Sites};
+
+/// Most of `.rodata` searched for a version, in bytes.
+const MAX_RODATA: u64 = 16 << 20;
+
+/// A function to be hooked, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// Which.
+    pub call: Call,
+    /// The function.
+    pub symbol: Symbol,
+    /// The chosen sites.
+    pub sites: Sites,
+}
+
+/// What is to be hooked in one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Where the file was found.
+    pub path: PathBuf,
+    /// Which file it is: what attaching is keyed by.
+    pub id: FileId,
+    /// Its build id, hexadecimal: plans of the same build are the same.
+    pub build_id: Option<String>,
+    /// Whose interface it has.
+    pub family: Family,
+    /// What it is called in records: its soname, else its file name.
+    pub library: String,
+    /// The version it names in itself, e.g. `OpenSSL 3.0.19`, else the series its soname tells, e.g. `OpenSSL 3`.
+    pub version: Option<String>,
+    /// Functions to be hooked.
+    pub hooks: Vec<Hook>,
+    /// Functions it doesn't define.
+    pub missing: Vec<Call>,
+}
+
+/// Why there is nothing to be hooked in a file.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// It can't be looked into.
+    #[error(transparent)]
+    Elf(#[from] ElfError),
+    /// It does not define what moves bytes, of any family.
+    #[error("no TLS library that is known by its functions")]
+    NoLibrary,
+}
+
+/// What is to be hooked in the file at `path`.
+///
+/// # Errors
+/// [`PlanError`] when the file can't be read or has no such functions.
+pub fn plan(path: &Path) -> Result<Plan, PlanError> {
+    plan_of(&Elf::open(path)?, path)
+}
+
+/// What is to be hooked in a file that is open; `path` is what it is called.
+///
+/// # Errors
+/// [`PlanError`] when the file is damaged or has no such functions.
+pub fn plan_of(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
+    let symbols = elf.functions(&Call::ALL.map(Call::symbol))?;
+    let defined = |call: Call| symbols.iter().find(|symbol| symbol.name == call.symbol());
+    let is_of = |family: &Family| family.needs().into_iter().all(|call| defined(call).is_some());
+    let family = Family::ALL.into_iter().find(is_of).ok_or(PlanError::NoLibrary)?;
+    let mut hooks = Vec::new();
+    let mut missing = Vec::new();
+    for call in Call::ALL.into_iter().filter(|call| call.family() == family) {
+        match defined(call) {
+            // It does its work by jumping to the other one, where it is seen.
+            Some(_) if call == Call::GnutlsSend && defined(Call::GnutlsSend2).is_some() => {}
+            Some(symbol) => hooks.push(hook(elf, call, symbol)),
+            None => missing.push(call),
+        }
+    }
+    let file_name = || path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let library = elf.soname().or_else(file_name).unwrap_or_default();
+    let rodata = elf.section(".rodata", MAX_RODATA).ok().flatten();
+    let version = rodata.and_then(|rodata| version::in_text(family, &rodata)).or_else(|| version::of_soname(&library));
+    Ok(Plan { path: path.to_owned(), id: elf.id(), build_id: elf.build_id(), family, library, version, hooks, missing })
+}
+
+/// A function whose code can't be read is hooked at the usual places.
+fn hook(elf: &Elf, call: Call, symbol: &Symbol) -> Hook {
+    let code = elf.code(symbol).unwrap_or_default();
+    let function = Function { machine: elf.machine(), code: &code, file_offset: symbol.file_offset };
+    Hook { call, symbol: symbol.clone(), sites: sites::choose(&function, call.wanted()) }
+}
+
+impl Plan {
+    /// The same functions at the usual places, whatever their code looks like: what chosen sites are compared with.
+    #[must_use]
+    pub fn plain(mut self, elf: &Elf) -> Plan {
+        for hook in &mut self.hooks {
+            let code = elf.code(&hook.symbol).unwrap_or_default();
+            let function = Function { machine: elf.machine(), code: &code, file_offset: hook.symbol.file_offset };
+            hook.sites = sites::plain(&function, hook.call.wanted());
+        }
+        self
+    }
+
+    /// Several lines for a person: the library, then each function with its sites.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let mut out = format!("{} ({})", self.library, self.version.as_deref().unwrap_or("version not told"));
+        for hook in &self.hooks {
+            // Writing to a string can't fail.
+            let _ = write!(out, "\n  {}: {}", hook.call.symbol(), hook.sites);
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::print_stdout)]
+mod tests;

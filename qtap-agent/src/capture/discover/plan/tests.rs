@@ -1,0 +1,42 @@
+//! The chooser on the libraries that this host has, held to its word by the walker.
+
+use super::*;
+use crate::capture::discover::known::known_libraries;
+use crate::capture::sites::{ExitSites, Machine, walker};
+
+#[test]
+fn a_file_without_the_functions_is_no_such_library() {
+    assert!(matches!(plan(Path::new("/bin/true")), Err(PlanError::NoLibrary)));
+    assert!(matches!(plan(Path::new("/etc/passwd")), Err(PlanError::Elf(ElfError::NotElf))));
+}
+
+/// Libraries of this host, Node (which carries its own), and what `QTAP_TEST_TLS_FILES` names (separated by colons).
+fn files() -> Vec<PathBuf> {
+    let mut files = known_libraries(&[]);
+    files.extend(["/usr/bin/node", "/usr/local/bin/node"].map(PathBuf::from));
+    files.extend(std::env::var("QTAP_TEST_TLS_FILES").iter().flat_map(|list| list.split(':')).map(PathBuf::from));
+    files
+}
+
+#[test]
+fn sites_in_the_libraries_of_this_host_hold_what_was_promised() {
+    let mut proven = 0;
+    for path in files() {
+        let Ok(elf) = Elf::open(&path) else { continue };
+        let Ok(plan) = plan_of(&elf, &path) else { continue };
+        println!("{}: {}", path.display(), plan.summary());
+        if elf.machine() != Machine::X86_64 {
+            continue;
+        }
+        for hook in &plan.hooks {
+            let code = elf.code(&hook.symbol).unwrap();
+            let returned = walker::check(&code, &hook.sites, hook.call.wanted(), 300, hook.call.symbol());
+            let emulated = matches!(hook.sites.exit, Some(ExitSites::Emulated(_)));
+            assert!(!emulated || returned > 0, "{}: no path came to its end", hook.call.symbol());
+            proven += 1;
+        }
+    }
+    if proven == 0 {
+        println!("skipped: no TLS library for x86-64 here");
+    }
+}
