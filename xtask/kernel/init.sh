@@ -32,7 +32,5 @@ ip link set lo up
 
 cp /job /host/run/job
 echo "qtap-kernel: up $(uname -r)"
-# In the background, so that the first process stays: its end would be the kernel's.
-chroot /host /bin/sh /run/job </dev/null &
-wait $!
+chroot /host /bin/sh /run/job
 end "ended $?"

@@ -22,7 +22,8 @@ const VERSIONS: [&str; 2] = ["6.1", "6.12"];
 /// What `cargo xtask kernel` is told.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Only on this one: `host`, or a version such as 6.1, of which Debian has a kernel for virtual machines. Can be given again.
+    /// Only on this one: `host`, a version such as 6.1, of which apt knows a kernel for virtual machines, or a folder in which a kernel's package is
+    /// unpacked. Can be given again.
     #[arg(long, value_name = "KERNEL")]
     only: Vec<String>,
     /// Only what `cargo xtask check` runs: whether the probes load and see something, everyone's traffic included.

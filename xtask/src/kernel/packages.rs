@@ -17,8 +17,11 @@ pub(super) struct Image {
     pub(super) modules: PathBuf,
 }
 
-/// The newest kernel of `version`, unpacked. What was unpacked before serves where apt can't be asked.
+/// The newest kernel of `version`, unpacked; or, where that is a folder, what is unpacked there. What was unpacked before serves where apt can't be asked.
 pub(super) fn image(version: &str) -> Result<Image> {
+    if version.contains('/') {
+        return open(Path::new(version));
+    }
     let home = shell::target_dir()?.join("kernels");
     fs::create_dir_all(&home)?;
     let folder = match newest(version) {
