@@ -3,6 +3,7 @@
 
 mod dependencies;
 mod harness;
+mod stack;
 
 use std::time::{Duration, Instant};
 
@@ -120,6 +121,7 @@ fn probes() -> Result<Tally> {
     if said.lines().any(|line| line.starts_with("warning: ")) {
         bail!("the probes build with warnings");
     }
+    stack::check(&std::fs::read(bpf_toolchain::object_path(&target, "qtap"))?)?;
     Ok(Tally::default())
 }
 

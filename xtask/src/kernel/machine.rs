@@ -124,7 +124,9 @@ fn run_by(by: Accelerator, image: &Image, job: &str, limit: Duration, mut hear: 
 }
 
 fn qemu(by: Accelerator, image: &Image, initrd: &Path, socket: &Path, console: &Path) -> Command {
-    let mut qemu = Command::new("qemu-system-x86_64");
+    // So that no machine outlives the command, however that ends.
+    let mut qemu = Command::new("setpriv");
+    qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
     match by {
         Accelerator::Kvm => qemu.args(["-accel", "kvm", "-cpu", "host"]),
         Accelerator::Tcg => qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max"]),
