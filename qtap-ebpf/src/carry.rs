@@ -11,7 +11,7 @@ use core::ffi::c_void;
 use qtap_common::record::{Data, Header, Skip, flag, kind, why};
 use qtap_common::state::{Dir, GATHER, PIECE};
 
-use crate::globals::wanted;
+use crate::globals::{read, wanted};
 use crate::kernel::Sock;
 use crate::{emit, scratch, session};
 
@@ -223,18 +223,19 @@ unsafe extern "C" fn copy_piece(_index: u32, state: *mut c_void) -> i64 {
         at = 0;
     }
     let payload = unsafe { &raw mut work.record.data.payload };
-    let to = unsafe { payload.cast::<u8>().add(at as usize & (GATHER - 1)) };
-    let read = unsafe { read_user(to.cast(), take as u32, call.source.base as *const c_void) };
+    // Masked where it is used: of what was compared by a sum, 6.12 works out that it is 0, and does not believe itself.
+    let to = unsafe { payload.cast::<u8>().add(read(&raw const at) as usize & (GATHER - 1)) };
+    let refused = unsafe { read_user(to.cast(), take as u32, call.source.base as *const c_void) };
     if call.watch_tls == 1 {
         let bytes = unsafe { &work.record.data.payload };
-        let is_tls = read == 0 && take >= 3 && (0x14..=0x17).contains(&bytes[0]) && bytes[1] == 3 && bytes[2] <= 4;
+        let is_tls = refused == 0 && take >= 3 && (0x14..=0x17).contains(&bytes[0]) && bytes[1] == 3 && bytes[2] <= 4;
         if is_tls && session::in_call() {
             call.watch_tls = 2;
             return 1;
         }
         call.watch_tls = 0;
     }
-    if read == 0 {
+    if refused == 0 {
         call.gathered = at + take;
     } else {
         write(area);

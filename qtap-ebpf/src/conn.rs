@@ -67,7 +67,9 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     let Some(family) = kernel::stream_family(sock.address) else { return false };
     let Some(work) = scratch::get(area) else { return false };
     let work = unsafe { &mut *work };
-    let mut header = emit::header(kind::OPENED, size_of::<Opened>(), 0);
+    let record = unsafe { &mut work.record.opened };
+    let header = &mut record.head.header;
+    *header = emit::header(kind::OPENED, size_of::<Opened>(), 0);
     header.id = emit::identity(header.time);
     let conn = &mut work.conn;
     conn.id = header.id;
@@ -106,11 +108,9 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
         return true;
     }
     if late {
-        header.flags |= flag::LATE;
+        record.head.header.flags |= flag::LATE;
     }
-    header.detail = as_role;
-    let record = unsafe { &mut work.record.opened };
-    record.head.header = header;
+    record.head.header.detail = as_role;
     record.head.ino = conn.ino;
     record.head.family = family;
     record.head.local_port = 0;
@@ -119,7 +119,7 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     blank(&mut record.head.local);
     blank(&mut record.head.peer);
     tell_ends(record, sock.address, family);
-    trace::opened(header.id, family, as_role);
+    trace::opened(conn.id, family, as_role);
     true
 }
 
@@ -137,9 +137,10 @@ fn blank(address: &mut [u8; 16]) {
 #[inline(never)]
 pub fn carried(area: u32) -> u8 {
     let Some(work) = scratch::get(area) else { return class::OTHER };
-    let Transfer { sock, source, bytes, direction, reason, verdict, name: _ } = unsafe { (*work).moved };
-    let (direction, reason) = (direction as usize & 1, reason as u8);
-    let Some(conn) = find_or_open(area, &sock, role::UNKNOWN, direction, bytes) else {
+    // Where it is, not a copy of it: the stack is short.
+    let Transfer { sock, source, bytes, direction, reason, verdict, name: _ } = unsafe { &(*work).moved };
+    let (bytes, direction, reason, verdict) = (*bytes, *direction as usize & 1, *reason as u8, *verdict);
+    let Some(conn) = find_or_open(area, sock, role::UNKNOWN, direction, bytes) else {
         return if dns::is_wanted() { dns::datagram(area) } else { class::OTHER };
     };
     let conn = unsafe { &mut *conn };
@@ -149,7 +150,7 @@ pub fn carried(area: u32) -> u8 {
     let before = dir.class;
     let no_data = verdict & u64::from(scope::NO_DATA) != 0;
     if reason == 0 && conn.flags & conn_flag::UNWANTED == 0 && !no_data {
-        decide(dir, peer_class, &source, bytes, conn.flags & conn_flag::LATE != 0);
+        decide(dir, peer_class, source, bytes, conn.flags & conn_flag::LATE != 0);
     }
     // Behind the decision, which is much to verify: before it, there would be two ways to it.
     let answers = direction == 1 && verdict & u64::from(scope::NO_DNS | scope::NO_DATA) == 0;
@@ -177,7 +178,7 @@ pub fn carried(area: u32) -> u8 {
         is = class::OTHER;
     }
     let span = Span { offset, bytes, watch_tls: is == class::HTTP };
-    account(area, dir, &header, &source, span, Ways { is, before, reason });
+    account(area, dir, &header, source, span, Ways { is, before, reason });
     let is = read(&raw const dir.class);
     if is == class::TLS {
         conn.dirs[0].class = class::TLS;
@@ -351,35 +352,34 @@ fn uncopied(dir: &mut Dir, header: &Header, offset: u64, bytes: u64, reason: u8)
 /// Writes the counts of a connection, with the kernel's own.
 #[inline(never)]
 fn tell_counts(conn: &mut Conn, sock: u64, record_kind: u8) -> bool {
-    let mut counts = Counts {
-        header: emit::header(record_kind, size_of::<Counts>(), conn.id),
-        dirs: [conn.dirs[0].count, conn.dirs[1].count],
-        unread: 0,
-    };
+    // What was kept while it lived.
+    let (kept, fin) = (conn.dirs[0].kernel_final != 0, conn.flags & conn_flag::FIN != 0);
+    let mut sent = if kept { conn.dirs[0].count.kernel } else { u64::MAX };
+    let mut received = if conn.dirs[1].kernel_final != 0 { conn.dirs[1].count.kernel } else { u64::MAX };
+    let mut unread = 0;
+    if conn.family == AF_UNIX {
+        (sent, received) = (u64::MAX, u64::MAX);
+    } else if sock != 0 {
+        if !kept {
+            sent = kernel::tcp_sent(sock).wrapping_sub(conn.dirs[0].base);
+        }
+        received = kernel::tcp_read(sock, fin).wrapping_sub(conn.dirs[1].base);
+        unread = u64::from(kernel::tcp_unread_raw(sock));
+        if fin && unread > 0 {
+            unread -= 1;
+        }
+    }
+    let Some(room) = emit::reserve::<Counts>() else { return false };
+    let counts = unsafe { &mut *room };
+    counts.header = emit::header(record_kind, size_of::<Counts>(), conn.id);
     counts.header.tgid = conn.tgid;
-    counts.dirs[0].kernel = u64::MAX;
-    counts.dirs[1].kernel = u64::MAX;
-    if conn.family != AF_UNIX && sock != 0 {
-        let fin = conn.flags & conn_flag::FIN != 0;
-        counts.dirs[0].kernel = if conn.dirs[0].kernel_final != 0 {
-            conn.dirs[0].count.kernel
-        } else {
-            kernel::tcp_sent(sock).wrapping_sub(conn.dirs[0].base)
-        };
-        counts.dirs[1].kernel = kernel::tcp_read(sock, fin).wrapping_sub(conn.dirs[1].base);
-        let unread = u64::from(kernel::tcp_unread_raw(sock));
-        counts.unread = if fin && unread > 0 { unread - 1 } else { unread };
-    }
-    if sock == 0 {
-        // What was kept while it lived.
-        if conn.dirs[0].kernel_final != 0 {
-            counts.dirs[0].kernel = conn.dirs[0].count.kernel;
-        }
-        if conn.dirs[1].kernel_final != 0 {
-            counts.dirs[1].kernel = conn.dirs[1].count.kernel;
-        }
-    }
-    emit::record(&counts)
+    counts.dirs[0] = conn.dirs[0].count;
+    counts.dirs[1] = conn.dirs[1].count;
+    counts.dirs[0].kernel = sent;
+    counts.dirs[1].kernel = received;
+    counts.unread = unread;
+    emit::submit(room);
+    true
 }
 
 /// The connection ended: what is pending is told, then the counts. `alive`: the `sock` can still be read.

@@ -120,3 +120,11 @@ pub fn wanted_ptr() -> *const Wanted {
 pub fn read<T: Copy>(from: *const T) -> T {
     unsafe { read_volatile(from) }
 }
+
+/// The value, `most` at most, in a way that any verifier sees. The compiler may compare a copy of a number, or its difference from another, and use the
+/// number: that both are one is known to newer kernels only (6.12 does not know it yet). What was just read has no copy.
+#[inline(always)]
+pub fn bounded(value: u64, most: u64) -> u64 {
+    let value = read(&raw const value);
+    if value > most { most } else { value }
+}

@@ -95,7 +95,7 @@ fn address(sock: u64, family: u16) -> Option<Address> {
     }
 }
 
-#[inline(always)]
+#[inline(never)]
 pub fn is_loopback(sock: u64, family: u16) -> bool {
     match address(sock, family) {
         Some(address) => address.is_loopback(),

@@ -255,18 +255,18 @@ fn open(area: u32, key: &SessionKey, library: u32, late: bool) -> bool {
     if late {
         header.flags = flag::LATE;
     }
-    *session = Session {
-        id: header.id,
-        conn: 0,
-        dirs: [NEW_DIR, NEW_DIR],
-        tgid: header.tgid,
-        library,
-        binding: binding::NONE,
-        late: u8::from(late),
-        unwanted: 0,
-        left_alone: 0,
-        pad: [0; 4],
-    };
+    // Field by field: a whole one would be made on the stack first.
+    session.id = header.id;
+    session.conn = 0;
+    session.dirs[0] = NEW_DIR;
+    session.dirs[1] = NEW_DIR;
+    session.tgid = header.tgid;
+    session.library = library;
+    session.binding = binding::NONE;
+    session.late = u8::from(late);
+    session.unwanted = 0;
+    session.left_alone = 0;
+    session.pad = [0; 4];
     if SESSIONS.insert(key, &*session, 0).is_err() {
         return false;
     }
@@ -340,18 +340,26 @@ pub fn close(key: &SessionKey) {
     let sent = carry::flush(&mut session.dirs[0], &header);
     header.flags |= flag::RECEIVED;
     let received = carry::flush(&mut session.dirs[1], &header);
-    let mut counts = Counts {
-        header: emit::header(kind::SESSION_CLOSED, size_of::<Counts>(), session.id),
-        dirs: [session.dirs[0].count, session.dirs[1].count],
-        unread: 0,
-    };
-    counts.dirs[0].kernel = u64::MAX;
-    counts.dirs[1].kernel = u64::MAX;
-    if !(sent && received && emit::record(&counts)) {
+    if !(sent && received && tell_counts(session)) {
         emit::count_loss(why::RING_FULL, 0);
         // Its address may be another session's before the agent has looked: it is kept under its identity.
         let kept = SessionKey { ssl: session.id, tgid: session.tgid, ended: 1 };
         let _ = SESSIONS.insert(&kept, &*session, 0);
     }
     let _ = SESSIONS.remove(key);
+}
+
+/// Writes the counts of a session. The kernel has none of it.
+#[inline(always)]
+fn tell_counts(session: &Session) -> bool {
+    let Some(room) = emit::reserve::<Counts>() else { return false };
+    let counts = unsafe { &mut *room };
+    counts.header = emit::header(kind::SESSION_CLOSED, size_of::<Counts>(), session.id);
+    counts.dirs[0] = session.dirs[0].count;
+    counts.dirs[1] = session.dirs[1].count;
+    counts.dirs[0].kernel = u64::MAX;
+    counts.dirs[1].kernel = u64::MAX;
+    counts.unread = 0;
+    emit::submit(room);
+    true
 }

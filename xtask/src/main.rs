@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod fuzz;
 mod image;
+mod kernel;
 mod nginx;
 mod setup;
 mod shell;
@@ -37,6 +38,8 @@ enum Task {
     Check(check::Options),
     /// Renders the Helm chart and compares it with what is expected.
     Chart(chart::Options),
+    /// The tests of the running kernel, here and on other kernels in virtual machines.
+    Kernel(kernel::Options),
     /// Builds a container image of qtap with podman or docker, from this machine's own files.
     Image(image::Options),
     /// What watching costs the watched server: prints a table.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         // It has its own last line.
         Task::Check(options) => return if check::run(&options) { ExitCode::SUCCESS } else { ExitCode::FAILURE },
         Task::Chart(options) => chart::run(&options),
+        Task::Kernel(options) => kernel::run(&options),
         Task::Image(options) => image::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),

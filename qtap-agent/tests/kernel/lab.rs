@@ -3,7 +3,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
@@ -11,7 +11,21 @@ use sha2::{Digest as _, Sha256};
 /// Longest wait for anything that is not a capture: a port, an end.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How many times longer waits are allowed to be: set by who runs the tests where every instruction is translated (`cargo xtask kernel`).
+const SLOWNESS: &str = "QTAP_TEST_SLOWNESS";
+
+/// Set, to 1, only by the init of a virtual machine that was started for the tests: there is nobody else whose traffic could be captured.
+const WHOLE_HOST: &str = "QTAP_TEST_WHOLE_HOST";
+
 static TURN: Mutex<()> = Mutex::new(());
+
+/// A limit as it holds on this machine. What is asserted never depends on it, only when is given up.
+pub fn slowed(limit: Duration) -> Duration {
+    static FACTOR: LazyLock<u32> = LazyLock::new(|| {
+        std::env::var(SLOWNESS).map_or(1, |text| text.parse().expect("QTAP_TEST_SLOWNESS is a number"))
+    });
+    limit * *FACTOR
+}
 
 /// One test's turn and directory.
 pub struct Lab {
@@ -28,6 +42,15 @@ impl Lab {
         }
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         Some(Lab { _turn: turn, dir: tempfile::tempdir().unwrap() })
+    }
+
+    /// The same, for a test that captures everyone. None also where there is somebody else.
+    pub fn open_alone() -> Option<Lab> {
+        if std::env::var_os(WHOLE_HOST).is_none_or(|value| value != "1") {
+            println!("skipped: everyone is captured only where nobody else is (cargo xtask kernel)");
+            return None;
+        }
+        Lab::open()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -58,9 +81,9 @@ impl Guarded {
         let _ = rustix::process::kill_process(pid, signal);
     }
 
-    /// Waits for its end, at most `limit`.
+    /// Waits for its end, at most `limit`, as it holds on this machine.
     pub fn end_within(&mut self, limit: Duration) -> Option<std::process::ExitStatus> {
-        let start = Instant::now();
+        let (start, limit) = (Instant::now(), slowed(limit));
         while start.elapsed() < limit {
             if let Some(status) = self.0.try_wait().unwrap() {
                 return Some(status);
@@ -80,9 +103,9 @@ impl Drop for Guarded {
 
 /// Waits until `holds`, or ends the test with `what`.
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
+    let (start, patience) = (Instant::now(), slowed(PATIENCE));
     while !holds() {
-        assert!(start.elapsed() < PATIENCE, "after {PATIENCE:?}: {what}");
+        assert!(start.elapsed() < patience, "after {patience:?}: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -4,6 +4,7 @@
 //! end, and tests run one after another: they share two cores and one kernel.
 #![allow(clippy::unwrap_used, clippy::print_stdout, unreachable_pub)] // tests say what they skip, and end where something is not so
 
+mod alone;
 mod bad_input;
 mod clients;
 mod coded;
@@ -37,4 +38,5 @@ mod sites;
 mod sse;
 mod tap;
 mod vectors;
+mod verified;
 mod websocket;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::lab::{Guarded, Lab, free_ports, wait_until};
+use super::lab::{Guarded, Lab, free_ports, slowed, wait_until};
 use super::records::{Records, parse};
 
 /// Longest a capture may take, its command included.
@@ -177,7 +177,7 @@ impl Agent {
 /// The answer of the agent's page, as sent.
 pub fn get(port: u16, path: &str) -> Option<String> {
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.set_read_timeout(Some(slowed(Duration::from_secs(5)))).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;

@@ -76,11 +76,11 @@ fn try_set_fd(ctx: &ProbeContext) -> Option<()> {
     }
     let cookie = cookie(ctx.as_ptr());
     let mut sock = Sock { address: 0, file: 0 };
-    if !socket_of(argument(&registers(ctx.regs), cookie, 1) as u32, &mut sock) {
+    if !socket_of(argument_of(ctx.regs, cookie, 1) as u32, &mut sock) {
         return None;
     }
     let area = scratch::take()?;
-    let key = session::key(argument(&registers(ctx.regs), cookie, 0));
+    let key = session::key(argument_of(ctx.regs, cookie, 0));
     let bound = bind(area, &sock, &key, cookie.library());
     scratch::give_back(area);
     bound
@@ -101,7 +101,7 @@ pub fn tls_free(ctx: ProbeContext) -> u32 {
     // Also of a process that is left out since: the session was seen to begin.
     if scope::verdict((bpf_get_current_pid_tgid() >> 32) as u32) != 0 {
         let cookie = cookie(ctx.as_ptr());
-        session::close(&session::key(argument(&registers(ctx.regs), cookie, 0)));
+        session::close(&session::key(argument_of(ctx.regs, cookie, 0)));
     }
     0
 }
@@ -143,6 +143,12 @@ fn registers(regs: *mut pt_regs) -> [u64; 16] {
 #[inline(always)]
 fn argument(registers: &[u64; 16], cookie: Cookie, index: u32) -> u64 {
     registers[(cookie.arg(index) & 15) as usize]
+}
+
+/// The same, where one argument is needed and much is called after: the copy of the registers is not on the stack meanwhile.
+#[inline(never)]
+fn argument_of(regs: *mut pt_regs, cookie: Cookie, index: u32) -> u64 {
+    argument(&registers(regs), cookie, index)
 }
 
 #[cfg(not(bpf_target_arch = "aarch64"))]

@@ -5,7 +5,7 @@ use aya_ebpf::helpers::generated::{bpf_get_current_uid_gid, bpf_probe_read_kerne
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use qtap_common::record::{EXEC_ARGS, EXEC_NAME, Exec, Fork, Header, kind, why};
 
-use crate::globals::layout;
+use crate::globals::{bounded, layout};
 use crate::kernel::{at, current_task};
 use crate::maps::CALLS;
 use crate::{emit, scope, scratch};
@@ -39,14 +39,11 @@ fn tell_exec(area: u32, binprm: u64) -> Option<()> {
     let name: u64 = at(binprm, layout!(binprm_filename))?;
     let text = record.text.as_mut_ptr();
     let read = unsafe { bpf_probe_read_kernel_str(text.cast(), EXEC_NAME as u32, name as *const _) };
-    let name_len = if read > 0 && read <= EXEC_NAME as i64 { read as u64 } else { 0 };
+    let name_len = bounded(if read > 0 { read as u64 } else { 0 }, EXEC_NAME as u64);
     let mm: u64 = at(current_task(), layout!(task_mm))?;
     let start: u64 = at(mm, layout!(mm_arg_start))?;
     let end: u64 = at(mm, layout!(mm_arg_end))?;
-    let mut args_len = end.wrapping_sub(start);
-    if args_len > EXEC_ARGS as u64 {
-        args_len = EXEC_ARGS as u64;
-    }
+    let mut args_len = bounded(end.wrapping_sub(start), EXEC_ARGS as u64);
     let args = unsafe { text.add(name_len as usize) };
     if unsafe { bpf_probe_read_user(args.cast(), args_len as u32, start as *const _) } != 0 {
         args_len = 0;

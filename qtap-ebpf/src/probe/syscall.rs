@@ -88,25 +88,38 @@ fn transfer(regs: u64, what: u8, result: u64, verdict: u8) -> Option<()> {
         None if what == op::SPLICE => socket(register(regs, layout!(regs_arg[2]))?)?,
         None => return None,
     };
-    let source = Source::buffer(first, result);
-    let mut moved =
-        Transfer { sock, source, bytes: result, direction, reason: 0, verdict: u64::from(verdict), name: 0 };
-    match what {
-        op::SENDFILE => moved.reason = u64::from(why::SENDFILE),
-        op::SPLICE => moved.reason = u64::from(why::UNCAPTURED_CALL),
-        _ => place(regs, what, &mut moved)?,
-    }
     let area = scratch::take()?;
-    let done = carry(area, &moved);
+    let work = unsafe { &mut *scratch::get(area)? };
+    work.moved.sock = sock;
+    work.moved.direction = direction;
+    work.moved.verdict = u64::from(verdict);
+    let done = if note_moved(area, regs, what, result) { carry(area) } else { None };
     scratch::give_back(area);
     done
 }
 
+/// Notes in the work area what the call moved, and where that is: not on the stack, which all that is called after shares. False: nothing was moved.
+#[inline(never)]
+fn note_moved(area: u32, regs: u64, what: u8, result: u64) -> bool {
+    let Some(work) = scratch::get(area) else { return false };
+    let moved = unsafe { &mut (*work).moved };
+    moved.source = Source::buffer(0, result);
+    moved.bytes = result;
+    moved.reason = 0;
+    moved.name = 0;
+    match what {
+        op::SENDFILE => moved.reason = u64::from(why::SENDFILE),
+        op::SPLICE => moved.reason = u64::from(why::UNCAPTURED_CALL),
+        _ => return place(regs, what, moved).is_some(),
+    }
+    true
+}
+
 #[inline(always)]
-fn carry(area: u32, moved: &Transfer) -> Option<()> {
-    unsafe { (*scratch::get(area)?).moved = *moved };
+fn carry(area: u32) -> Option<()> {
     if conn::carried(area) == class::TLS {
-        let conn = CONNS.get_ptr(moved.sock.address)?;
+        let address = unsafe { (*scratch::get(area)?).moved.sock.address };
+        let conn = CONNS.get_ptr(address)?;
         session::note_socket(unsafe { (*conn).id });
     }
     Some(())
@@ -173,7 +186,7 @@ fn messages(array: u64, count: u64) -> Option<u64> {
 }
 
 /// `connect` or `accept` gave a connection.
-#[inline(always)]
+#[inline(never)]
 fn opened(fd: u64, as_role: u8) {
     let Some(sock) = socket(fd) else { return };
     if let Some(area) = scratch::take() {
@@ -183,7 +196,7 @@ fn opened(fd: u64, as_role: u8) {
 }
 
 /// A file was mapped as executable: told once, so that the agent can look for TLS functions in it.
-#[inline(always)]
+#[inline(never)]
 fn mapped(regs: u64) {
     let protection: u64 = register(regs, layout!(regs_arg[2])).unwrap_or(0);
     let fd: u64 = register(regs, layout!(regs_arg[4])).unwrap_or(u64::MAX);

@@ -3,12 +3,13 @@
 
 mod dependencies;
 mod harness;
+mod stack;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::{bpf_toolchain, chart, setup, shell};
+use crate::{bpf_toolchain, chart, kernel, setup, shell};
 
 /// What became of tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,7 +36,7 @@ struct Done {
 
 type Step = (&'static str, fn() -> Result<Tally>);
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     ("setup", setup),
     ("format", format),
     ("probes", probes),
@@ -47,6 +48,7 @@ const STEPS: [Step; 11] = [
     ("tests, without the kernel", || harness::run(&["--no-default-features"])),
     ("tests", harness::run_all_but_kernel),
     ("kernel tests", harness::run_kernel),
+    ("other kernels", other_kernels),
 ];
 
 /// How much is checked.
@@ -119,6 +121,7 @@ fn probes() -> Result<Tally> {
     if said.lines().any(|line| line.starts_with("warning: ")) {
         bail!("the probes build with warnings");
     }
+    stack::check(&std::fs::read(bpf_toolchain::object_path(&target, "qtap"))?)?;
     Ok(Tally::default())
 }
 
@@ -135,6 +138,12 @@ fn docs() -> Result<Tally> {
     doc.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--workspace", "--exclude", "qtap-ebpf", "--no-deps"]);
     shell::run(&mut doc)?;
     Ok(Tally::default())
+}
+
+/// What tells whether other kernels take the probes; all tests on all of them take hours (`cargo xtask kernel`).
+fn other_kernels() -> Result<Tally> {
+    let [passed, failed, skipped] = kernel::smoke()?;
+    Ok(Tally { passed, failed, skipped })
 }
 
 fn cargo(arguments: &[&str]) -> Result<Tally> {

@@ -36,6 +36,11 @@ pub(crate) fn run(purpose: Purpose) -> Result<()> {
     Ok(())
 }
 
+/// Installs Debian packages that one command needs and others don't.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    packages::install(packages)
+}
+
 /// Where the Python of the tests is, and what came with it.
 pub(crate) fn python_dir() -> Result<PathBuf> {
     python::environment()

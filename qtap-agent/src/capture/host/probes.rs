@@ -12,7 +12,7 @@ fn remedy(facts: &Facts) -> &'static str {
     } else if facts.filtered {
         "this process is under a seccomp filter: one that allows bpf and perf_event_open (a privileged container, or `seccomp: unconfined`)"
     } else {
-        "what the kernel says is all there is; `qtap run --bpf-trace` has the verifier's words"
+        "report it, with these words and the kernel's version"
     }
 }
 

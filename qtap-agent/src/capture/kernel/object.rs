@@ -25,7 +25,24 @@ pub(super) const SOCKETS: [&str; 3] = ["inet_sock_set_state", "tcp_destroy_sock"
 const UPROBES: [&str; 5] = ["tls_enter", "tls_exit", "tls_return", "tls_set_fd", "tls_free"];
 
 /// Loads the object. `trace`: the probes' own debug messages are on.
-pub(super) fn load(mut wanted: Wanted, ring_bytes: u32, trace: bool) -> Result<Ebpf, KernelError> {
+pub(super) fn load(wanted: Wanted, ring_bytes: u32, trace: bool) -> Result<Ebpf, KernelError> {
+    if trace {
+        return load_with(wanted, ring_bytes, true, VerifierLogLevel::DEBUG | VerifierLogLevel::STATS);
+    }
+    match load_with(wanted, ring_bytes, false, VerifierLogLevel::DISABLE) {
+        // Without a log the verifier's reason is not told, and its error number is lost on the way (aya asks again with a buffer for a log, which the
+        // kernel refuses). With the lesser log a refusal is told in a few lines.
+        Err(KernelError::Load { .. }) => load_with(wanted, ring_bytes, false, VerifierLogLevel::STATS),
+        loaded => loaded,
+    }
+}
+
+fn load_with(
+    mut wanted: Wanted,
+    ring_bytes: u32,
+    trace: bool,
+    verifier_log: VerifierLogLevel,
+) -> Result<Ebpf, KernelError> {
     let btf = Btf::of_kernel().map_err(KernelError::Btf)?;
     let layout = layout(&btf)?;
     let has = |helper| u32::from(is_helper_supported(ProgramType::KProbe, helper).unwrap_or(false));
@@ -35,11 +52,7 @@ pub(super) fn load(mut wanted: Wanted, ring_bytes: u32, trace: bool) -> Result<E
     let scratch = u32::try_from(cpus).unwrap_or(u32::MAX / SCRATCH_SLOTS).saturating_mul(SCRATCH_SLOTS);
     let log_level: u8 = if trace { u8::MAX } else { 0 };
     let mut ebpf = EbpfLoader::new()
-        .verifier_log_level(if trace {
-            VerifierLogLevel::DEBUG | VerifierLogLevel::STATS
-        } else {
-            VerifierLogLevel::DISABLE
-        })
+        .verifier_log_level(verifier_log)
         .override_global("LAYOUT", &layout, true)
         .override_global("WANTED", &wanted, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)

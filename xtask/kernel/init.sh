@@ -1,0 +1,36 @@
+#!/bin/busybox sh
+# First process of a machine of `cargo xtask kernel`. In: /modules in the order in which they are loaded, /job. Out: what the job prints, on the
+# second serial line. The host's files are the root, read-only; what is written goes to memory. Ends by switching the machine off.
+export PATH=/bin
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+exec >/dev/ttyS1 2>&1 </dev/null
+
+end() {
+    echo "qtap-kernel: $*"
+    poweroff -f
+}
+
+for module in /modules/*.ko; do
+    [ -e "$module" ] && { insmod "$module" || end "the module $module is refused"; }
+done
+mount -t virtiofs -o ro host /host || end "the host's files can't be mounted"
+for mounted in proc sys dev; do
+    mount --move /$mounted /host/$mounted
+done
+mkdir -p /host/dev/pts /host/dev/shm
+mount -t devpts devpts /host/dev/pts
+mount -t tmpfs tmpfs /host/dev/shm
+mount -t tmpfs -o mode=755 tmpfs /host/run
+mkdir -m 1777 /host/run/tmp
+mount -t cgroup2 cgroup2 /host/sys/fs/cgroup
+mount -t bpf bpf /host/sys/fs/bpf
+mount -t tracefs tracefs /host/sys/kernel/tracing
+ip link set lo up
+
+cp /job /host/run/job
+echo "qtap-kernel: up $(uname -r)"
+chroot /host /bin/sh /run/job
+end "ended $?"

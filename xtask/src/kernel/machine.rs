@@ -1,0 +1,199 @@
+//! A virtual machine with another kernel and this host's files. In: an unpacked kernel, a shell script. Out: what the script prints, line by line.
+//!
+//! Its root is this host's own, shared by virtiofs: so whatever tests need is there, and nothing is built or copied. The share is read-only on this
+//! side of it. There is no network, and no disk; what is written in the machine is in its memory and gone with it.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::archive::Archive;
+use super::modules;
+use super::packages::Image;
+use crate::shell;
+
+const INIT: &[u8] = include_bytes!("../../kernel/init.sh");
+/// Enough for a ring, nginx, a Python with its packages, and what tests write.
+const MEMORY: &str = "3072M";
+/// Two, so that probes meet one another.
+const CPUS: &str = "2";
+/// Longest that a machine takes to come up where KVM works; it is up in two seconds or never.
+const TRIAL: Duration = Duration::from_secs(15);
+/// Longest wait for the server of files.
+const SERVER: Duration = Duration::from_secs(10);
+/// Where distributions keep it.
+const VIRTIOFSD: [&str; 3] = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd", "/usr/lib/virtiofsd"];
+const BUSYBOX: &str = "/bin/busybox";
+
+/// How instructions are executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Accelerator {
+    Kvm,
+    /// Translated: ten to twenty times slower.
+    Tcg,
+}
+
+impl Accelerator {
+    /// How much longer tests may wait.
+    pub(super) fn slowness(self) -> u32 {
+        match self {
+            Accelerator::Kvm => 2,
+            Accelerator::Tcg => 10,
+        }
+    }
+}
+
+/// The one that works here; found out once.
+pub(super) fn accelerator(image: &Image) -> Accelerator {
+    static FOUND: OnceLock<Accelerator> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let works = Path::new("/dev/kvm").exists() && {
+            let mut up = false;
+            let ended =
+                run_by(Accelerator::Kvm, image, "true", TRIAL, |line| up |= line.starts_with("qtap-kernel: up"));
+            ended.is_ok() && up
+        };
+        let found = if works { Accelerator::Kvm } else { Accelerator::Tcg };
+        println!("kernel: machines run by {found:?}");
+        found
+    })
+}
+
+/// True when there is a program that serves this host's files.
+pub(super) fn has_file_server() -> bool {
+    VIRTIOFSD.iter().any(|path| Path::new(path).exists())
+}
+
+/// Runs the script in a machine, at most `limit`.
+pub(super) fn run(image: &Image, job: &str, limit: Duration, hear: impl FnMut(&str)) -> Result<()> {
+    run_by(accelerator(image), image, job, limit, hear)
+}
+
+/// Ends with what holds it.
+struct Kept(Child);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn run_by(by: Accelerator, image: &Image, job: &str, limit: Duration, mut hear: impl FnMut(&str)) -> Result<()> {
+    let home = shell::target_dir()?.join("kernels/machine");
+    fs::create_dir_all(&home)?;
+    let initrd = home.join("initrd");
+    fs::write(&initrd, first_files(image, job)?)?;
+    let (_server, socket) = serve_files(&home)?;
+    let (console, complaints) = (home.join("console"), home.join("qemu.err"));
+    let mut qemu = qemu(by, image, &initrd, &socket, &console);
+    qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&complaints)?);
+    let mut machine = Kept(qemu.spawn().context("qemu does not start")?);
+    let output = machine.0.stdout.take().context("qemu says nothing")?;
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        BufReader::new(output).split(b'\n').map_while(Result::ok).all(|line| sender.send(line).is_ok())
+    });
+    let start = Instant::now();
+    loop {
+        match lines.recv_timeout(Duration::from_millis(200)) {
+            Ok(line) => hear(String::from_utf8_lossy(&line).trim_end_matches('\r')),
+            Err(RecvTimeoutError::Disconnected) => break,
+            // It stands still then, and does not end.
+            Err(RecvTimeoutError::Timeout) if text(&complaints).contains("KVM internal error") => {
+                bail!("KVM does not work")
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if start.elapsed() > limit {
+            bail!("not done after {} s; the kernel's last words: {}", limit.as_secs(), last_lines(&console));
+        }
+    }
+    let status = machine.0.wait()?;
+    if !status.success() {
+        bail!("qemu ended with {status}: {}", text(&complaints));
+    }
+    Ok(())
+}
+
+fn qemu(by: Accelerator, image: &Image, initrd: &Path, socket: &Path, console: &Path) -> Command {
+    // So that no machine outlives the command, however that ends.
+    let mut qemu = Command::new("setpriv");
+    qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
+    match by {
+        Accelerator::Kvm => qemu.args(["-accel", "kvm", "-cpu", "host"]),
+        Accelerator::Tcg => qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max"]),
+    };
+    qemu.args(["-smp", CPUS, "-m", MEMORY, "-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot"]);
+    // virtiofs wants memory that its server can map too.
+    qemu.args([
+        "-object",
+        &format!("memory-backend-memfd,id=memory,size={MEMORY},share=on"),
+        "-numa",
+        "node,memdev=memory",
+    ]);
+    qemu.args(["-chardev", &format!("socket,id=files,path={}", socket.display())]);
+    qemu.args(["-device", "vhost-user-fs-pci,chardev=files,tag=host"]);
+    qemu.args(["-serial", &format!("file:{}", console.display()), "-serial", "stdio"]);
+    qemu.arg("-kernel").arg(&image.kernel).arg("-initrd").arg(initrd).args(["-append", "console=ttyS0 quiet panic=-1"]);
+    qemu
+}
+
+/// What the machine begins with.
+fn first_files(image: &Image, job: &str) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    for folder in ["bin", "proc", "sys", "dev", "host", "modules"] {
+        archive.folder(folder);
+    }
+    let busybox = fs::read(BUSYBOX).or_else(|_| fs::read("/usr/bin/busybox")).context("no busybox")?;
+    archive.file("bin/busybox", &busybox);
+    for (number, (name, content)) in modules::ordered(&image.modules)?.iter().enumerate() {
+        archive.file(&format!("modules/{number:02}-{name}.ko"), content);
+    }
+    archive.file("init", INIT);
+    archive.file("job", job.as_bytes());
+    Ok(archive.finish())
+}
+
+/// Serves this host's files, read-only: in a mount namespace of its own, in which the root is. Gives the socket too.
+fn serve_files(home: &Path) -> Result<(Kept, PathBuf)> {
+    let program = VIRTIOFSD.iter().find(|path| Path::new(path).exists()).context("no virtiofsd")?;
+    // Not below the root, which can't be written there.
+    let socket = PathBuf::from(format!("/dev/shm/qtap-kernel-{}.sock", std::process::id()));
+    let _ = fs::remove_file(&socket);
+    let script = "mount -t tmpfs tmpfs /run && mount -o remount,bind,ro / && exec \"$0\" \"$@\"";
+    let mut server = Command::new("unshare");
+    server.args(["--mount", "--propagation", "private", "sh", "-c", script, program]);
+    server.arg(format!("--socket-path={}", socket.display()));
+    server.args(["-o", "source=/", "-o", "cache=always", "-o", "sandbox=chroot", "-o", "xattr", "--rlimit-nofile=0"]);
+    let log = home.join("virtiofsd.err");
+    server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
+    let mut server = Kept(server.spawn().context("unshare does not start")?);
+    let start = Instant::now();
+    while !socket.exists() {
+        if server.0.try_wait()?.is_some() || start.elapsed() > SERVER {
+            bail!("virtiofsd does not serve: {}", text(&log));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok((server, socket))
+}
+
+fn text(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+}
+
+/// The end of what a kernel said, as one line.
+fn last_lines(console: &Path) -> String {
+    let said = text(console);
+    let mut lines: Vec<&str> = said.lines().rev().map(str::trim).filter(|line| !line.is_empty()).take(5).collect();
+    lines.reverse();
+    lines.join(" / ")
+}

@@ -1,0 +1,240 @@
+//! `cargo xtask kernel`: the tests of the running kernel, on this one and on others in virtual machines. In: which kernels, which tests. Out: for each
+//! kernel what passed, failed and was skipped, by name, and what each program costs the verifier. A failure anywhere is the command's.
+
+mod archive;
+mod machine;
+mod modules;
+mod outcome;
+mod packages;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{setup, shell};
+use outcome::Outcome;
+
+/// Kernels that are run in machines: Debian's for virtual machines of these versions.
+const VERSIONS: [&str; 2] = ["6.1", "6.12"];
+
+/// What `cargo xtask kernel` is told.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only on this one: `host`, a version such as 6.1, of which apt knows a kernel for virtual machines, or a folder in which a kernel's package is
+    /// unpacked. Can be given again.
+    #[arg(long, value_name = "KERNEL")]
+    only: Vec<String>,
+    /// Only what `cargo xtask check` runs: whether the probes load and see something, everyone's traffic included.
+    #[arg(long)]
+    smoke: bool,
+    /// Parts of names of tests.
+    filter: Vec<String>,
+}
+
+/// What shows in a minute or two that a kernel takes the probes and that they see.
+const SMOKE: [&str; 3] = [
+    "alone::everyone_is_captured_but_qtap",
+    "doctor::the_probes_are_tried",
+    "verified::every_program_is_within_its_budget",
+];
+
+/// Parts of names of tests that are left out in machines, and why.
+const LEFT_OUT: [(&str, &str); 8] = [
+    ("crowds::", "tens of thousands of exchanges"),
+    ("overflow::", "tens of thousands of exchanges"),
+    ("large::", "bodies of 64 MiB"),
+    ("reloads_under_load", "tens of thousands of exchanges"),
+    ("h2load_with_100_streams", "tens of thousands of exchanges"),
+    ("from_node_and_from_go", "compiles a Go program, for which the host's files would have to be written"),
+    ("what_nobody_wants_is_not_copied", "of how fast is given up what is read fast"),
+    ("a_library_of_programs_of_a_moment", "of how fast a library is found that is mapped for milliseconds"),
+];
+
+/// Longest that all tests take on one kernel, and the smoke.
+const WHOLE: Duration = Duration::from_secs(3 * 3600);
+const SHORT: Duration = Duration::from_secs(12 * 60);
+
+/// Runs what is wanted.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let all = || std::iter::once("host").chain(VERSIONS).map(ToOwned::to_owned).collect();
+    let kernels: Vec<String> = if options.only.is_empty() { all() } else { options.only.clone() };
+    let smoke = SMOKE.map(ToOwned::to_owned);
+    let (filter, limit) = if options.smoke { (&smoke[..], SHORT) } else { (&options.filter[..], WHOLE) };
+    if !shell::is_root() {
+        bail!("the tests capture: please run as root");
+    }
+    if kernels.iter().any(|kernel| kernel != "host") {
+        prepare()?;
+    }
+    let tests = program()?;
+    let mut failed = 0;
+    let mut outcomes = Vec::new();
+    for kernel in &kernels {
+        let outcome = perform(kernel, &tests, filter, limit).with_context(|| format!("kernel {kernel}"))?;
+        failed += outcome.failed.len();
+        outcomes.push((kernel.as_str(), outcome));
+    }
+    tell(&outcomes);
+    if failed > 0 { bail!("{failed} failed") } else { Ok(()) }
+}
+
+/// How many tests passed, failed and were skipped, of the smoke on all kernels of machines; it is skipped where it can't be had.
+pub(crate) fn smoke() -> Result<[u64; 3]> {
+    let images = || -> Result<()> {
+        if !shell::is_root() {
+            bail!("the tests capture, which needs root");
+        }
+        prepare()?;
+        VERSIONS.iter().try_for_each(|version| packages::image(version).map(|_| ()))
+    };
+    if let Err(reason) = images() {
+        println!("skipped: {reason:#}");
+        return Ok([0, 0, (SMOKE.len() * VERSIONS.len()) as u64]);
+    }
+    let (tests, filter) = (program()?, SMOKE.map(ToOwned::to_owned));
+    let outcomes: Result<Vec<_>> =
+        VERSIONS.iter().map(|version| Ok((*version, perform(version, &tests, &filter, SHORT)?))).collect();
+    let outcomes = outcomes?;
+    tell(&outcomes);
+    Ok(outcomes
+        .iter()
+        .map(|(_, outcome)| counts(outcome))
+        .fold([0; 3], |sum, more| [0, 1, 2].map(|at| sum[at] + more[at])))
+}
+
+/// Passed, failed, skipped. A machine that did not come up says nothing of the probes: what it was for is skipped.
+fn counts(outcome: &Outcome) -> [u64; 3] {
+    if outcome.release.is_none() {
+        println!("skipped: no machine came up: {}", outcome.failed.join("; "));
+        return [0, 0, SMOKE.len() as u64];
+    }
+    [outcome.passed.len(), outcome.failed.len(), outcome.skipped.len()].map(|count| count as u64)
+}
+
+/// Installs what machines need.
+fn prepare() -> Result<()> {
+    if std::env::consts::ARCH != "x86_64" {
+        bail!("machines are made for x86_64 only");
+    }
+    let mut missing = Vec::new();
+    if shell::which("qemu-system-x86_64").is_none() {
+        missing.push("qemu-system-x86");
+    }
+    if !Path::new("/bin/busybox").exists() && !Path::new("/usr/bin/busybox").exists() {
+        missing.push("busybox-static");
+    }
+    if !missing.is_empty() {
+        setup::install(&missing)?;
+    }
+    // Debian 12 has it in qemu's packages, later ones in one of its own.
+    if machine::has_file_server() { Ok(()) } else { setup::install(&["virtiofsd"]) }
+}
+
+/// The program of the kernel tests, built.
+fn program() -> Result<PathBuf> {
+    let mut cargo = shell::cargo();
+    cargo.args(["test", "--no-run", "--package", "qtap-agent", "--test", "kernel", "--message-format=json"]);
+    println!("$ {}", shell::describe(&cargo));
+    let output = cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        bail!("the tests do not build");
+    }
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let messages = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let mut programs = messages.filter(|message| message["target"]["name"] == "kernel");
+    let found = programs.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    found.context("cargo named no program of the kernel tests")
+}
+
+/// The tests on one kernel.
+fn perform(kernel: &str, tests: &Path, filter: &[String], limit: Duration) -> Result<Outcome> {
+    println!("\n== kernel {kernel}");
+    let start = Instant::now();
+    let mut outcome = Outcome::default();
+    let mut hear = |line: &str| {
+        println!("{line}");
+        outcome.hear(line);
+    };
+    let ended = if kernel == "host" {
+        on_host(tests, filter, &mut hear)
+    } else {
+        let image = packages::image(kernel)?;
+        let by = machine::accelerator(&image);
+        machine::run(&image, &job(tests, filter, by.slowness(), limit), limit, &mut hear)
+    };
+    outcome.close();
+    if let Err(error) = ended {
+        outcome.failed.push(format!("{error:#}"));
+    }
+    println!("kernel {kernel}: {:.0} s", start.elapsed().as_secs_f64());
+    Ok(outcome)
+}
+
+/// Arguments for the tests' own harness: one after another, in words that are read here.
+const HARNESS: [&str; 5] = ["--show-output", "--test-threads", "1", "--color", "never"];
+
+fn on_host(tests: &Path, filter: &[String], hear: &mut impl FnMut(&str)) -> Result<()> {
+    let mut command = Command::new(tests);
+    command.current_dir(shell::workspace().join("qtap-agent")).args(HARNESS).args(filter);
+    println!("$ {}", shell::describe(&command));
+    let output = shell::output_of(&mut command)?;
+    String::from_utf8_lossy(&output.stdout).lines().for_each(hear);
+    Ok(())
+}
+
+/// What a machine does.
+fn job(tests: &Path, filter: &[String], slowness: u32, limit: Duration) -> String {
+    let quoted = |word: &str| format!("'{}'", word.replace('\'', "'\\''"));
+    let left_out = LEFT_OUT.iter().flat_map(|(name, _)| ["--skip", name]);
+    let words = HARNESS.into_iter().chain(left_out).chain(filter.iter().map(String::as_str));
+    let words: Vec<String> = words.map(quoted).collect();
+    format!(
+        "export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/run TMPDIR=/run/tmp DATA_DIR=/run/qtap
+export QTAP_TEST_SLOWNESS={slowness} QTAP_TEST_WHOLE_HOST=1
+cd {} && exec timeout {} {} {}
+",
+        quoted(&shell::workspace().join("qtap-agent").display().to_string()),
+        limit.as_secs(),
+        quoted(&tests.display().to_string()),
+        words.join(" ")
+    )
+}
+
+/// The last words: names, and the table of the verifier.
+fn tell(outcomes: &[(&str, Outcome)]) {
+    println!("\nleft out in machines:");
+    LEFT_OUT.iter().for_each(|(name, why)| println!("  {name:<44} {why}"));
+    for (kernel, outcome) in outcomes {
+        let release = outcome.release.as_deref().unwrap_or("this host's");
+        println!("\nkernel {kernel} ({release}):");
+        outcome.skipped.iter().for_each(|(name, why)| println!("  skipped {name}: {why}"));
+        outcome.failed.iter().for_each(|name| println!("  FAILED  {name}"));
+        let counts = [outcome.passed.len(), outcome.failed.len(), outcome.skipped.len()];
+        println!("  {} passed, {} failed, {} skipped", counts[0], counts[1], counts[2]);
+    }
+    println!("\ninstructions that the verifier walks:");
+    let heads: String = outcomes.iter().map(|(kernel, _)| format!("{kernel:>10}")).collect();
+    println!("  {:<22}{heads}", "program");
+    let Some((_, first)) = outcomes.iter().find(|(_, outcome)| !outcome.verified.is_empty()) else { return };
+    for name in first.verified.keys() {
+        let count = |outcome: &Outcome| outcome.verified.get(name).map_or("-".to_owned(), u64::to_string);
+        let counts: String = outcomes.iter().map(|(_, outcome)| format!("{:>10}", count(outcome))).collect();
+        println!("  {name:<22}{counts}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_one_command() {
+        let job = job(Path::new("/a b/kernel-1"), &["it's".to_owned()], 10, Duration::from_secs(60));
+        let last = job.lines().last().unwrap_or_default();
+        assert!(last.contains("exec timeout 60 '/a b/kernel-1' '--show-output' "), "{job}");
+        assert!(last.ends_with("'it'\\''s'"), "{job}");
+        assert!(job.contains("QTAP_TEST_SLOWNESS=10"));
+    }
+}

@@ -1,0 +1,122 @@
+//! Debian's kernels for virtual machines: found by name among what apt knows, downloaded, unpacked, kept under the target directory. In: a version such
+//! as `6.1`. Out: an [`Image`]. Nothing is installed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell;
+
+/// An unpacked kernel.
+pub(super) struct Image {
+    /// What a boot loader loads.
+    pub(super) kernel: PathBuf,
+    /// Folder of its modules.
+    pub(super) modules: PathBuf,
+}
+
+/// The newest kernel of `version`, unpacked; or, where that is a folder, what is unpacked there. What was unpacked before serves where apt can't be asked.
+pub(super) fn image(version: &str) -> Result<Image> {
+    if version.contains('/') {
+        return open(Path::new(version));
+    }
+    let home = shell::target_dir()?.join("kernels");
+    fs::create_dir_all(&home)?;
+    let folder = match newest(version) {
+        Some(package) => {
+            let folder = home.join(&package);
+            if !folder.join("boot").exists() {
+                unpack(&package, &home, &folder)?;
+            }
+            folder
+        }
+        None => kept(version, &home).with_context(|| format!("apt knows no Linux {version} for virtual machines"))?,
+    };
+    open(&folder)
+}
+
+/// The name of the newest package, among those that apt knows; its lists are fetched once when there is none.
+fn newest(version: &str) -> Option<String> {
+    among(version, &known()?).or_else(|| {
+        // Not as apt's own user: it may not be able to write where temporary files are.
+        let mut update = Command::new("apt-get");
+        update.args(["-qq", "-o", "APT::Sandbox::User=root", "update"]);
+        shell::run(&mut update).ok()?;
+        among(version, &known()?)
+    })
+}
+
+fn known() -> Option<String> {
+    shell::capture(Command::new("apt-cache").args(["pkgnames", "linux-image-"])).ok()
+}
+
+/// The newest of `version` in a list of names.
+fn among(version: &str, names: &str) -> Option<String> {
+    names.lines().filter(|name| is_of(name, version)).max_by_key(|name| numbers(name)).map(ToOwned::to_owned)
+}
+
+/// `linux-image-6.1.0-56-cloud-amd64` is of 6.1; so is not `linux-image-6.12-cloud-amd64`, which is a name for whichever is the newest.
+fn is_of(name: &str, version: &str) -> bool {
+    let rest = name.strip_prefix("linux-image-").and_then(|rest| rest.strip_prefix(version));
+    rest.is_some_and(|rest| rest.starts_with('.') && rest.ends_with("-cloud-amd64"))
+}
+
+/// All numbers of a name, in order.
+fn numbers(name: &str) -> Vec<u64> {
+    name.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
+}
+
+fn unpack(package: &str, home: &Path, folder: &Path) -> Result<()> {
+    shell::run(Command::new("apt-get").args(["-qq", "download", package]).current_dir(home))?;
+    let file = fs::read_dir(home)?.flatten().map(|entry| entry.path()).find(|path| is_file_of(path, package));
+    let file = file.with_context(|| format!("apt-get download left no file of {package}"))?;
+    let partial = home.join(format!("{package}.partial"));
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    shell::run(Command::new("dpkg").arg("-x").arg(&file).arg(&partial))?;
+    fs::rename(&partial, folder)?;
+    fs::remove_file(&file).with_context(|| file.display().to_string())
+}
+
+fn is_file_of(path: &Path, package: &str) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.strip_prefix(package).is_some_and(|rest| rest.starts_with('_') && rest.ends_with(".deb"))
+}
+
+/// What an earlier run unpacked.
+fn kept(version: &str, home: &Path) -> Option<PathBuf> {
+    let names: Vec<String> =
+        fs::read_dir(home).ok()?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    among(version, &names.join("\n")).map(|name| home.join(name))
+}
+
+fn open(folder: &Path) -> Result<Image> {
+    let only = |folder: PathBuf, prefix: &str| -> Result<PathBuf> {
+        let mut all = fs::read_dir(&folder).with_context(|| folder.display().to_string())?.flatten();
+        let found = all.find(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
+        found.map(|entry| entry.path()).with_context(|| format!("{} has no {prefix}", folder.display()))
+    };
+    let modules = ["lib/modules", "usr/lib/modules"].map(|path| folder.join(path));
+    let Some(modules) = modules.into_iter().find(|path| path.exists()) else {
+        bail!("{} has no modules", folder.display());
+    };
+    Ok(Image { kernel: only(folder.join("boot"), "vmlinuz-")?, modules: only(modules, "")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::among;
+
+    #[test]
+    fn the_newest_of_a_version_is_found() {
+        let names = "linux-image-6.1.0-9-cloud-amd64\nlinux-image-6.1.0-56-cloud-amd64\nlinux-image-6.1.0-57-amd64\n\
+                     linux-image-6.12-cloud-amd64\nlinux-image-6.12.9+deb12-cloud-amd64\nlinux-image-6.12.117+deb12-cloud-amd64\n\
+                     linux-image-6.1.0-58-cloud-amd64-dbg\nlinux-image-6.1.0-59-cloud-amd64-unsigned\n";
+        assert_eq!(among("6.1", names).as_deref(), Some("linux-image-6.1.0-56-cloud-amd64"));
+        assert_eq!(among("6.12", names).as_deref(), Some("linux-image-6.12.117+deb12-cloud-amd64"));
+        assert_eq!(among("5.10", names), None);
+    }
+}
