@@ -7,6 +7,7 @@
 mod bad_input;
 mod clients;
 mod coded;
+mod containers;
 mod crowds;
 mod doctor;
 mod ends;

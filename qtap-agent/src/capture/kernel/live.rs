@@ -108,7 +108,7 @@ impl Live {
             ebpf,
             ring: Some(ring),
             decoder: Decoder::default(),
-            people: People::new(std::mem::take(&mut settings.variables)),
+            people: People::new(std::mem::take(&mut settings.variables), &settings.runtimes)?,
             tls: settings.tls.then(|| Tls::new(settings.plain_sites, standing.clone())),
             tables,
             recorder,
@@ -346,6 +346,9 @@ impl Live {
 
     fn tick(&mut self, out: &mut Vec<Event>) {
         let now = procfs::now();
+        for fact in self.people.news(now) {
+            self.tell(fact, out);
+        }
         if now.since(self.last_sweep_of_ends) >= SWEEP_ENDS {
             self.last_sweep_of_ends = now;
             self.sweep_ends(now, out);
