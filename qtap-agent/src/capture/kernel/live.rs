@@ -5,6 +5,7 @@
 //!                └──▶ new code? (tls)                     └──▶ events
 //! ```
 
+mod containers;
 mod looks;
 mod sweep;
 mod tables;
@@ -346,9 +347,7 @@ impl Live {
 
     fn tick(&mut self, out: &mut Vec<Event>) {
         let now = procfs::now();
-        for fact in self.people.news(now) {
-            self.tell(fact, out);
-        }
+        self.tell_containers(now, out);
         if now.since(self.last_sweep_of_ends) >= SWEEP_ENDS {
             self.last_sweep_of_ends = now;
             self.sweep_ends(now, out);

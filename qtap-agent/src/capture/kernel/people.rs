@@ -10,7 +10,7 @@ use crate::capture::discover::procfs;
 use crate::capture::discover::users::Users;
 use crate::capture::recording::Fact;
 use crate::capture::runtimes::table::Containers;
-use crate::capture::runtimes::{self, Runtimes};
+use crate::capture::runtimes::{self, Fared, Runtimes};
 use crate::model::process::Process;
 use crate::model::time::KernelTime;
 
@@ -77,6 +77,11 @@ impl People {
     pub(super) fn exited(&mut self, pid: u32, time: KernelTime) -> Fact {
         self.known.remove(&pid);
         Fact::ProcessGone { pid, time }
+    }
+
+    /// How the runtimes fare that are asked.
+    pub(super) fn runtimes(&self) -> Fared {
+        self.containers.fared()
     }
 
     /// What was told of containers since the last call.

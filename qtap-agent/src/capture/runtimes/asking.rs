@@ -64,10 +64,22 @@ impl Runtimes {
         self.answers.try_recv().ok()
     }
 
-    /// How each fared.
+    /// How each fares.
+    #[must_use]
+    pub fn fared(&self) -> Fared {
+        Fared(Arc::clone(&self.all))
+    }
+}
+
+/// How the runtimes fare, to be looked at while they are asked. By itself: nobody is.
+#[derive(Debug, Clone, Default)]
+pub struct Fared(Arc<[Runtime]>);
+
+impl Fared {
+    /// Each of them, in the order in which they are asked.
     #[must_use]
     pub fn statuses(&self) -> Vec<RuntimeStatus> {
-        self.all.iter().map(Runtime::status).collect()
+        self.0.iter().map(Runtime::status).collect()
     }
 }
 

@@ -24,7 +24,7 @@ pub mod table;
 
 use std::path::PathBuf;
 
-pub use asking::Runtimes;
+pub use asking::{Fared, Runtimes};
 pub use runtime::RuntimeStatus;
 
 use crate::model::process::{Container, Pod};

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Runtimes, Told};
+use super::{Fared, Runtimes, Told};
 use crate::model::event::ContainerSeen;
 use crate::model::process::{Container, Pod, Process};
 use crate::model::time::KernelTime;
@@ -41,6 +41,12 @@ impl Containers {
     #[must_use]
     pub fn new(runtimes: Option<Runtimes>) -> Containers {
         Containers { runtimes, ..Containers::default() }
+    }
+
+    /// How those fare that are asked.
+    #[must_use]
+    pub fn fared(&self) -> Fared {
+        self.runtimes.as_ref().map(Runtimes::fared).unwrap_or_default()
     }
 
     /// Completes a process, of whose container the id is known.

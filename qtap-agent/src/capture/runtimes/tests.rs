@@ -48,7 +48,7 @@ fn a_socket_that_is_not_there_is_no_fault_of_the_capture() {
     let (told, took, runtimes) = ask(&settings, A);
     assert_eq!(told.facts, None);
     assert!(took < Duration::from_secs(4), "{took:?}");
-    let status = runtimes.statuses().remove(0);
+    let status = runtimes.fared().statuses().remove(0);
     assert_eq!((status.kind, status.told, status.not_found), ("docker", 0, 0));
     assert!(status.failed > 0 && status.error.is_some_and(|error| error.contains("can't be connected to")));
     assert_ne!(A, B);

@@ -143,7 +143,7 @@ fn what_a_runtime_may_do_instead() {
         let (told, took, runtimes) = ask(&settings, A);
         assert_eq!(told.facts, None, "{what}");
         assert!(took < Duration::from_secs(4), "{what}: {took:?}");
-        let error = runtimes.statuses().remove(0).error.unwrap_or_default();
+        let error = runtimes.fared().statuses().remove(0).error.unwrap_or_default();
         assert!(error.contains(why), "{what}: {error}");
     }
 }
@@ -155,7 +155,7 @@ fn who_does_not_speak_grpc_is_no_runtime() {
         let settings = Settings { cri: Some(server.socket.clone()), ..Settings::default() };
         let (told, took, runtimes) = ask(&settings, A);
         assert_eq!(told.facts, None);
-        assert!(took < Duration::from_secs(4) && runtimes.statuses().remove(0).failed > 0, "{took:?}");
+        assert!(took < Duration::from_secs(4) && runtimes.fared().statuses().remove(0).failed > 0, "{took:?}");
     }
 }
 
@@ -223,7 +223,7 @@ fn containerd_that_tells_of_another_is_not_believed() {
     let (_dir, _server, _, settings) = containerd(|_, _| Reply::Message(of_containerd(B, "x", &[], "")));
     let (told, _, runtimes) = ask(&settings, A);
     assert_eq!(told.facts, None);
-    assert!(runtimes.statuses().remove(0).error.is_some_and(|error| error.contains("another container")));
+    assert!(runtimes.fared().statuses().remove(0).error.is_some_and(|error| error.contains("another container")));
 }
 
 /// Who tells of the pod is asked before who tells only of the container.

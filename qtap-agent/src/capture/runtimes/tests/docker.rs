@@ -51,7 +51,7 @@ fn a_container_is_told_with_name_image_and_labels() {
         *requests.lock().unwrap_or_else(PoisonError::into_inner),
         [format!("GET /containers/{A}/json HTTP/1.1")]
     );
-    let status = runtimes.statuses().remove(0);
+    let status = runtimes.fared().statuses().remove(0);
     assert_eq!((status.told, status.failed, status.error), (1, 0, None));
 }
 
@@ -106,7 +106,7 @@ fn what_is_not_known_yet_is_asked_for_again() {
     let (told, took, runtimes) = ask(&settings(&server), A);
     assert!(told.facts.is_some());
     assert!(took >= Duration::from_millis(250), "{took:?}");
-    let status = runtimes.statuses().remove(0);
+    let status = runtimes.fared().statuses().remove(0);
     assert_eq!((status.not_found, status.told, status.failed), (2, 1, 0));
 }
 
@@ -126,7 +126,7 @@ fn what_hangs_costs_a_bounded_time() {
     let (told, took, runtimes) = ask(&settings(&server), A);
     assert_eq!(told.facts, None);
     assert!(took < Duration::from_secs(4), "{took:?}");
-    assert!(runtimes.statuses().remove(0).error.is_some_and(|error| error.contains("no answer within")));
+    assert!(runtimes.fared().statuses().remove(0).error.is_some_and(|error| error.contains("no answer within")));
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn an_answer_without_an_end_is_given_up() {
     let (told, took, runtimes) = ask(&settings(&server), A);
     assert_eq!(told.facts, None);
     assert!(took < Duration::from_secs(4), "{took:?}");
-    assert!(runtimes.statuses().remove(0).failed > 0);
+    assert!(runtimes.fared().statuses().remove(0).failed > 0);
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn one_that_is_restarted_is_asked_again() {
     let _server = serve();
     let (told, _) = answer_of(&mut runtimes);
     assert!(told.facts.is_some(), "it came back within the time of the question");
-    let status = runtimes.statuses().remove(0);
+    let status = runtimes.fared().statuses().remove(0);
     assert_eq!((status.told, status.error), (2, None));
     assert!(status.failed > 0);
 }
