@@ -109,7 +109,7 @@ impl Table {
             (_, Some(named)) => named,
             (Some(scene), None) => {
                 let facts = route::Facts::of(&scene.conn, process, authority);
-                if self.routes.is_open(&facts) {
+                if self.stacks.len() > 1 && self.routes.is_open(&facts) {
                     return Wanted::Open;
                 }
                 self.routes.stack_of(&facts)
