@@ -1,6 +1,8 @@
 //! The command line: what a user may type, with the environment's twin of each flag. In: arguments and environment. Out:
 //! [`Cli`]. Never acts on anything.
 
+mod sockets;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::sockets::{Socket, SocketArgs};
 use crate::config;
 
 /// What a process of qtap's ends with.
@@ -360,6 +363,9 @@ pub struct CaptureArgs {
     /// TLS libraries whose calls are probed.
     #[arg(long, env = "TLS_PROBES", default_value = "all", value_name = "LIST", value_delimiter = ',')]
     pub tls_probes: Vec<TlsProbe>,
+    /// Container runtimes that are asked.
+    #[command(flatten)]
+    pub sockets: SocketArgs,
     /// The probes log what they do: connections, and what TLS session is whose.
     #[arg(long, env = "BPF_TRACE", value_parser = clap::builder::FalseyValueParser::new())]
     pub bpf_trace: bool,
@@ -476,6 +482,23 @@ mod tests {
         assert_eq!(run.capture.tls_probes, [TlsProbe::All]);
         let Command::Run(run) = parse("qtap --config x.yaml --pid 7 --pid 8").unwrap() else { panic!("not run") };
         assert_eq!((run.config.config.as_deref(), run.scope.pid.as_slice()), (Some("x.yaml"), [7, 8].as_slice()));
+    }
+
+    #[test]
+    fn sockets_of_runtimes_are_taken() {
+        let Command::Run(run) =
+            parse("qtap --docker-socket-endpoint unix:///d --containerd-socket-endpoint /c").unwrap()
+        else {
+            panic!("not run")
+        };
+        let sockets = run.capture.sockets;
+        let path = |path: &str| Socket(Some(PathBuf::from(path)));
+        assert_eq!((sockets.docker_socket_endpoint, sockets.containerd_socket_endpoint), (path("/d"), path("/c")));
+        assert_eq!(sockets.cri_runtime_socket_endpoint, Socket(None));
+        let exec = parse("qtap exec --cri-runtime-socket-endpoint unix:///r -- true").unwrap();
+        let Command::Exec(exec) = exec else { panic!("not exec") };
+        assert_eq!(exec.capture.sockets.cri_runtime_socket_endpoint, path("/r"));
+        assert!(parse("qtap --docker-socket-endpoint tcp://127.0.0.1:2375").is_err());
     }
 
     #[test]

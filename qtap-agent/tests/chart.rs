@@ -181,6 +181,7 @@ fn values_of_the_examples_are_good() {
 /// The arguments of each rendering are ones that `qtap run` has, and it is what the values say.
 #[test]
 fn each_argument_is_known() {
+    let mut sockets = BTreeSet::new();
     for path in files("ci/golden") {
         let (_, template) = rendering(&path);
         let container = &template["spec"]["containers"][0];
@@ -193,6 +194,11 @@ fn each_argument_is_known() {
         let is_mounted =
             |path: &Path| mounts.iter().any(|mount| path.starts_with(mount["mountPath"].as_str().unwrap()));
         assert!(is_mounted(&run.data_dir) && is_mounted(Path::new(run.config.config.as_deref().unwrap())), "{name}");
+        let asked = &run.capture.sockets;
+        for socket in [&asked.cri_runtime_socket_endpoint, &asked.docker_socket_endpoint] {
+            assert!(socket.0.as_deref().is_none_or(is_mounted), "{name}: {socket:?}");
+        }
+        sockets.insert((asked.cri_runtime_socket_endpoint.0.is_some(), asked.docker_socket_endpoint.0.is_some()));
         // Where the kubelet asks, and what Prometheus is sent to.
         assert_eq!(container["ports"][0]["containerPort"], run.httpd_listen.port(), "{name}");
         for (probe, page) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
@@ -211,6 +217,7 @@ fn each_argument_is_known() {
             assert!(!wanted.is_empty() && wanted.iter().all(|(key, value)| labels.get(key) == Some(value)), "{name}");
         }
     }
+    assert_eq!(sockets.len(), 3, "runtimes are asked, or none is: {sockets:?}");
 }
 
 /// A change of the config rolls the pods, unless they watch it; nothing else in it does.

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"strconv"
 	"strings"
 	"text/template"
@@ -96,6 +97,8 @@ func functions(all *template.Template) template.FuncMap {
 			}
 			return text
 		},
+		"base":       path.Base,
+		"dir":        path.Dir,
 		"trimSuffix": func(suffix, text string) string { return strings.TrimSuffix(text, suffix) },
 		"contains":   func(part, text string) bool { return strings.Contains(text, part) },
 		"replace":    func(old, other, text string) string { return strings.ReplaceAll(text, old, other) },

@@ -38,6 +38,7 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Family> {
     all.extend(probes(snapshot));
     all.extend(stores(snapshot));
     all.extend(config(snapshot));
+    all.push(runtimes(snapshot));
     let resident = vec![plain(Value::Int(snapshot.resident_bytes))];
     all.push(gauge("qtap_process_resident_memory_bytes", "Resident memory of the agent", resident));
     let cpu = vec![plain(Value::Float(snapshot.cpu_seconds))];
@@ -156,6 +157,15 @@ fn config(snapshot: &Snapshot) -> Vec<Family> {
             success.into_iter().collect(),
         ),
     ]
+}
+
+fn runtimes(snapshot: &Snapshot) -> Family {
+    let questions = snapshot.runtimes.iter().flat_map(|runtime| {
+        let labels = |outcome: &str| vec![("runtime", runtime.kind.to_owned()), ("outcome", outcome.to_owned())];
+        [("told", runtime.told), ("not_found", runtime.not_found), ("failed", runtime.failed)]
+            .map(|(outcome, count)| (labels(outcome), Value::Int(count)))
+    });
+    counter("qtap_runtime_questions", "Questions to container runtimes, by what became of them", questions.collect())
 }
 
 fn plain(value: Value) -> Point {

@@ -221,6 +221,7 @@ fn status(snapshot: &Snapshot) -> serde_json::Value {
         "process": snapshot.process,
         "data_dir": snapshot.data_dir,
         "host": snapshot.host,
+        "runtimes": snapshot.runtimes,
         "probes": snapshot.probes,
         "events": counts(&snapshot.events),
         "connections": snapshot.connections,
@@ -257,7 +258,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use view::{
         ConfigView, ConnectionsView, DataDirView, OwnView, ProbeView, ProcessView, ReloadView, ReloadsView, RingView,
-        StoreView,
+        RuntimeView, StoreView,
     };
 
     pub(super) fn snapshot() -> Snapshot {
@@ -283,6 +284,7 @@ mod tests {
             }],
             data_dir: Some(DataDirView { path: "/d".to_owned(), used: true, ..DataDirView::default() }),
             host: Some(Report::of(vec![Finding::degraded("cgroups", "f", "e", "r"), Finding::ok("ring", "8 MiB")])),
+            runtimes: vec![RuntimeView { kind: "cri", told: 7, failed: 2, ..RuntimeView::default() }],
             config: Some(ConfigView {
                 source: Some("qtap.yaml".to_owned()),
                 reloads: ReloadsView { accepted: 2, unchanged: 1, refused: 3 },
@@ -354,6 +356,7 @@ mod tests {
         assert_eq!((&status["config"]["reloads"]["refused"], &status["process"]["pid"]), (&json!(3), &json!(77)));
         assert_eq!(status["config"]["last_reload"]["faults"], json!(["f"]));
         assert_eq!(status["host"]["state"], "degraded");
+        assert_eq!((&status["runtimes"][0]["kind"], &status["runtimes"][0]["told"]), (&json!("cri"), &json!(7)));
         let cgroups =
             json!({"requirement": "cgroups", "state": "degraded", "found": "f", "effect": "e", "remedy": "r"});
         assert_eq!(status["host"]["requirements"][0], cgroups);
@@ -389,6 +392,8 @@ mod tests {
             "qtap_export_last_success_timestamp_seconds{store=\"main\"} 1.5\n",
             "qtap_config_reloads_total{outcome=\"accepted\"} 2\n",
             "qtap_config_reloads_total{outcome=\"refused\"} 3\n",
+            "qtap_runtime_questions_total{runtime=\"cri\",outcome=\"told\"} 7\n",
+            "qtap_runtime_questions_total{runtime=\"cri\",outcome=\"failed\"} 2\n",
             "qtap_config_last_reload_success_timestamp_seconds 2.5\n",
             "qtap_process_resident_memory_bytes 1000\n",
             "process_cpu_seconds_total 0.25\n",

@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub stores: Vec<StoreView>,
     /// Where what outlives the process is kept; none: this command keeps nothing.
     pub data_dir: Option<DataDirView>,
+    /// Container runtimes that are asked, and how they fare.
+    pub runtimes: Vec<RuntimeView>,
     /// What the host offered when the agent started; none: this command captures nothing.
     pub host: Option<Report>,
     /// Events from the source, by kind; the kinds are a closed list.
@@ -50,6 +52,23 @@ impl Snapshot {
         let stores = self.stores.iter().filter(|store| !store.started);
         probes.into_iter().chain(stores.map(|store| format!("store {} has not started", store.id))).collect()
     }
+}
+
+/// A container runtime that is asked.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RuntimeView {
+    /// `cri`, `docker` or `containerd`.
+    pub kind: &'static str,
+    /// Path of its socket.
+    pub socket: String,
+    /// Containers that it told of.
+    pub told: u64,
+    /// Questions that it answered with no.
+    pub not_found: u64,
+    /// Questions that it did not answer.
+    pub failed: u64,
+    /// Why, the last time; none when it answered since.
+    pub error: Option<String>,
 }
 
 /// The config.

@@ -13,6 +13,7 @@ pub mod host;
 pub mod kernel;
 pub mod recording;
 pub mod replay;
+pub mod runtimes;
 pub mod settings;
 pub mod sites;
 pub mod source;

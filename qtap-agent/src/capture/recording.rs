@@ -17,7 +17,7 @@ use std::io::{self, Read, Write};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::model::event::{Counts, Event, Host, Opened, SessionCounts};
+use crate::model::event::{ContainerSeen, Counts, Event, Host, Opened, SessionCounts};
 use crate::model::loss::Loss;
 use crate::model::process::Process;
 use crate::model::time::KernelTime;
@@ -54,6 +54,8 @@ pub enum Fact {
         /// When.
         time: KernelTime,
     },
+    /// What a runtime told of a container, or that none did.
+    Container(ContainerSeen),
     /// A connection that was found open.
     Opened(Opened),
     /// A connection that was found closed.
@@ -90,6 +92,7 @@ impl Fact {
             Fact::Started(host) => Event::Started(host.into()),
             Fact::Process(process) => Event::ProcessSeen(process.into()),
             Fact::ProcessGone { pid, time } => Event::ProcessGone { pid, time },
+            Fact::Container(seen) => Event::ContainerSeen(seen),
             Fact::Opened(opened) => Event::Opened(opened),
             Fact::Closed(counts) => Event::Closed(counts),
             Fact::SessionClosed(counts) => Event::SessionClosed(counts),

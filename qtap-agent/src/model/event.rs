@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::conn::{Binding, Channel, ConnId, Direction, Endpoint, Role, SessionId, Transport};
 use super::loss::Loss;
-use super::process::Process;
+use super::process::{Container, Pod, Process};
 use super::time::{KernelTime, WallClock};
 
 /// A fact from the probes or from the agent's look at the host.
@@ -24,6 +24,8 @@ pub enum Event {
         /// When.
         time: KernelTime,
     },
+    /// What was awaited of a container was told, or never will be.
+    ContainerSeen(ContainerSeen),
     /// A connection was opened, or seen for the first time.
     Opened(Opened),
     /// Bytes passed and were copied.
@@ -73,6 +75,7 @@ impl Event {
         match self {
             Event::Started(_) | Event::ProcessSeen(_) => None,
             Event::ProcessGone { time, .. } | Event::Bound { time, .. } | Event::Lost { time, .. } => Some(*time),
+            Event::ContainerSeen(seen) => Some(seen.time),
             Event::Opened(opened) => Some(opened.time),
             Event::Passed(passed) => Some(passed.time),
             Event::Skipped(skipped) => Some(skipped.time),
@@ -100,6 +103,19 @@ pub struct Host {
     pub kernel: String,
     /// Kernel time to wall-clock time.
     pub clock: WallClock,
+}
+
+/// A container of which more was awaited: of every process in it this holds from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerSeen {
+    /// The container; no longer awaited.
+    pub container: Arc<Container>,
+    /// The pod it belongs to.
+    pub pod: Option<Arc<Pod>>,
+    /// False: no runtime told, and what its control group tells is all.
+    pub told: bool,
+    /// When.
+    pub time: KernelTime,
 }
 
 /// A connection was opened, or seen for the first time.

@@ -35,6 +35,12 @@ impl Process {
     pub fn executable_name(&self) -> &str {
         self.executable_path.rsplit('/').next().unwrap_or(&self.executable_path)
     }
+
+    /// True while more may be told of its container and pod.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.container.as_ref().is_some_and(|container| container.awaited)
+    }
 }
 
 /// A container.
@@ -44,18 +50,21 @@ pub struct Container {
     pub id: String,
     /// Name, where a runtime told.
     pub name: Option<String>,
-    /// Image name, where a runtime told.
+    /// Image, as the runtime names it: a repository, mostly with a tag or digest.
     pub image_name: Option<String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// True while a runtime is asked for the rest, and for the pod.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaited: bool,
 }
 
 /// A Kubernetes pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Pod {
-    /// Pod name.
+    /// Pod name; empty while only its uid is known.
     pub name: String,
-    /// Namespace.
+    /// Namespace; empty likewise.
     pub namespace: String,
     /// Name of the container within the pod.
     pub container_name: Option<String>,

@@ -46,6 +46,8 @@ pub struct Facts<'a> {
     pub domain: Option<&'a str>,
     /// What the pod's label says.
     pub label: Option<&'a str>,
+    /// The label may still come.
+    pub label_awaited: bool,
 }
 
 impl<'a> Facts<'a> {
@@ -57,6 +59,7 @@ impl<'a> Facts<'a> {
             server_name: conn.tls.as_ref().and_then(|tls| tls.sni.as_deref()),
             domain: conn.domain.as_deref(),
             label: process.and_then(label_of),
+            label_awaited: process.is_some_and(Process::is_awaited),
         }
     }
 }
@@ -105,8 +108,7 @@ impl Routes {
     /// The stack for what `facts` tell of; none: it leaves no record.
     #[must_use]
     pub fn stack_of(&self, facts: &Facts<'_>) -> Option<StackId> {
-        let names = [facts.authority, facts.server_name, facts.domain];
-        if let Some(stack) = names.into_iter().flatten().find_map(|name| self.by_name(name)) {
+        if let Some(stack) = self.by_names(facts) {
             return stack;
         }
         match facts.label {
@@ -114,6 +116,17 @@ impl Routes {
             Some(label) => self.named.get(label).copied().or(self.default),
             None => self.default,
         }
+    }
+
+    /// True when a label that may still come would decide.
+    #[must_use]
+    pub fn is_open(&self, facts: &Facts<'_>) -> bool {
+        facts.label_awaited && self.by_names(facts).is_none()
+    }
+
+    fn by_names(&self, facts: &Facts<'_>) -> Option<Option<StackId>> {
+        let names = [facts.authority, facts.server_name, facts.domain];
+        names.into_iter().flatten().find_map(|name| self.by_name(name))
     }
 
     /// What the endpoints say of a name, or of an authority; none: nothing.
@@ -170,6 +183,12 @@ impl Wants {
     #[must_use]
     pub fn appetite(&self, stack: Option<StackId>) -> Appetite {
         stack.and_then(|stack| self.appetites.get(stack.0)).copied().unwrap_or_default()
+    }
+
+    /// What the stack wants that `facts` lead to; while a label may still come that decides, what any stack wants.
+    #[must_use]
+    pub fn appetite_of(&self, facts: &Facts<'_>) -> Appetite {
+        if self.routes.is_open(facts) { self.at_most() } else { self.appetite(self.routes.stack_of(facts)) }
     }
 
     /// What any stack wants: holds while it isn't known which one it will be.
@@ -253,6 +272,7 @@ mod tests {
             server_name: Some("api.example.com"),
             domain: Some("x.quiet.example.com"),
             label: Some("two"),
+            label_awaited: false,
         };
         let of = |facts| routes().stack_of(&facts);
         assert_eq!(of(Facts { authority: Some("www.example.com"), ..facts }), TWO);
@@ -276,6 +296,19 @@ mod tests {
         assert_eq!(label_of(&process), Some("c"));
         process.pod = Some(pod);
         assert_eq!(label_of(&process), Some("p"));
+    }
+
+    #[test]
+    fn a_label_that_may_still_come_leaves_it_open() {
+        let appetites = vec![Appetite::default(), Appetite { exchanges: true, bodies: true }];
+        let wants = Wants { routes: routes(), appetites };
+        let facts = Facts { authority: Some("other.org"), label_awaited: true, ..Facts::default() };
+        assert!(wants.routes.is_open(&facts));
+        assert_eq!(wants.appetite_of(&facts), wants.at_most());
+        assert_eq!(wants.appetite_of(&Facts { label_awaited: false, ..facts }), Appetite::default());
+        let named = Facts { authority: Some("x.quiet.example.com"), ..facts };
+        assert!(!wants.routes.is_open(&named), "an endpoint has the last word");
+        assert_eq!(wants.appetite_of(&named), Appetite::default());
     }
 
     #[test]

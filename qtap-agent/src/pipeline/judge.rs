@@ -107,7 +107,13 @@ impl Table {
         let process = scene.and_then(|scene| scene.process.as_deref());
         let stack = match (scene, authority.and_then(|authority| self.routes.by_name(authority))) {
             (_, Some(named)) => named,
-            (Some(scene), None) => self.routes.stack_of(&route::Facts::of(&scene.conn, process, authority)),
+            (Some(scene), None) => {
+                let facts = route::Facts::of(&scene.conn, process, authority);
+                if self.stacks.len() > 1 && self.routes.is_open(&facts) {
+                    return Wanted::Open;
+                }
+                self.routes.stack_of(&facts)
+            }
             (None, None) if self.stacks.len() > 1 => return Wanted::Open,
             (None, None) => self.routes.stack_of(&route::Facts::default()),
         };

@@ -16,10 +16,11 @@ use super::shared::{Shared, Stop};
 use super::spool::Spool;
 use super::stores;
 use super::{FLUSH_LIMIT, Failure, data_dir, doctor, live, runtime, tap_settings};
-use crate::admin::view::{DataDirView, RingView, Snapshot};
+use crate::admin::view::{DataDirView, RingView, RuntimeView, Snapshot};
 use crate::admin::{self, State};
 use crate::capture::kernel::standing::RingUse;
 use crate::capture::kernel::{Live, trial};
+use crate::capture::runtimes::RuntimeStatus;
 use crate::capture::source::{Flow, SourceError};
 use crate::cli::RunArgs;
 use crate::config::Settings;
@@ -194,7 +195,7 @@ fn view(
 ) -> admin::Supply<Snapshot> {
     let (shared, data_dir, config) = (shared.clone(), Arc::clone(data_dir), config.clone());
     let (stores, passed) = (engine.stores().look(), engine.passed.clone());
-    let standing = source.standing();
+    let (standing, runtimes) = (source.standing(), source.runtimes());
     Arc::new(move || {
         let seen = shared.get().clone();
         let RingUse { waiting_bytes, full } = standing.ring();
@@ -202,6 +203,19 @@ fn view(
         let snapshot = super::shared::snapshot(&seen, &stores.statuses(), probes::view(&standing), ring);
         let data_dir = data_dir.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let host = Some(Report::clone(&host));
-        Snapshot { data_dir: Some(data_dir), config: Some(config.get()), rules: passed.sums(), host, ..snapshot }
+        let runtimes = runtimes.statuses().into_iter().map(runtime_view).collect();
+        Snapshot {
+            data_dir: Some(data_dir),
+            config: Some(config.get()),
+            rules: passed.sums(),
+            host,
+            runtimes,
+            ..snapshot
+        }
     })
+}
+
+fn runtime_view(status: RuntimeStatus) -> RuntimeView {
+    let RuntimeStatus { kind, socket, told, not_found, failed, error } = status;
+    RuntimeView { kind, socket, told, not_found, failed, error }
 }

@@ -10,7 +10,8 @@ use super::Failure;
 use crate::capture::discover::call::Family;
 use crate::capture::host::{Facts, findings};
 use crate::capture::kernel::{Cgroup, Directions, Live, Scope, Settings as Probes, Wishes, trial};
-use crate::cli::{CaptureArgs, ScopeArgs, TlsProbe};
+use crate::capture::runtimes;
+use crate::cli::{CaptureArgs, ScopeArgs, SocketArgs, TlsProbe};
 use crate::config::{self, DirectionFilter, Settings, TapSettings};
 use crate::model::host::Report;
 
@@ -41,9 +42,19 @@ pub(super) fn probes(
         ring_bytes: capture.ring_size.unwrap_or_else(|| ring_bytes(call_limit)),
         tls: families(&capture.tls_probes),
         plain_sites: capture.plain_sites,
+        runtimes: runtimes(&capture.sockets),
         variables: settings.pipeline.variables(),
         trace: capture.bpf_trace,
         recording,
+    }
+}
+
+/// The container runtimes that are asked.
+fn runtimes(sockets: &SocketArgs) -> runtimes::Settings {
+    runtimes::Settings {
+        docker: sockets.docker_socket_endpoint.0.clone(),
+        containerd: sockets.containerd_socket_endpoint.0.clone(),
+        cri: sockets.cri_runtime_socket_endpoint.0.clone(),
     }
 }
 

@@ -20,7 +20,7 @@ mod exec;
 mod host;
 #[cfg(feature = "kernel")]
 mod live;
-#[cfg(feature = "kernel")]
+#[cfg(any(feature = "kernel", test))]
 mod page;
 mod passes;
 mod pipelines;

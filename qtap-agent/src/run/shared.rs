@@ -97,6 +97,7 @@ mod live {
             probes,
             data_dir: None,
             host: None,
+            runtimes: Vec::new(),
             config: None,
             process: OwnView { pid: std::process::id(), started_ticks: own.as_ref().map_or(0, |stat| stat.starttime) },
             stores: stores.iter().map(store_view).collect(),

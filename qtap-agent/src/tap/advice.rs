@@ -33,8 +33,7 @@ impl Conn {
         }
         let host = exchange.request.as_ref().and_then(|request| request.authority.as_deref());
         let wants = &common.http.of(self.facts.opened).wants;
-        let stack = wants.routes.stack_of(&Facts::of(&self.facts, process, host));
-        if host.is_none() || wants.appetite(stack).exchanges {
+        if host.is_none() || wants.appetite_of(&Facts::of(&self.facts, process, host)).exchanges {
             self.quiet = Quiet::default();
         } else if self.quiet.host.as_deref() == host {
             self.quiet.count += 1;

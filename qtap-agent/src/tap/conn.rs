@@ -318,7 +318,7 @@ impl Conn {
     pub(super) fn appetite(&self, common: &Common) -> Appetite {
         let process = common.processes.get(self.pid).or(self.process.as_ref());
         let wants = &common.http.of(self.facts.opened).wants;
-        wants.appetite(wants.routes.stack_of(&Facts::of(&self.facts, process.map(|process| &**process), None)))
+        wants.appetite_of(&Facts::of(&self.facts, process.map(|process| &**process), None))
     }
 
     /// What TLS said; from now on it is a TLS connection.

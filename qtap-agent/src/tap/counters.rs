@@ -5,7 +5,7 @@ use crate::http::Sink;
 use crate::model::event::Event;
 
 /// Names of the kinds of [`Event`] (`qtap_events_total{kind}`), in the order of its variants.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 15] = [
     "started",
     "process_seen",
     "process_gone",
@@ -20,6 +20,7 @@ const KINDS: [&str; 14] = [
     "lost",
     "tick",
     "datagram",
+    "container_seen",
 ];
 
 /// Counts since the start.
@@ -58,6 +59,7 @@ impl Counters {
             Event::Lost { .. } => 11,
             Event::Tick(_) => 12,
             Event::Datagram(_) => 13,
+            Event::ContainerSeen(_) => 14,
         };
         self.events[kind] += 1;
     }

@@ -18,6 +18,7 @@ mod conservation;
 mod counters;
 mod deadlines;
 mod handshake;
+mod held;
 mod losses;
 mod memory;
 mod names;
@@ -41,6 +42,7 @@ pub use pair::Pair;
 use self::common::Common;
 use self::conn::Conn;
 use self::deadlines::Due;
+use self::held::Held;
 use self::memory::Memory;
 use self::pair::add;
 use self::session::Session;
@@ -83,6 +85,8 @@ pub struct Tap {
     sessions: HashMap<SessionId, Session>,
     /// Sessions by their process.
     by_pid: BTreeSet<(u32, SessionId)>,
+    /// Observations that wait for what is still to be told of their containers.
+    held: Held,
     common: Common,
 }
 
@@ -112,7 +116,8 @@ impl Tap {
             return Vec::new();
         }
         let sessions = self.sessions.values().map(|session| session.opened);
-        let over = self.common.http.over(self.conns.values().map(Conn::opened_at).chain(sessions));
+        let open = self.conns.values().map(Conn::opened_at).chain(sessions);
+        let over = self.common.http.over(open.chain(self.held.opened()));
         over.iter().for_each(|since| self.common.http.end(*since));
         over
     }
@@ -120,7 +125,7 @@ impl Tap {
     /// Takes one event; appends what was seen.
     pub fn on_event(&mut self, event: Event, out: &mut Vec<Observation>) {
         self.common.counters.event(&event);
-        let time = event.time();
+        let (time, before) = (event.time(), out.len());
         match event {
             Event::Passed(passed) => self.on_passed(passed, out),
             Event::Skipped(skipped) => self.on_skipped(&skipped, out),
@@ -137,6 +142,7 @@ impl Tap {
                     self.common.losses.add(Loss::ProcessUnknown, 0);
                 }
             }
+            Event::ContainerSeen(seen) => self.on_container(&seen, out),
             Event::ProcessGone { pid, time } => self.on_process_gone(pid, time),
             Event::Lost { reason, count, bytes, time: _ } => self.common.losses.add_many(reason, count, bytes),
             Event::Tick(now) => self.on_tick(now, out),
@@ -145,10 +151,12 @@ impl Tap {
         if let (true, Some(time)) = (self.common.memory.is_over(), time) {
             self.relieve(time, out);
         }
+        self.hold_back(before, time, out);
     }
 
     /// The agent stops: all that is open is told as far as it came.
     pub fn finish(&mut self, now: KernelTime, out: &mut Vec<Observation>) {
+        let before = out.len();
         let mut sessions: Vec<_> = self.sessions.values().map(|session| (session.opened, session.id)).collect();
         sessions.sort_unstable();
         for (_, session) in sessions {
@@ -163,6 +171,8 @@ impl Tap {
             self.end_conn(conn, now, still_open, out);
         }
         self.common.counters.unwanted(&mut self.common.sink);
+        self.hold_back(before, Some(now), out);
+        self.let_all_go(out);
     }
 
     /// What was lost so far, on all connections and beside them.

@@ -4,7 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::process::Process;
+use crate::model::event::ContainerSeen;
+use crate::model::process::{Container, Process};
 use crate::model::time::KernelTime;
 
 /// Processes known at once: twice the largest number of a busy host.
@@ -19,6 +20,8 @@ pub(super) struct Processes {
     table: HashMap<u32, Entry>,
     /// Those that ended, in that order.
     gone: VecDeque<(KernelTime, u32)>,
+    /// Those of whose containers more may be told.
+    awaited: usize,
 }
 
 #[derive(Debug)]
@@ -34,7 +37,9 @@ impl Processes {
         if self.table.len() >= PROCESSES && !self.table.contains_key(&process.pid) && !self.forget_oldest() {
             return false;
         }
-        self.table.insert(process.pid, Entry { process, gone: None });
+        self.awaited += usize::from(process.is_awaited());
+        let before = self.table.insert(process.pid, Entry { process, gone: None });
+        self.forgotten(before);
         true
     }
 
@@ -59,17 +64,62 @@ impl Processes {
         self.table.get(&pid).map(|entry| &entry.process)
     }
 
+    /// True when of the container of any of them more may be told.
+    pub(super) fn awaits(&self) -> bool {
+        self.awaited > 0
+    }
+
+    /// What is known now of the very process that was called so: none when its number is another's, or it is forgotten.
+    pub(super) fn same(&self, process: &Process) -> Option<Arc<Process>> {
+        let id = |process: &Process| process.container.as_ref().map(|container| container.id.clone());
+        let known = self.get(process.pid).filter(|known| known.executable_path == process.executable_path)?;
+        (id(known) == id(process) && known.command == process.command).then(|| Arc::clone(known))
+    }
+
+    /// More was told of a container, or will not be.
+    pub(super) fn told(&mut self, seen: &ContainerSeen) {
+        self.settle(&seen.container.id, |process| joined(process, seen));
+    }
+
+    /// Nothing is awaited of a container any more.
+    pub(super) fn give_up(&mut self, container: &str) {
+        self.settle(container, |process| {
+            let container = process.container.as_deref().map(|known| Container { awaited: false, ..known.clone() });
+            Process { container: container.map(Arc::new), ..process.clone() }
+        });
+    }
+
+    /// Changes what is known of the processes of a container, of which nothing is awaited then.
+    fn settle(&mut self, container: &str, change: impl Fn(&Process) -> Process) {
+        let of = |process: &Process| process.container.as_ref().is_some_and(|known| known.id == container);
+        for entry in self.table.values_mut().filter(|entry| of(&entry.process)) {
+            self.awaited -= usize::from(entry.process.is_awaited());
+            entry.process = Arc::new(change(&entry.process));
+            self.awaited += usize::from(entry.process.is_awaited());
+        }
+    }
+
+    fn forgotten(&mut self, entry: Option<Entry>) {
+        self.awaited -= usize::from(entry.is_some_and(|entry| entry.process.is_awaited()));
+    }
+
     /// Forgets the one that ended first; false: none did.
     fn forget_oldest(&mut self) -> bool {
         while let Some((time, pid)) = self.gone.pop_front() {
             // Else the pid was given to another process since.
             if self.table.get(&pid).is_some_and(|entry| entry.gone == Some(time)) {
-                self.table.remove(&pid);
+                let entry = self.table.remove(&pid);
+                self.forgotten(entry);
                 return true;
             }
         }
         false
     }
+}
+
+/// The process, with what was told of its container.
+pub(super) fn joined(process: &Process, seen: &ContainerSeen) -> Process {
+    Process { container: Some(Arc::clone(&seen.container)), pod: seen.pod.clone(), ..process.clone() }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod alone;
 mod bad_input;
 mod clients;
 mod coded;
+mod containers;
 mod crowds;
 mod doctor;
 mod ends;

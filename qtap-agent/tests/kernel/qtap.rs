@@ -52,6 +52,9 @@ pub fn command_by<'a>(words: impl IntoIterator<Item = &'a str>) -> Command {
         "DATA_DIR",
         "QTAP_CONFIG_WATCH",
         "HTTPD_LISTEN",
+        "DOCKER_SOCKET_ENDPOINT",
+        "CONTAINERD_SOCKET_ENDPOINT",
+        "CRI_RUNTIME_SOCKET_ENDPOINT",
     ] {
         command.env_remove(name);
     }

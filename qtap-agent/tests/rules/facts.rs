@@ -126,6 +126,7 @@ fn get() -> Case {
         name: Some("web".to_owned()),
         image_name: Some("registry/web:1".to_owned()),
         labels: map(&[("tier", "front")]),
+        ..Container::default()
     };
     let pod = Pod {
         name: "web-0".to_owned(),

@@ -8,7 +8,7 @@ const MAP: &str = "export/otlp/map.rs";
 const MAP_ROOM: &str = "export/otlp/map/";
 
 /// Attribute names that are nothing else too: `http.duration_ms`, say, is also a field of rules.
-const ATTRIBUTES: [&str; 112] = [
+const ATTRIBUTES: [&str; 114] = [
     "artifact.chunk",
     "artifact.chunk_offset",
     "artifact.chunks",
@@ -50,6 +50,7 @@ const ATTRIBUTES: [&str; 112] = [
     "connection.tls.uninspected_reason",
     "container.id",
     "container.image.name",
+    "container.image.tags",
     "container.name",
     "deployment.environment.name",
     "event.type",
@@ -80,6 +81,7 @@ const ATTRIBUTES: [&str; 112] = [
     "k8s.container.name",
     "k8s.namespace.name",
     "k8s.pod.name",
+    "k8s.pod.uid",
     "log.record.uid",
     "network.peer.address",
     "network.protocol.name",

@@ -4,6 +4,7 @@
 //! error; a file that is broken or hostile is an error of that file alone. Nothing here attaches or changes anything.
 
 pub mod call;
+pub mod cgroup;
 pub mod elf;
 pub mod engine;
 mod environ;

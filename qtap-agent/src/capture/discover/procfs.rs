@@ -1,18 +1,20 @@
 //! Processes and the host, as `/proc` tells them.
 //!
 //! In: `/proc` (proc_pid_stat(5), proc_pid_status(5)), `/etc/machine-id`. Out: the model's `Process` and `Host`. A process that vanished, or whose id
-//! was given to another one while it was read, is none. Containers and pods are not looked for here.
+//! was given to another one while it was read, is none. Of containers and pods their ids are told, as control groups have them, and nothing is
+//! asked of anyone.
 
 use std::collections::HashSet;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-use super::environ;
 use super::users::Users;
+use super::{cgroup, environ};
 use crate::model::event::Host;
-use crate::model::process::Process;
+use crate::model::process::{Container, Pod, Process};
 use crate::model::time::{KernelTime, WallClock};
 
 /// Longest command line kept, in bytes.
@@ -50,6 +52,7 @@ pub fn process(pid: u32, users: &mut Users, variables: &[String]) -> Option<Livi
     let command = read_start(&format!("/proc/{pid}/cmdline"), MAX_COMMAND as u64).unwrap_or_default();
     let user_id = effective_user(&read_start(&format!("/proc/{pid}/status"), MAX_FILE)?)?;
     let env = environ::read(pid, variables);
+    let (container, pod) = container(pid);
     // The same id and start time as before: all that was read between belongs to one process.
     if Stat::read(pid)? != before {
         return None;
@@ -62,10 +65,19 @@ pub fn process(pid: u32, users: &mut Users, variables: &[String]) -> Option<Livi
         user_id,
         user_name: users.name(user_id),
         env,
-        container: None,
-        pod: None,
+        container,
+        pod,
     };
     Some(Living { process, started: before.started })
+}
+
+/// The container that a process runs in, and its pod, by their ids; none too where it can't be read, or the process is ending.
+#[must_use]
+pub fn container(pid: u32) -> (Option<Arc<Container>>, Option<Arc<Pod>>) {
+    let place = read_start(&format!("/proc/{pid}/cgroup"), MAX_FILE).and_then(|cgroup| cgroup::place(&cgroup));
+    let Some(cgroup::Place { container: id, pod }) = place else { return (None, None) };
+    let pod = pod.map(|uid| Arc::new(Pod { uid: Some(uid), ..Pod::default() }));
+    (Some(Arc::new(Container { id, ..Container::default() })), pod)
 }
 
 /// The path of a process's executable, as the process sees it; none for a kernel thread, and where it can't be read.

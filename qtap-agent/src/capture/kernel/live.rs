@@ -5,6 +5,7 @@
 //!                └──▶ new code? (tls)                     └──▶ events
 //! ```
 
+mod containers;
 mod looks;
 mod sweep;
 mod tables;
@@ -109,9 +110,9 @@ impl Live {
             ebpf,
             ring: Some(ring),
             decoder: Decoder::default(),
-            people: People::new(std::mem::take(&mut settings.variables)),
             tls: (!settings.tls.is_empty())
                 .then(|| Tls::new(settings.tls.clone(), settings.plain_sites, standing.clone())),
+            people: People::new(std::mem::take(&mut settings.variables), &settings.runtimes)?,
             tables,
             recorder,
             pass_on,
@@ -348,6 +349,7 @@ impl Live {
 
     fn tick(&mut self, out: &mut Vec<Event>) {
         let now = procfs::now();
+        self.tell_containers(now, out);
         if now.since(self.last_sweep_of_ends) >= SWEEP_ENDS {
             self.last_sweep_of_ends = now;
             self.sweep_ends(now, out);

@@ -22,6 +22,7 @@ use qtap_common::globals::{self, Wanted};
 
 use crate::capture::btf::BtfError;
 use crate::capture::discover::call::Family;
+use crate::capture::runtimes;
 use crate::capture::settings::Filters;
 
 /// Why the probes could not be loaded.
@@ -64,6 +65,9 @@ pub enum KernelError {
     /// More control groups than the probes compare with.
     #[error("at most {} control groups can be named", globals::CGROUPS_MAX)]
     TooManyCgroups,
+    /// The thread that asks the container runtimes could not be started.
+    #[error("the thread that asks container runtimes can't be started: {0}")]
+    Runtimes(std::io::Error),
     /// The recording could not be written.
     #[error("recording: {0}")]
     Recording(crate::capture::recording::RecordingError),
@@ -89,6 +93,8 @@ pub struct Settings {
     pub tls: Vec<Family>,
     /// Probes stand at function entry and return, whatever the code looks like.
     pub plain_sites: bool,
+    /// Container runtimes that are asked.
+    pub runtimes: runtimes::Settings,
     /// Names of the variables that are read of the environments of processes.
     pub variables: Vec<String>,
     /// The probes' own debug messages are on.

@@ -2,12 +2,15 @@
 //!
 //! In: news of processes. Out: [`Fact`]s, each before the first event that needs it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use super::KernelError;
 use crate::capture::decode::Executed;
 use crate::capture::discover::procfs;
 use crate::capture::discover::users::Users;
 use crate::capture::recording::Fact;
+use crate::capture::runtimes::table::Containers;
+use crate::capture::runtimes::{self, Fared, Runtimes};
 use crate::model::process::Process;
 use crate::model::time::KernelTime;
 
@@ -19,14 +22,16 @@ const PEOPLE_MAX: usize = 65_536;
 pub(super) struct People {
     known: HashMap<u32, Process>,
     users: Users,
+    containers: Containers,
     /// Names of the variables that are read of their environments.
     variables: Vec<String>,
 }
 
 impl People {
-    /// Nobody yet; of whom is met, these variables are read.
-    pub(super) fn new(variables: Vec<String>) -> People {
-        People { variables, ..People::default() }
+    /// Nobody yet; of whom is met, these variables are read, and these runtimes are asked.
+    pub(super) fn new(variables: Vec<String>, asked: &runtimes::Settings) -> Result<People, KernelError> {
+        let runtimes = Runtimes::start(asked).map_err(KernelError::Runtimes)?;
+        Ok(People { variables, containers: Containers::new(runtimes), ..People::default() })
     }
 
     /// The fact about a process that was not told yet; none when it was, or can't be learnt any more.
@@ -41,15 +46,25 @@ impl People {
     /// A process has a new name. /proc knows it best; a process that is gone already is what the kernel said it was.
     pub(super) fn executed(&mut self, executed: Executed) -> Fact {
         let living = procfs::process(executed.pid, &mut self.users, &self.variables).map(|living| living.process);
-        let user_name = self.users.name(executed.user_id);
-        let process = named(living, executed, user_name);
+        // It has lost its control group by then, as it has its memory.
+        let is_ending = living.as_ref().is_none_or(|process| process.command.is_empty());
+        let (parent, user_name) = (executed.parent, self.users.name(executed.user_id));
+        let mut process = named(living, executed, user_name);
+        if is_ending && process.container.is_none() {
+            match self.known.get(&process.pid) {
+                Some(before) => (process.container, process.pod) = (before.container.clone(), before.pod.clone()),
+                None => place(&mut process, &[parent]),
+            }
+        }
         self.tell(process)
     }
 
     /// A child is called what its parent is called, until it executes something.
     pub(super) fn forked(&mut self, parent: u32, child: u32) -> Option<Fact> {
         let Some(known) = self.known.get(&parent) else { return self.meet(child) };
-        let process = Process { pid: child, parent_pid: parent, ..known.clone() };
+        let mut process = Process { pid: child, parent_pid: parent, ..known.clone() };
+        // What starts containers takes its children there before they execute anything; and one that is gone was where its parent is.
+        place(&mut process, &[child, parent]);
         Some(self.tell(process))
     }
 
@@ -64,11 +79,35 @@ impl People {
         Fact::ProcessGone { pid, time }
     }
 
-    fn tell(&mut self, process: Process) -> Fact {
+    /// How the runtimes fare that are asked.
+    pub(super) fn runtimes(&self) -> Fared {
+        self.containers.fared()
+    }
+
+    /// What was told of containers since the last call.
+    pub(super) fn news(&mut self, now: KernelTime) -> impl Iterator<Item = Fact> + use<> {
+        let known = &self.known;
+        let running = || -> HashSet<String> {
+            known.values().filter_map(|process| Some(process.container.as_ref()?.id.clone())).collect()
+        };
+        self.containers.news(now, running).into_iter().map(Fact::Container)
+    }
+
+    fn tell(&mut self, mut process: Process) -> Fact {
+        self.containers.complete(&mut process);
         if self.known.len() < PEOPLE_MAX {
             self.known.insert(process.pid, process.clone());
         }
         Fact::Process(process)
+    }
+}
+
+/// Where a process is: in the first container that any of these is in.
+fn place(process: &mut Process, pids: &[u32]) {
+    if let Some((container, pod)) =
+        pids.iter().map(|pid| procfs::container(*pid)).find(|(container, _)| container.is_some())
+    {
+        (process.container, process.pod) = (container, pod);
     }
 }
 

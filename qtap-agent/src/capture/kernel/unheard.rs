@@ -58,6 +58,7 @@ impl Unheard {
             Event::SessionClosed(counts) => self.sessions.remove(&counts.session),
             Event::Started(_)
             | Event::ProcessSeen(_)
+            | Event::ContainerSeen(_)
             | Event::ProcessGone { .. }
             | Event::Lost { .. }
             | Event::Tick(_) => false,

@@ -155,8 +155,10 @@ impl<'a> Facts<'a> {
             Plain::ContainerId => self.text(self.container().map(|container| container.id.as_str())),
             Plain::ContainerName => self.text(self.container().and_then(|container| container.name.as_deref())),
             Plain::ContainerImage => self.text(self.container().and_then(|container| container.image_name.as_deref())),
-            Plain::PodName => self.text(self.pod().map(|pod| pod.name.as_str())),
-            Plain::PodNamespace => self.text(self.pod().map(|pod| pod.namespace.as_str())),
+            Plain::PodName => self.text(self.pod().map(|pod| pod.name.as_str()).filter(|name| !name.is_empty())),
+            Plain::PodNamespace => {
+                self.text(self.pod().map(|pod| pod.namespace.as_str()).filter(|name| !name.is_empty()))
+            }
             Plain::TlsEnabled => {
                 self.conn.map_or_else(|| self.absent(), |conn| Value::One(Scalar::Flag(conn.tls.is_some())))
             }
@@ -179,6 +181,8 @@ impl<'a> Facts<'a> {
                 self.header(self.http.response.as_ref().map(|response| &response.fields), &self.known.response, name)
             }
             Named::ProcessEnv => of(self.process.map(|process| &process.env)),
+            // While a runtime is asked, a label that is not there is no label that isn't.
+            Named::ContainerLabel | Named::PodLabel | Named::PodAnnotation if self.is_awaited() => self.absent(),
             Named::ContainerLabel => of(self.container().map(|container| &container.labels)),
             Named::PodLabel => of(self.pod().map(|pod| &pod.labels)),
             Named::PodAnnotation => of(self.pod().map(|pod| &pod.annotations)),
@@ -286,6 +290,10 @@ impl<'a> Facts<'a> {
 
     fn tls(&self) -> Option<&'a TlsFacts> {
         self.conn.and_then(|conn| conn.tls.as_ref())
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.process.is_some_and(Process::is_awaited)
     }
 
     fn container(&self) -> Option<&'a Container> {

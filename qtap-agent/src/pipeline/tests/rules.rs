@@ -131,6 +131,35 @@ fn a_body_is_wanted_as_long_as_a_level_above_it_can_come() {
     assert_eq!(by_port.of(&request_only(), None), Open, "a connection that is not known yet");
 }
 
+/// What a runtime is still asked for may come: a label that is not there is then no label that isn't.
+#[test]
+fn what_is_awaited_of_a_container_is_waited_for() {
+    use crate::model::process::{Container, Pod};
+    let of = |awaited: bool, team: &str| {
+        let container = Some(Arc::new(Container { id: "c".into(), awaited, ..Container::default() }));
+        let labels =
+            if awaited { std::collections::BTreeMap::new() } else { [("team".to_owned(), team.to_owned())].into() };
+        let pod = Some(Arc::new(Pod { uid: Some("u".into()), labels, ..Pod::default() }));
+        let process = Some(Arc::new(Process { container, pod, ..Process::default() }));
+        Scene { host: host(), conn: Arc::new(conn()), process }
+    };
+    let judge = ruled(Level::Summary, &[("src.pod.labels.team == \"blue\"", Level::Full)]).judge().unwrap();
+    assert_eq!(judge.of(&http(), Some(&of(true, ""))), Wanted::Open);
+    assert_eq!(judge.of(&http(), Some(&of(false, "blue"))), Wanted::Yes);
+    assert_eq!(judge.of(&http(), Some(&of(false, "red"))), Wanted::No);
+    for field in ["src.pod.name", "src.pod.namespace", "src.container.name", "src.container.labels.team"] {
+        let judge = ruled(Level::Summary, &[(&format!("{field} == \"x\""), Level::Full)]).judge().unwrap();
+        assert_eq!(judge.of(&http(), Some(&of(true, ""))), Wanted::Open, "{field}");
+    }
+    // Which stack it is depends on the label.
+    let mut two = ruled(Level::Summary, &[("http.req.path == \"/\"", Level::Full)]);
+    let full = Step::HttpCapture(HttpCapture { level: Level::Full, ..HttpCapture::default() });
+    two.routing.stacks.push(Stack { name: "full".to_owned(), steps: vec![full] });
+    let judge = two.judge().unwrap();
+    assert_eq!(judge.of(&http(), Some(&of(true, ""))), Wanted::Open);
+    assert_eq!(judge.of(&http(), Some(&of(false, ""))), Wanted::No);
+}
+
 #[test]
 fn the_first_rule_that_passes_says_what_a_line_tells() {
     let list = [

@@ -4,6 +4,7 @@
 mod advice;
 mod connections;
 mod conservation;
+mod containers;
 mod judge;
 mod names;
 mod sessions;

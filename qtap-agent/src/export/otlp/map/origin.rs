@@ -1,6 +1,8 @@
 //! The attributes that all records of a connection share: where it happened. In: an origin. Out: attributes, in a fixed order.
 
-use super::{Attribute, Attributes};
+use std::borrow::Cow;
+
+use super::{Attribute, Attributes, Value};
 use crate::model::process::Process;
 use crate::model::record::Origin;
 
@@ -36,11 +38,51 @@ fn process<'a>(out: &mut Attributes<'a>, process: &'a Process) {
     if let Some(container) = process.container.as_deref() {
         out.text_if("container.id", Some(&container.id));
         out.text_if("container.name", container.name.as_deref());
-        out.text_if("container.image.name", container.image_name.as_deref());
+        let (image, tag) = container.image_name.as_deref().map(image).unwrap_or_default();
+        out.text_if("container.image.name", Some(image));
+        if !tag.is_empty() {
+            out.put("container.image.tags", Value::Texts(vec![Cow::Borrowed(tag)]));
+        }
     }
     if let Some(pod) = process.pod.as_deref() {
         out.text_if("k8s.pod.name", Some(&pod.name));
+        out.text_if("k8s.pod.uid", pod.uid.as_deref());
         out.text_if("k8s.namespace.name", Some(&pod.namespace));
         out.text_if("k8s.container.name", pod.container_name.as_deref());
+    }
+}
+
+/// An image's name without its tag and digest, and the tag: `REGISTRY:PORT/NAME:TAG@DIGEST`. What is nothing but a digest has no name.
+fn image(reference: &str) -> (&str, &str) {
+    let named = reference.split_once('@').map_or(reference, |(named, _)| named);
+    if reference.starts_with("sha256:") {
+        return (reference, "");
+    }
+    match named.rsplit_once(':') {
+        // A colon before the last part is that of a port.
+        Some((name, tag)) if !tag.contains('/') => (name, tag),
+        Some(_) | None => (named, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::image;
+
+    #[test]
+    fn an_image_is_parted_from_its_tag() {
+        for (reference, name, tag) in [
+            ("nginx", "nginx", ""),
+            ("nginx:1.27", "nginx", "1.27"),
+            ("docker.io/library/nginx:1.27-alpine", "docker.io/library/nginx", "1.27-alpine"),
+            ("registry.example.com:5000/shop/web", "registry.example.com:5000/shop/web", ""),
+            ("registry.example.com:5000/shop/web:v2", "registry.example.com:5000/shop/web", "v2"),
+            ("quay.io/a/b:v1@sha256:00ff", "quay.io/a/b", "v1"),
+            ("quay.io/a/b@sha256:00ff", "quay.io/a/b", ""),
+            ("sha256:00ff", "sha256:00ff", ""),
+            ("", "", ""),
+        ] {
+            assert_eq!(image(reference), (name, tag), "{reference}");
+        }
     }
 }

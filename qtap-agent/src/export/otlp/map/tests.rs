@@ -51,11 +51,16 @@ fn full_origin() -> Origin {
     let container = Container {
         id: "c1".into(),
         name: Some("web".into()),
-        image_name: Some("nginx".into()),
+        image_name: Some("docker.io/library/nginx:1.27".into()),
         ..Container::default()
     };
-    let pod =
-        Pod { name: "web-0".into(), namespace: "shop".into(), container_name: Some("app".into()), ..Pod::default() };
+    let pod = Pod {
+        name: "web-0".into(),
+        namespace: "shop".into(),
+        container_name: Some("app".into()),
+        uid: Some("u-1".into()),
+        ..Pod::default()
+    };
     let process = Process {
         pid: 7,
         executable_path: "/usr/sbin/nginx".into(),
@@ -120,8 +125,10 @@ fn an_origin_in_full() {
         "process.user.name=s:www-data",
         "container.id=s:c1",
         "container.name=s:web",
-        "container.image.name=s:nginx",
+        "container.image.name=s:docker.io/library/nginx",
+        "container.image.tags=a:1.27",
         "k8s.pod.name=s:web-0",
+        "k8s.pod.uid=s:u-1",
         "k8s.namespace.name=s:shop",
         "k8s.container.name=s:app",
         "tags=a:a:b|c:d",
