@@ -10,6 +10,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config;
 
+mod protection;
+
+pub use protection::{FeedbackGuard, ProtectionArgs};
+
 /// What a process of qtap's ends with.
 pub mod exit {
     /// Everything went well.
@@ -357,6 +361,9 @@ pub struct CaptureArgs {
     /// Bodies and tags.
     #[command(flatten)]
     pub records: RecordsArgs,
+    /// How qtap keeps out of it.
+    #[command(flatten)]
+    pub protection: ProtectionArgs,
     /// TLS libraries whose calls are probed.
     #[arg(long, env = "TLS_PROBES", default_value = "all", value_name = "LIST", value_delimiter = ',')]
     pub tls_probes: Vec<TlsProbe>,

@@ -162,6 +162,10 @@ pub mod option {
     pub const ADVICE: u32 = 1;
     /// Answers of name servers are read.
     pub const DNS: u32 = 2;
+    /// The other ends of qtap's own connections are left out.
+    pub const GUARD_OWN: u32 = 4;
+    /// So is what those who accept them send on.
+    pub const GUARD_STORES: u32 = 8;
 }
 
 #[cfg(feature = "user")]

@@ -14,7 +14,7 @@ use crate::globals::{self, read};
 use crate::kernel::{self, AF_UNIX, Sock};
 use crate::maps::CONNS;
 use crate::peer::{filtered_out, is_loopback, tell_ends};
-use crate::{advice, dns, scratch, session, trace};
+use crate::{advice, dns, feedback, scratch, session, trace};
 
 /// A direction of which nothing is known.
 pub const NEW_DIR: Dir = Dir {
@@ -97,6 +97,10 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     if wishes.ignore_loopback != 0 && is_loopback(sock.address, family) {
         conn.flags |= conn_flag::UNWANTED;
     }
+    let feedback = feedback::look(sock.address, u64::from(family), u64::from(as_role));
+    if feedback != 0 {
+        conn.flags |= conn_flag::UNWANTED | feedback;
+    }
     let unwanted = conn.flags & conn_flag::UNWANTED != 0;
     if CONNS.insert(sock.address, &*conn, 0).is_err() {
         emit::count_loss(why::CONN_TABLE_FULL, carried);
@@ -163,6 +167,7 @@ pub fn carried(area: u32) -> u8 {
     let dir = &mut conn.dirs[direction & 1];
     if conn.flags & conn_flag::UNWANTED != 0 {
         dir.count.unwanted += bytes;
+        feedback::count_bytes(conn.flags, bytes);
         session::note_socket(session::NOT_WANTED);
         return class::OTHER;
     }
@@ -185,9 +190,30 @@ pub fn carried(area: u32) -> u8 {
     }
     if header.time.wrapping_sub(conn.told) > 1_000_000_000 {
         conn.told = header.time;
+        let feedback = feedback::look(sock.address, u64::from(conn.family), u64::from(conn.role));
+        if feedback != 0 {
+            let_go(conn, sock.address, feedback);
+            session::note_socket(session::NOT_WANTED);
+            return class::OTHER;
+        }
         tell_counts(conn, sock.address, kind::PROGRESS);
     }
     is
+}
+
+/// It was told of until here, and is no more: so this is its end. When that does not fit the ring, the next look tells it.
+#[inline(never)]
+fn let_go(conn: &mut Conn, sock: u64, feedback: u8) -> bool {
+    let mut header = data_header(conn.id, false, 0);
+    header.tgid = conn.tgid;
+    let sent = carry::flush(&mut conn.dirs[0], &header);
+    header.flags |= flag::RECEIVED;
+    let received = carry::flush(&mut conn.dirs[1], &header);
+    let told = sent && received && tell_counts(conn, sock, kind::CLOSED);
+    if told {
+        conn.flags |= conn_flag::UNWANTED | feedback;
+    }
+    told
 }
 
 /// What a direction is, what it was before this call, and why the call's bytes can't be copied, or 0.

@@ -10,7 +10,7 @@ use crate::conn::{NEW_DIR, class_of, unwanted};
 use crate::emit;
 use crate::globals;
 use crate::maps::{CALLS, SESSIONS};
-use crate::{advice, scratch, trace};
+use crate::{advice, feedback, scratch, trace};
 
 /// TLS calls of one thread that can be inside one another: a session whose transport is another session (HTTPS proxies).
 pub const NESTED: usize = 2;
@@ -198,6 +198,8 @@ fn account(area: u32, frame: &Frame, of: u8, bytes: u64) {
     };
     let session = unsafe { &mut *session };
     session.unwanted = match frame.conn {
+        // Of a session that is bound to no socket, a store's, it is not known whom it is with.
+        0 if session.conn == 0 && feedback::is_store(session.tgid) => 1,
         0 => session.unwanted,
         NOT_WANTED => 1,
         conn => {

@@ -224,6 +224,7 @@ fn status(snapshot: &Snapshot) -> serde_json::Value {
         "probes": snapshot.probes,
         "events": counts(&snapshot.events),
         "connections": snapshot.connections,
+        "feedback": snapshot.feedback,
         "losses": losses.collect::<serde_json::Map<_, _>>(),
         "body_bytes_unwanted": snapshot.body_bytes_unwanted,
         "rules": snapshot.rules.iter().map(|(rule, count)| (rule.clone(), json!(count))).collect::<serde_json::Map<_, _>>(),
@@ -256,7 +257,8 @@ mod tests {
     use crate::model::loss::{Loss, Tally};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use view::{
-        ConfigView, ConnectionsView, DataDirView, OwnView, ProbeView, ProcessView, ReloadView, ReloadsView, RingView,
+        ConfigView, ConnectionsView, DataDirView, FeedbackView, OwnView, ProbeView, ProcessView, ReloadView,
+        ReloadsView, RingView,
         StoreView,
     };
 
@@ -304,6 +306,7 @@ mod tests {
                 bytes_received: 20,
                 bytes_unwanted: 7,
             },
+            feedback: Some(FeedbackView { qtap_connections: 4, store_bytes: 99, ..FeedbackView::default() }),
             losses,
             body_bytes_unwanted: 77,
             rules: vec![("errors".to_owned(), 5)],
@@ -353,6 +356,7 @@ mod tests {
         assert_eq!((&status["stores"][0]["queue"], &status["data_dir"]["path"]), (&json!("disk"), &json!("/d")));
         assert_eq!((&status["config"]["reloads"]["refused"], &status["process"]["pid"]), (&json!(3), &json!(77)));
         assert_eq!(status["config"]["last_reload"]["faults"], json!(["f"]));
+        assert_eq!(status["feedback"]["qtap_connections"], 4);
         assert_eq!(status["host"]["state"], "degraded");
         let cgroups =
             json!({"requirement": "cgroups", "state": "degraded", "found": "f", "effect": "e", "remedy": "r"});
@@ -373,6 +377,8 @@ mod tests {
             "qtap_rule_passed_total{rule=\"errors\"} 5\n",
             "qtap_connection_bytes_total{direction=\"sent\"} 10\n",
             "qtap_kernel_unwanted_bytes_total 7\n",
+            "qtap_feedback_connections_total{made_by=\"qtap\"} 4\n",
+            "qtap_feedback_bytes_total{made_by=\"store\"} 99\n",
             "qtap_events_total{kind=\"passed\"} 12\n",
             "qtap_loss_total{reason=\"ring_full\"} 2\n",
             "qtap_loss_bytes_total{reason=\"ring_full\"} 300\n",

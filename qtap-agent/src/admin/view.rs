@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub events: Vec<(&'static str, u64)>,
     /// Connections.
     pub connections: ConnectionsView,
+    /// What was left out because it is qtap's own exports; none: this command captures nothing.
+    pub feedback: Option<FeedbackView>,
     /// Losses of all rooms together.
     pub losses: Tally,
     /// Bytes of bodies that were read and not kept, because no level and no rule wants them.
@@ -200,6 +202,30 @@ pub struct ConnectionsView {
     pub bytes_received: u64,
     /// Bytes that were not copied out of the kernel because nobody wanted their connection.
     pub bytes_unwanted: u64,
+}
+
+/// What was left out because it is qtap's own exports, at their other end or behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct FeedbackView {
+    /// Connections with qtap, at their other end.
+    pub qtap_connections: u64,
+    /// Bytes that they carried.
+    pub qtap_bytes: u64,
+    /// Connections that receivers of qtap's exports made.
+    pub store_connections: u64,
+    /// Bytes that they carried.
+    pub store_bytes: u64,
+    /// Those receivers, as far as they are on this host.
+    pub store_processes: Vec<StoreProcessView>,
+}
+
+/// A process that receives what qtap exports.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct StoreProcessView {
+    /// Thread-group id.
+    pub pid: u32,
+    /// Path of its executable; empty when it could not be read.
+    pub executable: String,
 }
 
 /// The ring between kernel and agent.

@@ -1,7 +1,7 @@
 //! `qtap run`: captures the host, or the part of it that `--pid` or `--cgroup` name, until it is told to end.
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,7 +16,7 @@ use super::shared::{Shared, Stop};
 use super::spool::Spool;
 use super::stores;
 use super::{FLUSH_LIMIT, Failure, data_dir, doctor, live, runtime, tap_settings};
-use crate::admin::view::{DataDirView, RingView, Snapshot};
+use crate::admin::view::{DataDirView, FeedbackView, RingView, Snapshot, StoreProcessView};
 use crate::admin::{self, State};
 use crate::capture::kernel::standing::RingUse;
 use crate::capture::kernel::{Live, trial};
@@ -29,6 +29,9 @@ use crate::tap::Tap;
 
 /// When memory is given back after the start: past the second for which the allocator keeps it.
 const SETTLE: Duration = Duration::from_millis(1500);
+
+/// How often the probes' sums are read for those who ask.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or SIGINT; SIGHUP reads the config again. `env` looks up environment variables; `telemetry`: the `OTEL_*` variables ask for qtap's own metrics.
 ///
@@ -119,6 +122,7 @@ fn capture_until(
     source: &mut Live,
     to_change: &mpsc::Receiver<Change>,
 ) -> Result<(), SourceError> {
+    let mut looked = Instant::now();
     while !stop.asked() {
         if let Ok(mut change) = to_change.try_recv() {
             if let Some(tap) = change.tap.take() {
@@ -134,8 +138,25 @@ fn capture_until(
         if pump.turn(source, WAIT)? == Flow::Ended {
             break;
         }
+        if looked.elapsed() >= LOOK {
+            looked = Instant::now();
+            pump.shared.get().feedback = feedback(source);
+        }
     }
     Ok(())
+}
+
+/// What was left out because it is qtap's own exports.
+fn feedback(source: &mut Live) -> FeedbackView {
+    let seen = source.feedback();
+    let process = |(pid, executable)| StoreProcessView { pid, executable };
+    FeedbackView {
+        qtap_connections: seen.qtap.connections,
+        qtap_bytes: seen.qtap.bytes,
+        store_connections: seen.stores.connections,
+        store_bytes: seen.stores.bytes,
+        store_processes: seen.processes.into_iter().map(process).collect(),
+    }
 }
 
 /// Starting reads all of the kernel's type information, some 30 MB for a moment. The allocator keeps what was freed for a second, and

@@ -11,6 +11,7 @@ mod crowds;
 mod doctor;
 mod ends;
 mod exporting;
+mod feedback;
 mod filters;
 mod gen_ai;
 mod grpc;

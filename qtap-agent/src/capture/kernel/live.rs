@@ -5,13 +5,14 @@
 //!                └──▶ new code? (tls)                     └──▶ events
 //! ```
 
+mod adopt;
 mod looks;
 mod sweep;
 mod tables;
 mod tried;
 mod verdicts;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use qtap_common::state::{Losses, SessionKey, scope};
 
 use self::looks::Look;
 use self::tables::Tables;
+use super::feedback::Feedback;
 use super::people::People;
 use super::ring::Ring;
 use super::standing::Standing;
@@ -71,6 +73,8 @@ pub struct Live {
     everyone: bool,
     /// Processes that opened a connection.
     speakers: HashSet<u32>,
+    /// Processes that receive what qtap exports, as far as they were told.
+    stores: BTreeMap<u32, String>,
     /// What is new, and not yet looked through.
     looks: VecDeque<Look>,
     /// Keys of the sessions that are open, by session.
@@ -119,6 +123,7 @@ impl Live {
             standing,
             everyone: settings.scope == Scope::Everyone,
             speakers: HashSet::new(),
+            stores: BTreeMap::new(),
             looks: VecDeque::new(),
             sessions: HashMap::new(),
             losses_told: [Losses::default(); why::COUNT],
@@ -131,10 +136,11 @@ impl Live {
             last_sweep_of_ends: now,
             started: false,
         };
-        live.tables.scope.insert(std::process::id(), scope::OUT, 0)?;
         for pid in settings.scope.pids() {
             live.tables.scope.insert(pid, scope::IN, 0)?;
         }
+        // Last: whoever is asked for, it is never qtap itself.
+        live.tables.scope.insert(std::process::id(), scope::OWN, 0)?;
         live.wish(settings.wishes)?;
         live.attach(&settings)?;
         Ok(live)
@@ -153,6 +159,7 @@ impl Live {
         self.adopt_children(settings.scope.pids())?;
         self.judge_all(&settings.scope);
         self.attach_tracepoints(&object::SOCKETS)?;
+        self.tables.feedback.tell_own();
         if !settings.tls {
             return Ok(());
         }
@@ -184,24 +191,6 @@ impl Live {
         Ok(())
     }
 
-    /// Processes that were started by those in scope before the probes could see it. Again until none is new: one may fork
-    /// between two looks.
-    fn adopt_children(&mut self, pids: &[u32]) -> Result<(), KernelError> {
-        let mut inside: HashSet<u32> = pids.iter().copied().collect();
-        loop {
-            let before = inside.len();
-            for pid in maps::processes() {
-                let parent = procfs::parent(pid);
-                if parent.is_some_and(|parent| inside.contains(&parent)) && inside.insert(pid) {
-                    self.tables.scope.insert(pid, scope::IN, 0)?;
-                }
-            }
-            if inside.len() == before {
-                return Ok(());
-            }
-        }
-    }
-
     /// Takes a process, and the children it will have, into scope.
     ///
     /// # Errors
@@ -213,6 +202,11 @@ impl Live {
     /// Looks for TLS functions in a program that is about to run: later its first calls may be over before its probes stand.
     pub fn expect(&mut self, program: &Path) {
         self.attach_library(program);
+    }
+
+    /// What was left out so far because it is qtap's own exports.
+    pub fn feedback(&mut self) -> Feedback {
+        self.tables.feedback.read(&mut self.stores)
     }
 
     /// Records of the ring so far.

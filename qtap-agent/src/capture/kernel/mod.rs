@@ -2,6 +2,7 @@
 //!
 //! In: what is wanted. Out: events, in the order of the ring. Present with the feature `kernel` only.
 
+mod feedback;
 pub mod holder;
 mod layout;
 mod live;
@@ -15,6 +16,7 @@ pub mod trial;
 mod unheard;
 mod unix;
 
+pub use feedback::{Feedback, Guard};
 pub use live::Live;
 pub use tls::Library;
 
@@ -76,6 +78,8 @@ pub struct Settings {
     pub filters: Filters,
     /// What may change.
     pub wishes: Wishes,
+    /// What of qtap's own exports is left out at their other end, and behind it.
+    pub guard: Guard,
     /// It may be said of connections that nobody wants them.
     pub advice: bool,
     /// Answers of name servers are read.
@@ -171,7 +175,8 @@ impl Settings {
             },
             wake_above: self.ring_bytes / 4,
             options: if self.advice { globals::option::ADVICE } else { 0 }
-                | if self.dns { globals::option::DNS } else { 0 },
+                | if self.dns { globals::option::DNS } else { 0 }
+                | self.guard.told(),
             ..Wanted::default()
         };
         if let Scope::Cgroups(cgroups) = &self.scope {
