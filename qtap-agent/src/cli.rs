@@ -10,8 +10,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config;
 
+mod limits;
 mod protection;
 
+pub use limits::LimitsArgs;
 pub use protection::{FeedbackGuard, ProtectionArgs};
 
 /// What a process of qtap's ends with.
@@ -173,6 +175,9 @@ pub struct RunArgs {
     /// Address of health, metrics and status.
     #[arg(long, env = "HTTPD_LISTEN", default_value = "127.0.0.1:10001", value_name = "ADDRESS:PORT")]
     pub httpd_listen: SocketAddr,
+    /// What the agent itself may use.
+    #[command(flatten)]
+    pub limits: LimitsArgs,
     /// Look for changes of the config, this often (a file: 2s, a URL: 30s, unless told otherwise), and go over to it when it is valid.
     #[arg(
         long, env = "QTAP_CONFIG_WATCH", value_name = "INTERVAL", num_args = 0..=1, require_equals = true,

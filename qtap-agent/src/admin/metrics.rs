@@ -1,6 +1,8 @@
 //! The agent's own metrics: a [`Snapshot`] → families of points. One list for both ways out: the Prometheus page and qtap's own
 //! OTLP telemetry. Names are those of the contract, without the `_total` that the exposition adds to counters.
 
+use crate::model::shed::Shed;
+
 use super::view::{FeedbackView, Snapshot, StoreView};
 
 /// What kind of metric a family is.
@@ -35,6 +37,7 @@ pub(super) struct Family {
 pub(super) fn families(snapshot: &Snapshot) -> Vec<Family> {
     let mut all = connections(snapshot);
     all.extend(feedback(snapshot));
+    all.extend(limits(snapshot));
     all.extend(losses(snapshot));
     all.extend(probes(snapshot));
     all.extend(stores(snapshot));
@@ -87,6 +90,21 @@ fn feedback(snapshot: &Snapshot) -> Vec<Family> {
             "Bytes of connections left out because they carry what qtap exports",
             each(|seen| [seen.qtap_bytes, seen.store_bytes]),
         ),
+    ]
+}
+
+fn limits(snapshot: &Snapshot) -> Vec<Family> {
+    let limits = snapshot.limits.as_ref();
+    let sheds = |step: Shed| limits.map(|limits| (step.name(), u64::from(limits.shedding >= step)));
+    let steps = Shed::ALL.into_iter().filter(|step| *step != Shed::Nothing).filter_map(sheds);
+    let begun = limits.map(|limits| limits.begun.clone()).unwrap_or_default();
+    vec![
+        gauge(
+            "qtap_shedding",
+            "1 while this is given up to keep within --max-cpu and --max-memory",
+            labelled("step", steps),
+        ),
+        counter("qtap_shedding_begun", "How often it was begun to give this up", labelled("step", begun)),
     ]
 }
 

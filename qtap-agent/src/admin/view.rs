@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::model::host::Report;
 use crate::model::loss::Tally;
+use crate::model::shed::Shed;
 
 /// The agent as it is now.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +23,8 @@ pub struct Snapshot {
     pub host: Option<Report>,
     /// Events from the source, by kind; the kinds are a closed list.
     pub events: Vec<(&'static str, u64)>,
+    /// What the agent may use; none: this command has no limits.
+    pub limits: Option<LimitsView>,
     /// Connections.
     pub connections: ConnectionsView,
     /// What was left out because it is qtap's own exports; none: this command captures nothing.
@@ -217,6 +220,29 @@ pub struct FeedbackView {
     pub store_bytes: u64,
     /// Those receivers, as far as they are on this host.
     pub store_processes: Vec<StoreProcessView>,
+}
+
+/// What the agent may use, and what it gives up to keep to that.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct LimitsView {
+    /// Processors; none: no limit.
+    pub max_cpu: Option<f64>,
+    /// Bytes of memory; none: no limit.
+    pub max_memory: Option<u64>,
+    /// What is given up.
+    #[serde(serialize_with = "by_name")]
+    pub shedding: Shed,
+    /// `cpu` or `memory`, when the last step was one up.
+    pub because: Option<&'static str>,
+    /// Unix time in nanoseconds of the last step, up or down.
+    pub since_unix_ns: Option<u64>,
+    /// How often each step was begun.
+    #[serde(skip)]
+    pub begun: Vec<(&'static str, u64)>,
+}
+
+fn by_name<S: serde::Serializer>(shed: &Shed, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(shed.name())
 }
 
 /// A process that receives what qtap exports.

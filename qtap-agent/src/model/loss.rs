@@ -74,11 +74,13 @@ pub enum Loss {
     SampledOut,
     /// Went through a stack that captures nothing, after it was known that the whole connection does: no fault.
     NotWanted,
+    /// Given up so that the agent stays within its limits of processor time and memory.
+    Shed,
 }
 
 impl Loss {
     /// All of them, in order of their numbers.
-    pub const ALL: [Loss; 35] = [
+    pub const ALL: [Loss; 36] = [
         Loss::RingFull,
         Loss::Fault,
         Loss::CallLimit,
@@ -114,6 +116,7 @@ impl Loss {
         Loss::QueueDamaged,
         Loss::SampledOut,
         Loss::NotWanted,
+        Loss::Shed,
     ];
 
     /// The name used in metrics, attributes and logs.
@@ -155,6 +158,7 @@ impl Loss {
             Loss::QueueDamaged => "queue_damaged",
             Loss::SampledOut => "sampled_out",
             Loss::NotWanted => "not_wanted",
+            Loss::Shed => "shed",
         }
     }
 }

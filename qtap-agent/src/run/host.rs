@@ -7,6 +7,7 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::engine::{Engine, Pace};
+use super::keeper::Keeper;
 use super::probes;
 use super::processes::Look;
 use super::pump::{Pump, WAIT};
@@ -74,6 +75,7 @@ pub fn run(
     listen_for_end(&runtime, &stop, engine.stores().look())?;
     give_back_what_starting_took()?;
     let mut pump = Pump::new(Tap::new(tap_settings(settings, &spool)), intake, shared);
+    let mut keeper = Keeper::new(&args.limits, &mut pump);
     let (changes, to_change) = mpsc::sync_channel(1);
     let running = Running {
         settings: settings.clone(),
@@ -94,7 +96,7 @@ pub fn run(
     let reloading = calls.spawn(called).context("thread")?;
     let capture = std::thread::Builder::new().name("tap".to_owned()).spawn(move || {
         tracing::info!(version = super::VERSION, "ready: capturing");
-        let ran = capture_until(&stop, &mut pump, &mut source, &to_change);
+        let ran = capture_until(&stop, &mut pump, &mut source, &mut keeper, &to_change);
         let mut last = Vec::new();
         source.last_look(&mut last);
         pump.feed_more(&mut last);
@@ -120,6 +122,7 @@ fn capture_until(
     stop: &Stop,
     pump: &mut Pump,
     source: &mut Live,
+    keeper: &mut Keeper,
     to_change: &mpsc::Receiver<Change>,
 ) -> Result<(), SourceError> {
     let mut looked = Instant::now();
@@ -138,6 +141,7 @@ fn capture_until(
         if pump.turn(source, WAIT)? == Flow::Ended {
             break;
         }
+        keeper.keep(source, pump);
         if looked.elapsed() >= LOOK {
             looked = Instant::now();
             pump.shared.get().feedback = feedback(source);

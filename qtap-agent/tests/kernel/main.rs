@@ -19,6 +19,7 @@ mod http2;
 mod lab;
 mod large;
 mod late;
+mod limits;
 mod names;
 mod namespace;
 mod nginx;

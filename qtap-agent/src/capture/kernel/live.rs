@@ -11,6 +11,7 @@ mod sweep;
 mod tables;
 mod tried;
 mod verdicts;
+mod wishes;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io::Write;
@@ -41,6 +42,7 @@ use crate::capture::settings::Filters;
 use crate::capture::source::{Flow, Source, SourceError};
 use crate::model::conn::{Channel, SessionId, Transport};
 use crate::model::event::{Event, Passed, Skipped};
+use crate::model::shed::Shed;
 use crate::model::time::KernelTime;
 
 /// Records handed over by one poll at most.
@@ -67,6 +69,8 @@ pub struct Live {
     pass_on: Option<Box<dyn FnMut() + Send>>,
     unix: UnixConns,
     filters: Filters,
+    wishes: Wishes,
+    shed: Shed,
     unheard: Unheard,
     standing: Standing,
     /// True when every process is in scope of which nothing else is said.
@@ -119,6 +123,8 @@ impl Live {
             pass_on,
             unix: UnixConns::default(),
             filters: std::mem::take(&mut settings.filters),
+            wishes: settings.wishes,
+            shed: Shed::Nothing,
             unheard: Unheard::default(),
             standing,
             everyone: settings.scope == Scope::Everyone,
@@ -144,14 +150,6 @@ impl Live {
         live.wish(settings.wishes)?;
         live.attach(&settings)?;
         Ok(live)
-    }
-
-    /// From now on this is wanted, of connections that are opened from now on.
-    ///
-    /// # Errors
-    /// [`KernelError::Map`] when it can't be written.
-    pub fn wish(&mut self, wishes: Wishes) -> Result<(), KernelError> {
-        Ok(self.tables.wishes.set(0, wishes.told(), 0)?)
     }
 
     fn attach(&mut self, settings: &Settings) -> Result<(), KernelError> {

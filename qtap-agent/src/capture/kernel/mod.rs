@@ -24,6 +24,7 @@ use qtap_common::globals::{self, Wanted};
 
 use crate::capture::btf::BtfError;
 use crate::capture::settings::Filters;
+use crate::model::shed::Shed;
 
 /// Why the probes could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -147,8 +148,8 @@ pub struct Wishes {
 }
 
 impl Wishes {
-    /// The same, as the probes read it.
-    fn told(self) -> globals::Wishes {
+    /// The same, as the probes read it, with what is given up for now.
+    fn told(self, shed: Shed) -> globals::Wishes {
         globals::Wishes {
             direction: match self.directions {
                 Directions::All => globals::DIRECTION_ALL,
@@ -159,6 +160,12 @@ impl Wishes {
             },
             ignore_loopback: u32::from(self.ignore_loopback),
             http: u32::from(self.http),
+            shed: match shed {
+                Shed::Nothing => globals::shed::NOTHING,
+                Shed::Bodies => globals::shed::BODIES,
+                Shed::Heads => globals::shed::HEADS,
+                Shed::Connections => globals::shed::CONNECTIONS,
+            },
         }
     }
 }
