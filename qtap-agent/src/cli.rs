@@ -13,6 +13,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use self::sockets::{Socket, SocketArgs};
 use crate::config;
 
+mod limits;
+mod protection;
+
+pub use limits::LimitsArgs;
+pub use protection::{FeedbackGuard, ProtectionArgs};
+
 /// What a process of qtap's ends with.
 pub mod exit {
     /// Everything went well.
@@ -172,6 +178,9 @@ pub struct RunArgs {
     /// Address of health, metrics and status.
     #[arg(long, env = "HTTPD_LISTEN", default_value = "127.0.0.1:10001", value_name = "ADDRESS:PORT")]
     pub httpd_listen: SocketAddr,
+    /// What the agent itself may use.
+    #[command(flatten)]
+    pub limits: LimitsArgs,
     /// Look for changes of the config, this often (a file: 2s, a URL: 30s, unless told otherwise), and go over to it when it is valid.
     #[arg(
         long, env = "QTAP_CONFIG_WATCH", value_name = "INTERVAL", num_args = 0..=1, require_equals = true,
@@ -360,6 +369,9 @@ pub struct CaptureArgs {
     /// Bodies and tags.
     #[command(flatten)]
     pub records: RecordsArgs,
+    /// How qtap keeps out of it.
+    #[command(flatten)]
+    pub protection: ProtectionArgs,
     /// TLS libraries whose calls are probed.
     #[arg(long, env = "TLS_PROBES", default_value = "all", value_name = "LIST", value_delimiter = ',')]
     pub tls_probes: Vec<TlsProbe>,

@@ -154,6 +154,22 @@ pub struct Wishes {
     pub ignore_loopback: u32,
     /// 1: payload of HTTP is wanted.
     pub http: u32,
+    /// One of [`shed`]: what is given up for now.
+    pub shed: u32,
+}
+
+/// What is given up so that the agent stays within its limits, each with what stands before it.
+pub mod shed {
+    /// Nothing.
+    pub const NOTHING: u32 = 0;
+    /// Of a call no more than [`HEAD_BYTES`] are copied.
+    pub const BODIES: u32 = 1;
+    /// No payload of HTTP is copied.
+    pub const HEADS: u32 = 2;
+    /// Connections that are not known yet are not looked at.
+    pub const CONNECTIONS: u32 = 3;
+    /// Bytes of a call in which most heads are whole.
+    pub const HEAD_BYTES: u64 = 4096;
 }
 
 /// Bits of [`Wanted::options`].
@@ -162,6 +178,10 @@ pub mod option {
     pub const ADVICE: u32 = 1;
     /// Answers of name servers are read.
     pub const DNS: u32 = 2;
+    /// The other ends of qtap's own connections are left out.
+    pub const GUARD_OWN: u32 = 4;
+    /// So is what those who accept them send on.
+    pub const GUARD_STORES: u32 = 8;
 }
 
 #[cfg(feature = "user")]

@@ -6,6 +6,7 @@
 
 #![cfg_attr(not(any(feature = "user", test)), no_std)]
 
+pub mod feedback;
 pub mod globals;
 pub mod net;
 pub mod record;

@@ -95,8 +95,10 @@ pub mod why {
     pub const NESTED_TOO_DEEP: u8 = 12;
     /// The return of a TLS call was not seen.
     pub const CALL_UNFINISHED: u8 = 13;
+    /// Given up so that the agent stays within its limits.
+    pub const SHED: u8 = 14;
     /// How many there are.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 15;
 }
 
 /// Role of the process at a connection: [`Header::detail`] of `OPENED`.

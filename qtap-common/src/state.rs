@@ -34,6 +34,8 @@ pub mod scope {
     pub const IN: u8 = 1;
     /// Left alone.
     pub const OUT: u8 = 2;
+    /// Left alone because it is qtap, or a child of qtap's: what connects to it is known by that. (Not [`IN`], so the bits of those mean nothing.)
+    pub const OWN: u8 = OUT | IGNORED;
     /// No payload is copied: connections are told and counted.
     pub const NO_DATA: u8 = 4;
     /// The calls of TLS libraries are not looked at.
@@ -177,6 +179,12 @@ pub mod conn_flag {
     pub const FIN: u8 = 8;
     /// Nobody wants its payload: counted, not copied.
     pub const LEFT_ALONE: u8 = 16;
+    /// The other end is qtap: not told, not copied, counted.
+    pub const OF_QTAP: u8 = 32;
+    /// Made by who receives qtap's exports: the same.
+    pub const OF_STORE: u8 = 64;
+    /// Either.
+    pub const FEEDBACK: u8 = OF_QTAP | OF_STORE;
 }
 
 /// Key of a TLS session.

@@ -8,10 +8,11 @@
 use aya_ebpf::helpers::bpf_probe_read_user;
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user as read_user};
 use core::ffi::c_void;
+use qtap_common::globals::shed;
 use qtap_common::record::{Data, Header, Skip, flag, kind, why};
 use qtap_common::state::{Dir, GATHER, PIECE};
 
-use crate::globals::{read, wanted};
+use crate::globals::{self, read, wanted};
 use crate::kernel::Sock;
 use crate::{emit, scratch, session};
 
@@ -131,6 +132,7 @@ pub struct Span {
 pub fn copy(area: u32, dir: &mut Dir, header: &Header, source: &Source, span: &Span) -> bool {
     let bytes = span.bytes;
     let Some(work) = scratch::get(area) else { return false };
+    let sheds = globals::shed() >= shed::BODIES && wanted!(call_limit) > shed::HEAD_BYTES;
     let call = unsafe { &mut (*work).call };
     *call = Call {
         header: *header,
@@ -138,7 +140,7 @@ pub fn copy(area: u32, dir: &mut Dir, header: &Header, source: &Source, span: &S
         offset: span.offset,
         gathered: 0,
         left: bytes,
-        quota: wanted!(call_limit),
+        quota: if sheds { shed::HEAD_BYTES } else { wanted!(call_limit) },
         copied: 0,
         pending_offset: dir.pending_offset,
         pending_bytes: dir.pending_bytes,
@@ -165,7 +167,8 @@ pub fn copy(area: u32, dir: &mut Dir, header: &Header, source: &Source, span: &S
     let Some(work) = scratch::get(area) else { return false };
     let call = unsafe { &mut (*work).call };
     if call.left > 0 {
-        let reason = if call.quota == 0 { why::CALL_LIMIT } else { why::TOO_MANY_BUFFERS };
+        let limit = if sheds { why::SHED } else { why::CALL_LIMIT };
+        let reason = if call.quota == 0 { limit } else { why::TOO_MANY_BUFFERS };
         lose_in(call, call.left, reason);
     }
     dir.count.copied += call.copied;
@@ -335,6 +338,16 @@ pub fn lose(dir: &mut Dir, offset: u64, bytes: u64, reason: u8) {
     }
     dir.pending_bytes = offset + bytes - dir.pending_offset;
     dir.count.lost += bytes;
+}
+
+/// Notes bytes that are given up: told when something is copied again, or at the end, since a record for each call would be what is to be spared. What
+/// was lost before for another reason is told first, under its own name.
+#[inline(always)]
+pub fn shed(dir: &mut Dir, header: &Header, offset: u64, bytes: u64) {
+    if dir.pending_why != why::SHED {
+        flush(dir, header);
+    }
+    lose(dir, offset, bytes, why::SHED);
 }
 
 /// Tells what is pending on a direction. True: nothing is pending any more.

@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use core::ptr::write_volatile;
-use qtap_common::globals::DIRECTION_ALL;
+use qtap_common::globals::shed;
 use qtap_common::record::{Count, Counts, Header, Opened, flag, kind, role, why};
 use qtap_common::state::{Conn, Dir, FIRST_BYTES, FIRST_ROOM, HELLO_BYTES, class, conn_flag, scope};
 
@@ -13,8 +13,8 @@ use crate::emit;
 use crate::globals::{self, read};
 use crate::kernel::{self, AF_UNIX, Sock};
 use crate::maps::CONNS;
-use crate::peer::{filtered_out, is_loopback, tell_ends};
-use crate::{advice, dns, scratch, session, trace};
+use crate::peer::{filtered_out, is_loopback, learn_role, tell_ends};
+use crate::{advice, dns, feedback, scratch, session, trace};
 
 /// A direction of which nothing is known.
 pub const NEW_DIR: Dir = Dir {
@@ -65,6 +65,10 @@ fn is_same(conn: &Conn, sock: &Sock, as_role: u8) -> bool {
 #[inline(never)]
 fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> bool {
     let Some(family) = kernel::stream_family(sock.address) else { return false };
+    if globals::shed() >= shed::CONNECTIONS {
+        emit::count_loss(why::SHED, carried);
+        return false;
+    }
     let Some(work) = scratch::get(area) else { return false };
     let work = unsafe { &mut *work };
     let record = unsafe { &mut work.record.opened };
@@ -98,6 +102,10 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     }
     if wishes.ignore_loopback != 0 && is_loopback(sock.address, family) {
         conn.flags |= conn_flag::UNWANTED;
+    }
+    let feedback = feedback::look(sock.address, u64::from(family), u64::from(as_role));
+    if feedback != 0 {
+        conn.flags |= conn_flag::UNWANTED | feedback;
     }
     let unwanted = conn.flags & conn_flag::UNWANTED != 0;
     if CONNS.insert(sock.address, &*conn, 0).is_err() {
@@ -164,6 +172,7 @@ pub fn carried(area: u32) -> u8 {
     let dir = &mut conn.dirs[direction & 1];
     if conn.flags & conn_flag::UNWANTED != 0 {
         dir.count.unwanted += bytes;
+        feedback::count_bytes(conn.flags, bytes);
         session::note_socket(session::NOT_WANTED);
         return class::OTHER;
     }
@@ -177,6 +186,10 @@ pub fn carried(area: u32) -> u8 {
     if no_data || no_http || conn.flags & conn_flag::LEFT_ALONE != 0 {
         is = class::OTHER;
     }
+    let mut reason = reason;
+    if (is == class::HTTP || is == class::UNDECIDED) && globals::shed() >= shed::HEADS {
+        reason = why::SHED;
+    }
     let span = Span { offset, bytes, watch_tls: is == class::HTTP };
     account(area, dir, &header, source, span, Ways { is, before, reason });
     let is = read(&raw const dir.class);
@@ -186,9 +199,30 @@ pub fn carried(area: u32) -> u8 {
     }
     if header.time.wrapping_sub(conn.told) > 1_000_000_000 {
         conn.told = header.time;
+        let feedback = feedback::look(sock.address, u64::from(conn.family), u64::from(conn.role));
+        if feedback != 0 {
+            let_go(conn, sock.address, feedback);
+            session::note_socket(session::NOT_WANTED);
+            return class::OTHER;
+        }
         tell_counts(conn, sock.address, kind::PROGRESS);
     }
     is
+}
+
+/// It was told of until here, and is no more: so this is its end. When that does not fit the ring, the next look tells it.
+#[inline(never)]
+fn let_go(conn: &mut Conn, sock: u64, feedback: u8) -> bool {
+    let mut header = data_header(conn.id, false, 0);
+    header.tgid = conn.tgid;
+    let sent = carry::flush(&mut conn.dirs[0], &header);
+    header.flags |= flag::RECEIVED;
+    let received = carry::flush(&mut conn.dirs[1], &header);
+    let told = sent && received && tell_counts(conn, sock, kind::CLOSED);
+    if told {
+        conn.flags |= conn_flag::UNWANTED | feedback;
+    }
+    told
 }
 
 /// What a direction is, what it was before this call, and why the call's bytes can't be copied, or 0.
@@ -219,6 +253,8 @@ fn account(area: u32, dir: &mut Dir, header: &Header, source: &Source, mut span:
         if span.bytes > HELLO_BYTES {
             span.bytes = HELLO_BYTES;
         }
+    } else if reason == why::SHED {
+        return carry::shed(dir, header, span.offset, bytes);
     } else if reason != 0 {
         return uncopied(dir, header, span.offset, bytes, reason);
     }
@@ -302,29 +338,6 @@ fn add_first(dir: &mut Dir, base: u64, some: u64) {
     let to = unsafe { dir.first.as_mut_ptr().add(before as usize) };
     if unsafe { bpf_probe_read_user(to.cast(), some as u32, base as *const _) } == 0 {
         dir.first_len = (before + some) as u8;
-    }
-}
-
-/// The first bytes tell who asks: a request or a ClientHello comes from the client.
-#[inline(always)]
-fn learn_role(conn: &mut Conn, sock: u64, direction: usize) {
-    let wished = globals::wishes().direction;
-    if wished == DIRECTION_ALL {
-        return;
-    }
-    let dir = &conn.dirs[direction & 1];
-    let first = &dir.first;
-    let answers = match dir.class {
-        class::TLS => first[0] == 0x16 && first[5] == 2,
-        _ => first[0] == 0 || (first[0] == b'H' && first[1] == b'T' && first[4] == b'/'),
-    };
-    if dir.class == class::TLS && first[0] != 0x16 {
-        return;
-    }
-    let sender_is_client = !answers;
-    conn.role = if sender_is_client == (direction == 0) { role::CLIENT } else { role::SERVER };
-    if filtered_out(wished, sock, conn.family, conn.role) {
-        conn.flags |= conn_flag::UNWANTED;
     }
 }
 

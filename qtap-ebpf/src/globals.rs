@@ -97,11 +97,21 @@ pub fn wishes() -> Wishes {
                     direction: read(&raw const (*at).direction),
                     ignore_loopback: read(&raw const (*at).ignore_loopback),
                     http: read(&raw const (*at).http),
+                    shed: read(&raw const (*at).shed),
                 }
             }
         }
         // An array has all its entries.
-        None => Wishes { direction: 0, ignore_loopback: 0, http: 1 },
+        None => Wishes { direction: 0, ignore_loopback: 0, http: 1, shed: 0 },
+    }
+}
+
+/// One of [`qtap_common::globals::shed`].
+#[inline(always)]
+pub fn shed() -> u32 {
+    match WISHES.get(0) {
+        Some(wishes) => read(&raw const wishes.shed),
+        None => 0,
     }
 }
 

@@ -16,6 +16,8 @@ const IPPROTO_TCP: u16 = 6;
 
 /// TCP states of `include/net/tcp_states.h`.
 pub mod tcp {
+    pub const ESTABLISHED: i32 = 1;
+    pub const SYN_SENT: i32 = 2;
     pub const FIN_WAIT1: i32 = 4;
     pub const FIN_WAIT2: i32 = 5;
     pub const CLOSE: i32 = 7;

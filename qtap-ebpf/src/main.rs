@@ -19,6 +19,7 @@ mod classify;
 mod conn;
 mod dns;
 mod emit;
+mod feedback;
 mod globals;
 mod kernel;
 mod maps;

@@ -4,6 +4,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
+use qtap_common::feedback::End;
 use qtap_common::globals::Wishes;
 use qtap_common::record::why;
 use qtap_common::state::{Conn, FileKey, Losses, Session, SessionKey};
@@ -61,3 +62,20 @@ pub static MAPPED: LruHashMap<FileKey, u8> = LruHashMap::with_max_entries(4096, 
 /// not lost.
 #[map]
 pub static LEFT_ALONE: LruHashMap<u64, u8> = LruHashMap::with_max_entries(16_384, 0);
+
+/// `sock` that is connecting → who made it. Writer and reader: `feedback`. Bound: connections of qtap and its stores under way at once. An LRU:
+/// what is forgotten is captured at its other end.
+#[map]
+pub static MADE: LruHashMap<u64, u8> = LruHashMap::with_max_entries(1024, 0);
+
+/// Client's end → who made the connection. Writers: `feedback`, agent (start). Reader: `feedback`. An LRU, as above: a busy store may make many.
+#[map]
+pub static FOUND_ENDS: LruHashMap<End, u8> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Process → 1: it receives what qtap exports. Writer: `feedback`. Reader: agent. Bound: stores on this host, with the processes they are made of.
+#[map]
+pub static STORES: HashMap<u32, u8> = HashMap::with_max_entries(1024, 0);
+
+/// Connections and bytes left out for that: of qtap's (0), of stores (1). Reader: agent.
+#[map]
+pub static FEEDBACK: PerCpuArray<Losses> = PerCpuArray::with_max_entries(2, 0);

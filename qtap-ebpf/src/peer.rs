@@ -2,14 +2,15 @@
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use qtap_common::globals::{
-    DIRECTION_EGRESS, DIRECTION_EGRESS_EXTERNAL, DIRECTION_EGRESS_INTERNAL, DIRECTION_INGRESS, NO_OFFSET,
+    DIRECTION_ALL, DIRECTION_EGRESS, DIRECTION_EGRESS_EXTERNAL, DIRECTION_EGRESS_INTERNAL, DIRECTION_INGRESS, NO_OFFSET,
 };
 use qtap_common::net::Address;
 use qtap_common::record::{Opened, UNIX_NAME, role};
+use qtap_common::state::{Conn, class, conn_flag};
 
 use crate::globals::layout;
 use crate::kernel::{AF_INET, AF_INET6, AF_UNIX, at};
-use crate::{emit, scratch};
+use crate::{emit, globals, scratch};
 
 /// Fills in both ends and writes the record.
 #[inline(always)]
@@ -109,5 +110,28 @@ fn is_private(sock: u64, family: u16) -> bool {
     match address(sock, family) {
         Some(address) => address.is_private(),
         None => family == AF_UNIX,
+    }
+}
+
+/// The first bytes tell who asks: a request or a ClientHello comes from the client.
+#[inline(always)]
+pub fn learn_role(conn: &mut Conn, sock: u64, direction: usize) {
+    let wished = globals::wishes().direction;
+    if wished == DIRECTION_ALL {
+        return;
+    }
+    let dir = &conn.dirs[direction & 1];
+    let first = &dir.first;
+    let answers = match dir.class {
+        class::TLS => first[0] == 0x16 && first[5] == 2,
+        _ => first[0] == 0 || (first[0] == b'H' && first[1] == b'T' && first[4] == b'/'),
+    };
+    if dir.class == class::TLS && first[0] != 0x16 {
+        return;
+    }
+    let sender_is_client = !answers;
+    conn.role = if sender_is_client == (direction == 0) { role::CLIENT } else { role::SERVER };
+    if filtered_out(wished, sock, conn.family, conn.role) {
+        conn.flags |= conn_flag::UNWANTED;
     }
 }

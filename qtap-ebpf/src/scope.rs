@@ -4,6 +4,7 @@ use aya_ebpf::helpers::generated::bpf_get_current_ancestor_cgroup_id;
 use qtap_common::globals::{CGROUPS_MAX, SCOPE_ALL, SCOPE_CGROUP};
 use qtap_common::state::scope;
 
+use crate::feedback;
 use crate::globals::{read, wanted, wanted_ptr};
 use crate::maps::SCOPE;
 
@@ -35,6 +36,7 @@ pub fn of_what_it_says(tgid: u32) -> u8 {
 /// It executes another program: what was decided by the former holds no longer. The agent decides anew when it has read who it is now.
 #[inline(always)]
 pub fn executed(tgid: u32, verdict: u8) {
+    feedback::forget(tgid);
     if verdict & scope::OF_PROGRAM != 0 {
         let _ = SCOPE.insert(tgid, verdict & !scope::OF_PROGRAM, 0);
     }
@@ -75,5 +77,6 @@ pub fn inherit(parent: u32, child: u32) -> bool {
 /// The process ended: its number may be given again.
 #[inline(always)]
 pub fn forget(tgid: u32) {
+    feedback::forget(tgid);
     let _ = SCOPE.remove(tgid);
 }

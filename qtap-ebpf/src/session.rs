@@ -1,6 +1,7 @@
 //! TLS sessions and the calls under way on them.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use qtap_common::globals::shed;
 use qtap_common::record::{Bound, Counts, SessionOpened, binding, flag, kind, why};
 use qtap_common::state::{Session, SessionKey, call, class};
 
@@ -10,7 +11,7 @@ use crate::conn::{NEW_DIR, class_of, unwanted};
 use crate::emit;
 use crate::globals;
 use crate::maps::{CALLS, SESSIONS};
-use crate::{advice, scratch, trace};
+use crate::{advice, feedback, scratch, trace};
 
 /// TLS calls of one thread that can be inside one another: a session whose transport is another session (HTTPS proxies).
 pub const NESTED: usize = 2;
@@ -193,11 +194,13 @@ pub fn finish(of: u8, result: u64, stack: u64) {
 fn account(area: u32, frame: &Frame, of: u8, bytes: u64) {
     let key = key(frame.ssl);
     let Some(session) = find_or_open(area, &key, frame.library, of != call::OTHER) else {
-        emit::count_loss(why::SESSION_TABLE_FULL, bytes);
+        emit::count_loss(if sheds() { why::SHED } else { why::SESSION_TABLE_FULL }, bytes);
         return;
     };
     let session = unsafe { &mut *session };
     session.unwanted = match frame.conn {
+        // Of a session that is bound to no socket, a store's, it is not known whom it is with.
+        0 if session.conn == 0 && feedback::is_store(session.tgid) => 1,
         0 => session.unwanted,
         NOT_WANTED => 1,
         conn => {
@@ -248,6 +251,9 @@ pub fn find_or_open(area: u32, key: &SessionKey, library: u32, late: bool) -> Op
 
 #[inline(never)]
 fn open(area: u32, key: &SessionKey, library: u32, late: bool) -> bool {
+    if sheds() {
+        return false;
+    }
     let Some(work) = scratch::get(area) else { return false };
     let session = unsafe { &mut (*work).session };
     let mut header = emit::header(kind::SESSION_OPENED, size_of::<SessionOpened>(), 0);
@@ -272,6 +278,12 @@ fn open(area: u32, key: &SessionKey, library: u32, late: bool) -> bool {
     }
     emit::record_or_count(&SessionOpened { header, ssl: key.ssl, library, pad: 0 });
     true
+}
+
+/// True while sessions that are not known yet are not looked at.
+#[inline(always)]
+fn sheds() -> bool {
+    globals::shed() >= shed::CONNECTIONS
 }
 
 /// Joins a session to a connection; a more certain way replaces a less certain one, and a new socket an old one.
@@ -327,6 +339,9 @@ fn carried(area: u32, session: &mut Session, direction: usize, source: &Source, 
     if dir.unwanted_from != u64::MAX {
         carry::skip(&header, dir.unwanted_from, offset - dir.unwanted_from, why::UNWANTED);
         dir.unwanted_from = u64::MAX;
+    }
+    if globals::shed() >= shed::HEADS {
+        return carry::shed(dir, &header, offset, bytes);
     }
     carry::copy(area, dir, &header, source, &Span { offset, bytes, watch_tls: false });
 }

@@ -1,7 +1,9 @@
 //! The agent's own metrics: a [`Snapshot`] → families of points. One list for both ways out: the Prometheus page and qtap's own
 //! OTLP telemetry. Names are those of the contract, without the `_total` that the exposition adds to counters.
 
-use super::view::{Snapshot, StoreView};
+use crate::model::shed::Shed;
+
+use super::view::{FeedbackView, Snapshot, StoreView};
 
 /// What kind of metric a family is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub(super) struct Family {
 /// Every family, always all of them and in the same order, so that a name never comes and goes.
 pub(super) fn families(snapshot: &Snapshot) -> Vec<Family> {
     let mut all = connections(snapshot);
+    all.extend(feedback(snapshot));
+    all.extend(limits(snapshot));
     all.extend(losses(snapshot));
     all.extend(probes(snapshot));
     all.extend(stores(snapshot));
@@ -68,6 +72,40 @@ fn connections(snapshot: &Snapshot) -> Vec<Family> {
         ),
         counter("qtap_rule_passed", "Exchanges of which a rule was the first to pass", rules),
         counter("qtap_events", "Events from the probes", labelled("kind", snapshot.events.iter().copied())),
+    ]
+}
+
+fn feedback(snapshot: &Snapshot) -> Vec<Family> {
+    let each = |of: fn(&FeedbackView) -> [u64; 2]| {
+        let counts = snapshot.feedback.as_ref().map(of).map(|[qtap, stores]| [("qtap", qtap), ("store", stores)]);
+        labelled("made_by", counts.into_iter().flatten())
+    };
+    vec![
+        counter(
+            "qtap_feedback_connections",
+            "Connections left out because they carry what qtap exports",
+            each(|seen| [seen.qtap_connections, seen.store_connections]),
+        ),
+        counter(
+            "qtap_feedback_bytes",
+            "Bytes of connections left out because they carry what qtap exports",
+            each(|seen| [seen.qtap_bytes, seen.store_bytes]),
+        ),
+    ]
+}
+
+fn limits(snapshot: &Snapshot) -> Vec<Family> {
+    let limits = snapshot.limits.as_ref();
+    let sheds = |step: Shed| limits.map(|limits| (step.name(), u64::from(limits.shedding >= step)));
+    let steps = Shed::ALL.into_iter().filter(|step| *step != Shed::Nothing).filter_map(sheds);
+    let begun = limits.map(|limits| limits.begun.clone()).unwrap_or_default();
+    vec![
+        gauge(
+            "qtap_shedding",
+            "1 while this is given up to keep within --max-cpu and --max-memory",
+            labelled("step", steps),
+        ),
+        counter("qtap_shedding_begun", "How often it was begun to give this up", labelled("step", begun)),
     ]
 }
 

@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 
 use http_metrics::HttpFamilies;
 use prometheus::Page;
-use view::{ProcessesView, Snapshot};
+use view::{LimitsView, ProcessesView, Snapshot};
 
 /// Something that is asked for each time it is shown.
 pub type Supply<T> = Arc<dyn Fn() -> T + Send + Sync>;
@@ -225,6 +225,8 @@ fn status(snapshot: &Snapshot) -> serde_json::Value {
         "probes": snapshot.probes,
         "events": counts(&snapshot.events),
         "connections": snapshot.connections,
+        "feedback": snapshot.feedback,
+        "limits": snapshot.limits.as_ref().map(limits),
         "losses": losses.collect::<serde_json::Map<_, _>>(),
         "body_bytes_unwanted": snapshot.body_bytes_unwanted,
         "rules": snapshot.rules.iter().map(|(rule, count)| (rule.clone(), json!(count))).collect::<serde_json::Map<_, _>>(),
@@ -232,6 +234,12 @@ fn status(snapshot: &Snapshot) -> serde_json::Value {
         "resident_bytes": snapshot.resident_bytes,
         "cpu_seconds": snapshot.cpu_seconds,
     })
+}
+
+fn limits(limits: &LimitsView) -> serde_json::Value {
+    let mut shown = json!(limits);
+    shown["begun"] = limits.begun.iter().map(|(step, count)| ((*step).to_owned(), json!(count))).collect();
+    shown
 }
 
 fn json_page(value: &serde_json::Value) -> Response<Full<Bytes>> {
@@ -255,10 +263,11 @@ mod tests {
     use super::*;
     use crate::model::host::{Finding, Report};
     use crate::model::loss::{Loss, Tally};
+    use crate::model::shed::Shed;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use view::{
-        ConfigView, ConnectionsView, DataDirView, OwnView, ProbeView, ProcessView, ReloadView, ReloadsView, RingView,
-        RuntimeView, StoreView,
+        ConfigView, ConnectionsView, DataDirView, FeedbackView, OwnView, ProbeView, ProcessView, ReloadView,
+        ReloadsView, RingView, RuntimeView, StoreView,
     };
 
     pub(super) fn snapshot() -> Snapshot {
@@ -306,6 +315,13 @@ mod tests {
                 bytes_received: 20,
                 bytes_unwanted: 7,
             },
+            limits: Some(LimitsView {
+                max_cpu: Some(0.5),
+                shedding: Shed::Heads,
+                begun: vec![("bodies", 2), ("heads", 1)],
+                ..LimitsView::default()
+            }),
+            feedback: Some(FeedbackView { qtap_connections: 4, store_bytes: 99, ..FeedbackView::default() }),
             losses,
             body_bytes_unwanted: 77,
             rules: vec![("errors".to_owned(), 5)],
@@ -355,6 +371,8 @@ mod tests {
         assert_eq!((&status["stores"][0]["queue"], &status["data_dir"]["path"]), (&json!("disk"), &json!("/d")));
         assert_eq!((&status["config"]["reloads"]["refused"], &status["process"]["pid"]), (&json!(3), &json!(77)));
         assert_eq!(status["config"]["last_reload"]["faults"], json!(["f"]));
+        assert_eq!(status["feedback"]["qtap_connections"], 4);
+        assert_eq!((&status["limits"]["shedding"], &status["limits"]["begun"]["bodies"]), (&json!("heads"), &json!(2)));
         assert_eq!(status["host"]["state"], "degraded");
         assert_eq!((&status["runtimes"][0]["kind"], &status["runtimes"][0]["told"]), (&json!("cri"), &json!(7)));
         let cgroups =
@@ -376,6 +394,12 @@ mod tests {
             "qtap_rule_passed_total{rule=\"errors\"} 5\n",
             "qtap_connection_bytes_total{direction=\"sent\"} 10\n",
             "qtap_kernel_unwanted_bytes_total 7\n",
+            "qtap_feedback_connections_total{made_by=\"qtap\"} 4\n",
+            "qtap_feedback_bytes_total{made_by=\"store\"} 99\n",
+            "qtap_shedding{step=\"bodies\"} 1\n",
+            "qtap_shedding{step=\"heads\"} 1\n",
+            "qtap_shedding{step=\"connections\"} 0\n",
+            "qtap_shedding_begun_total{step=\"bodies\"} 2\n",
             "qtap_events_total{kind=\"passed\"} 12\n",
             "qtap_loss_total{reason=\"ring_full\"} 2\n",
             "qtap_loss_bytes_total{reason=\"ring_full\"} 300\n",

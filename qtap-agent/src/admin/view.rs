@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::model::host::Report;
 use crate::model::loss::Tally;
+use crate::model::shed::Shed;
 
 /// The agent as it is now.
 #[derive(Debug, Clone, Default)]
@@ -24,8 +25,12 @@ pub struct Snapshot {
     pub host: Option<Report>,
     /// Events from the source, by kind; the kinds are a closed list.
     pub events: Vec<(&'static str, u64)>,
+    /// What the agent may use; none: this command has no limits.
+    pub limits: Option<LimitsView>,
     /// Connections.
     pub connections: ConnectionsView,
+    /// What was left out because it is qtap's own exports; none: this command captures nothing.
+    pub feedback: Option<FeedbackView>,
     /// Losses of all rooms together.
     pub losses: Tally,
     /// Bytes of bodies that were read and not kept, because no level and no rule wants them.
@@ -219,6 +224,53 @@ pub struct ConnectionsView {
     pub bytes_received: u64,
     /// Bytes that were not copied out of the kernel because nobody wanted their connection.
     pub bytes_unwanted: u64,
+}
+
+/// What was left out because it is qtap's own exports, at their other end or behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct FeedbackView {
+    /// Connections with qtap, at their other end.
+    pub qtap_connections: u64,
+    /// Bytes that they carried.
+    pub qtap_bytes: u64,
+    /// Connections that receivers of qtap's exports made.
+    pub store_connections: u64,
+    /// Bytes that they carried.
+    pub store_bytes: u64,
+    /// Those receivers, as far as they are on this host.
+    pub store_processes: Vec<StoreProcessView>,
+}
+
+/// What the agent may use, and what it gives up to keep to that.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct LimitsView {
+    /// Processors; none: no limit.
+    pub max_cpu: Option<f64>,
+    /// Bytes of memory; none: no limit.
+    pub max_memory: Option<u64>,
+    /// What is given up.
+    #[serde(serialize_with = "by_name")]
+    pub shedding: Shed,
+    /// `cpu` or `memory`, when the last step was one up.
+    pub because: Option<&'static str>,
+    /// Unix time in nanoseconds of the last step, up or down.
+    pub since_unix_ns: Option<u64>,
+    /// How often each step was begun.
+    #[serde(skip)]
+    pub begun: Vec<(&'static str, u64)>,
+}
+
+fn by_name<S: serde::Serializer>(shed: &Shed, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(shed.name())
+}
+
+/// A process that receives what qtap exports.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct StoreProcessView {
+    /// Thread-group id.
+    pub pid: u32,
+    /// Path of its executable; empty when it could not be read.
+    pub executable: String,
 }
 
 /// The ring between kernel and agent.

@@ -423,6 +423,7 @@ pub fn loss(reason: u8) -> Option<Loss> {
         why::SESSION_TABLE_FULL => Loss::SessionTableFull,
         why::NESTED_TOO_DEEP => Loss::NestedTooDeep,
         why::CALL_UNFINISHED => Loss::CallUnfinished,
+        why::SHED => Loss::Shed,
         _ => return None,
     })
 }

@@ -76,11 +76,13 @@ pub enum Loss {
     NotWanted,
     /// A record waited for what a runtime should have told of its container, and went without.
     ContainerUnknown,
+    /// Given up so that the agent stays within its limits of processor time and memory.
+    Shed,
 }
 
 impl Loss {
     /// All of them, in order of their numbers.
-    pub const ALL: [Loss; 36] = [
+    pub const ALL: [Loss; 37] = [
         Loss::RingFull,
         Loss::Fault,
         Loss::CallLimit,
@@ -117,6 +119,7 @@ impl Loss {
         Loss::SampledOut,
         Loss::NotWanted,
         Loss::ContainerUnknown,
+        Loss::Shed,
     ];
 
     /// The name used in metrics, attributes and logs.
@@ -159,6 +162,7 @@ impl Loss {
             Loss::SampledOut => "sampled_out",
             Loss::NotWanted => "not_wanted",
             Loss::ContainerUnknown => "container_unknown",
+            Loss::Shed => "shed",
         }
     }
 }

@@ -22,5 +22,6 @@ pub mod process;
 pub mod record;
 pub mod route;
 pub mod segment;
+pub mod shed;
 pub mod spool;
 pub mod time;

@@ -30,6 +30,7 @@ use crate::model::loss::{Loss, Tally};
 use crate::model::message::Body;
 use crate::model::observation::Observation;
 use crate::model::record::Record;
+use crate::model::shed::Shed;
 use crate::model::time::KernelTime;
 use crate::pipeline::{Later, RedactionKey};
 
@@ -71,6 +72,8 @@ pub(super) struct Intake {
     sender: mpsc::Sender<Handed>,
     pace: Pace,
     between: Arc<Between>,
+    /// Bytes of bodies that may wait.
+    pub(super) waiting: usize,
 }
 
 /// What is handed over, in order.
@@ -95,6 +98,8 @@ pub(super) struct Turnover {
 struct Between {
     /// Bytes of bodies that wait.
     waiting: AtomicUsize,
+    /// What is given up, by its place in [`Shed::ALL`]: of what waits, too.
+    shed: AtomicUsize,
     /// What the pipeline lost, and what was left out of the lines it wrote.
     lost: Mutex<Lost>,
 }
@@ -106,9 +111,13 @@ struct Lost {
 }
 
 impl Between {
-    fn is_crowded(&self, more: usize) -> bool {
+    fn is_crowded(&self, more: usize, limit: usize) -> bool {
         let waiting = self.waiting.load(Ordering::Relaxed);
-        waiting > 0 && waiting.saturating_add(more) > WAITING_BYTES
+        waiting > 0 && waiting.saturating_add(more) > limit
+    }
+
+    fn shed(&self) -> Shed {
+        Shed::ALL.get(self.shed.load(Ordering::Relaxed)).copied().unwrap_or_default()
     }
 
     fn lost(&self) -> MutexGuard<'_, Lost> {
@@ -151,7 +160,7 @@ impl Engine {
             #[cfg(any(feature = "kernel", test))]
             passed,
         };
-        Ok((engine, Intake { sender, pace, between }))
+        Ok((engine, Intake { sender, pace, between, waiting: WAITING_BYTES }))
     }
 
     /// The stores.
@@ -181,7 +190,7 @@ fn work(
         scope.spawn(|| write_documents(documents, pace, between));
         let mut records: Vec<Record> = Vec::new();
         while let Some(handed) = receiver.blocking_recv() {
-            let (observations, bytes) = match handed {
+            let (mut observations, bytes) = match handed {
                 Handed::Seen(observations, bytes) => (observations, bytes),
                 Handed::Next(next, turnover) => {
                     pipelines.begin(next);
@@ -193,6 +202,11 @@ fn work(
                     continue;
                 }
             };
+            let mut given_up = Tally::default();
+            give_up(between.shed(), &mut observations, &mut given_up);
+            if !given_up.is_empty() {
+                between.lost().pipeline.merge(&given_up);
+            }
             for observation in observations {
                 if pipelines.counts(&observation) {
                     metrics.observe(&observation);
@@ -242,10 +256,11 @@ impl Intake {
         if observations.is_empty() {
             return;
         }
+        give_up(self.between.shed(), &mut observations, lost);
         let mut bytes = bodies(&mut observations).map(|body| body_bytes(body)).sum();
-        while self.between.is_crowded(bytes) {
+        while self.between.is_crowded(bytes, self.waiting) {
             if !self.pace.source_waits {
-                bodies(&mut observations).for_each(|body| shed(body, lost));
+                bodies(&mut observations).for_each(|body| shed(body, Loss::PipelineFull, lost));
                 bytes = 0;
                 break;
             }
@@ -262,9 +277,15 @@ impl Intake {
             return;
         };
         if !self.pace.source_waits {
-            bodies(&mut observations).for_each(|body| shed(body, lost));
+            bodies(&mut observations).for_each(|body| shed(body, Loss::PipelineFull, lost));
         }
         let _ = self.sender.blocking_send(Handed::Seen(observations, bytes));
+    }
+
+    /// From now on this is given up, of what waits for the pipeline too.
+    #[cfg(feature = "kernel")]
+    pub(super) fn shed(&self, shed: Shed) {
+        self.between.shed.store(shed as usize, Ordering::Relaxed);
     }
 
     /// What comes after this is of the next file.
@@ -288,6 +309,20 @@ impl Intake {
     }
 }
 
+/// Leaves out what is given up, and counts it: connections are told all the same.
+fn give_up(step: Shed, observations: &mut Vec<Observation>, lost: &mut Tally) {
+    match step {
+        Shed::Nothing => {}
+        Shed::Bodies => bodies(observations).for_each(|body| shed(body, Loss::Shed, lost)),
+        Shed::Heads | Shed::Connections => {
+            let bytes = bodies(observations).map(|body| body_bytes(body) as u64).sum();
+            let before = observations.len();
+            observations.retain(|observation| matches!(observation, Observation::Connection(_)));
+            lost.add_many(Loss::Shed, (before - observations.len()) as u64, bytes);
+        }
+    }
+}
+
 /// The bodies of observations.
 fn bodies(observations: &mut [Observation]) -> impl Iterator<Item = &mut Body> {
     observations.iter_mut().flat_map(|observation| {
@@ -308,13 +343,13 @@ fn body_bytes(body: &Body) -> usize {
 }
 
 /// Leaves out what is kept of a body, and says so in it.
-fn shed(body: &mut Body, lost: &mut Tally) {
+fn shed(body: &mut Body, loss: Loss, lost: &mut Tally) {
     let kept = body.kept();
     if kept > 0 {
         body.chunks = Vec::new();
         body.missing.clear();
         body.missing.push(body.offset..body.size);
-        lost.add(Loss::PipelineFull, kept);
+        lost.add(loss, kept);
     }
 }
 

@@ -1,12 +1,13 @@
 //! `qtap run`: captures the host, or the part of it that `--pid` or `--cgroup` name, until it is told to end.
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::engine::{Engine, Pace};
+use super::keeper::Keeper;
 use super::probes;
 use super::processes::Look;
 use super::pump::{Pump, WAIT};
@@ -16,7 +17,7 @@ use super::shared::{Shared, Stop};
 use super::spool::Spool;
 use super::stores;
 use super::{FLUSH_LIMIT, Failure, data_dir, doctor, live, runtime, tap_settings};
-use crate::admin::view::{DataDirView, RingView, RuntimeView, Snapshot};
+use crate::admin::view::{DataDirView, FeedbackView, RingView, RuntimeView, Snapshot, StoreProcessView};
 use crate::admin::{self, State};
 use crate::capture::kernel::standing::RingUse;
 use crate::capture::kernel::{Live, trial};
@@ -30,6 +31,9 @@ use crate::tap::Tap;
 
 /// When memory is given back after the start: past the second for which the allocator keeps it.
 const SETTLE: Duration = Duration::from_millis(1500);
+
+/// How often the probes' sums are read for those who ask.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or SIGINT; SIGHUP reads the config again. `env` looks up environment variables; `telemetry`: the `OTEL_*` variables ask for qtap's own metrics.
 ///
@@ -72,6 +76,7 @@ pub fn run(
     listen_for_end(&runtime, &stop, engine.stores().look())?;
     give_back_what_starting_took()?;
     let mut pump = Pump::new(Tap::new(tap_settings(settings, &spool)), intake, shared);
+    let mut keeper = Keeper::new(&args.limits, &mut pump);
     let (changes, to_change) = mpsc::sync_channel(1);
     let running = Running {
         settings: settings.clone(),
@@ -92,7 +97,7 @@ pub fn run(
     let reloading = calls.spawn(called).context("thread")?;
     let capture = std::thread::Builder::new().name("tap".to_owned()).spawn(move || {
         tracing::info!(version = super::VERSION, "ready: capturing");
-        let ran = capture_until(&stop, &mut pump, &mut source, &to_change);
+        let ran = capture_until(&stop, &mut pump, &mut source, &mut keeper, &to_change);
         let mut last = Vec::new();
         source.last_look(&mut last);
         pump.feed_more(&mut last);
@@ -118,8 +123,10 @@ fn capture_until(
     stop: &Stop,
     pump: &mut Pump,
     source: &mut Live,
+    keeper: &mut Keeper,
     to_change: &mpsc::Receiver<Change>,
 ) -> Result<(), SourceError> {
+    let mut looked = Instant::now();
     while !stop.asked() {
         if let Ok(mut change) = to_change.try_recv() {
             if let Some(tap) = change.tap.take() {
@@ -135,8 +142,26 @@ fn capture_until(
         if pump.turn(source, WAIT)? == Flow::Ended {
             break;
         }
+        keeper.keep(source, pump);
+        if looked.elapsed() >= LOOK {
+            looked = Instant::now();
+            pump.shared.get().feedback = feedback(source);
+        }
     }
     Ok(())
+}
+
+/// What was left out because it is qtap's own exports.
+fn feedback(source: &mut Live) -> FeedbackView {
+    let seen = source.feedback();
+    let process = |(pid, executable)| StoreProcessView { pid, executable };
+    FeedbackView {
+        qtap_connections: seen.qtap.connections,
+        qtap_bytes: seen.qtap.bytes,
+        store_connections: seen.stores.connections,
+        store_bytes: seen.stores.bytes,
+        store_processes: seen.processes.into_iter().map(process).collect(),
+    }
 }
 
 /// Starting reads all of the kernel's type information, some 30 MB for a moment. The allocator keeps what was freed for a second, and

@@ -9,9 +9,9 @@ use anyhow::{Context, anyhow, bail};
 use super::Failure;
 use crate::capture::discover::call::Family;
 use crate::capture::host::{Facts, findings};
-use crate::capture::kernel::{Cgroup, Directions, Live, Scope, Settings as Probes, Wishes, trial};
+use crate::capture::kernel::{Cgroup, Directions, Guard, Live, Scope, Settings as Probes, Wishes, trial};
 use crate::capture::runtimes;
-use crate::cli::{CaptureArgs, ScopeArgs, SocketArgs, TlsProbe};
+use crate::cli::{CaptureArgs, FeedbackGuard, ScopeArgs, SocketArgs, TlsProbe};
 use crate::config::{self, DirectionFilter, Settings, TapSettings};
 use crate::model::host::Report;
 
@@ -36,6 +36,11 @@ pub(super) fn probes(
         scope,
         filters: settings.tap.filters.clone(),
         wishes: wishes(&settings.tap),
+        guard: match capture.protection.feedback_guard {
+            FeedbackGuard::All => Guard::All,
+            FeedbackGuard::Own => Guard::Own,
+            FeedbackGuard::Off => Guard::Off,
+        },
         advice: settings.pipeline.wants().leaves_some_alone(),
         dns: settings.tap.reads_dns,
         call_limit,

@@ -16,8 +16,12 @@ mod engine;
 mod errand;
 #[cfg(feature = "kernel")]
 mod exec;
+#[cfg(any(feature = "kernel", test))]
+mod governor;
 #[cfg(feature = "kernel")]
 mod host;
+#[cfg(feature = "kernel")]
+mod keeper;
 #[cfg(feature = "kernel")]
 mod live;
 #[cfg(any(feature = "kernel", test))]

@@ -85,6 +85,13 @@ impl Pump {
         self.intake.turn_over(Next { pipeline, spool, since, route: change.route }, change.turnover);
     }
 
+    /// What streams may hold, and what may wait for the pipeline, is at most so many bytes each.
+    #[cfg(feature = "kernel")]
+    pub(super) fn hold_at_most(&mut self, bytes: usize) {
+        self.tap.hold_at_most(bytes);
+        self.intake.waiting = self.intake.waiting.min(bytes);
+    }
+
     fn feed(&mut self) {
         let mut told = false;
         for event in self.events.drain(..) {

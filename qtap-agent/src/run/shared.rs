@@ -13,6 +13,12 @@ pub(super) struct Seen {
     pub(super) counters: Counters,
     /// What was lost up to the tap.
     pub(super) losses: Tally,
+    /// What was left out because it is qtap's own exports.
+    #[cfg(feature = "kernel")]
+    pub(super) feedback: crate::admin::view::FeedbackView,
+    /// What the agent may use, and what it gives up.
+    #[cfg(feature = "kernel")]
+    pub(super) limits: crate::admin::view::LimitsView,
     /// Processes, as far as their TLS is concerned.
     #[cfg(feature = "kernel")]
     pub(super) traffics: super::traffic::Traffics,
@@ -110,6 +116,8 @@ mod live {
                 bytes_received: seen.counters.bytes.received,
                 bytes_unwanted: seen.counters.unwanted_bytes,
             },
+            limits: Some(seen.limits.clone()),
+            feedback: Some(seen.feedback.clone()),
             losses,
             body_bytes_unwanted: seen.counters.body_bytes_unwanted,
             rules: Vec::new(),

@@ -29,6 +29,11 @@ impl Memory {
         Memory { bound: BOUND.max(of_a_body.saturating_mul(BODIES)), ..Memory::default() }
     }
 
+    /// No more than so many bytes.
+    pub(super) fn at_most(&mut self, bytes: usize) {
+        self.bound = self.bound.min(bytes);
+    }
+
     /// A share of which nothing is taken yet.
     pub(super) fn share(&self) -> Share {
         Share { held: Arc::clone(&self.held), bytes: 0 }
@@ -98,6 +103,18 @@ mod tests {
         assert!(!memory.is_over() && memory.is_relieved());
         drop((one, two));
         assert_eq!(memory.held.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn the_agents_own_limit_may_be_lower_and_never_higher() {
+        let mut memory = Memory::new(0);
+        let mut share = memory.share();
+        memory.at_most(1000);
+        memory.at_most(2000);
+        share.set(1000);
+        assert!(!memory.is_over());
+        share.set(1001);
+        assert!(memory.is_over());
     }
 
     #[test]

@@ -102,6 +102,11 @@ impl Tap {
         Tap { common, ..Tap::default() }
     }
 
+    /// All streams together hold no more than so many bytes, nor more than they may anyway.
+    pub fn hold_at_most(&mut self, bytes: usize) {
+        self.common.memory.at_most(bytes);
+    }
+
     /// From now on these settings hold for connections and sessions that are opened after `since`; the others keep theirs.
     pub fn begin(&mut self, settings: Settings, since: KernelTime) {
         let Settings { http, reads_dns, audit_dns } = settings;

@@ -21,6 +21,17 @@ impl Namespace {
         }
         namespace
     }
+
+    /// Joins it to this network by a pair of addresses, `here` and `there`; gone with it.
+    pub fn join(&self, here: &str, there: &str) {
+        let (near, far) = (format!("qt{}a", std::process::id()), format!("qt{}b", std::process::id()));
+        let ip = |arguments: &[&str]| output_of(Command::new("ip").args(arguments));
+        ip(&["link", "add", &near, "type", "veth", "peer", "name", &far, "netns", &self.name]);
+        ip(&["addr", "add", here, "dev", &near]);
+        ip(&["link", "set", &near, "up"]);
+        ip(&["-n", &self.name, "addr", "add", there, "dev", &far]);
+        ip(&["-n", &self.name, "link", "set", &far, "up"]);
+    }
 }
 
 impl Drop for Namespace {

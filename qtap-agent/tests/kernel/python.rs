@@ -72,10 +72,20 @@ impl Script {
     /// One for this interpreter.
     pub fn run_by(interpreter: PathBuf, name: &str, arguments: &[&str]) -> Script {
         let mut command = Command::new(interpreter);
-        command.arg(script(name)).args(arguments);
+        Script::talk(command.arg(script(name)).args(arguments))
+    }
+
+    fn talk(command: &mut Command) -> Script {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         Script { child: Guarded(child), input, output }
+    }
+
+    /// One in Python, in a network namespace.
+    pub fn run_in(namespace: &str, name: &str, arguments: &[&str]) -> Option<Script> {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace]).arg(interpreter()?).arg(script(name)).args(arguments);
+        Some(Script::talk(&mut command))
     }
 
     /// The next line it prints.

@@ -146,6 +146,11 @@ impl Agent {
         agent
     }
 
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.qtap.pid()
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
         self.qtap.signal(signal);

@@ -3,14 +3,15 @@
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use qtap_common::state::conn_flag;
 
-use crate::conn;
 use crate::globals::layout;
 use crate::kernel::{RCV_SHUTDOWN, SHUTDOWN_BOTH, at, tcp, tcp_sent, tcp_unread_raw};
 use crate::maps::CONNS;
+use crate::{conn, feedback};
 
 /// raw tracepoint `inet_sock_set_state`: (sock, old, new). Runs before the state changes.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
+    feedback::state_changes(ctx.arg(0), ctx.arg(1), ctx.arg(2));
     try_state(ctx.arg(0), ctx.arg(1), ctx.arg(2));
     0
 }

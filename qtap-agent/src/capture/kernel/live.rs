@@ -5,14 +5,16 @@
 //!                └──▶ new code? (tls)                     └──▶ events
 //! ```
 
+mod adopt;
 mod containers;
 mod looks;
 mod sweep;
 mod tables;
 mod tried;
 mod verdicts;
+mod wishes;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -26,6 +28,7 @@ use qtap_common::state::{Losses, SessionKey, scope};
 
 use self::looks::Look;
 use self::tables::Tables;
+use super::feedback::Feedback;
 use super::people::People;
 use super::ring::Ring;
 use super::standing::Standing;
@@ -41,6 +44,7 @@ use crate::capture::settings::Filters;
 use crate::capture::source::{Flow, Source, SourceError};
 use crate::model::conn::{Channel, SessionId, Transport};
 use crate::model::event::{Event, Passed, Skipped};
+use crate::model::shed::Shed;
 use crate::model::time::KernelTime;
 
 /// Records handed over by one poll at most.
@@ -67,12 +71,16 @@ pub struct Live {
     pass_on: Option<Box<dyn FnMut() + Send>>,
     unix: UnixConns,
     filters: Filters,
+    wishes: Wishes,
+    shed: Shed,
     unheard: Unheard,
     standing: Standing,
     /// True when every process is in scope of which nothing else is said.
     everyone: bool,
     /// Processes that opened a connection.
     speakers: HashSet<u32>,
+    /// Processes that receive what qtap exports, as far as they were told.
+    stores: BTreeMap<u32, String>,
     /// What is new, and not yet looked through.
     looks: VecDeque<Look>,
     /// Keys of the sessions that are open, by session.
@@ -118,10 +126,13 @@ impl Live {
             pass_on,
             unix: UnixConns::default(),
             filters: std::mem::take(&mut settings.filters),
+            wishes: settings.wishes,
+            shed: Shed::Nothing,
             unheard: Unheard::default(),
             standing,
             everyone: settings.scope == Scope::Everyone,
             speakers: HashSet::new(),
+            stores: BTreeMap::new(),
             looks: VecDeque::new(),
             sessions: HashMap::new(),
             losses_told: [Losses::default(); why::COUNT],
@@ -134,21 +145,14 @@ impl Live {
             last_sweep_of_ends: now,
             started: false,
         };
-        live.tables.scope.insert(std::process::id(), scope::OUT, 0)?;
         for pid in settings.scope.pids() {
             live.tables.scope.insert(pid, scope::IN, 0)?;
         }
+        // Last: whoever is asked for, it is never qtap itself.
+        live.tables.scope.insert(std::process::id(), scope::OWN, 0)?;
         live.wish(settings.wishes)?;
         live.attach(&settings)?;
         Ok(live)
-    }
-
-    /// From now on this is wanted, of connections that are opened from now on.
-    ///
-    /// # Errors
-    /// [`KernelError::Map`] when it can't be written.
-    pub fn wish(&mut self, wishes: Wishes) -> Result<(), KernelError> {
-        Ok(self.tables.wishes.set(0, wishes.told(), 0)?)
     }
 
     fn attach(&mut self, settings: &Settings) -> Result<(), KernelError> {
@@ -156,6 +160,7 @@ impl Live {
         self.adopt_children(settings.scope.pids())?;
         self.judge_all(&settings.scope);
         self.attach_tracepoints(&object::SOCKETS)?;
+        self.tables.feedback.tell_own();
         if settings.tls.is_empty() {
             return Ok(());
         }
@@ -187,24 +192,6 @@ impl Live {
         Ok(())
     }
 
-    /// Processes that were started by those in scope before the probes could see it. Again until none is new: one may fork
-    /// between two looks.
-    fn adopt_children(&mut self, pids: &[u32]) -> Result<(), KernelError> {
-        let mut inside: HashSet<u32> = pids.iter().copied().collect();
-        loop {
-            let before = inside.len();
-            for pid in maps::processes() {
-                let parent = procfs::parent(pid);
-                if parent.is_some_and(|parent| inside.contains(&parent)) && inside.insert(pid) {
-                    self.tables.scope.insert(pid, scope::IN, 0)?;
-                }
-            }
-            if inside.len() == before {
-                return Ok(());
-            }
-        }
-    }
-
     /// Takes a process, and the children it will have, into scope.
     ///
     /// # Errors
@@ -216,6 +203,11 @@ impl Live {
     /// Looks for TLS functions in a program that is about to run: later its first calls may be over before its probes stand.
     pub fn expect(&mut self, program: &Path) {
         self.attach_library(program);
+    }
+
+    /// What was left out so far because it is qtap's own exports.
+    pub fn feedback(&mut self) -> Feedback {
+        self.tables.feedback.read(&mut self.stores)
     }
 
     /// Records of the ring so far.

@@ -2,6 +2,7 @@
 //!
 //! In: what is wanted. Out: events, in the order of the ring. Present with the feature `kernel` only.
 
+mod feedback;
 pub mod holder;
 mod layout;
 mod live;
@@ -15,6 +16,7 @@ pub mod trial;
 mod unheard;
 mod unix;
 
+pub use feedback::{Feedback, Guard};
 pub use live::Live;
 pub use tls::Library;
 
@@ -24,6 +26,7 @@ use crate::capture::btf::BtfError;
 use crate::capture::discover::call::Family;
 use crate::capture::runtimes;
 use crate::capture::settings::Filters;
+use crate::model::shed::Shed;
 
 /// Why the probes could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +84,8 @@ pub struct Settings {
     pub filters: Filters,
     /// What may change.
     pub wishes: Wishes,
+    /// What of qtap's own exports is left out at their other end, and behind it.
+    pub guard: Guard,
     /// It may be said of connections that nobody wants them.
     pub advice: bool,
     /// Answers of name servers are read.
@@ -150,8 +155,8 @@ pub struct Wishes {
 }
 
 impl Wishes {
-    /// The same, as the probes read it.
-    fn told(self) -> globals::Wishes {
+    /// The same, as the probes read it, with what is given up for now.
+    fn told(self, shed: Shed) -> globals::Wishes {
         globals::Wishes {
             direction: match self.directions {
                 Directions::All => globals::DIRECTION_ALL,
@@ -162,6 +167,12 @@ impl Wishes {
             },
             ignore_loopback: u32::from(self.ignore_loopback),
             http: u32::from(self.http),
+            shed: match shed {
+                Shed::Nothing => globals::shed::NOTHING,
+                Shed::Bodies => globals::shed::BODIES,
+                Shed::Heads => globals::shed::HEADS,
+                Shed::Connections => globals::shed::CONNECTIONS,
+            },
         }
     }
 }
@@ -178,7 +189,8 @@ impl Settings {
             },
             wake_above: self.ring_bytes / 4,
             options: if self.advice { globals::option::ADVICE } else { 0 }
-                | if self.dns { globals::option::DNS } else { 0 },
+                | if self.dns { globals::option::DNS } else { 0 }
+                | self.guard.told(),
             ..Wanted::default()
         };
         if let Scope::Cgroups(cgroups) = &self.scope {

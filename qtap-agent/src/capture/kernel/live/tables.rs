@@ -2,6 +2,7 @@
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap as KernelMap, MapData, PerCpuArray};
+use qtap_common::feedback::{MAP_FEEDBACK, MAP_FOUND_ENDS, MAP_STORES};
 use qtap_common::globals::Wishes;
 use qtap_common::state::{
     Conn, FileKey, Losses, MAP_CONNS, MAP_LEFT_ALONE, MAP_LOSSES, MAP_MAPPED, MAP_SCOPE, MAP_SESSIONS, MAP_WISHES,
@@ -9,6 +10,7 @@ use qtap_common::state::{
 };
 
 use crate::capture::kernel::KernelError;
+use crate::capture::kernel::feedback::FeedbackTables;
 use crate::model::conn::{Channel, ConnId, SessionId};
 
 /// The probes' tables, as the agent reads them.
@@ -18,6 +20,7 @@ pub(super) struct Tables {
     pub(super) sessions: KernelMap<MapData, SessionKey, Session>,
     pub(super) losses: PerCpuArray<MapData, Losses>,
     pub(super) wishes: Array<MapData, Wishes>,
+    pub(super) feedback: FeedbackTables,
     left_alone: KernelMap<MapData, u64, u8>,
     mapped: KernelMap<MapData, FileKey, u8>,
 }
@@ -32,6 +35,11 @@ impl Tables {
             sessions: KernelMap::try_from(map(MAP_SESSIONS)?)?,
             losses: PerCpuArray::try_from(map(MAP_LOSSES)?)?,
             wishes: Array::try_from(map(MAP_WISHES)?)?,
+            feedback: FeedbackTables {
+                ends: KernelMap::try_from(map(MAP_FOUND_ENDS)?)?,
+                stores: KernelMap::try_from(map(MAP_STORES)?)?,
+                sums: PerCpuArray::try_from(map(MAP_FEEDBACK)?)?,
+            },
             left_alone: KernelMap::try_from(map(MAP_LEFT_ALONE)?)?,
             mapped: KernelMap::try_from(map(MAP_MAPPED)?)?,
         })

@@ -1,0 +1,105 @@
+//! What the agent itself may use: kept to under load, what is given up for it told, and taken up again.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::lab::{Guarded, Lab, output_of};
+use super::nginx::Nginx;
+use super::qtap::{Agent, get};
+use super::scope::config;
+
+/// Processors that the agent may use.
+const LIMIT: f64 = 0.1;
+/// How far beyond it is still within: a second passes before it is seen.
+const TOLERANCE: f64 = 1.5;
+/// Until steps are taken: one a second, the first after two looks.
+const SETTLE: Duration = Duration::from_secs(7);
+const WINDOW: Duration = Duration::from_secs(4);
+/// Until three steps are taken back.
+const CALM: Duration = Duration::from_secs(60);
+
+fn load(nginx: &Nginx, seconds: u64) -> Guarded {
+    let mut wrk = Command::new("wrk");
+    wrk.args(["-c16", "-t1", &format!("-d{seconds}s"), &nginx.http("/a.txt?load")]);
+    Guarded(wrk.stdout(Stdio::null()).spawn().unwrap())
+}
+
+/// Processor time of a process, in seconds.
+fn used(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+}
+
+fn share(pid: u32, window: Duration) -> f64 {
+    let (before, start) = (used(pid), Instant::now());
+    std::thread::sleep(window);
+    (used(pid) - before) / start.elapsed().as_secs_f64()
+}
+
+fn limits(agent: &Agent) -> Value {
+    let answer = get(agent.port, "/status").unwrap();
+    let status: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    status["limits"].clone()
+}
+
+fn start(lab: &Lab, nginx: &Nginx, more: &[&str]) -> Agent {
+    let file = lab.write("qtap.yaml", config("level: full", "").as_bytes()).display().to_string();
+    let mut arguments = vec!["--config".to_owned(), file];
+    arguments.extend(more.iter().map(|word| (*word).to_owned()));
+    arguments.extend(nginx.workers().iter().flat_map(|pid| ["--pid".to_owned(), pid.to_string()]));
+    Agent::start(lab, arguments)
+}
+
+#[test]
+fn processor_time_is_kept_to_and_what_it_costs_is_told() {
+    let Some(lab) = Lab::open() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("a.txt", &[b'a'; 1000]);
+    let free = start(&lab, &nginx, &[]);
+    let wrk = load(&nginx, 4);
+    std::thread::sleep(Duration::from_secs(1));
+    let without = share(free.pid(), Duration::from_secs(2));
+    drop(wrk);
+    drop(free);
+    assert!(without > LIMIT * TOLERANCE, "the load is none: {without}");
+    let agent = start(&lab, &nginx, &["--max-cpu", &LIMIT.to_string()]);
+    let wrk = load(&nginx, (SETTLE + WINDOW).as_secs() + 1);
+    std::thread::sleep(SETTLE);
+    let within = share(agent.pid(), WINDOW);
+    let told = limits(&agent);
+    println!("of a processor: without a limit {without:.2}, with one of {LIMIT} {within:.2}; {told}");
+    assert!(within <= LIMIT * TOLERANCE, "{within}: {told}");
+    assert!(["heads", "connections"].contains(&told["shedding"].as_str().unwrap()), "{told}");
+    assert_eq!((&told["because"], &told["max_cpu"]), (&Value::from("cpu"), &Value::from(LIMIT)));
+    let metrics = get(agent.port, "/metrics").unwrap();
+    for line in [
+        "qtap_shedding{step=\"bodies\"} 1\n",
+        "qtap_shedding{step=\"heads\"} 1\n",
+        "qtap_shedding_begun_total{step=\"heads\"} ",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    drop(wrk);
+    let start = Instant::now();
+    while limits(&agent)["shedding"] != "nothing" {
+        assert!(start.elapsed() < CALM, "{}", limits(&agent));
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    output_of(Command::new("curl").args(["-s", &nginx.http("/a.txt?after")]));
+    agent.wait_for("?after", 1);
+    let ended = agent.stop();
+    let records = &ended.records;
+    let after: Vec<_> = records.exchanges().into_iter().filter(|one| one.text("url.query") == "after").collect();
+    assert_eq!((after.len(), after[0].number("http.response.body.size")), (1, 1000));
+    assert!(records.artifact_of(after[0], "response")["body"]["missing"].is_null());
+    let shed: i64 = records.closed().iter().filter_map(|one| one.losses().get("shed").copied()).sum();
+    let closed: Vec<_> = records.closed().iter().map(|one| (one.carried(), one.losses())).take(20).collect();
+    assert!(shed > 0, "{closed:?}\n{}", ended.stderr);
+    for line in ["over its limit: more is given up", "within its limit: less is given up"] {
+        assert!(ended.stderr.contains(line), "{line}: {}", ended.stderr);
+    }
+}

@@ -1,0 +1,70 @@
+//! How qtap's own connections are known at their other end, where a store on the same host would be captured receiving what was captured.
+
+use crate::net::Address;
+
+/// Client's end → who made the connection. Writers: probes, agent (those that were there before the probes). Reader: probes.
+pub const MAP_FOUND_ENDS: &str = "FOUND_ENDS";
+/// Process → 1: it accepted a connection of qtap's. Writer: probes. Reader: both.
+pub const MAP_STORES: &str = "STORES";
+/// Connections and bytes that were left out: index 0 those with qtap, 1 those that stores made. Writer: probes. Reader: agent.
+pub const MAP_FEEDBACK: &str = "FEEDBACK";
+
+/// Made by qtap.
+pub const MADE_BY_QTAP: u8 = 1;
+/// Made by a process that accepted one from qtap.
+pub const MADE_BY_STORE: u8 = 2;
+
+/// The client's end of a connection.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// Its address; of IPv4 as IPv6 has it, since the two ends may be sockets of different kinds.
+    pub address: [u64; 2],
+    /// Its port.
+    pub port: u16,
+    /// The server's port, of a loopback address: each network namespace has its own, so the client's end alone may be several. Else 0: on its
+    /// way the server's address may be exchanged for another (a published port, a cluster's service), the client's seldom is.
+    pub to: u16,
+    /// 0.
+    pub pad: u32,
+}
+
+impl End {
+    /// The end of a client at this address and port, connected to that port.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(address: Address, port: u16, to: u16) -> End {
+        End { address: address.0, port, to: if address.is_loopback() { to } else { 0 }, pad: 0 }
+    }
+}
+
+/// True of the ports at which OTLP is received: who accepts there from a store gets what the store got.
+#[inline(always)]
+#[must_use]
+pub const fn is_passed_on(port: u16) -> bool {
+    matches!(port, 4317 | 4318)
+}
+
+#[cfg(feature = "user")]
+// SAFETY: repr(C), integers only, padding explicit and the size asserted below; any bit pattern is valid.
+unsafe impl aya::Pod for End {}
+
+const _: () = assert!(size_of::<End>() == 24);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_the_same_whatever_kind_of_socket_tells_it() {
+        let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 9];
+        assert_eq!(End::new(Address::v4([10, 0, 0, 9]), 40_000, 4317), End::new(Address::v6(mapped), 40_000, 9999));
+    }
+
+    #[test]
+    fn loopback_is_told_apart_by_the_port_it_goes_to() {
+        let to = |port| End::new(Address::v4([127, 0, 0, 1]), 40_000, port);
+        assert_ne!(to(4317), to(80));
+        assert_eq!(to(4317).to, 4317);
+    }
+}

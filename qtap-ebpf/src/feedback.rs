@@ -1,0 +1,185 @@
+//! qtap's own connections, seen from their other ends: what a store on this host receives of qtap, and what it sends on because of it, would
+//! each be a new record for the store.
+//!
+//! In: TCP states, and who connects. Out: whether a connection is left out for that, and how much was. Never a verdict on what a process
+//! accepts from others.
+//!
+//! The client's end of a connection is established before the server's can be accepted: so it is known here in time, whoever is quicker.
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use qtap_common::feedback::{End, MADE_BY_QTAP, MADE_BY_STORE, is_passed_on};
+use qtap_common::globals::option;
+use qtap_common::net::Address;
+use qtap_common::record::role;
+use qtap_common::state::{conn_flag, scope};
+
+use crate::globals::{layout, wanted};
+use crate::kernel::{AF_INET, AF_UNIX, at, tcp};
+use crate::maps::{FEEDBACK, FOUND_ENDS, MADE, SCOPE, STORES};
+
+/// A constant to the verifier: without the guard nothing of this is there.
+#[inline(always)]
+fn guards() -> bool {
+    wanted!(options) & option::GUARD_OWN != 0
+}
+
+#[inline(always)]
+fn guards_stores() -> bool {
+    wanted!(options) & option::GUARD_STORES != 0
+}
+
+/// The state of a TCP socket changes. That a process connects is told in its own context; that it is connected, in anyone's.
+#[inline(always)]
+pub fn state_changes(sock: u64, old: i32, new: i32) {
+    if !guards() {
+        return;
+    }
+    if new == tcp::SYN_SENT {
+        let made_by = maker();
+        if made_by != 0 {
+            let _ = MADE.insert(sock, made_by, 0);
+        }
+        return;
+    }
+    if old != tcp::SYN_SENT {
+        return;
+    }
+    let made_by = MADE.get_ptr(sock).map_or(0, |made_by| unsafe { *made_by });
+    if new == tcp::ESTABLISHED
+        && let Some(end) = end(sock, true)
+    {
+        if made_by != 0 {
+            let _ = FOUND_ENDS.insert(end, made_by, 0);
+        } else {
+            // Someone else has the port now.
+            let _ = FOUND_ENDS.remove(end);
+        }
+    }
+    if made_by != 0 {
+        let _ = MADE.remove(sock);
+    }
+}
+
+/// Whose connections the current process makes: 0 when they are nobody's concern.
+#[inline(always)]
+fn maker() -> u8 {
+    let tgid = current();
+    if let Some(verdict) = unsafe { SCOPE.get(tgid) }
+        && *verdict & (scope::OWN | scope::IN) == scope::OWN
+    {
+        return MADE_BY_QTAP;
+    }
+    if is_store(tgid) { MADE_BY_STORE } else { 0 }
+}
+
+#[inline(always)]
+fn current() -> u32 {
+    (bpf_get_current_pid_tgid() >> 32) as u32
+}
+
+/// True of a process that receives what qtap exports.
+#[inline(always)]
+pub fn is_store(tgid: u32) -> bool {
+    guards_stores() && STORES.get_ptr(tgid).is_some()
+}
+
+/// It ended, or is another program now.
+#[inline(always)]
+pub fn forget(tgid: u32) {
+    if guards_stores() {
+        let _ = STORES.remove(tgid);
+    }
+}
+
+/// The client's end of a connection, from its own socket or from the one at the other end.
+#[inline(always)]
+fn end(sock: u64, own: bool) -> Option<End> {
+    let family: u16 = at(sock, layout!(sk_family))?;
+    let address = match (family, own) {
+        (AF_INET, true) => Address::v4(at(sock, layout!(sk_rcv_saddr))?),
+        (AF_INET, false) => Address::v4(at(sock, layout!(sk_daddr))?),
+        (_, true) => Address::v6(at(sock, layout!(sk_v6_rcv_saddr))?),
+        (_, false) => Address::v6(at(sock, layout!(sk_v6_daddr))?),
+    };
+    let (local, peer) = ports(sock)?;
+    Some(if own { End::new(address, local, peer) } else { End::new(address, peer, local) })
+}
+
+/// The socket's own port, and its peer's.
+#[inline(always)]
+fn ports(sock: u64) -> Option<(u16, u16)> {
+    let local: u16 = at(sock, layout!(sk_num))?;
+    let peer: u16 = at(sock, layout!(sk_dport))?;
+    Some((local, u16::from_be(peer)))
+}
+
+/// Looks at a connection when it is first seen, and once a second while it is used: a process may have become a store's since. The flags of one
+/// that is left out, which is counted here; 0: it is not.
+#[inline(never)]
+pub fn look(sock: u64, family: u64, as_role: u64) -> u8 {
+    if !guards() || family == u64::from(AF_UNIX) {
+        return 0;
+    }
+    let mut flags = 0;
+    if as_role != u64::from(role::CLIENT) {
+        flags = other_end(sock);
+    }
+    if flags == 0 && is_store(current()) && is_made_here(sock, as_role as u8) {
+        flags = conn_flag::OF_STORE;
+        // It may have been there before the process was a store's: then nobody noted its end.
+        if let Some(end) = end(sock, true) {
+            let _ = FOUND_ENDS.insert(end, MADE_BY_STORE, 0);
+        }
+    }
+    if flags != 0 {
+        count(flags, 0, 1);
+    }
+    flags
+}
+
+/// The end that was accepted of a connection that qtap made, or a process that gets its exports.
+#[inline(always)]
+fn other_end(sock: u64) -> u8 {
+    let Some(end) = end(sock, false) else { return 0 };
+    let Some(made_by) = FOUND_ENDS.get_ptr(end) else { return 0 };
+    let made_by = unsafe { *made_by };
+    let local: u16 = at(sock, layout!(sk_num)).unwrap_or(0);
+    if guards_stores() && (made_by == MADE_BY_QTAP || is_passed_on(local)) {
+        let _ = STORES.insert(current(), 1u8, 0);
+    }
+    if made_by == MADE_BY_QTAP { conn_flag::OF_QTAP } else { conn_flag::OF_STORE }
+}
+
+/// True when the process at this end made the connection. Of one that was open before the probes only the ports tell: those that are given to
+/// clients are high.
+#[inline(always)]
+fn is_made_here(sock: u64, as_role: u8) -> bool {
+    match as_role {
+        role::CLIENT => true,
+        role::SERVER => false,
+        _ => match ports(sock) {
+            Some((local, peer)) => local > peer,
+            None => false,
+        },
+    }
+}
+
+/// Counts what was left out.
+#[inline(always)]
+pub fn count(flags: u8, bytes: u64, connections: u64) {
+    let index = if flags & conn_flag::OF_QTAP != 0 { 0 } else { 1 };
+    if let Some(sum) = FEEDBACK.get_ptr_mut(index) {
+        unsafe {
+            (*sum).count += connections;
+            (*sum).bytes += bytes;
+        }
+    }
+}
+
+/// Bytes of a connection, when that is why it is left out.
+#[inline(always)]
+pub fn count_bytes(flags: u8, bytes: u64) {
+    if guards() && flags & conn_flag::FEEDBACK != 0 {
+        count(flags, bytes, 0);
+    }
+}
