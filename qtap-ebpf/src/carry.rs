@@ -320,13 +320,16 @@ fn tell_pending(call: &mut Call) {
     if call.pending_bytes == 0 {
         return;
     }
-    let mut skip = Skip { header: call.header, offset: call.pending_offset, bytes: call.pending_bytes };
+    let Some(room) = emit::reserve::<Skip>() else { return };
+    let skip = unsafe { &mut *room };
+    skip.header = call.header;
     skip.header.kind = kind::SKIP;
     skip.header.len = size_of::<Skip>() as u32;
     skip.header.detail = call.pending_why as u8;
-    if emit::record(&skip) {
-        call.pending_bytes = 0;
-    }
+    skip.offset = call.pending_offset;
+    skip.bytes = call.pending_bytes;
+    emit::submit(room);
+    call.pending_bytes = 0;
 }
 
 /// Notes bytes of a direction as lost without copying any: they are told before the direction's next record.

@@ -3,6 +3,7 @@
 Every kind of call, each with sizes that tell it from the others; `talk PORT` is the client.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -11,6 +12,9 @@ from concurrent import futures
 import grpc
 
 SERVICE = "lab.v1.Talk"
+
+# How many times longer waits may be: see `lab.rs`.
+SLOWNESS = int(os.environ.get("QTAP_TEST_SLOWNESS", "1"))
 
 
 def unary(request, context):
@@ -68,14 +72,14 @@ def talk(port):
             return f"/{SERVICE}/{name}"
 
         for size in [1, 10, 1000]:
-            assert channel.unary_unary(path("Unary"))(b"r" * size, timeout=10) == b"u" * (2 * size)
-        assert [len(one) for one in channel.unary_stream(path("ServerStream"))(b"five", timeout=10)] == [100, 101, 102, 103, 104]
+            assert channel.unary_unary(path("Unary"))(b"r" * size, timeout=10 * SLOWNESS) == b"u" * (2 * size)
+        assert [len(one) for one in channel.unary_stream(path("ServerStream"))(b"five", timeout=10 * SLOWNESS)] == [100, 101, 102, 103, 104]
         sent = (b"c" * size for size in [7, 70, 70_000])
-        assert channel.stream_unary(path("ClientStream"))(sent, timeout=10) == b"70077"
-        assert list(channel.stream_stream(path("Both"))(iter([b"ab", b"cde", b""]), timeout=10)) == [b"ba", b"edc", b""]
-        expect(grpc.StatusCode.NOT_FOUND, lambda: channel.unary_unary(path("Fail"))(b"", timeout=10))
-        expect(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: list(channel.unary_stream(path("FailLate"))(b"", timeout=10)))
-        expect(grpc.StatusCode.UNIMPLEMENTED, lambda: channel.unary_unary(path("NotThere"))(b"x", timeout=10))
+        assert channel.stream_unary(path("ClientStream"))(sent, timeout=10 * SLOWNESS) == b"70077"
+        assert list(channel.stream_stream(path("Both"))(iter([b"ab", b"cde", b""]), timeout=10 * SLOWNESS)) == [b"ba", b"edc", b""]
+        expect(grpc.StatusCode.NOT_FOUND, lambda: channel.unary_unary(path("Fail"))(b"", timeout=10 * SLOWNESS))
+        expect(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: list(channel.unary_stream(path("FailLate"))(b"", timeout=10 * SLOWNESS)))
+        expect(grpc.StatusCode.UNIMPLEMENTED, lambda: channel.unary_unary(path("NotThere"))(b"x", timeout=10 * SLOWNESS))
 
 
 if sys.argv[1:2] == ["talk"]:
@@ -84,8 +88,8 @@ else:
     server = grpc.server(futures.ThreadPoolExecutor(4), handlers=[handlers()])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    subprocess.run([sys.executable, __file__, "talk", str(port)], check=True, timeout=60)
+    subprocess.run([sys.executable, __file__, "talk", str(port)], check=True, timeout=60 * SLOWNESS)
     # What the client's end of the connection said last is still on its way.
     time.sleep(0.2)
-    server.stop(None).wait(10)
+    server.stop(None).wait(10 * SLOWNESS)
     print("talked")

@@ -5,6 +5,7 @@ own. The path says which: /plain, /plain/deflate, /tls, /tls/deflate. Each clien
 the conversation when told.
 """
 
+import os
 import socket
 import ssl
 import subprocess
@@ -15,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.sync.server import serve
 
+SLOWNESS = int(os.environ.get("QTAP_TEST_SLOWNESS", "1"))  # how many times longer waits may be: see `lab.rs`
 TEXTS = [f"Nummer {number}: grüße" for number in range(20)]
 BINARY = bytes(range(256)) * 4
 FRAGMENTS = ["in ", "drei ", "Stücken"]
@@ -65,5 +67,5 @@ else:
     ports = {"/plain": server(None), "/tls": server(tls)}
     for path in ["/plain", "/plain/deflate", "/tls", "/tls/deflate"]:
         port = ports["/" + path.split("/")[1]]
-        subprocess.run([sys.executable, __file__, "talk", str(port), path], check=True, timeout=30)
+        subprocess.run([sys.executable, __file__, "talk", str(port), path], check=True, timeout=30 * SLOWNESS)
         print("said", path, flush=True)

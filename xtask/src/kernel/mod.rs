@@ -7,6 +7,7 @@ mod modules;
 mod outcome;
 mod packages;
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -190,11 +191,13 @@ fn job(tests: &Path, filter: &[String], slowness: u32, limit: Duration) -> Strin
     let left_out = LEFT_OUT.iter().flat_map(|(name, _)| ["--skip", name]);
     let words = HARNESS.into_iter().chain(left_out).chain(filter.iter().map(String::as_str));
     let words: Vec<String> = words.map(quoted).collect();
+    let python = env::var("QTAP_TEST_PYTHON").map(|python| format!("export QTAP_TEST_PYTHON={}\n", quoted(&python)));
     format!(
-        "export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/run TMPDIR=/run/tmp DATA_DIR=/run/qtap
+        "{}export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/run TMPDIR=/run/tmp DATA_DIR=/run/qtap
 export QTAP_TEST_SLOWNESS={slowness} QTAP_TEST_WHOLE_HOST=1
 cd {} && exec timeout {} {} {}
 ",
+        python.unwrap_or_default(),
         quoted(&shell::workspace().join("qtap-agent").display().to_string()),
         limit.as_secs(),
         quoted(&tests.display().to_string()),
