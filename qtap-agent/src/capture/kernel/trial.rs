@@ -96,7 +96,7 @@ fn refused(error: &(dyn Error + 'static)) -> Tried {
     Tried::Refused(words(error))
 }
 
-/// What an error says, and what is at its root where it doesn't say that.
+/// What an error says, and what is at its root where it doesn't say that: in one line, though the verifier uses several.
 #[must_use]
 pub fn words(error: &(dyn Error + 'static)) -> String {
     let mut root = error;
@@ -104,7 +104,8 @@ pub fn words(error: &(dyn Error + 'static)) -> String {
         root = source;
     }
     let (text, root) = (error.to_string(), root.to_string());
-    if text.contains(&root) { text } else { format!("{text}: {root}") }
+    let whole = if text.contains(&root) { text } else { format!("{text}: {root}") };
+    whole.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
@@ -132,5 +133,11 @@ mod tests {
         let attach = of_failure(&attach, 4096);
         assert!(matches!((&attach.probes, &attach.tracepoints), (Tried::Works, Tried::Refused(_))), "{attach:?}");
         assert_eq!(of_failure(&KernelError::TooManyCgroups, 4096), untried(4096));
+    }
+
+    #[test]
+    fn a_refusal_is_one_line() {
+        let said = io::Error::other("combined stack size of 5 calls is 704. Too large\nprocessed 9 insns\n\n");
+        assert_eq!(words(&said), "combined stack size of 5 calls is 704. Too large; processed 9 insns");
     }
 }
