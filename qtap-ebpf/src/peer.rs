@@ -13,7 +13,7 @@ use crate::kernel::{AF_INET, AF_INET6, AF_UNIX, at};
 use crate::{emit, globals, scratch};
 
 /// Fills in both ends and writes the record.
-#[inline(always)]
+#[inline(never)]
 pub fn tell_ends(record: &mut scratch::OpenedRecord, sock: u64, family: u16) {
     if family == AF_UNIX {
         unix_names(record, sock);

@@ -29,7 +29,7 @@ pub(super) fn version(facts: &Facts) -> Finding {
         Some(version) if version >= OLDEST => Finding::degraded(
             NAME,
             format!("{release}: before {}.{}", WITH_LOOP.0, WITH_LOOP.1),
-            "what one call moves beyond 2 MiB is counted, not captured",
+            "what one call moves beyond 1 MiB is counted, not captured",
             "a kernel of 5.17 or later, if programs here read or write that much in one call",
         ),
         _ if loads => Finding::ok(NAME, format!("{release}: the probes load all the same")),
