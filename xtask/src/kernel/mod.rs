@@ -116,7 +116,7 @@ fn counts(outcome: &Outcome) -> [u64; 3] {
 
 /// Installs what machines need.
 fn prepare() -> Result<()> {
-    if std::env::consts::ARCH != "x86_64" {
+    if env::consts::ARCH != "x86_64" {
         bail!("machines are made for x86_64 only");
     }
     let mut missing = Vec::new();
