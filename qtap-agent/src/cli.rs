@@ -1,7 +1,10 @@
 //! The command line: what a user may type, with the environment's twin of each flag. In: arguments and environment. Out:
 //! [`Cli`]. Never acts on anything.
 
+mod limits;
+mod protection;
 mod sockets;
+mod watch;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -10,14 +13,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::limits::LimitsArgs;
+pub use self::protection::{FeedbackGuard, ProtectionArgs};
 pub use self::sockets::{Socket, SocketArgs};
+pub use self::watch::Watch;
 use crate::config;
-
-mod limits;
-mod protection;
-
-pub use limits::LimitsArgs;
-pub use protection::{FeedbackGuard, ProtectionArgs};
 
 /// What a process of qtap's ends with.
 pub mod exit {
@@ -184,7 +184,7 @@ pub struct RunArgs {
     /// Look for changes of the config, this often (a file: 2s, a URL: 30s, unless told otherwise), and go over to it when it is valid.
     #[arg(
         long, env = "QTAP_CONFIG_WATCH", value_name = "INTERVAL", num_args = 0..=1, require_equals = true,
-        default_value = "false", hide_default_value = true, default_missing_value = "true", value_parser = watch
+        default_value = "false", hide_default_value = true, default_missing_value = "true", value_parser = watch::parse
     )]
     pub config_watch: Watch,
 }
@@ -199,31 +199,8 @@ impl RunArgs {
     /// How often the config is looked at; none: never.
     #[must_use]
     pub fn watch(&self) -> Option<Duration> {
-        match (self.config_watch, self.config.source()?) {
-            (Watch::Off, _) | (_, config::Source::Stdin) => None,
-            (Watch::Every(interval), _) => Some(interval),
-            (Watch::On, config::Source::Url { .. }) => Some(WATCH_URL),
-            (Watch::On, config::Source::Path(_) | config::Source::Text { .. }) => Some(WATCH_FILE),
-        }
+        self.config_watch.of(&self.config.source()?)
     }
-}
-
-/// How often a file is looked at: soon enough for who waits for it, and nothing beside what an idle agent does.
-const WATCH_FILE: Duration = Duration::from_secs(2);
-/// How often a server is asked, which has others to answer.
-const WATCH_URL: Duration = Duration::from_secs(30);
-/// How often either can be.
-const WATCH_WITHIN: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
-
-/// Whether the config is looked at while qtap runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Watch {
-    /// No.
-    Off,
-    /// At the usual interval.
-    On,
-    /// At this one.
-    Every(Duration),
 }
 
 /// `qtap reload-config`.
@@ -442,17 +419,6 @@ fn buffer_size(text: &str) -> Result<usize, String> {
         return Err("at most 2gb".to_owned());
     }
     usize::try_from(size).map_err(|_| "more than this machine can address".to_owned())
-}
-
-fn watch(text: &str) -> Result<Watch, String> {
-    match text {
-        "" | "false" => Ok(Watch::Off),
-        "true" => Ok(Watch::On),
-        text => match config::duration(text).filter(|interval| WATCH_WITHIN.contains(interval)) {
-            Some(interval) => Ok(Watch::Every(interval)),
-            None => Err("`true`, `false`, or a duration from 1s to 1d".to_owned()),
-        },
-    }
 }
 
 fn tags(text: &str) -> Result<Tags, String> {

@@ -131,7 +131,8 @@ fn what_a_runtime_may_do_instead() {
     let huge = || says(field(1, vec![b'x'; super::super::ANSWER_BYTES]));
     let slow = |_: &str, _: &[u8]| Reply::After(Duration::from_secs(3), Vec::new());
     let refuses = |_: &str, _: &[u8]| Reply::Status(7);
-    let cases: Vec<(&str, Vec<(&'static str, Method)>, &str)> = vec![
+    type Case = (&'static str, Vec<(&'static str, Method)>, &'static str);
+    let cases: Vec<Case> = vec![
         ("an older interface", Vec::new(), "Unimplemented"),
         ("refused", vec![(LIST, Box::new(refuses) as Method)], "PermissionDenied"),
         ("no message", vec![(LIST, garbage())], "gRPC"),
