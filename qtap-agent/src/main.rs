@@ -18,11 +18,13 @@ fn main() -> ExitCode {
     let Cli { command, global } = Cli::parse();
     // A variable that is empty counts as not set.
     let level = global.log_level.as_deref().filter(|level| !level.is_empty()).unwrap_or(command.log_level());
-    if let Err(reason) = logging::init(level, command.traces_probes(), global.log_encoding) {
+    if let Err(reason) = logging::init(level, command.traces_probes(), global.log_encoding, None) {
         say(&reason);
         return exit::USAGE.into();
     }
-    match act(command) {
+    let done = act(command);
+    logging::tell_what_was_held_back();
+    match done {
         Ok(code) => code.into(),
         Err(failure) => {
             say(&format!("{:#}", failure.reason));
