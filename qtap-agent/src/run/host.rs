@@ -1,5 +1,6 @@
 //! `qtap run`: captures the host, or the part of it that `--pid` or `--cgroup` name, until it is told to end.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::engine::{Engine, Pace};
 use super::keeper::Keeper;
 use super::probes;
+use super::privileges::{self, Errands};
 use super::processes::Look;
 use super::pump::{Pump, WAIT};
 use super::reload::calls::{Call, Calls, Origin, Told};
@@ -45,6 +47,8 @@ pub fn run(
     env: fn(&str) -> Option<String>,
     telemetry: bool,
 ) -> Result<(), Failure> {
+    // Before there is another thread.
+    privileges::give_up(Errands { folders: &folders(settings, args), port: args.httpd_listen.port() });
     let runtime = runtime()?;
     // Whoever sees the page may send the signal.
     let (call, called) = mpsc::channel();
@@ -149,6 +153,12 @@ fn capture_until(
         }
     }
     Ok(())
+}
+
+/// Folders that are written to: the data directory, and stores that are one.
+fn folders<'a>(settings: &'a Settings, args: &'a RunArgs) -> Vec<&'a Path> {
+    let stores = settings.stores.iter().filter_map(|store| store.kind.folder());
+    std::iter::once(args.data_dir.as_path()).chain(stores).collect()
 }
 
 /// What was left out because it is qtap's own exports.

@@ -28,6 +28,8 @@ mod live;
 mod page;
 mod passes;
 mod pipelines;
+#[cfg(any(feature = "kernel", test))]
+mod privileges;
 #[cfg(feature = "kernel")]
 mod probes;
 #[cfg(feature = "kernel")]
