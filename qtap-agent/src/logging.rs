@@ -6,6 +6,8 @@ mod flood;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 
+use tracing::Metadata;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
@@ -40,6 +42,8 @@ pub fn init(
         LogEncoding::Console => lines.with_ansi(terminal).boxed(),
         LogEncoding::Json => lines.json().flatten_event(true).boxed(),
     };
+    // Spans are for elsewhere: a line says by itself what it is about.
+    let lines = lines.with_filter(filter_fn(|metadata: &Metadata<'_>| metadata.is_event()));
     let flood = FLOOD.get_or_init(Flood::new).clone();
     let started = Registry::default().with(elsewhere).with(filter).with(flood).with(lines).try_init();
     started.map_err(|error| error.to_string())

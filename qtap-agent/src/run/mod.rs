@@ -58,7 +58,7 @@ pub use errand::errand;
 #[cfg(feature = "kernel")]
 pub use exec::exec;
 #[cfg(feature = "kernel")]
-pub use host::run;
+pub use host::{Telemetry, run};
 #[cfg(feature = "kernel")]
 pub use processes::processes;
 #[cfg(feature = "kernel")]
