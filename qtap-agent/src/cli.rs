@@ -2,6 +2,7 @@
 //! [`Cli`]. Never acts on anything.
 
 mod sockets;
+mod watch;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -11,6 +12,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::sockets::{Socket, SocketArgs};
+pub use self::watch::Watch;
+use self::watch::{WATCH_FILE, WATCH_URL, watch};
 use crate::config;
 
 mod limits;
@@ -206,24 +209,6 @@ impl RunArgs {
             (Watch::On, config::Source::Path(_) | config::Source::Text { .. }) => Some(WATCH_FILE),
         }
     }
-}
-
-/// How often a file is looked at: soon enough for who waits for it, and nothing beside what an idle agent does.
-const WATCH_FILE: Duration = Duration::from_secs(2);
-/// How often a server is asked, which has others to answer.
-const WATCH_URL: Duration = Duration::from_secs(30);
-/// How often either can be.
-const WATCH_WITHIN: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
-
-/// Whether the config is looked at while qtap runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Watch {
-    /// No.
-    Off,
-    /// At the usual interval.
-    On,
-    /// At this one.
-    Every(Duration),
 }
 
 /// `qtap reload-config`.
@@ -442,17 +427,6 @@ fn buffer_size(text: &str) -> Result<usize, String> {
         return Err("at most 2gb".to_owned());
     }
     usize::try_from(size).map_err(|_| "more than this machine can address".to_owned())
-}
-
-fn watch(text: &str) -> Result<Watch, String> {
-    match text {
-        "" | "false" => Ok(Watch::Off),
-        "true" => Ok(Watch::On),
-        text => match config::duration(text).filter(|interval| WATCH_WITHIN.contains(interval)) {
-            Some(interval) => Ok(Watch::Every(interval)),
-            None => Err("`true`, `false`, or a duration from 1s to 1d".to_owned()),
-        },
-    }
 }
 
 fn tags(text: &str) -> Result<Tags, String> {

@@ -175,10 +175,14 @@ fn capture_until(
     Ok(())
 }
 
-/// Folders that are written to: the data directory, and stores that are one.
+/// What is written to: the data directory, stores that are a folder, sockets of runtimes.
 fn folders<'a>(settings: &'a Settings, args: &'a RunArgs) -> Vec<&'a Path> {
     let stores = settings.stores.iter().filter_map(|store| store.kind.folder());
-    std::iter::once(args.data_dir.as_path()).chain(stores).collect()
+    let sockets = &args.capture.sockets;
+    let sockets =
+        [&sockets.docker_socket_endpoint, &sockets.containerd_socket_endpoint, &sockets.cri_runtime_socket_endpoint];
+    let sockets = sockets.into_iter().filter_map(|socket| socket.0.as_deref());
+    std::iter::once(args.data_dir.as_path()).chain(stores).chain(sockets).collect()
 }
 
 /// What was left out because it is qtap's own exports.

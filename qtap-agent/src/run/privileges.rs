@@ -28,7 +28,7 @@ const NUMBERS: u32 = 64;
 /// What it is to do that wants more.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Errands<'a> {
-    /// Folders that it writes to.
+    /// Folders, and sockets, that it writes to.
     pub(super) folders: &'a [&'a Path],
     /// The port that it listens on.
     pub(super) port: u16,
