@@ -17,12 +17,26 @@ fn main() -> ExitCode {
     }
     let Cli { command, global } = Cli::parse();
     // A variable that is empty counts as not set.
+    #[cfg(feature = "kernel")]
+    let (wanted, notes) = telemetry(&command);
     let level = global.log_level.as_deref().filter(|level| !level.is_empty()).unwrap_or(command.log_level());
-    if let Err(reason) = logging::init(level, command.traces_probes(), global.log_encoding) {
+    #[cfg(feature = "kernel")]
+    let elsewhere = wanted.asked.anything().then(|| Box::new(wanted.bridge.clone()) as logging::Elsewhere);
+    #[cfg(not(feature = "kernel"))]
+    let elsewhere = None;
+    if let Err(reason) = logging::init(level, command.traces_probes(), global.log_encoding, elsewhere) {
         say(&reason);
         return exit::USAGE.into();
     }
-    match act(command) {
+    #[cfg(feature = "kernel")]
+    let done = {
+        notes.iter().for_each(|note| tracing::warn!("{note}"));
+        act(command, wanted)
+    };
+    #[cfg(not(feature = "kernel"))]
+    let done = act(command);
+    logging::tell_what_was_held_back();
+    match done {
         Ok(code) => code.into(),
         Err(failure) => {
             say(&format!("{:#}", failure.reason));
@@ -43,12 +57,12 @@ fn print(text: &str) {
     println!("{text}");
 }
 
-fn act(command: Command) -> Result<u8, run::Failure> {
+fn act(command: Command, #[cfg(feature = "kernel")] wanted: run::Telemetry) -> Result<u8, run::Failure> {
     match command {
         #[cfg(feature = "kernel")]
         Command::Run(args) => {
             let settings = load(args.source(), &args.capture.records, Level::Summary)?;
-            run::run(&settings, &args, environment, asks_for_telemetry()).map(|()| exit::OK)
+            run::run(&settings, &args, environment, &wanted).map(|()| exit::OK)
         }
         #[cfg(feature = "kernel")]
         Command::Exec(args) => run::exec(&load(args.config.source(), &args.capture.records, Level::Full)?, &args),
@@ -88,12 +102,14 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The variables of the OpenTelemetry specification by which an operator asks for a program's own metrics.
+/// What the variables of the OpenTelemetry specification ask for of qtap's own signals, of the one command that runs for long; and what they
+/// ask for that can't be had.
 #[cfg(feature = "kernel")]
-fn asks_for_telemetry() -> bool {
-    ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"]
-        .iter()
-        .any(|name| environment(name).is_some())
+fn telemetry(command: &Command) -> (run::Telemetry, Vec<String>) {
+    match command {
+        Command::Run(_) => run::Telemetry::by(&environment),
+        _ => Default::default(),
+    }
 }
 
 /// A config holds secrets: no core dump of this process from here on, and no look into it for others of the same user. Ends with

@@ -219,6 +219,7 @@ fn status(snapshot: &Snapshot) -> serde_json::Value {
         "stores": stores.collect::<Vec<_>>(),
         "config": snapshot.config,
         "process": snapshot.process,
+        "privileges": snapshot.privileges,
         "data_dir": snapshot.data_dir,
         "host": snapshot.host,
         "runtimes": snapshot.runtimes,
@@ -266,8 +267,8 @@ mod tests {
     use crate::model::shed::Shed;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use view::{
-        ConfigView, ConnectionsView, DataDirView, FeedbackView, OwnView, ProbeView, ProcessView, ReloadView,
-        ReloadsView, RingView, RuntimeView, StoreView,
+        ConfigView, ConnectionsView, DataDirView, FeedbackView, OwnView, PrivilegesView, ProbeView, ProcessView,
+        ReloadView, ReloadsView, RingView, RuntimeView, StoreView,
     };
 
     pub(super) fn snapshot() -> Snapshot {
@@ -306,6 +307,7 @@ mod tests {
                 ..ConfigView::default()
             }),
             process: OwnView { pid: 77, started_ticks: 5 },
+            privileges: Some(PrivilegesView { capabilities: vec!["sys_admin".to_owned()], no_new_privs: true }),
             events: vec![("passed", 12)],
             connections: ConnectionsView {
                 opened: 3,
@@ -371,6 +373,7 @@ mod tests {
         assert_eq!((&status["stores"][0]["queue"], &status["data_dir"]["path"]), (&json!("disk"), &json!("/d")));
         assert_eq!((&status["config"]["reloads"]["refused"], &status["process"]["pid"]), (&json!(3), &json!(77)));
         assert_eq!(status["config"]["last_reload"]["faults"], json!(["f"]));
+        assert_eq!(status["privileges"], json!({"capabilities": ["sys_admin"], "no_new_privs": true}));
         assert_eq!(status["feedback"]["qtap_connections"], 4);
         assert_eq!((&status["limits"]["shedding"], &status["limits"]["begun"]["bodies"]), (&json!("heads"), &json!(2)));
         assert_eq!(status["host"]["state"], "degraded");

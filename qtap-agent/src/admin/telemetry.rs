@@ -1,40 +1,87 @@
-//! qtap's own metrics over OTLP, when the standard `OTEL_*` variables ask for it: the same families as the metrics page, under
-//! `service.name` `qtap-agent`. Whether it is asked for is decided by who reads the environment; endpoint, headers, timeout and
-//! protocol are read by the exporter itself, as its specification says.
+//! qtap's own log, metrics and spans over OTLP, as far as the standard `OTEL_*` variables ask for them (`asked`): the lines that it logs, the same
+//! families as the metrics page, and a span for each attempt to export; under `service.name` `qtap-agent` unless a variable names it. Endpoint, headers,
+//! timeout and protocol are read by the exporters themselves, as their specification says.
+
+mod asked;
+mod bridge;
+
+pub use asked::Asked;
+pub use bridge::Bridge;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
+use opentelemetry::logs::LoggerProvider;
 use opentelemetry::metrics::{Meter, MeterProvider};
-use opentelemetry_otlp::{ExporterBuildError, MetricExporter, Protocol, WithExportConfig};
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{ExporterBuildError, LogExporter, MetricExporter, Protocol, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use opentelemetry_sdk::trace::SdkTracerProvider;
 
 use super::Supply;
-use super::metrics::{self, Family, Kind, Value};
+use super::metrics::{self as own, Family, Kind, Value};
 use super::view::Snapshot;
 
-/// Where to.
+/// Where metrics go to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Settings {
+struct Settings {
     /// The full URL for OTLP over HTTP with protobuf; none: as the variables say.
-    pub endpoint: Option<String>,
+    endpoint: Option<String>,
     /// Time between two exports; none: as the variables say (60 s).
-    pub interval: Option<Duration>,
+    interval: Option<Duration>,
 }
 
 /// Exports until it is stopped.
-#[derive(Debug)]
-pub struct Telemetry(SdkMeterProvider);
+#[derive(Debug, Default)]
+pub struct Telemetry {
+    logs: Option<SdkLoggerProvider>,
+    metrics: Option<SdkMeterProvider>,
+    traces: Option<SdkTracerProvider>,
+}
 
-/// Starts to export. To be called inside a tokio runtime, which gRPC needs.
+/// Starts to export what is asked for. To be called inside a tokio runtime, which gRPC needs.
 ///
 /// # Errors
 /// When what the variables ask for can't be had: an endpoint that is no URL, a protocol that is not built in.
-pub fn start(settings: Settings, snapshot: Supply<Snapshot>) -> Result<Telemetry, ExporterBuildError> {
+pub fn start(asked: Asked, bridge: &Bridge, snapshot: Supply<Snapshot>) -> Result<Telemetry, ExporterBuildError> {
     // An error says that there is a provider already, which will do.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let resource = resource(asked.named, &snapshot().version);
+    let mut telemetry = Telemetry::default();
+    if asked.logs {
+        let exporter = LogExporter::builder().build()?;
+        let provider =
+            SdkLoggerProvider::builder().with_resource(resource.clone()).with_batch_exporter(exporter).build();
+        let _ = bridge.logger.set(provider.logger("qtap"));
+        telemetry.logs = Some(provider);
+    }
+    if asked.traces {
+        let exporter = SpanExporter::builder().build()?;
+        let provider =
+            SdkTracerProvider::builder().with_resource(resource.clone()).with_batch_exporter(exporter).build();
+        let _ = bridge.tracer.set(provider.tracer("qtap"));
+        telemetry.traces = Some(provider);
+    }
+    if asked.metrics {
+        telemetry.metrics = Some(metrics(Settings::default(), resource, snapshot)?);
+    }
+    Ok(telemetry)
+}
+
+/// Who says it: as the variables have it, with a name where they give none.
+fn resource(named: bool, version: &str) -> Resource {
+    let resource = Resource::builder().with_attribute(KeyValue::new("service.version", version.to_owned()));
+    if named { resource.build() } else { resource.with_service_name("qtap-agent").build() }
+}
+
+fn metrics(
+    settings: Settings,
+    resource: Resource,
+    snapshot: Supply<Snapshot>,
+) -> Result<SdkMeterProvider, ExporterBuildError> {
     let exporter = match settings.endpoint {
         Some(endpoint) => {
             let http = MetricExporter::builder().with_http().with_protocol(Protocol::HttpBinary);
@@ -47,31 +94,34 @@ pub fn start(settings: Settings, snapshot: Supply<Snapshot>) -> Result<Telemetry
         reader = reader.with_interval(interval);
     }
     let first = snapshot();
-    let version = KeyValue::new("service.version", first.version.clone());
-    let resource = Resource::builder().with_service_name("qtap-agent").with_attribute(version).build();
     let provider = SdkMeterProvider::builder().with_resource(resource).with_reader(reader.build()).build();
     let meter = provider.meter("qtap");
-    for (index, family) in metrics::families(&first).into_iter().enumerate() {
+    for (index, family) in own::families(&first).into_iter().enumerate() {
         let snapshot = Arc::clone(&snapshot);
         instrument(&meter, &family, move || {
             // Always all families and in the same order.
-            metrics::families(&snapshot()).into_iter().nth(index).map(|family| family.points).unwrap_or_default()
+            own::families(&snapshot()).into_iter().nth(index).map(|family| family.points).unwrap_or_default()
         });
     }
-    Ok(Telemetry(provider))
+    Ok(provider)
 }
 
 impl Telemetry {
     /// Exports what there is a last time, and ends.
     pub async fn stop(self) {
-        let stopped = tokio::task::spawn_blocking(move || self.0.shutdown()).await;
-        if let Ok(Err(error)) = stopped {
-            tracing::warn!(%error, "the last of qtap's own metrics could not be exported");
+        let Telemetry { logs, metrics, traces } = self;
+        let stopped = tokio::task::spawn_blocking(move || {
+            let metrics = metrics.map_or(Ok(()), |provider| provider.shutdown());
+            let traces = traces.map_or(Ok(()), |provider| provider.shutdown());
+            metrics.and(traces).and(logs.map_or(Ok(()), |provider| provider.shutdown()))
+        });
+        if let Ok(Err(error)) = stopped.await {
+            tracing::warn!(%error, "the last of qtap's own telemetry could not be exported");
         }
     }
 }
 
-fn instrument(meter: &Meter, family: &Family, points: impl Fn() -> Vec<metrics::Point> + Send + Sync + 'static) {
+fn instrument(meter: &Meter, family: &Family, points: impl Fn() -> Vec<own::Point> + Send + Sync + 'static) {
     let observe = move |observe: &dyn Fn(f64, &[KeyValue])| {
         for (labels, value) in points() {
             let labels: Vec<_> = labels.into_iter().map(|(name, value)| KeyValue::new(name, value)).collect();
@@ -125,8 +175,10 @@ mod tests {
         let endpoint = format!("http://{}/v1/metrics", listener.local_addr().unwrap());
         let received = tokio::task::spawn_blocking(move || receive(&listener));
         let settings = Settings { endpoint: Some(endpoint), interval: Some(Duration::from_secs(3600)) };
-        let telemetry = start(settings, Arc::new(super::super::tests::snapshot)).unwrap();
-        telemetry.stop().await;
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let supply = Arc::new(super::super::tests::snapshot);
+        let metrics = Some(metrics(settings, resource(false, "1"), supply).unwrap());
+        Telemetry { metrics, ..Telemetry::default() }.stop().await;
         let (start_line, body) = received.await.unwrap();
         assert_eq!(start_line, "post /v1/metrics http/1.1");
         for wanted in ["qtap-agent", "qtap_loss_bytes", "ring_full", "qtap_export_records", "main"] {

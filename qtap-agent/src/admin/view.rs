@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub config: Option<ConfigView>,
     /// The agent's process.
     pub process: OwnView,
+    /// What it may do; none where that can't be read.
+    pub privileges: Option<PrivilegesView>,
     /// Resident memory of the agent, in bytes.
     pub resident_bytes: u64,
     /// Processor time the agent has used, in seconds.
@@ -135,6 +137,15 @@ pub struct OwnView {
     pub pid: u32,
     /// When it was started, in clock ticks since boot, as `/proc/PID/stat` tells it.
     pub started_ticks: u64,
+}
+
+/// What the agent's process may do.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct PrivilegesView {
+    /// Its capabilities by name, those that it may have at all.
+    pub capabilities: Vec<String>,
+    /// True when what it starts can't have more.
+    pub no_new_privs: bool,
 }
 
 /// A probe.

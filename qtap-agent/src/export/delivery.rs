@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tracing::{Instrument as _, field};
 
 use super::batch::Batch;
 use super::dead_letter::DeadLetters;
@@ -135,6 +136,15 @@ impl<E: Exporter> Line<E> {
     }
 
     async fn attempt(&self, items: &[Item]) -> Result<Receipt, Refusal> {
+        let span = tracing::info_span!("export", store = self.board.id(), records = items.len(), error = field::Empty);
+        let answer = self.attempt_once(items).instrument(span.clone()).await;
+        if let Err(refusal) = &answer {
+            span.record("error", refusal.why.as_str());
+        }
+        answer
+    }
+
+    async fn attempt_once(&self, items: &[Item]) -> Result<Receipt, Refusal> {
         let started = Instant::now();
         let sending = self.exporter.send(items);
         let answer = match self.drive.timeout {

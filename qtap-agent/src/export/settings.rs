@@ -35,6 +35,20 @@ pub enum StoreKind {
     S3(Box<S3Settings>),
 }
 
+impl StoreKind {
+    /// The folder that it is, if it is one.
+    #[must_use]
+    pub fn folder(&self) -> Option<&std::path::Path> {
+        match self {
+            StoreKind::S3(settings) => match &settings.place {
+                Place::Folder(folder) => Some(folder),
+                Place::S3(_) | Place::Google { .. } | Place::Azure { .. } => None,
+            },
+            StoreKind::Stdout(_) | StoreKind::Otlp(_) => None,
+        }
+    }
+}
+
 /// The resource that records are exported under.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ResourceSettings {

@@ -78,6 +78,7 @@ pub struct StoreStatus {
 /// The place where workers write and readers copy.
 #[derive(Debug)]
 pub(super) struct Board {
+    id: String,
     status: Mutex<StoreStatus>,
     /// Requests that the store took.
     taken: AtomicU64,
@@ -86,7 +87,12 @@ pub(super) struct Board {
 impl Board {
     pub(super) fn new(id: &str, protocol: &'static str) -> Board {
         let status = StoreStatus { id: id.to_owned(), protocol, queue: "memory", ..StoreStatus::default() };
-        Board { status: Mutex::new(status), taken: AtomicU64::new(0) }
+        Board { id: id.to_owned(), status: Mutex::new(status), taken: AtomicU64::new(0) }
+    }
+
+    /// The store's id.
+    pub(super) fn id(&self) -> &str {
+        &self.id
     }
 
     /// How many requests the store has taken.

@@ -1,5 +1,6 @@
 //! `qtap run`: captures the host, or the part of it that `--pid` or `--cgroup` name, until it is told to end.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::engine::{Engine, Pace};
 use super::keeper::Keeper;
+use super::privileges::{self, Errands};
 use super::probes;
 use super::processes::Look;
 use super::pump::{Pump, WAIT};
@@ -17,6 +19,7 @@ use super::shared::{Shared, Stop};
 use super::spool::Spool;
 use super::stores;
 use super::{FLUSH_LIMIT, Failure, data_dir, doctor, live, runtime, tap_settings};
+use crate::admin::telemetry::{Asked, Bridge};
 use crate::admin::view::{DataDirView, FeedbackView, RingView, RuntimeView, Snapshot, StoreProcessView};
 use crate::admin::{self, State};
 use crate::capture::kernel::standing::RingUse;
@@ -35,7 +38,25 @@ const SETTLE: Duration = Duration::from_millis(1500);
 /// How often the probes' sums are read for those who ask.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Runs until SIGTERM or SIGINT; SIGHUP reads the config again. `env` looks up environment variables; `telemetry`: the `OTEL_*` variables ask for qtap's own metrics.
+/// What of qtap's own signals goes out, and where its log and its spans are to be left for that.
+#[derive(Debug, Default)]
+pub struct Telemetry {
+    /// Which.
+    pub asked: Asked,
+    /// Part of the log.
+    pub bridge: Bridge,
+}
+
+impl Telemetry {
+    /// As the variables ask for it; and what of that can't be had, in words.
+    #[must_use]
+    pub fn by(env: &dyn Fn(&str) -> Option<String>) -> (Telemetry, Vec<String>) {
+        let (asked, unknown) = Asked::by(env);
+        (Telemetry { asked, bridge: Bridge::default() }, unknown)
+    }
+}
+
+/// Runs until SIGTERM or SIGINT; SIGHUP reads the config again. `env` looks up environment variables; `telemetry`: what the `OTEL_*` variables ask for of qtap's own.
 ///
 /// # Errors
 /// [`Failure`] when the host lacks what capture needs, a port is taken, or a store can't be started.
@@ -43,8 +64,10 @@ pub fn run(
     settings: &Settings,
     args: &RunArgs,
     env: fn(&str) -> Option<String>,
-    telemetry: bool,
+    telemetry: &Telemetry,
 ) -> Result<(), Failure> {
+    // Before there is another thread.
+    privileges::give_up(Errands { folders: &folders(settings, args), port: args.httpd_listen.port() });
     let runtime = runtime()?;
     // Whoever sees the page may send the signal.
     let (call, called) = mpsc::channel();
@@ -68,7 +91,8 @@ pub fn run(
     let state =
         State { snapshot: view, processes: Arc::new(move || processes.view()), http: Some(engine.families.clone()) };
     let telemetry = runtime.block_on(async {
-        telemetry.then(|| admin::telemetry::start(admin::telemetry::Settings::default(), state.snapshot.clone()))
+        let start = || admin::telemetry::start(telemetry.asked, &telemetry.bridge, state.snapshot.clone());
+        telemetry.asked.anything().then(start)
     });
     let telemetry = telemetry.transpose().context("qtap's own telemetry (OTEL_* variables)")?;
     let server = runtime.block_on(admin::serve(&args.httpd_listen.to_string(), state)).map_err(anyhow::Error::new)?;
@@ -149,6 +173,16 @@ fn capture_until(
         }
     }
     Ok(())
+}
+
+/// What is written to: the data directory, stores that are a folder, sockets of runtimes.
+fn folders<'a>(settings: &'a Settings, args: &'a RunArgs) -> Vec<&'a Path> {
+    let stores = settings.stores.iter().filter_map(|store| store.kind.folder());
+    let sockets = &args.capture.sockets;
+    let sockets =
+        [&sockets.docker_socket_endpoint, &sockets.containerd_socket_endpoint, &sockets.cri_runtime_socket_endpoint];
+    let sockets = sockets.into_iter().filter_map(|socket| socket.0.as_deref());
+    std::iter::once(args.data_dir.as_path()).chain(stores).chain(sockets).collect()
 }
 
 /// What was left out because it is qtap's own exports.

@@ -28,6 +28,8 @@ mod live;
 mod page;
 mod passes;
 mod pipelines;
+#[cfg(any(feature = "kernel", test))]
+mod privileges;
 #[cfg(feature = "kernel")]
 mod probes;
 #[cfg(feature = "kernel")]
@@ -56,7 +58,7 @@ pub use errand::errand;
 #[cfg(feature = "kernel")]
 pub use exec::exec;
 #[cfg(feature = "kernel")]
-pub use host::run;
+pub use host::{Telemetry, run};
 #[cfg(feature = "kernel")]
 pub use processes::processes;
 #[cfg(feature = "kernel")]

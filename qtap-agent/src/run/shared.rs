@@ -106,6 +106,7 @@ mod live {
             runtimes: Vec::new(),
             config: None,
             process: OwnView { pid: std::process::id(), started_ticks: own.as_ref().map_or(0, |stat| stat.starttime) },
+            privileges: super::super::privileges::told(),
             stores: stores.iter().map(store_view).collect(),
             events: seen.counters.events().collect(),
             connections: ConnectionsView {

@@ -2,9 +2,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use super::lab::Lab;
-use super::qtap;
+use super::lab::{Lab, output_of};
+use super::nginx::Nginx;
+use super::qtap::{self, Agent, exec};
 
 /// The peer is gone when the last word is said: the kernel resets the connection while the call that says it is under way.
 #[test]
@@ -33,4 +37,62 @@ exec 3<>/dev/tcp/127.0.0.1/{port}; say first; cat <&3; say last; exit 0"
     let told: Vec<_> =
         records.exchanges().iter().map(|one| (one.text("url.path"), one.text("qtap.incomplete"))).collect();
     assert_eq!(told, [("/first", ""), ("/last", "no_response")]);
+}
+
+/// A command that the kernel kills, as it does when memory is out: qtap ends as a shell does, and what was captured is told.
+#[test]
+fn a_command_that_is_killed() {
+    let Some(lab) = Lab::open() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("a.txt", b"a\n");
+    let script = format!("curl -s '{}'; kill -9 $$", nginx.http("/a.txt"));
+    let captured = exec(&lab, [] as [&str; 0], ["sh", "-c", &script]);
+    assert_eq!((captured.code, captured.stdout.as_str()), (Some(128 + 9), "a\n"), "{}", captured.stderr);
+    captured.records.assert_whole();
+    assert_eq!(captured.records.exchanges().len(), 1, "{}", captured.records.told());
+}
+
+/// Children of this process's children that run an errand of qtap's.
+fn errands(parent: u32) -> Vec<rustix::process::Pid> {
+    let stat = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let parent_of = |pid| stat(pid).rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<u32>().ok();
+    let pids =
+        std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_errand = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).nth(1).is_some_and(|first| first.starts_with(b"__"))
+            && parent_of(*pid).and_then(parent_of) == Some(parent)
+    };
+    pids.filter(is_errand).filter_map(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).unwrap())).collect()
+}
+
+/// The children that qtap starts for its own ends are killed as soon as they are there: it starts, captures and ends all the same.
+#[test]
+fn children_that_are_killed() {
+    let Some(lab) = Lab::open() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("a.txt", b"a\n");
+    let ended = AtomicBool::new(false);
+    let (killed, captured) = std::thread::scope(|scope| {
+        let killer = scope.spawn(|| {
+            let mut killed = 0;
+            while !ended.load(Ordering::Relaxed) {
+                for pid in errands(std::process::id()) {
+                    killed += usize::from(rustix::process::kill_process(pid, rustix::process::Signal::KILL).is_ok());
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            killed
+        });
+        let agent = Agent::start(&lab, ["--pid", &nginx.pid().to_string()]);
+        assert_eq!(output_of(Command::new("curl").args(["-sk", &nginx.https("/a.txt")])), "a\n");
+        agent.wait_for("\"artifact_record\"", 1);
+        let captured = agent.stop();
+        ended.store(true, Ordering::Relaxed);
+        (killer.join().unwrap(), captured)
+    });
+    assert!(killed >= 1, "nothing was killed");
+    assert_eq!(captured.code, Some(0), "{}", captured.stderr);
+    assert!(captured.stderr.contains("return probes could not be tried under seccomp"), "{}", captured.stderr);
+    println!("{killed} children killed");
 }

@@ -107,3 +107,56 @@ fn a_library_of_programs_of_a_moment_is_probed_whole() {
     assert!(records.exchanges().iter().any(|one| one.text("url.query") == "40"), "{}", records.told());
     assert!(records.exchanges().len() >= 27, "{}", records.told());
 }
+
+/// What a thread may do: its status by name.
+fn status_of(path: &Path) -> std::collections::BTreeMap<String, String> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    lines.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()
+}
+
+const SETS: [&str; 5] = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
+
+#[test]
+fn what_is_not_needed_is_given_up_by_every_thread() {
+    let Some(lab) = Lab::open() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("a.txt", b"a\n");
+    let agent = Agent::start(&lab, ["--pid", &nginx.pid().to_string()]);
+    // Numbers of include/uapi/linux/capability.h: DAC_READ_SEARCH, SYS_PTRACE, SYS_ADMIN, PERFMON, BPF, CHECKPOINT_RESTORE.
+    let kept = [2, 19, 21, 38, 39, 40].iter().fold(0_u64, |bits, number| bits | 1 << number);
+    let tasks: Vec<_> = std::fs::read_dir(format!("/proc/{}/task", agent.pid())).unwrap().flatten().collect();
+    assert!(tasks.len() > 3, "{tasks:?}");
+    for task in &tasks {
+        let status = status_of(&task.path().join("status"));
+        for set in SETS {
+            let bits = u64::from_str_radix(&status[set], 16).unwrap();
+            assert_eq!(bits & !kept, 0, "{set} of {}: {bits:x}", status["Name"]);
+        }
+        assert_eq!(status["NoNewPrivs"], "1", "{}", status["Name"]);
+        assert_ne!(u64::from_str_radix(&status["CapEff"], 16).unwrap() & kept, 0, "{}", status["Name"]);
+    }
+    let told = super::qtap::get(agent.port, "/status").unwrap();
+    let told: serde_json::Value = serde_json::from_str(told.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(told["privileges"]["no_new_privs"], true);
+    let names = told["privileges"]["capabilities"].as_array().unwrap();
+    assert!(names.contains(&"sys_admin".into()) && !names.contains(&"chown".into()), "{names:?}");
+    // A library that is met now can still be probed.
+    let asks = output_of(Command::new("curl").args(["-sk", &nginx.https("/a.txt")]));
+    assert_eq!(asks, "a\n");
+    agent.wait_for("\"artifact_record\"", 1);
+    agent.stop();
+}
+
+/// What is run by qtap may do what it could without.
+#[test]
+fn a_command_keeps_its_rights() {
+    let Some(lab) = Lab::open() else { return };
+    let captured = exec_script(&lab, &[], "cat /proc/self/status");
+    let own = status_of(Path::new("/proc/self/status"));
+    let file = lab.write("status", captured.stdout.as_bytes());
+    let its = status_of(&file);
+    for name in SETS.into_iter().chain(["NoNewPrivs", "Seccomp"]) {
+        assert_eq!(its[name], own[name], "{name}");
+    }
+}

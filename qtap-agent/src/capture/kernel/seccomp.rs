@@ -94,8 +94,13 @@ fn ask(ebpf: &mut Ebpf) -> Result<bool, Untold> {
         .spawn()
         .map_err(|_| "the child does not start")?;
     let pid = Pid::from_child(&child);
-    let stopped = matches!(waitpid(Some(pid), WaitOptions::UNTRACED), Ok(Some((_, status))) if status.stopped());
-    let probed = if stopped { probe(ebpf, child.id()) } else { Err("the child did not wait".into()) };
+    match waitpid(Some(pid), WaitOptions::UNTRACED) {
+        Ok(Some((_, status))) if status.stopped() => {}
+        // It has ended, and its number may be another's: no signal is sent to it.
+        Ok(_) => return Err("the child did not wait".into()),
+        Err(_) => return Err("the child can't be waited for".into()),
+    }
+    let probed = probe(ebpf, child.id());
     let _ = kill_process(pid, if probed.is_ok() { Signal::CONT } else { Signal::KILL });
     let status = child.wait().map_err(|_| "the child can't be waited for")?;
     // Detached only now that the child has made its call.

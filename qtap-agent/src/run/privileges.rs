@@ -1,0 +1,124 @@
+//! What `qtap run` may do beyond what it is for, given up before it has a thread: every thread has its own rights, and those of the first are all
+//! the others'.
+//!
+//! In: the rights of this process, and what it is to do. Out: fewer of them. What later libraries and programs of a moment want stays: see `KEPT`.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set,
+    set_capabilities, set_no_new_privs,
+};
+
+/// What it needs as long as it runs: probes on libraries that are met later, files and processes of others.
+const KEPT: CapabilitySet = CapabilitySet::SYS_ADMIN
+    .union(CapabilitySet::BPF)
+    .union(CapabilitySet::PERFMON)
+    .union(CapabilitySet::CHECKPOINT_RESTORE)
+    .union(CapabilitySet::SYS_PTRACE)
+    .union(CapabilitySet::DAC_READ_SEARCH);
+/// Writing where its user may not: a folder that belongs to someone else.
+const OTHERS_FOLDERS: CapabilitySet = CapabilitySet::DAC_OVERRIDE.union(CapabilitySet::FOWNER);
+/// Ports below this want a right.
+const PRIVILEGED_PORTS: u16 = 1024;
+/// Numbers of capabilities that a kernel may have.
+const NUMBERS: u32 = 64;
+
+/// What it is to do that wants more.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Errands<'a> {
+    /// Folders, and sockets, that it writes to.
+    pub(super) folders: &'a [&'a Path],
+    /// The port that it listens on.
+    pub(super) port: u16,
+}
+
+/// Gives up everything else, for good: programs that it starts can't have it either.
+pub(super) fn give_up(errands: Errands<'_>) {
+    let kept = kept(errands, rustix::process::geteuid().as_raw());
+    if let Err(error) = reduce(kept) {
+        tracing::warn!(%error, "rights that are not needed could not be given up");
+    }
+    if let Err(error) = set_no_new_privs(true) {
+        tracing::warn!(%error, "programs that qtap starts may have more rights than it has");
+    }
+}
+
+fn kept(errands: Errands<'_>, user: u32) -> CapabilitySet {
+    let mut kept = KEPT;
+    if errands.folders.iter().any(|folder| is_others(folder, user)) {
+        kept |= OTHERS_FOLDERS;
+    }
+    if errands.port < PRIVILEGED_PORTS {
+        kept |= CapabilitySet::NET_BIND_SERVICE;
+    }
+    kept
+}
+
+/// True when the folder, or the first above it that is there, belongs to someone else.
+fn is_others(folder: &Path, user: u32) -> bool {
+    let there = folder.ancestors().find_map(|folder| folder.metadata().ok());
+    there.is_some_and(|there| there.uid() != user)
+}
+
+fn reduce(kept: CapabilitySet) -> rustix::io::Result<()> {
+    let has = capabilities(None)?;
+    let _ = clear_ambient_capability_set();
+    if has.effective.contains(CapabilitySet::SETPCAP) {
+        for number in 0..NUMBERS {
+            let one = CapabilitySet::from_bits_retain(1 << number);
+            // One that this kernel has not is refused.
+            if !kept.contains(one) && remove_capability_from_bounding_set(one).is_err() {
+                break;
+            }
+        }
+    }
+    set_capabilities(
+        None,
+        CapabilitySets {
+            effective: has.effective & kept,
+            permitted: has.permitted & kept,
+            inheritable: CapabilitySet::empty(),
+        },
+    )
+}
+
+/// What this process may do: of the thread that asks, which is as all are.
+#[cfg(feature = "kernel")]
+pub(super) fn told() -> Option<crate::admin::view::PrivilegesView> {
+    let has = capabilities(None).ok()?.permitted;
+    let names = has.iter_names().map(|(name, _)| name.to_lowercase()).collect();
+    let no_new_privs = rustix::thread::no_new_privs().unwrap_or(false);
+    Some(crate::admin::view::PrivilegesView { capabilities: names, no_new_privs })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_is_kept_only_for_what_wants_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let user = folder.path().metadata().unwrap().uid();
+        let of = |folder: &Path, user| kept(Errands { folders: &[folder], port: 10_001 }, user);
+        assert_eq!(of(&folder.path().join("not/there"), user), KEPT);
+        assert_eq!(of(&folder.path().join("not/there"), user + 1), KEPT | OTHERS_FOLDERS);
+        let port = |port| kept(Errands { folders: &[], port }, 0);
+        assert_eq!((port(1024), port(80)), (KEPT, KEPT | CapabilitySet::NET_BIND_SERVICE));
+    }
+
+    /// In a thread of its own: rights are a thread's.
+    #[test]
+    fn what_is_not_kept_is_gone() {
+        std::thread::spawn(|| {
+            give_up(Errands { folders: &[], port: 10_001 });
+            let left = capabilities(None).unwrap();
+            assert!(KEPT.contains(left.permitted) && left.inheritable.is_empty(), "{left:?}");
+            assert!(rustix::thread::no_new_privs().unwrap());
+        })
+        .join()
+        .unwrap();
+    }
+}
