@@ -16,7 +16,8 @@ use crate::model::observation::Observation;
 use crate::model::process::Process;
 use crate::model::time::KernelTime;
 
-/// How long an observation waits at most: longer than the source asks, so that it ends here only where the source says nothing any more.
+/// How long an observation waits at most, from one tick to another: longer than the source asks, so that it ends here only where the source says nothing
+/// any more. Ticks are told when they are, other events when they are read: of a source that is behind, seconds of them come at once.
 pub(super) const GRACE: Duration = Duration::from_secs(4);
 /// Observations that wait at most: what a busy container says in that time.
 pub(super) const OBSERVATIONS: usize = 16_384;
@@ -28,16 +29,21 @@ const BYTES: usize = 32 << 20;
 pub(super) struct Held {
     /// By the id of the container.
     waiting: HashMap<String, Waiting>,
-    /// Containers, the one that waits longest first. One that was released, and waits again since, stands here twice.
-    order: VecDeque<(KernelTime, String)>,
+    /// Containers, the one that waits longest first, each with its number. One that was released, and waits again since, stands here twice.
+    order: VecDeque<(u64, String)>,
+    /// Of these, how many at the end wait since after the last tick.
+    new: usize,
     count: usize,
     bytes: usize,
-    now: KernelTime,
+    /// Containers that ever waited.
+    numbers: u64,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    since: KernelTime,
+    number: u64,
+    /// The first tick since; none before it.
+    since: Option<KernelTime>,
     observations: Vec<Observation>,
     bytes: usize,
 }
@@ -53,10 +59,11 @@ impl Held {
 
     fn add(&mut self, container: &str, observation: Observation) {
         let bytes = weight(&observation);
-        let now = self.now;
         let waiting = self.waiting.entry(container.to_owned()).or_insert_with(|| {
-            self.order.push_back((now, container.to_owned()));
-            Waiting { since: now, observations: Vec::new(), bytes: 0 }
+            self.numbers += 1;
+            self.order.push_back((self.numbers, container.to_owned()));
+            self.new += 1;
+            Waiting { number: self.numbers, since: None, observations: Vec::new(), bytes: 0 }
         });
         waiting.observations.push(observation);
         waiting.bytes += bytes;
@@ -71,27 +78,44 @@ impl Held {
         waiting.observations
     }
 
-    /// The container that waited too long, or, beyond the bounds, longest.
-    fn overdue(&mut self) -> Option<String> {
-        while let Some((since, container)) = self.order.front() {
-            let still = self.waiting.get(container).is_some_and(|waiting| waiting.since == *since);
+    /// From now on what began to wait since the last tick is timed.
+    fn tick(&mut self, now: KernelTime) {
+        for (_, container) in self.order.iter().rev().take(std::mem::take(&mut self.new)) {
+            if let Some(waiting) = self.waiting.get_mut(container) {
+                waiting.since.get_or_insert(now);
+            }
+        }
+    }
+
+    /// The container that waited too long by this tick, or, beyond the bounds, longest.
+    fn overdue(&mut self, tick: Option<KernelTime>) -> Option<String> {
+        loop {
+            let (number, container) = self.order.front()?;
+            let waiting = self.waiting.get(container).filter(|waiting| waiting.number == *number);
             let is_full = self.count > OBSERVATIONS || self.bytes > BYTES;
-            if still && !is_full && self.now.since(*since) < GRACE {
+            let waited = |since: KernelTime| tick.is_some_and(|now| now.since(since) >= GRACE);
+            if waiting.is_some_and(|waiting| !is_full && !waiting.since.is_some_and(waited)) {
                 return None;
             }
-            let container = self.order.pop_front().map(|(_, container)| container);
-            if still {
+            let is_there = waiting.is_some();
+            let container = self.pop();
+            if is_there {
                 return container;
             }
         }
-        None
+    }
+
+    /// The container that stands first.
+    fn pop(&mut self) -> Option<String> {
+        let (_, container) = self.order.pop_front()?;
+        self.new = self.new.min(self.order.len());
+        Some(container)
     }
 }
 
 impl Tap {
-    /// Of what was put into `out` from `first` on, holds what is to wait; lets go of what waited long enough.
-    pub(super) fn hold_back(&mut self, first: usize, time: Option<KernelTime>, out: &mut Vec<Observation>) {
-        self.held.now = time.map_or(self.held.now, |time| time.max(self.held.now));
+    /// Of what was put into `out` from `first` on, holds what is to wait; lets go of what waited long enough by this tick, if it is one.
+    pub(super) fn hold_back(&mut self, first: usize, tick: Option<KernelTime>, out: &mut Vec<Observation>) {
         if out.len() > first && self.common.processes.awaits() {
             for observation in out.split_off(first) {
                 match process_of(&observation).filter(|process| process.is_awaited()) {
@@ -103,7 +127,8 @@ impl Tap {
                 }
             }
         }
-        while let Some(container) = self.held.overdue() {
+        tick.into_iter().for_each(|now| self.held.tick(now));
+        while let Some(container) = self.held.overdue(tick) {
             self.common.processes.give_up(&container);
             self.let_go(&container, None, out);
         }
@@ -117,7 +142,7 @@ impl Tap {
 
     /// All that waits goes, with what is known.
     pub(super) fn let_all_go(&mut self, out: &mut Vec<Observation>) {
-        while let Some((_, container)) = self.held.order.pop_front() {
+        while let Some(container) = self.held.pop() {
             self.let_go(&container, None, out);
         }
     }

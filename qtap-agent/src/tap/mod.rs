@@ -131,6 +131,7 @@ impl Tap {
     pub fn on_event(&mut self, event: Event, out: &mut Vec<Observation>) {
         self.common.counters.event(&event);
         let (time, before) = (event.time(), out.len());
+        let tick = if let Event::Tick(now) = event { Some(now) } else { None };
         match event {
             Event::Passed(passed) => self.on_passed(passed, out),
             Event::Skipped(skipped) => self.on_skipped(&skipped, out),
@@ -156,7 +157,7 @@ impl Tap {
         if let (true, Some(time)) = (self.common.memory.is_over(), time) {
             self.relieve(time, out);
         }
-        self.hold_back(before, time, out);
+        self.hold_back(before, tick, out);
     }
 
     /// The agent stops: all that is open is told as far as it came.
@@ -176,7 +177,7 @@ impl Tap {
             self.end_conn(conn, now, still_open, out);
         }
         self.common.counters.unwanted(&mut self.common.sink);
-        self.hold_back(before, Some(now), out);
+        self.hold_back(before, None, out);
         self.let_all_go(out);
     }
 

@@ -89,9 +89,10 @@ fn after_the_grace_they_go_without_and_are_counted() {
     bench.open(1);
     bench.exchange(socket(1));
     bench.close(1);
-    bench.tick(GRACE_MS - 1);
+    bench.tick(100);
+    bench.tick(100 + GRACE_MS - 1);
     assert!(bench.out.is_empty());
-    bench.tick(GRACE_MS);
+    bench.tick(100 + GRACE_MS);
     assert_eq!(bench.told(), [(true, None, None), (false, None, None)]);
     assert_eq!(bench.unknown(), 2);
     bench.open(2);
@@ -100,6 +101,43 @@ fn after_the_grace_they_go_without_and_are_counted() {
     bench.tell(true);
     bench.exchange(socket(2));
     assert_eq!(bench.told()[3], (true, Some("web"), Some("web-0")), "what comes after all is taken");
+}
+
+/// A source that is behind tells seconds of events at once: no time to ask anyone has passed meanwhile.
+#[test]
+fn the_grace_is_not_that_of_what_happened_long_ago() {
+    let mut bench = awaiting();
+    for number in 0..20 {
+        bench.now = number * 1000;
+        bench.open(number);
+        bench.exchange(socket(number));
+        bench.close(number);
+    }
+    assert!(bench.out.is_empty());
+    bench.tick(20_000);
+    bench.tick(20_100);
+    assert!(bench.out.is_empty(), "it was asked for only now");
+    bench.tell(true);
+    assert_eq!((bench.told().len(), bench.unknown()), (40, 0));
+}
+
+/// Each container waits by itself, also when it waits a second time.
+#[test]
+fn containers_do_not_wait_for_one_another() {
+    let mut bench = awaiting();
+    bench.open(1);
+    bench.exchange(socket(1));
+    bench.tick(100);
+    bench.tell(false);
+    assert_eq!((bench.told().len(), bench.unknown()), (1, 1));
+    bench.tick(3000);
+    bench.event(Event::ProcessSeen(Arc::new(process(true))));
+    bench.exchange(socket(1));
+    bench.tick(100 + GRACE_MS);
+    assert_eq!(bench.exchanges().len(), 1, "it waits since later");
+    bench.tick(100 + 2 * GRACE_MS);
+    assert_eq!(bench.exchanges().len(), 2);
+    assert_eq!(bench.tap.held.opened().count(), 0);
 }
 
 #[test]
