@@ -220,13 +220,28 @@ mod tests {
         assert_eq!(due.iter().map(|one| one.count).collect::<Vec<_>>(), [2 * PLACES as u64 - u64::from(LINES)]);
     }
 
+    /// Where the lines go.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
     /// Lines that a subscriber with the layer writes.
     #[test]
     fn lines_are_held_back_and_it_is_said() {
         use tracing_subscriber::layer::SubscriberExt as _;
-        let written = Arc::new(Mutex::new(Vec::new()));
+        let written = Written::default();
+        let writer = written.clone();
         let flood = Flood::new();
-        let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(Arc::clone(&written));
+        let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
         let subscriber = tracing_subscriber::registry().with(flood.clone()).with(lines);
         tracing::subscriber::with_default(subscriber, || {
             for number in 0..1234 {
@@ -235,8 +250,7 @@ mod tests {
             }
             flood.tell_all();
         });
-        let text =
-            String::from_utf8(written.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&written.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned();
         assert_eq!(text.matches("again").count(), 100);
         assert_eq!(text.matches("all of these pass").count(), 1234);
         assert!(text.contains("left out") && text.contains("count=1134"), "{}", &text[text.len() - 300..]);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::lab::{Lab, output_of};
 use super::nginx::Nginx;
-use super::qtap::{self, Agent, exec};
+use super::qtap::{Agent, exec};
 
 /// The peer is gone when the last word is said: the kernel resets the connection while the call that says it is under way.
 #[test]
@@ -26,7 +26,7 @@ fn a_last_word_to_a_peer_that_left_is_of_its_connection() {
         r"say() {{ printf 'GET /%s HTTP/1.1\r\nHost: x\r\n\r\n' $1 | dd iflag=fullblock bs=4096 status=none >&3; }}
 exec 3<>/dev/tcp/127.0.0.1/{port}; say first; cat <&3; say last; exit 0"
     );
-    let captured = qtap::exec(&lab, [] as [&str; 0], ["bash", "-c", &line]);
+    let captured = exec(&lab, [] as [&str; 0], ["bash", "-c", &line]);
     server.join().unwrap();
     assert!(captured.code == Some(0) && captured.stdout.ends_with("ok"), "{}", captured.stderr);
     let records = captured.records;
