@@ -30,7 +30,9 @@ exec 3<>/dev/tcp/127.0.0.1/{port}; say first; cat <&3; say last; exit 0"
     server.join().unwrap();
     assert!(captured.code == Some(0) && captured.stdout.ends_with("ok"), "{}", captured.stderr);
     let records = captured.records;
-    let connections = records.connections();
+    // On a slow machine it was also reported while it was open.
+    let is_last = |one: &&super::records::Record| one.flag("connection.finalized");
+    let connections: Vec<_> = records.connections().into_iter().filter(is_last).collect();
     assert_eq!(connections.len(), 1, "{}", records.told());
     assert_eq!(connections[0].number("connection.lost_bytes"), 0);
     assert_eq!(connections[0].number("connection.bytes_sent"), 32 + 31);
