@@ -86,6 +86,15 @@ impl Drop for Kept {
     }
 }
 
+/// Goes with its server, which leaves it.
+struct Socket(PathBuf);
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
 fn run_by(by: Accelerator, image: &Image, job: &str, limit: Duration, mut hear: impl FnMut(&str)) -> Result<()> {
     let home = shell::target_dir()?.join("kernels/machine");
     fs::create_dir_all(&home)?;
@@ -93,7 +102,7 @@ fn run_by(by: Accelerator, image: &Image, job: &str, limit: Duration, mut hear: 
     fs::write(&initrd, first_files(image, job)?)?;
     let (_server, socket) = serve_files(&home)?;
     let (console, complaints) = (home.join("console"), home.join("qemu.err"));
-    let mut qemu = qemu(by, image, &initrd, &socket, &console);
+    let mut qemu = qemu(by, image, &initrd, &socket.0, &console);
     qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&complaints)?);
     let mut machine = Kept(qemu.spawn().context("qemu does not start")?);
     let output = machine.0.stdout.take().context("qemu says nothing")?;
@@ -163,21 +172,21 @@ fn first_files(image: &Image, job: &str) -> Result<Vec<u8>> {
 }
 
 /// Serves this host's files, read-only: in a mount namespace of its own, in which the root is. Gives the socket too.
-fn serve_files(home: &Path) -> Result<(Kept, PathBuf)> {
+fn serve_files(home: &Path) -> Result<(Kept, Socket)> {
     let program = VIRTIOFSD.iter().find(|path| Path::new(path).exists()).context("no virtiofsd")?;
     // Not below the root, which can't be written there.
-    let socket = PathBuf::from(format!("/dev/shm/qtap-kernel-{}.sock", std::process::id()));
-    let _ = fs::remove_file(&socket);
+    let socket = Socket(PathBuf::from(format!("/dev/shm/qtap-kernel-{}.sock", std::process::id())));
+    let _ = fs::remove_file(&socket.0);
     let script = "mount -t tmpfs tmpfs /run && mount -o remount,bind,ro / && exec \"$0\" \"$@\"";
     let mut server = Command::new("unshare");
     server.args(["--mount", "--propagation", "private", "sh", "-c", script, program]);
-    server.arg(format!("--socket-path={}", socket.display()));
+    server.arg(format!("--socket-path={}", socket.0.display()));
     server.args(["-o", "source=/", "-o", "cache=always", "-o", "sandbox=chroot", "-o", "xattr", "--rlimit-nofile=0"]);
     let log = home.join("virtiofsd.err");
     server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
     let mut server = Kept(server.spawn().context("unshare does not start")?);
     let start = Instant::now();
-    while !socket.exists() {
+    while !socket.0.exists() {
         if server.0.try_wait()?.is_some() || start.elapsed() > SERVER {
             bail!("virtiofsd does not serve: {}", text(&log));
         }
