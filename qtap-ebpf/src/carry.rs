@@ -132,7 +132,6 @@ pub struct Span {
 pub fn copy(area: u32, dir: &mut Dir, header: &Header, source: &Source, span: &Span) -> bool {
     let bytes = span.bytes;
     let Some(work) = scratch::get(area) else { return false };
-    let sheds = globals::shed() >= shed::BODIES && wanted!(call_limit) > shed::HEAD_BYTES;
     let call = unsafe { &mut (*work).call };
     *call = Call {
         header: *header,
@@ -140,7 +139,7 @@ pub fn copy(area: u32, dir: &mut Dir, header: &Header, source: &Source, span: &S
         offset: span.offset,
         gathered: 0,
         left: bytes,
-        quota: if sheds { shed::HEAD_BYTES } else { wanted!(call_limit) },
+        quota: quota(),
         copied: 0,
         pending_offset: dir.pending_offset,
         pending_bytes: dir.pending_bytes,
@@ -167,7 +166,7 @@ pub fn copy(area: u32, dir: &mut Dir, header: &Header, source: &Source, span: &S
     let Some(work) = scratch::get(area) else { return false };
     let call = unsafe { &mut (*work).call };
     if call.left > 0 {
-        let limit = if sheds { why::SHED } else { why::CALL_LIMIT };
+        let limit = if quota() < wanted!(call_limit) { why::SHED } else { why::CALL_LIMIT };
         let reason = if call.quota == 0 { limit } else { why::TOO_MANY_BUFFERS };
         lose_in(call, call.left, reason);
     }
@@ -177,6 +176,13 @@ pub fn copy(area: u32, dir: &mut Dir, header: &Header, source: &Source, span: &S
     dir.pending_bytes = call.pending_bytes;
     dir.pending_why = call.pending_why as u8;
     false
+}
+
+/// Bytes of a call that are copied. A function of its own, asked twice: what is kept over the walk takes stack, of which there is no more.
+#[inline(never)]
+fn quota() -> u64 {
+    let limit = wanted!(call_limit);
+    if globals::shed() >= shed::BODIES && limit > shed::HEAD_BYTES { shed::HEAD_BYTES } else { limit }
 }
 
 #[inline(always)]
@@ -345,7 +351,7 @@ pub fn lose(dir: &mut Dir, offset: u64, bytes: u64, reason: u8) {
 
 /// Notes bytes that are given up: told when something is copied again, or at the end, since a record for each call would be what is to be spared. What
 /// was lost before for another reason is told first, under its own name.
-#[inline(always)]
+#[inline(never)]
 pub fn shed(dir: &mut Dir, header: &Header, offset: u64, bytes: u64) {
     if dir.pending_why != why::SHED {
         flush(dir, header);

@@ -103,7 +103,7 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     if wishes.ignore_loopback != 0 && is_loopback(sock.address, family) {
         conn.flags |= conn_flag::UNWANTED;
     }
-    let feedback = feedback::look(sock.address, u64::from(family), u64::from(as_role));
+    let feedback = feedback::look(area, sock.address, u64::from(family), u64::from(as_role));
     if feedback != 0 {
         conn.flags |= conn_flag::UNWANTED | feedback;
     }
@@ -199,7 +199,7 @@ pub fn carried(area: u32) -> u8 {
     }
     if header.time.wrapping_sub(conn.told) > 1_000_000_000 {
         conn.told = header.time;
-        let feedback = feedback::look(sock.address, u64::from(conn.family), u64::from(conn.role));
+        let feedback = feedback::look(area, sock.address, u64::from(conn.family), u64::from(conn.role));
         if feedback != 0 {
             let_go(conn, sock.address, feedback);
             session::note_socket(session::NOT_WANTED);

@@ -16,6 +16,7 @@ use qtap_common::state::{conn_flag, scope};
 use crate::globals::{layout, wanted};
 use crate::kernel::{AF_INET, AF_UNIX, at, tcp};
 use crate::maps::{FEEDBACK, FOUND_ENDS, MADE, SCOPE, STORES};
+use crate::scratch;
 
 /// A constant to the verifier: without the guard nothing of this is there.
 #[inline(always)]
@@ -116,19 +117,23 @@ fn ports(sock: u64) -> Option<(u16, u16)> {
 /// Looks at a connection when it is first seen, and once a second while it is used: a process may have become a store's since. The flags of one
 /// that is left out, which is counted here; 0: it is not.
 #[inline(never)]
-pub fn look(sock: u64, family: u64, as_role: u64) -> u8 {
+pub fn look(area: u32, sock: u64, family: u64, as_role: u64) -> u8 {
     if !guards() || family == u64::from(AF_UNIX) {
         return 0;
     }
+    // Not on the stack, of which there is no more.
+    let Some(work) = scratch::get(area) else { return 0 };
+    let place = unsafe { &raw mut (*work).end };
     let mut flags = 0;
     if as_role != u64::from(role::CLIENT) {
-        flags = other_end(sock);
+        flags = other_end(sock, place);
     }
     if flags == 0 && is_store(current()) && is_made_here(sock, as_role as u8) {
         flags = conn_flag::OF_STORE;
         // It may have been there before the process was a store's: then nobody noted its end.
         if let Some(end) = end(sock, true) {
-            let _ = FOUND_ENDS.insert(end, MADE_BY_STORE, 0);
+            unsafe { place.write(end) };
+            let _ = FOUND_ENDS.insert(unsafe { &*place }, MADE_BY_STORE, 0);
         }
     }
     if flags != 0 {
@@ -139,9 +144,10 @@ pub fn look(sock: u64, family: u64, as_role: u64) -> u8 {
 
 /// The end that was accepted of a connection that qtap made, or a process that gets its exports.
 #[inline(always)]
-fn other_end(sock: u64) -> u8 {
+fn other_end(sock: u64, place: *mut End) -> u8 {
     let Some(end) = end(sock, false) else { return 0 };
-    let Some(made_by) = FOUND_ENDS.get_ptr(end) else { return 0 };
+    unsafe { place.write(end) };
+    let Some(made_by) = FOUND_ENDS.get_ptr(unsafe { &*place }) else { return 0 };
     let made_by = unsafe { *made_by };
     let local: u16 = at(sock, layout!(sk_num)).unwrap_or(0);
     if guards_stores() && (made_by == MADE_BY_QTAP || is_passed_on(local)) {

@@ -1,5 +1,6 @@
 //! Work areas. A uprobe can be preempted by another one on the same CPU, so an area is taken and given back: once, at the door.
 
+use qtap_common::feedback::End;
 use qtap_common::record::{DNS_BYTES, Data, Datagram, EXEC_ARGS, EXEC_NAME, Exec, Opened, UNIX_NAME, why};
 use qtap_common::state::{Conn, GATHER, PIECE, SCRATCH_SLOTS, Session};
 
@@ -22,6 +23,8 @@ pub struct Scratch {
     pub conn: Conn,
     /// Session to insert.
     pub session: Session,
+    /// End of a connection to look up.
+    pub end: End,
     /// Record under construction.
     pub record: Record,
 }
