@@ -251,9 +251,12 @@ fn unparsed(line: &str) -> String {
     let end = start + word.len();
     let rest = &line[end..];
     let flow = rest.trim_start_matches([':', ' ']).strip_prefix("{{").unwrap_or(rest).contains(['{', '[']);
-    let is_key = rest.is_empty() || rest.trim_start().starts_with(':');
+    // A colon that ends a key has a blank behind it; else it is part of a text, in which whatever may stand.
+    let ends_key = |at: usize| rest[at + 1..].chars().next().is_none_or(char::is_whitespace);
+    let keys = rest.match_indices(':').filter(|(at, _)| ends_key(*at)).count();
+    let is_key = rest.is_empty() || (rest.trim_start().starts_with(':') && rest.find(':').is_some_and(ends_key));
     // A second key on the line is one that ran into it.
-    if shape::is_public(&word) && is_key && !flow && rest.matches(": ").count() < 2 {
+    if shape::is_public(&word) && is_key && !flow && keys < 2 {
         return line.to_owned();
     }
     match line[end..].strip_prefix(':') {
