@@ -90,17 +90,30 @@ impl Faults {
 
     /// The one fault of a text that is no YAML.
     pub(crate) fn malformed(file: &str, text: &str, at: Malformed) -> Faults {
-        let excerpt =
-            lines(text).get(at.span.line.saturating_sub(1)).map(|line| mark(&unparsed(line), at.span, Vec::new()));
+        let lines = lines(text);
+        let line = lines.get(at.span.line.saturating_sub(1));
+        // A reader that stumbles over a character counts the bytes before it; and none is behind the line.
+        let column = match line {
+            Some(line) if at.message.contains("unprintable") => unprintable(line).unwrap_or(at.span.column),
+            _ => at.span.column,
+        };
+        let column = line.map_or(column, |line| column.min(line.chars().count() + 1));
+        let span = Span { column, end: at.span.end.max(column + 1), ..at.span };
         Faults(vec![Finding {
             file: file.to_owned(),
-            line: at.span.line,
-            column: at.span.column,
+            line: span.line,
+            column,
             message: at.message,
             help: at.help.to_owned(),
-            excerpt,
+            excerpt: line.map(|line| mark(&unparsed(line), span, Vec::new())),
         }])
     }
+}
+
+/// The column of the first character that YAML does not take for printable (YAML 1.2.2, §5.1).
+fn unprintable(line: &str) -> Option<usize> {
+    let prints = |c: char| matches!(c, '\t' | '\u{20}'..='\u{7e}' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
+    line.chars().position(|c| !prints(c)).map(|at| at + 1)
 }
 
 /// Where findings gather while a file is read.

@@ -86,11 +86,11 @@ fn each_requirement_taken_away_in_turn() {
         ("cap_sys_admin", State::Missing, "sudo", |facts| facts.capabilities &= !(1 << 21)),
         ("cap_sys_ptrace", State::Degraded, "SYS_PTRACE", |facts| facts.capabilities &= !(1 << 19)),
         ("cap_dac_read_search", State::Degraded, "DAC_READ_SEARCH", |facts| facts.capabilities &= !(1 << 2)),
-        ("bpf", State::Missing, "what the kernel says", |facts| facts.trial.bpf = refused()),
+        ("bpf", State::Missing, "report it", |facts| facts.trial.bpf = refused()),
         ("ring", State::Missing, "--http-buffer-size", |facts| facts.trial.ring = refused()),
-        ("probes", State::Missing, "--bpf-trace", |facts| facts.trial.probes = refused()),
-        ("tracepoints", State::Missing, "what the kernel says", |facts| facts.trial.tracepoints = refused()),
-        ("uprobes", State::Degraded, "what the kernel says", |facts| facts.trial.uprobes = refused()),
+        ("probes", State::Missing, "report it", |facts| facts.trial.probes = refused()),
+        ("tracepoints", State::Missing, "report it", |facts| facts.trial.tracepoints = refused()),
+        ("uprobes", State::Degraded, "report it", |facts| facts.trial.uprobes = refused()),
         ("uprobes", State::Degraded, "CONFIG_UPROBE_EVENTS", |facts| {
             facts.trial.uprobes = refused();
             facts.uprobe_events = false;

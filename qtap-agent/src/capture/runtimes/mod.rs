@@ -10,7 +10,7 @@
 //! | CRI (containerd, CRI-O, cri-dockerd) | `runtime.v1.RuntimeService`: `ListContainers`, `ContainerStatus`, `PodSandboxStatus`, `ListPodSandbox` |
 //! | containerd | `containerd.services.containers.v1.Containers/Get` |
 //!
-//! The asking is a thread's of its own ([`asking`]): whoever hangs, lies or talks without end costs time there, which is bounded, and no
+//! The asking is a thread's of its own (`asking`): whoever hangs, lies or talks without end costs time there, which is bounded, and no
 //! one waits for it but the records of that container.
 
 mod answer;
