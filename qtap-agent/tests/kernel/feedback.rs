@@ -32,9 +32,15 @@ fn part(arguments: &[&str]) -> Option<(Script, String)> {
     Some((script, said))
 }
 
+/// A free port below those that clients are given (`ip_local_port_range`): of a connection that was there before, the ports tell which end is the client's.
+fn server_port() -> u16 {
+    let first = 20_000 + (std::process::id() % 10_000) as u16;
+    (first..32_000).find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
+}
+
 /// A collector that speaks `how` at an address, what it sends to, and in front of it a relay where asked for.
 fn case(lab: &Lab, how: &str, address: &str, port: &str, behind_relay: bool) -> Option<Case> {
-    let (sink, to) = part(&["sink", "127.0.0.1", "0"])?;
+    let (sink, to) = part(&["sink", "127.0.0.1", &server_port().to_string()])?;
     let upstream = format!("http://127.0.0.1:{to}/sent-on");
     let collector = part(&["collect", address, port, how, &upstream, &lab.dir().display().to_string()])?;
     joined(how, address, collector, (sink, behind_relay))
