@@ -72,6 +72,15 @@ pub struct FileId {
     pub ino: u64,
 }
 
+/// A file that overlayfs shows, wherever it is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Below {
+    ino: u64,
+    len: u64,
+    changed: (i64, i64),
+    build_id: String,
+}
+
 /// A function's symbol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Symbol {
@@ -161,6 +170,18 @@ impl Elf {
     #[must_use]
     pub fn id(&self) -> FileId {
         self.id
+    }
+
+    /// On overlayfs every mount has a device number of its own, and the same file below is another one in each: what tells it again there. None on other
+    /// file systems. Inode numbers are those of the file below (`Documentation/filesystems/overlayfs.rst`, inode properties).
+    #[must_use]
+    pub fn below(&self) -> Option<Below> {
+        /// `OVERLAYFS_SUPER_MAGIC` of `linux/magic.h`.
+        const OVERLAYFS: u64 = 0x794c_7630;
+        let system = rustix::fs::fstatfs(&self.file).ok()?;
+        let metadata = self.file.metadata().ok().filter(|_| system.f_type.cast_unsigned() == OVERLAYFS)?;
+        let changed = (metadata.mtime(), metadata.mtime_nsec());
+        Some(Below { ino: metadata.ino(), len: metadata.len(), changed, build_id: self.build_id()? })
     }
 
     /// Its instruction set.

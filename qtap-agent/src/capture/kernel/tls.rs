@@ -16,7 +16,7 @@ use super::KernelError;
 use super::object::program;
 use super::standing::Standing;
 use crate::capture::discover::call::{Call, Family};
-use crate::capture::discover::elf::{Elf, ElfError, FileId};
+use crate::capture::discover::elf::{Below, Elf, ElfError, FileId};
 use crate::capture::discover::plan::{self, Hook};
 use crate::capture::host::{self, Tried};
 use crate::capture::sites::{ArgLocation, EntrySite, ExitSites, Reg};
@@ -49,6 +49,8 @@ pub struct Library {
 #[derive(Debug, Default)]
 pub(super) struct Tls {
     libraries: BTreeMap<FileId, Arc<Library>>,
+    /// Those of overlayfs, by the file below: its probes see whoever maps it through whatever mount.
+    below: BTreeMap<Below, Arc<Library>>,
     standing: Standing,
     families: Vec<Family>,
     refused: HashSet<FileId>,
@@ -102,6 +104,12 @@ impl Tls {
         if self.libraries.contains_key(&id) || self.refused.contains(&id) || self.libraries.len() >= LIBRARIES_MAX {
             return Ok(None);
         }
+        let below = elf.below();
+        if let Some(library) = below.as_ref().and_then(|below| self.below.get(below)) {
+            self.standing.attached(id, Arc::clone(library));
+            self.libraries.insert(id, Arc::clone(library));
+            return Ok(None);
+        }
         let plan = match plan::plan_of(&elf, path) {
             Ok(plan) if !self.families.contains(&plan.family) => {
                 tracing::debug!(path = %path.display(), "not probed: --tls-probes");
@@ -138,6 +146,9 @@ impl Tls {
         let library = Arc::new(library);
         self.standing.attached(id, Arc::clone(&library));
         self.libraries.insert(id, Arc::clone(&library));
+        if let Some(below) = below.filter(|_| library.refused.is_empty()) {
+            self.below.insert(below, Arc::clone(&library));
+        }
         Ok(Some(library))
     }
 }

@@ -55,7 +55,9 @@ impl Look {
                 processes.push(process(pid, executable, tls, &traffic, left_out.map(reason::of_left_out)));
             }
         }
-        ProcessesView { processes, libraries: libraries.values().map(|library| of_library(library)).collect() }
+        // One file can be several on overlayfs: each once.
+        let once: BTreeMap<u16, &Arc<Library>> = libraries.values().map(|library| (library.number, library)).collect();
+        ProcessesView { processes, libraries: once.into_values().map(|library| of_library(library)).collect() }
     }
 }
 
