@@ -24,20 +24,15 @@ pub fn tell_ends(record: &mut scratch::OpenedRecord, sock: u64, family: u16) {
     record.head.local_port = at(sock, layout!(sk_num)).unwrap_or(0);
     record.head.peer_port = at(sock, layout!(sk_dport)).unwrap_or(0);
     if family == AF_INET {
-        read_into(&mut record.head.local, 4, sock, layout!(sk_rcv_saddr));
-        read_into(&mut record.head.peer, 4, sock, layout!(sk_daddr));
+        let local: [u8; 4] = at(sock, layout!(sk_rcv_saddr)).unwrap_or([0; 4]);
+        let peer: [u8; 4] = at(sock, layout!(sk_daddr)).unwrap_or([0; 4]);
+        record.head.local[..4].copy_from_slice(&local);
+        record.head.peer[..4].copy_from_slice(&peer);
     } else {
-        read_into(&mut record.head.local, 16, sock, layout!(sk_v6_rcv_saddr));
-        read_into(&mut record.head.peer, 16, sock, layout!(sk_v6_daddr));
+        record.head.local = at(sock, layout!(sk_v6_rcv_saddr)).unwrap_or([0; 16]);
+        record.head.peer = at(sock, layout!(sk_v6_daddr)).unwrap_or([0; 16]);
     }
     emit::record_or_count(&record.head);
-}
-
-/// The first bytes of an address, into a record that is blank there: by way of the stack, there would be too little of it. A failed read leaves zeros.
-#[inline(always)]
-fn read_into(to: &mut [u8; 16], len: u32, sock: u64, offset: u32) {
-    let from = (sock + u64::from(offset)) as *const _;
-    let _ = unsafe { bpf_probe_read_kernel(to.as_mut_ptr().cast(), len, from) };
 }
 
 /// `sun_path` of both ends: of the socket itself or, for an accepted one, of the listener whose address it shares.

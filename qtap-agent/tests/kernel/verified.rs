@@ -12,7 +12,7 @@ use super::scope::config;
 /// walked once for each way to it, and the next kernel may walk it once more: that is to be seen long before a kernel refuses it.
 const CALLS: u32 = 360_000;
 const TLS_ENDS: u32 = 130_000;
-const TLS_SOCKETS: u32 = 44_000;
+const TLS_SOCKETS: u32 = 20_000;
 const ENDS: u32 = 20_000;
 const OTHERS: u32 = 8_000;
 
