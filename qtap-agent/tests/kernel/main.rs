@@ -27,6 +27,7 @@ mod names;
 mod namespace;
 mod nginx;
 mod overflow;
+mod overlay;
 mod own_telemetry;
 mod plugins;
 mod privileges;

@@ -1,0 +1,56 @@
+//! Overlayfs, as containers have it: each mount has a device number of its own, and the file below is one. It gets its probes once.
+
+use std::process::Command;
+
+use super::lab::{Lab, output_of};
+use super::nginx::Nginx;
+use super::qtap::exec_script;
+
+/// A mount of the same folders in each of so many mount namespaces, with nobody else in it, and in each a few curls with the library there.
+fn script(lab: &Lab, url: &str, containers: u32) -> String {
+    let dir = lab.dir().display();
+    format!(
+        "set -e; i=0; while [ $i -lt {containers} ]; do i=$((i+1)); unshare --mount sh -ec '
+mount -t overlay overlay -o lowerdir=\"{dir}/lower:{dir}/empty\" \"{dir}/merged\"
+n=0; while [ $n -lt 4 ]; do n=$((n+1)); LD_LIBRARY_PATH=\"{dir}/merged\" curl -sk -o /dev/null \"{url}?$0.$n\"; sleep 0.5; done' $i; done"
+    )
+}
+
+/// False, and it is said, where overlays can't be mounted: in some containers.
+fn can_mount(lab: &Lab) -> bool {
+    let dir = lab.dir().display();
+    let mount = format!("mount -t overlay overlay -o lowerdir='{dir}/lower:{dir}/empty' '{dir}/merged'");
+    let can =
+        Command::new("unshare").args(["--mount", "sh", "-c", &mount]).status().is_ok_and(|status| status.success());
+    if !can {
+        println!("skipped: no overlay can be mounted here");
+    }
+    can
+}
+
+#[test]
+fn a_file_that_many_mounts_show_is_probed_once() {
+    let Some(lab) = Lab::open() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("a.txt", b"a\n");
+    for folder in ["lower", "empty", "merged"] {
+        std::fs::create_dir(lab.path(folder)).unwrap();
+    }
+    let libraries = output_of(Command::new("sh").args(["-c", "ldd \"$(command -v curl)\""]));
+    let path = libraries.lines().find_map(|line| line.trim().strip_prefix("libssl.so")?.split_whitespace().nth(2));
+    let from = std::path::PathBuf::from(path.expect("curl has an OpenSSL"));
+    std::fs::copy(&from, lab.path("lower").join(from.file_name().unwrap())).unwrap();
+    if !can_mount(&lab) {
+        return;
+    }
+    let captured = exec_script(&lab, &["--log-level", "info"], &script(&lab, &nginx.https("/a.txt"), 3));
+    let attached = |line: &&str| line.contains("TLS library attached") && line.contains("/merged/libssl.so");
+    let times = captured.stderr.lines().filter(attached).count();
+    assert_eq!(times, 1, "{}", captured.stderr);
+    // The first requests of the first may have come before its library was known.
+    let records = captured.records;
+    for query in ["1.4", "2.1", "2.4", "3.1", "3.4"] {
+        let seen = records.exchanges().iter().filter(|one| one.text("url.query") == query).count();
+        assert_eq!(seen, 1, "{query}: {}", records.told());
+    }
+}
