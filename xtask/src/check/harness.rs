@@ -100,6 +100,7 @@ fn count(command: &mut Command) -> Result<(Tally, bool)> {
                 let line = String::from_utf8_lossy(&line);
                 println!("{line}");
                 said.hear(&line);
+                tally.names.extend(failed_in(&line));
                 if let Some(result) = result_in(&line) {
                     tally.add(said.correct(result));
                 }
@@ -147,19 +148,36 @@ fn result_in(line: &str) -> Option<Tally> {
         let found = counts.split("; ").find_map(|part| part.strip_suffix(word));
         found.and_then(|number| number.trim().parse().ok())
     };
-    Some(Tally { passed: count("passed")?, failed: count("failed")?, skipped: count("ignored")? })
+    let (passed, failed, skipped) = (count("passed")?, count("failed")?, count("ignored")?);
+    Some(Tally { passed, failed, skipped, names: Vec::new() })
+}
+
+/// The name in `test a::b ... FAILED`.
+fn failed_in(line: &str) -> Option<String> {
+    Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Said, Tally, result_in};
+    use super::{Said, Tally, failed_in, result_in};
+
+    fn tally(passed: u64, failed: u64, skipped: u64) -> Tally {
+        Tally { passed, failed, skipped, names: Vec::new() }
+    }
+
+    #[test]
+    fn the_one_that_failed_is_named() {
+        assert_eq!(failed_in("test a::b ... FAILED").as_deref(), Some("a::b"));
+        assert_eq!(failed_in("test a::b ... ok"), None);
+        assert_eq!(failed_in("test result: FAILED. 1 passed; 2 failed; 0 ignored"), None);
+    }
 
     #[test]
     fn the_harness_line_is_read() {
         let line = "test result: ok. 12 passed; 0 failed; 3 ignored; 0 measured; 1 filtered out; finished in 0.02s";
-        assert_eq!(result_in(line), Some(Tally { passed: 12, failed: 0, skipped: 3 }));
+        assert_eq!(result_in(line), Some(tally(12, 0, 3)));
         let line = "test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s";
-        assert_eq!(result_in(line), Some(Tally { passed: 1, failed: 2, skipped: 0 }));
+        assert_eq!(result_in(line), Some(tally(1, 2, 0)));
     }
 
     #[test]
@@ -176,9 +194,9 @@ mod tests {
         ] {
             said.hear(line);
         }
-        let result = Tally { passed: 5, failed: 1, skipped: 1 };
-        assert_eq!(said.correct(result), Tally { passed: 3, failed: 1, skipped: 3 });
-        assert_eq!(said.correct(result), result, "the next begins anew");
+        let result = tally(5, 1, 1);
+        assert_eq!(said.correct(result.clone()), tally(3, 1, 3));
+        assert_eq!(said.correct(result.clone()), result, "the next begins anew");
     }
 
     #[test]

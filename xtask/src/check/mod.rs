@@ -3,6 +3,7 @@
 
 mod dependencies;
 mod harness;
+mod room;
 mod stack;
 
 use std::time::{Duration, Instant};
@@ -12,11 +13,13 @@ use anyhow::{Result, bail};
 use crate::{bpf_toolchain, chart, kernel, setup, shell};
 
 /// What became of tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Tally {
     passed: u64,
     failed: u64,
     skipped: u64,
+    /// Those that failed, where they have names.
+    names: Vec<String>,
 }
 
 impl Tally {
@@ -24,6 +27,7 @@ impl Tally {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.names.extend(other.names);
     }
 }
 
@@ -68,14 +72,21 @@ pub(crate) fn run(options: &Options) -> bool {
     let done: Vec<Done> = STEPS.iter().chain(LONG.iter().filter(|_| options.long)).map(perform).collect();
     println!("\ncheck:");
     let mut sum = Tally::default();
-    for step in &done {
-        sum.add(counted(&step.outcome));
+    for step in done {
         let how = match &step.outcome {
             Ok(tally) if tally.failed == 0 => "ok".to_owned(),
             Ok(tally) => format!("{} failed", tally.failed),
             Err(error) => format!("{error:#}"),
         };
         println!("  {:<26} {:>6.1} s  {how}", step.name, step.took.as_secs_f64());
+        sum.add(counted(step.outcome));
+    }
+    for name in &sum.names {
+        println!("failed: {name}");
+    }
+    if sum.failed > 0 {
+        // What a compiler or a linker that was killed does not say itself.
+        println!("{}", room::left().unwrap_or_else(|error| format!("{error:#}")));
     }
     println!("{} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped);
     sum.failed == 0
@@ -91,14 +102,15 @@ fn perform(&(name, step): &Step) -> Done {
     Done { name, outcome, took: start.elapsed() }
 }
 
-fn counted(outcome: &Result<Tally>) -> Tally {
+fn counted(outcome: Result<Tally>) -> Tally {
     match outcome {
-        Ok(tally) => *tally,
+        Ok(tally) => tally,
         Err(_) => Tally { failed: 1, ..Tally::default() },
     }
 }
 
 fn setup() -> Result<Tally> {
+    room::check()?;
     setup::run(setup::Purpose::Check)?;
     Ok(Tally::default())
 }
@@ -143,7 +155,7 @@ fn docs() -> Result<Tally> {
 /// What tells whether other kernels take the probes; all tests on all of them take hours (`cargo xtask kernel`).
 fn other_kernels() -> Result<Tally> {
     let [passed, failed, skipped] = kernel::smoke()?;
-    Ok(Tally { passed, failed, skipped })
+    Ok(Tally { passed, failed, skipped, names: Vec::new() })
 }
 
 fn cargo(arguments: &[&str]) -> Result<Tally> {
