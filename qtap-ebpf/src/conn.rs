@@ -96,6 +96,8 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
         late &= sent > 1 || received > 0;
     }
     conn.flags = if late { conn_flag::LATE } else { 0 } | if fin { conn_flag::FIN } else { 0 };
+    // Read anew: to the verifier any number from here on, so that what follows is walked once for all families.
+    let family = read(&raw const conn.family);
     let wishes = globals::wishes();
     if as_role != role::UNKNOWN && filtered_out(wishes.direction, sock.address, family, as_role) {
         conn.flags |= conn_flag::UNWANTED;
@@ -115,7 +117,7 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     if unwanted {
         return true;
     }
-    if late {
+    if read(&raw const conn.flags) & conn_flag::LATE != 0 {
         record.head.header.flags |= flag::LATE;
     }
     record.head.header.detail = as_role;

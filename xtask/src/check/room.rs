@@ -19,9 +19,9 @@ pub(super) fn check() -> Result<()> {
 /// What is left.
 pub(super) fn left() -> Result<String> {
     let target = shell::target_dir()?;
-    std::fs::create_dir_all(&target)?;
+    std::fs::create_dir_all(target)?;
     let is_first = !target.join("debug/deps").is_dir();
-    let df = shell::capture(std::process::Command::new("df").args(["--output=avail", "--block-size=1"]).arg(&target))?;
+    let df = shell::capture(std::process::Command::new("df").args(["--output=avail", "--block-size=1"]).arg(target))?;
     let disk = last_number(&df).context("df names no size")? / 1e9;
     let meminfo = std::fs::read_to_string("/proc/meminfo")?;
     let available = meminfo.lines().find(|line| line.starts_with("MemAvailable:"));
