@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use super::lab::{Guarded, Lab, output_of};
 use super::nginx::Nginx;
+use super::python::Script;
 use super::qtap::{Agent, get};
+use super::records::Records;
 use super::scope::config;
 
 /// Processors that the agent may use.
@@ -102,4 +104,47 @@ fn processor_time_is_kept_to_and_what_it_costs_is_told() {
     for line in ["over its limit: more is given up", "within its limit: less is given up"] {
         assert!(ended.stderr.contains(line), "{line}: {}", ended.stderr);
     }
+}
+
+/// Resident memory that the agent may use, in MB; what connections hold at their usual bound is more.
+const MEMORY: u64 = 160;
+
+/// Uploads that do not end, on both of their ends: the most that the agent had of resident memory, in MB, and what it told.
+fn holds(lab: &Lab, more: &[&str]) -> Option<(u64, Value, Records)> {
+    let mut uploads = Script::start("unfinished.py", &[])?;
+    assert_eq!(uploads.line(), "ready");
+    let file = lab.write("qtap.yaml", config("level: full", "").as_bytes()).display().to_string();
+    let pid = uploads.child.pid().to_string();
+    let arguments = ["--config", &file, "--pid", &pid].into_iter().chain(more.iter().copied());
+    let agent = Agent::start(lab, arguments);
+    assert_eq!(uploads.ask("go"), "sent");
+    std::thread::sleep(Duration::from_secs(4));
+    let (most, told) = (most_resident(agent.pid()), limits(&agent));
+    assert_eq!(uploads.ask("end"), "ended");
+    uploads.child.end_within(Duration::from_secs(10)).expect("the uploads end");
+    Some((most, told, agent.stop().records))
+}
+
+/// `VmHWM` of a process, in MB.
+fn most_resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1000
+}
+
+#[test]
+fn memory_is_kept_to_and_what_it_costs_is_told() {
+    let Some(lab) = Lab::open() else { return };
+    let Some((without, _, _)) = holds(&lab, &[]) else { return };
+    assert!(without > MEMORY, "what is held is nothing: {without} MB");
+    let Some((within, told, records)) = holds(&lab, &["--max-memory", &format!("{MEMORY}mb")]) else { return };
+    println!("most of resident memory: without a limit {without} MB, with one of {MEMORY} MB {within} MB; {told}");
+    assert!(within <= MEMORY, "{within} MB: {told}");
+    assert_eq!(told["max_memory"], Value::from(MEMORY << 20));
+    // Every connection is there. What was let go of before its end was told as far as it had come, and says so.
+    assert_eq!(records.closed().len(), 120);
+    let reasons: Vec<&str> = records.exchanges().iter().map(|one| one.text("qtap.incomplete")).collect();
+    let cut = reasons.iter().filter(|reason| **reason == "limit").count();
+    println!("{cut} of {} exchanges told for want of memory", reasons.len());
+    assert!(cut > 0, "{reasons:?}");
 }
