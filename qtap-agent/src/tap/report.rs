@@ -9,7 +9,7 @@ use super::conn::Conn;
 use super::deadlines::Due;
 use super::pair::add;
 use super::session::Session;
-use crate::model::conn::{Channel, Protocol, SessionId};
+use crate::model::conn::{Binding, Channel, Protocol, SessionId};
 use crate::model::loss::Loss;
 use crate::model::observation::{ConnState, ConnectionSeen, Observation};
 use crate::model::time::KernelTime;
@@ -96,7 +96,9 @@ impl Conn {
 
     /// Why no plaintext of a TLS connection was seen.
     fn reason(&self) -> &'static str {
-        if self.sessions.is_empty() {
+        // One that ended before its connection, as most do, is in the list no longer.
+        let was_met = !matches!(self.facts.binding, None | Some(Binding::None));
+        if self.sessions.is_empty() && !was_met {
             "no call of a TLS library that qtap probes was seen for this connection"
         } else {
             "the TLS session of this connection carried no plaintext"

@@ -40,6 +40,21 @@ fn tls_that_nobody_opened_says_why() {
 }
 
 #[test]
+fn a_session_without_plaintext_is_told_as_one_though_it_ended_first() {
+    let mut bench = Bench::new();
+    bench.open(1);
+    bench.handshake(1, 500);
+    bench.open_session(9);
+    bench.bind(9, 1);
+    bench.close_session(9);
+    bench.close(1);
+    let report = bench.reports()[0];
+    let tls = report.conn.tls.as_ref().unwrap();
+    assert_eq!(tls.uninspected_reason.as_deref(), Some("the TLS session of this connection carried no plaintext"));
+    assert_eq!(report.conn.binding, Some(Binding::Nested));
+}
+
+#[test]
 fn exchanges_wait_for_the_binding() {
     let mut bench = Bench::new();
     bench.open(1);
