@@ -67,7 +67,10 @@ async fn main() -> Result<()> {
 
 /// Functions by which bytes pass.
 fn carries(call: Call) -> bool {
-    matches!(call, Call::Read | Call::Write | Call::ReadEx | Call::WriteEx | Call::WriteEx2)
+    matches!(
+        call,
+        Call::Read | Call::Write | Call::ReadEx | Call::WriteEx | Call::WriteEx2 | Call::GoRead | Call::GoWrite
+    )
 }
 
 /// What is to be hooked in the TLS library of process `pid`. `plain`: at entry and return.
@@ -88,7 +91,7 @@ fn attach(ebpf: &mut Ebpf, path: &Path, hook: &Hook) -> Result<()> {
         Ok(())
     };
     match &hook.sites.exit {
-        Some(ExitSites::Emulated(offsets)) => {
+        Some(ExitSites::Emulated(offsets) | ExitSites::Rets(offsets)) => {
             offsets.iter().try_for_each(|offset| put("empty_uprobe", hook.symbol.file_offset + offset))?;
         }
         Some(ExitSites::Return { .. }) => put("empty_uretprobe", hook.sites.entry.file_offset)?,

@@ -388,6 +388,8 @@ pub enum TlsProbe {
     Openssl,
     /// GnuTLS.
     Gnutls,
+    /// `crypto/tls` of Go.
+    Go,
 }
 
 /// The file that a command names, found as `execvp` finds it.

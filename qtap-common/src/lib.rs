@@ -8,6 +8,7 @@
 
 pub mod feedback;
 pub mod globals;
+pub mod go;
 pub mod net;
 pub mod record;
 pub mod state;

@@ -223,6 +223,8 @@ pub struct Session {
     pub left_alone: u8,
     /// 0.
     pub pad: [u8; 4],
+    /// Of Go: calls under way, and in the upper half how often it was closed ([`crate::go::CLOSING`]).
+    pub calls: u64,
 }
 
 /// Losses of one reason, on one CPU.
@@ -262,7 +264,7 @@ mod pod {
 const _: () = {
     assert!(size_of::<Dir>() == 48 + 32 + 64 + 8);
     assert!(size_of::<Conn>() == 24 + 2 * 152 + 8);
-    assert!(size_of::<Session>() == 16 + 2 * 152 + 16);
+    assert!(size_of::<Session>() == 16 + 2 * 152 + 24);
     assert!(size_of::<SessionKey>() == 16);
 };
 

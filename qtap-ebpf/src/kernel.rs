@@ -61,6 +61,25 @@ pub fn register<T: Copy>(regs: u64, offset: u32) -> Option<T> {
     Some(typed(regs, offset))
 }
 
+/// The goroutine that made the system call under way, if it is one of Go: what the caller has in `r14`, the second word of `struct pt_regs` of x86-64
+/// (`asm/ptrace.h`), which Go keeps there for that (`abi-internal.md`). Of other programs it is any number. 0: not known.
+#[cfg(not(bpf_target_arch = "aarch64"))]
+#[inline(always)]
+pub fn goroutine() -> u64 {
+    const R14: u32 = 8;
+    if wanted!(has_task_regs) == 0 {
+        return 0;
+    }
+    typed(unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }, R14)
+}
+
+/// Go is not probed there.
+#[cfg(bpf_target_arch = "aarch64")]
+#[inline(always)]
+pub fn goroutine() -> u64 {
+    0
+}
+
 /// A socket behind a descriptor.
 #[repr(C)]
 #[derive(Clone, Copy)]

@@ -6,6 +6,7 @@ use aya_ebpf::{
 };
 use qtap_common::feedback::End;
 use qtap_common::globals::Wishes;
+use qtap_common::go::{GoCalls, GoKey};
 use qtap_common::record::why;
 use qtap_common::state::{Conn, FileKey, Losses, Session, SessionKey};
 
@@ -33,6 +34,11 @@ pub static SESSIONS: HashMap<SessionKey, Session> = HashMap::with_max_entries(65
 /// Thread (pid_tgid) → TLS calls under way on it. Writer: `session`; removed when the thread ends. Bound: threads that use TLS.
 #[map]
 pub static CALLS: HashMap<u64, Calls> = HashMap::with_max_entries(32_768, 0);
+
+/// Goroutine → TLS calls under way on it. Writer: `goroutine`; an entry goes with the last call. Reader: agent, which takes out those of processes that ended
+/// in the middle. Bound: goroutines inside a call, which those are that wait for a request: as many as sessions. A full table is counted.
+#[map]
+pub static GO_CALLS: HashMap<GoKey, GoCalls> = HashMap::with_max_entries(65_536, 0);
 
 /// System call number → `op`. Writer: agent, once. The numbers are the architecture's.
 #[map]

@@ -7,6 +7,7 @@ use qtap_common::state::{Conn, GATHER, PIECE, SCRATCH_SLOTS, Session};
 use crate::atomic::fetch_add;
 use crate::carry::{Call, Transfer};
 use crate::emit;
+use crate::goroutine::Done;
 use crate::maps::SCRATCH;
 
 /// One work area.
@@ -23,6 +24,8 @@ pub struct Scratch {
     pub conn: Conn,
     /// Session to insert.
     pub session: Session,
+    /// A call of Go that ended: here for the same reason as what a system call moved.
+    pub go: Done,
     /// End of a connection to look up.
     pub end: End,
     /// Record under construction.

@@ -11,7 +11,7 @@ use crate::conn::{NEW_DIR, class_of, unwanted};
 use crate::emit;
 use crate::globals;
 use crate::maps::{CALLS, SESSIONS};
-use crate::{advice, feedback, scratch, trace};
+use crate::{advice, feedback, goroutine, scratch, trace};
 
 /// TLS calls of one thread that can be inside one another: a session whose transport is another session (HTTPS proxies).
 pub const NESTED: usize = 2;
@@ -51,7 +51,8 @@ pub struct Calls {
     pub frames: [Frame; NESTED],
 }
 
-const NO_FRAME: Frame = Frame { ssl: 0, buffer: 0, out: 0, stack: 0, conn: 0, time: 0, library: 0, call: 0, inner: 0 };
+pub const NO_FRAME: Frame =
+    Frame { ssl: 0, buffer: 0, out: 0, stack: 0, conn: 0, time: 0, library: 0, call: 0, inner: 0 };
 
 /// A TLS call began.
 #[inline(always)]
@@ -150,12 +151,12 @@ fn is_frame_of(frame: &Frame, of: u8, stack: u64) -> bool {
     frame.call == u16::from(of) && frame.stack + 8 >= stack
 }
 
-/// True while the current thread is inside a TLS call.
+/// True while the current thread, or the goroutine on it, is inside a TLS call.
 #[inline(always)]
 pub fn in_call() -> bool {
     match CALLS.get_ptr(bpf_get_current_pid_tgid()) {
-        Some(calls) => unsafe { (*calls).depth > 0 },
-        None => false,
+        Some(calls) if unsafe { (*calls).depth } > 0 => true,
+        _ => goroutine::in_call(),
     }
 }
 
@@ -164,7 +165,7 @@ pub fn in_call() -> bool {
 /// connection of its own.)
 #[inline(always)]
 pub fn note_socket(conn: u64) {
-    let Some(calls) = CALLS.get_ptr_mut(bpf_get_current_pid_tgid()) else { return };
+    let Some(calls) = CALLS.get_ptr_mut(bpf_get_current_pid_tgid()) else { return goroutine::note_socket(conn) };
     let calls = unsafe { &mut *calls };
     if calls.depth >= 2 {
         calls.frames[1].conn = conn;
@@ -173,6 +174,8 @@ pub fn note_socket(conn: u64) {
         }
     } else if calls.depth == 1 {
         calls.frames[0].conn = conn;
+    } else {
+        goroutine::note_socket(conn);
     }
 }
 
@@ -185,15 +188,16 @@ pub fn finish(of: u8, result: u64, stack: u64) {
         return;
     }
     let Some(area) = scratch::take() else { return };
-    account(area, &frame, of, bytes);
+    account(area, &frame, of, bytes, of != call::OTHER);
     scratch::give_back(area);
 }
 
-/// What a TLS call did: joins its session to the socket seen inside, and accounts for its bytes.
+/// What a TLS call did: joins its session to the socket seen inside, and accounts for its bytes. `late`: should the session not be known, its handshake was
+/// not seen.
 #[inline(always)]
-fn account(area: u32, frame: &Frame, of: u8, bytes: u64) {
+pub fn account(area: u32, frame: &Frame, of: u8, bytes: u64, late: bool) {
     let key = key(frame.ssl);
-    let Some(session) = find_or_open(area, &key, frame.library, of != call::OTHER) else {
+    let Some(session) = find_or_open(area, &key, frame.library, late) else {
         emit::count_loss(if sheds() { why::SHED } else { why::SESSION_TABLE_FULL }, bytes);
         return;
     };
@@ -273,6 +277,7 @@ fn open(area: u32, key: &SessionKey, library: u32, late: bool) -> bool {
     session.unwanted = 0;
     session.left_alone = 0;
     session.pad = [0; 4];
+    session.calls = 0;
     if SESSIONS.insert(key, &*session, 0).is_err() {
         return false;
     }

@@ -17,6 +17,7 @@ mod feedback;
 mod filters;
 mod gen_ai;
 mod gnutls;
+mod go_tls;
 mod grpc;
 mod http2;
 mod lab;

@@ -42,12 +42,19 @@ pub fn node() -> Option<PathBuf> {
 
 /// A Go program of this directory, built. What the compiler makes is kept beside the packages: the first time takes half a minute.
 pub fn go_program(lab: &Lab, source: &str) -> Option<PathBuf> {
+    go_program_with(lab, source, source.trim_end_matches(".go"), &[])
+}
+
+/// The same under another name, with flags of the compiler; among them `cgo`, which is none.
+pub fn go_program_with(lab: &Lab, source: &str, name: &str, flags: &[&str]) -> Option<PathBuf> {
     let go = installed("go")?;
-    let program = lab.path(source.trim_end_matches(".go"));
+    let program = lab.path(name);
     let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../qtap-tools/go");
     let mut build = Command::new(go);
-    build.env("GOCACHE", cache).env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=mod").env("GOTOOLCHAIN", "local");
-    output_of(build.args(["build", "-o"]).arg(&program).arg(script(source)));
+    let cgo = if flags.contains(&"cgo") { "1" } else { "0" };
+    build.env("GOCACHE", cache).env("CGO_ENABLED", cgo).env("GOFLAGS", "-mod=mod").env("GOTOOLCHAIN", "local");
+    build.args(["build", "-o"]).arg(&program).args(flags.iter().filter(|flag| **flag != "cgo"));
+    output_of(build.arg(script(source)));
     Some(program)
 }
 

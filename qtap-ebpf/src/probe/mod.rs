@@ -1,5 +1,6 @@
 //! The doors: one file per family of hooks.
 
+pub mod go;
 pub mod openssl;
 pub mod process;
 pub mod syscall;

@@ -107,13 +107,13 @@ pub fn tls_free(ctx: ProbeContext) -> u32 {
 }
 
 #[inline(always)]
-fn in_scope() -> bool {
+pub fn in_scope() -> bool {
     let verdict = scope::of_what_it_says((bpf_get_current_pid_tgid() >> 32) as u32);
     verdict != 0 && verdict & (NO_TLS | NO_DATA | NO_HTTP) == 0
 }
 
 #[inline(always)]
-fn cookie(ctx: *mut core::ffi::c_void) -> Cookie {
+pub fn cookie(ctx: *mut core::ffi::c_void) -> Cookie {
     Cookie(unsafe { bpf_get_attach_cookie(ctx) })
 }
 

@@ -9,25 +9,29 @@ pub enum Family {
     OpenSsl,
     /// GnuTLS.
     GnuTls,
+    /// `crypto/tls` of Go, whose functions keep Go's rules.
+    GoTls,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 2] = [Family::OpenSsl, Family::GnuTls];
+    pub const ALL: [Family; 3] = [Family::OpenSsl, Family::GnuTls, Family::GoTls];
 
     /// What moves bytes each way: a file without one of these is not of the family.
     pub(super) fn needs(self) -> [Call; 2] {
         match self {
             Family::OpenSsl => [Call::Read, Call::Write],
             Family::GnuTls => [Call::GnutlsRecv, Call::GnutlsSend],
+            Family::GoTls => [Call::GoRead, Call::GoWrite],
         }
     }
 
-    /// What libraries of it are called, up to their version or a packer's suffix.
-    pub(super) fn stem(self) -> &'static str {
+    /// What libraries of it are called, up to their version or a packer's suffix; none: it is linked into programs.
+    pub(super) fn stem(self) -> Option<&'static str> {
         match self {
-            Family::OpenSsl => "libssl",
-            Family::GnuTls => "libgnutls",
+            Family::OpenSsl => Some("libssl"),
+            Family::GnuTls => Some("libgnutls"),
+            Family::GoTls => None,
         }
     }
 }
@@ -93,6 +97,16 @@ pub enum Call {
     GnutlsSetFds,
     /// `void gnutls_deinit(gnutls_session_t)`.
     GnutlsDeinit,
+    /// `func (c *Conn) Read(b []byte) (int, error)`.
+    GoRead,
+    /// `func (c *Conn) Write(b []byte) (int, error)`.
+    GoWrite,
+    /// `func (c *Conn) Close() error`.
+    GoClose,
+    /// `func (c *Conn) clientHandshake(ctx context.Context) error`: once a connection, in whichever call comes first.
+    GoClientHandshake,
+    /// `func (c *Conn) serverHandshake(ctx context.Context) error`: the same.
+    GoServerHandshake,
 }
 
 const fn whole(index: u8) -> Argument {
@@ -105,7 +119,7 @@ const fn int(index: u8) -> Argument {
 
 impl Call {
     /// All of them.
-    pub const ALL: [Call; 29] = [
+    pub const ALL: [Call; 34] = [
         Call::Read,
         Call::Write,
         Call::ReadEx,
@@ -135,12 +149,21 @@ impl Call {
         Call::GnutlsBye,
         Call::GnutlsSetFds,
         Call::GnutlsDeinit,
+        Call::GoRead,
+        Call::GoWrite,
+        Call::GoClose,
+        Call::GoClientHandshake,
+        Call::GoServerHandshake,
     ];
 
     /// The family it belongs to.
     #[must_use]
     pub fn family(self) -> Family {
-        if self.symbol().starts_with("SSL_") { Family::OpenSsl } else { Family::GnuTls }
+        match self.symbol() {
+            name if name.starts_with("SSL_") => Family::OpenSsl,
+            name if name.starts_with("crypto/tls.") => Family::GoTls,
+            _ => Family::GnuTls,
+        }
     }
 
     /// The function's name.
@@ -176,6 +199,11 @@ impl Call {
             Call::GnutlsBye => "gnutls_bye",
             Call::GnutlsSetFds => "gnutls_transport_set_int2",
             Call::GnutlsDeinit => "gnutls_deinit",
+            Call::GoRead => "crypto/tls.(*Conn).Read",
+            Call::GoWrite => "crypto/tls.(*Conn).Write",
+            Call::GoClose => "crypto/tls.(*Conn).Close",
+            Call::GoClientHandshake => "crypto/tls.(*Conn).clientHandshake",
+            Call::GoServerHandshake => "crypto/tls.(*Conn).serverHandshake",
         }
     }
 
@@ -209,6 +237,9 @@ impl Call {
             Call::SetBio => (SESSION_BIOS, false),
             Call::Set0Rbio | Call::Set0Wbio => (SESSION_BIO, false),
             Call::Clear | Call::Free | Call::GnutlsDeinit => (SESSION, false),
+            // Go's own rules: rax, rbx, rcx, and nothing but the result in rax.
+            Call::GoRead | Call::GoWrite | Call::GoClientHandshake | Call::GoServerHandshake => (&[][..], true),
+            Call::GoClose => (&[][..], false),
         };
         Wanted { args, result }
     }

@@ -4,6 +4,8 @@
 //! bytes. Only the parts that are asked for are read, each with a bound; nothing that the file says about itself is
 //! believed before it was checked against the file's size. It never maps a file and never follows what it reads elsewhere.
 
+mod loaded;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -14,6 +16,7 @@ use object::LittleEndian as LE;
 use object::elf::{self, Dyn64, FileHeader64, ProgramHeader64, SectionHeader64, Sym64};
 use object::pod;
 
+pub use self::loaded::{Placed, Relocations};
 use crate::capture::sites::Machine;
 
 /// Largest part read at once (a symbol or string table), in bytes: a browser's is a tenth of it.

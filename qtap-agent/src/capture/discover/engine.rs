@@ -8,14 +8,14 @@ use std::path::Path;
 
 use super::call::Family;
 use super::elf::{Elf, ElfError, FileId};
-use super::{plan, version};
+use super::plan::PlanError;
+use super::{go, plan, version};
+use crate::capture::sites::go::NotGo;
 
 /// Files that are remembered; beyond them one is looked through again.
 const REMEMBERED: usize = 65_536;
 /// Most of a section that is searched, in bytes: a browser's constants are a tenth of it.
 const SEARCHED: u64 = 128 << 20;
-/// Most of the build information of a Go program that is read, in bytes: its head and the version.
-const GO_HEAD: u64 = 4096;
 
 /// A TLS implementation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,8 +24,8 @@ pub enum Engine {
     Probed(Family),
     /// OpenSSL or its kin, linked into something that does not say where its functions are.
     Stripped,
-    /// `crypto/tls` of Go.
-    Go,
+    /// `crypto/tls` of Go, whose functions can't be probed.
+    Go(NotGo),
     /// rustls.
     Rustls,
     /// GnuTLS, without its functions.
@@ -51,7 +51,7 @@ impl Engine {
         match self {
             Engine::Probed(Family::OpenSsl) | Engine::Stripped => "OpenSSL",
             Engine::Probed(Family::GnuTls) | Engine::GnuTls => "GnuTLS",
-            Engine::Go => "Go crypto/tls",
+            Engine::Probed(Family::GoTls) | Engine::Go(_) => "Go crypto/tls",
             Engine::Rustls => "rustls",
             Engine::Nss => "NSS",
             Engine::Java => "Java JSSE",
@@ -70,13 +70,10 @@ impl Engine {
             Engine::Stripped => "linked into the file without symbols: its functions can't be found",
             Engine::Java => "not supported yet: it is compiled as it runs, and has no functions in a file",
             Engine::Bits32 => "a 32-bit file, which is not probed",
-            Engine::Go
-            | Engine::Rustls
-            | Engine::GnuTls
-            | Engine::Nss
-            | Engine::MbedTls
-            | Engine::WolfSsl
-            | Engine::S2n => "not supported yet",
+            Engine::Go(why) => why.why(),
+            Engine::Rustls | Engine::GnuTls | Engine::Nss | Engine::MbedTls | Engine::WolfSsl | Engine::S2n => {
+                "not supported yet"
+            }
         })
     }
 }
@@ -120,18 +117,15 @@ impl Engines {
 
 fn find(elf: &Elf, path: &Path, name: &Path) -> Option<Found> {
     let found = |engine, version| Some(Found { engine, version, build_id: elf.build_id() });
-    if let Ok(plan) = plan::plan_of(elf, path) {
-        return found(Engine::Probed(plan.family), plan.version);
+    match plan::plan_of(elf, path) {
+        Ok(plan) => return found(Engine::Probed(plan.family), plan.version),
+        Err(PlanError::Go(why)) => return found(Engine::Go(why), go::version(elf)),
+        Err(_) => {}
     }
     if let Some(engine) = by_name(name) {
         return found(engine, None);
     }
     let section = |name: &str, most: u64| elf.section(name, most).ok().flatten();
-    if let Some(version) = section(".go.buildinfo", GO_HEAD).map(|head| go_version(&head)) {
-        let functions = [".gopclntab", ".data.rel.ro.gopclntab", ".data.rel.ro"];
-        let speaks_tls = |name| section(name, SEARCHED).is_some_and(|names| has(&names, b"crypto/tls.(*Conn).Read"));
-        return functions.into_iter().any(speaks_tls).then(|| found(Engine::Go, version)).flatten();
-    }
     let constants = section(".rodata", SEARCHED)?;
     // Names of source files, which stand in what error paths say.
     if has(&constants, b"ssl_lib.c") {
@@ -167,14 +161,6 @@ fn family(constants: &[u8]) -> Option<String> {
     version::in_text(Family::OpenSsl, constants)
 }
 
-/// Go 1.18 and later: behind a head of 32 bytes the version, as a string behind its length (`debug/buildinfo`).
-fn go_version(head: &[u8]) -> Option<String> {
-    let inline = head.starts_with(b"\xff Go buildinf:") && head.get(15).is_some_and(|flags| flags & 2 != 0);
-    let text = head.get(33..)?.get(..usize::from(*head.get(32).filter(|_| inline)?))?;
-    let text = std::str::from_utf8(text).ok()?;
-    text.starts_with("go").then(|| text.to_owned())
-}
-
 /// Where a Rust program panics it says in which file, and the folder of a crate carries its version: `…/rustls-0.23.31/src/…`.
 fn rustls_version(constants: &[u8]) -> Option<String> {
     const CRATE: &[u8] = b"/rustls-";
@@ -199,22 +185,6 @@ mod tests {
         assert_eq!(engine("/usr/lib/jvm/java-17/lib/server/libjvm.so"), Some(Engine::Java));
         assert_eq!(engine("/usr/lib/libssl.so.3"), None, "which is told by its functions");
         assert_eq!(engine("/"), None);
-    }
-
-    #[test]
-    fn the_version_of_a_go_program_is_read_from_its_head() {
-        let mut head = b"\xff Go buildinf:\x08\x02".to_vec();
-        head.resize(32, 0);
-        head.extend(b"\x06go1.27\x05other");
-        assert_eq!(go_version(&head).as_deref(), Some("go1.27"));
-        head[15] = 0;
-        assert_eq!(go_version(&head), None, "before Go 1.18 pointers stood there");
-        for len in 0..head.len() {
-            let _ = go_version(&head[..len]);
-        }
-        head[15] = 2;
-        head[32] = 255;
-        assert_eq!(go_version(&head), None);
     }
 
     #[test]

@@ -71,7 +71,7 @@ fn paths_in_cache(cache: &[u8]) -> Vec<PathBuf> {
 #[must_use]
 pub fn is_library_name(path: &Path) -> bool {
     let Some(name) = path.file_name().map(OsStrExt::as_bytes) else { return false };
-    let stem = |family: Family| name.strip_prefix(family.stem().as_bytes());
+    let stem = |family: Family| name.strip_prefix(family.stem()?.as_bytes());
     let Some(rest) = Family::ALL.into_iter().find_map(stem) else { return false };
     let so = memchr::memmem::find(rest, b".so").and_then(|at| rest.get(at + 3..));
     matches!(rest.first(), Some(b'.' | b'-' | b'_')) && so.is_some_and(|tail| matches!(tail.first(), None | Some(b'.')))

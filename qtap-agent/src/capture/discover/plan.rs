@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::call::{Call, Family};
 use super::elf::{Elf, ElfError, FileId, Symbol};
-use super::version;
+use super::{go, version};
+use crate::capture::sites::go::NotGo;
 use crate::capture::sites::{self, Function, Sites};
 
 /// Most of `.rodata` searched for a version, in bytes.
@@ -52,6 +53,9 @@ pub enum PlanError {
     /// It can't be looked into.
     #[error(transparent)]
     Elf(#[from] ElfError),
+    /// It has the functions of Go's `crypto/tls`, which can't be probed.
+    #[error("Go crypto/tls: {0}")]
+    Go(NotGo),
     /// It does not define what moves bytes, of any family.
     #[error("no TLS library that is known by its functions")]
     NoLibrary,
@@ -73,7 +77,9 @@ pub fn plan_of(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
     let symbols = elf.functions(&Call::ALL.map(Call::symbol))?;
     let defined = |call: Call| symbols.iter().find(|symbol| symbol.name == call.symbol());
     let is_of = |family: &Family| family.needs().into_iter().all(|call| defined(call).is_some());
-    let family = Family::ALL.into_iter().find(is_of).ok_or(PlanError::NoLibrary)?;
+    let Some(family) = Family::ALL.into_iter().filter(|family| *family != Family::GoTls).find(is_of) else {
+        return plan_of_go(elf, path, &symbols);
+    };
     let mut hooks = Vec::new();
     let mut missing = Vec::new();
     for call in Call::ALL.into_iter().filter(|call| call.family() == family) {
@@ -91,6 +97,25 @@ pub fn plan_of(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
     Ok(Plan { path: path.to_owned(), id: elf.id(), build_id: elf.build_id(), family, library, version, hooks, missing })
 }
 
+/// The same of a program of Go, whose functions are found in other ways, and have sites of another kind.
+fn plan_of_go(elf: &Elf, path: &Path, symbols: &[Symbol]) -> Result<Plan, PlanError> {
+    let hooks = go::hooks(elf, symbols).map_err(PlanError::Go)?;
+    if hooks.is_empty() {
+        return Err(PlanError::NoLibrary);
+    }
+    let is_missing = |call: &Call| call.family() == Family::GoTls && !hooks.iter().any(|hook| hook.call == *call);
+    Ok(Plan {
+        path: path.to_owned(),
+        id: elf.id(),
+        build_id: elf.build_id(),
+        family: Family::GoTls,
+        library: "crypto/tls".to_owned(),
+        version: go::version(elf),
+        missing: Call::ALL.into_iter().filter(is_missing).collect(),
+        hooks,
+    })
+}
+
 /// A function whose code can't be read is hooked at the usual places.
 fn hook(elf: &Elf, call: Call, symbol: &Symbol) -> Hook {
     let code = elf.code(symbol).unwrap_or_default();
@@ -105,7 +130,14 @@ impl Plan {
         for hook in &mut self.hooks {
             let code = elf.code(&hook.symbol).unwrap_or_default();
             let function = Function { machine: elf.machine(), code: &code, file_offset: hook.symbol.file_offset };
-            hook.sites = sites::plain(&function, hook.call.wanted());
+            hook.sites = match self.family {
+                // What is proven stays so: a return probe would crash it.
+                Family::GoTls => match sites::go::plain(&function, hook.call.wanted().result) {
+                    Ok(sites) => sites,
+                    Err(_) => continue,
+                },
+                Family::OpenSsl | Family::GnuTls => sites::plain(&function, hook.call.wanted()),
+            };
         }
         self
     }

@@ -7,6 +7,8 @@ pub(super) fn in_text(family: Family, constants: &[u8]) -> Option<String> {
     match family {
         Family::OpenSsl => openssl(constants),
         Family::GnuTls => numbered("GnuTLS ", constants),
+        // It stands elsewhere.
+        Family::GoTls => None,
     }
 }
 

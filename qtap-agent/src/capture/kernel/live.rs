@@ -95,6 +95,7 @@ pub struct Live {
     last_tick: KernelTime,
     last_sweep: KernelTime,
     last_sweep_of_ends: KernelTime,
+    last_sweep_of_goroutines: KernelTime,
     started: bool,
 }
 
@@ -143,6 +144,7 @@ impl Live {
             last_tick: now,
             last_sweep: now,
             last_sweep_of_ends: now,
+            last_sweep_of_goroutines: now,
             started: false,
         };
         for pid in settings.scope.pids() {

@@ -166,10 +166,11 @@ fn attach(
     let entry = &hook.sites.entry;
     let cookie = cookie(what, library, hook.call, entry);
     // The way out first: an entry whose return is not seen would leave a call under way.
+    let leave = if hook.call.family() == Family::GoTls { "go_exit" } else { "tls_exit" };
     match &hook.sites.exit {
-        Some(ExitSites::Emulated(offsets)) => {
+        Some(ExitSites::Emulated(offsets) | ExitSites::Rets(offsets)) => {
             for offset in offsets {
-                links.push(put(ebpf, "tls_exit", path, hook.symbol.file_offset + offset, cookie)?);
+                links.push(put(ebpf, leave, path, hook.symbol.file_offset + offset, cookie)?);
             }
         }
         Some(ExitSites::Return { rets, .. }) => match returns {
@@ -230,6 +231,10 @@ fn programs_of(of: Call) -> Option<(&'static str, u8)> {
         | Call::GnutlsBye => ("tls_enter", call::OTHER),
         Call::SetFd | Call::SetRfd | Call::SetWfd | Call::GnutlsSetFds => ("tls_set_fd", call::OTHER),
         Call::Clear | Call::Free | Call::GnutlsDeinit => ("tls_free", call::OTHER),
+        Call::GoRead => ("go_enter", call::READ),
+        Call::GoWrite => ("go_enter", call::WRITE),
+        Call::GoClientHandshake | Call::GoServerHandshake => ("go_enter", call::OTHER),
+        Call::GoClose => ("go_close", call::OTHER),
         Call::SetBio | Call::Set0Rbio | Call::Set0Wbio => return None,
     })
 }

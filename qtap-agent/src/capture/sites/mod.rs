@@ -19,6 +19,7 @@
 mod entry;
 mod exit;
 mod flow;
+pub mod go;
 mod x86;
 
 use std::fmt;
@@ -123,6 +124,8 @@ pub enum ExitSites {
         /// Why nothing better was chosen.
         fallback: Unproven,
     },
+    /// Offsets of all `ret` instructions, of code whose return addresses must not be replaced (Go's: its stacks move).
+    Rets(Vec<u64>),
 }
 
 /// What stands at a site: the kinds of instruction that the kernel emulates, or any other.
@@ -266,6 +269,7 @@ impl Sites {
         let exit = match &self.exit {
             // The uretprobe shares the entry's trap and adds the one at its trampoline.
             Some(ExitSites::Emulated(_) | ExitSites::Return { .. }) => 1,
+            Some(ExitSites::Rets(_)) => 2,
             None => 0,
         };
         entry + exit
@@ -286,6 +290,7 @@ impl fmt::Display for Sites {
                 write!(f, ", exit {}", offsets.join(" "))?;
             }
             Some(ExitSites::Return { fallback, .. }) => write!(f, ", exit at return ({})", fallback.why())?,
+            Some(ExitSites::Rets(rets)) => write!(f, ", exit at every ret ({})", rets.len())?,
         }
         let traps = self.traps();
         write!(f, ", {traps} trap{}", if traps == 1 { "" } else { "s" })

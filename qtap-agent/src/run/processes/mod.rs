@@ -15,6 +15,7 @@ pub use self::ask::processes;
 use super::shared::Shared;
 use super::traffic::Traffic;
 use crate::admin::view::{EngineView, FunctionView, LibraryView, ProcessView, ProcessesView};
+use crate::capture::discover::call::Family;
 use crate::capture::discover::elf::FileId;
 use crate::capture::discover::engine::{Engine, Engines, Found};
 use crate::capture::discover::maps::{self, Mapping};
@@ -128,6 +129,8 @@ fn of_attached(library: &Library, mapping: &Mapping) -> EngineView {
 fn of_engine(found: &Found, mapping: &Mapping) -> EngineView {
     let file_name = || mapping.path.file_name().map(|name| name.to_string_lossy().into_owned());
     let name = match found.engine {
+        // What is linked into programs is not called as they are.
+        Engine::Probed(Family::GoTls) => "crypto/tls".to_owned(),
         Engine::Probed(_) => file_name().unwrap_or_default(),
         engine => engine.name().to_owned(),
     };

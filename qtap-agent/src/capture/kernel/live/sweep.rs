@@ -1,6 +1,8 @@
 //! What no record tells, found by looking through the probes' tables: losses without a place, ends of UNIX connections, ends whose
 //! record did not fit the ring, sessions of processes that ended.
 
+use std::time::Duration;
+
 use qtap_common::record::why;
 use qtap_common::state::{Conn, Losses, Session, SessionKey, conn_flag};
 
@@ -14,6 +16,9 @@ use crate::capture::recording::Fact;
 use crate::model::conn::{ConnId, SessionId};
 use crate::model::event::{Count, Counts, Event, SessionCounts};
 use crate::model::time::KernelTime;
+
+/// How often calls of goroutines are looked through for those that nobody will end: each is looked up, and there may be tens of thousands.
+const SWEEP_GOROUTINES: Duration = Duration::from_secs(30);
 
 /// `1` where the kernel counts how often programs run, and how long (kernel 5.1); off by default, since it costs each run two looks at the clock.
 const RUNS_ARE_COUNTED: &str = "/proc/sys/kernel/bpf_stats_enabled";
@@ -52,6 +57,10 @@ impl Live {
         self.count();
         self.sweep_losses(now, out);
         self.sweep_unix(now, out);
+        if now.since(self.last_sweep_of_goroutines) >= SWEEP_GOROUTINES {
+            self.last_sweep_of_goroutines = now;
+            self.tables.forget_goroutines(|pid| !procfs::lives(pid));
+        }
     }
 
     /// What the probes cost, and how full their ring was.

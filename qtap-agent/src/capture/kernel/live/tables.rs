@@ -1,9 +1,12 @@
 //! The probes' tables, as the agent reads and writes them. In: the loaded object. Out: typed tables, and advice written into one of them.
 
+use std::collections::HashMap;
+
 use aya::Ebpf;
 use aya::maps::{Array, HashMap as KernelMap, MapData, PerCpuArray};
 use qtap_common::feedback::{MAP_FEEDBACK, MAP_FOUND_ENDS, MAP_STORES};
 use qtap_common::globals::Wishes;
+use qtap_common::go::{GoCalls, GoKey, MAP_GO_CALLS};
 use qtap_common::state::{
     Conn, FileKey, Losses, MAP_CONNS, MAP_LEFT_ALONE, MAP_LOSSES, MAP_MAPPED, MAP_SCOPE, MAP_SESSIONS, MAP_WISHES,
     Session, SessionKey,
@@ -22,6 +25,7 @@ pub(super) struct Tables {
     pub(super) wishes: Array<MapData, Wishes>,
     pub(super) feedback: FeedbackTables,
     left_alone: KernelMap<MapData, u64, u8>,
+    go_calls: KernelMap<MapData, GoKey, GoCalls>,
     mapped: KernelMap<MapData, FileKey, u8>,
 }
 
@@ -40,6 +44,7 @@ impl Tables {
                 stores: KernelMap::try_from(map(MAP_STORES)?)?,
                 sums: PerCpuArray::try_from(map(MAP_FEEDBACK)?)?,
             },
+            go_calls: KernelMap::try_from(map(MAP_GO_CALLS)?)?,
             left_alone: KernelMap::try_from(map(MAP_LEFT_ALONE)?)?,
             mapped: KernelMap::try_from(map(MAP_MAPPED)?)?,
         })
@@ -49,6 +54,17 @@ impl Tables {
     pub(super) fn tell_again(&mut self, file: FileKey) {
         // One that is not there was forgotten already.
         let _ = self.mapped.remove(&file);
+    }
+
+    /// Takes out the calls of goroutines whose process ended, or was killed, in the middle of them: nobody else will.
+    pub(super) fn forget_goroutines(&mut self, is_over: impl Fn(u32) -> bool) {
+        let mut known: HashMap<u32, bool> = HashMap::new();
+        let is_gone = |key: &GoKey| *known.entry(key.tgid).or_insert_with(|| is_over(key.tgid));
+        let over: Vec<GoKey> = self.go_calls.keys().flatten().filter(is_gone).collect();
+        for key in over {
+            // One that is not there any more came to its end.
+            let _ = self.go_calls.remove(&key);
+        }
     }
 
     /// Nobody wants these channels. What can't be written is copied.

@@ -1,0 +1,105 @@
+//! What memory holds once a file is loaded: sections by where they come to stand, words at addresses, and what relocation writes over them.
+//!
+//! In: an open file. Out: bytes and words, each read with a bound. Nothing is loaded: what relocation does is worked out for the one kind that
+//! position-independent programs are full of.
+
+use object::LittleEndian as LE;
+use object::elf::{self, Rela64};
+
+use super::{Elf, ElfError, string_at};
+
+/// Most relocations that are looked at: ten times those of a large position-independent Go program.
+const MAX_RELOCATIONS: u64 = 4 << 20;
+
+/// A section that has contents in the file and a place in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Its name.
+    pub name: String,
+    /// Where it comes to stand, as linked.
+    pub vaddr: u64,
+    /// Where its bytes are in the file.
+    pub offset: u64,
+    /// How many.
+    pub size: u64,
+    /// True when it is memory that is written to, if only by relocation.
+    pub writable: bool,
+}
+
+/// What relocation puts where, sorted by place: `base + addend` at `base + place` (`R_X86_64_RELATIVE`).
+#[derive(Debug, Default)]
+pub struct Relocations(Vec<(u64, u64)>);
+
+impl Relocations {
+    /// What is put at `place`.
+    #[must_use]
+    pub fn at(&self, place: u64) -> Option<u64> {
+        let index = self.0.binary_search_by_key(&place, |(place, _)| *place).ok()?;
+        self.0.get(index).map(|(_, addend)| *addend)
+    }
+
+    /// Where `addend` is put.
+    pub fn places_of(&self, addend: u64) -> impl Iterator<Item = u64> + '_ {
+        self.0.iter().filter(move |(_, put)| *put == addend).map(|(place, _)| *place)
+    }
+}
+
+impl Elf {
+    /// The sections with contents that come to stand in memory; empty when their names can't be read.
+    #[must_use]
+    pub fn placed(&self) -> Vec<Placed> {
+        let Ok(Some(names)) = self.section_names() else { return Vec::new() };
+        let with_contents = self.sections.iter().filter(|section| section.sh_type.get(LE) == elf::SHT_PROGBITS);
+        with_contents
+            .filter_map(|section| {
+                let name = string_at(&names, u64::from(section.sh_name.get(LE)))?;
+                let vaddr = section.sh_addr.get(LE);
+                (vaddr != 0).then(|| Placed {
+                    name: String::from_utf8_lossy(name).into_owned(),
+                    vaddr,
+                    offset: section.sh_offset.get(LE),
+                    size: section.sh_size.get(LE),
+                    writable: section.sh_flags.get(LE).0 & elf::SHF_WRITE.0 != 0,
+                })
+            })
+            .collect()
+    }
+
+    /// The bytes of a section.
+    ///
+    /// # Errors
+    /// [`ElfError`] when it is larger than `most`, or reaches beyond the file.
+    pub fn bytes_of(&self, section: &Placed, most: u64) -> Result<Vec<u8>, ElfError> {
+        self.part(section.offset, section.size, most, "section")
+    }
+
+    /// What relocation writes; what can't be read is left out.
+    #[must_use]
+    pub fn relocations(&self) -> Relocations {
+        const RELATIVE: u64 = 8;
+        let mut all = Vec::new();
+        for section in self.sections.iter().filter(|section| section.sh_type.get(LE) == elf::SHT_RELA) {
+            let count = (section.sh_size.get(LE) / size_of::<Rela64<LE>>() as u64).min(MAX_RELOCATIONS);
+            let table = self.table::<Rela64<LE>>(section.sh_offset.get(LE), count, MAX_RELOCATIONS, "relocations");
+            let relative = table.unwrap_or_default().into_iter().filter(|one| one.r_info.get(LE) == RELATIVE);
+            all.extend(relative.map(|one| (one.r_offset.get(LE), one.r_addend.get(LE).cast_unsigned())));
+        }
+        all.sort_unstable();
+        Relocations(all)
+    }
+
+    /// The word at an address, as it is once the file is loaded where it was linked.
+    #[must_use]
+    pub fn word(&self, relocations: &Relocations, vaddr: u64) -> Option<u64> {
+        if let Some(put) = relocations.at(vaddr) {
+            return Some(put);
+        }
+        let offset = self.segments.iter().find_map(|segment| {
+            let within = vaddr.checked_sub(segment.p_vaddr.get(LE))?;
+            let is_there = segment.p_type.get(LE) == elf::PT_LOAD && within < segment.p_filesz.get(LE);
+            is_there.then(|| segment.p_offset.get(LE).checked_add(within)).flatten()
+        })?;
+        let bytes = self.part(offset, 8, 8, "word").ok()?;
+        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    }
+}

@@ -1,0 +1,178 @@
+//! Where the functions of Go's `crypto/tls` are in a program, stripped or not, and the sites of their probes.
+//!
+//! In: a file, and the symbols it has. Out: hooks, proven one by one (`sites::go`), or why there are none. Without symbols the functions are found in the
+//! runtime's own table (`pclntab`). Where the text begins, from which that table counts, is told by its header up to Go 1.25, else by the runtime's record
+//! of the module (`runtime.moduledata`), which is found as what points to the table; whatever says it, only the code found there proves it.
+
+mod pclntab;
+
+use pclntab::{BEGINNINGS, Extent, Start, Table};
+
+use super::call::{Call, Family};
+use super::elf::{Elf, Placed, Relocations, Symbol};
+use super::plan::Hook;
+use crate::capture::sites::go::{self, NotGo};
+use crate::capture::sites::{Function, Machine};
+
+/// Largest section that is read for the table, in bytes: that of the largest program known is a fifth of it.
+const TABLE_MAX: u64 = 256 << 20;
+/// Most of a section of data that is searched for what points to the table, in bytes.
+const DATA_MAX: u64 = 64 << 20;
+/// Most beginnings of the text that are tried.
+const TEXTS_MAX: usize = 16;
+/// Most of the build information that is read, in bytes: its head and the version.
+const BUILD_INFO: u64 = 4096;
+
+/// Words of `runtime.moduledata` (`src/runtime/symtab.go`, the same since Go 1.16): the first points to the table.
+const MINPC: u64 = 20;
+const TEXT: u64 = 22;
+
+/// What is to be hooked in a program of Go; empty: it is none, or has no TLS in it. `symbols`: those of the wanted functions that the file has.
+///
+/// # Errors
+/// [`NotGo`] when it has the functions and they can't be probed.
+pub(super) fn hooks(elf: &Elf, symbols: &[Symbol]) -> Result<Vec<Hook>, NotGo> {
+    let calls: Vec<Call> = Call::ALL.into_iter().filter(|call| call.family() == Family::GoTls).collect();
+    let by_symbol = calls.iter().filter_map(|call| {
+        let symbol = symbols.iter().find(|symbol| symbol.name == call.symbol())?;
+        Some((*call, symbol.clone()))
+    });
+    let by_symbol: Vec<(Call, Symbol)> = by_symbol.collect();
+    if has_needed(&by_symbol) {
+        return proven(elf, by_symbol);
+    }
+    let placed = elf.placed();
+    if !placed.iter().any(|section| section.name == ".go.buildinfo" || section.name.ends_with(".gopclntab")) {
+        return Ok(Vec::new());
+    }
+    let bytes = (elf.machine() == Machine::X86_64).then(|| table_bytes(elf, &placed)).flatten();
+    let Some((bytes, vaddr)) = bytes else { return unreadable(elf, &placed) };
+    let Some(table) = Table::of(&bytes) else { return unreadable(elf, &placed) };
+    let names: Vec<&str> = calls.iter().map(|call| call.symbol()).collect();
+    let found: Vec<(Call, Extent)> =
+        calls.iter().zip(table.find(&names)).filter_map(|(call, extent)| Some((*call, extent?))).collect();
+    let is_there = |call: Call| found.iter().any(|(found, _)| *found == call);
+    if !Family::GoTls.needs().into_iter().all(is_there) {
+        return Ok(Vec::new());
+    }
+    let mut why = NotGo::Unproven;
+    for text in texts(elf, &placed, vaddr, &table) {
+        let functions = found.iter().filter_map(|(call, extent)| Some((*call, symbol(elf, *call, *extent, text)?)));
+        match proven(elf, functions.collect()) {
+            Ok(hooks) => return Ok(hooks),
+            // Of the texts that are tried most are none: what one says in particular counts.
+            Err(NotGo::StackAbi) => why = NotGo::StackAbi,
+            Err(_) => {}
+        }
+    }
+    Err(why)
+}
+
+/// The version of Go that built it, as it says since 1.18: behind a head of 32 bytes, as a string behind its length (`debug/buildinfo`).
+pub(super) fn version(elf: &Elf) -> Option<String> {
+    version_in(&elf.section(".go.buildinfo", BUILD_INFO).ok()??)
+}
+
+fn version_in(head: &[u8]) -> Option<String> {
+    let inline = head.starts_with(b"\xff Go buildinf:") && head.get(15).is_some_and(|flags| flags & 2 != 0);
+    let text = head.get(33..)?.get(..usize::from(*head.get(32).filter(|_| inline)?))?;
+    let text = std::str::from_utf8(text).ok()?;
+    text.starts_with("go").then(|| text.to_owned())
+}
+
+fn has_needed(functions: &[(Call, Symbol)]) -> bool {
+    Family::GoTls.needs().into_iter().all(|call| functions.iter().any(|(found, _)| *found == call))
+}
+
+/// Hooks of those that are proven; an error when one is not without which there is nothing to see.
+fn proven(elf: &Elf, functions: Vec<(Call, Symbol)>) -> Result<Vec<Hook>, NotGo> {
+    if !has_needed(&functions) {
+        return Err(NotGo::Unproven);
+    }
+    let mut hooks = Vec::new();
+    for (call, symbol) in functions {
+        let code = elf.code(&symbol).unwrap_or_default();
+        let function = Function { machine: elf.machine(), code: &code, file_offset: symbol.file_offset };
+        match go::choose(&function, call.wanted().result) {
+            Ok(sites) => hooks.push(Hook { call, symbol, sites }),
+            Err(why) if Family::GoTls.needs().contains(&call) => return Err(why),
+            Err(_) => {}
+        }
+    }
+    Ok(hooks)
+}
+
+/// A table that can't be read, or would be of no use: whether TLS is named in it.
+fn unreadable(elf: &Elf, placed: &[Placed]) -> Result<Vec<Hook>, NotGo> {
+    let name = Call::GoRead.symbol().as_bytes();
+    let mut sections = table_sections(placed).filter_map(|section| elf.bytes_of(section, TABLE_MAX).ok());
+    match sections.any(|bytes| memchr::memmem::find(&bytes, name).is_some()) {
+        true if elf.machine() != Machine::X86_64 => Err(NotGo::Machine),
+        true => Err(NotGo::Unproven),
+        false => Ok(Vec::new()),
+    }
+}
+
+/// Where the table may be: it has a section of its own, but where the system's linker put that of a position-independent program together with others.
+fn table_sections(placed: &[Placed]) -> impl Iterator<Item = &Placed> {
+    let names = [".gopclntab", ".data.rel.ro.gopclntab", ".data.rel.ro"];
+    names.into_iter().filter_map(|name| placed.iter().find(|section| section.name == name))
+}
+
+/// The bytes of the table, to the end of its section, and where it comes to stand.
+fn table_bytes(elf: &Elf, placed: &[Placed]) -> Option<(Vec<u8>, u64)> {
+    for section in table_sections(placed) {
+        let Ok(mut bytes) = elf.bytes_of(section, TABLE_MAX) else { continue };
+        let beginnings = BEGINNINGS.iter().flat_map(|one| memchr::memmem::find_iter(&bytes, one).take(TEXTS_MAX));
+        let is_table = |at: &usize| bytes.get(*at..).and_then(Table::of).is_some();
+        let found = beginnings.filter(|at| at % 8 == 0).find(is_table);
+        if let Some(at) = found {
+            bytes.drain(..at);
+            return Some((bytes, section.vaddr + at as u64));
+        }
+    }
+    None
+}
+
+/// Where the text may begin, most certain first.
+fn texts(elf: &Elf, placed: &[Placed], table_at: u64, table: &Table<'_>) -> Vec<u64> {
+    let Some(Start::Behind(first)) = table.first() else { return vec![0] };
+    let relocations = elf.relocations();
+    let mut texts = vec![relocations.at(table_at + Table::TEXT_START_AT).unwrap_or(table.text_start())];
+    for module in pointing_to(elf, placed, &relocations, table_at) {
+        let word = |index: u64| elf.word(&relocations, module.checked_add(8 * index)?);
+        let (Some(minpc), Some(text)) = (word(MINPC), word(TEXT)) else { continue };
+        if text.checked_add(first) == Some(minpc) {
+            texts.push(text);
+        }
+    }
+    texts.extend(placed.iter().filter(|section| section.name == ".text").map(|section| section.vaddr));
+    texts.retain(|text| *text != 0);
+    texts.dedup();
+    texts.truncate(TEXTS_MAX);
+    texts
+}
+
+/// Places that hold the address of the table.
+fn pointing_to(elf: &Elf, placed: &[Placed], relocations: &Relocations, table_at: u64) -> Vec<u64> {
+    let mut places: Vec<u64> = relocations.places_of(table_at).take(TEXTS_MAX).collect();
+    for section in placed.iter().filter(|section| section.writable && section.vaddr % 8 == 0) {
+        let Ok(bytes) = elf.bytes_of(section, DATA_MAX) else { continue };
+        let words = bytes.chunks_exact(8).zip((section.vaddr..).step_by(8));
+        let pointing = words.filter(|(word, _)| *word == table_at.to_le_bytes()).map(|(_, place)| place);
+        places.extend(pointing.take(TEXTS_MAX));
+    }
+    places
+}
+
+fn symbol(elf: &Elf, call: Call, extent: Extent, text: u64) -> Option<Symbol> {
+    let vaddr = match extent.start {
+        Start::At(address) => address,
+        Start::Behind(distance) => text.checked_add(distance)?,
+    };
+    Some(Symbol { name: call.symbol().to_owned(), vaddr, size: extent.size, file_offset: elf.file_offset(vaddr)? })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::print_stdout)]
+mod tests;

@@ -1,0 +1,182 @@
+//! Programs that this Go builds, as many ways as it can, and what becomes of damaged ones.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::*;
+use crate::capture::discover::engine::{Engine, Engines};
+use crate::capture::discover::plan;
+use crate::capture::sites::ExitSites;
+
+const PROGRAM: &str = r#"package main
+
+import (
+	"crypto/tls"
+	"net"
+	"os"
+)
+
+func main() {
+	listener, err := tls.Listen("tcp", os.Args[1], &tls.Config{})
+	if err != nil {
+		panic(err)
+	}
+	accepted, _ := listener.Accept()
+	made := tls.Client(accepted, &tls.Config{})
+	talk(made)
+}
+
+func talk(conn net.Conn) {
+	buffer := make([]byte, 9)
+	conn.Read(buffer)
+	conn.Write(buffer)
+	conn.Close()
+}
+"#;
+
+/// Programs that were installed with the test packages; go comes that way.
+fn installed(name: &str) -> Option<PathBuf> {
+    let target = std::env::current_exe().ok()?;
+    let target = target.ancestors().find(|dir| dir.join("qtap-tools").is_dir())?;
+    let program = target.join("qtap-tools/python/bin").join(name);
+    program.exists().then_some(program)
+}
+
+/// Builds the program; none, and says so, where that can't be done.
+fn build(go: &Path, dir: &Path, name: &str, cgo: &str, flags: &[&str]) -> Option<PathBuf> {
+    let (source, out) = (dir.join("main.go"), dir.join(name));
+    std::fs::write(&source, PROGRAM).unwrap();
+    let cache = go.parent()?.parent()?.parent()?.join("go");
+    let mut command = Command::new(go);
+    command.env("GOCACHE", cache).env("CGO_ENABLED", cgo).env("GOTOOLCHAIN", "local").env("GOFLAGS", "-mod=mod");
+    let built = command.args(["build", "-o"]).arg(&out).args(flags).arg(&source).output().unwrap();
+    if !built.status.success() {
+        println!("not built: {name}: {}", String::from_utf8_lossy(&built.stderr));
+    }
+    built.status.success().then_some(out)
+}
+
+/// The hooks of a file, as what is hooked and where it begins.
+fn starts(path: &Path) -> Vec<(Call, u64)> {
+    let plan = plan::plan(path).unwrap();
+    assert_eq!((plan.family, plan.library.as_str()), (Family::GoTls, "crypto/tls"));
+    plan.hooks.iter().map(|hook| (hook.call, hook.symbol.vaddr)).collect()
+}
+
+#[test]
+fn every_way_of_building_is_found_where_its_symbols_say() {
+    let Some(go) = installed("go") else { return println!("skipped: no Go among the test packages") };
+    let dir = tempfile::tempdir().unwrap();
+    let cases: [(&str, &str, &[&str]); 5] = [
+        ("static", "0", &[]),
+        ("pie", "0", &["-buildmode=pie"]),
+        ("cgo", "1", &["-ldflags=-linkmode=external"]),
+        ("cgo-pie", "1", &["-buildmode=pie", "-ldflags=-linkmode=external"]),
+        ("unoptimised", "0", &["-gcflags=crypto/tls=-N -l"]),
+    ];
+    let mut seen = 0;
+    for (name, cgo, flags) in cases {
+        let stripped: Vec<String> = match flags.iter().find_map(|flag| flag.strip_prefix("-ldflags=")) {
+            Some(linking) => {
+                let others = flags.iter().filter(|flag| !flag.starts_with("-ldflags=")).map(ToString::to_string);
+                others.chain([format!("-ldflags={linking} -s -w")]).collect()
+            }
+            None => flags.iter().map(ToString::to_string).chain(["-ldflags=-s -w".to_owned()]).collect(),
+        };
+        let stripped: Vec<&str> = stripped.iter().map(String::as_str).collect();
+        let Some(whole) = build(&go, dir.path(), name, cgo, flags) else { continue };
+        let Some(bare) = build(&go, dir.path(), &format!("{name}-stripped"), cgo, &stripped) else { continue };
+        let (with, without) = (starts(&whole), starts(&bare));
+        println!("{name}: {with:x?}\n{name}, stripped: {without:x?}");
+        assert_eq!(with.len(), 5, "{name}");
+        assert_eq!(without.len(), 5, "{name}, stripped");
+        // The table of the whole program says what its symbols say.
+        let elf = Elf::open(&whole).unwrap();
+        let by_table: Vec<(Call, u64)> =
+            hooks(&elf, &[]).unwrap().iter().map(|hook| (hook.call, hook.symbol.vaddr)).collect();
+        assert_eq!(by_table, with, "{name}");
+        let plan = plan::plan(&bare).unwrap();
+        assert!(plan.version.is_some_and(|version| version.starts_with("go1.")), "{name}");
+        for hook in plan.hooks {
+            let ends = matches!(&hook.sites.exit, Some(ExitSites::Rets(rets)) if !rets.is_empty());
+            assert_eq!(ends, hook.call != Call::GoClose, "{name}: {}", hook.sites);
+            assert!(hook.sites.entry.emulated(), "{name}: {}", hook.sites);
+        }
+        seen += 1;
+    }
+    assert!(seen >= 3, "only {seen} ways could be built");
+}
+
+#[test]
+fn a_program_as_it_comes_from_its_package_is_found() {
+    let Some(caddy) = installed("caddy") else { return println!("skipped: no Caddy among the test packages") };
+    let found: Vec<Call> = starts(&caddy).into_iter().map(|(call, _)| call).collect();
+    let all = [Call::GoRead, Call::GoWrite, Call::GoClose, Call::GoClientHandshake, Call::GoServerHandshake];
+    assert_eq!(found, all);
+    let engine = Engines::default().of_file(&caddy, &caddy).unwrap();
+    assert_eq!(engine.engine, Engine::Probed(Family::GoTls));
+}
+
+#[test]
+fn damaged_copies_end_in_a_reason() {
+    let Some(go) = installed("go") else { return println!("skipped: no Go among the test packages") };
+    let dir = tempfile::tempdir().unwrap();
+    let Some(bare) = build(&go, dir.path(), "bare", "0", &["-ldflags=-s -w"]) else { return };
+    let whole = std::fs::read(&bare).unwrap();
+    let elf = Elf::open(&bare).unwrap();
+    let table = elf.placed().into_iter().find(|section| section.name.ends_with("gopclntab")).unwrap();
+    let copy = dir.path().join("damaged");
+    let mut random = fastrand::Rng::with_seed(11);
+    for round in 0..60 {
+        let mut bytes = whole.clone();
+        match round % 3 {
+            0 => bytes.truncate(random.usize(64..whole.len())),
+            1 => {
+                for _ in 0..8 {
+                    let at = table.offset as usize + random.usize(8..72);
+                    bytes[at] = random.u8(..);
+                }
+            }
+            _ => {
+                for _ in 0..4000 {
+                    let at = random.usize(table.offset as usize..(table.offset + table.size) as usize);
+                    bytes[at] = random.u8(..);
+                }
+            }
+        }
+        std::fs::write(&copy, &bytes).unwrap();
+        // Whatever it says, what it names lies in the file's code and is proven there.
+        if let Ok(plan) = plan::plan(&copy) {
+            assert!(plan.hooks.iter().all(|hook| hook.sites.entry.emulated()), "{round}");
+        }
+    }
+    // No table any more, or another machine's: the functions are there by name, and that is said.
+    let refused = |at: usize, byte: u8| {
+        let mut bytes = whole.clone();
+        bytes[at] = byte;
+        std::fs::write(&copy, &bytes).unwrap();
+        plan::plan(&copy)
+    };
+    let without_table = refused(table.offset as usize, 0);
+    assert!(matches!(without_table, Err(plan::PlanError::Go(NotGo::Unproven))), "{without_table:?}");
+    let elsewhere = refused(18, 183);
+    assert!(matches!(elsewhere, Err(plan::PlanError::Go(NotGo::Machine))), "{elsewhere:?}");
+    let said = Engines::default().of_file(&copy, &copy).unwrap();
+    assert_eq!(said.engine.unseen(), Some("Go is probed on x86-64 only"));
+}
+
+#[test]
+fn the_version_of_a_go_program_is_read_from_its_head() {
+    let mut head = b"\xff Go buildinf:\x08\x02".to_vec();
+    head.resize(32, 0);
+    head.extend(b"\x06go1.27\x05other");
+    assert_eq!(version_in(&head).as_deref(), Some("go1.27"));
+    head[15] = 0;
+    assert_eq!(version_in(&head), None, "before Go 1.18 pointers stood there");
+    for len in 0..head.len() {
+        let _ = version_in(&head[..len]);
+    }
+    head[15] = 2;
+    head[32] = 255;
+    assert_eq!(version_in(&head), None);
+}
