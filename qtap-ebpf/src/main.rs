@@ -2,7 +2,7 @@
 //! writer) and counts. Never: writes to a target, sleeps, changes what a call does.
 //!
 //! A probe (`probe/`) is a door of two lines that calls a `try_…`; the rooms behind it are `scope` (who is looked at), `kernel`
-//! (what kernel memory says), `conn` and `session` (state), `peer` (the ends of a connection), `classify` (what the first bytes
+//! (what kernel memory says), `conn`, `session` and `hello` (state), `peer` (the ends of a connection), `classify` (what the first bytes
 //! are), `carry` (bytes of a call → records), `trace` (what the probes say of themselves).
 
 #![cfg_attr(target_arch = "bpf", no_std)]
@@ -21,6 +21,7 @@ mod dns;
 mod emit;
 mod feedback;
 mod globals;
+mod hello;
 mod kernel;
 mod maps;
 mod peer;

@@ -16,7 +16,7 @@ const TLS_SOCKETS: u32 = 20_000;
 const ENDS: u32 = 20_000;
 const OTHERS: u32 = 8_000;
 
-const BUDGETS: [(&str, u32); 11] = [
+const BUDGETS: [(&str, u32); 13] = [
     ("sys_exit", CALLS),
     ("tls_exit", TLS_ENDS),
     ("tls_return", TLS_ENDS),
@@ -25,6 +25,8 @@ const BUDGETS: [(&str, u32); 11] = [
     ("tcp_destroy_sock", ENDS),
     ("tls_enter", OTHERS),
     ("tls_free", OTHERS),
+    ("tls_set_bio", OTHERS),
+    ("tls_bio_write", OTHERS),
     ("sched_process_exec", OTHERS),
     ("sched_process_exit", OTHERS),
     ("sched_process_fork", OTHERS),
