@@ -7,9 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 use qtap_agent::http;
-use qtap_agent::model::conn::{Binding, Channel, ConnId, Direction, Endpoint, Role, SessionId, Transport};
+use qtap_agent::model::conn::{Binding, Channel, ConnId, Direction, Endpoint, Random, Role, SessionId, Transport};
 use qtap_agent::model::event::{
-    Count, Counts, Datagram, Event, Host, Opened, Passed, SessionCounts, SessionOpened, Skip, Skipped,
+    Count, Counts, Datagram, Event, Host, Opened, Passed, SessionCounts, SessionHello, SessionOpened, Skip, Skipped,
 };
 use qtap_agent::model::exchange::Exchange;
 use qtap_agent::model::loss::Loss;
@@ -19,7 +19,7 @@ use qtap_agent::model::route::Wants;
 use qtap_agent::model::time::KernelTime;
 use qtap_agent::tap::{Settings, Tap};
 
-const PIECES: [&[u8]; 8] = [
+const PIECES: [&[u8]; 9] = [
     b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
     b"POST / HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
@@ -28,7 +28,25 @@ const PIECES: [&[u8]; 8] = [
     b"\x16",
     b"\0\xff random \r\n\r\n",
     b"\0\x07\x81\x80\0\x01\0\x01\0\0\0\0\x01a\0\0\x01\0\x01\xc0\x0c\0\x01\0\x01\0\0\x01\x2c\0\x04\x0a\0\0\x02",
+    &CLIENT_HELLO,
 ];
+
+/// A whole one, whose random is all sevens.
+const CLIENT_HELLO: [u8; 50] = {
+    let mut hello = [7; 50];
+    let (head, tail) = (b"\x16\x03\x01\0\x2d\x01\0\0\x29\x03\x03", b"\0\0\x02\x13\x01\x01\0");
+    let mut at = 0;
+    while at < head.len() {
+        hello[at] = head[at];
+        at += 1;
+    }
+    at = 0;
+    while at < tail.len() {
+        hello[43 + at] = tail[at];
+        at += 1;
+    }
+    hello
+};
 
 /// What one event is drawn from.
 #[derive(Debug, Clone)]
@@ -46,7 +64,7 @@ struct Draw {
 
 prop_compose! {
     fn draw()(
-        kind in 0..16_u8,
+        kind in 0..17_u8,
         conn in 0..4_u64,
         session in 0..4_u64,
         pid in 1..4_u32,
@@ -121,6 +139,8 @@ impl Script {
                     payload: Bytes::from_static(PIECES[draw.piece]),
                 })
             }
+            // That of the hello among the pieces.
+            14 => Event::SessionHello(SessionHello { session, time, pid, direction, random: Random([7; 32]) }),
             _ => Event::Tick(time),
         }
     }

@@ -52,13 +52,15 @@ pub mod kind {
     pub const MAPPED: u8 = 12;
     /// [`super::Datagram`], then its bytes.
     pub const DATAGRAM: u8 = 13;
+    /// [`super::Hello`].
+    pub const HELLO: u8 = 14;
 }
 
 /// Flags of [`Header::flags`].
 pub mod flag {
     /// `DATA`, `SKIP`: at a TLS session; else at a socket.
     pub const SESSION: u8 = 1;
-    /// `DATA`, `SKIP`: received; else sent.
+    /// `DATA`, `SKIP`, `HELLO`: received; else sent.
     pub const RECEIVED: u8 = 2;
     /// `OPENED`: was open before it was first seen.
     pub const LATE: u8 = 4;
@@ -120,6 +122,12 @@ pub mod binding {
     /// A socket call inside the TLS call.
     pub const NESTED: u8 = 2;
 }
+
+/// What a ServerHello that asks for another ClientHello has for its random, each of them (RFC 8446 §4.1.3): it tells no two apart.
+pub const RETRY_RANDOM: [u8; 32] = [
+    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2, 0xa2, 0x11,
+    0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+];
 
 /// Bytes of a UNIX socket's name that are carried: the whole of `sun_path`.
 pub const UNIX_NAME: usize = 108;
@@ -258,6 +266,16 @@ pub struct Bound {
     pub conn: u64,
 }
 
+/// `HELLO`: a TLS session wrote its hello into memory, or was fed that of its peer from memory; the header's `id` is the session's.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Hello {
+    /// Header.
+    pub header: Header,
+    /// The random of the ClientHello or ServerHello.
+    pub random: [u8; 32],
+}
+
 /// `MAPPED`: a process in scope mapped a file as executable.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
@@ -304,4 +322,5 @@ const _: () = {
     assert!(size_of::<SessionOpened>() == 48);
     assert!(size_of::<Bound>() == 40);
     assert!(size_of::<Mapped>() == 48);
+    assert!(size_of::<Hello>() == 64);
 };

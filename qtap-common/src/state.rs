@@ -284,6 +284,8 @@ pub mod call {
     pub const OTHER: u8 = 6;
     /// `gnutls_record_uncork`: writes inside send what was taken, and counted, before.
     pub const FLUSH: u8 = 7;
+    /// `BIO_write`: no call of a session, but by it records are written to memory, and are fed from there.
+    pub const BIO: u8 = 8;
 }
 
 /// The cookie of a probe on a TLS function: what it is and where its arguments are at the chosen site.

@@ -31,6 +31,11 @@ pub static CONNS: HashMap<u64, Conn> = HashMap::with_max_entries(65_536, 0);
 #[map]
 pub static SESSIONS: HashMap<SessionKey, Session> = HashMap::with_max_entries(65_536, 0);
 
+/// (tgid, memory that a session reads its records from) → session. Writer and reader: `hello`, which takes out what has told its hello. An LRU: what is
+/// forgotten is a session bound to no connection.
+#[map]
+pub static FED: LruHashMap<SessionKey, u64> = LruHashMap::with_max_entries(16_384, 0);
+
 /// Thread (pid_tgid) → TLS calls under way on it. Writer: `session`; removed when the thread ends. Bound: threads that use TLS.
 #[map]
 pub static CALLS: HashMap<u64, Calls> = HashMap::with_max_entries(32_768, 0);

@@ -151,6 +151,18 @@ fn is_frame_of(frame: &Frame, of: u8, stack: u64) -> bool {
     frame.call == u16::from(of) && frame.stack + 8 >= stack
 }
 
+/// The session, and the library, of the innermost TLS call under way on this thread.
+#[inline(always)]
+pub fn current() -> Option<(u64, u32)> {
+    let calls = unsafe { &*CALLS.get_ptr(bpf_get_current_pid_tgid())? };
+    let frame = match calls.depth {
+        0 => return None,
+        1 => &calls.frames[0],
+        _ => &calls.frames[1],
+    };
+    Some((frame.ssl, frame.library))
+}
+
 /// True while the current thread, or the goroutine on it, is inside a TLS call.
 #[inline(always)]
 pub fn in_call() -> bool {

@@ -9,13 +9,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
 use qtap_common::record::{
-    self as wire, Bound, Counts as WireCounts, Data, Datagram as WireDatagram, EXEC_NAME, Exec, Fork, Header, Mapped,
-    Opened as WireOpened, Skip as WireSkip, UNIX_NAME, binding, flag, kind, role, why,
+    self as wire, Bound, Counts as WireCounts, Data, Datagram as WireDatagram, EXEC_NAME, Exec, Fork, Header, Hello,
+    Mapped, Opened as WireOpened, Skip as WireSkip, UNIX_NAME, binding, flag, kind, role, why,
 };
 
-use crate::model::conn::{Binding, Channel, ConnId, Direction, Endpoint, Role, SessionId, Transport};
+use crate::model::conn::{Binding, Channel, ConnId, Direction, Endpoint, Random, Role, SessionId, Transport};
 use crate::model::event::{
-    Count, Counts, Datagram, Event, Opened, Passed, SessionCounts, SessionOpened, Skip, Skipped,
+    Count, Counts, Datagram, Event, Opened, Passed, SessionCounts, SessionHello, SessionOpened, Skip, Skipped,
 };
 use crate::model::loss::Loss;
 use crate::model::time::KernelTime;
@@ -145,6 +145,7 @@ impl Decoder {
             kind::PROGRESS => Event::Progress(record.counts()?),
             kind::CLOSED => Event::Closed(record.counts()?),
             kind::SESSION_OPENED => Event::SessionOpened(self.session_opened(&record)?),
+            kind::HELLO => Event::SessionHello(record.hello()?),
             kind::BOUND => record.bound()?,
             kind::SESSION_CLOSED => Event::SessionClosed(record.session_counts()?),
             kind::EXEC => return Ok(Decoded::Exec(record.executed()?)),
@@ -377,6 +378,16 @@ impl<'a> Record<'a> {
         Ok(SessionCounts { session: SessionId(self.id), time: self.time, sent, received })
     }
 
+    fn hello(&self) -> Result<SessionHello, DecodeError> {
+        Ok(SessionHello {
+            session: SessionId(self.id),
+            time: self.time,
+            pid: self.pid,
+            direction: self.direction(),
+            random: Random(self.array(offset_of!(Hello, random))?),
+        })
+    }
+
     fn bound(&self) -> Result<Event, DecodeError> {
         let how = match self.detail {
             binding::NESTED => Binding::Nested,
@@ -462,6 +473,17 @@ mod tests {
         assert_eq!((passed.channel, passed.direction), (Channel::Socket(ConnId(5)), Direction::Received));
         let Event::Passed(passed) = event(&record(kind::DATA, flag::SESSION, 0, &body)) else { panic!() };
         assert_eq!((passed.channel, passed.direction), (Channel::Session(SessionId(5)), Direction::Sent));
+    }
+
+    #[test]
+    fn a_hello_has_its_session_its_direction_and_its_random() {
+        let bytes = record(kind::HELLO, flag::SESSION | flag::RECEIVED, 2, &[7; 32]);
+        let Event::SessionHello(hello) = event(&bytes) else { panic!() };
+        assert_eq!((hello.session, hello.pid, hello.time), (SessionId(5), 100, KernelTime(77)));
+        assert_eq!((hello.direction, hello.random), (Direction::Received, Random([7; 32])));
+        let Event::SessionHello(hello) = event(&record(kind::HELLO, flag::SESSION, 1, &[8; 32])) else { panic!() };
+        assert_eq!((hello.direction, hello.random), (Direction::Sent, Random([8; 32])));
+        assert!(Decoder::default().decode(&record(kind::HELLO, flag::SESSION, 1, &[8; 31])).is_err());
     }
 
     #[test]

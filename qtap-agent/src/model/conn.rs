@@ -119,6 +119,10 @@ impl Endpoint {
     }
 }
 
+/// The random of a ClientHello or ServerHello (RFC 8446 §4.1.2): no two handshakes have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Random(pub [u8; 32]);
+
 /// How a TLS session was joined to its socket, most certain first (`connection.binding`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Binding {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::conn::{Binding, Channel, ConnId, Direction, Endpoint, Role, SessionId, Transport};
+use super::conn::{Binding, Channel, ConnId, Direction, Endpoint, Random, Role, SessionId, Transport};
 use super::loss::Loss;
 use super::process::{Container, Pod, Process};
 use super::time::{KernelTime, WallClock};
@@ -40,6 +40,8 @@ pub enum Event {
     Closed(Counts),
     /// A TLS session was seen for the first time.
     SessionOpened(SessionOpened),
+    /// A TLS session that is given memory instead of a socket wrote its hello, or was fed that of its peer.
+    SessionHello(SessionHello),
     /// A TLS session was joined to its connection.
     Bound {
         /// The session.
@@ -82,6 +84,7 @@ impl Event {
             Event::Datagram(datagram) => Some(datagram.time),
             Event::Progress(counts) | Event::Closed(counts) => Some(counts.time),
             Event::SessionOpened(opened) => Some(opened.time),
+            Event::SessionHello(hello) => Some(hello.time),
             Event::SessionClosed(counts) => Some(counts.time),
             Event::Tick(time) => Some(*time),
         }
@@ -235,6 +238,21 @@ pub struct Counts {
     pub received: Count,
     /// Bytes that arrived and that the process never read.
     pub unread: u64,
+}
+
+/// A TLS session's hello passed through memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionHello {
+    /// The session.
+    pub session: SessionId,
+    /// When.
+    pub time: KernelTime,
+    /// The process.
+    pub pid: u32,
+    /// Whether the session wrote it or read it.
+    pub direction: Direction,
+    /// What it is known by.
+    pub random: Random,
 }
 
 /// A TLS session was seen for the first time.

@@ -98,8 +98,13 @@ impl Pump {
             told |= matches!(event, Event::Tick(_));
             self.now = event.time().map_or(self.now, |time| time.max(self.now));
             #[cfg(feature = "kernel")]
-            self.shared.note(&event);
+            let ended = self.shared.note(&event);
             self.tap.on_event(event, &mut self.observations);
+            let joined = self.tap.take_joined();
+            #[cfg(feature = "kernel")]
+            self.shared.note_sessions(&joined, ended);
+            #[cfg(not(feature = "kernel"))]
+            drop(joined);
         }
         #[cfg(feature = "kernel")]
         self.observations.iter().for_each(|observation| self.shared.note_report(observation));

@@ -62,20 +62,32 @@ mod live {
     use super::{Seen, Shared};
     use crate::admin::view::{ConnectionsView, OwnView, ProbeView, RingView, Snapshot, StoreView};
     use crate::export::status::{Health, StoreStatus};
+    use crate::model::conn::SessionId;
     use crate::model::event::Event;
     use crate::model::observation::Observation;
 
     impl Shared {
-        /// Notes what an event says of who there is.
-        pub(in crate::run) fn note(&self, event: &Event) {
+        /// Notes what an event says of who there is. What it gives is a session that ended, which the tap may still join.
+        pub(in crate::run) fn note(&self, event: &Event) -> Option<SessionId> {
             match event {
                 Event::ProcessSeen(process) => self.get().traffics.began(process.pid),
                 Event::ProcessGone { pid, .. } => self.get().traffics.gone(*pid),
                 Event::SessionOpened(opened) => self.get().traffics.session_opened(opened.session, opened.pid),
                 Event::Bound { session, .. } => self.get().traffics.session_bound(*session),
-                Event::SessionClosed(counts) => self.get().traffics.session_closed(counts.session),
+                Event::SessionClosed(counts) => return Some(counts.session),
                 _ => {}
             }
+            None
+        }
+
+        /// Notes sessions that the tap joined, and then one that ended.
+        pub(in crate::run) fn note_sessions(&self, joined: &[SessionId], ended: Option<SessionId>) {
+            if joined.is_empty() && ended.is_none() {
+                return;
+            }
+            let traffics = &mut self.get().traffics;
+            joined.iter().for_each(|session| traffics.session_bound(*session));
+            ended.into_iter().for_each(|session| traffics.session_closed(session));
         }
 
         /// Notes what a report says of a process's TLS.

@@ -1,8 +1,11 @@
-//! What TLS says in the clear: the ClientHello's server name, the ServerHello's version and application protocol.
+//! What TLS says in the clear: the ClientHello's server name, the ServerHello's version and application protocol, and of both the random by which a
+//! handshake is known.
 //!
 //! Comes in: the first bytes of one direction of a socket, cut anywhere. Goes out: a [`Hello`], once. The record layer is
 //! stripped byte by byte (RFC 8446 §5.1, RFC 5246 §6.2.1), the handshake message gathered up to a bound and read once it is
-//! whole (RFC 8446 §4). Hostile bytes end the reading, nothing more. Nothing after the hello is looked at.
+//! whole (RFC 8446 §4). A HelloRetryRequest is passed over: the ServerHello that counts comes after it. Hostile bytes end the reading, nothing more. Nothing after the hello is looked at.
+
+use crate::model::conn::Random;
 
 /// Bytes gathered of a hello, but for the rest of a fragment. A ClientHello with post-quantum key shares takes 2 KiB, one with tickets may take 6.
 pub const HELLO_BYTES: usize = 16 << 10;
@@ -26,6 +29,12 @@ const FRAGMENT_BYTES: u16 = (1 << 14) + 2048;
 
 const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
+
+/// What a ServerHello has for its random when it asks for another ClientHello (RFC 8446 §4.1.3).
+const RETRY: Random = Random([
+    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2, 0xa2, 0x11,
+    0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+]);
 
 const EXTENSION_SERVER_NAME: u16 = 0;
 const EXTENSION_ALPN: u16 = 16;
@@ -65,6 +74,8 @@ pub enum Hello {
     Client {
         /// Host name it asks for (RFC 6066 §3).
         server_name: Option<String>,
+        /// What this handshake is known by.
+        random: Random,
     },
     /// A ServerHello.
     Server {
@@ -72,6 +83,8 @@ pub enum Hello {
         version: Option<String>,
         /// The application protocol chosen, where it is in the clear (up to TLS 1.2).
         alpn: Option<String>,
+        /// What this handshake is known by, too.
+        random: Random,
     },
 }
 
@@ -96,6 +109,8 @@ pub struct HelloReader {
     fragment_left: u16,
     /// The handshake message so far.
     message: Vec<u8>,
+    /// The server asked for another ClientHello.
+    retried: bool,
 }
 
 impl HelloReader {
@@ -111,8 +126,17 @@ impl HelloReader {
             let (fragment, rest) = bytes.split_at(take);
             self.fragment_left -= take as u16;
             bytes = rest;
+            if self.header.first() == Some(&CHANGE_CIPHER_SPEC) {
+                continue;
+            }
             self.message.extend_from_slice(fragment);
             match self.whole_message() {
+                Some(Reading::Done(Hello::Server { random: RETRY, .. })) if !self.retried => {
+                    // One message a record, and only one such request a connection (RFC 8446 §4.1.4).
+                    self.retried = true;
+                    self.message.clear();
+                }
+                Some(Reading::Done(Hello::Server { random: RETRY, .. })) => return Reading::Nothing,
                 Some(Reading::More) | None if self.message.len() > HELLO_BYTES => return Reading::Nothing,
                 Some(Reading::More) | None => {}
                 Some(answer) => return answer,
@@ -121,8 +145,7 @@ impl HelloReader {
         Reading::More
     }
 
-    /// No more bytes will come: what can be read of a hello that was cut. Only the server's name: a version could be another
-    /// by what was cut off.
+    /// No more bytes will come: what can be read of a hello that was cut. Only a client's: a version could be another by what was cut off.
     #[must_use]
     pub fn cut(&self) -> Option<Hello> {
         let mut cursor = Cursor(&self.message);
@@ -131,8 +154,8 @@ impl HelloReader {
         }
         let _len = cursor.u24()?;
         match client_hello(cursor)? {
-            Hello::Client { server_name: None } | Hello::Server { .. } => None,
-            hello @ Hello::Client { server_name: Some(_) } => Some(hello),
+            Hello::Server { .. } => None,
+            hello @ Hello::Client { .. } => Some(hello),
         }
     }
 
@@ -142,7 +165,10 @@ impl HelloReader {
         let (part, rest) = bytes.split_at(bytes.len().min(wanted));
         self.header.get_mut(self.header_len..)?.get_mut(..part.len())?.copy_from_slice(part);
         self.header_len += part.len();
-        if self.header.first() != Some(&HANDSHAKE) || (self.header_len > 1 && self.header.get(1) != Some(&MAJOR)) {
+        let kind = self.header.first();
+        // Between the two comes, for the sake of boxes in the middle, a record that means nothing (RFC 8446 §D.4).
+        let expected = kind == Some(&HANDSHAKE) || (self.retried && kind == Some(&CHANGE_CIPHER_SPEC));
+        if !expected || (self.header_len > 1 && self.header.get(1) != Some(&MAJOR)) {
             return None;
         }
         if let (5, [_, _, _, high, low]) = (self.header_len, self.header) {
@@ -176,7 +202,7 @@ impl HelloReader {
 /// RFC 8446 §4.1.2, RFC 5246 §7.4.1.2.
 fn client_hello(mut body: Cursor<'_>) -> Option<Hello> {
     let _legacy_version = body.u16()?;
-    let _random = body.take(32)?;
+    let random = body.random()?;
     let _session_id = body.vec8()?;
     let _cipher_suites = body.vec16()?;
     let _compression_methods = body.vec8()?;
@@ -186,13 +212,13 @@ fn client_hello(mut body: Cursor<'_>) -> Option<Hello> {
             server_name = self::server_name(Cursor(data));
         }
     });
-    Some(Hello::Client { server_name })
+    Some(Hello::Client { server_name, random })
 }
 
-/// RFC 8446 §4.1.3, RFC 5246 §7.4.1.3. A HelloRetryRequest has the same form and names the same version.
+/// RFC 8446 §4.1.3, RFC 5246 §7.4.1.3. A HelloRetryRequest has the same form, and is told by its random.
 fn server_hello(mut body: Cursor<'_>) -> Option<Hello> {
     let mut version = body.u16()?;
-    let _random = body.take(32)?;
+    let random = body.random()?;
     let _session_id = body.vec8()?;
     let _cipher_suite = body.u16()?;
     let _compression_method = body.u8()?;
@@ -202,7 +228,7 @@ fn server_hello(mut body: Cursor<'_>) -> Option<Hello> {
         EXTENSION_ALPN => alpn = self::alpn(Cursor(data)),
         _ => {}
     });
-    Some(Hello::Server { version: version_name(version), alpn })
+    Some(Hello::Server { version: version_name(version), alpn, random })
 }
 
 /// Extensions up to the first that is cut. A hello without any is allowed.
@@ -258,6 +284,10 @@ impl<'a> Cursor<'a> {
         Some(taken)
     }
 
+    fn random(&mut self) -> Option<Random> {
+        Some(Random(self.take(32)?.try_into().ok()?))
+    }
+
     fn u8(&mut self) -> Option<u8> {
         self.take(1)?.first().copied()
     }
@@ -287,6 +317,8 @@ impl<'a> Cursor<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SEVENS: Random = Random([7; 32]);
 
     fn vec16(bytes: &[u8]) -> Vec<u8> {
         [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat()
@@ -323,11 +355,12 @@ mod tests {
     }
 
     fn asks_for(name: Option<&str>) -> Reading {
-        Reading::Done(Hello::Client { server_name: name.map(str::to_owned) })
+        Reading::Done(Hello::Client { server_name: name.map(str::to_owned), random: SEVENS })
     }
 
     fn chose(version: &str, alpn: Option<&str>) -> Reading {
-        Reading::Done(Hello::Server { version: Some(version.to_owned()), alpn: alpn.map(str::to_owned) })
+        let (version, alpn) = (Some(version.to_owned()), alpn.map(str::to_owned));
+        Reading::Done(Hello::Server { version, alpn, random: SEVENS })
     }
 
     #[test]
@@ -354,6 +387,25 @@ mod tests {
     }
 
     #[test]
+    fn a_request_to_retry_is_passed_over() {
+        let extensions = extension(43, &[3, 4]);
+        let mut retry = server([3, 3], &extensions);
+        retry[6..38].copy_from_slice(&RETRY.0);
+        let (retry, hello) = (record(&retry), record(&server([3, 3], &extensions)));
+        let between = [20, 3, 3, 0, 1, 1];
+        for bytes in [[&retry[..], &hello].concat(), [&retry[..], &between, &hello].concat()] {
+            assert_eq!(read(&bytes), chose("1.3", None));
+            for at in 0..bytes.len() {
+                let mut reader = HelloReader::default();
+                assert_eq!(reader.read(&bytes[..at]), Reading::More, "cut at {at}");
+                assert_eq!(reader.read(&bytes[at..]), chose("1.3", None), "cut at {at}");
+            }
+        }
+        assert_eq!(read(&[&retry[..], &retry].concat()), Reading::Nothing, "it is asked once");
+        assert_eq!(read(&[&between[..], &hello].concat()), Reading::Nothing, "nothing stands before the first");
+    }
+
+    #[test]
     fn any_split_reads_the_same() {
         let hello = client(&sni("a.example"));
         let (one, two) = hello.split_at(20);
@@ -374,9 +426,12 @@ mod tests {
         let bytes = record(&client(&[sni("a.example"), extension(51, &[0; 500])].concat()));
         let mut reader = HelloReader::default();
         assert_eq!(reader.read(&bytes[..120]), Reading::More);
-        assert_eq!(reader.cut(), Some(Hello::Client { server_name: Some("a.example".to_owned()) }));
+        assert_eq!(reader.cut(), Some(Hello::Client { server_name: Some("a.example".to_owned()), random: SEVENS }));
         let mut reader = HelloReader::default();
         assert_eq!(reader.read(&bytes[..60]), Reading::More);
+        assert_eq!(reader.cut(), Some(Hello::Client { server_name: None, random: SEVENS }), "and its random");
+        let mut reader = HelloReader::default();
+        assert_eq!(reader.read(&bytes[..40]), Reading::More);
         assert_eq!(reader.cut(), None);
         let mut reader = HelloReader::default();
         assert_eq!(reader.read(&record(&server([3, 3], &extension(43, &[3, 4])))[..50]), Reading::More);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::counters::Counters;
 use super::deadlines::Deadlines;
+use super::greetings::Greetings;
 use super::memory::Memory;
 use super::names::Names;
 use super::processes::Processes;
@@ -31,6 +32,8 @@ pub(super) struct Common {
     pub(super) sink: Sink,
     pub(super) ended: Ended,
     pub(super) memory: Memory,
+    /// Hellos that passed sockets.
+    pub(super) greetings: Greetings,
     /// Names that name servers gave.
     pub(super) names: Names,
     pub(super) reads_dns: bool,

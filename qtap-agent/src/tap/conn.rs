@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::advice::Quiet;
 use super::common::Common;
 use super::deadlines::Due;
+use super::greetings::Greeting;
 use super::handshake::Handshake;
 use super::pair::{Pair, add};
 use super::session::Share;
@@ -19,7 +20,7 @@ use super::stream::{Begin, LOOK_INTERVAL, Stream};
 use super::uid::connection_uid;
 use crate::dns::Frames;
 use crate::model::conn::{Binding, Channel, ConnFacts, Direction, Protocol, Role, SessionId, TlsFacts, Transport};
-use crate::model::conn::{ConnId, Endpoint};
+use crate::model::conn::{ConnId, Endpoint, Random};
 use crate::model::dns::DnsAnswer;
 use crate::model::event::{Count, Opened, Passed, Skip, Skipped};
 use crate::model::observation::Observation;
@@ -62,6 +63,8 @@ pub(super) struct Conn {
     /// Time of the last event.
     pub(super) last: KernelTime,
     pub(super) quiet: Quiet,
+    /// The hellos that passed its socket.
+    pub(super) greetings: Pair<Option<Greeting>>,
 }
 
 /// What the socket's bytes are.
@@ -115,6 +118,7 @@ impl Conn {
             closed: None,
             implied: false,
             quiet: Quiet::default(),
+            greetings: Pair::default(),
         }
     }
 
@@ -217,7 +221,7 @@ impl Conn {
             Socket::Tls(Some(handshake)) => {
                 let hello = handshake.read(direction, offset, &payload);
                 let over = handshake.is_over();
-                self.on_hello(hello, over);
+                self.on_hello(direction, hello, over, common);
             }
             Socket::Tls(None) | Socket::Undecided(_) => {}
         }
@@ -249,7 +253,7 @@ impl Conn {
             (Socket::Tls(Some(handshake)), Skip::Encrypted | Skip::Unwanted | Skip::Lost(_)) => {
                 let hello = handshake.give_up(direction);
                 let over = handshake.is_over();
-                self.on_hello(hello, over);
+                self.on_hello(direction, hello, over, common);
             }
             (Socket::Plain(_), Skip::Unwanted | Skip::Lost(_)) | (Socket::Tls(None) | Socket::Dns(_), _) => {}
         }
@@ -326,17 +330,31 @@ impl Conn {
         Arc::make_mut(&mut self.facts).tls.get_or_insert_default()
     }
 
-    fn on_hello(&mut self, hello: Option<Hello>, over: bool) {
+    fn on_hello(&mut self, direction: Direction, hello: Option<Hello>, over: bool, common: &mut Common) {
         match hello {
-            Some(Hello::Client { server_name }) => self.tls().sni = server_name,
-            Some(Hello::Server { version, alpn }) => {
+            Some(Hello::Client { server_name, random }) => {
+                self.tls().sni = server_name;
+                self.greeted(direction, random, common);
+            }
+            Some(Hello::Server { version, alpn, random }) => {
                 let tls = self.tls();
                 (tls.version, tls.alpn) = (version, alpn);
+                self.greeted(direction, random, common);
             }
             None => {}
         }
         if over {
             self.socket = Socket::Tls(None);
+        }
+    }
+
+    /// A hello passed its socket: what is known by it can be told to be this connection's.
+    fn greeted(&mut self, direction: Direction, random: Random, common: &mut Common) {
+        let (Channel::Socket(conn), pid) = (self.key, self.pid) else { return };
+        if self.greetings.of(direction).is_none() {
+            let greeting = Greeting { pid, direction, random };
+            *self.greetings.of_mut(direction) = Some(greeting);
+            common.greetings.add(greeting, conn);
         }
     }
 

@@ -89,6 +89,9 @@ impl Tap {
         }
         let Some(mut conn) = self.conns.remove(&key) else { return };
         let Tap { common, sessions, .. } = self;
+        for greeting in [conn.greetings.sent, conn.greetings.received].into_iter().flatten() {
+            common.greetings.remove(&greeting);
+        }
         conn.on_close(now, still_open, common, out);
         let state = match (still_open, conn.part) {
             (false, _) => ConnState::Closed,

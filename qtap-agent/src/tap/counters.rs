@@ -5,7 +5,7 @@ use crate::http::Sink;
 use crate::model::event::Event;
 
 /// Names of the kinds of [`Event`] (`qtap_events_total{kind}`), in the order of its variants.
-const KINDS: [&str; 15] = [
+const KINDS: [&str; 16] = [
     "started",
     "process_seen",
     "process_gone",
@@ -21,6 +21,7 @@ const KINDS: [&str; 15] = [
     "tick",
     "datagram",
     "container_seen",
+    "session_hello",
 ];
 
 /// Counts since the start.
@@ -60,6 +61,7 @@ impl Counters {
             Event::Tick(_) => 12,
             Event::Datagram(_) => 13,
             Event::ContainerSeen(_) => 14,
+            Event::SessionHello(_) => 15,
         };
         self.events[kind] += 1;
     }

@@ -17,8 +17,10 @@ mod conns;
 mod conservation;
 mod counters;
 mod deadlines;
+mod greetings;
 mod handshake;
 mod held;
+mod joining;
 mod losses;
 mod memory;
 mod names;
@@ -85,6 +87,8 @@ pub struct Tap {
     sessions: HashMap<SessionId, Session>,
     /// Sessions by their process.
     by_pid: BTreeSet<(u32, SessionId)>,
+    /// Sessions that were joined here, not yet asked for.
+    joined: Vec<SessionId>,
     /// Observations that wait for what is still to be told of their containers.
     held: Held,
     common: Common,
@@ -140,6 +144,7 @@ impl Tap {
             Event::Progress(counts) => self.on_progress(&counts),
             Event::Closed(counts) => self.on_closed(&counts, out),
             Event::SessionOpened(opened) => self.on_session_opened(opened),
+            Event::SessionHello(hello) => self.on_session_hello(&hello),
             Event::Bound { session, conn, how, time } => self.on_bound(session, conn, how, time, out),
             Event::SessionClosed(counts) => self.on_session_closed(&counts, out),
             Event::Started(host) => self.common.host = host,
@@ -198,6 +203,11 @@ impl Tap {
         std::mem::take(&mut self.common.unwanted)
     }
 
+    /// Sessions that found their connection here, not by the kernel's word, since this was asked last.
+    pub fn take_joined(&mut self) -> Vec<SessionId> {
+        std::mem::take(&mut self.joined)
+    }
+
     fn on_passed(&mut self, passed: Passed, out: &mut Vec<Observation>) {
         let (channel, pid, time, len) = (passed.channel, passed.pid, passed.time, passed.payload.len() as u64);
         match channel {
@@ -208,6 +218,7 @@ impl Tap {
                 }
             }
             Channel::Session(id) => {
+                self.join(id, time, out);
                 if let Some(session) = self.sessions.get_mut(&id) {
                     let conn = session.home.and_then(|home| self.conns.get(&home));
                     session.on_passed(passed, conn, &mut self.common);
@@ -232,6 +243,7 @@ impl Tap {
                 }
             }
             Channel::Session(id) => {
+                self.join(id, time, out);
                 if let Some(session) = self.sessions.get_mut(&id) {
                     session.on_skipped(skipped, &mut self.common);
                     return self.deliver(id, time, out);

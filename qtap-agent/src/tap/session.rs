@@ -4,6 +4,7 @@ use super::common::Common;
 use super::conn::Conn;
 use super::conservation::carried;
 use super::deadlines::Due;
+use super::greetings::Greeting;
 use super::losses::Losses;
 use super::memory::{Memory, Share as Held};
 use super::pair::{Pair, add};
@@ -38,6 +39,8 @@ pub(super) struct Session {
     pub(super) joined_late: bool,
     /// True when its opening was never told: the offset it begins at is not known.
     pub(super) implied: bool,
+    /// The hellos it wrote and read, where they passed through memory.
+    pub(super) greetings: Pair<Option<Greeting>>,
     /// What the stack of its connection wants; none before there is one.
     appetite: Option<Appetite>,
     /// None before the first bytes.
@@ -89,6 +92,7 @@ impl Session {
             told: false,
             joined_late: opened.joined_late,
             implied: false,
+            greetings: Pair::default(),
             appetite: None,
             stream: None,
             own: Pair::default(),

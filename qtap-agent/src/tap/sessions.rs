@@ -137,6 +137,7 @@ impl Tap {
 
     /// A session was not bound in time: it gets a connection of its own.
     pub(super) fn on_unbound(&mut self, id: SessionId, now: KernelTime, out: &mut Vec<Observation>) {
+        self.join(id, now, out);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         if session.home.is_some() || session.held.is_empty() {
             return;
@@ -163,6 +164,8 @@ impl Tap {
         still_open: bool,
         out: &mut Vec<Observation>,
     ) {
+        // One that said nothing has a connection as well.
+        self.join(id, time, out);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.on_close(time, counts, still_open, &mut self.common);
         self.deliver(id, time, out);

@@ -24,6 +24,7 @@ mod lab;
 mod large;
 mod late;
 mod limits;
+mod memory_bio;
 mod names;
 mod namespace;
 mod nginx;

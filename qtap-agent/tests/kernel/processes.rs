@@ -10,11 +10,14 @@ use super::python::{installed, interpreter};
 use super::qtap::{Agent, command, get};
 use super::scope::config;
 
-/// A request whose answer is read slowly, with memory instead of a socket under its TLS.
+/// A request whose answer is read slowly, with memory instead of a socket under its TLS, which was there before qtap.
 const ASYNCIO: &str = r"
-import asyncio, ssl, sys
+import asyncio, os, ssl, sys
 async def main():
     reader, writer = await asyncio.open_connection('127.0.0.1', int(sys.argv[1]), ssl=ssl._create_unverified_context())
+    open('connected', 'w').close()
+    while not os.path.exists('go'):
+        await asyncio.sleep(0.05)
     writer.write(b'GET /long.bin HTTP/1.1\r\nHost: x\r\n\r\n')
     for _ in range(600):
         await reader.read(2048)
@@ -40,14 +43,15 @@ fn clients(lab: &Lab, nginx: &Nginx) -> Option<Guarded> {
     let (python, script) = (interpreter()?, lab.write("slow.py", ASYNCIO.as_bytes()));
     let url = nginx.https("/long.bin");
     let lines = format!(
-        "while ! [ -e '{go}' ]; do sleep 0.1; done
+        "cd '{dir}'
+         '{python}' '{script}' {port} &
+         while ! [ -e go ]; do sleep 0.1; done
          curl -sk --http1.1 --limit-rate 20k -o /dev/null '{url}' &
          cp \"$(command -v curl)\" '{own}'
          QTAP_STRATEGY=ignore '{own}' -sk --http1.1 --limit-rate 20k -o /dev/null '{url}' &
          wget -q --no-check-certificate --limit-rate=20k -O /dev/null '{url}' &
-         '{python}' '{script}' {port} &
          sleep 40",
-        go = lab.path("go").display(),
+        dir = lab.dir().display(),
         own = lab.path("left-alone").display(),
         python = python.display(),
         script = script.display(),
@@ -62,6 +66,7 @@ fn each_process_has_its_library_and_what_is_not_seen_its_reason() {
     let nginx = Nginx::start(&lab, 9);
     nginx.serve("long.bin", &vec![b'x'; 2 << 20]);
     let Some(clients) = clients(&lab, &nginx) else { return };
+    wait_until("the connection is there before qtap", || lab.path("connected").exists());
     let file = lab.write("qtap.yaml", config("level: summary", "").as_bytes()).display().to_string();
     let agent = Agent::start(&lab, ["--config", &file, "--pid", &clients.pid().to_string()]);
     lab.write("go", b"");

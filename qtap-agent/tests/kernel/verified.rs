@@ -14,9 +14,11 @@ const CALLS: u32 = 360_000;
 const TLS_ENDS: u32 = 130_000;
 const TLS_SOCKETS: u32 = 20_000;
 const ENDS: u32 = 20_000;
+const GO_ENDS: u32 = 235_000;
+const GO_BEGINNINGS: u32 = 65_000;
 const OTHERS: u32 = 8_000;
 
-const BUDGETS: [(&str, u32); 14] = [
+const BUDGETS: [(&str, u32); 16] = [
     ("sys_exit", CALLS),
     ("tls_exit", TLS_ENDS),
     ("tls_return", TLS_ENDS),
@@ -25,9 +27,11 @@ const BUDGETS: [(&str, u32); 14] = [
     ("tcp_destroy_sock", ENDS),
     ("tls_enter", OTHERS),
     ("tls_free", OTHERS),
-    ("go_exit", TLS_ENDS),
-    ("go_enter", ENDS),
+    ("go_exit", GO_ENDS),
+    ("go_enter", GO_BEGINNINGS),
     ("go_close", OTHERS),
+    ("tls_set_bio", OTHERS),
+    ("tls_bio_write", OTHERS),
     ("sched_process_exec", OTHERS),
     ("sched_process_exit", OTHERS),
     ("sched_process_fork", OTHERS),

@@ -350,7 +350,7 @@ with requests.Session() as s:
 
 @case
 def h1_python_asyncio(name):
-    """asyncio keeps TLS in memory: no call of the library touches a socket."""
+    """asyncio keeps TLS in memory: no call of the library touches a socket; its handshake tells which is its."""
     python(name, f"""
 import asyncio, ssl
 async def main():

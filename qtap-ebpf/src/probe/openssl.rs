@@ -12,7 +12,7 @@ use qtap_common::state::{Cookie, SessionKey};
 
 use crate::kernel::{Sock, socket_of};
 use crate::session::{self, Frame};
-use crate::{conn, emit, scope, scratch};
+use crate::{conn, emit, hello, scope, scratch};
 
 /// At the entry site of a function that moves bytes or shakes hands.
 #[uprobe]
@@ -102,6 +102,27 @@ pub fn tls_free(ctx: ProbeContext) -> u32 {
     if scope::verdict((bpf_get_current_pid_tgid() >> 32) as u32) != 0 {
         let cookie = cookie(ctx.as_ptr());
         session::close(&session::key(argument_of(ctx.regs, cookie, 0)));
+    }
+    0
+}
+
+/// `SSL_set_bio(ssl, rbio, …)`, `SSL_set0_rbio(ssl, rbio)`, in a file that feeds sessions from memory.
+#[uprobe]
+pub fn tls_set_bio(ctx: ProbeContext) -> u32 {
+    if in_scope() {
+        let cookie = cookie(ctx.as_ptr());
+        hello::feeds(argument_of(ctx.regs, cookie, 0), argument_of(ctx.regs, cookie, 1));
+    }
+    0
+}
+
+/// `BIO_write(bio, data, len)`.
+#[uprobe]
+pub fn tls_bio_write(ctx: ProbeContext) -> u32 {
+    if in_scope() {
+        let cookie = cookie(ctx.as_ptr());
+        let [bio, data, len] = [0, 1, 2].map(|index| argument_of(ctx.regs, cookie, index));
+        hello::written(bio, data, len as i32);
     }
     0
 }

@@ -77,6 +77,8 @@ pub enum Call {
     Clear,
     /// `void SSL_free(SSL *)`.
     Free,
+    /// `int BIO_write(BIO *, const void *data, int dlen)`, in a file that has the library in itself: its sessions write their records by it.
+    BioWrite,
     /// `ssize_t gnutls_record_send(gnutls_session_t, const void *data, size_t size)`; where there is [`Call::GnutlsSend2`], it jumps there.
     GnutlsSend,
     /// `ssize_t gnutls_record_send2(gnutls_session_t, const void *data, size_t size, size_t pad, unsigned flags)`.
@@ -119,7 +121,7 @@ const fn int(index: u8) -> Argument {
 
 impl Call {
     /// All of them.
-    pub const ALL: [Call; 34] = [
+    pub const ALL: [Call; 35] = [
         Call::Read,
         Call::Write,
         Call::ReadEx,
@@ -139,6 +141,7 @@ impl Call {
         Call::Shutdown,
         Call::Clear,
         Call::Free,
+        Call::BioWrite,
         Call::GnutlsSend,
         Call::GnutlsSend2,
         Call::GnutlsSendRange,
@@ -160,9 +163,9 @@ impl Call {
     #[must_use]
     pub fn family(self) -> Family {
         match self.symbol() {
-            name if name.starts_with("SSL_") => Family::OpenSsl,
+            name if name.starts_with("gnutls_") => Family::GnuTls,
             name if name.starts_with("crypto/tls.") => Family::GoTls,
-            _ => Family::GnuTls,
+            _ => Family::OpenSsl,
         }
     }
 
@@ -189,6 +192,7 @@ impl Call {
             Call::Shutdown => "SSL_shutdown",
             Call::Clear => "SSL_clear",
             Call::Free => "SSL_free",
+            Call::BioWrite => "BIO_write",
             Call::GnutlsSend => "gnutls_record_send",
             Call::GnutlsSend2 => "gnutls_record_send2",
             Call::GnutlsSendRange => "gnutls_record_send_range",
@@ -219,7 +223,9 @@ impl Call {
         const SESSION_FD: &[Argument] = &[whole(0), int(1)];
         const SESSION_BIO: &[Argument] = &[whole(0), whole(1)];
         const SESSION_BIOS: &[Argument] = &[whole(0), whole(1), whole(2)];
+        const WRITTEN: &[Argument] = &[whole(0), whole(1), int(2)];
         let (args, result) = match self {
+            Call::BioWrite => (WRITTEN, false),
             Call::Read | Call::Write | Call::Peek => (READ, true),
             Call::ReadEx | Call::WriteEx | Call::PeekEx => (READ_EX, true),
             Call::WriteEx2 => (WRITE_EX2, true),

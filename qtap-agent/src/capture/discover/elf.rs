@@ -19,6 +19,11 @@ use object::pod;
 pub use self::loaded::{Placed, Relocations};
 use crate::capture::sites::Machine;
 
+mod calls;
+mod stubs;
+
+pub use stubs::Stub;
+
 /// Largest part read at once (a symbol or string table), in bytes: a browser's is a tenth of it.
 const MAX_PART: u64 = 256 << 20;
 /// Largest function read, in bytes.

@@ -1,4 +1,4 @@
-//! Where TLS libraries usually lie, so that they can be attached before anything uses them. In: directories of the host, the loader's cache. Out: paths
+//! Where TLS libraries, and what feeds their sessions from memory, usually lie, so that they can be attached before anything uses them. In: directories of the host, the loader's cache. Out: paths
 //! of files that are called like one; whether one truly is, `plan` tells.
 
 use std::collections::BTreeSet;
@@ -35,6 +35,25 @@ pub fn known_libraries(extra: &[PathBuf]) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// Python's own modules over OpenSSL, which feed its sessions from memory, below these prefixes of an installation and the usual ones. Attached before anything uses
+/// them, they are seen from the first connection of the first program; others once they were mapped.
+#[must_use]
+pub fn known_feeders(prefixes: &[PathBuf]) -> Vec<PathBuf> {
+    let mut found = BTreeSet::new();
+    for prefix in [PathBuf::from("/usr"), PathBuf::from("/usr/local")].iter().chain(prefixes) {
+        let libraries = ["lib", "lib64"].map(|name| entries_of(&prefix.join(name), b"python3"));
+        let modules = libraries.iter().flatten().flat_map(|python| entries_of(&python.join("lib-dynload"), b"_ssl."));
+        found.extend(modules.filter_map(|path| path.canonicalize().ok()).take(MAX_LIBRARIES));
+    }
+    found.into_iter().collect()
+}
+
+/// What is in a directory under a name that begins so.
+fn entries_of(directory: &Path, beginning: &[u8]) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().as_bytes().starts_with(beginning)).map(|entry| entry.path()).collect()
 }
 
 /// The usual directories, and those below them that multi-arch systems have (`/usr/lib/x86_64-linux-gnu`).
@@ -117,5 +136,19 @@ mod tests {
         let known = known_libraries(&[dir.path().to_owned()]);
         let here: Vec<_> = known.iter().filter(|path| path.ends_with("libssl.so.9")).collect();
         assert_eq!(here.len(), 1, "{known:?}");
+    }
+
+    #[test]
+    fn modules_of_an_installation_are_found_below_its_prefix() {
+        let prefix = tempfile::tempdir().unwrap();
+        let folder = prefix.path().join("lib/python3.99/lib-dynload");
+        std::fs::create_dir_all(&folder).unwrap();
+        for name in ["_ssl.cpython-399-x86_64-linux-gnu.so", "_socket.cpython-399-x86_64-linux-gnu.so"] {
+            std::fs::write(folder.join(name), b"").unwrap();
+        }
+        let before = known_feeders(&[]);
+        let found = known_feeders(&[prefix.path().to_owned()]);
+        let new: Vec<_> = found.iter().filter(|path| !before.contains(path)).collect();
+        assert_eq!(new, [&folder.canonicalize().unwrap().join("_ssl.cpython-399-x86_64-linux-gnu.so")]);
     }
 }

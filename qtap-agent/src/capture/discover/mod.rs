@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod elf;
 pub mod engine;
 mod environ;
+pub mod feeder;
 mod go;
 pub mod known;
 pub mod maps;

@@ -37,7 +37,7 @@ use super::unheard::Unheard;
 use super::unix::UnixConns;
 use super::{KernelError, Scope, Settings, Wishes, object};
 use crate::capture::decode::{Decoded, Decoder, session_key, socket_inode};
-use crate::capture::discover::known::known_libraries;
+use crate::capture::discover::known::{known_feeders, known_libraries};
 use crate::capture::discover::{maps, procfs};
 use crate::capture::recording::{Fact, Writer};
 use crate::capture::settings::Filters;
@@ -169,7 +169,7 @@ impl Live {
         if let Some(tls) = &mut self.tls {
             tls.found(super::seccomp::try_return_probe(&mut self.ebpf));
         }
-        for path in known_libraries(&[]) {
+        for path in known_libraries(&[]).into_iter().chain(known_feeders(&[])) {
             self.attach_library(&path);
         }
         let looked_at = match &settings.scope {
@@ -205,6 +205,11 @@ impl Live {
     /// Looks for TLS functions in a program that is about to run: later its first calls may be over before its probes stand.
     pub fn expect(&mut self, program: &Path) {
         self.attach_library(program);
+        // Of an interpreter the module that feeds its sessions lies below where it was installed.
+        let installed = program.canonicalize().ok().and_then(|file| Some(file.parent()?.parent()?.to_owned()));
+        for path in known_feeders(installed.as_slice()) {
+            self.attach_library(&path);
+        }
     }
 
     /// What was left out so far because it is qtap's own exports.
@@ -435,6 +440,7 @@ fn pid_of(event: &Event) -> Option<u32> {
         Event::Skipped(skipped) => Some(skipped.pid),
         Event::Datagram(datagram) => Some(datagram.pid),
         Event::SessionOpened(opened) => Some(opened.pid),
+        Event::SessionHello(hello) => Some(hello.pid),
         _ => None,
     }
 }

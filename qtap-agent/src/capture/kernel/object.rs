@@ -22,8 +22,18 @@ pub(super) const PROCESS_LIFE: [&str; 3] = ["sched_process_fork", "sched_process
 /// The same, of sockets.
 pub(super) const SOCKETS: [&str; 3] = ["inet_sock_set_state", "tcp_destroy_sock", "sys_exit"];
 /// Programs on functions of TLS libraries.
-const UPROBES: [&str; 8] =
-    ["tls_enter", "tls_exit", "tls_return", "tls_set_fd", "tls_free", "go_enter", "go_exit", "go_close"];
+const UPROBES: [&str; 10] = [
+    "tls_enter",
+    "tls_exit",
+    "tls_return",
+    "tls_set_fd",
+    "tls_free",
+    "tls_set_bio",
+    "tls_bio_write",
+    "go_enter",
+    "go_exit",
+    "go_close",
+];
 
 /// Loads the object. `trace`: the probes' own debug messages are on.
 pub(super) fn load(wanted: Wanted, ring_bytes: u32, trace: bool) -> Result<Ebpf, KernelError> {

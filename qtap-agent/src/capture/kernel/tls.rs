@@ -17,12 +17,15 @@ use super::object::program;
 use super::standing::Standing;
 use crate::capture::discover::call::{Call, Family};
 use crate::capture::discover::elf::{Below, Elf, ElfError, FileId};
+use crate::capture::discover::feeder;
 use crate::capture::discover::plan::{self, Hook};
 use crate::capture::host::{self, Tried};
 use crate::capture::sites::{ArgLocation, EntrySite, ExitSites, Reg};
 
 /// Most files that can have probes at once: their number travels in 16 bits.
 const LIBRARIES_MAX: usize = u16::MAX as usize;
+/// Registers of arguments where a function is called.
+const OWN_REGISTERS: [u8; 4] = [register::RDI, register::RSI, register::RDX, register::RCX];
 /// Most files that are remembered as having none.
 const REFUSED_MAX: usize = 65_536;
 
@@ -51,6 +54,8 @@ pub(super) struct Tls {
     libraries: BTreeMap<FileId, Arc<Library>>,
     /// Those of overlayfs, by the file below: its probes see whoever maps it through whatever mount.
     below: BTreeMap<Below, Arc<Library>>,
+    /// Those among them that feed sessions of other files.
+    fed_below: HashSet<Below>,
     standing: Standing,
     families: Vec<Family>,
     refused: HashSet<FileId>,
@@ -121,6 +126,7 @@ impl Tls {
                 tracing::trace!(path = %path.display(), %reason, "no probes");
                 if self.refused.len() < REFUSED_MAX {
                     self.refused.insert(id);
+                    self.attach_feeder(ebpf, &elf, path);
                 }
                 return Ok(None);
             }
@@ -150,6 +156,34 @@ impl Tls {
             self.below.insert(below, Arc::clone(&library));
         }
         Ok(Some(library))
+    }
+}
+
+impl Tls {
+    /// Attaches what a file without a library of its own does to feed sessions of another one, if it does.
+    fn attach_feeder(&mut self, ebpf: &mut Ebpf, elf: &Elf, path: &Path) {
+        if !self.families.contains(&Family::OpenSsl) {
+            return;
+        }
+        let Some(feeder) = feeder::feeder(elf) else { return };
+        let below = elf.below();
+        if below.as_ref().is_some_and(|below| self.fed_below.contains(below)) {
+            return;
+        }
+        let (lasting, cookie) = (elf.lasting_path(), Cookie::new(call::BIO, 0, OWN_REGISTERS, 0));
+        let names = feeder.names.iter().map(|called| ("tls_set_bio", called));
+        for (program, called) in names.chain([("tls_bio_write", &feeder.writes)]) {
+            for place in &called.places {
+                match put(ebpf, program, &lasting, *place, cookie) {
+                    Ok(link) => self.links.push(link),
+                    Err(reason) => {
+                        tracing::warn!(path = %path.display(), function = called.name, %reason, "not probed: sessions fed by it have no addresses");
+                    }
+                }
+            }
+        }
+        self.fed_below.extend(below);
+        tracing::info!(path = %path.display(), proven = feeder.writes.proven, "feeds TLS sessions from memory: attached");
     }
 }
 
@@ -235,13 +269,14 @@ fn programs_of(of: Call) -> Option<(&'static str, u8)> {
         Call::GoWrite => ("go_enter", call::WRITE),
         Call::GoClientHandshake | Call::GoServerHandshake => ("go_enter", call::OTHER),
         Call::GoClose => ("go_close", call::OTHER),
+        Call::BioWrite => ("tls_bio_write", call::BIO),
         Call::SetBio | Call::Set0Rbio | Call::Set0Wbio => return None,
     })
 }
 
 /// What the probes are told of a site: arguments in the order in which they are wanted.
 fn cookie(what: u8, library: u16, of: Call, entry: &EntrySite) -> Cookie {
-    let mut args = [register::RDI, register::RSI, register::RDX, register::RCX];
+    let mut args = OWN_REGISTERS;
     for ((place, argument), location) in args.iter_mut().zip(of.wanted().args).zip(&entry.args) {
         *place = match location {
             ArgLocation::Own => argument.index,

@@ -52,6 +52,7 @@ impl Unheard {
             Event::Passed(passed) => self.is_of(passed.pid, passed.channel),
             Event::Skipped(skipped) => self.is_of(skipped.pid, skipped.channel),
             Event::Datagram(datagram) => self.pids.contains(&datagram.pid),
+            Event::SessionHello(hello) => self.is_of(hello.pid, Channel::Session(hello.session)),
             Event::Bound { session, conn, .. } => self.sessions.contains(session) || self.conns.contains(conn),
             Event::Progress(counts) => self.conns.contains(&counts.conn),
             Event::Closed(counts) => self.conns.remove(&counts.conn),

@@ -16,6 +16,7 @@
 //!                                                     └──exit───▶ ExitSites
 //! ```
 
+mod caller;
 mod entry;
 mod exit;
 mod flow;
@@ -24,6 +25,7 @@ mod x86;
 
 use std::fmt;
 
+pub use caller::calls;
 pub use x86::Reg;
 
 /// Instruction set of the code.

@@ -5,6 +5,7 @@ mod advice;
 mod connections;
 mod conservation;
 mod containers;
+mod joining;
 mod judge;
 mod names;
 mod sessions;
@@ -16,8 +17,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::*;
-use crate::model::conn::{Binding, ConnId, Direction, Endpoint, Protocol, Role, Transport};
-use crate::model::event::{Count, Counts, Host, Opened, SessionCounts, Skip};
+use crate::model::conn::{Binding, ConnId, Direction, Endpoint, Protocol, Random, Role, Transport};
+use crate::model::event::{Count, Counts, Host, Opened, SessionCounts, SessionHello, Skip};
 use crate::model::exchange::{Exchange, HttpExchange, Incomplete};
 use crate::model::observation::{ConnState, ConnectionSeen, ExchangeSeen};
 use crate::model::process::Process;
@@ -110,6 +111,13 @@ impl Bench {
         self.event(Event::Bound { session, conn, how: Binding::Nested, time });
     }
 
+    /// A hello of a session that passed through memory.
+    fn hello(&mut self, id: u64, direction: Direction, random: u8) {
+        let (session, time) = (SessionId(id), self.time());
+        let random = Random([random; 32]);
+        self.event(Event::SessionHello(SessionHello { session, time, pid: PID, direction, random }));
+    }
+
     fn offset(&mut self, channel: Channel, direction: Direction, len: usize) -> u64 {
         let next = self.offsets.entry((channel, direction)).or_default();
         *next += len as u64;
@@ -193,6 +201,15 @@ fn http(seen: &ExchangeSeen) -> &HttpExchange {
 fn record(kind: u8, body: &[u8]) -> Vec<u8> {
     let len = body.len() as u8;
     [&[22, 3, 1, 0, len + 4, kind, 0, 0, len][..], body].concat()
+}
+
+/// The random of these hellos.
+const SEVEN: u8 = 7;
+
+/// A hello of another random.
+fn other(mut hello: Vec<u8>, random: u8) -> Vec<u8> {
+    hello[11..43].fill(random);
+    hello
 }
 
 fn client_hello() -> Vec<u8> {

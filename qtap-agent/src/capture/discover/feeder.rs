@@ -1,0 +1,90 @@
+//! Files that feed TLS sessions from memory: a language's module over OpenSSL that hands it records instead of sockets (Python's `_ssl`).
+//!
+//! In: a file without a TLS library of its own. Out: where it says which memory a session reads from, and where it writes there; none when it does not do both.
+//! Only calls from this file pass there, so that no other user of the library is held up. What other files do is not known by this, nor what is
+//! called by an address that was asked for at run time (`dlsym`).
+
+use super::elf::{Elf, Stub};
+
+/// What writes to memory.
+pub const WRITES: &str = "BIO_write";
+/// What names the memory that a session reads from; both have it as their second argument.
+pub const NAMES: [&str; 2] = ["SSL_set_bio", "SSL_set0_rbio"];
+
+/// A function that the file calls, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Called {
+    /// The function.
+    pub name: String,
+    /// Offsets in the file of what calls it: each call, where all are proven, since the kernel emulates those; else the stub that they all go by.
+    pub places: Vec<u64>,
+    /// True for the calls themselves: a trap each.
+    pub proven: bool,
+}
+
+/// What a file calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Feeder {
+    /// What names memory.
+    pub names: Vec<Called>,
+    /// What writes there.
+    pub writes: Called,
+}
+
+/// Looks for them.
+#[must_use]
+pub fn feeder(elf: &Elf) -> Option<Feeder> {
+    let mut names = elf.stubs(&[NAMES[0], NAMES[1], WRITES]).ok()?;
+    let writes = names.remove(names.iter().position(|stub| stub.name == WRITES)?);
+    let called = |stub: Stub| called(elf, stub);
+    (!names.is_empty()).then(|| Feeder { writes: called(writes), names: names.into_iter().map(called).collect() })
+}
+
+fn called(elf: &Elf, stub: Stub) -> Called {
+    let calls = elf.calls_of(&stub);
+    let proven = !calls.is_empty();
+    Called { places: if proven { calls } else { vec![stub.file_offset] }, name: stub.name, proven }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::capture::sites::Machine;
+
+    /// Python's own modules, where there are any.
+    fn modules() -> impl Iterator<Item = PathBuf> {
+        let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+        let files = folders
+            .flat_map(|entry| std::fs::read_dir(entry.path().join("lib-dynload")).into_iter().flatten().flatten());
+        files
+            .map(|entry| entry.path())
+            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("_ssl.")))
+    }
+
+    #[test]
+    fn pythons_module_feeds_and_its_calls_are_proven() {
+        for path in modules() {
+            let elf = Elf::open(&path).unwrap();
+            if elf.machine() == Machine::X86_64 {
+                let feeder = feeder(&elf).unwrap();
+                let names: Vec<&str> = feeder.names.iter().map(|called| called.name.as_str()).collect();
+                assert_eq!(
+                    (names, feeder.writes.name.as_str()),
+                    (vec!["SSL_set_bio"], "BIO_write"),
+                    "{}",
+                    path.display()
+                );
+                // Records are fed often, and memory is named once a session.
+                assert!(feeder.writes.proven, "{}: {feeder:?}", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_does_neither_is_none() {
+        assert_eq!(feeder(&Elf::open(&std::env::current_exe().unwrap()).unwrap()), None);
+    }
+}

@@ -1,0 +1,102 @@
+//! What a session that is given memory instead of a socket is known by: the random of a hello (RFC 8446 §4.1.2, §4.1.3), as it leaves the session or comes to
+//! it. The same 32 bytes pass a socket of the process, and the agent looks there.
+//!
+//! In: what is written to memory by `BIO_write`. Inside a TLS call that is a record of the session's own; outside of one it is what its program feeds it with,
+//! if the session was seen to read from there. Out: a record `HELLO`, once or twice a session. Whatever is no hello costs one read of the program's memory.
+
+use qtap_common::record::{Hello, RETRY_RANDOM, flag, kind, why};
+use qtap_common::state::SessionKey;
+
+use crate::carry::user;
+use crate::maps::FED;
+use crate::{emit, scratch, session};
+
+/// Bytes up to the end of the random: those of the record's header, of the message's, the version, the random.
+const UP_TO_RANDOM: i32 = 5 + 4 + 2 + 32;
+/// Where the random begins.
+const RANDOM: u64 = 5 + 4 + 2;
+/// Content type of a record.
+const HANDSHAKE: u8 = 22;
+/// Major version of every record, and of every hello.
+const MAJOR: u8 = 3;
+const CLIENT_HELLO: u8 = 1;
+const SERVER_HELLO: u8 = 2;
+
+/// Session `ssl` reads its records from `bio`.
+#[inline(always)]
+pub fn feeds(ssl: u64, bio: u64) {
+    if bio != 0 {
+        let _ = FED.insert(session::key(bio), ssl, 0);
+    }
+}
+
+/// `len` bytes at `data` are about to be written to `bio`.
+#[inline(always)]
+pub fn written(bio: u64, data: u64, len: i32) {
+    if len < UP_TO_RANDOM {
+        return;
+    }
+    let Some(first) = user::<[u8; 16]>(data) else { return };
+    if !is_hello(&first) {
+        return;
+    }
+    let Some(random) = user::<[u64; 4]>(data + RANDOM) else { return };
+    if is_retry(&random) {
+        return;
+    }
+    if let Some((ssl, library)) = session::current() {
+        tell(&session::key(ssl), library, 0, first[5], &random);
+        return;
+    }
+    let fed = session::key(bio);
+    let Some(ssl) = FED.get_ptr(fed) else { return };
+    tell(&session::key(unsafe { *ssl }), 0, flag::RECEIVED, first[5], &random);
+    let _ = FED.remove(fed);
+}
+
+/// A record of the handshake in which such a message begins: type and version of the record, type and length of the message, and its version. Of a protected
+/// record what stands there is anything, so that more than the type has to be right.
+#[inline(always)]
+fn is_hello(first: &[u8; 16]) -> bool {
+    let which = first[5] == CLIENT_HELLO || first[5] == SERVER_HELLO;
+    first[0] == HANDSHAKE && first[1] == MAJOR && which && first[6] == 0 && first[9] == MAJOR && first[10] <= 4
+}
+
+/// The random that is always the same, word by word.
+const RETRY: [u64; 4] = {
+    let mut words = [0; 4];
+    let mut at = 0;
+    while at < RETRY_RANDOM.len() {
+        words[at / 8] |= (RETRY_RANDOM[at] as u64) << (8 * (at % 8));
+        at += 1;
+    }
+    words
+};
+
+/// (Word by word: comparing the whole would be a call of a function that is not there.)
+#[inline(always)]
+fn is_retry(random: &[u64; 4]) -> bool {
+    random[0] == RETRY[0] && random[1] == RETRY[1] && random[2] == RETRY[2] && random[3] == RETRY[3]
+}
+
+/// Tells a hello of a session, which begins with it where it was not known. `library`: 0 where none was called yet.
+#[inline(never)]
+fn tell(key: &SessionKey, library: u32, direction: u8, which: u8, random: &[u64; 4]) {
+    let Some(area) = scratch::take() else { return };
+    let session = session::find_or_open(area, key, library, false);
+    scratch::give_back(area);
+    // No room for it, or no session is taken up now: the next call of it that carries bytes counts them.
+    let Some(session) = session else { return };
+    // One whose socket is known has nothing to be looked for.
+    let (id, conn) = unsafe { ((*session).id, (*session).conn) };
+    if conn != 0 {
+        return;
+    }
+    let Some(room) = emit::reserve::<Hello>() else { return emit::count_loss(why::RING_FULL, 0) };
+    let hello = unsafe { &mut *room };
+    hello.header = emit::header(kind::HELLO, size_of::<Hello>(), id);
+    hello.header.flags = flag::SESSION | direction;
+    hello.header.detail = which;
+    unsafe { (&raw mut hello.random).cast::<[u64; 4]>().write(*random) };
+    emit::submit(room);
+}
