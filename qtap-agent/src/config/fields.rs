@@ -90,10 +90,9 @@ impl<'n> Fields<'n> {
     fn unknown(&self, name: &str, at: Span, value: &Node) {
         let elsewhere = shape::ALL.iter().find(|shape| shape.key(name).is_some());
         let near = value::nearest(name, self.shape.all().map(|key| key.name)).filter(|_| elsewhere.is_none());
-        // Shown when the right key's would be; a short word is near to anything: `rd`, left of `password`, to `id`; and
-        // `clientret` may be left of `client_secret`, though `client_id` is nearer.
-        let hides = || self.shape.all().filter(|key| shape::hides(key)).map(|key| key.name);
-        let may_hide = value::nearest(name, hides()).is_some() || hides().any(|key| value::is_left_of(name, key));
+        // Shown when the right key's would be, where no key of this table hides: `typret` may be left of `type` and the secret's
+        // line that followed, `rd` of `password`. A short word is near to anything.
+        let may_hide = self.shape.all().any(shape::hides);
         if let Some(near) = near.filter(|near| near.len() > 3 && !may_hide) {
             self.show_if_public(near, value);
         }

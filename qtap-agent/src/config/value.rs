@@ -114,13 +114,6 @@ pub(crate) fn is_name(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// True for what may be left of `word` after its middle, its end or single letters went.
-pub(crate) fn is_left_of(typed: &str, word: &str) -> bool {
-    const BEGINNING: usize = 3;
-    let mut rest = word.chars();
-    let in_order = typed.chars().all(|c| rest.any(|other| other == c));
-    in_order || typed.chars().zip(word.chars()).take(BEGINNING).filter(|(a, b)| a == b).count() == BEGINNING
-}
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -186,15 +179,5 @@ mod tests {
             assert_eq!(expand(text, &lookup), Ok(out.to_owned()), "{text}");
         }
         assert_eq!(expand("x{{ PORT }}", &lookup), Err("PORT".to_owned()));
-    }
-
-    #[test]
-    fn what_is_left_of_a_word() {
-        for left in ["client_s", "clienet", "secret", "cliff", "client_secret"] {
-            assert!(is_left_of(left, "client_secret"), "{left}");
-        }
-        for other in ["timeout", "secrets", "cl1ent"] {
-            assert!(!is_left_of(other, "client_secret"), "{other}");
-        }
     }
 }

@@ -444,8 +444,3 @@ fn pid_of(event: &Event) -> Option<u32> {
         _ => None,
     }
 }
-
-/// A device as `stat` gives it, from the kernel's own form (`include/linux/kdev_t.h`: 20 bits of minor number).
-fn user_dev(kernel: u64) -> u64 {
-    rustix::fs::makedev((kernel >> 20) as u32, (kernel & 0xf_ffff) as u32)
-}

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use qtap_common::state::{FileKey, scope};
 
-use super::{Live, user_dev};
+use super::Live;
 use crate::capture::discover::elf::FileId;
 use crate::capture::discover::maps;
 use crate::capture::recording::Fact;
@@ -75,4 +75,9 @@ impl Live {
     fn is_left_out(&self, pid: u32) -> bool {
         self.tables.scope.get(&pid, 0).is_ok_and(|verdict| verdict & scope::NOTHING != 0)
     }
+}
+
+/// A device as `stat` gives it, from the kernel's own form (`include/linux/kdev_t.h`: 20 bits of minor number).
+fn user_dev(kernel: u64) -> u64 {
+    rustix::fs::makedev((kernel >> 20) as u32, (kernel & 0xf_ffff) as u32)
 }
