@@ -64,6 +64,8 @@ pub struct Layout {
     pub sk_protocol: u32,
     /// `sock.sk_shutdown`.
     pub sk_shutdown: u32,
+    /// `sock.__sk_common.skc_flags`.
+    pub sk_flags: u32,
     /// `tcp_sock.write_seq`.
     pub tcp_write_seq: u32,
     /// `tcp_sock.snd_una`.
@@ -194,5 +196,5 @@ mod pod {
     unsafe impl aya::Pod for super::Wishes {}
 }
 
-const _: () = assert!(size_of::<Layout>() == 49 * 4);
+const _: () = assert!(size_of::<Layout>() == 50 * 4);
 const _: () = assert!(size_of::<Wanted>() == 8 + 64 + 32 + 24);

@@ -36,6 +36,7 @@ static LAYOUT: Layout = Layout {
     sk_type: 0,
     sk_protocol: 0,
     sk_shutdown: 0,
+    sk_flags: 0,
     tcp_write_seq: 0,
     tcp_snd_una: 0,
     tcp_bytes_acked: 0,

@@ -28,7 +28,8 @@ pub mod tcp {
 
 /// `RCV_SHUTDOWN | SEND_SHUTDOWN` of `include/net/sock.h`.
 pub const SHUTDOWN_BOTH: u8 = 3;
-pub const RCV_SHUTDOWN: u8 = 1;
+/// `SOCK_DONE` of `enum sock_flags` there: the peer's FIN was taken.
+const SOCK_DONE: u64 = 1 << 1;
 
 /// Reads a `T` at `base + offset`.
 #[inline(always)]
@@ -207,6 +208,13 @@ pub fn tcp_read(sock: u64, fin: bool) -> u64 {
 pub fn fin_came(sock: u64) -> bool {
     let state: u8 = at(sock, layout!(sk_state)).unwrap_or(0);
     matches!(i32::from(state), tcp::CLOSE_WAIT | tcp::LAST_ACK | tcp::CLOSING)
+}
+
+/// The same while the connection waits for nothing but that FIN, where the state does not tell: who closes there is not waited for, and no FIN came.
+#[inline(always)]
+pub fn fin_was_taken(sock: u64) -> bool {
+    let flags: u64 = at(sock, layout!(sk_flags)).unwrap_or(0);
+    flags & SOCK_DONE != 0
 }
 
 /// Sequence numbers between what the process read and what arrived; a FIN is one.

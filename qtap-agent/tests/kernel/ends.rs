@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::lab::{Lab, output_of};
 use super::nginx::Nginx;
+use super::python::interpreter;
 use super::qtap::{Agent, exec};
 
 /// The peer is gone when the last word is said: the kernel resets the connection while the call that says it is under way.
@@ -39,6 +40,35 @@ exec 3<>/dev/tcp/127.0.0.1/{port}; say first; cat <&3; say last; exit 0"
     let told: Vec<_> =
         records.exchanges().iter().map(|one| (one.text("url.path"), one.text("qtap.incomplete"))).collect();
     assert_eq!(told, [("/first", ""), ("/last", "no_response")]);
+}
+
+/// Who says nothing more, reads the answer and goes, while the other end stays: the kernel ends the connection without that end's FIN, which it counts as a
+/// byte where it comes.
+#[test]
+fn a_peer_that_stays_says_no_last_byte() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(python) = interpreter() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (gone, stay) = std::sync::mpsc::channel::<()>();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        stream.read_to_end(&mut head).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        stay.recv_timeout(Duration::from_secs(20)).unwrap();
+    });
+    let script = format!(
+        "import socket\ns = socket.create_connection(('127.0.0.1', {port}))\ns.sendall(b'GET /stays HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')
+s.shutdown(socket.SHUT_WR)\nassert s.recv(100).endswith(b'ok')\ns.close()\n"
+    );
+    let captured = exec(&lab, [] as [&str; 0], [python.as_os_str(), "-c".as_ref(), script.as_ref()]);
+    gone.send(()).unwrap();
+    server.join().unwrap();
+    assert_eq!(captured.code, Some(0), "{}", captured.stderr);
+    let closed = captured.records.closed();
+    assert_eq!(closed.len(), 1, "{}", captured.records.told());
+    assert_eq!((closed[0].carried(), closed[0].number("connection.lost_bytes")), (32 + 40, 0));
 }
 
 /// A command that the kernel kills, as it does when memory is out: qtap ends as a shell does, and what was captured is told.

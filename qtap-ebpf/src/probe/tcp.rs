@@ -4,7 +4,7 @@ use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use qtap_common::state::conn_flag;
 
 use crate::globals::layout;
-use crate::kernel::{RCV_SHUTDOWN, SHUTDOWN_BOTH, at, tcp, tcp_sent, tcp_unread_raw};
+use crate::kernel::{SHUTDOWN_BOTH, at, fin_was_taken, tcp, tcp_sent, tcp_unread_raw};
 use crate::maps::CONNS;
 use crate::{conn, feedback};
 
@@ -35,7 +35,7 @@ fn try_state(sock: u64, old: i32, new: i32) -> Option<()> {
         return None;
     }
     let shutdown: u8 = at(sock, layout!(sk_shutdown))?;
-    if new == tcp::CLOSE && old == tcp::FIN_WAIT2 && shutdown & RCV_SHUTDOWN != 0 {
+    if new == tcp::CLOSE && old == tcp::FIN_WAIT2 && fin_was_taken(sock) {
         state.flags |= conn_flag::FIN;
     }
     if state.dirs[0].kernel_final == 0 {

@@ -61,6 +61,7 @@ pub(super) fn layout(btf: &Btf) -> Result<Layout, KernelError> {
         sk_type: need("sock", "sk_type")?,
         sk_protocol: need("sock", "sk_protocol")?,
         sk_shutdown: need("sock", "sk_shutdown")?,
+        sk_flags: need("sock", "__sk_common.skc_flags")?,
         tcp_write_seq: known.tcp_write_seq,
         tcp_snd_una: known.tcp_snd_una,
         tcp_bytes_acked: known.tcp_bytes_acked,
