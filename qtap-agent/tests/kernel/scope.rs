@@ -69,7 +69,8 @@ fn a_process_of_a_moment_has_its_name() {
     for record in &records.all {
         assert_eq!(record.text("process.executable.name"), "momentary", "{record:?}");
         assert_eq!(record.text("process.executable.path"), program.display().to_string());
-        assert!(record.text("process.command").starts_with(&format!("{} {} ", program.display(), nginx.http)));
+        let command = record.text("process.command");
+        assert!(command.starts_with(&format!("{} {} ", program.display(), nginx.http)), "{command:?}: {record:?}");
         assert_eq!(record.text("process.user.name"), "root");
     }
 }
