@@ -210,7 +210,8 @@ pub fn fin_came(sock: u64) -> bool {
     matches!(i32::from(state), tcp::CLOSE_WAIT | tcp::LAST_ACK | tcp::CLOSING)
 }
 
-/// The same while the connection waits for nothing but that FIN, where the state does not tell: who closes there is not waited for, and no FIN came.
+/// The same at the end of a connection that was waiting for that FIN alone, where the state does not tell: a process that closes then ends it by the same
+/// change of state as the FIN does (`tcp_close`, `tcp_fin`; only the latter sets the flag).
 #[inline(always)]
 pub fn fin_was_taken(sock: u64) -> bool {
     let flags: u64 = at(sock, layout!(sk_flags)).unwrap_or(0);

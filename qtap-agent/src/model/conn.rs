@@ -126,10 +126,8 @@ pub struct Random(pub [u8; 32]);
 /// How a TLS session was joined to its socket, most certain first (`connection.binding`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Binding {
-    /// A socket call inside the TLS call, on the same thread.
+    /// A socket call inside a TLS call, on the same thread or goroutine; kept for later calls of the session.
     Nested,
-    /// Remembered from an earlier call of the same session.
-    Cached,
     /// The program named the descriptor (`SSL_set_fd` and its kin).
     SetFd,
     /// The session's ciphertext is the socket's.
@@ -144,7 +142,6 @@ impl Binding {
     pub fn name(self) -> &'static str {
         match self {
             Binding::Nested => "nested",
-            Binding::Cached => "cached",
             Binding::SetFd => "set_fd",
             Binding::Ciphertext => "ciphertext",
             Binding::None => "none",

@@ -4,7 +4,9 @@
 //! bytes. Only the parts that are asked for are read, each with a bound; nothing that the file says about itself is
 //! believed before it was checked against the file's size. It never maps a file and never follows what it reads elsewhere.
 
+mod calls;
 mod loaded;
+mod stubs;
 
 use std::fs::File;
 use std::io;
@@ -17,12 +19,8 @@ use object::elf::{self, Dyn64, FileHeader64, ProgramHeader64, SectionHeader64, S
 use object::pod;
 
 pub use self::loaded::{Placed, Relocations};
+pub use self::stubs::Stub;
 use crate::capture::sites::Machine;
-
-mod calls;
-mod stubs;
-
-pub use stubs::Stub;
 
 /// Largest part read at once (a symbol or string table), in bytes: a browser's is a tenth of it.
 const MAX_PART: u64 = 256 << 20;

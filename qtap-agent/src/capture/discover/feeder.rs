@@ -47,7 +47,7 @@ fn called(elf: &Elf, stub: Stub) -> Called {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::print_stdout)]
 mod tests {
     use std::path::PathBuf;
 
@@ -66,7 +66,11 @@ mod tests {
 
     #[test]
     fn pythons_module_feeds_and_its_calls_are_proven() {
-        for path in modules() {
+        let modules: Vec<PathBuf> = modules().collect();
+        if modules.is_empty() {
+            return println!("skipped: no Python below /usr/lib has a module over OpenSSL");
+        }
+        for path in modules {
             let elf = Elf::open(&path).unwrap();
             if elf.machine() == Machine::X86_64 {
                 let feeder = feeder(&elf).unwrap();
