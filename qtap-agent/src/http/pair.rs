@@ -77,9 +77,18 @@ impl Open {
         budget.hold_head(bytes);
     }
 
-    /// Something went wrong with it. The first cause stays.
+    /// Something went wrong with it. The first cause stays: a hole in a body came before whatever is noted after it, also where the
+    /// body has not been handed on yet.
     pub(super) fn spoil(&mut self, why: Incomplete) {
+        self.note_holes();
         self.exchange.incomplete.get_or_insert(why);
+    }
+
+    /// A body that is not whole spoils it.
+    pub(super) fn note_holes(&mut self) {
+        if self.request_body.has_holes() || self.response_body.has_holes() {
+            self.exchange.incomplete.get_or_insert(Incomplete::BytesLost);
+        }
     }
 
     /// Notes an informational response (RFC 9110 §15.2).
@@ -133,9 +142,7 @@ impl Open {
     /// Puts it in the sink, or the last part of it. What has neither request nor response is no exchange.
     pub(super) fn export(mut self, desk: &mut Desk, sink: &mut Sink) {
         self.weigh(desk, sink);
-        if self.request_body.has_holes() || self.response_body.has_holes() {
-            self.spoil(Incomplete::BytesLost);
-        }
+        self.note_holes();
         let Desk { settings, budget, .. } = desk;
         budget.release_head(self.head_bytes);
         let request_body = self.request_body.finish(settings, budget, sink);

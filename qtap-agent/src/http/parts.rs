@@ -15,7 +15,7 @@ use super::body::Intake;
 use super::manner::Manner;
 use super::messages::{Env, WebSocket};
 use super::pair::{Desk, Open};
-use crate::model::exchange::{HttpExchange, Incomplete, Part};
+use crate::model::exchange::{HttpExchange, Part};
 use crate::model::time::KernelTime;
 
 /// A large body holds at most one of so many parts of the room that is left for all bodies of its channel.
@@ -182,9 +182,7 @@ impl Open {
     fn tell(&mut self, desk: &mut Desk, sink: &mut Sink) {
         let large = self.parts.large;
         let part = Part { number: self.parts.told, last: false, large };
-        if self.request_body.has_holes() || self.response_body.has_holes() {
-            self.spoil(Incomplete::BytesLost);
-        }
+        self.note_holes();
         let mut exchange = HttpExchange { incomplete: None, part: Some(part), ..self.exchange.clone() };
         if let Some(request) = &mut exchange.request {
             request.body = self.request_body.cut(large, &desk.settings, &mut desk.budget);

@@ -6,6 +6,7 @@ use crate::http::Settings;
 use crate::http::detect::PREFACE;
 use crate::http::script::{Script, lines};
 use crate::model::conn::{Direction, Protocol};
+use crate::model::exchange::Incomplete;
 use crate::model::loss::Loss;
 
 const END: u8 = 0x1;
@@ -287,4 +288,22 @@ fn a_stream_that_was_reset_is_not_opened_again() {
     script.up(frame(Kind::Reset, 0, 9, &[0, 0, 0, 8])).down(frame(Kind::Data, END, 9, b"late"));
     assert_eq!(lines(script.close()), ["GET /a| -> 200| (bytes_lost)"]);
     assert_eq!(script.sink.losses.bytes(Loss::Unparsed), 4);
+}
+
+/// The hole came first, whether the body was handed on meanwhile or not.
+#[test]
+fn a_hole_in_a_body_is_the_cause_whatever_ends_its_stream() {
+    let of = |large_bytes, reset: bool| {
+        let mut script = Script::with(Settings { large_bytes, part_bytes: 8, ..Settings::default() }, false);
+        script.up(opening()).down(settings()).up(get(1, "/a")).down(frame(Kind::Headers, WHOLE, 1, &[0x88]));
+        let data = frame(Kind::Data, 0, 1, b"0123456789");
+        script.down(&data[..12]).gap(Direction::Received, 4).down(&data[16..]).down(frame(Kind::Data, 0, 1, b"ab"));
+        if reset {
+            script.down(frame(Kind::Reset, 0, 1, &[0, 0, 0, 8]));
+        }
+        script.close().last().unwrap().incomplete
+    };
+    for (large_bytes, reset) in [(None, false), (Some(2), false), (None, true), (Some(2), true)] {
+        assert_eq!(of(large_bytes, reset), Some(Incomplete::BytesLost), "{large_bytes:?} {reset}");
+    }
 }
