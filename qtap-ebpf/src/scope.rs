@@ -13,17 +13,23 @@ use crate::maps::SCOPE;
 pub fn verdict(tgid: u32) -> u8 {
     if let Some(verdict) = unsafe { SCOPE.get(tgid) } {
         let verdict = *verdict;
-        return if verdict & scope::IN != 0 { verdict } else { 0 };
+        return if verdict & scope::IN != 0 && is_here() { verdict } else { 0 };
     }
     match wanted!(scope) {
         SCOPE_ALL => scope::IN,
-        SCOPE_CGROUP => {
-            let verdict = if in_cgroups() { scope::IN } else { scope::OUT };
-            let _ = SCOPE.insert(tgid, verdict, 0);
-            if verdict == scope::IN { verdict } else { 0 }
+        SCOPE_CGROUP if in_cgroups() => {
+            let _ = SCOPE.insert(tgid, scope::IN, 0);
+            scope::IN
         }
         _ => 0,
     }
+}
+
+/// Where control groups are looked at: the current process is in one of them now. It may have been moved since it was met, and a container's first process is moved
+/// before it becomes the container's; so nobody is ever out for good.
+#[inline(always)]
+fn is_here() -> bool {
+    wanted!(scope) != SCOPE_CGROUP || in_cgroups()
 }
 
 /// The same of what it says: 0 also when it is left out.
@@ -64,7 +70,7 @@ pub fn inherit(parent: u32, child: u32) -> bool {
         Some(verdict) => {
             let verdict = *verdict;
             let _ = SCOPE.insert(child, verdict, 0);
-            verdict & scope::IN != 0
+            verdict & scope::IN != 0 && is_here()
         }
         None => {
             // What is left of a process that had the number before.
@@ -72,6 +78,12 @@ pub fn inherit(parent: u32, child: u32) -> bool {
             wanted!(scope) == SCOPE_ALL
         }
     }
+}
+
+/// True when the agent may have heard of the process, wherever it is by now.
+#[inline(always)]
+pub fn was_met(tgid: u32) -> bool {
+    wanted!(scope) == SCOPE_ALL || unsafe { SCOPE.get(tgid) }.is_some_and(|verdict| *verdict & scope::IN != 0)
 }
 
 /// The process ended: its number may be given again.

@@ -28,8 +28,11 @@ impl Group {
     }
 
     fn below(mount: &Path, path: &str) -> Group {
+        // Of one test there may be several side by side.
+        static MADE: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = MADE.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut group = Group { made: Vec::new() };
-        let mut at = mount.join(format!("qtap-test-{}", std::process::id()));
+        let mut at = mount.join(format!("qtap-test-{}-{number}", std::process::id()));
         for part in std::iter::once("").chain(path.split('/').filter(|part| !part.is_empty())) {
             at = if part.is_empty() { at } else { at.join(part) };
             std::fs::create_dir(&at).unwrap_or_else(|error| panic!("{}: {error}", at.display()));
@@ -78,6 +81,41 @@ fn runtime(lab: &Lab, arguments: &[&str]) -> Option<(Guarded, String)> {
     BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
     Some((server, format!("unix://{socket}")))
+}
+
+/// A shell that was outside when qtap started is moved in, out and in again, as a runtime moves the first process of a container.
+#[test]
+fn a_control_group_is_whoever_is_in_it_at_the_time() {
+    let Some(lab) = Lab::open() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("a.txt", b"a\n");
+    let (group, elsewhere) = (Group::unified("watched/inner"), Group::unified("elsewhere"));
+    let agent = Agent::start(&lab, ["--cgroup", &group.made[1].display().to_string()]);
+    let ask = |query: &str| {
+        let (tls, plain) = (nginx.https(&format!("/a.txt?tls-{query}")), nginx.http(&format!("/a.txt?plain-{query}")));
+        format!("curl -sk '{tls}' && curl -s '{plain}'")
+    };
+    let became = nginx.https("/a.txt?became");
+    let steps = [
+        ask("before"),
+        group.enter(),
+        ask("in"),
+        elsewhere.enter(),
+        ask("out"),
+        group.enter(),
+        ask("again"),
+        format!("exec curl -sk '{became}'"),
+    ];
+    let said = output_of(Command::new("sh").args(["-ec", &steps.join("\n")]));
+    assert_eq!(said, "a\n".repeat(9));
+    let wanted = ["became", "plain-again", "plain-in", "tls-again", "tls-in"];
+    agent.wait_for("\"artifact_record\"", wanted.len());
+    let records = agent.stop().records;
+    records.assert_whole();
+    let mut queries: Vec<&str> = records.exchanges().iter().map(|one| one.text("url.query")).collect();
+    queries.sort_unstable();
+    assert_eq!(queries, wanted, "{}", records.told());
+    assert!(records.exchanges().iter().all(|one| one.text("process.executable.name") == "curl"), "{}", records.told());
 }
 
 /// All records of one connection of curl: each names the container.

@@ -69,7 +69,7 @@ fn try_exit(ctx: &ProbeContext) -> Option<()> {
 #[uprobe]
 pub fn go_close(ctx: ProbeContext) -> u32 {
     // Also of a process that is left out since: the session was seen to begin.
-    if scope::verdict((bpf_get_current_pid_tgid() >> 32) as u32) != 0 {
+    if scope::was_met((bpf_get_current_pid_tgid() >> 32) as u32) {
         goroutine::close(registers(ctx.regs).session);
     }
     0

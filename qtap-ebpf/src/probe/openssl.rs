@@ -99,7 +99,7 @@ fn bind(area: u32, sock: &Sock, key: &SessionKey, library: u32) -> Option<()> {
 #[uprobe]
 pub fn tls_free(ctx: ProbeContext) -> u32 {
     // Also of a process that is left out since: the session was seen to begin.
-    if scope::verdict((bpf_get_current_pid_tgid() >> 32) as u32) != 0 {
+    if scope::was_met((bpf_get_current_pid_tgid() >> 32) as u32) {
         let cookie = cookie(ctx.as_ptr());
         session::close(&session::key(argument_of(ctx.regs, cookie, 0)));
     }

@@ -108,7 +108,7 @@ fn try_exit(task: u64) -> Option<()> {
     if alive != 0 {
         return None;
     }
-    if scope::verdict(tgid) != 0 {
+    if scope::was_met(tgid) {
         emit::record_or_count(&emit::header(kind::EXIT, size_of::<Header>(), 0));
     }
     scope::forget(tgid);
