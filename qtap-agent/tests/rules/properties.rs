@@ -236,6 +236,15 @@ proptest! {
 }
 
 #[test]
+fn the_place_of_a_fault_is_of_whole_characters() {
+    let long = format!("\u{e9}{}", " ".repeat(MAX_BYTES));
+    for (text, at) in [("not -- \u{10080}", 7..11), ("\u{3000}", 0..3), (long.as_str(), 0..2), ("not \u{e9}", 4..6)] {
+        let fault = compile(text, &Macros::default()).expect_err("a fault");
+        assert_eq!(fault.at, at, "{fault:?}");
+    }
+}
+
+#[test]
 fn every_bound_has_its_fault() {
     let told = |text: &str| compile(text, &Macros::default()).expect_err("a fault").message;
     assert_eq!(told(&"(".repeat(40)), "nested too deep");

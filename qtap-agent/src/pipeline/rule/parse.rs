@@ -13,6 +13,15 @@ use super::{MAX_BYTES, MAX_DEPTH, RuleFault};
 /// # Errors
 /// The first thing in it that the grammar does not allow.
 pub(super) fn read(text: &str) -> Result<Node, RuleFault> {
+    tree(text).map_err(|fault| {
+        // A place of one byte is that of a whole character.
+        let start = (0..=fault.at.start).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let end = (fault.at.end..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+        RuleFault { at: start..end, ..fault }
+    })
+}
+
+fn tree(text: &str) -> Result<Node, RuleFault> {
     if text.len() > MAX_BYTES {
         let message = format!("a rule of {} bytes", text.len());
         return Err(RuleFault::new(
