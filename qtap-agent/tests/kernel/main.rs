@@ -19,6 +19,7 @@ mod gen_ai;
 mod gnutls;
 mod go_tls;
 mod grpc;
+mod harm;
 mod http2;
 mod lab;
 mod large;

@@ -1,0 +1,112 @@
+//! Programs that a probe may break, held to what they come to by themselves: under a filter of system calls, under a tracer, that become themselves again, that fork in
+//! the middle of a session, of 32 bits.
+
+use std::process::Command;
+
+use super::lab::{Lab, output_of};
+use super::nginx::{Nginx, certificate};
+use super::python::{interpreter, script};
+use super::qtap::{Captured, exec};
+use super::records::Records;
+
+const BODY: &[u8] = b"what the program is to receive, watched or not\n";
+
+/// Runs the script by itself and watched: it comes to the same. None without a Python.
+fn twice(lab: &Lab, words: &[String]) -> Option<Records> {
+    let line = || {
+        let head = [interpreter()?.display().to_string(), script("harm.py").display().to_string()];
+        Some(head.into_iter().chain(words.iter().cloned()).collect::<Vec<_>>())
+    };
+    let line = line()?;
+    let (program, arguments) = line.split_first().unwrap();
+    let bare = output_of(Command::new(program).args(arguments));
+    Some(assert_same(&bare, exec(lab, ["--ring-size", "128mb"], &line)))
+}
+
+fn assert_same(bare: &str, captured: Captured) -> Records {
+    assert_eq!(captured.code, Some(0), "{}", captured.stderr);
+    assert_eq!(captured.stdout, bare, "{}", captured.stderr);
+    captured.records
+}
+
+/// Each query of `0..times` was asked as often as it should, whole, of that port.
+fn assert_asked(records: &Records, direction: &str, port: Option<u16>, times: usize) {
+    let exchanges = records.exchanges();
+    let mut queries: Vec<i64> = Vec::new();
+    for exchange in exchanges.iter().filter(|one| one.text("connection.direction").starts_with(direction)) {
+        assert!(exchange.number("http.response.status_code") == 200, "{exchange:?}");
+        assert!(port.is_none_or(|port| exchange.number("server.port") == i64::from(port)), "{exchange:?}");
+        queries.push(exchange.text("url.query").parse().unwrap());
+    }
+    queries.sort_unstable();
+    assert_eq!(queries, (0..times as i64).collect::<Vec<_>>(), "{}", records.told());
+}
+
+fn ask(what: &str, times: usize) -> Option<(Records, u16)> {
+    let lab = Lab::open()?;
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("harm", BODY);
+    let records = twice(&lab, &[what.to_owned(), nginx.https.to_string(), times.to_string()])?;
+    records.over_tcp().assert_whole();
+    Some((records, nginx.https))
+}
+
+/// From Linux 6.11 on, a return probe is a system call of the program, and one that its filter does not know.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_program_that_dies_of_any_system_call_but_its_own() {
+    const TIMES: usize = 5_000;
+    let Some((records, port)) = ask("seccomp", TIMES) else { return };
+    // One was asked before the filter stood.
+    assert_asked(&records, "egress", Some(port), TIMES + 1);
+}
+
+#[test]
+fn a_program_that_is_stopped_at_every_system_call() {
+    let Some((records, port)) = ask("traced", 300) else { return };
+    assert_asked(&records, "egress", Some(port), 300);
+}
+
+#[test]
+fn a_program_that_becomes_itself_again() {
+    let Some((records, port)) = ask("exec", 20) else { return };
+    assert_asked(&records, "egress", Some(port), 20);
+}
+
+/// The session was made in one process and is used in another, at the same address in memory, connection after connection.
+#[test]
+fn a_server_that_forks_when_the_handshake_is_over() {
+    const TIMES: usize = 100;
+    let Some(lab) = Lab::open() else { return };
+    certificate(lab.dir());
+    let files = ["cert.pem", "key.pem"].map(|name| lab.path(name).display().to_string());
+    let Some(records) = twice(&lab, &[&["fork".to_owned(), TIMES.to_string()][..], &files].concat()) else { return };
+    assert_asked(&records, "egress", None, TIMES);
+    assert_asked(&records, "ingress", None, TIMES);
+}
+
+/// Its system calls have other numbers, and are not read: what passed is said to be unseen, nothing is told of it.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_program_of_32_bits() {
+    let Some(lab) = Lab::open() else { return };
+    let program = lab.path("harm32").display().to_string();
+    let built = Command::new("gcc")
+        .args(["-m32", "-O1", "-static", "-nostdlib", "-fno-stack-protector", "-fno-pie", "-no-pie", "-o", &program])
+        .arg(script("harm32.c"))
+        .status();
+    if !built.is_ok_and(|status| status.success()) {
+        println!("skipped: gcc makes no program of 32 bits here");
+        return;
+    }
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("harm", BODY);
+    let line = [program, nginx.http.to_string()];
+    let bare = output_of(Command::new(&line[0]).arg(&line[1]));
+    let without_date =
+        |text: &str| text.lines().filter(|line| !line.starts_with("Date:")).collect::<Vec<_>>().join("\n");
+    assert!(bare.ends_with(std::str::from_utf8(BODY).unwrap()), "{bare}");
+    let captured = exec(&lab, ["--ring-size", "8mb"], &line);
+    assert_eq!((captured.code, without_date(&captured.stdout)), (Some(0), without_date(&bare)), "{}", captured.stderr);
+    println!("{}", captured.records.told());
+}
