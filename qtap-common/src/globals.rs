@@ -98,6 +98,8 @@ pub struct Layout {
     pub regs_arg: [u32; 6],
     /// `pt_regs`: the code segment, where it tells a 32-bit caller; [`NO_OFFSET`] where nothing needs to tell.
     pub regs_cs: u32,
+    /// `pt_regs`: the first argument of a 32-bit caller.
+    pub regs_compat_arg: u32,
 }
 
 /// Which processes are in scope.
@@ -196,5 +198,5 @@ mod pod {
     unsafe impl aya::Pod for super::Wishes {}
 }
 
-const _: () = assert!(size_of::<Layout>() == 50 * 4);
+const _: () = assert!(size_of::<Layout>() == 51 * 4);
 const _: () = assert!(size_of::<Wanted>() == 8 + 64 + 32 + 24);

@@ -88,6 +88,8 @@ pub mod op {
     pub const ACCEPT: u8 = 14;
     /// `mmap(addr, len, prot, flags, fd, off)`.
     pub const MMAP: u8 = 15;
+    /// A bit beside the others: the number is that of 32-bit programs, whose calls are counted, not read.
+    pub const COMPAT: u8 = 0x80;
 }
 
 /// What the first bytes of a direction are.

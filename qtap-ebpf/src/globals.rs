@@ -53,6 +53,7 @@ static LAYOUT: Layout = Layout {
     regs_nr: 0,
     regs_arg: [0; 6],
     regs_cs: 0,
+    regs_compat_arg: 0,
 };
 
 #[unsafe(no_mangle)]

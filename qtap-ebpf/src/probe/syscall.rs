@@ -38,10 +38,11 @@ fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
     }
     let regs = registers(regs);
     let number: u32 = register(regs, layout!(regs_nr))?;
-    let what = *SYSCALLS.get(number)?;
-    if what == op::NONE {
+    let entry = *SYSCALLS.get(number)?;
+    if entry == op::NONE {
         return None;
     }
+    let what = entry & !op::COMPAT;
     let connecting = what == op::CONNECT && (result == 0 || result == -EINPROGRESS);
     let accepted = what == op::ACCEPT && result >= 0;
     if result <= 0 && !connecting && !accepted {
@@ -51,15 +52,16 @@ fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
     if verdict == 0 {
         return None;
     }
-    if layout!(regs_cs) != NO_OFFSET && register::<u16>(regs, layout!(regs_cs))? == USER32_CS {
-        emit::count_loss(why::COMPAT_CALL, 0);
+    let of_32_bits = layout!(regs_cs) != NO_OFFSET && register::<u16>(regs, layout!(regs_cs))? == USER32_CS;
+    if of_32_bits != (entry & op::COMPAT != 0) {
         return None;
     }
+    let first: u64 = register(regs, if of_32_bits { layout!(regs_compat_arg) } else { layout!(regs_arg[0]) })?;
     match what {
-        op::CONNECT => opened(register(regs, layout!(regs_arg[0]))?, role::CLIENT),
+        op::CONNECT => opened(first, role::CLIENT),
         op::ACCEPT => opened(result as u64, role::SERVER),
         op::MMAP => mapped(regs),
-        _ => transfer(regs, what, result as u64, verdict)?,
+        _ => transfer(regs, entry, first, result as u64, verdict)?,
     }
     Some(())
 }
@@ -73,10 +75,10 @@ fn socket(fd: u64) -> Option<Sock> {
 
 /// Whatever the call, what it moved is accounted for in one place.
 #[inline(always)]
-fn transfer(regs: u64, what: u8, result: u64, verdict: u8) -> Option<()> {
+fn transfer(regs: u64, entry: u8, first: u64, result: u64, verdict: u8) -> Option<()> {
+    let what = entry & !op::COMPAT;
     let received = matches!(what, op::READ | op::RECVFROM | op::READV | op::RECVMSG | op::RECVMMSG);
     let mut direction = u64::from(received);
-    let first: u64 = register(regs, layout!(regs_arg[0]))?;
     let sock = match socket(first) {
         Some(sock) => {
             if what == op::SPLICE {
@@ -93,24 +95,25 @@ fn transfer(regs: u64, what: u8, result: u64, verdict: u8) -> Option<()> {
     work.moved.sock = sock;
     work.moved.direction = direction;
     work.moved.verdict = u64::from(verdict);
-    let done = if note_moved(area, regs, what, result) { carry(area) } else { None };
+    let done = if note_moved(area, regs, entry, result) { carry(area) } else { None };
     scratch::give_back(area);
     done
 }
 
 /// Notes in the work area what the call moved, and where that is: not on the stack, which all that is called after shares. False: nothing was moved.
 #[inline(never)]
-fn note_moved(area: u32, regs: u64, what: u8, result: u64) -> bool {
+fn note_moved(area: u32, regs: u64, entry: u8, result: u64) -> bool {
     let Some(work) = scratch::get(area) else { return false };
     let moved = unsafe { &mut (*work).moved };
     moved.source = Source::buffer(0, result);
     moved.bytes = result;
     moved.reason = 0;
     moved.name = 0;
-    match what {
+    match entry {
         op::SENDFILE => moved.reason = u64::from(why::SENDFILE),
         op::SPLICE => moved.reason = u64::from(why::UNCAPTURED_CALL),
-        _ => return place(regs, what, moved).is_some(),
+        _ if entry & op::COMPAT != 0 => moved.reason = u64::from(why::COMPAT_CALL),
+        _ => return place(regs, entry, moved).is_some(),
     }
     true
 }

@@ -10,20 +10,22 @@ use qtap_common::state::op;
 use super::KernelError;
 use crate::capture::btf::{Btf, BtfError, offsets};
 
-/// Offsets in `struct pt_regs` of the system call's number and its six arguments, and of the code segment.
+/// Offsets in `struct pt_regs` of the system call's number and its six arguments, of the code segment, and of the first argument of a 32-bit caller.
 struct Registers {
     nr: u32,
     args: [u32; 6],
     cs: u32,
+    compat_arg: u32,
 }
 
-/// x86-64 (`arch/x86/include/asm/ptrace.h`): `orig_ax`, then `di`, `si`, `dx`, `r10`, `r8`, `r9`; `cs` tells a 32-bit caller.
+/// x86-64 (`arch/x86/include/asm/ptrace.h`): `orig_ax`, then `di`, `si`, `dx`, `r10`, `r8`, `r9`; `cs` tells a 32-bit caller, whose first is in `bx`.
 #[cfg(target_arch = "x86_64")]
-const REGISTERS: Registers = Registers { nr: 120, args: [112, 104, 96, 56, 72, 64], cs: 136 };
+const REGISTERS: Registers = Registers { nr: 120, args: [112, 104, 96, 56, 72, 64], cs: 136, compat_arg: 40 };
 
 /// aarch64 (`arch/arm64/include/asm/ptrace.h`): `syscallno`; `orig_x0`, since `x0` holds the result, then `x1` to `x5`.
 #[cfg(target_arch = "aarch64")]
-const REGISTERS: Registers = Registers { nr: 280, args: [272, 8, 16, 24, 32, 40], cs: NO_OFFSET };
+const REGISTERS: Registers =
+    Registers { nr: 280, args: [272, 8, 16, 24, 32, 40], cs: NO_OFFSET, compat_arg: NO_OFFSET };
 
 /// Fills the layout from the running kernel's type information.
 pub(super) fn layout(btf: &Btf) -> Result<Layout, KernelError> {
@@ -78,6 +80,7 @@ pub(super) fn layout(btf: &Btf) -> Result<Layout, KernelError> {
         regs_nr: REGISTERS.nr,
         regs_arg: REGISTERS.args,
         regs_cs: REGISTERS.cs,
+        regs_compat_arg: REGISTERS.compat_arg,
     })
 }
 
@@ -103,15 +106,36 @@ pub(super) fn system_calls() -> [(libc::c_long, u8); 16] {
     ]
 }
 
+/// The same of 32-bit programs, by i386's numbers (`arch/x86/entry/syscalls/syscall_32.tbl`), which as numbers of x86-64 are of no interest. (The old `socketcall` has the
+/// descriptor elsewhere: it is not counted.)
+#[cfg(target_arch = "x86_64")]
+pub(super) const COMPAT_CALLS: [(libc::c_long, u8); 10] = [
+    (3, op::COMPAT | op::READ),
+    (4, op::COMPAT | op::WRITE),
+    (145, op::COMPAT | op::READV),
+    (146, op::COMPAT | op::WRITEV),
+    (362, op::COMPAT | op::CONNECT),
+    (364, op::COMPAT | op::ACCEPT),
+    (369, op::COMPAT | op::SENDTO),
+    (370, op::COMPAT | op::SENDMSG),
+    (371, op::COMPAT | op::RECVFROM),
+    (372, op::COMPAT | op::RECVMSG),
+];
+
+/// None: a 32-bit caller is not told from others.
+#[cfg(target_arch = "aarch64")]
+pub(super) const COMPAT_CALLS: [(libc::c_long, u8); 0] = [];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn no_system_call_has_two_meanings() {
-        let mut numbers: Vec<_> = system_calls().iter().map(|(number, _)| *number).collect();
+        let all = || system_calls().into_iter().chain(COMPAT_CALLS);
+        let mut numbers: Vec<_> = all().map(|(number, _)| number).collect();
         numbers.sort_unstable();
         numbers.dedup();
-        assert_eq!(numbers.len(), system_calls().len());
+        assert_eq!(numbers.len(), all().count());
     }
 }

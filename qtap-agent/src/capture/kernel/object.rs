@@ -10,7 +10,7 @@ use qtap_common::globals::Wanted;
 use qtap_common::state::{MAP_RING, MAP_SCRATCH, MAP_SYSCALLS, SCRATCH_SLOTS};
 
 use super::KernelError;
-use super::layout::{layout, system_calls};
+use super::layout::{COMPAT_CALLS, layout, system_calls};
 use super::standing::Ran;
 use crate::capture::btf::Btf;
 
@@ -88,7 +88,7 @@ fn load_with(
 fn fill_system_calls(ebpf: &mut Ebpf) -> Result<(), KernelError> {
     let map = ebpf.map_mut(MAP_SYSCALLS).ok_or(KernelError::Object(MAP_SYSCALLS))?;
     let mut table: Array<_, u8> = Array::try_from(map)?;
-    for (number, what) in system_calls() {
+    for (number, what) in system_calls().into_iter().chain(COMPAT_CALLS) {
         let number = u32::try_from(number).map_err(|_| KernelError::Object(MAP_SYSCALLS))?;
         table.set(number, what, 0)?;
     }
