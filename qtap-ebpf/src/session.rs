@@ -69,11 +69,11 @@ pub fn enter(frame: &Frame) {
     // A frame that is not above this one on the stack was left without a return (longjmp, a return that was not seen).
     if calls.depth >= 2 && calls.frames[1].stack <= frame.stack {
         calls.depth = 1;
-        emit::count_loss(why::CALL_UNFINISHED, 0);
+        count_unfinished(&calls.frames[1], frame);
     }
     if calls.depth == 1 && calls.frames[0].stack <= frame.stack {
         calls.depth = 0;
-        emit::count_loss(why::CALL_UNFINISHED, 0);
+        count_unfinished(&calls.frames[0], frame);
     }
     match calls.depth {
         0 => calls.frames[0] = *frame,
@@ -94,6 +94,16 @@ pub fn enter(frame: &Frame) {
         }
     }
     calls.depth += 1;
+}
+
+/// Counts a call whose return was not seen, now that `next` began. None is missing of one that jumped to another function, which returns in its place (SSL_connect to
+/// SSL_do_handshake), nor of one that carries no payload.
+#[inline(always)]
+fn count_unfinished(left: &Frame, next: &Frame) {
+    let jumped = left.stack == next.stack && left.call != next.call && serves(next, left);
+    if !jumped && way(left.call as u8) != 0 {
+        emit::count_loss(why::CALL_UNFINISHED, 0);
+    }
 }
 
 /// True when `inner` does the work of `outer`: the same session, and the same way.

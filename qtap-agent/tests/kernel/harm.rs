@@ -1,12 +1,13 @@
 //! Programs that a probe may break, held to what they come to by themselves: under a filter of system calls, under a tracer, that become themselves again, that fork in
 //! the middle of a session, of 32 bits.
 
-use std::process::Command;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
 
-use super::lab::{Lab, output_of};
+use super::lab::{Guarded, Lab, output_of};
 use super::nginx::{Nginx, certificate};
 use super::python::{interpreter, script};
-use super::qtap::{Captured, exec};
+use super::qtap::{Agent, Captured, exec, get};
 use super::records::Records;
 
 const BODY: &[u8] = b"what the program is to receive, watched or not\n";
@@ -85,7 +86,7 @@ fn a_server_that_forks_when_the_handshake_is_over() {
     assert_asked(&records, "ingress", None, TIMES);
 }
 
-/// Its system calls have other numbers, and are not read: what passed is said to be unseen, nothing is told of it.
+/// Its system calls have other numbers, and are not read: the connection is told, and that all of it went unseen.
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn a_program_of_32_bits() {
@@ -102,11 +103,50 @@ fn a_program_of_32_bits() {
     let nginx = Nginx::start(&lab, 9);
     nginx.serve("harm", BODY);
     let line = [program, nginx.http.to_string()];
-    let bare = output_of(Command::new(&line[0]).arg(&line[1]));
     let without_date =
         |text: &str| text.lines().filter(|line| !line.starts_with("Date:")).collect::<Vec<_>>().join("\n");
+    let bare = output_of(Command::new(&line[0]).arg(&line[1]));
     assert!(bare.ends_with(std::str::from_utf8(BODY).unwrap()), "{bare}");
     let captured = exec(&lab, ["--ring-size", "8mb"], &line);
     assert_eq!((captured.code, without_date(&captured.stdout)), (Some(0), without_date(&bare)), "{}", captured.stderr);
-    println!("{}", captured.records.told());
+    let records = captured.records;
+    assert!(records.exchanges().is_empty(), "nothing is told that was not understood: {}", records.told());
+    let closed = records.closed();
+    assert_eq!(closed.len(), 1, "{}", records.told());
+    assert_eq!(closed[0].number("server.port"), i64::from(nginx.http));
+    assert!(closed[0].carried() > BODY.len() as i64, "{closed:?}");
+    assert_eq!(closed[0].losses(), [("compat_call", closed[0].carried())].into());
+}
+
+/// SSL_connect jumps to SSL_do_handshake, a child ends without a word: none of that is a call whose return was missed.
+#[test]
+fn calls_that_return_are_not_counted_as_unfinished() {
+    let Some(lab) = Lab::open() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("harm", BODY);
+    let url = nginx.https("/harm");
+    let (said, agent) = watched(&lab, &format!("curl -sk --http1.1 '{url}' && curl -sk --http2 '{url}' '{url}'"));
+    assert_eq!(said.as_bytes(), BODY.repeat(3));
+    agent.wait_for("\"artifact_record\"", 3);
+    let seen = get(agent.port, "/metrics").unwrap();
+    assert_eq!(lost(&seen, "call_unfinished"), None, "{seen}");
+    agent.stop().records.assert_whole();
+}
+
+/// What a shell says that runs `line` once qtap watches it, and that qtap.
+fn watched(lab: &Lab, line: &str) -> (String, Agent) {
+    let script = format!("read -r go; {line}");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut shell = Guarded(shell.spawn().unwrap());
+    let agent = Agent::start(lab, ["--pid", &shell.pid().to_string()]);
+    drop(shell.0.stdin.take());
+    let mut said = String::new();
+    shell.0.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    (said, agent)
+}
+
+fn lost(metrics: &str, reason: &str) -> Option<f64> {
+    let name = format!("qtap_loss_total{{reason=\"{reason}\"}} ");
+    metrics.lines().find_map(|line| line.strip_prefix(&name)).map(|value| value.parse().unwrap())
 }
