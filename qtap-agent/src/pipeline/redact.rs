@@ -285,4 +285,23 @@ mod tests {
         assert_eq!(mask.command("curl http://h/cookie: -v"), Some("curl http://h/cookie: [redacted] -v".to_owned()));
         assert_eq!(mask.command("nginx: worker process"), None);
     }
+
+    #[test]
+    fn a_command_line_loses_what_an_authorization_is_made_of() {
+        let mask = redactor(RedactAction::Mask);
+        for (line, wanted) in [
+            ("curl -s -u me:pw http://h/", "curl -s -u [redacted] http://h/"),
+            ("curl -ume:pw -v http://h/", "curl -u [redacted] -v http://h/"),
+            ("curl --user me:p w -v h/", "curl --user [redacted] -v h/"),
+            ("curl --proxy-user=me:pw http://h/", "curl --proxy-user [redacted] http://h/"),
+            ("curl -U me:pw h/secret", "curl -U [redacted]"),
+            ("curl --oauth2-bearer abc http://h/", "curl --oauth2-bearer [redacted] http://h/"),
+            ("wget --user=me --password=pw http://h/", "wget --user=me --password [redacted] http://h/"),
+        ] {
+            assert_eq!(mask.command(line).as_deref(), Some(wanted), "{line}");
+        }
+        for line in ["sort -u a.txt", "python -u server.py", "curl -u me http://h/", "id -u", "x --password"] {
+            assert_eq!(mask.command(line), None, "{line}");
+        }
+    }
 }

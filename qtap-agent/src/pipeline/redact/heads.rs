@@ -13,6 +13,19 @@ use crate::model::exchange::HttpExchange;
 use crate::model::message::{Field, FieldText, Fields, LeftOut};
 use crate::pipeline::settings::RedactAction;
 
+/// Options by which programs are given what they make an `Authorization` or `Proxy-Authorization` of, as curl and wget call them; true: it counts only as a pair `name:password`
+/// (other programs mean other things by the option).
+const CREDENTIALS: [(&str, bool); 8] = [
+    ("-u", true),
+    ("-U", true),
+    ("--user", true),
+    ("--proxy-user", true),
+    ("--oauth2-bearer", false),
+    ("--password", false),
+    ("--http-password", false),
+    ("--proxy-password", false),
+];
+
 impl Redactor {
     /// Takes out of `exchange` what must not be seen.
     pub(in crate::pipeline) fn exchange(&self, exchange: &mut HttpExchange) {
@@ -63,7 +76,44 @@ impl Redactor {
         if let Some(json) = self.command_json(&seen) {
             (seen, changed) = (json, true);
         }
+        if let Some(less) = self.command_credentials(&seen) {
+            (seen, changed) = (less, true);
+        }
         changed.then_some(seen)
+    }
+
+    /// Takes what programs make an `Authorization` of, where that is hidden, out of a command line: the value of [`CREDENTIALS`], up to the next option or
+    /// URL, since where an argument ends is not known any more.
+    fn command_credentials(&self, command: &str) -> Option<String> {
+        if !self.headers.iter().any(|name| name == "authorization") {
+            return None;
+        }
+        let (mut seen, mut changed) = (Vec::new(), false);
+        let mut words = command.split(' ').peekable();
+        while let Some(word) = words.next() {
+            let given = CREDENTIALS.iter().find_map(|(option, pair)| {
+                let value = word.strip_prefix(option)?;
+                let long = option.starts_with("--");
+                let inline = if long { value.strip_prefix('=') } else { Some(value) };
+                let value = if value.is_empty() { words.peek().copied()? } else { inline? };
+                (!pair || value.contains(':')).then_some((*option, inline.is_some_and(|value| !value.is_empty())))
+            });
+            let Some((option, inline)) = given else {
+                seen.push(word.to_owned());
+                continue;
+            };
+            let mut value = word.get(option.len()..).unwrap_or("").trim_start_matches('=').to_owned();
+            if !inline {
+                value.push_str(words.next().unwrap_or(""));
+            }
+            while let Some(more) = words.next_if(|word| !word.starts_with('-') && !word.contains("://")) {
+                value.push(' ');
+                value.push_str(more);
+            }
+            changed = true;
+            seen.push(format!("{option} {}", self.rules.instead.of(value.as_bytes()).unwrap_or_default()));
+        }
+        changed.then(|| seen.join(" "))
     }
 
     /// Takes the value of every `name: value` out of a command line. Where the argument ends is not known any more: the value
