@@ -5,12 +5,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
+use super::settings::{StoreKind, StoreSettings};
 use crate::model::record::{ConnectionRecord, ObjectRecord, Origin, Record, RecordKind, Severity};
 
 /// What the sample object holds.
 const DATA: &[u8] = b"{\"sample\":\"qtap test-connection\"}";
 
-fn record(kind: RecordKind) -> Record {
+fn record(severity: Severity, kind: RecordKind) -> Record {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let now = u64::try_from(now).unwrap_or(u64::MAX);
     let origin = Origin { tags: vec!["qtap:sample".to_owned()], ..Origin::default() };
@@ -18,8 +19,7 @@ fn record(kind: RecordKind) -> Record {
         uid: format!("{now:032x}"),
         time_unix_ns: now,
         observed_unix_ns: now,
-        // High enough for any `min_severity`.
-        severity: Severity::Fatal,
+        severity,
         line: "a sample sent by qtap test-connection".to_owned(),
         trace: None,
         origin: Arc::new(origin),
@@ -28,25 +28,35 @@ fn record(kind: RecordKind) -> Record {
     }
 }
 
-/// A connection that never was.
+/// What a store is sent: as severe as all that went well, or as it must be for this store to take it.
 #[must_use]
-pub(super) fn event() -> Record {
-    record(RecordKind::Connection(Box::new(ConnectionRecord {
-        state: "closed",
-        finalized: true,
-        ..Default::default()
-    })))
+pub(super) fn of(store: &StoreSettings) -> Vec<Record> {
+    let severity = match &store.kind {
+        StoreKind::Otlp(otlp) => otlp.min_severity.max(Severity::Info),
+        StoreKind::Stdout(_) | StoreKind::S3(_) => Severity::Info,
+    };
+    store.events.then(|| event(severity)).into_iter().chain(store.objects.then(|| object(severity))).collect()
+}
+
+/// A connection that never was.
+fn event(severity: Severity) -> Record {
+    record(
+        severity,
+        RecordKind::Connection(Box::new(ConnectionRecord { state: "closed", finalized: true, ..Default::default() })),
+    )
 }
 
 /// An object that says it is a sample.
-#[must_use]
-pub(super) fn object() -> Record {
+fn object(severity: Severity) -> Record {
     let hex: String = Sha256::digest(DATA).iter().map(|byte| format!("{byte:02x}")).collect();
-    record(RecordKind::Object(Box::new(ObjectRecord {
-        artifact_type: "http_request",
-        content_type: "application/json",
-        data: bytes::Bytes::from_static(DATA),
-        digest: format!("sha256:{hex}"),
-        ..Default::default()
-    })))
+    record(
+        severity,
+        RecordKind::Object(Box::new(ObjectRecord {
+            artifact_type: "http_request",
+            content_type: "application/json",
+            data: bytes::Bytes::from_static(DATA),
+            digest: format!("sha256:{hex}"),
+            ..Default::default()
+        })),
+    )
 }

@@ -413,29 +413,29 @@ fn body_bytes(record: &Record, of_spooled: u64) -> usize {
 pub async fn test_connection(settings: &StoreSettings, version: &'static str, output: &Output) -> Result<(), String> {
     let takes = exporter::Takes { events: settings.events, objects: settings.objects };
     let words = |error: StartError| error.to_string();
+    let samples = sample::of(settings);
     match &settings.kind {
         StoreKind::Stdout(resource) => {
             let exporter = StdoutExporter::new(resource.clone(), takes, output.clone(), version);
-            probe(&exporter, takes, None).await
+            probe(&exporter, &samples, None).await
         }
         StoreKind::Otlp(otlp) => {
             let http = |encoding| HttpExporter::new(otlp, takes, encoding, version).map_err(words);
             let limit = Some(otlp.timeout);
             match otlp.protocol {
                 OtlpProtocol::Grpc => {
-                    probe(&GrpcExporter::new(otlp, takes, version).map_err(words)?, takes, limit).await
+                    probe(&GrpcExporter::new(otlp, takes, version).map_err(words)?, &samples, limit).await
                 }
-                OtlpProtocol::HttpProtobuf => probe(&http(Encoding::Protobuf)?, takes, limit).await,
-                OtlpProtocol::HttpJson => probe(&http(Encoding::Json)?, takes, limit).await,
+                OtlpProtocol::HttpProtobuf => probe(&http(Encoding::Protobuf)?, &samples, limit).await,
+                OtlpProtocol::HttpJson => probe(&http(Encoding::Json)?, &samples, limit).await,
             }
         }
-        StoreKind::S3(s3) => probe(&ObjectExporter::new(s3, version).map_err(words)?, takes, None).await,
+        StoreKind::S3(s3) => probe(&ObjectExporter::new(s3, version).map_err(words)?, &samples, None).await,
     }
 }
 
-async fn probe<E: Exporter>(exporter: &E, takes: exporter::Takes, limit: Option<Duration>) -> Result<(), String> {
-    let samples = [takes.events.then(sample::event), takes.objects.then(sample::object)];
-    let items: Vec<Item> = samples.iter().flatten().flat_map(|record| exporter.prepare(record).items).collect();
+async fn probe<E: Exporter>(exporter: &E, samples: &[Record], limit: Option<Duration>) -> Result<(), String> {
+    let items: Vec<Item> = samples.iter().flat_map(|record| exporter.prepare(record).items).collect();
     let sending = exporter.send(&items);
     let answer = match limit {
         None => sending.await,

@@ -345,6 +345,21 @@ async fn a_connection_can_be_tested() {
     assert!(error.contains("not known (DNS)"), "{error}");
 }
 
+/// Nobody is woken by a sample, and no store leaves it out.
+#[tokio::test]
+async fn a_sample_is_no_more_severe_than_it_has_to_be() {
+    for (lowest, wanted) in [(Severity::Trace, "INFO"), (Severity::Info, "INFO"), (Severity::Error, "ERROR")] {
+        let Some(receiver) = Receiver::start(&json!({})) else { return };
+        let protocol = OtlpProtocol::HttpJson;
+        let settings = settings(protocol, port(&receiver, protocol));
+        let store = store(OtlpSettings { min_severity: lowest, ..settings });
+        assert_eq!(test_connection(&store, "1.2.3", &output()).await, Ok(()));
+        let lines = receiver.finish();
+        let sent = taken(&lines);
+        assert!(!sent.is_empty() && sent.iter().all(|record| record["severityText"] == wanted), "{sent:?}");
+    }
+}
+
 #[tokio::test]
 async fn tls_is_verified_as_asked() {
     for protocol in PROTOCOLS {
