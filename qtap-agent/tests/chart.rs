@@ -187,8 +187,11 @@ fn each_argument_is_known() {
         let container = &template["spec"]["containers"][0];
         let arguments: Vec<_> = container["args"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
         let name = path.display();
-        let cli =
-            Cli::try_parse_from(["qtap"].iter().chain(&arguments)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        // The variable that stands for a flag, as that flag.
+        let address = container["env"].as_array().unwrap().iter().find(|one| one["name"] == "HTTPD_LISTEN").unwrap();
+        let address = format!("--httpd-listen={}", address["value"].as_str().unwrap());
+        let words = ["qtap"].into_iter().chain(arguments.iter().copied()).chain([address.as_str()]);
+        let cli = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{name}: {error}"));
         let Command::Run(run) = cli.command else { panic!("{name}: {arguments:?}") };
         let mounts = container["volumeMounts"].as_array().unwrap();
         let is_mounted =
