@@ -406,7 +406,8 @@ pub fn program_of(command: &[OsString]) -> Option<PathBuf> {
 /// What `qtap version` prints; `revision` of git and `abi` number of the probes are the caller's to know.
 #[must_use]
 pub fn version_text(revision: Option<&str>, abi: u32) -> String {
-    format!("qtap {} (revision {}, ABI {abi})", env!("CARGO_PKG_VERSION"), revision.unwrap_or("unknown"))
+    let less = if cfg!(feature = "kernel") { "" } else { ", without live capture" };
+    format!("qtap {} (revision {}, ABI {abi}){less}", env!("CARGO_PKG_VERSION"), revision.unwrap_or("unknown"))
 }
 
 /// The kernel wants a power of two, and whole pages.

@@ -58,6 +58,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Some(program) => program.clone(),
         None => build()?,
     };
+    refuse_without_capture(&program)?;
     if let Some(folder) = &options.layout {
         return fill(folder, &program);
     }
@@ -112,6 +113,18 @@ impl Engine {
 fn build() -> Result<PathBuf> {
     shell::run(shell::cargo().args(["build", "--release", "--package", "qtap-agent"]))?;
     Ok(shell::target_dir()?.join("release/qtap"))
+}
+
+/// A program that was built without live capture looks like any other, and does nothing of what an image is for.
+fn refuse_without_capture(program: &Path) -> Result<()> {
+    // What is built for another machine can't be asked.
+    let said = shell::capture(Command::new(program).arg("version")).unwrap_or_default();
+    anyhow::ensure!(
+        !said.contains("without live capture"),
+        "{} is built without live capture: build it with `cargo build --release --package qtap-agent`",
+        program.display()
+    );
+    Ok(())
 }
 
 /// The file system of the image.

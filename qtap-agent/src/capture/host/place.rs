@@ -75,7 +75,7 @@ pub(super) fn cgroups(facts: &Facts) -> Finding {
             NAME,
             "version 1 only",
             EFFECT,
-            "mount version 2 too, or start the host with systemd.unified_cgroup_hierarchy=1",
+            "mount version 2 too (into a container: -v /sys/fs/cgroup:/sys/fs/cgroup:ro), or start the host with systemd.unified_cgroup_hierarchy=1",
         ),
         Cgroups::None => Finding::degraded(NAME, "not mounted here", EFFECT, "mount /sys/fs/cgroup"),
     }

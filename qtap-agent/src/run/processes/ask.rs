@@ -22,7 +22,7 @@ fn table(told: &Value) -> String {
     let none = Vec::new();
     let processes = told["processes"].as_array().unwrap_or(&none);
     if processes.is_empty() {
-        return "no process in scope carries a TLS library that qtap knows of, and none had a TLS connection"
+        return "no process in scope that runs now carries a TLS library that qtap knows of, and none of them had a TLS connection"
             .to_owned();
     }
     let mut lines = vec![["PID", "HOOKS", "CONNECTIONS", "SEEN", "UNSEEN", "PROGRAM", "TLS"].map(str::to_owned)];
