@@ -22,8 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// A program of this host asks for a page, again and again, until it is ended; or so often.
 const ASKS: &str = "i=0; while [ $i -lt 1000 ]; do curl -sk -o /dev/null \"$0\"; sleep 0.2; i=$((i+1)); done";
 
-/// Requests of a container that stays a moment: of each the last ones must be seen, when the first came before its library was known.
-const REQUESTS: u32 = 8;
+/// Requests of a container that stays for twelve seconds: the later half must be seen. Its library is new, and a qtap that ended a moment ago lets go of its probes one by one, a
+/// tenth of a second each, while whoever attaches one waits in the kernel.
+const REQUESTS: u32 = 24;
 /// Growth of resident memory over all the containers of a trial that is no leak: tables and buffers at work.
 const GROWTH_KB: u64 = 32 << 10;
 
