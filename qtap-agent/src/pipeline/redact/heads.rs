@@ -26,6 +26,18 @@ const CREDENTIALS: [(&str, bool); 8] = [
     ("--proxy-password", false),
 ];
 
+/// The option of [`CREDENTIALS`] that a word is or begins with, and the first word of its value: what stands behind it, or the next.
+fn credentials<'c>(word: &'c str, next: Option<&'c str>) -> Option<(&'static str, &'c str)> {
+    CREDENTIALS.iter().find_map(|(option, pair)| {
+        let value = match word.strip_prefix(option)? {
+            "" => next?,
+            behind if option.starts_with("--") => behind.strip_prefix('=')?,
+            behind => behind,
+        };
+        (!pair || value.contains(':')).then_some((*option, value))
+    })
+}
+
 impl Redactor {
     /// Takes out of `exchange` what must not be seen.
     pub(in crate::pipeline) fn exchange(&self, exchange: &mut HttpExchange) {
@@ -91,27 +103,20 @@ impl Redactor {
         let (mut seen, mut changed) = (Vec::new(), false);
         let mut words = command.split(' ').peekable();
         while let Some(word) = words.next() {
-            let given = CREDENTIALS.iter().find_map(|(option, pair)| {
-                let value = word.strip_prefix(option)?;
-                let long = option.starts_with("--");
-                let inline = if long { value.strip_prefix('=') } else { Some(value) };
-                let value = if value.is_empty() { words.peek().copied()? } else { inline? };
-                (!pair || value.contains(':')).then_some((*option, inline.is_some_and(|value| !value.is_empty())))
-            });
-            let Some((option, inline)) = given else {
+            let Some((option, first)) = credentials(word, words.peek().copied()) else {
                 seen.push(word.to_owned());
                 continue;
             };
-            let mut value = word.get(option.len()..).unwrap_or("").trim_start_matches('=').to_owned();
-            if !inline {
-                value.push_str(words.next().unwrap_or(""));
+            if word == option {
+                words.next();
             }
+            let mut value = first.to_owned();
             while let Some(more) = words.next_if(|word| !word.starts_with('-') && !word.contains("://")) {
                 value.push(' ');
                 value.push_str(more);
             }
-            changed = true;
             seen.push(format!("{option} {}", self.rules.instead.of(value.as_bytes()).unwrap_or_default()));
+            changed = true;
         }
         changed.then(|| seen.join(" "))
     }
