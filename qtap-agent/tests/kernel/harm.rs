@@ -128,6 +128,8 @@ fn calls_that_return_are_not_counted_as_unfinished() {
     let (said, agent) = watched(&lab, &format!("curl -sk --http1.1 '{url}' && curl -sk --http2 '{url}' '{url}'"));
     assert_eq!(said.as_bytes(), BODY.repeat(3));
     agent.wait_for("\"artifact_record\"", 3);
+    // What the probes count is published a moment later: looked at too early, nothing would be there whatever they counted.
+    std::thread::sleep(std::time::Duration::from_secs(3));
     let seen = get(agent.port, "/metrics").unwrap();
     assert_eq!(lost(&seen, "call_unfinished"), None, "{seen}");
     agent.stop().records.assert_whole();
