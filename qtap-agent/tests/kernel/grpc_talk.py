@@ -1,6 +1,7 @@
-"""gRPC by grpcio over a plain channel, both sides of it: a server in this process, its client in another. Messages are bytes.
+"""gRPC by grpcio, both sides of it: a server in this process, its client in another. Messages are bytes.
 
-Every kind of call, each with sizes that tell it from the others; `talk PORT` is the client.
+Every kind of call, each with sizes that tell it from the others. `tls DIR`: over TLS with the `cert.pem` and `key.pem` that are there, else over a plain channel;
+`talk PORT` before that is the client.
 """
 
 import os
@@ -66,8 +67,26 @@ def expect(code, call):
     raise AssertionError("it did not fail")
 
 
+def read(name):
+    with open(os.path.join(DIR, name), "rb") as file:
+        return file.read()
+
+
+def channel_to(port):
+    if DIR is None:
+        return grpc.insecure_channel(f"127.0.0.1:{port}")
+    return grpc.secure_channel(f"localhost:{port}", grpc.ssl_channel_credentials(read("cert.pem")))
+
+
+def listen(server):
+    if DIR is None:
+        return server.add_insecure_port("127.0.0.1:0")
+    credentials = grpc.ssl_server_credentials([(read("key.pem"), read("cert.pem"))])
+    return server.add_secure_port("127.0.0.1:0", credentials)
+
+
 def talk(port):
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with channel_to(port) as channel:
         def path(name):
             return f"/{SERVICE}/{name}"
 
@@ -82,13 +101,15 @@ def talk(port):
         expect(grpc.StatusCode.UNIMPLEMENTED, lambda: channel.unary_unary(path("NotThere"))(b"x", timeout=10 * SLOWNESS))
 
 
+DIR = sys.argv[-1] if "tls" in sys.argv else None
+
 if sys.argv[1:2] == ["talk"]:
     talk(sys.argv[2])
 else:
     server = grpc.server(futures.ThreadPoolExecutor(4), handlers=[handlers()])
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = listen(server)
     server.start()
-    subprocess.run([sys.executable, __file__, "talk", str(port)], check=True, timeout=60 * SLOWNESS)
+    subprocess.run([sys.executable, __file__, "talk", str(port), *sys.argv[1:]], check=True, timeout=60 * SLOWNESS)
     # What the client's end of the connection said last is still on its way.
     time.sleep(0.2)
     server.stop(None).wait(10 * SLOWNESS)

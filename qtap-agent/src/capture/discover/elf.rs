@@ -5,6 +5,7 @@
 //! believed before it was checked against the file's size. It never maps a file and never follows what it reads elsewhere.
 
 mod calls;
+mod functions;
 mod loaded;
 mod stubs;
 
@@ -18,6 +19,7 @@ use object::LittleEndian as LE;
 use object::elf::{self, Dyn64, FileHeader64, ProgramHeader64, SectionHeader64, Sym64};
 use object::pod;
 
+pub use self::functions::Functions;
 pub use self::loaded::{Placed, Relocations};
 pub use self::stubs::Stub;
 use crate::capture::sites::Machine;

@@ -67,7 +67,7 @@ impl Engine {
     pub fn unseen(self) -> Option<&'static str> {
         Some(match self {
             Engine::Probed(_) => return None,
-            Engine::Stripped => "linked into the file without symbols: its functions can't be found",
+            Engine::Stripped => "linked into the file without symbols: it is not certain which functions are its",
             Engine::Java => "not supported yet: it is compiled as it runs, and has no functions in a file",
             Engine::Bits32 => "a 32-bit file, which is not probed",
             Engine::Go(why) => why.why(),

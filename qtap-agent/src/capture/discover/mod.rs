@@ -11,6 +11,7 @@ mod environ;
 pub mod feeder;
 mod go;
 pub mod known;
+mod locate;
 pub mod maps;
 pub mod plan;
 pub mod procfs;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::call::{Call, Family};
 use super::elf::{Elf, ElfError, FileId, Symbol};
-use super::{go, version};
+use super::{go, locate, version};
 use crate::capture::sites::go::NotGo;
 use crate::capture::sites::{self, Function, Sites};
 
@@ -78,7 +78,10 @@ pub fn plan_of(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
     let defined = |call: Call| symbols.iter().find(|symbol| symbol.name == call.symbol());
     let is_of = |family: &Family| family.needs().into_iter().all(|call| defined(call).is_some());
     let Some(family) = Family::ALL.into_iter().filter(|family| *family != Family::GoTls).find(is_of) else {
-        return plan_of_go(elf, path, &symbols);
+        return match plan_of_go(elf, path, &symbols) {
+            Err(PlanError::NoLibrary) => plan_without_names(elf, path),
+            result => result,
+        };
     };
     let mut hooks = Vec::new();
     let mut missing = Vec::new();
@@ -113,6 +116,21 @@ fn plan_of_go(elf: &Elf, path: &Path, symbols: &[Symbol]) -> Result<Plan, PlanEr
         version: go::version(elf),
         missing: Call::ALL.into_iter().filter(is_missing).collect(),
         hooks,
+    })
+}
+
+/// The same of a file that has OpenSSL or its kin in itself, and no names of functions.
+fn plan_without_names(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
+    let located = locate::locate(elf).ok_or(PlanError::NoLibrary)?;
+    Ok(Plan {
+        path: path.to_owned(),
+        id: elf.id(),
+        build_id: elf.build_id(),
+        family: Family::OpenSsl,
+        library: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        version: located.version,
+        hooks: located.functions.iter().map(|(call, symbol)| hook(elf, *call, symbol)).collect(),
+        missing: Vec::new(),
     })
 }
 

@@ -16,6 +16,7 @@
 //!                                                     └──exit───▶ ExitSites
 //! ```
 
+mod body;
 mod caller;
 mod entry;
 mod exit;
@@ -25,6 +26,7 @@ mod x86;
 
 use std::fmt;
 
+pub use body::Body;
 pub use caller::calls;
 pub use x86::Reg;
 

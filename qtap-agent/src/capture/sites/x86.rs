@@ -157,6 +157,19 @@ pub(super) fn writes(factory: &mut InstructionInfoFactory, instruction: &Decoded
     Writes { registers, foreign_memory: info.used_memory().iter().any(foreign) }
 }
 
+/// General registers that `instruction` reads, in whole or in part, for certain or perhaps. What clears a register by itself (`xor eax, eax`) reads none.
+pub(super) fn reads(factory: &mut InstructionInfoFactory, instruction: &Decoded) -> Vec<Reg> {
+    let used = factory.info(instruction).used_registers();
+    used.iter().filter(|used| is_read(used.access())).filter_map(|used| Reg::holding(used.register())).collect()
+}
+
+fn is_read(access: OpAccess) -> bool {
+    match access {
+        OpAccess::Read | OpAccess::CondRead | OpAccess::ReadWrite | OpAccess::ReadCondWrite => true,
+        OpAccess::None | OpAccess::Write | OpAccess::CondWrite | OpAccess::NoMemAccess => false,
+    }
+}
+
 fn is_write(access: OpAccess) -> bool {
     match access {
         OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite => true,

@@ -1,13 +1,12 @@
 //! Where a file calls a function of another file, instruction by instruction.
 //!
 //! In: the function's stub. Out: each call of it, if all of them are proven; none where one is not, and then the stub itself is what is left. Candidates are
-//! found by their bytes; each is proven by the control flow of the function around it, whose first byte the unwinding tables tell (`.eh_frame_hdr`, Linux
-//! Standard Base §10.6.2).
+//! found by their bytes; each is proven by the control flow of the function around it, whose first byte the unwinding tables tell.
 
 use object::LittleEndian as LE;
 use object::elf;
 
-use super::{Elf, Stub, string_at};
+use super::{Elf, Functions, Stub, string_at};
 use crate::capture::sites;
 
 /// Largest section searched for calls, in bytes: modules that feed sessions have some hundred kilobytes.
@@ -28,11 +27,11 @@ impl Elf {
     /// Where in the file the function behind `stub` is called; empty when not every call is proven.
     #[must_use]
     pub fn calls_of(&self, stub: &Stub) -> Vec<u64> {
-        let (Some(sections), Some(starts)) = (self.code_sections(), self.function_starts()) else { return Vec::new() };
+        let (Some(sections), Some(functions)) = (self.code_sections(), self.unwinding()) else { return Vec::new() };
         let mut calls = Vec::new();
         for code in &sections {
             for at in branches(code, stub.vaddr) {
-                let proven = calls.len() < MAX_CALLS && is_proven(code, at, &starts, stub.vaddr);
+                let proven = calls.len() < MAX_CALLS && is_proven(code, at, &functions, stub.vaddr);
                 if !proven {
                     return Vec::new();
                 }
@@ -57,25 +56,6 @@ impl Elf {
         }
         Some(all)
     }
-
-    /// Where functions begin, in order: the search table of the unwinding information, in the one form that linkers write.
-    fn function_starts(&self) -> Option<Vec<u64>> {
-        /// Version 1; a pointer and entries of four bytes, the former from here, the latter from the table; a count of four bytes.
-        const FORM: [u8; 4] = [1, 0x1b, 0x03, 0x3b];
-        let names = self.section_names().ok()??;
-        let named = |offset: u32| string_at(&names, u64::from(offset)) == Some(b".eh_frame_hdr");
-        let section = self.sections.iter().find(|section| named(section.sh_name.get(LE)))?;
-        let table = self.part(section.sh_offset.get(LE), section.sh_size.get(LE), MAX_TEXT, "unwinding table").ok()?;
-        let rest = table.strip_prefix(&FORM)?.get(4..)?;
-        let (count, entries) = rest.split_first_chunk::<4>()?;
-        let entries = entries.get(..(u32::from_le_bytes(*count) as usize).checked_mul(8)?)?;
-        let start = |entry: &[u8]| {
-            let from_here = i32::from_le_bytes(entry.first_chunk::<4>().copied().unwrap_or_default());
-            section.sh_addr.get(LE).wrapping_add_signed(i64::from(from_here))
-        };
-        let starts: Vec<u64> = entries.chunks_exact(8).map(start).collect();
-        starts.is_sorted().then_some(starts)
-    }
 }
 
 /// Offsets of bytes that are a call of `target`, or a jump there, if an instruction begins at them.
@@ -88,11 +68,10 @@ fn branches(code: &Code, target: u64) -> impl Iterator<Item = usize> {
 }
 
 /// True when the function around it comes to that instruction.
-fn is_proven(code: &Code, at: usize, starts: &[u64], target: u64) -> bool {
+fn is_proven(code: &Code, at: usize, functions: &Functions, target: u64) -> bool {
     let place = code.vaddr.wrapping_add(at as u64);
-    let next = starts.partition_point(|start| *start <= place);
-    let Some(start) = next.checked_sub(1).and_then(|index| starts.get(index)).copied() else { return false };
-    let end = starts.get(next).copied().unwrap_or(u64::MAX).min(code.vaddr.wrapping_add(code.bytes.len() as u64));
+    let Some(start) = functions.around(place) else { return false };
+    let end = functions.behind(place).unwrap_or(u64::MAX).min(code.vaddr.wrapping_add(code.bytes.len() as u64));
     let (Some(from), Some(to)) = (start.checked_sub(code.vaddr), end.checked_sub(code.vaddr)) else { return false };
     let Some(function) = code.bytes.get(from as usize..to as usize) else { return false };
     sites::calls(function, target.wrapping_sub(start)).contains(&(place - start))
@@ -106,17 +85,21 @@ mod tests {
         Code { vaddr: 0x1000, file_offset: 0x400, bytes: bytes.to_vec() }
     }
 
+    fn at(starts: &[u64]) -> Functions {
+        Functions::beginning_at(starts)
+    }
+
     #[test]
     fn a_call_is_proven_by_the_function_around_it() {
         // At 0x1000: push rbx; call 0x2000; pop rbx; ret. Then, where no function is known to come: the same bytes.
         let whole = code(&[0x53, 0xe8, 0xfa, 0x0f, 0, 0, 0x5b, 0xc3, 0x53, 0xe8, 0xf2, 0x0f, 0, 0, 0x5b, 0xc3]);
         assert_eq!(branches(&whole, 0x2000).collect::<Vec<_>>(), [1, 9]);
-        assert!(is_proven(&whole, 1, &[0x1000], 0x2000) && !is_proven(&whole, 9, &[0x1000], 0x2000));
-        assert!(is_proven(&whole, 9, &[0x1000, 0x1008], 0x2000));
-        assert!(!is_proven(&whole, 1, &[], 0x2000) && !is_proven(&whole, 1, &[0x1002], 0x2000));
+        assert!(is_proven(&whole, 1, &at(&[0x1000]), 0x2000) && !is_proven(&whole, 9, &at(&[0x1000]), 0x2000));
+        assert!(is_proven(&whole, 9, &at(&[0x1000, 0x1008]), 0x2000));
+        assert!(!is_proven(&whole, 1, &at(&[]), 0x2000) && !is_proven(&whole, 1, &at(&[0x1002]), 0x2000));
         // Inside an instruction: mov eax, imm32.
         let hidden = code(&[0xb8, 0xe8, 0xfa, 0x0f, 0, 0, 0xc3]);
         assert_eq!(branches(&hidden, 0x2000).collect::<Vec<_>>(), [1]);
-        assert!(!is_proven(&hidden, 1, &[0x1000], 0x2000));
+        assert!(!is_proven(&hidden, 1, &at(&[0x1000]), 0x2000));
     }
 }

@@ -94,12 +94,7 @@ impl Elf {
         if let Some(put) = relocations.at(vaddr) {
             return Some(put);
         }
-        let offset = self.segments.iter().find_map(|segment| {
-            let within = vaddr.checked_sub(segment.p_vaddr.get(LE))?;
-            let is_there = segment.p_type.get(LE) == elf::PT_LOAD && within < segment.p_filesz.get(LE);
-            is_there.then(|| segment.p_offset.get(LE).checked_add(within)).flatten()
-        })?;
-        let bytes = self.part(offset, 8, 8, "word").ok()?;
+        let bytes = self.part(self.loaded_from(vaddr)?, 8, 8, "word").ok()?;
         Some(u64::from_le_bytes(bytes.try_into().ok()?))
     }
 }

@@ -1,0 +1,80 @@
+//! Against programs that have symbols, which are not looked at but to compare.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::*;
+
+/// What symbols say of the functions that were found, as far as they do; what stands behind the interface has no name in a table of what is exported.
+fn compare(path: &Path) {
+    let elf = Elf::open(path).unwrap();
+    let located = locate(&elf).unwrap_or_else(|| panic!("{} has the library", path.display()));
+    println!("{}: {:?}", path.display(), located.version);
+    for (call, symbol) in &located.functions {
+        println!("  {} at {:#x}, {} bytes", call.symbol(), symbol.vaddr, symbol.size);
+        let names: &[&str] = match call {
+            Call::ReadEx => &["SSL_read_ex", "ssl_read_internal"],
+            Call::WriteEx => &["SSL_write_ex", "ssl_write_internal"],
+            Call::WriteEx2 => &["SSL_write_ex2", "ssl_write_internal"],
+            Call::BioWrite => &["BIO_write", "BIO_write_ex", "bio_write_intern"],
+            _ => &[call.symbol()],
+        };
+        // What is not exported may have no name.
+        let known = elf.functions(names).unwrap();
+        let behind = names.len() > 1 && known.len() < names.len();
+        // What the compiler made of the greater part of a function has its arguments (`SSL_free.part.0`).
+        let part = |of: &Symbol| {
+            Body::of(&elf.code(of).unwrap(), of.vaddr).is_some_and(|body| body.goes_to.contains(&symbol.vaddr))
+        };
+        let behind = behind || (*call == Call::Free && known.iter().any(part));
+        let known_at_all = elf.functions(&["SSL_new"]).unwrap().len() == 1;
+        assert!(
+            !known_at_all || behind || known.iter().any(|known| known.vaddr == symbol.vaddr),
+            "{call:?} at {:#x}",
+            symbol.vaddr
+        );
+    }
+    let all: BTreeSet<u64> = located.functions.iter().map(|(_, symbol)| symbol.vaddr).collect();
+    assert_eq!(all.len(), located.functions.len(), "each is one function");
+    for wanted in [Call::DoHandshake, Call::Free, Call::BioWrite] {
+        assert!(located.functions.iter().any(|(call, _)| *call == wanted), "{wanted:?}");
+    }
+}
+
+/// A program that has OpenSSL in itself; none where there is no compiler or no library to link.
+fn program(folder: &Path) -> Option<PathBuf> {
+    let (source, program) = (folder.join("program.c"), folder.join("program"));
+    let code = "#include <openssl/ssl.h>\nint main(void){SSL*s=SSL_new(SSL_CTX_new(TLS_method()));char b[1];SSL_set_fd(s,0);\
+        SSL_connect(s);SSL_write(s,b,1);SSL_read(s,b,1);SSL_shutdown(s);SSL_free(s);return 0;}";
+    std::fs::write(&source, code).unwrap();
+    let arguments = ["-O2", "-w", "-o"].map(PathBuf::from).into_iter().chain([program.clone(), source]);
+    let libraries = ["-l:libssl.a", "-l:libcrypto.a", "-ldl", "-pthread"];
+    let made = Command::new("cc").args(arguments).args(libraries).output().ok()?;
+    made.status.success().then_some(program)
+}
+
+#[test]
+fn openssl_is_found_where_its_symbols_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(program) = program(folder.path()) else {
+        return println!("skipped: no compiler, or no libssl.a");
+    };
+    compare(&program);
+    let whole = locate(&Elf::open(&program).unwrap()).unwrap();
+    assert!(Command::new("strip").arg(&program).status().unwrap().success());
+    let stripped = Elf::open(&program).unwrap();
+    assert!(stripped.functions(&["SSL_read"]).unwrap().is_empty());
+    assert_eq!(locate(&stripped).unwrap(), whole, "without symbols the same is found");
+}
+
+/// Any others, for who looks after this: `QTAP_TEST_TLS_FILES=FILE:FILE…`, e.g. Node's, which export their symbols.
+#[test]
+fn other_programs_are_found_where_their_symbols_say() {
+    let files = std::env::var("QTAP_TEST_TLS_FILES").unwrap_or_default();
+    files.split(':').filter(|path| !path.is_empty()).for_each(|path| compare(Path::new(path)));
+}
+
+#[test]
+fn a_file_without_it_has_nothing() {
+    assert_eq!(locate(&Elf::open(&std::env::current_exe().unwrap()).unwrap()), None);
+}

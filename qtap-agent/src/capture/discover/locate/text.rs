@@ -1,0 +1,182 @@
+//! A file's code and constants, searched piece by piece: who refers to an address, who goes to a function, where a text stands. In: an open file. Out: addresses, and what
+//! functions say of themselves. What a piece holds at a time is bounded, whatever the size of the file.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use memchr::memmem;
+
+use crate::capture::discover::call::Call;
+use crate::capture::discover::elf::{Elf, Functions, Placed, Symbol};
+use crate::capture::sites::Body;
+
+/// Read at a time, in bytes.
+const PIECE: u64 = 4 << 20;
+/// Pieces overlap by as much, so that nothing that is looked for lies in two: instructions, and texts up to this size.
+const OVERLAP: u64 = 512;
+/// Most that is searched of a section, in bytes: four times a browser's code.
+const SEARCHED: u64 = 1 << 30;
+/// Most places that are looked at; a library has some hundred.
+const PLACES_MAX: usize = 65_536;
+
+/// A file's code.
+pub(super) struct Text<'a> {
+    elf: &'a Elf,
+    code: Placed,
+    functions: Functions,
+}
+
+impl<'a> Text<'a> {
+    /// None when the file does not tell where its functions are.
+    pub(super) fn of(elf: &'a Elf) -> Option<Text<'a>> {
+        let code = elf.placed().into_iter().find(|section| section.name == ".text")?;
+        Some(Text { elf, code, functions: elf.unwinding()? })
+    }
+
+    /// The file.
+    pub(super) fn elf(&self) -> &Elf {
+        self.elf
+    }
+
+    /// The function that begins there, under its name.
+    pub(super) fn symbol(&self, call: Call, start: u64) -> Option<Symbol> {
+        self.elf.unwound(&self.functions, start, call.symbol())
+    }
+
+    /// What the function that begins there says of itself.
+    pub(super) fn body(&self, start: u64) -> Option<Body> {
+        let symbol = self.elf.unwound(&self.functions, start, "")?;
+        Body::of(&self.elf.code(&symbol).ok()?, start)
+    }
+
+    /// Functions that refer to one of the addresses, with what they say.
+    pub(super) fn referring(&self, addresses: &BTreeSet<u64>) -> BTreeMap<u64, Body> {
+        // Relative to the code or, where it is linked to stand in one place, by the number itself.
+        let numbers: Vec<[u8; 4]> =
+            addresses.iter().filter_map(|address| Some(u32::try_from(*address).ok()?.to_le_bytes())).collect();
+        let finders: Vec<memmem::Finder<'_>> = numbers.iter().map(|number| memmem::Finder::new(number)).collect();
+        let places = self.places(|piece, vaddr, places| {
+            places.extend(relative(piece, vaddr).filter(|(_, to)| addresses.contains(to)).map(|(at, _)| at));
+            let found = finders.iter().flat_map(|finder| finder.find_iter(piece));
+            places.extend(found.map(|at| vaddr + at as u64));
+        });
+        let starts: BTreeSet<u64> = places.iter().filter_map(|place| self.functions.around(*place)).collect();
+        let told = starts.into_iter().filter_map(|start| Some((start, self.body(start)?)));
+        told.filter(|(_, body)| addresses.iter().any(|address| body.refers_to(*address))).collect()
+    }
+
+    /// Functions that go to one of the targets, by target.
+    pub(super) fn going_to(&self, targets: &BTreeSet<u64>) -> BTreeMap<u64, BTreeSet<u64>> {
+        let mut all: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+        self.pieces(|piece, vaddr| {
+            for (at, to) in branches(piece, vaddr).filter(|(_, to)| targets.contains(to)) {
+                all.entry(to).or_default().extend(self.functions.around(at));
+            }
+        });
+        all
+    }
+
+    fn places(&self, mut look: impl FnMut(&[u8], u64, &mut BTreeSet<u64>)) -> BTreeSet<u64> {
+        let mut places = BTreeSet::new();
+        self.pieces(|piece, vaddr| {
+            if places.len() < PLACES_MAX {
+                look(piece, vaddr, &mut places);
+            }
+        });
+        places
+    }
+
+    fn pieces(&self, look: impl FnMut(&[u8], u64)) {
+        pieces(self.elf, &self.code, look);
+    }
+}
+
+/// Texts among the constants whose last part is `ending` and an ending of letters, e.g. `a/ssl_lib.cc` of `/ssl_lib.c`: where each begins, and the whole of it.
+pub(super) fn ending(elf: &Elf, ending: &[u8]) -> BTreeMap<u64, Vec<u8>> {
+    let finder = memmem::Finder::new(ending);
+    let mut found = BTreeMap::new();
+    constants(elf, |piece, vaddr| {
+        for at in finder.find_iter(piece) {
+            let begin = piece.get(..at).and_then(|before| memchr::memrchr(0, before)).map(|nul| nul + 1);
+            let end = piece.get(at..).and_then(|rest| memchr::memchr(0, rest)).map(|nul| at + nul);
+            let text = begin.zip(end).and_then(|(begin, end)| Some((begin, piece.get(begin..end)?)));
+            if let Some((begin, text)) = text.filter(|_| found.len() < PLACES_MAX) {
+                found.insert(vaddr + begin as u64, text.to_vec());
+            }
+        }
+    });
+    found
+}
+
+/// Where each of the texts stands among the constants, whole or as the end of another one.
+pub(super) fn standing(elf: &Elf, texts: &[&str]) -> Vec<BTreeSet<u64>> {
+    let ended: Vec<Vec<u8>> = texts.iter().map(|text| [text.as_bytes(), b"\0"].concat()).collect();
+    let finders: Vec<memmem::Finder<'_>> = ended.iter().map(|text| memmem::Finder::new(text)).collect();
+    let mut found = vec![BTreeSet::new(); texts.len()];
+    constants(elf, |piece, vaddr| {
+        for (finder, found) in finders.iter().zip(&mut found) {
+            if found.len() < PLACES_MAX {
+                found.extend(finder.find_iter(piece).map(|at| vaddr + at as u64));
+            }
+        }
+    });
+    found
+}
+
+fn constants(elf: &Elf, mut look: impl FnMut(&[u8], u64)) {
+    for section in elf.placed().iter().filter(|section| section.name.starts_with(".rodata")) {
+        pieces(elf, section, &mut look);
+    }
+}
+
+/// A section's bytes, piece by piece, and where each begins in memory.
+fn pieces(elf: &Elf, section: &Placed, mut look: impl FnMut(&[u8], u64)) {
+    let size = section.size.min(SEARCHED);
+    let mut at = 0;
+    while at < size {
+        let part = Placed {
+            vaddr: section.vaddr.wrapping_add(at),
+            offset: section.offset.wrapping_add(at),
+            size: (size - at).min(PIECE + OVERLAP),
+            ..section.clone()
+        };
+        let Ok(bytes) = elf.bytes_of(&part, PIECE + OVERLAP) else { return };
+        look(&bytes, part.vaddr);
+        at += PIECE;
+    }
+}
+
+/// What may be `lea reg, [rip + …]`: where, and the address.
+fn relative(code: &[u8], vaddr: u64) -> impl Iterator<Item = (u64, u64)> {
+    memchr::memchr_iter(0x8d, code).filter_map(move |at| {
+        let rest = code.get(at + 1..)?.first_chunk::<5>()?;
+        // ModRM: no register but the instruction pointer.
+        let [modrm, distance @ ..] = rest;
+        (modrm & 0xc7 == 0x05).then(|| reached(vaddr, at + 6, *distance)).map(|to| (vaddr + at as u64, to))
+    })
+}
+
+/// What may be `call`, or `jmp`: where, and to where.
+fn branches(code: &[u8], vaddr: u64) -> impl Iterator<Item = (u64, u64)> {
+    memchr::memchr2_iter(0xe8, 0xe9, code).filter_map(move |at| {
+        let distance = code.get(at + 1..)?.first_chunk::<4>()?;
+        Some((vaddr + at as u64, reached(vaddr, at + 5, *distance)))
+    })
+}
+
+fn reached(vaddr: u64, end: usize, distance: [u8; 4]) -> u64 {
+    vaddr.wrapping_add(end as u64).wrapping_add_signed(i64::from(i32::from_le_bytes(distance)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_refer_and_what_may_go() {
+        // lea rcx,[rip+0x10]; lea rax,[rbx+5]; call +0x20
+        let code = [0x48, 0x8d, 0x0d, 0x10, 0, 0, 0, 0x48, 0x8d, 0x43, 0x05, 0xe8, 0x20, 0, 0, 0];
+        assert_eq!(relative(&code, 0x1000).collect::<Vec<_>>(), [(0x1001, 0x1017)]);
+        assert_eq!(branches(&code, 0x1000).collect::<Vec<_>>(), [(0x100b, 0x1030)]);
+        assert_eq!(relative(&code[..5], 0).count() + branches(&code[11..14], 0).count(), 0, "cut off");
+    }
+}
