@@ -1,8 +1,10 @@
-//! gRPC calls of every kind between a server and a client by grpcio, both of them captured, over a plain channel.
+//! gRPC calls of every kind between a server and a client by grpcio, both of them captured, over a plain channel and over TLS.
 
 use super::lab::Lab;
+use super::nginx::certificate;
 use super::python::{interpreter, script};
-use super::qtap::exec_script;
+use super::qtap::{exec_script, until_attached};
+use super::records::Records;
 
 /// Method, times called, status, message of the status, messages and their bytes: of the requests, of the responses.
 type Calls = (&'static str, usize, &'static str, &'static str, (i64, i64), (i64, i64));
@@ -21,8 +23,28 @@ const CALLS: [Calls; 7] = [
 fn calls_of_every_kind() {
     let Some(lab) = Lab::open() else { return };
     let Some(python) = interpreter() else { return };
-    let line = format!("{} {}", python.display(), script("grpc_talk.py").display());
-    let records = exec_script(&lab, &[], &line).records;
+    talk(&lab, &format!("{} {}", python.display(), script("grpc_talk.py").display()));
+}
+
+/// By a BoringSSL inside grpcio's module, which has no names of functions, and gives its sessions memory instead of a socket.
+#[test]
+fn calls_of_every_kind_over_tls() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(python) = interpreter() else { return };
+    certificate(lab.dir());
+    let records =
+        talk(&lab, &format!("{} {} tls '{}'", python.display(), script("grpc_talk.py").display(), lab.dir().display()));
+    let closed: Vec<_> = records.closed().into_iter().filter(|one| one.text("connection.protocol") == "grpc").collect();
+    assert_eq!(closed.len(), 2, "both ends of it: {}", records.told());
+    for end in closed {
+        assert!(end.text("connection.tls.library").starts_with("cygrpc."), "{end:?}");
+        assert_eq!(end.text("connection.binding"), "ciphertext", "{end:?}");
+    }
+}
+
+/// What is told of a server and its client, started by `line`, once it was found to be all that they said.
+fn talk(lab: &Lab, line: &str) -> Records {
+    let records = exec_script(lab, &["--log-level", "info"], line).records;
     records.assert_whole();
     for (method, times, status, said, requests, responses) in CALLS {
         let name = format!("lab.v1.Talk/{method}");
@@ -42,4 +64,5 @@ fn calls_of_every_kind() {
         }
     }
     println!("gRPC: {} calls, each from both ends", records.exchanges().len() / 2);
+    records
 }

@@ -25,6 +25,7 @@ mod lab;
 mod large;
 mod late;
 mod limits;
+mod located;
 mod memory_bio;
 mod names;
 mod namespace;

@@ -114,6 +114,16 @@ pub fn exec_script(lab: &Lab, arguments: &[&str], script: &str) -> Captured {
     captured
 }
 
+/// Lines of a shell script of [`exec_script`] that go on once the probes stand in a file that is called so, which needs `--log-level info`. What a qtap before let go of may
+/// keep them waiting.
+pub fn until_attached(lab: &Lab, library: &str) -> String {
+    let log = lab.path("qtap.err");
+    format!(
+        "for try in $(seq 600); do grep -q 'TLS library attached.*{library}' '{}' && break; sleep 0.1; done\n",
+        log.display()
+    )
+}
+
 /// A `qtap run` that captures.
 pub struct Agent {
     qtap: Guarded,

@@ -36,6 +36,11 @@ const NEEDS: [Need; 15] = [
     Need { purpose: Purpose::Demo, package: "nginx", met_by: Test::Program("nginx") },
     Need { purpose: Purpose::Demo, package: "curl", met_by: Test::Program("curl") },
     Need { purpose: Purpose::Demo, package: "openssl", met_by: Test::Program("openssl") },
+    Need {
+        purpose: Purpose::Check,
+        package: "libssl-dev",
+        met_by: Test::File(&["/usr/include/openssl/ssl.h", "/usr/local/include/openssl/ssl.h"]),
+    },
     Need { purpose: Purpose::Check, package: "wget", met_by: Test::Program("wget") },
     Need { purpose: Purpose::Check, package: "gnutls-bin", met_by: Test::Program("gnutls-serv") },
     Need { purpose: Purpose::Check, package: "git", met_by: Test::Program("git") },

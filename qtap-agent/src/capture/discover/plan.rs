@@ -93,11 +93,18 @@ pub fn plan_of(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
             None => missing.push(call),
         }
     }
-    let file_name = || path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let library = elf.soname().or_else(file_name).unwrap_or_default();
+    let library = elf.soname().unwrap_or_else(|| file_name(elf, path));
     let rodata = elf.section(".rodata", MAX_RODATA).ok().flatten();
     let version = rodata.and_then(|rodata| version::in_text(family, &rodata)).or_else(|| version::of_soname(&library));
     Ok(Plan { path: path.to_owned(), id: elf.id(), build_id: elf.build_id(), family, library, version, hooks, missing })
+}
+
+/// The last part of what a file is called; of a process's program (`/proc/PID/exe`, a link that goes with the process) what it leads to.
+fn file_name(elf: &Elf, path: &Path) -> String {
+    let is_link = path.starts_with("/proc") && path.ends_with("exe");
+    let target = is_link.then(|| std::fs::read_link(elf.lasting_path()).ok()).flatten();
+    let name = target.as_deref().unwrap_or(path).file_name().unwrap_or_default().to_string_lossy();
+    name.trim_end_matches(" (deleted)").to_owned()
 }
 
 /// The same of a program of Go, whose functions are found in other ways, and have sites of another kind.
@@ -127,7 +134,7 @@ fn plan_without_names(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
         id: elf.id(),
         build_id: elf.build_id(),
         family: Family::OpenSsl,
-        library: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        library: file_name(elf, path),
         version: located.version,
         hooks: located.functions.iter().map(|(call, symbol)| hook(elf, *call, symbol)).collect(),
         missing: Vec::new(),

@@ -147,7 +147,7 @@ impl Tls {
                 Err(reason) => library.refused.push((hook.call.symbol(), reason.to_string())),
             }
         }
-        tracing::info!(path = %path.display(), version = library.version.as_deref().unwrap_or("?"), hooked = library.hooked.len(),
+        tracing::info!(path = %path.display(), library = library.name, version = library.version.as_deref().unwrap_or("?"), hooked = library.hooked.len(),
             refused = library.refused.len(), "TLS library attached");
         let library = Arc::new(library);
         self.standing.attached(id, Arc::clone(&library));

@@ -40,3 +40,12 @@ fn sites_in_the_libraries_of_this_host_hold_what_was_promised() {
         println!("skipped: no TLS library for x86-64 here");
     }
 }
+
+#[test]
+fn a_program_is_called_what_it_is_though_it_was_found_by_a_link() {
+    let own = std::env::current_exe().unwrap();
+    let link = Path::new("/proc/self/exe");
+    let name = own.file_name().unwrap().to_string_lossy();
+    assert_eq!(file_name(&Elf::open(link).unwrap(), link), name);
+    assert_eq!(file_name(&Elf::open(&own).unwrap(), &own), name);
+}
