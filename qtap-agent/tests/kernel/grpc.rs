@@ -32,8 +32,15 @@ fn calls_of_every_kind_over_tls() {
     let Some(lab) = Lab::open() else { return };
     let Some(python) = interpreter() else { return };
     certificate(lab.dir());
-    let records =
-        talk(&lab, &format!("{} {} tls '{}'", python.display(), script("grpc_talk.py").display(), lab.dir().display()));
+    // The module is looked through when it is first mapped.
+    let line = format!(
+        "{python} -c 'import time, grpc; time.sleep(60)' & first=$!\n{}kill $first; {python} {} tls '{}'",
+        until_attached(&lab, "cygrpc"),
+        script("grpc_talk.py").display(),
+        lab.dir().display(),
+        python = python.display(),
+    );
+    let records = talk(&lab, &line);
     let closed: Vec<_> = records.closed().into_iter().filter(|one| one.text("connection.protocol") == "grpc").collect();
     assert_eq!(closed.len(), 2, "both ends of it: {}", records.told());
     for end in closed {

@@ -26,7 +26,7 @@ enum Test {
     PythonVenv,
 }
 
-const NEEDS: [Need; 15] = [
+const NEEDS: [Need; 16] = [
     Need { purpose: Purpose::Build, package: "gcc", met_by: Test::Program("cc") },
     Need {
         purpose: Purpose::Build,

@@ -53,7 +53,7 @@ impl<'a> Text<'a> {
         // Relative to the code or, where it is linked to stand in one place, by the number itself.
         let numbers: Vec<[u8; 4]> =
             addresses.iter().filter_map(|address| Some(u32::try_from(*address).ok()?.to_le_bytes())).collect();
-        let finders: Vec<memmem::Finder<'_>> = numbers.iter().map(|number| memmem::Finder::new(number)).collect();
+        let finders: Vec<memmem::Finder<'_>> = numbers.iter().map(memmem::Finder::new).collect();
         let places = self.places(|piece, vaddr, places| {
             places.extend(relative(piece, vaddr).filter(|(_, to)| addresses.contains(to)).map(|(at, _)| at));
             let found = finders.iter().flat_map(|finder| finder.find_iter(piece));
@@ -110,7 +110,7 @@ pub(super) fn ending(elf: &Elf, ending: &[u8]) -> BTreeMap<u64, Vec<u8>> {
 /// Where each of the texts stands among the constants, whole or as the end of another one.
 pub(super) fn standing(elf: &Elf, texts: &[&str]) -> Vec<BTreeSet<u64>> {
     let ended: Vec<Vec<u8>> = texts.iter().map(|text| [text.as_bytes(), b"\0"].concat()).collect();
-    let finders: Vec<memmem::Finder<'_>> = ended.iter().map(|text| memmem::Finder::new(text)).collect();
+    let finders: Vec<memmem::Finder<'_>> = ended.iter().map(memmem::Finder::new).collect();
     let mut found = vec![BTreeSet::new(); texts.len()];
     constants(elf, |piece, vaddr| {
         for (finder, found) in finders.iter().zip(&mut found) {
