@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
-use super::lab::{Guarded, Lab, output_of};
+use super::lab::{Guarded, Lab, digest, output_of};
 
 /// The interpreter that has the packages: QTAP_TEST_PYTHON, else what `cargo xtask setup` made. None: the test is skipped, and
 /// says so.
@@ -40,7 +40,8 @@ pub fn node() -> Option<PathBuf> {
     found
 }
 
-/// A Go program of this directory, built. What the compiler makes is kept beside the packages: the first time takes half a minute.
+/// A Go program of this directory, built. It is kept beside the packages, as is what the compiler makes on the way: the first time takes half a minute. None: the test is
+/// skipped, and says so; also where nothing can be written beside the packages, in a machine, and it was not built before.
 pub fn go_program(lab: &Lab, source: &str) -> Option<PathBuf> {
     go_program_with(lab, source, source.trim_end_matches(".go"), &[])
 }
@@ -48,13 +49,26 @@ pub fn go_program(lab: &Lab, source: &str) -> Option<PathBuf> {
 /// The same under another name, with flags of the compiler; among them `cgo`, which is none.
 pub fn go_program_with(lab: &Lab, source: &str, name: &str, flags: &[&str]) -> Option<PathBuf> {
     let go = installed("go")?;
+    let tools = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../qtap-tools");
+    let text = std::fs::read(script(source)).unwrap();
+    let of = digest(&[&text[..], flags.join(" ").as_bytes()].concat());
+    let kept = tools.join("go-programs").join(format!("{name}-{}", &of[of.len() - 16..]));
+    if !kept.exists() {
+        let folder = tools.join("go-programs");
+        let _ = std::fs::create_dir_all(&folder);
+        let Ok(made) = tempfile::Builder::new().prefix("building-").tempdir_in(&folder) else {
+            println!("skipped: {source} was not built before, and can't be here (run the test on the host first)");
+            return None;
+        };
+        let mut build = Command::new(go);
+        let cgo = if flags.contains(&"cgo") { "1" } else { "0" };
+        build.env("GOCACHE", tools.join("go")).env("CGO_ENABLED", cgo).env("GOFLAGS", "-mod=mod");
+        build.env("GOTOOLCHAIN", "local").args(["build", "-o"]).arg(made.path().join(name));
+        output_of(build.args(flags.iter().filter(|flag| **flag != "cgo")).arg(script(source)));
+        std::fs::rename(made.path().join(name), &kept).unwrap();
+    }
     let program = lab.path(name);
-    let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../qtap-tools/go");
-    let mut build = Command::new(go);
-    let cgo = if flags.contains(&"cgo") { "1" } else { "0" };
-    build.env("GOCACHE", cache).env("CGO_ENABLED", cgo).env("GOFLAGS", "-mod=mod").env("GOTOOLCHAIN", "local");
-    build.args(["build", "-o"]).arg(&program).args(flags.iter().filter(|flag| **flag != "cgo"));
-    output_of(build.arg(script(source)));
+    std::fs::copy(&kept, &program).unwrap();
     Some(program)
 }
 

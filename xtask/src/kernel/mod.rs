@@ -48,7 +48,7 @@ const LEFT_OUT: [(&str, &str); 8] = [
     ("large::", "bodies of 64 MiB"),
     ("reloads_under_load", "tens of thousands of exchanges"),
     ("h2load_with_100_streams", "tens of thousands of exchanges"),
-    ("from_node_and_from_go", "compiles a Go program, for which the host's files would have to be written"),
+    ("a_hundred_thousand_calls", "a hundred thousand exchanges"),
     ("what_nobody_wants_is_not_copied", "of how fast is given up what is read fast"),
     ("a_library_of_programs_of_a_moment", "of how fast a library is found that is mapped for milliseconds"),
 ];
