@@ -32,5 +32,7 @@ ip link set lo up
 
 cp /job /host/run/job
 echo "qtap-kernel: up $(uname -r)"
-chroot /host /bin/sh /run/job
-end "ended $?"
+# The host's root becomes the root of the mount namespace itself, not of a process: paths seen from other namespaces begin there.
+cd /host
+mount --move . /
+exec chroot . /bin/sh -c '/bin/sh /run/job; echo "qtap-kernel: ended $?"; busybox poweroff -f'

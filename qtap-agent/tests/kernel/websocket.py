@@ -39,7 +39,8 @@ def talk(port, path):
         context.verify_mode = ssl.CERT_NONE
     url = f"{'wss' if context else 'ws'}://127.0.0.1:{port}{path}"
     compression = "deflate" if path.endswith("deflate") else None
-    with connect(url, ssl=context, compression=compression, ping_interval=None, proxy=None) as connection:
+    with connect(url, ssl=context, compression=compression, ping_interval=None, proxy=None,
+                 open_timeout=10 * SLOWNESS) as connection:
         for said in [*TEXTS, BINARY]:
             connection.send(said)
             assert connection.recv() == said

@@ -117,12 +117,31 @@ pub fn path_from_here(pid: u32, mapping: &Mapping) -> Option<PathBuf> {
     if found == Some(mapping.id) {
         return Some(named);
     }
-    let link = PathBuf::from(format!("/proc/{pid}/map_files/{:x}-{:x}", mapping.start, mapping.end));
+    let link = entry_of(pid, mapping);
     if id_of(&link).is_some_and(|id| id.ino == mapping.id.ino) {
         return Some(link);
     }
     // Stacked file systems show another device in the map than `stat` does, for the same inode.
     found.is_some_and(|id| id.ino == mapping.id.ino && !mapping.deleted).then_some(named)
+}
+
+/// The same for the file `id`, as `stat` gives it, of whatever mapping it is. On stacked file systems older kernels (6.1; not 6.18) show in the map the file below, device and inode
+/// number: there it is the mapping whose name, or whose `map_files` entry, leads to that file.
+#[must_use]
+pub fn path_of(pid: u32, id: FileId) -> Option<PathBuf> {
+    path_among(pid, id, &executable_mappings(pid))
+}
+
+fn path_among(pid: u32, id: FileId, mappings: &[Mapping]) -> Option<PathBuf> {
+    if let Some(mapping) = mappings.iter().find(|mapping| mapping.id == id) {
+        return path_from_here(pid, mapping);
+    }
+    let paths = mappings.iter().flat_map(|mapping| [in_root_of(pid, &mapping.path), entry_of(pid, mapping)]);
+    paths.into_iter().find(|path| id_of(path) == Some(id))
+}
+
+fn entry_of(pid: u32, mapping: &Mapping) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/map_files/{:x}-{:x}", mapping.start, mapping.end))
 }
 
 /// `path` of a process's own view, as a path from here.
@@ -196,6 +215,20 @@ mod tests {
         let mut mapping = executable_mappings(pid).into_iter().next().unwrap();
         mapping.id.ino += 1;
         assert_eq!(path_from_here(pid, &mapping), None);
+    }
+
+    #[test]
+    fn a_file_is_found_though_the_map_shows_the_one_below() {
+        let pid = std::process::id();
+        let mut mappings = executable_mappings(pid);
+        let ids: Vec<FileId> = mappings.iter().map(|mapping| mapping.id).collect();
+        for (mapping, id) in mappings.iter_mut().zip(&ids) {
+            mapping.id = FileId { dev: id.dev + 1, ino: id.ino + 1 };
+        }
+        let found = path_among(pid, ids[0], &mappings).unwrap();
+        assert_eq!(id_of(&found), Some(ids[0]));
+        assert_eq!(path_of(pid, ids[0]), path_from_here(pid, &executable_mappings(pid)[0]));
+        assert_eq!(path_among(pid, FileId { dev: ids[0].dev, ino: u64::MAX }, &mappings), None);
     }
 
     #[test]

@@ -59,9 +59,7 @@ impl Live {
             }
             Look::Mapping(pid, dev, ino) => {
                 let id = FileId { dev: user_dev(dev), ino };
-                let mapping = maps::executable_mappings(pid).into_iter().find(|mapping| mapping.id == id);
-                let path = mapping.and_then(|mapping| maps::path_from_here(pid, &mapping));
-                let looked_into = path.is_some_and(|path| self.attach_library(&path));
+                let looked_into = maps::path_of(pid, id).is_some_and(|path| self.attach_library(&path));
                 // It lived too short: the next one that maps this file is to be told of. One that is there and can't be looked at would
                 // be told of for ever.
                 if !looked_into && !Path::new(&format!("/proc/{pid}")).exists() {
