@@ -26,6 +26,8 @@ mod reason {
 const BWRITE: u64 = 0x10;
 /// Functions that take a session apart.
 const APART_MAX: usize = 3;
+/// Most functions that `SSL_new` goes to: five times what it does.
+const CALLED_MAX: usize = 128;
 /// Functions that shake hands: `SSL_do_handshake`, and `SSL_connect` and `SSL_accept` where the compiler put it into them.
 const HANDSHAKES_MAX: usize = 3;
 
@@ -71,6 +73,9 @@ fn read(told: &[Told]) -> Option<&Told> {
 /// a function that looks into what holds the session.
 fn free(text: &Text<'_>, new: &Told) -> Option<u64> {
     let called: BTreeSet<u64> = new.body.goes_to.iter().copied().collect();
+    if called.len() > CALLED_MAX {
+        return None;
+    }
     let mut found = BTreeSet::new();
     for callers in text
         .going_to(&called)

@@ -13,10 +13,14 @@ use crate::capture::sites::Body;
 const PIECE: u64 = 4 << 20;
 /// Pieces overlap by as much, so that nothing that is looked for lies in two: instructions, and texts up to this size.
 const OVERLAP: u64 = 512;
-/// Most that is searched of a section, in bytes: four times a browser's code.
-const SEARCHED: u64 = 1 << 30;
-/// Most places that are looked at; a library has some hundred.
-const PLACES_MAX: usize = 65_536;
+/// Most that is searched of a section, in bytes: more than a browser's code.
+const SEARCHED: u64 = 256 << 20;
+/// Most places of one text: it stands once or twice. A file that somebody made to keep us busy has thousands, and each is searched for.
+const STANDING_MAX: usize = 8;
+/// Most functions that are read; some two hundred of a library refer to its texts.
+const FUNCTIONS_MAX: usize = 2048;
+/// Largest function that is read, in bytes: ten times the largest that is looked for.
+const FUNCTION_MAX: u64 = 32 << 10;
 
 /// A file's code.
 pub(super) struct Text<'a> {
@@ -44,7 +48,7 @@ impl<'a> Text<'a> {
 
     /// What the function that begins there says of itself.
     pub(super) fn body(&self, start: u64) -> Option<Body> {
-        let symbol = self.elf.unwound(&self.functions, start, "")?;
+        let symbol = self.elf.unwound(&self.functions, start, "").filter(|symbol| symbol.size <= FUNCTION_MAX)?;
         Body::of(&self.elf.code(&symbol).ok()?, start)
     }
 
@@ -60,7 +64,7 @@ impl<'a> Text<'a> {
             places.extend(found.map(|at| vaddr + at as u64));
         });
         let starts: BTreeSet<u64> = places.iter().filter_map(|place| self.functions.around(*place)).collect();
-        let told = starts.into_iter().filter_map(|start| Some((start, self.body(start)?)));
+        let told = starts.into_iter().take(FUNCTIONS_MAX).filter_map(|start| Some((start, self.body(start)?)));
         told.filter(|(_, body)| addresses.iter().any(|address| body.refers_to(*address))).collect()
     }
 
@@ -78,7 +82,7 @@ impl<'a> Text<'a> {
     fn places(&self, mut look: impl FnMut(&[u8], u64, &mut BTreeSet<u64>)) -> BTreeSet<u64> {
         let mut places = BTreeSet::new();
         self.pieces(|piece, vaddr| {
-            if places.len() < PLACES_MAX {
+            if places.len() < FUNCTIONS_MAX {
                 look(piece, vaddr, &mut places);
             }
         });
@@ -99,7 +103,7 @@ pub(super) fn ending(elf: &Elf, ending: &[u8]) -> BTreeMap<u64, Vec<u8>> {
             let begin = piece.get(..at).and_then(|before| memchr::memrchr(0, before)).map(|nul| nul + 1);
             let end = piece.get(at..).and_then(|rest| memchr::memchr(0, rest)).map(|nul| at + nul);
             let text = begin.zip(end).and_then(|(begin, end)| Some((begin, piece.get(begin..end)?)));
-            if let Some((begin, text)) = text.filter(|_| found.len() < PLACES_MAX) {
+            if let Some((begin, text)) = text.filter(|_| found.len() < STANDING_MAX) {
                 found.insert(vaddr + begin as u64, text.to_vec());
             }
         }
@@ -114,9 +118,8 @@ pub(super) fn standing(elf: &Elf, texts: &[&str]) -> Vec<BTreeSet<u64>> {
     let mut found = vec![BTreeSet::new(); texts.len()];
     constants(elf, |piece, vaddr| {
         for (finder, found) in finders.iter().zip(&mut found) {
-            if found.len() < PLACES_MAX {
-                found.extend(finder.find_iter(piece).map(|at| vaddr + at as u64));
-            }
+            let room = STANDING_MAX.saturating_sub(found.len());
+            found.extend(finder.find_iter(piece).map(|at| vaddr + at as u64).take(room));
         }
     });
     found
