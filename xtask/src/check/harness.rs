@@ -1,5 +1,7 @@
 //! Runs `cargo test`, shows what it says as it says it, and counts.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::RecvTimeoutError;
@@ -102,6 +104,7 @@ fn count(command: &mut Command) -> Result<(Tally, bool)> {
                 said.hear(&line);
                 tally.names.extend(failed_in(&line));
                 if let Some(result) = result_in(&line) {
+                    said.explain(&mut tally.names);
                     tally.add(said.correct(result));
                 }
             }
@@ -122,15 +125,42 @@ struct Said {
     skipped: u64,
     /// The test under whose heading it is was counted.
     counted: bool,
+    /// The test under whose heading it is.
+    heading: String,
+    /// How many lines are still kept of why it failed.
+    kept: usize,
+    /// Why tests failed: where they did, and the first lines of what they said then.
+    reasons: BTreeMap<String, String>,
 }
+
+/// Lines that are kept of why a test failed, and characters of each: the last lines of a long output are what is read first.
+const REASON: (usize, usize) = (4, 500);
 
 impl Said {
     fn hear(&mut self, line: &str) {
-        if line.starts_with("---- ") && line.ends_with(" stdout ----") {
-            self.counted = false;
-        } else if line.starts_with("skipped: ") && !self.counted {
+        if let Some(name) = line.strip_prefix("---- ").and_then(|line| line.strip_suffix(" stdout ----")) {
+            (self.counted, self.kept) = (false, 0);
+            name.clone_into(&mut self.heading);
+        } else if line.contains(" panicked at ") && !self.reasons.contains_key(&self.heading) {
+            self.kept = REASON.0;
+            self.reasons.insert(self.heading.clone(), String::new());
+        }
+        if let Some(reason) = self.reasons.get_mut(&self.heading).filter(|_| self.kept > 0) {
+            self.kept -= 1;
+            let _ = write!(reason, "\n    {}", line.chars().take(REASON.1).collect::<String>());
+        }
+        if line.starts_with("skipped: ") && !self.counted {
             self.counted = true;
             self.skipped += 1;
+        }
+    }
+
+    /// Adds to the names of tests that failed why they did.
+    fn explain(&mut self, names: &mut [String]) {
+        for name in names {
+            if let Some(reason) = self.reasons.remove(name.as_str()) {
+                name.push_str(&reason);
+            }
         }
     }
 
@@ -197,6 +227,28 @@ mod tests {
         let result = tally(5, 1, 1);
         assert_eq!(said.correct(result.clone()), tally(3, 1, 3));
         assert_eq!(said.correct(result.clone()), result, "the next begins anew");
+    }
+
+    #[test]
+    fn a_test_that_failed_says_why() {
+        let mut said = Said::default();
+        for line in [
+            "---- a stdout ----",
+            "first",
+            "thread 'a' (7) panicked at tests/a.rs:3:4:",
+            "assertion `left == right` failed",
+            "  left: 1",
+            " right: 2",
+            "note: run with `RUST_BACKTRACE=1`",
+            "---- b stdout ----",
+            "said",
+        ] {
+            said.hear(line);
+        }
+        let mut names = ["a".to_owned(), "b".to_owned()];
+        said.explain(&mut names);
+        let why = "thread 'a' (7) panicked at tests/a.rs:3:4:\n    assertion `left == right` failed\n      left: 1\n     right: 2";
+        assert_eq!(names, [format!("a\n    {why}"), "b".to_owned()]);
     }
 
     #[test]
