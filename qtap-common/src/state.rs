@@ -141,7 +141,7 @@ pub struct Dir {
     pub class: u8,
     /// Why the pending bytes were lost.
     pub pending_why: u8,
-    /// 1: `count.kernel` is final.
+    /// 1: `count.kernel` is final. 2: it is no more than what the kernel counts, unless that began anew.
     pub kernel_final: u8,
     /// 0.
     pub pad: u32,

@@ -378,7 +378,7 @@ fn tell_counts(conn: &mut Conn, sock: u64, record_kind: u8) -> bool {
         if !kept {
             sent = kernel::tcp_sent(sock).wrapping_sub(conn.dirs[0].base);
         }
-        received = kernel::tcp_read(sock, fin).wrapping_sub(conn.dirs[1].base);
+        received = read_by_now(conn, sock, fin);
         unread = u64::from(kernel::tcp_unread_raw(sock));
         if fin && unread > 0 {
             unread -= 1;
@@ -430,6 +430,23 @@ fn keep_kernel_counts(conn: &mut Conn, sock: u64) {
         conn.dirs[0].count.kernel = kernel::tcp_sent(sock).wrapping_sub(conn.dirs[0].base);
         conn.dirs[0].kernel_final = 1;
     }
-    conn.dirs[1].count.kernel = kernel::tcp_read(sock, fin).wrapping_sub(conn.dirs[1].base);
+    conn.dirs[1].count.kernel = read_by_now(conn, sock, fin);
     conn.dirs[1].kernel_final = 1;
+}
+
+/// The `sock` is closed. Its process may still read what came; or the kernel is about to forget its counts (`tcp_disconnect`, which a close that does not
+/// linger goes through, and a `connect` to no address).
+#[inline(always)]
+pub fn keep_read(conn: &mut Conn, sock: u64) {
+    conn.dirs[1].count.kernel = read_by_now(conn, sock, conn.flags & conn_flag::FIN != 0);
+    conn.dirs[1].kernel_final = 2;
+}
+
+/// Bytes that the process read.
+#[inline(always)]
+fn read_by_now(conn: &Conn, sock: u64, fin: bool) -> u64 {
+    let now = kernel::tcp_read(sock, fin).wrapping_sub(conn.dirs[1].base);
+    let kept = conn.dirs[1].count.kernel;
+    let forgotten = conn.dirs[1].kernel_final == 2 && (now.wrapping_sub(kept) as i64) < 0;
+    if forgotten { kept } else { now }
 }

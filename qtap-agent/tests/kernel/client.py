@@ -1,9 +1,11 @@
 """Clients, one a mode: `client.py MODE ARGUMENTS…`. Each is what a program would do that was never told of qtap."""
 
+import ctypes
 import http.client
 import os
 import socket
 import ssl
+import struct
 import sys
 import threading
 
@@ -18,7 +20,7 @@ def no_check():
 def answer(stream):
     """Reads one response off a buffered stream; its body."""
     status = stream.readline()
-    assert status.startswith(b"HTTP/1.1 20"), status
+    assert status.startswith((b"HTTP/1.0 20", b"HTTP/1.1 20")), status
     length = 0
     while (line := stream.readline()) != b"\r\n":
         name, _, value = line.partition(b":")
@@ -154,6 +156,26 @@ def refused_and_reset():
         held.append(client)
     for sock in held:
         sock.close()
+
+
+def without_lingering(port):
+    """Closes with a reset, which makes the kernel forget what it counted."""
+    sock = socket.create_connection(("127.0.0.1", int(port)))
+    sock.sendall(b"GET /large.bin?reset HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer(sock.makefile("rb"))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def used_again(*ports):
+    """One socket for one connection after another: `connect` to no address ends what there was."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    sock = socket.socket()
+    for port in ports:
+        sock.connect(("127.0.0.1", int(port)))
+        sock.sendall(b"GET /small.txt?to-%s HTTP/1.1\r\nHost: x\r\n\r\n" % port.encode())
+        answer(sock.makefile("rb"))
+        assert libc.connect(sock.fileno(), struct.pack("H14x", socket.AF_UNSPEC), 16) == 0, ctypes.get_errno()
 
 
 def last_word_first():

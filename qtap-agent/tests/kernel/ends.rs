@@ -2,13 +2,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::lab::{Lab, output_of};
+use super::lab::{Guarded, Lab, free_ports, noise, output_of, wait_for_port};
 use super::nginx::Nginx;
-use super::python::interpreter;
+use super::python::{interpreter, script};
 use super::qtap::{Agent, exec};
 
 /// The peer is gone when the last word is said: the kernel resets the connection while the call that says it is under way.
@@ -40,6 +40,56 @@ exec 3<>/dev/tcp/127.0.0.1/{port}; say first; cat <&3; say last; exit 0"
     let told: Vec<_> =
         records.exchanges().iter().map(|one| (one.text("url.path"), one.text("qtap.incomplete"))).collect();
     assert_eq!(told, [("/first", ""), ("/last", "no_response")]);
+}
+
+/// A reset by the process itself is the one end at which the kernel forgets what it counted before the `sock` goes.
+#[test]
+fn a_close_that_does_not_linger() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(python) = interpreter() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("large.bin", &noise(100_000));
+    let (client, port) = (script("client.py").display().to_string(), nginx.http.to_string());
+    let line = [&python.display().to_string(), &client, "without_lingering", &port];
+    let captured = exec(&lab, [] as [&str; 0], line);
+    assert_eq!(captured.code, Some(0), "{}", captured.stderr);
+    let records = captured.records;
+    records.assert_whole();
+    assert_eq!(records.exchange_of("/large.bin").number("http.response.body.size"), 100_000);
+    let closed = records.closed();
+    assert_eq!(closed.len(), 1, "{}", records.told());
+    assert!(closed[0].number("connection.bytes_received") > 100_000, "{:?}", closed[0]);
+}
+
+/// Of two connections over one socket, each has its own peer and its own counts.
+#[test]
+fn a_socket_that_is_used_for_another_connection() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(python) = interpreter() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("small.txt", b"small\n");
+    let other = lab.path("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("small.txt"), b"another\n").unwrap();
+    let [port] = free_ports();
+    let mut server = Command::new(&python);
+    server.args(["-m", "http.server", "--bind", "127.0.0.1", "--directory"]).arg(&other).arg(port.to_string());
+    let server = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let _server = Guarded(server);
+    wait_for_port(port);
+    let ports = [nginx.http, port, nginx.http];
+    let words = ports.iter().map(ToString::to_string);
+    let line = [python.display().to_string(), script("client.py").display().to_string(), "used_again".to_owned()];
+    let captured = exec(&lab, [] as [&str; 0], line.into_iter().chain(words));
+    assert_eq!(captured.code, Some(0), "{}", captured.stderr);
+    let records = captured.records;
+    records.assert_whole();
+    let told: Vec<_> = records.exchanges().iter().map(|one| one.number("server.port")).collect();
+    assert_eq!(told, ports.map(i64::from), "{}", records.told());
+    for exchange in records.exchanges() {
+        assert_eq!(exchange.text("url.query"), format!("to-{}", exchange.number("server.port")));
+    }
+    assert_eq!(records.closed().len(), 3, "{}", records.told());
 }
 
 /// Who says nothing more, reads the answer and goes, while the other end stays: the kernel ends the connection without that end's FIN, which it counts as a

@@ -27,6 +27,11 @@ fn try_state(sock: u64, old: i32, new: i32) -> Option<()> {
     if state.flags & conn_flag::CLOSED_UNTOLD != 0 {
         return None;
     }
+    if new == tcp::SYN_SENT {
+        // The process uses its socket for another connection; this one has ended.
+        conn::close(sock, conn, true);
+        return None;
+    }
     if new == tcp::CLOSE_WAIT || new == tcp::CLOSING {
         state.flags |= conn_flag::FIN;
     }
@@ -42,6 +47,9 @@ fn try_state(sock: u64, old: i32, new: i32) -> Option<()> {
         // The FIN is about to take a sequence number: the last moment at which all of them were the process's bytes.
         state.dirs[0].count.kernel = tcp_sent(sock).wrapping_sub(state.dirs[0].base);
         state.dirs[0].kernel_final = 1;
+    }
+    if new == tcp::CLOSE {
+        conn::keep_read(state, sock);
     }
     let fin = u32::from(state.flags & conn_flag::FIN != 0);
     let unread = tcp_unread_raw(sock) > fin;
