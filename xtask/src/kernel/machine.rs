@@ -30,6 +30,8 @@ const TRIAL: Duration = Duration::from_secs(15);
 const SERVER: Duration = Duration::from_secs(10);
 /// Where distributions keep it.
 const VIRTIOFSD: [&str; 3] = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd", "/usr/lib/virtiofsd"];
+/// How the last line of a machine begins that did all it was for.
+const ENDED: &str = "qtap-kernel: ended";
 const BUSYBOX: &str = "/bin/busybox";
 
 /// How instructions are executed.
@@ -110,10 +112,14 @@ fn run_by(by: Accelerator, image: &Image, job: &str, limit: Duration, mut hear: 
     thread::spawn(move || {
         BufReader::new(output).split(b'\n').map_while(Result::ok).all(|line| sender.send(line).is_ok())
     });
-    let start = Instant::now();
+    let (start, mut ended) = (Instant::now(), false);
     loop {
         match lines.recv_timeout(Duration::from_millis(200)) {
-            Ok(line) => hear(String::from_utf8_lossy(&line).trim_end_matches('\r')),
+            Ok(line) => {
+                let line = String::from_utf8_lossy(&line);
+                ended |= line.starts_with(ENDED);
+                hear(line.trim_end_matches('\r'));
+            }
             Err(RecvTimeoutError::Disconnected) => break,
             // It stands still then, and does not end.
             Err(RecvTimeoutError::Timeout) if text(&complaints).contains("KVM internal error") => {
@@ -128,6 +134,9 @@ fn run_by(by: Accelerator, image: &Image, job: &str, limit: Duration, mut hear: 
     let status = machine.0.wait()?;
     if !status.success() {
         bail!("qemu ended with {status}: {}", text(&complaints));
+    }
+    if !ended {
+        bail!("the machine stopped by itself; the kernel's last words: {}", last_lines(&console));
     }
     Ok(())
 }
