@@ -67,6 +67,7 @@ impl Conn {
                     ciphertext: carried(count),
                     plaintext: *self.done.plaintext.of(direction),
                     calls: *self.done.calls.of(direction),
+                    uncertain: self.done.losses.tally().bytes(Loss::CallUnfinished),
                     joined_late: self.facts.joined_late,
                 };
                 add(&mut missing, misfit(sealed));

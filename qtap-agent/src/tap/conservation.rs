@@ -60,6 +60,8 @@ pub(super) struct Sealed {
     pub(super) plaintext: u64,
     /// Calls that carried them: each is one record or a part of one.
     pub(super) calls: u64,
+    /// Most of that plaintext that may never have been sent: of calls whose end was not seen.
+    pub(super) uncertain: u64,
     /// True when the probes began to look in the middle.
     pub(super) joined_late: bool,
 }
@@ -67,9 +69,9 @@ pub(super) struct Sealed {
 /// Bytes by which ciphertext and plaintext don't fit one another; 0 when they do.
 #[must_use]
 pub(super) fn misfit(sealed: Sealed) -> u64 {
-    let Sealed { ciphertext, plaintext, calls, joined_late } = sealed;
+    let Sealed { ciphertext, plaintext, calls, uncertain, joined_late } = sealed;
     let slack = if joined_late { JOINED_LATE_BYTES } else { 0 };
-    if plaintext > ciphertext.saturating_add(slack) {
+    if plaintext > ciphertext.saturating_add(slack).saturating_add(uncertain) {
         return plaintext - ciphertext;
     }
     let records = calls.saturating_add(plaintext / SMALLEST_FRAGMENT_BYTES);
@@ -106,7 +108,7 @@ mod tests {
     }
 
     fn sealed(ciphertext: u64, plaintext: u64, calls: u64) -> Sealed {
-        Sealed { ciphertext, plaintext, calls, joined_late: false }
+        Sealed { ciphertext, plaintext, calls, uncertain: 0, joined_late: false }
     }
 
     #[test]
@@ -122,6 +124,8 @@ mod tests {
     fn a_hook_that_was_missed_shows() {
         assert_eq!(misfit(sealed(1 << 20, 0, 0)), 1 << 20, "1 MiB of ciphertext and nothing inside");
         assert_eq!(misfit(sealed(100, 5_000, 2)), 4_900, "more inside than outside: joined to the wrong socket");
+        assert_eq!(misfit(Sealed { uncertain: 4_900, ..sealed(100, 5_000, 2) }), 0, "a call that never ended");
+        assert_eq!(misfit(Sealed { uncertain: 4_899, ..sealed(100, 5_000, 2) }), 4_900, "more than it can have been");
         assert_eq!(misfit(Sealed { joined_late: true, ..sealed(100, 5_000, 2) }), 0, "decrypted before");
     }
 }

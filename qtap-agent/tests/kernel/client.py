@@ -178,6 +178,17 @@ def used_again(*ports):
         assert libc.connect(sock.fileno(), struct.pack("H14x", socket.AF_UNSPEC), 16) == 0, ctypes.get_errno()
 
 
+def deaf(folder):
+    """A server of TLS that shakes hands and reads nothing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f"{folder}/cert.pem", f"{folder}/key.pem")
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(listener.getsockname()[1], flush=True)
+    conn = context.wrap_socket(listener.accept()[0], server_side=True)
+    sys.stdin.read()
+    conn.close()
+
+
 def last_word_first():
     """A server that accepts what has said all it will ever say."""
     listener = socket.create_server(("127.0.0.1", 0))

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::lab::{Guarded, Lab, digest, free_ports, noise, output_of, wait_for_port};
 use super::nginx::{Nginx, certificate};
-use super::python::{go_program, go_program_with, installed};
+use super::python::{Script, go_program, go_program_with, installed};
 use super::qtap::{Agent, Captured, exec, run_exec, text};
 use super::records::{Record, Records, parse};
 use super::scope::config;
@@ -305,4 +305,20 @@ fn caddy_as_it_comes_from_its_package() {
         assert_eq!(exchange.number("server.port"), i64::from(port));
         assert_eq!(records.artifact_of(exchange, "response")["body"]["data"], "caddy said so");
     }
+}
+
+/// A program that ends while a goroutine writes, as one does that exits on the answer before the call has returned: what it was writing is told as lost, not kept quiet.
+#[test]
+fn a_program_that_ends_in_the_middle_of_a_call() {
+    const SIZE: usize = 64 << 20;
+    let Some(lab) = Lab::open() else { return };
+    let Some(program) = go_program(&lab, SOURCE) else { return };
+    certificate(lab.dir());
+    let Some(mut peer) = Script::start("client.py", &["deaf", &lab.dir().display().to_string()]) else { return };
+    let captured = run(&lab, &program, "stuck", vec![peer.line(), SIZE.to_string()]);
+    let records = captured.records;
+    let exchange = records.exchange_of("/stuck");
+    let writer = records.closed().into_iter().find(|one| one.connection() == exchange.connection()).unwrap();
+    assert_eq!(writer.losses().into_iter().collect::<Vec<_>>(), [("call_unfinished", SIZE as i64)], "{writer:?}");
+    assert!(exchange.has("qtap.incomplete"), "{exchange:?}");
 }

@@ -42,6 +42,8 @@ func main() {
 		proxy(words[0], words[1:])
 	case "deep":
 		deep(words[0], number(words[1]))
+	case "stuck":
+		stuck(os.Args[2], number(os.Args[3]))
 	case "drop":
 		drop(words[0], number(words[1]))
 	case "calls":
@@ -207,6 +209,16 @@ func surely(conn *tls.Conn) {
 		var none [1]byte
 		conn.Read(none[:])
 	}
+}
+
+// Ends while it writes so much at once, to a peer that reads none of it.
+func stuck(port string, size int) {
+	conn, err := tls.Dial("tcp", "127.0.0.1:"+port, &tls.Config{InsecureSkipVerify: true})
+	check(err)
+	fmt.Fprintf(conn, "PUT /stuck HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", size)
+	go conn.Write(make([]byte, size))
+	time.Sleep(500 * time.Millisecond)
+	os.Exit(0)
 }
 
 func drop(port string, count int) {

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use qtap_common::record::why;
-use qtap_common::state::{Conn, Losses, Session, SessionKey, conn_flag};
+use qtap_common::state::{Conn, Losses, Session, SessionKey, call, conn_flag};
 
 use super::super::object;
 use super::super::ring::Ring;
 use super::super::standing::RingUse;
 use super::Live;
-use crate::capture::decode::loss;
+use crate::capture::decode::{loss, unfinished};
 use crate::capture::discover::procfs;
 use crate::capture::recording::Fact;
 use crate::model::conn::{ConnId, SessionId};
@@ -26,6 +26,7 @@ const RUNS_ARE_COUNTED: &str = "/proc/sys/kernel/bpf_stats_enabled";
 impl Live {
     /// A process ended: so did its sessions, whether or not it freed them.
     pub(super) fn exited(&mut self, pid: u32, time: KernelTime, out: &mut Vec<Event>) {
+        self.tell_unfinished(pid, time, out);
         self.end_sessions_of(pid, time, out);
         self.speakers.remove(&pid);
         self.unheard.exited(pid);
@@ -36,6 +37,25 @@ impl Live {
         self.unix.process_ended(pid, time);
         let fact = self.people.exited(pid, time);
         self.tell(fact, out);
+    }
+
+    /// What a Go program was writing when it ended: it may be on its way by then, as the last word before an exit is, and the call that wrote it has no end that
+    /// a probe could see. That it is missing is told.
+    fn tell_unfinished(&mut self, pid: u32, time: KernelTime, out: &mut Vec<Event>) {
+        let mut sessions = self.sessions.values().filter(|key| key.tgid == pid);
+        if !sessions.any(|key| self.tables.sessions.get(key, 0).is_ok_and(|state| self.decoder.is_go(state.library))) {
+            return;
+        }
+        for frame in self.tables.take_goroutines(pid).into_iter().filter(|frame| frame.call == call::WRITE) {
+            let key = SessionKey { ssl: frame.ssl, tgid: pid, ended: 0 };
+            let Ok(mut state) = self.tables.sessions.get(&key, 0) else { continue };
+            let sent = &mut state.dirs[0].count;
+            let offset = sent.carried;
+            (sent.carried, sent.lost) = (sent.carried + frame.len, sent.lost + frame.len);
+            if self.tables.sessions.insert(key, state, 0).is_ok() {
+                self.take(&unfinished(SessionId(state.id), pid, time, offset, frame.len), out);
+            }
+        }
     }
 
     /// Ends the sessions of a process that are known.

@@ -6,7 +6,7 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap as KernelMap, MapData, PerCpuArray};
 use qtap_common::feedback::{MAP_FEEDBACK, MAP_FOUND_ENDS, MAP_STORES};
 use qtap_common::globals::Wishes;
-use qtap_common::go::{GoCalls, GoKey, MAP_GO_CALLS};
+use qtap_common::go::{GoCalls, GoFrame, GoKey, MAP_GO_CALLS};
 use qtap_common::state::{
     Conn, FileKey, Losses, MAP_CONNS, MAP_LEFT_ALONE, MAP_LOSSES, MAP_MAPPED, MAP_SCOPE, MAP_SESSIONS, MAP_WISHES,
     Session, SessionKey,
@@ -65,6 +65,19 @@ impl Tables {
             // One that is not there any more came to its end.
             let _ = self.go_calls.remove(&key);
         }
+    }
+
+    /// Takes out the calls of a process's goroutines, which ended with it.
+    pub(super) fn take_goroutines(&mut self, pid: u32) -> Vec<GoFrame> {
+        let keys: Vec<GoKey> = self.go_calls.keys().flatten().filter(|key| key.tgid == pid).collect();
+        let mut frames = Vec::new();
+        for key in keys {
+            if let Ok(calls) = self.go_calls.get(&key, 0) {
+                frames.extend(calls.frames.into_iter().take(calls.depth as usize));
+            }
+            let _ = self.go_calls.remove(&key);
+        }
+        frames
     }
 
     /// Nobody wants these channels. What can't be written is copied.
