@@ -9,6 +9,7 @@ mod bad_input;
 mod clients;
 mod coded;
 mod containers;
+mod coverage;
 mod crowds;
 mod doctor;
 mod ends;

@@ -18,12 +18,16 @@ pub struct Nginx {
 impl Nginx {
     /// Starts it, with `/up/` passed on to that port.
     pub fn start(lab: &Lab, upstream: u16) -> Nginx {
+        Nginx::start_by(lab, upstream, Command::new("nginx"))
+    }
+
+    /// The same by a command that runs it.
+    pub fn start_by(lab: &Lab, upstream: u16, mut master: Command) -> Nginx {
         let dir = lab.path("nginx");
         std::fs::create_dir_all(dir.join("www/put")).unwrap();
         certificate(&dir);
         let [http, https] = free_ports();
         std::fs::write(dir.join("nginx.conf"), configuration(http, https, upstream, &dir.join("nginx.sock"))).unwrap();
-        let mut master = Command::new("nginx");
         master.args(["-e", "error.log", "-c", "nginx.conf", "-p"]).arg(&dir);
         let master = master.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let nginx = Nginx { master: Guarded(master), dir, http, https };
@@ -96,7 +100,8 @@ http {{
     ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate cert.pem; ssl_certificate_key key.pem;
     root www;
     location /up/ {{ proxy_pass http://127.0.0.1:{upstream}; proxy_http_version 1.1; proxy_set_header Connection ''; }}
-    location /put/ {{ dav_methods PUT; }}
+    location /put/ {{ dav_methods PUT; add_header X-Client-Port $remote_port always; }}
+    location /seen/ {{ alias www/; add_header X-Client-Port $remote_port; }}
     location /slow/ {{ limit_req zone=slow burst=1000; alias www/; }}
     location /sendfile/ {{ sendfile on; alias www/; }}
     location /gzip/ {{ gzip on; gzip_types text/plain; default_type text/plain; alias www/; }}

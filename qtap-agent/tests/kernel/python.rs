@@ -1,7 +1,7 @@
 //! Other people's clients and servers: in Python, and those that come with it or stand beside it.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
 use super::lab::{Guarded, Lab, digest, output_of};
@@ -12,7 +12,7 @@ pub fn interpreter() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("QTAP_TEST_PYTHON") {
         return Some(named.into());
     }
-    let made = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../qtap-tools/python/bin/python");
+    let made = tools().join("python/bin/python");
     if made.exists() {
         return Some(made);
     }
@@ -40,6 +40,11 @@ pub fn node() -> Option<PathBuf> {
     found
 }
 
+/// Where xtask puts what it installs.
+pub fn tools() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../qtap-tools")
+}
+
 /// A Go program of this directory, built. It is kept beside the packages, as is what the compiler makes on the way: the first time takes half a minute. None: the test is
 /// skipped, and says so; also where nothing can be written beside the packages, in a machine, and it was not built before.
 pub fn go_program(lab: &Lab, source: &str) -> Option<PathBuf> {
@@ -48,8 +53,12 @@ pub fn go_program(lab: &Lab, source: &str) -> Option<PathBuf> {
 
 /// The same under another name, with flags of the compiler; among them `cgo`, which is none.
 pub fn go_program_with(lab: &Lab, source: &str, name: &str, flags: &[&str]) -> Option<PathBuf> {
-    let go = installed("go")?;
-    let tools = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../qtap-tools");
+    go_program_by(&installed("go")?, lab, source, name, flags)
+}
+
+/// The same by another compiler; the name has to be of it alone.
+pub fn go_program_by(go: &Path, lab: &Lab, source: &str, name: &str, flags: &[&str]) -> Option<PathBuf> {
+    let tools = tools();
     let text = std::fs::read(script(source)).unwrap();
     let of = digest(&[&text[..], flags.join(" ").as_bytes()].concat());
     let kept = tools.join("go-programs").join(format!("{name}-{}", &of[of.len() - 16..]));

@@ -1,7 +1,9 @@
 //! `cargo xtask kernel`: the tests of the running kernel, on this one and on others in virtual machines. In: which kernels, which tests. Out: for each
 //! kernel what passed, failed and was skipped, by name, and what each program costs the verifier. A failure anywhere is the command's.
+//! `coverage` prints what is seen of which program instead.
 
 mod archive;
+mod coverage;
 mod machine;
 mod modules;
 mod outcome;
@@ -22,7 +24,10 @@ const VERSIONS: [&str; 2] = ["6.1", "6.12"];
 
 /// What `cargo xtask kernel` is told.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    instead: Option<Instead>,
     /// Only on this one: `host`, a version such as 6.1, of which apt knows a kernel for virtual machines, or a folder in which a kernel's package is
     /// unpacked. Can be given again.
     #[arg(long, value_name = "KERNEL")]
@@ -32,6 +37,13 @@ pub(crate) struct Options {
     smoke: bool,
     /// Parts of names of tests.
     filter: Vec<String>,
+}
+
+/// What it does instead.
+#[derive(clap::Subcommand)]
+enum Instead {
+    /// Prints what is seen of which program, on this kernel.
+    Coverage(coverage::Options),
 }
 
 /// What shows in a minute or two that a kernel takes the probes and that they see.
@@ -60,6 +72,9 @@ const SHORT: Duration = Duration::from_secs(12 * 60);
 
 /// Runs what is wanted.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if let Some(Instead::Coverage(options)) = &options.instead {
+        return coverage::run(options);
+    }
     let all = || std::iter::once("host").chain(VERSIONS).map(ToOwned::to_owned).collect();
     let kernels: Vec<String> = if options.only.is_empty() { all() } else { options.only.clone() };
     let smoke = SMOKE.map(ToOwned::to_owned);

