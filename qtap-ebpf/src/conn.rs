@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use core::ptr::write_volatile;
 use qtap_common::globals::shed;
-use qtap_common::record::{Count, Counts, Header, Opened, flag, kind, role, why};
+use qtap_common::record::{Count, Header, Opened, flag, kind, role, why};
 use qtap_common::state::{Conn, Dir, FIRST_BYTES, FIRST_ROOM, HELLO_BYTES, class, conn_flag, scope};
 
 use crate::atomic::fetch_add;
@@ -14,7 +14,7 @@ use crate::globals::{self, read};
 use crate::kernel::{self, AF_UNIX, Sock};
 use crate::maps::CONNS;
 use crate::peer::{filtered_out, is_loopback, learn_role, tell_ends};
-use crate::{advice, dns, feedback, scratch, session, trace};
+use crate::{advice, counts, dns, feedback, scratch, session, trace};
 
 /// A direction of which nothing is known.
 pub const NEW_DIR: Dir = Dir {
@@ -207,7 +207,7 @@ pub fn carried(area: u32) -> u8 {
             session::note_socket(session::NOT_WANTED);
             return class::OTHER;
         }
-        tell_counts(conn, sock.address, kind::PROGRESS);
+        counts::tell(conn, sock.address, kind::PROGRESS);
     }
     is
 }
@@ -220,7 +220,7 @@ fn let_go(conn: &mut Conn, sock: u64, feedback: u8) -> bool {
     let sent = carry::flush(&mut conn.dirs[0], &header);
     header.flags |= flag::RECEIVED;
     let received = carry::flush(&mut conn.dirs[1], &header);
-    let told = sent && received && tell_counts(conn, sock, kind::CLOSED);
+    let told = sent && received && counts::tell(conn, sock, kind::CLOSED);
     if told {
         conn.flags |= conn_flag::UNWANTED | feedback;
     }
@@ -364,39 +364,6 @@ fn uncopied(dir: &mut Dir, header: &Header, offset: u64, bytes: u64, reason: u8)
     }
 }
 
-/// Writes the counts of a connection, with the kernel's own.
-#[inline(never)]
-fn tell_counts(conn: &mut Conn, sock: u64, record_kind: u8) -> bool {
-    // What was kept while it lived.
-    let (kept, fin) = (conn.dirs[0].kernel_final != 0, conn.flags & conn_flag::FIN != 0);
-    let mut sent = if kept { conn.dirs[0].count.kernel } else { u64::MAX };
-    let mut received = if conn.dirs[1].kernel_final != 0 { conn.dirs[1].count.kernel } else { u64::MAX };
-    let mut unread = 0;
-    if conn.family == AF_UNIX {
-        (sent, received) = (u64::MAX, u64::MAX);
-    } else if sock != 0 {
-        if !kept {
-            sent = kernel::tcp_sent(sock).wrapping_sub(conn.dirs[0].base);
-        }
-        received = read_by_now(conn, sock, fin);
-        unread = u64::from(kernel::tcp_unread_raw(sock));
-        if fin && unread > 0 {
-            unread -= 1;
-        }
-    }
-    let Some(room) = emit::reserve::<Counts>() else { return false };
-    let counts = unsafe { &mut *room };
-    counts.header = emit::header(record_kind, size_of::<Counts>(), conn.id);
-    counts.header.tgid = conn.tgid;
-    counts.dirs[0] = conn.dirs[0].count;
-    counts.dirs[1] = conn.dirs[1].count;
-    counts.dirs[0].kernel = sent;
-    counts.dirs[1].kernel = received;
-    counts.unread = unread;
-    emit::submit(room);
-    true
-}
-
 /// The connection ended: what is pending is told, then the counts. `alive`: the `sock` can still be read.
 #[inline(never)]
 pub fn close(sock: u64, conn: *mut Conn, alive: bool) {
@@ -407,46 +374,14 @@ pub fn close(sock: u64, conn: *mut Conn, alive: bool) {
         let sent = carry::flush(&mut conn.dirs[0], &header);
         header.flags |= flag::RECEIVED;
         let received = carry::flush(&mut conn.dirs[1], &header);
-        let told = sent && received && tell_counts(conn, if alive { sock } else { 0 }, kind::CLOSED);
+        let told = sent && received && counts::tell(conn, if alive { sock } else { 0 }, kind::CLOSED);
         if !told && alive {
             conn.flags |= conn_flag::CLOSED_UNTOLD;
             emit::count_loss(why::RING_FULL, 0);
-            keep_kernel_counts(conn, sock);
+            counts::keep(conn, sock);
             return;
         }
         trace::closed(conn.id);
     }
     let _ = CONNS.remove(sock);
-}
-
-/// Keeps the kernel's counts for the agent, who will read them from the table.
-#[inline(always)]
-fn keep_kernel_counts(conn: &mut Conn, sock: u64) {
-    if conn.family == AF_UNIX {
-        return;
-    }
-    let fin = conn.flags & conn_flag::FIN != 0;
-    if conn.dirs[0].kernel_final == 0 {
-        conn.dirs[0].count.kernel = kernel::tcp_sent(sock).wrapping_sub(conn.dirs[0].base);
-        conn.dirs[0].kernel_final = 1;
-    }
-    conn.dirs[1].count.kernel = read_by_now(conn, sock, fin);
-    conn.dirs[1].kernel_final = 1;
-}
-
-/// The `sock` is closed. Its process may still read what came; or the kernel is about to forget its counts (`tcp_disconnect`, which a close that does not
-/// linger goes through, and a `connect` to no address).
-#[inline(always)]
-pub fn keep_read(conn: &mut Conn, sock: u64) {
-    conn.dirs[1].count.kernel = read_by_now(conn, sock, conn.flags & conn_flag::FIN != 0);
-    conn.dirs[1].kernel_final = 2;
-}
-
-/// Bytes that the process read.
-#[inline(always)]
-fn read_by_now(conn: &Conn, sock: u64, fin: bool) -> u64 {
-    let now = kernel::tcp_read(sock, fin).wrapping_sub(conn.dirs[1].base);
-    let kept = conn.dirs[1].count.kernel;
-    let forgotten = conn.dirs[1].kernel_final == 2 && (now.wrapping_sub(kept) as i64) < 0;
-    if forgotten { kept } else { now }
 }

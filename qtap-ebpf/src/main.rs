@@ -17,6 +17,7 @@ mod atomic;
 mod carry;
 mod classify;
 mod conn;
+mod counts;
 mod dns;
 mod emit;
 mod feedback;

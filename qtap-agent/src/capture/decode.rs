@@ -427,18 +427,6 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The record that a probe would have written of bytes that a TLS session was sending, in a call whose end no probe saw.
-#[must_use]
-pub fn unfinished(session: SessionId, pid: u32, time: KernelTime, offset: u64, bytes: u64) -> Vec<u8> {
-    let len = size_of::<WireSkip>() as u32;
-    let mut record = Vec::with_capacity(size_of::<WireSkip>());
-    [time.0, session.0].iter().for_each(|word| record.extend(word.to_ne_bytes()));
-    [pid, pid, len].iter().for_each(|word| record.extend(word.to_ne_bytes()));
-    record.extend([kind::SKIP, flag::SESSION, why::CALL_UNFINISHED, 0]);
-    [offset, bytes].iter().for_each(|word| record.extend(word.to_ne_bytes()));
-    record
-}
-
 /// The loss behind one of the probes' reasons.
 #[must_use]
 pub fn loss(reason: u8) -> Option<Loss> {
@@ -483,16 +471,6 @@ mod tests {
             Decoded::Event(event) => event,
             other => panic!("{other:?}"),
         }
-    }
-
-    #[test]
-    fn what_a_call_without_an_end_was_writing_is_a_hole() {
-        let record = unfinished(SessionId(7), 3, KernelTime(5), 100, 20);
-        let decoded = Decoder::default().decode(&record).unwrap();
-        let Decoded::Event(Event::Skipped(skipped)) = decoded else { panic!("{decoded:?}") };
-        assert_eq!((skipped.channel, skipped.direction), (Channel::Session(SessionId(7)), Direction::Sent));
-        assert_eq!((skipped.offset, skipped.len, skipped.pid), (100, 20, 3));
-        assert_eq!(skipped.why, Skip::Lost(Loss::CallUnfinished));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod runtimes;
 pub mod settings;
 pub mod sites;
 pub mod source;
+pub mod unfinished;
 
 /// Number of the contract with the probes: recordings of another one can't be read.
 pub const ABI: u32 = qtap_common::ABI;

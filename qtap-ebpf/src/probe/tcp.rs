@@ -6,7 +6,7 @@ use qtap_common::state::conn_flag;
 use crate::globals::layout;
 use crate::kernel::{SHUTDOWN_BOTH, at, fin_was_taken, tcp, tcp_sent, tcp_unread_raw};
 use crate::maps::CONNS;
-use crate::{conn, feedback};
+use crate::{conn, counts, feedback};
 
 /// raw tracepoint `inet_sock_set_state`: (sock, old, new). Runs before the state changes.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
@@ -49,7 +49,7 @@ fn try_state(sock: u64, old: i32, new: i32) -> Option<()> {
         state.dirs[0].kernel_final = 1;
     }
     if new == tcp::CLOSE {
-        conn::keep_read(state, sock);
+        counts::keep_read(state, sock);
     }
     let fin = u32::from(state.flags & conn_flag::FIN != 0);
     let unread = tcp_unread_raw(sock) > fin;

@@ -269,7 +269,7 @@ fn perform(place: &Place<'_>, talk: &Talk, shell: &mut Shell, agent: &Agent) -> 
     let (well, said) = ask(&asks);
     let traps = Counted::traps(agent) - before;
     if !well {
-        eprintln!("{base}: {said}{}", text(&place.lab.path("said")));
+        println!("{base}: {said}{}", text(&place.lab.path("said")));
     }
     if let How::Serves(_) | How::PassesOn(_) = talk.how {
         unseen.extend(reasons(agent));
@@ -344,7 +344,7 @@ impl Row {
             let exact = is_exact(records, exchange, ask);
             if !exact {
                 let of = |one: &&Record| one.connection() == exchange.connection();
-                eprintln!("not exact: {ask:?}: {exchange:?} of {:?}", records.connections().into_iter().rfind(of));
+                println!("not exact: {ask:?}: {exchange:?} of {:?}", records.connections().into_iter().rfind(of));
             }
             row.bodies += usize::from(exact);
             row.peers += usize::from(is_peer(records, exchange, talk.side, port, asked.ports.get(&ask.query)));

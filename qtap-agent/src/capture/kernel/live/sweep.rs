@@ -10,9 +10,10 @@ use super::super::object;
 use super::super::ring::Ring;
 use super::super::standing::RingUse;
 use super::Live;
-use crate::capture::decode::{loss, unfinished};
+use crate::capture::decode::loss;
 use crate::capture::discover::procfs;
 use crate::capture::recording::Fact;
+use crate::capture::unfinished;
 use crate::model::conn::{ConnId, SessionId};
 use crate::model::event::{Count, Counts, Event, SessionCounts};
 use crate::model::time::KernelTime;
@@ -53,7 +54,7 @@ impl Live {
             let offset = sent.carried;
             (sent.carried, sent.lost) = (sent.carried + frame.len, sent.lost + frame.len);
             if self.tables.sessions.insert(key, state, 0).is_ok() {
-                self.take(&unfinished(SessionId(state.id), pid, time, offset, frame.len), out);
+                self.take(&unfinished::sent(SessionId(state.id), pid, time, offset, frame.len), out);
             }
         }
     }
