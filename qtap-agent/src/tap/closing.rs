@@ -58,7 +58,7 @@ impl Conn {
 
     /// After the last session ended: what a TLS connection carried must meet the kernel's count, and fit its plaintext.
     fn balance_sealed(&mut self, counts: &Pair<Count>, common: &mut Common) {
-        let mut missing = 0;
+        let (mut missing, unfinished) = (0, self.done.losses.tally().bytes(Loss::CallUnfinished));
         for direction in [Direction::Sent, Direction::Received] {
             let count = counts.of(direction);
             add(&mut missing, unaccounted(carried(count), count.carried));
@@ -67,7 +67,7 @@ impl Conn {
                     ciphertext: carried(count),
                     plaintext: *self.done.plaintext.of(direction),
                     calls: *self.done.calls.of(direction),
-                    uncertain: self.done.losses.tally().bytes(Loss::CallUnfinished),
+                    uncertain: if direction == Direction::Sent { unfinished } else { 0 },
                     joined_late: self.facts.joined_late,
                 };
                 add(&mut missing, misfit(sealed));

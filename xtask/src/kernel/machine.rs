@@ -30,7 +30,7 @@ const TRIAL: Duration = Duration::from_secs(15);
 const SERVER: Duration = Duration::from_secs(10);
 /// Where distributions keep it.
 const VIRTIOFSD: [&str; 3] = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd", "/usr/lib/virtiofsd"];
-/// How the last line of a machine begins that did all it was for.
+/// In the last line of a machine that did all it was for.
 const ENDED: &str = "qtap-kernel: ended";
 const BUSYBOX: &str = "/bin/busybox";
 
@@ -117,7 +117,8 @@ fn run_by(by: Accelerator, image: &Image, job: &str, limit: Duration, mut hear: 
         match lines.recv_timeout(Duration::from_millis(200)) {
             Ok(line) => {
                 let line = String::from_utf8_lossy(&line);
-                ended |= line.starts_with(ENDED);
+                // What was cut short may stand before it on its line.
+                ended |= line.contains(ENDED);
                 hear(line.trim_end_matches('\r'));
             }
             Err(RecvTimeoutError::Disconnected) => break,
