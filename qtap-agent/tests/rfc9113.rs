@@ -294,6 +294,8 @@ fn section_8_4_push() {
 fn section_5_streams_that_end_early() {
     let reset = |stream, code: u8| frame(RST_STREAM, 0, stream, &[0, 0, 0, code]);
     let half = [frame(HEADERS, 4, 1, OK), frame(DATA, 0, 1, b"half")].concat();
+    let length = [OK.to_vec(), indexed("content-length", "4")].concat();
+    let sized = [frame(HEADERS, 4, 1, &length), frame(DATA, 0, 1, b"half")].concat();
     let go_away = |last: u32| frame(GOAWAY, 0, 0, &[&last.to_be_bytes()[..], &[0, 0, 0, 0], b"debug"].concat());
     let cases = [
         row("5.4", "reset by the client", &[[ask(1, "/a"), reset(1, 8)].concat()], &["GET /a| -> - (reset)"]),
@@ -344,6 +346,18 @@ fn section_5_streams_that_end_early() {
             &["GET /a| -> 200|ok"],
         ),
         row("5.1", "the connection closes first", &[ask(1, "/a"), half], &["GET /a| -> 200|half (closed_early)"]),
+        row(
+            "8.1.1",
+            "the connection closes on content of its declared length",
+            &[ask(1, "/a"), sized.clone()],
+            &["GET /a| -> 200|half"],
+        ),
+        row(
+            "8.1.1",
+            "CANCEL on content of its declared length",
+            &[ask(1, "/a"), sized, reset(1, 8)],
+            &["GET /a| -> 200|half"],
+        ),
     ];
     check(&cases, &usual());
 }

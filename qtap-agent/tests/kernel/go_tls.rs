@@ -154,7 +154,7 @@ fn tunnels_through_a_proxy_and_through_one_behind_tls() {
 /// A server of the test's, started before or after the agent, and asked by a curl that is outside the scope.
 fn curl(port: u16, protocol: &str, file: &Path, path: &str) {
     let mut curl = Command::new("curl");
-    curl.args(["-sk", protocol, "--data-binary"]).arg(format!("@{}", file.display()));
+    curl.args(["-sk", "--max-time", "60", protocol, "--data-binary"]).arg(format!("@{}", file.display()));
     output_of(curl.arg(format!("https://127.0.0.1:{port}{path}")).args(["-o", "/dev/null"]));
 }
 
@@ -186,11 +186,13 @@ fn a_server_that_runs_already() {
     let sent = lab.write("sent.bin", &noise(300_000));
     curl(port, "--http1.1", &sent, "/h1");
     curl(port, "--http2", &sent, "/h2");
-    agent.wait_for("\"artifact_record\"", 2);
+    // It has as much as was declared, and goes before the stream ends.
+    curl(port, "--http2", &sent, "/held");
+    agent.wait_for("\"artifact_record\"", 3);
     drop(server.0.stdin.take());
     server.end_within(super::lab::PATIENCE).expect("the server ends when its input does");
     let records = agent.stop().records;
-    assert_served(&records, port, 300_000, &["/h1", "/h2"]);
+    assert_served(&records, port, 300_000, &["/h1", "/h2", "/held"]);
     for exchange in records.exchanges() {
         let response = &records.artifact_of(exchange, "response")["body"]["digest"];
         assert_eq!(*response, digest(&noise(300_000)), "{exchange:?}");

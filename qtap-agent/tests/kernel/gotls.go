@@ -105,6 +105,11 @@ func serve(port, cert, key string) {
 			out.Header().Set("Content-Length", strconv.Itoa(len(body)))
 			out.Write(body)
 		}
+		if in.URL.Path == "/held" {
+			// The stream does not end before the one who asked is gone.
+			out.(http.Flusher).Flush()
+			<-in.Context().Done()
+		}
 	}
 	server := &http.Server{Addr: "127.0.0.1:" + port, Handler: http.HandlerFunc(echo)}
 	go closes(server)

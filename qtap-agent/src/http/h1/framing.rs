@@ -106,6 +106,14 @@ fn without_zeros(digits: &[u8]) -> &[u8] {
     digits.get(zeros..).unwrap_or_default()
 }
 
+/// The length that `Content-Length` declares; none: nothing says it, or not all of it.
+pub(in crate::http) fn declared_length(fields: &Fields) -> Option<u64> {
+    match said(fields) {
+        Said::Length(length) => Some(length),
+        Said::Nothing | Said::Chunked | Said::OtherCoding | Said::Conflict => None,
+    }
+}
+
 /// Framing of a request's body.
 pub(super) fn of_request(fields: &Fields) -> Framing {
     match said(fields) {

@@ -38,8 +38,8 @@ pub(super) enum Token {
     Data(u32, Bytes),
     /// The DATA frame that ends a stream's direction came to its end.
     EndData(u32),
-    /// RST_STREAM: the stream, and whether its code is NO_ERROR.
-    Reset(u32, bool),
+    /// RST_STREAM: the stream, and the error code.
+    Reset(u32, u32),
     /// GOAWAY: streams above this one, of the other end's, were not and will not be processed.
     GoAway(u32),
     /// These are no frames any more.
@@ -286,7 +286,7 @@ impl Lane {
                 let assembled = self.blocks.read(head, payload, self.frame_stamp, settings.head_limit);
                 self.assembled(assembled)
             }
-            Kind::Reset => Some(Token::Reset(head.stream, payload.as_ref() == [0; 4])),
+            Kind::Reset => payload.first_chunk::<4>().map(|o| Token::Reset(head.stream, u32::from_be_bytes(*o))),
             Kind::GoAway => payload.first_chunk::<4>().map(|o| Token::GoAway(u32::from_be_bytes(*o) & 0x7fff_ffff)),
             Kind::Data | Kind::Priority | Kind::Settings | Kind::Ping | Kind::WindowUpdate | Kind::Unknown => None,
         }

@@ -6,6 +6,7 @@
 //! are unknown until they are sent again, never guessed.
 
 mod block;
+mod content;
 mod lane;
 mod shape;
 mod stream;
@@ -39,6 +40,9 @@ const WAIT_AFTER_LOSS: Duration = Duration::from_secs(10);
 const ENDED: usize = 128;
 /// How much larger than a block the fields it stands for may be.
 const EXPANSION: usize = 4;
+/// Error codes of RST_STREAM (RFC 9113 §7).
+const NO_ERROR: u32 = 0;
+const CANCEL: u32 = 8;
 
 /// The parser of a channel that speaks HTTP/2.
 #[derive(Debug)]
@@ -120,7 +124,7 @@ impl H2 {
                 Token::BlockLost(block, why) => self.block_lost(direction, &block, why, desk, sink),
                 Token::Data(id, piece) => self.data(direction, id, piece, stamp, desk, sink),
                 Token::EndData(id) => self.end_data(direction, id, stamp, desk, sink),
-                Token::Reset(id, no_error) => self.reset(id, no_error, desk, sink),
+                Token::Reset(id, code) => self.reset(direction, id, code, desk, sink),
                 Token::GoAway(last) => self.go_away(direction, last, desk, sink),
                 Token::Unframed => self.lose(direction, stamp, desk, sink),
             }
@@ -162,6 +166,9 @@ impl H2 {
         for (_, mut stream) in std::mem::take(&mut self.streams) {
             if stream.open.exchange.request.is_none() && stream.open.response_done {
                 stream.open.spoil(why);
+            }
+            if !still_open {
+                stream.end_what_is_whole();
             }
             stream.open.spoil_at_end(still_open);
             stream.open.export(desk, sink);
@@ -290,13 +297,7 @@ impl H2 {
             sink.losses.add(Loss::Unparsed, piece.len() as u64);
             return;
         };
-        if is_request {
-            stream.blank_request(stamp);
-            stream.open.take(Way::Request, piece, stamp.time, desk, sink);
-        } else {
-            stream.blank_response(stamp);
-            stream.open.take(Way::Response, piece, stamp.time, desk, sink);
-        }
+        stream.data(if is_request { Way::Request } else { Way::Response }, piece, stamp, desk, sink);
     }
 
     fn end_data(&mut self, direction: Direction, id: u32, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
@@ -340,18 +341,22 @@ impl H2 {
         }
     }
 
-    /// After a whole response, NO_ERROR only says that the rest of the request is of no interest (RFC 9113 §8.1): nothing is missing.
-    fn reset(&mut self, id: u32, no_error: bool, desk: &mut Desk, sink: &mut Sink) {
-        if no_error
-            && let Some(stream) = self.streams.get_mut(&id)
-            && stream.open.response_done
-            && stream.open.exchange.request.is_some()
-        {
-            stream.open.request_done = true;
-            self.settle(id, Stamp::default(), desk, sink);
-        } else {
-            self.export(id, Incomplete::Reset, desk, sink);
+    /// After a whole response, NO_ERROR only says that the rest of the request is of no interest (RFC 9113 §8.1), and CANCEL of the one who asked (§7) that it
+    /// does not wait for the end of what it has: nothing is missing.
+    fn reset(&mut self, direction: Direction, id: u32, code: u32, desk: &mut Desk, sink: &mut Sink) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            if self.requests == Some(direction) && matches!(code, NO_ERROR | CANCEL) {
+                stream.end_what_is_whole();
+            }
+            if code == NO_ERROR && stream.open.response_done && stream.open.exchange.request.is_some() {
+                stream.open.request_done = true;
+            }
+            if stream.open.is_done() {
+                self.settle(id, Stamp::default(), desk, sink);
+                return;
+            }
         }
+        self.export(id, Incomplete::Reset, desk, sink);
     }
 
     /// Streams above `last` that the receiver of a GOAWAY opened end here (RFC 9113 §6.8).

@@ -3,11 +3,13 @@
 
 use bytes::Bytes;
 
+use super::content::Content;
 use crate::http::Sink;
 use crate::http::hpack::Decoded;
 use crate::http::manner::{Manner, Media, of_stream};
 use crate::http::messages::websockets;
 use crate::http::pair::{self, Desk, Open, Stamp};
+use crate::http::parts::Way;
 use crate::model::conn::Protocol;
 use crate::model::exchange::Incomplete;
 use crate::model::message::{Body, Field, FieldText, Fields, Request, Response, Version};
@@ -23,6 +25,9 @@ pub(super) struct Stream {
     pub(super) end_may_be_lost: bool,
     /// Per direction: it is among those that are to be told when the direction loses its thread.
     pub(super) is_exposed: [bool; 2],
+    /// What was declared of the request's and the response's content, and what came of it.
+    request_content: Content,
+    response_content: Content,
 }
 
 /// A header block as a message sees it: pseudo-header fields (RFC 9113 §8.3) apart from the others.
@@ -135,7 +140,14 @@ impl Stream {
 
     /// The stream that an exchange under way goes on in.
     pub(super) fn of(open: Open) -> Stream {
-        Stream { open, waits_since: None, end_may_be_lost: false, is_exposed: [false; 2] }
+        Stream {
+            open,
+            waits_since: None,
+            end_may_be_lost: false,
+            is_exposed: [false; 2],
+            request_content: Content::default(),
+            response_content: Content::default(),
+        }
     }
 
     /// A header block of the request, its head or its trailers, whose first octet came at `stamp`, and at `ended` its last, with
@@ -158,6 +170,7 @@ impl Stream {
             if media.grpc_messages {
                 self.open.request_body.read_grpc();
             }
+            self.request_content.head(&section.fields, stamp.time);
             self.open.exchange.request = Some(section.into_request(stamp));
             self.open.exchange.pid = stamp.pid;
         }
@@ -197,12 +210,41 @@ impl Stream {
             if media.grpc_messages {
                 self.open.response_body.read_grpc();
             }
+            self.response_content.head(&section.fields, stamp.time);
             self.open.answer(section.into_response(stamp));
         }
         if let Some(time) = ended {
             self.open.end_response(trailers, time);
         }
         self.note_grpc(media)
+    }
+
+    /// Octets of the request's content, or the response's, came.
+    pub(super) fn data(&mut self, way: Way, piece: Bytes, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
+        match way {
+            Way::Request => {
+                self.blank_request(stamp);
+                self.request_content.data(piece.len(), stamp.time);
+            }
+            Way::Response => {
+                self.blank_response(stamp);
+                self.response_content.data(piece.len(), stamp.time);
+            }
+        }
+        self.open.take(way, piece, stamp.time, desk, sink);
+    }
+
+    /// Nothing more will come: what has all the content that was declared of it is whole. Not of gRPC, whose status is in the trailers.
+    pub(super) fn end_what_is_whole(&mut self) {
+        if self.open.exchange.protocol == Protocol::Grpc {
+            return;
+        }
+        if let (false, Some(time)) = (self.open.request_done, self.request_content.whole_at()) {
+            self.open.end_request(Fields::default(), time);
+        }
+        if let (false, Some(time)) = (self.open.response_done, self.response_content.whole_at()) {
+            self.open.end_response(Fields::default(), time);
+        }
     }
 
     /// After an extended CONNECT was accepted the stream is a WebSocket connection (RFC 8441 §5).

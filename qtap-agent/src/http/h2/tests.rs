@@ -144,6 +144,62 @@ fn what_the_close_cuts_off() {
     assert_eq!(lines(script.close()), ["GET /a| -> 200| (closed_early)", "GET /b| -> - (no_response)"]);
 }
 
+/// Content that is as long as was declared: who has it may go without waiting for the end of the stream (RFC 9113 §8.1.1, §7).
+#[test]
+fn content_of_the_declared_length_is_whole_when_its_reader_goes() {
+    let sized = |stream, body: &[u8]| {
+        let head = [vec![0x88], literal("content-length", "4")].concat();
+        [frame(Kind::Headers, WHOLE, stream, &head), frame(Kind::Data, 0, stream, body)].concat()
+    };
+    let of = |body: &[u8], end: Option<(bool, u8)>| {
+        let mut script = Script::new(false);
+        script.up(opening()).up(get(1, "/a")).down(sized(1, body));
+        match end {
+            Some((true, code)) => script.up(frame(Kind::Reset, 0, 1, &[0, 0, 0, code])),
+            Some((false, code)) => script.down(frame(Kind::Reset, 0, 1, &[0, 0, 0, code])),
+            None => &mut script,
+        };
+        lines(script.close()).concat()
+    };
+    let (no_error, internal_error, cancel) = (0, 2, 8);
+    for end in [None, Some((true, no_error)), Some((true, cancel))] {
+        assert_eq!(of(b"four", end), "GET /a| -> 200|four", "{end:?}");
+    }
+    let mut script = Script::new(false);
+    script.up(opening()).up(get(1, "/a")).down(sized(1, b"four"));
+    assert_eq!(lines(script.end(true)), ["GET /a| -> 200|four (still_open)"]);
+    // Less, more, or told by its writer to be of no use.
+    assert_eq!(of(b"fou", None), "GET /a| -> 200|fou (closed_early)");
+    assert_eq!(of(b"fours", None), "GET /a| -> 200|fours (closed_early)");
+    assert_eq!(of(b"fou", Some((true, cancel))), "GET /a| -> 200|fou (reset)");
+    for end in [(true, internal_error), (false, internal_error), (false, cancel)] {
+        assert_eq!(of(b"four", Some(end)), "GET /a| -> 200|four (reset)", "{end:?}");
+    }
+}
+
+#[test]
+fn a_request_of_the_declared_length_that_was_answered_is_whole_at_the_close() {
+    let mut script = Script::new(false);
+    let head = [vec![0x83, 0x86], literal(":path", "/a"), literal("content-length", "4")].concat();
+    script
+        .up(opening())
+        .up(frame(Kind::Headers, WHOLE, 1, &head))
+        .up(frame(Kind::Data, 0, 1, b"four"))
+        .down(ok(1, "one"));
+    assert_eq!(lines(script.close()), ["POST /a|four -> 200|one"]);
+}
+
+/// What a call of gRPC came to stands in its trailers: without them it is not whole, whatever its length.
+#[test]
+fn a_grpc_call_without_trailers_is_cut_off() {
+    let mut script = Script::new(false);
+    let call = [vec![0x83, 0x86], literal(":path", "/s/m"), literal("content-type", "application/grpc")].concat();
+    script.up(opening()).up(frame(Kind::Headers, WHOLE | END, 1, &call));
+    let head = [vec![0x88], literal("content-type", "application/grpc"), literal("content-length", "5")].concat();
+    script.down(frame(Kind::Headers, WHOLE, 1, &head)).down(frame(Kind::Data, 0, 1, b"\0\0\0\0\0"));
+    assert_eq!(script.close().last().unwrap().incomplete, Some(Incomplete::ClosedEarly));
+}
+
 #[test]
 fn an_upgrade_makes_the_request_stream_1() {
     let mut script = Script::new(false);
