@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, WaitOptions, getpgrp, getpid, kill_process, waitpid};
 use rustix::termios::tcgetpgrp;
 
-use super::Failure;
+use super::{Failure, descriptors};
 
 /// First argument of a qtap that is to stop, and then to become the command behind it.
 pub(super) const GATE: &str = "__become-when-continued";
@@ -56,7 +56,10 @@ impl Child {
         let child = Command::new(qtap).arg(GATE).args(command).spawn().context("the command can't be started")?;
         let pid = Pid::from_child(&child);
         match waitpid(Some(pid), WaitOptions::UNTRACED).context("the command")? {
-            Some((_, status)) if status.stopped() => Ok(Child { child, pid }),
+            Some((_, status)) if status.stopped() => {
+                descriptors::restore(pid);
+                Ok(Child { child, pid })
+            }
             _ => bail!("the command ended before it began"),
         }
     }

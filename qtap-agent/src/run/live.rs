@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 
-use super::Failure;
+use super::{Failure, descriptors};
 use crate::capture::discover::call::Family;
 use crate::capture::host::{Facts, findings};
 use crate::capture::kernel::{Cgroup, Directions, Guard, Live, Scope, Settings as Probes, Wishes, trial};
@@ -135,6 +135,7 @@ fn under(mount: &str, path: &Path) -> PathBuf {
 /// Starts the probes.
 pub(super) fn start(probes: Probes) -> Result<Live, Failure> {
     let ring_bytes = probes.ring_bytes;
+    descriptors::raise();
     Live::start(probes).map_err(|error| {
         let report = Report::of(findings(&Facts::read(trial::of_failure(&error, ring_bytes))));
         Failure::host(why(&trial::words(&error), &report))

@@ -10,6 +10,8 @@
 
 #[cfg(any(feature = "kernel", test))]
 mod data_dir;
+#[cfg(feature = "kernel")]
+mod descriptors;
 mod doctor;
 mod engine;
 #[cfg(feature = "kernel")]

@@ -120,6 +120,13 @@ pub fn wait_for_port(port: u16) {
     wait_until("the port answers", || TcpStream::connect(("127.0.0.1", port)).is_ok());
 }
 
+/// The OpenSSL that curl uses.
+pub fn libssl() -> PathBuf {
+    let libraries = output_of(Command::new("sh").args(["-c", "ldd \"$(command -v curl)\""]));
+    let path = libraries.lines().find_map(|line| line.trim().strip_prefix("libssl.so")?.split_whitespace().nth(2));
+    PathBuf::from(path.expect("curl has an OpenSSL"))
+}
+
 /// Runs a command that is no test of its own, and gives what it printed.
 pub fn output_of(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap();

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::lab::{Guarded, Lab, output_of};
+use super::lab::{Guarded, Lab, libssl, output_of};
 use super::nginx::Nginx;
 use super::python::Script;
-use super::qtap::{Agent, get};
+use super::qtap::{Agent, command_by, get, run_command};
 use super::records::Records;
 use super::scope::config;
 
@@ -147,4 +147,40 @@ fn memory_is_kept_to_and_what_it_costs_is_told() {
     let cut = reasons.iter().filter(|reason| **reason == "limit").count();
     println!("{cut} of {} exchanges told for want of memory", reasons.len());
     assert!(cut > 0, "{reasons:?}");
+}
+
+/// Programs, each with a copy of the TLS library, that are there until all copies have probes.
+const COPIES: u32 = 8;
+
+#[test]
+fn a_shells_file_descriptors_are_no_bound_on_libraries() {
+    let Some(lab) = Lab::open() else { return };
+    let from = libssl();
+    let name = from.file_name().unwrap();
+    for copy in 0..COPIES {
+        std::fs::create_dir(lab.path(&format!("copy-{copy}"))).unwrap();
+        std::fs::copy(&from, lab.path(&format!("copy-{copy}")).join(name)).unwrap();
+    }
+    let (log, lab_dir) = (lab.path("qtap.err"), lab.dir());
+    let script = format!(
+        "ulimit -Sn
+for copy in '{}'/copy-*; do LD_PRELOAD=$copy/{} sleep 60 & pids=\"$pids $!\"; done
+for try in $(seq 300); do [ \"$(grep -c 'TLS library attached.*copy-' '{}')\" = {COPIES} ] && break; sleep 0.1; done
+kill $pids",
+        lab_dir.display(),
+        name.to_string_lossy(),
+        log.display()
+    );
+    // The probes of four libraries, and what qtap itself needs.
+    let mut qtap = command_by(["sh", "-c", "ulimit -Sn 256; exec \"$0\" \"$@\""]);
+    qtap.args(["exec", "--log-level", "info", "-o"]).arg(lab.path("records.jsonl")).args(["--", "sh", "-c", &script]);
+    let captured = run_command(&lab, &mut qtap);
+    assert_eq!(captured.stdout, "256\n", "what it starts has the limit of its own shell");
+    let attached: Vec<_> = captured
+        .stderr
+        .lines()
+        .filter(|line| line.contains("TLS library attached") && line.contains("copy-"))
+        .collect();
+    assert_eq!(attached.len(), COPIES as usize, "{}", captured.stderr);
+    assert!(attached.iter().all(|line| line.contains("\"refused\":0")), "{attached:#?}");
 }

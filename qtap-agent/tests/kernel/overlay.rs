@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::lab::{Lab, output_of};
+use super::lab::{Lab, libssl};
 use super::nginx::Nginx;
 use super::qtap::exec_script;
 
@@ -36,9 +36,7 @@ fn a_file_that_many_mounts_show_is_probed_once() {
     for folder in ["lower", "empty", "merged"] {
         std::fs::create_dir(lab.path(folder)).unwrap();
     }
-    let libraries = output_of(Command::new("sh").args(["-c", "ldd \"$(command -v curl)\""]));
-    let path = libraries.lines().find_map(|line| line.trim().strip_prefix("libssl.so")?.split_whitespace().nth(2));
-    let from = std::path::PathBuf::from(path.expect("curl has an OpenSSL"));
+    let from = libssl();
     std::fs::copy(&from, lab.path("lower").join(from.file_name().unwrap())).unwrap();
     if !can_mount(&lab) {
         return;
