@@ -49,6 +49,11 @@ impl Nginx {
         Ok(nginx)
     }
 
+    /// Its certificate, which is its own authority, as PEM.
+    pub(crate) fn certificate(&self) -> Result<Vec<u8>> {
+        Ok(fs::read(self.dir.join("cert.pem"))?)
+    }
+
     fn pid(&self) -> u32 {
         self.master.id()
     }

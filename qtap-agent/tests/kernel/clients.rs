@@ -1,7 +1,7 @@
 //! Programs that people use, each captured from its first byte: what qtap tells is what they did.
 
-use super::lab::{Lab, digest, noise};
-use super::nginx::Nginx;
+use super::lab::{Lab, digest, free_ports, noise};
+use super::nginx::{Nginx, certificate};
 use super::python::{Script, interpreter, script};
 use super::qtap::{Captured, exec_script};
 use super::records::Record;
@@ -167,8 +167,8 @@ fn h2load_with_100_streams_and_h2c_by_prior_knowledge() {
     let Some(lab) = Lab::open() else { return };
     let nginx = Nginx::start(&lab, 9);
     nginx.serve("hello.json", BODY);
-    super::nginx::certificate(lab.dir());
-    let [h2c] = super::lab::free_ports();
+    certificate(lab.dir());
+    let [h2c] = free_ports();
     let mut nghttpd = std::process::Command::new("nghttpd");
     nghttpd.args(["--no-tls", "-a", "127.0.0.1", "-d"]).arg(lab.path("nginx/www")).arg(h2c.to_string());
     let nghttpd = nghttpd.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
@@ -192,4 +192,69 @@ h2load -n 500 -c 2 -m 20 'http://127.0.0.1:{h2c}/hello.json?h2cload' | grep -q '
     let responses = records.objects().into_iter().filter(|object| object.text("artifact.type") == "http_response");
     let bodies: Vec<_> = responses.map(|response| response.artifact()["body"]["digest"].clone()).collect();
     assert_eq!(bodies, vec![serde_json::Value::from(wanted); 2501]);
+}
+
+/// A request in the first flight of a resumed session (RFC 8446 §2.3), which programs send and take by functions of their own: `SSL_write_early_data` and
+/// `SSL_read_early_data`, which do it by those that have probes.
+#[test]
+fn early_data_on_both_sides() {
+    let Some(lab) = Lab::open() else { return };
+    certificate(lab.dir());
+    let [port] = free_ports();
+    lab.write("early.bin", b"GET /early HTTP/1.1\r\nHost: early.example\r\n\r\n");
+    // What the server answers it is given when it has printed what it was asked.
+    let script = format!(
+        "set -e; cd '{}'
+mkfifo answer
+timeout 60 openssl s_server -accept {port} -key key.pem -cert cert.pem -early_data -quiet -naccept 2 -4 < answer > asked &
+exec 3> answer
+for try in $(seq 200); do grep -q :$(printf %04X {port}) /proc/net/tcp && break; sleep 0.1; done
+(sleep 1) | openssl s_client -connect 127.0.0.1:{port} -tls1_3 -sess_out session > first 2>&1
+(for try in $(seq 200); do grep -q early asked && break; sleep 0.1; done
+printf 'HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nearly' >&3; sleep 1) |
+  openssl s_client -connect 127.0.0.1:{port} -tls1_3 -sess_in session -early_data early.bin > second 2>&1
+grep 'Early data was accepted' second
+exec 3>&-; wait",
+        lab.dir().display(),
+    );
+    let Captured { records, .. } = exec_script(&lab, &[], &script);
+    records.assert_whole();
+    let exchanges = records.exchanges();
+    assert_eq!(exchanges.len(), 2, "{}", records.told());
+    for exchange in exchanges {
+        assert_eq!((exchange.text("url.path"), exchange.text("server.address")), ("/early", "127.0.0.1"));
+        assert_eq!(exchange.number("http.response.status_code"), 200);
+        assert_eq!(records.artifact_of(exchange, "response")["body"]["data"], "early");
+    }
+}
+
+/// A handshake in the middle of a connection (RFC 5246 §7.4.1.1), which the reads and writes around it make.
+#[test]
+fn renegotiation_between_two_requests() {
+    let Some(lab) = Lab::open() else { return };
+    certificate(lab.dir());
+    let [port] = free_ports();
+    let script = format!(
+        "set -e; cd '{}'
+mkfifo answer
+timeout 60 openssl s_server -accept {port} -key key.pem -cert cert.pem -tls1_2 -client_renegotiation -quiet -naccept 1 -4 < answer > asked &
+exec 3> answer
+say() {{ for try in $(seq 200); do grep -q $1 asked && break; sleep 0.1; done; printf 'HTTP/1.1 200 OK\\r\\nContent-Length: 3\\r\\n\\r\\n'$1 >&3; sleep 0.5; }}
+for try in $(seq 200); do grep -q :$(printf %04X {port}) /proc/net/tcp && break; sleep 0.1; done
+(printf 'GET /one HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'; say one; echo R; sleep 0.5; printf 'GET /two HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'; say two) |
+  openssl s_client -connect 127.0.0.1:{port} -tls1_2 > said 2>&1
+grep RENEGOTIATING said
+exec 3>&-; wait",
+        lab.dir().display(),
+    );
+    let Captured { records, .. } = exec_script(&lab, &[], &script);
+    records.assert_whole();
+    let mut asked: Vec<_> = records.exchanges().iter().map(|one| one.text("url.path").to_owned()).collect();
+    asked.sort_unstable();
+    assert_eq!(asked, ["/one", "/one", "/two", "/two"], "{}", records.told());
+    for exchange in records.exchanges() {
+        let said = exchange.text("url.path").trim_start_matches('/');
+        assert_eq!(records.artifact_of(exchange, "response")["body"]["data"], said, "{exchange:?}");
+    }
+    assert_eq!(records.closed().len(), 2, "{}", records.told());
 }

@@ -249,7 +249,8 @@ fn said(told: &str) -> Result<u64> {
     Ok(sum)
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
+/// The elements of a list; none of anything else.
+pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 

@@ -1,9 +1,11 @@
 //! `cargo xtask bench`: what watching costs the watched. nginx serves 1 KB over keep-alive connections, bare and under each kind of
 //! probe, in interleaved rounds; the table of medians is printed as Markdown, with the machine named. It asserts nothing. Beside it:
 //! how fast a recording is replayed, beside tshark too, whether anything is lost uncounted under a minute of load, and how fast records
-//! are delivered, what rules cost, what of what nobody wants is not copied, and what an idle agent costs.
+//! are delivered, what rules cost, what of what nobody wants is not copied, what an idle agent costs, and how
+//! many first requests of programs of a moment are captured.
 
 mod advice;
+mod discovery;
 mod grpc;
 mod idle;
 mod load;
@@ -52,6 +54,8 @@ enum Subject {
     Advice,
     /// How long a start takes, and what an agent costs that has nothing to do.
     Idle,
+    /// How many first requests are captured of programs that make one and end.
+    Discovery,
 }
 
 /// What to measure, and for how long.
@@ -108,6 +112,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Subject::Rules => bench_of("rules"),
         Subject::Advice => advice::run(&options.protocols, options.rounds, options.seconds.unwrap_or(3)),
         Subject::Idle => idle::run(options.rounds, options.seconds.unwrap_or(20)),
+        Subject::Discovery => discovery::run(),
         Subject::Loss => loss::run(&options.protocols, options.otlp, options.seconds.unwrap_or(60)),
     }
 }

@@ -125,14 +125,10 @@ pub fn path_from_here(pid: u32, mapping: &Mapping) -> Option<PathBuf> {
     found.is_some_and(|id| id.ino == mapping.id.ino && !mapping.deleted).then_some(named)
 }
 
-/// The same for the file `id`, as `stat` gives it, of whatever mapping it is. On stacked file systems older kernels (6.1; not 6.18) show in the map the file below, device and inode
-/// number: there it is the mapping whose name, or whose `map_files` entry, leads to that file.
+/// The same for the file `id`, as `stat` gives it, of whatever mapping among `mappings` of a process it is. On stacked file systems older kernels (6.1; not 6.18) show in the map the
+/// file below, device and inode number: there it is the mapping whose name, or whose `map_files` entry, leads to that file.
 #[must_use]
-pub fn path_of(pid: u32, id: FileId) -> Option<PathBuf> {
-    path_among(pid, id, &executable_mappings(pid))
-}
-
-fn path_among(pid: u32, id: FileId, mappings: &[Mapping]) -> Option<PathBuf> {
+pub fn path_among(pid: u32, id: FileId, mappings: &[Mapping]) -> Option<PathBuf> {
     if let Some(mapping) = mappings.iter().find(|mapping| mapping.id == id) {
         return path_from_here(pid, mapping);
     }
@@ -227,7 +223,8 @@ mod tests {
         }
         let found = path_among(pid, ids[0], &mappings).unwrap();
         assert_eq!(id_of(&found), Some(ids[0]));
-        assert_eq!(path_of(pid, ids[0]), path_from_here(pid, &executable_mappings(pid)[0]));
+        let mappings_as_they_are = executable_mappings(pid);
+        assert_eq!(path_among(pid, ids[0], &mappings_as_they_are), path_from_here(pid, &mappings_as_they_are[0]));
         assert_eq!(path_among(pid, FileId { dev: ids[0].dev, ino: u64::MAX }, &mappings), None);
     }
 

@@ -14,7 +14,7 @@ mod tried;
 mod verdicts;
 mod wishes;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -24,9 +24,9 @@ use aya::programs::RawTracePoint;
 use aya_log::EbpfLogger;
 use qtap_common::ABI;
 use qtap_common::record::why;
-use qtap_common::state::{Losses, SessionKey, scope};
+use qtap_common::state::{FileKey, Losses, SessionKey, scope};
 
-use self::looks::Look;
+use self::looks::Looks;
 use self::tables::Tables;
 use super::feedback::Feedback;
 use super::people::People;
@@ -82,7 +82,7 @@ pub struct Live {
     /// Processes that receive what qtap exports, as far as they were told.
     stores: BTreeMap<u32, String>,
     /// What is new, and not yet looked through.
-    looks: VecDeque<Look>,
+    looks: Looks,
     /// Keys of the sessions that are open, by session.
     sessions: HashMap<SessionId, SessionKey>,
     losses_told: [Losses; why::COUNT],
@@ -134,7 +134,7 @@ impl Live {
             everyone: settings.scope == Scope::Everyone,
             speakers: HashSet::new(),
             stores: BTreeMap::new(),
-            looks: VecDeque::new(),
+            looks: Looks::default(),
             sessions: HashMap::new(),
             losses_told: [Losses::default(); why::COUNT],
             ring_full_seen: 0,
@@ -295,7 +295,7 @@ impl Live {
                 let pid = executed.pid;
                 let fact = self.people.executed(executed);
                 self.met(fact, out);
-                self.look_later(Look::Program(pid));
+                self.look_at_program(pid);
             }
             Decoded::Forked { parent, child } => {
                 self.standing.forked(parent, child);
@@ -305,7 +305,7 @@ impl Live {
                 }
             }
             Decoded::Exited { pid, time } => self.exited(pid, time, out),
-            Decoded::Mapped { pid, dev, ino } => self.look_later(Look::Mapping(pid, dev, ino)),
+            Decoded::Mapped { pid, dev, ino } => self.look_at_mapping(pid, FileKey { dev, ino }),
         }
     }
 

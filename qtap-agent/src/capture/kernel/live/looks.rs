@@ -1,12 +1,14 @@
 //! Programs and libraries that are new: looked through for TLS functions, one after the other, between records. Reading a large executable takes
 //! long, and who is to be left out is decided by records that came meanwhile.
 
-use std::path::Path;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 
 use qtap_common::state::{FileKey, scope};
 
 use super::Live;
 use crate::capture::discover::elf::FileId;
+use crate::capture::discover::known::is_library_name;
 use crate::capture::discover::maps;
 use crate::capture::recording::Fact;
 
@@ -14,12 +16,39 @@ use crate::capture::recording::Fact;
 const WAITING: usize = 1024;
 
 /// What is to be looked through.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Look {
     /// The program that a process executes: it may carry its TLS library in itself.
     Program(u32),
-    /// A file that a process mapped, and no process in scope before it: device in the kernel's encoding, inode number.
-    Mapping(u32, u64, u64),
+    /// Files that a process mapped, and no process in scope before it.
+    Mappings(u32, Vec<FileKey>),
+    /// One of them, once it is known where it is, and that it is not called like a TLS library.
+    File(u32, FileKey, PathBuf),
+}
+
+/// What is new, and not yet looked through.
+#[derive(Debug, Default)]
+pub(super) struct Looks(VecDeque<Look>);
+
+impl Looks {
+    fn mapped(&mut self, pid: u32, file: FileKey) {
+        for look in &mut self.0 {
+            if let Look::Mappings(of, files) = look
+                && *of == pid
+            {
+                files.push(file);
+                return;
+            }
+        }
+        self.0.push_back(Look::Mappings(pid, vec![file]));
+    }
+
+    /// The next one. What processes have mapped comes first, since a program of a moment makes its first TLS call some milliseconds after it mapped its library; then
+    /// whatever waited longest.
+    fn next(&mut self) -> Option<Look> {
+        let mappings = self.0.iter().position(|look| matches!(look, Look::Mappings(..)));
+        self.0.remove(mappings.unwrap_or(0))
+    }
 }
 
 impl Live {
@@ -40,34 +69,65 @@ impl Live {
         true
     }
 
-    /// Looks something through as soon as the records that wait have been taken.
-    pub(super) fn look_later(&mut self, look: Look) {
-        if self.looks.len() >= WAITING {
-            self.look();
-        }
-        self.looks.push_back(look);
+    /// The program of a process is to be looked through as soon as the records that wait have been taken.
+    pub(super) fn look_at_program(&mut self, pid: u32) {
+        self.make_room();
+        self.looks.0.push_back(Look::Program(pid));
     }
 
-    /// Makes the look that waited longest. False: none did.
+    /// The same of a file that a process mapped.
+    pub(super) fn look_at_mapping(&mut self, pid: u32, file: FileKey) {
+        self.make_room();
+        self.looks.mapped(pid, file);
+    }
+
+    fn make_room(&mut self) {
+        if self.looks.0.len() >= WAITING {
+            self.look();
+        }
+    }
+
+    /// Makes a look. False: none waited.
     pub(super) fn look(&mut self) -> bool {
-        let Some(look) = self.looks.pop_front() else { return false };
+        let Some(look) = self.looks.next() else { return false };
         match look {
             // Another process that executes it is told by itself; of a library others are not.
             Look::Program(pid) if self.is_left_out(pid) => {}
             Look::Program(pid) => {
                 self.attach_library(Path::new(&format!("/proc/{pid}/exe")));
             }
-            Look::Mapping(pid, dev, ino) => {
-                let id = FileId { dev: user_dev(dev), ino };
-                let looked_into = maps::path_of(pid, id).is_some_and(|path| self.attach_library(&path));
-                // It lived too short: the next one that maps this file is to be told of. One that is there and can't be looked at would
-                // be told of for ever.
-                if !looked_into && !Path::new(&format!("/proc/{pid}")).exists() {
-                    self.tables.tell_again(FileKey { dev, ino });
-                }
+            Look::Mappings(pid, files) => self.look_at_mappings(pid, &files),
+            Look::File(pid, file, path) => {
+                let looked_into = self.attach_library(&path);
+                self.looked_at(pid, file, looked_into);
             }
         }
         true
+    }
+
+    /// Attaches whatever a process has mapped by now that is called like a TLS library. The other files that it was told to have mapped are looked through later.
+    fn look_at_mappings(&mut self, pid: u32, files: &[FileKey]) {
+        let mappings = maps::executable_mappings(pid);
+        for mapping in mappings.iter().filter(|mapping| is_library_name(&mapping.path)) {
+            if let Some(path) = maps::path_from_here(pid, mapping) {
+                self.attach_library(&path);
+            }
+        }
+        for file in files {
+            let id = FileId { dev: user_dev(file.dev), ino: file.ino };
+            match maps::path_among(pid, id, &mappings) {
+                Some(path) => self.looks.0.push_back(Look::File(pid, *file, path)),
+                None => self.looked_at(pid, *file, false),
+            }
+        }
+    }
+
+    /// A file was looked at. If it could not be, and its process lived too short, the next one that maps it is to be told of. (One that is there and can't be looked at
+    /// would be told of for ever.)
+    fn looked_at(&mut self, pid: u32, file: FileKey, looked_into: bool) {
+        if !looked_into && !Path::new(&format!("/proc/{pid}")).exists() {
+            self.tables.tell_again(file);
+        }
     }
 
     fn is_left_out(&self, pid: u32) -> bool {
@@ -78,4 +138,25 @@ impl Live {
 /// A device as `stat` gives it, from the kernel's own form (`include/linux/kdev_t.h`: 20 bits of minor number).
 fn user_dev(kernel: u64) -> u64 {
     rustix::fs::makedev((kernel >> 20) as u32, (kernel & 0xf_ffff) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_mapped_comes_first_and_together() {
+        let file = |ino| FileKey { dev: 1, ino };
+        let mut looks = Looks::default();
+        looks.0.push_back(Look::Program(1));
+        looks.0.push_back(Look::File(1, file(9), PathBuf::from("/lib/libc.so.6")));
+        looks.mapped(1, file(1));
+        looks.mapped(2, file(2));
+        looks.mapped(1, file(3));
+        assert_eq!(looks.next(), Some(Look::Mappings(1, vec![file(1), file(3)])));
+        assert_eq!(looks.next(), Some(Look::Mappings(2, vec![file(2)])));
+        assert_eq!(looks.next(), Some(Look::Program(1)));
+        assert!(matches!(looks.next(), Some(Look::File(..))));
+        assert_eq!(looks.next(), None);
+    }
 }
