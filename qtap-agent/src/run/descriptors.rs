@@ -18,7 +18,7 @@ pub(super) fn raise() {
 /// Gives a process that qtap started, and that does nothing yet, what qtap was started with.
 pub(super) fn restore(child: Pid) {
     if let Some(before) = BEFORE.get()
-        && let Err(error) = prlimit(Some(child), Resource::Nofile, before.clone())
+        && let Err(error) = prlimit(Some(child), Resource::Nofile, *before)
     {
         tracing::warn!(%error, "the command has another limit of file descriptors than qtap was started with");
     }
