@@ -1,6 +1,8 @@
 //! Programs that people use, each captured from its first byte: what qtap tells is what they did.
 
-use super::lab::{Lab, digest, free_ports, noise};
+use std::time::Duration;
+
+use super::lab::{Lab, digest, free_ports, noise, slowed};
 use super::nginx::{Nginx, certificate};
 use super::python::{Script, interpreter, script};
 use super::qtap::{Captured, exec_script};
@@ -206,16 +208,18 @@ fn early_data_on_both_sides() {
     let script = format!(
         "set -e; cd '{}'
 mkfifo answer
-timeout 60 openssl s_server -accept {port} -key key.pem -cert cert.pem -early_data -quiet -naccept 2 -4 < answer > asked &
+timeout {limit} openssl s_server -accept {port} -key key.pem -cert cert.pem -early_data -quiet -naccept 2 -4 < answer > asked &
 exec 3> answer
 for try in $(seq 200); do grep -q :$(printf %04X {port}) /proc/net/tcp && break; sleep 0.1; done
-(sleep 1) | openssl s_client -connect 127.0.0.1:{port} -tls1_3 -sess_out session > first 2>&1
+(for try in $(seq 200); do [ -s session ] && break; sleep 0.1; done) |
+  openssl s_client -connect 127.0.0.1:{port} -tls1_3 -sess_out session > first 2>&1
 (for try in $(seq 200); do grep -q early asked && break; sleep 0.1; done
 printf 'HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nearly' >&3; sleep 1) |
   openssl s_client -connect 127.0.0.1:{port} -tls1_3 -sess_in session -early_data early.bin > second 2>&1
 grep 'Early data was accepted' second
 exec 3>&-; wait",
         lab.dir().display(),
+        limit = slowed(Duration::from_secs(60)).as_secs(),
     );
     let Captured { records, .. } = exec_script(&lab, &[], &script);
     records.assert_whole();
@@ -237,15 +241,17 @@ fn renegotiation_between_two_requests() {
     let script = format!(
         "set -e; cd '{}'
 mkfifo answer
-timeout 60 openssl s_server -accept {port} -key key.pem -cert cert.pem -tls1_2 -client_renegotiation -quiet -naccept 1 -4 < answer > asked &
+timeout {limit} openssl s_server -accept {port} -key key.pem -cert cert.pem -tls1_2 -client_renegotiation -quiet -naccept 1 -4 < answer > asked &
 exec 3> answer
 say() {{ for try in $(seq 200); do grep -q $1 asked && break; sleep 0.1; done; printf 'HTTP/1.1 200 OK\\r\\nContent-Length: 3\\r\\n\\r\\n'$1 >&3; sleep 0.5; }}
 for try in $(seq 200); do grep -q :$(printf %04X {port}) /proc/net/tcp && break; sleep 0.1; done
-(printf 'GET /one HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'; say one; echo R; sleep 0.5; printf 'GET /two HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'; say two) |
+(printf 'GET /one HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'; say one; echo R
+for try in $(seq 200); do grep -q RENEGOTIATING said && break; sleep 0.1; done; sleep 0.5; printf 'GET /two HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'; say two) |
   openssl s_client -connect 127.0.0.1:{port} -tls1_2 > said 2>&1
 grep RENEGOTIATING said
 exec 3>&-; wait",
         lab.dir().display(),
+        limit = slowed(Duration::from_secs(60)).as_secs(),
     );
     let Captured { records, .. } = exec_script(&lab, &[], &script);
     records.assert_whole();

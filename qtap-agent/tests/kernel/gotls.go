@@ -2,6 +2,7 @@
 //
 //	ask URL PROTOCOL WORKERS PATH,SIZE…   gets each path from an own goroutine, and puts as many bytes as SIZE says below /put/;
 //	                                      PROTOCOL is h1 or h2, and may be followed by + and the URL of a proxy
+//	leave URL FILE                        posts the file over HTTP/2, reads as much as is declared of the answer, and leaves before that ends
 //	proxy PORT [CERT KEY]                 a proxy that tunnels, itself behind TLS or not, until its standard input ends
 //	serve PORT CERT KEY                   echoes bodies, until its standard input ends
 //	deep PORT COUNT                       asks by hand from stacks of many depths, over connections in a wrapper, some of which panic
@@ -36,6 +37,8 @@ func main() {
 	switch words := os.Args[2:]; os.Args[1] {
 	case "ask":
 		ask(words[0], words[1], number(words[2]), words[3:])
+	case "leave":
+		leave(words[0], words[1])
 	case "serve":
 		serve(words[0], words[1], words[2])
 	case "proxy":
@@ -82,6 +85,21 @@ func ask(url, protocol string, workers int, paths []string) {
 	}
 	waiting.Wait()
 	transport.CloseIdleConnections()
+}
+
+func leave(url, file string) {
+	sent, err := os.ReadFile(file)
+	check(err)
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
+		ForceAttemptHTTP2: true,
+	}}
+	answer, err := client.Post(url, "application/octet-stream", bytes.NewReader(sent))
+	check(err)
+	_, err = io.ReadFull(answer.Body, make([]byte, answer.ContentLength))
+	check(err)
+	check(answer.Body.Close())
+	client.CloseIdleConnections()
 }
 
 func talk(client *http.Client, method, url string, body io.Reader, protocol string) []byte {

@@ -7,6 +7,8 @@ import sys
 import threading
 import time
 
+SLOWNESS = int(os.environ.get("QTAP_TEST_SLOWNESS", "1"))  # how many times longer waits may be: see `lab.rs`
+
 
 def client_context(*alpn):
     context = ssl.create_default_context()
@@ -39,7 +41,7 @@ async def serve(folder, port):
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", int(port), ssl_context=server_context(folder)).start()
-    await asyncio.sleep(60)
+    await asyncio.sleep(60 * SLOWNESS)
 
 
 async def app(scope, receive, send):
@@ -184,7 +186,7 @@ def both_kinds(port):
 
 
 def wait_for(port):
-    for _ in range(200):
+    for _ in range(200 * SLOWNESS):
         try:
             socket.create_connection(("127.0.0.1", int(port))).close()
             return

@@ -34,7 +34,8 @@ fn talk(lab: &Lab, servers: &[(&Tool, &str, u16)], clients: &[(&Tool, String)]) 
     let clients: Vec<_> = clients.iter().map(|(tool, what)| format!("{} {what}", tool.0)).collect();
     lines += &format!("{} && touch well\nkill $servers\nwait\ntouch done\n", clients.join(" && "));
     let mut command = Command::new("timeout");
-    let shell = Guarded(command.args(["90", "sh", "-c", &lines]).stdin(Stdio::null()).spawn().unwrap());
+    let limit = slowed(Duration::from_secs(90)).as_secs().to_string();
+    let shell = Guarded(command.args([&limit, "sh", "-c", &lines]).stdin(Stdio::null()).spawn().unwrap());
     servers.iter().for_each(|(_, _, port)| wait_for_port(*port));
     let agent = Agent::start(lab, ["--pid", &shell.pid().to_string()]);
     lab.write("go", b"");

@@ -1,10 +1,11 @@
 //! What qtap says of processes: the TLS library of each, what of it is probed, what of its traffic is not seen, and why.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::lab::{Guarded, Lab, free_ports, output_of, wait_until};
+use super::lab::{Guarded, Lab, free_ports, output_of, slowed, wait_until};
 use super::nginx::Nginx;
 use super::python::{installed, interpreter};
 use super::qtap::{Agent, command, get};
@@ -19,7 +20,7 @@ async def main():
     while not os.path.exists('go'):
         await asyncio.sleep(0.05)
     writer.write(b'GET /long.bin HTTP/1.1\r\nHost: x\r\n\r\n')
-    for _ in range(600):
+    for _ in range(600 * int(os.environ.get('QTAP_TEST_SLOWNESS', '1'))):
         await reader.read(2048)
         await asyncio.sleep(0.05)
 asyncio.run(main())
@@ -50,14 +51,16 @@ fn clients(lab: &Lab, nginx: &Nginx) -> Option<Guarded> {
          cp \"$(command -v curl)\" '{own}'
          QTAP_STRATEGY=ignore '{own}' -sk --http1.1 --limit-rate 20k -o /dev/null '{url}' &
          wget -q --no-check-certificate --limit-rate=20k -O /dev/null '{url}' &
-         sleep 40",
+         sleep {there}",
         dir = lab.dir().display(),
         own = lab.path("left-alone").display(),
         python = python.display(),
         script = script.display(),
         port = nginx.https,
+        there = slowed(Duration::from_secs(40)).as_secs(),
     );
-    Some(Guarded(quiet(Command::new("timeout").args(["60", "sh", "-c", &lines])).spawn().unwrap()))
+    let limit = slowed(Duration::from_secs(60)).as_secs().to_string();
+    Some(Guarded(quiet(Command::new("timeout").args([&limit, "sh", "-c", &lines])).spawn().unwrap()))
 }
 
 #[test]
@@ -117,8 +120,8 @@ fn a_go_program_is_told_as_such() {
     let Some(lab) = Lab::open() else { return };
     let Some(program) = installed("caddy") else { return };
     let [port] = free_ports();
-    let mut caddy = Command::new("timeout");
-    caddy.arg("60").arg(program).args(["respond", "--listen", &format!("127.0.0.1:{port}")]);
+    let mut caddy = Command::new(program);
+    caddy.args(["respond", "--listen", &format!("127.0.0.1:{port}")]);
     for name in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
         caddy.env(name, lab.dir());
     }

@@ -66,6 +66,11 @@ pub fn run_command(lab: &Lab, command: &mut Command) -> Captured {
     run_within(LIMIT, lab, command)
 }
 
+/// The same, where minutes are asked for.
+pub fn run_long(lab: &Lab, command: &mut Command) -> Captured {
+    run_within(LONG_LIMIT, lab, command)
+}
+
 fn run_within(limit: Duration, lab: &Lab, command: &mut Command) -> Captured {
     let (out, err) = (lab.path("qtap.out"), lab.path("qtap.err"));
     command.stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());

@@ -46,7 +46,7 @@ def talk(port, path):
             assert connection.recv() == said
         connection.send(iter(FRAGMENTS))
         assert connection.recv() == "".join(FRAGMENTS)
-        assert connection.ping().wait(10)
+        assert connection.ping().wait(10 * SLOWNESS)
         connection.send("genug")
         try:
             raise AssertionError(connection.recv())

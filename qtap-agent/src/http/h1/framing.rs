@@ -106,11 +106,19 @@ fn without_zeros(digits: &[u8]) -> &[u8] {
     digits.get(zeros..).unwrap_or_default()
 }
 
-/// The length that `Content-Length` declares; none: nothing says it, or not all of it.
-pub(in crate::http) fn declared_length(fields: &Fields) -> Option<u64> {
+/// The length of a request's content, where its fields declare it.
+pub(in crate::http) fn length_of_request(fields: &Fields) -> Option<u64> {
     match said(fields) {
         Said::Length(length) => Some(length),
         Said::Nothing | Said::Chunked | Said::OtherCoding | Said::Conflict => None,
+    }
+}
+
+/// The length of a response's content, where its fields, its status or the method it answers tell it (RFC 9110 §6.4.1).
+pub(in crate::http) fn length_of_response(fields: &Fields, status: u16, method: Option<&str>) -> Option<u64> {
+    match of_response(fields, status, method) {
+        Framing::Fixed(length) => Some(length),
+        Framing::Chunked | Framing::ToClose | Framing::Unknowable => None,
     }
 }
 

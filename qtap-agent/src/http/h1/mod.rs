@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use self::framing::Framing;
-pub(super) use self::framing::declared_length;
+pub(super) use self::framing::{length_of_request, length_of_response};
 use self::lane::Lane;
 use self::order::{Order, Turn};
 use self::token::{Hole, Kind, Token};

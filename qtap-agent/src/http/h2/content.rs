@@ -1,10 +1,8 @@
-//! Content whose length `content-length` declares. In: a head's fields, and the octets of DATA frames. Out: when the last of them came.
+//! Content whose length is known before it ends. In: what a head declares, and the octets of DATA frames. Out: when the last of them came.
 //!
-//! Content of any other length would be malformed (RFC 9113 §8.1.1), so content that is as long as that is all there: whoever reads it may hang up, or reset the
-//! stream, without waiting for the frame that would only say that it is over. Trailers may still come, so nothing ends before somebody does.
+//! Content of another length than `content-length` says would be malformed (RFC 9113 §8.1.1), so content that is as long as that is all there: whoever reads it may hang
+//! up, or reset the stream, without waiting for the frame that would only say that it is over. Trailers may still come, so nothing ends before somebody does.
 
-use crate::http::h1::declared_length;
-use crate::model::message::Fields;
 use crate::model::time::KernelTime;
 
 /// The content of one half of an exchange.
@@ -16,9 +14,9 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// The head came at `time`.
-    pub(super) fn head(&mut self, fields: &Fields, time: KernelTime) {
-        self.declared = declared_length(fields);
+    /// What its head, which came at `time`, declares its length to be.
+    pub(super) fn declare(&mut self, length: Option<u64>, time: KernelTime) {
+        self.declared = length;
         self.last = time;
     }
 

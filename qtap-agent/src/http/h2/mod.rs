@@ -40,9 +40,10 @@ const WAIT_AFTER_LOSS: Duration = Duration::from_secs(10);
 const ENDED: usize = 128;
 /// How much larger than a block the fields it stands for may be.
 const EXPANSION: usize = 4;
-/// Error codes of RST_STREAM (RFC 9113 §7).
+/// NO_ERROR of RST_STREAM (RFC 9113 §7).
 const NO_ERROR: u32 = 0;
-const CANCEL: u32 = 8;
+/// With these a client ends a stream of which it wants no more: NO_ERROR, STREAM_CLOSED (curl), CANCEL (most).
+const NOT_WAITED_FOR: [u32; 3] = [NO_ERROR, 5, 8];
 
 /// The parser of a channel that speaks HTTP/2.
 #[derive(Debug)]
@@ -164,11 +165,11 @@ impl H2 {
         }
         let why = self.why_half();
         for (_, mut stream) in std::mem::take(&mut self.streams) {
-            if stream.open.exchange.request.is_none() && stream.open.response_done {
-                stream.open.spoil(why);
-            }
             if !still_open {
                 stream.end_what_is_whole();
+            }
+            if stream.open.response_done && (stream.open.request_done || stream.open.exchange.request.is_none()) {
+                stream.spoil_if_headless(why);
             }
             stream.open.spoil_at_end(still_open);
             stream.open.export(desk, sink);
@@ -316,10 +317,7 @@ impl H2 {
             stream.note_wait(stamp.time);
             return;
         }
-        let blank = stream.open.exchange.request.as_ref().is_some_and(|request| request.method.is_none());
-        if blank || stream.open.exchange.response.as_ref().is_some_and(|response| response.status.is_none()) {
-            stream.open.spoil(why);
-        }
+        stream.spoil_if_headless(why);
         if let Some(stream) = self.take(id) {
             stream.open.export(desk, sink);
         }
@@ -341,14 +339,15 @@ impl H2 {
         }
     }
 
-    /// After a whole response, NO_ERROR only says that the rest of the request is of no interest (RFC 9113 §8.1), and CANCEL of the one who asked (§7) that it
-    /// does not wait for the end of what it has: nothing is missing.
+    /// After a whole response, NO_ERROR of the server only says that the rest of the request is of no interest (RFC 9113 §8.1), and [`NOT_WAITED_FOR`] of the one who
+    /// asked that it has all it wants: nothing is missing.
     fn reset(&mut self, direction: Direction, id: u32, code: u32, desk: &mut Desk, sink: &mut Sink) {
+        let by_client = self.requests == Some(direction);
         if let Some(stream) = self.streams.get_mut(&id) {
-            if self.requests == Some(direction) && matches!(code, NO_ERROR | CANCEL) {
+            if by_client && NOT_WAITED_FOR.contains(&code) {
                 stream.end_what_is_whole();
             }
-            if code == NO_ERROR && stream.open.response_done && stream.open.exchange.request.is_some() {
+            if !by_client && code == NO_ERROR && stream.open.response_done && stream.open.exchange.request.is_some() {
                 stream.open.request_done = true;
             }
             if stream.open.is_done() {

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::content::Content;
 use crate::http::Sink;
+use crate::http::h1::{length_of_request, length_of_response};
 use crate::http::hpack::Decoded;
 use crate::http::manner::{Manner, Media, of_stream};
 use crate::http::messages::websockets;
@@ -170,7 +171,7 @@ impl Stream {
             if media.grpc_messages {
                 self.open.request_body.read_grpc();
             }
-            self.request_content.head(&section.fields, stamp.time);
+            self.request_content.declare(length_of_request(&section.fields), stamp.time);
             self.open.exchange.request = Some(section.into_request(stamp));
             self.open.exchange.pid = stamp.pid;
         }
@@ -210,7 +211,9 @@ impl Stream {
             if media.grpc_messages {
                 self.open.response_body.read_grpc();
             }
-            self.response_content.head(&section.fields, stamp.time);
+            let method = self.open.exchange.request.as_ref().and_then(|request| request.method.as_deref());
+            let length = section.status.and_then(|status| length_of_response(&section.fields, status, method));
+            self.response_content.declare(length, stamp.time);
             self.open.answer(section.into_response(stamp));
         }
         if let Some(time) = ended {
@@ -269,6 +272,15 @@ impl Stream {
         if self.open.exchange.response.is_none() {
             self.open.answer(Section::default().into_response(stamp));
             self.open.begin_response_body(Manner::Undeclared, stamp.time);
+        }
+    }
+
+    /// Nothing of it is missing but, as it may be, a head: that is why it is not whole.
+    pub(super) fn spoil_if_headless(&mut self, why: Incomplete) {
+        let Open { exchange, .. } = &self.open;
+        let blank = exchange.request.as_ref().is_none_or(|request| request.method.is_none());
+        if blank || exchange.response.as_ref().is_some_and(|response| response.status.is_none()) {
+            self.open.spoil(why);
         }
     }
 

@@ -161,8 +161,8 @@ fn content_of_the_declared_length_is_whole_when_its_reader_goes() {
         };
         lines(script.close()).concat()
     };
-    let (no_error, internal_error, cancel) = (0, 2, 8);
-    for end in [None, Some((true, no_error)), Some((true, cancel))] {
+    let (no_error, internal_error, stream_closed, cancel) = (0, 2, 5, 8);
+    for end in [None, Some((true, no_error)), Some((true, stream_closed)), Some((true, cancel))] {
         assert_eq!(of(b"four", end), "GET /a| -> 200|four", "{end:?}");
     }
     let mut script = Script::new(false);
@@ -187,6 +187,52 @@ fn a_request_of_the_declared_length_that_was_answered_is_whole_at_the_close() {
         .up(frame(Kind::Data, 0, 1, b"four"))
         .down(ok(1, "one"));
     assert_eq!(lines(script.close()), ["POST /a|four -> 200|one"]);
+}
+
+/// An answer to HEAD, or that nothing changed, has no content, whatever length it declares (RFC 9110 §6.4.1).
+#[test]
+fn what_has_no_content_is_whole_with_its_head() {
+    let head = [vec![2, 4], b"HEAD".to_vec(), vec![0x86], literal(":path", "/a")].concat();
+    let sized = literal("content-length", "100");
+    for (asked, status) in [(head, vec![0x88]), (ask("/a"), vec![0x8b])] {
+        let mut script = Script::new(false);
+        script.up(opening()).up(frame(Kind::Headers, END | WHOLE, 1, &asked));
+        script.down(frame(Kind::Headers, WHOLE, 1, &[status, sized.clone()].concat()));
+        assert_eq!(script.close().last().unwrap().incomplete, None);
+    }
+}
+
+/// What was open before anybody looked lacks a head, and says so however it ends.
+#[test]
+fn joined_late_content_of_the_declared_length_is_not_all() {
+    let sized = [vec![0x88], literal("content-length", "2")].concat();
+    let answer = [frame(Kind::Headers, WHOLE, 1, &sized), frame(Kind::Data, 0, 1, b"ok")].concat();
+    for request_is_seen in [true, false] {
+        let mut script = Script::new(true);
+        script.up(get(3, "/b")).down(ok(3, "two"));
+        if request_is_seen {
+            script.up(frame(Kind::Data, END, 1, b"the rest"));
+        }
+        script.down(&answer);
+        assert_eq!(script.close().last().unwrap().incomplete, Some(Incomplete::JoinedLate), "{request_is_seen}");
+    }
+}
+
+/// That the server wants no more of a request is the server's to say.
+#[test]
+fn a_client_that_ends_its_own_request_has_not_made_it() {
+    let head = [vec![0x83, 0x86], literal(":path", "/a")].concat();
+    for (by_client, incomplete) in [(true, Some(Incomplete::Reset)), (false, None)] {
+        let mut script = Script::new(false);
+        script.up(opening()).up(frame(Kind::Headers, WHOLE, 1, &head)).down(ok(1, "no"));
+        let reset = frame(Kind::Reset, 0, 1, &[0; 4]);
+        if by_client {
+            script.up(reset)
+        } else {
+            script.down(reset)
+        };
+        assert_eq!(script.close().last().unwrap().incomplete, incomplete);
+    }
 }
 
 /// What a call of gRPC came to stands in its trailers: without them it is not whole, whatever its length.

@@ -1,8 +1,8 @@
 //! Programs and libraries that are new: looked through for TLS functions, one after the other, between records. Reading a large executable takes
 //! long, and who is to be left out is decided by records that came meanwhile.
 
-use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::collections::{HashSet, VecDeque};
+use std::path::Path;
 
 use qtap_common::state::{FileKey, scope};
 
@@ -12,8 +12,10 @@ use crate::capture::discover::known::is_library_name;
 use crate::capture::discover::maps;
 use crate::capture::recording::Fact;
 
-/// Looks that wait at once; beyond them one is made before the next is taken in.
+/// Files and programs that wait at once; beyond them the oldest is looked through before the next is taken in.
 const WAITING: usize = 1024;
+/// Looks at what processes have mapped, one after the other, before something else has its turn.
+const IN_A_ROW: u32 = 8;
 
 /// What is to be looked through.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,17 +24,33 @@ pub(super) enum Look {
     Program(u32),
     /// Files that a process mapped, and no process in scope before it.
     Mappings(u32, Vec<FileKey>),
-    /// One of them, once it is known where it is, and that it is not called like a TLS library.
-    File(u32, FileKey, PathBuf),
+    /// One of them that is not called like a TLS library.
+    File(u32, FileKey),
 }
 
 /// What is new, and not yet looked through.
 #[derive(Debug, Default)]
-pub(super) struct Looks(VecDeque<Look>);
+pub(super) struct Looks {
+    waiting: VecDeque<Look>,
+    /// Looks in a row at what processes have mapped.
+    in_a_row: u32,
+}
 
 impl Looks {
+    fn len(&self) -> usize {
+        let files = |look: &Look| match look {
+            Look::Mappings(_, files) => files.len(),
+            Look::Program(_) | Look::File(..) => 1,
+        };
+        self.waiting.iter().map(files).sum()
+    }
+
+    fn push(&mut self, look: Look) {
+        self.waiting.push_back(look);
+    }
+
     fn mapped(&mut self, pid: u32, file: FileKey) {
-        for look in &mut self.0 {
+        for look in &mut self.waiting {
             if let Look::Mappings(of, files) = look
                 && *of == pid
             {
@@ -40,14 +58,25 @@ impl Looks {
                 return;
             }
         }
-        self.0.push_back(Look::Mappings(pid, vec![file]));
+        self.push(Look::Mappings(pid, vec![file]));
     }
 
-    /// The next one. What processes have mapped comes first, since a program of a moment makes its first TLS call some milliseconds after it mapped its library; then
-    /// whatever waited longest.
+    /// The next one. What processes have mapped comes first, since a program of a moment makes its first TLS call some milliseconds after it mapped its library, but not
+    /// for ever; then whatever waited longest.
     fn next(&mut self) -> Option<Look> {
-        let mappings = self.0.iter().position(|look| matches!(look, Look::Mappings(..)));
-        self.0.remove(mappings.unwrap_or(0))
+        let mappings = self.waiting.iter().position(|look| matches!(look, Look::Mappings(..)));
+        match mappings.filter(|_| self.in_a_row < IN_A_ROW) {
+            Some(at) => {
+                self.in_a_row += 1;
+                self.waiting.remove(at)
+            }
+            None => self.oldest(),
+        }
+    }
+
+    fn oldest(&mut self) -> Option<Look> {
+        self.in_a_row = 0;
+        self.waiting.pop_front()
     }
 }
 
@@ -72,7 +101,7 @@ impl Live {
     /// The program of a process is to be looked through as soon as the records that wait have been taken.
     pub(super) fn look_at_program(&mut self, pid: u32) {
         self.make_room();
-        self.looks.0.push_back(Look::Program(pid));
+        self.looks.push(Look::Program(pid));
     }
 
     /// The same of a file that a process mapped.
@@ -82,43 +111,47 @@ impl Live {
     }
 
     fn make_room(&mut self) {
-        if self.looks.0.len() >= WAITING {
-            self.look();
+        while self.looks.len() >= WAITING
+            && let Some(oldest) = self.looks.oldest()
+        {
+            self.look_through(oldest);
         }
     }
 
     /// Makes a look. False: none waited.
     pub(super) fn look(&mut self) -> bool {
         let Some(look) = self.looks.next() else { return false };
+        self.look_through(look);
+        true
+    }
+
+    fn look_through(&mut self, look: Look) {
         match look {
             // Another process that executes it is told by itself; of a library others are not.
             Look::Program(pid) if self.is_left_out(pid) => {}
             Look::Program(pid) => {
                 self.attach_library(Path::new(&format!("/proc/{pid}/exe")));
             }
-            Look::Mappings(pid, files) => self.look_at_mappings(pid, &files),
-            Look::File(pid, file, path) => {
-                let looked_into = self.attach_library(&path);
+            Look::Mappings(pid, files) => self.look_at_mappings(pid, files),
+            Look::File(pid, file) => {
+                let path = maps::path_among(pid, id_of(file), &maps::executable_mappings(pid));
+                let looked_into = path.is_some_and(|path| self.attach_library(&path));
                 self.looked_at(pid, file, looked_into);
             }
         }
-        true
     }
 
     /// Attaches whatever a process has mapped by now that is called like a TLS library. The other files that it was told to have mapped are looked through later.
-    fn look_at_mappings(&mut self, pid: u32, files: &[FileKey]) {
+    fn look_at_mappings(&mut self, pid: u32, files: Vec<FileKey>) {
         let mappings = maps::executable_mappings(pid);
+        let mut attached = HashSet::new();
         for mapping in mappings.iter().filter(|mapping| is_library_name(&mapping.path)) {
-            if let Some(path) = maps::path_from_here(pid, mapping) {
-                self.attach_library(&path);
+            if maps::path_from_here(pid, mapping).is_some_and(|path| self.attach_library(&path)) {
+                attached.insert(mapping.id);
             }
         }
-        for file in files {
-            let id = FileId { dev: user_dev(file.dev), ino: file.ino };
-            match maps::path_among(pid, id, &mappings) {
-                Some(path) => self.looks.0.push_back(Look::File(pid, *file, path)),
-                None => self.looked_at(pid, *file, false),
-            }
+        for file in files.into_iter().filter(|file| !attached.contains(&id_of(*file))) {
+            self.looks.push(Look::File(pid, file));
         }
     }
 
@@ -135,6 +168,11 @@ impl Live {
     }
 }
 
+/// A file as `stat` gives it.
+fn id_of(file: FileKey) -> FileId {
+    FileId { dev: user_dev(file.dev), ino: file.ino }
+}
+
 /// A device as `stat` gives it, from the kernel's own form (`include/linux/kdev_t.h`: 20 bits of minor number).
 fn user_dev(kernel: u64) -> u64 {
     rustix::fs::makedev((kernel >> 20) as u32, (kernel & 0xf_ffff) as u32)
@@ -144,19 +182,35 @@ fn user_dev(kernel: u64) -> u64 {
 mod tests {
     use super::*;
 
+    fn file(ino: u64) -> FileKey {
+        FileKey { dev: 1, ino }
+    }
+
     #[test]
     fn what_is_mapped_comes_first_and_together() {
-        let file = |ino| FileKey { dev: 1, ino };
         let mut looks = Looks::default();
-        looks.0.push_back(Look::Program(1));
-        looks.0.push_back(Look::File(1, file(9), PathBuf::from("/lib/libc.so.6")));
+        looks.push(Look::Program(1));
+        looks.push(Look::File(1, file(9)));
         looks.mapped(1, file(1));
         looks.mapped(2, file(2));
         looks.mapped(1, file(3));
+        assert_eq!(looks.len(), 5);
         assert_eq!(looks.next(), Some(Look::Mappings(1, vec![file(1), file(3)])));
         assert_eq!(looks.next(), Some(Look::Mappings(2, vec![file(2)])));
         assert_eq!(looks.next(), Some(Look::Program(1)));
-        assert!(matches!(looks.next(), Some(Look::File(..))));
+        assert_eq!(looks.next(), Some(Look::File(1, file(9))));
         assert_eq!(looks.next(), None);
+    }
+
+    #[test]
+    fn what_waits_longest_has_its_turn_however_much_is_mapped() {
+        let mut looks = Looks::default();
+        looks.push(Look::Program(1));
+        let mut turns = 0;
+        while !matches!(looks.next(), Some(Look::Program(_))) {
+            looks.mapped(2, file(turns));
+            turns += 1;
+            assert!(turns <= u64::from(IN_A_ROW), "it starves");
+        }
     }
 }
