@@ -93,11 +93,13 @@ func leave(url, file string) {
 	client := &http.Client{Transport: &http.Transport{
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
 		ForceAttemptHTTP2: true,
-	}}
+	}, Timeout: time.Minute}
 	answer, err := client.Post(url, "application/octet-stream", bytes.NewReader(sent))
 	check(err)
 	_, err = io.ReadFull(answer.Body, make([]byte, answer.ContentLength))
 	check(err)
+	// The server's last call has returned by then: what it wrote is told before what it reads.
+	time.Sleep(time.Second)
 	check(answer.Body.Close())
 	client.CloseIdleConnections()
 }

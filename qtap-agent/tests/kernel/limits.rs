@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::lab::{Guarded, Lab, libssl, output_of};
+use super::lab::{Guarded, Lab, libssl, output_of, slowed};
 use super::nginx::Nginx;
 use super::python::Script;
 use super::qtap::{Agent, command_by, get, run_long};
@@ -164,12 +164,13 @@ fn a_shells_file_descriptors_are_no_bound_on_libraries() {
     let (log, lab_dir) = (lab.path("qtap.err"), lab.dir());
     let script = format!(
         "ulimit -Sn
-for copy in '{}'/copy-*; do LD_PRELOAD=$copy/{} sleep 90 & pids=\"$pids $!\"; done
+for copy in '{}'/copy-*; do LD_PRELOAD=$copy/{} sleep {there} & pids=\"$pids $!\"; done
 for try in $(seq 600); do [ \"$(grep -c 'TLS library attached.*copy-' '{}')\" = {COPIES} ] && break; sleep 0.1; done
 kill $pids",
         lab_dir.display(),
         name.to_string_lossy(),
-        log.display()
+        log.display(),
+        there = slowed(Duration::from_secs(90)).as_secs(),
     );
     // What qtap itself needs, and the probes of one library.
     let mut qtap = command_by(["sh", "-c", "ulimit -Sn 128; exec \"$0\" \"$@\""]);

@@ -9,12 +9,13 @@ use super::qtap::exec_script;
 /// A mount of the same folders in each of so many mount namespaces, with nobody else in it, and in each a few curls with the library there; the last one of the first
 /// when that has its probes, which may have to wait for those that a qtap before let go of.
 fn script(lab: &Lab, url: &str, containers: u32) -> String {
+    let library = libssl().file_name().unwrap().to_string_lossy().into_owned();
     let (dir, log) = (lab.dir().display(), lab.path("qtap.err").display().to_string());
     format!(
         "set -e; i=0; while [ $i -lt {containers} ]; do i=$((i+1)); unshare --mount sh -ec '
 mount -t overlay overlay -o lowerdir=\"{dir}/lower:{dir}/empty\" \"{dir}/merged\"
 n=0; while [ $n -lt 4 ]; do n=$((n+1))
-if [ $0.$n = 1.4 ]; then for try in $(seq 600); do grep -q \"TLS library attached.*/merged/libssl\" \"{log}\" && break; sleep 0.1; done; fi
+if [ $0.$n = 1.4 ]; then for try in $(seq 600); do grep -q \"TLS library attached.*/merged/libssl\" \"{log}\" && break; LD_PRELOAD=\"{dir}/merged/{library}\" sleep 0.1; done; fi
 LD_LIBRARY_PATH=\"{dir}/merged\" curl -sk -o /dev/null \"{url}?$0.$n\"; sleep 0.5; done' $i; done"
     )
 }

@@ -67,7 +67,9 @@ fn clients(lab: &Lab, nginx: &Nginx) -> Option<Guarded> {
 fn each_process_has_its_library_and_what_is_not_seen_its_reason() {
     let Some(lab) = Lab::open() else { return };
     let nginx = Nginx::start(&lab, 9);
-    nginx.serve("long.bin", &vec![b'x'; 2 << 20]);
+    // At the rate that the clients keep to.
+    let seconds = slowed(Duration::from_secs(100)).as_secs();
+    nginx.serve("long.bin", &vec![b'x'; 20_000 * seconds as usize]);
     let Some(clients) = clients(&lab, &nginx) else { return };
     wait_until("the connection is there before qtap", || lab.path("connected").exists());
     let file = lab.write("qtap.yaml", config("level: summary", "").as_bytes()).display().to_string();

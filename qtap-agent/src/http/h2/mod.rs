@@ -339,20 +339,23 @@ impl H2 {
         }
     }
 
-    /// After a whole response, NO_ERROR of the server only says that the rest of the request is of no interest (RFC 9113 §8.1), and [`NOT_WAITED_FOR`] of the one who
-    /// asked that it has all it wants: nothing is missing.
+    /// After a response that ended, NO_ERROR only says that the rest of the request is of no interest (RFC 9113 §8.1; the client may say it in turn), and
+    /// [`NOT_WAITED_FOR`] of the client that it has all it wants: nothing is missing.
     fn reset(&mut self, direction: Direction, id: u32, code: u32, desk: &mut Desk, sink: &mut Sink) {
-        let by_client = self.requests == Some(direction);
+        let (by_client, why) = (self.requests == Some(direction), self.why_half());
         if let Some(stream) = self.streams.get_mut(&id) {
+            if code == NO_ERROR && stream.open.response_done && stream.open.exchange.request.is_some() {
+                stream.open.request_done = true;
+            }
             if by_client && NOT_WAITED_FOR.contains(&code) {
                 stream.end_what_is_whole();
-            }
-            if !by_client && code == NO_ERROR && stream.open.response_done && stream.open.exchange.request.is_some() {
-                stream.open.request_done = true;
             }
             if stream.open.is_done() {
                 self.settle(id, Stamp::default(), desk, sink);
                 return;
+            }
+            if stream.open.response_done && stream.open.exchange.request.is_none() {
+                stream.spoil_if_headless(why);
             }
         }
         self.export(id, Incomplete::Reset, desk, sink);

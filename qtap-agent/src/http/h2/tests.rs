@@ -202,7 +202,7 @@ fn what_has_no_content_is_whole_with_its_head() {
     }
 }
 
-/// What was open before anybody looked lacks a head, and says so however it ends.
+/// What was open before anybody looked lacks a head, and says so when its content is whole by its length.
 #[test]
 fn joined_late_content_of_the_declared_length_is_not_all() {
     let sized = [vec![0x88], literal("content-length", "2")].concat();
@@ -216,22 +216,29 @@ fn joined_late_content_of_the_declared_length_is_not_all() {
         script.down(&answer);
         assert_eq!(script.close().last().unwrap().incomplete, Some(Incomplete::JoinedLate), "{request_is_seen}");
     }
+    let mut script = Script::new(true);
+    script.up(get(3, "/b")).down(ok(3, "two")).down(&answer).up(frame(Kind::Reset, 0, 1, &[0, 0, 0, 8]));
+    assert_eq!(script.close().last().unwrap().incomplete, Some(Incomplete::JoinedLate));
 }
 
-/// That the server wants no more of a request is the server's to say.
+/// NO_ERROR after the end of the answer, whoever says it, ends a request that nobody wants the rest of; after content that is only as long as declared it does not.
 #[test]
-fn a_client_that_ends_its_own_request_has_not_made_it() {
+fn what_is_left_of_a_request_is_of_no_interest_once_it_is_answered() {
     let head = [vec![0x83, 0x86], literal(":path", "/a")].concat();
-    for (by_client, incomplete) in [(true, Some(Incomplete::Reset)), (false, None)] {
-        let mut script = Script::new(false);
-        script.up(opening()).up(frame(Kind::Headers, WHOLE, 1, &head)).down(ok(1, "no"));
-        let reset = frame(Kind::Reset, 0, 1, &[0; 4]);
-        if by_client {
-            script.up(reset)
-        } else {
-            script.down(reset)
-        };
-        assert_eq!(script.close().last().unwrap().incomplete, incomplete);
+    let sized = [vec![0x88], literal("content-length", "2")].concat();
+    let declared = [frame(Kind::Headers, WHOLE, 1, &sized), frame(Kind::Data, 0, 1, b"no")].concat();
+    for (answer, incomplete) in [(ok(1, "no"), None), (declared, Some(Incomplete::Reset))] {
+        for by_client in [true, false] {
+            let mut script = Script::new(false);
+            script.up(opening()).up(frame(Kind::Headers, WHOLE, 1, &head)).down(&answer);
+            let reset = frame(Kind::Reset, 0, 1, &[0; 4]);
+            if by_client {
+                script.up(reset)
+            } else {
+                script.down(reset)
+            };
+            assert_eq!(script.close().last().unwrap().incomplete, incomplete, "{by_client}");
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::capture::discover::known::is_library_name;
 use crate::capture::discover::maps;
 use crate::capture::recording::Fact;
 
-/// Files and programs that wait at once; beyond them the oldest is looked through before the next is taken in.
+/// Files and programs that wait at once; beyond them one is looked through before the next is taken in.
 const WAITING: usize = 1024;
 /// Looks at what processes have mapped, one after the other, before something else has its turn.
 const IN_A_ROW: u32 = 8;
@@ -74,6 +74,14 @@ impl Looks {
         }
     }
 
+    /// The one that waited longest of those that are single; else of all.
+    fn single(&mut self) -> Option<Look> {
+        match self.waiting.iter().position(|look| !matches!(look, Look::Mappings(..))) {
+            Some(at) => self.waiting.remove(at),
+            None => self.oldest(),
+        }
+    }
+
     fn oldest(&mut self) -> Option<Look> {
         self.in_a_row = 0;
         self.waiting.pop_front()
@@ -112,9 +120,9 @@ impl Live {
 
     fn make_room(&mut self) {
         while self.looks.len() >= WAITING
-            && let Some(oldest) = self.looks.oldest()
+            && let Some(one) = self.looks.single()
         {
-            self.look_through(oldest);
+            self.look_through(one);
         }
     }
 
@@ -206,11 +214,12 @@ mod tests {
     fn what_waits_longest_has_its_turn_however_much_is_mapped() {
         let mut looks = Looks::default();
         looks.push(Look::Program(1));
-        let mut turns = 0;
+        looks.mapped(2, file(0));
+        let mut turns = 1;
         while !matches!(looks.next(), Some(Look::Program(_))) {
             looks.mapped(2, file(turns));
             turns += 1;
-            assert!(turns <= u64::from(IN_A_ROW), "it starves");
+            assert!(turns <= 1 + u64::from(IN_A_ROW), "it starves");
         }
     }
 }
