@@ -1,5 +1,6 @@
 //! How many file descriptors qtap may have. A probe takes one, a TLS library has some forty probes: the 1024 that a shell gives are two dozen libraries. So qtap takes as
-//! many as it may have, and whoever it starts has as many as qtap was started with: programs that use `select(2)` can't do with descriptors beyond 1023.
+//! many as it may have, and the command of `qtap exec` has as many as qtap was started with: programs that use `select(2)` can't do with descriptors beyond 1023. (What holds
+//! qtap's probes after its end needs them all.)
 
 use std::sync::OnceLock;
 
@@ -15,7 +16,7 @@ pub(super) fn raise() {
     }
 }
 
-/// Gives a process that qtap started, and that does nothing yet, what qtap was started with.
+/// Gives a command that does nothing yet what qtap was started with.
 pub(super) fn restore(child: Pid) {
     if let Some(before) = BEFORE.get()
         && let Err(error) = prlimit(Some(child), Resource::Nofile, *before)

@@ -20,6 +20,10 @@ use crate::shell;
 const PROGRAMS: usize = 200;
 /// Longest that all programs of one kind may take.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// Longest wait for the probes of a qtap before to be gone: one after the other.
+const DETACHING: Duration = Duration::from_secs(1200);
+/// First argument of a qtap that holds them.
+const HOLDER: &[u8] = b"__hold-probes-until-qtap-ended";
 
 /// Whose TLS library a program uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,13 +45,13 @@ impl Kind {
         match self {
             Kind::Hosts => "the host's, known before",
             Kind::Shared => "one that came later, the same for all (the first program is the first to have it)",
-            Kind::Own => "one that came later, of its own: nobody had it before",
-            Kind::Careful => "the same, of programs that read the host's authorities first, as curl does by itself",
+            Kind::Own => "one of its own, which nobody had before",
+            Kind::Careful => "one of its own; the program reads the host's authorities first, as curl does by itself",
         }
     }
 
-    /// The directories of libraries of `count` programs that are about to run; an empty one is the host's.
-    fn libraries(self, folder: &Path, count: usize) -> Result<Vec<String>> {
+    /// The directories of the libraries of all programs that are about to run; an empty one is the host's.
+    fn libraries(self, folder: &Path) -> Result<Vec<String>> {
         let library = hosts_library()?;
         let name = library.file_name().context("a library has a name")?;
         let put = |directory: PathBuf| {
@@ -56,24 +60,29 @@ impl Kind {
             anyhow::Ok(directory.to_string_lossy().into_owned())
         };
         match self {
-            Kind::Hosts => Ok(vec![String::new(); count]),
-            Kind::Shared => Ok(vec![put(folder.join("shared"))?; count]),
-            Kind::Own | Kind::Careful => (0..count).map(|number| put(folder.join(format!("own-{number}")))).collect(),
+            Kind::Hosts => Ok(vec![String::new(); PROGRAMS]),
+            Kind::Shared => Ok(vec![put(folder.join("shared"))?; PROGRAMS]),
+            Kind::Own | Kind::Careful => {
+                (0..PROGRAMS).map(|number| put(folder.join(format!("own-{number}")))).collect()
+            }
         }
     }
 }
 
-/// Longest wait for probes of before: some 0.1 s each.
-const DETACHING: Duration = Duration::from_secs(1200);
-
 /// Waits until nobody detaches probes any more: whoever attaches waits behind that (`capture/kernel/holder.rs`).
 fn until_probes_are_gone() -> Result<()> {
     let start = Instant::now();
-    while Command::new("pgrep").args(["-f", "qtap __hold-probes"]).stdout(Stdio::null()).status()?.success() {
+    while holders()? > 0 {
         ensure!(start.elapsed() < DETACHING, "probes of a qtap before are still being detached");
         thread::sleep(Duration::from_secs(1));
     }
     Ok(())
+}
+
+/// Processes that hold the probes of a qtap that ended.
+fn holders() -> Result<usize> {
+    let command_lines = fs::read_dir("/proc")?.filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
+    Ok(command_lines.filter(|line| line.split(|&byte| byte == 0).nth(1) == Some(HOLDER)).count())
 }
 
 /// What came of one kind.
@@ -90,7 +99,7 @@ pub(super) fn run() -> Result<()> {
     let mut outcomes = Vec::new();
     for kind in Kind::ALL {
         println!("bench: {PROGRAMS} programs; their TLS library: {}", kind.title());
-        outcomes.push((kind, measure(kind, &nginx, PROGRAMS)?));
+        outcomes.push((kind, measure(kind, &nginx)?));
     }
     println!("\n{}. curl, one process after the other, one request each; the release build.\n", machine());
     println!(
@@ -102,14 +111,14 @@ pub(super) fn run() -> Result<()> {
     Ok(())
 }
 
-fn measure(kind: Kind, nginx: &Nginx, count: usize) -> Result<Outcome> {
+fn measure(kind: Kind, nginx: &Nginx) -> Result<Outcome> {
     let folder = shell::target_dir()?.join("qtap-bench/discovery");
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
     fs::create_dir_all(&folder)?;
     // Before the agent starts, and out of its sight: what it is to meet as new it finds no other way.
-    let libraries = kind.libraries(&folder, count)?;
+    let libraries = kind.libraries(&folder)?;
     until_probes_are_gone()?;
     let authorities = (kind == Kind::Careful).then(|| bundle(nginx, &folder)).transpose()?;
     let mut programs = Programs::start(authorities.as_deref())?;

@@ -1,6 +1,6 @@
 //! HTTP/2 (RFC 9113). In: the bytes and holes of both directions of one channel, time, and the close. Out: exchanges and counts in
 //! the sink. `lane` cuts a direction into tokens (`shape` knows frames, `block` puts header blocks together), `hpack` decodes
-//! them, `stream` makes messages of them; here they meet.
+//! them, `stream` makes messages of them, `content` knows when what was declared is there; here they meet.
 //!
 //! The stream id pairs, so a loss costs what was open and, through the compression state, fields of what comes after: those
 //! are unknown until they are sent again, never guessed.
