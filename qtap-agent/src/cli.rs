@@ -390,6 +390,8 @@ pub enum TlsProbe {
     Gnutls,
     /// `crypto/tls` of Go.
     Go,
+    /// rustls, in programs that have its symbols.
+    Rustls,
 }
 
 /// The file that a command names, found as `execvp` finds it.

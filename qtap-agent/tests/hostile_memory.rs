@@ -81,6 +81,7 @@ impl Bench {
                 pid: 7,
                 library: None,
                 joined_late: false,
+                is_part: false,
             }));
         } else {
             self.event(Event::Opened(Opened {

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use qtap_agent::http;
 use qtap_agent::model::conn::{Binding, Channel, ConnId, Direction, Endpoint, Random, Role, SessionId, Transport};
 use qtap_agent::model::event::{
-    Count, Counts, Datagram, Event, Host, Opened, Passed, SessionCounts, SessionHello, SessionOpened, Skip, Skipped,
+    Count, Counts, Datagram, Event, Host, Opened, Passed, SessionCounts, SessionHello, SessionJoined, SessionOpened,
+    Skip, Skipped,
 };
 use qtap_agent::model::exchange::Exchange;
 use qtap_agent::model::loss::Loss;
@@ -64,7 +65,7 @@ struct Draw {
 
 prop_compose! {
     fn draw()(
-        kind in 0..17_u8,
+        kind in 0..18_u8,
         conn in 0..4_u64,
         session in 0..4_u64,
         pid in 1..4_u32,
@@ -124,7 +125,10 @@ impl Script {
             }
             9 => Event::Progress(Counts { conn, time, sent, received, unread: 0 }),
             10 => Event::Closed(Counts { conn, time, sent, received, unread: 0 }),
-            11 => Event::SessionOpened(SessionOpened { session, time, pid, library: None, joined_late: draw.inside }),
+            11 => {
+                let (joined_late, is_part) = (draw.inside, draw.sent);
+                Event::SessionOpened(SessionOpened { session, time, pid, library: None, joined_late, is_part })
+            }
             12 if draw.sent => Event::Bound { session, conn, how: Binding::SetFd, time },
             12 => Event::SessionClosed(SessionCounts { session, time, sent, received }),
             13 => {
@@ -141,6 +145,10 @@ impl Script {
             }
             // That of the hello among the pieces.
             14 => Event::SessionHello(SessionHello { session, time, pid, direction, random: Random([7; 32]) }),
+            15 => {
+                let whose = draw.inside.then_some(SessionId(draw.conn));
+                Event::SessionJoined(SessionJoined { part: session, session: whose, offset: draw.number, time })
+            }
             _ => Event::Tick(time),
         }
     }

@@ -54,6 +54,8 @@ pub mod kind {
     pub const DATAGRAM: u8 = 13;
     /// [`super::Hello`].
     pub const HELLO: u8 = 14;
+    /// [`super::Joined`].
+    pub const JOINED: u8 = 15;
 }
 
 /// Flags of [`Header::flags`].
@@ -62,8 +64,10 @@ pub mod flag {
     pub const SESSION: u8 = 1;
     /// `DATA`, `SKIP`, `HELLO`: received; else sent.
     pub const RECEIVED: u8 = 2;
-    /// `OPENED`: was open before it was first seen.
+    /// `OPENED`, `SESSION_OPENED`: was open before it was first seen.
     pub const LATE: u8 = 4;
+    /// `SESSION_OPENED`: what is written under a key of which it is not known whose it is: `JOINED` will tell.
+    pub const PART: u8 = 8;
 }
 
 /// Why bytes were skipped, and what else was lost: [`Header::detail`] of `SKIP`, and the index into the loss table.
@@ -121,6 +125,8 @@ pub mod binding {
     pub const SET_FD: u8 = 1;
     /// A socket call inside the TLS call.
     pub const NESTED: u8 = 2;
+    /// The same ciphertext at the library and at the socket.
+    pub const CIPHERTEXT: u8 = 3;
 }
 
 /// What a ServerHello that asks for another ClientHello has for its random, each of them (RFC 8446 §4.1.3): it tells no two apart.
@@ -264,6 +270,18 @@ pub struct Bound {
     pub header: Header,
     /// The connection.
     pub conn: u64,
+}
+
+/// `JOINED`: it is known whose a part is ([`flag::PART`]), whose identity the header's `id` is.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Joined {
+    /// Header.
+    pub header: Header,
+    /// The session whose it is; 0: that of a connection that nobody asked for.
+    pub session: u64,
+    /// Stream offset in the session of the part's first byte.
+    pub offset: u64,
 }
 
 /// `HELLO`: a TLS session wrote its hello into memory, or was fed that of its peer from memory; the header's `id` is the session's.

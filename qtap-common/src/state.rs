@@ -288,6 +288,14 @@ pub mod call {
     pub const FLUSH: u8 = 7;
     /// `BIO_write`: no call of a session, but by it records are written to memory, and are fed from there.
     pub const BIO: u8 = 8;
+    /// rustls: a write into a connection: takes a buffer, returns what it took.
+    pub const TAKE: u8 = 9;
+    /// The same, of several buffers (`struct iovec`, which `IoSlice` is).
+    pub const TAKE_VECTORED: u8 = 10;
+    /// rustls: a record is encrypted.
+    pub const SEAL: u8 = 11;
+    /// rustls: a record is decrypted.
+    pub const UNSEAL: u8 = 12;
 }
 
 /// The cookie of a probe on a TLS function: what it is and where its arguments are at the chosen site.

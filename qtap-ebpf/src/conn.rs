@@ -4,7 +4,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use core::ptr::write_volatile;
 use qtap_common::globals::shed;
 use qtap_common::record::{Count, Header, Opened, flag, kind, role, why};
-use qtap_common::state::{Conn, Dir, FIRST_BYTES, FIRST_ROOM, HELLO_BYTES, class, conn_flag, scope};
+use qtap_common::state::{Conn, Dir, FIRST_BYTES, FIRST_ROOM, HELLO_BYTES, SessionKey, class, conn_flag, scope};
 
 use crate::atomic::fetch_add;
 use crate::carry::{self, Source, Span, Transfer, data_header, user};
@@ -369,6 +369,10 @@ fn uncopied(dir: &mut Dir, header: &Header, offset: u64, bytes: u64, reason: u8)
 pub fn close(sock: u64, conn: *mut Conn, alive: bool) {
     let conn = unsafe { &mut *conn };
     if conn.flags & conn_flag::UNWANTED == 0 {
+        if conn.dirs[0].class == class::TLS {
+            // Of rustls: a session that is known by its connection.
+            session::close(&SessionKey { ssl: conn.id, tgid: conn.tgid, ended: 0 });
+        }
         let mut header = data_header(conn.id, false, 0);
         header.tgid = conn.tgid;
         let sent = carry::flush(&mut conn.dirs[0], &header);

@@ -83,7 +83,7 @@ fn is_retry(random: &[u64; 4]) -> bool {
 #[inline(never)]
 fn tell(key: &SessionKey, library: u32, direction: u8, which: u8, random: &[u64; 4]) {
     let Some(area) = scratch::take() else { return };
-    let session = session::find_or_open(area, key, library, false);
+    let session = session::find_or_open(area, key, library, 0);
     scratch::give_back(area);
     // No room for it, or no session is taken up now: the next call of it that carries bytes counts them.
     let Some(session) = session else { return };

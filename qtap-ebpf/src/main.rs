@@ -2,8 +2,8 @@
 //! writer) and counts. Never: writes to a target, sleeps, changes what a call does.
 //!
 //! A probe (`probe/`) is a door of two lines that calls a `try_…`; the rooms behind it are `scope` (who is looked at), `kernel`
-//! (what kernel memory says), `conn`, `session`, `goroutine` and `hello` (state), `peer` (the ends of a connection), `classify` (what the first bytes
-//! are), `carry` (bytes of a call → records), `trace` (what the probes say of themselves).
+//! (what kernel memory says), `conn`, `session`, `goroutine`, `rustls` and `hello` (state), `peer` (the ends of a connection), `classify` (what the first bytes
+//! are), `tls_record` (records of TLS in memory), `carry` (bytes of a call → records), `trace` (what the probes say of themselves).
 
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]
@@ -28,9 +28,11 @@ mod kernel;
 mod maps;
 mod peer;
 mod probe;
+mod rustls;
 mod scope;
 mod scratch;
 mod session;
+mod tls_record;
 mod trace;
 
 /// Licence of the object, as the kernel wants it named: some helpers are for GPL-compatible programs only.

@@ -10,6 +10,7 @@ use qtap_common::go::{GoCalls, GoKey};
 use qtap_common::record::why;
 use qtap_common::state::{Conn, FileKey, Losses, Session, SessionKey};
 
+use crate::rustls::{Key, Thread};
 use crate::scratch::Scratch;
 use crate::session::Calls;
 
@@ -44,6 +45,19 @@ pub static CALLS: HashMap<u64, Calls> = HashMap::with_max_entries(32_768, 0);
 /// in the middle. Bound: goroutines inside a call, which those are that wait for a request: as many as sessions. A full table is counted.
 #[map]
 pub static GO_CALLS: HashMap<GoKey, GoCalls> = HashMap::with_max_entries(65_536, 0);
+
+/// (tgid, address of the object that encrypts or decrypts under it) → a key of rustls. Writer and reader: `rustls`. An LRU: what is forgotten is proven anew, and
+/// told as joined late.
+#[map]
+pub static RUSTLS_KEYS: LruHashMap<SessionKey, Key> = LruHashMap::with_max_entries(32_768, 0);
+
+/// Thread → what goes on there in rustls. Writer and reader: `rustls`. An LRU, as above.
+#[map]
+pub static RUSTLS_THREADS: LruHashMap<u64, Thread> = LruHashMap::with_max_entries(4096, 0);
+
+/// Process → 1: it uses rustls. Writer and reader: `rustls`. An LRU: the next call of one that is forgotten puts it back.
+#[map]
+pub static RUSTLS_USERS: LruHashMap<u32, u8> = LruHashMap::with_max_entries(1024, 0);
 
 /// System call number → `op`. Writer: agent, once. The numbers are the architecture's.
 #[map]

@@ -9,6 +9,7 @@ use crate::carry::{Call, Transfer};
 use crate::emit;
 use crate::goroutine::Done;
 use crate::maps::SCRATCH;
+use crate::rustls::Said;
 
 /// One work area.
 #[repr(C)]
@@ -26,6 +27,8 @@ pub struct Scratch {
     pub session: Session,
     /// A call of Go that ended: here for the same reason as what a system call moved.
     pub go: Done,
+    /// What rustls took or brought, for the same reason.
+    pub said: Said,
     /// End of a connection to look up.
     pub end: End,
     /// Record under construction.

@@ -219,7 +219,7 @@ pub fn finish(of: u8, result: u64, stack: u64) {
 #[inline(always)]
 pub fn account(area: u32, frame: &Frame, of: u8, bytes: u64, late: bool) {
     let key = key(frame.ssl);
-    let Some(session) = find_or_open(area, &key, frame.library, late) else {
+    let Some(session) = find_or_open(area, &key, frame.library, if late { flag::LATE } else { 0 }) else {
         emit::count_loss(if sheds() { why::SHED } else { why::SESSION_TABLE_FULL }, bytes);
         return;
     };
@@ -237,7 +237,7 @@ pub fn account(area: u32, frame: &Frame, of: u8, bytes: u64, late: bool) {
     if bytes > 0 {
         let direction = if of == call::READ || of == call::READ_EX { 1 } else { 0 };
         let source = Source::buffer(frame.buffer, bytes);
-        carried(area, session, direction, &source, frame.time);
+        carried(area, session, &source, &Moved { direction, bytes, began: frame.time });
     }
 }
 
@@ -263,20 +263,20 @@ pub fn key(ssl: u64) -> SessionKey {
     SessionKey { ssl, tgid: (bpf_get_current_pid_tgid() >> 32) as u32, ended: 0 }
 }
 
-/// The session; opened when it was not known. `late`: its first call is not a handshake.
+/// The session; opened when it was not known. `flags`: those of its record: `LATE` when its first call is not a handshake, `PART`.
 #[inline(always)]
-pub fn find_or_open(area: u32, key: &SessionKey, library: u32, late: bool) -> Option<*mut Session> {
+pub fn find_or_open(area: u32, key: &SessionKey, library: u32, flags: u8) -> Option<*mut Session> {
     if let Some(session) = SESSIONS.get_ptr_mut(key) {
         return Some(session);
     }
-    if !open(area, key, library, late) {
+    if !open(area, key, library, flags) {
         return None;
     }
     SESSIONS.get_ptr_mut(key)
 }
 
 #[inline(never)]
-fn open(area: u32, key: &SessionKey, library: u32, late: bool) -> bool {
+fn open(area: u32, key: &SessionKey, library: u32, flags: u8) -> bool {
     if sheds() {
         return false;
     }
@@ -284,9 +284,7 @@ fn open(area: u32, key: &SessionKey, library: u32, late: bool) -> bool {
     let session = unsafe { &mut (*work).session };
     let mut header = emit::header(kind::SESSION_OPENED, size_of::<SessionOpened>(), 0);
     header.id = emit::identity(header.time);
-    if late {
-        header.flags = flag::LATE;
-    }
+    header.flags = flags;
     // Field by field: a whole one would be made on the stack first.
     session.id = header.id;
     session.conn = 0;
@@ -295,7 +293,7 @@ fn open(area: u32, key: &SessionKey, library: u32, late: bool) -> bool {
     session.tgid = header.tgid;
     session.library = library;
     session.binding = binding::NONE;
-    session.late = u8::from(late);
+    session.late = flags & flag::LATE;
     session.unwanted = 0;
     session.left_alone = 0;
     session.pad = [0; 4];
@@ -327,10 +325,21 @@ pub fn bind(session: &mut Session, conn: u64, how: u8) {
     trace::bound(session.id, conn, how);
 }
 
+/// What a TLS call moved.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Moved {
+    /// 0 sent, 1 received.
+    pub direction: usize,
+    pub bytes: u64,
+    /// When the call began.
+    pub began: u64,
+}
+
 /// A TLS call moved plaintext.
 #[inline(never)]
-fn carried(area: u32, session: &mut Session, direction: usize, source: &Source, began: u64) {
-    let bytes = source.len;
+pub fn carried(area: u32, session: &mut Session, source: &Source, moved: &Moved) {
+    let Moved { direction, bytes, began } = *moved;
     let late = session.late != 0;
     let peer_class = session.dirs[1 - (direction & 1)].class;
     let dir = &mut session.dirs[direction & 1];
@@ -379,6 +388,8 @@ pub fn close(key: &SessionKey) {
     let Some(session) = SESSIONS.get_ptr_mut(key) else { return };
     let session = unsafe { &mut *session };
     let mut header = data_header(session.id, true, 0);
+    // Where the end is told by the kernel, whoever runs.
+    header.tgid = session.tgid;
     let sent = carry::flush(&mut session.dirs[0], &header);
     header.flags |= flag::RECEIVED;
     let received = carry::flush(&mut session.dirs[1], &header);
@@ -397,6 +408,7 @@ fn tell_counts(session: &Session) -> bool {
     let Some(room) = emit::reserve::<Counts>() else { return false };
     let counts = unsafe { &mut *room };
     counts.header = emit::header(kind::SESSION_CLOSED, size_of::<Counts>(), session.id);
+    counts.header.tgid = session.tgid;
     counts.dirs[0] = session.dirs[0].count;
     counts.dirs[1] = session.dirs[1].count;
     counts.dirs[0].kernel = u64::MAX;

@@ -9,16 +9,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
 use qtap_common::record::{
-    self as wire, Bound, Counts as WireCounts, Data, Datagram as WireDatagram, EXEC_NAME, Exec, Fork, Header, Hello,
-    Mapped, Opened as WireOpened, Skip as WireSkip, UNIX_NAME, binding, flag, kind, role, why,
+    self as wire, Counts as WireCounts, Data, Datagram as WireDatagram, EXEC_NAME, Exec, Fork, Header, Mapped,
+    Opened as WireOpened, Skip as WireSkip, UNIX_NAME, flag, kind, role, why,
 };
 
-use crate::model::conn::{Binding, Channel, ConnId, Direction, Endpoint, Random, Role, SessionId, Transport};
-use crate::model::event::{
-    Count, Counts, Datagram, Event, Opened, Passed, SessionCounts, SessionHello, SessionOpened, Skip, Skipped,
-};
+use crate::model::conn::{Channel, ConnId, Direction, Endpoint, Role, SessionId, Transport};
+use crate::model::event::{Count, Counts, Datagram, Event, Opened, Passed, Skip, Skipped};
 use crate::model::loss::Loss;
 use crate::model::time::KernelTime;
+
+mod sessions;
 
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
@@ -153,9 +153,10 @@ impl Decoder {
             kind::OPENED => Event::Opened(record.opened()?),
             kind::PROGRESS => Event::Progress(record.counts()?),
             kind::CLOSED => Event::Closed(record.counts()?),
-            kind::SESSION_OPENED => Event::SessionOpened(self.session_opened(&record)?),
+            kind::SESSION_OPENED => Event::SessionOpened(record.session_opened(&self.libraries)?),
             kind::HELLO => Event::SessionHello(record.hello()?),
             kind::BOUND => record.bound()?,
+            kind::JOINED => Event::SessionJoined(record.joined()?),
             kind::SESSION_CLOSED => Event::SessionClosed(record.session_counts()?),
             kind::EXEC => return Ok(Decoded::Exec(record.executed()?)),
             kind::FORK => {
@@ -169,17 +170,6 @@ impl Decoder {
             }
             other => return Err(DecodeError::Unknown { kind: other, value: u64::from(other) }),
         }))
-    }
-
-    fn session_opened(&self, record: &Record<'_>) -> Result<SessionOpened, DecodeError> {
-        let library = record.u32(offset_of!(wire::SessionOpened, library))?;
-        Ok(SessionOpened {
-            session: SessionId(record.id),
-            time: record.time,
-            pid: record.pid,
-            library: self.libraries.get(&library).cloned(),
-            joined_late: record.flags & flag::LATE != 0,
-        })
     }
 }
 
@@ -380,31 +370,6 @@ impl<'a> Record<'a> {
         let [sent, received] = self.both()?;
         let unread = self.u64(offset_of!(WireCounts, unread))?;
         Ok(Counts { conn: ConnId(self.id), time: self.time, sent, received, unread })
-    }
-
-    fn session_counts(&self) -> Result<SessionCounts, DecodeError> {
-        let [sent, received] = self.both()?;
-        Ok(SessionCounts { session: SessionId(self.id), time: self.time, sent, received })
-    }
-
-    fn hello(&self) -> Result<SessionHello, DecodeError> {
-        Ok(SessionHello {
-            session: SessionId(self.id),
-            time: self.time,
-            pid: self.pid,
-            direction: self.direction(),
-            random: Random(self.array(offset_of!(Hello, random))?),
-        })
-    }
-
-    fn bound(&self) -> Result<Event, DecodeError> {
-        let how = match self.detail {
-            binding::NESTED => Binding::Nested,
-            binding::SET_FD => Binding::SetFd,
-            other => return Err(self.unknown(other)),
-        };
-        let conn = ConnId(self.u64(offset_of!(Bound, conn))?);
-        Ok(Event::Bound { session: SessionId(self.id), conn, how, time: self.time })
     }
 
     fn executed(&self) -> Result<Executed, DecodeError> {

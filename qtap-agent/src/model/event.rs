@@ -53,6 +53,8 @@ pub enum Event {
         /// When.
         time: KernelTime,
     },
+    /// It is known whose a part is that was told as a session.
+    SessionJoined(SessionJoined),
     /// A TLS session ended; the counts are final.
     SessionClosed(SessionCounts),
     /// The probes lost something that they could not tell in place.
@@ -85,6 +87,7 @@ impl Event {
             Event::Progress(counts) | Event::Closed(counts) => Some(counts.time),
             Event::SessionOpened(opened) => Some(opened.time),
             Event::SessionHello(hello) => Some(hello.time),
+            Event::SessionJoined(joined) => Some(joined.time),
             Event::SessionClosed(counts) => Some(counts.time),
             Event::Tick(time) => Some(*time),
         }
@@ -268,6 +271,21 @@ pub struct SessionOpened {
     pub library: Option<String>,
     /// True when its handshake was not seen: its earlier bytes are unknown.
     pub joined_late: bool,
+    /// True when it is what was written under a key of which it is not known whose it is: [`SessionJoined`] will tell.
+    pub is_part: bool,
+}
+
+/// It is known whose a part is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionJoined {
+    /// The part.
+    pub part: SessionId,
+    /// The session whose it is; none: that of a connection that nobody asked for.
+    pub session: Option<SessionId>,
+    /// Where in what the session sent the part begins.
+    pub offset: u64,
+    /// When.
+    pub time: KernelTime,
 }
 
 /// Counts of a TLS session: plaintext, as the library's calls returned it.

@@ -86,6 +86,7 @@ fn families(wanted: &[TlsProbe]) -> Vec<Family> {
         TlsProbe::Openssl => vec![Family::OpenSsl],
         TlsProbe::Gnutls => vec![Family::GnuTls],
         TlsProbe::Go => vec![Family::GoTls],
+        TlsProbe::Rustls => vec![Family::Rustls],
     };
     if wanted.contains(&TlsProbe::None) { Vec::new() } else { wanted.iter().flat_map(of).collect() }
 }
@@ -191,7 +192,7 @@ mod tests {
     fn families_are_those_that_are_named() {
         assert_eq!(families(&[TlsProbe::All]), Family::ALL);
         assert_eq!(families(&[TlsProbe::Gnutls]), [Family::GnuTls]);
-        assert_eq!(families(&[TlsProbe::Openssl, TlsProbe::Gnutls, TlsProbe::Go]), Family::ALL);
+        assert_eq!(families(&[TlsProbe::Openssl, TlsProbe::Gnutls, TlsProbe::Go, TlsProbe::Rustls]), Family::ALL);
         assert!(families(&[TlsProbe::None, TlsProbe::Openssl]).is_empty());
     }
 

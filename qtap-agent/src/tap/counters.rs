@@ -5,7 +5,7 @@ use crate::http::Sink;
 use crate::model::event::Event;
 
 /// Names of the kinds of [`Event`] (`qtap_events_total{kind}`), in the order of its variants.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 17] = [
     "started",
     "process_seen",
     "process_gone",
@@ -22,6 +22,7 @@ const KINDS: [&str; 16] = [
     "datagram",
     "container_seen",
     "session_hello",
+    "session_joined",
 ];
 
 /// Counts since the start.
@@ -62,6 +63,7 @@ impl Counters {
             Event::Datagram(_) => 13,
             Event::ContainerSeen(_) => 14,
             Event::SessionHello(_) => 15,
+            Event::SessionJoined(_) => 16,
         };
         self.events[kind] += 1;
     }

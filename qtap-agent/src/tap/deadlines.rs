@@ -13,6 +13,8 @@ pub(super) enum Due {
     Look(Channel),
     /// A session was to be bound by now.
     Unbound(SessionId),
+    /// It was to be known by now whose a part is.
+    Part(SessionId),
     /// The sessions of a process that ended are over.
     ProcessEnd(u32),
     /// A connection that was closed, or fell silent without ever having been opened, is over.

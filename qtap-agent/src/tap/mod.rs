@@ -25,6 +25,7 @@ mod losses;
 mod memory;
 mod names;
 mod pair;
+mod parts;
 mod processes;
 mod relief;
 mod report;
@@ -47,6 +48,7 @@ use self::deadlines::Due;
 use self::held::Held;
 use self::memory::Memory;
 use self::pair::add;
+use self::parts::Parts;
 use self::session::Session;
 use crate::http;
 use crate::model::conn::{Channel, SessionId};
@@ -89,6 +91,8 @@ pub struct Tap {
     by_pid: BTreeSet<(u32, SessionId)>,
     /// Sessions that were joined here, not yet asked for.
     joined: Vec<SessionId>,
+    /// What waits to be known whose it is.
+    parts: Parts,
     /// Observations that wait for what is still to be told of their containers.
     held: Held,
     common: Common,
@@ -136,6 +140,17 @@ impl Tap {
         self.common.counters.event(&event);
         let (time, before) = (event.time(), out.len());
         let tick = if let Event::Tick(now) = event { Some(now) } else { None };
+        if let Some(event) = self.hold_part(event, out) {
+            self.take_event(event, out);
+        }
+        self.common.counters.unwanted(&mut self.common.sink);
+        if let (true, Some(time)) = (self.common.memory.is_over(), time) {
+            self.relieve(time, out);
+        }
+        self.hold_back(before, tick, out);
+    }
+
+    fn take_event(&mut self, event: Event, out: &mut Vec<Observation>) {
         match event {
             Event::Passed(passed) => self.on_passed(passed, out),
             Event::Skipped(skipped) => self.on_skipped(&skipped, out),
@@ -157,17 +172,15 @@ impl Tap {
             Event::ProcessGone { pid, time } => self.on_process_gone(pid, time),
             Event::Lost { reason, count, bytes, time: _ } => self.common.losses.add_many(reason, count, bytes),
             Event::Tick(now) => self.on_tick(now, out),
+            // Taken by what holds parts.
+            Event::SessionJoined(_) => {}
         }
-        self.common.counters.unwanted(&mut self.common.sink);
-        if let (true, Some(time)) = (self.common.memory.is_over(), time) {
-            self.relieve(time, out);
-        }
-        self.hold_back(before, tick, out);
     }
 
     /// The agent stops: all that is open is told as far as it came.
     pub fn finish(&mut self, now: KernelTime, out: &mut Vec<Observation>) {
         let before = out.len();
+        self.end_parts(out);
         let mut sessions: Vec<_> = self.sessions.values().map(|session| (session.opened, session.id)).collect();
         sessions.sort_unstable();
         for (_, session) in sessions {
@@ -272,7 +285,14 @@ impl Tap {
                 added
             }
             Channel::Session(session) => {
-                let added = self.add_session(SessionOpened { session, time, pid, library: None, joined_late: true });
+                let added = self.add_session(SessionOpened {
+                    session,
+                    time,
+                    pid,
+                    library: None,
+                    joined_late: true,
+                    is_part: false,
+                });
                 self.sessions.get_mut(&session).into_iter().for_each(|session| session.implied = true);
                 added
             }
@@ -294,6 +314,7 @@ impl Tap {
                     self.on_look(channel, now, out);
                 }
                 Due::Unbound(session) => self.on_unbound(session, now, out),
+                Due::Part(part) => self.end_part(part, out),
                 Due::ProcessEnd(pid) => self.on_process_end(pid, time, now, out),
                 Due::Finish(channel) => self.on_finish(channel, now, out),
                 Due::Report(channel) => self.on_report(channel, time, now, out),

@@ -74,7 +74,14 @@ impl Tap {
     fn take_up(&mut self, id: SessionId, key: Channel, time: KernelTime) -> bool {
         let pid = self.conns.get(&key).map_or(0, Conn::pid);
         let used_once_more = self.common.ended.remove(Channel::Session(id));
-        let added = self.add_session(SessionOpened { session: id, time, pid, library: None, joined_late: true });
+        let added = self.add_session(SessionOpened {
+            session: id,
+            time,
+            pid,
+            library: None,
+            joined_late: true,
+            is_part: false,
+        });
         if let Some(session) = self.sessions.get_mut(&id) {
             if used_once_more {
                 session.restart();

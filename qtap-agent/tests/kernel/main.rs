@@ -42,6 +42,7 @@ mod qtap;
 mod records;
 mod reload;
 mod rules;
+mod rustls_tls;
 mod scope;
 mod servers;
 mod sites;

@@ -16,9 +16,11 @@ const TLS_SOCKETS: u32 = 20_000;
 const ENDS: u32 = 20_000;
 const GO_ENDS: u32 = 235_000;
 const GO_BEGINNINGS: u32 = 65_000;
+const RUSTLS_ENDS: u32 = 400_000;
+const RUSTLS_BEGINNINGS: u32 = 8_000;
 const OTHERS: u32 = 8_000;
 
-const BUDGETS: [(&str, u32); 16] = [
+const BUDGETS: [(&str, u32); 19] = [
     ("sys_exit", CALLS),
     ("tls_exit", TLS_ENDS),
     ("tls_return", TLS_ENDS),
@@ -30,6 +32,9 @@ const BUDGETS: [(&str, u32); 16] = [
     ("go_exit", GO_ENDS),
     ("go_enter", GO_BEGINNINGS),
     ("go_close", OTHERS),
+    ("rustls_enter", RUSTLS_BEGINNINGS),
+    ("rustls_exit", RUSTLS_ENDS),
+    ("rustls_return", RUSTLS_ENDS),
     ("tls_set_bio", OTHERS),
     ("tls_bio_write", OTHERS),
     ("sched_process_exec", OTHERS),

@@ -3,5 +3,6 @@
 pub mod go;
 pub mod openssl;
 pub mod process;
+pub mod rustls;
 pub mod syscall;
 pub mod tcp;

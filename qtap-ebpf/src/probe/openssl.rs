@@ -90,7 +90,7 @@ fn try_set_fd(ctx: &ProbeContext) -> Option<()> {
 fn bind(area: u32, sock: &Sock, key: &SessionKey, library: u32) -> Option<()> {
     let conn = conn::find_or_open(area, sock, role::UNKNOWN, 0, 0)?;
     let conn = unsafe { (*conn).id };
-    let session = session::find_or_open(area, key, library, false)?;
+    let session = session::find_or_open(area, key, library, 0)?;
     session::bind(unsafe { &mut *session }, conn, binding::SET_FD);
     Some(())
 }
@@ -168,7 +168,7 @@ fn argument(registers: &[u64; 16], cookie: Cookie, index: u32) -> u64 {
 
 /// The same, where one argument is needed and much is called after: the copy of the registers is not on the stack meanwhile.
 #[inline(never)]
-fn argument_of(regs: *mut pt_regs, cookie: Cookie, index: u32) -> u64 {
+pub fn argument_of(regs: *mut pt_regs, cookie: Cookie, index: u32) -> u64 {
     argument(&registers(regs), cookie, index)
 }
 

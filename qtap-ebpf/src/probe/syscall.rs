@@ -6,13 +6,13 @@ use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use core::mem::MaybeUninit;
 use qtap_common::globals::NO_OFFSET;
 use qtap_common::record::{Mapped, kind, role, why};
-use qtap_common::state::{FileKey, class, op};
+use qtap_common::state::{FileKey, class, conn_flag, op};
 
 use crate::carry::{Source, Transfer, user};
 use crate::globals::layout;
 use crate::kernel::{Sock, file_identity, register, registers, socket_of};
 use crate::maps::{CONNS, MAPPED, SYSCALLS};
-use crate::{conn, emit, scope, scratch, session};
+use crate::{conn, emit, rustls, scope, scratch, session};
 
 const EINPROGRESS: i64 = 115;
 /// `__USER32_CS` of x86-64.
@@ -120,10 +120,19 @@ fn note_moved(area: u32, regs: u64, entry: u8, result: u64) -> bool {
 
 #[inline(always)]
 fn carry(area: u32) -> Option<()> {
-    if conn::carried(area) == class::TLS {
-        let address = unsafe { (*scratch::get(area)?).moved.sock.address };
-        let conn = CONNS.get_ptr(address)?;
-        session::note_socket(unsafe { (*conn).id });
+    let is = conn::carried(area);
+    let rustls = rustls::is_known();
+    if is != class::TLS && !rustls {
+        return Some(());
+    }
+    let address = unsafe { (*scratch::get(area)?).moved.sock.address };
+    let conn = unsafe { &*CONNS.get_ptr(address)? };
+    if is == class::TLS {
+        session::note_socket(conn.id);
+    }
+    if rustls {
+        let unwanted = conn.flags & conn_flag::UNWANTED != 0;
+        rustls::passed(area, if unwanted { session::NOT_WANTED } else { conn.id });
     }
     Some(())
 }

@@ -11,11 +11,15 @@ pub enum Family {
     GnuTls,
     /// `crypto/tls` of Go, whose functions keep Go's rules.
     GoTls,
+    /// rustls, whose functions keep Rust's.
+    Rustls,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 3] = [Family::OpenSsl, Family::GnuTls, Family::GoTls];
+    pub const ALL: [Family; 4] = [Family::OpenSsl, Family::GnuTls, Family::GoTls, Family::Rustls];
+    /// Those whose functions are found by names that are known as they are.
+    pub(super) const NAMED: [Family; 2] = [Family::OpenSsl, Family::GnuTls];
 
     /// What moves bytes each way: a file without one of these is not of the family.
     pub(super) fn needs(self) -> [Call; 2] {
@@ -23,6 +27,7 @@ impl Family {
             Family::OpenSsl => [Call::Read, Call::Write],
             Family::GnuTls => [Call::GnutlsRecv, Call::GnutlsSend],
             Family::GoTls => [Call::GoRead, Call::GoWrite],
+            Family::Rustls => [Call::RustlsDecrypt, Call::RustlsWrite],
         }
     }
 
@@ -31,7 +36,7 @@ impl Family {
         match self {
             Family::OpenSsl => Some("libssl"),
             Family::GnuTls => Some("libgnutls"),
-            Family::GoTls => None,
+            Family::GoTls | Family::Rustls => None,
         }
     }
 }
@@ -109,6 +114,14 @@ pub enum Call {
     GoClientHandshake,
     /// `func (c *Conn) serverHandshake(ctx context.Context) error`: the same.
     GoServerHandshake,
+    /// `fn write(&mut self, buf: &[u8]) -> io::Result<usize>` of `PlaintextSink`: what a connection is given to send.
+    RustlsWrite,
+    /// `fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize>` of `PlaintextSink`.
+    RustlsWriteVectored,
+    /// `fn encrypt(&mut self, msg: OutboundPlainMessage<'_>, seq: u64) -> Result<OutboundOpaqueMessage, Error>` of `MessageEncrypter`.
+    RustlsEncrypt,
+    /// `fn decrypt<'a>(&mut self, msg: InboundOpaqueMessage<'a>, seq: u64) -> Result<InboundPlainMessage<'a>, Error>` of `MessageDecrypter`.
+    RustlsDecrypt,
 }
 
 const fn whole(index: u8) -> Argument {
@@ -121,7 +134,7 @@ const fn int(index: u8) -> Argument {
 
 impl Call {
     /// All of them.
-    pub const ALL: [Call; 35] = [
+    pub const ALL: [Call; 39] = [
         Call::Read,
         Call::Write,
         Call::ReadEx,
@@ -157,6 +170,10 @@ impl Call {
         Call::GoClose,
         Call::GoClientHandshake,
         Call::GoServerHandshake,
+        Call::RustlsWrite,
+        Call::RustlsWriteVectored,
+        Call::RustlsEncrypt,
+        Call::RustlsDecrypt,
     ];
 
     /// The family it belongs to.
@@ -165,6 +182,7 @@ impl Call {
         match self.symbol() {
             name if name.starts_with("gnutls_") => Family::GnuTls,
             name if name.starts_with("crypto/tls.") => Family::GoTls,
+            name if name.contains("::") => Family::Rustls,
             _ => Family::OpenSsl,
         }
     }
@@ -208,6 +226,10 @@ impl Call {
             Call::GoClose => "crypto/tls.(*Conn).Close",
             Call::GoClientHandshake => "crypto/tls.(*Conn).clientHandshake",
             Call::GoServerHandshake => "crypto/tls.(*Conn).serverHandshake",
+            Call::RustlsWrite => "PlaintextSink::write",
+            Call::RustlsWriteVectored => "PlaintextSink::write_vectored",
+            Call::RustlsEncrypt => "MessageEncrypter::encrypt",
+            Call::RustlsDecrypt => "MessageDecrypter::decrypt",
         }
     }
 
@@ -223,6 +245,11 @@ impl Call {
         const SESSION_FD: &[Argument] = &[whole(0), int(1)];
         const SESSION_BIO: &[Argument] = &[whole(0), whole(1)];
         const SESSION_BIOS: &[Argument] = &[whole(0), whole(1), whole(2)];
+        // Of rustls: buffer and length; key, and number of the record; key, message, and number of the record. Before them comes the connection, or the place of
+        // the result.
+        const TAKEN: &[Argument] = &[whole(1), whole(2)];
+        const ENCRYPTED: &[Argument] = &[whole(1), whole(3)];
+        const DECRYPTED: &[Argument] = &[whole(1), whole(2), whole(3)];
         const WRITTEN: &[Argument] = &[whole(0), whole(1), int(2)];
         let (args, result) = match self {
             Call::BioWrite => (WRITTEN, false),
@@ -246,6 +273,9 @@ impl Call {
             // Go's own rules: rax, rbx, rcx, and nothing but the result in rax.
             Call::GoRead | Call::GoWrite | Call::GoClientHandshake | Call::GoServerHandshake => (&[][..], true),
             Call::GoClose => (&[][..], false),
+            Call::RustlsWrite | Call::RustlsWriteVectored => (TAKEN, true),
+            Call::RustlsEncrypt => (ENCRYPTED, true),
+            Call::RustlsDecrypt => (DECRYPTED, true),
         };
         Wanted { args, result }
     }

@@ -26,6 +26,8 @@ use crate::capture::sites::Machine;
 
 /// Largest part read at once (a symbol or string table), in bytes: a browser's is a tenth of it.
 const MAX_PART: u64 = 256 << 20;
+/// Most functions of one file that are looked for by a rule: a Rust program has a dozen.
+const MAX_NAMED: usize = 256;
 /// Largest function read, in bytes.
 const MAX_CODE: u64 = 1 << 20;
 /// Most program headers.
@@ -231,24 +233,52 @@ impl Elf {
     /// [`ElfError`] when a symbol table is damaged or can't be read. A table that isn't there is empty.
     pub fn functions(&self, wanted: &[&str]) -> Result<Vec<Symbol>, ElfError> {
         let mut found: Vec<Symbol> = Vec::new();
+        self.each_function(&|name| wanted.contains(&name), &mut |symbol| {
+            if !found.iter().any(|known| known.name == symbol.name) {
+                found.push(symbol);
+            }
+            found.len() < wanted.len()
+        })?;
+        Ok(found)
+    }
+
+    /// The functions whose names are wanted, all that are defined: one that is in both tables comes twice.
+    ///
+    /// # Errors
+    /// [`ElfError`] when a symbol table is damaged or too large.
+    pub fn functions_named(&self, is_wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Symbol>, ElfError> {
+        let mut found: Vec<Symbol> = Vec::new();
+        self.each_function(is_wanted, &mut |symbol| {
+            found.push(symbol);
+            found.len() < MAX_NAMED
+        })?;
+        Ok(found)
+    }
+
+    /// Hands out the functions whose names are wanted, until `take` says that it has enough.
+    fn each_function(
+        &self,
+        is_wanted: &dyn Fn(&str) -> bool,
+        take: &mut dyn FnMut(Symbol) -> bool,
+    ) -> Result<(), ElfError> {
         for kind in [elf::SHT_DYNSYM, elf::SHT_SYMTAB] {
             for section in self.sections.iter().filter(|section| section.sh_type.get(LE) == kind) {
-                if found.len() == wanted.len() {
-                    return Ok(found);
-                }
                 let symbols: Vec<Sym64<LE>> = self.entries(section, "symbols")?;
                 let strings = self.linked_strings(section)?;
                 for symbol in &symbols {
                     let Some(name) = string_at(&strings, u64::from(symbol.st_name.get(LE))).and_then(plain_name) else {
                         continue;
                     };
-                    if wanted.contains(&name) && !found.iter().any(|known| known.name == name) {
-                        found.extend(self.function(name, symbol));
+                    if is_wanted(name)
+                        && let Some(symbol) = self.function(name, symbol)
+                        && !take(symbol)
+                    {
+                        return Ok(());
                     }
                 }
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     fn function(&self, name: &str, symbol: &Sym64<LE>) -> Option<Symbol> {

@@ -52,7 +52,7 @@ impl Engine {
             Engine::Probed(Family::OpenSsl) | Engine::Stripped => "OpenSSL",
             Engine::Probed(Family::GnuTls) | Engine::GnuTls => "GnuTLS",
             Engine::Probed(Family::GoTls) | Engine::Go(_) => "Go crypto/tls",
-            Engine::Rustls => "rustls",
+            Engine::Probed(Family::Rustls) | Engine::Rustls => "rustls",
             Engine::Nss => "NSS",
             Engine::Java => "Java JSSE",
             Engine::MbedTls => "Mbed TLS",
@@ -71,9 +71,8 @@ impl Engine {
             Engine::Java => "not supported yet: it is compiled as it runs, and has no functions in a file",
             Engine::Bits32 => "a 32-bit file, which is not probed",
             Engine::Go(why) => why.why(),
-            Engine::Rustls | Engine::GnuTls | Engine::Nss | Engine::MbedTls | Engine::WolfSsl | Engine::S2n => {
-                "not supported yet"
-            }
+            Engine::Rustls => "linked into the file without symbols: which functions are its is not known",
+            Engine::GnuTls | Engine::Nss | Engine::MbedTls | Engine::WolfSsl | Engine::S2n => "not supported yet",
         })
     }
 }
@@ -162,7 +161,7 @@ fn family(constants: &[u8]) -> Option<String> {
 }
 
 /// Where a Rust program panics it says in which file, and the folder of a crate carries its version: `…/rustls-0.23.31/src/…`.
-fn rustls_version(constants: &[u8]) -> Option<String> {
+pub(super) fn rustls_version(constants: &[u8]) -> Option<String> {
     const CRATE: &[u8] = b"/rustls-";
     memchr::memmem::find_iter(constants, CRATE).find_map(|at| {
         let rest = constants.get(at + CRATE.len()..)?;

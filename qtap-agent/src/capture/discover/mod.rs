@@ -15,5 +15,6 @@ mod locate;
 pub mod maps;
 pub mod plan;
 pub mod procfs;
+mod rustls;
 pub mod users;
 mod version;

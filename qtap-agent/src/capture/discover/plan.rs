@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::call::{Call, Family};
 use super::elf::{Elf, ElfError, FileId, Symbol};
-use super::{go, locate, version};
+use super::{engine, go, locate, rustls, version};
 use crate::capture::sites::go::NotGo;
 use crate::capture::sites::{self, Function, Sites};
 
@@ -77,9 +77,9 @@ pub fn plan_of(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
     let symbols = elf.functions(&Call::ALL.map(Call::symbol))?;
     let defined = |call: Call| symbols.iter().find(|symbol| symbol.name == call.symbol());
     let is_of = |family: &Family| family.needs().into_iter().all(|call| defined(call).is_some());
-    let Some(family) = Family::ALL.into_iter().filter(|family| *family != Family::GoTls).find(is_of) else {
+    let Some(family) = Family::NAMED.into_iter().find(is_of) else {
         return match plan_of_go(elf, path, &symbols) {
-            Err(PlanError::NoLibrary) => plan_without_names(elf, path),
+            Err(PlanError::NoLibrary) => plan_of_rustls(elf, path).or_else(|_| plan_without_names(elf, path)),
             result => result,
         };
     };
@@ -126,6 +126,26 @@ fn plan_of_go(elf: &Elf, path: &Path, symbols: &[Symbol]) -> Result<Plan, PlanEr
     })
 }
 
+/// The same of a Rust program that has rustls in itself.
+fn plan_of_rustls(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
+    let functions = rustls::functions(elf);
+    if functions.is_empty() {
+        return Err(PlanError::NoLibrary);
+    }
+    let is_missing = |call: &Call| call.family() == Family::Rustls && !functions.iter().any(|(found, _)| found == call);
+    let rodata = elf.section(".rodata", MAX_RODATA).ok().flatten();
+    Ok(Plan {
+        path: path.to_owned(),
+        id: elf.id(),
+        build_id: elf.build_id(),
+        family: Family::Rustls,
+        library: "rustls".to_owned(),
+        version: rodata.and_then(|rodata| engine::rustls_version(&rodata)),
+        missing: Call::ALL.into_iter().filter(is_missing).collect(),
+        hooks: functions.iter().map(|(call, symbol)| hook(elf, *call, symbol)).collect(),
+    })
+}
+
 /// The same of a file that has OpenSSL or its kin in itself, and no names of functions.
 fn plan_without_names(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
     let located = locate::locate(elf).ok_or(PlanError::NoLibrary)?;
@@ -145,7 +165,12 @@ fn plan_without_names(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
 fn hook(elf: &Elf, call: Call, symbol: &Symbol) -> Hook {
     let code = elf.code(symbol).unwrap_or_default();
     let function = Function { machine: elf.machine(), code: &code, file_offset: symbol.file_offset };
-    Hook { call, symbol: symbol.clone(), sites: sites::choose(&function, call.wanted()) }
+    let sites = match call {
+        // What they took comes in a register of its own, which is final where they return, and not before.
+        Call::RustlsWrite | Call::RustlsWriteVectored => sites::returning(&function, call.wanted()),
+        _ => sites::choose(&function, call.wanted()),
+    };
+    Hook { call, symbol: symbol.clone(), sites }
 }
 
 impl Plan {
@@ -161,7 +186,7 @@ impl Plan {
                     Ok(sites) => sites,
                     Err(_) => continue,
                 },
-                Family::OpenSsl | Family::GnuTls => sites::plain(&function, hook.call.wanted()),
+                Family::OpenSsl | Family::GnuTls | Family::Rustls => sites::plain(&function, hook.call.wanted()),
             };
         }
         self

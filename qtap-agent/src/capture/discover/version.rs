@@ -8,7 +8,7 @@ pub(super) fn in_text(family: Family, constants: &[u8]) -> Option<String> {
         Family::OpenSsl => openssl(constants),
         Family::GnuTls => numbered("GnuTLS ", constants),
         // It stands elsewhere.
-        Family::GoTls => None,
+        Family::GoTls | Family::Rustls => None,
     }
 }
 

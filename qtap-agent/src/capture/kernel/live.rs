@@ -330,6 +330,9 @@ impl Live {
                     self.sessions.insert(opened.session, SessionKey { ssl, tgid, ended: 0 });
                 }
             }
+            Event::SessionJoined(joined) => {
+                self.sessions.remove(&joined.part);
+            }
             Event::SessionClosed(counts) => {
                 self.sessions.remove(&counts.session);
             }

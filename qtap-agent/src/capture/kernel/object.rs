@@ -22,7 +22,7 @@ pub(super) const PROCESS_LIFE: [&str; 3] = ["sched_process_fork", "sched_process
 /// The same, of sockets.
 pub(super) const SOCKETS: [&str; 3] = ["inet_sock_set_state", "tcp_destroy_sock", "sys_exit"];
 /// Programs on functions of TLS libraries.
-const UPROBES: [&str; 10] = [
+const UPROBES: [&str; 13] = [
     "tls_enter",
     "tls_exit",
     "tls_return",
@@ -33,6 +33,9 @@ const UPROBES: [&str; 10] = [
     "go_enter",
     "go_exit",
     "go_close",
+    "rustls_enter",
+    "rustls_exit",
+    "rustls_return",
 ];
 
 /// Loads the object. `trace`: the probes' own debug messages are on.

@@ -62,6 +62,8 @@ pub(super) struct Tls {
     plain: bool,
     returns: Returns,
     links: Vec<UProbeLink>,
+    /// qtap's own program: it is never captured, and would pay for the probes.
+    own: Option<FileId>,
     tried: (Tried, host::Returns),
 }
 
@@ -80,6 +82,7 @@ impl Tls {
     pub(super) fn new(families: Vec<Family>, plain: bool, standing: Standing) -> Tls {
         let mut tls = Tls::default();
         (tls.families, tls.plain, tls.standing) = (families, plain, standing);
+        tls.own = Elf::open(Path::new("/proc/self/exe")).ok().map(|elf| elf.id());
         tls
     }
 
@@ -106,6 +109,9 @@ impl Tls {
     pub(super) fn attach(&mut self, ebpf: &mut Ebpf, path: &Path) -> Result<Option<Arc<Library>>, ElfError> {
         let elf = Elf::open(path)?;
         let id = elf.id();
+        if self.own == Some(id) {
+            return Ok(None);
+        }
         if self.libraries.contains_key(&id) || self.refused.contains(&id) || self.libraries.len() >= LIBRARIES_MAX {
             return Ok(None);
         }
@@ -200,7 +206,11 @@ fn attach(
     let entry = &hook.sites.entry;
     let cookie = cookie(what, library, hook.call, entry);
     // The way out first: an entry whose return is not seen would leave a call under way.
-    let leave = if hook.call.family() == Family::GoTls { "go_exit" } else { "tls_exit" };
+    let (leave, returned) = match hook.call.family() {
+        Family::GoTls => ("go_exit", "tls_return"),
+        Family::Rustls => ("rustls_exit", "rustls_return"),
+        Family::OpenSsl | Family::GnuTls => ("tls_exit", "tls_return"),
+    };
     match &hook.sites.exit {
         Some(ExitSites::Emulated(offsets) | ExitSites::Rets(offsets)) => {
             for offset in offsets {
@@ -208,11 +218,11 @@ fn attach(
             }
         }
         Some(ExitSites::Return { rets, .. }) => match returns {
-            Returns::Probed => links.push(put(ebpf, "tls_return", path, entry.file_offset, cookie)?),
+            Returns::Probed => links.push(put(ebpf, returned, path, entry.file_offset, cookie)?),
             Returns::Instructions if rets.is_empty() => return Err(KernelError::NoWayOut),
             Returns::Instructions => {
                 for offset in rets {
-                    links.push(put(ebpf, "tls_exit", path, hook.symbol.file_offset + offset, cookie)?);
+                    links.push(put(ebpf, leave, path, hook.symbol.file_offset + offset, cookie)?);
                 }
             }
         },
@@ -270,6 +280,10 @@ fn programs_of(of: Call) -> Option<(&'static str, u8)> {
         Call::GoClientHandshake | Call::GoServerHandshake => ("go_enter", call::OTHER),
         Call::GoClose => ("go_close", call::OTHER),
         Call::BioWrite => ("tls_bio_write", call::BIO),
+        Call::RustlsWrite => ("rustls_enter", call::TAKE),
+        Call::RustlsWriteVectored => ("rustls_enter", call::TAKE_VECTORED),
+        Call::RustlsEncrypt => ("rustls_enter", call::SEAL),
+        Call::RustlsDecrypt => ("rustls_enter", call::UNSEAL),
         Call::SetBio | Call::Set0Rbio | Call::Set0Wbio => return None,
     })
 }

@@ -57,6 +57,7 @@ impl Unheard {
             Event::Progress(counts) => self.conns.contains(&counts.conn),
             Event::Closed(counts) => self.conns.remove(&counts.conn),
             Event::SessionClosed(counts) => self.sessions.remove(&counts.session),
+            Event::SessionJoined(joined) => self.sessions.remove(&joined.part),
             Event::Started(_)
             | Event::ProcessSeen(_)
             | Event::ContainerSeen(_)

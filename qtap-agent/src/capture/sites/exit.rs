@@ -16,17 +16,10 @@ use super::{ExitSites, Instruction, Reg, Unproven, x86};
 
 /// Chooses the exit sites, given the offset of the entry site, which none of them may be.
 pub(super) fn choose(flow: &Flow, entry: u64) -> ExitSites {
-    if let Some(why) = flow.unknown_ways {
-        return ExitSites::Return { rets: Vec::new(), fallback: why };
-    }
-    if flow.tail_call {
-        return ExitSites::Return { rets: Vec::new(), fallback: Unproven::TailCall };
-    }
-    let rets: Vec<u64> =
-        flow.steps.iter().filter(|(_, step)| step.next == Next::Returns).map(|(&offset, _)| offset).collect();
-    if rets.is_empty() {
-        return ExitSites::Return { rets, fallback: Unproven::NeverReturns };
-    }
+    let rets = match returns(flow) {
+        Ok(rets) => rets,
+        Err(fallback) => return ExitSites::Return { rets: Vec::new(), fallback },
+    };
     // A function that jumps back to its start passes the entry site again within one call.
     if flow.targets.contains(&0) {
         return ExitSites::Return { rets, fallback: Unproven::EntryEntered };
@@ -39,6 +32,27 @@ pub(super) fn choose(flow: &Flow, entry: u64) -> ExitSites {
         }
     }
     ExitSites::Return { rets, fallback: Unproven::NoExit }
+}
+
+/// The return, of what is final there and not before.
+pub(super) fn at_return(flow: &Flow) -> ExitSites {
+    match returns(flow) {
+        Ok(rets) => ExitSites::Return { rets, fallback: Unproven::AtReturnOnly },
+        Err(fallback) => ExitSites::Return { rets: Vec::new(), fallback },
+    }
+}
+
+/// All `ret` instructions, where it is proven that these are all ways out.
+fn returns(flow: &Flow) -> Result<Vec<u64>, Unproven> {
+    if let Some(why) = flow.unknown_ways {
+        return Err(why);
+    }
+    if flow.tail_call {
+        return Err(Unproven::TailCall);
+    }
+    let steps = flow.steps.iter().filter(|(_, step)| step.next == Next::Returns);
+    let rets: Vec<u64> = steps.map(|(&offset, _)| offset).collect();
+    if rets.is_empty() { Err(Unproven::NeverReturns) } else { Ok(rets) }
 }
 
 /// For each instruction those that lead to it.

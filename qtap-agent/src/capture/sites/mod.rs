@@ -179,6 +179,8 @@ pub enum Unproven {
     NoExit,
     /// The return is seen by a uretprobe, which needs a trap before the stack pointer moves.
     SharesReturn,
+    /// What is wanted is final at the return, and not before.
+    AtReturnOnly,
     /// Nothing better was looked for.
     PlainAsked,
 }
@@ -201,6 +203,7 @@ impl Unproven {
             Unproven::NeverReturns => "never returns",
             Unproven::NoExit => "no emulated instruction on every way out",
             Unproven::SharesReturn => "shared with the uretprobe",
+            Unproven::AtReturnOnly => "final at the return only",
             Unproven::PlainAsked => "plain sites asked for",
         }
     }
@@ -218,6 +221,14 @@ pub struct Sites {
 /// Chooses the sites of a function. Never fails: what is not proven falls back to offset 0 and the return.
 #[must_use]
 pub fn choose(function: &Function<'_>, wanted: Wanted<'_>) -> Sites {
+    choose_with(function, wanted, exit::choose)
+}
+
+fn choose_with(
+    function: &Function<'_>,
+    wanted: Wanted<'_>,
+    choose_exit: impl Fn(&flow::Flow, u64) -> ExitSites,
+) -> Sites {
     let flow = match function.machine {
         Machine::X86_64 => flow::Flow::of(function.code),
         Machine::Aarch64 | Machine::Other(_) => Err(Unproven::Machine),
@@ -227,7 +238,7 @@ pub fn choose(function: &Function<'_>, wanted: Wanted<'_>) -> Sites {
         Err(why) => return unproven(function, wanted, why),
     };
     let chosen = entry::choose(&flow, wanted.args);
-    let exit = wanted.result.then(|| exit::choose(&flow, chosen.as_ref().ok().map_or(0, |site| site.offset)));
+    let exit = wanted.result.then(|| choose_exit(&flow, chosen.as_ref().ok().map_or(0, |site| site.offset)));
     let entry = match (&exit, chosen) {
         (_, Err(why)) => plain_entry(function, wanted.args, why),
         (Some(ExitSites::Return { .. }), Ok(site)) if site.sp_delta != 0 => {
@@ -236,6 +247,12 @@ pub fn choose(function: &Function<'_>, wanted: Wanted<'_>) -> Sites {
         (_, Ok(site)) => EntrySite { file_offset: function.file_offset.saturating_add(site.offset), ..site },
     };
     Sites { entry, exit }
+}
+
+/// The same, where a result is wanted that is final at the return only: in another register than `rax`.
+#[must_use]
+pub fn returning(function: &Function<'_>, wanted: Wanted<'_>) -> Sites {
+    choose_with(function, wanted, |flow, _| exit::at_return(flow))
 }
 
 /// The usual places, whatever the code looks like: what chosen sites are compared with.

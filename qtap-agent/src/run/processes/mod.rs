@@ -131,6 +131,7 @@ fn of_engine(found: &Found, mapping: &Mapping) -> EngineView {
     let name = match found.engine {
         // What is linked into programs is not called as they are.
         Engine::Probed(Family::GoTls) => "crypto/tls".to_owned(),
+        Engine::Probed(Family::Rustls) => "rustls".to_owned(),
         Engine::Probed(_) => file_name().unwrap_or_default(),
         engine => engine.name().to_owned(),
     };

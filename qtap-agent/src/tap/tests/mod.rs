@@ -8,6 +8,7 @@ mod containers;
 mod joining;
 mod judge;
 mod names;
+mod parts;
 mod sessions;
 mod stacks;
 
@@ -103,6 +104,7 @@ impl Bench {
             pid: PID,
             library,
             joined_late: false,
+            is_part: false,
         }));
     }
 

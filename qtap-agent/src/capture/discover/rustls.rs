@@ -1,0 +1,87 @@
+//! The functions of rustls in a Rust program, by the names that compilers give them: traits' methods, called through tables, so that each is there by itself
+//! whatever was inlined. One call has as many functions as types have the trait: each is hooked.
+//!
+//! In: an open file. Out: which functions do what. x86-64 only: elsewhere the place of a large result does not come back in a register.
+
+use std::collections::HashSet;
+
+use super::call::Call;
+use super::elf::{Elf, Symbol};
+use crate::capture::sites::Machine;
+
+/// What the mangled names have in them, by either mangling: the others need not be taken apart.
+const MARKS: [&str; 3] = ["MessageEncrypter", "MessageDecrypter", "PlaintextSink"];
+
+/// The functions; none unless there are those that encrypt, that decrypt, and that take what is written.
+pub(super) fn functions(elf: &Elf) -> Vec<(Call, Symbol)> {
+    if elf.machine() != Machine::X86_64 {
+        return Vec::new();
+    }
+    let named = elf.functions_named(&|name| name.contains("rustls") && MARKS.iter().any(|mark| name.contains(mark)));
+    let mut places = HashSet::new();
+    let found = named.unwrap_or_default().into_iter().filter_map(|symbol| Some((call(&symbol.name)?, symbol)));
+    let found: Vec<_> = found.filter(|(_, symbol)| symbol.size > 0 && places.insert(symbol.file_offset)).collect();
+    let has = |wanted: Call| found.iter().any(|(call, _)| *call == wanted);
+    let is_whole = [Call::RustlsEncrypt, Call::RustlsDecrypt, Call::RustlsWrite].into_iter().all(has);
+    if is_whole { found } else { Vec::new() }
+}
+
+/// Which call a mangled name is that of: `<T as rustls::…::Trait>::method`.
+fn call(mangled: &str) -> Option<Call> {
+    let name = format!("{:#}", rustc_demangle::try_demangle(mangled).ok()?);
+    let (whose, method) = name.rsplit_once(" as rustls::")?;
+    if whose.ends_with("::InvalidMessageEncrypter") || whose.ends_with("::InvalidMessageDecrypter") {
+        // What a connection has before there are keys: it refuses.
+        return None;
+    }
+    let (path, method) = method.split_once(">::")?;
+    match (path.rsplit("::").next()?, method) {
+        ("MessageEncrypter", "encrypt") => Some(Call::RustlsEncrypt),
+        ("MessageDecrypter", "decrypt") => Some(Call::RustlsDecrypt),
+        ("PlaintextSink", "write") => Some(Call::RustlsWrite),
+        ("PlaintextSink", "write_vectored") => Some(Call::RustlsWriteVectored),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_of_the_traits_are_known_by_either_mangling() {
+        // As rustc 1.95 gives them, the second half with `-C symbol-mangling-version=v0`.
+        let encrypt = "_ZN111_$LT$rustls..crypto..ring..tls13..Tls13MessageEncrypter$u20$as$u20$rustls..crypto..cipher..MessageEncrypter$GT$7encrypt17had69d5082b5f1098E";
+        let decrypt = "_ZN109_$LT$rustls..crypto..ring..tls12..GcmMessageDecrypter$u20$as$u20$rustls..crypto..cipher..MessageDecrypter$GT$7decrypt17h420c9c09ab91066eE.llvm.9012385225876642649";
+        let vectored = "_ZN99_$LT$rustls..conn..ConnectionCommon$LT$T$GT$$u20$as$u20$rustls..conn..connection..PlaintextSink$GT$14write_vectored17h1d0ca3c95e489186E";
+        let later = [
+            "_RNvXNtCs1PVfNTLNy3A_6rustls4connINtB2_16ConnectionCommonhENtNtB2_10connection13PlaintextSink5writeB4_",
+            "_RNvXNtNtNtCs1PVfNTLNy3A_6rustls6crypto4ring5tls13NtB2_21Tls13MessageDecrypterNtNtB6_6cipher16MessageDecrypter7decrypt",
+            "_RNvXs_NtNtNtCs1PVfNTLNy3A_6rustls6crypto4ring5tls13NtB4_1ENtNtB8_6cipher16MessageEncrypter7encrypt",
+        ];
+        assert_eq!(call(encrypt), Some(Call::RustlsEncrypt));
+        assert_eq!(call(decrypt), Some(Call::RustlsDecrypt));
+        assert_eq!(call(vectored), Some(Call::RustlsWriteVectored));
+        let calls = [Call::RustlsWrite, Call::RustlsDecrypt, Call::RustlsEncrypt];
+        assert_eq!(later.map(call), calls.map(Some));
+    }
+
+    #[test]
+    fn what_only_names_them_is_none() {
+        for name in [
+            "MessageEncrypter",
+            "_ZN99_$LT$rustls..conn..ConnectionCommon$LT$T$GT$$u20$as$u20$rustls..conn..connection..PlaintextSink$GT$5flush17h01e46ab4e1be0280E",
+            "_ZN111_$LT$rustls..crypto..ring..tls13..Tls13MessageEncrypter$u20$as$u20$rustls..crypto..cipher..MessageEncrypter$GT$21encrypted_payload_len17h4c28b9571eff867aE",
+            "_ZN108_$LT$rustls..crypto..cipher..InvalidMessageDecrypter$u20$as$u20$rustls..crypto..cipher..MessageDecrypter$GT$7decrypt17h9ca91a85c08e52aaE",
+            "_ZN4core3ptr94drop_in_place$LT$alloc..boxed..Box$LT$dyn$u20$rustls..crypto..cipher..MessageDecrypter$GT$$GT$17h39695ec31cc44f93E",
+        ] {
+            assert_eq!(call(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_program_without_it_has_none() {
+        let elf = Elf::open(std::path::Path::new("/bin/sh"));
+        assert!(elf.is_ok_and(|elf| functions(&elf).is_empty()));
+    }
+}

@@ -1,0 +1,398 @@
+//! HTTPS by rustls, on both sides: under ureq, reqwest, hyper and by hand, over both versions of TLS, with session tickets and without.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::lab::{Guarded, Lab, PATIENCE, digest, output_of, slowed, wait_until};
+use super::nginx::{Nginx, certificate};
+use super::qtap::{Agent, command, run_command, text};
+use super::records::{Record, Records, parse};
+use super::scope::config;
+
+/// What the program asks for, in turn: none, one, a few, as much as a record of TLS takes and one more, many.
+const SIZES: [usize; 6] = [0, 1, 1000, 16_384, 16_385, 100_000];
+/// Bodies that a client gets, and as many that it puts.
+const COUNT: usize = 2 * SIZES.len();
+
+/// How the programs of a test are told to speak TLS: nothing but 1.2, and with session tickets.
+#[derive(Debug, Clone, Copy)]
+struct Tls {
+    old: bool,
+    tickets: bool,
+}
+
+impl Tls {
+    const NEW: Tls = Tls { old: false, tickets: true };
+    /// A server's first record is then an answer.
+    const BARE: Tls = Tls { old: false, tickets: false };
+    /// (Tickets are of TLS 1.3 alone.)
+    const OLD: Tls = Tls { old: true, tickets: true };
+
+    fn version(self) -> &'static str {
+        if self.old { "1.2" } else { "1.3" }
+    }
+
+    fn tell(self, command: &mut Command) -> &mut Command {
+        let number = |is: bool| u8::from(is).to_string();
+        command.env("RUSTLS_TALKS_TLS12", number(self.old)).env("RUSTLS_TALKS_TICKETS", number(self.tickets))
+    }
+}
+
+/// The program of these tests, which cargo puts beside qtap. None: the test is skipped, and says so.
+fn program() -> Option<PathBuf> {
+    let program = Path::new(env!("CARGO_BIN_EXE_qtap")).with_file_name("examples").join("rustls_talks");
+    if program.exists() {
+        return Some(program);
+    }
+    println!("skipped: no rustls_talks (cargo build --package qtap-agent --example rustls_talks)");
+    None
+}
+
+/// A server of the program, until the test ends it.
+struct Server {
+    child: Guarded,
+    port: u16,
+}
+
+impl Server {
+    fn start(lab: &Lab, program: &Path, way: &str, tls: Tls) -> Server {
+        let mut server = Command::new(program);
+        server.args(["server", way, "0"]).args([lab.path("cert.pem"), lab.path("key.pem")]);
+        let mut child = tls.tell(&mut server).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Server { child: Guarded(child), port: line.trim().strip_prefix("listening ").unwrap().parse().unwrap() }
+    }
+
+    fn pid(&self) -> String {
+        self.child.pid().to_string()
+    }
+
+    fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    fn end(mut self) {
+        drop(self.child.0.stdin.take());
+        self.child.end_within(PATIENCE).expect("the server ends when its input does");
+    }
+}
+
+/// A body of that size, as the program makes it.
+fn pattern(size: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while bytes.len() < size {
+        bytes.extend(format!("{} of {size}\n", bytes.len()).bytes());
+    }
+    bytes.truncate(size);
+    bytes
+}
+
+/// One exchange as it was, and has to be told.
+#[derive(Debug)]
+struct Said {
+    method: &'static str,
+    path: String,
+    query: String,
+    status: i64,
+    sent: usize,
+    answered: usize,
+}
+
+impl Said {
+    /// What a client gets and puts below that path, of a server that says back what is put, or of nginx, which makes a file of it.
+    fn all(count: usize, below: &str, to_nginx: bool) -> Vec<Said> {
+        (0..count).flat_map(|number| Said::both(below, number, to_nginx)).collect()
+    }
+
+    fn both(below: &str, number: usize, to_nginx: bool) -> [Said; 2] {
+        let size = SIZES[number % SIZES.len()];
+        let get = Said {
+            method: "GET",
+            path: format!("{below}/seen/{size}"),
+            query: format!("get-{number}"),
+            status: 200,
+            sent: 0,
+            answered: size,
+        };
+        let put = Said {
+            method: "PUT",
+            path: format!("{below}/put/{number}-{size}"),
+            query: format!("put-{number}"),
+            status: if to_nginx { 201 } else { 200 },
+            sent: size,
+            answered: if to_nginx { 0 } else { size },
+        };
+        [get, put]
+    }
+
+    /// By hand, once.
+    fn by_stream() -> Said {
+        let query = "stream".to_owned();
+        Said { method: "GET", path: "/seen/1000".to_owned(), query, status: 200, sent: 0, answered: 1000 }
+    }
+
+    /// curl's words for it, where `lab` holds a file of each size.
+    fn by_curl(&self, lab: &Lab, url: &str, version: &str) -> Vec<String> {
+        let ca = lab.path("cert.pem").display().to_string();
+        let mut words = ["-sSf", version, "--cacert", &ca, "-o", "/dev/null"].map(ToOwned::to_owned).to_vec();
+        if self.method == "PUT" {
+            words.extend(["-T".to_owned(), lab.path(&self.sent.to_string()).display().to_string()]);
+        }
+        words.push(format!("{url}{}?{}", self.path, self.query));
+        words
+    }
+
+    /// This exchange, whole: its heads, the bytes of both bodies, and both ends of its connection, by which the server says that it was asked.
+    fn assert_told(&self, records: &Records, exchange: &Record, port: u16, http: &str) {
+        assert_eq!(exchange.text("http.request.method"), self.method, "{exchange:?}");
+        assert_eq!(exchange.text("url.path"), self.path, "{exchange:?}");
+        assert_eq!(exchange.text("url.query"), self.query, "{exchange:?}");
+        assert_eq!(exchange.number("http.response.status_code"), self.status, "{exchange:?}");
+        assert_eq!(exchange.text("network.protocol.version"), http, "{exchange:?}");
+        for (side, size) in [("request", self.sent), ("response", self.answered)] {
+            let told = exchange.int(&format!("http.{side}.body.size"));
+            assert_eq!(told.unwrap_or(0), size as i64, "{side} of {exchange:?}");
+            let artifact = records.artifact_of(exchange, side);
+            let body = &artifact["body"];
+            assert!(body["truncated"].is_null() && body["missing"].is_null(), "{side} of {exchange:?}");
+            if size > 0 {
+                assert_eq!(body["digest"], digest(&pattern(size)), "{side} of {exchange:?}");
+            }
+        }
+        assert_eq!(exchange.text("server.address"), "127.0.0.1", "{exchange:?}");
+        assert_eq!(exchange.number("server.port"), i64::from(port), "{exchange:?}");
+        let client = client_port(&records.artifact_of(exchange, "response"));
+        assert_eq!(client, Some(exchange.number("client.port")), "{exchange:?}");
+    }
+}
+
+/// The port that an answer says its client came by.
+fn client_port(response: &Value) -> Option<i64> {
+    let mut headers = response["headers"].as_array()?.iter();
+    let named = headers.find(|field| field["name"].as_str().unwrap().eq_ignore_ascii_case("x-client-port"));
+    named?["value"].as_str()?.parse().ok()
+}
+
+/// Each of these once and nothing else, over connections of rustls that were found by their ciphertext.
+fn assert_each(records: &Records, exchanges: &[&Record], all: &[Said], port: u16, http: &str, tls: &str) {
+    assert_eq!(exchanges.len(), all.len(), "{}", records.told());
+    for said in all {
+        let is = |one: &&&Record| one.text("url.query") == said.query && one.text("url.path") == said.path;
+        let told: Vec<_> = exchanges.iter().filter(is).collect();
+        let [exchange] = told[..] else { panic!("{said:?}: {} times\n{}", told.len(), records.told()) };
+        said.assert_told(records, exchange, port, http);
+        let closed = records.closed().into_iter().find(|one| one.connection() == exchange.connection());
+        let closed = closed.unwrap_or_else(|| panic!("no end of its connection: {exchange:?}\n{}", records.told()));
+        assert_eq!(closed.text("connection.tls.library"), "rustls", "{closed:?}");
+        assert_eq!(closed.text("connection.binding"), "ciphertext", "{closed:?}");
+        assert_eq!(closed.text("tls.protocol.version"), tls, "{closed:?}");
+        assert!(closed.flag("connection.tls.inspected"), "{closed:?}");
+        assert_eq!(closed.number("client.port"), exchange.number("client.port"), "{closed:?}");
+    }
+}
+
+/// Nothing lost, and nothing that qtap did not look into; but for connections that a client opened and did not use.
+fn assert_inspected(records: &Records) {
+    let records = records.over_tcp();
+    records.assert_whole();
+    for closed in records.closed() {
+        if closed.number("connection.captured_bytes") == 0 {
+            let why = closed.text("connection.tls.uninspected_reason");
+            assert_eq!(why, "the TLS session of this connection carried no plaintext", "{closed:?}");
+            continue;
+        }
+        assert!(closed.flag("connection.tls.inspected"), "{closed:?}");
+    }
+}
+
+/// The exchanges of what one client asked for.
+fn below_path<'a>(records: &'a Records, below: &str) -> Vec<&'a Record> {
+    let is = |one: &&Record| one.text("url.path").strip_prefix(below).is_some_and(|rest| rest.starts_with('/'));
+    records.exchanges().into_iter().filter(is).collect()
+}
+
+fn connections<'a>(exchanges: &[&'a Record]) -> BTreeSet<&'a str> {
+    exchanges.iter().map(|one| one.connection()).collect()
+}
+
+/// By how many connections at most a client asks. One that asks for more at once than a connection takes may open any number.
+fn most(client: &str) -> usize {
+    if client.contains("reqwest1") { usize::MAX } else { 1 }
+}
+
+/// The program by itself, so that it is looked into before it runs.
+fn run<'a>(lab: &Lab, program: &Path, tls: Tls, words: impl IntoIterator<Item = &'a str>) -> Records {
+    let told = lab.path("records.jsonl");
+    let _ = std::fs::remove_file(&told);
+    let mut qtap = command();
+    qtap.arg("exec").arg("-o").arg(&told).args(["--ring-size", "128mb", "--"]).arg(program).arg("client").args(words);
+    let captured = run_command(lab, tls.tell(&mut qtap));
+    assert_eq!(captured.code, Some(0), "{}", captured.stderr);
+    parse(&text(&told))
+}
+
+/// A client of nginx, which is OpenSSL, and of servers of rustls, outside the scope.
+fn assert_asks(way: &str, http: &str, of_nginx: Tls, of_rustls: &[(&str, Tls)]) {
+    let Some(lab) = Lab::open() else { return };
+    let Some(program) = program() else { return };
+    certificate(lab.dir());
+    let ask = |url: &str, ca: &Path, port: u16, to_nginx: bool, tls: Tls| {
+        let (ca, count) = (ca.display().to_string(), COUNT.to_string());
+        let records = run(&lab, &program, tls, [way, url, &ca, &count]);
+        assert_inspected(&records);
+        let exchanges = records.exchanges();
+        assert_each(&records, &exchanges, &Said::all(COUNT, "", to_nginx), port, http, tls.version());
+        assert!(exchanges.iter().all(|one| one.text("connection.direction").starts_with("egress")));
+        let used = connections(&exchanges).len();
+        assert!(used <= most(way), "{used} connections: {}", records.told());
+    };
+    let nginx = Nginx::start(&lab, 9);
+    SIZES.iter().for_each(|size| nginx.serve(&size.to_string(), &pattern(*size)));
+    ask(&nginx.https(""), &lab.path("nginx/cert.pem"), nginx.https, true, of_nginx);
+    for (server, tls) in of_rustls {
+        let server = Server::start(&lab, &program, server, *tls);
+        ask(&server.url(), &lab.path("cert.pem"), server.port, false, *tls);
+        server.end();
+    }
+}
+
+#[test]
+fn ureq_asks() {
+    assert_asks("ureq", "1.1", Tls::NEW, &[("stream", Tls::OLD)]);
+}
+
+#[test]
+fn reqwest_asks_over_http1() {
+    assert_asks("reqwest1", "1.1", Tls::OLD, &[("hyper", Tls::BARE)]);
+}
+
+#[test]
+fn reqwest_asks_over_http2() {
+    assert_asks("reqwest2", "2", Tls::NEW, &[("hyper", Tls::OLD)]);
+}
+
+#[test]
+fn a_stream_asks() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(program) = program() else { return };
+    certificate(lab.dir());
+    let ca = lab.path("cert.pem").display().to_string();
+    for (way, tls) in [("hyper", Tls::NEW), ("stream", Tls::OLD)] {
+        let server = Server::start(&lab, &program, way, tls);
+        let address = format!("127.0.0.1:{}", server.port);
+        let records = run(&lab, &program, tls, ["stream", &address, "localhost", &ca]);
+        assert_inspected(&records);
+        assert_each(&records, &records.exchanges(), &[Said::by_stream()], server.port, "1.1", tls.version());
+        let closed = records.closed();
+        assert_eq!(closed.len(), 1, "{}", records.told());
+        assert_eq!(closed[0].text("connection.tls.sni"), "localhost");
+        server.end();
+    }
+}
+
+/// A qtap that captures these, and keeps the bodies.
+fn agent(lab: &Lab, pids: &[String]) -> Agent {
+    let full = lab.write("full.yaml", config("level: full", "").as_bytes()).display().to_string();
+    let pids = pids.iter().flat_map(|pid| ["--pid", pid]);
+    Agent::start(lab, ["--config", &full, "--ring-size", "128mb"].into_iter().chain(pids))
+}
+
+/// A server that runs already, asked by clients outside the scope: curl, by one connection for each version of HTTP, and the program.
+fn assert_answers(way: &str, last: &str, tls: Tls) {
+    let Some(lab) = Lab::open() else { return };
+    let Some(program) = program() else { return };
+    certificate(lab.dir());
+    SIZES.iter().for_each(|size| drop(lab.write(&size.to_string(), &pattern(*size))));
+    let server = Server::start(&lab, &program, way, tls);
+    let agent = agent(&lab, &[server.pid()]);
+    for (version, below) in [("--http1.1", "/curl1"), ("--http2", "/curl2")] {
+        let all = Said::all(COUNT, below, false);
+        let words: Vec<_> = all.iter().map(|said| said.by_curl(&lab, &server.url(), version)).collect();
+        output_of(Command::new("curl").args(words.join(&"--next".to_owned())));
+    }
+    let words = [last, &format!("{}/{last}", server.url()), &lab.path("cert.pem").display().to_string()];
+    output_of(tls.tell(&mut Command::new(&program)).arg("client").args(words).arg(COUNT.to_string()));
+    agent.wait_for("\"artifact_record\"", 3 * 2 * COUNT);
+    let port = server.port;
+    server.end();
+    let records = agent.stop().records;
+    assert_inspected(&records);
+    assert_eq!(records.exchanges().len(), 3 * 2 * COUNT, "{}", records.told());
+    let second = if way == "hyper" { "2" } else { "1.1" };
+    for (below, http) in [("/curl1", "1.1"), ("/curl2", second), (&format!("/{last}"), second)] {
+        let exchanges = below_path(&records, below);
+        assert_each(&records, &exchanges, &Said::all(COUNT, below, false), port, http, tls.version());
+        assert!(exchanges.iter().all(|one| one.text("connection.direction") == "ingress"), "{}", records.told());
+        let used = connections(&exchanges).len();
+        assert!(used <= most(below), "{below}: {used} connections: {}", records.told());
+    }
+}
+
+#[test]
+fn hyper_answers() {
+    [Tls::NEW, Tls::BARE, Tls::OLD].into_iter().for_each(|tls| assert_answers("hyper", "reqwest2", tls));
+}
+
+#[test]
+fn threads_answer() {
+    [Tls::BARE, Tls::OLD].into_iter().for_each(|tls| assert_answers("stream", "reqwest1", tls));
+}
+
+/// Both ends of what twenty programs say to one at the same time.
+fn assert_crowd(tls: Tls) {
+    const CLIENTS: usize = 20;
+    const EACH: usize = SIZES.len();
+    let Some(lab) = Lab::open() else { return };
+    let Some(program) = program() else { return };
+    certificate(lab.dir());
+    let server = Server::start(&lab, &program, "hyper", tls);
+    let ways = ["ureq", "reqwest1", "reqwest2"];
+    let client = |number: usize| {
+        let (program, way, url) = (program.display(), ways[number % ways.len()], server.url());
+        format!("{program} client {way} {url}/{way}-{number} cert.pem {EACH} & clients=\"$clients $!\"\n")
+    };
+    let clients: String = (0..CLIENTS).map(client).collect();
+    let lines = format!(
+        "cd '{}'\nwhile ! [ -e go ]; do sleep 0.05; done\n{clients}for client in $clients; do wait $client || touch failed; done\ntouch done\n",
+        lab.dir().display()
+    );
+    let mut shell = Command::new("timeout");
+    shell.args([&slowed(Duration::from_secs(60)).as_secs().to_string(), "sh", "-c", &lines]).stdin(Stdio::null());
+    let shell = Guarded(tls.tell(&mut shell).spawn().unwrap());
+    let agent = agent(&lab, &[server.pid(), shell.pid().to_string()]);
+    lab.write("go", b"");
+    wait_until("the clients are done", || lab.path("done").exists());
+    assert!(!lab.path("failed").exists(), "a client failed");
+    agent.wait_for("\"artifact_record\"", CLIENTS * EACH * 2 * 2);
+    let port = server.port;
+    server.end();
+    let records = agent.stop().records;
+    assert_inspected(&records);
+    assert_eq!(records.exchanges().len(), CLIENTS * EACH * 2 * 2, "{}", records.told());
+    let mut used = 0;
+    for number in 0..CLIENTS {
+        let way = ways[number % ways.len()];
+        let below = format!("/{way}-{number}");
+        let http = if way == "reqwest2" { "2" } else { "1.1" };
+        let served = |one: &&Record| one.text("connection.direction") == "ingress";
+        let (served, asked): (Vec<_>, Vec<_>) = below_path(&records, &below).into_iter().partition(served);
+        for end in [served, asked] {
+            assert_each(&records, &end, &Said::all(EACH, &below, false), port, http, tls.version());
+            let own = connections(&end).len();
+            assert!(own <= most(&below), "{below}: {own} connections: {}", records.told());
+            used += own;
+        }
+    }
+    assert_eq!(connections(&records.exchanges()).len(), used, "a connection of two clients: {}", records.told());
+}
+
+#[test]
+fn twenty_clients_at_once() {
+    [Tls::NEW, Tls::OLD].into_iter().for_each(assert_crowd);
+}

@@ -1,0 +1,430 @@
+//! Programs of rustls. Its connections move in memory and know no socket: what stays where it is, is the object that encrypts the records of one direction under
+//! one key, and the one that decrypts those of the other. Whose socket a key's is, is proven by ciphertext: what was encrypted leaves through that socket, what is
+//! decrypted was received from it, on the same thread. Then plaintext is told under the session of that connection.
+//!
+//! - A **write** is plaintext; the record that is encrypted inside it tells the key. While the key's socket is not known, because nothing encrypted under it has
+//!   left yet, it is told as a part ([`flag::PART`]), and `JOINED` when it is.
+//! - What is **decrypted** is in place of the ciphertext, of which it is told apart by where it lies, how long it is, and its content type: that of the record
+//!   (RFC 5246 §6.2.1), or the octet behind it (RFC 8446 §5.2).
+//!
+//! No offsets into rustls's structures are relied on: where a message or a result names its bytes is looked for among its first words, and what is found must be
+//! the ciphertext that the socket had, and plaintext as long as such a record's. Each key counts its records from 0: another number than the next is
+//! another key, or one of which records were missed.
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use qtap_common::record::{Joined, binding, flag, kind, why};
+use qtap_common::state::{Session, SessionKey, call};
+
+use crate::carry::{Source, user};
+use crate::maps::{RUSTLS_KEYS, RUSTLS_THREADS, RUSTLS_USERS, SESSIONS};
+use crate::session::{self, Moved, NOT_WANTED};
+use crate::tls_record::{HEADER, LONGEST, Sealed, TAG, Text, is_application_data, is_plaintext, leaves, protected};
+use crate::{emit, scratch};
+
+/// A key's object is known by its address.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Key {
+    /// The connection; 0: not known yet; or [`NOT_WANTED`].
+    pub conn: u64,
+    /// Number of the next record.
+    pub next: u64,
+    /// Number of the first that was seen.
+    pub first: u64,
+    /// Which word of a message says where its ciphertext is.
+    pub word: u64,
+}
+
+/// What goes on on a thread.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Thread {
+    /// The write under way.
+    write: Write,
+    /// The record that is being decrypted.
+    unsealing: Unsealing,
+    /// Key of the record that is being encrypted, where its ciphertext is wanted; 0: it is not.
+    sealing: u64,
+    /// A key of which ciphertext is about to leave: the first that did not yet.
+    leaving: u64,
+    /// What leaves.
+    leaving_text: Text,
+    /// What was received last.
+    received: Received,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Write {
+    /// When it began; 0: there is none.
+    began: u64,
+    buffer: u64,
+    /// Its length; or how many buffers there are.
+    count: u64,
+    /// Key of the records that were encrypted inside.
+    key: u64,
+    library: u32,
+    /// One of [`call`].
+    call: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Unsealing {
+    /// The connection; 0: not known, or there is none.
+    conn: u64,
+    /// Where the ciphertext is.
+    text: u64,
+    len: u64,
+    library: u32,
+    /// 1: records before it were missed.
+    late: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Received {
+    /// The connection; 0: nothing yet.
+    conn: u64,
+    base: u64,
+    len: u64,
+    /// Of the first protected record that begins in it.
+    text: Text,
+    /// 1: a record was decrypted that came with it.
+    proven: u64,
+}
+
+const NEW: Thread = Thread {
+    write: Write { began: 0, buffer: 0, count: 0, key: 0, library: 0, call: 0 },
+    unsealing: Unsealing { conn: 0, text: 0, len: 0, library: 0, late: 0 },
+    sealing: 0,
+    leaving: 0,
+    leaving_text: [0; 2],
+    received: Received { conn: 0, base: 0, len: 0, text: [0; 2], proven: 0 },
+};
+
+/// The current process uses rustls.
+#[inline(always)]
+pub fn is_known() -> bool {
+    RUSTLS_USERS.get_ptr((bpf_get_current_pid_tgid() >> 32) as u32).is_some()
+}
+
+#[inline(always)]
+fn this_thread() -> Option<&'static mut Thread> {
+    RUSTLS_THREADS.get_ptr_mut(bpf_get_current_pid_tgid()).map(|thread| unsafe { &mut *thread })
+}
+
+/// The current thread, which calls rustls, or receives what may be for it.
+#[inline(never)]
+fn met() {
+    let thread = bpf_get_current_pid_tgid();
+    let _ = RUSTLS_USERS.insert((thread >> 32) as u32, 1u8, 0);
+    if RUSTLS_THREADS.get_ptr(thread).is_none() {
+        let _ = RUSTLS_THREADS.insert(thread, &NEW, 0);
+    }
+}
+
+/// Of the record numbered `number` under a key: whose it is, as far as that is known.
+#[inline(always)]
+fn under(key: &SessionKey, number: u64) -> Key {
+    if let Some(known) = RUSTLS_KEYS.get_ptr_mut(key) {
+        let known = unsafe { &mut *known };
+        if known.next == number {
+            known.next += 1;
+            return *known;
+        }
+    }
+    let new = Key { conn: 0, next: number + 1, first: number, word: 0 };
+    let _ = RUSTLS_KEYS.insert(key, new, 0);
+    new
+}
+
+/// A write begins: of a buffer and its length, or of buffers and how many they are.
+#[inline(always)]
+pub fn takes(buffer: u64, count: u64, of: u8, library: u32) {
+    met();
+    let Some(thread) = this_thread() else { return };
+    thread.write = Write { began: emit::now(), buffer, count, key: 0, library, call: u32::from(of) };
+}
+
+/// A record is about to be encrypted.
+#[inline(always)]
+pub fn seals(address: u64, number: u64, _library: u32) {
+    met();
+    let Some(thread) = this_thread() else { return };
+    thread.write.key = address;
+    let known = under(&session::key(address), number);
+    thread.sealing = if known.conn == 0 && thread.leaving != address { address } else { 0 };
+}
+
+/// It was: what `result` names is what will leave.
+#[inline(never)]
+fn sealed(result: u64) {
+    let Some(thread) = this_thread() else { return };
+    let key = core::mem::replace(&mut thread.sealing, 0);
+    if key == 0 {
+        return;
+    }
+    let Some(words) = user::<[u64; 6]>(result) else { return };
+    // A `Vec`: address, length, and how much has room there, in an order that is the compiler's.
+    let is_length = |at: usize| words[at] > TAG && words[at] <= LONGEST + HEADER;
+    for at in 0..5 {
+        let address = words[at];
+        if !is_length(at + 1) || !((at > 0 && is_length(at - 1)) || (at < 4 && is_length(at + 2))) {
+            continue;
+        }
+        // Room for the record's header may stand in front, blank as yet.
+        let Some(first) = user::<u64>(address) else { continue };
+        let text = if first << 24 == 0 { address + HEADER } else { address };
+        if let Some(text) = user::<Text>(text) {
+            thread.leaving = key;
+            thread.leaving_text = text;
+            return;
+        }
+    }
+}
+
+/// Plaintext, and whose it is. In the work area, not on the stack, of which what copies it takes all that there is.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Said {
+    source: Source,
+    moved: Moved,
+    conn: u64,
+    /// Where that is not known: the key.
+    part: u64,
+    library: u32,
+    flags: u32,
+}
+
+/// What a call that returned `result` and `more` comes to is told.
+#[inline(always)]
+pub fn left(of: u8, result: u64, more: u64) {
+    if of == call::SEAL {
+        return sealed(result);
+    }
+    let Some(area) = scratch::take() else { return };
+    let is_said = match of {
+        call::UNSEAL => unsealed(area, result),
+        _ => took(area, if result == 0 { more } else { 0 }),
+    };
+    if is_said {
+        tell(area);
+    }
+    scratch::give_back(area);
+}
+
+/// A write took `bytes`.
+#[inline(never)]
+fn took(area: u32, bytes: u64) -> bool {
+    let Some(thread) = this_thread() else { return false };
+    let write = thread.write;
+    thread.write.began = 0;
+    if write.began == 0 || bytes == 0 {
+        return false;
+    }
+    if write.key == 0 {
+        // It waits for the handshake: what encrypts it will not be in a write.
+        emit::count_loss(why::CALL_UNFINISHED, bytes);
+        return false;
+    }
+    let Some(known) = RUSTLS_KEYS.get_ptr(session::key(write.key)) else {
+        emit::count_loss(why::SESSION_TABLE_FULL, bytes);
+        return false;
+    };
+    let Some(work) = scratch::get(area) else { return false };
+    let said = unsafe { &mut (*work).said };
+    said.source = if write.call == u32::from(call::TAKE_VECTORED) {
+        Source::vector(write.buffer, write.count)
+    } else {
+        Source::buffer(write.buffer, bytes)
+    };
+    said.moved = Moved { direction: 0, bytes, began: write.began };
+    said.conn = unsafe { (*known).conn };
+    said.part = write.key;
+    said.library = write.library;
+    said.flags = if unsafe { (*known).first } != 0 { u32::from(flag::LATE) } else { 0 };
+    true
+}
+
+#[inline(never)]
+fn tell(area: u32) {
+    let Some(work) = scratch::get(area) else { return };
+    let said = unsafe { &(*work).said };
+    if said.conn == NOT_WANTED {
+        return;
+    }
+    let session = if said.conn == 0 {
+        session::find_or_open(area, &session::key(said.part), said.library, said.flags as u8 | flag::PART)
+    } else {
+        session_of(area, said.conn, said.library, said.flags as u8)
+    };
+    match session {
+        Some(session) => session::carried(area, unsafe { &mut *session }, &said.source, &said.moved),
+        None => emit::count_loss(why::SESSION_TABLE_FULL, said.moved.bytes),
+    }
+}
+
+/// The session of a connection, which is known by the connection.
+#[inline(always)]
+fn session_of(area: u32, conn: u64, library: u32, flags: u8) -> Option<*mut Session> {
+    let session = session::find_or_open(area, &session::key(conn), library, flags)?;
+    session::bind(unsafe { &mut *session }, conn, binding::CIPHERTEXT);
+    Some(session)
+}
+
+/// The record that `message` tells of is about to be decrypted.
+#[inline(always)]
+pub fn unseals(address: u64, message: u64, number: u64, library: u32) {
+    met();
+    let Some(thread) = this_thread() else { return };
+    thread.unsealing.conn = 0;
+    let key = session::key(address);
+    let mut known = under(&key, number);
+    let Some(words) = user::<[u64; 5]>(message) else { return };
+    let mut text = 0;
+    let mut len = 0;
+    for at in 0..4 {
+        let is_it = if known.conn == 0 {
+            text == 0 && is_received(&thread.received, words[at], words[at + 1])
+        } else {
+            known.word == at as u64
+        };
+        if is_it {
+            text = words[at];
+            len = words[at + 1];
+            known.word = at as u64;
+        }
+    }
+    if text == 0 || len > LONGEST {
+        return;
+    }
+    if known.conn == 0 {
+        known.conn = thread.received.conn;
+        thread.received.proven = 1;
+        let _ = RUSTLS_KEYS.insert(&key, known, 0);
+        begins(known.conn, library, known.first != 0);
+    }
+    thread.unsealing = Unsealing { conn: known.conn, text, len, library, late: u32::from(known.first != 0) };
+}
+
+/// A connection is known to be rustls's: also one that never says anything has a session.
+#[inline(never)]
+fn begins(conn: u64, library: u32, late: bool) {
+    if conn == NOT_WANTED {
+        return;
+    }
+    let Some(area) = scratch::take() else { return };
+    session_of(area, conn, library, if late { flag::LATE } else { 0 });
+    scratch::give_back(area);
+}
+
+/// True when the ciphertext of `len` octets at `text` came with what the thread received last: it lies there; or it is the same as there; or what came
+/// with it before was.
+#[inline(always)]
+fn is_received(received: &Received, text: u64, len: u64) -> bool {
+    if received.conn == 0 || len <= TAG || len > LONGEST {
+        return false;
+    }
+    let Some(first) = user::<Text>(text) else { return false };
+    let lies_there = text < received.base + received.len && text + len > received.base;
+    lies_there || received.proven == 1 || (first[0] == received.text[0] && first[1] == received.text[1])
+}
+
+/// It was: `result` names the plaintext, which stands in place of the ciphertext.
+#[inline(never)]
+fn unsealed(area: u32, result: u64) -> bool {
+    let Some(thread) = this_thread() else { return false };
+    let of = thread.unsealing;
+    thread.unsealing.conn = 0;
+    if of.conn == 0 || of.conn == NOT_WANTED {
+        return false;
+    }
+    let Some(words) = user::<[u64; 6]>(result) else { return false };
+    let record = Sealed { text: of.text, len: of.len };
+    for at in 0..5 {
+        let (plain, bytes) = (words[at], words[at + 1]);
+        if !is_plaintext(&record, plain, bytes) {
+            continue;
+        }
+        if bytes == 0 || !is_application_data(&record, plain, bytes) {
+            return false;
+        }
+        let Some(work) = scratch::get(area) else { return false };
+        let said = unsafe { &mut (*work).said };
+        said.source = Source::buffer(plain, bytes);
+        said.moved = Moved { direction: 1, bytes, began: 0 };
+        said.conn = of.conn;
+        said.part = 0;
+        said.library = of.library;
+        said.flags = if of.late != 0 { u32::from(flag::LATE) } else { 0 };
+        return true;
+    }
+    false
+}
+
+/// A system call of a process that uses rustls moved what the work area says through the socket of `conn`; [`NOT_WANTED`]: of one that nobody asked for.
+#[inline(never)]
+pub fn passed(area: u32, conn: u64) {
+    met();
+    let Some(thread) = this_thread() else { return };
+    let Some(work) = scratch::get(area) else { return };
+    let moved = unsafe { &(*work).moved };
+    if moved.direction == 1 {
+        let Some([base, len]) = buffer(&moved.source, 0) else { return };
+        let len = if moved.bytes < len { moved.bytes } else { len };
+        let text = protected(base, len).unwrap_or_default();
+        thread.received = Received { conn, base, len, text, proven: 0 };
+        return;
+    }
+    if thread.leaving == 0 {
+        return;
+    }
+    let key = core::mem::replace(&mut thread.leaving, 0);
+    for index in 0..4 {
+        let Some([base, len]) = buffer(&moved.source, index) else { break };
+        if leaves(&thread.leaving_text, base, len) {
+            return join(area, key, conn);
+        }
+    }
+}
+
+/// One of a call's buffers.
+#[inline(always)]
+fn buffer(source: &Source, index: u64) -> Option<[u64; 2]> {
+    if source.iov_left == 0 {
+        return if index == 0 { Some([source.base, source.len]) } else { None };
+    }
+    if index < source.iov_left { user(source.iov + 16 * index) } else { None }
+}
+
+/// A key's connection is known: what was told as a part is that connection's.
+#[inline(never)]
+fn join(area: u32, address: u64, conn: u64) {
+    let part = session::key(address);
+    let Some(key) = RUSTLS_KEYS.get_ptr_mut(&part) else { return };
+    unsafe { (*key).conn = conn };
+    let Some(of) = SESSIONS.get_ptr_mut(&part) else { return };
+    let (id, library, late) = unsafe { ((*of).id, (*of).library, (*of).late) };
+    let mut joined = Joined { header: emit::header(kind::JOINED, size_of::<Joined>(), id), session: 0, offset: 0 };
+    if conn != NOT_WANTED {
+        let flags = if late != 0 { flag::LATE } else { 0 };
+        let Some(session) = session_of(area, conn, library, flags) else {
+            return emit::count_loss(why::SESSION_TABLE_FULL, 0);
+        };
+        let (session, of) = unsafe { (&mut *session, &*of) };
+        joined.session = session.id;
+        joined.offset = session.dirs[0].count.carried;
+        if joined.offset == 0 {
+            session.dirs[0] = of.dirs[0];
+        } else {
+            // A key after another: what was begun goes on.
+            session.dirs[0].count.carried += of.dirs[0].count.carried;
+            session.dirs[0].count.copied += of.dirs[0].count.copied;
+            session.dirs[0].count.unwanted += of.dirs[0].count.unwanted;
+            session.dirs[0].count.lost += of.dirs[0].count.lost;
+        }
+    }
+    emit::record_or_count(&joined);
+    let _ = SESSIONS.remove(&part);
+}
