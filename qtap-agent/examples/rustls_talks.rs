@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! rustls_talks client ureq|reqwest1|reqwest2 URL CA COUNT
-//! rustls_talks client stream ADDRESS NAME CA
+//! rustls_talks client stream|early ADDRESS NAME CA
 //! rustls_talks server hyper|stream PORT CERT KEY
 //! ```
 //!
@@ -48,14 +48,14 @@ fn main() -> Result<()> {
         ["client", "ureq", url, ca, count] => ask_by_ureq(url, ca, count.parse()?),
         ["client", "reqwest1", url, ca, count] => ask_by_reqwest(Version::HTTP_11, url, ca, count.parse()?),
         ["client", "reqwest2", url, ca, count] => ask_by_reqwest(Version::HTTP_2, url, ca, count.parse()?),
-        ["client", "stream", address, name, ca] => ask_by_stream(address, name, ca),
+        ["client", way @ ("stream" | "early"), address, name, ca] => ask_by_stream(address, name, ca, way == "early"),
         ["server", "hyper", port, cert, key] => {
             serve(port, server_config(cert, key, &["h2", "http/1.1"])?, serve_by_hyper)
         }
         ["server", "stream", port, cert, key] => {
             serve(port, server_config(cert, key, &["http/1.1"])?, serve_by_threads)
         }
-        _ => bail!("client ureq|reqwest1|reqwest2|stream or server hyper|stream, and what each needs"),
+        _ => bail!("client ureq|reqwest1|reqwest2|stream|early or server hyper|stream, and what each needs"),
     }
 }
 
@@ -162,7 +162,7 @@ async fn ask_each(client: reqwest::Client, version: Version, url: String, first:
     Ok(())
 }
 
-fn ask_by_stream(address: &str, name: &str, ca: &str) -> Result<()> {
+fn ask_by_stream(address: &str, name: &str, ca: &str, early: bool) -> Result<()> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(ca)? {
         roots.add(certificate)?;
@@ -171,7 +171,12 @@ fn ask_by_stream(address: &str, name: &str, ca: &str) -> Result<()> {
     let session = ClientConnection::new(Arc::new(config), ServerName::try_from(name.to_owned())?)?;
     let mut stream = StreamOwned::new(session, TcpStream::connect(address)?);
     let asked = format!("GET /seen/1000?stream HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");
-    stream.write_all(asked.as_bytes())?;
+    if early {
+        // It is kept until there are keys, and encrypted at the end of the handshake, outside of any write.
+        stream.conn.writer().write_all(asked.as_bytes())?;
+    } else {
+        stream.write_all(asked.as_bytes())?;
+    }
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     ensure!(answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(&pattern(1000)), "{} bytes", answer.len());

@@ -3,7 +3,7 @@
 //!
 //! A probe (`probe/`) is a door of two lines that calls a `try_…`; the rooms behind it are `scope` (who is looked at), `kernel`
 //! (what kernel memory says), `conn`, `session`, `goroutine`, `rustls` and `hello` (state), `peer` (the ends of a connection), `classify` (what the first bytes
-//! are), `tls_record` (records of TLS in memory), `carry` (bytes of a call → records), `trace` (what the probes say of themselves).
+//! are), `carry` (bytes of a call → records), `trace` (what the probes say of themselves).
 
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]
@@ -32,7 +32,6 @@ mod rustls;
 mod scope;
 mod scratch;
 mod session;
-mod tls_record;
 mod trace;
 
 /// Licence of the object, as the kernel wants it named: some helpers are for GPL-compatible programs only.

@@ -283,10 +283,16 @@ fn a_stream_asks() {
     let Some(program) = program() else { return };
     certificate(lab.dir());
     let ca = lab.path("cert.pem").display().to_string();
-    for (way, tls) in [("hyper", Tls::NEW), ("stream", Tls::OLD)] {
+    // The latter is written before the handshake.
+    for (way, tls, how) in [
+        ("hyper", Tls::NEW, "stream"),
+        ("stream", Tls::OLD, "stream"),
+        ("hyper", Tls::NEW, "early"),
+        ("stream", Tls::OLD, "early"),
+    ] {
         let server = Server::start(&lab, &program, way, tls);
         let address = format!("127.0.0.1:{}", server.port);
-        let records = run(&lab, &program, tls, ["stream", &address, "localhost", &ca]);
+        let records = run(&lab, &program, tls, [how, &address, "localhost", &ca]);
         assert_inspected(&records);
         assert_each(&records, &records.exchanges(), &[Said::by_stream()], server.port, "1.1", tls.version());
         let closed = records.closed();

@@ -17,7 +17,7 @@ pub fn rustls_enter(ctx: ProbeContext) -> u32 {
         let cookie = cookie(ctx.as_ptr());
         let [first, second, third] = [0, 1, 2].map(|index| argument_of(ctx.regs, cookie, index));
         match cookie.call() {
-            call::SEAL => rustls::seals(first, second, cookie.library()),
+            call::SEAL => rustls::seals(first, second, third, cookie.library()),
             call::UNSEAL => rustls::unseals(first, second, third, cookie.library()),
             _ => rustls::takes(first, second, cookie.call(), cookie.library()),
         }

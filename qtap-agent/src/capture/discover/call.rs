@@ -27,7 +27,7 @@ impl Family {
             Family::OpenSsl => [Call::Read, Call::Write],
             Family::GnuTls => [Call::GnutlsRecv, Call::GnutlsSend],
             Family::GoTls => [Call::GoRead, Call::GoWrite],
-            Family::Rustls => [Call::RustlsDecrypt, Call::RustlsWrite],
+            Family::Rustls => [Call::RustlsDecrypt, Call::RustlsEncrypt],
         }
     }
 
@@ -245,11 +245,10 @@ impl Call {
         const SESSION_FD: &[Argument] = &[whole(0), int(1)];
         const SESSION_BIO: &[Argument] = &[whole(0), whole(1)];
         const SESSION_BIOS: &[Argument] = &[whole(0), whole(1), whole(2)];
-        // Of rustls: buffer and length; key, and number of the record; key, message, and number of the record. Before them comes the connection, or the place of
+        // Of rustls: buffer and length; key, message, and number of the record. Before them comes the connection, or the place of
         // the result.
         const TAKEN: &[Argument] = &[whole(1), whole(2)];
-        const ENCRYPTED: &[Argument] = &[whole(1), whole(3)];
-        const DECRYPTED: &[Argument] = &[whole(1), whole(2), whole(3)];
+        const RECORD: &[Argument] = &[whole(1), whole(2), whole(3)];
         const WRITTEN: &[Argument] = &[whole(0), whole(1), int(2)];
         let (args, result) = match self {
             Call::BioWrite => (WRITTEN, false),
@@ -274,8 +273,7 @@ impl Call {
             Call::GoRead | Call::GoWrite | Call::GoClientHandshake | Call::GoServerHandshake => (&[][..], true),
             Call::GoClose => (&[][..], false),
             Call::RustlsWrite | Call::RustlsWriteVectored => (TAKEN, true),
-            Call::RustlsEncrypt => (ENCRYPTED, true),
-            Call::RustlsDecrypt => (DECRYPTED, true),
+            Call::RustlsEncrypt | Call::RustlsDecrypt => (RECORD, true),
         };
         Wanted { args, result }
     }

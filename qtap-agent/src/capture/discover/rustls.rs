@@ -1,18 +1,18 @@
-//! The functions of rustls in a Rust program, by the names that compilers give them: traits' methods, called through tables, so that each is there by itself
-//! whatever was inlined. One call has as many functions as types have the trait: each is hooked.
+//! The functions of rustls in a Rust program, by the names that compilers give them: traits' methods, those that encrypt and decrypt called through tables, so that each is
+//! there by itself whatever was inlined. One call has as many functions as types have the trait: each is hooked.
 //!
 //! In: an open file. Out: which functions do what. x86-64 only: elsewhere the place of a large result does not come back in a register.
 
 use std::collections::HashSet;
 
-use super::call::Call;
+use super::call::{Call, Family};
 use super::elf::{Elf, Symbol};
 use crate::capture::sites::Machine;
 
 /// What the mangled names have in them, by either mangling: the others need not be taken apart.
 const MARKS: [&str; 3] = ["MessageEncrypter", "MessageDecrypter", "PlaintextSink"];
 
-/// The functions; none unless there are those that encrypt, that decrypt, and that take what is written.
+/// The functions; none unless there are those that encrypt and that decrypt. (Those that take what is written may be inlined.)
 pub(super) fn functions(elf: &Elf) -> Vec<(Call, Symbol)> {
     if elf.machine() != Machine::X86_64 {
         return Vec::new();
@@ -22,7 +22,7 @@ pub(super) fn functions(elf: &Elf) -> Vec<(Call, Symbol)> {
     let found = named.unwrap_or_default().into_iter().filter_map(|symbol| Some((call(&symbol.name)?, symbol)));
     let found: Vec<_> = found.filter(|(_, symbol)| symbol.size > 0 && places.insert(symbol.file_offset)).collect();
     let has = |wanted: Call| found.iter().any(|(call, _)| *call == wanted);
-    let is_whole = [Call::RustlsEncrypt, Call::RustlsDecrypt, Call::RustlsWrite].into_iter().all(has);
+    let is_whole = Family::Rustls.needs().into_iter().all(has);
     if is_whole { found } else { Vec::new() }
 }
 

@@ -2,7 +2,8 @@
 //! one key, and the one that decrypts those of the other. Whose socket a key's is, is proven by ciphertext: what was encrypted leaves through that socket, what is
 //! decrypted was received from it, on the same thread. Then plaintext is told under the session of that connection.
 //!
-//! - A **write** is plaintext; the record that is encrypted inside it tells the key. While the key's socket is not known, because nothing encrypted under it has
+//! - A **write** is plaintext; the record that is encrypted inside it tells the key. A record that is encrypted outside of any is its own plaintext, unless that is of
+//!   the handshake, or an alert: which functions are inlined is the compiler's choice, but never what encrypts, which is called through a table. While the key's socket is not known, because nothing encrypted under it has
 //!   left yet, it is told as a part ([`flag::PART`]), and `JOINED` when it is.
 //! - What is **decrypted** is in place of the ciphertext, of which it is told apart by where it lies, how long it is, and its content type: that of the record
 //!   (RFC 5246 §6.2.1), or the octet behind it (RFC 8446 §5.2).
@@ -11,97 +12,23 @@
 //! the ciphertext that the socket had, and plaintext as long as such a record's. Each key counts its records from 0: another number than the next is
 //! another key, or one of which records were missed.
 
+mod record;
+mod state;
+
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use qtap_common::record::{Joined, binding, flag, kind, why};
 use qtap_common::state::{Session, SessionKey, call};
 
+use self::record::{
+    LONGEST, Sealed, TAG, Text, ciphertext, is_application_data, is_of_handshake, is_plaintext, leaves, outbound,
+    protected,
+};
+pub use self::state::{Key, Said, Thread};
+use self::state::{NEW, Received, Sealing, Unsealing, Write};
 use crate::carry::{Source, user};
 use crate::maps::{RUSTLS_KEYS, RUSTLS_THREADS, RUSTLS_USERS, SESSIONS};
 use crate::session::{self, Moved, NOT_WANTED};
-use crate::tls_record::{HEADER, LONGEST, Sealed, TAG, Text, is_application_data, is_plaintext, leaves, protected};
 use crate::{emit, scratch};
-
-/// A key's object is known by its address.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Key {
-    /// The connection; 0: not known yet; or [`NOT_WANTED`].
-    pub conn: u64,
-    /// Number of the next record.
-    pub next: u64,
-    /// Number of the first that was seen.
-    pub first: u64,
-    /// Which word of a message says where its ciphertext is.
-    pub word: u64,
-}
-
-/// What goes on on a thread.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Thread {
-    /// The write under way.
-    write: Write,
-    /// The record that is being decrypted.
-    unsealing: Unsealing,
-    /// Key of the record that is being encrypted, where its ciphertext is wanted; 0: it is not.
-    sealing: u64,
-    /// A key of which ciphertext is about to leave: the first that did not yet.
-    leaving: u64,
-    /// What leaves.
-    leaving_text: Text,
-    /// What was received last.
-    received: Received,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Write {
-    /// When it began; 0: there is none.
-    began: u64,
-    buffer: u64,
-    /// Its length; or how many buffers there are.
-    count: u64,
-    /// Key of the records that were encrypted inside.
-    key: u64,
-    library: u32,
-    /// One of [`call`].
-    call: u32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Unsealing {
-    /// The connection; 0: not known, or there is none.
-    conn: u64,
-    /// Where the ciphertext is.
-    text: u64,
-    len: u64,
-    library: u32,
-    /// 1: records before it were missed.
-    late: u32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Received {
-    /// The connection; 0: nothing yet.
-    conn: u64,
-    base: u64,
-    len: u64,
-    /// Of the first protected record that begins in it.
-    text: Text,
-    /// 1: a record was decrypted that came with it.
-    proven: u64,
-}
-
-const NEW: Thread = Thread {
-    write: Write { began: 0, buffer: 0, count: 0, key: 0, library: 0, call: 0 },
-    unsealing: Unsealing { conn: 0, text: 0, len: 0, library: 0, late: 0 },
-    sealing: 0,
-    leaving: 0,
-    leaving_text: [0; 2],
-    received: Received { conn: 0, base: 0, len: 0, text: [0; 2], proven: 0 },
-};
 
 /// The current process uses rustls.
 #[inline(always)]
@@ -134,7 +61,7 @@ fn under(key: &SessionKey, number: u64) -> Key {
             return *known;
         }
     }
-    let new = Key { conn: 0, next: number + 1, first: number, word: 0 };
+    let new = Key { conn: 0, next: number + 1, first: number, word: 0, shakes: 0 };
     let _ = RUSTLS_KEYS.insert(key, new, 0);
     new
 }
@@ -147,64 +74,77 @@ pub fn takes(buffer: u64, count: u64, of: u8, library: u32) {
     thread.write = Write { began: emit::now(), buffer, count, key: 0, library, call: u32::from(of) };
 }
 
-/// A record is about to be encrypted.
+/// A record is about to be encrypted. Where there is no write around it, because that was inlined, or was waiting for the handshake to end, it tells the plaintext.
 #[inline(always)]
-pub fn seals(address: u64, number: u64, _library: u32) {
+pub fn seals(address: u64, message: u64, number: u64, library: u32) {
     met();
     let Some(thread) = this_thread() else { return };
     thread.write.key = address;
-    let known = under(&session::key(address), number);
-    thread.sealing = if known.conn == 0 && thread.leaving != address { address } else { 0 };
-}
-
-/// It was: what `result` names is what will leave.
-#[inline(never)]
-fn sealed(result: u64) {
-    let Some(thread) = this_thread() else { return };
-    let key = core::mem::replace(&mut thread.sealing, 0);
-    if key == 0 {
+    let mut known = under(&session::key(address), number);
+    let speaks = thread.write.began == 0;
+    let proves = known.conn == 0 && thread.leaving != address;
+    thread.sealing.key = 0;
+    if !speaks && !proves {
         return;
     }
-    let Some(words) = user::<[u64; 6]>(result) else { return };
-    // A `Vec`: address, length, and how much has room there, in an order that is the compiler's.
-    let is_length = |at: usize| words[at] > TAG && words[at] <= LONGEST + HEADER;
-    for at in 0..5 {
-        let address = words[at];
-        if !is_length(at + 1) || !((at > 0 && is_length(at - 1)) || (at < 4 && is_length(at + 2))) {
-            continue;
-        }
-        // Room for the record's header may stand in front, blank as yet.
-        let Some(first) = user::<u64>(address) else { continue };
-        let text = if first << 24 == 0 { address + HEADER } else { address };
-        if let Some(text) = user::<Text>(text) {
-            thread.leaving = key;
-            thread.leaving_text = text;
-            return;
-        }
+    let Some(words) = user::<[u64; 4]>(message) else { return };
+    if number == 0 && is_of_handshake(&words) {
+        known.shakes = 1;
+        let _ = RUSTLS_KEYS.insert(&session::key(address), known, 0);
     }
+    thread.sealing = Sealing {
+        key: address,
+        conn: known.conn,
+        message: words,
+        began: emit::now(),
+        library,
+        late: u16::from(known.first != 0),
+        speaks: u8::from(speaks && known.shakes == 0),
+        proves: u8::from(proves),
+    };
 }
 
-/// Plaintext, and whose it is. In the work area, not on the stack, of which what copies it takes all that there is.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Said {
-    source: Source,
-    moved: Moved,
-    conn: u64,
-    /// Where that is not known: the key.
-    part: u64,
-    library: u32,
-    flags: u32,
+/// It was: what `result` names is what will leave. True: and it was not written, so that its plaintext is told here.
+#[inline(never)]
+fn sealed(area: u32, result: u64) -> bool {
+    let Some(thread) = this_thread() else { return false };
+    let key = core::mem::replace(&mut thread.sealing.key, 0);
+    if key == 0 {
+        return false;
+    }
+    let Some(words) = user::<[u64; 6]>(result) else { return false };
+    let Some((text, len)) = ciphertext(&words) else { return false };
+    if thread.sealing.proves != 0
+        && let Some(text) = user::<Text>(text)
+    {
+        thread.leaving = key;
+        thread.leaving_text = text;
+    }
+    if thread.sealing.speaks == 0 {
+        return false;
+    }
+    let Some(work) = scratch::get(area) else { return false };
+    let said = unsafe { &mut (*work).said };
+    said.source = Source::buffer(0, 0);
+    let bytes = outbound(&thread.sealing.message, len, &mut said.source);
+    if bytes == 0 {
+        return false;
+    }
+    let of = &thread.sealing;
+    said.moved = Moved { direction: 0, bytes, began: of.began };
+    said.conn = of.conn;
+    said.part = key;
+    said.library = of.library;
+    said.flags = if of.late != 0 { u32::from(flag::LATE) } else { 0 };
+    true
 }
 
 /// What a call that returned `result` and `more` comes to is told.
 #[inline(always)]
 pub fn left(of: u8, result: u64, more: u64) {
-    if of == call::SEAL {
-        return sealed(result);
-    }
     let Some(area) = scratch::take() else { return };
     let is_said = match of {
+        call::SEAL => sealed(area, result),
         call::UNSEAL => unsealed(area, result),
         _ => took(area, if result == 0 { more } else { 0 }),
     };
@@ -224,8 +164,7 @@ fn took(area: u32, bytes: u64) -> bool {
         return false;
     }
     if write.key == 0 {
-        // It waits for the handshake: what encrypts it will not be in a write.
-        emit::count_loss(why::CALL_UNFINISHED, bytes);
+        // It waits for the handshake: it is told when it is encrypted.
         return false;
     }
     let Some(known) = RUSTLS_KEYS.get_ptr(session::key(write.key)) else {
@@ -288,12 +227,12 @@ pub fn unseals(address: u64, message: u64, number: u64, library: u32) {
         let is_it = if known.conn == 0 {
             text == 0 && is_received(&thread.received, words[at], words[at + 1])
         } else {
-            known.word == at as u64
+            known.word == at as u32
         };
         if is_it {
             text = words[at];
             len = words[at + 1];
-            known.word = at as u64;
+            known.word = at as u32;
         }
     }
     if text == 0 || len > LONGEST {

@@ -1,0 +1,207 @@
+//! Records of TLS in a process's memory: what stands at an address is taken for nothing before it fits.
+
+use crate::carry::{Source, user};
+
+/// A record's ciphertext.
+pub struct Sealed {
+    /// Where it is.
+    pub text: u64,
+    pub len: u64,
+}
+
+/// The first octets of a record's ciphertext.
+pub type Text = [u64; 2];
+
+/// Octets of a record's header.
+pub const HEADER: u64 = 5;
+/// The longest ciphertext (RFC 5246 §6.2.3; that of TLS 1.3 is shorter).
+pub const LONGEST: u64 = (1 << 14) + 2048;
+/// Content types.
+const ALERT: u8 = 21;
+const APPLICATION_DATA: u8 = 23;
+/// A Finished of TLS 1.2, and its length with its header (RFC 5246 §7.4.9).
+const FINISHED: u8 = 20;
+const FINISHED_BYTES: u64 = 4 + 12;
+/// Octets by which ciphertext is longer: the tag; in TLS 1.3 the content type too; before it, of AES-GCM, the nonce that stands in front.
+pub const TAG: u64 = 16;
+const NONCE: u64 = 8;
+/// Records of one system call that are looked at.
+const RECORDS: u32 = 6;
+
+/// Content type and length of the record at `base`.
+#[inline(always)]
+fn record(base: u64) -> Option<(u8, u64)> {
+    let [is, major, _, high, low] = user::<[u8; 5]>(base)?;
+    if major == 3 { Some((is, u64::from(high) << 8 | u64::from(low))) } else { None }
+}
+
+/// Ciphertext of the first record of application data, which protected ones of TLS 1.3 are called, that begins in `len` octets at `base`, where a record begins.
+#[inline(never)]
+pub fn protected(base: u64, len: u64) -> Option<Text> {
+    let mut at = 0;
+    for _ in 0..RECORDS {
+        if at + HEADER + TAG > len {
+            return None;
+        }
+        let (is, size) = record(base + at)?;
+        if is == APPLICATION_DATA {
+            return user(base + at + HEADER);
+        }
+        at += HEADER + size;
+    }
+    None
+}
+
+/// True when `text` is the ciphertext of one of the records that begin in `len` octets at `base`.
+#[inline(never)]
+pub fn leaves(text: &Text, base: u64, len: u64) -> bool {
+    let mut at = 0;
+    for _ in 0..RECORDS {
+        if at + HEADER + TAG > len {
+            return false;
+        }
+        let Some((is, size)) = record(base + at) else { return false };
+        let Some(there) = user::<Text>(base + at + HEADER) else { return false };
+        if is >= ALERT && there[0] == text[0] && there[1] == text[1] {
+            return true;
+        }
+        at += HEADER + size;
+    }
+    false
+}
+
+/// True when a record's plaintext can lie there.
+#[inline(always)]
+pub fn is_plaintext(of: &Sealed, plain: u64, bytes: u64) -> bool {
+    let before = plain.wrapping_sub(of.text);
+    if bytes > of.len {
+        return false;
+    }
+    let around = of.len - bytes;
+    (before == 0 && around >= TAG) || (before == NONCE && around == NONCE + TAG)
+}
+
+/// (AES-GCM of TLS 1.2 moves the plaintext to where the nonce stood, or leaves it.)
+#[inline(always)]
+pub fn is_application_data(of: &Sealed, plain: u64, bytes: u64) -> bool {
+    let around = of.len - bytes;
+    if plain == of.text && around > TAG {
+        // TLS 1.3: behind it stands what it is, and before the tag zeros, as many as there are. As much as a nonce longer, it may be of TLS 1.2.
+        let Some(behind) = user::<u64>(plain + bytes) else { return false };
+        if around != NONCE + TAG || (behind >> 8 == 0 && behind >= u64::from(ALERT)) {
+            return behind as u8 == APPLICATION_DATA;
+        }
+    }
+    // TLS 1.2: the record's header says, where it still stands there. Else the first record is a Finished, and an alert two octets.
+    if let Some((is, size)) = record(of.text - HEADER)
+        && (ALERT..=APPLICATION_DATA).contains(&is)
+        && size == of.len
+    {
+        return is == APPLICATION_DATA;
+    }
+    match user::<[u8; 2]>(plain) {
+        Some([level, _]) if bytes == 2 => level > 2,
+        Some([is, high]) => !(is == FINISHED && high == 0 && bytes == FINISHED_BYTES),
+        None => true,
+    }
+}
+
+/// Where the ciphertext is that `words` name, and its length: a `Vec`, which has its address, its length, and how much has room there, in an order that is the
+/// compiler's. Room for the record's header may stand in front, blank as yet.
+#[inline(always)]
+pub fn ciphertext(words: &[u64; 6]) -> Option<(u64, u64)> {
+    let is_length = |at: usize| words[at] > TAG && words[at] <= LONGEST + HEADER;
+    for at in 0..5 {
+        let before = at > 0 && is_length(at - 1);
+        if !is_length(at + 1) || !(before || (at < 4 && is_length(at + 2))) {
+            continue;
+        }
+        let (address, len) = (words[at], if before { words[at + 1] } else { words[at + 2] });
+        let Some(first) = user::<u64>(address) else { continue };
+        let blank = first << 24 == 0;
+        return Some(if blank { (address + HEADER, len.wrapping_sub(HEADER)) } else { (address, len) });
+    }
+    None
+}
+
+/// Types of handshake messages (RFC 8446 §4): those under the keys of the handshake, with one of which each of these keys begins, and those that come later.
+const ENCRYPTED_EXTENSIONS: u8 = 8;
+const CERTIFICATE: u8 = 11;
+const NEW_SESSION_TICKET: u8 = 4;
+const KEY_UPDATE: u8 = 24;
+/// Chunks that are looked at for where a record begins in them.
+const CHUNKS: u32 = 16;
+
+/// Where the payload of a message stands that begins with `words`, if it is one piece: a slice, which is the first there, or is behind a word that is 0 where it would
+/// say that there are more.
+#[inline(always)]
+fn piece(words: &[u64; 4]) -> (u64, u64) {
+    if words[0] == 0 { (words[1], words[2]) } else { (words[0], words[1]) }
+}
+
+/// True when the first message under a key says that it is one of the handshake of TLS 1.3.
+#[inline(always)]
+pub fn is_of_handshake(words: &[u64; 4]) -> bool {
+    let (address, bytes) = piece(words);
+    let Some([is, high, middle, low]) = user::<[u8; 4]>(address) else { return false };
+    let says = u64::from(high) << 16 | u64::from(middle) << 8 | u64::from(low);
+    match is {
+        FINISHED => bytes != FINISHED_BYTES && says + 4 == bytes,
+        ENCRYPTED_EXTENSIONS | CERTIFICATE => high == 0 && bytes > 4,
+        _ => false,
+    }
+}
+
+/// Application data of a message that begins with `words`, whose ciphertext has `len` octets: how many, and where; 0: it is none, or it is not certain where it is.
+#[inline(never)]
+pub fn outbound(words: &[u64; 4], len: u64, source: &mut Source) -> u64 {
+    let fits = |bytes: u64| {
+        let around = len.wrapping_sub(bytes);
+        around == TAG || around == TAG + 1 || around == NONCE + TAG
+    };
+    // Chunks: where they are, how many, and which octets of them all together.
+    let [mut iov, mut left, mut skip, end] = *words;
+    let all = end.wrapping_sub(skip);
+    if iov == 0 || all == 0 || !fits(all) {
+        let (address, bytes) = piece(words);
+        if bytes == 0 || !fits(bytes) || says_otherwise(address, bytes) {
+            return 0;
+        }
+        *source = Source::buffer(address, bytes);
+        return bytes;
+    }
+    for _ in 0..CHUNKS {
+        let Some([base, size]) = user::<[u64; 2]>(iov) else { return 0 };
+        if left == 0 {
+            return 0;
+        }
+        iov += 16;
+        left -= 1;
+        if skip < size {
+            *source = Source { base: base + skip, len: size - skip, iov, iov_left: left };
+            return all;
+        }
+        skip -= size;
+    }
+    0
+}
+
+/// True of an alert, of tickets, of what changes keys, and of the Finished of TLS 1.2: what is no application data under a key of that.
+#[inline(always)]
+fn says_otherwise(address: u64, bytes: u64) -> bool {
+    let mut at = 0;
+    for _ in 0..4 {
+        let Some([is, high, middle, low]) = user::<[u8; 4]>(address + at) else { return false };
+        if bytes == 2 {
+            return is == 1 || is == 2;
+        }
+        if is != NEW_SESSION_TICKET && is != KEY_UPDATE && is != FINISHED {
+            return false;
+        }
+        at += 4 + (u64::from(high) << 16 | u64::from(middle) << 8 | u64::from(low));
+        if at >= bytes {
+            return at == bytes;
+        }
+    }
+    true
+}
