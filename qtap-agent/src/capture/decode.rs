@@ -419,7 +419,7 @@ mod tests {
     use super::*;
 
     /// A record as the probes write it: the header, then a body.
-    fn record(kind: u8, flags: u8, detail: u8, body: &[u8]) -> Vec<u8> {
+    pub(super) fn record(kind: u8, flags: u8, detail: u8, body: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend_from_slice(&77u64.to_ne_bytes());
         out.extend_from_slice(&5u64.to_ne_bytes());
@@ -431,7 +431,7 @@ mod tests {
         out
     }
 
-    fn event(bytes: &[u8]) -> Event {
+    pub(super) fn event(bytes: &[u8]) -> Event {
         match Decoder::default().decode(bytes).unwrap() {
             Decoded::Event(event) => event,
             other => panic!("{other:?}"),
@@ -447,17 +447,6 @@ mod tests {
         assert_eq!((passed.channel, passed.direction), (Channel::Socket(ConnId(5)), Direction::Received));
         let Event::Passed(passed) = event(&record(kind::DATA, flag::SESSION, 0, &body)) else { panic!() };
         assert_eq!((passed.channel, passed.direction), (Channel::Session(SessionId(5)), Direction::Sent));
-    }
-
-    #[test]
-    fn a_hello_has_its_session_its_direction_and_its_random() {
-        let bytes = record(kind::HELLO, flag::SESSION | flag::RECEIVED, 2, &[7; 32]);
-        let Event::SessionHello(hello) = event(&bytes) else { panic!() };
-        assert_eq!((hello.session, hello.pid, hello.time), (SessionId(5), 100, KernelTime(77)));
-        assert_eq!((hello.direction, hello.random), (Direction::Received, Random([7; 32])));
-        let Event::SessionHello(hello) = event(&record(kind::HELLO, flag::SESSION, 1, &[8; 32])) else { panic!() };
-        assert_eq!((hello.direction, hello.random), (Direction::Sent, Random([8; 32])));
-        assert!(Decoder::default().decode(&record(kind::HELLO, flag::SESSION, 1, &[8; 31])).is_err());
     }
 
     #[test]

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::lab::{Guarded, Lab, PATIENCE, digest, output_of, slowed, wait_until};
+use super::lab::{Guarded, Lab, PATIENCE, digest, free_ports, output_of, slowed, wait_until};
 use super::nginx::{Nginx, certificate};
-use super::qtap::{Agent, command, run_command, text};
+use super::qtap::{Agent, Captured, command, exec_script, run_command, text};
 use super::records::{Record, Records, parse};
 use super::scope::config;
 
@@ -44,7 +44,7 @@ impl Tls {
 }
 
 /// The program of these tests, which cargo puts beside qtap. None: the test is skipped, and says so.
-fn program() -> Option<PathBuf> {
+pub fn program() -> Option<PathBuf> {
     let program = Path::new(env!("CARGO_BIN_EXE_qtap")).with_file_name("examples").join("rustls_talks");
     if program.exists() {
         return Some(program);
@@ -299,6 +299,39 @@ fn a_stream_asks() {
         assert_eq!(closed.len(), 1, "{}", records.told());
         assert_eq!(closed[0].text("connection.tls.sni"), "localhost");
         server.end();
+    }
+}
+
+/// New keys for both directions in the middle of a connection (RFC 8446 §4.6.3), between a question and its answer.
+#[test]
+fn keys_are_changed_on_the_way() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(program) = program() else { return };
+    certificate(lab.dir());
+    let [port] = free_ports();
+    lab.write("body", &pattern(1000));
+    let script = format!(
+        "set -e; cd '{}'
+mkfifo answer
+timeout {limit} openssl s_server -accept {port} -key key.pem -cert cert.pem -naccept 1 -4 < answer > asked &
+exec 3> answer
+for try in $(seq 200); do grep -q :$(printf %04X {port}) /proc/net/tcp && break; sleep 0.1; done
+(for try in $(seq 200); do grep -q ?stream asked && break; sleep 0.1; done; echo K >&3; sleep 0.5
+(printf 'HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Length: 1000\\r\\n\\r\\n'; cat body) > whole; cat whole >&3; sleep 0.5; echo Q >&3) &
+'{program}' client stream 127.0.0.1:{port} localhost cert.pem
+exec 3>&-; wait
+grep KEYUPDATE asked",
+        lab.dir().display(),
+        limit = slowed(Duration::from_secs(60)).as_secs(),
+        program = program.display(),
+    );
+    let Captured { records, .. } = exec_script(&lab, &[], &script);
+    records.assert_whole();
+    let exchanges = records.exchanges();
+    assert_eq!(exchanges.len(), 2, "of either end: {}", records.told());
+    for exchange in exchanges {
+        assert_eq!(exchange.number("http.response.status_code"), 200, "{exchange:?}");
+        assert_eq!(records.artifact_of(exchange, "response")["body"]["digest"], digest(&pattern(1000)), "{exchange:?}");
     }
 }
 

@@ -58,3 +58,50 @@ impl Record<'_> {
         })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use qtap_common::record::kind;
+
+    use super::*;
+    use crate::capture::decode::Decoder;
+    use crate::capture::decode::tests::{event, record};
+    use crate::model::conn::Direction;
+    use crate::model::time::KernelTime;
+
+    #[test]
+    fn a_hello_has_its_session_its_direction_and_its_random() {
+        let bytes = record(kind::HELLO, flag::SESSION | flag::RECEIVED, 2, &[7; 32]);
+        let Event::SessionHello(hello) = event(&bytes) else { panic!() };
+        assert_eq!((hello.session, hello.pid, hello.time), (SessionId(5), 100, KernelTime(77)));
+        assert_eq!((hello.direction, hello.random), (Direction::Received, Random([7; 32])));
+        let Event::SessionHello(hello) = event(&record(kind::HELLO, flag::SESSION, 1, &[8; 32])) else { panic!() };
+        assert_eq!((hello.direction, hello.random), (Direction::Sent, Random([8; 32])));
+        assert!(Decoder::default().decode(&record(kind::HELLO, flag::SESSION, 1, &[8; 31])).is_err());
+    }
+
+    #[test]
+    fn a_part_says_that_it_is_one_and_is_joined() {
+        let body = [9u64.to_ne_bytes().to_vec(), vec![0; 8]].concat();
+        for (flags, late, part) in [(0, false, false), (flag::LATE, true, false), (flag::PART, false, true)] {
+            let Event::SessionOpened(opened) = event(&record(kind::SESSION_OPENED, flags, 0, &body)) else { panic!() };
+            assert_eq!((opened.session, opened.joined_late, opened.is_part), (SessionId(5), late, part));
+        }
+        let joined = |session: u64, offset: u64| {
+            let body = [session.to_ne_bytes(), offset.to_ne_bytes()].concat();
+            let Event::SessionJoined(joined) = event(&record(kind::JOINED, 0, 0, &body)) else { panic!() };
+            (joined.part, joined.session, joined.offset)
+        };
+        assert_eq!(joined(6, 70), (SessionId(5), Some(SessionId(6)), 70));
+        assert_eq!(joined(0, 0), (SessionId(5), None, 0), "of a connection that nobody asked for");
+        assert!(Decoder::default().decode(&record(kind::JOINED, 0, 0, &[0; 15])).is_err());
+    }
+
+    #[test]
+    fn a_binding_says_how() {
+        let bound = |detail| Decoder::default().decode(&record(kind::BOUND, 0, detail, &8u64.to_ne_bytes()));
+        assert!([binding::SET_FD, binding::NESTED, binding::CIPHERTEXT].into_iter().all(|how| bound(how).is_ok()));
+        assert!(bound(binding::NONE).is_err() && bound(9).is_err());
+    }
+}
