@@ -4,11 +4,17 @@
 //! rustls_talks client ureq|reqwest1|reqwest2 URL CA COUNT
 //! rustls_talks client stream|early ADDRESS NAME CA
 //! rustls_talks server hyper|stream PORT CERT KEY
+//! rustls_talks ask reqwest|ureq 1.1|2 CA PLAN
+//! rustls_talks serve FOLDER PORT
+//! rustls_talks version
 //! ```
 //!
 //! The clients get COUNT bodies of all sizes and put as many, and hold each answer against what it has to be: by ureq, by reqwest over HTTP/1.1 or HTTP/2 with
 //! several requests at once, or once by hand. The servers are hyper, and threads that do it by hand; they print `listening PORT`, and end when their standard
 //! input does. RUSTLS_TALKS_TLS12=1 leaves nothing but TLS 1.2, RUSTLS_TALKS_TICKETS=0 makes a server send no session tickets.
+//!
+//! The rest is for the table of coverage, with plans as in its talk.py: one request of the plan after another; hyper, which stays until it is killed, over the
+//! files of FOLDER, `cert.pem` and `key.pem` among them; and the version of rustls.
 
 use std::convert::Infallible;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -45,9 +51,9 @@ fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
-        ["client", "ureq", url, ca, count] => ask_by_ureq(url, ca, count.parse()?),
-        ["client", "reqwest1", url, ca, count] => ask_by_reqwest(Version::HTTP_11, url, ca, count.parse()?),
-        ["client", "reqwest2", url, ca, count] => ask_by_reqwest(Version::HTTP_2, url, ca, count.parse()?),
+        ["client", "ureq", url, ca, count] => ask_by_ureq(Ask::all(url, count)?, ca),
+        ["client", "reqwest1", url, ca, count] => ask_by_reqwest(Version::HTTP_11, Ask::all(url, count)?, ca, AT_ONCE),
+        ["client", "reqwest2", url, ca, count] => ask_by_reqwest(Version::HTTP_2, Ask::all(url, count)?, ca, AT_ONCE),
         ["client", way @ ("stream" | "early"), address, name, ca] => ask_by_stream(address, name, ca, way == "early"),
         ["server", "hyper", port, cert, key] => {
             serve(port, server_config(cert, key, &["h2", "http/1.1"])?, serve_by_hyper)
@@ -55,12 +61,30 @@ fn main() -> Result<()> {
         ["server", "stream", port, cert, key] => {
             serve(port, server_config(cert, key, &["http/1.1"])?, serve_by_threads)
         }
-        _ => bail!("client ureq|reqwest1|reqwest2|stream|early or server hyper|stream, and what each needs"),
+        ["ask", "ureq", "1.1", ca, plan] => ask_by_ureq(Ask::planned(plan)?, ca),
+        ["ask", "reqwest", "1.1", ca, plan] => ask_by_reqwest(Version::HTTP_11, Ask::planned(plan)?, ca, 1),
+        ["ask", "reqwest", "2", ca, plan] => ask_by_reqwest(Version::HTTP_2, Ask::planned(plan)?, ca, 1),
+        ["serve", folder, port] => {
+            std::env::set_current_dir(folder)?;
+            let config = server_config("cert.pem", "key.pem", &["h2", "http/1.1"])?;
+            serve_by_hyper(TcpListener::bind(("127.0.0.1", port.parse()?))?, Arc::new(config))
+        }
+        ["version"] => print_version(),
+        _ => bail!("client, server, ask, serve or version, and what each needs"),
     }
 }
 
 fn is(variable: &str, value: &str) -> bool {
     std::env::var_os(variable).is_some_and(|it| it == value)
+}
+
+/// Of the rustls that is in here: there is one in the lock file.
+#[allow(clippy::print_stdout)] // it is asked for
+fn print_version() -> Result<()> {
+    let mut parts = include_str!("../../Cargo.lock").split("\nname = \"rustls\"\nversion = \"").skip(1);
+    let (Some(part), None) = (parts.next(), parts.next()) else { bail!("more than one rustls, or none") };
+    println!("rustls {}", part.split('"').next().unwrap_or_default());
+    Ok(())
 }
 
 /// A body of that size. Each part of it says where it belongs.
@@ -92,15 +116,32 @@ fn server_config(cert: &str, key: &str, protocols: &[&str]) -> Result<ServerConf
 struct Ask {
     method: Method,
     url: String,
-    size: usize,
+    sent: Vec<u8>,
+    /// Of the answer to a GET, when it is known.
+    size: Option<usize>,
 }
 
 impl Ask {
-    /// Each of `number` has a query that no other has.
-    fn both(url: &str, number: usize) -> [Ask; 2] {
-        let size = SIZES[number % SIZES.len()];
-        let get = Ask { method: Method::GET, url: format!("{url}/seen/{size}?get-{number}"), size };
-        [get, Ask { method: Method::PUT, url: format!("{url}/put/{number}-{size}?put-{number}"), size }]
+    /// `count` bodies of all sizes, each got and put, by queries of which no two are the same.
+    fn all(url: &str, count: &str) -> Result<Vec<Ask>> {
+        let both = |number: usize| {
+            let size = SIZES[number % SIZES.len()];
+            let (get, put) = (format!("seen/{size}?get-{number}"), format!("put/{number}-{size}?put-{number}"));
+            let get = Ask { method: Method::GET, url: format!("{url}/{get}"), sent: Vec::new(), size: Some(size) };
+            [get, Ask { method: Method::PUT, url: format!("{url}/{put}"), sent: pattern(size), size: None }]
+        };
+        Ok((0..count.parse()?).flat_map(both).collect())
+    }
+
+    /// What a plan says.
+    fn planned(plan: &str) -> Result<Vec<Ask>> {
+        let ask = |line: &str| {
+            let (method, rest) = line.split_once(' ').context("no URL")?;
+            let (url, file) = rest.split_once(' ').unzip();
+            let sent = file.map(std::fs::read).transpose()?.unwrap_or_default();
+            Ok(Ask { method: method.parse()?, url: url.unwrap_or(rest).to_owned(), sent, size: None })
+        };
+        std::fs::read_to_string(plan)?.lines().map(ask).collect()
     }
 
     fn is_put(&self) -> bool {
@@ -109,35 +150,41 @@ impl Ask {
 
     /// The answer holds what was asked for, or says back what was put; a server of files has nothing to say to that.
     fn check(&self, body: &[u8]) -> Result<()> {
-        let right = body == pattern(self.size) || self.is_put() && body.is_empty();
+        let right = if self.is_put() {
+            body.is_empty() || body == self.sent
+        } else {
+            self.size.is_none_or(|size| body == pattern(size))
+        };
         ensure!(right, "{} {}: an answer of {} bytes", self.method, self.url, body.len());
         Ok(())
     }
 }
 
-fn ask_by_ureq(url: &str, ca: &str, count: usize) -> Result<()> {
+fn ask_by_ureq(asks: Vec<Ask>, ca: &str) -> Result<()> {
     let roots: Vec<_> = certificates(ca)?.iter().map(|der| ureq::tls::Certificate::from_der(der).to_owned()).collect();
     let tls = ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::new_with_certs(&roots)).build();
     let agent = ureq::Agent::config_builder().proxy(None).tls_config(tls).build().new_agent();
-    for ask in (0..count).flat_map(|number| Ask::both(url, number)) {
-        let answer =
-            if ask.is_put() { agent.put(&ask.url).send(pattern(ask.size)) } else { agent.get(&ask.url).call() };
+    for ask in asks {
+        let answer = if ask.is_put() { agent.put(&ask.url).send(&ask.sent) } else { agent.get(&ask.url).call() };
         ask.check(&answer?.body_mut().read_to_vec()?)?;
     }
     Ok(())
 }
 
 #[tokio::main]
-async fn ask_by_reqwest(version: Version, url: &str, ca: &str, count: usize) -> Result<()> {
+async fn ask_by_reqwest(version: Version, asks: Vec<Ask>, ca: &str, at_once: usize) -> Result<()> {
     let roots: Vec<_> =
         certificates(ca)?.iter().map(|der| reqwest::Certificate::from_der(der)).collect::<Result<_, _>>()?;
     let builder = reqwest::Client::builder().no_proxy().tls_certs_only(roots);
     let client = if version == Version::HTTP_11 { builder.http1_only() } else { builder }.build()?;
-    // The first alone: over HTTP/2 all others then find a connection that they share.
-    ask_each(client.clone(), version, url.to_owned(), 0, count.min(1)).await?;
+    let mut asks = asks.into_iter();
+    // The first body alone: over HTTP/2 all others then find a connection that they share.
+    ask_each(client.clone(), version, asks.by_ref().take(2).collect()).await?;
+    let mut shares: Vec<Vec<Ask>> = (0..at_once).map(|_| Vec::new()).collect();
+    asks.enumerate().for_each(|(number, ask)| shares[number / 2 % at_once].push(ask));
     let mut asking = JoinSet::new();
-    for first in 1..=AT_ONCE {
-        asking.spawn(ask_each(client.clone(), version, url.to_owned(), first, count));
+    for share in shares {
+        asking.spawn(ask_each(client.clone(), version, share));
     }
     while let Some(asked) = asking.join_next().await {
         asked??;
@@ -145,13 +192,13 @@ async fn ask_by_reqwest(version: Version, url: &str, ca: &str, count: usize) -> 
     Ok(())
 }
 
-/// One number after the other, as far apart as there are others that ask.
-async fn ask_each(client: reqwest::Client, version: Version, url: String, first: usize, count: usize) -> Result<()> {
-    for ask in (first..count).step_by(AT_ONCE).flat_map(|number| Ask::both(&url, number)) {
+/// One after the other.
+async fn ask_each(client: reqwest::Client, version: Version, asks: Vec<Ask>) -> Result<()> {
+    for ask in asks {
         let request = client.request(ask.method.clone(), &ask.url);
         let request = if ask.is_put() {
             // Of an empty body hyper says no length, and nginx wants one.
-            request.header("content-length", ask.size).body(pattern(ask.size))
+            request.header("content-length", ask.sent.len()).body(ask.sent.clone())
         } else {
             request
         };
@@ -194,10 +241,13 @@ fn serve(port: &str, config: ServerConfig, by: fn(TcpListener, Arc<ServerConfig>
     Ok(())
 }
 
-/// What is said to a request: as many bytes as the last part of the path says, or what was put.
+/// What is said to a request: as many bytes as the last part of the path says, or the file that it names, or what was put.
 fn answer(is_get: bool, path: &str, sent: Bytes) -> Bytes {
-    let size = path.rsplit('/').next().and_then(|part| part.parse().ok()).unwrap_or(0);
-    if is_get { pattern(size).into() } else { sent }
+    if !is_get {
+        return sent;
+    }
+    let part = path.rsplit('/').next().unwrap_or_default();
+    part.parse().map_or_else(|_| std::fs::read(part).unwrap_or_default(), pattern).into()
 }
 
 #[tokio::main]

@@ -25,6 +25,10 @@ pub const MAP_CALLS: &str = "CALLS";
 /// (device, inode) of executable files that were told in `MAPPED`.
 pub const MAP_MAPPED: &str = "MAPPED";
 
+/// Process → 1: it uses rustls. Writers: agent, when it knows the program; the probes at its first call.
+pub const MAP_RUSTLS_USERS: &str = "RUSTLS_USERS";
+/// Index 0: 1 when a process uses rustls. Writers: agent, when it knows of one; the probes.
+pub const MAP_RUSTLS_SEEN: &str = "RUSTLS_SEEN";
 /// Connection or session → 1: nobody wants it. Writer: agent; the probes take it out when they have read it.
 pub const MAP_LEFT_ALONE: &str = "LEFT_ALONE";
 

@@ -215,6 +215,7 @@ pub fn carried(area: u32) -> u8 {
 /// It was told of until here, and is no more: so this is its end. When that does not fit the ring, the next look tells it.
 #[inline(never)]
 fn let_go(conn: &mut Conn, sock: u64, feedback: u8) -> bool {
+    session::leave_alone(&SessionKey { ssl: conn.id, tgid: conn.tgid, ended: 0 });
     let mut header = data_header(conn.id, false, 0);
     header.tgid = conn.tgid;
     let sent = carry::flush(&mut conn.dirs[0], &header);
@@ -368,11 +369,9 @@ fn uncopied(dir: &mut Dir, header: &Header, offset: u64, bytes: u64, reason: u8)
 #[inline(never)]
 pub fn close(sock: u64, conn: *mut Conn, alive: bool) {
     let conn = unsafe { &mut *conn };
+    // Of rustls: a session that is known by its connection.
+    session::close(&SessionKey { ssl: conn.id, tgid: conn.tgid, ended: 0 });
     if conn.flags & conn_flag::UNWANTED == 0 {
-        if conn.dirs[0].class == class::TLS {
-            // Of rustls: a session that is known by its connection.
-            session::close(&SessionKey { ssl: conn.id, tgid: conn.tgid, ended: 0 });
-        }
         let mut header = data_header(conn.id, false, 0);
         header.tgid = conn.tgid;
         let sent = carry::flush(&mut conn.dirs[0], &header);

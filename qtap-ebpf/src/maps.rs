@@ -55,9 +55,13 @@ pub static RUSTLS_KEYS: LruHashMap<SessionKey, Key> = LruHashMap::with_max_entri
 #[map]
 pub static RUSTLS_THREADS: LruHashMap<u64, Thread> = LruHashMap::with_max_entries(4096, 0);
 
-/// Process → 1: it uses rustls. Writer and reader: `rustls`. An LRU: the next call of one that is forgotten puts it back.
+/// Process → 1: it uses rustls. Writers: agent, `rustls`. Reader: `rustls`. An LRU: the next call of one that is forgotten puts it back.
 #[map]
 pub static RUSTLS_USERS: LruHashMap<u32, u8> = LruHashMap::with_max_entries(1024, 0);
+
+/// Index 0: 1 when a process uses rustls. Writers: agent, `rustls`. Reader: `rustls`.
+#[map]
+pub static RUSTLS_SEEN: Array<u32> = Array::with_max_entries(1, 0);
 
 /// System call number → `op`. Writer: agent, once. The numbers are the architecture's.
 #[map]

@@ -382,6 +382,14 @@ pub fn carried(area: u32, session: &mut Session, source: &Source, moved: &Moved)
     carry::copy(area, dir, &header, source, &Span { offset, bytes, watch_tls: false });
 }
 
+/// Nobody wants the session's payload.
+#[inline(always)]
+pub fn leave_alone(key: &SessionKey) {
+    if let Some(session) = SESSIONS.get_ptr_mut(key) {
+        unsafe { (*session).unwanted = 1 };
+    }
+}
+
 /// The session ended: what is pending is told, then its counts.
 #[inline(never)]
 pub fn close(key: &SessionKey) {

@@ -180,7 +180,6 @@ impl Tap {
     /// The agent stops: all that is open is told as far as it came.
     pub fn finish(&mut self, now: KernelTime, out: &mut Vec<Observation>) {
         let before = out.len();
-        self.end_parts(out);
         let mut sessions: Vec<_> = self.sessions.values().map(|session| (session.opened, session.id)).collect();
         sessions.sort_unstable();
         for (_, session) in sessions {
@@ -314,7 +313,7 @@ impl Tap {
                     self.on_look(channel, now, out);
                 }
                 Due::Unbound(session) => self.on_unbound(session, now, out),
-                Due::Part(part) => self.end_part(part, out),
+                Due::Part(part) => self.parts.give_up(part),
                 Due::ProcessEnd(pid) => self.on_process_end(pid, time, now, out),
                 Due::Finish(channel) => self.on_finish(channel, now, out),
                 Due::Report(channel) => self.on_report(channel, time, now, out),

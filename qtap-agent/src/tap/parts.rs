@@ -1,26 +1,24 @@
 //! What a program of rustls wrote under a key of which it was not known yet whose it is: held until it is, which is when its ciphertext leaves through a socket,
-//! a moment later. Then it is told as what the session of that socket's connection said; or as that of a session of its own, when it is not known in time.
-//! Bounded in number and bytes: what comes beyond them does not wait.
+//! a moment later. Then it is told as what the session of that socket's connection said. What is nobody's for long is not told, since nobody knows whether it was
+//! asked for: the sums of its connection, which do not meet, say that it is missing. Bounded in number and bytes.
 
 use std::collections::HashMap;
 
 use super::deadlines::Due;
-use super::{BINDING_WAIT, Tap};
+use super::{BINDING_WAIT, CONNECTIONS, Tap};
 use crate::model::conn::{Channel, SessionId};
-use crate::model::event::{Event, SessionJoined, SessionOpened};
+use crate::model::event::{Event, SessionJoined};
 use crate::model::observation::Observation;
-use crate::model::time::KernelTime;
 
-/// Parts that wait at once.
-const PARTS: usize = 4096;
-/// Bytes that wait in them.
+/// Bytes that wait at most.
 const BYTES: usize = 16 << 20;
 
 /// A part, and what came of it.
 #[derive(Debug)]
 struct Part {
-    opened: SessionOpened,
-    events: Vec<Event>,
+    pid: u32,
+    /// None: it waited too long.
+    events: Option<Vec<Event>>,
     bytes: usize,
 }
 
@@ -37,15 +35,30 @@ impl Parts {
         self.bytes -= part.bytes;
         Some(part)
     }
+
+    /// It is not known in time whose a part is: nothing of it is told, nor of what comes of it still.
+    pub(super) fn give_up(&mut self, id: SessionId) {
+        if let Some(part) = self.waiting.get_mut(&id) {
+            part.events = None;
+            self.bytes -= std::mem::take(&mut part.bytes);
+        }
+    }
+
+    /// The parts of a process end with it.
+    pub(super) fn on_process_gone(&mut self, pid: u32) {
+        let of: Vec<_> = self.waiting.iter().filter(|(_, part)| part.pid == pid).map(|(id, _)| *id).collect();
+        of.into_iter().for_each(|id| drop(self.take(id)));
+    }
 }
 
 impl Tap {
-    /// Takes an event of a part; gives back any other, and what does not wait.
+    /// Takes an event of a part; gives back any other.
     pub(super) fn hold_part(&mut self, event: Event, out: &mut Vec<Observation>) -> Option<Event> {
         match &event {
-            Event::SessionOpened(opened) if opened.is_part && self.parts.waiting.len() < PARTS => {
+            // Beyond the bound, which is that of the probes' table, it is a session like any other.
+            Event::SessionOpened(opened) if opened.is_part && self.parts.waiting.len() < CONNECTIONS => {
                 self.common.deadlines.add(opened.time.plus(BINDING_WAIT), Due::Part(opened.session));
-                let part = Part { opened: opened.clone(), events: Vec::new(), bytes: 0 };
+                let part = Part { pid: opened.pid, events: Some(Vec::new()), bytes: 0 };
                 self.parts.waiting.insert(opened.session, part);
                 return None;
             }
@@ -54,24 +67,30 @@ impl Tap {
                 return None;
             }
             _ if self.parts.waiting.is_empty() => return Some(event),
+            Event::SessionClosed(counts) => {
+                let is_part = self.parts.take(counts.session).is_some();
+                return (!is_part).then_some(event);
+            }
+            Event::ProcessGone { pid, .. } => {
+                self.parts.on_process_gone(*pid);
+                return Some(event);
+            }
             _ => {}
         }
         let (channel, bytes) = match &event {
             Event::Passed(passed) => (passed.channel, passed.payload.len()),
             Event::Skipped(skipped) => (skipped.channel, 0),
-            Event::SessionClosed(counts) => {
-                self.end_part(counts.session, out);
-                return Some(event);
-            }
             _ => return Some(event),
         };
         let Channel::Session(id) = channel else { return Some(event) };
         let Some(part) = self.parts.waiting.get_mut(&id) else { return Some(event) };
-        part.events.push(event);
-        part.bytes += bytes;
-        self.parts.bytes += bytes;
-        if self.parts.bytes > BYTES {
-            self.end_part(id, out);
+        if let Some(events) = &mut part.events {
+            events.push(event);
+            part.bytes += bytes;
+            self.parts.bytes += bytes;
+            if self.parts.bytes > BYTES {
+                self.parts.give_up(id);
+            }
         }
         None
     }
@@ -79,8 +98,8 @@ impl Tap {
     /// It is known whose a part is.
     fn on_joined(&mut self, joined: &SessionJoined, out: &mut Vec<Observation>) {
         let Some(part) = self.parts.take(joined.part) else { return };
-        let Some(session) = joined.session else { return };
-        for mut event in part.events {
+        let (Some(session), Some(events)) = (joined.session, part.events) else { return };
+        for mut event in events {
             match &mut event {
                 Event::Passed(passed) => {
                     passed.channel = Channel::Session(session);
@@ -94,20 +113,5 @@ impl Tap {
             }
             self.take_event(event, out);
         }
-    }
-
-    /// It is not known whose a part is, and not waited for any more: it is a session of its own.
-    pub(super) fn end_part(&mut self, id: SessionId, out: &mut Vec<Observation>) {
-        let Some(part) = self.parts.take(id) else { return };
-        self.take_event(Event::SessionOpened(part.opened), out);
-        part.events.into_iter().for_each(|event| self.take_event(event, out));
-    }
-
-    /// All that waits goes.
-    pub(super) fn end_parts(&mut self, out: &mut Vec<Observation>) {
-        let mut waiting: Vec<(KernelTime, SessionId)> =
-            self.parts.waiting.iter().map(|(id, part)| (part.opened.time, *id)).collect();
-        waiting.sort_unstable();
-        waiting.into_iter().for_each(|(_, id)| self.end_part(id, out));
     }
 }

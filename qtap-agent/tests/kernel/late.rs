@@ -1,10 +1,11 @@
 //! Connections that were open before qtap was.
 
 use super::lab::Lab;
-use super::nginx::Nginx;
+use super::nginx::{Nginx, certificate};
 use super::python::{Script, node};
 use super::qtap::Agent;
 use super::records::{Record, Records};
+use super::rustls_tls::{self, Server, Tls};
 
 #[test]
 fn captured_from_the_next_request_on() {
@@ -49,6 +50,34 @@ fn captured_from_the_next_request_on() {
         records.closed().into_iter().filter(|record| record.flag("connection.tls.inspected")).collect();
     assert_eq!(inspected.len(), 1, "{}", records.told());
     assert_eq!(inspected[0].text("connection.binding"), "nested", "{:?}", inspected[0]);
+}
+
+/// What a server of rustls receives is looked at before it is decrypted for the first time since.
+#[test]
+fn a_connection_of_rustls_from_the_next_request_on() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(program) = rustls_tls::program() else { return };
+    certificate(lab.dir());
+    let server = Server::start(&lab, &program, "hyper", Tls::NEW);
+    let Some(mut kept) = Script::start("client.py", &["kept", &server.url()]) else { return };
+    let port: i64 = kept.line().rsplit(' ').next().unwrap().parse().unwrap();
+    assert_eq!(kept.ask("/before/5000"), "200 5000");
+    let agent = Agent::start(&lab, ["--pid", &server.pid()]);
+    for path in ["/first/5000", "/second/5000"] {
+        assert_eq!(kept.ask(path), "200 5000");
+    }
+    agent.wait_for("\"artifact_record\"", 2);
+    drop(kept);
+    agent.wait_for("\"closed\"", 1);
+    let records = agent.stop().records;
+    records.over_tcp().assert_whole();
+    let exchanges = records.exchanges();
+    assert_eq!(exchanges.len(), 2, "{}", records.told());
+    for exchange in exchanges {
+        assert!(["/first/5000", "/second/5000"].contains(&exchange.text("url.path")), "{exchange:?}");
+        assert_eq!(exchange.number("http.response.body.size"), 5000);
+        assert_eq!((exchange.number("client.port"), exchange.text("connection.direction")), (port, "ingress"));
+    }
 }
 
 /// A connection of HTTP/2 keeps tables of header fields from its first request on: what was put into them before qtap came is unknown,

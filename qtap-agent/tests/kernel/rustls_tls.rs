@@ -21,13 +21,13 @@ const COUNT: usize = 2 * SIZES.len();
 
 /// How the programs of a test are told to speak TLS: nothing but 1.2, and with session tickets.
 #[derive(Debug, Clone, Copy)]
-struct Tls {
+pub struct Tls {
     old: bool,
     tickets: bool,
 }
 
 impl Tls {
-    const NEW: Tls = Tls { old: false, tickets: true };
+    pub const NEW: Tls = Tls { old: false, tickets: true };
     /// A server's first record is then an answer.
     const BARE: Tls = Tls { old: false, tickets: false };
     /// (Tickets are of TLS 1.3 alone.)
@@ -54,13 +54,13 @@ pub fn program() -> Option<PathBuf> {
 }
 
 /// A server of the program, until the test ends it.
-struct Server {
+pub struct Server {
     child: Guarded,
     port: u16,
 }
 
 impl Server {
-    fn start(lab: &Lab, program: &Path, way: &str, tls: Tls) -> Server {
+    pub fn start(lab: &Lab, program: &Path, way: &str, tls: Tls) -> Server {
         let mut server = Command::new(program);
         server.args(["server", way, "0"]).args([lab.path("cert.pem"), lab.path("key.pem")]);
         let mut child = tls.tell(&mut server).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -69,11 +69,11 @@ impl Server {
         Server { child: Guarded(child), port: line.trim().strip_prefix("listening ").unwrap().parse().unwrap() }
     }
 
-    fn pid(&self) -> String {
+    pub fn pid(&self) -> String {
         self.child.pid().to_string()
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
     }
 
@@ -312,16 +312,18 @@ fn keys_are_changed_on_the_way() {
     lab.write("body", &pattern(1000));
     let script = format!(
         "set -e; cd '{}'
-mkfifo answer
-timeout {limit} openssl s_server -accept {port} -key key.pem -cert cert.pem -naccept 1 -4 < answer > asked &
+'{program}' version; sleep {meeting}; mkfifo answer
+timeout {limit} openssl s_server -accept {port} -key key.pem -cert cert.pem -msg -naccept 1 -4 < answer > asked &
 exec 3> answer
 for try in $(seq 200); do grep -q :$(printf %04X {port}) /proc/net/tcp && break; sleep 0.1; done
 (for try in $(seq 200); do grep -q ?stream asked && break; sleep 0.1; done; echo K >&3; sleep 0.5
 (printf 'HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Length: 1000\\r\\n\\r\\n'; cat body) > whole; cat whole >&3; sleep 0.5; echo Q >&3) &
-'{program}' client stream 127.0.0.1:{port} localhost cert.pem
+'{program}' client stream 127.0.0.1:{port} localhost cert.pem || : that the server takes no leave, which it does not mind
 exec 3>&-; wait
-grep KEYUPDATE asked",
+grep KeyUpdate asked",
         lab.dir().display(),
+        // Until the program, which is run once to be met, has its probes.
+        meeting = slowed(Duration::from_secs(2)).as_secs(),
         limit = slowed(Duration::from_secs(60)).as_secs(),
         program = program.display(),
     );

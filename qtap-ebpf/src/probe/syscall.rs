@@ -126,13 +126,19 @@ fn carry(area: u32) -> Option<()> {
         return Some(());
     }
     let address = unsafe { (*scratch::get(area)?).moved.sock.address };
-    let conn = unsafe { &*CONNS.get_ptr(address)? };
-    if is == class::TLS {
-        session::note_socket(conn.id);
+    let mut id = session::NOT_WANTED;
+    if let Some(conn) = CONNS.get_ptr(address) {
+        let conn = unsafe { &*conn };
+        if is == class::TLS {
+            session::note_socket(conn.id);
+        }
+        if conn.flags & conn_flag::UNWANTED == 0 {
+            id = conn.id;
+        }
     }
     if rustls {
-        let unwanted = conn.flags & conn_flag::UNWANTED != 0;
-        rustls::passed(area, if unwanted { session::NOT_WANTED } else { conn.id });
+        // Also of a connection that is not told: what the thread received before is then not what it decrypts next.
+        rustls::passed(area, id);
     }
     Some(())
 }

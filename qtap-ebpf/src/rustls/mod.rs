@@ -8,8 +8,8 @@
 //! - What is **decrypted** is in place of the ciphertext, of which it is told apart by where it lies, how long it is, and its content type: that of the record
 //!   (RFC 5246 §6.2.1), or the octet behind it (RFC 8446 §5.2).
 //!
-//! No offsets into rustls's structures are relied on: where a message or a result names its bytes is looked for among its first words, and what is found must be
-//! the ciphertext that the socket had, and plaintext as long as such a record's. Each key counts its records from 0: another number than the next is
+//! Where a message or a result names its bytes is looked for among its first words, and what is found must be the ciphertext that the socket had, and plaintext as
+//! long as such a record's: of a record outside of any write, whose message is read as rustls up to 0.23 is laid out (`record`), that is what it is believed for. Each key counts its records from 0: another number than the next is
 //! another key, or one of which records were missed.
 
 mod record;
@@ -20,19 +20,22 @@ use qtap_common::record::{Joined, binding, flag, kind, why};
 use qtap_common::state::{Session, SessionKey, call};
 
 use self::record::{
-    LONGEST, Sealed, TAG, Text, ciphertext, is_application_data, is_of_handshake, is_plaintext, leaves, outbound,
+    LONGEST, NEAR, Sealed, TAG, Text, ciphertext, is_application_data, is_of_handshake, is_plaintext, leaves, outbound,
     protected,
 };
 pub use self::state::{Key, Said, Thread};
 use self::state::{NEW, Received, Sealing, Unsealing, Write};
 use crate::carry::{Source, user};
-use crate::maps::{RUSTLS_KEYS, RUSTLS_THREADS, RUSTLS_USERS, SESSIONS};
+use crate::maps::{RUSTLS_KEYS, RUSTLS_SEEN, RUSTLS_THREADS, RUSTLS_USERS, SESSIONS};
 use crate::session::{self, Moved, NOT_WANTED};
 use crate::{emit, scratch};
 
-/// The current process uses rustls.
+/// The current process uses rustls. Asked at each call on a socket of anyone: so what is cheaper to know comes first, that nobody does.
 #[inline(always)]
 pub fn is_known() -> bool {
+    if !RUSTLS_SEEN.get(0).is_some_and(|seen| *seen != 0) {
+        return false;
+    }
     RUSTLS_USERS.get_ptr((bpf_get_current_pid_tgid() >> 32) as u32).is_some()
 }
 
@@ -46,6 +49,9 @@ fn this_thread() -> Option<&'static mut Thread> {
 fn met() {
     let thread = bpf_get_current_pid_tgid();
     let _ = RUSTLS_USERS.insert((thread >> 32) as u32, 1u8, 0);
+    if let Some(seen) = RUSTLS_SEEN.get_ptr_mut(0) {
+        unsafe { *seen = 1 };
+    }
     if RUSTLS_THREADS.get_ptr(thread).is_none() {
         let _ = RUSTLS_THREADS.insert(thread, &NEW, 0);
     }
@@ -81,6 +87,13 @@ pub fn seals(address: u64, message: u64, number: u64, library: u32) {
     let Some(thread) = this_thread() else { return };
     thread.write.key = address;
     let mut known = under(&session::key(address), number);
+    if known.first == number {
+        // Another key at the address of one that is gone: what that left is its own.
+        session::close(&session::key(address));
+        if thread.leaving == address {
+            thread.leaving = 0;
+        }
+    }
     let speaks = thread.write.began == 0;
     let proves = known.conn == 0 && thread.leaving != address;
     thread.sealing.key = 0;
@@ -259,7 +272,7 @@ fn begins(conn: u64, library: u32, late: bool) {
 }
 
 /// True when the ciphertext of `len` octets at `text` came with what the thread received last: it lies there; or it is the same as there; or what came
-/// with it before was.
+/// with it before did, and it lies near.
 #[inline(always)]
 fn is_received(received: &Received, text: u64, len: u64) -> bool {
     if received.conn == 0 || len <= TAG || len > LONGEST {
@@ -267,7 +280,9 @@ fn is_received(received: &Received, text: u64, len: u64) -> bool {
     }
     let Some(first) = user::<Text>(text) else { return false };
     let lies_there = text < received.base + received.len && text + len > received.base;
-    lies_there || received.proven == 1 || (first[0] == received.text[0] && first[1] == received.text[1])
+    // Records before it were moved out of the way in the buffer that both came to.
+    let lies_near = text < received.base + received.len && text + NEAR > received.base;
+    lies_there || (received.proven == 1 && lies_near) || (first[0] == received.text[0] && first[1] == received.text[1])
 }
 
 /// It was: `result` names the plaintext, which stands in place of the ciphertext.

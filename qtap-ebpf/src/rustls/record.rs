@@ -25,6 +25,8 @@ const FINISHED_BYTES: u64 = 4 + 12;
 /// Octets by which ciphertext is longer: the tag; in TLS 1.3 the content type too; before it, of AES-GCM, the nonce that stands in front.
 pub const TAG: u64 = 16;
 const NONCE: u64 = 8;
+/// A buffer that records are read into is not larger.
+pub const NEAR: u64 = 64 << 10;
 /// Records of one system call that are looked at.
 const RECORDS: u32 = 6;
 
@@ -124,11 +126,13 @@ pub fn ciphertext(words: &[u64; 6]) -> Option<(u64, u64)> {
     None
 }
 
-/// Types of handshake messages (RFC 8446 §4): those under the keys of the handshake, with one of which each of these keys begins, and those that come later.
+/// Types of handshake messages (RFC 8446 §4, RFC 8879 §4): those under the keys of the handshake, with one of which each of these keys begins, and those that come later.
 const ENCRYPTED_EXTENSIONS: u8 = 8;
 const CERTIFICATE: u8 = 11;
 const NEW_SESSION_TICKET: u8 = 4;
+const END_OF_EARLY_DATA: u8 = 5;
 const KEY_UPDATE: u8 = 24;
+const COMPRESSED_CERTIFICATE: u8 = 25;
 /// Chunks that are looked at for where a record begins in them.
 const CHUNKS: u32 = 16;
 
@@ -147,7 +151,7 @@ pub fn is_of_handshake(words: &[u64; 4]) -> bool {
     let says = u64::from(high) << 16 | u64::from(middle) << 8 | u64::from(low);
     match is {
         FINISHED => bytes != FINISHED_BYTES && says + 4 == bytes,
-        ENCRYPTED_EXTENSIONS | CERTIFICATE => high == 0 && bytes > 4,
+        ENCRYPTED_EXTENSIONS | CERTIFICATE | COMPRESSED_CERTIFICATE => high == 0 && bytes > 4,
         _ => false,
     }
 }
@@ -186,7 +190,7 @@ pub fn outbound(words: &[u64; 4], len: u64, source: &mut Source) -> u64 {
     0
 }
 
-/// True of an alert, of tickets, of what changes keys, and of the Finished of TLS 1.2: what is no application data under a key of that.
+/// True of an alert, of tickets, of the end of early data, of what changes keys, and of the Finished of TLS 1.2: what is no application data under a key of that.
 #[inline(always)]
 fn says_otherwise(address: u64, bytes: u64) -> bool {
     let mut at = 0;
@@ -195,7 +199,7 @@ fn says_otherwise(address: u64, bytes: u64) -> bool {
         if bytes == 2 {
             return is == 1 || is == 2;
         }
-        if is != NEW_SESSION_TICKET && is != KEY_UPDATE && is != FINISHED {
+        if is != NEW_SESSION_TICKET && is != END_OF_EARLY_DATA && is != KEY_UPDATE && is != FINISHED {
             return false;
         }
         at += 4 + (u64::from(high) << 16 | u64::from(middle) << 8 | u64::from(low));

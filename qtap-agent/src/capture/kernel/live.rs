@@ -179,7 +179,7 @@ impl Live {
         for pid in looked_at {
             for mapping in maps::executable_mappings(pid) {
                 if let Some(path) = maps::path_from_here(pid, &mapping) {
-                    self.attach_library(&path);
+                    self.attach_library_of(pid, &path);
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! attached is a fact that is reported, never an end.
 
 use std::collections::{BTreeMap, HashSet};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ const REFUSED_MAX: usize = 65_536;
 pub struct Library {
     /// Its number in the probes' records.
     pub number: u16,
+    /// Whose interface it has.
+    pub family: Family,
     /// Name in records, e.g. `libssl.so.3`.
     pub name: String,
     /// Version, where the file tells.
@@ -102,6 +105,12 @@ impl Tls {
         self.libraries.values().map(Arc::as_ref)
     }
 
+    /// True when the file at `path` has probes on its rustls.
+    pub(super) fn has_rustls(&self, path: &Path) -> bool {
+        let id = std::fs::metadata(path).ok().map(|file| FileId { dev: file.dev(), ino: file.ino() });
+        id.and_then(|id| self.libraries.get(&id)).is_some_and(|library| library.family == Family::Rustls)
+    }
+
     /// Attaches the TLS functions of the file at `path`, if it has any and is not yet attached. Returns it when it is new.
     ///
     /// # Errors
@@ -139,6 +148,7 @@ impl Tls {
         };
         let mut library = Library {
             number: self.libraries.len() as u16 + 1,
+            family: plan.family,
             name: plan.library,
             version: plan.version,
             build_id: plan.build_id,

@@ -205,6 +205,7 @@ mod tests {
 
     fn library(hooked: usize, refused: &[&'static str]) -> Library {
         Library {
+            family: Family::OpenSsl,
             number: 1,
             name: "libssl.so.3".to_owned(),
             version: None,

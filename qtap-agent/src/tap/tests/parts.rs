@@ -1,4 +1,4 @@
-//! What was written before it was known whose it is: told as that session's, in its place; or by itself.
+//! What was written before it was known whose it is: told as that session's, in its place; or not.
 
 use super::*;
 use crate::model::event::SessionJoined;
@@ -76,31 +76,30 @@ fn what_nobody_asked_for_is_not_told() {
 }
 
 #[test]
-fn what_is_nobodys_for_long_is_told_by_itself() {
-    let ends: [fn(&mut Bench); 3] = [
+fn what_is_nobodys_for_long_is_not_told() {
+    let ends: [fn(&mut Bench); 4] = [
         |bench| bench.tick(3_000),
         |bench| bench.close_session(8),
-        |bench| bench.tap.finish(KernelTime(100 * MS), &mut bench.out),
+        |bench| bench.event(Event::ProcessGone { pid: PID, time: bench.time() }),
+        |bench| (0..17).for_each(|_| bench.pass(session(8), Sent, vec![b'x'; 1 << 20])),
     ];
-    for end in ends {
+    for (number, end) in ends.into_iter().enumerate() {
         let mut bench = Bench::new();
+        bench.open(1);
+        bench.handshake(1, 500);
         bench.open_part(8);
         bench.pass(session(8), Sent, REQUEST);
-        assert!(bench.tap.sessions.is_empty(), "it waits");
         end(&mut bench);
+        // Whatever comes of it still, and when it is joined after all.
+        if number != 1 && number != 2 {
+            bench.pass(session(8), Sent, REQUEST);
+        }
+        bench.open_session(9);
+        bench.bind(9, 1);
+        bench.join_part(8, Some(9), 0);
         bench.tap.finish(KernelTime(9_000 * MS), &mut bench.out);
-        assert_eq!(bench.exchanges().len(), 1);
-        assert_eq!(bench.reports().len(), 1, "of a connection that is not known");
+        assert!(bench.exchanges().is_empty(), "{number}: {:?}", bench.exchanges());
+        let uids: std::collections::BTreeSet<_> = bench.reports().iter().map(|report| report.conn.uid).collect();
+        assert_eq!(uids.len(), 1, "{number}: the connection's own");
     }
-}
-
-#[test]
-fn what_waits_is_bounded() {
-    let mut bench = Bench::new();
-    bench.open_part(8);
-    let much = vec![b'x'; 1 << 20];
-    for _ in 0..17 {
-        bench.pass(session(8), Sent, &much);
-    }
-    assert_eq!(bench.tap.sessions.len(), 1, "it waits no longer");
 }

@@ -144,7 +144,8 @@ impl Counted {
         let now = || -> f64 {
             let page = get(agent.port, "/metrics").unwrap_or_default();
             let calls = page.lines().filter_map(|line| line.strip_prefix("qtap_probe_calls_total{probe=\""));
-            let of_functions = calls.filter(|line| line.starts_with("tls_") || line.starts_with("go_"));
+            let of_functions =
+                calls.filter(|line| ["tls_", "go_", "rustls_"].iter().any(|name| line.starts_with(name)));
             of_functions.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
         };
         let mut before = now();

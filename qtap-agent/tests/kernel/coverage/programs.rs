@@ -85,7 +85,7 @@ impl Program {
 
 /// All that are here and whose name holds one of these words.
 pub(super) fn all(place: &Place<'_>, words: &[String]) -> Vec<Program> {
-    let made = [curl, wget, nginx, haproxy, python, node, go, caddy, envoy, deno_and_bun, java];
+    let made = [curl, wget, nginx, haproxy, python, node, go, rustls, caddy, envoy, deno_and_bun, java];
     let programs = made.iter().flat_map(|make| make(place));
     programs
         .filter(|program| words.is_empty() || words.iter().any(|word| program.name.contains(word.as_str())))
@@ -270,6 +270,19 @@ fn go(place: &Place<'_>) -> Vec<Program> {
         Some(program)
     });
     programs.collect()
+}
+
+/// Under what speaks HTTP by it. The version is that of rustls.
+fn rustls(place: &Place<'_>) -> Vec<Program> {
+    let Some(file) = crate::rustls_tls::program() else { return Vec::new() };
+    let (talks, dir) = (format!("'{}'", file.display()), place.lab.dir().display());
+    let of = |name: &str| Program::new(&format!("Rust, {name}"), version_of(Command::new(&file).arg("version")));
+    let asks = |name: &str, versions: &[Version]| {
+        of(name).asks(versions, &format!("{talks} ask {name} VERSION '{dir}/nginx/cert.pem' PLAN"))
+    };
+    let [port] = free_ports();
+    let hyper = of("hyper").serves(&BOTH, port, &format!("{talks} serve '{dir}' PORT"));
+    vec![asks("reqwest", &BOTH), asks("ureq", &[Version::One]), hyper]
 }
 
 fn caddy(place: &Place<'_>) -> Vec<Program> {

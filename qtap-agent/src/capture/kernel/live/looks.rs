@@ -106,6 +106,15 @@ impl Live {
         true
     }
 
+    /// The same of a file that a process has in itself.
+    pub(super) fn attach_library_of(&mut self, pid: u32, path: &Path) -> bool {
+        let looked_into = self.attach_library(path);
+        if self.tls.as_ref().is_some_and(|tls| tls.has_rustls(path)) {
+            self.tables.uses_rustls(pid);
+        }
+        looked_into
+    }
+
     /// The program of a process is to be looked through as soon as the records that wait have been taken.
     pub(super) fn look_at_program(&mut self, pid: u32) {
         self.make_room();
@@ -138,12 +147,12 @@ impl Live {
             // Another process that executes it is told by itself; of a library others are not.
             Look::Program(pid) if self.is_left_out(pid) => {}
             Look::Program(pid) => {
-                self.attach_library(Path::new(&format!("/proc/{pid}/exe")));
+                self.attach_library_of(pid, Path::new(&format!("/proc/{pid}/exe")));
             }
             Look::Mappings(pid, files) => self.look_at_mappings(pid, files),
             Look::File(pid, file) => {
                 let path = maps::path_among(pid, id_of(file), &maps::executable_mappings(pid));
-                let looked_into = path.is_some_and(|path| self.attach_library(&path));
+                let looked_into = path.is_some_and(|path| self.attach_library_of(pid, &path));
                 self.looked_at(pid, file, looked_into);
             }
         }

@@ -8,8 +8,8 @@ use qtap_common::feedback::{MAP_FEEDBACK, MAP_FOUND_ENDS, MAP_STORES};
 use qtap_common::globals::Wishes;
 use qtap_common::go::{GoCalls, GoFrame, GoKey, MAP_GO_CALLS};
 use qtap_common::state::{
-    Conn, FileKey, Losses, MAP_CONNS, MAP_LEFT_ALONE, MAP_LOSSES, MAP_MAPPED, MAP_SCOPE, MAP_SESSIONS, MAP_WISHES,
-    Session, SessionKey,
+    Conn, FileKey, Losses, MAP_CONNS, MAP_LEFT_ALONE, MAP_LOSSES, MAP_MAPPED, MAP_RUSTLS_SEEN, MAP_RUSTLS_USERS,
+    MAP_SCOPE, MAP_SESSIONS, MAP_WISHES, Session, SessionKey,
 };
 
 use crate::capture::kernel::KernelError;
@@ -27,6 +27,8 @@ pub(super) struct Tables {
     left_alone: KernelMap<MapData, u64, u8>,
     go_calls: KernelMap<MapData, GoKey, GoCalls>,
     mapped: KernelMap<MapData, FileKey, u8>,
+    rustls_users: KernelMap<MapData, u32, u8>,
+    rustls_seen: Array<MapData, u32>,
 }
 
 impl Tables {
@@ -47,6 +49,8 @@ impl Tables {
             go_calls: KernelMap::try_from(map(MAP_GO_CALLS)?)?,
             left_alone: KernelMap::try_from(map(MAP_LEFT_ALONE)?)?,
             mapped: KernelMap::try_from(map(MAP_MAPPED)?)?,
+            rustls_users: KernelMap::try_from(map(MAP_RUSTLS_USERS)?)?,
+            rustls_seen: Array::try_from(map(MAP_RUSTLS_SEEN)?)?,
         })
     }
 
@@ -54,6 +58,14 @@ impl Tables {
     pub(super) fn tell_again(&mut self, file: FileKey) {
         // One that is not there was forgotten already.
         let _ = self.mapped.remove(&file);
+    }
+
+    /// A process uses rustls: what it receives is looked at before its first call that is probed.
+    pub(super) fn uses_rustls(&mut self, pid: u32) {
+        let told = self.rustls_users.insert(pid, 1, 0).and_then(|()| self.rustls_seen.set(0, 1, 0));
+        if let Err(error) = told {
+            tracing::debug!(pid, %error, "known for its rustls with its first call");
+        }
     }
 
     /// Takes out the calls of goroutines whose process ended, or was killed, in the middle of them: nobody else will.
