@@ -17,6 +17,7 @@ const ENDS: u32 = 20_000;
 const GO_ENDS: u32 = 235_000;
 const GO_BEGINNINGS: u32 = 65_000;
 const RUSTLS_ENDS: u32 = 81_000;
+const RUSTLS_BEGINNINGS: u32 = 23_000;
 const OTHERS: u32 = 8_000;
 
 const BUDGETS: [(&str, u32); 19] = [
@@ -31,7 +32,7 @@ const BUDGETS: [(&str, u32); 19] = [
     ("go_exit", GO_ENDS),
     ("go_enter", GO_BEGINNINGS),
     ("go_close", OTHERS),
-    ("rustls_enter", OTHERS),
+    ("rustls_enter", RUSTLS_BEGINNINGS),
     ("rustls_exit", RUSTLS_ENDS),
     ("rustls_return", RUSTLS_ENDS),
     ("tls_set_bio", OTHERS),

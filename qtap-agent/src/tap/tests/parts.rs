@@ -99,7 +99,7 @@ fn what_is_nobodys_for_long_is_not_told() {
         bench.join_part(8, Some(9), 0);
         bench.tap.finish(KernelTime(9_000 * MS), &mut bench.out);
         assert!(bench.exchanges().is_empty(), "{number}: {:?}", bench.exchanges());
-        let uids: std::collections::BTreeSet<_> = bench.reports().iter().map(|report| report.conn.uid).collect();
+        let uids: BTreeSet<_> = bench.reports().iter().map(|report| report.conn.uid).collect();
         assert_eq!(uids.len(), 1, "{number}: the connection's own");
     }
 }
