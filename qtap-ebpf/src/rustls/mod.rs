@@ -2,15 +2,15 @@
 //! one key, and the one that decrypts those of the other. Whose socket a key's is, is proven by ciphertext: what was encrypted leaves through that socket, what is
 //! decrypted was received from it, on the same thread. Then plaintext is told under the session of that connection.
 //!
-//! - A **write** is plaintext; the record that is encrypted inside it tells the key. A record that is encrypted outside of any is its own plaintext, unless that is of
-//!   the handshake, or an alert: which functions are inlined is the compiler's choice, but never what encrypts, which is called through a table. While the key's socket is not known, because nothing encrypted under it has
-//!   left yet, it is told as a part ([`flag::PART`]), and `JOINED` when it is.
+//! - A **write** is plaintext; the record that is encrypted inside it tells the key. A record that is encrypted outside of any is its own plaintext, unless that
+//!   is of the handshake, or an alert: which functions are inlined is the compiler's choice, but never what encrypts, which is called through a table. While the
+//!   key's socket is not known, because nothing encrypted under it has left yet, plaintext is told as a part ([`flag::PART`]), and `JOINED` when it is.
 //! - What is **decrypted** is in place of the ciphertext, of which it is told apart by where it lies, how long it is, and its content type: that of the record
 //!   (RFC 5246 §6.2.1), or the octet behind it (RFC 8446 §5.2).
 //!
-//! Where a message or a result names its bytes is looked for among its first words, and what is found must be the ciphertext that the socket had, and plaintext as
-//! long as such a record's: of a record outside of any write, whose message is read as rustls up to 0.23 is laid out (`record`), that is what it is believed for. Each key counts its records from 0: another number than the next is
-//! another key, or one of which records were missed.
+//! Where a message or a result names its bytes is looked for among its first words, and what is found must be the ciphertext that the socket had, and plaintext
+//! as long as such a record's. A record outside of any write is read as rustls up to 0.23 lays its message out (`record`), and believed by the same lengths.
+//! Each key counts its records from 0: another number than the next is another key, or one of which records were missed.
 
 mod record;
 mod state;

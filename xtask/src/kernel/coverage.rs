@@ -6,11 +6,13 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use super::page::Place;
 use crate::{setup, shell};
 
-/// The page, and the lines between which the table stands.
-const PAGE: &str = "docs/coverage.md";
-const MARKS: [&str; 2] = ["<!-- cargo xtask kernel coverage --keep -->\n", "<!-- as printed -->\n"];
+const PLACE: Place = Place {
+    page: "docs/coverage.md",
+    marks: ["<!-- cargo xtask kernel coverage --keep -->\n", "<!-- as printed -->\n"],
+};
 
 /// What `cargo xtask kernel coverage` is told.
 #[derive(clap::Args)]
@@ -44,31 +46,5 @@ pub(super) fn run(options: &Options) -> Result<()> {
     if !child.wait()?.success() {
         bail!("the test failed: a row is neither whole nor says why, or a program could not be talked to");
     }
-    if options.keep { keep(&table) } else { Ok(()) }
-}
-
-/// Puts the table where the page has it.
-fn keep(table: &str) -> Result<()> {
-    let path = shell::workspace().join(PAGE);
-    let page = std::fs::read_to_string(&path).with_context(|| format!("{PAGE} can't be read"))?;
-    std::fs::write(&path, placed(&page, table)?).with_context(|| format!("{PAGE} can't be written"))
-}
-
-fn placed(page: &str, table: &str) -> Result<String> {
-    let (before, rest) = page.split_once(MARKS[0]).context("the page has no place for the table")?;
-    let (_, after) = rest.split_once(MARKS[1]).context("the place for the table has no end")?;
-    Ok(format!("{before}{}\n{table}\n{}{after}", MARKS[0], MARKS[1]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_goes_between_the_marks() {
-        let page = format!("before\n{}\n| old |\n\n{}after\n", MARKS[0], MARKS[1]);
-        let placed = placed(&page, "| new |\n").unwrap_or_default();
-        assert_eq!(placed, format!("before\n{}\n| new |\n\n{}after\n", MARKS[0], MARKS[1]));
-        assert!(super::placed("before", "").is_err());
-    }
+    if options.keep { PLACE.keep(&table) } else { Ok(()) }
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask kernel`: the tests of the running kernel, on this one and on others in virtual machines. In: which kernels, which tests. Out: for each
 //! kernel what passed, failed and was skipped, by name, and what each program costs the verifier. A failure anywhere is the command's.
-//! `coverage` prints what is seen of which program instead.
+//! `coverage` prints what is seen of which program instead, `sites` where probes stand.
 
 mod archive;
 mod coverage;
@@ -8,6 +8,8 @@ mod machine;
 mod modules;
 mod outcome;
 mod packages;
+mod page;
+mod sites;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -44,6 +46,8 @@ pub(crate) struct Options {
 enum Instead {
     /// Prints what is seen of which program, on this kernel.
     Coverage(coverage::Options),
+    /// Prints where probes stand in the TLS functions of what this host has, and what they cost.
+    Sites(sites::Options),
 }
 
 /// What shows in a minute or two that a kernel takes the probes and that they see.
@@ -72,8 +76,10 @@ const SHORT: Duration = Duration::from_secs(12 * 60);
 
 /// Runs what is wanted.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    if let Some(Instead::Coverage(options)) = &options.instead {
-        return coverage::run(options);
+    match &options.instead {
+        Some(Instead::Coverage(options)) => return coverage::run(options),
+        Some(Instead::Sites(options)) => return sites::run(options),
+        None => {}
     }
     let all = || std::iter::once("host").chain(VERSIONS).map(ToOwned::to_owned).collect();
     let kernels: Vec<String> = if options.only.is_empty() { all() } else { options.only.clone() };

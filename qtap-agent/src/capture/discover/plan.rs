@@ -166,8 +166,8 @@ fn hook(elf: &Elf, call: Call, symbol: &Symbol) -> Hook {
     let code = elf.code(symbol).unwrap_or_default();
     let function = Function { machine: elf.machine(), code: &code, file_offset: symbol.file_offset };
     let sites = match call {
-        // What they took comes in a register of its own, which is final where they return, and not before.
-        Call::RustlsWrite | Call::RustlsWriteVectored => sites::returning(&function, call.wanted()),
+        Call::RustlsWrite | Call::RustlsWriteVectored => sites::of_rust(&function, call.wanted(), true),
+        Call::RustlsEncrypt | Call::RustlsDecrypt => sites::of_rust(&function, call.wanted(), false),
         _ => sites::choose(&function, call.wanted()),
     };
     Hook { call, symbol: symbol.clone(), sites }

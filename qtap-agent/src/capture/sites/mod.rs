@@ -128,7 +128,7 @@ pub enum ExitSites {
         /// Why nothing better was chosen.
         fallback: Unproven,
     },
-    /// Offsets of all `ret` instructions, of code whose return addresses must not be replaced (Go's: its stacks move).
+    /// Offsets of all `ret` instructions, of code whose return addresses must not be replaced (Go's: its stacks move; Rust's: it unwinds).
     Rets(Vec<u64>),
 }
 
@@ -249,10 +249,16 @@ fn choose_with(
     Sites { entry, exit }
 }
 
-/// The same, where a result is wanted that is final at the return only: in another register than `rax`.
+/// The same of code that unwinds: a panic that went through a return probe would find no caller, and abort. So each `ret` is a site in its place, where all are
+/// known. `at_return`: what is wanted is final at the return only, in another register than `rax`.
 #[must_use]
-pub fn returning(function: &Function<'_>, wanted: Wanted<'_>) -> Sites {
-    choose_with(function, wanted, |flow, _| exit::at_return(flow))
+pub fn of_rust(function: &Function<'_>, wanted: Wanted<'_>, at_return: bool) -> Sites {
+    choose_with(function, wanted, |flow, entry| {
+        match if at_return { exit::at_return(flow) } else { exit::choose(flow, entry) } {
+            ExitSites::Return { rets, .. } if !rets.is_empty() => ExitSites::Rets(rets),
+            exit => exit,
+        }
+    })
 }
 
 /// The usual places, whatever the code looks like: what chosen sites are compared with.

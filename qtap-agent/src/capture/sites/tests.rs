@@ -459,3 +459,19 @@ fn plain_sites_are_the_start_and_the_return() {
     assert_eq!((sites.entry.offset, sites.entry.file_offset, sites.entry.emulated()), (0, 64, false));
     assert_eq!(sites.exit, Some(at_return(&[], Unproven::PlainAsked)));
 }
+
+#[test]
+fn what_unwinds_has_no_return_probe_where_its_returns_are_known() {
+    let sites = |code: &[u8], at_return| {
+        let function = Function { machine: Machine::X86_64, code, file_offset: 64 };
+        of_rust(&function, Wanted { args: &[SSL, BUF, NUM], result: true }, at_return)
+    };
+    let (chosen, returning) = (sites(SSL_READ, false), sites(SSL_READ, true));
+    assert!(matches!(chosen.exit, Some(ExitSites::Emulated(_))), "{chosen}");
+    let Some(ExitSites::Rets(rets)) = &returning.exit else { panic!("{returning}") };
+    assert!(!rets.is_empty() && rets.iter().all(|at| SSL_READ[*at as usize] == 0xc3), "{returning}");
+    assert_eq!(returning.entry, chosen.entry, "the way in is not the return's to share");
+    // A jump that may go anywhere: then only a return probe sees every return.
+    let indirect = [0xff, 0xe0, 0xc3];
+    assert!(matches!(sites(&indirect, true).exit, Some(ExitSites::Return { rets, .. }) if rets.is_empty()));
+}

@@ -41,6 +41,33 @@ fn sites_in_the_libraries_of_this_host_hold_what_was_promised() {
     }
 }
 
+/// Where probes stand, as `docs/sites.md` has it.
+#[test]
+#[ignore = "prints a table: cargo xtask kernel sites"]
+fn sites_as_a_table() {
+    println!("| library | version | function | way in | way out | traps a call |");
+    println!("| --- | --- | --- | --- | --- | ---: |");
+    for path in files() {
+        let Ok(plan) = plan(&path) else { continue };
+        // What names a BIO is hooked where a file feeds sessions of another one, and not in the library.
+        let is_probed = |hook: &&Hook| !matches!(hook.call, Call::SetBio | Call::Set0Rbio | Call::Set0Wbio);
+        for hook in plan.hooks.iter().filter(is_probed) {
+            let sites = hook.sites.to_string();
+            let mut parts =
+                sites.splitn(3, ", ").map(|part| part.trim_start_matches("entry ").trim_start_matches("exit "));
+            let (way_in, way_out) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            // A function whose end is not wanted has no way out.
+            let way_out = if hook.sites.exit.is_some() { way_out } else { "" };
+            let (library, version) = (&plan.library, plan.version.as_deref().unwrap_or_default());
+            println!(
+                "| {library} | {version} | `{}` | {way_in} | {way_out} | {} |",
+                hook.call.symbol(),
+                hook.sites.traps()
+            );
+        }
+    }
+}
+
 #[test]
 fn a_program_is_called_what_it_is_though_it_was_found_by_a_link() {
     let own = std::env::current_exe().unwrap();
