@@ -157,7 +157,13 @@ fn walked(code: &[u8]) -> (u64, Vec<Named>) {
         let immediate = rest.iter().rev().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte)) as i32 as i64;
         match (op & 7, *op) {
             // Loads from the frame, stores to it.
-            (1, _) if from == FRAME => lowest = lowest.min(offset),
+            (1, _) => {
+                if from == FRAME {
+                    lowest = lowest.min(offset);
+                }
+                // What is loaded is no address in the frame, whatever the register held.
+                addresses.remove(&to);
+            }
             (2 | 3, _) if to == FRAME => lowest = lowest.min(offset),
             (_, 0xbf) if from == FRAME => drop(addresses.insert(to, 0)),
             (_, 0x07) => {
@@ -210,6 +216,17 @@ mod tests {
         ];
         let (stack, named) = walked(code.as_flattened());
         assert_eq!((stack, named), (48, vec![Named { at: 24, immediate: 5, is_call: true }]));
+    }
+
+    #[test]
+    fn what_is_loaded_is_no_address_in_the_frame() {
+        let code: [[u8; 8]; 4] = [
+            [0xbf, 0xa2, 0, 0, 0, 0, 0, 0],             // r2 = r10
+            [0x07, 0x02, 0, 0, 0xf0, 0xff, 0xff, 0xff], // r2 += -16
+            [0x79, 0xa2, 0xf0, 0xff, 0, 0, 0, 0],       // r2 = *(u64 *)(r10 - 16)
+            [0x07, 0x02, 0, 0, 0x00, 0xb8, 0xff, 0xff], // r2 += -18432
+        ];
+        assert_eq!(walked(code.as_flattened()).0, 16);
     }
 
     #[test]
