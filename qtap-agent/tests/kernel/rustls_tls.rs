@@ -1,7 +1,8 @@
 //! HTTPS by rustls, on both sides: under ureq, reqwest, hyper and by hand, over both versions of TLS, with session tickets and without.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use super::lab::{Guarded, Lab, PATIENCE, digest, free_ports, output_of, slowed, wait_until};
 use super::nginx::{Nginx, certificate};
-use super::qtap::{Agent, Captured, command, exec_script, run_command, text};
+use super::qtap::{Agent, command, run_command, text};
 use super::records::{Record, Records, parse};
 use super::scope::config;
 
@@ -309,25 +310,40 @@ fn keys_are_changed_on_the_way() {
     let Some(program) = program() else { return };
     certificate(lab.dir());
     let [port] = free_ports();
-    lab.write("body", &pattern(1000));
-    let script = format!(
-        "set -e; cd '{}'
-'{program}' version; sleep {meeting}; mkfifo answer
-timeout {limit} openssl s_server -accept {port} -key key.pem -cert cert.pem -msg -naccept 1 -4 < answer > asked &
-exec 3> answer
-for try in $(seq 200); do grep -q :$(printf %04X {port}) /proc/net/tcp && break; sleep 0.1; done
-(for try in $(seq 200); do grep -q ?stream asked && break; sleep 0.1; done; echo K >&3; sleep 0.5
-(printf 'HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Length: 1000\\r\\n\\r\\n'; cat body) > whole; cat whole >&3; sleep 0.5; echo Q >&3) &
-'{program}' client stream 127.0.0.1:{port} localhost cert.pem || : that the server takes no leave, which it does not mind
-exec 3>&-; wait
-grep KeyUpdate asked",
-        lab.dir().display(),
-        // Until the program, which is run once to be met, has its probes.
-        meeting = slowed(Duration::from_secs(2)).as_secs(),
-        limit = slowed(Duration::from_secs(60)).as_secs(),
-        program = program.display(),
+    let limit = slowed(Duration::from_secs(60)).as_secs().to_string();
+    let mut server = Command::new("timeout");
+    server.current_dir(lab.dir()).args([&limit, "openssl", "s_server", "-msg", "-naccept", "1", "-4"]);
+    server.args(["-key", "key.pem", "-cert", "cert.pem", "-accept", &port.to_string()]);
+    server.stdin(Stdio::piped()).stdout(File::create(lab.path("asked")).unwrap());
+    let mut server = Guarded(server.spawn().unwrap());
+    wait_until("openssl listens", || text(Path::new("/proc/net/tcp")).contains(&format!(":{port:04X} 00000000:0000")));
+    // That it takes no leave, the client does not mind.
+    let lines = format!(
+        "while ! [ -e go ]; do sleep 0.05; done; '{}' client stream 127.0.0.1:{port} localhost cert.pem; touch done",
+        program.display()
     );
-    let Captured { records, .. } = exec_script(&lab, &[], &script);
+    let mut shell = Command::new("timeout");
+    let shell = Guarded(shell.current_dir(lab.dir()).args([&limit, "sh", "-c", &lines]).spawn().unwrap());
+    // It is asked nothing: the program has its probes then before it is the client.
+    let idle = Server::start(&lab, &program, "stream", Tls::NEW);
+    let agent = agent(&lab, &[server.pid().to_string(), shell.pid().to_string(), idle.pid()]);
+    lab.write("go", b"");
+    let said = |what: &'static str| {
+        wait_until(what, || String::from_utf8_lossy(&std::fs::read(lab.path("asked")).unwrap()).contains(what));
+    };
+    let mut say = server.0.stdin.take().unwrap();
+    said("?stream");
+    say.write_all(b"K\n").unwrap();
+    said("KeyUpdate");
+    let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1000\r\n\r\n";
+    say.write_all(&[head, &pattern(1000)[..]].concat()).unwrap();
+    // Closes the connection.
+    drop(say);
+    wait_until("the client is done", || lab.path("done").exists());
+    server.end_within(PATIENCE).expect("openssl ends after its one connection");
+    idle.end();
+    agent.wait_for("\"artifact_record\"", 2);
+    let records = agent.stop().records;
     records.assert_whole();
     let exchanges = records.exchanges();
     assert_eq!(exchanges.len(), 2, "of either end: {}", records.told());
