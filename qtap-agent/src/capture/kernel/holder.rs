@@ -1,11 +1,13 @@
 //! Letting go of probes without making anyone wait.
 //!
-//! Detaching a uprobe waits until every CPU is out of it, and one probe waits for the other: a second or two for a TLS library,
-//! at the end of a command that took milliseconds. So a child of qtap's own takes the probes' descriptors over, waits for qtap's end
+//! Detaching a link waits until every CPU is out of its probes: tens of milliseconds a link of many, and where each probe has one of its own, they
+//! wait one for the other: a second or two for a TLS library, at the end of a command that took milliseconds. So a child of qtap's own takes the probes' descriptors over, waits for qtap's end
 //! and then ends itself: what that takes is nobody's time. The probes find no process in scope meanwhile.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, getppid, pidfd_getfd, pidfd_open};
@@ -16,6 +18,8 @@ pub const HOLDER: &str = "__hold-probes-until-qtap-ended";
 const HELD: &str = "held";
 /// Longest that the child waits for qtap's end.
 const LIMIT: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
+/// Links that are closed at the same time.
+const AT_ONCE: usize = 32;
 
 /// What the child does. When any of it fails, qtap waits for its probes itself; nothing is lost.
 #[must_use]
@@ -31,8 +35,22 @@ fn take_over() -> Option<()> {
     writeln!(std::io::stdout(), "{HELD}").ok()?;
     let mut ends = [PollFd::new(&process, PollFlags::IN)];
     poll(&mut ends, Some(&LIMIT)).ok()?;
-    drop(held);
+    let held = Mutex::new(held);
+    // What one waits for, the others wait for at the same time; but for the links of perf events.
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            // When none can be started, what is left is closed below.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, || while let_go_of_one(&held) {});
+        }
+    });
     Some(())
+}
+
+/// False when there is none left.
+fn let_go_of_one(held: &Mutex<Vec<OwnedFd>>) -> bool {
+    // The lock is given back before the link is closed.
+    let link = held.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    link.is_some()
 }
 
 /// Numbers of a process's descriptors that are attached probes.

@@ -29,6 +29,7 @@ use qtap_common::state::{FileKey, Losses, SessionKey, scope};
 use self::looks::Looks;
 use self::tables::Tables;
 use super::feedback::Feedback;
+use super::object::Probes;
 use super::people::People;
 use super::ring::Ring;
 use super::standing::Standing;
@@ -59,7 +60,7 @@ const SWEEP_ENDS: Duration = Duration::from_millis(300);
 
 /// Live capture.
 pub struct Live {
-    ebpf: Ebpf,
+    probes: Probes,
     ring: Option<Ring>,
     decoder: Decoder,
     people: People,
@@ -106,17 +107,17 @@ impl Live {
     /// [`KernelError`] when the kernel refuses the probes, or lacks what they need.
     pub fn start(mut settings: Settings) -> Result<Live, KernelError> {
         let wanted = settings.wanted()?;
-        let mut ebpf = object::load(wanted, settings.ring_bytes, settings.trace)?;
-        let ring = Ring::new(&mut ebpf)?;
-        let tables = Tables::take(&mut ebpf)?;
-        let pass_on = if settings.trace { said_by_probes(&mut ebpf) } else { None };
+        let mut probes = object::load(wanted, settings.ring_bytes, settings.trace)?;
+        let ring = Ring::new(&mut probes.ebpf)?;
+        let tables = Tables::take(&mut probes.ebpf)?;
+        let pass_on = if settings.trace { said_by_probes(&mut probes.ebpf) } else { None };
         let recorder = match settings.recording.take() {
             Some(file) => Some(Writer::new(file, ABI).map_err(KernelError::Recording)?),
             None => None,
         };
         let (now, standing) = (procfs::now(), Standing::default());
         let mut live = Live {
-            ebpf,
+            probes,
             ring: Some(ring),
             decoder: Decoder::default(),
             tls: (!settings.tls.is_empty())
@@ -167,7 +168,7 @@ impl Live {
             return Ok(());
         }
         if let Some(tls) = &mut self.tls {
-            tls.found(super::seccomp::try_return_probe(&mut self.ebpf));
+            tls.found(super::seccomp::try_return_probe(&mut self.probes));
         }
         for path in known_libraries(&[]).into_iter().chain(known_feeders(&[])) {
             self.attach_library(&path);
@@ -188,7 +189,7 @@ impl Live {
 
     fn attach_tracepoints(&mut self, names: &[&'static str]) -> Result<(), KernelError> {
         for name in names {
-            let program: &mut RawTracePoint = object::program(&mut self.ebpf, name)?;
+            let program: &mut RawTracePoint = object::program(&mut self.probes.ebpf, name)?;
             program.attach(name).map_err(|error| KernelError::Attach { name, error })?;
         }
         Ok(())

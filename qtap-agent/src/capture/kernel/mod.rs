@@ -15,6 +15,7 @@ mod tls;
 pub mod trial;
 mod unheard;
 mod unix;
+mod uprobes;
 
 pub use feedback::{Feedback, Guard};
 pub use live::Live;
@@ -58,6 +59,14 @@ pub enum KernelError {
         name: &'static str,
         /// Why.
         error: aya::programs::ProgramError,
+    },
+    /// A program could not be attached to functions, by a link of many places.
+    #[error("the probe `{name}` can't be attached: {error}")]
+    Link {
+        /// Program.
+        name: &'static str,
+        /// Why.
+        error: std::io::Error,
     },
     /// A map could not be used.
     #[error("a map of the probes: {0}")]

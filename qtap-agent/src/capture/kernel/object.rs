@@ -1,9 +1,11 @@
 //! The probes' object: layouts and wishes written into it, loaded and verified by the kernel.
 //!
-//! In: the running kernel's type information and what is wanted. Out: a loaded [`Ebpf`], nothing attached yet.
+//! In: the running kernel's type information and what is wanted. Out: the loaded [`Probes`], nothing attached yet.
+
+use std::path::Path;
 
 use aya::maps::Array;
-use aya::programs::{Program, ProgramType, RawTracePoint, UProbe};
+use aya::programs::{Program, ProgramType, RawTracePoint};
 use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use qtap_common::globals::Wanted;
@@ -12,6 +14,7 @@ use qtap_common::state::{MAP_RING, MAP_SCRATCH, MAP_SYSCALLS, SCRATCH_SLOTS};
 use super::KernelError;
 use super::layout::{COMPAT_CALLS, layout, system_calls};
 use super::standing::Ran;
+use super::uprobes::{Known, Link, Place, Uprobes};
 use crate::capture::btf::Btf;
 
 static OBJECT: &[u8] = include_bytes_aligned!(env!("QTAP_BPF_OBJECT"));
@@ -21,25 +24,14 @@ static OBJECT: &[u8] = include_bytes_aligned!(env!("QTAP_BPF_OBJECT"));
 pub(super) const PROCESS_LIFE: [&str; 3] = ["sched_process_fork", "sched_process_exec", "sched_process_exit"];
 /// The same, of sockets.
 pub(super) const SOCKETS: [&str; 3] = ["inet_sock_set_state", "tcp_destroy_sock", "sys_exit"];
-/// Programs on functions of TLS libraries.
-const UPROBES: [&str; 13] = [
-    "tls_enter",
-    "tls_exit",
-    "tls_return",
-    "tls_set_fd",
-    "tls_free",
-    "tls_set_bio",
-    "tls_bio_write",
-    "go_enter",
-    "go_exit",
-    "go_close",
-    "rustls_enter",
-    "rustls_exit",
-    "rustls_return",
-];
+/// The object, loaded.
+pub(super) struct Probes {
+    pub(super) ebpf: Ebpf,
+    pub(super) uprobes: Uprobes,
+}
 
 /// Loads the object. `trace`: the probes' own debug messages are on.
-pub(super) fn load(wanted: Wanted, ring_bytes: u32, trace: bool) -> Result<Ebpf, KernelError> {
+pub(super) fn load(wanted: Wanted, ring_bytes: u32, trace: bool) -> Result<Probes, KernelError> {
     if trace {
         return load_with(wanted, ring_bytes, true, VerifierLogLevel::DEBUG | VerifierLogLevel::STATS);
     }
@@ -56,7 +48,7 @@ fn load_with(
     ring_bytes: u32,
     trace: bool,
     verifier_log: VerifierLogLevel,
-) -> Result<Ebpf, KernelError> {
+) -> Result<Probes, KernelError> {
     let btf = Btf::of_kernel().map_err(KernelError::Btf)?;
     let layout = layout(&btf)?;
     let has = |helper| u32::from(is_helper_supported(ProgramType::KProbe, helper).unwrap_or(false));
@@ -75,17 +67,15 @@ fn load_with(
         .load(OBJECT)
         .map_err(KernelError::from)?;
     fill_system_calls(&mut ebpf)?;
+    let uprobes = Uprobes::load(&mut ebpf, OBJECT)?;
     for name in PROCESS_LIFE.into_iter().chain(SOCKETS) {
         program::<RawTracePoint>(&mut ebpf, name)?.load().map_err(|error| KernelError::Load { name, error })?;
     }
-    for name in UPROBES {
-        program::<UProbe>(&mut ebpf, name)?.load().map_err(|error| KernelError::Load { name, error })?;
+    let probes = Probes { ebpf, uprobes };
+    for Known { ran, verified } in probes.known() {
+        tracing::debug!(name = ran.program, instructions = verified, "verified");
     }
-    for (name, program) in ebpf.programs() {
-        let instructions = program.info().ok().and_then(|info| info.verified_instruction_count());
-        tracing::debug!(name, instructions, "verified");
-    }
-    Ok(ebpf)
+    Ok(probes)
 }
 
 fn fill_system_calls(ebpf: &mut Ebpf) -> Result<(), KernelError> {
@@ -98,15 +88,27 @@ fn fill_system_calls(ebpf: &mut Ebpf) -> Result<(), KernelError> {
     Ok(())
 }
 
-/// How often each program ran so far, and for how long.
-pub(super) fn ran(ebpf: &Ebpf) -> Vec<Ran> {
-    let names = PROCESS_LIFE.into_iter().chain(SOCKETS).chain(UPROBES);
-    names
-        .filter_map(|program| {
-            let info = ebpf.program(program)?.info().ok()?;
-            Some(Ran { program, calls: info.run_count(), time: info.run_time() })
-        })
-        .collect()
+impl Probes {
+    /// How often each program ran so far, and for how long.
+    pub(super) fn ran(&self) -> Vec<Ran> {
+        self.known().into_iter().map(|known| known.ran).collect()
+    }
+
+    fn known(&self) -> Vec<Known> {
+        let of_tracepoints = PROCESS_LIFE.into_iter().chain(SOCKETS).filter_map(|name| Known::of(&self.ebpf, name));
+        of_tracepoints.chain(self.uprobes.known(&self.ebpf)).collect()
+    }
+
+    /// Attaches one program at these places of the file, in the process `pid` only or in each that maps it. All or none.
+    pub(super) fn put(
+        &mut self,
+        name: &'static str,
+        file: &Path,
+        places: &[Place],
+        pid: Option<u32>,
+    ) -> Result<Vec<Link>, KernelError> {
+        self.uprobes.attach(&mut self.ebpf, name, file, places, pid)
+    }
 }
 
 /// The program `name`, as the kind it is.

@@ -8,13 +8,13 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use aya::Ebpf;
-use aya::programs::UProbe;
-use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
+use qtap_common::state::Cookie;
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
 
-use super::object::program;
+use super::KernelError;
+use super::object::Probes;
 use super::trial::words;
+use super::uprobes::{Link, Place};
 use crate::capture::discover::elf::Elf;
 use crate::capture::discover::maps;
 use crate::capture::host::{Returns, Tried};
@@ -65,8 +65,8 @@ impl From<&'static str> for Untold {
 }
 
 /// Whether a probe on a function can be attached, and whether one on its return kills nobody. What can't be found out is not assumed.
-pub(super) fn try_return_probe(ebpf: &mut Ebpf) -> (Tried, Returns) {
-    let (uprobes, reason) = match ask(ebpf) {
+pub(super) fn try_return_probe(probes: &mut Probes) -> (Tried, Returns) {
+    let (uprobes, reason) = match ask(probes) {
         Ok(safe) => {
             tracing::debug!(safe, "return probes under seccomp");
             return (Tried::Works, if safe { Returns::Safe } else { Returns::Deadly });
@@ -84,7 +84,7 @@ pub(super) fn try_return_probe(ebpf: &mut Ebpf) -> (Tried, Returns) {
     (uprobes, Returns::Unknown(reason))
 }
 
-fn ask(ebpf: &mut Ebpf) -> Result<bool, Untold> {
+fn ask(probes: &mut Probes) -> Result<bool, Untold> {
     let qtap = std::env::current_exe().map_err(|_| "qtap's own executable is not known")?;
     let mut child = Command::new(qtap)
         .arg(CANARY)
@@ -100,7 +100,7 @@ fn ask(ebpf: &mut Ebpf) -> Result<bool, Untold> {
         Ok(_) => return Err("the child did not wait".into()),
         Err(_) => return Err("the child can't be waited for".into()),
     }
-    let probed = probe(ebpf, child.id());
+    let probed = probe(probes, child.id());
     let _ = kill_process(pid, if probed.is_ok() { Signal::CONT } else { Signal::KILL });
     let status = child.wait().map_err(|_| "the child can't be waited for")?;
     // Detached only now that the child has made its call.
@@ -113,22 +113,26 @@ fn ask(ebpf: &mut Ebpf) -> Result<bool, Untold> {
 }
 
 /// A return probe on the function, for the child alone; it goes when what is returned is dropped.
-fn probe(ebpf: &mut Ebpf, pid: u32) -> Result<impl Drop, Untold> {
-    let (path, offset) = function(pid).ok_or("the child's C library is not found")?;
-    let probe: &mut UProbe = program(ebpf, "tls_return").map_err(|_| "the probe is missing")?;
-    let scope = UProbeScope::OneProcess(pid.try_into().map_err(|_| "the child has no process id")?);
-    let attached = probe.attach(UProbeAttachLocation::AbsoluteOffset(offset), path, scope);
-    let link = attached.and_then(|link| probe.take_link(link)).map_err(|error| Untold::Refused(words(&error)))?;
-    Ok(Attached(Some(link)))
+fn probe(probes: &mut Probes, pid: u32) -> Result<impl Drop, Untold> {
+    let (path, file_offset) = function(pid).ok_or("the child's C library is not found")?;
+    let place = Place { file_offset, cookie: Cookie(0) };
+    let link = probes.put("tls_return", &path, &[place], Some(pid)).map_err(|error| {
+        Untold::Refused(match &error {
+            KernelError::Attach { error, .. } => words(error),
+            KernelError::Link { error, .. } => words(error),
+            other => words(other),
+        })
+    })?;
+    Ok(Attached(link))
 }
 
 /// A link that is dropped in the background: detaching takes a while, and nobody needs to wait for it.
-struct Attached(Option<aya::programs::uprobe::UProbeLink>);
+struct Attached(Vec<Link>);
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        let link = self.0.take();
-        std::thread::spawn(move || drop(link));
+        let links = std::mem::take(&mut self.0);
+        std::thread::spawn(move || drop(links));
     }
 }
 

@@ -8,14 +8,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use aya::Ebpf;
-use aya::programs::UProbe;
-use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
 use qtap_common::state::{Cookie, call, register};
 
 use super::KernelError;
-use super::object::program;
+use super::object::Probes;
 use super::standing::Standing;
+use super::uprobes::{Link, Place};
 use crate::capture::discover::call::{Call, Family};
 use crate::capture::discover::elf::{Below, Elf, ElfError, FileId};
 use crate::capture::discover::feeder;
@@ -64,7 +62,7 @@ pub(super) struct Tls {
     refused: HashSet<FileId>,
     plain: bool,
     returns: Returns,
-    links: Vec<UProbeLink>,
+    links: Vec<Link>,
     /// qtap's own program: it is never captured, and would pay for the probes.
     own: Option<FileId>,
     tried: (Tried, host::Returns),
@@ -115,7 +113,7 @@ impl Tls {
     ///
     /// # Errors
     /// When the file can't be looked into.
-    pub(super) fn attach(&mut self, ebpf: &mut Ebpf, path: &Path) -> Result<Option<Arc<Library>>, ElfError> {
+    pub(super) fn attach(&mut self, probes: &mut Probes, path: &Path) -> Result<Option<Arc<Library>>, ElfError> {
         let elf = Elf::open(path)?;
         let id = elf.id();
         if self.own == Some(id) {
@@ -141,7 +139,7 @@ impl Tls {
                 tracing::trace!(path = %path.display(), %reason, "no probes");
                 if self.refused.len() < REFUSED_MAX {
                     self.refused.insert(id);
-                    self.attach_feeder(ebpf, &elf, path);
+                    self.attach_feeder(probes, &elf, path);
                 }
                 return Ok(None);
             }
@@ -157,8 +155,8 @@ impl Tls {
             refused: Vec::new(),
         };
         let lasting = elf.lasting_path();
-        for hook in &plan.hooks {
-            match attach(ebpf, &lasting, hook, library.number, self.returns, &mut self.links) {
+        for (hook, attached) in self.attach_hooks(probes, &lasting, &plan.hooks, library.number) {
+            match attached {
                 Ok(()) => library.hooked.push((hook.call.symbol(), hook.sites.to_string())),
                 Err(reason) => library.refused.push((hook.call.symbol(), reason.to_string())),
             }
@@ -176,8 +174,32 @@ impl Tls {
 }
 
 impl Tls {
+    /// Attaches functions of one file: together, or, when one of them is refused, each by itself.
+    fn attach_hooks<'a>(
+        &mut self,
+        probes: &mut Probes,
+        path: &Path,
+        hooks: &'a [Hook],
+        library: u16,
+    ) -> Vec<(&'a Hook, Result<(), KernelError>)> {
+        let wanted: Vec<_> = hooks.iter().map(|hook| (hook, probes_of(hook, library, self.returns))).collect();
+        let all: Vec<Probe> = wanted.iter().filter_map(|(_, probes)| probes.as_ref().ok()).flatten().copied().collect();
+        let together = put(probes, path, &all);
+        if let Err(reason) = &together {
+            tracing::debug!(path = %path.display(), %reason, "not attached together");
+        }
+        let apart = together.map(|links| self.links.extend(links)).is_err();
+        let mut attach = |of_hook: Vec<Probe>| {
+            if apart {
+                self.links.extend(put(probes, path, &of_hook)?);
+            }
+            Ok(())
+        };
+        wanted.into_iter().map(|(hook, of_hook)| (hook, of_hook.and_then(&mut attach))).collect()
+    }
+
     /// Attaches what a file without a library of its own does to feed sessions of another one, if it does.
-    fn attach_feeder(&mut self, ebpf: &mut Ebpf, elf: &Elf, path: &Path) {
+    fn attach_feeder(&mut self, probes: &mut Probes, elf: &Elf, path: &Path) {
         if !self.families.contains(&Family::OpenSsl) {
             return;
         }
@@ -189,12 +211,13 @@ impl Tls {
         let (lasting, cookie) = (elf.lasting_path(), Cookie::new(call::BIO, 0, OWN_REGISTERS, 0));
         let names = feeder.names.iter().map(|called| ("tls_set_bio", called));
         for (program, called) in names.chain([("tls_bio_write", &feeder.writes)]) {
-            for place in &called.places {
-                match put(ebpf, program, &lasting, *place, cookie) {
-                    Ok(link) => self.links.push(link),
-                    Err(reason) => {
-                        tracing::warn!(path = %path.display(), function = called.name, %reason, "not probed: sessions fed by it have no addresses");
-                    }
+            let probe =
+                |file_offset: &u64| Probe { program, place: Place { file_offset: *file_offset, cookie }, way_in: true };
+            let wanted: Vec<Probe> = called.places.iter().map(probe).collect();
+            match put(probes, &lasting, &wanted) {
+                Ok(links) => self.links.extend(links),
+                Err(reason) => {
+                    tracing::warn!(path = %path.display(), function = called.name, %reason, "not probed: sessions fed by it have no addresses");
                 }
             }
         }
@@ -203,57 +226,50 @@ impl Tls {
     }
 }
 
-/// Attaches one function: on the way in and, where the result is wanted, on the way out.
-fn attach(
-    ebpf: &mut Ebpf,
-    path: &Path,
-    hook: &Hook,
-    library: u16,
-    returns: Returns,
-    links: &mut Vec<UProbeLink>,
-) -> Result<(), KernelError> {
-    let Some((enter, what)) = programs_of(hook.call) else { return Ok(()) };
+/// A program at a place.
+#[derive(Debug, Clone, Copy)]
+struct Probe {
+    program: &'static str,
+    place: Place,
+    way_in: bool,
+}
+
+/// What is attached for one function: on the way in and, where the result is wanted, on the way out.
+fn probes_of(hook: &Hook, library: u16, returns: Returns) -> Result<Vec<Probe>, KernelError> {
+    let Some((enter, what)) = programs_of(hook.call) else { return Ok(Vec::new()) };
     let entry = &hook.sites.entry;
     let cookie = cookie(what, library, hook.call, entry);
-    // The way out first: an entry whose return is not seen would leave a call under way.
     let (leave, returned) = match hook.call.family() {
         Family::GoTls => ("go_exit", "tls_return"),
         Family::Rustls => ("rustls_exit", "rustls_return"),
         Family::OpenSsl | Family::GnuTls => ("tls_exit", "tls_return"),
     };
-    match &hook.sites.exit {
-        Some(ExitSites::Emulated(offsets) | ExitSites::Rets(offsets)) => {
-            for offset in offsets {
-                links.push(put(ebpf, leave, path, hook.symbol.file_offset + offset, cookie)?);
-            }
-        }
+    let at = |program, file_offset| Probe { program, place: Place { file_offset, cookie }, way_in: false };
+    let inside = |offset: &u64| at(leave, hook.symbol.file_offset + offset);
+    let mut probes: Vec<Probe> = match &hook.sites.exit {
+        Some(ExitSites::Emulated(offsets) | ExitSites::Rets(offsets)) => offsets.iter().map(inside).collect(),
         Some(ExitSites::Return { rets, .. }) => match returns {
-            Returns::Probed => links.push(put(ebpf, returned, path, entry.file_offset, cookie)?),
+            Returns::Probed => vec![at(returned, entry.file_offset)],
             Returns::Instructions if rets.is_empty() => return Err(KernelError::NoWayOut),
-            Returns::Instructions => {
-                for offset in rets {
-                    links.push(put(ebpf, leave, path, hook.symbol.file_offset + offset, cookie)?);
-                }
-            }
+            Returns::Instructions => rets.iter().map(inside).collect(),
         },
-        None => {}
-    }
-    links.push(put(ebpf, enter, path, entry.file_offset, cookie)?);
-    Ok(())
+        None => Vec::new(),
+    };
+    probes.push(Probe { way_in: true, ..at(enter, entry.file_offset) });
+    Ok(probes)
 }
 
-fn put(
-    ebpf: &mut Ebpf,
-    name: &'static str,
-    path: &Path,
-    file_offset: u64,
-    cookie: Cookie,
-) -> Result<UProbeLink, KernelError> {
-    let point =
-        UProbeAttachPoint { location: UProbeAttachLocation::AbsoluteOffset(file_offset), cookie: Some(cookie.0) };
-    let probe: &mut UProbe = program(ebpf, name)?;
-    let attached = probe.attach(point, path, UProbeScope::AllProcesses).and_then(|link| probe.take_link(link));
-    attached.map_err(|error| KernelError::Attach { name, error })
+/// Attaches them, by as few links as can be. The ways out first: an entry whose return is not seen would leave a call under way. All or none.
+fn put(probes: &mut Probes, path: &Path, wanted: &[Probe]) -> Result<Vec<Link>, KernelError> {
+    let mut programs: BTreeMap<(bool, &'static str), Vec<Place>> = BTreeMap::new();
+    for probe in wanted {
+        programs.entry((probe.way_in, probe.program)).or_default().push(probe.place);
+    }
+    let mut links = Vec::new();
+    for ((_, name), places) in programs {
+        links.extend(probes.put(name, path, &places, None)?);
+    }
+    Ok(links)
 }
 
 /// The probes' descriptors are held by a child when qtap lets go of them, which is quick for that reason.

@@ -21,9 +21,9 @@ pub fn attempt(ring_bytes: u32) -> Trial {
     }
     let wanted = Wanted { scope: SCOPE_LISTED, wake_above: ring_bytes, ..Wanted::default() };
     let loaded = object::load(wanted, ring_bytes, false);
-    match loaded.and_then(|mut ebpf| attach(&mut ebpf).map(|()| ebpf)) {
-        Ok(mut ebpf) => {
-            let (uprobes, returns) = seccomp::try_return_probe(&mut ebpf);
+    match loaded.and_then(|mut probes| attach(&mut probes.ebpf).map(|()| probes)) {
+        Ok(mut probes) => {
+            let (uprobes, returns) = seccomp::try_return_probe(&mut probes);
             Trial { uprobes, returns, ..attached(ring_bytes) }
         }
         Err(error) => Trial { bpf: Tried::Works, ..of_failure(&error, ring_bytes) },
@@ -44,7 +44,7 @@ pub fn of_failure(error: &KernelError, ring_bytes: u32) -> Trial {
         KernelError::Refused(_) | KernelError::Load { .. } => {
             Trial { ring: Tried::Works, probes: refused(error), ..layout }
         }
-        KernelError::Attach { .. } => {
+        KernelError::Attach { .. } | KernelError::Link { .. } => {
             Trial { ring: Tried::Works, probes: Tried::Works, tracepoints: refused(error), ..layout }
         }
         // They say nothing of the host.

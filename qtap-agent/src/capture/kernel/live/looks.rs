@@ -92,7 +92,7 @@ impl Live {
     /// False when the file can't be looked into.
     pub(super) fn attach_library(&mut self, path: &Path) -> bool {
         let Some(tls) = self.tls.as_mut() else { return true };
-        let library = match tls.attach(&mut self.ebpf, path) {
+        let library = match tls.attach(&mut self.probes, path) {
             Ok(Some(library)) => library,
             Ok(None) => return true,
             Err(reason) => {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use qtap_common::record::why;
 use qtap_common::state::{Conn, Losses, Session, SessionKey, call, conn_flag};
 
-use super::super::object;
 use super::super::ring::Ring;
 use super::super::standing::RingUse;
 use super::Live;
@@ -89,7 +88,7 @@ impl Live {
         let waiting_bytes = self.ring.as_mut().map_or(0, Ring::take_most_waiting);
         let ring = RingUse { waiting_bytes, full: self.losses_of(why::RING_FULL).count };
         let counts = std::fs::read(RUNS_ARE_COUNTED).is_ok_and(|answer| answer.first() == Some(&b'1'));
-        self.standing.counted(ring, if counts { object::ran(&self.ebpf) } else { Vec::new() });
+        self.standing.counted(ring, if counts { self.probes.ran() } else { Vec::new() });
     }
 
     /// Ends whose record did not fit the ring, and sessions of processes of whose end no record tells.
