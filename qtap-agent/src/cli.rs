@@ -364,6 +364,9 @@ pub struct CaptureArgs {
     /// Probes stand at function entry and return, whatever the code looks like: what chosen sites are compared with.
     #[arg(long, hide = true)]
     pub plain_sites: bool,
+    /// Seconds that probes stay in a file that no process uses any more and that is not of the host's own system.
+    #[arg(long, hide = true, default_value_t = 300, value_name = "SECONDS")]
+    pub release_after: u64,
 }
 
 /// Whose connections are captured; neither flag: everyone's.

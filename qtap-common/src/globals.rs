@@ -36,6 +36,8 @@ pub struct Layout {
     pub inode_ino: u32,
     /// `inode.i_sb`.
     pub inode_sb: u32,
+    /// `inode.i_generation`.
+    pub inode_generation: u32,
     /// `super_block.s_dev`.
     pub sb_dev: u32,
     /// `socket.file`.
@@ -198,5 +200,5 @@ mod pod {
     unsafe impl aya::Pod for super::Wishes {}
 }
 
-const _: () = assert!(size_of::<Layout>() == 51 * 4);
+const _: () = assert!(size_of::<Layout>() == 52 * 4);
 const _: () = assert!(size_of::<Wanted>() == 8 + 64 + 32 + 24);

@@ -300,7 +300,7 @@ pub struct Hello {
 pub struct Mapped {
     /// Header.
     pub header: Header,
-    /// Device, as the kernel encodes it (major in the upper 12 bits of 32, minor in the lower 20).
+    /// Device, as the kernel encodes it (major in the upper 12 bits of 32, minor in the lower 20), and in the upper half the generation of the inode.
     pub dev: u64,
     /// Inode number.
     pub ino: u64,

@@ -247,7 +247,8 @@ pub struct Losses {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileKey {
-    /// Device (kernel encoding).
+    /// Device (kernel encoding) in the lower half; in the upper one the generation of the inode, by which a file that has the number of one that is gone is
+    /// told from it.
     pub dev: u64,
     /// Inode number.
     pub ino: u64,

@@ -22,6 +22,7 @@ static LAYOUT: Layout = Layout {
     file_private: 0,
     inode_ino: 0,
     inode_sb: 0,
+    inode_generation: 0,
     sb_dev: 0,
     socket_file: 0,
     socket_sk: 0,

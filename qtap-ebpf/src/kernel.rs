@@ -155,14 +155,15 @@ pub fn inode_number(sock: &Sock) -> u64 {
     inode.and_then(|inode| at(inode, layout!(inode_ino))).unwrap_or(0)
 }
 
-/// Device and inode number of the file behind a descriptor of the current task.
+/// Device and inode number of the file behind a descriptor of the current task; the inode's generation in the upper half of the device.
 #[inline(always)]
 pub fn file_identity(fd: u32) -> Option<(u64, u64)> {
     let inode: u64 = at(file_of(fd)?, layout!(file_inode))?;
     let ino: u64 = at(inode, layout!(inode_ino))?;
     let block: u64 = at(inode, layout!(inode_sb))?;
     let dev: u32 = at(block, layout!(sb_dev))?;
-    Some((u64::from(dev), ino))
+    let generation: u32 = at(inode, layout!(inode_generation))?;
+    Some((u64::from(dev) | u64::from(generation) << 32, ino))
 }
 
 /// The address family of a stream socket qtap follows: TCP over IPv4 or IPv6, or UNIX.

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 
@@ -47,6 +48,7 @@ pub(super) fn probes(
         ring_bytes: capture.ring_size.unwrap_or_else(|| ring_bytes(call_limit)),
         tls: families(&capture.tls_probes),
         plain_sites: capture.plain_sites,
+        release_after: Duration::from_secs(capture.release_after),
         runtimes: runtimes(&capture.sockets),
         variables: settings.pipeline.variables(),
         trace: capture.bpf_trace,

@@ -40,6 +40,7 @@ mod processes;
 mod python;
 mod qtap;
 mod records;
+mod released;
 mod reload;
 mod rules;
 mod rustls_tls;

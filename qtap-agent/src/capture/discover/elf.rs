@@ -91,6 +91,13 @@ pub struct Below {
     build_id: String,
 }
 
+/// What tells a file from one that has its inode number later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    len: u64,
+    changed: (i64, i64),
+}
+
 /// A function's symbol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Symbol {
@@ -110,6 +117,7 @@ pub struct Elf {
     file: File,
     len: u64,
     id: FileId,
+    stamp: Stamp,
     machine: Machine,
     segments: Vec<ProgramHeader64<LE>>,
     sections: Vec<SectionHeader64<LE>>,
@@ -129,10 +137,12 @@ impl Elf {
             return Err(ElfError::NotElf);
         }
         let id = FileId { dev: metadata.dev(), ino: metadata.ino() };
+        let stamp = Stamp { len: metadata.len(), changed: (metadata.ctime(), metadata.ctime_nsec()) };
         let mut elf = Elf {
             file,
             len: metadata.len(),
             id,
+            stamp,
             machine: Machine::Other(0),
             segments: Vec::new(),
             sections: Vec::new(),
@@ -180,6 +190,12 @@ impl Elf {
     #[must_use]
     pub fn id(&self) -> FileId {
         self.id
+    }
+
+    /// Its state as the file system keeps it: a file that was given the inode number of one that is gone has another.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
     }
 
     /// On overlayfs every mount has a device number of its own, and the same file below is another one in each: what tells it again there. None on other

@@ -49,6 +49,7 @@ pub(super) fn layout(btf: &Btf) -> Result<Layout, KernelError> {
         file_private: known.file_private_data,
         inode_ino: known.inode_i_ino,
         inode_sb: known.inode_i_sb,
+        inode_generation: need("inode", "i_generation")?,
         sb_dev: known.super_block_s_dev,
         socket_file: known.socket_file,
         socket_sk: known.socket_sk,

@@ -120,8 +120,7 @@ impl Live {
             probes,
             ring: Some(ring),
             decoder: Decoder::default(),
-            tls: (!settings.tls.is_empty())
-                .then(|| Tls::new(settings.tls.clone(), settings.plain_sites, standing.clone())),
+            tls: (!settings.tls.is_empty()).then(|| Tls::new(&settings, standing.clone())),
             people: People::new(std::mem::take(&mut settings.variables), &settings.runtimes)?,
             tables,
             recorder,

@@ -8,6 +8,7 @@ mod layout;
 mod live;
 mod object;
 mod people;
+mod probed;
 mod ring;
 pub mod seccomp;
 pub mod standing;
@@ -20,6 +21,8 @@ mod uprobes;
 pub use feedback::{Feedback, Guard};
 pub use live::Live;
 pub use tls::Library;
+
+use std::time::Duration;
 
 use qtap_common::globals::{self, Wanted};
 
@@ -107,6 +110,8 @@ pub struct Settings {
     pub tls: Vec<Family>,
     /// Probes stand at function entry and return, whatever the code looks like.
     pub plain_sites: bool,
+    /// How long probes stay in a file that no process uses any more and that is not of the host's own system.
+    pub release_after: Duration,
     /// Container runtimes that are asked.
     pub runtimes: runtimes::Settings,
     /// Names of the variables that are read of the environments of processes.

@@ -1,7 +1,7 @@
 //! How capture stands, for whoever asks from another thread: the files that have probes, the processes that are left out, the ring, how often the
 //! probes ran. In: what the live source does. Out: a handle, [`Standing`], that any thread may look at. Nothing here decides anything.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -95,6 +95,11 @@ impl Standing {
 
     pub(super) fn attached(&self, id: FileId, library: Arc<Library>) {
         self.state().libraries.insert(id, library);
+    }
+
+    /// They have no probes any more.
+    pub(super) fn detached(&self, ids: &HashSet<FileId>) {
+        self.state().libraries.retain(|id, _| !ids.contains(id));
     }
 
     /// A verdict was written.

@@ -3,26 +3,30 @@
 //! In: files that may hold TLS functions. Out: attached probes, and per file what was attached and what not. A probe that can't be
 //! attached is a fact that is reported, never an end.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use qtap_common::state::{Cookie, call, register};
 
-use super::KernelError;
 use super::object::Probes;
+use super::probed::{Probed, ProbedFiles, files_in_use};
 use super::standing::Standing;
 use super::uprobes::{Link, Place};
+use super::{KernelError, Settings};
 use crate::capture::discover::call::{Call, Family};
-use crate::capture::discover::elf::{Below, Elf, ElfError, FileId};
+use crate::capture::discover::elf::{Elf, ElfError, FileId, Stamp};
 use crate::capture::discover::feeder;
 use crate::capture::discover::plan::{self, Hook};
+use crate::capture::discover::procfs;
 use crate::capture::host::{self, Tried};
 use crate::capture::sites::{ArgLocation, EntrySite, ExitSites, Reg};
+use crate::model::time::KernelTime;
 
-/// Most files that can have probes at once: their number travels in 16 bits.
-const LIBRARIES_MAX: usize = u16::MAX as usize;
+/// Most files that can have probes at once: the number of a library travels in 16 bits.
+const FILES_MAX: usize = u16::MAX as usize - 1;
 /// Registers of arguments where a function is called.
 const OWN_REGISTERS: [u8; 4] = [register::RDI, register::RSI, register::RDX, register::RCX];
 /// Most files that are remembered as having none.
@@ -52,17 +56,20 @@ pub struct Library {
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Tls {
-    libraries: BTreeMap<FileId, Arc<Library>>,
-    /// Those of overlayfs, by the file below: its probes see whoever maps it through whatever mount.
-    below: BTreeMap<Below, Arc<Library>>,
-    /// Those among them that feed sessions of other files.
-    fed_below: HashSet<Below>,
+    probed: ProbedFiles,
+    /// The number of the last library.
+    number: u16,
     standing: Standing,
     families: Vec<Family>,
-    refused: HashSet<FileId>,
+    /// Files that have no TLS functions.
+    refused: HashMap<FileId, Stamp>,
+    /// Probes at function entry and return, whatever the code looks like: what chosen sites are compared with.
     plain: bool,
     returns: Returns,
-    links: Vec<Link>,
+    /// How long probes stay in a file that nobody uses.
+    release_after: Duration,
+    /// When it was last asked what is in use.
+    last_look: KernelTime,
     /// qtap's own program: it is never captured, and would pay for the probes.
     own: Option<FileId>,
     tried: (Tried, host::Returns),
@@ -79,10 +86,11 @@ enum Returns {
 }
 
 impl Tls {
-    /// `plain`: probes at function entry and return, whatever the code looks like: what chosen sites are compared with.
-    pub(super) fn new(families: Vec<Family>, plain: bool, standing: Standing) -> Tls {
+    /// Nothing is attached yet.
+    pub(super) fn new(settings: &Settings, standing: Standing) -> Tls {
         let mut tls = Tls::default();
-        (tls.families, tls.plain, tls.standing) = (families, plain, standing);
+        (tls.families, tls.plain, tls.standing) = (settings.tls.clone(), settings.plain_sites, standing);
+        tls.release_after = settings.release_after;
         tls.own = Elf::open(Path::new("/proc/self/exe")).ok().map(|elf| elf.id());
         tls
     }
@@ -100,13 +108,14 @@ impl Tls {
 
     /// Files with probes.
     pub(super) fn libraries(&self) -> impl Iterator<Item = &Library> {
-        self.libraries.values().map(Arc::as_ref)
+        self.probed.libraries().map(Arc::as_ref)
     }
 
     /// True when the file at `path` has probes on its rustls.
     pub(super) fn has_rustls(&self, path: &Path) -> bool {
         let id = std::fs::metadata(path).ok().map(|file| FileId { dev: file.dev(), ino: file.ino() });
-        id.and_then(|id| self.libraries.get(&id)).is_some_and(|library| library.family == Family::Rustls)
+        let library = id.and_then(|id| self.probed.get(id)?.library.as_deref());
+        library.is_some_and(|library| library.family == Family::Rustls)
     }
 
     /// Attaches the TLS functions of the file at `path`, if it has any and is not yet attached. Returns it when it is new.
@@ -119,13 +128,14 @@ impl Tls {
         if self.own == Some(id) {
             return Ok(None);
         }
-        if self.libraries.contains_key(&id) || self.refused.contains(&id) || self.libraries.len() >= LIBRARIES_MAX {
+        let refused = self.refused.get(&id).is_some_and(|stamp| *stamp == elf.stamp());
+        if refused || self.probed.get(id).is_some() || self.probed.len() >= FILES_MAX {
             return Ok(None);
         }
-        let below = elf.below();
-        if let Some(library) = below.as_ref().and_then(|below| self.below.get(below)) {
-            self.standing.attached(id, Arc::clone(library));
-            self.libraries.insert(id, Arc::clone(library));
+        if let Some(probed) = elf.below().and_then(|below| self.probed.join(id, &below)) {
+            if let Some(library) = &probed.library {
+                self.standing.attached(id, Arc::clone(library));
+            }
             return Ok(None);
         }
         let plan = match plan::plan_of(&elf, path) {
@@ -138,14 +148,13 @@ impl Tls {
             Err(reason) => {
                 tracing::trace!(path = %path.display(), %reason, "no probes");
                 if self.refused.len() < REFUSED_MAX {
-                    self.refused.insert(id);
                     self.attach_feeder(probes, &elf, path);
                 }
                 return Ok(None);
             }
         };
         let mut library = Library {
-            number: self.libraries.len() as u16 + 1,
+            number: self.next_number(),
             family: plan.family,
             name: plan.library,
             version: plan.version,
@@ -155,73 +164,77 @@ impl Tls {
             refused: Vec::new(),
         };
         let lasting = elf.lasting_path();
-        for (hook, attached) in self.attach_hooks(probes, &lasting, &plan.hooks, library.number) {
-            match attached {
-                Ok(()) => library.hooked.push((hook.call.symbol(), hook.sites.to_string())),
-                Err(reason) => library.refused.push((hook.call.symbol(), reason.to_string())),
-            }
-        }
+        let links = attach(probes, &lasting, &plan.hooks, &mut library, self.returns);
         tracing::info!(path = %path.display(), library = library.name, version = library.version.as_deref().unwrap_or("?"), hooked = library.hooked.len(),
             refused = library.refused.len(), "TLS library attached");
         let library = Arc::new(library);
         self.standing.attached(id, Arc::clone(&library));
-        self.libraries.insert(id, Arc::clone(&library));
-        if let Some(below) = below.filter(|_| library.refused.is_empty()) {
-            self.below.insert(below, Arc::clone(&library));
-        }
+        let mut probed = Probed::new(&elf, Some(Arc::clone(&library)), links, procfs::now());
+        // What was refused is tried anew with the next.
+        probed.below.take_if(|_| !library.refused.is_empty());
+        self.probed.insert(probed);
         Ok(Some(library))
+    }
+
+    /// When it is time: lets go of the files that nobody has used for long, save those of the host's own system. Returns what they were.
+    pub(super) fn let_go(&mut self, now: KernelTime) -> Vec<FileId> {
+        if now.since(self.last_look) < self.release_after / 2 {
+            return Vec::new();
+        }
+        self.last_look = now;
+        let mut gone = Vec::new();
+        let mut links = Vec::new();
+        for probed in self.probed.take_unused(now, self.release_after, files_in_use) {
+            let name = probed.library.as_ref().map(|library| library.name.as_str());
+            tracing::info!(library = name, links = probed.links.len(), "not used any more: probes detached");
+            self.standing.detached(&probed.ids);
+            gone.extend(probed.ids);
+            links.extend(probed.links);
+        }
+        if !links.is_empty() {
+            // It waits until every CPU is out of them, and nobody needs to wait for that.
+            std::thread::spawn(move || drop(links));
+        }
+        gone
+    }
+
+    /// One that no library has: they go round, so that records on their way have the name that was meant.
+    fn next_number(&mut self) -> u16 {
+        let taken: HashSet<u16> = self.probed.libraries().map(|library| library.number).collect();
+        loop {
+            self.number = self.number.checked_add(1).unwrap_or(1);
+            if !taken.contains(&self.number) {
+                return self.number;
+            }
+        }
     }
 }
 
 impl Tls {
-    /// Attaches functions of one file: together, or, when one of them is refused, each by itself.
-    fn attach_hooks<'a>(
-        &mut self,
-        probes: &mut Probes,
-        path: &Path,
-        hooks: &'a [Hook],
-        library: u16,
-    ) -> Vec<(&'a Hook, Result<(), KernelError>)> {
-        let wanted: Vec<_> = hooks.iter().map(|hook| (hook, probes_of(hook, library, self.returns))).collect();
-        let all: Vec<Probe> = wanted.iter().filter_map(|(_, probes)| probes.as_ref().ok()).flatten().copied().collect();
-        let together = put(probes, path, &all);
-        if let Err(reason) = &together {
-            tracing::debug!(path = %path.display(), %reason, "not attached together");
-        }
-        let apart = together.map(|links| self.links.extend(links)).is_err();
-        let mut attach = |of_hook: Vec<Probe>| {
-            if apart {
-                self.links.extend(put(probes, path, &of_hook)?);
-            }
-            Ok(())
-        };
-        wanted.into_iter().map(|(hook, of_hook)| (hook, of_hook.and_then(&mut attach))).collect()
-    }
-
     /// Attaches what a file without a library of its own does to feed sessions of another one, if it does.
     fn attach_feeder(&mut self, probes: &mut Probes, elf: &Elf, path: &Path) {
-        if !self.families.contains(&Family::OpenSsl) {
+        let feeder = if self.families.contains(&Family::OpenSsl) { feeder::feeder(elf) } else { None };
+        let Some(feeder) = feeder else {
+            self.refused.insert(elf.id(), elf.stamp());
             return;
-        }
-        let Some(feeder) = feeder::feeder(elf) else { return };
-        let below = elf.below();
-        if below.as_ref().is_some_and(|below| self.fed_below.contains(below)) {
-            return;
-        }
+        };
         let (lasting, cookie) = (elf.lasting_path(), Cookie::new(call::BIO, 0, OWN_REGISTERS, 0));
         let names = feeder.names.iter().map(|called| ("tls_set_bio", called));
+        let mut links = Vec::new();
         for (program, called) in names.chain([("tls_bio_write", &feeder.writes)]) {
-            let probe =
-                |file_offset: &u64| Probe { program, place: Place { file_offset: *file_offset, cookie }, way_in: true };
+            let probe = |file_offset: &u64| {
+                let place = Place { file_offset: *file_offset, cookie };
+                Probe { program, place, way_in: true }
+            };
             let wanted: Vec<Probe> = called.places.iter().map(probe).collect();
             match put(probes, &lasting, &wanted) {
-                Ok(links) => self.links.extend(links),
+                Ok(attached) => links.extend(attached),
                 Err(reason) => {
                     tracing::warn!(path = %path.display(), function = called.name, %reason, "not probed: sessions fed by it have no addresses");
                 }
             }
         }
-        self.fed_below.extend(below);
+        self.probed.insert(Probed::new(elf, None, links, procfs::now()));
         tracing::info!(path = %path.display(), proven = feeder.writes.proven, "feeds TLS sessions from memory: attached");
     }
 }
@@ -259,6 +272,29 @@ fn probes_of(hook: &Hook, library: u16, returns: Returns) -> Result<Vec<Probe>, 
     Ok(probes)
 }
 
+/// Attaches functions of one file, together or, when one of them is refused, each by itself; the library is told which are.
+fn attach(probes: &mut Probes, path: &Path, hooks: &[Hook], library: &mut Library, returns: Returns) -> Vec<Link> {
+    let wanted: Vec<_> = hooks.iter().map(|hook| (hook, probes_of(hook, library.number, returns))).collect();
+    let all: Vec<Probe> = wanted.iter().filter_map(|(_, of_hook)| of_hook.as_ref().ok()).flatten().copied().collect();
+    let together = put(probes, path, &all);
+    if let Err(reason) = &together {
+        tracing::debug!(path = %path.display(), %reason, "not attached together");
+    }
+    let apart = together.is_err();
+    let mut links = together.unwrap_or_default();
+    for (hook, of_hook) in wanted {
+        let attached = of_hook.and_then(|of_hook| if apart { put(probes, path, &of_hook) } else { Ok(Vec::new()) });
+        match attached {
+            Ok(of_hook) => {
+                links.extend(of_hook);
+                library.hooked.push((hook.call.symbol(), hook.sites.to_string()));
+            }
+            Err(reason) => library.refused.push((hook.call.symbol(), reason.to_string())),
+        }
+    }
+    links
+}
+
 /// Attaches them, by as few links as can be. The ways out first: an entry whose return is not seen would leave a call under way. All or none.
 fn put(probes: &mut Probes, path: &Path, wanted: &[Probe]) -> Result<Vec<Link>, KernelError> {
     let mut programs: BTreeMap<(bool, &'static str), Vec<Place>> = BTreeMap::new();
@@ -275,7 +311,7 @@ fn put(probes: &mut Probes, path: &Path, wanted: &[Probe]) -> Result<Vec<Link>, 
 /// The probes' descriptors are held by a child when qtap lets go of them, which is quick for that reason.
 impl Drop for Tls {
     fn drop(&mut self) {
-        if !self.links.is_empty() {
+        if self.probed.has_links() {
             super::holder::hand_over();
         }
     }

@@ -176,7 +176,7 @@ impl Live {
     /// would be told of for ever.)
     fn looked_at(&mut self, pid: u32, file: FileKey, looked_into: bool) {
         if !looked_into && !Path::new(&format!("/proc/{pid}")).exists() {
-            self.tables.tell_again(file);
+            self.tables.tell_again(|told| told == file);
         }
     }
 
@@ -186,18 +186,28 @@ impl Live {
 }
 
 /// A file as `stat` gives it.
-fn id_of(file: FileKey) -> FileId {
+pub(super) fn id_of(file: FileKey) -> FileId {
     FileId { dev: user_dev(file.dev), ino: file.ino }
 }
 
-/// A device as `stat` gives it, from the kernel's own form (`include/linux/kdev_t.h`: 20 bits of minor number).
+/// A device as `stat` gives it, from the kernel's own form (`include/linux/kdev_t.h`: 32 bits, 20 of them the minor number).
 fn user_dev(kernel: u64) -> u64 {
-    rustix::fs::makedev((kernel >> 20) as u32, (kernel & 0xf_ffff) as u32)
+    let kernel = kernel as u32;
+    rustix::fs::makedev(kernel >> 20, kernel & 0xf_ffff)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_known_by_device_and_inode_whatever_its_generation() {
+        let (major, minor) = (253u64, 70_000u64);
+        let id = FileId { dev: rustix::fs::makedev(major as u32, minor as u32), ino: 9 };
+        for generation in [0, 1, u64::from(u32::MAX)] {
+            assert_eq!(id_of(FileKey { dev: generation << 32 | major << 20 | minor, ino: 9 }), id);
+        }
+    }
 
     fn file(ino: u64) -> FileKey {
         FileKey { dev: 1, ino }

@@ -9,6 +9,7 @@ use qtap_common::state::{Conn, Losses, Session, SessionKey, call, conn_flag};
 use super::super::ring::Ring;
 use super::super::standing::RingUse;
 use super::Live;
+use super::looks::id_of;
 use crate::capture::decode::loss;
 use crate::capture::discover::procfs;
 use crate::capture::recording::Fact;
@@ -80,6 +81,16 @@ impl Live {
         if now.since(self.last_sweep_of_goroutines) >= SWEEP_GOROUTINES {
             self.last_sweep_of_goroutines = now;
             self.tables.forget_goroutines(|pid| !procfs::lives(pid));
+        }
+        self.let_go_of_files(now);
+    }
+
+    /// Probes are taken out of files that nobody uses any more; who maps one again is told of as if it were new.
+    fn let_go_of_files(&mut self, now: KernelTime) {
+        let Some(tls) = &mut self.tls else { return };
+        let gone = tls.let_go(now);
+        if !gone.is_empty() {
+            self.tables.tell_again(|file| gone.contains(&id_of(file)));
         }
     }
 

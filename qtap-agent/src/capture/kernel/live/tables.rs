@@ -54,10 +54,13 @@ impl Tables {
         })
     }
 
-    /// The next process that maps this file for execution is to be told of, as if none had been.
-    pub(super) fn tell_again(&mut self, file: FileKey) {
-        // One that is not there was forgotten already.
-        let _ = self.mapped.remove(&file);
+    /// The next process that maps one of these files for execution is to be told of, as if none had been.
+    pub(super) fn tell_again(&mut self, is: impl Fn(FileKey) -> bool) {
+        let told: Vec<FileKey> = self.mapped.keys().flatten().filter(|file| is(*file)).collect();
+        for file in told {
+            // One that is not there was forgotten already.
+            let _ = self.mapped.remove(&file);
+        }
     }
 
     /// A process uses rustls: what it receives is looked at before its first call that is probed.

@@ -1,0 +1,194 @@
+//! Files with probes, and until when: those that no process uses any more and that are not of the host's own system are let go of, with the mounts that
+//! their probes hold. In: what was attached, what is in use. Out: what is to be detached.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::tls::Library;
+use super::uprobes::Link;
+use crate::capture::discover::elf::{Below, Elf, FileId};
+use crate::capture::discover::maps;
+use crate::model::time::KernelTime;
+
+/// A file with probes; on overlayfs, all those that are one below.
+#[derive(Debug)]
+pub(super) struct Probed {
+    /// None: it has no TLS library in it, it feeds sessions of another one.
+    pub(super) library: Option<Arc<Library>>,
+    pub(super) ids: HashSet<FileId>,
+    pub(super) below: Option<Below>,
+    /// Its name where the host sees it, if it does.
+    name: PathBuf,
+    pub(super) links: Vec<Link>,
+    used: KernelTime,
+}
+
+impl Probed {
+    pub(super) fn new(elf: &Elf, library: Option<Arc<Library>>, links: Vec<Link>, now: KernelTime) -> Probed {
+        let name = std::fs::read_link(elf.lasting_path()).unwrap_or_default();
+        Probed { library, ids: HashSet::from([elf.id()]), below: elf.below(), name, links, used: now }
+    }
+
+    /// True when it lies on the host's own file system: it may be used at any time, and only probes that were there already see the first byte. What is on
+    /// another one does not stay: probes hold it, and it could not be unmounted.
+    fn is_hosts(&self) -> bool {
+        let from_root = self.name.strip_prefix("/").unwrap_or(&self.name);
+        // Of an agent in a container, the root of the first process is the host's.
+        [Path::new("/"), Path::new("/proc/1/root")].iter().any(|root| {
+            let Ok(file) = std::fs::metadata(root.join(from_root)) else { return false };
+            let of_system = |folder: &str| std::fs::metadata(root.join(folder)).is_ok_and(|it| it.dev() == file.dev());
+            let is_it = self.ids.contains(&FileId { dev: file.dev(), ino: file.ino() });
+            is_it && (of_system("") || of_system("usr"))
+        })
+    }
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct ProbedFiles {
+    files: BTreeMap<u64, Probed>,
+    by_id: HashMap<FileId, u64>,
+    by_below: HashMap<Below, u64>,
+    last: u64,
+}
+
+impl ProbedFiles {
+    pub(super) fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    pub(super) fn get(&self, id: FileId) -> Option<&Probed> {
+        self.files.get(self.by_id.get(&id)?)
+    }
+
+    /// The file that is this one below: from now on it is known by this id too.
+    pub(super) fn join(&mut self, id: FileId, below: &Below) -> Option<&Probed> {
+        let number = *self.by_below.get(below)?;
+        let probed = self.files.get_mut(&number)?;
+        probed.ids.insert(id);
+        self.by_id.insert(id, number);
+        Some(probed)
+    }
+
+    pub(super) fn insert(&mut self, probed: Probed) {
+        self.last += 1;
+        self.by_id.extend(probed.ids.iter().map(|id| (*id, self.last)));
+        self.by_below.extend(probed.below.clone().map(|below| (below, self.last)));
+        self.files.insert(self.last, probed);
+    }
+
+    pub(super) fn libraries(&self) -> impl Iterator<Item = &Arc<Library>> {
+        self.files.values().filter_map(|probed| probed.library.as_ref())
+    }
+
+    /// Takes out those that nobody has used for so long. What is in use is asked only where a file is not the host's.
+    pub(super) fn take_unused(
+        &mut self,
+        now: KernelTime,
+        after: Duration,
+        in_use: impl FnOnce() -> HashSet<FileId>,
+    ) -> Vec<Probed> {
+        let foreign: Vec<u64> =
+            self.files.iter().filter(|(_, probed)| !probed.is_hosts()).map(|(number, _)| *number).collect();
+        if foreign.is_empty() {
+            return Vec::new();
+        }
+        let in_use = in_use();
+        let mut unused = Vec::new();
+        for number in foreign {
+            let Some(probed) = self.files.get_mut(&number) else { continue };
+            if !probed.ids.is_disjoint(&in_use) {
+                probed.used = now;
+            } else if now.since(probed.used) >= after {
+                unused.extend(self.files.remove(&number));
+            }
+        }
+        let files = &self.files;
+        self.by_id.retain(|_, number| files.contains_key(number));
+        self.by_below.retain(|_, number| files.contains_key(number));
+        unused
+    }
+
+    pub(super) fn has_links(&self) -> bool {
+        self.files.values().any(|probed| !probed.links.is_empty())
+    }
+}
+
+/// Every file that a process has mapped for execution, as `stat` gives it.
+pub(super) fn files_in_use() -> HashSet<FileId> {
+    let mut seen = HashSet::new();
+    let mut used = HashSet::new();
+    for pid in maps::processes() {
+        let mounts = std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+        for mapping in maps::executable_mappings(pid) {
+            // What other mounts stack upon it is another file, though the map may show the same one.
+            if !seen.insert((mounts.clone(), mapping.id)) {
+                continue;
+            }
+            used.insert(mapping.id);
+            let file = maps::path_from_here(pid, &mapping).and_then(|path| std::fs::metadata(path).ok());
+            used.extend(file.map(|file| FileId { dev: file.dev(), ino: file.ino() }));
+        }
+    }
+    used
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const AFTER: Duration = Duration::from_secs(60);
+
+    fn at(seconds: u64) -> KernelTime {
+        KernelTime(seconds * 1_000_000_000)
+    }
+
+    fn probed(ino: u64, name: &Path) -> Probed {
+        let ids = HashSet::from([FileId { dev: 1, ino }]);
+        Probed { library: None, ids, below: None, name: name.to_owned(), links: Vec::new(), used: at(0) }
+    }
+
+    fn inodes(files: &[Probed]) -> Vec<u64> {
+        files.iter().flat_map(|file| file.ids.iter().map(|id| id.ino)).collect()
+    }
+
+    #[test]
+    fn what_nobody_has_used_for_long_goes() {
+        let mut files = ProbedFiles::default();
+        files.insert(probed(7, Path::new("/nowhere/libssl.so.3")));
+        files.insert(probed(8, Path::new("/nowhere/libssl.so.1.1")));
+        let used = || HashSet::from([FileId { dev: 1, ino: 7 }]);
+        assert!(files.take_unused(at(59), AFTER, used).is_empty());
+        assert_eq!(inodes(&files.take_unused(at(60), AFTER, used)), [8]);
+        assert!(files.get(FileId { dev: 1, ino: 8 }).is_none());
+        // Its time begins when it was last used.
+        assert!(files.take_unused(at(119), AFTER, HashSet::new).is_empty());
+        assert_eq!(inodes(&files.take_unused(at(120), AFTER, HashSet::new)), [7]);
+        assert_eq!(files.len(), 0);
+    }
+
+    #[test]
+    fn what_the_host_can_reach_stays_and_nobody_is_asked_for_it() {
+        let here = std::fs::canonicalize("/bin/sh").unwrap();
+        let metadata = std::fs::metadata(&here).unwrap();
+        let mut file = probed(0, &here);
+        file.ids = HashSet::from([FileId { dev: metadata.dev(), ino: metadata.ino() }]);
+        let mut files = ProbedFiles::default();
+        files.insert(file);
+        let asked = || unreachable!("processes are looked through for nothing");
+        assert!(files.take_unused(at(1_000_000), AFTER, asked).is_empty());
+        // Another file under its name is another file.
+        files.insert(probed(1, &here));
+        assert_eq!(inodes(&files.take_unused(at(1_000_000), AFTER, HashSet::new)), [1]);
+    }
+
+    #[test]
+    fn what_runs_is_in_use() {
+        let metadata = std::fs::metadata("/proc/self/exe").unwrap();
+        assert!(files_in_use().contains(&FileId { dev: metadata.dev(), ino: metadata.ino() }));
+    }
+}
