@@ -19,9 +19,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use aya::Ebpf;
 use aya::programs::RawTracePoint;
-use aya_log::EbpfLogger;
 use qtap_common::ABI;
 use qtap_common::record::why;
 use qtap_common::state::{FileKey, Losses, SessionKey, scope};
@@ -110,7 +108,7 @@ impl Live {
         let mut probes = object::load(wanted, settings.ring_bytes, settings.trace)?;
         let ring = Ring::new(&mut probes.ebpf)?;
         let tables = Tables::take(&mut probes.ebpf)?;
-        let pass_on = if settings.trace { said_by_probes(&mut probes.ebpf) } else { None };
+        let pass_on = if settings.trace { probes.said() } else { None };
         let recorder = match settings.recording.take() {
             Some(file) => Some(Writer::new(file, ABI).map_err(KernelError::Recording)?),
             None => None,
@@ -166,6 +164,7 @@ impl Live {
         if settings.tls.is_empty() {
             return Ok(());
         }
+        self.probes.keep_ready();
         if let Some(tls) = &mut self.tls {
             tls.found(super::seccomp::try_return_probe(&mut self.probes));
         }
@@ -292,6 +291,7 @@ impl Live {
                 out.push(event);
             }
             Decoded::Exec(executed) => {
+                self.probes.program_started();
                 let pid = executed.pid;
                 let fact = self.people.executed(executed);
                 self.met(fact, out);
@@ -420,17 +420,6 @@ impl Scope {
         match self {
             Scope::Listed(pids) => pids,
             Scope::Everyone | Scope::Cgroups(_) => &[],
-        }
-    }
-}
-
-/// The probes' own messages go to the log, under the target `probes`.
-fn said_by_probes(ebpf: &mut Ebpf) -> Option<Box<dyn FnMut() + Send>> {
-    match EbpfLogger::init(ebpf) {
-        Ok(mut logger) => Some(Box::new(move || logger.flush())),
-        Err(reason) => {
-            tracing::warn!(%reason, "the probes' own messages can't be read");
-            None
         }
     }
 }

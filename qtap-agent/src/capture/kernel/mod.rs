@@ -8,6 +8,7 @@ mod layout;
 mod live;
 mod object;
 mod people;
+mod primer;
 mod probed;
 mod ring;
 pub mod seccomp;

@@ -8,11 +8,13 @@ use aya::maps::Array;
 use aya::programs::{Program, ProgramType, RawTracePoint};
 use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
+use aya_log::EbpfLogger;
 use qtap_common::globals::Wanted;
 use qtap_common::state::{MAP_RING, MAP_SCRATCH, MAP_SYSCALLS, SCRATCH_SLOTS};
 
 use super::KernelError;
 use super::layout::{COMPAT_CALLS, layout, system_calls};
+use super::primer::Primer;
 use super::standing::Ran;
 use super::uprobes::{Known, Link, Place, Uprobes};
 use crate::capture::btf::Btf;
@@ -28,6 +30,7 @@ pub(super) const SOCKETS: [&str; 3] = ["inet_sock_set_state", "tcp_destroy_sock"
 pub(super) struct Probes {
     pub(super) ebpf: Ebpf,
     pub(super) uprobes: Uprobes,
+    primer: Option<Primer>,
 }
 
 /// Loads the object. `trace`: the probes' own debug messages are on.
@@ -71,7 +74,7 @@ fn load_with(
     for name in PROCESS_LIFE.into_iter().chain(SOCKETS) {
         program::<RawTracePoint>(&mut ebpf, name)?.load().map_err(|error| KernelError::Load { name, error })?;
     }
-    let probes = Probes { ebpf, uprobes };
+    let probes = Probes { ebpf, uprobes, primer: None };
     for Known { ran, verified } in probes.known() {
         tracing::debug!(name = ran.program, instructions = verified, "verified");
     }
@@ -97,6 +100,27 @@ impl Probes {
     fn known(&self) -> Vec<Known> {
         let of_tracepoints = PROCESS_LIFE.into_iter().chain(SOCKETS).filter_map(|name| Known::of(&self.ebpf, name));
         of_tracepoints.chain(self.uprobes.known(&self.ebpf)).collect()
+    }
+
+    /// The probes' own messages go to the log, under the target `probes`, whenever this is called.
+    pub(super) fn said(&mut self) -> Option<Box<dyn FnMut() + Send>> {
+        match EbpfLogger::init(&mut self.ebpf) {
+            Ok(mut logger) => Some(Box::new(move || logger.flush())),
+            Err(reason) => {
+                tracing::warn!(%reason, "the probes' own messages can't be read");
+                None
+            }
+        }
+    }
+
+    /// From now on the kernel is made ready to put in probes when a program starts.
+    pub(super) fn keep_ready(&mut self) {
+        self.primer = self.uprobes.primer();
+    }
+
+    /// A program starts.
+    pub(super) fn program_started(&self) {
+        self.primer.iter().for_each(Primer::started);
     }
 
     /// Attaches one program at these places of the file, in the process `pid` only or in each that maps it. All or none.

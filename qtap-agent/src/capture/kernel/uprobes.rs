@@ -22,6 +22,7 @@ use qtap_common::uprobes::{self, Places};
 
 use super::KernelError;
 use super::object::program;
+use super::primer::Primer;
 use super::standing::Ran;
 
 /// The programs, by name.
@@ -135,6 +136,15 @@ impl Uprobes {
         }
     }
 
+    /// Keeps the kernel ready to put in probes; none where each is put in and taken out by itself, which takes longer than it spares.
+    pub(super) fn primer(&self) -> Option<Primer> {
+        match self {
+            // Whichever it is: it never runs.
+            Uprobes::Many(programs) => Primer::start(programs.get("tls_set_bio")?.try_clone().ok()?),
+            Uprobes::One => None,
+        }
+    }
+
     /// What the kernel knows of each program.
     pub(super) fn known(&self, ebpf: &Ebpf) -> Vec<Known> {
         match self {
@@ -162,7 +172,12 @@ impl Known {
 }
 
 impl Loaded {
-    fn attach(&self, file: &Path, places: &[Place], pid: Option<u32>) -> io::Result<OwnedFd> {
+    /// A second handle of it.
+    fn try_clone(&self) -> io::Result<Loaded> {
+        Ok(Loaded { program: self.program.try_clone()?, returns: self.returns })
+    }
+
+    pub(super) fn attach(&self, file: &Path, places: &[Place], pid: Option<u32>) -> io::Result<OwnedFd> {
         let file = CString::new(file.as_os_str().as_bytes())?;
         let offsets: Vec<u64> = places.iter().map(|place| place.file_offset).collect();
         let cookies: Vec<u64> = places.iter().map(|place| place.cookie.0).collect();
