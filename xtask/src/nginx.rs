@@ -45,7 +45,7 @@ impl Nginx {
             .spawn()
             .context("nginx does not start")?;
         let mut nginx = Nginx { master, dir, http_port, https_port };
-        nginx.wait_until_it_listens()?;
+        wait_until_it_listens(&mut nginx.master, "nginx", &[http_port, https_port])?;
         Ok(nginx)
     }
 
@@ -64,37 +64,44 @@ impl Nginx {
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
         Ok(children.split_whitespace().filter_map(|word| word.parse().ok()).collect())
     }
-
-    fn wait_until_it_listens(&mut self) -> Result<()> {
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if let Some(status) = self.master.try_wait()? {
-                bail!("nginx ended with {status}");
-            }
-            if [self.http_port, self.https_port].iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok()) {
-                return Ok(());
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        bail!("nginx does not listen after {} s", PATIENCE.as_secs())
-    }
 }
 
 impl Drop for Nginx {
     /// SIGTERM to the master, which ends the workers; SIGKILL would leave them behind.
     fn drop(&mut self) {
-        let _ = Command::new("sh").args(["-c", "kill -TERM \"$0\""]).arg(self.pid().to_string()).status();
-        let start = Instant::now();
-        while matches!(self.master.try_wait(), Ok(None)) && start.elapsed() < PATIENCE {
-            thread::sleep(Duration::from_millis(20));
-        }
-        let _ = self.master.kill();
-        let _ = self.master.wait();
+        end(&mut self.master, PATIENCE);
         let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
-fn make_certificate(dir: &Path) -> Result<()> {
+/// Waits until a server listens at all these ports.
+pub(crate) fn wait_until_it_listens(server: &mut Child, name: &str, ports: &[u16]) -> Result<()> {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        if let Some(status) = server.try_wait()? {
+            bail!("{name} ended with {status}");
+        }
+        if ports.iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok()) {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    bail!("{name} does not listen after {} s", PATIENCE.as_secs())
+}
+
+/// Ends it with SIGTERM, and with SIGKILL if it has not gone in time.
+pub(crate) fn end(child: &mut Child, patience: Duration) {
+    let _ = Command::new("sh").args(["-c", "kill -TERM \"$0\""]).arg(child.id().to_string()).status();
+    let start = Instant::now();
+    while matches!(child.try_wait(), Ok(None)) && start.elapsed() < patience {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// `cert.pem`, which is its own authority, and `key.pem` in `dir`.
+pub(crate) fn make_certificate(dir: &Path) -> Result<()> {
     let mut openssl = Command::new("openssl");
     openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]);
     openssl.args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]);

@@ -11,6 +11,12 @@ use crate::shell;
 /// Connections held open.
 const CONNECTIONS: u32 = 64;
 
+/// A slow server takes a second to accept all connections.
+const WARM_UP_SECONDS: u32 = 2;
+
+/// How much longer than it is told to a run may take.
+const PATIENCE_SECONDS: u32 = 10;
+
 /// Streams at once on each HTTP/2 connection.
 const STREAMS: u32 = 10;
 
@@ -47,9 +53,9 @@ impl Protocol {
 
 /// A load that can be run.
 pub(super) struct Load {
-    protocol: Protocol,
-    url: String,
-    seconds: u32,
+    pub(super) protocol: Protocol,
+    pub(super) url: String,
+    pub(super) seconds: u32,
 }
 
 /// What a run achieved.
@@ -62,9 +68,9 @@ pub(super) struct Achieved {
 }
 
 impl Load {
-    /// A second of it, for caches and connections.
+    /// A little of it, for caches, compilers and connections.
     pub(super) fn warm_up(&self) -> Result<Achieved> {
-        self.run_for(1)
+        self.run_for(WARM_UP_SECONDS)
     }
 
     /// All of it.
@@ -73,7 +79,9 @@ impl Load {
     }
 
     fn run_for(&self, seconds: u32) -> Result<Achieved> {
-        let mut command = Command::new("taskset");
+        // h2load 1.52 was seen not to end against a server that was slow to take its connections.
+        let mut command = Command::new("timeout");
+        command.args([&(seconds + PATIENCE_SECONDS).to_string(), "taskset"]);
         let last_core = thread::available_parallelism().map_or(1, usize::from).max(2) - 1;
         command.args(["-c", &format!("1-{last_core}")]);
         let (connections, streams) = (CONNECTIONS.to_string(), STREAMS.to_string());

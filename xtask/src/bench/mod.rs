@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: what watching costs the watched. nginx serves 1 KB over keep-alive connections, bare and under each kind of
 //! probe, in interleaved rounds; the table of medians is printed as Markdown, with the machine named. It asserts nothing. Beside it:
-//! how fast a recording is replayed, beside tshark too, whether anything is lost uncounted under a minute of load, and how fast records
-//! are delivered, what rules cost, what of what nobody wants is not copied, what an idle agent costs, and how
+//! what it costs servers of other kinds, how fast a recording is replayed, beside tshark too, whether anything is lost uncounted under a
+//! minute of load, and how fast records are delivered, what rules cost, what of what nobody wants is not copied, what an idle agent costs, and how
 //! many first requests of programs of a moment are captured.
 
 mod advice;
@@ -10,6 +10,8 @@ mod grpc;
 mod idle;
 mod load;
 mod loss;
+mod server;
+mod servers;
 mod sink;
 mod stage;
 mod table;
@@ -18,6 +20,7 @@ pub(crate) mod usage;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::process::Command;
 use std::time::Duration;
 use std::{fs, thread};
 
@@ -38,6 +41,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 enum Subject {
     /// What watching costs the server and the agent, stage by stage.
     Stages,
+    /// What watching costs nginx, Node, Caddy, Envoy and Python's asyncio, over TLS.
+    Servers,
     /// How fast a recording goes through qtap on one core.
     Replay,
     /// The same traffic read by qtap and by tshark.
@@ -98,13 +103,22 @@ struct Sample {
     rate: f64,
 }
 
-/// All samples by protocol and stage, both by their place in the lists.
+/// What is measured under each stage.
+struct Case {
+    name: String,
+    load: Load,
+    /// The processes that serve; the first is watched.
+    pids: Vec<u32>,
+}
+
+/// All samples by case and stage, both by their place in the lists.
 type Samples = BTreeMap<(usize, usize), Vec<Sample>>;
 
 /// Builds, measures, prints.
 pub(crate) fn run(options: &Options) -> Result<()> {
     match options.subject {
         Subject::Stages => stages(options),
+        Subject::Servers => servers::run(options),
         Subject::Replay => shell::run(shell::cargo().args(["bench", "--package", "qtap-agent", "--bench", "replay"])),
         Subject::Tshark => tshark::run(options.rounds),
         Subject::Delivery => bench_of("delivery"),
@@ -143,24 +157,14 @@ fn stages(options: &Options) -> Result<()> {
         build()?;
     }
     let nginx = Nginx::start(&[("1k.txt", &[b'x'; 1024])])?;
-    let workers = nginx.workers()?;
-    pin(&workers)?;
-    let mut samples = Samples::new();
-    let mut unmeasured = BTreeMap::new();
-    for round in 0..options.rounds {
-        for (p, protocol) in options.protocols.iter().enumerate() {
-            for (s, stage) in stages.iter().enumerate() {
-                println!("bench: round {} of {}, {protocol:?}, {}", round + 1, options.rounds, stage.name);
-                match measure(stage, &protocol.load(&nginx, options.seconds.unwrap_or(3)), &workers, &sink) {
-                    Ok(sample) => samples.entry((p, s)).or_default().push(sample),
-                    Err(error) => {
-                        println!("bench: {}: {error:#}", stage.name);
-                        unmeasured.insert(stage.name, format!("{error:#}"));
-                    }
-                }
-            }
-        }
-    }
+    let pids = nginx.workers()?;
+    pin(&pids)?;
+    let case = |protocol: &Protocol| {
+        let (name, load) = (protocol.title().to_owned(), protocol.load(&nginx, options.seconds.unwrap_or(3)));
+        Case { name, load, pids: pids.clone() }
+    };
+    let cases: Vec<Case> = options.protocols.iter().map(case).collect();
+    let (samples, unmeasured) = measure_all(options.rounds, &cases, &stages, &sink);
     println!("\n{}", table::render(&options.protocols, &stages, &samples, &machine()));
     println!("The store took {} exchanges in {} MB.", sink.exchanges(), sink.bytes() / 1_000_000);
     for (name, reason) in unmeasured {
@@ -169,11 +173,32 @@ fn stages(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// One stage under one load: what watches is started, the load warms up, then runs.
-fn measure(stage: &Stage, load: &Load, workers: &[u32], sink: &Sink) -> Result<Sample> {
+/// Each case under each stage, round after round; beside the samples, what was not measured in some round, and why.
+fn measure_all(rounds: u32, cases: &[Case], stages: &[Stage], sink: &Sink) -> (Samples, BTreeMap<String, String>) {
+    let mut samples = Samples::new();
+    let mut unmeasured = BTreeMap::new();
+    for round in 0..rounds {
+        for (c, case) in cases.iter().enumerate() {
+            for (s, stage) in stages.iter().enumerate() {
+                let name = format!("{}, {}", case.name, stage.name);
+                println!("bench: round {} of {rounds}, {name}", round + 1);
+                match measure(stage, case, sink) {
+                    Ok(sample) => samples.entry((c, s)).or_default().push(sample),
+                    Err(error) => {
+                        println!("bench: {name}: {error:#}");
+                        unmeasured.insert(name, format!("{error:#}"));
+                    }
+                }
+            }
+        }
+    }
+    (samples, unmeasured)
+}
+
+/// One case under one stage: what watches is started, the load warms up, then runs.
+fn measure(stage: &Stage, Case { load, pids, .. }: &Case, sink: &Sink) -> Result<Sample> {
     let told_before = sink.exchanges();
-    // The one worker: the master serves nothing.
-    let watcher = stage.start(*workers.first().context("nginx has no worker")?)?;
+    let watcher = stage.start(*pids.first().context("nobody serves")?)?;
     let pid = watcher.as_ref().map(Watcher::pid);
     if pid.is_some() {
         // What starting took is given back a moment later.
@@ -181,10 +206,10 @@ fn measure(stage: &Stage, load: &Load, workers: &[u32], sink: &Sink) -> Result<S
     }
     let agent_idle_mb = pid.map(usage::resident_mb).transpose()?;
     let warm = load.warm_up()?;
-    let server_before = usage::cpu_of(workers)?;
+    let server_before = usage::cpu_of(pids)?;
     let agent_before = pid.map(|pid| usage::cpu_of(&[pid])).transpose()?;
     let result = load.run()?;
-    let server = usage::cpu_of(workers)? - server_before;
+    let server = usage::cpu_of(pids)? - server_before;
     if watcher.is_some() {
         // What came last is still on its way through the agent.
         thread::sleep(SETTLE);
@@ -207,7 +232,7 @@ fn free_port() -> Result<u16> {
 /// The server has the first core to itself; the load has the others.
 fn pin(workers: &[u32]) -> Result<()> {
     for worker in workers {
-        let mut taskset = std::process::Command::new("taskset");
+        let mut taskset = Command::new("taskset");
         shell::capture(taskset.args(["-c", "-p", "0"]).arg(worker.to_string()))?;
     }
     Ok(())
@@ -221,13 +246,16 @@ fn machine() -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cores = thread::available_parallelism().map_or(0, usize::from);
     let version = |program: &str, flag: &str| {
-        let output =
-            shell::output_of(std::process::Command::new(shell::which(program).context("not installed")?).arg(flag))?;
-        let said = [output.stdout, output.stderr].concat();
-        let line = String::from_utf8_lossy(&said).lines().next().unwrap_or_default().to_owned();
-        anyhow::Ok(line)
+        let said = said_by(Command::new(shell::which(program).context("not installed")?).arg(flag))?;
+        anyhow::Ok(said.lines().next().unwrap_or_default().to_owned())
     };
     let or_unknown = |version: Result<String>| version.unwrap_or_else(|_| "unknown".to_owned());
     let (nginx, openssl) = (or_unknown(version("nginx", "-v")), or_unknown(version("openssl", "version")));
     format!("{model}, {cores} cores, Linux {}; {nginx}; {openssl}", kernel.trim())
+}
+
+/// All that a command prints.
+fn said_by(command: &mut Command) -> Result<String> {
+    let output = shell::output_of(command)?;
+    Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }

@@ -11,7 +11,7 @@ use std::{fs, thread};
 use anyhow::{Context, Result, bail};
 
 use super::sink::{Otlp, Sink};
-use crate::shell;
+use crate::{nginx, shell};
 
 /// How long a stage may take to be ready, or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -146,13 +146,7 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        let _ = Command::new("sh").args(["-c", "kill -TERM \"$0\""]).arg(self.pid().to_string()).status();
-        let start = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < PATIENCE {
-            thread::sleep(Duration::from_millis(20));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        nginx::end(&mut self.child, PATIENCE);
     }
 }
 

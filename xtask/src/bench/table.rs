@@ -36,19 +36,17 @@ fn row(text: &mut String, protocol: Protocol, stage: &str, list: &[Sample], adde
     let us = |sample: &Sample| Some(sample.server_us);
     let least = list.iter().filter_map(us).fold(f64::INFINITY, f64::min);
     let most = list.iter().filter_map(us).fold(0.0, f64::max);
-    let optional = |value: f64| if value.is_nan() { "–".to_owned() } else { format!("{value:.1}") };
-    let percent = |value: f64| if value.is_nan() { "–".to_owned() } else { format!("{:.2}", 100.0 * value) };
     let _ = writeln!(
         text,
         "| {} | {stage} | {:.1} ({least:.1}–{most:.1}) | {} | {:.0} | {} | {}, {} | {} |",
         protocol.title(),
         median(list, us),
-        optional(added.unwrap_or(f64::NAN)),
+        figure(added.unwrap_or(f64::NAN), 1),
         median(list, |sample| Some(sample.rate)),
-        optional(median(list, |sample| sample.agent_us)),
-        optional(median(list, |sample| sample.agent_idle_mb)),
-        optional(median(list, |sample| sample.agent_mb)),
-        percent(median(list, |sample| sample.exported)),
+        figure(median(list, |sample| sample.agent_us), 1),
+        figure(median(list, |sample| sample.agent_idle_mb), 1),
+        figure(median(list, |sample| sample.agent_mb), 1),
+        figure(100.0 * median(list, |sample| sample.exported), 2),
     );
 }
 
@@ -57,8 +55,13 @@ fn server_us(samples: &Samples, protocol: usize, stages: &[Stage], name: &str) -
     samples.get(&(protocol, place)).map(|list| median(list, |sample| Some(sample.server_us)))
 }
 
+/// With so many digits behind the point; a dash for NaN.
+pub(super) fn figure(value: f64, digits: usize) -> String {
+    if value.is_nan() { "–".to_owned() } else { format!("{value:.digits$}") }
+}
+
 /// The middle value; NaN when there is none.
-fn median(list: &[Sample], value: impl Fn(&Sample) -> Option<f64>) -> f64 {
+pub(super) fn median(list: &[Sample], value: impl Fn(&Sample) -> Option<f64>) -> f64 {
     middle(list.iter().filter_map(value).collect())
 }
 
