@@ -117,23 +117,32 @@ impl ProbedFiles {
     }
 }
 
-/// Every file that a process has mapped for execution, as `stat` gives it.
+/// Every file that a process has mapped for execution, as `stat` gives it and as the map shows it: what can't be opened is in use all the same.
 pub(super) fn files_in_use() -> HashSet<FileId> {
+    mappings().flat_map(|(_, shown, file)| [Some(shown), file.map(|(id, _)| id)]).flatten().collect()
+}
+
+/// Those of these files that a process has mapped for execution, with the process and a path to it.
+pub(super) fn used_among(files: &HashSet<FileId>) -> Vec<(u32, PathBuf)> {
+    let used = mappings().filter_map(|(pid, _, file)| Some((pid, file.filter(|(id, _)| files.contains(id))?.1)));
+    used.collect()
+}
+
+/// Processes and what they have mapped for execution, each file once: its id in the map; its id as `stat` gives it, and a path to it.
+fn mappings() -> impl Iterator<Item = (u32, FileId, Option<(FileId, PathBuf)>)> {
     let mut seen = HashSet::new();
-    let mut used = HashSet::new();
-    for pid in maps::processes() {
+    maps::processes().into_iter().flat_map(move |pid| {
         let mounts = std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
-        for mapping in maps::executable_mappings(pid) {
-            // What other mounts stack upon it is another file, though the map may show the same one.
-            if !seen.insert((mounts.clone(), mapping.id)) {
-                continue;
-            }
-            used.insert(mapping.id);
-            let file = maps::path_from_here(pid, &mapping).and_then(|path| std::fs::metadata(path).ok());
-            used.extend(file.map(|file| FileId { dev: file.dev(), ino: file.ino() }));
-        }
-    }
-    used
+        let mut mappings = maps::executable_mappings(pid);
+        // What other mounts stack upon it is another file, though the map may show the same one.
+        mappings.retain(|mapping| seen.insert((mounts.clone(), mapping.id)));
+        mappings.into_iter().map(move |mapping| {
+            let path = maps::path_from_here(pid, &mapping);
+            let file = path.and_then(|path| Some((std::fs::metadata(&path).ok()?, path)));
+            let file = file.map(|(file, path)| (FileId { dev: file.dev(), ino: file.ino() }, path));
+            (pid, mapping.id, file)
+        })
+    })
 }
 
 #[cfg(test)]
@@ -189,6 +198,10 @@ mod tests {
     #[test]
     fn what_runs_is_in_use() {
         let metadata = std::fs::metadata("/proc/self/exe").unwrap();
-        assert!(files_in_use().contains(&FileId { dev: metadata.dev(), ino: metadata.ino() }));
+        let own = FileId { dev: metadata.dev(), ino: metadata.ino() };
+        assert!(files_in_use().contains(&own));
+        let used = used_among(&HashSet::from([own]));
+        let is_own = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|file| file.ino() == own.ino);
+        assert!(!used.is_empty() && used.iter().all(|(_, path)| is_own(path)), "{used:?}");
     }
 }

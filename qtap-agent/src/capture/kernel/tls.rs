@@ -177,12 +177,12 @@ impl Tls {
     }
 
     /// When it is time: lets go of the files that nobody has used for long, save those of the host's own system. Returns what they were.
-    pub(super) fn let_go(&mut self, now: KernelTime) -> Vec<FileId> {
+    pub(super) fn let_go(&mut self, now: KernelTime) -> HashSet<FileId> {
         if now.since(self.last_look) < self.release_after / 2 {
-            return Vec::new();
+            return HashSet::new();
         }
         self.last_look = now;
-        let mut gone = Vec::new();
+        let mut gone = HashSet::new();
         let mut links = Vec::new();
         for probed in self.probed.take_unused(now, self.release_after, files_in_use) {
             let name = probed.library.as_ref().map(|library| library.name.as_str());

@@ -6,6 +6,7 @@ use std::time::Duration;
 use qtap_common::record::why;
 use qtap_common::state::{Conn, Losses, Session, SessionKey, call, conn_flag};
 
+use super::super::probed::used_among;
 use super::super::ring::Ring;
 use super::super::standing::RingUse;
 use super::Live;
@@ -89,8 +90,13 @@ impl Live {
     fn let_go_of_files(&mut self, now: KernelTime) {
         let Some(tls) = &mut self.tls else { return };
         let gone = tls.let_go(now);
-        if !gone.is_empty() {
-            self.tables.tell_again(|file| gone.contains(&id_of(file)));
+        if gone.is_empty() {
+            return;
+        }
+        self.tables.tell_again(|file| gone.contains(&id_of(file)));
+        // Who mapped one meanwhile was not told of.
+        for (pid, path) in used_among(&gone) {
+            self.attach_library_of(pid, &path);
         }
     }
 
