@@ -147,9 +147,11 @@ impl Tls {
             Ok(plan) => plan,
             Err(reason) => {
                 tracing::trace!(path = %path.display(), %reason, "no probes");
-                if self.refused.len() < REFUSED_MAX {
-                    self.attach_feeder(probes, &elf, path);
+                if self.refused.len() >= REFUSED_MAX {
+                    // Most of them are gone by now; those that are not are looked through once more.
+                    self.refused.clear();
                 }
+                self.attach_feeder(probes, &elf, path);
                 return Ok(None);
             }
         };
@@ -192,8 +194,8 @@ impl Tls {
             links.extend(probed.links);
         }
         if !links.is_empty() {
-            // It waits until every CPU is out of them, and nobody needs to wait for that.
-            std::thread::spawn(move || drop(links));
+            // It waits until every CPU is out of them, and nobody needs to wait for that; where no thread can be started, qtap does.
+            let _ = std::thread::Builder::new().spawn(move || drop(links));
         }
         gone
     }
