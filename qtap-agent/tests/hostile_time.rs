@@ -123,6 +123,11 @@ fn http2() -> Vec<Shape> {
             let id = 2 * n as u32 + 3001;
             [frame(HEADERS, END_HEADERS, id, &get("/")), frame(RST_STREAM, 0, id, &[0, 0, 0, 8])].concat()
         }),
+        shape("promises reset", crowd(), Received, |n| {
+            let id = 2 * n as u32 + 2;
+            let promise = [&id.to_be_bytes()[..], &get("/p")].concat();
+            [frame(PUSH_PROMISE, END_HEADERS, 1, &promise), frame(RST_STREAM, 0, id, &[0, 0, 0, 8])].concat()
+        }),
         shape("GOAWAY", crowd(), Received, |_| frame(GOAWAY, 0, 0, &[0x7f, 255, 255, 255, 0, 0, 0, 0])),
         shape("promises", crowd(), Received, |n| {
             frame(PUSH_PROMISE, END_HEADERS, 1, &[&(2 * n as u32 + 2).to_be_bytes()[..], &get("/p")].concat())

@@ -1,6 +1,7 @@
 //! HTTP/2 (RFC 9113). In: the bytes and holes of both directions of one channel, time, and the close. Out: exchanges and counts in
 //! the sink. `lane` cuts a direction into tokens (`shape` knows frames, `block` puts header blocks together), `hpack` decodes
-//! them, `stream` makes messages of them, `content` knows when what was declared is there; here they meet.
+//! them, `stream` makes messages of them, `content` knows when what was declared is there, `reset` when one that was cut short is over; here
+//! they meet.
 //!
 //! The stream id pairs, so a loss costs what was open and, through the compression state, fields of what comes after: those
 //! are unknown until they are sent again, never guessed.
@@ -8,6 +9,7 @@
 mod block;
 mod content;
 mod lane;
+mod reset;
 mod shape;
 mod stream;
 
@@ -18,6 +20,7 @@ use bytes::Bytes;
 
 use self::block::Block;
 use self::lane::{Hole, Lane, Token};
+use self::reset::Resets;
 use self::stream::{Section, Stream};
 use super::Sink;
 use super::h1::Input;
@@ -40,10 +43,6 @@ const WAIT_AFTER_LOSS: Duration = Duration::from_secs(10);
 const ENDED: usize = 128;
 /// How much larger than a block the fields it stands for may be.
 const EXPANSION: usize = 4;
-/// NO_ERROR of RST_STREAM (RFC 9113 §7).
-const NO_ERROR: u32 = 0;
-/// With these a client ends a stream of which it wants no more: NO_ERROR, STREAM_CLOSED (curl), CANCEL (most).
-const NOT_WAITED_FOR: [u32; 3] = [NO_ERROR, 5, 8];
 
 /// The parser of a channel that speaks HTTP/2.
 #[derive(Debug)]
@@ -59,6 +58,7 @@ pub(super) struct H2 {
     exposed: [Vec<u32>; 2],
     /// Streams that ended last: what still comes of them is not another exchange.
     ended: VecDeque<u32>,
+    resets: Resets,
     joined_late: bool,
     /// A direction lost its thread.
     lost_thread: bool,
@@ -86,6 +86,7 @@ impl H2 {
             first: None,
             exposed: [Vec::new(), Vec::new()],
             ended: VecDeque::new(),
+            resets: Resets::default(),
             joined_late,
             lost_thread: false,
             grpc: false,
@@ -142,6 +143,7 @@ impl H2 {
             let why = self.why_half();
             self.export(id, why, desk, sink);
         }
+        self.end_resets(Some(now), desk, sink);
         self.streams.values_mut().for_each(|stream| stream.open.look(now, desk, sink));
     }
 
@@ -165,7 +167,9 @@ impl H2 {
         }
         let why = self.why_half();
         for (_, mut stream) in std::mem::take(&mut self.streams) {
-            if !still_open {
+            if stream.reset.is_some() {
+                stream.spoil_by_reset();
+            } else if !still_open {
                 stream.end_what_is_whole();
             }
             if stream.open.response_done && (stream.open.request_done || stream.open.exchange.request.is_none()) {
@@ -198,7 +202,7 @@ impl H2 {
         }
         let is_head = section.is_request() || section.status.is_some();
         let is_over = !is_request && self.ended.contains(&block.stream);
-        if (!is_head || is_over) && !self.is_known(block.stream) {
+        if (!is_head || is_over) && !self.is_known(block.stream) || self.follows_reset(direction, block.stream) {
             return;
         }
         let Some(stream) = self.stream(block.stream, stamp, desk, sink) else { return };
@@ -239,6 +243,9 @@ impl H2 {
     fn stream(&mut self, id: u32, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) -> Option<&mut Stream> {
         let outgoing = self.requests? == Direction::Sent;
         if !self.streams.contains_key(&id) {
+            if self.streams.len() >= desk.settings.max_in_flight || desk.budget.is_crowded() {
+                self.end_resets(None, desk, sink);
+            }
             while self.streams.len() >= desk.settings.max_in_flight.max(1) || desk.budget.is_crowded() {
                 let Some(oldest) = self.streams.keys().next().copied() else { break };
                 sink.losses.add(Loss::PipelineLimit, 0);
@@ -292,7 +299,7 @@ impl H2 {
             return;
         }
         let is_request = self.requests == Some(direction);
-        let known = self.requests.is_some() && self.is_known(id);
+        let known = self.requests.is_some() && self.is_known(id) && !self.follows_reset(direction, id);
         let Some(stream) = known.then(|| self.stream(id, stamp, desk, sink)).flatten() else {
             // Of a stream that was reset, or opened where nobody looked.
             sink.losses.add(Loss::Unparsed, piece.len() as u64);
@@ -303,6 +310,9 @@ impl H2 {
 
     fn end_data(&mut self, direction: Direction, id: u32, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
         let is_request = self.requests == Some(direction);
+        if self.follows_reset(direction, id) {
+            return;
+        }
         if let Some(stream) = self.streams.get_mut(&id) {
             end(stream, is_request, stamp.time);
             self.settle(id, stamp, desk, sink);
@@ -337,28 +347,6 @@ impl H2 {
             stream.open.spoil(why);
             stream.open.export(desk, sink);
         }
-    }
-
-    /// After a response that ended, NO_ERROR only says that the rest of the request is of no interest (RFC 9113 §8.1; the client may say it in turn), and
-    /// [`NOT_WAITED_FOR`] of the client that it has all it wants: nothing is missing.
-    fn reset(&mut self, direction: Direction, id: u32, code: u32, desk: &mut Desk, sink: &mut Sink) {
-        let (by_client, why) = (self.requests == Some(direction), self.why_half());
-        if let Some(stream) = self.streams.get_mut(&id) {
-            if code == NO_ERROR && stream.open.response_done && stream.open.exchange.request.is_some() {
-                stream.open.request_done = true;
-            }
-            if by_client && NOT_WAITED_FOR.contains(&code) {
-                stream.end_what_is_whole();
-            }
-            if stream.open.is_done() {
-                self.settle(id, Stamp::default(), desk, sink);
-                return;
-            }
-            if stream.open.response_done && stream.open.exchange.request.is_none() {
-                stream.spoil_if_headless(why);
-            }
-        }
-        self.export(id, Incomplete::Reset, desk, sink);
     }
 
     /// Streams above `last` that the receiver of a GOAWAY opened end here (RFC 9113 §6.8).

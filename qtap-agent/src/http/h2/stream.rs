@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::content::Content;
+use super::reset::Reset;
 use crate::http::Sink;
 use crate::http::h1::{length_of_request, length_of_response};
 use crate::http::hpack::Decoded;
@@ -24,6 +25,8 @@ pub(super) struct Stream {
     pub(super) waits_since: Option<KernelTime>,
     /// A direction lost its thread while this was open: the end of the message may be among what was lost.
     pub(super) end_may_be_lost: bool,
+    /// That its reset was received, not long ago: what was being sent then may still be told.
+    pub(super) reset: Option<Reset>,
     /// Per direction: it is among those that are to be told when the direction loses its thread.
     pub(super) is_exposed: [bool; 2],
     /// What was declared of the request's and the response's content, and what came of it.
@@ -145,6 +148,7 @@ impl Stream {
             open,
             waits_since: None,
             end_may_be_lost: false,
+            reset: None,
             is_exposed: [false; 2],
             request_content: Content::default(),
             response_content: Content::default(),

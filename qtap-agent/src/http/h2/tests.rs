@@ -133,8 +133,42 @@ fn resets_and_going_away() {
     script.down(frame(Kind::Headers, WHOLE, 1, &[0x88])).down(frame(Kind::Data, 0, 1, b"par"));
     script.down(frame(Kind::Reset, 0, 1, &[0, 0, 0, 8])).down(frame(Kind::Data, 0, 1, b"late"));
     script.down(frame(Kind::GoAway, 0, 0, &[0, 0, 0, 3, 0, 0, 0, 0])).down(ok(3, "two"));
-    assert_eq!(lines(script.close()), ["GET /a| -> 200|par (reset)", "GET /c| -> - (reset)", "GET /b| -> 200|two"]);
+    assert_eq!(lines(script.close()), ["GET /c| -> - (reset)", "GET /b| -> 200|two", "GET /a| -> 200|par (reset)"]);
     assert_eq!(script.sink.losses.bytes(Loss::Unparsed), 4);
+}
+
+/// Of a server: its client has read all and resets before the call that wrote the last of it returns.
+#[test]
+fn what_was_being_sent_when_a_reset_came_is_of_its_exchange() {
+    let cancel = |stream| frame(Kind::Reset, 0, stream, &[0, 0, 0, 8]);
+    let server = |max_in_flight| {
+        let mut script = Script::with(Settings { max_in_flight, ..Settings::default() }, false);
+        script.down(opening()).up(settings()).down(get(1, "/a"));
+        script
+    };
+    let mut script = server(100);
+    script.down(cancel(1)).wait(199).up(ok(1, "one"));
+    assert_eq!(lines(&script.sink.exchanges), ["GET /a| -> 200|one"]);
+
+    // The last octets of it, in the middle of which the time is over.
+    let mut script = server(100);
+    script.up(frame(Kind::Headers, WHOLE, 1, &[0x88])).down(cancel(1)).up(frame(Kind::Data, 0, 1, b"on")).wait(199);
+    assert_eq!(script.sink.exchanges.len(), 0);
+    script.wait(1).up(frame(Kind::Data, END, 1, b"e"));
+    assert_eq!(lines(script.close()), ["GET /a| -> 200|on (reset)"]);
+    assert_eq!(script.sink.losses.bytes(Loss::Unparsed), 1);
+
+    // The connection ends first, or there are too many: nothing is lost by that.
+    let mut script = server(3);
+    for stream in (3..41).step_by(2) {
+        script.down([get(stream, "/b"), cancel(stream)].concat());
+    }
+    script.down(cancel(1)).up(ok(39, "b"));
+    let heard = lines(script.close());
+    assert_eq!(heard.iter().filter(|line| *line == "GET /b| -> - (reset)").count(), 18, "{heard:?}");
+    assert_eq!(heard[18..], ["GET /b| -> 200|b", "GET /a| -> - (reset)"]);
+    assert_eq!(script.sink.losses.total_bytes(), 0);
+    assert!(script.sink.losses.is_empty());
 }
 
 #[test]

@@ -1,0 +1,115 @@
+//! RST_STREAM (RFC 9113 §6.4). In: who sent it, with which code. Out: the end of an exchange, at once or a moment later.
+//!
+//! What a process sends is told when the call that sends it returns; its peer may have read it all and reset the stream by then, and another thread of
+//! the process may have been told of that. So a reset that was received waits for what was being sent when it came.
+
+use std::collections::VecDeque;
+
+use super::stream::Stream;
+use super::{Desk, ENDED, H2, Sink, WAIT};
+use crate::http::pair::Stamp;
+use crate::model::conn::Direction;
+use crate::model::exchange::Incomplete;
+use crate::model::time::KernelTime;
+
+/// NO_ERROR of RST_STREAM (RFC 9113 §7).
+const NO_ERROR: u32 = 0;
+/// With these a client ends a stream of which it wants no more: NO_ERROR, STREAM_CLOSED (curl), CANCEL (most).
+const NOT_WAITED_FOR: [u32; 3] = [NO_ERROR, 5, 8];
+
+/// That a stream was reset.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reset {
+    time: KernelTime,
+    code: u32,
+    by_client: bool,
+}
+
+/// The streams whose reset was received a moment ago, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Resets(VecDeque<u32>);
+
+impl Stream {
+    /// Ends what `reset` does not spoil; true when both ends of the exchange are known then. After a response that ended, NO_ERROR only says that the
+    /// rest of the request is of no interest (RFC 9113 §8.1; the client may say it in turn), and [`NOT_WAITED_FOR`] of the client that it has all
+    /// it wants: nothing is missing.
+    fn is_ended_by(&mut self, reset: Reset) -> bool {
+        if reset.code == NO_ERROR && self.open.response_done && self.open.exchange.request.is_some() {
+            self.open.request_done = true;
+        }
+        if reset.by_client && NOT_WAITED_FOR.contains(&reset.code) {
+            self.end_what_is_whole();
+        }
+        self.open.is_done()
+    }
+
+    /// No more will come of it: spoils what was reset before it was whole.
+    pub(super) fn spoil_by_reset(&mut self) {
+        if let Some(reset) = self.reset
+            && !self.is_ended_by(reset)
+        {
+            self.open.spoil(Incomplete::Reset);
+        }
+    }
+}
+
+impl H2 {
+    pub(super) fn reset(&mut self, direction: Direction, id: u32, code: u32, desk: &mut Desk, sink: &mut Sink) {
+        let time = self.sides.get(direction.index()).map_or_else(KernelTime::default, |side| side.lane.stamp.time);
+        let reset = Reset { time, code, by_client: self.requests == Some(direction) };
+        if direction == Direction::Received
+            && let Some(stream) = self.streams.get_mut(&id)
+            && !stream.is_ended_by(reset)
+        {
+            if stream.reset.replace(reset).is_none() {
+                self.resets.0.push_back(id);
+                self.forget_resets_of_ended();
+            }
+            return;
+        }
+        self.end_by(reset, id, desk, sink);
+    }
+
+    /// True when a reset of the stream `id` came before in the same direction: what follows it there is of no stream (RFC 9113 §5.1).
+    pub(super) fn follows_reset(&self, direction: Direction, id: u32) -> bool {
+        direction == Direction::Received && self.streams.get(&id).is_some_and(|stream| stream.reset.is_some())
+    }
+
+    /// Ends the streams whose reset was received [`WAIT`] ago; without `now`, all whose reset was received.
+    pub(super) fn end_resets(&mut self, now: Option<KernelTime>, desk: &mut Desk, sink: &mut Sink) {
+        while let Some(id) = self.resets.0.front().copied() {
+            let reset = self.streams.get(&id).and_then(|stream| stream.reset);
+            if let (Some(reset), Some(now)) = (reset, now)
+                && now.since(reset.time) < WAIT
+            {
+                return;
+            }
+            self.resets.0.pop_front();
+            if let Some(reset) = reset {
+                self.end_by(reset, id, desk, sink);
+            }
+        }
+    }
+
+    fn end_by(&mut self, reset: Reset, id: u32, desk: &mut Desk, sink: &mut Sink) {
+        let why = self.why_half();
+        if let Some(stream) = self.streams.get_mut(&id) {
+            if stream.is_ended_by(reset) {
+                self.settle(id, Stamp::default(), desk, sink);
+                return;
+            }
+            if stream.open.response_done && stream.open.exchange.request.is_none() {
+                stream.spoil_if_headless(why);
+            }
+        }
+        self.export(id, Incomplete::Reset, desk, sink);
+    }
+
+    /// Streams may end before their time has come, by as many a moment as the peer likes.
+    fn forget_resets_of_ended(&mut self) {
+        if self.resets.0.len() > 2 * self.streams.len() + ENDED {
+            let streams = &self.streams;
+            self.resets.0.retain(|id| streams.get(id).is_some_and(|stream| stream.reset.is_some()));
+        }
+    }
+}
