@@ -163,7 +163,7 @@ impl<'n> Fields<'n> {
         let node = self.public(name)?;
         match &node.kind {
             Kind::Scalar(_, Scalar::Bool(value)) => Some(At { span: node.span, value: *value }),
-            _ => self.wrong(name, node, "`true` or `false`"),
+            _ => self.wrong(name, node, &without_quotes(node, "`true` or `false`")),
         }
     }
 
@@ -178,8 +178,8 @@ impl<'n> Fields<'n> {
             Kind::Scalar(_, Scalar::Whole(value)) if (min..=max).contains(value) => {
                 Some(At { span: node.span, value: *value })
             }
-            _ if min == max => self.wrong(name, node, &format!("{min}")),
-            _ => self.wrong(name, node, &format!("a whole number from {min} to {max}")),
+            _ if min == max => self.wrong(name, node, &without_quotes(node, &min.to_string())),
+            _ => self.wrong(name, node, &without_quotes(node, &format!("a whole number from {min} to {max}"))),
         }
     }
 
@@ -193,7 +193,7 @@ impl<'n> Fields<'n> {
         let within = read.filter(|share: &f64| (0.0..=1.0).contains(share));
         within
             .map(|value| At { span: node.span, value })
-            .or_else(|| self.wrong(name, node, "a number from 0 to 1, e.g. 0.1"))
+            .or_else(|| self.wrong(name, node, &without_quotes(node, "a number from 0 to 1, e.g. 0.1")))
     }
 
     /// A duration within the table's bounds.
@@ -325,6 +325,18 @@ impl<'n> Fields<'n> {
             Some(Takes::Words) => "list of words",
             _ => "map of names",
         }
+    }
+}
+
+/// What is right, where a number or a flag is wanted: one in quotes is text (YAML 1.2 §10.3.2), and looks the same in a message.
+fn without_quotes(node: &Node, right: &str) -> String {
+    match &node.kind {
+        Kind::Scalar(text, Scalar::Text)
+            if text.parse::<f64>().is_ok() || ["true", "false"].contains(&text.as_str()) =>
+        {
+            format!("{right}, without quotes")
+        }
+        _ => right.to_owned(),
     }
 }
 
