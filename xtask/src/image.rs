@@ -8,7 +8,7 @@ mod trial;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
@@ -54,15 +54,27 @@ ENTRYPOINT [\"/usr/local/bin/qtap\"]
 
 /// Builds it.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    match &options.layout {
+        Some(folder) => fill(folder, &program(options)?),
+        // That there is an engine is known before minutes are spent on the program.
+        None => assemble(options, Engine::find()?),
+    }
+}
+
+fn program(options: &Options) -> Result<PathBuf> {
     let program = match &options.program {
         Some(program) => program.clone(),
         None => build()?,
     };
     refuse_without_capture(&program)?;
-    if let Some(folder) = &options.layout {
-        return fill(folder, &program);
+    Ok(program)
+}
+
+fn assemble(options: &Options, engine: Engine) -> Result<()> {
+    if options.try_it {
+        engine.makes_containers()?;
     }
-    let engine = Engine::find()?;
+    let program = program(options)?;
     let home = shell::target_dir()?.join("image");
     if home.exists() {
         fs::remove_dir_all(&home).with_context(|| home.display().to_string())?;
@@ -71,6 +83,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let megabytes = engine.build(&options.tag, &home)?;
     println!("image: {} by {}, {megabytes:.1} MB", options.tag, engine.name);
     if options.try_it { trial::run(engine, &options.tag, options.containers) } else { Ok(()) }
+}
+
+/// True when it can do something: docker's client alone, without its daemon, can't.
+fn answers(engine: &str) -> bool {
+    let mut info = Command::new(engine);
+    info.arg("info").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    info.status().is_ok_and(|status| status.success())
 }
 
 /// What builds and runs images.
@@ -82,8 +101,14 @@ struct Engine {
 
 impl Engine {
     fn find() -> Result<Engine> {
-        let found = BUILDERS.iter().find(|(name, _)| shell::which(name).is_some());
-        found.map(|(name, build)| Engine { name, build }).context("neither podman nor docker is there")
+        let there: Vec<_> = BUILDERS.iter().filter(|(name, _)| shell::which(name).is_some()).collect();
+        let found = there.iter().find(|(name, _)| answers(name));
+        found.map(|(name, build)| Engine { name, build }).with_context(|| match there.first() {
+            Some((name, _)) => {
+                format!("{name} is there, but `{name} info` fails: start its daemon, or apt-get install podman")
+            }
+            None => "neither podman nor docker is there: apt-get install podman".to_owned(),
+        })
     }
 
     /// Builds the image of `home/root`, whose first program is its entry. Its size in megabytes.
@@ -97,10 +122,19 @@ impl Engine {
         Ok(bytes / 1e6)
     }
 
+    /// Where control groups are of both versions, crun can't make a container.
+    fn makes_containers(self) -> Result<()> {
+        let of_both = Path::new("/sys/fs/cgroup/unified").exists();
+        anyhow::ensure!(
+            self.name != "podman" || !of_both || shell::which("runc").is_some(),
+            "control groups of both versions are mounted here, with which podman's crun makes no container: apt-get install runc"
+        );
+        Ok(())
+    }
+
     /// `run`, with what this machine wants beside.
     fn run(self) -> Command {
         let mut command = Command::new(self.name);
-        // Where cgroups are of both versions, crun can't make a container.
         if self.name == "podman" && shell::which("runc").is_some() {
             command.args(["--runtime", "runc"]);
         }
