@@ -1,12 +1,11 @@
 #!/bin/busybox sh
-# First process of a machine of `cargo xtask kernel`. In: /modules in the order in which they are loaded, /job. Out: what the job prints, on the
-# second serial line. The host's files are the root, read-only; what is written goes to memory. Ends by switching the machine off.
+# First process of a machine of `cargo xtask kernel`. In: /modules in the order in which they are loaded, /job, and $voice, of the kernel's command line. Out:
+# what the job prints, on the device of that name. The host's files are the root, read-only; what is written goes to memory. Ends by switching the machine off.
 export PATH=/bin
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
-exec >/dev/ttyS1 2>&1 </dev/null
 
 end() {
     echo "qtap-kernel: $*"
@@ -16,6 +15,8 @@ end() {
 for module in /modules/*.ko; do
     [ -e "$module" ] && { insmod "$module" || end "the module $module is refused"; }
 done
+# One of them may be for the device.
+exec >/dev/"$voice" 2>&1 </dev/null
 mount -t virtiofs -o ro host /host || end "the host's files can't be mounted"
 for mounted in proc sys dev; do
     mount --move /$mounted /host/$mounted

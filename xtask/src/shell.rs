@@ -18,6 +18,11 @@ pub(crate) fn describe(command: &Command) -> String {
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
+/// A word as a shell reads it back.
+pub(crate) fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 /// Runs the command, its output going where ours goes.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = describe(command);

@@ -50,6 +50,8 @@ mod tests {
         assert_eq!(of(libc).as_deref(), Some("/lib/x86_64-linux-gnu/libc.so.6"));
         let linker = "\t/lib64/ld-linux-x86-64.so.2 (0x00007f7582a8d000)";
         assert_eq!(of(linker).as_deref(), Some("/lib64/ld-linux-x86-64.so.2"));
+        let on_arm64 = "\t/lib/ld-linux-aarch64.so.1 (0x0000ffffa5d8d000)";
+        assert_eq!(of(on_arm64).as_deref(), Some("/lib/ld-linux-aarch64.so.1"));
         assert_eq!(of("\tlinux-vdso.so.1 (0x00007f7582a8b000)"), None);
         assert_eq!(of("\tstatically linked"), None);
     }

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::page::Place;
+use super::processor::Processor;
 use crate::{setup, shell};
 
 const PLACE: Place = Place {
@@ -30,7 +31,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
         bail!("the programs are captured: please run as root");
     }
     setup::for_coverage()?;
-    let mut tests = Command::new(super::program()?);
+    let mut tests = Command::new(super::program::of_the_tests(Processor::of(super::HOST).0)?);
     tests.current_dir(shell::workspace().join("qtap-agent")).env("QTAP_COVERAGE_ONLY", options.filter.join(","));
     tests.args(["--ignored", "--exact", "coverage::of_each_program", "--nocapture"]);
     println!("$ {}", shell::describe(&tests));

@@ -1,7 +1,9 @@
-//! A virtual machine with another kernel and this host's files. In: an unpacked kernel, a shell script. Out: what the script prints, line by line.
+//! A virtual machine with another kernel and this host's files. In: an unpacked kernel, its processor, a root, a shell script. Out: what the script prints, line
+//! by line.
 //!
-//! Its root is this host's own, shared by virtiofs: so whatever tests need is there, and nothing is built or copied. The share is read-only on this
-//! side of it. There is no network, and no disk; what is written in the machine is in its memory and gone with it.
+//! Its root is this host's own, shared by virtiofs: so whatever tests need is there, and nothing is built or copied. For another processor it is a folder of
+//! programs for that, with the workspace in it. The share is read-only on this side of it. There is no network, and no disk; what is written in the machine is in
+//! its memory and gone with it.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -15,8 +17,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::archive::Archive;
-use super::modules;
 use super::packages::Image;
+use super::processor::Processor;
+use super::{foreign, modules};
 use crate::shell;
 
 const INIT: &[u8] = include_bytes!("../../kernel/init.sh");
@@ -52,14 +55,25 @@ impl Accelerator {
     }
 }
 
-/// The one that works here; found out once.
-pub(super) fn accelerator(image: &Image) -> Accelerator {
+/// What a machine is made of.
+pub(super) struct Parts {
+    pub(super) processor: &'static Processor,
+    pub(super) image: Image,
+    /// None: the host's own.
+    pub(super) root: Option<PathBuf>,
+}
+
+/// The one that works here; found out once. Another processor's instructions are translated, always.
+pub(super) fn accelerator(parts: &Parts) -> Accelerator {
     static FOUND: OnceLock<Accelerator> = OnceLock::new();
+    if !parts.processor.is_the_hosts() {
+        return Accelerator::Tcg;
+    }
     *FOUND.get_or_init(|| {
         let works = Path::new("/dev/kvm").exists() && {
             let mut up = false;
             let ended =
-                run_by(Accelerator::Kvm, image, "true", TRIAL, |line| up |= line.starts_with("qtap-kernel: up"));
+                run_by(Accelerator::Kvm, parts, "true", TRIAL, |line| up |= line.starts_with("qtap-kernel: up"));
             ended.is_ok() && up
         };
         let found = if works { Accelerator::Kvm } else { Accelerator::Tcg };
@@ -74,8 +88,8 @@ pub(super) fn has_file_server() -> bool {
 }
 
 /// Runs the script in a machine, at most `limit`.
-pub(super) fn run(image: &Image, job: &str, limit: Duration, hear: impl FnMut(&str)) -> Result<()> {
-    run_by(accelerator(image), image, job, limit, hear)
+pub(super) fn run(parts: &Parts, job: &str, limit: Duration, hear: impl FnMut(&str)) -> Result<()> {
+    run_by(accelerator(parts), parts, job, limit, hear)
 }
 
 /// Ends with what holds it.
@@ -97,14 +111,14 @@ impl Drop for Socket {
     }
 }
 
-fn run_by(by: Accelerator, image: &Image, job: &str, limit: Duration, mut hear: impl FnMut(&str)) -> Result<()> {
+fn run_by(by: Accelerator, parts: &Parts, job: &str, limit: Duration, mut hear: impl FnMut(&str)) -> Result<()> {
     let home = shell::target_dir()?.join("kernels/machine");
     fs::create_dir_all(&home)?;
     let initrd = home.join("initrd");
-    fs::write(&initrd, first_files(image, job)?)?;
-    let (_server, socket) = serve_files(&home)?;
+    fs::write(&initrd, first_files(parts, job)?)?;
+    let (_server, socket) = serve_files(&home, parts.root.as_deref())?;
     let (console, complaints) = (home.join("console"), home.join("qemu.err"));
-    let mut qemu = qemu(by, image, &initrd, &socket.0, &console);
+    let mut qemu = qemu(by, parts, &initrd, &socket.0, &console);
     qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&complaints)?);
     let mut machine = Kept(qemu.spawn().context("qemu does not start")?);
     let output = machine.0.stdout.take().context("qemu says nothing")?;
@@ -142,15 +156,14 @@ fn run_by(by: Accelerator, image: &Image, job: &str, limit: Duration, mut hear: 
     Ok(())
 }
 
-fn qemu(by: Accelerator, image: &Image, initrd: &Path, socket: &Path, console: &Path) -> Command {
+fn qemu(by: Accelerator, parts: &Parts, initrd: &Path, socket: &Path, console: &Path) -> Command {
+    let Parts { processor, image, .. } = parts;
     // So that no machine outlives the command, however that ends.
     let mut qemu = Command::new("setpriv");
-    qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
+    qemu.args(["--pdeathsig", "KILL", processor.qemu]).args(processor.board);
     match by {
         Accelerator::Kvm => qemu.args(["-accel", "kvm", "-cpu", "host"]),
-        // One thread for all processors: with more, one of them runs what another has just changed. A kernel that changes its own code, as it does where a
-        // tracepoint gets its first probe, dies of that (`Oops: int3`).
-        Accelerator::Tcg => qemu.args(["-accel", "tcg,thread=single", "-cpu", "max"]),
+        Accelerator::Tcg => qemu.args(processor.translated),
     };
     qemu.args(["-smp", CPUS, "-m", MEMORY, "-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot"]);
     // virtiofs wants memory that its server can map too.
@@ -162,20 +175,23 @@ fn qemu(by: Accelerator, image: &Image, initrd: &Path, socket: &Path, console: &
     ]);
     qemu.args(["-chardev", &format!("socket,id=files,path={}", socket.display())]);
     qemu.args(["-device", "vhost-user-fs-pci,chardev=files,tag=host"]);
-    qemu.args(["-serial", &format!("file:{}", console.display()), "-serial", "stdio"]);
-    qemu.arg("-kernel").arg(&image.kernel).arg("-initrd").arg(initrd).args(["-append", "console=ttyS0 quiet panic=-1"]);
+    qemu.args(["-serial", &format!("file:{}", console.display())]).args(processor.voice_device);
+    let said = format!("console={} quiet panic=-1 voice={}", processor.console, processor.voice);
+    qemu.arg("-kernel").arg(&image.kernel).arg("-initrd").arg(initrd).arg("-append").arg(said);
     qemu
 }
 
 /// What the machine begins with.
-fn first_files(image: &Image, job: &str) -> Result<Vec<u8>> {
+fn first_files(parts: &Parts, job: &str) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for folder in ["bin", "proc", "sys", "dev", "host", "modules"] {
         archive.folder(folder);
     }
-    let busybox = fs::read(BUSYBOX).or_else(|_| fs::read("/usr/bin/busybox")).context("no busybox")?;
+    let root = parts.root.as_deref().unwrap_or(Path::new("/"));
+    let read = |name: &str| fs::read(foreign::within(root, Path::new(name)));
+    let busybox = read(BUSYBOX).or_else(|_| read("/usr/bin/busybox")).context("no busybox")?;
     archive.file("bin/busybox", &busybox);
-    for (number, (name, content)) in modules::ordered(&image.modules)?.iter().enumerate() {
+    for (number, (name, content)) in modules::ordered(&parts.image.modules)?.iter().enumerate() {
         archive.file(&format!("modules/{number:02}-{name}.ko"), content);
     }
     archive.file("init", INIT);
@@ -183,17 +199,30 @@ fn first_files(image: &Image, job: &str) -> Result<Vec<u8>> {
     Ok(archive.finish())
 }
 
-/// Serves this host's files, read-only: in a mount namespace of its own, in which the root is. Gives the socket too.
-fn serve_files(home: &Path) -> Result<(Kept, Socket)> {
+/// Serves this host's files, or those of another root and the workspace in it, read-only: in a mount namespace of its own, in which they are. Gives the socket too.
+fn serve_files(home: &Path, root: Option<&Path>) -> Result<(Kept, Socket)> {
     let program = VIRTIOFSD.iter().find(|path| Path::new(path).exists()).context("no virtiofsd")?;
     // Not below the root, which can't be written there.
     let socket = Socket(PathBuf::from(format!("/dev/shm/qtap-kernel-{}.sock", std::process::id())));
     let _ = fs::remove_file(&socket.0);
-    let script = "mount -t tmpfs tmpfs /run && mount -o remount,bind,ro / && exec \"$0\" \"$@\"";
+    let mut script = "set -e\nmount -t tmpfs tmpfs /run\n".to_owned();
+    if let Some(root) = root {
+        foreign::make_places(root)?;
+        // The root last below nothing: what is bound into it would be hidden by itself.
+        let mut binds = vec![(root.to_owned(), root.to_owned())];
+        binds.extend(foreign::shared()?.into_iter().map(|path| (foreign::within(root, &path), path)));
+        for (to, from) in binds {
+            let [to, from] = [to, from].map(|path| shell::quoted(&path.display().to_string()));
+            script += &format!("mount --bind {from} {to}\nmount -o remount,bind,ro {to}\n");
+        }
+    }
+    script += "mount -o remount,bind,ro /\nexec \"$0\" \"$@\"";
+    let source = root.unwrap_or(Path::new("/"));
     let mut server = Command::new("unshare");
-    server.args(["--mount", "--propagation", "private", "sh", "-c", script, program]);
+    server.args(["--mount", "--propagation", "private", "sh", "-c", &script, program]);
     server.arg(format!("--socket-path={}", socket.0.display()));
-    server.args(["-o", "source=/", "-o", "cache=always", "-o", "sandbox=chroot", "-o", "xattr", "--rlimit-nofile=0"]);
+    server.arg("-o").arg(format!("source={}", source.display()));
+    server.args(["-o", "cache=always", "-o", "sandbox=chroot", "-o", "xattr", "--rlimit-nofile=0"]);
     let log = home.join("virtiofsd.err");
     server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
     let mut server = Kept(server.spawn().context("unshare does not start")?);

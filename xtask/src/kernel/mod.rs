@@ -4,22 +4,31 @@
 
 mod archive;
 mod coverage;
+mod foreign;
 mod machine;
 mod modules;
 mod outcome;
 mod packages;
 mod page;
+mod processor;
+mod program;
 mod sites;
 
 use std::env;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::{setup, shell};
+use machine::Parts;
 use outcome::Outcome;
+use packages::Apt;
+use processor::Processor;
+
+/// The kernel that runs here.
+const HOST: &str = "host";
 
 /// Kernels that are run in machines: Debian's for virtual machines of these versions.
 const VERSIONS: [&str; 2] = ["6.1", "6.12"];
@@ -30,8 +39,8 @@ const VERSIONS: [&str; 2] = ["6.1", "6.12"];
 pub(crate) struct Options {
     #[command(subcommand)]
     instead: Option<Instead>,
-    /// Only on this one: `host`, a version such as 6.1, of which apt knows a kernel for virtual machines, or a folder in which a kernel's package is
-    /// unpacked. Can be given again.
+    /// Only on this one: `host`, a version such as 6.1, of which apt knows a kernel for virtual machines, the same for another processor, such as
+    /// 6.1-arm64, or a folder in which a kernel's package is unpacked. Can be given again.
     #[arg(long, value_name = "KERNEL")]
     only: Vec<String>,
     /// Only what `cargo xtask check` runs: whether the probes load and see something, everyone's traffic included.
@@ -70,6 +79,17 @@ const LEFT_OUT: [(&str, &str); 9] = [
     ("a_library_of_programs_of_a_moment", "of how fast a library is found that is mapped for milliseconds"),
 ];
 
+/// The same on another processor, where no code is read (`docs/how-it-works.md`), and whose root has less in it than a host.
+const LEFT_OUT_THERE: [(&str, &str); 7] = [
+    ("go_tls::", "of Go's TLS, which is not probed there"),
+    ("rustls_tls::", "of rustls, which is not probed there"),
+    ("a_connection_of_rustls", "of rustls, which is not probed there"),
+    ("sites::", "of places that are chosen by reading code"),
+    ("located::", "of TLS libraries inside stripped programs, which are not found there"),
+    ("calls_of_every_kind_over_tls", "of grpcio, which is such a program"),
+    ("odd_programs", "of a program in i386's assembly"),
+];
+
 /// Longest that all tests take on one kernel, and the smoke.
 const WHOLE: Duration = Duration::from_secs(3 * 3600);
 const SHORT: Duration = Duration::from_secs(12 * 60);
@@ -81,21 +101,21 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Some(Instead::Sites(options)) => return sites::run(options),
         None => {}
     }
-    let all = || std::iter::once("host").chain(VERSIONS).map(ToOwned::to_owned).collect();
+    let all = || std::iter::once(HOST).chain(VERSIONS).map(ToOwned::to_owned).collect();
     let kernels: Vec<String> = if options.only.is_empty() { all() } else { options.only.clone() };
     let smoke = SMOKE.map(ToOwned::to_owned);
     let (filter, limit) = if options.smoke { (&smoke[..], SHORT) } else { (&options.filter[..], WHOLE) };
     if !shell::is_root() {
         bail!("the tests capture: please run as root");
     }
-    if kernels.iter().any(|kernel| kernel != "host") {
-        prepare()?;
+    let machines = || kernels.iter().filter(|kernel| *kernel != HOST);
+    for processor in machines().map(|kernel| Processor::of(kernel).0) {
+        prepare(processor)?;
     }
-    let tests = program()?;
     let mut failed = 0;
     let mut outcomes = Vec::new();
     for kernel in &kernels {
-        let outcome = perform(kernel, &tests, filter, limit).with_context(|| format!("kernel {kernel}"))?;
+        let outcome = perform(kernel, filter, limit).with_context(|| format!("kernel {kernel}"))?;
         failed += outcome.failed.len();
         outcomes.push((kernel.as_str(), outcome));
     }
@@ -109,16 +129,19 @@ pub(crate) fn smoke() -> Result<[u64; 3]> {
         if !shell::is_root() {
             bail!("the tests capture, which needs root");
         }
-        prepare()?;
-        VERSIONS.iter().try_for_each(|version| packages::image(version).map(|_| ()))
+        VERSIONS.iter().try_for_each(|version| {
+            let (processor, version) = Processor::of(version);
+            prepare(processor)?;
+            packages::image(version, &Apt::of(processor)?).map(|_| ())
+        })
     };
     if let Err(reason) = images() {
         println!("skipped: {reason:#}");
         return Ok([0, 0, (SMOKE.len() * VERSIONS.len()) as u64]);
     }
-    let (tests, filter) = (program()?, SMOKE.map(ToOwned::to_owned));
+    let filter = SMOKE.map(ToOwned::to_owned);
     let outcomes: Result<Vec<_>> =
-        VERSIONS.iter().map(|version| Ok((*version, perform(version, &tests, &filter, SHORT)?))).collect();
+        VERSIONS.iter().map(|version| Ok((*version, perform(version, &filter, SHORT)?))).collect();
     let outcomes = outcomes?;
     tell(&outcomes);
     Ok(outcomes
@@ -136,45 +159,40 @@ fn counts(outcome: &Outcome) -> [u64; 3] {
     [outcome.passed.len(), outcome.failed.len(), outcome.skipped.len()].map(|count| count as u64)
 }
 
-/// Installs what machines need.
-fn prepare() -> Result<()> {
+/// Installs what machines of that processor need.
+fn prepare(processor: &Processor) -> Result<()> {
     if env::consts::ARCH != "x86_64" {
-        bail!("machines are made for x86_64 only");
+        bail!("machines are made on x86_64 only");
     }
     let mut missing = Vec::new();
-    if shell::which("qemu-system-x86_64").is_none() {
-        missing.push("qemu-system-x86");
+    if shell::which(processor.qemu).is_none() {
+        missing.push(processor.qemu_package.to_owned());
     }
-    if !Path::new("/bin/busybox").exists() && !Path::new("/usr/bin/busybox").exists() {
-        missing.push("busybox-static");
+    if processor.is_the_hosts() {
+        if !Path::new("/bin/busybox").exists() && !Path::new("/usr/bin/busybox").exists() {
+            missing.push("busybox-static".to_owned());
+        }
+    } else {
+        missing.extend(program::missing(processor));
+        if shell::capture(Command::new("python3").args(["-m", "pip", "--version"])).is_err() {
+            missing.push("python3-pip".to_owned());
+        }
     }
+    let missing: Vec<&str> = missing.iter().map(String::as_str).collect();
     if !missing.is_empty() {
         setup::install(&missing)?;
     }
-    // Debian 12 has it in qemu's packages, later ones in one of its own.
-    if machine::has_file_server() { Ok(()) } else { setup::install(&["virtiofsd"]) }
-}
-
-/// The program of the kernel tests, built.
-fn program() -> Result<PathBuf> {
-    let mut cargo = shell::cargo();
-    // With the program of rustls that they capture.
-    let what = ["--package", "qtap-agent", "--test", "kernel", "--example", "rustls_talks"];
-    cargo.args(["test", "--no-run", "--message-format=json"]).args(what);
-    println!("$ {}", shell::describe(&cargo));
-    let output = cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
-    if !output.status.success() {
-        bail!("the tests do not build");
+    // Debian 12 has it in qemu's packages for its own processor, later ones in one of its own.
+    if machine::has_file_server() {
+        return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let messages = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let mut programs = messages.filter(|message| message["target"]["name"] == "kernel");
-    let found = programs.find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    found.context("cargo named no program of the kernel tests")
+    setup::install(&["virtiofsd"]).or_else(|_| setup::install(&["qemu-system-common"]))
 }
 
 /// The tests on one kernel.
-fn perform(kernel: &str, tests: &Path, filter: &[String], limit: Duration) -> Result<Outcome> {
+fn perform(kernel: &str, filter: &[String], limit: Duration) -> Result<Outcome> {
+    let (processor, version) = Processor::of(kernel);
+    let tests = program::of_the_tests(processor)?;
     println!("\n== kernel {kernel}");
     let start = Instant::now();
     let mut outcome = Outcome::default();
@@ -182,12 +200,15 @@ fn perform(kernel: &str, tests: &Path, filter: &[String], limit: Duration) -> Re
         println!("{line}");
         outcome.hear(line);
     };
-    let ended = if kernel == "host" {
-        on_host(tests, filter, &mut hear)
+    let ended = if kernel == HOST {
+        on_host(&tests, filter, &mut hear)
     } else {
-        let image = packages::image(kernel)?;
-        let by = machine::accelerator(&image);
-        machine::run(&image, &job(tests, filter, by.slowness(), limit), limit, &mut hear)
+        let apt = Apt::of(processor)?;
+        let image = packages::image(version, &apt)?;
+        let root = if processor.is_the_hosts() { None } else { Some(foreign::root(processor, &apt)?) };
+        let parts = Parts { processor, image, root };
+        let by = machine::accelerator(&parts);
+        machine::run(&parts, &job(&tests, processor, filter, by.slowness(), limit), limit, &mut hear)
     };
     outcome.close();
     if let Err(error) = ended {
@@ -195,6 +216,12 @@ fn perform(kernel: &str, tests: &Path, filter: &[String], limit: Duration) -> Re
     }
     println!("kernel {kernel}: {:.0} s", start.elapsed().as_secs_f64());
     Ok(outcome)
+}
+
+/// Names of tests that are left out in its machines, and why.
+fn left_out(processor: &Processor) -> impl Iterator<Item = &'static (&'static str, &'static str)> + use<> {
+    let there = if processor.is_the_hosts() { &[][..] } else { &LEFT_OUT_THERE[..] };
+    LEFT_OUT.iter().chain(there)
 }
 
 /// Arguments for the tests' own harness: one after another, in words that are read here.
@@ -210,12 +237,14 @@ fn on_host(tests: &Path, filter: &[String], hear: &mut impl FnMut(&str)) -> Resu
 }
 
 /// What a machine does.
-fn job(tests: &Path, filter: &[String], slowness: u32, limit: Duration) -> String {
-    let quoted = |word: &str| format!("'{}'", word.replace('\'', "'\\''"));
-    let left_out = LEFT_OUT.iter().flat_map(|(name, _)| ["--skip", name]);
+fn job(tests: &Path, processor: &Processor, filter: &[String], slowness: u32, limit: Duration) -> String {
+    let quoted = shell::quoted;
+    let left_out = left_out(processor).flat_map(|(name, _)| ["--skip", name]);
     let words = HARNESS.into_iter().chain(left_out).chain(filter.iter().map(String::as_str));
     let words: Vec<String> = words.map(quoted).collect();
-    let python = env::var("QTAP_TEST_PYTHON").map(|python| format!("export QTAP_TEST_PYTHON={}\n", quoted(&python)));
+    let python =
+        if processor.is_the_hosts() { env::var("QTAP_TEST_PYTHON").ok() } else { Some(foreign::PYTHON.to_owned()) };
+    let python = python.map(|python| format!("export QTAP_TEST_PYTHON={}\n", quoted(&python)));
     format!(
         "{}export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/run TMPDIR=/run/tmp DATA_DIR=/run/qtap
 export QTAP_TEST_SLOWNESS={slowness} QTAP_TEST_WHOLE_HOST=1
@@ -233,6 +262,10 @@ cd {} && exec timeout {} {} {}
 fn tell(outcomes: &[(&str, Outcome)]) {
     println!("\nleft out in machines:");
     LEFT_OUT.iter().for_each(|(name, why)| println!("  {name:<44} {why}"));
+    if outcomes.iter().any(|(kernel, _)| *kernel != HOST && !Processor::of(kernel).0.is_the_hosts()) {
+        println!("\nleft out in those of another processor too:");
+        LEFT_OUT_THERE.iter().for_each(|(name, why)| println!("  {name:<44} {why}"));
+    }
     for (kernel, outcome) in outcomes {
         let release = outcome.release.as_deref().unwrap_or("this host's");
         println!("\nkernel {kernel} ({release}):");
@@ -242,12 +275,12 @@ fn tell(outcomes: &[(&str, Outcome)]) {
         println!("  {} passed, {} failed, {} skipped", counts[0], counts[1], counts[2]);
     }
     println!("\ninstructions that the verifier walks:");
-    let heads: String = outcomes.iter().map(|(kernel, _)| format!("{kernel:>10}")).collect();
+    let heads: String = outcomes.iter().map(|(kernel, _)| format!("{kernel:>12}")).collect();
     println!("  {:<22}{heads}", "program");
     let Some((_, first)) = outcomes.iter().find(|(_, outcome)| !outcome.verified.is_empty()) else { return };
     for name in first.verified.keys() {
         let count = |outcome: &Outcome| outcome.verified.get(name).map_or("-".to_owned(), u64::to_string);
-        let counts: String = outcomes.iter().map(|(_, outcome)| format!("{:>10}", count(outcome))).collect();
+        let counts: String = outcomes.iter().map(|(_, outcome)| format!("{:>12}", count(outcome))).collect();
         println!("  {name:<22}{counts}");
     }
 }
@@ -258,7 +291,8 @@ mod tests {
 
     #[test]
     fn a_job_is_one_command() {
-        let job = job(Path::new("/a b/kernel-1"), &["it's".to_owned()], 10, Duration::from_secs(60));
+        let host = Processor::of("6.1").0;
+        let job = job(Path::new("/a b/kernel-1"), host, &["it's".to_owned()], 10, Duration::from_secs(60));
         let last = job.lines().last().unwrap_or_default();
         assert!(last.contains("exec timeout 60 '/a b/kernel-1' '--show-output' "), "{job}");
         assert!(last.ends_with("'it'\\''s'"), "{job}");

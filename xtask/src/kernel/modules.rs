@@ -11,8 +11,8 @@ use memchr::memmem;
 
 use crate::shell;
 
-/// The root of the host, and what tests have beside the loopback device.
-const WANTED: [&str; 5] = ["virtio_pci", "virtiofs", "overlay", "veth", "dummy"];
+/// The root, where the machine speaks, and what tests have beside the loopback device.
+const WANTED: [&str; 6] = ["virtio_pci", "virtio_console", "virtiofs", "overlay", "veth", "dummy"];
 
 /// A module: its name and its content.
 pub(super) type Module = (String, Vec<u8>);

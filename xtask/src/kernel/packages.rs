@@ -1,5 +1,5 @@
 //! Debian's kernels for virtual machines: found by name among what apt knows, downloaded, unpacked, kept under the target directory. In: a version such
-//! as `6.1`. Out: an [`Image`]. Nothing is installed.
+//! as `6.1`, and a processor. Out: an [`Image`]. Nothing is installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::processor::Processor;
 use crate::shell;
 
 /// An unpacked kernel.
@@ -17,50 +18,111 @@ pub(super) struct Image {
     pub(super) modules: PathBuf,
 }
 
+/// apt, as it is asked about packages for one processor. For the host's it is the host's own; for another's it has lists of its own, from the same places, and knows
+/// nothing to be installed.
+pub(super) struct Apt {
+    debian: &'static str,
+    /// Its configuration, where it is not the host's own.
+    config: Option<PathBuf>,
+}
+
+impl Apt {
+    pub(super) fn of(processor: &Processor) -> Result<Apt> {
+        let debian = processor.debian;
+        if processor.is_the_hosts() {
+            return Ok(Apt { debian, config: None });
+        }
+        let home = shell::target_dir()?.join("kernels").join(debian).join("apt");
+        for folder in ["lists/partial", "cache/archives/partial"] {
+            fs::create_dir_all(home.join(folder))?;
+        }
+        fs::write(home.join("status"), "")?;
+        let config = home.join("apt.conf");
+        let at = |name: &str| home.join(name).display().to_string();
+        let words = [
+            ("APT::Architecture", debian.to_owned()),
+            ("APT::Architectures", debian.to_owned()),
+            ("APT::Install-Recommends", "false".to_owned()),
+            ("Dir::State", home.display().to_string()),
+            ("Dir::State::lists", at("lists")),
+            ("Dir::State::status", at("status")),
+            ("Dir::Cache", at("cache")),
+            ("Debug::NoLocking", "true".to_owned()),
+        ];
+        let text: String = words.iter().map(|(name, value)| format!("{name} \"{value}\";\n")).collect();
+        fs::write(&config, text)?;
+        Ok(Apt { debian, config: Some(config) })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        if let Some(config) = &self.config {
+            command.env("APT_CONFIG", config);
+        }
+        command
+    }
+
+    fn known(&self) -> Option<String> {
+        shell::capture(self.command("apt-cache").args(["pkgnames", "linux-image-"])).ok()
+    }
+
+    fn update(&self) -> Result<()> {
+        // Not as apt's own user: it may not be able to write where temporary files are.
+        shell::run(self.command("apt-get").args(["-qq", "-o", "APT::Sandbox::User=root", "update"]))
+    }
+
+    /// The newest package, among those that it knows; its lists are fetched once when there is none.
+    fn newest(&self, version: &str) -> Option<String> {
+        among(version, self.debian, &self.known()?).or_else(|| {
+            self.update().ok()?;
+            among(version, self.debian, &self.known()?)
+        })
+    }
+
+    /// The files of packages and of all they depend on, downloaded where nothing is installed.
+    pub(super) fn with_dependencies(&self, packages: &[&str]) -> Result<Vec<PathBuf>> {
+        let config = self.config.as_ref().context("the host's own packages are installed, not unpacked")?;
+        let mut get = self.command("apt-get");
+        get.args(["-qq", "-y", "-o", "APT::Sandbox::User=root", "--download-only", "install"]).args(packages);
+        shell::run(&mut get)?;
+        let archives = config.with_file_name("cache").join("archives");
+        let files = fs::read_dir(&archives)?.flatten().map(|entry| entry.path());
+        Ok(files.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).collect())
+    }
+}
+
 /// The newest kernel of `version`, unpacked; or, where that is a folder, what is unpacked there. What was unpacked before serves where apt can't be asked.
-pub(super) fn image(version: &str) -> Result<Image> {
+pub(super) fn image(version: &str, apt: &Apt) -> Result<Image> {
     if version.contains('/') {
         return open(Path::new(version));
     }
     let home = shell::target_dir()?.join("kernels");
     fs::create_dir_all(&home)?;
-    let folder = match newest(version) {
+    let folder = match apt.newest(version) {
         Some(package) => {
             let folder = home.join(&package);
             if !folder.join("boot").exists() {
-                unpack(&package, &home, &folder)?;
+                unpack(&package, apt, &home, &folder)?;
             }
             folder
         }
-        None => kept(version, &home).with_context(|| format!("apt knows no Linux {version} for virtual machines"))?,
+        None => {
+            kept(version, apt, &home).with_context(|| format!("apt knows no Linux {version} for virtual machines"))?
+        }
     };
     open(&folder)
 }
 
-/// The name of the newest package, among those that apt knows; its lists are fetched once when there is none.
-fn newest(version: &str) -> Option<String> {
-    among(version, &known()?).or_else(|| {
-        // Not as apt's own user: it may not be able to write where temporary files are.
-        let mut update = Command::new("apt-get");
-        update.args(["-qq", "-o", "APT::Sandbox::User=root", "update"]);
-        shell::run(&mut update).ok()?;
-        among(version, &known()?)
-    })
-}
-
-fn known() -> Option<String> {
-    shell::capture(Command::new("apt-cache").args(["pkgnames", "linux-image-"])).ok()
-}
-
 /// The newest of `version` in a list of names.
-fn among(version: &str, names: &str) -> Option<String> {
-    names.lines().filter(|name| is_of(name, version)).max_by_key(|name| numbers(name)).map(ToOwned::to_owned)
+fn among(version: &str, debian: &str, names: &str) -> Option<String> {
+    names.lines().filter(|name| is_of(name, version, debian)).max_by_key(|name| numbers(name)).map(ToOwned::to_owned)
 }
 
 /// `linux-image-6.1.0-56-cloud-amd64` is of 6.1; so is not `linux-image-6.12-cloud-amd64`, which is a name for whichever is the newest.
-fn is_of(name: &str, version: &str) -> bool {
+fn is_of(name: &str, version: &str, debian: &str) -> bool {
     let rest = name.strip_prefix("linux-image-").and_then(|rest| rest.strip_prefix(version));
-    rest.is_some_and(|rest| rest.starts_with('.') && rest.ends_with("-cloud-amd64"))
+    let flavour = rest.and_then(|rest| rest.strip_suffix(debian));
+    flavour.is_some_and(|rest| rest.starts_with('.') && rest.ends_with("-cloud-"))
 }
 
 /// All numbers of a name, in order.
@@ -68,8 +130,8 @@ fn numbers(name: &str) -> Vec<u64> {
     name.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
 }
 
-fn unpack(package: &str, home: &Path, folder: &Path) -> Result<()> {
-    shell::run(Command::new("apt-get").args(["-qq", "download", package]).current_dir(home))?;
+fn unpack(package: &str, apt: &Apt, home: &Path, folder: &Path) -> Result<()> {
+    shell::run(apt.command("apt-get").args(["-qq", "download", package]).current_dir(home))?;
     let file = fs::read_dir(home)?.flatten().map(|entry| entry.path()).find(|path| is_file_of(path, package));
     let file = file.with_context(|| format!("apt-get download left no file of {package}"))?;
     let partial = home.join(format!("{package}.partial"));
@@ -87,10 +149,10 @@ fn is_file_of(path: &Path, package: &str) -> bool {
 }
 
 /// What an earlier run unpacked.
-fn kept(version: &str, home: &Path) -> Option<PathBuf> {
+fn kept(version: &str, apt: &Apt, home: &Path) -> Option<PathBuf> {
     let names: Vec<String> =
         fs::read_dir(home).ok()?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    among(version, &names.join("\n")).map(|name| home.join(name))
+    among(version, apt.debian, &names.join("\n")).map(|name| home.join(name))
 }
 
 fn open(folder: &Path) -> Result<Image> {
@@ -114,9 +176,12 @@ mod tests {
     fn the_newest_of_a_version_is_found() {
         let names = "linux-image-6.1.0-9-cloud-amd64\nlinux-image-6.1.0-56-cloud-amd64\nlinux-image-6.1.0-57-amd64\n\
                      linux-image-6.12-cloud-amd64\nlinux-image-6.12.9+deb12-cloud-amd64\nlinux-image-6.12.117+deb12-cloud-amd64\n\
-                     linux-image-6.1.0-58-cloud-amd64-dbg\nlinux-image-6.1.0-59-cloud-amd64-unsigned\n";
+                     linux-image-6.1.0-58-cloud-amd64-dbg\nlinux-image-6.1.0-59-cloud-amd64-unsigned\n\
+                     linux-image-6.1.0-60-cloud-arm64\nlinux-image-6.1.0-60-arm64-16k\n";
+        let among = |version, names| among(version, "amd64", names);
         assert_eq!(among("6.1", names).as_deref(), Some("linux-image-6.1.0-56-cloud-amd64"));
         assert_eq!(among("6.12", names).as_deref(), Some("linux-image-6.12.117+deb12-cloud-amd64"));
         assert_eq!(among("5.10", names), None);
+        assert_eq!(super::among("6.1", "arm64", names).as_deref(), Some("linux-image-6.1.0-60-cloud-arm64"));
     }
 }

@@ -1,0 +1,101 @@
+//! Processors that machines have, and what differs with them. In: the name of a kernel as the command line has it. Out: facts, each in one place.
+
+use std::env;
+
+/// A processor, by the names that others have for it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Processor {
+    /// Debian's name.
+    pub(super) debian: &'static str,
+    /// Rust's name.
+    pub(super) rust: &'static str,
+    /// The target that programs for it are built for, and the compiler that links them.
+    pub(super) target: &'static str,
+    pub(super) linker: &'static str,
+    /// What emulates it, and the package of that.
+    pub(super) qemu: &'static str,
+    pub(super) qemu_package: &'static str,
+    /// Where its code is translated: how.
+    pub(super) translated: &'static [&'static str],
+    /// The rest of the machine around it.
+    pub(super) board: &'static [&'static str],
+    /// Where its kernel speaks.
+    pub(super) console: &'static str,
+    /// Where what is run there speaks, and what makes that a device of its own.
+    pub(super) voice: &'static str,
+    pub(super) voice_device: &'static [&'static str],
+}
+
+const X86_64: Processor = Processor {
+    debian: "amd64",
+    rust: "x86_64",
+    target: "x86_64-unknown-linux-gnu",
+    linker: "x86_64-linux-gnu-gcc",
+    qemu: "qemu-system-x86_64",
+    qemu_package: "qemu-system-x86",
+    // One thread for all processors: with more, one of them runs what another has just changed. A kernel that changes its own code, as it does where a
+    // tracepoint gets its first probe, dies of that (`Oops: int3`).
+    translated: &["-accel", "tcg,thread=single", "-cpu", "max"],
+    board: &[],
+    console: "ttyS0",
+    voice: "ttyS1",
+    voice_device: &["-serial", "stdio"],
+};
+
+const ARM64: Processor = Processor {
+    debian: "arm64",
+    rust: "aarch64",
+    target: "aarch64-unknown-linux-gnu",
+    linker: "aarch64-linux-gnu-gcc",
+    qemu: "qemu-system-aarch64",
+    qemu_package: "qemu-system-arm",
+    // One that clouds have, and not `max`: that signs pointers, which takes most of the time where it is translated.
+    translated: &["-accel", "tcg", "-cpu", "neoverse-n1"],
+    board: &["-machine", "virt,gic-version=3"],
+    console: "ttyAMA0",
+    // It has one serial line.
+    voice: "hvc0",
+    voice_device: &[
+        "-device",
+        "virtio-serial-pci",
+        "-chardev",
+        "stdio,id=voice,signal=off",
+        "-device",
+        "virtconsole,chardev=voice",
+    ],
+};
+
+/// What is added to a version for a kernel that is not for the host's processor: `6.12-arm64`.
+const FOREIGN: &str = "-arm64";
+
+impl Processor {
+    /// The one of a kernel, and the kernel's name without it. A folder keeps its name, which ends in its processor's as Debian names packages.
+    pub(super) fn of(kernel: &str) -> (&'static Processor, &str) {
+        match kernel.strip_suffix(FOREIGN) {
+            Some(version) if !kernel.contains('/') => (&ARM64, version),
+            Some(_) => (&ARM64, kernel),
+            None => (&X86_64, kernel),
+        }
+    }
+
+    /// True where its programs run without a machine.
+    pub(super) fn is_the_hosts(&self) -> bool {
+        self.rust == env::consts::ARCH
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Processor;
+
+    #[test]
+    fn a_kernel_says_its_processor() {
+        let of = |kernel| {
+            let (processor, name) = Processor::of(kernel);
+            (processor.debian, name)
+        };
+        assert_eq!(of("6.12"), ("amd64", "6.12"));
+        assert_eq!(of("6.12-arm64"), ("arm64", "6.12"));
+        assert_eq!(of("/x/linux-image-6.1.0-56-cloud-arm64"), ("arm64", "/x/linux-image-6.1.0-56-cloud-arm64"));
+    }
+}
