@@ -174,7 +174,7 @@ pub fn finish(of: u8, g: u64, result: u64, below: u64, upper: u64) {
     if let Some(work) = scratch::get(area) {
         let done = unsafe { &mut (*work).go };
         done.frame = NOTHING;
-        done.frame.call = u16::from(of);
+        done.frame.call = of;
         done.known = 0;
         if ended(done, g, result, below, upper) {
             session::account(area, &done.frame, of, done.bytes, done.late != 0);

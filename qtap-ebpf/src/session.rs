@@ -38,7 +38,9 @@ pub struct Frame {
     /// Library number.
     pub library: u32,
     /// One of [`call`].
-    pub call: u16,
+    pub call: u8,
+    /// 1 when the session's handshake begins inside: a session that opens with it was not joined late.
+    pub begins: u8,
     /// Calls of the same session inside this one that have not ended: their work is this one's.
     pub inner: u16,
 }
@@ -52,7 +54,7 @@ pub struct Calls {
 }
 
 pub const NO_FRAME: Frame =
-    Frame { ssl: 0, buffer: 0, out: 0, stack: 0, conn: 0, time: 0, library: 0, call: 0, inner: 0 };
+    Frame { ssl: 0, buffer: 0, out: 0, stack: 0, conn: 0, time: 0, library: 0, call: 0, begins: 0, inner: 0 };
 
 /// A TLS call began.
 #[inline(always)]
@@ -101,7 +103,7 @@ pub fn enter(frame: &Frame) {
 #[inline(always)]
 fn count_unfinished(left: &Frame, next: &Frame) {
     let jumped = left.stack == next.stack && left.call != next.call && serves(next, left);
-    if !jumped && way(left.call as u8) != 0 {
+    if !jumped && way(left.call) != 0 {
         emit::count_loss(why::CALL_UNFINISHED, 0);
     }
 }
@@ -109,7 +111,7 @@ fn count_unfinished(left: &Frame, next: &Frame) {
 /// True when `inner` does the work of `outer`: the same session, and the same way.
 #[inline(always)]
 fn serves(inner: &Frame, outer: &Frame) -> bool {
-    inner.ssl == outer.ssl && way(inner.call as u8) == way(outer.call as u8)
+    inner.ssl == outer.ssl && way(inner.call) == way(outer.call)
 }
 
 /// 0 no payload, 1 reads, 2 writes.
@@ -158,7 +160,7 @@ fn leave(of: u8, stack: u64) -> Option<Frame> {
 /// this one whose end was not seen.
 #[inline(always)]
 fn is_frame_of(frame: &Frame, of: u8, stack: u64) -> bool {
-    frame.call == u16::from(of) && frame.stack + 8 >= stack
+    frame.call == of && frame.stack + 8 >= stack
 }
 
 /// The session, and the library, of the innermost TLS call under way on this thread.
@@ -171,6 +173,19 @@ pub fn current() -> Option<(u64, u32)> {
         _ => &calls.frames[1],
     };
     Some((frame.ssl, frame.library))
+}
+
+/// The session at `ssl` was made as new. OpenSSL does so itself (`SSL_clear`) where a handshake begins, in a read or a write too: the
+/// program did not ask for one (`SSL_set_accept_state`).
+#[inline(always)]
+pub fn cleared(ssl: u64) {
+    let Some(calls) = CALLS.get_ptr_mut(bpf_get_current_pid_tgid()) else { return };
+    let calls = unsafe { &mut *calls };
+    if calls.depth >= 2 && calls.frames[1].ssl == ssl {
+        calls.frames[1].begins = 1;
+    } else if calls.depth >= 1 && calls.frames[0].ssl == ssl {
+        calls.frames[0].begins = 1;
+    }
 }
 
 /// True while the current thread, or the goroutine on it, is inside a TLS call.
@@ -206,11 +221,13 @@ pub fn note_socket(conn: u64) {
 pub fn finish(of: u8, result: u64, stack: u64) {
     let Some(frame) = leave(of, stack) else { return };
     let bytes = bytes_of(&frame, of, result as i32);
-    if bytes == 0 && frame.conn == 0 && of != call::OTHER {
+    // What begins is told, though nothing came yet: it is not begun a second time.
+    let is_told = of == call::OTHER || frame.begins != 0;
+    if bytes == 0 && frame.conn == 0 && !is_told {
         return;
     }
     let Some(area) = scratch::take() else { return };
-    account(area, &frame, of, bytes, of != call::OTHER);
+    account(area, &frame, of, bytes, !is_told);
     scratch::give_back(area);
 }
 

@@ -36,7 +36,8 @@ fn try_enter(ctx: &ProbeContext) -> Option<()> {
         conn: 0,
         time: emit::now(),
         library: cookie.library(),
-        call: u16::from(cookie.call()),
+        call: cookie.call(),
+        begins: 0,
         inner: 0,
     });
     Some(())
@@ -101,7 +102,9 @@ pub fn tls_free(ctx: ProbeContext) -> u32 {
     // Also of a process that is left out since: the session was seen to begin.
     if scope::was_met((bpf_get_current_pid_tgid() >> 32) as u32) {
         let cookie = cookie(ctx.as_ptr());
-        session::close(&session::key(argument_of(ctx.regs, cookie, 0)));
+        let ssl = argument_of(ctx.regs, cookie, 0);
+        session::close(&session::key(ssl));
+        session::cleared(ssl);
     }
     0
 }
