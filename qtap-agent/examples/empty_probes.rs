@@ -94,6 +94,7 @@ fn attach(ebpf: &mut Ebpf, path: &Path, hook: &Hook) -> Result<()> {
         Some(ExitSites::Emulated(offsets) | ExitSites::Rets(offsets)) => {
             offsets.iter().try_for_each(|offset| put("empty_uprobe", hook.symbol.file_offset + offset))?;
         }
+        Some(ExitSites::Behind(offset)) => put("empty_uprobe", hook.symbol.file_offset + offset)?,
         Some(ExitSites::Return { .. }) => put("empty_uretprobe", hook.sites.entry.file_offset)?,
         None => {}
     }

@@ -31,6 +31,7 @@ mod memory_bio;
 mod names;
 mod namespace;
 mod nginx;
+mod openssl;
 mod overflow;
 mod overlay;
 mod own_telemetry;

@@ -3,6 +3,7 @@
 //! In: files under /proc, ELF files of others. Out: plain facts. A process or file that vanished is an absence, never an
 //! error; a file that is broken or hostile is an error of that file alone. Nothing here attaches or changes anything.
 
+mod bio;
 pub mod call;
 pub mod cgroup;
 pub mod elf;

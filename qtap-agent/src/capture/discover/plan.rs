@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use super::call::{Call, Family};
 use super::elf::{Elf, ElfError, FileId, Symbol};
-use super::{engine, go, locate, rustls, version};
+use super::{bio, engine, go, locate, rustls, version};
 use crate::capture::sites::go::NotGo;
-use crate::capture::sites::{self, Function, Sites};
+use crate::capture::sites::{self, ExitSites, Function, Sites};
 
 /// Most of `.rodata` searched for a version, in bytes.
 const MAX_RODATA: u64 = 16 << 20;
@@ -92,6 +92,9 @@ pub fn plan_of(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
             Some(symbol) => hooks.push(hook(elf, call, symbol)),
             None => missing.push(call),
         }
+    }
+    if family == Family::OpenSsl {
+        hooks.extend(bio::hooks(elf, &symbols));
     }
     let library = elf.soname().unwrap_or_else(|| file_name(elf, path));
     let rodata = elf.section(".rodata", MAX_RODATA).ok().flatten();
@@ -177,7 +180,8 @@ impl Plan {
     /// The same functions at the usual places, whatever their code looks like: what chosen sites are compared with.
     #[must_use]
     pub fn plain(mut self, elf: &Elf) -> Plan {
-        for hook in &mut self.hooks {
+        // A call in the middle of a function has its arguments nowhere else.
+        for hook in self.hooks.iter_mut().filter(|hook| !matches!(hook.sites.exit, Some(ExitSites::Behind(_)))) {
             let code = elf.code(&hook.symbol).unwrap_or_default();
             let function = Function { machine: elf.machine(), code: &code, file_offset: hook.symbol.file_offset };
             hook.sites = match self.family {

@@ -263,6 +263,7 @@ fn probes_of(hook: &Hook, library: u16, returns: Returns) -> Result<Vec<Probe>, 
     let inside = |offset: &u64| at(leave, hook.symbol.file_offset + offset);
     let mut probes: Vec<Probe> = match &hook.sites.exit {
         Some(ExitSites::Emulated(offsets) | ExitSites::Rets(offsets)) => offsets.iter().map(inside).collect(),
+        Some(ExitSites::Behind(offset)) => vec![inside(offset)],
         Some(ExitSites::Return { rets, .. }) => match returns {
             Returns::Probed => vec![at(returned, entry.file_offset)],
             Returns::Instructions if rets.is_empty() => return Err(KernelError::NoWayOut),

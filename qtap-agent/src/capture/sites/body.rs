@@ -93,6 +93,11 @@ impl Body {
         self.numbers.iter().filter(move |(into, _)| *into == register).map(|(_, number)| *number)
     }
 
+    /// The addresses that it takes relative to the code.
+    pub fn addresses(&self) -> impl Iterator<Item = u64> + '_ {
+        self.addresses.iter().copied()
+    }
+
     /// True when it takes the address: relative to the code, or as a number, where the code is linked to stand in one place.
     #[must_use]
     pub fn refers_to(&self, address: u64) -> bool {

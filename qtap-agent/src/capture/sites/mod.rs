@@ -130,6 +130,8 @@ pub enum ExitSites {
     },
     /// Offsets of all `ret` instructions, of code whose return addresses must not be replaced (Go's: its stacks move; Rust's: it unwinds).
     Rets(Vec<u64>),
+    /// Offset behind the call at which the entry site is: what is wanted is that call's, not the function's.
+    Behind(u64),
 }
 
 /// What stands at a site: the kinds of instruction that the kernel emulates, or any other.
@@ -296,7 +298,7 @@ impl Sites {
         let exit = match &self.exit {
             // The uretprobe shares the entry's trap and adds the one at its trampoline.
             Some(ExitSites::Emulated(_) | ExitSites::Return { .. }) => 1,
-            Some(ExitSites::Rets(_)) => 2,
+            Some(ExitSites::Rets(_) | ExitSites::Behind(_)) => 2,
             None => 0,
         };
         entry + exit
@@ -318,6 +320,7 @@ impl fmt::Display for Sites {
             }
             Some(ExitSites::Return { fallback, .. }) => write!(f, ", exit at return ({})", fallback.why())?,
             Some(ExitSites::Rets(rets)) => write!(f, ", exit at every ret ({})", rets.len())?,
+            Some(ExitSites::Behind(offset)) => write!(f, ", exit behind it +{offset}")?,
         }
         let traps = self.traps();
         write!(f, ", {traps} trap{}", if traps == 1 { "" } else { "s" })

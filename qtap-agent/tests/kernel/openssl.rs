@@ -1,0 +1,73 @@
+//! OpenSSL as other programs use it than most: by its own BIO, and without a call that is a handshake and nothing else.
+
+use super::lab::{Lab, digest, free_ports, libssl, noise};
+use super::nginx::{Nginx, certificate};
+use super::python::{interpreter, script};
+use super::qtap::exec_script;
+use super::records::Records;
+
+/// The program `name` told one whole exchange on the connection of its end, and its TLS was looked into.
+fn assert_told(records: &Records, name: &str, body: &[u8], bound: &[&str]) {
+    let told = records.exchanges().into_iter().filter(|one| one.text("process.executable.name").starts_with(name));
+    let told: Vec<_> = told.collect();
+    assert_eq!(told.len(), 1, "{name}: {}", records.told());
+    assert_eq!(records.artifact_of(told[0], "response")["body"]["digest"], digest(body), "{name}");
+    let closed = records.closed().into_iter().find(|one| one.connection() == told[0].connection()).unwrap();
+    assert!(closed.flag("connection.tls.inspected"), "{closed:?}");
+    assert!(bound.contains(&closed.text("connection.binding")), "{closed:?}");
+}
+
+#[test]
+fn a_server_and_a_client_by_openssls_own_bio() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(python) = interpreter() else { return };
+    let body = noise(100_000);
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("served.bin", &body);
+    certificate(lab.dir());
+    lab.write("own.bin", &body);
+    let [port] = free_ports();
+    let (dir, out) = (lab.dir().display(), lab.path("got").display().to_string());
+    let (python, program) = (python.display(), script("openssl.py"));
+    let lines = format!(
+        "cd '{dir}'
+openssl s_server -quiet -WWW -naccept 1 -accept 127.0.0.1:{port} -cert cert.pem -key key.pem </dev/null >/dev/null 2>&1 &
+for try in $(seq 50); do
+  curl -sk --http1.1 -o '{out}' https://127.0.0.1:{port}/own.bin && break
+  sleep 0.1
+done
+wait
+cmp '{out}' own.bin
+'{python}' '{}' bio '{}' {} /served.bin > '{out}'
+cmp '{out}' own.bin",
+        program.display(),
+        libssl().display(),
+        nginx.https,
+    );
+    let records = exec_script(&lab, &[], &lines).records.over_tcp();
+    assert_told(&records, "openssl", &body, &["nested"]);
+    assert_told(&records, "python", &body, &["nested"]);
+    records.assert_conserved();
+}
+
+#[test]
+fn a_session_whose_first_write_is_its_handshake_was_not_joined_late() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(python) = interpreter() else { return };
+    certificate(lab.dir());
+    let [port] = free_ports();
+    let dir = lab.dir().display();
+    let lines = format!(
+        "cd '{dir}'
+'{}' '{}' first {port} . > said &
+for try in $(seq 100); do grep -q listening said && break; sleep 0.1; done
+curl -sk --http2 -o got https://127.0.0.1:{port}/
+wait",
+        python.display(),
+        script("openssl.py").display(),
+    );
+    let records = exec_script(&lab, &[], &lines).records.over_tcp();
+    // What it said first is a server's settings for certain only where it was heard from its beginning: the client's preface is then no bytes that nobody understands.
+    assert_told(&records, "python", b"spoke first", &["set_fd", "nested"]);
+    records.assert_whole();
+}
