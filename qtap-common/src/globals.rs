@@ -98,8 +98,8 @@ pub struct Layout {
     pub regs_nr: u32,
     /// `pt_regs`: the six arguments of a system call.
     pub regs_arg: [u32; 6],
-    /// `pt_regs`: the code segment, where it tells a 32-bit caller; [`NO_OFFSET`] where nothing needs to tell.
-    pub regs_cs: u32,
+    /// `pt_regs`: two bytes that tell a 32-bit caller: the code segment, or the processor's state.
+    pub regs_mode: u32,
     /// `pt_regs`: the first argument of a 32-bit caller.
     pub regs_compat_arg: u32,
 }

@@ -53,7 +53,7 @@ static LAYOUT: Layout = Layout {
     binprm_filename: 0,
     regs_nr: 0,
     regs_arg: [0; 6],
-    regs_cs: 0,
+    regs_mode: 0,
     regs_compat_arg: 0,
 };
 

@@ -88,16 +88,18 @@ fn a_server_that_forks_when_the_handshake_is_over() {
 
 /// Its system calls have other numbers, and are not read: the connection is told, and that all of it went unseen.
 #[test]
-#[cfg(target_arch = "x86_64")]
 fn a_program_of_32_bits() {
+    const COMPILER: [&str; 2] =
+        if cfg!(target_arch = "aarch64") { ["arm-linux-gnueabihf-gcc", "-marm"] } else { ["gcc", "-m32"] };
     let Some(lab) = Lab::open() else { return };
     let program = lab.path("harm32").display().to_string();
-    let built = Command::new("gcc")
-        .args(["-m32", "-O1", "-static", "-nostdlib", "-fno-stack-protector", "-fno-pie", "-no-pie", "-o", &program])
+    let [compiler, mode] = COMPILER;
+    let built = Command::new(compiler)
+        .args([mode, "-O1", "-static", "-nostdlib", "-fno-stack-protector", "-fno-pie", "-no-pie", "-o", &program])
         .arg(script("harm32.c"))
         .status();
     if !built.is_ok_and(|status| status.success()) {
-        println!("skipped: gcc makes no program of 32 bits here");
+        println!("skipped: {compiler} makes no program of 32 bits here");
         return;
     }
     let nginx = Nginx::start(&lab, 9);

@@ -1,4 +1,25 @@
-// A 32-bit program that asks once over plain HTTP, without a C library: socket, connect, write, read and exit as i386 numbers them. Its argument is the port.
+// A 32-bit program that asks once over plain HTTP, without a C library: socket, connect, write, read and exit as i386 or arm number them. Its argument is the port.
+
+enum { EXIT = 1, READ = 3, WRITE = 4 };
+
+#ifdef __arm__
+
+enum { SOCKET = 281, CONNECT = 283 };
+
+static int call(int number, int first, const void *second, int third) {
+    register int r7 __asm__("r7") = number;
+    register int r0 __asm__("r0") = first;
+    register const void *r1 __asm__("r1") = second;
+    register int r2 __asm__("r2") = third;
+    __asm__ volatile("svc #0" : "+r"(r0) : "r"(r7), "r"(r1), "r"(r2) : "memory");
+    return r0;
+}
+
+__asm__(".globl _start\n_start:\n mov r0, sp\n bic sp, sp, #7\n bl begin\n");
+
+#else
+
+enum { SOCKET = 359, CONNECT = 362 };
 
 static int call(int number, int first, const void *second, int third) {
     int result;
@@ -6,8 +27,12 @@ static int call(int number, int first, const void *second, int third) {
     return result;
 }
 
+__asm__(".globl _start\n_start:\n movl %esp, %eax\n andl $-16, %esp\n subl $12, %esp\n pushl %eax\n call begin\n");
+
+#endif
+
 static void quit(int code) {
-    call(1, code, 0, 0);
+    call(EXIT, code, 0, 0);
     for (;;) {
     }
 }
@@ -21,15 +46,13 @@ __attribute__((used)) static void begin(int *arguments) {
         port = port * 10 + *digit - '0';
     // AF_INET, SOCK_STREAM; the address in network order.
     unsigned char address[16] = {2, 0, port >> 8, port & 0xff, 127, 0, 0, 1};
-    int connection = call(359, 2, (const void *)1, 0);
-    if (connection < 0 || call(362, connection, address, sizeof address) < 0)
+    int connection = call(SOCKET, 2, (const void *)1, 0);
+    if (connection < 0 || call(CONNECT, connection, address, sizeof address) < 0)
         quit(1);
-    if (call(4, connection, ask, sizeof ask - 1) != sizeof ask - 1)
+    if (call(WRITE, connection, ask, sizeof ask - 1) != sizeof ask - 1)
         quit(2);
     static char answer[4096];
-    for (int got; (got = call(3, connection, answer, sizeof answer)) > 0;)
-        call(4, 1, answer, got);
+    for (int got; (got = call(READ, connection, answer, sizeof answer)) > 0;)
+        call(WRITE, 1, answer, got);
     quit(0);
 }
-
-__asm__(".globl _start\n_start:\n movl %esp, %eax\n andl $-16, %esp\n subl $12, %esp\n pushl %eax\n call begin\n");

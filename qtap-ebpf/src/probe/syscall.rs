@@ -4,7 +4,6 @@
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use core::mem::MaybeUninit;
-use qtap_common::globals::NO_OFFSET;
 use qtap_common::record::{Mapped, kind, role, why};
 use qtap_common::state::{FileKey, class, conn_flag, op};
 
@@ -15,8 +14,12 @@ use crate::maps::{CONNS, MAPPED, SYSCALLS};
 use crate::{conn, emit, rustls, scope, scratch, session};
 
 const EINPROGRESS: i64 = 115;
-/// `__USER32_CS` of x86-64.
+/// `__USER32_CS` of x86-64: the code segment of 32-bit callers.
+#[cfg(not(bpf_target_arch = "aarch64"))]
 const USER32_CS: u16 = 0x23;
+/// `PSR_MODE32_BIT` of aarch64: set in the state of 32-bit callers.
+#[cfg(bpf_target_arch = "aarch64")]
+const PSR_MODE32_BIT: u16 = 0x10;
 const MSG_PEEK: u64 = 2;
 const MSG_TRUNC: u64 = 0x20;
 const PROT_EXEC: u64 = 4;
@@ -52,7 +55,7 @@ fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
     if verdict == 0 {
         return None;
     }
-    let of_32_bits = layout!(regs_cs) != NO_OFFSET && register::<u16>(regs, layout!(regs_cs))? == USER32_CS;
+    let of_32_bits = is_of_32_bits(register(regs, layout!(regs_mode))?);
     if of_32_bits != (entry & op::COMPAT != 0) {
         return None;
     }
@@ -64,6 +67,19 @@ fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
         _ => transfer(regs, entry, first, result as u64, verdict)?,
     }
     Some(())
+}
+
+/// Whether what the caller ran in is of 32 bits.
+#[cfg(not(bpf_target_arch = "aarch64"))]
+#[inline(always)]
+fn is_of_32_bits(mode: u16) -> bool {
+    mode == USER32_CS
+}
+
+#[cfg(bpf_target_arch = "aarch64")]
+#[inline(always)]
+fn is_of_32_bits(mode: u16) -> bool {
+    mode & PSR_MODE32_BIT != 0
 }
 
 /// The socket behind a descriptor, where there is one.

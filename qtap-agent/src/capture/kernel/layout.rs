@@ -3,29 +3,27 @@
 //! In: type information. Out: the [`Layout`] global and the table of system calls. One architecture's facts stand in one place each.
 
 use qtap_common::globals::Layout;
-#[cfg(target_arch = "aarch64")]
-use qtap_common::globals::NO_OFFSET;
 use qtap_common::state::op;
 
 use super::KernelError;
 use crate::capture::btf::{Btf, BtfError, offsets};
 
-/// Offsets in `struct pt_regs` of the system call's number and its six arguments, of the code segment, and of the first argument of a 32-bit caller.
+/// Offsets in `struct pt_regs` of the system call's number and its six arguments, of what tells a 32-bit caller, and of the first argument of one.
 struct Registers {
     nr: u32,
     args: [u32; 6],
-    cs: u32,
+    mode: u32,
     compat_arg: u32,
 }
 
 /// x86-64 (`arch/x86/include/asm/ptrace.h`): `orig_ax`, then `di`, `si`, `dx`, `r10`, `r8`, `r9`; `cs` tells a 32-bit caller, whose first is in `bx`.
 #[cfg(target_arch = "x86_64")]
-const REGISTERS: Registers = Registers { nr: 120, args: [112, 104, 96, 56, 72, 64], cs: 136, compat_arg: 40 };
+const REGISTERS: Registers = Registers { nr: 120, args: [112, 104, 96, 56, 72, 64], mode: 136, compat_arg: 40 };
 
-/// aarch64 (`arch/arm64/include/asm/ptrace.h`): `syscallno`; `orig_x0`, since `x0` holds the result, then `x1` to `x5`.
+/// aarch64 (`arch/arm64/include/asm/ptrace.h`): `syscallno`; `orig_x0`, since `x0` holds the result, then `x1` to `x5`; `pstate` tells a 32-bit
+/// caller, whose arguments are in the same places.
 #[cfg(target_arch = "aarch64")]
-const REGISTERS: Registers =
-    Registers { nr: 280, args: [272, 8, 16, 24, 32, 40], cs: NO_OFFSET, compat_arg: NO_OFFSET };
+const REGISTERS: Registers = Registers { nr: 280, args: [272, 8, 16, 24, 32, 40], mode: 264, compat_arg: 272 };
 
 /// Fills the layout from the running kernel's type information.
 pub(super) fn layout(btf: &Btf) -> Result<Layout, KernelError> {
@@ -80,7 +78,7 @@ pub(super) fn layout(btf: &Btf) -> Result<Layout, KernelError> {
         binprm_filename: known.binprm_filename,
         regs_nr: REGISTERS.nr,
         regs_arg: REGISTERS.args,
-        regs_cs: REGISTERS.cs,
+        regs_mode: REGISTERS.mode,
         regs_compat_arg: REGISTERS.compat_arg,
     })
 }
@@ -123,9 +121,23 @@ pub(super) const COMPAT_CALLS: [(libc::c_long, u8); 10] = [
     (372, op::COMPAT | op::RECVMSG),
 ];
 
-/// None: a 32-bit caller is not told from others.
+/// The same by arm's numbers (`arch/arm/tools/syscall.tbl`).
 #[cfg(target_arch = "aarch64")]
-pub(super) const COMPAT_CALLS: [(libc::c_long, u8); 0] = [];
+pub(super) const COMPAT_CALLS: [(libc::c_long, u8); 13] = [
+    (3, op::COMPAT | op::READ),
+    (4, op::COMPAT | op::WRITE),
+    (145, op::COMPAT | op::READV),
+    (146, op::COMPAT | op::WRITEV),
+    (283, op::COMPAT | op::CONNECT),
+    (285, op::COMPAT | op::ACCEPT),
+    (289, op::COMPAT | op::SENDTO),
+    (290, op::COMPAT | op::SENDTO),
+    (291, op::COMPAT | op::RECVFROM),
+    (292, op::COMPAT | op::RECVFROM),
+    (296, op::COMPAT | op::SENDMSG),
+    (297, op::COMPAT | op::RECVMSG),
+    (366, op::COMPAT | op::ACCEPT),
+];
 
 #[cfg(test)]
 mod tests {
