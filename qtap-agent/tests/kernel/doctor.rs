@@ -88,6 +88,7 @@ fn a_running_agent_shows_it() {
         assert_eq!(state(&status["host"], name), expected, "{name}: {:#}", status["host"]);
     }
     let ended = agent.end();
-    let said = ended.stderr.lines().find(|line| line.contains("the host lacks something"));
-    assert!(said.is_some_and(|line| line.contains("cap_dac_read_search")), "{}", ended.stderr);
+    // A processor may be one of them.
+    let mut said = ended.stderr.lines().filter(|line| line.contains("the host lacks something"));
+    assert!(said.any(|line| line.contains("cap_dac_read_search")), "{}", ended.stderr);
 }

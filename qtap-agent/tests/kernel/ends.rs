@@ -175,6 +175,9 @@ fn children_that_are_killed() {
     });
     assert!(killed >= 1, "nothing was killed");
     assert_eq!(captured.code, Some(0), "{}", captured.stderr);
-    assert!(captured.stderr.contains("return probes could not be tried under seccomp"), "{}", captured.stderr);
+    // Elsewhere they kill nobody, whatever became of the trial.
+    if cfg!(target_arch = "x86_64") {
+        assert!(captured.stderr.contains("return probes could not be tried under seccomp"), "{}", captured.stderr);
+    }
     println!("{killed} children killed");
 }

@@ -208,7 +208,7 @@ fn serve_files(home: &Path, root: Option<&Path>) -> Result<(Kept, Socket)> {
     let mut script = "set -e\nmount -t tmpfs tmpfs /run\n".to_owned();
     if let Some(root) = root {
         foreign::make_places(root)?;
-        // The root last below nothing: what is bound into it would be hidden by itself.
+        // The root first: it would hide what was bound into it before.
         let mut binds = vec![(root.to_owned(), root.to_owned())];
         binds.extend(foreign::shared()?.into_iter().map(|path| (foreign::within(root, &path), path)));
         for (to, from) in binds {

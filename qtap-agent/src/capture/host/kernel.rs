@@ -61,16 +61,11 @@ pub(super) fn architecture(facts: &Facts) -> Finding {
         "x86_64" => Finding::ok(NAME, "x86_64"),
         "aarch64" => Finding::degraded(
             NAME,
-            "aarch64: written for, not yet tried",
-            "probes stand at the entry and the return of functions, where they cost more",
-            "x86_64, if it has to be sure",
+            "aarch64: tried in emulated machines only",
+            "programs of Go and rustls, and stripped ones, are not seen; probes stand at the entry and the return of functions, where they cost more",
+            "x86_64, where those are to be seen",
         ),
-        other => Finding::missing(
-            NAME,
-            other,
-            "the probes do not know its registers",
-            "a host with x86_64, or with aarch64 to try it",
-        ),
+        other => Finding::missing(NAME, other, "the probes do not know its registers", "a host with x86_64 or aarch64"),
     }
 }
 
