@@ -14,6 +14,7 @@
 
 mod advice;
 mod atomic;
+mod begun;
 mod carry;
 mod classify;
 mod conn;

@@ -11,7 +11,7 @@ use crate::conn::{NEW_DIR, class_of, unwanted};
 use crate::emit;
 use crate::globals;
 use crate::maps::{CALLS, SESSIONS};
-use crate::{advice, feedback, goroutine, scratch, trace};
+use crate::{advice, begun, feedback, goroutine, scratch, trace};
 
 /// TLS calls of one thread that can be inside one another: a session whose transport is another session (HTTPS proxies).
 pub const NESTED: usize = 2;
@@ -175,19 +175,6 @@ pub fn current() -> Option<(u64, u32)> {
     Some((frame.ssl, frame.library))
 }
 
-/// The session at `ssl` was made as new. OpenSSL does so itself (`SSL_clear`) where a handshake begins, in a read or a write too: the
-/// program did not ask for one (`SSL_set_accept_state`).
-#[inline(always)]
-pub fn cleared(ssl: u64) {
-    let Some(calls) = CALLS.get_ptr_mut(bpf_get_current_pid_tgid()) else { return };
-    let calls = unsafe { &mut *calls };
-    if calls.depth >= 2 && calls.frames[1].ssl == ssl {
-        calls.frames[1].begins = 1;
-    } else if calls.depth >= 1 && calls.frames[0].ssl == ssl {
-        calls.frames[0].begins = 1;
-    }
-}
-
 /// True while the current thread, or the goroutine on it, is inside a TLS call.
 #[inline(always)]
 pub fn in_call() -> bool {
@@ -241,6 +228,9 @@ pub fn account(area: u32, frame: &Frame, of: u8, bytes: u64, late: bool) {
         return;
     };
     let session = unsafe { &mut *session };
+    if session.library == 0 {
+        begun::name(session, frame);
+    }
     session.unwanted = match frame.conn {
         // Of a session that is bound to no socket, a store's, it is not known whom it is with.
         0 if session.conn == 0 && feedback::is_store(session.tgid) => 1,

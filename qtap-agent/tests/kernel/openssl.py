@@ -1,6 +1,7 @@
 """Users of OpenSSL that the libraries of languages are not: how words[1] says, and what follows.
 
 first PORT DIR: a server that speaks first, over HTTP/2, without a handshake of its own: its first write makes it. One connection.
+fed PORT DIR: a server that gives its session the client's hello before it calls anything of it. One connection.
 bio LIBSSL PORT PATH: asks by OpenSSL's own BIO (`BIO_new_ssl_connect`), and writes what came after the head to standard output.
 """
 
@@ -39,6 +40,32 @@ def first(port, directory):
         pass
 
 
+def fed(port, directory):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(os.path.join(directory, "cert.pem"), os.path.join(directory, "key.pem"))
+    listener = socket.create_server(("127.0.0.1", int(port)))
+    print("listening", flush=True)
+    connection = listener.accept()[0]
+    inward, outward = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = context.wrap_bio(inward, outward, server_side=True)
+
+    def until_done(call):
+        while True:
+            try:
+                return call()
+            except ssl.SSLWantReadError:
+                if outward.pending:
+                    connection.sendall(outward.read())
+                inward.write(connection.recv(65536))
+
+    inward.write(connection.recv(65536))
+    until_done(session.do_handshake)
+    until_done(lambda: session.read(65536))
+    session.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nfed")
+    connection.sendall(outward.read())
+    connection.recv(65536)
+
+
 def bio(library, port, path):
     lib = ctypes.CDLL(library)
     for name in ("TLS_client_method", "SSL_CTX_new", "BIO_new_ssl_connect"):
@@ -60,4 +87,4 @@ def bio(library, port, path):
     sys.stdout.buffer.write(came.split(b"\r\n\r\n", 1)[1])
 
 
-{"first": first, "bio": bio}[sys.argv[1]](*sys.argv[2:])
+{"first": first, "fed": fed, "bio": bio}[sys.argv[1]](*sys.argv[2:])

@@ -71,3 +71,25 @@ wait",
     assert_told(&records, "python", b"spoke first", &["set_fd", "nested"]);
     records.assert_whole();
 }
+
+#[test]
+fn a_session_that_was_fed_before_it_was_called_has_its_library() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(python) = interpreter() else { return };
+    certificate(lab.dir());
+    let [port] = free_ports();
+    let dir = lab.dir().display();
+    let lines = format!(
+        "cd '{dir}'
+'{}' '{}' fed {port} . > said &
+for try in $(seq 100); do grep -q listening said && break; sleep 0.1; done
+curl -sk --http1.1 -o got https://127.0.0.1:{port}/
+wait",
+        python.display(),
+        script("openssl.py").display(),
+    );
+    let records = exec_script(&lab, &[], &lines).records.over_tcp();
+    assert_told(&records, "python", b"fed", &["ciphertext"]);
+    let of_server = records.closed().into_iter().find(|one| one.text("connection.direction") == "ingress").unwrap();
+    assert!(of_server.text("connection.tls.library").starts_with("libssl"), "{of_server:?}");
+}

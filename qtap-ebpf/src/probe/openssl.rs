@@ -12,7 +12,7 @@ use qtap_common::state::{Cookie, SessionKey};
 
 use crate::kernel::{Sock, socket_of};
 use crate::session::{self, Frame};
-use crate::{conn, emit, hello, scope, scratch};
+use crate::{begun, conn, emit, hello, scope, scratch};
 
 /// At the entry site of a function that moves bytes or shakes hands.
 #[uprobe]
@@ -103,8 +103,10 @@ pub fn tls_free(ctx: ProbeContext) -> u32 {
     if scope::was_met((bpf_get_current_pid_tgid() >> 32) as u32) {
         let cookie = cookie(ctx.as_ptr());
         let ssl = argument_of(ctx.regs, cookie, 0);
-        session::close(&session::key(ssl));
-        session::cleared(ssl);
+        let key = session::key(ssl);
+        if !(begun::begins(ssl) && begun::is_unused(&key)) {
+            session::close(&key);
+        }
     }
     0
 }

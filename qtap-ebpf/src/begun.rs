@@ -1,0 +1,42 @@
+//! What is known of a TLS session before its handshake, and goes over to it: the socket that the program named, the hello that it was fed.
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use qtap_common::record::{SessionOpened, kind};
+use qtap_common::state::{Session, SessionKey};
+
+use crate::emit;
+use crate::maps::{CALLS, SESSIONS};
+use crate::session::Frame;
+
+/// The session at `ssl` was made as new: true when a TLS call of it is under way. OpenSSL does so itself (`SSL_clear`) where a handshake begins, in a read or a write
+/// too: the program did not ask for one (`SSL_set_accept_state`).
+#[inline(always)]
+pub fn begins(ssl: u64) -> bool {
+    let Some(calls) = CALLS.get_ptr_mut(bpf_get_current_pid_tgid()) else { return false };
+    let calls = unsafe { &mut *calls };
+    if calls.depth >= 2 && calls.frames[1].ssl == ssl {
+        calls.frames[1].begins = 1;
+    } else if calls.depth >= 1 && calls.frames[0].ssl == ssl {
+        calls.frames[0].begins = 1;
+    } else {
+        return false;
+    }
+    true
+}
+
+/// True when no byte of the session passed: what is known of it, its socket or its client's hello, is of the handshake that begins.
+#[inline(always)]
+pub fn is_unused(key: &SessionKey) -> bool {
+    let Some(session) = SESSIONS.get_ptr(key) else { return true };
+    let session = unsafe { &*session };
+    session.dirs[0].count.carried == 0 && session.dirs[1].count.carried == 0
+}
+
+/// A session that began with a hello in memory, before any call of its library, is told once more: now it is known whose it is.
+#[inline(never)]
+pub fn name(session: &mut Session, frame: &Frame) {
+    session.library = frame.library;
+    let mut header = emit::header(kind::SESSION_OPENED, size_of::<SessionOpened>(), session.id);
+    header.flags = session.late;
+    emit::record_or_count(&SessionOpened { header, ssl: frame.ssl, library: frame.library, pad: 0 });
+}
