@@ -250,7 +250,9 @@ fn account(area: u32, dir: &mut Dir, header: &Header, source: &Source, mut span:
     let hello = is == class::TLS;
     if hello {
         dir.count.encrypted += bytes;
-        if span.offset >= HELLO_BYTES || before == class::HTTP || reason != 0 {
+        // Behind payload it is the hello of a tunnel, which is told inside its session: nothing of it is copied at the socket.
+        let tunneled = before == class::HTTP || dir.count.copied != 0 || dir.count.lost != 0;
+        if span.offset >= HELLO_BYTES || tunneled || reason != 0 {
             return;
         }
         if span.bytes > HELLO_BYTES {

@@ -1,8 +1,9 @@
 //! Programs that people use, each captured from its first byte: what qtap tells is what they did.
 
+use std::process::Command;
 use std::time::Duration;
 
-use super::lab::{Lab, digest, free_ports, noise, slowed};
+use super::lab::{Guarded, Lab, digest, free_ports, noise, slowed, wait_for_port};
 use super::nginx::{Nginx, certificate};
 use super::python::{Script, interpreter, script};
 use super::qtap::{Captured, exec_script};
@@ -94,6 +95,37 @@ curl -sk --http2 -T {file} '{up}2'",
     }
 }
 
+/// What passes through a tunnel is told inside its session, and is no body of the CONNECT that made it.
+#[test]
+fn curl_through_a_tunnel() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(python) = interpreter() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("bytes.bin", &noise(100_000));
+    let [port] = free_ports();
+    let mut proxy = Command::new(python);
+    let _proxy = Guarded(proxy.arg(script("tunnel.py")).arg(port.to_string()).spawn().unwrap());
+    wait_for_port(port);
+    let ask =
+        |version: &str| format!("curl -sk --{version} -x http://127.0.0.1:{port} '{}'", nginx.https("/bytes.bin"));
+    let script = format!("set -e\n{}\n{}", ask("http1.1 -o one"), ask("http2 -o two"));
+    let records = exec_script(&lab, &[], &format!("cd '{}'\n{script}", lab.dir().display())).records;
+    let (made, inside): (Vec<_>, Vec<_>) =
+        records.exchanges().into_iter().partition(|one| one.text("http.request.method") == "CONNECT");
+    assert_eq!((made.len(), inside.len()), (2, 2), "{}", records.told());
+    for exchange in &inside {
+        assert_eq!(exchange.number("server.port"), i64::from(port));
+        assert_eq!(records.artifact_of(exchange, "response")["body"]["digest"], digest(&noise(100_000)));
+    }
+    for part in ["request", "response"] {
+        let bodies = made.iter().map(|one| one.number(&format!("http.{part}.body.size")));
+        assert_eq!(bodies.sum::<i64>(), 0, "{made:?}");
+    }
+    for closed in records.closed() {
+        assert_eq!(closed.losses(), [].into(), "{closed:?}");
+    }
+}
+
 #[test]
 fn each_of_the_usual_clients() {
     let Some(lab) = Lab::open() else { return };
@@ -171,11 +203,11 @@ fn h2load_with_100_streams_and_h2c_by_prior_knowledge() {
     nginx.serve("hello.json", BODY);
     certificate(lab.dir());
     let [h2c] = free_ports();
-    let mut nghttpd = std::process::Command::new("nghttpd");
+    let mut nghttpd = Command::new("nghttpd");
     nghttpd.args(["--no-tls", "-a", "127.0.0.1", "-d"]).arg(lab.path("nginx/www")).arg(h2c.to_string());
     let nghttpd = nghttpd.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-    let _nghttpd = super::lab::Guarded(nghttpd.spawn().unwrap());
-    super::lab::wait_for_port(h2c);
+    let _nghttpd = Guarded(nghttpd.spawn().unwrap());
+    wait_for_port(h2c);
     let script = format!(
         "set -e
 h2load -n 2000 -c 2 -m 100 '{}' | grep -q ' 2000 succeeded'
