@@ -101,7 +101,7 @@ impl Conn {
         if self.sessions.is_empty() && !was_met {
             "no call of a TLS library that qtap probes was seen for this connection"
         } else {
-            "the TLS session of this connection carried no plaintext"
+            "no plaintext of the TLS session of this connection was seen"
         }
     }
 }

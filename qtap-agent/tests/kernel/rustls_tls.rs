@@ -205,7 +205,7 @@ fn assert_inspected(records: &Records) {
     for closed in records.closed() {
         if closed.number("connection.captured_bytes") == 0 {
             let why = closed.text("connection.tls.uninspected_reason");
-            assert_eq!(why, "the TLS session of this connection carried no plaintext", "{closed:?}");
+            assert_eq!(why, "no plaintext of the TLS session of this connection was seen", "{closed:?}");
             continue;
         }
         assert!(closed.flag("connection.tls.inspected"), "{closed:?}");

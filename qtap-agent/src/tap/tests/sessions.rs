@@ -50,7 +50,7 @@ fn a_session_without_plaintext_is_told_as_one_though_it_ended_first() {
     bench.close(1);
     let report = bench.reports()[0];
     let tls = report.conn.tls.as_ref().unwrap();
-    assert_eq!(tls.uninspected_reason.as_deref(), Some("the TLS session of this connection carried no plaintext"));
+    assert_eq!(tls.uninspected_reason.as_deref(), Some("no plaintext of the TLS session of this connection was seen"));
     assert_eq!(report.conn.binding, Some(Binding::Nested));
 }
 
