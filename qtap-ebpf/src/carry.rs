@@ -18,6 +18,12 @@ use crate::{emit, scratch, session};
 
 /// Bound on `iovec` entries of a call: the kernel's own (`UIO_MAXIOV`).
 const BUFFERS_MAX: u64 = 1024;
+/// Of what is left of an `iovec`: these are messages instead, each with an `iovec` of its own.
+const MESSAGES: u64 = 1 << 63;
+/// Bytes of a `struct mmsghdr`, and where in it the buffers and the length of its message stand (64-bit ABI).
+pub const MESSAGE: u64 = 64;
+pub const MESSAGE_BUFFERS: u64 = 16;
+pub const MESSAGE_LEN: u64 = 56;
 /// Pieces that are copied where `bpf_loop` is not there: the verifier walks each, and twice as many take 6.1 six hundred thousand of its million instructions.
 const PIECES_WITHOUT_LOOP: u32 = 32;
 
@@ -46,6 +52,27 @@ impl Source {
     #[inline(always)]
     pub fn vector(iov: u64, count: u64) -> Source {
         Source { base: iov, len: 0, iov, iov_left: count }
+    }
+
+    /// `count` messages of an array of `struct mmsghdr`. Of each only the bytes that it has count: what is received may leave room in its buffers.
+    #[inline(always)]
+    pub fn messages(array: u64, count: u64) -> Source {
+        Source::vector(array, count | MESSAGES)
+    }
+
+    /// Whether it is several messages, which are not to be taken for buffers.
+    #[inline(always)]
+    pub fn is_messages(&self) -> bool {
+        self.iov_left & MESSAGES != 0
+    }
+
+    /// Of several messages, makes it the buffers of the first, and gives that one's bytes.
+    #[inline(always)]
+    pub fn enter_message(&mut self) -> u64 {
+        let array = self.iov;
+        let [iov, count] = user::<[u64; 2]>(array + MESSAGE_BUFFERS).unwrap_or([0, 0]);
+        *self = Source::vector(iov, count);
+        user::<u32>(array + MESSAGE_LEN).map_or(0, u64::from)
     }
 }
 
@@ -90,6 +117,11 @@ pub struct Call {
     pub pending_why: u64,
     /// Bytes lost by this call.
     pub lost: u64,
+    /// Next message of an array of them, and how many there still are.
+    pub message: u64,
+    pub messages_left: u64,
+    /// Bytes of the message under way that are not yet taken.
+    pub of_message: u64,
     /// 1: stop, untouched, when the first bytes are a TLS record and the thread is in a TLS call. 2: they were.
     pub watch_tls: u64,
 }
@@ -145,8 +177,15 @@ pub fn copy(area: u32, dir: &mut Dir, header: &Header, source: &Source, span: &S
         pending_bytes: dir.pending_bytes,
         pending_why: u64::from(dir.pending_why),
         lost: 0,
+        message: source.iov,
+        messages_left: 0,
+        of_message: u64::MAX,
         watch_tls: u64::from(span.watch_tls),
     };
+    if source.is_messages() {
+        call.messages_left = source.iov_left & !MESSAGES;
+        call.source.iov_left = 0;
+    }
     let mut buffers = source.iov_left;
     if buffers > BUFFERS_MAX {
         buffers = BUFFERS_MAX;
@@ -210,10 +249,13 @@ unsafe extern "C" fn copy_piece(_index: u32, state: *mut c_void) -> i64 {
     if call.left == 0 || call.quota == 0 {
         return 1;
     }
-    if call.source.len == 0 && !next_buffer(call) {
+    if (call.source.len == 0 || call.of_message == 0) && !next_buffer(call) {
         return 1;
     }
     let mut take = call.source.len;
+    if take > call.of_message {
+        take = call.of_message;
+    }
     if take > call.left {
         take = call.left;
     }
@@ -254,6 +296,7 @@ unsafe extern "C" fn copy_piece(_index: u32, state: *mut c_void) -> i64 {
     call.source.len -= take;
     call.offset += take;
     call.left -= take;
+    call.of_message -= take;
     call.quota -= take;
     0
 }
@@ -287,17 +330,30 @@ fn write(area: u32) {
     lose_at(call, start, bytes, why::RING_FULL);
 }
 
-/// Goes to the next `iovec` entry. False: there is none, or it can't be read.
+/// Goes to the next `iovec` entry, or to the next message. False: there is none, or it can't be read.
 #[inline(always)]
 fn next_buffer(call: &mut Call) -> bool {
-    if call.source.iov_left == 0 {
-        return false;
+    if call.source.iov_left == 0 || call.of_message == 0 {
+        return next_message(call);
     }
     let Some(entry) = user::<IoVec>(call.source.iov) else { return false };
     call.source.iov += size_of::<IoVec>() as u64;
     call.source.iov_left -= 1;
     call.source.base = entry.base;
     call.source.len = entry.len;
+    true
+}
+
+/// Goes to the next message, before its first buffer.
+#[inline(always)]
+fn next_message(call: &mut Call) -> bool {
+    if call.messages_left == 0 {
+        return false;
+    }
+    call.source.iov = call.message;
+    call.of_message = call.source.enter_message();
+    call.message += MESSAGE;
+    call.messages_left -= 1;
     true
 }
 

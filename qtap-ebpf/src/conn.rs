@@ -92,6 +92,10 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
         let received = kernel::tcp_read(sock.address, fin).wrapping_sub(if direction == 1 { carried } else { 0 });
         conn.dirs[0].base = sent;
         conn.dirs[1].base = received;
+        if kernel::is_over(sock.address) {
+            // Refused before it was seen: it sends nothing, and a `connect` that tries again moves the kernel's count.
+            conn.dirs[0].kernel_final = 1;
+        }
         // Opened by a call that is not probed, or before the probes, but nothing has passed yet (a SYN counts as one).
         late &= sent > 1 || received > 0;
     }
@@ -307,6 +311,9 @@ fn decide(dir: &mut Dir, peer_class: u8, source: &Source, bytes: u64, late: bool
 pub fn class_of(dir: &mut Dir, source: &Source, bytes: u64, late: bool) -> u8 {
     let mut here = *source;
     let mut left = bytes;
+    if here.is_messages() {
+        left = here.enter_message().min(left);
+    }
     for _ in 0..4 {
         if here.len == 0 {
             if here.iov_left == 0 {

@@ -37,7 +37,10 @@ pub fn name_server(dir: &mut Dir, sock: u64, family: u16) {
 pub fn datagram(area: u32) -> u8 {
     let Some(work) = scratch::get(area) else { return class::OTHER };
     let work = unsafe { &mut *work };
-    let Transfer { sock, source, bytes, direction, reason, verdict, name } = work.moved;
+    let Transfer { sock, mut source, mut bytes, direction, reason, verdict, name } = work.moved;
+    if source.is_messages() {
+        bytes = source.enter_message();
+    }
     let left_out = verdict & u64::from(scope::NO_DNS | scope::NO_DATA) != 0;
     if direction != 1
         || reason != 0

@@ -204,6 +204,12 @@ pub fn tcp_read(sock: u64, fin: bool) -> u64 {
     received.wrapping_sub(u64::from(unread)).wrapping_sub(u64::from(fin_read))
 }
 
+/// True when there is no connection, or none any more.
+#[inline(always)]
+pub fn is_over(sock: u64) -> bool {
+    at::<u8>(sock, layout!(sk_state)).map(i32::from) == Some(tcp::CLOSE)
+}
+
 /// True when the peer's FIN was received already.
 #[inline(always)]
 pub fn fin_came(sock: u64) -> bool {

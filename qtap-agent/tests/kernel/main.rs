@@ -6,6 +6,7 @@
 
 mod alone;
 mod bad_input;
+mod calls;
 mod clients;
 mod coded;
 mod containers;

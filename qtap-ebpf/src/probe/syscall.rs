@@ -7,7 +7,7 @@ use core::mem::MaybeUninit;
 use qtap_common::record::{Mapped, kind, role, why};
 use qtap_common::state::{FileKey, class, conn_flag, op};
 
-use crate::carry::{Source, Transfer, user};
+use crate::carry::{MESSAGE, MESSAGE_BUFFERS, MESSAGE_LEN, Source, Transfer, user};
 use crate::globals::layout;
 use crate::kernel::{Sock, file_identity, register, registers, socket_of};
 use crate::maps::{CONNS, MAPPED, SYSCALLS};
@@ -22,9 +22,10 @@ const USER32_CS: u16 = 0x23;
 const PSR_MODE32_BIT: u16 = 0x10;
 const MSG_PEEK: u64 = 2;
 const MSG_TRUNC: u64 = 0x20;
+const MSG_ERRQUEUE: u64 = 0x2000;
 const PROT_EXEC: u64 = 4;
-/// Messages of one `sendmmsg` or `recvmmsg` that are walked.
-const MESSAGES_MAX: u64 = 8;
+/// Messages of one `sendmmsg` or `recvmmsg` whose bytes are added up.
+const MESSAGES_MAX: u64 = 64;
 
 /// raw tracepoint `sys_exit`: (registers, result).
 #[raw_tracepoint(tracepoint = "sys_exit")]
@@ -159,7 +160,7 @@ fn carry(area: u32) -> Option<()> {
     Some(())
 }
 
-/// Where the bytes are. None: they are still where they were (`MSG_PEEK`), or nothing was moved.
+/// Where the bytes are. None: they are still where they were (`MSG_PEEK`), are none of the stream (`MSG_ERRQUEUE`), or nothing was moved.
 #[inline(always)]
 fn place(regs: u64, what: u8, moved: &mut Transfer) -> Option<()> {
     let second: u64 = register(regs, layout!(regs_arg[1]))?;
@@ -175,9 +176,10 @@ fn place(regs: u64, what: u8, moved: &mut Transfer) -> Option<()> {
             flags = third;
         }
         op::RECVMMSG | op::SENDMMSG => {
-            moved.source = message(second)?;
+            let count = moved.bytes;
+            moved.source = if count > 1 { Source::messages(second, count) } else { message(second)? };
             moved.name = user(second).unwrap_or(0);
-            moved.bytes = messages(second, moved.bytes)?;
+            moved.bytes = messages(second, count)?;
             flags = register(regs, layout!(regs_arg[3]))?;
         }
         _ => moved.source = Source::buffer(second, moved.bytes),
@@ -186,7 +188,8 @@ fn place(regs: u64, what: u8, moved: &mut Transfer) -> Option<()> {
         moved.name = register(regs, layout!(regs_arg[4]))?;
         flags = register(regs, layout!(regs_arg[3]))?;
     }
-    if moved.direction == 1 && flags & MSG_PEEK != 0 {
+    // What a look at the errors gives is of what was sent.
+    if moved.direction == 1 && flags & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
         return None;
     }
     if moved.direction == 1 && flags & MSG_TRUNC != 0 {
@@ -196,21 +199,20 @@ fn place(regs: u64, what: u8, moved: &mut Transfer) -> Option<()> {
     Some(())
 }
 
-/// The buffers of a `struct msghdr` (64-bit ABI: `msg_iov` at 16, `msg_iovlen` at 24).
+/// The buffers of a `struct msghdr`, with which a `struct mmsghdr` begins.
 #[inline(always)]
 fn message(header: u64) -> Option<Source> {
-    let [iov, count]: [u64; 2] = user(header + 16)?;
+    let [iov, count]: [u64; 2] = user(header + MESSAGE_BUFFERS)?;
     Some(Source::vector(iov, count))
 }
 
-/// Bytes of `count` messages of an array of `struct mmsghdr` (64 bytes each, the length at 56). The buffers of the first are
-/// copied, those of others counted: on streams one message is what such calls carry.
+/// Bytes of `count` messages of an array of `struct mmsghdr`.
 #[inline(always)]
 fn messages(array: u64, count: u64) -> Option<u64> {
     let mut bytes = 0;
     for index in 0..MESSAGES_MAX {
         if index < count {
-            bytes += u64::from(user::<u32>(array + index * 64 + 56)?);
+            bytes += u64::from(user::<u32>(array + index * MESSAGE + MESSAGE_LEN)?);
         }
     }
     if count > MESSAGES_MAX {

@@ -349,7 +349,7 @@ fn buffer(source: &Source, index: u64) -> Option<[u64; 2]> {
     if source.iov_left == 0 {
         return if index == 0 { Some([source.base, source.len]) } else { None };
     }
-    if index < source.iov_left { user(source.iov + 16 * index) } else { None }
+    if index < source.iov_left && !source.is_messages() { user(source.iov + 16 * index) } else { None }
 }
 
 /// A key's connection is known: what was told as a part is that connection's.

@@ -84,7 +84,7 @@ pub(super) fn layout(btf: &Btf) -> Result<Layout, KernelError> {
 }
 
 /// System calls the probes look at, by this architecture's numbers.
-pub(super) fn system_calls() -> [(libc::c_long, u8); 16] {
+pub(super) fn system_calls() -> [(libc::c_long, u8); 18] {
     [
         (libc::SYS_read, op::READ),
         (libc::SYS_write, op::WRITE),
@@ -92,6 +92,9 @@ pub(super) fn system_calls() -> [(libc::c_long, u8); 16] {
         (libc::SYS_sendto, op::SENDTO),
         (libc::SYS_readv, op::READV),
         (libc::SYS_writev, op::WRITEV),
+        // On a socket they are the same: they have no position, or fail.
+        (libc::SYS_preadv2, op::READV),
+        (libc::SYS_pwritev2, op::WRITEV),
         (libc::SYS_recvmsg, op::RECVMSG),
         (libc::SYS_sendmsg, op::SENDMSG),
         (libc::SYS_recvmmsg, op::RECVMMSG),

@@ -131,7 +131,10 @@ impl<'a> Attributes<'a> {
         match address {
             Some(Address::Inet(ip, port)) => {
                 self.put(address_key, Value::Text(Cow::Owned(ip.to_string())));
-                self.int(port_key, u64::from(*port));
+                // A connection that was refused at once has given its port back.
+                if *port != 0 {
+                    self.int(port_key, u64::from(*port));
+                }
             }
             Some(Address::Unix(path)) => self.text_if(address_key, Some(path)),
             None => {}

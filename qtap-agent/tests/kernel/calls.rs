@@ -1,0 +1,66 @@
+//! System calls that few programs use: what they carry is told as what others carry is.
+
+use super::lab::Lab;
+use super::python::{interpreter, script};
+use super::qtap::exec;
+use super::records::Records;
+
+/// Both ends of one exchange by such calls (`calls.py`): both tell all of it. Gives what was told.
+fn told_of(way: &str) -> Option<Records> {
+    let lab = Lab::open()?;
+    let python = interpreter()?;
+    let line = [python.display().to_string(), script("calls.py").display().to_string(), way.to_owned()];
+    let captured = exec(&lab, [] as [&str; 0], line);
+    assert_eq!(captured.code, Some(0), "{}", captured.stderr);
+    let printed: Vec<_> = captured.stdout.split_whitespace().collect();
+    let [asked, said, address, port] = printed[..] else { panic!("{}", captured.stdout) };
+    let records = captured.records;
+    records.assert_whole();
+    let exchanges = records.exchanges();
+    assert_eq!(exchanges.len(), 2, "{}", records.told());
+    for exchange in exchanges {
+        assert_eq!(exchange.text("client.address"), address);
+        assert_eq!(exchange.number("client.port").to_string(), port);
+        for (side, sha256) in [("request", asked), ("response", said)] {
+            let body = &records.artifact_of(exchange, side)["body"];
+            assert_eq!(body["digest"], format!("sha256:{sha256}"), "{way}: {side}");
+        }
+    }
+    Some(records)
+}
+
+/// `sendmmsg` of several messages.
+#[test]
+fn several_messages_that_are_sent() {
+    told_of("messages_sent");
+}
+
+/// `recvmmsg` of several messages, none of which fills its buffers: what is behind it there is none of the stream.
+#[test]
+fn several_messages_that_are_received() {
+    told_of("messages_received");
+}
+
+/// `preadv2` and `pwritev2`.
+#[test]
+fn calls_with_a_position() {
+    told_of("positioned");
+}
+
+/// What the kernel gives back of what was sent (`MSG_ERRQUEUE`) is nothing that was received.
+#[test]
+fn what_is_given_back_with_its_time() {
+    told_of("stamped");
+}
+
+/// A socket that was refused and is used again: that it was refused is no byte sent, and what is not known of it is not told.
+#[test]
+fn a_socket_that_was_refused_at_first() {
+    let Some(records) = told_of("refused_at_first") else { return };
+    for connection in records.connections() {
+        assert!(connection.int("client.port") != Some(0), "{connection:?}");
+        if connection.int("connection.requests").unwrap_or(0) == 0 && connection.flag("connection.finalized") {
+            assert_eq!((connection.carried(), connection.number("connection.lost_bytes")), (0, 0), "{connection:?}");
+        }
+    }
+}
