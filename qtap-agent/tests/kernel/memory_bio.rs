@@ -23,6 +23,18 @@ impl Tool {
     }
 }
 
+/// The program of `own_bio.c`; none, and the test is skipped, where there is no library to link.
+fn own_bio(lab: &Lab) -> Option<Tool> {
+    let program = lab.path("own_bio").display().to_string();
+    let mut build = Command::new("cc");
+    build.args(["-O2", "-o", &program]).arg(script("own_bio.c")).args(["-lssl", "-lcrypto"]);
+    if !build.output().is_ok_and(|built| built.status.success()) {
+        println!("skipped: no libssl to link (cargo xtask setup --for check)");
+        return None;
+    }
+    Some(Tool(program))
+}
+
 /// Servers, each with its port, that run before qtap, and clients that come after it: what is captured of them. The files of both have been seen by then, so
 /// that nothing depends on how soon new ones get their probes.
 fn talk(lab: &Lab, servers: &[(&Tool, &str, u16)], clients: &[(&Tool, String)]) -> Records {
@@ -189,6 +201,19 @@ fn node_as_client_and_server_over_both_versions_of_http() {
 }
 
 /// The server wants another group than the client offers first: its first answer is a HelloRetryRequest, whose random is everyone's.
+/// As Node's library has it where OpenSSL is a library too.
+#[test]
+fn memory_of_a_programs_own_making() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(program) = own_bio(&lab) else { return };
+    certificate(lab.dir());
+    let [port] = free_ports();
+    let serve = format!("serve {}", lab.dir().display());
+    let names: Vec<String> = (0..5).map(|number| format!("{port}-{number}")).collect();
+    let records = talk(&lab, &[(&program, &serve, port)], &[(&program, format!("get {port} {}", names.join(" ")))]);
+    assert_both_ends(&records, names.len(), named);
+}
+
 #[test]
 fn a_hello_that_is_asked_for_again() {
     let Some(lab) = Lab::open() else { return };

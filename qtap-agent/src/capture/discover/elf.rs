@@ -19,6 +19,7 @@ use object::LittleEndian as LE;
 use object::elf::{self, Dyn64, FileHeader64, ProgramHeader64, SectionHeader64, Sym64};
 use object::pod;
 
+pub use self::calls::CallSite;
 pub use self::functions::Functions;
 pub use self::loaded::{Placed, Relocations};
 pub use self::stubs::Stub;

@@ -1,10 +1,13 @@
-//! Files that feed TLS sessions from memory: a language's module over OpenSSL that hands it records instead of sockets (Python's `_ssl`).
+//! Files that feed TLS sessions from memory: a language's module over OpenSSL that hands it records instead of sockets (Python's `_ssl`, Node's library).
 //!
-//! In: a file without a TLS library of its own. Out: where it says which memory a session reads from, and where it writes there; none when it does not do both.
+//! In: a file without a TLS library of its own. Out: where it says which memory a session reads from, and where it writes there; or, where that memory is its own
+//! making ([`own_bio`](super::own_bio)), the function that a session's records are written by; none when it does neither.
 //! Only calls from this file pass there, so that no other user of the library is held up. What other files do is not known by this, nor what is
 //! called by an address that was asked for at run time (`dlsym`).
 
 use super::elf::{Elf, Stub};
+use super::own_bio;
+use super::plan::Hook;
 
 /// What writes to memory.
 pub const WRITES: &str = "BIO_write";
@@ -22,26 +25,37 @@ pub struct Called {
     pub proven: bool,
 }
 
-/// What a file calls.
+/// How a file feeds sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Feeder {
-    /// What names memory.
-    pub names: Vec<Called>,
-    /// What writes there.
-    pub writes: Called,
+pub enum Feeder {
+    /// By OpenSSL's own memory.
+    Library {
+        /// What names it.
+        names: Vec<Called>,
+        /// What writes there.
+        writes: Called,
+    },
+    /// By memory of its own making.
+    Own(Vec<Hook>),
 }
 
-/// Looks for them.
+/// Looks for it.
 #[must_use]
 pub fn feeder(elf: &Elf) -> Option<Feeder> {
+    let own = own_bio::hooks(elf);
+    if own.is_empty() { by_library(elf) } else { Some(Feeder::Own(own)) }
+}
+
+fn by_library(elf: &Elf) -> Option<Feeder> {
     let mut names = elf.stubs(&[NAMES[0], NAMES[1], WRITES]).ok()?;
     let writes = names.remove(names.iter().position(|stub| stub.name == WRITES)?);
     let called = |stub: Stub| called(elf, stub);
-    (!names.is_empty()).then(|| Feeder { writes: called(writes), names: names.into_iter().map(called).collect() })
+    (!names.is_empty())
+        .then(|| Feeder::Library { writes: called(writes), names: names.into_iter().map(called).collect() })
 }
 
 fn called(elf: &Elf, stub: Stub) -> Called {
-    let calls = elf.calls_of(&stub);
+    let calls: Vec<u64> = elf.calls_of(&stub).iter().map(|call| call.file_offset).collect();
     let proven = !calls.is_empty();
     Called { places: if proven { calls } else { vec![stub.file_offset] }, name: stub.name, proven }
 }
@@ -73,16 +87,13 @@ mod tests {
         for path in modules {
             let elf = Elf::open(&path).unwrap();
             if elf.machine() == Machine::X86_64 {
-                let feeder = feeder(&elf).unwrap();
-                let names: Vec<&str> = feeder.names.iter().map(|called| called.name.as_str()).collect();
-                assert_eq!(
-                    (names, feeder.writes.name.as_str()),
-                    (vec!["SSL_set_bio"], "BIO_write"),
-                    "{}",
-                    path.display()
-                );
+                let Some(Feeder::Library { names, writes }) = feeder(&elf) else {
+                    panic!("{}: {:?}", path.display(), feeder(&elf))
+                };
+                let names: Vec<&str> = names.iter().map(|called| called.name.as_str()).collect();
+                assert_eq!((names, writes.name.as_str()), (vec!["SSL_set_bio"], "BIO_write"), "{}", path.display());
                 // Records are fed often, and memory is named once a session.
-                assert!(feeder.writes.proven, "{}: {feeder:?}", path.display());
+                assert!(writes.proven, "{}: {writes:?}", path.display());
             }
         }
     }

@@ -37,8 +37,8 @@ pub fn known_libraries(extra: &[PathBuf]) -> Vec<PathBuf> {
     found
 }
 
-/// Python's own modules over OpenSSL, which feed its sessions from memory, below these prefixes of an installation and the usual ones. Attached before anything uses
-/// them, they are seen from the first connection of the first program; others once they were mapped.
+/// What feeds sessions of OpenSSL from memory: Python's own modules over it, below these prefixes of an installation and the usual ones, and Node's library, where it is
+/// one. Attached before anything uses them, they are seen from the first connection of the first program; others once they were mapped.
 #[must_use]
 pub fn known_feeders(prefixes: &[PathBuf]) -> Vec<PathBuf> {
     let mut found = BTreeSet::new();
@@ -47,6 +47,8 @@ pub fn known_feeders(prefixes: &[PathBuf]) -> Vec<PathBuf> {
         let modules = libraries.iter().flatten().flat_map(|python| entries_of(&python.join("lib-dynload"), b"_ssl."));
         found.extend(modules.filter_map(|path| path.canonicalize().ok()).take(MAX_LIBRARIES));
     }
+    let node = directories().into_iter().flat_map(|directory| entries_of(&directory, b"libnode.so"));
+    found.extend(node.filter_map(|path| path.canonicalize().ok()).take(MAX_LIBRARIES));
     found.into_iter().collect()
 }
 

@@ -165,7 +165,7 @@ fn plan_without_names(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
 }
 
 /// A function whose code can't be read is hooked at the usual places.
-fn hook(elf: &Elf, call: Call, symbol: &Symbol) -> Hook {
+pub(super) fn hook(elf: &Elf, call: Call, symbol: &Symbol) -> Hook {
     let code = elf.code(symbol).unwrap_or_default();
     let function = Function { machine: elf.machine(), code: &code, file_offset: symbol.file_offset };
     let sites = match call {

@@ -18,7 +18,7 @@ use super::uprobes::{Link, Place};
 use super::{KernelError, Settings};
 use crate::capture::discover::call::{Call, Family};
 use crate::capture::discover::elf::{Elf, ElfError, FileId, Stamp};
-use crate::capture::discover::feeder;
+use crate::capture::discover::feeder::{self, Feeder};
 use crate::capture::discover::plan::{self, Hook};
 use crate::capture::discover::procfs;
 use crate::capture::host::{self, Tried};
@@ -220,24 +220,18 @@ impl Tls {
             self.refused.insert(elf.id(), elf.stamp());
             return;
         };
-        let (lasting, cookie) = (elf.lasting_path(), Cookie::new(call::BIO, 0, OWN_REGISTERS, 0));
-        let names = feeder.names.iter().map(|called| ("tls_set_bio", called));
+        let lasting = elf.lasting_path();
         let mut links = Vec::new();
-        for (program, called) in names.chain([("tls_bio_write", &feeder.writes)]) {
-            let probe = |file_offset: &u64| {
-                let place = Place { file_offset: *file_offset, cookie };
-                Probe { program, place, way_in: true }
-            };
-            let wanted: Vec<Probe> = called.places.iter().map(probe).collect();
+        for (function, wanted) in probes_of_feeder(&feeder) {
             match put(probes, &lasting, &wanted) {
                 Ok(attached) => links.extend(attached),
                 Err(reason) => {
-                    tracing::warn!(path = %path.display(), function = called.name, %reason, "not probed: sessions fed by it have no addresses");
+                    tracing::warn!(path = %path.display(), function, %reason, "not probed: sessions fed by it have no addresses");
                 }
             }
         }
         self.probed.insert(Probed::new(elf, None, links, procfs::now()));
-        tracing::info!(path = %path.display(), proven = feeder.writes.proven, "feeds TLS sessions from memory: attached");
+        tracing::info!(path = %path.display(), "feeds TLS sessions from memory: attached");
     }
 }
 
@@ -247,6 +241,30 @@ struct Probe {
     program: &'static str,
     place: Place,
     way_in: bool,
+}
+
+/// What is attached for a file that feeds sessions from memory, function by function.
+fn probes_of_feeder(feeder: &Feeder) -> Vec<(&str, Vec<Probe>)> {
+    let own_registers = Cookie::new(call::BIO, 0, OWN_REGISTERS, 0);
+    let probe = |program, file_offset, cookie| Probe { program, place: Place { file_offset, cookie }, way_in: true };
+    match feeder {
+        Feeder::Library { names, writes } => {
+            let names = names.iter().map(|called| ("tls_set_bio", called));
+            let of_each = names.chain([("tls_bio_write", writes)]).map(|(program, called)| {
+                let probes = called.places.iter().map(|place| probe(program, *place, own_registers));
+                (called.name.as_str(), probes.collect())
+            });
+            of_each.collect()
+        }
+        Feeder::Own(hooks) => {
+            let of_each = hooks.iter().map(|hook| {
+                let entry = &hook.sites.entry;
+                let cookie = cookie(call::BIO, 0, hook.call, entry);
+                (hook.symbol.name.as_str(), vec![probe("tls_bio_write", entry.file_offset, cookie)])
+            });
+            of_each.collect()
+        }
+    }
 }
 
 /// What is attached for one function: on the way in and, where the result is wanted, on the way out.

@@ -2,7 +2,19 @@
 //!
 //! At such an instruction the arguments are where the convention has them, and the kernel emulates it: one trap, of this caller alone.
 
-use super::flow::Flow;
+use iced_x86::{InstructionInfoFactory, Mnemonic};
+
+use super::flow::{Flow, Next};
+use super::{Reg, x86};
+
+/// What was put into a register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// An address (`lea reg, [rip + …]`), or a number.
+    Address(u64),
+    /// What memory holds at this address (`mov reg, [rip + …]`).
+    Held(u64),
+}
 
 /// Offsets at which `code` calls what lies at offset `to` from its first byte. Only what its control flow reaches: bytes that merely look like a call are none.
 #[must_use]
@@ -15,9 +27,80 @@ pub fn calls(code: &[u8], to: u64) -> Vec<u64> {
     there.map(|(offset, _)| *offset).collect()
 }
 
+/// What stands in `register` at offset `at` of a function that stands at `vaddr`: what the last instruction before it put there, on the straight way to it.
+/// None where more than one way leads there, where a call comes between, and of anything that is worked out.
+#[must_use]
+pub fn put(code: &[u8], vaddr: u64, at: u64, register: Reg) -> Option<Put> {
+    let flow = Flow::of(code).ok()?;
+    let mut factory = InstructionInfoFactory::new();
+    let mut behind = at;
+    for (offset, step) in flow.steps.range(..at).rev() {
+        let straight = match step.next {
+            Next::Falls(to) | Next::Forks(to, _) => to == behind && !flow.targets.contains(&behind),
+            Next::Jumps(_) | Next::Returns | Next::Leaves | Next::Ends => false,
+        };
+        if !straight || step.calls {
+            return None;
+        }
+        if x86::writes(&mut factory, &step.decoded).registers.contains(&register) {
+            let relative = step.decoded.is_ip_rel_memory_operand();
+            // The code was decoded as if it stood at 0.
+            let address = || vaddr.wrapping_add(step.decoded.ip_rel_memory_address());
+            return match step.decoded.mnemonic() {
+                Mnemonic::Lea if relative => Some(Put::Address(address())),
+                Mnemonic::Mov if relative => Some(Put::Held(address())),
+                Mnemonic::Mov => step.decoded.try_immediate(1).ok().map(Put::Address),
+                _ => None,
+            };
+        }
+        behind = *offset;
+    }
+    None
+}
+
+/// True when a function goes to where its code does not say: by a pointer in a register or in memory, save one at a place that the code names (a function of another
+/// file that is called without a stub). Also when its code can't be followed.
+#[must_use]
+pub fn goes_by_pointer(code: &[u8]) -> bool {
+    let Ok(flow) = Flow::of(code) else { return true };
+    flow.steps.values().any(|step| {
+        let indirect = step.decoded.is_call_near_indirect() || step.decoded.is_jmp_near_indirect();
+        indirect && !step.decoded.is_ip_rel_memory_operand()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_in_a_register_at_a_call() {
+        // lea rsi,[rip+0x10]; mov rdi,rax; call
+        let taken = [0x48, 0x8d, 0x35, 0x10, 0, 0, 0, 0x48, 0x89, 0xc7, 0xe8, 0xf1, 0, 0, 0, 0xc3];
+        assert_eq!(put(&taken, 0x1000, 10, Reg::Rsi), Some(Put::Address(0x1017)));
+        assert_eq!(put(&taken, 0x1000, 10, Reg::Rdi), None, "of another register");
+        assert_eq!(put(&taken, 0x1000, 10, Reg::Rbx), None, "of the caller's");
+        // mov rsi,[rip+0x10]; call
+        let held = [0x48, 0x8b, 0x35, 0x10, 0, 0, 0, 0xe8, 0xf4, 0, 0, 0, 0xc3];
+        assert_eq!(put(&held, 0x1000, 7, Reg::Rsi), Some(Put::Held(0x1017)));
+        // mov esi,0x401000; call
+        let number = [0xbe, 0, 0x10, 0x40, 0, 0xe8, 0xf6, 0, 0, 0, 0xc3];
+        assert_eq!(put(&number, 0, 5, Reg::Rsi), Some(Put::Address(0x0040_1000)));
+        // A call comes between.
+        let called = [0x48, 0x8d, 0x35, 0x10, 0, 0, 0, 0xe8, 0xf4, 0, 0, 0, 0xe8, 0xef, 0, 0, 0, 0xc3];
+        assert_eq!(put(&called, 0, 12, Reg::Rsi), None);
+        // je +7; lea rsi,[rip+0x10]; call: by another way something else stands there.
+        let two = [0x74, 0x07, 0x48, 0x8d, 0x35, 0x10, 0, 0, 0, 0xe8, 0xf2, 0, 0, 0, 0xc3];
+        assert_eq!(put(&two, 0, 9, Reg::Rsi), None);
+    }
+
+    #[test]
+    fn where_a_function_goes_is_said_or_not() {
+        assert!(goes_by_pointer(&[0xff, 0x50, 0x10, 0xc3]), "call [rax+0x10]");
+        assert!(goes_by_pointer(&[0xff, 0xe0]), "jmp rax");
+        assert!(!goes_by_pointer(&[0xff, 0x15, 0x10, 0, 0, 0, 0xc3]), "call [rip+0x10]");
+        assert!(!goes_by_pointer(&[0xe8, 0x10, 0, 0, 0, 0xc3]), "call +0x10");
+    }
 
     #[test]
     fn calls_and_tail_calls_that_are_reached() {

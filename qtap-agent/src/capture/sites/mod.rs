@@ -27,7 +27,7 @@ mod x86;
 use std::fmt;
 
 pub use body::Body;
-pub use caller::calls;
+pub use caller::{Put, calls, goes_by_pointer, put};
 pub use x86::Reg;
 
 /// Instruction set of the code.

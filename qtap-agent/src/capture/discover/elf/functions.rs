@@ -38,11 +38,6 @@ impl Functions {
     fn next(&self, place: u64) -> usize {
         self.starts.partition_point(|start| *start <= place)
     }
-
-    #[cfg(test)]
-    pub(super) fn beginning_at(starts: &[u64]) -> Functions {
-        Functions { starts: starts.to_vec(), described: vec![0; starts.len()] }
-    }
 }
 
 impl Elf {

@@ -4,7 +4,7 @@
 //! position-independent programs are full of.
 
 use object::LittleEndian as LE;
-use object::elf::{self, Rela64};
+use object::elf::{self, Rela64, SectionHeader64, Sym64};
 
 use super::{Elf, ElfError, string_at};
 
@@ -86,6 +86,36 @@ impl Elf {
         }
         all.sort_unstable();
         Relocations(all)
+    }
+
+    /// What relocation, or the file, puts at `place`, where that is an address of this file: a function's, say, in a table that the linker or the compiler made.
+    #[must_use]
+    pub fn pointer(&self, place: u64) -> Option<u64> {
+        for section in self.sections.iter().filter(|section| section.sh_type.get(LE) == elf::SHT_RELA) {
+            let count = (section.sh_size.get(LE) / size_of::<Rela64<LE>>() as u64).min(MAX_RELOCATIONS);
+            let table = self.table::<Rela64<LE>>(section.sh_offset.get(LE), count, MAX_RELOCATIONS, "relocations");
+            let Some(found) = table.unwrap_or_default().into_iter().find(|one| one.r_offset.get(LE) == place) else {
+                continue;
+            };
+            let addend = found.r_addend.get(LE).cast_unsigned();
+            return match found.r_type(LE, false) {
+                elf::R_X86_64_RELATIVE => Some(addend),
+                elf::R_X86_64_GLOB_DAT => self.defined(section, found.r_sym(LE, false)),
+                elf::R_X86_64_64 => Some(self.defined(section, found.r_sym(LE, false))?.wrapping_add(addend)),
+                _ => None,
+            };
+        }
+        self.word(&Relocations::default(), place)
+    }
+
+    /// Where the symbol of a table's relocations stands that has the index; none when another file defines it.
+    fn defined(&self, relocations: &SectionHeader64<LE>, index: u32) -> Option<u64> {
+        let symbols = self.sections.get(relocations.sh_link.get(LE) as usize)?;
+        let size = size_of::<Sym64<LE>>() as u64;
+        let offset = u64::from(index).checked_mul(size).filter(|offset| *offset < symbols.sh_size.get(LE))?;
+        let found = self.table::<Sym64<LE>>(symbols.sh_offset.get(LE).checked_add(offset)?, 1, 1, "symbol").ok()?;
+        let symbol = found.first()?;
+        (symbol.st_shndx.get(LE) != elf::SHN_UNDEF).then(|| symbol.st_value.get(LE))
     }
 
     /// The word at an address, as it is once the file is loaded where it was linked.
