@@ -1,6 +1,7 @@
 //! Every habit of the repository as a command: `cargo xtask COMMAND`. Each command is a file; this one only reads the arguments.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // talking to a terminal is what it is for
 
+mod apt;
 mod bench;
 mod bpf_toolchain;
 mod chart;

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::processor::Processor;
-use crate::shell;
+use crate::{apt, shell};
 
 /// An unpacked kernel.
 pub(super) struct Image {
@@ -33,24 +33,7 @@ impl Apt {
             return Ok(Apt { debian, config: None });
         }
         let home = shell::target_dir()?.join("kernels").join(debian).join("apt");
-        for folder in ["lists/partial", "cache/archives/partial"] {
-            fs::create_dir_all(home.join(folder))?;
-        }
-        fs::write(home.join("status"), "")?;
-        let config = home.join("apt.conf");
-        let at = |name: &str| home.join(name).display().to_string();
-        let words = [
-            ("APT::Architecture", debian.to_owned()),
-            ("APT::Architectures", debian.to_owned()),
-            ("APT::Install-Recommends", "false".to_owned()),
-            ("Dir::State", home.display().to_string()),
-            ("Dir::State::lists", at("lists")),
-            ("Dir::State::status", at("status")),
-            ("Dir::Cache", at("cache")),
-            ("Debug::NoLocking", "true".to_owned()),
-        ];
-        let text: String = words.iter().map(|(name, value)| format!("{name} \"{value}\";\n")).collect();
-        fs::write(&config, text)?;
+        let config = apt::configure(&home, debian, &[])?;
         Ok(Apt { debian, config: Some(config) })
     }
 
@@ -82,12 +65,7 @@ impl Apt {
     /// The files of packages and of all they depend on, downloaded where nothing is installed.
     pub(super) fn with_dependencies(&self, packages: &[&str]) -> Result<Vec<PathBuf>> {
         let config = self.config.as_ref().context("the host's own packages are installed, not unpacked")?;
-        let mut get = self.command("apt-get");
-        get.args(["-qq", "-y", "-o", "APT::Sandbox::User=root", "--download-only", "install"]).args(packages);
-        shell::run(&mut get)?;
-        let archives = config.with_file_name("cache").join("archives");
-        let files = fs::read_dir(&archives)?.flatten().map(|entry| entry.path());
-        Ok(files.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).collect())
+        apt::download(config, packages)
     }
 }
 

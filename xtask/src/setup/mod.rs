@@ -5,6 +5,7 @@ mod bpf;
 mod coverage;
 mod packages;
 mod python;
+mod releases;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -45,7 +46,8 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
 /// Installs what the table of coverage looks at, beside what the tests want.
 pub(crate) fn for_coverage() -> Result<()> {
     run(Purpose::Check)?;
-    coverage::ensure()
+    coverage::ensure()?;
+    releases::ensure()
 }
 
 /// Where the Python of the tests is, and what came with it.

@@ -4,6 +4,7 @@
 //! held against what was asked: every exchange, the bytes of every body, the ports of both ends. Where less than all was told, qtap has to say why.
 
 mod programs;
+mod releases;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;

