@@ -33,15 +33,31 @@ fn program(lab: &Lab) -> Option<String> {
 
 #[test]
 fn openssl_in_a_stripped_program_on_both_sides() {
-    const TIMES: usize = 30;
     let Some(lab) = Lab::open() else { return };
     let Some(program) = program(&lab) else { return };
+    assert_seen_on_both_sides(&lab, &program);
+}
+
+#[test]
+fn openssl_in_a_program_that_does_not_tell_where_functions_are() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(program) = program(&lab) else { return };
+    // By another name nobody finds the table.
+    let mut bytes = std::fs::read(&program).unwrap();
+    let name = bytes.windows(14).position(|bytes| bytes == b".eh_frame_hdr\0").unwrap();
+    bytes[name + 1] = b'x';
+    std::fs::write(&program, bytes).unwrap();
+    assert_seen_on_both_sides(&lab, &program);
+}
+
+fn assert_seen_on_both_sides(lab: &Lab, program: &str) {
+    const TIMES: usize = 30;
     certificate(lab.dir());
     let dir = lab.dir().display();
     // The file is looked through when it is first executed.
-    let ready = until_attached(&lab, "static_tls");
+    let ready = until_attached(lab, "static_tls");
     let script = format!("'{program}' '{dir}' /first 1\n{ready}'{program}' '{dir}' /echo {TIMES}");
-    let captured = exec_script(&lab, &["--log-level", "info"], &script);
+    let captured = exec_script(lab, &["--log-level", "info"], &script);
     assert_eq!(captured.code, Some(0), "{}", captured.stderr);
     let records = captured.records;
     records.assert_conserved();

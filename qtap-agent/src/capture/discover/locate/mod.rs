@@ -7,13 +7,14 @@
 
 mod boringssl;
 mod openssl;
+mod starts;
 mod text;
 
 use std::collections::BTreeSet;
 
 use super::call::Call;
 use super::elf::{Elf, Symbol};
-use crate::capture::sites::{Body, Machine};
+use crate::capture::sites::Machine;
 use text::Text;
 
 /// Without these, sessions have no bytes, no sockets, or no end.
@@ -28,12 +29,6 @@ pub(super) struct Located {
     pub(super) functions: Vec<(Call, Symbol)>,
     /// The version, where the file names it.
     pub(super) version: Option<String>,
-}
-
-/// A function that refers to a text of the library.
-struct Told {
-    start: u64,
-    body: Body,
 }
 
 /// Looks for the functions; none: there is no such library in the file, or it is not certain which functions are its.
@@ -63,7 +58,7 @@ pub(super) fn locate(elf: &Elf) -> Option<Located> {
 }
 
 /// The only one of its kind.
-fn only<'a>(mut of: impl Iterator<Item = &'a Told>) -> Option<&'a Told> {
+fn only<T>(mut of: impl Iterator<Item = T>) -> Option<T> {
     let one = of.next()?;
     of.next().is_none().then_some(one)
 }

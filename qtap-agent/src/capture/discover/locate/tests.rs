@@ -4,6 +4,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::*;
+use crate::capture::sites::Body;
+
+/// The same file without a table that tells where functions are.
+fn without_tables(path: &Path) -> Elf {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut bytes, copy) = (std::fs::read(path).unwrap(), folder.path().join("copy"));
+    let names: Vec<usize> = memchr::memmem::find_iter(&bytes, b".eh_frame_hdr\0").collect();
+    names.into_iter().for_each(|at| bytes[at + 1] = b'x');
+    std::fs::write(&copy, bytes).unwrap();
+    let elf = Elf::open(&copy).unwrap();
+    assert!(elf.unwinding().is_none());
+    elf
+}
 
 /// What symbols say of the functions that were found, as far as they do; what stands behind the interface has no name in a table of what is exported.
 fn compare(path: &Path) {
@@ -38,6 +51,14 @@ fn compare(path: &Path) {
     assert_eq!(all.len(), located.functions.len(), "each is one function");
     for wanted in [Call::DoHandshake, Call::Free, Call::BioWrite] {
         assert!(located.functions.iter().any(|(call, _)| *call == wanted), "{wanted:?}");
+    }
+    let without = locate(&without_tables(path)).unwrap_or_else(|| panic!("{} has it without tables", path.display()));
+    assert_eq!(without.version, located.version);
+    assert_eq!(without.functions.len(), located.functions.len(), "without tables the same is found");
+    for ((call, symbol), (of_tables, told)) in without.functions.iter().zip(&located.functions) {
+        assert_eq!((call, symbol.vaddr, symbol.file_offset), (of_tables, told.vaddr, told.file_offset));
+        println!("  {} without tables: {} of {} bytes", call.symbol(), symbol.size, told.size);
+        assert!(symbol.size == told.size || symbol.size == 0, "{symbol:?} of {}", told.size);
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use memchr::memmem;
 
+use super::starts::Starts;
 use crate::capture::discover::call::Call;
 use crate::capture::discover::elf::{Elf, Functions, Placed, Symbol};
 use crate::capture::sites::Body;
@@ -26,14 +27,26 @@ const FUNCTION_MAX: u64 = 32 << 10;
 pub(super) struct Text<'a> {
     elf: &'a Elf,
     code: Placed,
-    functions: Functions,
+    functions: Bounds<'a>,
+}
+
+/// What tells where functions are.
+enum Bounds<'a> {
+    /// The file.
+    Told(Functions),
+    /// Its code.
+    Seen(Starts<'a>),
 }
 
 impl<'a> Text<'a> {
-    /// None when the file does not tell where its functions are.
+    /// None when it can't be known where the file's functions are.
     pub(super) fn of(elf: &'a Elf) -> Option<Text<'a>> {
         let code = elf.placed().into_iter().find(|section| section.name == ".text")?;
-        Some(Text { elf, code, functions: elf.unwinding()? })
+        let functions = match elf.unwinding() {
+            Some(functions) => Bounds::Told(functions),
+            None => Bounds::Seen(Starts::of(elf, &code)),
+        };
+        Some(Text { elf, code, functions })
     }
 
     /// The file.
@@ -41,14 +54,31 @@ impl<'a> Text<'a> {
         self.elf
     }
 
-    /// The function that begins there, under its name.
+    /// The function that begins there, under its name; without a size where that is not certain, so that it is probed at the usual places.
     pub(super) fn symbol(&self, call: Call, start: u64) -> Option<Symbol> {
-        self.elf.unwound(&self.functions, start, call.symbol())
+        let (symbol, certain) = self.function(start, call.symbol())?;
+        Some(Symbol { size: if certain { symbol.size } else { 0 }, ..symbol })
+    }
+
+    /// The same, and whether its size is certain; else it is as large at most.
+    fn function(&self, start: u64, name: &str) -> Option<(Symbol, bool)> {
+        match &self.functions {
+            Bounds::Told(functions) => Some((self.elf.unwound(functions, start, name)?, true)),
+            Bounds::Seen(starts) => starts.function(start, name),
+        }
+    }
+
+    /// Where the function that `place` lies in begins.
+    fn around(&self, place: u64) -> Option<u64> {
+        match &self.functions {
+            Bounds::Told(functions) => functions.around(place),
+            Bounds::Seen(starts) => starts.around(place),
+        }
     }
 
     /// What the function that begins there says of itself.
     pub(super) fn body(&self, start: u64) -> Option<Body> {
-        let symbol = self.elf.unwound(&self.functions, start, "").filter(|symbol| symbol.size <= FUNCTION_MAX)?;
+        let symbol = self.function(start, "").map(|(symbol, _)| symbol).filter(|symbol| symbol.size <= FUNCTION_MAX)?;
         Body::of(&self.elf.code(&symbol).ok()?, start)
     }
 
@@ -63,20 +93,26 @@ impl<'a> Text<'a> {
             let found = finders.iter().flat_map(|finder| finder.find_iter(piece));
             places.extend(found.map(|at| vaddr + at as u64));
         });
-        let starts: BTreeSet<u64> = places.iter().filter_map(|place| self.functions.around(*place)).collect();
+        let starts: BTreeSet<u64> = places.iter().filter_map(|place| self.around(*place)).collect();
         let told = starts.into_iter().take(FUNCTIONS_MAX).filter_map(|start| Some((start, self.body(start)?)));
         told.filter(|(_, body)| addresses.iter().any(|address| body.refers_to(*address))).collect()
     }
 
-    /// Functions that go to one of the targets, by target.
-    pub(super) fn going_to(&self, targets: &BTreeSet<u64>) -> BTreeMap<u64, BTreeSet<u64>> {
-        let mut all: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+    /// Functions that go to one of the targets, by target; a target that is gone to from more than `most` places is left out.
+    pub(super) fn going_to(&self, targets: &BTreeSet<u64>, most: usize) -> BTreeMap<u64, BTreeSet<u64>> {
+        let mut places: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
         self.pieces(|piece, vaddr| {
             for (at, to) in branches(piece, vaddr).filter(|(_, to)| targets.contains(to)) {
-                all.entry(to).or_default().extend(self.functions.around(at));
+                let places = places.entry(to).or_default();
+                // One too many is enough to know.
+                if places.len() <= most {
+                    places.insert(at);
+                }
             }
         });
-        all
+        places.retain(|_, places| places.len() <= most);
+        let callers = |places: BTreeSet<u64>| places.into_iter().filter_map(|place| self.around(place)).collect();
+        places.into_iter().map(|(to, places)| (to, callers(places))).collect()
     }
 
     fn places(&self, mut look: impl FnMut(&[u8], u64, &mut BTreeSet<u64>)) -> BTreeSet<u64> {
@@ -132,7 +168,7 @@ fn constants(elf: &Elf, mut look: impl FnMut(&[u8], u64)) {
 }
 
 /// A section's bytes, piece by piece, and where each begins in memory.
-fn pieces(elf: &Elf, section: &Placed, mut look: impl FnMut(&[u8], u64)) {
+pub(super) fn pieces(elf: &Elf, section: &Placed, mut look: impl FnMut(&[u8], u64)) {
     let size = section.size.min(SEARCHED);
     let mut at = 0;
     while at < size {
@@ -159,7 +195,7 @@ fn relative(code: &[u8], vaddr: u64) -> impl Iterator<Item = (u64, u64)> {
 }
 
 /// What may be `call`, or `jmp`: where, and to where.
-fn branches(code: &[u8], vaddr: u64) -> impl Iterator<Item = (u64, u64)> {
+pub(super) fn branches(code: &[u8], vaddr: u64) -> impl Iterator<Item = (u64, u64)> {
     memchr::memchr2_iter(0xe8, 0xe9, code).filter_map(move |at| {
         let distance = code.get(at + 1..)?.first_chunk::<4>()?;
         Some((vaddr + at as u64, reached(vaddr, at + 5, *distance)))
