@@ -29,12 +29,13 @@ pub(super) fn hooks(elf: &Elf) -> Vec<Hook> {
     if elf.machine() != Machine::X86_64 {
         return Vec::new();
     }
-    let wanted: Vec<&str> = [MAKES].into_iter().chain(GIVES).chain(SENDS).collect();
+    let wanted: Vec<&str> = [MAKES].into_iter().chain(GIVES).collect();
     let stubs = elf.stubs(&wanted).unwrap_or_default();
     let makes = stubs.iter().find(|stub| stub.name == MAKES);
-    let gives = stubs.iter().any(|stub| GIVES.contains(&stub.name.as_str()));
+    let gives = stubs.iter().any(|stub| stub.name != MAKES);
     let (Some(makes), true, Some(functions)) = (makes, gives, elf.unwinding()) else { return Vec::new() };
-    let sends: Vec<&Stub> = stubs.iter().filter(|stub| SENDS.contains(&stub.name.as_str())).collect();
+    // Every other file imports these: they are looked for in few.
+    let sends = elf.stubs(&SENDS).unwrap_or_default();
     let mut writes: Vec<Symbol> = Vec::new();
     for call in elf.calls_of(makes) {
         let function = given(elf, &functions, &call).and_then(|start| elf.unwound(&functions, start, NAME));
@@ -57,7 +58,7 @@ fn given(elf: &Elf, functions: &Functions, call: &CallSite) -> Option<u64> {
 }
 
 /// True when neither it nor what it calls in the file goes by a pointer, and nothing that is called from there sends.
-fn keeps(elf: &Elf, functions: &Functions, function: &Symbol, sends: &[&Stub]) -> bool {
+fn keeps(elf: &Elf, functions: &Functions, function: &Symbol, sends: &[Stub]) -> bool {
     let mut known = BTreeSet::from([function.vaddr]);
     let mut level = vec![function.clone()];
     for depth in 0..=DEEPEST {
