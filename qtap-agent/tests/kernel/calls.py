@@ -77,7 +77,7 @@ def read(sock, size):
 
 def many_messages_sent(sock):
     lists = [[REQUEST[:10], REQUEST[10:50]], [b""], [b"", REQUEST[50:100]]]
-    lists += [[REQUEST[at : at + 500]] for at in range(100, len(REQUEST), 500)]
+    lists += [[REQUEST[at : at + 1100]] for at in range(100, len(REQUEST), 1100)]
     assert libc.sendmmsg(sock.fileno(), messages(lists), len(lists), 0) == len(lists)
 
 
