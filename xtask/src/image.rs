@@ -1,8 +1,9 @@
 //! `cargo xtask image`: a container image with qtap and what it needs to run, and nothing else: no shell, no package, no base. In: the
-//! program as it is built here, its shared libraries and the authorities that this machine trusts. Out: an image in podman's or docker's
+//! program as it is built here, for this processor or another, its shared libraries and the authorities that this machine trusts. Out: an image in podman's or docker's
 //! store, and its size. No registry is asked.
 
 mod client;
+mod foreign;
 mod layout;
 mod trial;
 
@@ -12,7 +13,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::shell;
+use crate::processor::Processor;
+use crate::{cross, setup, shell};
 
 /// What `cargo xtask image` is told.
 #[derive(clap::Args)]
@@ -23,7 +25,11 @@ pub(crate) struct Options {
     /// A program that is built already, instead of a release build.
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// Also try it: as root, privileged and with the capabilities that the chart names, over programs of this host and of other containers.
+    /// For which machines, as podman and docker name them: this one's where it is not given; linux/arm64, whose program is built here too.
+    #[arg(long, value_name = "PLATFORM", value_parser = Processor::of_platform)]
+    platform: Option<&'static Processor>,
+    /// Also try it: as root, privileged and with the capabilities that the chart names, over programs of this host and of other containers. That of another processor in a machine of
+    /// it, emulated, over a program there.
     #[arg(long = "try")]
     try_it: bool,
     /// Of the trial: how many containers come and go.
@@ -55,34 +61,52 @@ ENTRYPOINT [\"/usr/local/bin/qtap\"]
 /// Builds it.
 pub(crate) fn run(options: &Options) -> Result<()> {
     match &options.layout {
-        Some(folder) => fill(folder, &program(options)?),
+        Some(folder) => fill(folder, &program(options)?, options.foreign()),
         // That there is an engine is known before minutes are spent on the program.
         None => assemble(options, Engine::find()?),
     }
 }
 
+impl Options {
+    /// The processor, where it is not this machine's.
+    fn foreign(&self) -> Option<&'static Processor> {
+        self.platform.filter(|processor| !processor.is_the_hosts())
+    }
+}
+
 fn program(options: &Options) -> Result<PathBuf> {
-    let program = match &options.program {
-        Some(program) => program.clone(),
-        None => build()?,
+    let program = match (&options.program, options.foreign()) {
+        (Some(program), _) => program.clone(),
+        (None, None) => build()?,
+        (None, Some(processor)) => build_for(processor)?,
     };
+    if let Some(processor) = options.platform
+        && !cross::is_program_of(processor, &program)?
+    {
+        anyhow::bail!("{} is no program of {}", program.display(), processor.debian);
+    }
     refuse_without_capture(&program)?;
     Ok(program)
 }
 
 fn assemble(options: &Options, engine: Engine) -> Result<()> {
-    if options.try_it {
+    let foreign = options.foreign();
+    if options.try_it && foreign.is_none() {
         engine.makes_containers()?;
     }
     let program = program(options)?;
-    let home = shell::target_dir()?.join("image");
+    let home = shell::target_dir()?.join(foreign.map_or("image".to_owned(), |other| format!("image-{}", other.debian)));
     if home.exists() {
         fs::remove_dir_all(&home).with_context(|| home.display().to_string())?;
     }
-    fill(&home.join("root"), &program)?;
-    let megabytes = engine.build(&options.tag, &home)?;
+    fill(&home.join("root"), &program, foreign)?;
+    let megabytes = engine.build(&options.tag, &home, options.platform)?;
     println!("image: {} by {}, {megabytes:.1} MB", options.tag, engine.name);
-    if options.try_it { trial::run(engine, &options.tag, options.containers) } else { Ok(()) }
+    match foreign {
+        _ if !options.try_it => Ok(()),
+        None => trial::run(engine, &options.tag, options.containers),
+        Some(processor) => foreign::run(engine, &options.tag, processor, &home),
+    }
 }
 
 /// True when it can do something: docker's client alone, without its daemon, can't.
@@ -111,11 +135,15 @@ impl Engine {
         })
     }
 
-    /// Builds the image of `home/root`, whose first program is its entry. Its size in megabytes.
-    fn build(self, tag: &str, home: &Path) -> Result<f64> {
+    /// Builds the image of `home/root`, whose first program is its entry, for this machine or the platform of another. Its size in megabytes.
+    fn build(self, tag: &str, home: &Path, of: Option<&Processor>) -> Result<f64> {
         fs::write(home.join("Containerfile"), CONTAINERFILE)?;
         let mut command = Command::new(self.name);
-        command.args(self.build).args(["--tag", tag, "--file"]).arg(home.join("Containerfile")).arg(home);
+        command.args(self.build);
+        if let Some(processor) = of {
+            command.args(["--platform", &processor.platform()]);
+        }
+        command.args(["--tag", tag, "--file"]).arg(home.join("Containerfile")).arg(home);
         shell::run(&mut command)?;
         let size = shell::capture(Command::new(self.name).args(["image", "inspect", "--format", "{{.Size}}", tag]))?;
         let bytes: f64 = size.trim().parse().with_context(|| format!("{} says that its size is {size}", self.name))?;
@@ -149,6 +177,19 @@ fn build() -> Result<PathBuf> {
     Ok(shell::target_dir()?.join("release/qtap"))
 }
 
+/// The same for another processor, with what that takes.
+fn build_for(processor: &Processor) -> Result<PathBuf> {
+    let missing = cross::missing(processor);
+    if !missing.is_empty() {
+        setup::install(&missing.iter().map(String::as_str).collect::<Vec<_>>())?;
+    }
+    let mut cargo = shell::cargo();
+    cargo.args(["build", "--release", "--package", "qtap-agent"]);
+    let built = cross::build_for(processor, &mut cargo)?;
+    shell::run(&mut cargo)?;
+    Ok(built.join("release/qtap"))
+}
+
 /// A program that was built without live capture looks like any other, and does nothing of what an image is for.
 fn refuse_without_capture(program: &Path) -> Result<()> {
     // What is built for another machine can't be asked.
@@ -162,9 +203,18 @@ fn refuse_without_capture(program: &Path) -> Result<()> {
 }
 
 /// The file system of the image.
-fn fill(root: &Path, program: &Path) -> Result<()> {
-    layout::program(root, program, PROGRAM_INSIDE)?;
-    shell::run(Command::new("strip").arg(root.join(PROGRAM_INSIDE)))?;
+fn fill(root: &Path, program: &Path, foreign: Option<&Processor>) -> Result<()> {
+    let mut strip = match foreign {
+        None => {
+            layout::program(root, program, PROGRAM_INSIDE)?;
+            Command::new("strip")
+        }
+        Some(processor) => {
+            layout::foreign_program(root, program, PROGRAM_INSIDE, processor)?;
+            cross::tool(processor, "strip")
+        }
+    };
+    shell::run(strip.arg(root.join(PROGRAM_INSIDE)))?;
     let authorities = AUTHORITIES.iter().find(|path| Path::new(path).exists());
     let authorities = authorities.context("this machine trusts nobody: install ca-certificates")?;
     layout::place(Path::new(authorities), &root.join(AUTHORITIES_INSIDE))

@@ -6,11 +6,13 @@ mod bench;
 mod bpf_toolchain;
 mod chart;
 mod check;
+mod cross;
 mod demo;
 mod fuzz;
 mod image;
 mod kernel;
 mod nginx;
+mod processor;
 mod setup;
 mod shell;
 

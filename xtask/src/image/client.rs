@@ -32,7 +32,7 @@ impl Clients {
         let curl = shell::which("curl").context("curl is not installed")?;
         // The entry of the image is the program that stands where qtap stands in its own.
         layout::program(&folder.join("root"), &curl, super::PROGRAM_INSIDE)?;
-        engine.build(IMAGE, &folder)?;
+        engine.build(IMAGE, &folder, None)?;
         let mut run = engine.run();
         run.args(["--network=host", IMAGE, "-sk", "--rate", "2/s"]);
         for _ in 0..requests {

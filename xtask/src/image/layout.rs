@@ -1,4 +1,5 @@
-//! File systems of images: a program with the shared libraries that it maps, copied from this machine. In: the program. Out: a folder.
+//! File systems of images: a program with the shared libraries that it maps, copied from this machine, or from the compiler's own where it is another processor's. In: the
+//! program. Out: a folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell;
+use crate::processor::Processor;
+use crate::{cross, shell};
 
 /// Puts `program` below `root` as `inside`, with its libraries where it looks for them.
 pub(super) fn program(root: &Path, program: &Path, inside: &str) -> Result<()> {
@@ -15,6 +17,42 @@ pub(super) fn program(root: &Path, program: &Path, inside: &str) -> Result<()> {
         place(&library, &root.join(library.strip_prefix("/").unwrap_or(&library)))?;
     }
     Ok(())
+}
+
+/// The same of another processor's program, which can't be asked what it maps: what it names is followed, and lies where such a program looks.
+pub(super) fn foreign_program(root: &Path, program: &Path, inside: &str, processor: &Processor) -> Result<()> {
+    place(program, &root.join(inside))?;
+    let read = |file: &Path| shell::capture(cross::tool(processor, "readelf").args(["-dlW"]).arg(file));
+    let said = read(program)?;
+    let folder = root.join(format!("lib/{}-linux-gnu", processor.rust));
+    let interpreter = said.lines().find_map(interpreter_of);
+    let mut known: Vec<String> = Vec::new();
+    if let Some(path) = interpreter {
+        let name = path.rsplit('/').next().unwrap_or(path).to_owned();
+        place(&cross::library(processor, &name)?, &root.join(path.trim_start_matches('/')))?;
+        known.push(name);
+    }
+    let mut waiting = needed(&said);
+    while let Some(name) = waiting.pop() {
+        if !known.contains(&name) {
+            let library = cross::library(processor, &name)?;
+            place(&library, &folder.join(&name))?;
+            waiting.extend(needed(&read(&library)?));
+            known.push(name);
+        }
+    }
+    Ok(())
+}
+
+/// `      [Requesting program interpreter: /lib/ld-linux-aarch64.so.1]`
+fn interpreter_of(line: &str) -> Option<&str> {
+    line.trim().strip_prefix("[Requesting program interpreter: ")?.strip_suffix(']')
+}
+
+/// ` 0x0000000000000001 (NEEDED)             Shared library: [libc.so.6]`
+fn needed(said: &str) -> Vec<String> {
+    let names = said.lines().filter(|line| line.contains("(NEEDED)")).filter_map(|line| line.split_once('['));
+    names.filter_map(|(_, rest)| rest.split_once(']')).map(|(name, _)| name.to_owned()).collect()
 }
 
 /// A copy of the file that a name leads to.
@@ -54,5 +92,17 @@ mod tests {
         assert_eq!(of(on_arm64).as_deref(), Some("/lib/ld-linux-aarch64.so.1"));
         assert_eq!(of("\tlinux-vdso.so.1 (0x00007f7582a8b000)"), None);
         assert_eq!(of("\tstatically linked"), None);
+    }
+
+    #[test]
+    fn what_a_program_of_another_processor_names_is_read() {
+        let said = "  INTERP         0x000270 0x0000000000000270 0x0000000000000270 0x00001b 0x00001b R   0x1
+      [Requesting program interpreter: /lib/ld-linux-aarch64.so.1]
+ 0x0000000000000001 (NEEDED)             Shared library: [libgcc_s.so.1]
+ 0x0000000000000001 (NEEDED)             Shared library: [ld-linux-aarch64.so.1]
+ 0x000000000000000e (SONAME)             Library soname: [libm.so.6]
+";
+        assert_eq!(said.lines().find_map(interpreter_of), Some("/lib/ld-linux-aarch64.so.1"));
+        assert_eq!(needed(said), ["libgcc_s.so.1", "ld-linux-aarch64.so.1"]);
     }
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::page::Place;
-use super::processor::Processor;
+use crate::processor::Processor;
 use crate::{setup, shell};
 
 const PLACE: Place = Place {

@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::packages::Apt;
-use super::processor::Processor;
+use crate::processor::Processor;
 use crate::shell;
 
 /// What tests run, and what makes a root of it. What these depend on comes with them.

@@ -18,8 +18,8 @@ use anyhow::{Context, Result, bail};
 
 use super::archive::Archive;
 use super::packages::Image;
-use super::processor::Processor;
 use super::{foreign, modules};
+use crate::processor::Processor;
 use crate::shell;
 
 const INIT: &[u8] = include_bytes!("../../kernel/init.sh");

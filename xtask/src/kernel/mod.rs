@@ -10,7 +10,6 @@ mod modules;
 mod outcome;
 mod packages;
 mod page;
-mod processor;
 mod program;
 mod sites;
 
@@ -21,11 +20,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{setup, shell};
+use crate::processor::Processor;
+use crate::{cross, setup, shell};
 use machine::Parts;
 use outcome::Outcome;
 use packages::Apt;
-use processor::Processor;
 
 /// The kernel that runs here.
 const HOST: &str = "host";
@@ -173,7 +172,7 @@ fn prepare(processor: &Processor) -> Result<()> {
             missing.push("busybox-static".to_owned());
         }
     } else {
-        missing.extend(program::missing(processor));
+        missing.extend(cross::missing(processor));
         if shell::capture(Command::new("python3").args(["-m", "pip", "--version"])).is_err() {
             missing.push("python3-pip".to_owned());
         }
@@ -191,7 +190,7 @@ fn prepare(processor: &Processor) -> Result<()> {
 
 /// The tests on one kernel.
 fn perform(kernel: &str, filter: &[String], limit: Duration) -> Result<Outcome> {
-    let (processor, version) = Processor::of(kernel);
+    let processor = Processor::of(kernel).0;
     let tests = program::of_the_tests(processor)?;
     println!("\n== kernel {kernel}");
     let start = Instant::now();
@@ -203,10 +202,7 @@ fn perform(kernel: &str, filter: &[String], limit: Duration) -> Result<Outcome> 
     let ended = if kernel == HOST {
         on_host(&tests, filter, &mut hear)
     } else {
-        let apt = Apt::of(processor)?;
-        let image = packages::image(version, &apt)?;
-        let root = if processor.is_the_hosts() { None } else { Some(foreign::root(processor, &apt)?) };
-        let parts = Parts { processor, image, root };
+        let parts = parts(kernel)?;
         let by = machine::accelerator(&parts);
         machine::run(&parts, &job(&tests, processor, filter, by.slowness(), limit), limit, &mut hear)
     };
@@ -216,6 +212,21 @@ fn perform(kernel: &str, filter: &[String], limit: Duration) -> Result<Outcome> 
     }
     println!("kernel {kernel}: {:.0} s", start.elapsed().as_secs_f64());
     Ok(outcome)
+}
+
+/// What a machine with that kernel is made of.
+fn parts(kernel: &str) -> Result<Parts> {
+    let (processor, version) = Processor::of(kernel);
+    let apt = Apt::of(processor)?;
+    let image = packages::image(version, &apt)?;
+    let root = if processor.is_the_hosts() { None } else { Some(foreign::root(processor, &apt)?) };
+    Ok(Parts { processor, image, root })
+}
+
+/// Runs a script where the tests are run: in a machine with that kernel.
+pub(crate) fn in_machine(kernel: &str, job: &str, limit: Duration, hear: impl FnMut(&str)) -> Result<()> {
+    prepare(Processor::of(kernel).0)?;
+    machine::run(&parts(kernel)?, job, limit, hear)
 }
 
 /// Names of tests that are left out in its machines, and why.

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::processor::Processor;
+use crate::processor::Processor;
 use crate::{apt, shell};
 
 /// An unpacked kernel.

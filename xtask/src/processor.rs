@@ -1,34 +1,38 @@
-//! Processors that machines have, and what differs with them. In: the name of a kernel as the command line has it. Out: facts, each in one place.
+//! Processors that machines and images are made for, and what differs with them. In: the name of a kernel, or of an image's platform, as the command line has it. Out: facts, each
+//! in one place.
 
 use std::env;
 
 /// A processor, by the names that others have for it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Processor {
+pub(crate) struct Processor {
     /// Debian's name.
-    pub(super) debian: &'static str,
+    pub(crate) debian: &'static str,
     /// Rust's name.
-    pub(super) rust: &'static str,
+    pub(crate) rust: &'static str,
+    /// Its number in headers of ELF.
+    pub(crate) elf: u16,
     /// The target that programs for it are built for, and the compiler that links them.
-    pub(super) target: &'static str,
-    pub(super) linker: &'static str,
+    pub(crate) target: &'static str,
+    pub(crate) linker: &'static str,
     /// What emulates it, and the package of that.
-    pub(super) qemu: &'static str,
-    pub(super) qemu_package: &'static str,
+    pub(crate) qemu: &'static str,
+    pub(crate) qemu_package: &'static str,
     /// Where its code is translated: how.
-    pub(super) translated: &'static [&'static str],
+    pub(crate) translated: &'static [&'static str],
     /// The rest of the machine around it.
-    pub(super) board: &'static [&'static str],
+    pub(crate) board: &'static [&'static str],
     /// Where its kernel speaks.
-    pub(super) console: &'static str,
+    pub(crate) console: &'static str,
     /// Where what is run there speaks, and what makes that a device of its own.
-    pub(super) voice: &'static str,
-    pub(super) voice_device: &'static [&'static str],
+    pub(crate) voice: &'static str,
+    pub(crate) voice_device: &'static [&'static str],
 }
 
 const X86_64: Processor = Processor {
     debian: "amd64",
     rust: "x86_64",
+    elf: 62,
     target: "x86_64-unknown-linux-gnu",
     linker: "x86_64-linux-gnu-gcc",
     qemu: "qemu-system-x86_64",
@@ -45,6 +49,7 @@ const X86_64: Processor = Processor {
 const ARM64: Processor = Processor {
     debian: "arm64",
     rust: "aarch64",
+    elf: 183,
     target: "aarch64-unknown-linux-gnu",
     linker: "aarch64-linux-gnu-gcc",
     qemu: "qemu-system-aarch64",
@@ -70,7 +75,7 @@ const FOREIGN: &str = "-arm64";
 
 impl Processor {
     /// The one of a kernel, and the kernel's name without it. A folder keeps its name, which ends in its processor's as Debian names packages.
-    pub(super) fn of(kernel: &str) -> (&'static Processor, &str) {
+    pub(crate) fn of(kernel: &str) -> (&'static Processor, &str) {
         match kernel.strip_suffix(FOREIGN) {
             Some(version) if !kernel.contains('/') => (&ARM64, version),
             Some(_) => (&ARM64, kernel),
@@ -78,8 +83,20 @@ impl Processor {
         }
     }
 
+    /// The one of a platform, as podman and docker name it: `linux/arm64`, where the variant that all of them have may stand behind it.
+    pub(crate) fn of_platform(platform: &str) -> Result<&'static Processor, String> {
+        let name = platform.strip_suffix("/v8").unwrap_or(platform);
+        let found = [&X86_64, &ARM64].into_iter().find(|processor| name == processor.platform());
+        found.ok_or_else(|| format!("images are built for {} and {}", X86_64.platform(), ARM64.platform()))
+    }
+
+    /// Its platform: their names are Debian's.
+    pub(crate) fn platform(&self) -> String {
+        format!("linux/{}", self.debian)
+    }
+
     /// True where its programs run without a machine.
-    pub(super) fn is_the_hosts(&self) -> bool {
+    pub(crate) fn is_the_hosts(&self) -> bool {
         self.rust == env::consts::ARCH
     }
 }
@@ -97,5 +114,14 @@ mod tests {
         assert_eq!(of("6.12"), ("amd64", "6.12"));
         assert_eq!(of("6.12-arm64"), ("arm64", "6.12"));
         assert_eq!(of("/x/linux-image-6.1.0-56-cloud-arm64"), ("arm64", "/x/linux-image-6.1.0-56-cloud-arm64"));
+    }
+
+    #[test]
+    fn a_platform_is_named_as_podman_names_it() {
+        let of = |platform| Processor::of_platform(platform).map(|processor| processor.rust);
+        assert_eq!(of("linux/arm64"), Ok("aarch64"));
+        assert_eq!(of("linux/arm64/v8"), Ok("aarch64"));
+        assert_eq!(of("linux/amd64"), Ok("x86_64"));
+        assert!(of("linux/arm/v7").is_err_and(|why| why.contains("linux/amd64 and linux/arm64")));
     }
 }
