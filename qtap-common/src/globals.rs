@@ -94,6 +94,22 @@ pub struct Layout {
     pub mm_arg_end: u32,
     /// `linux_binprm.filename`.
     pub binprm_filename: u32,
+    /// `io_kiocb.file`; with what follows [`NO_OFFSET`] where the kernel has no io_uring, or one of before Linux 5.19.
+    pub uring_file: u32,
+    /// `io_kiocb.opcode`.
+    pub uring_opcode: u32,
+    /// `io_kiocb.cqe.res`.
+    pub uring_result: u32,
+    /// `io_sr_msg.buf`: of a request that sends or receives. A request begins with what is its kind's own.
+    pub uring_buffer: u32,
+    /// `io_sr_msg.done_io`: bytes that it moved before its buffer.
+    pub uring_done: u32,
+    /// `io_sr_msg.msg_flags`.
+    pub uring_flags: u32,
+    /// `io_rw.addr`: of one that reads or writes.
+    pub uring_address: u32,
+    /// `io_accept.file_slot`: not 0 where the connection gets no descriptor.
+    pub uring_slot: u32,
     /// `pt_regs`: number of the system call.
     pub regs_nr: u32,
     /// `pt_regs`: the six arguments of a system call.
@@ -200,5 +216,5 @@ mod pod {
     unsafe impl aya::Pod for super::Wishes {}
 }
 
-const _: () = assert!(size_of::<Layout>() == 52 * 4);
+const _: () = assert!(size_of::<Layout>() == 60 * 4);
 const _: () = assert!(size_of::<Wanted>() == 8 + 64 + 32 + 24);

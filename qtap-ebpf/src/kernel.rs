@@ -134,7 +134,12 @@ pub fn socket_of(fd: u32, found: *mut Sock) -> bool {
 
 #[inline(always)]
 fn try_socket_of(fd: u32) -> Option<Sock> {
-    let file = file_of(fd)?;
+    socket_in(file_of(fd)?)
+}
+
+/// The socket that a file is, if it is one.
+#[inline(always)]
+pub fn socket_in(file: u64) -> Option<Sock> {
     let socket: u64 = at(file, layout!(file_private))?;
     if socket == 0 {
         return None;

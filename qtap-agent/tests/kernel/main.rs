@@ -51,6 +51,7 @@ mod servers;
 mod sites;
 mod sse;
 mod tap;
+mod uring;
 mod vectors;
 mod verified;
 mod websocket;

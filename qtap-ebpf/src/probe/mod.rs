@@ -6,3 +6,4 @@ pub mod process;
 pub mod rustls;
 pub mod syscall;
 pub mod tcp;
+pub mod uring;

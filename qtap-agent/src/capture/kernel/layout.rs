@@ -2,7 +2,7 @@
 //!
 //! In: type information. Out: the [`Layout`] global and the table of system calls. One architecture's facts stand in one place each.
 
-use qtap_common::globals::Layout;
+use qtap_common::globals::{Layout, NO_OFFSET};
 use qtap_common::state::op;
 
 use super::KernelError;
@@ -32,6 +32,8 @@ pub(super) fn layout(btf: &Btf) -> Result<Layout, KernelError> {
         let found = btf.member_offset(structure, member);
         found.ok_or_else(|| KernelError::Btf(BtfError::Missing(format!("{structure}.{member}"))))
     };
+    let [uring_file, uring_opcode, uring_result, uring_buffer, uring_done, uring_flags, uring_address, uring_slot] =
+        of_requests(btf).unwrap_or([NO_OFFSET; 8]);
     Ok(Layout {
         task_files: known.task_files,
         task_mm: known.task_mm,
@@ -76,6 +78,14 @@ pub(super) fn layout(btf: &Btf) -> Result<Layout, KernelError> {
         mm_arg_start: known.mm_arg_start,
         mm_arg_end: known.mm_arg_end,
         binprm_filename: known.binprm_filename,
+        uring_file,
+        uring_opcode,
+        uring_result,
+        uring_buffer,
+        uring_done,
+        uring_flags,
+        uring_address,
+        uring_slot,
         regs_nr: REGISTERS.nr,
         regs_arg: REGISTERS.args,
         regs_mode: REGISTERS.mode,
@@ -83,8 +93,23 @@ pub(super) fn layout(btf: &Btf) -> Result<Layout, KernelError> {
     })
 }
 
+/// Where a request of io_uring has what the probes read of it: all of that, or nothing.
+fn of_requests(btf: &Btf) -> Option<[u32; 8]> {
+    let of = |structure: &str, member: &str| btf.member_offset(structure, member);
+    Some([
+        of("io_kiocb", "file")?,
+        of("io_kiocb", "opcode")?,
+        of("io_kiocb", "cqe.res")?,
+        of("io_sr_msg", "buf")?,
+        of("io_sr_msg", "done_io")?,
+        of("io_sr_msg", "msg_flags")?,
+        of("io_rw", "addr")?,
+        of("io_accept", "file_slot")?,
+    ])
+}
+
 /// System calls the probes look at, by this architecture's numbers.
-pub(super) fn system_calls() -> [(libc::c_long, u8); 18] {
+pub(super) fn system_calls() -> [(libc::c_long, u8); 19] {
     [
         (libc::SYS_read, op::READ),
         (libc::SYS_write, op::WRITE),
@@ -105,6 +130,7 @@ pub(super) fn system_calls() -> [(libc::c_long, u8); 18] {
         (libc::SYS_accept, op::ACCEPT),
         (libc::SYS_accept4, op::ACCEPT),
         (libc::SYS_mmap, op::MMAP),
+        (libc::SYS_setsockopt, op::SETSOCKOPT),
     ]
 }
 
@@ -145,6 +171,12 @@ pub(super) const COMPAT_CALLS: [(libc::c_long, u8); 13] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kernel_with_io_uring_tells_all_of_its_requests() {
+        let Ok(btf) = Btf::of_kernel() else { return };
+        assert_eq!(btf.member_offset("io_kiocb", "cqe").is_some(), of_requests(&btf).is_some());
+    }
 
     #[test]
     fn no_system_call_has_two_meanings() {

@@ -160,6 +160,7 @@ impl Live {
         self.adopt_children(settings.scope.pids())?;
         self.judge_all(&settings.scope);
         self.attach_tracepoints(&object::SOCKETS)?;
+        self.probes.watch_uring();
         self.tables.feedback.tell_own();
         if settings.tls.is_empty() {
             return Ok(());

@@ -9,7 +9,7 @@ use aya::programs::{Program, ProgramType, RawTracePoint};
 use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use aya_log::EbpfLogger;
-use qtap_common::globals::Wanted;
+use qtap_common::globals::{NO_OFFSET, Wanted};
 use qtap_common::state::{MAP_RING, MAP_SCRATCH, MAP_SYSCALLS, SCRATCH_SLOTS};
 
 use super::KernelError;
@@ -26,6 +26,8 @@ static OBJECT: &[u8] = include_bytes_aligned!(env!("QTAP_BPF_OBJECT"));
 pub(super) const PROCESS_LIFE: [&str; 3] = ["sched_process_fork", "sched_process_exec", "sched_process_exit"];
 /// The same, of sockets.
 pub(super) const SOCKETS: [&str; 3] = ["inet_sock_set_state", "tcp_destroy_sock", "sys_exit"];
+/// What io_uring moves. Where the kernel has none, or one of another shape, it is not loaded.
+const URING: &str = "io_uring_complete";
 /// The object, loaded.
 pub(super) struct Probes {
     pub(super) ebpf: Ebpf,
@@ -74,6 +76,12 @@ fn load_with(
     for name in PROCESS_LIFE.into_iter().chain(SOCKETS) {
         program::<RawTracePoint>(&mut ebpf, name)?.load().map_err(|error| KernelError::Load { name, error })?;
     }
+    if layout.uring_file != NO_OFFSET
+        && let Err(error) = program::<RawTracePoint>(&mut ebpf, URING)?.load()
+    {
+        // All else is seen without it.
+        tracing::warn!(reason = super::trial::words(&error), "{URING} was refused");
+    }
     let probes = Probes { ebpf, uprobes, primer: None };
     for Known { ran, verified } in probes.known() {
         tracing::debug!(name = ran.program, instructions = verified, "verified");
@@ -98,7 +106,8 @@ impl Probes {
     }
 
     fn known(&self) -> Vec<Known> {
-        let of_tracepoints = PROCESS_LIFE.into_iter().chain(SOCKETS).filter_map(|name| Known::of(&self.ebpf, name));
+        let all = PROCESS_LIFE.into_iter().chain(SOCKETS).chain([URING]);
+        let of_tracepoints = all.filter_map(|name| Known::of(&self.ebpf, name));
         of_tracepoints.chain(self.uprobes.known(&self.ebpf)).collect()
     }
 
@@ -110,6 +119,15 @@ impl Probes {
                 tracing::warn!(%reason, "the probes' own messages can't be read");
                 None
             }
+        }
+    }
+
+    /// From now on what io_uring moves is seen too, where the kernel tells it.
+    pub(super) fn watch_uring(&mut self) {
+        let attached = program::<RawTracePoint>(&mut self.ebpf, URING)
+            .and_then(|program| program.attach(URING).map_err(|error| KernelError::Attach { name: URING, error }));
+        if let Err(reason) = attached {
+            tracing::info!(%reason, "what goes through io_uring is counted at most, not seen");
         }
     }
 
