@@ -5,13 +5,13 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use core::mem::MaybeUninit;
 use qtap_common::record::{Mapped, kind, role, why};
-use qtap_common::state::{Conn, FileKey, class, conn_flag, op};
+use qtap_common::state::{FileKey, class, conn_flag, op};
 
 use crate::carry::{MESSAGE, MESSAGE_BUFFERS, MESSAGE_LEN, Source, Transfer, user};
 use crate::globals::layout;
 use crate::kernel::{Sock, file_identity, register, registers, socket_of};
 use crate::maps::{CONNS, MAPPED, SYSCALLS};
-use crate::{conn, emit, ktls, rustls, scope, scratch, session};
+use crate::{conn, emit, rustls, scope, scratch, session};
 
 const EINPROGRESS: i64 = 115;
 /// `__USER32_CS` of x86-64: the code segment of 32-bit callers.
@@ -49,8 +49,7 @@ fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
     let what = entry & !op::COMPAT;
     let connecting = what == op::CONNECT && (result == 0 || result == -EINPROGRESS);
     let accepted = what == op::ACCEPT && result >= 0;
-    let set = what == op::SETSOCKOPT && result == 0;
-    if result <= 0 && !connecting && !accepted && !set {
+    if result <= 0 && !connecting && !accepted {
         return None;
     }
     let verdict = scope::of_what_it_says((bpf_get_current_pid_tgid() >> 32) as u32);
@@ -66,11 +65,6 @@ fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
         op::CONNECT => opened(first, role::CLIENT),
         op::ACCEPT => opened(result as u64, role::SERVER),
         op::MMAP => mapped(regs),
-        op::SETSOCKOPT => {
-            let [level, name] = [register(regs, layout!(regs_arg[1]))?, register(regs, layout!(regs_arg[2]))?];
-            let direction = ktls::direction_of(level, name)?;
-            ktls::turned_on(&socket(first)?, direction);
-        }
         _ => transfer(regs, entry, first, result as u64, verdict)?,
     }
     Some(())
@@ -154,9 +148,6 @@ fn carry(area: u32) -> Option<()> {
         let conn = unsafe { &*conn };
         if is == class::TLS {
             session::note_socket(conn.id);
-            if conn.dirs[0].in_kernel != 0 {
-                file_of_a_session(area, conn);
-            }
         }
         if conn.flags & conn_flag::UNWANTED == 0 {
             id = conn.id;
@@ -167,17 +158,6 @@ fn carry(area: u32) -> Option<()> {
         rustls::passed(area, id);
     }
     Some(())
-}
-
-/// TLS is the kernel's where this call sent: was it a file, it is told in the session.
-#[inline(always)]
-fn file_of_a_session(area: u32, conn: &Conn) {
-    let Some(work) = scratch::get(area) else { return };
-    let moved = unsafe { &(*work).moved };
-    let sent_unseen = moved.direction == 0 && moved.reason != 0;
-    if sent_unseen && conn.flags & conn_flag::UNWANTED == 0 && !session::in_call() {
-        ktls::sent_file(conn.id, conn.ssl, moved.bytes, moved.reason as u8);
-    }
 }
 
 /// Where the bytes are. None: they are still where they were (`MSG_PEEK`), are none of the stream (`MSG_ERRQUEUE`), or nothing was moved.

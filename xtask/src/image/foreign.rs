@@ -34,7 +34,7 @@ openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout ke
 openssl s_server -quiet -accept 127.0.0.1:8443 -key key.pem -cert cert.pem -www </dev/null >/dev/null 2>&1 &
 sh -c 'while :; do curl -sk -o /dev/null https://127.0.0.1:8443/page; sleep 1; done' &
 client=$!
-inside run --pid $client >records 2>said &
+chroot $root /usr/local/bin/qtap run --pid $client >records 2>said &
 qtap=$!
 seconds=0
 until grep '"qtap.artifact_record"' records | grep -q https://127.0.0.1:8443/page; do
@@ -44,7 +44,7 @@ until grep '"qtap.artifact_record"' records | grep -q https://127.0.0.1:8443/pag
 done
 grep -m1 '"qtap.artifact_record"' records | cut -c1-600
 echo "qtap-image: sees an exchange over TLS"
-kill -TERM $(pidof qtap)
+kill -TERM $qtap
 wait $qtap && echo "qtap-image: ends when it is told to"
 "#;
 
