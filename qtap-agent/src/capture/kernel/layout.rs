@@ -109,7 +109,7 @@ fn of_requests(btf: &Btf) -> Option<[u32; 8]> {
 }
 
 /// System calls the probes look at, by this architecture's numbers.
-pub(super) fn system_calls() -> [(libc::c_long, u8); 19] {
+pub(super) fn system_calls() -> [(libc::c_long, u8); 18] {
     [
         (libc::SYS_read, op::READ),
         (libc::SYS_write, op::WRITE),
@@ -130,7 +130,6 @@ pub(super) fn system_calls() -> [(libc::c_long, u8); 19] {
         (libc::SYS_accept, op::ACCEPT),
         (libc::SYS_accept4, op::ACCEPT),
         (libc::SYS_mmap, op::MMAP),
-        (libc::SYS_setsockopt, op::SETSOCKOPT),
     ]
 }
 
