@@ -22,6 +22,8 @@ pub(super) struct RequestHead {
     pub(super) framing: Framing,
     /// The connection may stop being HTTP/1 after the answer: CONNECT, or an Upgrade was asked for.
     pub(super) may_switch: bool,
+    /// Its body may wait for the answer, and not come at all (RFC 9110 §10.1.1).
+    pub(super) expects: bool,
 }
 
 /// A response's head.
@@ -116,6 +118,7 @@ fn parse_request(head: &Bytes, config: &ParserConfig, room: usize, started: Kern
     let (scheme, authority) = split_target(method, target);
     let framing = framing::of_request(&fields);
     let may_switch = method == "CONNECT" || fields.get("upgrade").is_some();
+    let expects = fields.all("expect").any(|value| value.eq_ignore_ascii_case("100-continue"));
     let mut request = Request {
         method: Some(method.to_owned()),
         target: Some(target.to_owned()),
@@ -132,7 +135,7 @@ fn parse_request(head: &Bytes, config: &ParserConfig, room: usize, started: Kern
     if request.authority.is_none() {
         request.authority = pair::host(&request);
     }
-    Some(RequestHead { request, framing, may_switch })
+    Some(RequestHead { request, framing, may_switch, expects })
 }
 
 fn parse_response(head: &Bytes, config: &ParserConfig, room: usize, started: KernelTime) -> Option<ResponseHead> {

@@ -11,7 +11,9 @@
 //!  line  Search ◄────────────────────────────────┘
 //!   └──────┘
 //! ```
-//! A head that may have answered a HEAD goes through Unsure: the next bytes say whether it has a body.
+//! A head that may have answered a HEAD goes through Unsure, and so does a request whose body was refused: the next bytes say whether there is a body.
+
+mod unsure;
 
 use std::collections::VecDeque;
 
@@ -28,8 +30,6 @@ use crate::model::loss::Loss;
 
 /// Longest line before a chunk, extensions included.
 const CHUNK_LINE_LIMIT: usize = 16 << 10;
-/// How a response begins.
-const NEXT_MESSAGE: &[u8] = b"HTTP/1.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -151,7 +151,7 @@ impl Lane {
         self.line_is_whole = false;
     }
 
-    /// As [`Lane::begin`], where the head may have been the answer to a HEAD: then its fields speak of a body that isn't there.
+    /// As [`Lane::begin`], where the fields may speak of a body that isn't there: the head may have been the answer to a HEAD, or the request was refused.
     pub(super) fn begin_unsure(&mut self, framing: Framing) {
         match framing {
             Framing::Fixed(1..) | Framing::Chunked => self.state = State::Unsure(framing),
@@ -244,21 +244,6 @@ impl Lane {
         let left = left - take as u64;
         self.state = if left == 0 { State::Ended } else { State::Fixed(left) };
         Token::Piece(self.text.take(take))
-    }
-
-    /// Looks whether a body follows or the next message.
-    fn make_sure(&mut self, framing: Framing) {
-        let want = NEXT_MESSAGE.get(self.text.held().len()..).unwrap_or_default();
-        let same = self.text.front().iter().zip(want).take_while(|(a, b)| a == b).count();
-        if same == self.text.front().len() && same < want.len() {
-            let start = self.text.take(same);
-            self.text.hold(&start);
-            return;
-        }
-        let is_next = same == want.len();
-        let held = self.text.release();
-        self.text.push_back(held);
-        self.begin(if is_next { Framing::Fixed(0) } else { framing });
     }
 
     fn chunk_data(&mut self, left: u64) -> Token {
@@ -394,6 +379,7 @@ impl Lane {
 
     /// A hole of `len` bytes comes next.
     pub(super) fn hole(&mut self, len: u64, sink: &mut Sink) -> Hole {
+        self.believe_request();
         let (in_body, after) = match self.state {
             State::Fixed(left) if len <= left => {
                 (len, Some(if len == left { State::Ended } else { State::Fixed(left - len) }))

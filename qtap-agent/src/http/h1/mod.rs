@@ -50,6 +50,8 @@ pub(super) struct H1 {
     /// Since when a direction waits; and that it shall not any more.
     up_waits: Wait,
     down_waits: Wait,
+    /// Of the request that is being sent, when its body waits for the answer and nothing of it came.
+    expected: Option<Framing>,
     /// The request that became the first stream of an HTTP/2 connection (RFC 7540 §3.2).
     switch: Option<Open>,
 }
@@ -63,6 +65,7 @@ impl H1 {
             order: Order::new(),
             up_waits: Wait::default(),
             down_waits: Wait::default(),
+            expected: None,
             switch: None,
         }
     }
@@ -168,10 +171,13 @@ impl H1 {
             match self.up.next(&desk.settings, sink) {
                 Token::More => return,
                 Token::Head(head, stamp) => self.request_head(head, stamp, desk, sink),
-                Token::Piece(piece) => match self.order.request() {
-                    Some(open) => open.take(Way::Request, piece, self.up.stamp.time, desk, sink),
-                    None => sink.losses.add(Loss::Unparsed, piece.len() as u64),
-                },
+                Token::Piece(piece) => {
+                    self.expected = None;
+                    match self.order.request() {
+                        Some(open) => open.take(Way::Request, piece, self.up.stamp.time, desk, sink),
+                        None => sink.losses.add(Loss::Unparsed, piece.len() as u64),
+                    }
+                }
                 Token::End(trailers) => self.end_request(trailers, desk, sink),
                 Token::Broken(why) => self.order.lose_requests(why, desk, sink),
             }
@@ -197,6 +203,7 @@ impl H1 {
         open.hold_head(len as usize + fields * size_of::<Field>(), &mut desk.budget);
         let turn = Turn { open, may_switch: parsed.may_switch };
         self.order.begin_request(turn, self.down.is_at_rest(), desk, sink);
+        self.expected = parsed.expects.then_some(parsed.framing);
         self.up.begin(parsed.framing);
         if parsed.framing == Framing::Unknowable {
             self.order.lose_requests(Incomplete::Unparsed, desk, sink);
@@ -204,6 +211,7 @@ impl H1 {
     }
 
     fn end_request(&mut self, trailers: Bytes, desk: &mut Desk, sink: &mut Sink) {
+        self.expected = None;
         let time = self.up.stamp.time;
         if let Some(open) = self.order.request() {
             open.hold_head(trailers.len(), &mut desk.budget);
@@ -213,6 +221,7 @@ impl H1 {
     }
 
     fn hole_up(&mut self, len: u64, desk: &mut Desk, sink: &mut Sink) {
+        self.expected = None;
         let (body, through) = match self.up.hole(len, sink) {
             Hole::InBody(body) => (body, false),
             Hole::Through(body) => (body, true),
@@ -282,6 +291,9 @@ impl H1 {
             self.orphan_head(status, response, stamp, desk, sink);
             return;
         };
+        // Until it knows, a client may send the body or not; with this answer it does (RFC 9110 §10.1.1), or may send the next request instead.
+        let refused =
+            self.expected.take_if(|_| status == 100 || !matches!(status, 101..=199) && !turn.open.request_done);
         if matches!(status, 100..=199) && status != 101 {
             turn.open.inform(status);
             self.down.begin_next();
@@ -298,6 +310,9 @@ impl H1 {
         turn.open.begin_response_body(framing.manner(&response.fields), stamp.time);
         turn.open.answer(response);
         self.down.begin(framing);
+        if let Some(framing) = refused {
+            self.up.begin_unsure(framing);
+        }
         if tunnel {
             self.become_tunnel(desk, sink);
         }

@@ -1,0 +1,59 @@
+//! Whether a body follows a head, or the next message: where the head can't say. In: the framing, if there is a body, and the next bytes. Out: the lane goes on by
+//! one or the other.
+
+use super::{Kind, Lane, State};
+use crate::http::detect::{self, LINE_LIMIT, Verdict};
+use crate::http::h1::framing::Framing;
+
+/// How a response begins.
+const NEXT_MESSAGE: &[u8] = b"HTTP/1.";
+
+impl Lane {
+    /// Looks whether a body follows or the next message.
+    pub(super) fn make_sure(&mut self, framing: Framing) {
+        let is_next = match self.kind {
+            Kind::Request => self.request_is_next(framing),
+            Kind::Response => self.response_is_next(),
+        };
+        let Some(is_next) = is_next else { return };
+        let held = self.text.release();
+        self.text.push_back(held);
+        self.begin(if is_next { Framing::Fixed(0) } else { framing });
+    }
+
+    fn response_is_next(&mut self) -> Option<bool> {
+        let want = NEXT_MESSAGE.get(self.text.held().len()..).unwrap_or_default();
+        let same = self.text.front().iter().zip(want).take_while(|(a, b)| a == b).count();
+        if same == self.text.front().len() && same < want.len() {
+            let start = self.text.take(same);
+            self.text.hold(&start);
+            return None;
+        }
+        Some(same == want.len())
+    }
+
+    /// A request is known by its start line. A body that ends before that is whole is believed: nothing more may come.
+    fn request_is_next(&mut self, framing: Framing) -> Option<bool> {
+        let body =
+            if let Framing::Fixed(len) = framing { usize::try_from(len).unwrap_or(usize::MAX) } else { usize::MAX };
+        let start = self.text.take(LINE_LIMIT);
+        self.text.hold(&start);
+        let held = self.text.held();
+        match detect::first_bytes(held) {
+            Verdict::Request => Some(true),
+            Verdict::More if held.len() < LINE_LIMIT.min(body) => None,
+            _ => Some(false),
+        }
+    }
+
+    /// Bytes were lost where a body was refused: of a request that comes instead they would be the beginning, which its end would disprove; so they were the body's.
+    pub(super) fn believe_request(&mut self) {
+        if let State::Unsure(framing) = self.state
+            && self.kind == Kind::Request
+        {
+            let held = self.text.release();
+            self.text.push_back(held);
+            self.begin(framing);
+        }
+    }
+}
