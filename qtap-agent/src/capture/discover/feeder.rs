@@ -1,7 +1,7 @@
 //! Files that feed TLS sessions from memory: a language's module over OpenSSL that hands it records instead of sockets (Python's `_ssl`, Node's library).
 //!
 //! In: a file without a TLS library of its own. Out: where it says which memory a session reads from, and where it writes there; or, where that memory is its own
-//! making ([`own_bio`](super::own_bio)), the function that a session's records are written by; none when it does neither.
+//! making (`own_bio`), the function that a session's records are written by; none when it does neither.
 //! Only calls from this file pass there, so that no other user of the library is held up. What other files do is not known by this, nor what is
 //! called by an address that was asked for at run time (`dlsym`).
 
