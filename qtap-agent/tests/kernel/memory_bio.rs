@@ -123,7 +123,7 @@ fn asyncio_with_its_streams_one_request_a_program() {
         .collect();
     let records = talk(&lab, &[(&python, &serve, port)], &clients);
     assert_both_ends(&records, 6, named);
-    let versions = records.connections().into_iter().filter(|one| one.text("tls.protocol.version") == "1.2").count();
+    let versions = records.closed().into_iter().filter(|one| one.text("tls.protocol.version") == "1.2").count();
     assert_eq!(versions, 6, "both ends of three: {}", records.told());
 }
 

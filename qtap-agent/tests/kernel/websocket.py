@@ -55,7 +55,8 @@ def talk(port, path):
 
 
 def server(context):
-    held = serve(answer, sock=socket.create_server(("127.0.0.1", 0)), ssl=context, ping_interval=None)
+    held = serve(answer, sock=socket.create_server(("127.0.0.1", 0)), ssl=context, ping_interval=None,
+                 open_timeout=10 * SLOWNESS)
     threading.Thread(target=held.serve_forever, daemon=True).start()
     return held.socket.getsockname()[1]
 
