@@ -130,22 +130,40 @@ fn find(elf: &Elf, path: &Path, name: &Path) -> Option<Found> {
     if has(&constants, b"ssl_lib.c") {
         return found(Engine::Stripped, family(&constants));
     }
-    rustls_version(&constants).and_then(|version| found(Engine::Rustls, Some(version)))
+    if let Some(version) = rustls_version(&constants) {
+        return found(Engine::Rustls, Some(version));
+    }
+    by_text(&constants).and_then(|engine| found(engine, None))
 }
 
-/// Libraries are called what they are.
+/// What is in constants of a file that has a library in itself: names of source files, or of cipher suites in the way that no other library writes them.
+fn by_text(constants: &[u8]) -> Option<Engine> {
+    const TEXTS: [(&[u8], Engine); 3] = [
+        (b"s2n_connection.c", Engine::S2n),
+        (b"TLS-ECDHE-ECDSA-WITH-", Engine::MbedTls),
+        (b"TLS13-AES128-GCM-SHA256", Engine::WolfSsl),
+    ];
+    TEXTS.iter().find(|(text, _)| has(constants, text)).map(|(_, engine)| *engine)
+}
+
+/// Libraries are called what they are, up to their version or a packer's suffix (`libmbedtls-783f9d33.so.14`).
 fn by_name(path: &Path) -> Option<Engine> {
     const NAMES: [(&str, Engine); 7] = [
-        ("libgnutls.so", Engine::GnuTls),
-        ("libssl3.so", Engine::Nss),
-        ("libjvm.so", Engine::Java),
-        ("libmbedtls.so", Engine::MbedTls),
-        ("libwolfssl.so", Engine::WolfSsl),
-        ("libs2n.so", Engine::S2n),
-        ("librustls.so", Engine::Rustls),
+        ("libgnutls", Engine::GnuTls),
+        ("libssl3", Engine::Nss),
+        ("libjvm", Engine::Java),
+        ("libmbedtls", Engine::MbedTls),
+        ("libwolfssl", Engine::WolfSsl),
+        ("libs2n", Engine::S2n),
+        ("librustls", Engine::Rustls),
     ];
     let name = path.file_name()?.to_str()?;
-    NAMES.iter().find(|(stem, _)| name.starts_with(stem)).map(|(_, engine)| *engine)
+    let is_of = |stem: &str| {
+        let rest = name.strip_prefix(stem)?;
+        let packed = rest.strip_prefix('-').map(|rest| rest.trim_start_matches(|one: char| one.is_ascii_hexdigit()));
+        packed.unwrap_or(rest).starts_with(".so").then_some(())
+    };
+    NAMES.iter().find(|(stem, _)| is_of(stem).is_some()).map(|(_, engine)| *engine)
 }
 
 fn has(bytes: &[u8], text: &[u8]) -> bool {
@@ -182,7 +200,10 @@ mod tests {
         assert_eq!(engine("/usr/lib/x86_64-linux-gnu/libgnutls.so.30"), Some(Engine::GnuTls));
         assert_eq!(engine("/usr/lib/libssl3.so"), Some(Engine::Nss));
         assert_eq!(engine("/usr/lib/jvm/java-17/lib/server/libjvm.so"), Some(Engine::Java));
+        assert_eq!(engine("/site-packages/python_mbedtls.libs/libmbedtls-783f9d33.so.14"), Some(Engine::MbedTls));
+        assert_eq!(engine("/usr/lib/libwolfssl.so.35.3.0"), Some(Engine::WolfSsl));
         assert_eq!(engine("/usr/lib/libssl.so.3"), None, "which is told by its functions");
+        assert_eq!(engine("/usr/lib/libgnutls-openssl.so.27"), None, "which is another one");
         assert_eq!(engine("/"), None);
     }
 
@@ -200,6 +221,19 @@ mod tests {
         assert_eq!(family(b"external/boringssl/src/ssl/ssl_lib.cc").as_deref(), Some("BoringSSL"));
         assert_eq!(family(b"ssl/ssl_lib.c\0OpenSSL 3.0.19 1 Jan 2026\0").as_deref(), Some("OpenSSL 3.0.19"));
         assert_eq!(family(b"ssl/ssl_lib.c"), None);
+    }
+
+    #[test]
+    fn a_library_inside_a_file_is_known_by_what_it_says() {
+        let s2n = b"\0Error encountered in /build/crt/s2n/tls/s2n_connection.c:719\0";
+        assert_eq!(by_text(s2n), Some(Engine::S2n));
+        assert_eq!(by_text(b"\0TLS-ECDHE-ECDSA-WITH-AES-256-CCM\0"), Some(Engine::MbedTls));
+        assert_eq!(by_text(b"\0TLS13-AES128-GCM-SHA256\0"), Some(Engine::WolfSsl));
+        assert_eq!(
+            by_text(b"\0TLS_AES_128_GCM_SHA256\0ECDHE-ECDSA-AES128-GCM-SHA256\0"),
+            None,
+            "as everyone writes them"
+        );
     }
 
     #[test]

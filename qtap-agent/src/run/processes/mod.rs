@@ -51,6 +51,10 @@ impl Look {
             let Some(executable) = procfs::executable(pid) else { continue };
             let traffic = traffics.get(&pid).cloned().unwrap_or_default();
             let tls = tls_of(pid, &libraries, &mut engines);
+            if procfs::executable(pid).is_none() {
+                // It ended while its files were looked through: what was not found says nothing.
+                continue;
+            }
             if processes.len() < SHOWN && (!tls.is_empty() || traffic.connections > 0 || traffic.unbound) {
                 let left_out = self.standing.left_out(pid);
                 processes.push(process(pid, executable, tls, &traffic, left_out.map(reason::of_left_out)));

@@ -22,6 +22,10 @@ const DATA_MAX: u64 = 64 << 20;
 const TEXTS_MAX: usize = 16;
 /// Most of the build information that is read, in bytes: its head and the version.
 const BUILD_INFO: u64 = 4096;
+/// What it begins with.
+const MAGIC: &[u8] = b"\xff Go buildinf:";
+/// Most of a version, in bytes.
+const VERSION_MAX: u64 = 64;
 
 /// Words of `runtime.moduledata` (`src/runtime/symtab.go`, the same since Go 1.16): the first points to the table.
 const MINPC: u64 = 20;
@@ -68,13 +72,31 @@ pub(super) fn hooks(elf: &Elf, symbols: &[Symbol]) -> Result<Vec<Hook>, NotGo> {
     Err(why)
 }
 
-/// The version of Go that built it, as it says since 1.18: behind a head of 32 bytes, as a string behind its length (`debug/buildinfo`).
+/// The version of Go that built it, as it says since 1.18: behind a head of 32 bytes, as a string behind its length (`debug/buildinfo`). Before, the head points to it.
 pub(super) fn version(elf: &Elf) -> Option<String> {
-    version_in(&elf.section(".go.buildinfo", BUILD_INFO).ok()??)
+    let head = elf.section(".go.buildinfo", BUILD_INFO).ok()??;
+    version_in(&head).or_else(|| version_behind(elf, &head))
+}
+
+/// A string of Go's elsewhere: where its bytes are, and how many.
+fn version_behind(elf: &Elf, head: &[u8]) -> Option<String> {
+    const WORDS: u8 = 8;
+    if !head.starts_with(MAGIC) || head.get(14..16)? != [WORDS, 0] {
+        return None;
+    }
+    let (placed, relocations) = (elf.placed(), elf.relocations());
+    let section = placed.iter().find(|section| section.name == ".go.buildinfo")?;
+    let word = |vaddr: u64| elf.word(&relocations, vaddr);
+    let string = word(section.vaddr.checked_add(16)?)?;
+    let (vaddr, size) = (word(string)?, word(string.checked_add(8)?)?.min(VERSION_MAX));
+    let words = (0..size.div_ceil(8)).map(|index| word(vaddr.checked_add(8 * index)?));
+    let bytes: Vec<u8> = words.collect::<Option<Vec<u64>>>()?.into_iter().flat_map(u64::to_le_bytes).collect();
+    let text = String::from_utf8(bytes.get(..usize::try_from(size).ok()?)?.to_vec()).ok()?;
+    text.starts_with("go").then_some(text)
 }
 
 fn version_in(head: &[u8]) -> Option<String> {
-    let inline = head.starts_with(b"\xff Go buildinf:") && head.get(15).is_some_and(|flags| flags & 2 != 0);
+    let inline = head.starts_with(MAGIC) && head.get(15).is_some_and(|flags| flags & 2 != 0);
     let text = head.get(33..)?.get(..usize::from(*head.get(32).filter(|_| inline)?))?;
     let text = std::str::from_utf8(text).ok()?;
     text.starts_with("go").then(|| text.to_owned())

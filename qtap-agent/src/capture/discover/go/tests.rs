@@ -180,3 +180,29 @@ fn the_version_of_a_go_program_is_read_from_its_head() {
     head[32] = 255;
     assert_eq!(version_in(&head), None);
 }
+
+/// As Go 1.17 and before have it, put into a program of today.
+#[test]
+fn the_version_of_before_is_found_by_its_pointer() {
+    let Some(caddy) = installed("caddy") else { return println!("skipped: no Caddy among the test packages") };
+    let placed = Elf::open(&caddy).unwrap().placed();
+    let info = placed.iter().find(|section| section.name == ".go.buildinfo").unwrap();
+    let mut bytes = std::fs::read(&caddy).unwrap();
+    let head = &mut bytes[usize::try_from(info.offset).unwrap()..][..64];
+    head[15] = 0;
+    head[16..24].copy_from_slice(&(info.vaddr + 32).to_le_bytes());
+    head[32..40].copy_from_slice(&(info.vaddr + 48).to_le_bytes());
+    head[40..48].copy_from_slice(&8_u64.to_le_bytes());
+    head[48..56].copy_from_slice(b"go1.17.3");
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("caddy");
+    std::fs::write(&copy, &bytes).unwrap();
+    assert_eq!(version(&Elf::open(&copy).unwrap()).as_deref(), Some("go1.17.3"));
+    for (at, nowhere) in [(16, u64::MAX), (16, 0), (32, u64::MAX - 7), (40, 0)] {
+        let mut bytes = bytes.clone();
+        let at = usize::try_from(info.offset).unwrap() + at;
+        bytes[at..at + 8].copy_from_slice(&nowhere.to_le_bytes());
+        std::fs::write(&copy, &bytes).unwrap();
+        assert_eq!(version(&Elf::open(&copy).unwrap()), None, "{at}: {nowhere}");
+    }
+}
