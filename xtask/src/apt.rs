@@ -50,3 +50,12 @@ pub(crate) fn download(config: &Path, packages: &[&str]) -> Result<Vec<PathBuf>>
     let files = files.flatten().map(|entry| entry.path());
     Ok(files.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).collect())
 }
+
+/// The files of these packages alone, downloaded into a folder.
+pub(crate) fn fetch(config: &Path, packages: &[&str], into: &Path) -> Result<Vec<PathBuf>> {
+    let mut get = Command::new("apt-get");
+    get.env("APT_CONFIG", config).current_dir(into).args(OPTIONS).arg("download").args(packages);
+    shell::run(&mut get)?;
+    let files = fs::read_dir(into).with_context(|| into.display().to_string())?.flatten().map(|entry| entry.path());
+    Ok(files.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).collect())
+}

@@ -1,9 +1,9 @@
-//! gRPC calls of every kind between a server and a client by grpcio, both of them captured, over a plain channel and over TLS.
+//! gRPC calls of every kind between a server and a client by grpcio, both of them captured, over a plain channel and over TLS; and the same by grpc-go.
 
 use super::lab::Lab;
 use super::nginx::certificate;
-use super::python::{interpreter, script};
-use super::qtap::{exec_script, until_attached};
+use super::python::{go_program_with, interpreter, script, tools};
+use super::qtap::{exec, exec_script, until_attached};
 use super::records::Records;
 
 /// Method, times called, status, message of the status, messages and their bytes: of the requests, of the responses.
@@ -16,14 +16,16 @@ const CALLS: [Calls; 7] = [
     ("Both", 1, "OK", "", (3, 5), (3, 5)),
     ("Fail", 1, "NOT_FOUND", "no such thing: grüße, 100 %", (1, 0), (0, 0)),
     ("FailLate", 1, "RESOURCE_EXHAUSTED", "that was all", (1, 0), (1, 3)),
-    ("NotThere", 1, "UNIMPLEMENTED", "Method not found!", (1, 1), (0, 0)),
+    ("NotThere", 1, "UNIMPLEMENTED", NOT_THERE, (1, 1), (0, 0)),
 ];
+/// What stands for the server's own words.
+const NOT_THERE: &str = "not there";
 
 #[test]
 fn calls_of_every_kind() {
     let Some(lab) = Lab::open() else { return };
     let Some(python) = interpreter() else { return };
-    talk(&lab, &format!("{} {}", python.display(), script("grpc_talk.py").display()));
+    talk(&lab, &format!("{} {}", python.display(), script("grpc_talk.py").display()), BY_PYTHON);
 }
 
 /// By a BoringSSL inside grpcio's module, which has no names of functions, and gives its sessions memory instead of a socket.
@@ -40,18 +42,54 @@ fn calls_of_every_kind_over_tls() {
         lab.dir().display(),
         python = python.display(),
     );
-    let records = talk(&lab, &line);
-    let closed: Vec<_> = records.closed().into_iter().filter(|one| one.text("connection.protocol") == "grpc").collect();
-    assert_eq!(closed.len(), 2, "both ends of it: {}", records.told());
-    for end in closed {
-        assert!(end.text("connection.tls.library").starts_with("cygrpc."), "{end:?}");
-        assert_eq!(end.text("connection.binding"), "ciphertext", "{end:?}");
+    assert_ends(&talk(&lab, &line, BY_PYTHON), "cygrpc.", "ciphertext");
+}
+
+/// grpc-go, by Go's own TLS, stripped and not.
+#[test]
+#[ignore = "by cargo xtask kernel coverage: its sources are there, and building them takes minutes"]
+fn calls_of_every_kind_by_go_over_tls() {
+    let Some(lab) = Lab::open() else { return };
+    certificate(lab.dir());
+    let sources = tools().join("grpc-go");
+    if !sources.join("src").exists() {
+        println!("skipped: no grpc-go (cargo xtask kernel coverage)");
+        return;
+    }
+    let sources = format!("gopath={}", sources.display());
+    for (name, flags) in [("grpc_talk", ""), ("grpc_talk_stripped", "-ldflags=-s -w")] {
+        let flags: Vec<&str> = [sources.as_str(), flags].into_iter().filter(|flag| !flag.is_empty()).collect();
+        let Some(program) = go_program_with(&lab, "grpc_talk.go", name, &flags) else { return };
+        let captured = exec::<&str, _>(&lab, [], [program.as_os_str(), lab.dir().as_os_str()]);
+        assert_eq!(captured.code, Some(0), "{}", captured.stderr);
+        assert_told(&captured.records, "unknown method NotThere for service lab.v1.Talk");
+        assert_ends(&captured.records, "crypto/tls", "nested");
     }
 }
 
+/// Both ends of the one connection by this library.
+fn assert_ends(records: &Records, library: &str, binding: &str) {
+    let closed: Vec<_> = records.closed().into_iter().filter(|one| one.text("connection.protocol") == "grpc").collect();
+    assert_eq!(closed.len(), 2, "both ends of it: {}", records.told());
+    for end in closed {
+        assert!(end.text("connection.tls.library").starts_with(library), "{end:?}");
+        assert_eq!(end.text("connection.binding"), binding, "{end:?}");
+    }
+}
+
+/// grpcio's words for a method that there is not.
+const BY_PYTHON: &str = "Method not found!";
+
 /// What is told of a server and its client, started by `line`, once it was found to be all that they said.
-fn talk(lab: &Lab, line: &str) -> Records {
+fn talk(lab: &Lab, line: &str, not_there: &str) -> Records {
     let records = exec_script(lab, &["--log-level", "info"], line).records;
+    assert_told(&records, not_there);
+    println!("gRPC: {} calls, each from both ends", records.exchanges().len() / 2);
+    records
+}
+
+/// All that they said, and no more.
+fn assert_told(records: &Records, not_there: &str) {
     records.assert_whole();
     for (method, times, status, said, requests, responses) in CALLS {
         let name = format!("lab.v1.Talk/{method}");
@@ -67,9 +105,8 @@ fn talk(lab: &Lab, line: &str) -> Records {
         for end in ends {
             assert_eq!(end.text("rpc.system.name"), "grpc");
             assert_eq!(end.text("connection.protocol"), "grpc");
+            let said = if said == NOT_THERE { not_there } else { said };
             assert_eq!((end.text("rpc.status_code"), end.text("rpc.status_message")), (status, said), "{end:?}");
         }
     }
-    println!("gRPC: {} calls, each from both ends", records.exchanges().len() / 2);
-    records
 }

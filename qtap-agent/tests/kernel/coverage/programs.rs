@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Ask, Side, Version, releases};
+use super::{Ask, Side, Version, go, libraries, releases};
 use crate::lab::{Lab, free_ports, output_of};
 use crate::nginx::Nginx;
-use crate::python::{go_program_by, installed, interpreter, tools};
+use crate::python::{installed, interpreter, tools};
 
 /// A program that talks.
 pub(super) struct Program {
@@ -44,15 +44,15 @@ pub(super) struct Place<'a> {
     pub nginx: &'a Nginx,
 }
 
-const BOTH: [Version; 2] = [Version::One, Version::Two];
+pub(super) const BOTH: [Version; 2] = [Version::One, Version::Two];
 
 impl Program {
-    fn new(name: &str, version: String) -> Program {
+    pub(super) fn new(name: &str, version: String) -> Program {
         Program { name: name.to_owned(), version, started: Vec::new(), talks: Vec::new() }
     }
 
     /// A client that reads the plan itself.
-    fn asks(mut self, versions: &[Version], line: &str) -> Program {
+    pub(super) fn asks(mut self, versions: &[Version], line: &str) -> Program {
         for version in versions {
             let line = line.replace("VERSION", version.number());
             let how = How::Asks(Box::new(move |_, plan| line.replace("PLAN", &plan.display().to_string())));
@@ -62,14 +62,14 @@ impl Program {
     }
 
     /// A client whose line is made of what is asked.
-    fn asks_by(mut self, version: Version, line: impl Fn(&[Ask]) -> String + 'static) -> Program {
+    pub(super) fn asks_by(mut self, version: Version, line: impl Fn(&[Ask]) -> String + 'static) -> Program {
         let how = How::Asks(Box::new(move |asks, _| line(asks)));
         self.talks.push(Talk { side: Side::Client, version, how });
         self
     }
 
     /// It serves at `port` once the line was run.
-    fn serves(mut self, versions: &[Version], port: u16, line: &str) -> Program {
+    pub(super) fn serves(mut self, versions: &[Version], port: u16, line: &str) -> Program {
         self.started.push(line.replace("PORT", &port.to_string()));
         let talk = |version: &Version| Talk { side: Side::Server, version: *version, how: How::Serves(port) };
         self.talks.extend(versions.iter().map(talk));
@@ -77,7 +77,7 @@ impl Program {
     }
 
     /// What it is asked at this port it asks by this version.
-    fn passes_on(mut self, version: Version, port: u16) -> Program {
+    pub(super) fn passes_on(mut self, version: Version, port: u16) -> Program {
         self.talks.push(Talk { side: Side::Client, version, how: How::PassesOn(port) });
         self
     }
@@ -85,7 +85,24 @@ impl Program {
 
 /// All that are here and whose name holds one of these words.
 pub(super) fn all(place: &Place<'_>, words: &[String]) -> Vec<Program> {
-    let made = [curl, wget, nginx, haproxy, python, node, go, rustls, caddy, envoy, deno_and_bun, java, releases::all];
+    let made = [
+        curl,
+        wget,
+        nginx,
+        haproxy,
+        python,
+        node,
+        go::built,
+        rustls,
+        go::caddy,
+        go::traefik,
+        go::kubectl,
+        envoy,
+        deno_and_bun,
+        java,
+        libraries::all,
+        releases::all,
+    ];
     let programs = made.iter().flat_map(|make| make(place));
     programs
         .filter(|program| words.is_empty() || words.iter().any(|word| program.name.contains(word.as_str())))
@@ -93,7 +110,7 @@ pub(super) fn all(place: &Place<'_>, words: &[String]) -> Vec<Program> {
 }
 
 /// The first line that a command prints, from its first number on.
-fn version_of(command: &mut Command) -> String {
+pub(super) fn version_of(command: &mut Command) -> String {
     let output = command.output();
     let said = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
     let said = String::from_utf8_lossy(&said).into_owned();
@@ -103,12 +120,12 @@ fn version_of(command: &mut Command) -> String {
 }
 
 /// The same of a program that is run by words of a shell.
-fn version_by(run: &str, option: &str) -> String {
+pub(super) fn version_by(run: &str, option: &str) -> String {
     version_of(Command::new("sh").args(["-c", &format!("{run} {option}")]))
 }
 
 /// A program of the host.
-fn found(name: &str) -> Option<PathBuf> {
+pub(super) fn found(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
     if found.is_none() {
@@ -118,7 +135,7 @@ fn found(name: &str) -> Option<PathBuf> {
 }
 
 /// A program that was put there for this table.
-fn found_at(file: PathBuf) -> Option<PathBuf> {
+pub(super) fn found_at(file: PathBuf) -> Option<PathBuf> {
     if !file.is_file() {
         println!("skipped: no {}", file.display());
         return None;
@@ -241,6 +258,8 @@ fn python(place: &Place<'_>) -> Vec<Program> {
         asks("aiohttp", "aiohttp", &[Version::One]),
         asks("httpx", "httpx", &BOTH),
         asks("pyOpenSSL", "cryptography", &[Version::One]),
+        asks("curl_cffi", "curl_cffi", &BOTH),
+        asks("awscrt", "awscrt", &BOTH),
         serves("http.server", "", &[Version::One]),
         serves("uvicorn", "uvicorn", &[Version::One]),
         serves("hypercorn", "hypercorn", &BOTH),
@@ -272,27 +291,6 @@ pub(super) fn by_javascript(place: &Place<'_>, name: &str, run: &str) -> Program
     program
 }
 
-fn go(place: &Place<'_>) -> Vec<Program> {
-    let kinds: [(&str, Option<PathBuf>, &str, &[&str]); 5] = [
-        ("Go", installed("go"), "talk_go", &[]),
-        ("Go, stripped", installed("go"), "talk_go_stripped", &["-ldflags=-s -w"]),
-        ("Go, PIE", installed("go"), "talk_go_pie", &["-buildmode=pie"]),
-        ("Go of before", found_at(tools().join("go-1.21/go/bin/go")), "talk_go_1_21", &[]),
-        ("Go of Debian 12", found_at("/usr/lib/go-1.19/bin/go".into()), "talk_go_1_19", &[]),
-    ];
-    let programs = kinds.into_iter().filter_map(|(name, go, file, flags)| {
-        let go = go?;
-        let version = version_of(Command::new(&go).arg("version"));
-        let file = go_program_by(&go, place.lab, "coverage/talk.go", file, flags)?;
-        let [port] = free_ports();
-        let program = Program::new(name, version)
-            .asks(&BOTH, &format!("'{}' ask VERSION PLAN", file.display()))
-            .serves(&BOTH, port, &format!("'{}' serve '{}' PORT", file.display(), place.lab.dir().display()));
-        Some(program)
-    });
-    programs.collect()
-}
-
 /// Under what speaks HTTP by it. The version is that of rustls.
 fn rustls(place: &Place<'_>) -> Vec<Program> {
     let Some(file) = crate::rustls_tls::program() else { return Vec::new() };
@@ -304,47 +302,6 @@ fn rustls(place: &Place<'_>) -> Vec<Program> {
     let [port] = free_ports();
     let hyper = of("hyper").serves(&BOTH, port, &format!("{talks} serve '{dir}' PORT"));
     vec![asks("reqwest", &BOTH), asks("ureq", &[Version::One]), hyper]
-}
-
-fn caddy(place: &Place<'_>) -> Vec<Program> {
-    let Some(caddy) = installed("caddy") else { return Vec::new() };
-    let [front, one, two] = free_ports();
-    let (dir, http, https) = (place.lab.dir().display(), place.nginx.http, place.nginx.https);
-    let back = |port: u16, version: &str| {
-        format!(
-            "http://127.0.0.1:{port} {{
-  reverse_proxy https://127.0.0.1:{https} {{
-    transport http {{
-      tls_insecure_skip_verify
-      versions {version}
-    }}
-  }}
-}}
-"
-        )
-    };
-    let settings = format!(
-        "{{
-  admin off
-  auto_https off
-  storage file_system {dir}/caddy
-  servers {{
-    protocols h1 h2
-  }}
-}}
-https://127.0.0.1:{front} {{
-  tls {dir}/cert.pem {dir}/key.pem
-  reverse_proxy 127.0.0.1:{http}
-}}
-{}{}",
-        back(one, "1.1"),
-        back(two, "2"),
-    );
-    let settings = place.lab.write("Caddyfile", settings.as_bytes());
-    let line =
-        format!("env HOME='{dir}' '{}' run --adapter caddyfile --config '{}'", caddy.display(), settings.display());
-    let program = Program::new("Caddy", version_of(Command::new(&caddy).arg("version"))).serves(&BOTH, front, &line);
-    vec![program.passes_on(Version::One, one).passes_on(Version::Two, two)]
 }
 
 fn envoy(place: &Place<'_>) -> Vec<Program> {

@@ -81,6 +81,48 @@ def by_httpx(version, asks):
     asyncio.run(main())
 
 
+def by_curl_cffi(version, asks):
+    from curl_cffi import CurlHttpVersion, requests
+
+    number = CurlHttpVersion.V1_1 if version == "1.1" else CurlHttpVersion.V2TLS
+    with requests.Session(http_version=number, verify=False) as session:
+        for method, url, body in asks:
+            answer = session.request(method, url, data=body)
+            assert answer.status_code < 300 and answer.http_version == (2 if version == "1.1" else 3), answer
+
+
+def by_awscrt(version, asks):
+    import io
+
+    from awscrt import http
+    from awscrt.io import ClientBootstrap, ClientTlsContext, DefaultHostResolver, EventLoopGroup, TlsContextOptions
+
+    options = TlsContextOptions()
+    options.verify_peer, options.alpn_list = False, ["h2" if version == "2" else "http/1.1"]
+    loops = EventLoopGroup(1)
+    connection = None
+    for method, url, body in asks:
+        parts = urllib.parse.urlsplit(url)
+        if connection is None:
+            connection = http.HttpClientConnection.new(
+                parts.hostname,
+                parts.port,
+                ClientBootstrap(loops, DefaultHostResolver(loops)),
+                tls_connection_options=ClientTlsContext(options).new_connection_options(),
+            ).result(20)
+            assert connection.version == (http.HttpVersion.Http2 if version == "2" else http.HttpVersion.Http1_1)
+        headers = http.HttpHeaders([("host", parts.netloc)])
+        if body is not None:
+            headers.add("content-length", str(len(body)))
+        stream = None if body is None else io.BytesIO(body)
+        request = http.HttpRequest(method, f"{parts.path}?{parts.query}", headers, stream)
+        exchange = connection.request(request)
+        exchange.activate()
+        status = exchange.completion_future.result(20)
+        assert status < 300, status
+    connection.close().result(20)
+
+
 async def app(scope, receive, send):
     """For servers of ASGI."""
     if scope["type"] != "http":
