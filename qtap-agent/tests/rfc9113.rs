@@ -234,7 +234,7 @@ fn section_8_messages() {
                 [frame(HEADERS, 4, 1, OK), frame(DATA, 1, 1, b"there")].concat(),
                 frame(DATA, 1, 1, b"!"),
             ],
-            &["CONNECT ?|hello! -> 200|there"],
+            &["CONNECT h:80|hello! -> 200|there"],
         ),
         row(
             "8.3",

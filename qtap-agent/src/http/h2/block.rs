@@ -1,5 +1,5 @@
 //! Header blocks, put together (RFC 9113 §4.3, §6.2, §6.6, §6.10). In: the payloads of HEADERS, PUSH_PROMISE and CONTINUATION frames in the
-//! order of their direction. Out: blocks, whole, without padding and priority; or that one was lost. It holds at most one
+//! order of their direction. Out: blocks, without padding and priority, whole, or in pieces what is beyond the limit; or that one was lost. It holds at most one
 //! block, and no more of it than the limit.
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -7,7 +7,6 @@ use h2::frame::Kind;
 
 use super::shape::{END_HEADERS, END_STREAM, FrameHead, PADDED, PRIORITY};
 use crate::http::pair::Stamp;
-use crate::model::exchange::Incomplete;
 
 /// Octets of the priority fields of HEADERS.
 const PRIORITY_LEN: usize = 5;
@@ -21,7 +20,7 @@ pub(super) struct Block {
     pub(super) promised: Option<u32>,
     /// The stream's direction ends with it.
     pub(super) ends: bool,
-    /// Its octets.
+    /// Its octets; of one that came in pieces, the last.
     pub(super) octets: Bytes,
     /// When its first octet came.
     pub(super) stamp: Stamp,
@@ -34,8 +33,8 @@ pub(super) enum Assembled {
     Part,
     /// A block is whole.
     Whole(Block),
-    /// A block ended that was not kept whole: what it did to the table is not known.
-    Lost(Block, Incomplete),
+    /// The next octets of a block that is too long to be held.
+    Piece(Bytes),
     /// This is no frame of its kind.
     Malformed,
 }
@@ -44,8 +43,10 @@ pub(super) enum Assembled {
 #[derive(Debug)]
 struct Partial {
     block: Block,
+    /// Those of its octets that were not handed on.
     octets: BytesMut,
-    too_long: bool,
+    /// How many came.
+    len: usize,
 }
 
 /// The block of one direction that is under way.
@@ -80,57 +81,78 @@ impl Assembly {
     /// Reads the payload of a frame of one of the three kinds; of others it makes nothing.
     pub(super) fn read(&mut self, head: FrameHead, payload: Bytes, stamp: Stamp, limit: usize) -> Assembled {
         if head.kind == Kind::Continuation {
-            return self.go_on(head, &payload, limit);
+            let went_on = self.go_on(payload, limit);
+            return if head.has(END_HEADERS) { self.end(went_on) } else { went_on };
         }
-        match begin(head, payload, stamp) {
+        match strip_padding(head, payload).and_then(|payload| begin(head, payload, stamp)) {
             None => Assembled::Malformed,
             Some(block) if head.has(END_HEADERS) => Assembled::Whole(block),
-            Some(mut block) => {
-                let octets = BytesMut::from(std::mem::take(&mut block.octets));
-                self.partial = Some(Partial { block, octets, too_long: false });
+            Some(block) => {
+                self.begin(block);
                 Assembled::Part
             }
         }
     }
 
-    fn go_on(&mut self, head: FrameHead, payload: &[u8], limit: usize) -> Assembled {
+    fn begin(&mut self, mut block: Block) {
+        let octets = BytesMut::from(std::mem::take(&mut block.octets));
+        self.partial = Some(Partial { block, len: octets.len(), octets });
+    }
+
+    /// Begins a block with a frame that is longer than the limit, of which the [`opening`] came. None when it is malformed; else how many octets of padding
+    /// are at its end.
+    pub(super) fn begin_long(&mut self, head: FrameHead, mut opening: Bytes, stamp: Stamp) -> Option<usize> {
+        if head.kind == Kind::Continuation {
+            return Some(0);
+        }
+        let padding = if head.has(PADDED) { usize::from(opening.try_get_u8().ok()?) } else { 0 };
+        self.begin(begin(head, opening, stamp)?);
+        Some(padding)
+    }
+
+    /// How many of `more` octets of the block under way are beyond the limit.
+    pub(super) fn beyond(&self, more: usize, limit: usize) -> usize {
+        let len = self.partial.as_ref().map_or(0, |partial| partial.len);
+        (len + more).saturating_sub(len.max(limit))
+    }
+
+    /// The next octets of the block under way.
+    pub(super) fn go_on(&mut self, octets: Bytes, limit: usize) -> Assembled {
         let Some(partial) = &mut self.partial else { return Assembled::Malformed };
-        if partial.octets.len() + payload.len() > limit {
-            partial.too_long = true;
-            partial.octets = BytesMut::new();
-        }
-        if !partial.too_long {
-            partial.octets.extend_from_slice(payload);
-        }
-        self.end(head)
-    }
-
-    /// A frame of one of the three kinds passed that is longer than the limit.
-    pub(super) fn pass_over(&mut self, head: FrameHead, stamp: Stamp) -> Assembled {
-        let ends = head.has(END_STREAM) && head.kind == Kind::Headers;
-        let block = Block { stream: head.stream, promised: None, ends, octets: Bytes::new(), stamp };
-        let fresh = || Partial { block, octets: BytesMut::new(), too_long: true };
-        let partial = self.partial.get_or_insert_with(fresh);
-        partial.too_long = true;
-        partial.octets = BytesMut::new();
-        self.end(head)
-    }
-
-    fn end(&mut self, head: FrameHead) -> Assembled {
-        if !head.has(END_HEADERS) {
+        partial.len += octets.len();
+        if partial.len <= limit {
+            partial.octets.extend_from_slice(&octets);
             return Assembled::Part;
         }
-        match self.partial.take() {
-            None => Assembled::Malformed,
-            Some(partial) if partial.too_long => Assembled::Lost(partial.block, Incomplete::Limit),
-            Some(partial) => Assembled::Whole(Block { octets: partial.octets.freeze(), ..partial.block }),
+        if partial.octets.is_empty() {
+            return Assembled::Piece(octets);
+        }
+        partial.octets.extend_from_slice(&octets);
+        Assembled::Piece(std::mem::take(&mut partial.octets).freeze())
+    }
+
+    /// The block under way ended with what `last` made of its last octets.
+    pub(super) fn end(&mut self, last: Assembled) -> Assembled {
+        match (self.partial.take(), last) {
+            (Some(partial), Assembled::Piece(octets)) => Assembled::Whole(Block { octets, ..partial.block }),
+            (Some(partial), _) => Assembled::Whole(Block { octets: partial.octets.freeze(), ..partial.block }),
+            (None, _) => Assembled::Malformed,
         }
     }
 }
 
+/// Octets of a frame before those of its block.
+pub(super) fn opening(head: FrameHead) -> usize {
+    let fields = match head.kind {
+        Kind::PushPromise => 4,
+        Kind::Headers if head.has(PRIORITY) => PRIORITY_LEN,
+        _ => 0,
+    };
+    fields + usize::from(head.has(PADDED) && head.kind != Kind::Continuation)
+}
+
 /// The beginning of a block: HEADERS, or PUSH_PROMISE.
-fn begin(head: FrameHead, payload: Bytes, stamp: Stamp) -> Option<Block> {
-    let mut octets = strip_padding(head, payload)?;
+fn begin(head: FrameHead, mut octets: Bytes, stamp: Stamp) -> Option<Block> {
     let mut promised = None;
     if head.kind == Kind::PushPromise {
         promised = Some(octets.try_get_u32().ok()? & 0x7fff_ffff);
@@ -192,9 +214,15 @@ mod tests {
             Assembled::Whole(block(None, true, b"abcd"))
         );
         assert_eq!(read(&mut assembly, Kind::Headers, 0, b"abcd"), Assembled::Part);
-        assert_eq!(read(&mut assembly, Kind::Continuation, 0, b"efghi"), Assembled::Part);
-        let lost = Assembled::Lost(block(None, false, b""), Incomplete::Limit);
-        assert_eq!(read(&mut assembly, Kind::Continuation, END_HEADERS, b"j"), lost);
+        assert_eq!(assembly.beyond(6, 8), 2);
+        assert_eq!(
+            read(&mut assembly, Kind::Continuation, 0, b"efghi"),
+            Assembled::Piece(Bytes::from_static(b"abcdefghi"))
+        );
+        assert_eq!((assembly.held(), assembly.beyond(6, 8)), (0, 6));
+        assert_eq!(read(&mut assembly, Kind::Continuation, 0, b"j"), Assembled::Piece(Bytes::from_static(b"j")));
+        let last = Assembled::Whole(block(None, false, b"kl"));
+        assert_eq!(read(&mut assembly, Kind::Continuation, END_HEADERS, b"kl"), last);
     }
 
     #[test]

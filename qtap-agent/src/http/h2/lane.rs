@@ -14,12 +14,11 @@
 use bytes::{Buf, Bytes, BytesMut};
 use h2::frame::{HEADER_LEN, Kind};
 
-use super::block::{Assembled, Assembly, Block};
-use super::shape::{self, END_STREAM, Found, FrameHead, PADDED};
+use super::block::{Assembled, Assembly, Block, opening};
+use super::shape::{self, END_HEADERS, END_STREAM, Found, FrameHead, PADDED};
 use crate::http::detect::PREFACE;
 use crate::http::pair::Stamp;
 use crate::http::{Settings, Sink};
-use crate::model::exchange::Incomplete;
 use crate::model::loss::Loss;
 
 /// Bytes that are searched for frames at once.
@@ -32,8 +31,10 @@ pub(super) enum Token {
     More,
     /// A header block, whole.
     Block(Block),
-    /// A header block was not kept whole: what it did to the table is not known.
-    BlockLost(Block, Incomplete),
+    /// The next octets of a header block that is too long to be held.
+    BlockPiece(Bytes),
+    /// A header block did not come whole: what it did to the table is not known.
+    BlockLost(Block),
     /// The next bytes of a stream.
     Data(u32, Bytes),
     /// The DATA frame that ends a stream's direction came to its end.
@@ -44,6 +45,8 @@ pub(super) enum Token {
     GoAway(u32),
     /// These are no frames any more.
     Unframed,
+    /// These never were frames.
+    NoFrames,
 }
 
 /// What a hole means.
@@ -68,8 +71,12 @@ enum State {
     },
     Payload(FrameHead),
     Skip(usize),
-    /// As `Skip`, of what should have been kept.
-    Drop(usize),
+    /// Of a header block, in a frame that is too long to be held.
+    Long {
+        head: FrameHead,
+        left: usize,
+        padding: usize,
+    },
     Search,
 }
 
@@ -83,6 +90,8 @@ pub(super) struct Lane {
     held: BytesMut,
     /// Length of `held` from which on another search is worth while.
     search_at: usize,
+    /// No frame came yet.
+    is_new: bool,
     blocks: Assembly,
     pub(super) stamp: Stamp,
     frame_stamp: Stamp,
@@ -102,6 +111,7 @@ impl Lane {
             behind: Bytes::new(),
             held: BytesMut::new(),
             search_at: 0,
+            is_new: !joined_late,
             blocks: Assembly::default(),
             stamp: Stamp::default(),
             frame_stamp: Stamp::default(),
@@ -127,10 +137,11 @@ impl Lane {
                     self.state = State::Skip(padding);
                     head.has(END_STREAM).then_some(Token::EndData(head.stream))
                 }
-                State::Skip(0) | State::Drop(0) => {
+                State::Skip(0) => {
                     self.state = State::Head;
                     None
                 }
+                State::Long { head, left: 0, padding } => self.end_long(head, padding),
                 State::Payload(head) if head.len == 0 => self.payload(head, settings, sink),
                 _ if self.front.is_empty() => {
                     // Even an empty slice would keep its segment alive.
@@ -151,12 +162,7 @@ impl Lane {
                     self.state = State::Skip(left - take);
                     None
                 }
-                State::Drop(left) => {
-                    let take = self.pass(left);
-                    sink.losses.add(Loss::HeadLimit, take as u64);
-                    self.state = State::Drop(left - take);
-                    None
-                }
+                State::Long { head, left, padding } => self.long(head, left, padding, settings, sink),
                 State::Search => {
                     self.look_for_frames(sink);
                     None
@@ -210,13 +216,19 @@ impl Lane {
             }
         };
         let head = FrameHead::parse(octets);
+        // SETTINGS comes first (RFC 9113 §3.4). What HTTP/1 answers has the look of a frame of no known kind.
+        if std::mem::take(&mut self.is_new) && head.kind == Kind::Unknown {
+            sink.losses.add(Loss::Unparsed, HEADER_LEN as u64);
+            self.unframe();
+            return Some(Token::NoFrames);
+        }
         if !head.is_valid() || !self.blocks.admits(head) {
             sink.losses.add(Loss::Unparsed, HEADER_LEN as u64);
             return Some(self.unframe());
         }
         sink.captured += HEADER_LEN as u64;
         self.enter(head, settings);
-        self.blocks.interrupt(head).map(|block| Token::BlockLost(block, Incomplete::Unparsed))
+        self.blocks.interrupt(head).map(Token::BlockLost)
     }
 
     fn enter(&mut self, head: FrameHead, settings: &Settings) {
@@ -251,32 +263,56 @@ impl Lane {
         take
     }
 
-    /// Gathers a payload, and reads it once it is whole.
+    /// Gathers a payload, or what is before the block in one that is too long, and reads it once it is whole.
     fn payload(&mut self, head: FrameHead, settings: &Settings, sink: &mut Sink) -> Option<Token> {
-        if head.len > settings.head_limit {
-            return self.payload_too_long(head, sink);
-        }
-        let payload = if self.held.is_empty() && self.front.len() >= head.len {
-            self.front.split_to(head.len)
+        let is_long = head.len > settings.head_limit;
+        let len = if is_long { opening(head) } else { head.len };
+        let payload = if self.held.is_empty() && self.front.len() >= len {
+            self.front.split_to(len)
         } else {
-            let take = (head.len - self.held.len()).min(self.front.len());
+            let take = (len - self.held.len()).min(self.front.len());
             self.held.extend_from_slice(&self.front.split_to(take));
-            if self.held.len() < head.len {
+            if self.held.len() < len {
                 return None;
             }
             std::mem::take(&mut self.held).freeze()
         };
-        sink.captured += payload.len() as u64;
+        if is_long {
+            sink.captured += len as u64;
+            let padding = self.blocks.begin_long(head, payload, self.frame_stamp);
+            let Some((padding, left)) =
+                padding.and_then(|padding| Some((padding, (head.len - len).checked_sub(padding)?)))
+            else {
+                return Some(self.unframe());
+            };
+            self.state = State::Long { head, left, padding };
+            return None;
+        }
+        let beyond = if head.kind == Kind::Continuation { self.blocks.beyond(len, settings.head_limit) } else { 0 };
+        count_beyond(len, beyond, sink);
         self.state = State::Head;
         self.read(head, payload, settings)
     }
 
-    /// Passes over a payload that is longer than any head may be.
-    fn payload_too_long(&mut self, head: FrameHead, sink: &mut Sink) -> Option<Token> {
-        let took = self.pass(head.len);
-        sink.losses.add(Loss::HeadLimit, took as u64);
-        self.state = State::Drop(head.len - took);
-        let assembled = self.blocks.pass_over(head, self.frame_stamp);
+    /// Hands on what is there of a header block in a frame that is too long to be held.
+    fn long(
+        &mut self,
+        head: FrameHead,
+        left: usize,
+        padding: usize,
+        settings: &Settings,
+        sink: &mut Sink,
+    ) -> Option<Token> {
+        let take = left.min(self.front.len());
+        self.state = State::Long { head, left: left - take, padding };
+        count_beyond(take, self.blocks.beyond(take, settings.head_limit), sink);
+        let assembled = self.blocks.go_on(self.front.split_to(take), settings.head_limit);
+        self.assembled(assembled)
+    }
+
+    fn end_long(&mut self, head: FrameHead, padding: usize) -> Option<Token> {
+        self.state = State::Skip(padding);
+        let assembled = if head.has(END_HEADERS) { self.blocks.end(Assembled::Part) } else { Assembled::Part };
         self.assembled(assembled)
     }
 
@@ -296,7 +332,7 @@ impl Lane {
         match assembled {
             Assembled::Part => None,
             Assembled::Whole(block) => Some(Token::Block(block)),
-            Assembled::Lost(block, why) => Some(Token::BlockLost(block, why)),
+            Assembled::Piece(octets) => Some(Token::BlockPiece(octets)),
             Assembled::Malformed => Some(self.unframe()),
         }
     }
@@ -362,17 +398,13 @@ impl Lane {
                 self.state = State::Skip(left - short);
                 return Hole::Skipped;
             }
-            State::Drop(left) if short <= left => {
-                self.state = State::Drop(left - short);
-                return Hole::Skipped;
-            }
             State::Preface(_)
             | State::Head
             | State::Padding(_)
             | State::Data { .. }
             | State::Payload(_)
             | State::Skip(_)
-            | State::Drop(_)
+            | State::Long { .. }
             | State::Search => {}
         }
         let in_data = match self.state {
@@ -394,6 +426,14 @@ impl Lane {
     /// Nothing more will come: what is held is counted.
     pub(super) fn close(&mut self, sink: &mut Sink) {
         self.drop_held(sink);
+    }
+}
+
+/// Counts `len` octets of a header block, so many of which are beyond the limit.
+fn count_beyond(len: usize, beyond: usize, sink: &mut Sink) {
+    sink.captured += (len - beyond) as u64;
+    if beyond > 0 {
+        sink.losses.add(Loss::HeadLimit, beyond as u64);
     }
 }
 

@@ -22,11 +22,11 @@ use self::block::Block;
 use self::lane::{Hole, Lane, Token};
 use self::reset::Resets;
 use self::stream::{Section, Stream};
-use super::Sink;
 use super::h1::Input;
-use super::hpack::Decoder;
+use super::hpack::{Decoder, Limits};
 use super::pair::{Desk, Open, Stamp};
 use super::parts::Way;
+use super::{Settings, Sink};
 use crate::model::conn::{Direction, Protocol};
 use crate::model::exchange::Incomplete;
 use crate::model::loss::Loss;
@@ -54,11 +54,15 @@ pub(super) struct H2 {
     next_ordinal: u64,
     /// Lowest client's stream whose request was seen; lower ones were opened before the probes looked.
     first: Option<u32>,
+    /// Highest client's stream whose request was seen: those that come are higher (RFC 9113 §5.1.1).
+    newest: u32,
     /// Per direction, the streams that changed since it lost its thread: those before were told then. A direction may lose it every few bytes.
     exposed: [Vec<u32>; 2],
     /// Streams that ended last: what still comes of them is not another exchange.
     ended: VecDeque<u32>,
     resets: Resets,
+    /// The server answers no stream above this one (GOAWAY).
+    last: Option<u32>,
     joined_late: bool,
     /// A direction lost its thread.
     lost_thread: bool,
@@ -84,9 +88,11 @@ impl H2 {
             streams: BTreeMap::new(),
             next_ordinal: 0,
             first: None,
+            newest: 0,
             exposed: [Vec::new(), Vec::new()],
             ended: VecDeque::new(),
             resets: Resets::default(),
+            last: None,
             joined_late,
             lost_thread: false,
             grpc: false,
@@ -98,6 +104,7 @@ impl H2 {
         open.exchange.protocol = Protocol::Http2;
         self.next_ordinal = open.exchange.ordinal + 1;
         self.first = Some(1);
+        self.newest = 1;
         self.streams.insert(1, Stream::of(open));
         self.expose(1);
     }
@@ -123,12 +130,14 @@ impl H2 {
             match token {
                 Token::More => return,
                 Token::Block(block) => self.block(direction, block, desk, sink),
-                Token::BlockLost(block, why) => self.block_lost(direction, &block, why, desk, sink),
+                Token::BlockPiece(octets) => self.block_piece(direction, octets, desk),
+                Token::BlockLost(block) => self.block_lost(direction, &block, desk, sink),
                 Token::Data(id, piece) => self.data(direction, id, piece, stamp, desk, sink),
                 Token::EndData(id) => self.end_data(direction, id, stamp, desk, sink),
                 Token::Reset(id, code) => self.reset(direction, id, code, desk, sink),
                 Token::GoAway(last) => self.go_away(direction, last, desk, sink),
-                Token::Unframed => self.lose(direction, stamp, desk, sink),
+                Token::Unframed => self.lose(direction, Incomplete::BytesLost, stamp, desk, sink),
+                Token::NoFrames => self.lose(direction, Incomplete::Unparsed, stamp, desk, sink),
             }
         }
     }
@@ -166,9 +175,12 @@ impl H2 {
             side.lane.close(sink);
         }
         let why = self.why_half();
-        for (_, mut stream) in std::mem::take(&mut self.streams) {
+        for (id, mut stream) in std::mem::take(&mut self.streams) {
+            let refused = id % 2 == 1 && self.last.is_some_and(|last| id > last);
             if stream.reset.is_some() {
                 stream.spoil_by_reset();
+            } else if refused && stream.open.exchange.response.is_none() {
+                stream.open.spoil(Incomplete::Reset);
             } else if !still_open {
                 stream.end_what_is_whole();
             }
@@ -182,10 +194,9 @@ impl H2 {
 
     fn block(&mut self, direction: Direction, block: Block, desk: &mut Desk, sink: &mut Sink) {
         let Some(side) = self.sides.get_mut(direction.index()) else { return };
-        let limit = desk.settings.head_limit.saturating_mul(EXPANSION);
         let ended = block.ends.then_some(side.lane.stamp.time);
         let octets = desk.budget.own(block.octets);
-        let section = Section::new(side.decoder.decode(octets, limit));
+        let section = Section::new(side.decoder.decode(octets, limits(&desk.settings)));
         self.learn_direction(direction, &section, block.promised.is_some());
         let Some(requests) = self.requests else { return };
         let stamp = block.stamp;
@@ -197,11 +208,12 @@ impl H2 {
             return;
         }
         let is_request = direction == requests;
-        if is_request && self.first.is_none() && section.is_request() {
-            self.first = Some(block.stream);
+        if is_request && section.is_request() {
+            self.first.get_or_insert(block.stream);
+            self.newest = self.newest.max(block.stream);
         }
         let is_head = section.is_request() || section.status.is_some();
-        let is_over = !is_request && self.ended.contains(&block.stream);
+        let is_over = !is_request && self.is_over(block.stream);
         if (!is_head || is_over) && !self.is_known(block.stream) || self.follows_reset(direction, block.stream) {
             return;
         }
@@ -221,6 +233,13 @@ impl H2 {
         self.settle(block.stream, stamp, desk, sink);
     }
 
+    /// Octets of a header block that is too long to be held: what it does to the table is as good as that of any other.
+    fn block_piece(&mut self, direction: Direction, octets: Bytes, desk: &Desk) {
+        if let Some(side) = self.sides.get_mut(direction.index()) {
+            side.decoder.decode_piece(desk.budget.own(octets), limits(&desk.settings));
+        }
+    }
+
     /// Joined late, the first header block whose kind is known tells who asks.
     fn learn_direction(&mut self, direction: Direction, section: &Section, is_promise: bool) {
         if self.requests.is_some() {
@@ -237,6 +256,12 @@ impl H2 {
     fn is_known(&self, id: u32) -> bool {
         let before = self.joined_late && self.first.is_none_or(|first| id < first);
         self.streams.contains_key(&id) || ((before || self.lost_thread) && !self.ended.contains(&id))
+    }
+
+    /// A stream that ended here, however long ago: of the client's, each that is not open and was asked for since the first that was seen.
+    fn is_over(&self, id: u32) -> bool {
+        let was_asked = id % 2 == 1 && self.first.is_some_and(|first| (first..=self.newest).contains(&id));
+        self.ended.contains(&id) || (was_asked && !self.lost_thread && !self.streams.contains_key(&id))
     }
 
     /// The stream `id`, opened if it is not; the oldest makes room when there are too many.
@@ -274,7 +299,7 @@ impl H2 {
         }
     }
 
-    fn block_lost(&mut self, direction: Direction, block: &Block, why: Incomplete, desk: &mut Desk, sink: &mut Sink) {
+    fn block_lost(&mut self, direction: Direction, block: &Block, desk: &mut Desk, sink: &mut Sink) {
         if let Some(side) = self.sides.get_mut(direction.index()) {
             side.decoder.forget();
         }
@@ -282,7 +307,7 @@ impl H2 {
         let is_request = direction == requests || block.promised.is_some();
         let id = block.promised.unwrap_or(block.stream);
         let Some(stream) = self.stream(id, block.stamp, desk, sink) else { return };
-        stream.open.spoil(why);
+        stream.open.spoil(Incomplete::Unparsed);
         if is_request {
             stream.blank_request(block.stamp);
         } else {
@@ -349,17 +374,6 @@ impl H2 {
         }
     }
 
-    /// Streams above `last` that the receiver of a GOAWAY opened end here (RFC 9113 §6.8).
-    fn go_away(&mut self, direction: Direction, last: u32, desk: &mut Desk, sink: &mut Sink) {
-        let Some(requests) = self.requests else { return };
-        let parity = u32::from(direction != requests);
-        let dropped: Vec<u32> =
-            self.streams.range(last.saturating_add(1)..).map(|(id, _)| *id).filter(|id| id % 2 == parity).collect();
-        for id in dropped {
-            self.export(id, Incomplete::Reset, desk, sink);
-        }
-    }
-
     fn hole(&mut self, direction: Direction, len: u64, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
         let Some(side) = self.sides.get_mut(direction.index()) else { return };
         let (in_data, through) = match side.lane.hole(len, sink) {
@@ -382,12 +396,12 @@ impl H2 {
             }
         }
         if through {
-            self.lose(direction, stamp, desk, sink);
+            self.lose(direction, Incomplete::BytesLost, stamp, desk, sink);
         }
     }
 
     /// A direction lost its thread: its compression state is void, and what was open in it may have ended unseen.
-    fn lose(&mut self, direction: Direction, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
+    fn lose(&mut self, direction: Direction, why: Incomplete, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
         if let Some(side) = self.sides.get_mut(direction.index()) {
             side.decoder.forget();
         }
@@ -401,14 +415,20 @@ impl H2 {
                 *is_exposed = false;
             }
             let done = if is_request { stream.open.request_done } else { stream.open.response_done };
-            if !done {
-                stream.open.spoil(Incomplete::BytesLost);
+            // After its reset nothing of it comes in that direction.
+            let is_over = done || (direction == Direction::Received && stream.reset.is_some());
+            if !is_over {
+                stream.open.spoil(why);
                 stream.open.lose_thread(way, desk, sink);
                 stream.end_may_be_lost = true;
                 stream.note_wait(stamp.time);
             }
         }
     }
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits { octets: settings.head_limit, fields: settings.head_limit.saturating_mul(EXPANSION) }
 }
 
 fn end(stream: &mut Stream, is_request: bool, time: KernelTime) {

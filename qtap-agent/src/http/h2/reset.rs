@@ -1,4 +1,4 @@
-//! RST_STREAM (RFC 9113 §6.4). In: who sent it, with which code. Out: the end of an exchange, at once or a moment later.
+//! RST_STREAM and GOAWAY (RFC 9113 §6.4, §6.8). In: who sent it, with which code, or up to which stream. Out: the end of exchanges, at once or a moment later.
 //!
 //! What a process sends is told when the call that sends it returns; its peer may have read it all and reset the stream by then, and another thread of
 //! the process may have been told of that. So a reset that was received waits for what was being sent when it came.
@@ -103,6 +103,20 @@ impl H2 {
             }
         }
         self.export(id, Incomplete::Reset, desk, sink);
+    }
+
+    /// Streams above `last` that the receiver of a GOAWAY opened end here (RFC 9113 §6.8); those that were on their way to it then stay unanswered.
+    pub(super) fn go_away(&mut self, direction: Direction, last: u32, desk: &mut Desk, sink: &mut Sink) {
+        let Some(requests) = self.requests else { return };
+        let parity = u32::from(direction != requests);
+        if direction != requests {
+            self.last = Some(last);
+        }
+        let dropped: Vec<u32> =
+            self.streams.range(last.saturating_add(1)..).map(|(id, _)| *id).filter(|id| id % 2 == parity).collect();
+        for id in dropped {
+            self.export(id, Incomplete::Reset, desk, sink);
+        }
     }
 
     /// Streams may end before their time has come, by as many a moment as the peer likes.

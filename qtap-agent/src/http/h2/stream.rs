@@ -92,9 +92,11 @@ impl Section {
     }
 
     fn into_request(self, stamp: Stamp) -> Request {
+        // RFC 9113 §8.5: what a CONNECT goes to is its authority, and that is all of its target.
+        let is_tunnel = self.method.as_deref() == Some("CONNECT") && self.protocol.is_none() && self.fault.is_none();
         let mut request = Request {
+            target: self.path.or_else(|| self.authority.clone().filter(|_| is_tunnel)),
             method: self.method,
-            target: self.path,
             scheme: self.scheme,
             authority: self.authority,
             protocol: self.protocol,

@@ -137,6 +137,16 @@ fn resets_and_going_away() {
     assert_eq!(script.sink.losses.bytes(Loss::Unparsed), 4);
 }
 
+/// Of a server: what it reads behind its GOAWAY was sent before that arrived.
+#[test]
+fn what_was_on_its_way_to_a_server_that_said_go_away() {
+    let go_away = |last: u8| frame(Kind::GoAway, 0, 0, &[0, 0, 0, last, 0, 0, 0, 0]);
+    let mut script = Script::new(false);
+    script.down(opening()).up(settings()).down(get(1, "/a")).up([go_away(127), go_away(1), ok(1, "one")].concat());
+    script.down([get(3, "/b"), frame(Kind::Headers, WHOLE, 5, &ask("/c"))].concat());
+    assert_eq!(lines(script.close()), ["GET /a| -> 200|one", "GET /b| -> - (reset)", "GET /c| -> - (reset)"]);
+}
+
 /// Of a server: its client has read all and resets before the call that wrote the last of it returns.
 #[test]
 fn what_was_being_sent_when_a_reset_came_is_of_its_exchange() {
@@ -366,8 +376,72 @@ fn a_block_above_the_limit_costs_its_own_exchange() {
     let long = [ask("/long"), literal("x", &"x".repeat(120)), literal("y", &"y".repeat(120))].concat();
     script.up(opening()).up(frame(Kind::Headers, END | WHOLE, 1, &long)).down(ok(1, "one"));
     script.up(get(3, "/b")).down(ok(3, "two"));
-    assert_eq!(lines(script.close()), ["? ?| -> 200|one (limit)", "GET /b| -> 200|two"]);
-    assert_eq!(script.sink.losses.bytes(Loss::HeadLimit), long.len() as u64);
+    assert_eq!(lines(script.close()), ["GET /long| -> 200|one (limit)", "GET /b| -> 200|two"]);
+    let request = script.sink.exchanges[0].request.as_ref().unwrap();
+    assert_eq!((request.fields.get("x").map(str::len), request.fields.get("y")), (Some(120), None));
+    assert_eq!(script.sink.losses.bytes(Loss::HeadLimit), long.len() as u64 - 200);
+}
+
+/// In one frame that is padded and has a priority, in a train, as a promise: what follows refers to what it inserted, and is whole.
+#[test]
+fn a_block_above_the_limit_does_what_it_does_to_the_table() {
+    let indexed = |name: &str, value: &str| [&[0x40], &literal(name, value)[1..]].concat();
+    let long = [indexed(":path", "/kept"), literal("y", &"y".repeat(120)).repeat(9), indexed("z", "behind")].concat();
+    let block = [vec![0x82, 0x86], long].concat();
+    let all = END | WHOLE | PADDED | PRIORITY;
+    let one = frame(Kind::Headers, all, 1, &[&[3, 0, 0, 0, 0, 7][..], &block, &[0; 3]].concat());
+    let train = |kind, flags, before: &[u8]| {
+        let mut frames = frame(kind, flags, 1, &[before, &block[..50]].concat());
+        block[50..].chunks(150).for_each(|part| frames.extend(frame(Kind::Continuation, 0, 1, part)));
+        [frames, frame(Kind::Continuation, WHOLE, 1, &[])].concat()
+    };
+    let next = frame(Kind::Headers, END | WHOLE, 3, &[0x82, 0x86, 0xbf, 0xbe]);
+    let heard = ["GET /kept| -> 200|one (limit)", "GET /kept| -> 200|two"];
+    let tell = |first: Vec<u8>, piece: usize| {
+        let mut script = Script::with(Settings { head_limit: 200, ..Settings::default() }, false);
+        script.up(opening()).down(settings());
+        [first, next.clone()].concat().chunks(piece).for_each(|part| {
+            script.up(part);
+        });
+        script.down([ok(1, "one"), ok(3, "two")].concat());
+        assert_eq!(lines(script.close()), heard, "{piece}");
+        assert_eq!(script.sink.exchanges[1].request.as_ref().unwrap().fields.get("z"), Some("behind"));
+        assert_eq!(script.sink.losses.bytes(Loss::HeadLimit), block.len() as u64 - 200);
+        assert_eq!(script.sink.losses.total_bytes(), block.len() as u64 - 200);
+    };
+    for piece in [1, 7, 100, 10_000] {
+        tell(one.clone(), piece);
+        tell(train(Kind::Headers, END, &[]), piece);
+    }
+    for pushed in [
+        frame(Kind::PushPromise, WHOLE, 1, &[&[0, 0, 0, 2][..], &block].concat()),
+        train(Kind::PushPromise, 0, &[0, 0, 0, 2]),
+    ] {
+        let mut script = Script::with(Settings { head_limit: 200, ..Settings::default() }, false);
+        script.up([opening(), get(1, "/a")].concat()).down(settings()).down(pushed);
+        script.down([ok(2, "pushed"), frame(Kind::Headers, END | WHOLE, 1, &[0x88, 0xbe])].concat());
+        assert_eq!(lines(script.close()), ["GET /kept| -> 200|pushed (limit)", "GET /a| -> 200|"]);
+        assert_eq!(script.sink.exchanges[1].response.as_ref().unwrap().fields.get("z"), Some("behind"));
+    }
+}
+
+/// What is cut off in it, or lost, voids the table as any other block does.
+#[test]
+fn a_block_above_the_limit_that_ends_too_soon() {
+    let value = [vec![0x82, 0x86, 0x84, 0, 1, b'x', 0x7f, 0xff, 0x07], vec![b'x'; 900]].concat();
+    let tell = |gap: u64| {
+        let mut script = Script::with(Settings { head_limit: 200, ..Settings::default() }, false);
+        let block = frame(Kind::Headers, END | WHOLE, 1, &value);
+        script.up(opening()).down(settings()).up(&block[..500]);
+        if gap > 0 {
+            script.gap(Direction::Sent, gap);
+        }
+        script.up(&block[500 + gap as usize..]).up([get(3, "/b"), get(5, "/c"), get(7, "/d")].concat());
+        script.down([ok(1, "one"), ok(3, "two")].concat());
+        lines(script.close())[..2].to_vec()
+    };
+    assert_eq!(tell(0), ["GET /| -> 200|one (unparsed)", "GET /b| -> 200|two"]);
+    assert_eq!(tell(10), ["GET /b| -> 200|two", "- -> 200|one (bytes_lost)"]);
 }
 
 #[test]
@@ -378,7 +452,8 @@ fn an_endless_train_of_continuation_is_bounded() {
         script.up(frame(Kind::Continuation, 0, 1, &literal("x", &"x".repeat(100))));
     });
     script.up(frame(Kind::Continuation, WHOLE, 1, &[])).down(ok(1, "one"));
-    assert_eq!(lines(script.close()), ["? ?| -> 200|one (limit)"]);
+    assert_eq!(lines(script.close()), ["GET /| -> 200|one (limit)"]);
+    assert_eq!(script.sink.losses.bytes(Loss::HeadLimit), (ask("/").len() + 100 * 104) as u64 - 1000);
 }
 
 #[test]
@@ -389,6 +464,27 @@ fn too_many_streams() {
         lines(script.close()),
         ["GET /a| -> - (limit)", "GET /b| -> - (no_response)", "GET /c| -> - (no_response)"]
     );
+}
+
+/// More of them than any list of those that ended would hold: each is answered once it is over here, which makes no exchange of it, and no room.
+#[test]
+fn what_comes_for_a_stream_that_is_over_is_no_exchange_however_many_ended_since() {
+    let ids = || (1..=2000).step_by(2);
+    let mut script = Script::with(Settings { max_in_flight: 100, ..Settings::default() }, false);
+    script.up(opening()).up(ids().map(|id| get(id, "/a")).collect::<Vec<_>>().concat()).down(settings());
+    script.down(ids().map(|id| ok(id, "one")).collect::<Vec<_>>().concat());
+    let heard = lines(script.close());
+    let count = |line: &str| heard.iter().filter(|heard| *heard == line).count();
+    assert_eq!((count("GET /a| -> - (limit)"), count("GET /a| -> 200|one"), heard.len()), (900, 100, 1000));
+    assert_eq!(script.sink.losses.bytes(Loss::Unparsed), 3 * 900);
+
+    let mut script = Script::new(false);
+    let cancelled = |id| [get(id, "/a"), frame(Kind::Reset, 0, id, &[0, 0, 0, 8])].concat();
+    script.up(opening()).up(ids().map(cancelled).collect::<Vec<_>>().concat()).down(settings());
+    script.down(ids().map(|id| ok(id, "one")).collect::<Vec<_>>().concat()).up(get(2001, "/b")).down(ok(2001, "b"));
+    let heard = lines(script.close());
+    assert_eq!(heard.iter().filter(|line| *line == "GET /a| -> - (reset)").count(), 1000);
+    assert_eq!(heard[1000..], ["GET /b| -> 200|b"]);
 }
 
 #[test]
@@ -413,7 +509,7 @@ fn a_promise_above_the_limit_does_not_hide_the_answer() {
         [&[0, 0, 0, 2][..], &ask("/pushed"), &literal("x", &"x".repeat(120)), &literal("y", &"y".repeat(120))];
     script.up(opening()).up(get(1, "/a")).down(settings());
     script.down(frame(Kind::PushPromise, WHOLE, 1, &promise.concat())).down(ok(1, "one"));
-    assert_eq!(lines(script.close()), ["GET /a| -> 200|one (limit)"]);
+    assert_eq!(lines(script.close()), ["GET /a| -> 200|one", "GET /pushed| -> - (limit)"]);
 }
 
 #[test]
@@ -431,6 +527,30 @@ fn a_stream_that_was_reset_is_not_opened_again() {
     script.up(frame(Kind::Reset, 0, 9, &[0, 0, 0, 8])).down(frame(Kind::Data, END, 9, b"late"));
     assert_eq!(lines(script.close()), ["GET /a| -> 200| (bytes_lost)"]);
     assert_eq!(script.sink.losses.bytes(Loss::Unparsed), 4);
+}
+
+#[test]
+fn a_hole_behind_a_reset_is_none_of_its_stream() {
+    let mut script = Script::new(false);
+    script.up(opening()).down(settings()).up([get(1, "/a"), get(3, "/b")].concat());
+    script.down(frame(Kind::Headers, WHOLE, 1, &[0x88])).down(frame(Kind::Reset, 0, 1, &[0, 0, 0, 2]));
+    script.gap(Direction::Received, 30);
+    assert_eq!(lines(script.close()), ["GET /a| -> 200| (reset)", "GET /b| -> - (bytes_lost)"]);
+}
+
+/// A server of HTTP/1 that is spoken to by prior knowledge: what it says is no frame, though it could be the beginning of a long one.
+#[test]
+fn an_answer_of_http1_is_not_taken_for_a_frame() {
+    let refusal = "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno";
+    for piece in [1, 9, 1000] {
+        let mut script = Script::new(false);
+        script.up(opening()).up(get(1, "/a"));
+        refusal.as_bytes().chunks(piece).for_each(|part| {
+            script.down(part);
+        });
+        assert_eq!(lines(script.close()), ["GET /a| -> - (unparsed)"]);
+        assert_eq!(script.sink.losses.bytes(Loss::Unparsed), refusal.len() as u64);
+    }
 }
 
 /// The hole came first, whether the body was handed on meanwhile or not.

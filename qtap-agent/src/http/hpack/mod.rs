@@ -1,5 +1,5 @@
-//! Header compression of HTTP/2 (RFC 7541), decoding side. In: the header blocks of one direction, whole and in order. Out: header
-//! fields. It never fails: what it cannot know is unknown, and a block it cannot read to its end says so.
+//! Header compression of HTTP/2 (RFC 7541), decoding side. In: the header blocks of one direction in order, whole, or in pieces where they are too
+//! long to be held. Out: header fields. It never fails: what it cannot know is unknown, and a block it cannot read to its end says so.
 //!
 //! Only dynamic table size updates change the table here. SETTINGS_HEADER_TABLE_SIZE needs no ear: an encoder must announce
 //! every change it makes of it in a block (RFC 7541 §4.2), and a table larger than the encoder's gives the same answers.
@@ -21,6 +21,46 @@ const SCRATCH_BYTES: usize = 2048;
 pub(super) struct Decoder {
     table: Table,
     scratch: BytesMut,
+    /// The block whose first pieces came.
+    long: Option<Box<Long>>,
+}
+
+/// A block that comes in pieces.
+#[derive(Debug, Default)]
+struct Long {
+    decoded: Decoded,
+    /// Octets of a representation that is not whole.
+    carry: BytesMut,
+    /// How many octets it is at least.
+    need: usize,
+    /// Octets still to come of a string that no table would hold.
+    skip: usize,
+    /// Octets that were read.
+    read: usize,
+}
+
+/// What is kept of a block.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Octets of the block.
+    pub(super) octets: usize,
+    /// Size of the fields, as RFC 9113 §6.5.2 counts a header list.
+    pub(super) fields: usize,
+}
+
+/// Why a representation is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// So many octets, at least, are missing.
+    Short(usize),
+    /// It breaks the rules.
+    Broken,
+}
+
+/// A representation (RFC 7541 §6).
+enum Read {
+    Field(Field),
+    Resized,
 }
 
 /// What a header block stands for.
@@ -41,68 +81,105 @@ pub(super) struct Decoded {
 impl Decoder {
     /// A decoder with an empty table; joined late, its older entries are unknown.
     pub(super) fn new(joined_late: bool) -> Decoder {
-        Decoder { table: Table::new(joined_late), scratch: BytesMut::new() }
+        Decoder { table: Table::new(joined_late), scratch: BytesMut::new(), long: None }
     }
 
     /// Bytes of memory it holds.
     pub(super) fn held(&self) -> usize {
-        self.table.held() + self.scratch.capacity()
+        let long = self.long.as_ref().map_or(0, |long| size_of::<Long>() + long.carry.capacity() + long.decoded.size);
+        self.table.held() + self.scratch.capacity() + long
     }
 
     /// A block of this direction was lost: all that was learnt of its table is void.
     pub(super) fn forget(&mut self) {
         self.table.forget();
+        self.long = None;
     }
 
-    /// Decodes one block. Fields beyond `limit` octets (counted as RFC 9113 §6.5.2 counts a header list) are decoded for the
-    /// table's sake and left out.
-    pub(super) fn decode(&mut self, block: Bytes, limit: usize) -> Decoded {
-        let mut decoded = Decoded::default();
-        let mut rest = block;
+    /// Decodes one block, or the last piece of one. Fields beyond `limits` are decoded for the table's sake and left out.
+    pub(super) fn decode(&mut self, block: Bytes, limits: Limits) -> Decoded {
+        let mut long = self.long.take().map_or_else(Long::default, |long| *long);
+        self.read(&mut long, block, limits);
+        if !long.carry.is_empty() || long.skip > 0 {
+            long.decoded.broken = true;
+        }
+        if long.decoded.broken {
+            self.table.forget();
+        }
+        long.decoded
+    }
+
+    /// Decodes a piece of a block that is not its last.
+    pub(super) fn decode_piece(&mut self, piece: Bytes, limits: Limits) {
+        let mut long = self.long.take().unwrap_or_default();
+        self.read(&mut long, piece, limits);
+        self.long = Some(long);
+    }
+
+    fn read(&mut self, long: &mut Long, mut rest: Bytes, limits: Limits) {
+        if long.decoded.broken {
+            return;
+        }
+        let skipped = long.skip.min(rest.len());
+        rest.advance(skipped);
+        long.skip -= skipped;
+        long.read += skipped;
+        if !long.carry.is_empty() {
+            long.carry.extend_from_slice(&rest);
+            if long.carry.len() < long.need {
+                return;
+            }
+            rest = std::mem::take(&mut long.carry).freeze();
+        }
         while !rest.is_empty() {
-            match self.field(&mut rest) {
-                Some(Some(field)) => {
-                    let len = |text: &FieldText| text.bytes().map_or(0, Bytes::len);
-                    let size = decoded.size.saturating_add(len(&field.name) + len(&field.value) + 32);
-                    decoded.unknown |= field.name == FieldText::Unknown || field.value == FieldText::Unknown;
-                    if size > limit {
-                        decoded.cut = true;
-                    } else {
-                        decoded.size = size;
-                        decoded.fields.push(field);
+            let mut after = rest.clone();
+            match self.representation(&mut after, &mut long.skip) {
+                Ok(read) => {
+                    long.read += rest.len() - after.len();
+                    rest = after;
+                    if let Read::Field(field) = read {
+                        long.decoded.take(field, long.read + long.skip <= limits.octets, limits.fields);
                     }
                 }
-                Some(None) => {}
-                None => {
-                    decoded.broken = true;
-                    self.table.forget();
-                    break;
+                Err(Fault::Short(missing)) => {
+                    long.need = rest.len() + missing;
+                    long.carry.extend_from_slice(&rest);
+                    return;
+                }
+                Err(Fault::Broken) => {
+                    long.decoded.broken = true;
+                    return;
                 }
             }
         }
-        decoded
     }
 
-    /// One representation (RFC 7541 §6): a field, or a size update. None when it is not one.
-    fn field(&mut self, rest: &mut Bytes) -> Option<Option<Field>> {
-        let first = *rest.first()?;
+    /// One representation: a field, or a size update. `skip` is how many octets that are still to come are its value's.
+    fn representation(&mut self, rest: &mut Bytes, skip: &mut usize) -> Result<Read, Fault> {
+        let first = *rest.first().ok_or(Fault::Short(1))?;
         if first & 0x80 != 0 {
             let Entry { name, value } = self.table.get(integer(rest, 7)?);
-            return Some(Some(Field { name, value }));
+            return Ok(Read::Field(Field { name, value }));
         }
         if first & 0xe0 == 0x20 {
             let bytes = integer(rest, 5)?;
             self.table.resize(bytes);
-            return Some(None);
+            return Ok(Read::Resized);
         }
         let indexed = first & 0x40 != 0;
         let name = match integer(rest, if indexed { 6 } else { 4 })? {
-            0 => self.string(rest)?,
+            0 => self.string(rest)?.ok_or(Fault::Broken)?,
             index => self.table.get(index).name,
         };
-        let value = self.string(rest)?;
-        let field = if indexed { self.remember(name, value) } else { Field { name, value } };
-        Some(Some(field))
+        let value = match self.string(rest)? {
+            Some(value) => value,
+            None => {
+                *skip = integer(rest, 7)? - rest.len();
+                rest.clear();
+                FieldText::Unknown
+            }
+        };
+        Ok(Read::Field(if indexed { self.remember(name, value) } else { Field { name, value } }))
     }
 
     /// Inserts a field, in memory of its own: what it was read from must not live as long as the table.
@@ -116,42 +193,59 @@ impl Decoder {
         Field { name: entry.name, value: entry.value }
     }
 
-    /// A string literal (RFC 7541 §5.2); unknown when its Huffman code is not valid. None when it is cut off.
-    fn string(&mut self, rest: &mut Bytes) -> Option<FieldText> {
-        let coded = rest.first()? & 0x80 != 0;
-        let len = integer(rest, 7)?;
-        if len > rest.len() {
-            return None;
+    /// A string literal (RFC 7541 §5.2); unknown when its Huffman code is not valid. None when it is cut off and longer than any that a table holds.
+    fn string(&mut self, rest: &mut Bytes) -> Result<Option<FieldText>, Fault> {
+        let coded = rest.first().ok_or(Fault::Short(1))? & 0x80 != 0;
+        let mut after = rest.clone();
+        let len = integer(&mut after, 7)?;
+        if len > after.len() {
+            return if len > table::LIMIT_BYTES { Ok(None) } else { Err(Fault::Short(len - after.len())) };
         }
+        *rest = after;
         let text = rest.split_to(len);
         if !coded {
-            return Some(FieldText::Known(text));
+            return Ok(Some(FieldText::Known(text)));
         }
         if self.scratch.capacity() - self.scratch.len() < len * 8 / 5 {
             self.scratch = BytesMut::with_capacity(SCRATCH_BYTES.max(len * 8 / 5));
         }
         let valid = huffman::decode(&text, &mut self.scratch);
         let decoded = self.scratch.split().freeze();
-        Some(if valid { FieldText::Known(decoded) } else { FieldText::Unknown })
+        Ok(Some(if valid { FieldText::Known(decoded) } else { FieldText::Unknown }))
     }
 }
 
-/// An integer with an N-bit prefix (RFC 7541 §5.1), N being `prefix`. None when it is cut off or above 2^32.
-fn integer(rest: &mut Bytes, prefix: u32) -> Option<usize> {
+impl Decoded {
+    fn take(&mut self, field: Field, within: bool, limit: usize) {
+        let len = |text: &FieldText| text.bytes().map_or(0, Bytes::len);
+        let size = self.size.saturating_add(len(&field.name) + len(&field.value) + 32);
+        if !within || size > limit {
+            self.cut = true;
+            return;
+        }
+        self.unknown |= field.name == FieldText::Unknown || field.value == FieldText::Unknown;
+        self.size = size;
+        self.fields.push(field);
+    }
+}
+
+/// An integer with an N-bit prefix (RFC 7541 §5.1), N being `prefix`. It is broken above 2^32.
+fn integer(rest: &mut Bytes, prefix: u32) -> Result<usize, Fault> {
+    let octet = |rest: &mut Bytes| rest.try_get_u8().map_err(|_| Fault::Short(1));
     let mask = (1usize << prefix) - 1;
-    let start = usize::from(rest.try_get_u8().ok()?) & mask;
+    let start = usize::from(octet(rest)?) & mask;
     if start < mask {
-        return Some(start);
+        return Ok(start);
     }
     let mut value = start as u64;
     for shift in (0..=28).step_by(7) {
-        let octet = rest.try_get_u8().ok()?;
+        let octet = octet(rest)?;
         value += u64::from(octet & 0x7f) << shift;
         if octet & 0x80 == 0 {
-            return usize::try_from(value).ok().filter(|v| *v <= u32::MAX as usize);
+            return usize::try_from(value).ok().filter(|v| *v <= u32::MAX as usize).ok_or(Fault::Broken);
         }
     }
-    None
+    Err(Fault::Broken)
 }
 
 #[cfg(test)]

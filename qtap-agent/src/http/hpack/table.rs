@@ -14,7 +14,7 @@ use crate::model::message::FieldText;
 /// Size of the dynamic table until told otherwise (RFC 9113 §6.5.2).
 const DEFAULT_BYTES: usize = 4096;
 /// Most that is remembered of a dynamic table, whatever the two ends agreed on: what they use in practice is 64 KiB.
-const LIMIT_BYTES: usize = 256 << 10;
+pub(super) const LIMIT_BYTES: usize = 256 << 10;
 /// What an entry costs besides its octets (RFC 7541 §4.1).
 const ENTRY_OVERHEAD_BYTES: usize = 32;
 

@@ -14,8 +14,11 @@ fn hex(text: &str) -> Bytes {
     digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
+/// Room for all of it.
+const ROOM: Limits = Limits { octets: usize::MAX, fields: 1 << 20 };
+
 fn fields(decoder: &mut Decoder, block: &str) -> Vec<(String, String)> {
-    let decoded = decoder.decode(hex(block), 1 << 20);
+    let decoded = decoder.decode(hex(block), ROOM);
     assert!(!decoded.broken && !decoded.unknown && !decoded.cut);
     let text = |text: &FieldText| text.text().unwrap().to_owned();
     decoded.fields.iter().map(|field| (text(&field.name), text(&field.value))).collect()
@@ -29,11 +32,11 @@ fn expect(decoder: &mut Decoder, block: &str, want: &[(&str, &str)], table_size:
 
 #[test]
 fn c1_integers() {
-    assert_eq!(integer(&mut hex("0a"), 5), Some(10));
-    assert_eq!(integer(&mut hex("1f9a0a"), 5), Some(1337));
-    assert_eq!(integer(&mut hex("2a"), 8), Some(42));
-    assert_eq!(integer(&mut hex("1f9a"), 5), None, "cut off");
-    assert_eq!(integer(&mut hex("1fffffffffffff7f"), 5), None, "too large");
+    assert_eq!(integer(&mut hex("0a"), 5), Ok(10));
+    assert_eq!(integer(&mut hex("1f9a0a"), 5), Ok(1337));
+    assert_eq!(integer(&mut hex("2a"), 8), Ok(42));
+    assert_eq!(integer(&mut hex("1f9a"), 5), Err(Fault::Short(1)), "cut off");
+    assert_eq!(integer(&mut hex("1fffffffffffff7f"), 5), Err(Fault::Broken), "too large");
 }
 
 #[test]
@@ -135,7 +138,7 @@ fn c6_responses_with_huffman() {
 #[test]
 fn a_late_joiner_knows_what_was_inserted_since_and_nothing_else() {
     let mut decoder = Decoder::new(true);
-    let decoded = decoder.decode(hex("82 be 4001 6101 62 be bf"), 1 << 20);
+    let decoded = decoder.decode(hex("82 be 4001 6101 62 be bf"), ROOM);
     assert!(decoded.unknown && !decoded.broken);
     let texts: Vec<_> = decoded.fields.iter().map(|f| (f.name.text(), f.value.text())).collect();
     let ab = (Some("a"), Some("b"));
@@ -145,7 +148,7 @@ fn a_late_joiner_knows_what_was_inserted_since_and_nothing_else() {
 #[test]
 fn a_name_that_is_unknown_stays_so_when_it_is_inserted_again() {
     let mut decoder = Decoder::new(true);
-    let decoded = decoder.decode(hex("7e 01 76 be"), 1 << 20);
+    let decoded = decoder.decode(hex("7e 01 76 be"), ROOM);
     for field in decoded.fields {
         assert_eq!((field.name, field.value.text()), (FieldText::Unknown, Some("v")));
     }
@@ -154,13 +157,58 @@ fn a_name_that_is_unknown_stays_so_when_it_is_inserted_again() {
 #[test]
 fn bad_blocks_end_where_they_break_and_bad_strings_are_unknown() {
     let mut decoder = Decoder::new(false);
-    assert!(decoder.decode(hex("82 40 05 61"), 1 << 20).broken);
-    let decoded = decoder.decode(hex("00 01 61 81 00 82"), 1 << 20);
+    assert!(decoder.decode(hex("82 40 05 61"), ROOM).broken);
+    let decoded = decoder.decode(hex("00 01 61 81 00 82"), ROOM);
     assert!(!decoded.broken && decoded.unknown);
     assert_eq!(decoded.fields.len(), 2);
-    let cut = decoder.decode(hex("82 82 82 82"), 100);
+    let cut = decoder.decode(hex("82 82 82 82"), Limits { fields: 100, ..ROOM });
     assert!(cut.cut);
     assert_eq!(cut.fields.len(), 2);
+}
+
+/// Appendix C.4 and what follows it in pieces of every length: the same as whole.
+#[test]
+fn a_block_in_pieces_is_what_it_is_whole() {
+    let blocks =
+        ["8286 8441 8cf1 e3c2 e5f2 3a6b a0ab 90f4 ff", "8286 84be 5886 a8eb 1064 9cbf", "3fe1 1f40 0161 0162 be bf c0"];
+    let decode = |piece: usize, limits: Limits| {
+        let mut decoder = Decoder::new(false);
+        let tell = |block: &&str| {
+            let (block, mut at) = (hex(block), 0);
+            while block.len() - at > piece {
+                decoder.decode_piece(block.slice(at..at + piece), limits);
+                at += piece;
+            }
+            let decoded = decoder.decode(block.slice(at..), limits);
+            assert!(!decoded.broken && !decoded.unknown);
+            (decoded.fields, decoded.size, decoded.cut)
+        };
+        blocks.iter().map(tell).collect::<Vec<_>>()
+    };
+    for octets in [usize::MAX, 0, 4, 6] {
+        let limits = Limits { octets, ..ROOM };
+        let whole = decode(100, limits);
+        assert_eq!(whole.iter().any(|(_, _, cut)| *cut), octets < 100);
+        (1..20).for_each(|piece| assert_eq!(decode(piece, limits), whole, "{piece}, of {octets}"));
+    }
+}
+
+/// Of a value that no table would hold, only the name is known; what comes behind it is read.
+#[test]
+fn a_string_of_any_length_is_passed_over() {
+    let long = [&hex("82 40 0161 7f")[..], &hex("81 ff 3f"), &vec![b'x'; 1 << 20], &hex("40 0162 0163")].concat();
+    let mut decoder = Decoder::new(false);
+    let limits = Limits { octets: 1000, ..ROOM };
+    for piece in long.chunks(10_000) {
+        decoder.decode_piece(Bytes::copy_from_slice(piece), limits);
+        assert!(decoder.held() < 300_000);
+    }
+    let decoded = decoder.decode(Bytes::new(), limits);
+    assert!(decoded.cut && !decoded.broken);
+    assert_eq!(decoded.fields.len(), 1);
+    assert_eq!(fields(&mut decoder, "be"), [("b".to_owned(), "c".to_owned())]);
+    decoder.decode_piece(Bytes::copy_from_slice(&long[..2000]), limits);
+    assert!(decoder.decode(Bytes::new(), limits).broken, "it never came");
 }
 
 #[test]

@@ -296,7 +296,7 @@ fn a_connect_over_http2_is_a_tunnel() {
     script.up(frame(Kind::Data, 0, 1, b"there")).down(frame(Kind::Data, 0, 1, b"back")).wait(11_000);
     script.up(frame(Kind::Data, 1, 1, b"more")).down(frame(Kind::Data, 1, 1, b""));
     let lines: Vec<_> = script.close().iter().map(line).collect();
-    assert_eq!(lines, ["#0 CONNECT ?|there -> 200|back", "#1. CONNECT ?|more -> 200|"]);
+    assert_eq!(lines, ["#0 CONNECT h:1|there -> 200|back", "#1. CONNECT h:1|more -> 200|"]);
     assert!(script.sink.exchanges[0].request.as_ref().unwrap().body.messages.is_none());
 }
 
