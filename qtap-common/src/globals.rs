@@ -80,6 +80,10 @@ pub struct Layout {
     pub tcp_rcv_nxt: u32,
     /// `tcp_sock.copied_seq`.
     pub tcp_copied_seq: u32,
+    /// `inet_connection_sock.icsk_ulp_ops`; [`NO_OFFSET`]: the kernel has no protocols above TCP.
+    pub tcp_above: u32,
+    /// `tcp_ulp_ops.name`.
+    pub above_name: u32,
     /// `unix_sock.addr`; [`NO_OFFSET`]: UNIX names are not read.
     pub unix_addr: u32,
     /// `unix_sock.peer`.
@@ -216,5 +220,5 @@ mod pod {
     unsafe impl aya::Pod for super::Wishes {}
 }
 
-const _: () = assert!(size_of::<Layout>() == 60 * 4);
+const _: () = assert!(size_of::<Layout>() == 62 * 4);
 const _: () = assert!(size_of::<Wanted>() == 8 + 64 + 32 + 24);

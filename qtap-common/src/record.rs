@@ -56,13 +56,23 @@ pub mod kind {
     pub const HELLO: u8 = 14;
     /// [`super::Joined`].
     pub const JOINED: u8 = 15;
+    /// [`super::Header`] alone, of a connection: the kernel does TLS of what is sent, or received, from here on. `detail`: bits of [`super::given`].
+    pub const KERNEL_TLS: u8 = 16;
+}
+
+/// Bits of [`Header::detail`] of `KERNEL_TLS`.
+pub mod given {
+    /// They were given in a call of a TLS library, which has the plaintext as before.
+    pub const BY_LIBRARY: u8 = 1;
+    /// It was so before the connection was first seen: for which direction is not known.
+    pub const BEFORE: u8 = 2;
 }
 
 /// Flags of [`Header::flags`].
 pub mod flag {
     /// `DATA`, `SKIP`: at a TLS session; else at a socket.
     pub const SESSION: u8 = 1;
-    /// `DATA`, `SKIP`, `HELLO`: received; else sent.
+    /// `DATA`, `SKIP`, `HELLO`, `KERNEL_TLS`: received; else sent.
     pub const RECEIVED: u8 = 2;
     /// `OPENED`, `SESSION_OPENED`: was open before it was first seen.
     pub const LATE: u8 = 4;

@@ -92,6 +92,8 @@ pub mod op {
     pub const ACCEPT: u8 = 14;
     /// `mmap(addr, len, prot, flags, fd, off)`.
     pub const MMAP: u8 = 15;
+    /// `setsockopt(fd, level, name, …)`.
+    pub const SETSOCKOPT: u8 = 16;
     /// A bit beside the others: the number is that of 32-bit programs, whose calls are counted, not read.
     pub const COMPAT: u8 = 0x80;
 }
@@ -147,8 +149,10 @@ pub struct Dir {
     pub pending_why: u8,
     /// 1: `count.kernel` is final. 2: it is no more than what the kernel counts, unless that began anew.
     pub kernel_final: u8,
+    /// 1: the kernel seals or opens its TLS records, so that calls move plaintext.
+    pub in_kernel: u8,
     /// 0.
-    pub pad: u32,
+    pub pad: [u8; 3],
 }
 
 /// A connection.
@@ -171,6 +175,8 @@ pub struct Conn {
     pub role: u8,
     /// Bits of [`conn_flag`].
     pub flags: u8,
+    /// Of one whose TLS the kernel does: address of the session whose library gave it the keys; 0: the program did.
+    pub ssl: u64,
 }
 
 /// Flags of [`Conn::flags`].
@@ -270,7 +276,7 @@ mod pod {
 
 const _: () = {
     assert!(size_of::<Dir>() == 48 + 32 + 64 + 8);
-    assert!(size_of::<Conn>() == 24 + 2 * 152 + 8);
+    assert!(size_of::<Conn>() == 24 + 2 * 152 + 16);
     assert!(size_of::<Session>() == 16 + 2 * 152 + 24);
     assert!(size_of::<SessionKey>() == 16);
 };

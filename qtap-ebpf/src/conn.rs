@@ -14,7 +14,7 @@ use crate::globals::{self, read};
 use crate::kernel::{self, AF_UNIX, Sock};
 use crate::maps::CONNS;
 use crate::peer::{filtered_out, is_loopback, learn_role, tell_ends};
-use crate::{advice, counts, dns, feedback, scratch, session, trace};
+use crate::{advice, counts, dns, feedback, ktls, scratch, session, trace};
 
 /// A direction of which nothing is known.
 pub const NEW_DIR: Dir = Dir {
@@ -28,7 +28,8 @@ pub const NEW_DIR: Dir = Dir {
     class: class::UNDECIDED,
     pending_why: 0,
     kernel_final: 0,
-    pad: 0,
+    in_kernel: 0,
+    pad: [0; 3],
 };
 
 /// The connection of a socket; opened when it was not known. `carried`: bytes that the call under way has just moved in
@@ -51,7 +52,9 @@ fn lookup(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -
     if !open(area, sock, as_role, direction, carried) {
         return core::ptr::null_mut();
     }
-    CONNS.get_ptr_mut(sock.address).unwrap_or(core::ptr::null_mut())
+    let Some(conn) = CONNS.get_ptr_mut(sock.address) else { return core::ptr::null_mut() };
+    ktls::look(sock.address, unsafe { &mut *conn });
+    conn
 }
 
 /// False when the `sock` is another one at the same address, because the end of the former was not seen. TCP tells each end, and a
@@ -82,6 +85,7 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     conn.tgid = header.tgid;
     conn.family = family;
     conn.role = as_role;
+    conn.ssl = 0;
     conn.dirs[0] = NEW_DIR;
     conn.dirs[1] = NEW_DIR;
     let mut late = as_role == role::UNKNOWN;
@@ -256,7 +260,7 @@ fn account(area: u32, dir: &mut Dir, header: &Header, source: &Source, mut span:
         dir.count.encrypted += bytes;
         // Behind payload it is the hello of a tunnel, which is told inside its session: nothing of it is copied at the socket.
         let tunneled = before == class::HTTP || dir.count.copied != 0 || dir.count.lost != 0;
-        if span.offset >= HELLO_BYTES || tunneled || reason != 0 {
+        if span.offset >= HELLO_BYTES || tunneled || reason != 0 || dir.in_kernel != 0 {
             return;
         }
         if span.bytes > HELLO_BYTES {
@@ -365,7 +369,7 @@ pub fn unwanted(dir: &mut Dir, header: &Header, offset: u64, bytes: u64) {
 
 /// Wanted, but carried by a call whose bytes can't be read.
 #[inline(always)]
-fn uncopied(dir: &mut Dir, header: &Header, offset: u64, bytes: u64, reason: u8) {
+pub fn uncopied(dir: &mut Dir, header: &Header, offset: u64, bytes: u64, reason: u8) {
     carry::flush(dir, header);
     if dir.pending_bytes != 0 || !carry::skip(header, offset, bytes, reason) {
         carry::lose(dir, offset, bytes, reason);

@@ -44,6 +44,8 @@ static LAYOUT: Layout = Layout {
     tcp_bytes_received: 0,
     tcp_rcv_nxt: 0,
     tcp_copied_seq: 0,
+    tcp_above: 0,
+    above_name: 0,
     unix_addr: 0,
     unix_peer: 0,
     unix_addr_len: 0,

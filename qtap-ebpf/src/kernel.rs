@@ -6,6 +6,8 @@ use core::ptr::read_volatile;
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs};
 
+use qtap_common::globals::NO_OFFSET;
+
 use crate::globals::{layout, wanted};
 
 pub const AF_UNIX: u16 = 1;
@@ -207,6 +209,16 @@ pub fn tcp_read(sock: u64, fin: bool) -> u64 {
     let unread = tcp_unread_raw(sock);
     let fin_read = fin && unread == 0;
     received.wrapping_sub(u64::from(unread)).wrapping_sub(u64::from(fin_read))
+}
+
+/// True when the kernel does TLS above that TCP connection, in one direction or both: the name of what stands there is `tls` (`net/tls/tls_main.c`).
+#[inline(always)]
+pub fn does_tls(sock: u64) -> bool {
+    if layout!(tcp_above) == NO_OFFSET {
+        return false;
+    }
+    let above: u64 = at(sock, layout!(tcp_above)).unwrap_or(0);
+    above != 0 && at::<[u8; 4]>(above, layout!(above_name)) == Some(*b"tls\0")
 }
 
 /// True when there is no connection, or none any more.

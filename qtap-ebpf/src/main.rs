@@ -2,7 +2,7 @@
 //! writer) and counts. Never: writes to a target, sleeps, changes what a call does.
 //!
 //! A probe (`probe/`) is a door of two lines that calls a `try_…`; the rooms behind it are `scope` (who is looked at), `kernel`
-//! (what kernel memory says), `conn`, `session`, `goroutine`, `rustls` and `hello` (state), `peer` (the ends of a connection), `classify` (what the first bytes
+//! (what kernel memory says), `conn`, `session`, `goroutine`, `rustls` and `hello` (state), `ktls` (TLS that the kernel does), `peer` (the ends of a connection), `classify` (what the first bytes
 //! are), `carry` (bytes of a call → records), `trace` (what the probes say of themselves).
 
 #![cfg_attr(target_arch = "bpf", no_std)]
@@ -26,6 +26,7 @@ mod globals;
 mod goroutine;
 mod hello;
 mod kernel;
+mod ktls;
 mod maps;
 mod peer;
 mod probe;

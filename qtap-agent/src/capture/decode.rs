@@ -156,6 +156,7 @@ impl Decoder {
             kind::SESSION_OPENED => Event::SessionOpened(record.session_opened(&self.libraries)?),
             kind::HELLO => Event::SessionHello(record.hello()?),
             kind::BOUND => record.bound()?,
+            kind::KERNEL_TLS => Event::KernelTls(record.kernel_tls()),
             kind::JOINED => Event::SessionJoined(record.joined()?),
             kind::SESSION_CLOSED => Event::SessionClosed(record.session_counts()?),
             kind::EXEC => return Ok(Decoded::Exec(record.executed()?)),

@@ -181,6 +181,43 @@ pub struct TlsFacts {
     pub library: Option<String>,
     /// Why no plaintext was seen, in words.
     pub uninspected_reason: Option<String>,
+    /// What of it the kernel does.
+    pub in_kernel: KernelTls,
+}
+
+/// Directions of a connection whose TLS records the kernel seals or opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KernelTls {
+    /// What is sent.
+    pub sent: bool,
+    /// What is received.
+    pub received: bool,
+    /// One or both: it was so before the connection was first seen.
+    pub unknown: bool,
+    /// True when the program gave the keys away itself, and no TLS library has the plaintext since.
+    pub by_program: bool,
+}
+
+impl KernelTls {
+    /// Whether it may be so of that direction.
+    #[must_use]
+    pub fn of(self, direction: Direction) -> bool {
+        match direction {
+            Direction::Sent => self.sent || self.unknown,
+            Direction::Received => self.received || self.unknown,
+        }
+    }
+
+    /// As records have it; none: neither.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        match (self.sent, self.received) {
+            (false, false) => self.unknown.then_some("unknown"),
+            (true, false) => Some("sent"),
+            (false, true) => Some("received"),
+            (true, true) => Some("both"),
+        }
+    }
 }
 
 /// The application protocol as far as it is known (`connection.protocol`).

@@ -53,6 +53,8 @@ pub enum Event {
         /// When.
         time: KernelTime,
     },
+    /// The kernel was given the keys of a connection: it does TLS of one direction from here on.
+    KernelTls(KernelTls),
     /// It is known whose a part is that was told as a session.
     SessionJoined(SessionJoined),
     /// A TLS session ended; the counts are final.
@@ -88,10 +90,24 @@ impl Event {
             Event::SessionOpened(opened) => Some(opened.time),
             Event::SessionHello(hello) => Some(hello.time),
             Event::SessionJoined(joined) => Some(joined.time),
+            Event::KernelTls(given) => Some(given.time),
             Event::SessionClosed(counts) => Some(counts.time),
             Event::Tick(time) => Some(*time),
         }
     }
+}
+
+/// Keys of TLS were given to the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KernelTls {
+    /// The connection.
+    pub conn: ConnId,
+    /// What it does TLS of. None: one or both; it was so before the connection was first seen.
+    pub direction: Option<Direction>,
+    /// True when a TLS library gave them, whose calls have the plaintext as before.
+    pub by_library: bool,
+    /// When.
+    pub time: KernelTime,
 }
 
 /// The host and its clock.

@@ -6,7 +6,7 @@ use super::deadlines::Due;
 use super::report::FIRST_REPORT;
 use super::{CONNECTIONS, IMPLIED_SILENCE, LINGER, Tap};
 use crate::model::conn::Channel;
-use crate::model::event::{Counts, Opened};
+use crate::model::event::{Counts, KernelTls, Opened};
 use crate::model::loss::Loss;
 use crate::model::observation::{ConnState, Observation};
 use crate::model::time::KernelTime;
@@ -41,6 +41,13 @@ impl Tap {
         if let Some(conn) = self.conns.get_mut(&Channel::Socket(counts.conn)) {
             conn.set_counts(counts.sent, counts.received);
             conn.last = counts.time;
+        }
+    }
+
+    /// The kernel was given the keys of one.
+    pub(super) fn on_kernel_tls(&mut self, given: KernelTls) {
+        if let Some(conn) = self.conns.get_mut(&Channel::Socket(given.conn)) {
+            conn.on_kernel_tls(given, &self.common);
         }
     }
 

@@ -5,7 +5,7 @@ use crate::http::Sink;
 use crate::model::event::Event;
 
 /// Names of the kinds of [`Event`] (`qtap_events_total{kind}`), in the order of its variants.
-const KINDS: [&str; 17] = [
+const KINDS: [&str; 18] = [
     "started",
     "process_seen",
     "process_gone",
@@ -23,6 +23,7 @@ const KINDS: [&str; 17] = [
     "container_seen",
     "session_hello",
     "session_joined",
+    "kernel_tls",
 ];
 
 /// Counts since the start.
@@ -64,6 +65,7 @@ impl Counters {
             Event::ContainerSeen(_) => 14,
             Event::SessionHello(_) => 15,
             Event::SessionJoined(_) => 16,
+            Event::KernelTls(_) => 17,
         };
         self.events[kind] += 1;
     }

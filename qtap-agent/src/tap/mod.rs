@@ -160,6 +160,7 @@ impl Tap {
             Event::Closed(counts) => self.on_closed(&counts, out),
             Event::SessionOpened(opened) => self.on_session_opened(opened),
             Event::SessionHello(hello) => self.on_session_hello(&hello),
+            Event::KernelTls(given) => self.on_kernel_tls(given),
             Event::Bound { session, conn, how, time } => self.on_bound(session, conn, how, time, out),
             Event::SessionClosed(counts) => self.on_session_closed(&counts, out),
             Event::Started(host) => self.common.host = host,

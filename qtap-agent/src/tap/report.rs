@@ -96,6 +96,10 @@ impl Conn {
 
     /// Why no plaintext of a TLS connection was seen.
     fn reason(&self) -> &'static str {
+        let in_kernel = self.facts.tls.as_ref().map(|tls| tls.in_kernel).unwrap_or_default();
+        if in_kernel.by_program {
+            return "kTLS: the kernel was given the keys outside of any call of a TLS library that qtap probes; what is moved since is counted, not read";
+        }
         // One that ended before its connection, as most do, is in the list no longer.
         let was_met = !matches!(self.facts.binding, None | Some(Binding::None));
         if self.sessions.is_empty() && !was_met {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::common::Common;
 use super::conn::Conn;
-use crate::model::conn::{Binding, ConnFacts, Protocol, Role, SessionId, TlsFacts};
+use crate::model::conn::{Binding, ConnFacts, Direction, Protocol, Role, SessionId, TlsFacts};
+use crate::model::event::KernelTls;
 use crate::model::exchange::{Exchange, HttpExchange};
 use crate::model::loss::Loss;
 use crate::model::observation::{ExchangeSeen, Observation};
@@ -43,6 +44,19 @@ impl Conn {
         if self.facts.tls.as_ref().is_some_and(|tls| !tls.inspected && !same(tls)) {
             self.tls().uninspected_reason = Some(reason.to_owned());
         }
+    }
+
+    /// The kernel does its TLS.
+    pub(super) fn on_kernel_tls(&mut self, given: KernelTls, common: &Common) {
+        // Of one that was so before it was seen, no record of TLS is ever seen.
+        self.decide(true, common);
+        let tls = self.tls();
+        match given.direction {
+            Some(Direction::Sent) => tls.in_kernel.sent = true,
+            Some(Direction::Received) => tls.in_kernel.received = true,
+            None => tls.in_kernel.unknown = true,
+        }
+        tls.in_kernel.by_program |= !given.by_library && given.direction.is_some();
     }
 
     /// Tells an exchange. `slot`: number of its channel on this connection.

@@ -23,6 +23,7 @@ mod go_tls;
 mod grpc;
 mod harm;
 mod http2;
+mod ktls;
 mod lab;
 mod large;
 mod late;

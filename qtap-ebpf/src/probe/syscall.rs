@@ -5,13 +5,13 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use core::mem::MaybeUninit;
 use qtap_common::record::{Mapped, kind, role, why};
-use qtap_common::state::{FileKey, class, conn_flag, op};
+use qtap_common::state::{Conn, FileKey, class, conn_flag, op};
 
 use crate::carry::{MESSAGE, MESSAGE_BUFFERS, MESSAGE_LEN, Source, Transfer, user};
 use crate::globals::layout;
 use crate::kernel::{Sock, file_identity, register, registers, socket_of};
 use crate::maps::{CONNS, MAPPED, SYSCALLS};
-use crate::{conn, emit, rustls, scope, scratch, session};
+use crate::{conn, emit, ktls, rustls, scope, scratch, session};
 
 const EINPROGRESS: i64 = 115;
 /// `__USER32_CS` of x86-64: the code segment of 32-bit callers.
@@ -49,7 +49,8 @@ fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
     let what = entry & !op::COMPAT;
     let connecting = what == op::CONNECT && (result == 0 || result == -EINPROGRESS);
     let accepted = what == op::ACCEPT && result >= 0;
-    if result <= 0 && !connecting && !accepted {
+    let set = what == op::SETSOCKOPT && result == 0;
+    if result <= 0 && !connecting && !accepted && !set {
         return None;
     }
     let verdict = scope::of_what_it_says((bpf_get_current_pid_tgid() >> 32) as u32);
@@ -65,6 +66,11 @@ fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
         op::CONNECT => opened(first, role::CLIENT),
         op::ACCEPT => opened(result as u64, role::SERVER),
         op::MMAP => mapped(regs),
+        op::SETSOCKOPT => {
+            let [level, name] = [register(regs, layout!(regs_arg[1]))?, register(regs, layout!(regs_arg[2]))?];
+            let direction = ktls::direction_of(level, name)?;
+            ktls::turned_on(&socket(first)?, direction);
+        }
         _ => transfer(regs, entry, first, result as u64, verdict)?,
     }
     Some(())
@@ -144,10 +150,13 @@ fn carry(area: u32) -> Option<()> {
     }
     let address = unsafe { (*scratch::get(area)?).moved.sock.address };
     let mut id = session::NOT_WANTED;
-    if let Some(conn) = CONNS.get_ptr(address) {
-        let conn = unsafe { &*conn };
+    if let Some(conn) = CONNS.get_ptr_mut(address) {
+        let conn = unsafe { &mut *conn };
         if is == class::TLS {
             session::note_socket(conn.id);
+            if conn.dirs[0].in_kernel != 0 {
+                ktls_moved(area, conn);
+            }
         }
         if conn.flags & conn_flag::UNWANTED == 0 {
             id = conn.id;
@@ -158,6 +167,20 @@ fn carry(area: u32) -> Option<()> {
         rustls::passed(area, id);
     }
     Some(())
+}
+
+/// The kernel does TLS of what that connection sends. A file that went out is told in the session that gave the keys: no call of a library returned its bytes.
+#[inline(always)]
+fn ktls_moved(area: u32, conn: &mut Conn) {
+    if let Some((ssl, _)) = session::current() {
+        conn.ssl = ssl;
+        return;
+    }
+    let Some(work) = scratch::get(area) else { return };
+    let moved = unsafe { &(*work).moved };
+    if moved.direction == 0 && moved.reason != 0 && conn.ssl != 0 && conn.flags & conn_flag::UNWANTED == 0 {
+        ktls::sent_file(conn.id, conn.ssl, moved.bytes, moved.reason as u8);
+    }
 }
 
 /// Where the bytes are. None: they are still where they were (`MSG_PEEK`), are none of the stream (`MSG_ERRQUEUE`), or nothing was moved.

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::mem::offset_of;
 
-use qtap_common::record::{self as wire, Bound, Hello, Joined, binding, flag};
+use qtap_common::record::{self as wire, Bound, Hello, Joined, binding, flag, given};
 
 use super::{DecodeError, Record};
 use crate::model::conn::{Binding, ConnId, Random, SessionId};
-use crate::model::event::{Event, SessionCounts, SessionHello, SessionJoined, SessionOpened};
+use crate::model::event::{Event, KernelTls, SessionCounts, SessionHello, SessionJoined, SessionOpened};
 
 impl Record<'_> {
     pub(super) fn session_opened(&self, libraries: &HashMap<u32, String>) -> Result<SessionOpened, DecodeError> {
@@ -48,6 +48,12 @@ impl Record<'_> {
         Ok(Event::Bound { session: SessionId(self.id), conn, how, time: self.time })
     }
 
+    pub(super) fn kernel_tls(&self) -> KernelTls {
+        let by_library = self.detail & given::BY_LIBRARY != 0;
+        let direction = (self.detail & given::BEFORE == 0).then(|| self.direction());
+        KernelTls { conn: ConnId(self.id), direction, by_library, time: self.time }
+    }
+
     pub(super) fn joined(&self) -> Result<SessionJoined, DecodeError> {
         let session = self.u64(offset_of!(Joined, session))?;
         Ok(SessionJoined {
@@ -69,6 +75,17 @@ mod tests {
     use crate::capture::decode::tests::{event, record};
     use crate::model::conn::Direction;
     use crate::model::time::KernelTime;
+
+    #[test]
+    fn keys_given_to_the_kernel_are_of_a_connection_and_a_direction() {
+        let given = |flags, detail| match event(&record(kind::KERNEL_TLS, flags, detail, &[])) {
+            Event::KernelTls(given) => (given.conn, given.direction, given.by_library),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(given(0, 1), (ConnId(5), Some(Direction::Sent), true));
+        assert_eq!(given(flag::RECEIVED, 0), (ConnId(5), Some(Direction::Received), false));
+        assert_eq!(given(0, 2), (ConnId(5), None, false));
+    }
 
     #[test]
     fn a_hello_has_its_session_its_direction_and_its_random() {

@@ -34,6 +34,7 @@ pub(super) fn layout(btf: &Btf) -> Result<Layout, KernelError> {
     };
     let [uring_file, uring_opcode, uring_result, uring_buffer, uring_done, uring_flags, uring_address, uring_slot] =
         of_requests(btf).unwrap_or([NO_OFFSET; 8]);
+    let [tcp_above, above_name] = of_protocols(btf).unwrap_or([NO_OFFSET; 2]);
     Ok(Layout {
         task_files: known.task_files,
         task_mm: known.task_mm,
@@ -71,6 +72,8 @@ pub(super) fn layout(btf: &Btf) -> Result<Layout, KernelError> {
         tcp_bytes_received: known.tcp_bytes_received,
         tcp_rcv_nxt: known.tcp_rcv_nxt,
         tcp_copied_seq: known.tcp_copied_seq,
+        tcp_above,
+        above_name,
         unix_addr: known.unix_addr,
         unix_peer: known.unix_peer,
         unix_addr_len: known.unix_address_len,
@@ -108,8 +111,14 @@ fn of_requests(btf: &Btf) -> Option<[u32; 8]> {
     ])
 }
 
+/// Where a connection has the protocol that the kernel does above TCP, as TLS, and that has its name.
+fn of_protocols(btf: &Btf) -> Option<[u32; 2]> {
+    let of = |structure: &str, member: &str| btf.member_offset(structure, member);
+    Some([of("inet_connection_sock", "icsk_ulp_ops")?, of("tcp_ulp_ops", "name")?])
+}
+
 /// System calls the probes look at, by this architecture's numbers.
-pub(super) fn system_calls() -> [(libc::c_long, u8); 18] {
+pub(super) fn system_calls() -> [(libc::c_long, u8); 19] {
     [
         (libc::SYS_read, op::READ),
         (libc::SYS_write, op::WRITE),
@@ -130,6 +139,7 @@ pub(super) fn system_calls() -> [(libc::c_long, u8); 18] {
         (libc::SYS_accept, op::ACCEPT),
         (libc::SYS_accept4, op::ACCEPT),
         (libc::SYS_mmap, op::MMAP),
+        (libc::SYS_setsockopt, op::SETSOCKOPT),
     ]
 }
 

@@ -55,6 +55,7 @@ impl Unheard {
             Event::SessionHello(hello) => self.is_of(hello.pid, Channel::Session(hello.session)),
             Event::Bound { session, conn, .. } => self.sessions.contains(session) || self.conns.contains(conn),
             Event::Progress(counts) => self.conns.contains(&counts.conn),
+            Event::KernelTls(given) => self.conns.contains(&given.conn),
             Event::Closed(counts) => self.conns.remove(&counts.conn),
             Event::SessionClosed(counts) => self.sessions.remove(&counts.session),
             Event::SessionJoined(joined) => self.sessions.remove(&joined.part),

@@ -7,6 +7,7 @@ mod conservation;
 mod containers;
 mod joining;
 mod judge;
+mod ktls;
 mod names;
 mod parts;
 mod sessions;

@@ -37,5 +37,6 @@ fn tls<'a>(out: &mut Attributes<'a>, tls: &'a TlsFacts) {
     out.text_if("connection.tls.sni", tls.sni.as_deref());
     out.put("connection.tls.inspected", Value::Bool(tls.inspected));
     out.text_if("connection.tls.library", tls.library.as_deref());
+    out.text_if("connection.tls.kernel", tls.in_kernel.name());
     out.text_if("connection.tls.uninspected_reason", tls.uninspected_reason.as_deref());
 }

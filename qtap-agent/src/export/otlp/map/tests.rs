@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::export::settings::ResourceSettings;
-use crate::model::conn::TlsFacts;
+use crate::model::conn::{KernelTls, TlsFacts};
 use crate::model::event::Host;
 use crate::model::gen_ai::GenAi;
 use crate::model::process::{Container, Pod, Process};
@@ -145,6 +145,7 @@ fn a_connection_in_full() {
         inspected: true,
         library: Some("libssl.so.3".into()),
         uninspected_reason: None,
+        in_kernel: KernelTls { sent: true, ..KernelTls::default() },
     };
     let connection = ConnectionRecord {
         state: "closed",
@@ -186,6 +187,7 @@ fn a_connection_in_full() {
         "connection.tls.sni=s:example.com",
         "connection.tls.inspected=b:true",
         "connection.tls.library=s:libssl.so.3",
+        "connection.tls.kernel=s:sent",
     ];
     assert_eq!(shown(&record), want);
 }
