@@ -54,6 +54,19 @@ pub fn program() -> Option<PathBuf> {
     None
 }
 
+/// A lab, and the program; none, and the test is skipped, where there is not both.
+fn prepared() -> Option<(Lab, PathBuf)> {
+    Lab::open().zip(program())
+}
+
+/// The same with a program that was stripped of its symbols.
+fn prepared_stripped() -> Option<(Lab, PathBuf)> {
+    let (lab, program) = prepared()?;
+    let stripped = lab.path("stripped");
+    output_of(Command::new("strip").arg("-o").arg(&stripped).arg(program));
+    Some((lab, stripped))
+}
+
 /// A server of the program, until the test ends it.
 pub struct Server {
     child: Guarded,
@@ -205,7 +218,12 @@ fn assert_inspected(records: &Records) {
     for closed in records.closed() {
         if closed.number("connection.captured_bytes") == 0 {
             let why = closed.text("connection.tls.uninspected_reason");
-            assert_eq!(why, "no plaintext of the TLS session of this connection was seen", "{closed:?}");
+            // The latter where it left before the handshake was over.
+            let known = [
+                "no plaintext of the TLS session of this connection was seen",
+                "no call of a TLS library that qtap probes was seen for this connection",
+            ];
+            assert!(known.contains(&why), "{closed:?}");
             continue;
         }
         assert!(closed.flag("connection.tls.inspected"), "{closed:?}");
@@ -239,9 +257,8 @@ fn run<'a>(lab: &Lab, program: &Path, tls: Tls, words: impl IntoIterator<Item = 
 }
 
 /// A client of nginx, which is OpenSSL, and of servers of rustls, outside the scope.
-fn assert_asks(way: &str, http: &str, of_nginx: Tls, of_rustls: &[(&str, Tls)]) {
-    let Some(lab) = Lab::open() else { return };
-    let Some(program) = program() else { return };
+fn assert_asks(prepared: Option<(Lab, PathBuf)>, way: &str, http: &str, of_nginx: Tls, of_rustls: &[(&str, Tls)]) {
+    let Some((lab, program)) = prepared else { return };
     certificate(lab.dir());
     let ask = |url: &str, ca: &Path, port: u16, to_nginx: bool, tls: Tls| {
         let (ca, count) = (ca.display().to_string(), COUNT.to_string());
@@ -265,23 +282,22 @@ fn assert_asks(way: &str, http: &str, of_nginx: Tls, of_rustls: &[(&str, Tls)]) 
 
 #[test]
 fn ureq_asks() {
-    assert_asks("ureq", "1.1", Tls::NEW, &[("stream", Tls::OLD)]);
+    assert_asks(prepared(), "ureq", "1.1", Tls::NEW, &[("stream", Tls::OLD)]);
 }
 
 #[test]
 fn reqwest_asks_over_http1() {
-    assert_asks("reqwest1", "1.1", Tls::OLD, &[("hyper", Tls::BARE)]);
+    assert_asks(prepared(), "reqwest1", "1.1", Tls::OLD, &[("hyper", Tls::BARE)]);
 }
 
 #[test]
 fn reqwest_asks_over_http2() {
-    assert_asks("reqwest2", "2", Tls::NEW, &[("hyper", Tls::OLD)]);
+    assert_asks(prepared(), "reqwest2", "2", Tls::NEW, &[("hyper", Tls::OLD)]);
 }
 
 #[test]
 fn a_stream_asks() {
-    let Some(lab) = Lab::open() else { return };
-    let Some(program) = program() else { return };
+    let Some((lab, program)) = prepared() else { return };
     certificate(lab.dir());
     let ca = lab.path("cert.pem").display().to_string();
     // The latter is written before the handshake.
@@ -306,8 +322,7 @@ fn a_stream_asks() {
 /// New keys for both directions in the middle of a connection (RFC 8446 §4.6.3), between a question and its answer.
 #[test]
 fn keys_are_changed_on_the_way() {
-    let Some(lab) = Lab::open() else { return };
-    let Some(program) = program() else { return };
+    let Some((lab, program)) = prepared() else { return };
     certificate(lab.dir());
     let [port] = free_ports();
     let limit = slowed(Duration::from_secs(60)).as_secs().to_string();
@@ -361,9 +376,8 @@ fn agent(lab: &Lab, pids: &[String]) -> Agent {
 }
 
 /// A server that runs already, asked by clients outside the scope: curl, by one connection for each version of HTTP, and the program.
-fn assert_answers(way: &str, last: &str, tls: Tls) {
-    let Some(lab) = Lab::open() else { return };
-    let Some(program) = program() else { return };
+fn assert_answers(prepared: Option<(Lab, PathBuf)>, way: &str, last: &str, tls: Tls) {
+    let Some((lab, program)) = prepared else { return };
     certificate(lab.dir());
     SIZES.iter().for_each(|size| drop(lab.write(&size.to_string(), &pattern(*size))));
     let server = Server::start(&lab, &program, way, tls);
@@ -393,20 +407,27 @@ fn assert_answers(way: &str, last: &str, tls: Tls) {
 
 #[test]
 fn hyper_answers() {
-    [Tls::NEW, Tls::BARE, Tls::OLD].into_iter().for_each(|tls| assert_answers("hyper", "reqwest2", tls));
+    [Tls::NEW, Tls::BARE, Tls::OLD].into_iter().for_each(|tls| assert_answers(prepared(), "hyper", "reqwest2", tls));
 }
 
 #[test]
 fn threads_answer() {
-    [Tls::BARE, Tls::OLD].into_iter().for_each(|tls| assert_answers("stream", "reqwest1", tls));
+    [Tls::BARE, Tls::OLD].into_iter().for_each(|tls| assert_answers(prepared(), "stream", "reqwest1", tls));
+}
+
+#[test]
+fn a_stripped_program_asks_and_answers() {
+    assert_asks(prepared_stripped(), "ureq", "1.1", Tls::OLD, &[("stream", Tls::NEW)]);
+    assert_asks(prepared_stripped(), "reqwest2", "2", Tls::NEW, &[("hyper", Tls::OLD)]);
+    assert_answers(prepared_stripped(), "hyper", "reqwest2", Tls::NEW);
+    assert_answers(prepared_stripped(), "stream", "reqwest1", Tls::OLD);
 }
 
 /// Both ends of what twenty programs say to one at the same time.
 fn assert_crowd(tls: Tls) {
     const CLIENTS: usize = 20;
     const EACH: usize = SIZES.len();
-    let Some(lab) = Lab::open() else { return };
-    let Some(program) = program() else { return };
+    let Some((lab, program)) = prepared() else { return };
     certificate(lab.dir());
     let server = Server::start(&lab, &program, "hyper", tls);
     let ways = ["ureq", "reqwest1", "reqwest2"];

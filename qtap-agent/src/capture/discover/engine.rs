@@ -15,7 +15,7 @@ use crate::capture::sites::go::NotGo;
 /// Files that are remembered; beyond them one is looked through again.
 const REMEMBERED: usize = 65_536;
 /// Most of a section that is searched, in bytes: a browser's constants are a tenth of it.
-const SEARCHED: u64 = 128 << 20;
+pub(super) const SEARCHED: u64 = 128 << 20;
 
 /// A TLS implementation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

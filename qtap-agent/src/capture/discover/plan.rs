@@ -79,7 +79,9 @@ pub fn plan_of(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
     let is_of = |family: &Family| family.needs().into_iter().all(|call| defined(call).is_some());
     let Some(family) = Family::NAMED.into_iter().find(is_of) else {
         return match plan_of_go(elf, path, &symbols) {
-            Err(PlanError::NoLibrary) => plan_of_rustls(elf, path).or_else(|_| plan_without_names(elf, path)),
+            Err(PlanError::NoLibrary) => plan_of_rustls(elf, path, rustls::functions(elf))
+                .or_else(|_| plan_without_names(elf, path))
+                .or_else(|_| plan_of_rustls(elf, path, rustls::nameless(elf))),
             result => result,
         };
     };
@@ -130,13 +132,12 @@ fn plan_of_go(elf: &Elf, path: &Path, symbols: &[Symbol]) -> Result<Plan, PlanEr
 }
 
 /// The same of a Rust program that has rustls in itself.
-fn plan_of_rustls(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
-    let functions = rustls::functions(elf);
+fn plan_of_rustls(elf: &Elf, path: &Path, functions: Vec<(Call, Symbol)>) -> Result<Plan, PlanError> {
     if functions.is_empty() {
         return Err(PlanError::NoLibrary);
     }
     let is_missing = |call: &Call| call.family() == Family::Rustls && !functions.iter().any(|(found, _)| found == call);
-    let rodata = elf.section(".rodata", MAX_RODATA).ok().flatten();
+    let rodata = elf.section(".rodata", engine::SEARCHED).ok().flatten();
     Ok(Plan {
         path: path.to_owned(),
         id: elf.id(),

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use super::call::{Call, Family};
 use super::elf::{Elf, Symbol};
+use super::{engine, locate};
 use crate::capture::sites::Machine;
 
 /// What the mangled names have in them, by either mangling: the others need not be taken apart.
@@ -24,6 +25,14 @@ pub(super) fn functions(elf: &Elf) -> Vec<(Call, Symbol)> {
     let has = |wanted: Call| found.iter().any(|(call, _)| *call == wanted);
     let is_whole = Family::Rustls.needs().into_iter().all(has);
     if is_whole { found } else { Vec::new() }
+}
+
+/// The same of a program that was stripped of their names.
+pub(super) fn nameless(elf: &Elf) -> Vec<(Call, Symbol)> {
+    // Where a Rust program panics, it says in which file of which crate.
+    let constants = elf.section(".rodata", engine::SEARCHED).ok().flatten();
+    let is_there = constants.is_some_and(|constants| memchr::memmem::find(&constants, b"rustls").is_some());
+    if is_there { locate::rustls::functions(elf) } else { Vec::new() }
 }
 
 /// Which call a mangled name is that of: `<T as rustls::…::Trait>::method`.

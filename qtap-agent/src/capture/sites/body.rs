@@ -29,6 +29,8 @@ pub struct Body {
     pub members: BTreeSet<u64>,
     /// Those of them that are not what its first argument points to: of what that leads to.
     pub beyond: BTreeSet<u64>,
+    /// Numbers that it holds something against (`cmp`).
+    pub compared: BTreeSet<u64>,
     /// True when it writes to memory that is addressed through neither the stack pointer nor the frame pointer.
     pub stores: bool,
     /// True when it counts something that other threads count too (`lock`).
@@ -112,6 +114,7 @@ impl Body {
                     constants.insert(register, number);
                 }
             }
+            (Mnemonic::Cmp, _) => self.compared.extend(decoded.try_immediate(1)),
             (Mnemonic::Lea, Some(register)) if decoded.is_ip_rel_memory_operand() => {
                 self.addresses.insert(decoded.ip_rel_memory_address());
                 constants.insert(register, decoded.ip_rel_memory_address());

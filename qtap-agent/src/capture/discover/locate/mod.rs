@@ -7,6 +7,7 @@
 
 mod boringssl;
 mod openssl;
+pub(super) mod rustls;
 mod starts;
 mod text;
 
