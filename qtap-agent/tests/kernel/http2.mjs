@@ -36,6 +36,36 @@ const modes = {
     console.log(`${count} answered`);
   },
 
+  // That many requests at once over one connection, all of which are cancelled when the first answers come.
+  async cancelled(port, count) {
+    const session = http2.connect(`http://127.0.0.1:${port}`, { peerMaxConcurrentStreams: Number(count) });
+    await new Promise((connected) => session.on('remoteSettings', connected));
+    const streams = Array.from({ length: Number(count) }, (_, n) => session.request({ ':path': `/cancelled/${n}` }));
+    const closed = streams.map((stream) => new Promise((gone) => stream.resume().on('error', () => {}).on('close', gone)));
+    await new Promise((answered) => streams[0].on('response', answered));
+    streams.forEach((stream) => stream.close(http2.constants.NGHTTP2_CANCEL));
+    await Promise.all(closed);
+    console.log(await ask(session, '/after', 'a', 'said'));
+    session.close();
+  },
+
+  // A server that answers a moment later, the first request a little before the others.
+  late() {
+    const options = { settings: { maxConcurrentStreams: 5000 }, streamResetBurst: 5000, streamResetRate: 5000 };
+    const server = http2.createServer(options);
+    server.on('stream', (stream, headers) => {
+      stream.on('error', () => {}).resume();
+      const moment = headers[':path'].endsWith('/0') ? 100 : 103;
+      setTimeout(() => {
+        if (stream.destroyed) return;
+        stream.respond({ ':status': 200 });
+        stream.end('late');
+      }, moment);
+    });
+    server.listen(0, '127.0.0.1', () => console.log(server.address().port));
+    process.stdin.resume().on('end', () => process.exit());
+  },
+
   // One connection that is kept, and one request a line of input.
   async kept(port) {
     const session = http2.connect(`http://127.0.0.1:${port}`);

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::lab::Lab;
+use super::nginx::Nginx;
 use super::python::{Script, go_program, node, script};
 use super::qtap::{Agent, exec_script};
 use super::records::Records;
@@ -55,4 +56,35 @@ fn a_hundred_streams_at_once_from_node_and_from_go() {
         agent.wait_for("\"artifact_record\"", COUNT);
         assert_each_with_its_own(&agent.stop().records, prefix);
     }
+}
+
+/// Answers that were on their way when their requests were cancelled are no exchanges, however many they are.
+#[test]
+fn hundreds_of_streams_are_cancelled_at_once() {
+    const COUNT: usize = 800;
+    let Some(lab) = Lab::open() else { return };
+    let Some(node) = node() else { return };
+    let mut server = Script::run_by(node.clone(), "http2.mjs", &["late"]);
+    let port = server.line();
+    let client = format!("{} {} cancelled {port} {COUNT}", node.display(), script("http2.mjs").display());
+    let captured = exec_script(&lab, &[], &client);
+    assert_eq!(captured.stdout.trim(), "late");
+    let exchanges = captured.records.exchanges();
+    let paths: BTreeSet<_> = exchanges.iter().map(|exchange| exchange.text("url.path")).collect();
+    assert_eq!((exchanges.len(), paths.len()), (COUNT + 1, COUNT + 1), "{}", captured.records.told());
+    captured.records.assert_conserved();
+}
+
+/// gRPC, or what else knows beforehand, at a port of HTTP/1: the answer is no frame of four megabytes.
+#[test]
+fn a_server_of_http1_by_prior_knowledge() {
+    let Some(lab) = Lab::open() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    let url = nginx.http("/a.txt");
+    let captured = exec_script(&lab, &[], &format!("! curl -s --http2-prior-knowledge '{url}'"));
+    let exchange = captured.records.exchange_of("/a.txt");
+    assert_eq!(exchange.text("qtap.incomplete"), "unparsed", "{}", captured.records.told());
+    let [connection] = captured.records.closed()[..] else { panic!("{}", captured.records.told()) };
+    assert_eq!(connection.losses()["unparsed"], connection.number("connection.bytes_received"));
+    captured.records.assert_conserved();
 }
