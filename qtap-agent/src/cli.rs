@@ -391,6 +391,8 @@ pub enum TlsProbe {
     Openssl,
     /// GnuTLS.
     Gnutls,
+    /// NSS.
+    Nss,
     /// `crypto/tls` of Go.
     Go,
     /// rustls, in programs that have its symbols.
@@ -622,7 +624,7 @@ mod tests {
             "qtap run --pid 1 --cgroup /x",
             "qtap exec --pid 1 -- true",
             "qtap record -o r.qtap --pid 1 -- true",
-            "qtap run --tls-probes nss",
+            "qtap run --tls-probes jsse",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), i32::from(exit::USAGE), "{line}");
         }

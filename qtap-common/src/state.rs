@@ -307,6 +307,10 @@ pub mod call {
     pub const SEAL: u8 = 11;
     /// rustls: a record is decrypted.
     pub const UNSEAL: u8 = 12;
+    /// NSS's `ssl_SecureRecv`: the same as [`READ`], but for its flags, which stand where an `_ex` function has the place for the number of bytes.
+    pub const RECV: u8 = 13;
+    /// NSS's `SSL_ImportFD`: returns a descriptor of NSPR, which has the session.
+    pub const IMPORT: u8 = 14;
 }
 
 /// The cookie of a probe on a TLS function: what it is and where its arguments are at the chosen site.

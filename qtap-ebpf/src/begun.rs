@@ -4,9 +4,13 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use qtap_common::record::{SessionOpened, kind};
 use qtap_common::state::{Session, SessionKey};
 
+use crate::carry::user;
 use crate::emit;
-use crate::maps::{CALLS, SESSIONS};
-use crate::session::Frame;
+use crate::maps::{CALLS, IMPORTED, SESSIONS};
+use crate::session::{self, Frame};
+
+/// Where a descriptor of NSPR has its layer's own (`PRFileDesc.secret`, of `prio.h`): of the layer that NSS puts on top, its session.
+const SECRET: u64 = 8;
 
 /// The session at `ssl` was made as new: true when a TLS call of it is under way. OpenSSL does so itself (`SSL_clear`) where a handshake begins, in a read or a write
 /// too: the program did not ask for one (`SSL_set_accept_state`).
@@ -39,4 +43,18 @@ pub fn name(session: &mut Session, frame: &Frame) {
     let mut header = emit::header(kind::SESSION_OPENED, size_of::<SessionOpened>(), session.id);
     header.flags = session.late;
     emit::record_or_count(&SessionOpened { header, ssl: frame.ssl, library: frame.library, pad: 0 });
+}
+
+/// NSS made a session, of this descriptor: its handshake is still to come.
+#[inline(never)]
+pub fn imported(descriptor: u64) {
+    if let Some(ssl) = user::<u64>(descriptor.wrapping_add(SECRET)) {
+        let _ = IMPORTED.insert(&session::key(ssl), &1, 0);
+    }
+}
+
+/// True when a session that is met for the first time was made before the eyes of the probes.
+#[inline(always)]
+pub fn was_imported(key: &SessionKey) -> bool {
+    IMPORTED.remove(key).is_ok()
 }

@@ -63,6 +63,10 @@ pub static RUSTLS_USERS: LruHashMap<u32, u8> = LruHashMap::with_max_entries(1024
 #[map]
 pub static RUSTLS_SEEN: Array<u32> = Array::with_max_entries(1, 0);
 
+/// (tgid, session) → 1: NSS made it, and no call of it ended yet. Writer: `begun`. Reader: `begun`, which takes it out. An LRU: what is forgotten is told as joined late.
+#[map]
+pub static IMPORTED: LruHashMap<SessionKey, u8> = LruHashMap::with_max_entries(4096, 0);
+
 /// System call number → `op`. Writer: agent, once. The numbers are the architecture's.
 #[map]
 pub static SYSCALLS: Array<u8> = Array::with_max_entries(512, 0);

@@ -16,6 +16,9 @@ use crate::{advice, begun, feedback, goroutine, scratch, trace};
 /// TLS calls of one thread that can be inside one another: a session whose transport is another session (HTTPS proxies).
 pub const NESTED: usize = 2;
 
+/// `PR_MSG_PEEK`, of `prio.h`.
+const PEEK: u64 = 2;
+
 /// In the place of a connection: one that nobody asked for.
 pub const NOT_WANTED: u64 = u64::MAX;
 
@@ -118,7 +121,7 @@ fn serves(inner: &Frame, outer: &Frame) -> bool {
 #[inline(always)]
 fn way(of: u8) -> u8 {
     match of {
-        call::READ | call::READ_EX => 1,
+        call::READ | call::READ_EX | call::RECV => 1,
         call::WRITE | call::WRITE_EX | call::WRITE_EX2 | call::FLUSH => 2,
         _ => 0,
     }
@@ -207,6 +210,9 @@ pub fn note_socket(conn: u64) {
 #[inline(always)]
 pub fn finish(of: u8, result: u64, stack: u64) {
     let Some(frame) = leave(of, stack) else { return };
+    if of == call::IMPORT {
+        return begun::imported(result);
+    }
     let bytes = bytes_of(&frame, of, result as i32);
     // What begins is told, though nothing came yet: it is not begun a second time.
     let is_told = of == call::OTHER || frame.begins != 0;
@@ -242,7 +248,7 @@ pub fn account(area: u32, frame: &Frame, of: u8, bytes: u64, late: bool) {
         }
     };
     if bytes > 0 {
-        let direction = if of == call::READ || of == call::READ_EX { 1 } else { 0 };
+        let direction = if way(of) == 1 { 1 } else { 0 };
         let source = Source::buffer(frame.buffer, bytes);
         carried(area, session, &source, &Moved { direction, bytes, began: frame.time });
     }
@@ -259,6 +265,8 @@ fn bytes_of(frame: &Frame, of: u8, result: i32) -> u64 {
                 0
             }
         }
+        // What is only looked at (`PR_MSG_PEEK`) is read once more.
+        call::RECV if result > 0 && frame.out & PEEK == 0 => result as u64,
         call::READ_EX | call::WRITE_EX | call::WRITE_EX2 if result == 1 => user::<u64>(frame.out).unwrap_or(0),
         _ => 0,
     }
@@ -289,6 +297,7 @@ fn open(area: u32, key: &SessionKey, library: u32, flags: u8) -> bool {
     }
     let Some(work) = scratch::get(area) else { return false };
     let session = unsafe { &mut (*work).session };
+    let flags = if flags & flag::LATE != 0 && begun::was_imported(key) { flags & !flag::LATE } else { flags };
     let mut header = emit::header(kind::SESSION_OPENED, size_of::<SessionOpened>(), 0);
     header.id = emit::identity(header.time);
     header.flags = flags;

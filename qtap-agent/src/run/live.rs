@@ -87,6 +87,7 @@ fn families(wanted: &[TlsProbe]) -> Vec<Family> {
         TlsProbe::None => Vec::new(),
         TlsProbe::Openssl => vec![Family::OpenSsl],
         TlsProbe::Gnutls => vec![Family::GnuTls],
+        TlsProbe::Nss => vec![Family::Nss],
         TlsProbe::Go => vec![Family::GoTls],
         TlsProbe::Rustls => vec![Family::Rustls],
     };
@@ -194,7 +195,10 @@ mod tests {
     fn families_are_those_that_are_named() {
         assert_eq!(families(&[TlsProbe::All]), Family::ALL);
         assert_eq!(families(&[TlsProbe::Gnutls]), [Family::GnuTls]);
-        assert_eq!(families(&[TlsProbe::Openssl, TlsProbe::Gnutls, TlsProbe::Go, TlsProbe::Rustls]), Family::ALL);
+        assert_eq!(
+            families(&[TlsProbe::Openssl, TlsProbe::Gnutls, TlsProbe::Nss, TlsProbe::Go, TlsProbe::Rustls]),
+            Family::ALL
+        );
         assert!(families(&[TlsProbe::None, TlsProbe::Openssl]).is_empty());
     }
 

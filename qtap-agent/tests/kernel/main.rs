@@ -33,6 +33,7 @@ mod memory_bio;
 mod names;
 mod namespace;
 mod nginx;
+mod nss;
 mod openssl;
 mod overflow;
 mod overlay;

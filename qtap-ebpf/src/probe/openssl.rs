@@ -1,4 +1,4 @@
-//! OpenSSL and its kin, and GnuTLS, whose functions take the same: where a probe stands in each function, and which register holds what there, comes in the cookie.
+//! OpenSSL and its kin, and GnuTLS and NSS, whose functions take the same: where a probe stands in each function, and which register holds what there, comes in the cookie.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::pt_regs;
@@ -96,7 +96,7 @@ fn bind(area: u32, sock: &Sock, key: &SessionKey, library: u32) -> Option<()> {
     Some(())
 }
 
-/// `SSL_free(ssl)`, `SSL_clear(ssl)`, `gnutls_deinit(session)`: the session ends.
+/// `SSL_free(ssl)`, `SSL_clear(ssl)`, `gnutls_deinit(session)`, `ssl_DefClose(session)`: the session ends.
 #[uprobe]
 pub fn tls_free(ctx: ProbeContext) -> u32 {
     // Also of a process that is left out since: the session was seen to begin.
@@ -106,6 +106,8 @@ pub fn tls_free(ctx: ProbeContext) -> u32 {
         let key = session::key(ssl);
         if !(begun::begins(ssl) && begun::is_unused(&key)) {
             session::close(&key);
+            // Of one that was never used.
+            begun::was_imported(&key);
         }
     }
     0

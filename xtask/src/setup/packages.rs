@@ -26,7 +26,7 @@ enum Test {
     PythonVenv,
 }
 
-const NEEDS: [Need; 16] = [
+const NEEDS: [Need; 17] = [
     Need { purpose: Purpose::Build, package: "gcc", met_by: Test::Program("cc") },
     Need {
         purpose: Purpose::Build,
@@ -43,6 +43,7 @@ const NEEDS: [Need; 16] = [
     },
     Need { purpose: Purpose::Check, package: "wget", met_by: Test::Program("wget") },
     Need { purpose: Purpose::Check, package: "gnutls-bin", met_by: Test::Program("gnutls-serv") },
+    Need { purpose: Purpose::Check, package: "libnss3-tools", met_by: Test::Program("pk12util") },
     Need { purpose: Purpose::Check, package: "git", met_by: Test::Program("git") },
     Need { purpose: Purpose::Check, package: "nghttp2-client", met_by: Test::Program("h2load") },
     Need { purpose: Purpose::Check, package: "nghttp2-server", met_by: Test::Program("nghttpd") },
@@ -53,9 +54,24 @@ const NEEDS: [Need; 16] = [
     Need { purpose: Purpose::Bench, package: "tshark", met_by: Test::Program("tshark") },
 ];
 
+/// Needs of tests that say so when they are skipped, met by packages that not each release has.
+const WHERE_OFFERED: [Need; 2] = [
+    Need {
+        purpose: Purpose::Check,
+        package: "libcurl3-nss",
+        met_by: Test::File(&["/usr/lib/x86_64-linux-gnu/libcurl-nss.so.4", "/usr/lib64/libcurl-nss.so.4"]),
+    },
+    Need {
+        purpose: Purpose::Check,
+        package: "lighttpd-mod-nss",
+        met_by: Test::File(&["/usr/lib/lighttpd/mod_nss.so", "/usr/lib64/lighttpd/mod_nss.so"]),
+    },
+];
+
 /// Installs what `purpose` needs and is not there. True when something was installed.
 pub(super) fn ensure(purpose: Purpose) -> Result<bool> {
-    let wanted: Vec<&Need> = NEEDS.iter().filter(|need| need.purpose <= purpose).collect();
+    let offered = WHERE_OFFERED.iter().filter(|need| is_met(&need.met_by) || is_offered(need.package));
+    let wanted: Vec<&Need> = NEEDS.iter().chain(offered).filter(|need| need.purpose <= purpose).collect();
     let missing: Vec<&str> = wanted.iter().filter(|need| !is_met(&need.met_by)).map(|need| need.package).collect();
     if missing.is_empty() {
         report("packages", format_args!("all {} found", wanted.len()));
@@ -81,6 +97,11 @@ fn is_met(test: &Test) -> bool {
                 || shell::capture(Command::new("python3").args(["-c", "import venv, ensurepip"])).is_ok()
         }
     }
+}
+
+/// True when this release has the package, as far as its lists say.
+fn is_offered(package: &str) -> bool {
+    shell::capture(Command::new("apt-cache").args(["show", package])).is_ok()
 }
 
 /// Installs Debian packages, with the lists fetched again when one is not known.

@@ -9,6 +9,8 @@ pub enum Family {
     OpenSsl,
     /// GnuTLS.
     GnuTls,
+    /// Mozilla's NSS.
+    Nss,
     /// `crypto/tls` of Go, whose functions keep Go's rules.
     GoTls,
     /// rustls, whose functions keep Rust's.
@@ -17,7 +19,7 @@ pub enum Family {
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 4] = [Family::OpenSsl, Family::GnuTls, Family::GoTls, Family::Rustls];
+    pub const ALL: [Family; 5] = [Family::OpenSsl, Family::GnuTls, Family::Nss, Family::GoTls, Family::Rustls];
     /// Those whose functions are found by names that are known as they are.
     pub(super) const NAMED: [Family; 2] = [Family::OpenSsl, Family::GnuTls];
 
@@ -26,6 +28,7 @@ impl Family {
         match self {
             Family::OpenSsl => [Call::Read, Call::Write],
             Family::GnuTls => [Call::GnutlsRecv, Call::GnutlsSend],
+            Family::Nss => [Call::NssRecv, Call::NssSend],
             Family::GoTls => [Call::GoRead, Call::GoWrite],
             Family::Rustls => [Call::RustlsDecrypt, Call::RustlsEncrypt],
         }
@@ -36,6 +39,7 @@ impl Family {
         match self {
             Family::OpenSsl => Some("libssl"),
             Family::GnuTls => Some("libgnutls"),
+            Family::Nss => Some("libssl3"),
             Family::GoTls | Family::Rustls => None,
         }
     }
@@ -104,6 +108,18 @@ pub enum Call {
     GnutlsSetFds,
     /// `void gnutls_deinit(gnutls_session_t)`.
     GnutlsDeinit,
+    /// `int ssl_SecureRecv(sslSocket *, unsigned char *buf, int len, int flags)`.
+    NssRecv,
+    /// `int ssl_SecureRead(sslSocket *, unsigned char *buf, int len)`.
+    NssRead,
+    /// `int ssl_SecureSend(sslSocket *, const unsigned char *buf, int len, int flags)`.
+    NssSend,
+    /// `int ssl_SecureWrite(sslSocket *, const unsigned char *buf, int len)`.
+    NssWrite,
+    /// `PRFileDesc *SSL_ImportFD(PRFileDesc *model, PRFileDesc *fd)`, or what it goes to: makes the session of a descriptor.
+    NssImport,
+    /// `int ssl_DefClose(sslSocket *)`: the end of each session.
+    NssClose,
     /// `func (c *Conn) Read(b []byte) (int, error)`.
     GoRead,
     /// `func (c *Conn) Write(b []byte) (int, error)`.
@@ -134,7 +150,7 @@ const fn int(index: u8) -> Argument {
 
 impl Call {
     /// All of them.
-    pub const ALL: [Call; 39] = [
+    pub const ALL: [Call; 45] = [
         Call::Read,
         Call::Write,
         Call::ReadEx,
@@ -165,6 +181,12 @@ impl Call {
         Call::GnutlsBye,
         Call::GnutlsSetFds,
         Call::GnutlsDeinit,
+        Call::NssRecv,
+        Call::NssRead,
+        Call::NssSend,
+        Call::NssWrite,
+        Call::NssImport,
+        Call::NssClose,
         Call::GoRead,
         Call::GoWrite,
         Call::GoClose,
@@ -181,6 +203,7 @@ impl Call {
     pub fn family(self) -> Family {
         match self.symbol() {
             name if name.starts_with("gnutls_") => Family::GnuTls,
+            name if name.starts_with("ssl_") || name == "SSL_ImportFD" => Family::Nss,
             name if name.starts_with("crypto/tls.") => Family::GoTls,
             name if name.contains("::") => Family::Rustls,
             _ => Family::OpenSsl,
@@ -221,6 +244,12 @@ impl Call {
             Call::GnutlsBye => "gnutls_bye",
             Call::GnutlsSetFds => "gnutls_transport_set_int2",
             Call::GnutlsDeinit => "gnutls_deinit",
+            Call::NssRecv => "ssl_SecureRecv",
+            Call::NssRead => "ssl_SecureRead",
+            Call::NssSend => "ssl_SecureSend",
+            Call::NssWrite => "ssl_SecureWrite",
+            Call::NssImport => "SSL_ImportFD",
+            Call::NssClose => "ssl_DefClose",
             Call::GoRead => "crypto/tls.(*Conn).Read",
             Call::GoWrite => "crypto/tls.(*Conn).Write",
             Call::GoClose => "crypto/tls.(*Conn).Close",
@@ -249,10 +278,16 @@ impl Call {
         // the result.
         const TAKEN: &[Argument] = &[whole(1), whole(2)];
         const RECORD: &[Argument] = &[whole(1), whole(2), whole(3)];
+        // Of NSS: behind the buffer its length, and flags.
+        const RECV: &[Argument] = &[whole(0), whole(1), int(2), int(3)];
         const WRITTEN: &[Argument] = &[whole(0), whole(1), int(2)];
         let (args, result) = match self {
             Call::BioWrite => (WRITTEN, false),
             Call::Read | Call::Write | Call::Peek => (READ, true),
+            Call::NssRead | Call::NssSend | Call::NssWrite => (READ, true),
+            Call::NssRecv => (RECV, true),
+            Call::NssImport => (&[][..], true),
+            Call::NssClose => (SESSION, false),
             Call::ReadEx | Call::WriteEx | Call::PeekEx => (READ_EX, true),
             Call::WriteEx2 => (WRITE_EX2, true),
             Call::GnutlsSend | Call::GnutlsSend2 | Call::GnutlsSendRange | Call::GnutlsRecv | Call::GnutlsRecvSeq => {

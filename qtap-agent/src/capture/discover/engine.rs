@@ -30,7 +30,7 @@ pub enum Engine {
     Rustls,
     /// GnuTLS, without its functions.
     GnuTls,
-    /// Mozilla's NSS.
+    /// Mozilla's NSS, in which its functions are not found.
     Nss,
     /// A Java machine, whose own TLS (JSSE) is compiled as it runs.
     Java,
@@ -53,7 +53,7 @@ impl Engine {
             Engine::Probed(Family::GnuTls) | Engine::GnuTls => "GnuTLS",
             Engine::Probed(Family::GoTls) | Engine::Go(_) => "Go crypto/tls",
             Engine::Probed(Family::Rustls) | Engine::Rustls => "rustls",
-            Engine::Nss => "NSS",
+            Engine::Probed(Family::Nss) | Engine::Nss => "NSS",
             Engine::Java => "Java JSSE",
             Engine::MbedTls => "Mbed TLS",
             Engine::WolfSsl => "wolfSSL",
@@ -72,7 +72,8 @@ impl Engine {
             Engine::Bits32 => "a 32-bit file, which is not probed",
             Engine::Go(why) => why.why(),
             Engine::Rustls => "linked into the file without symbols: which functions are its is not known",
-            Engine::GnuTls | Engine::Nss | Engine::MbedTls | Engine::WolfSsl | Engine::S2n => "not supported yet",
+            Engine::Nss => "which functions move bytes is not certain",
+            Engine::GnuTls | Engine::MbedTls | Engine::WolfSsl | Engine::S2n => "not supported yet",
         })
     }
 }

@@ -93,9 +93,12 @@ fn paths_in_cache(cache: &[u8]) -> Vec<PathBuf> {
 pub fn is_library_name(path: &Path) -> bool {
     let Some(name) = path.file_name().map(OsStrExt::as_bytes) else { return false };
     let stem = |family: Family| name.strip_prefix(family.stem()?.as_bytes());
-    let Some(rest) = Family::ALL.into_iter().find_map(stem) else { return false };
-    let so = memchr::memmem::find(rest, b".so").and_then(|at| rest.get(at + 3..));
-    matches!(rest.first(), Some(b'.' | b'-' | b'_')) && so.is_some_and(|tail| matches!(tail.first(), None | Some(b'.')))
+    // One stem may be the beginning of another.
+    Family::ALL.into_iter().filter_map(stem).any(|rest| {
+        let so = memchr::memmem::find(rest, b".so").and_then(|at| rest.get(at + 3..));
+        matches!(rest.first(), Some(b'.' | b'-' | b'_'))
+            && so.is_some_and(|tail| matches!(tail.first(), None | Some(b'.')))
+    })
 }
 
 #[cfg(test)]
@@ -105,13 +108,19 @@ mod tests {
 
     #[test]
     fn names_of_libraries() {
-        for name in
-            ["libssl.so.3", "libssl.so", "libssl.so.1.1", "libssl-8bd944e8.so.3", "/a/b/libssl.so.3", "libgnutls.so.30"]
-        {
+        for name in [
+            "libssl.so.3",
+            "libssl.so",
+            "libssl.so.1.1",
+            "libssl-8bd944e8.so.3",
+            "/a/b/libssl.so.3",
+            "libgnutls.so.30",
+            "libssl3.so",
+        ] {
             assert!(is_library_name(Path::new(name)), "{name}");
         }
         for name in [
-            "libssl3.so",
+            "libssl3",
             "libssl.a",
             "libcrypto.so.3",
             "libssl.sox",

@@ -14,6 +14,7 @@ mod go;
 pub mod known;
 mod locate;
 pub mod maps;
+mod nss;
 mod own_bio;
 pub mod plan;
 pub mod procfs;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::call::{Call, Family};
 use super::elf::{Elf, ElfError, FileId, Symbol};
-use super::{bio, engine, go, locate, rustls, version};
+use super::{bio, engine, go, locate, nss, rustls, version};
 use crate::capture::sites::go::NotGo;
 use crate::capture::sites::{self, ExitSites, Function, Sites};
 
@@ -78,6 +78,9 @@ pub fn plan_of(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
     let defined = |call: Call| symbols.iter().find(|symbol| symbol.name == call.symbol());
     let is_of = |family: &Family| family.needs().into_iter().all(|call| defined(call).is_some());
     let Some(family) = Family::NAMED.into_iter().find(is_of) else {
+        if let Some(plan) = plan_of_nss(elf, path, &symbols) {
+            return Ok(plan);
+        }
         return match plan_of_go(elf, path, &symbols) {
             Err(PlanError::NoLibrary) => plan_of_rustls(elf, path, rustls::functions(elf))
                 .or_else(|_| plan_without_names(elf, path))
@@ -110,6 +113,25 @@ fn file_name(elf: &Elf, path: &Path) -> String {
     let target = is_link.then(|| std::fs::read_link(elf.lasting_path()).ok()).flatten();
     let name = target.as_deref().unwrap_or(path).file_name().unwrap_or_default().to_string_lossy();
     name.trim_end_matches(" (deleted)").to_owned()
+}
+
+/// The same of NSS, whose functions have no names, save the one that makes sessions.
+fn plan_of_nss(elf: &Elf, path: &Path, symbols: &[Symbol]) -> Option<Plan> {
+    let functions = nss::functions(elf, symbols);
+    if functions.is_empty() {
+        return None;
+    }
+    let rodata = elf.section(".rodata", MAX_RODATA).ok().flatten();
+    Some(Plan {
+        path: path.to_owned(),
+        id: elf.id(),
+        build_id: elf.build_id(),
+        family: Family::Nss,
+        library: elf.soname().unwrap_or_else(|| file_name(elf, path)),
+        version: rodata.and_then(|rodata| version::in_text(Family::Nss, &rodata)),
+        missing: Vec::new(),
+        hooks: functions.iter().map(|(call, symbol)| hook(elf, *call, symbol)).collect(),
+    })
 }
 
 /// The same of a program of Go, whose functions are found in other ways, and have sites of another kind.
@@ -191,7 +213,9 @@ impl Plan {
                     Ok(sites) => sites,
                     Err(_) => continue,
                 },
-                Family::OpenSsl | Family::GnuTls | Family::Rustls => sites::plain(&function, hook.call.wanted()),
+                Family::OpenSsl | Family::GnuTls | Family::Nss | Family::Rustls => {
+                    sites::plain(&function, hook.call.wanted())
+                }
             };
         }
         self

@@ -7,6 +7,7 @@ pub(super) fn in_text(family: Family, constants: &[u8]) -> Option<String> {
     match family {
         Family::OpenSsl => openssl(constants),
         Family::GnuTls => numbered("GnuTLS ", constants),
+        Family::Nss => nss(constants),
         // It stands elsewhere.
         Family::GoTls | Family::Rustls => None,
     }
@@ -28,6 +29,16 @@ fn numbered(name: &str, constants: &[u8]) -> Option<String> {
         (number.first().is_some_and(u8::is_ascii_digit) && dots == 2)
             .then(|| format!("{name}{}", String::from_utf8_lossy(&number)))
     })
+}
+
+/// What follows `Version: NSS 3.87.1`, of which the last part may be missing.
+fn nss(constants: &[u8]) -> Option<String> {
+    const NAME: &[u8] = b"Version: NSS ";
+    let at = memchr::memmem::find(constants, NAME)? + NAME.len();
+    let number =
+        constants.get(at..)?.iter().copied().take(32).take_while(|byte| byte.is_ascii_digit() || *byte == b'.');
+    let number: Vec<u8> = number.collect();
+    number.first().is_some_and(u8::is_ascii_digit).then(|| format!("NSS {}", String::from_utf8_lossy(&number)))
 }
 
 /// OpenSSL's own sonames carry the series: `libssl.so.3`, `libssl.so.1.1`, `libssl-8bd944e8.so.3`. LibreSSL counts from 26.
@@ -56,5 +67,8 @@ mod tests {
         assert_eq!(of_soname("envoy"), None);
         let gnutls = in_text(Family::GnuTls, b"Enabled GnuTLS 3.7.9 logging...\0");
         assert_eq!(gnutls.as_deref(), Some("GnuTLS 3.7.9"));
+        assert_eq!(nss(b"\0NSS_3.2\0Version: NSS 3.87.1\0").as_deref(), Some("NSS 3.87.1"));
+        assert_eq!(nss(b"Version: NSS 3.90 Beta").as_deref(), Some("NSS 3.90"));
+        assert_eq!(nss(b"Version: NSS "), None);
     }
 }

@@ -275,7 +275,7 @@ fn probes_of(hook: &Hook, library: u16, returns: Returns) -> Result<Vec<Probe>, 
     let (leave, returned) = match hook.call.family() {
         Family::GoTls => ("go_exit", "tls_return"),
         Family::Rustls => ("rustls_exit", "rustls_return"),
-        Family::OpenSsl | Family::GnuTls => ("tls_exit", "tls_return"),
+        Family::OpenSsl | Family::GnuTls | Family::Nss => ("tls_exit", "tls_return"),
     };
     let at = |program, file_offset| Probe { program, place: Place { file_offset, cookie }, way_in: false };
     let inside = |offset: &u64| at(leave, hook.symbol.file_offset + offset);
@@ -342,8 +342,11 @@ impl Drop for Tls {
 /// kin tell is a BIO, and the socket calls inside the next TLS call tell the socket.
 fn programs_of(of: Call) -> Option<(&'static str, u8)> {
     Some(match of {
-        Call::Read | Call::GnutlsRecv | Call::GnutlsRecvSeq => ("tls_enter", call::READ),
+        Call::Read | Call::GnutlsRecv | Call::GnutlsRecvSeq | Call::NssRead => ("tls_enter", call::READ),
         Call::Write | Call::GnutlsSend | Call::GnutlsSend2 | Call::GnutlsSendRange => ("tls_enter", call::WRITE),
+        Call::NssSend | Call::NssWrite => ("tls_enter", call::WRITE),
+        Call::NssRecv => ("tls_enter", call::RECV),
+        Call::NssImport => ("tls_enter", call::IMPORT),
         Call::GnutlsUncork => ("tls_enter", call::FLUSH),
         Call::ReadEx => ("tls_enter", call::READ_EX),
         Call::WriteEx => ("tls_enter", call::WRITE_EX),
@@ -357,7 +360,7 @@ fn programs_of(of: Call) -> Option<(&'static str, u8)> {
         | Call::GnutlsHandshake
         | Call::GnutlsBye => ("tls_enter", call::OTHER),
         Call::SetFd | Call::SetRfd | Call::SetWfd | Call::GnutlsSetFds => ("tls_set_fd", call::OTHER),
-        Call::Clear | Call::Free | Call::GnutlsDeinit => ("tls_free", call::OTHER),
+        Call::Clear | Call::Free | Call::GnutlsDeinit | Call::NssClose => ("tls_free", call::OTHER),
         Call::GoRead => ("go_enter", call::READ),
         Call::GoWrite => ("go_enter", call::WRITE),
         Call::GoClientHandshake | Call::GoServerHandshake => ("go_enter", call::OTHER),
