@@ -4,6 +4,7 @@
 mod bpf;
 mod coverage;
 mod grpc_go;
+mod libressl;
 mod packages;
 mod python;
 mod releases;
@@ -49,6 +50,7 @@ pub(crate) fn for_coverage() -> Result<()> {
     run(Purpose::Check)?;
     coverage::ensure()?;
     grpc_go::ensure()?;
+    libressl::ensure()?;
     releases::ensure()
 }
 

@@ -1,10 +1,11 @@
-//! Programs for the sake of the TLS library that they have: one server over one library after another, and BoringSSL with its names.
+//! Programs for the sake of the TLS library that they have: one server over one library after another, and BoringSSL and LibreSSL with their names.
 
 use std::process::Command;
 
-use super::programs::{BOTH, Place, Program, found, version_of};
+use super::programs::{BOTH, Place, Program, found, found_at, version_by, version_of};
 use super::{Ask, Version};
 use crate::lab::free_ports;
+use crate::python::tools;
 
 /// What a server of many libraries calls them, and what others do.
 const MODULES: [(&str, &str); 5] =
@@ -13,6 +14,7 @@ const MODULES: [(&str, &str); 5] =
 pub(super) fn all(place: &Place<'_>) -> Vec<Program> {
     let mut programs = lighttpd(place);
     programs.extend(boringssl());
+    programs.extend(libressl());
     programs
 }
 
@@ -55,7 +57,22 @@ $HTTP[\"url\"] =~ \"^/put/\" {{ webdav.activate = \"enable\" }}
 fn boringssl() -> Option<Program> {
     const CLIENT: &str = "bssl-tool";
     found(CLIENT)?;
-    let line = |asks: &[Ask]| {
+    let said = Command::new("dpkg-query").args(["-W", "-f", "${Version}", "android-boringssl"]).output();
+    let version = said.map(|said| String::from_utf8_lossy(&said.stdout).into_owned()).unwrap_or_default();
+    Some(by_pipe("bssl, BoringSSL", version, format!("{CLIENT} client")))
+}
+
+/// LibreSSL's own client, over its library.
+fn libressl() -> Option<Program> {
+    let client = found_at(tools().join("libressl/openssl"))?;
+    let run = format!("env LD_LIBRARY_PATH='{}' '{}'", client.parent().unwrap().display(), client.display());
+    let version = version_by(&run, "version");
+    Some(by_pipe("openssl s_client, LibreSSL", version, format!("{run} s_client -quiet")))
+}
+
+/// A client that connects, and says what it is given.
+fn by_pipe(name: &str, version: String, client: String) -> Program {
+    let line = move |asks: &[Ask]| {
         let each = asks.iter().map(|ask| {
             let rest = ask.url.trim_start_matches("https://");
             let (place, path) = rest.split_once('/').unwrap();
@@ -67,11 +84,9 @@ fn boringssl() -> Option<Program> {
             let head =
                 format!("{method} /{path} HTTP/1.1\\r\\nHost: {place}\\r\\nConnection: close\\r\\n{length}\\r\\n");
             // Its input's end would end the connection.
-            format!("(printf '{head}'; {body} sleep 0.3) | {CLIENT} client -connect {place} > said || exit 1\n")
+            format!("(printf '{head}'; {body} sleep 0.3) | {client} -connect {place} > said || exit 1\n")
         });
         each.collect::<String>()
     };
-    let said = Command::new("dpkg-query").args(["-W", "-f", "${Version}", "android-boringssl"]).output();
-    let version = said.map(|said| String::from_utf8_lossy(&said.stdout).into_owned()).unwrap_or_default();
-    Some(Program::new("bssl, BoringSSL", version).asks_by(Version::One, line))
+    Program::new(name, version).asks_by(Version::One, line)
 }
