@@ -1,13 +1,13 @@
-//! NSS, on both sides: libcurl over it and programs of its own as clients, lighttpd and a socket that accepts by it as servers.
+//! NSS, on both sides: libcurl over it and programs of its own as clients, lighttpd and a socket that accepts by it as servers, a browser that puts a layer of its own above.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::lab::{Lab, digest, free_ports, noise, output_of};
+use super::lab::{Lab, PATIENCE, digest, free_ports, noise, output_of, slowed};
 use super::nginx::{Nginx, certificate};
 use super::python::{interpreter, script};
-use super::qtap::exec_script;
-use super::records::{Record, Records};
+use super::qtap::{exec_script, run_exec, text};
+use super::records::{Record, Records, parse};
 
 /// Libraries of the host. None: the test is skipped, and says so.
 fn libraries(names: &[&str]) -> Option<()> {
@@ -143,6 +143,51 @@ wait",
         |one: &&Record| one.has("connection.tls.library") && one.text("connection.tls.library") == "libssl3.so";
     assert_eq!(records.closed().into_iter().filter(by_nss).count(), 1, "{}", records.told());
     assert!(records.exchanges().is_empty(), "{}", records.told());
+}
+
+/// Firefox brings an NSS of its own, which is probed when it is mapped, and puts a layer of its own above.
+#[test]
+fn firefox_asks() {
+    let Some(lab) = Lab::open() else { return };
+    let (Some(python), Some(firefox)) = (interpreter(), installed("/usr/lib/firefox-esr/firefox-esr")) else { return };
+    if slowed(PATIENCE) > PATIENCE {
+        println!("skipped: a browser takes minutes to start here");
+        return;
+    }
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("down.bin", &noise(300_000));
+    nginx.serve("page.txt", b"page\n");
+    let up = lab.write("up.bin", &noise(50_000)).display().to_string();
+    let mut lines = String::from("set -e\n");
+    for version in ["1.1", "2"] {
+        let plan = format!(
+            "GET {}\nGET {}\nPUT {} {up}\n",
+            nginx.https(&format!("/seen/page.txt?page-{version}")),
+            nginx.https(&format!("/down.bin?down-{version}")),
+            nginx.https(&format!("/put/up.bin?up-{version}")),
+        );
+        let plan = lab.write(&format!("plan-{version}"), plan.as_bytes());
+        let (program, firefox) = (script("firefox.py"), firefox.display());
+        lines += &format!("{} {} {firefox} {version} {}\n", python.display(), program.display(), plan.display());
+    }
+    // What it says to itself over UNIX sockets is another matter.
+    let out = lab.path("records.jsonl");
+    let captured = run_exec(&lab, [] as [&str; 0], &out, ["sh", "-c", &lines]);
+    assert_eq!(captured.code, Some(0), "{}\n{}", captured.stderr, captured.stdout);
+    let records = parse(&text(&out)).over_tcp();
+    records.assert_conserved();
+    for version in ["1.1", "2"] {
+        let page = of_query(&records, &format!("page-{version}"));
+        assert_eq!(records.artifact_of(page, "response")["body"]["digest"], digest(b"page\n"));
+        let down = of_query(&records, &format!("down-{version}"));
+        assert_eq!(records.artifact_of(down, "response")["body"]["digest"], digest(&noise(300_000)));
+        let put = of_query(&records, &format!("up-{version}"));
+        assert_eq!(records.artifact_of(put, "request")["body"]["digest"], digest(&noise(50_000)));
+        for exchange in [page, down, put] {
+            assert_eq!(exchange.text("network.protocol.version"), version, "{}", records.told());
+            assert_peer(&records, exchange, nginx.https);
+        }
+    }
 }
 
 /// Both ends of each exchange are told, with the same ports and bodies.

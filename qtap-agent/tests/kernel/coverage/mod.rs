@@ -5,6 +5,7 @@
 
 mod go;
 mod libraries;
+mod nss;
 mod programs;
 mod releases;
 

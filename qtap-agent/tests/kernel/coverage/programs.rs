@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Ask, Side, Version, go, libraries, releases};
+use super::{Ask, Side, Version, go, libraries, nss, releases};
 use crate::lab::{Lab, free_ports, output_of};
 use crate::nginx::Nginx;
 use crate::python::{installed, interpreter, tools};
@@ -101,6 +101,7 @@ pub(super) fn all(place: &Place<'_>, words: &[String]) -> Vec<Program> {
         deno_and_bun,
         java,
         libraries::all,
+        nss::all,
         releases::all,
     ];
     let programs = made.iter().flat_map(|make| make(place));
