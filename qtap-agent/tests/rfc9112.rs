@@ -497,6 +497,36 @@ fn section_9_connections() {
     check(&cases, &usual());
 }
 
+/// The PROXY protocol of HAProxy, versions 1 and 2: a header before the first message, by whoever connected.
+#[test]
+fn the_header_of_a_proxy_before_it() {
+    let cases = [
+        case(
+            "PROXY",
+            "in text",
+            &[b"> PROXY TCP4 192.0.2.1 192.0.2.2 40000 80\r\nGET /a HTTP/1.1\r\n\r\n", OK, GET, OK],
+            TWO,
+            0,
+        ),
+        case("PROXY", "of an unknown peer", &[b"> PROXY UNKNOWN\r\n", GET, OK], ONE, 0),
+        case(
+            "PROXY",
+            "in binary",
+            &[b"> \r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x01\x7f\0\0\x01\x9c\x40\x01\xbb", GET, OK, GET, OK],
+            TWO,
+            0,
+        ),
+        case(
+            "PROXY",
+            "a check of the proxy itself",
+            &[b"> \r\n\r\n\0\r\nQUIT\n\x20\0\0\0GET /a HTTP/1.1\r\n\r\n", OK],
+            ONE,
+            0,
+        ),
+    ];
+    check(&cases, &usual());
+}
+
 #[test]
 fn versions_and_roles() {
     let heard = hear(&[say(b"> GET / HTTP/1.0\r\n\r\n"), say(b"< HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")]);

@@ -1,6 +1,12 @@
 //! What the first bytes of a direction are. A sieve, not a parser: what it lets through is parsed, or refused, in userspace.
 
-use qtap_common::state::{FIRST_BYTES, FIRST_ROOM, class};
+use qtap_common::state::{Dir, FIRST_BYTES, FIRST_ROOM, class};
+
+use crate::carry::{Source, user};
+use crate::session;
+
+/// Longest header of the PROXY protocol in text.
+const INTRODUCTION_TEXT: u64 = 107;
 
 /// Looks at the first bytes. `late`: the stream was joined somewhere in its middle, so HTTP/2 frames and TLS records of any
 /// kind count too.
@@ -38,7 +44,7 @@ fn http2_frame(first: &[u8; FIRST_ROOM], len: u32, late: bool) -> u8 {
 }
 
 /// A request line (`method SP target`: RFC 9112 §3, the target beginning with `/`, `*`, a scheme, or anything after CONNECT),
-/// a status line, or the HTTP/2 preface, which has the form of a request line. A stream that begins with an empty line (§2.2)
+/// a status line, the line of the PROXY protocol, or the HTTP/2 preface, which has the form of a request line. A stream that begins with an empty line (§2.2)
 /// is let pass.
 #[inline(always)]
 fn http1_or_preface(first: &[u8; FIRST_ROOM], len: u32) -> u8 {
@@ -48,7 +54,8 @@ fn http1_or_preface(first: &[u8; FIRST_ROOM], len: u32) -> u8 {
     if first[0] == b'H' && first[1] == b'T' && first[2] == b'T' {
         return if len < 5 || first[4] == b'/' { class::HTTP } else { class::OTHER };
     }
-    let connect = first[0] == b'C' && first[1] == b'O' && first[2] == b'N';
+    // `CONNECT`, and the first line of the PROXY protocol, which a request follows.
+    let named = (first[0] == b'C' && first[1] == b'O' && first[2] == b'N') || is_introduction_text(first);
     for index in 0..FIRST_BYTES {
         if index as u32 + 1 >= len {
             return class::UNDECIDED;
@@ -57,13 +64,62 @@ fn http1_or_preface(first: &[u8; FIRST_ROOM], len: u32) -> u8 {
         if kind == SPACE {
             let next = first[index + 1];
             let target = next == b'/' || next == b'*' || next | 0x20 == b'h';
-            return if (target || connect) && index > 0 { class::HTTP } else { class::OTHER };
+            return if (target || named) && index > 0 { class::HTTP } else { class::OTHER };
         }
         if kind == NEITHER {
             return class::OTHER;
         }
     }
     class::OTHER
+}
+
+/// The text that the PROXY protocol begins with, in version 1.
+#[inline(always)]
+fn is_introduction_text(first: &[u8; FIRST_ROOM]) -> bool {
+    first[0] == b'P' && first[1] == b'R' && first[2] == b'O' && first[3] == b'X' && first[4] == b'Y'
+}
+
+/// Bytes that version 2 of the PROXY protocol says it has, where `first` begins with its signature; else 0.
+#[inline(always)]
+fn binary_introduction(first: &[u8; FIRST_ROOM]) -> u64 {
+    let signed = first[0] == b'\r' && first[3] == b'\n' && first[4] == 0 && first[7] == b'Q' && first[11] == b'\n';
+    if signed { 16 + ((first[14] as u64) << 8 | first[15] as u64) } else { 0 }
+}
+
+/// True when a direction that carried something else goes over to TLS with this call (SOCKS, `STARTTLS`, PostgreSQL's `SSLRequest`): a hello, or, inside a TLS call,
+/// the five bytes that stand before one.
+#[inline(never)]
+pub fn turns_tls(is: u8, source: &Source, bytes: u64) -> bool {
+    if is != class::OTHER || bytes < 5 {
+        return false;
+    }
+    let base = first_buffer(source);
+    let head = user::<u32>(base).unwrap_or(0).to_le_bytes();
+    if head[0] != 0x16 || head[1] != 3 || head[2] > 4 {
+        return false;
+    }
+    let hello = if bytes > 5 { user::<u8>(base + 5).unwrap_or(0) } else { 0 };
+    hello == 1 || hello == 2 || session::in_call()
+}
+
+/// True when a call in which the header of the PROXY protocol stands ends with it: what the stream is, is told by what follows.
+#[inline(always)]
+pub fn ends_introduction(dir: &Dir, source: &Source, bytes: u64) -> bool {
+    if binary_introduction(&dir.first) == bytes {
+        return true;
+    }
+    if !is_introduction_text(&dir.first) || bytes < 8 || bytes > INTRODUCTION_TEXT {
+        return false;
+    }
+    // A request ends with an empty line, the header without.
+    let end = user::<u32>(first_buffer(source) + bytes - 4).unwrap_or(0).to_le_bytes();
+    end[2] == b'\r' && end[3] == b'\n' && end[1] != b'\n'
+}
+
+/// Where a call's first buffer is.
+#[inline(always)]
+fn first_buffer(source: &Source) -> u64 {
+    if source.len != 0 || source.is_messages() { source.base } else { user::<u64>(source.iov).unwrap_or(0) }
 }
 
 const NEITHER: u8 = 0;

@@ -178,6 +178,14 @@ pub fn carried(area: u32) -> u8 {
     if conn.role == role::UNKNOWN && before != dir.class && dir.class != class::OTHER {
         learn_role(conn, sock.address, direction);
     }
+    let dir = &mut conn.dirs[direction & 1];
+    if reason == 0
+        && conn.flags & (conn_flag::UNWANTED | conn_flag::LEFT_ALONE) == 0
+        && !no_data
+        && classify::turns_tls(dir.class, source, bytes)
+    {
+        dir.class = class::TLS;
+    }
     let header = data_header(conn.id, false, direction);
     let dir = &mut conn.dirs[direction & 1];
     if conn.flags & conn_flag::UNWANTED != 0 {
@@ -260,6 +268,10 @@ fn account(area: u32, dir: &mut Dir, header: &Header, source: &Source, mut span:
         dir.count.encrypted += bytes;
         // Behind payload it is the hello of a tunnel, which is told inside its session: nothing of it is copied at the socket.
         let tunneled = before == class::HTTP || dir.count.copied != 0 || dir.count.lost != 0;
+        if tunneled && before != class::TLS && reason == 0 {
+            carry::flush(dir, header);
+            carry::skip(header, span.offset, bytes, why::ENCRYPTED);
+        }
         if span.offset >= HELLO_BYTES || tunneled || reason != 0 || dir.in_kernel != 0 {
             return;
         }
@@ -315,6 +327,7 @@ fn decide(dir: &mut Dir, peer_class: u8, source: &Source, bytes: u64, late: bool
 pub fn class_of(dir: &mut Dir, source: &Source, bytes: u64, late: bool) -> u8 {
     let mut here = *source;
     let mut left = bytes;
+    let begins = dir.first_len == 0;
     if here.is_messages() {
         left = here.enter_message().min(left);
     }
@@ -341,6 +354,10 @@ pub fn class_of(dir: &mut Dir, source: &Source, bytes: u64, late: bool) -> u8 {
         }
     }
     let verdict = classify::first_bytes(&dir.first, u32::from(dir.first_len), late);
+    if verdict == class::HTTP && begins && classify::ends_introduction(dir, source, bytes) {
+        dir.first_len = 0;
+        return class::UNDECIDED;
+    }
     if verdict == class::UNDECIDED && bytes >= FIRST_BYTES as u64 { class::HTTP } else { verdict }
 }
 

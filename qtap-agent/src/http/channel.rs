@@ -10,6 +10,7 @@ use super::body::Budget;
 use super::detect::{self, LINE_LIMIT, Verdict};
 use super::h1::{H1, Input};
 use super::h2::{self, H2};
+use super::introduction::{self, Begins};
 use super::pair::{Desk, Stamp};
 use super::{Settings, Sink};
 use crate::model::conn::{ConnFacts, Direction, Protocol};
@@ -65,6 +66,8 @@ struct Start {
     /// Its bytes, as long as they are undecided; joined late, the last of them.
     bytes: BytesMut,
     seen: u64,
+    /// The header of the PROXY protocol stood before it.
+    introduced: bool,
 }
 
 impl Http {
@@ -193,6 +196,13 @@ impl Http {
         }
     }
 
+    /// True while nothing is known of what it speaks, but for the header of the PROXY protocol that it began with.
+    #[must_use]
+    pub fn is_introduced(&self) -> bool {
+        let introduced = |unknown: &Unknown| unknown.starts.iter().any(|start| start.introduced);
+        matches!(&self.state, State::Unknown(unknown) if introduced(unknown))
+    }
+
     /// False once the first bytes proved that it is something else.
     #[must_use]
     pub fn may_be_http(&self) -> bool {
@@ -215,6 +225,7 @@ impl Http {
     fn decide(&mut self, direction: Direction, input: Input, sink: &mut Sink) {
         let late = self.desk.joined_late;
         let State::Unknown(unknown) = &mut self.state else { return };
+        let Some(input) = unknown.introduce(direction, input, late, sink) else { return };
         let decision = unknown.judge(direction, &input, late);
         unknown.hold(direction, input, sink);
         let state = match decision {
@@ -254,6 +265,26 @@ impl Unknown {
         }
     }
 
+    /// Takes the header of the PROXY protocol off the beginning of a direction; gives what is behind it. All that was held of the direction before is header.
+    fn introduce(&mut self, direction: Direction, input: Input, late: bool, sink: &mut Sink) -> Option<Input> {
+        let Some(start) = self.starts.get_mut(direction.index()) else { return Some(input) };
+        let Input::Bytes(bytes, stamp) = &input else { return Some(input) };
+        if late || self.has_hole || start.introduced {
+            return Some(input);
+        }
+        let before = start.bytes.len();
+        start.bytes.extend_from_slice(bytes);
+        let begins = introduction::measure(&start.bytes);
+        start.bytes.truncate(before);
+        let Begins::Header(len) = begins else { return Some(input) };
+        let rest = bytes.slice(len.saturating_sub(before).min(bytes.len())..);
+        *start = Start { introduced: true, ..Start::default() };
+        self.held.retain(|(way, _)| *way != direction);
+        self.held_bytes = self.held.iter().map(|(_, input)| input_len(input)).sum();
+        sink.captured += len as u64;
+        (!rest.is_empty()).then_some(Input::Bytes(rest, *stamp))
+    }
+
     fn judge(&mut self, direction: Direction, input: &Input, late: bool) -> Option<Decision> {
         let start = self.starts.get_mut(direction.index())?;
         let bytes = match input {
@@ -267,6 +298,9 @@ impl Unknown {
         let late = late || self.has_hole;
         start.seen += bytes.len() as u64;
         start.bytes.extend_from_slice(bytes);
+        if !late && !start.introduced && introduction::measure(&start.bytes) == Begins::More {
+            return None;
+        }
         match detect::first_bytes(&start.bytes) {
             Verdict::Request => return Some(Decision::H1 { requests: direction }),
             Verdict::Response => return Some(Decision::H1 { requests: direction.flip() }),

@@ -11,6 +11,7 @@ mod detect;
 mod h1;
 mod h2;
 mod hpack;
+mod introduction;
 mod keeping;
 mod manner;
 mod messages;

@@ -244,7 +244,7 @@ impl Conn {
             (Socket::Undecided(_), Skip::Lost(_)) => self.decide(false, common),
             (Socket::Undecided(_), Skip::Encrypted) => self.decide(true, common),
             (Socket::Plain(stream), Skip::Encrypted) => {
-                let was_lost = stream.captured == 0 && stream.protocol() == Protocol::Unknown;
+                let was_lost = stream.says_nothing();
                 self.tls();
                 if was_lost {
                     self.seal(time, common, out);
@@ -413,7 +413,11 @@ impl Conn {
             let (slot, protocol) = (stream.slot(&mut self.channels), stream.protocol());
             self.set_protocol(protocol);
             let mut exchanges = std::mem::take(&mut common.sink.exchanges);
-            for exchange in exchanges.drain(..) {
+            for mut exchange in exchanges.drain(..) {
+                // Said in the clear, though the connection may have gone over to TLS since (CONNECT).
+                if let (Some(_), Some(request)) = (&self.facts.tls, &mut exchange.request) {
+                    request.scheme.get_or_insert_with(|| "http".to_owned());
+                }
                 self.export(exchange, slot, time, common, out);
             }
             common.sink.exchanges = exchanges;

@@ -316,6 +316,11 @@ impl Stream {
         self.http.protocol()
     }
 
+    /// True while nothing was understood that it carried, but for the header of the PROXY protocol.
+    pub(super) fn says_nothing(&self) -> bool {
+        self.protocol() == Protocol::Unknown && (self.captured == 0 || self.http.is_introduced())
+    }
+
     /// Calls that carried bytes of `direction`.
     pub(super) fn calls(&self, direction: Direction) -> u64 {
         self.flow.of(direction).pieces
@@ -368,7 +373,9 @@ fn feed<'a>(
         }
         Ordered::Unwanted { encrypted: false, offset, len, time } if flow.fed > 0 => {
             add(&mut flow.fed, len);
-            http.on_gap(Gap { direction, offset, len, reason: Loss::UncapturedCall, time }, sink);
+            // What the first bytes left open, and the next ones settled: no HTTP.
+            let reason = if http.protocol() == Protocol::Unknown { Loss::Unparsed } else { Loss::UncapturedCall };
+            http.on_gap(Gap { direction, offset, len, reason, time }, sink);
         }
         Ordered::Unwanted { .. } => {}
     }

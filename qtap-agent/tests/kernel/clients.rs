@@ -117,12 +117,43 @@ fn curl_through_a_tunnel() {
         assert_eq!(exchange.number("server.port"), i64::from(port));
         assert_eq!(records.artifact_of(exchange, "response")["body"]["digest"], digest(&noise(100_000)));
     }
+    for one in &made {
+        assert_eq!(one.text("url.scheme"), "http", "it was sent in the clear: {one:?}");
+    }
     for part in ["request", "response"] {
         let bodies = made.iter().map(|one| one.number(&format!("http.{part}.body.size")));
         assert_eq!(bodies.sum::<i64>(), 0, "{made:?}");
     }
     for closed in records.closed() {
         assert_eq!(closed.losses(), [].into(), "{closed:?}");
+    }
+}
+
+/// A connection that is something else at first, and TLS then: by SOCKS, whose proxy is asked in binary.
+#[test]
+fn curl_through_socks() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(python) = interpreter() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("bytes.bin", &noise(100_000));
+    let [port] = free_ports();
+    let mut proxy = Command::new(python);
+    let _proxy = Guarded(proxy.arg(script("socks.py")).arg(port.to_string()).spawn().unwrap());
+    wait_for_port(port);
+    let ask =
+        |version: &str| format!("curl -sk --{version} -x socks5://127.0.0.1:{port} '{}'", nginx.https("/bytes.bin"));
+    let script = format!("set -e\n{}\n{}", ask("http1.1 -o one"), ask("http2 -o two"));
+    let records = exec_script(&lab, &[], &format!("cd '{}'\n{script}", lab.dir().display())).records;
+    records.assert_whole();
+    assert_eq!(records.exchanges().len(), 2, "{}", records.told());
+    for exchange in records.exchanges() {
+        assert_eq!(exchange.text("url.full"), nginx.https("/bytes.bin"));
+        assert_eq!(exchange.number("server.port"), i64::from(port), "its peer is the proxy: {exchange:?}");
+        assert_eq!(records.artifact_of(exchange, "response")["body"]["digest"], digest(&noise(100_000)));
+    }
+    assert_eq!(records.closed().len(), 2, "{}", records.told());
+    for closed in records.closed() {
+        assert_eq!(closed.text("connection.binding"), "nested", "{closed:?}");
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Nginx {
     pub http: u16,
     /// HTTPS with HTTP/1.1 and HTTP/2, on 127.0.0.1 and ::1.
     pub https: u16,
+    /// The same two behind the PROXY protocol, on 127.0.0.1.
+    pub introduced: [u16; 2],
 }
 
 impl Nginx {
@@ -26,11 +28,13 @@ impl Nginx {
         let dir = lab.path("nginx");
         std::fs::create_dir_all(dir.join("www/put")).unwrap();
         certificate(&dir);
-        let [http, https] = free_ports();
-        std::fs::write(dir.join("nginx.conf"), configuration(http, https, upstream, &dir.join("nginx.sock"))).unwrap();
+        let [http, https, plain, tls] = free_ports();
+        let introduced = [plain, tls];
+        let text = configuration(http, https, introduced, upstream, &dir.join("nginx.sock"));
+        std::fs::write(dir.join("nginx.conf"), text).unwrap();
         master.args(["-e", "error.log", "-c", "nginx.conf", "-p"]).arg(&dir);
         let master = master.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let nginx = Nginx { master: Guarded(master), dir, http, https };
+        let nginx = Nginx { master: Guarded(master), dir, http, https, introduced };
         wait_for_port(http);
         wait_for_port(https);
         wait_until("the workers are there", || nginx.workers().len() == 2);
@@ -83,7 +87,8 @@ pub fn certificate(dir: &Path) {
     output_of(&mut openssl);
 }
 
-fn configuration(http: u16, https: u16, upstream: u16, socket: &Path) -> String {
+fn configuration(http: u16, https: u16, introduced: [u16; 2], upstream: u16, socket: &Path) -> String {
+    let [introduced, introduced_tls] = introduced;
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
         .map(|kind| format!("  {kind}_temp_path tmp_{kind};\n"))
@@ -98,6 +103,7 @@ http {{
 {temporary}  server {{
     listen 127.0.0.1:{http} backlog=4096; listen [::1]:{http}; listen unix:{};
     listen 127.0.0.1:{https} ssl http2; listen [::1]:{https} ssl http2;
+    listen 127.0.0.1:{introduced} proxy_protocol; listen 127.0.0.1:{introduced_tls} ssl http2 proxy_protocol;
     ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate cert.pem; ssl_certificate_key key.pem;
     root www;
     location /up/ {{ proxy_pass http://127.0.0.1:{upstream}; proxy_http_version 1.1; proxy_set_header Connection ''; }}

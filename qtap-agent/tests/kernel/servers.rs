@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::lab::{Lab, digest, noise, output_of};
 use super::nginx::Nginx;
-use super::python::Script;
-use super::qtap::Agent;
+use super::python::{Script, interpreter, script};
+use super::qtap::{Agent, exec_script};
 
 fn curl(arguments: &[&str]) {
     output_of(std::process::Command::new("curl").arg("-s").args(arguments));
@@ -96,6 +96,45 @@ fn a_proxy_and_its_upstream_are_never_mixed() {
         let connections: std::collections::BTreeSet<_> = legs.iter().map(|leg| leg.connection()).collect();
         assert_eq!(connections.len(), 3, "{path}");
     }
+}
+
+/// Load balancers say whom they speak for before the first byte (`proxy_protocol`, `send-proxy`): both ends, in text and in binary, plain and before TLS.
+#[test]
+fn behind_the_proxy_protocol() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(python) = interpreter() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("a.txt", &noise(50_000));
+    let [plain, tls] = nginx.introduced;
+    let asked = format!(
+        "set -e; cd '{}'
+        curl -s --haproxy-protocol 'http://127.0.0.1:{plain}/a.txt?curl' -o a 'http://127.0.0.1:{plain}/a.txt?again' -o b
+        curl -sk --haproxy-protocol --http1.1 'https://127.0.0.1:{tls}/a.txt?tls' -o c
+        curl -sk --haproxy-protocol --http2 'https://127.0.0.1:{tls}/a.txt?h2' -o d
+        '{}' '{}' {plain}",
+        lab.dir().display(),
+        python.display(),
+        script("introduced.py").display(),
+    );
+    let names = ["again", "binary", "binary-at-once", "by-byte", "curl", "h2", "local", "text-at-once", "tls"];
+    let hold = |records: &super::records::Records| {
+        records.assert_whole();
+        let mut told: Vec<_> = records.exchanges().iter().map(|one| one.text("url.query")).collect();
+        told.sort_unstable();
+        assert_eq!(told, names, "{}", records.told());
+        for exchange in records.exchanges() {
+            let over_tls = ["tls", "h2"].contains(&exchange.text("url.query"));
+            let (scheme, port) = if over_tls { ("https", tls) } else { ("http", plain) };
+            assert_eq!((exchange.text("url.scheme"), exchange.number("server.port")), (scheme, i64::from(port)));
+            assert_eq!(records.artifact_of(exchange, "response")["body"]["digest"], digest(&noise(50_000)));
+        }
+    };
+    hold(&exec_script(&lab, &[], &asked).records);
+    let config = lab.write("full.yaml", super::scope::config("level: full", "").as_bytes()).display().to_string();
+    let agent = Agent::start(&lab, ["--config", &config, "--pid", &nginx.pid().to_string()]);
+    output_of(std::process::Command::new("sh").args(["-c", &asked]));
+    agent.wait_for("\"artifact_record\"", names.len());
+    hold(&agent.stop().records);
 }
 
 #[test]

@@ -139,6 +139,51 @@ fn ciphertext_after_plain_bytes_is_not_a_loss() {
     assert_eq!(numbers, [0, 1 << 40]);
 }
 
+/// Found with ssh and PostgreSQL: what followed was told as carried by a call that is not copied.
+#[test]
+fn what_the_first_bytes_left_open_and_is_no_http_is_unparsed() {
+    let mut bench = Bench::new();
+    bench.open(1);
+    bench.pass(socket(1), Sent, b"SSH");
+    bench.skip(socket(1), Sent, 18, Skip::Unwanted);
+    bench.close_with(1, Count { unwanted: 18, ..carried(21) }, carried(0));
+    let losses = &bench.reports()[0].losses;
+    assert_eq!((losses.bytes(Loss::Unparsed), losses.total_bytes()), (21, 21), "{losses:?}");
+}
+
+/// A connection that the PROXY protocol introduces is what follows.
+#[test]
+fn ciphertext_behind_an_introduction_is_tls() {
+    let mut bench = Bench::new();
+    bench.open(1);
+    let header = "PROXY TCP4 127.0.0.1 127.0.0.1 40000 443\r\n";
+    bench.pass(socket(1), Sent, header);
+    bench.skip(socket(1), Sent, 700, Skip::Encrypted);
+    bench.close_with(1, Count { encrypted: 700, ..carried(header.len() + 700) }, carried(0));
+    let report = bench.reports()[0];
+    assert!(report.losses.is_empty(), "{:?}", report.losses);
+    assert_eq!((report.conn.protocol, report.captured_bytes), (Protocol::Tls, header.len() as u64));
+}
+
+/// What was said before a connection went over to TLS was said in the clear.
+#[test]
+fn the_request_that_made_a_tunnel_is_http() {
+    let mut bench = Bench::new();
+    bench.open(1);
+    bench.pass(socket(1), Sent, "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n");
+    bench.skip(socket(1), Received, 0, Skip::Encrypted);
+    bench.open_session(9);
+    bench.bind(9, 1);
+    bench.pass(socket(1), Received, "HTTP/1.1 200 OK\r\n\r\n");
+    bench.exchange(session(9));
+    bench.close_session(9);
+    bench.close(1);
+    let schemes: Vec<_> =
+        bench.exchanges().into_iter().map(|one| http(one).request.as_ref().unwrap().scheme.clone()).collect();
+    assert_eq!(schemes.len(), 2);
+    assert!(schemes.contains(&Some("http".to_owned())) && schemes.contains(&None), "{schemes:?}");
+}
+
 #[test]
 fn exchanges_without_room_for_a_connection_are_counted() {
     let mut bench = Bench::new();
