@@ -138,7 +138,7 @@ fn curl_through_socks() {
     nginx.serve("bytes.bin", &noise(100_000));
     let [port] = free_ports();
     let mut proxy = Command::new(python);
-    let _proxy = Guarded(proxy.arg(script("socks.py")).arg(port.to_string()).spawn().unwrap());
+    let _proxy = Guarded(proxy.arg(script("socks_proxy.py")).arg(port.to_string()).spawn().unwrap());
     wait_for_port(port);
     let ask =
         |version: &str| format!("curl -sk --{version} -x socks5://127.0.0.1:{port} '{}'", nginx.https("/bytes.bin"));

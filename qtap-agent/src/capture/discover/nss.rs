@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::call::Call;
-use super::elf::{Elf, Functions, Placed, Relocations, Symbol};
+use super::elf::{Elf, Functions, Symbol};
 use crate::capture::sites::{Body, Machine};
 
 /// Largest section of tables read, in bytes: a library's is a thousandth of it.
@@ -96,7 +96,7 @@ fn pairs(elf: &Elf) -> Vec<(Table, Table)> {
     let relocations = elf.relocations();
     let mut alike: BTreeMap<[u64; SAME.len()], Vec<Table>> = BTreeMap::new();
     for section in elf.placed().into_iter().filter(|section| section.name.starts_with(TABLES)) {
-        for words in words(elf, &section, &relocations).windows(MEMBERS) {
+        for words in elf.words(&section, &relocations, MAX_TABLES).windows(MEMBERS) {
             let Ok(table) = Table::try_from(words) else { continue };
             if table.iter().enumerate().all(|(index, word)| (*word == 0) == (index == NONE)) {
                 alike.entry(SAME.map(|index| table[index])).or_default().push(table);
@@ -108,14 +108,6 @@ fn pairs(elf: &Elf) -> Vec<(Table, Table)> {
     };
     let two = alike.into_values().filter_map(|tables| <[Table; 2]>::try_from(tables).ok());
     two.filter(|[first, second]| differ(first, second)).map(|[first, second]| (first, second)).collect()
-}
-
-/// The words of a section as they are once the file is loaded where it was linked: what relocation writes, by either kind of table (of `RELR` the file has it in its place).
-fn words(elf: &Elf, section: &Placed, relocations: &Relocations) -> Vec<u64> {
-    let bytes = elf.bytes_of(section, MAX_TABLES).unwrap_or_default();
-    let places = (section.vaddr..).step_by(8);
-    let (words, _) = bytes.as_chunks::<8>();
-    places.zip(words).map(|(place, word)| relocations.at(place).unwrap_or(u64::from_le_bytes(*word))).collect()
 }
 
 #[cfg(test)]

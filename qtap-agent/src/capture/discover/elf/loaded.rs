@@ -88,6 +88,16 @@ impl Elf {
         Relocations(all)
     }
 
+    /// The words of a section of at most `most` bytes, as they are once the file is loaded where it was linked: what relocation writes, by either kind of table (of `RELR`
+    /// the file has it in its place). A larger one has none.
+    #[must_use]
+    pub fn words(&self, section: &Placed, relocations: &Relocations, most: u64) -> Vec<u64> {
+        let bytes = self.bytes_of(section, most).unwrap_or_default();
+        let places = (section.vaddr..).step_by(size_of::<u64>());
+        let (words, _) = bytes.as_chunks::<8>();
+        places.zip(words).map(|(place, word)| relocations.at(place).unwrap_or(u64::from_le_bytes(*word))).collect()
+    }
+
     /// What relocation, or the file, puts at `place`, where that is an address of this file: a function's, say, in a table that the linker or the compiler made.
     #[must_use]
     pub fn pointer(&self, place: u64) -> Option<u64> {

@@ -9,13 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Mnemonic, Register};
 
-use super::text::{self, Text};
+use super::text::Text;
 use crate::capture::discover::call::{Call, Family};
-use crate::capture::discover::elf::{Elf, Placed, Relocations, Symbol};
+use crate::capture::discover::elf::{Elf, Placed, Symbol};
 use crate::capture::sites::{Machine, Reg};
 
 /// Where compilers put constants that relocation writes to.
 const TABLES: &str = ".data.rel.ro";
+/// Largest section of tables read, in bytes: Deno's has 3 MiB.
+const MAX_TABLES: u64 = 64 << 20;
 /// Bytes of a word, and of what comes before the methods.
 const WORD: u64 = 8;
 const METHODS: u64 = 3 * WORD;
@@ -55,7 +57,7 @@ impl<'a> Tables<'a> {
     fn of(elf: &'a Elf) -> Option<Tables<'a>> {
         let section = elf.placed().into_iter().find(|section| section.name == TABLES)?;
         let text = Text::of(elf)?;
-        let words = words(elf, &section, &elf.relocations());
+        let words = elf.words(&section, &elf.relocations(), MAX_TABLES);
         Some(Tables { text, section, words })
     }
 
@@ -121,21 +123,6 @@ impl<'a> Tables<'a> {
             self.text.symbol(Call::RustlsEncrypt, start).filter(|symbol| (1..=ADDING_MAX).contains(&symbol.size))?;
         sum(&self.text.elf().code(&symbol).ok()?)
     }
-}
-
-/// The section's words, with what relocation writes over them.
-fn words(elf: &Elf, section: &Placed, relocations: &Relocations) -> Vec<u64> {
-    let mut words = Vec::new();
-    text::pieces(elf, section, |piece, vaddr| {
-        // Pieces overlap.
-        let known = words.len() as u64 * WORD;
-        let fresh =
-            usize::try_from(known.saturating_sub(vaddr - section.vaddr)).ok().and_then(|from| piece.get(from..));
-        let of_file = fresh.unwrap_or_default().as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
-        let places = (section.vaddr + known..).step_by(WORD as usize);
-        words.extend(places.zip(of_file).map(|(place, word)| relocations.at(place).unwrap_or(word)));
-    });
-    words
 }
 
 /// What a function's code adds to its second argument, if that is all it does; what it does where that overflows stands behind its end.
