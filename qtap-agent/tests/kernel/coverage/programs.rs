@@ -390,7 +390,7 @@ fn deno_and_bun(place: &Place<'_>) -> Vec<Program> {
             place.lab.dir().display(),
             file.display()
         );
-        by_javascript(place, "Deno", &run)
+        Program { version: version_of(Command::new(&file).arg("--version")), ..by_javascript(place, "Deno", &run) }
     });
     let bun = found_at(tools().join("bun/node_modules/@oven/bun-linux-x64/bin/bun"));
     let bun = bun.map(|file| by_javascript(place, "Bun", &format!("'{}'", file.display())));
