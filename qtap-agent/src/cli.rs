@@ -395,7 +395,7 @@ pub enum TlsProbe {
     Nss,
     /// `crypto/tls` of Go.
     Go,
-    /// rustls, in programs that have its symbols.
+    /// rustls.
     Rustls,
 }
 
