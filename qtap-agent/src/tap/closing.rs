@@ -69,6 +69,7 @@ impl Conn {
                 let sealed = Sealed {
                     ciphertext: carried(count),
                     plaintext: *self.done.plaintext.of(direction),
+                    inside: *self.done.inside.of(direction),
                     calls: *self.done.calls.of(direction),
                     uncertain: if direction == Direction::Sent { unfinished } else { 0 },
                     joined_late: self.facts.joined_late,

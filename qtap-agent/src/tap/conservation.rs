@@ -58,6 +58,8 @@ pub(super) struct Sealed {
     pub(super) ciphertext: u64,
     /// Bytes that the library's calls returned.
     pub(super) plaintext: u64,
+    /// The same of sessions that may be inside another one: their ciphertext is that one's plaintext then.
+    pub(super) inside: u64,
     /// Calls that carried them: each is one record or a part of one.
     pub(super) calls: u64,
     /// Most of that plaintext that may never have been sent: of calls whose end was not seen.
@@ -69,11 +71,12 @@ pub(super) struct Sealed {
 /// Bytes by which ciphertext and plaintext don't fit one another; 0 when they do.
 #[must_use]
 pub(super) fn misfit(sealed: Sealed) -> u64 {
-    let Sealed { ciphertext, plaintext, calls, uncertain, joined_late } = sealed;
+    let Sealed { ciphertext, plaintext, inside, calls, uncertain, joined_late } = sealed;
     let slack = if joined_late { JOINED_LATE_BYTES } else { 0 };
     if plaintext > ciphertext.saturating_add(slack).saturating_add(uncertain) {
         return plaintext - ciphertext;
     }
+    let plaintext = plaintext.saturating_add(inside);
     let records = calls.saturating_add(plaintext / SMALLEST_FRAGMENT_BYTES);
     let overhead = records.saturating_mul(RECORD_OVERHEAD_BYTES);
     let most = plaintext.saturating_add(overhead).saturating_add(HANDSHAKE_BYTES + slack);
@@ -108,7 +111,7 @@ mod tests {
     }
 
     fn sealed(ciphertext: u64, plaintext: u64, calls: u64) -> Sealed {
-        Sealed { ciphertext, plaintext, calls, uncertain: 0, joined_late: false }
+        Sealed { ciphertext, plaintext, inside: 0, calls, uncertain: 0, joined_late: false }
     }
 
     #[test]
@@ -127,5 +130,14 @@ mod tests {
         assert_eq!(misfit(Sealed { uncertain: 4_900, ..sealed(100, 5_000, 2) }), 0, "a call that never ended");
         assert_eq!(misfit(Sealed { uncertain: 4_899, ..sealed(100, 5_000, 2) }), 4_900, "more than it can have been");
         assert_eq!(misfit(Sealed { joined_late: true, ..sealed(100, 5_000, 2) }), 0, "decrypted before");
+    }
+
+    #[test]
+    fn what_is_inside_another_session_is_carried_once() {
+        let both = |inside| Sealed { inside, ..sealed(1_010_000, 1_005_000, 64) };
+        assert_eq!((misfit(both(1_000_000)), misfit(both(0))), (0, 0));
+        // Of the two it is not known that one is inside the other: the ciphertext may be of both.
+        assert_eq!(misfit(Sealed { inside: 1 << 20, ..sealed(1 << 20, 5_000, 64) }), 0);
+        assert_eq!(misfit(Sealed { inside: 1 << 20, ..sealed(2 << 20, 5_000, 64) }), (1 << 20) - 5_000);
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Session {
     pub(super) joined_late: bool,
     /// True when its opening was never told: the offset it begins at is not known.
     pub(super) implied: bool,
+    /// True when another one was under way on its connection when it came: what is inside it may be inside that one.
+    pub(super) inside: bool,
     /// The hellos it wrote and read, where they passed through memory.
     pub(super) greetings: Pair<Option<Greeting>>,
     /// What the stack of its connection wants; none before there is one.
@@ -61,6 +63,8 @@ pub(super) struct Share {
     pub(super) captured: u64,
     pub(super) losses: Losses,
     pub(super) plaintext: Pair<u64>,
+    /// The same of sessions that may be inside another one (a proxy that is spoken to over TLS).
+    pub(super) inside: Pair<u64>,
     pub(super) calls: Pair<u64>,
     /// True when the plaintext is not all that went through the socket.
     pub(super) partial: bool,
@@ -73,6 +77,7 @@ impl Share {
         self.losses.absorb(&other.losses);
         for direction in [Direction::Sent, Direction::Received] {
             add(self.plaintext.of_mut(direction), *other.plaintext.of(direction));
+            add(self.inside.of_mut(direction), *other.inside.of(direction));
             add(self.calls.of_mut(direction), *other.calls.of(direction));
         }
         self.partial |= other.partial;
@@ -92,6 +97,7 @@ impl Session {
             told: false,
             joined_late: opened.joined_late,
             implied: false,
+            inside: false,
             greetings: Pair::default(),
             appetite: None,
             stream: None,
@@ -259,10 +265,13 @@ impl Session {
     /// What it adds to its connection.
     pub(super) fn share(&self) -> Share {
         let calls = |direction| self.stream.as_ref().map_or(0, |stream| stream.calls(direction));
+        let plaintext = Pair { sent: self.own.sent.carried, received: self.own.received.carried };
+        let (plaintext, inside) = if self.inside { (Pair::default(), plaintext) } else { (plaintext, Pair::default()) };
         Share {
             captured: self.stream.as_ref().map_or(0, |stream| stream.captured),
             losses: self.stream.as_ref().map(|stream| stream.losses.clone()).unwrap_or_default(),
-            plaintext: Pair { sent: self.own.sent.carried, received: self.own.received.carried },
+            plaintext,
+            inside,
             calls: Pair { sent: calls(Direction::Sent), received: calls(Direction::Received) },
             partial: self.restarted,
         }

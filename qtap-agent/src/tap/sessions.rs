@@ -53,6 +53,7 @@ impl Tap {
             return;
         }
         let Some(session) = self.sessions.get_mut(&id) else { return };
+        let comes = session.home != Some(key);
         let old = session.home.replace(key).filter(|old| *old != key);
         session.how = how;
         if let Some(old) = old {
@@ -61,6 +62,9 @@ impl Tap {
         if let (Some(session), Some(conn)) = (self.sessions.get_mut(&id), self.conns.get_mut(&key)) {
             session.joined_late |= conn.joined_late();
             session.told = false;
+            if comes {
+                session.inside = conn.sessions.iter().any(|other| *other != id);
+            }
             conn.bind(id, how);
             session.on_appetite(conn.appetite(&self.common));
             if conn.is_unwanted_by_name(&self.common) && session.leave_alone(time, &mut self.common) {

@@ -91,6 +91,35 @@ fn ciphertext_without_its_plaintext_is_unaccounted() {
     assert!(missing > 8_000_000, "two directions of 4 MiB: {missing}");
 }
 
+/// Found with curl and a proxy that is spoken to over TLS: what is said to the server passes through two sessions, and the socket once.
+#[test]
+fn a_session_inside_another_is_carried_once() {
+    for told_again in [false, true] {
+        let mut bench = Bench::new();
+        bench.open(1);
+        bench.handshake(1, 10_000);
+        bench.open_session(8);
+        bench.bind(8, 1);
+        bench.pass(session(8), Sent, "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n");
+        bench.pass(session(8), Received, "HTTP/1.1 200 OK\r\n\r\n");
+        bench.pass(session(8), Sent, vec![23; 9_000]);
+        bench.open_session(9);
+        bench.bind(9, 1);
+        bench.pass(session(9), Sent, "PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 8000\r\n\r\n");
+        bench.pass(session(9), Sent, vec![7; 8_000]);
+        bench.pass(session(9), Received, RESPONSE);
+        if told_again {
+            bench.bind(8, 1);
+        }
+        bench.close_session(9);
+        bench.close_session(8);
+        bench.close(1);
+        let report = bench.reports()[0];
+        assert!(report.losses.is_empty(), "{:?}", report.losses);
+        assert_eq!(report.requests, 2);
+    }
+}
+
 #[test]
 fn plaintext_that_the_library_counted_and_nobody_saw_is_unaccounted() {
     let mut bench = Bench::new();
