@@ -23,6 +23,12 @@ pub struct Functions {
 }
 
 impl Functions {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.starts.len()
+    }
+
     /// Where the function that `place` lies in, or behind, begins.
     #[must_use]
     pub fn around(&self, place: u64) -> Option<u64> {

@@ -14,6 +14,8 @@ use crate::capture::sites::Machine;
 
 /// Largest table read, in bytes: a file with a million imports has none that matters here.
 const MAX_STUBS: u64 = 16 << 20;
+/// Size of a stub where the section does not say it, as LLVM's linker does not.
+const USUAL: u64 = 16;
 
 /// A function of another file, as this one calls it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,9 +101,8 @@ impl Elf {
         slots: &[(u64, String)],
         found: &mut Vec<Stub>,
     ) -> Result<(), ElfError> {
-        let Some(each) = usize::try_from(section.sh_entsize.get(LE)).ok().filter(|each| [8, 16].contains(each)) else {
-            return Ok(());
-        };
+        let said = Some(section.sh_entsize.get(LE)).filter(|said| *said > 0).unwrap_or(USUAL);
+        let Some(each) = usize::try_from(said).ok().filter(|each| [8, 16].contains(each)) else { return Ok(()) };
         let (offset, size) = (section.sh_offset.get(LE), section.sh_size.get(LE));
         let code = self.part(offset, size, MAX_STUBS, "linkage table")?;
         for (index, stub) in code.chunks(each).enumerate() {
@@ -144,6 +145,28 @@ mod tests {
         assert_eq!(slot_of(&short, 0x1000), Some(0xffe));
         assert_eq!(slot_of(&short[..5], 0x1000), None, "cut");
         assert_eq!(slot_of(&[0xff, 0x15, 0, 0, 0, 0], 0x1000), None, "a call");
+    }
+
+    /// Found with Chromium: LLVM's linker does not say how large a stub is.
+    #[test]
+    fn a_table_that_does_not_say_how_large_its_stubs_are() {
+        const HEADER: usize = 64;
+        let library = "/usr/lib/x86_64-linux-gnu/libssl.so.3";
+        let (Ok(mut bytes), folder) = (std::fs::read(library), tempfile::tempdir().unwrap()) else { return };
+        let stubs = |path: &std::path::Path| Elf::open(path).unwrap().stubs(&["BIO_write", "BIO_read"]).unwrap();
+        let told = stubs(library.as_ref());
+        assert_eq!(told.len(), 2);
+        let number = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+        let headers = number(&bytes, 0x28) as usize..bytes.len();
+        let named = usize::from(u16::from_le_bytes(bytes[0x3c..0x3e].try_into().unwrap()));
+        for header in headers.step_by(HEADER).take(named) {
+            if number(&bytes, header + 8) & elf::SHF_EXECINSTR.0 != 0 {
+                bytes[header + 56..header + 64].fill(0);
+            }
+        }
+        let copy = folder.path().join("copy");
+        std::fs::write(&copy, bytes).unwrap();
+        assert_eq!(stubs(&copy), told);
     }
 
     #[test]

@@ -35,6 +35,8 @@ const APART_CALLS: RangeInclusive<usize> = 2..=6;
 const CALLED_MAX: usize = 128;
 /// The argument of `ERR_put_error` that is the file, where all are there.
 const FILE: u8 = 3;
+/// What code calls when it finds that its stack was overwritten (`-fstack-protector`).
+const GUARD: &str = "__stack_chk_fail";
 /// Functions that shake hands: `SSL_do_handshake`, and `SSL_connect` and `SSL_accept` where the compiler put it into them.
 const HANDSHAKES_MAX: usize = 3;
 
@@ -116,12 +118,14 @@ fn takes_apart(body: &Body, apart: u64, called: &BTreeSet<u64>) -> bool {
 
 fn bio_write(text: &Text<'_>) -> Vec<u64> {
     let sources: BTreeSet<u64> = text::ending(text.elf(), b"/bio/bio.c").into_keys().collect();
-    told(text, &sources).into_iter().filter(writes_to_bio).map(|one| one.start).collect()
+    let guards = text.elf().stubs(&[GUARD]).unwrap_or_default().into_iter().map(|stub| stub.vaddr).collect();
+    told(text, &sources).into_iter().filter(|one| writes_to_bio(one, &guards)).map(|one| one.start).collect()
 }
 
 /// `BIO_write`, and `BIO_write_ex`, complain of two things and call the method's function for it, and nothing besides; they take a size, and hand on the memory.
-fn writes_to_bio(one: &Told) -> bool {
-    let (body, called) = (&one.body, one.body.goes_to.iter().collect::<BTreeSet<_>>());
+fn writes_to_bio(one: &Told, guards: &BTreeSet<u64>) -> bool {
+    let body = &one.body;
+    let called: BTreeSet<_> = body.goes_to.iter().filter(|to| !guards.contains(to)).collect();
     one.gives_only(&[reason::BIO_UNINITIALIZED, reason::BIO_UNSUPPORTED_METHOD])
         && one.numbers == one.reasons
         // Of the method, that is: a `BIO` has a member of its own there, which `BIO_read` and `BIO_gets` look at too.
@@ -186,7 +190,8 @@ mod tests {
     fn what_writes_to_a_bio_and_what_reads_from_one() {
         const FILE: [u8; 5] = [0xba, 0xfb, 0xc1, 0x31, 0];
         let sources = BTreeSet::from([0x31_c1fb]);
-        let fits = |code: &[u8]| writes_to_bio(&Told::of(0, Body::of(code, 0).unwrap(), &sources));
+        let fits =
+            |code: &[u8]| writes_to_bio(&Told::of(0, Body::of(code, 0).unwrap(), &sources), &BTreeSet::from([0x9000]));
         let with_method = |member: u8, more: &[u8]| {
             // mov rbx,rdi; mov rax,[rdi]; mov rax,[rax+member]; cmp dword [rdi+0x10],0; test edx,edx; call rax; add [rbx+0x40],rax
             let works = [0x48, 0x89, 0xfb, 0x48, 0x8b, 0x07, 0x48, 0x8b, 0x40, member, 0x83, 0x7f, 0x10, 0];
@@ -198,6 +203,7 @@ mod tests {
         assert!(fits(&with_method(0x10, &[])));
         assert!(!fits(&with_method(0x18, &[])), "BIO_read");
         assert!(!fits(&with_method(0x10, &call(52, 0x2000))), "it does more");
+        assert!(fits(&with_method(0x10, &call(52, 0x9000))), "it guards its stack");
         // mov esi,1
         assert!(
             !fits(&with_method(0x10, &[0xbe, 1, 0, 0, 0])),

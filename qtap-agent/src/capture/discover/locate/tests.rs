@@ -18,6 +18,20 @@ fn without_tables(path: &Path) -> Elf {
     elf
 }
 
+/// The same file with a table that tells of three functions alone: what a library brings that was built otherwise than the rest.
+fn with_few_described(path: &Path) -> Elf {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut bytes, copy) = (std::fs::read(path).unwrap(), folder.path().join("copy"));
+    let sections = Elf::open(path).unwrap().placed();
+    let table = sections.iter().find(|section| section.name == ".eh_frame_hdr").unwrap();
+    let count = usize::try_from(table.offset).unwrap() + 8;
+    bytes[count..count + 4].copy_from_slice(&3u32.to_le_bytes());
+    std::fs::write(&copy, bytes).unwrap();
+    let elf = Elf::open(&copy).unwrap();
+    assert_eq!(elf.unwinding().unwrap().count(), 3);
+    elf
+}
+
 /// What symbols say of the functions that were found, as far as they do; what stands behind the interface has no name in a table of what is exported.
 fn compare(path: &Path) {
     let elf = Elf::open(path).unwrap();
@@ -55,6 +69,7 @@ fn compare(path: &Path) {
     let without = locate(&without_tables(path)).unwrap_or_else(|| panic!("{} has it without tables", path.display()));
     assert_eq!(without.version, located.version);
     assert_eq!(without.functions.len(), located.functions.len(), "without tables the same is found");
+    assert_eq!(locate(&with_few_described(path)).unwrap(), without, "nor is a table believed that tells of a few");
     for ((call, symbol), (of_tables, told)) in without.functions.iter().zip(&located.functions) {
         assert_eq!((call, symbol.vaddr, symbol.file_offset), (of_tables, told.vaddr, told.file_offset));
         println!("  {} without tables: {} of {} bytes", call.symbol(), symbol.size, told.size);

@@ -23,6 +23,10 @@ const FUNCTIONS_MAX: usize = 2048;
 /// Largest function that is read, in bytes: ten times the largest that is looked for.
 const FUNCTION_MAX: u64 = 32 << 10;
 
+/// Bytes of code to a function beyond which a table tells of a few functions alone: Chromium is built without such tables but for what others built for it (some 26 000). Of
+/// whole programs there are some hundred.
+const SPARSE: u64 = 4096;
+
 /// A file's code.
 pub(super) struct Text<'a> {
     elf: &'a Elf,
@@ -42,7 +46,8 @@ impl<'a> Text<'a> {
     /// None when it can't be known where the file's functions are.
     pub(super) fn of(elf: &'a Elf) -> Option<Text<'a>> {
         let code = elf.placed().into_iter().find(|section| section.name == ".text")?;
-        let functions = match elf.unwinding() {
+        let is_whole = |functions: &Functions| functions.count() as u64 >= code.size / SPARSE;
+        let functions = match elf.unwinding().filter(is_whole) {
             Some(functions) => Bounds::Told(functions),
             None => Bounds::Seen(Starts::of(elf, &code)),
         };
