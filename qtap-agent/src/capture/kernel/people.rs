@@ -17,6 +17,9 @@ use crate::model::time::KernelTime;
 /// Most processes that are known at once; a host has fewer (`kernel.pid_max` is 32 768 by default).
 const PEOPLE_MAX: usize = 65_536;
 
+/// What a program executes that executes itself: browsers, what starts containers.
+const ITSELF: &str = "/proc/self/exe";
+
 /// The processes told so far.
 #[derive(Debug, Default)]
 pub(super) struct People {
@@ -44,7 +47,11 @@ impl People {
     }
 
     /// A process has a new name. /proc knows it best; a process that is gone already is what the kernel said it was.
-    pub(super) fn executed(&mut self, executed: Executed) -> Fact {
+    pub(super) fn executed(&mut self, mut executed: Executed) -> Fact {
+        let before = [executed.pid, executed.parent].into_iter().find_map(|pid| self.known.get(&pid));
+        if let Some(program) = before.filter(|before| executed.path == ITSELF && !before.executable_path.is_empty()) {
+            executed.path.clone_from(&program.executable_path);
+        }
         let living = procfs::process(executed.pid, &mut self.users, &self.variables).map(|living| living.process);
         // It has lost its control group by then, as it has its memory.
         let is_ending = living.as_ref().is_none_or(|process| process.command.is_empty());
@@ -139,6 +146,9 @@ fn named(living: Option<Process>, executed: Executed, user_name: Option<String>)
 mod tests {
     use super::*;
 
+    /// No process has such a number.
+    const GONE: u32 = u32::MAX - 9;
+
     /// A process that ended between the two looks had a path and no command line.
     #[test]
     fn what_proc_no_longer_tells_the_kernel_told() {
@@ -150,5 +160,27 @@ mod tests {
         assert_eq!((process.executable_path.as_str(), process.user_name.as_deref()), ("./a", Some("root")));
         let whole = Process { executable_path: "/x/a".into(), command: "/x/a c".into(), ..Process::default() };
         assert_eq!(named(Some(whole.clone()), executed(), None), whole);
+    }
+
+    /// Found with Chromium, whose processes had ended when qtap had time to look: they were told as a program of the name `exe`.
+    #[test]
+    fn a_program_that_executes_itself_is_what_it_was() {
+        let mut people = People::default();
+        people.tell(Process { pid: GONE, executable_path: "/x/browser".into(), ..Process::default() });
+        let executed = |pid, parent, path: &str| Executed {
+            pid,
+            parent,
+            user_id: 0,
+            path: path.into(),
+            command: "/proc/self/exe --type=x".into(),
+        };
+        let path = |fact| match fact {
+            Fact::Process(process) => process.executable_path,
+            _ => String::new(),
+        };
+        assert_eq!(path(people.executed(executed(GONE + 1, GONE, ITSELF))), "/x/browser", "a child");
+        assert_eq!(path(people.executed(executed(GONE + 1, GONE, "/x/other"))), "/x/other");
+        assert_eq!(path(people.executed(executed(GONE + 1, GONE, ITSELF))), "/x/other", "itself");
+        assert_eq!(path(people.executed(executed(GONE + 3, GONE + 2, ITSELF))), ITSELF, "nothing else is known");
     }
 }
