@@ -98,6 +98,17 @@ fn a_client_with_every_body_exact() {
     }
 }
 
+/// The answer is there, the connection used again or closed, before the call has returned that sent the request.
+#[test]
+fn answers_that_come_before_the_call_has_returned() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(program) = go_program(&lab, SOURCE) else { return };
+    let nginx = Nginx::start(&lab, 9);
+    for (protocol, version) in [("h1+late", "1.1"), ("h2+late", "2")] {
+        assert_asked(&ask(&lab, &program, &nginx, protocol, 1), nginx.https, version, 1);
+    }
+}
+
 #[test]
 fn however_it_was_built() {
     let Some(lab) = Lab::open() else { return };

@@ -1,7 +1,8 @@
 // HTTPS by Go's net/http and crypto/tls. The first word says what it does:
 //
 //	ask URL PROTOCOL WORKERS PATH,SIZE…   gets each path from an own goroutine, and puts as many bytes as SIZE says below /put/;
-//	                                      PROTOCOL is h1 or h2, and may be followed by + and the URL of a proxy
+//	                                      PROTOCOL is h1 or h2, and may be followed by + and the URL of a proxy, or by +late: then each
+//	                                      write returns a while after what it sent has gone
 //	leave URL FILE                        posts the file over HTTP/2, reads as much as is declared of the answer, and leaves before that ends
 //	proxy PORT [CERT KEY]                 a proxy that tunnels, itself behind TLS or not, until its standard input ends
 //	serve PORT CERT KEY                   echoes bodies, until its standard input ends
@@ -12,6 +13,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -56,12 +58,18 @@ func main() {
 
 func ask(url, protocol string, workers int, paths []string) {
 	protocol, through, proxied := strings.Cut(protocol, "+")
+	before := runtime.NumGoroutine()
 	transport := &http.Transport{
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
 		ForceAttemptHTTP2: protocol == "h2",
 		MaxConnsPerHost:   4,
 	}
-	if proxied {
+	if through == "late" {
+		transport.DialContext = func(_ context.Context, _, address string) (net.Conn, error) {
+			conn, err := net.Dial("tcp", address)
+			return &late{conn}, err
+		}
+	} else if proxied {
 		address, err := neturl.Parse(through)
 		check(err)
 		transport.Proxy = http.ProxyURL(address)
@@ -84,7 +92,27 @@ func ask(url, protocol string, workers int, paths []string) {
 		}()
 	}
 	waiting.Wait()
-	transport.CloseIdleConnections()
+	settle(transport, before)
+}
+
+// Ends the connections, and waits until every goroutine of theirs is gone. An answer may be there before the call has returned that sent the last of its
+// request; a program that ended by then would be cut off inside that call (as "stuck" is).
+func settle(transport *http.Transport, before int) {
+	for end := time.Now().Add(time.Minute); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
+		transport.CloseIdleConnections()
+		if time.Now().After(end) {
+			check(fmt.Errorf("%d goroutines are left, %d were there", runtime.NumGoroutine(), before))
+		}
+	}
+}
+
+// A connection on which an answer can be there before a write has returned.
+type late struct{ net.Conn }
+
+func (l *late) Write(what []byte) (int, error) {
+	sent, err := l.Conn.Write(what)
+	time.Sleep(5 * time.Millisecond)
+	return sent, err
 }
 
 func leave(url, file string) {

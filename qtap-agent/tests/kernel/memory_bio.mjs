@@ -3,6 +3,9 @@ import fs from 'node:fs';
 import http2 from 'node:http2';
 import https from 'node:https';
 
+// How many times longer waits may be: see `lab.rs`.
+const slowness = Number(process.env.QTAP_TEST_SLOWNESS ?? 1);
+
 const said = (request) =>
   new Promise((resolve) => {
     const parts = [];
@@ -20,8 +23,10 @@ const modes = {
       response.setHeader('content-type', 'text/plain');
       setTimeout(() => response.end(`echo ${request.url.split('/').pop()} ${body}`), 20);
     });
+    // Of a slow machine no connection is taken for idle between two requests.
+    server.keepAliveTimeout = 5_000 * slowness;
     server.listen(Number(port), '127.0.0.1');
-    setTimeout(() => process.exit(), 60_000);
+    setTimeout(() => process.exit(), 60_000 * slowness);
   },
 
   // Twenty connections at once, by turns to each port, three requests each.

@@ -64,6 +64,7 @@ async def serve2(folder, port):
 
     config = Config()
     config.bind, config.certfile, config.keyfile = [f"127.0.0.1:{port}"], f"{folder}/cert.pem", f"{folder}/key.pem"
+    config.keep_alive_timeout = 5 * SLOWNESS
     await run(app, config)
 
 
@@ -72,7 +73,7 @@ def by_uvicorn(loop, folder, port):
     import uvicorn
 
     files = {"ssl_certfile": f"{folder}/cert.pem", "ssl_keyfile": f"{folder}/key.pem"}
-    uvicorn.run(app, host="127.0.0.1", port=int(port), loop=loop, log_level="error", **files)
+    uvicorn.run(app, host="127.0.0.1", port=int(port), loop=loop, log_level="error", timeout_keep_alive=5 * SLOWNESS, **files)
 
 
 async def raw(port, name, version=None):

@@ -142,6 +142,19 @@ fn a_response_seen_before_its_request_waits_for_it() {
 }
 
 #[test]
+fn so_does_one_of_megabytes() {
+    let mut script = Script::new(false);
+    let piece = [b'b'; 4096];
+    script.down(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 3 << 20));
+    for _ in 0..(3 << 20) / piece.len() {
+        script.down(piece);
+    }
+    let ended = script.wait(10).up(get("1")).close();
+    let [one] = ended else { panic!("{} exchanges", ended.len()) };
+    assert!(one.request.is_some() && one.response.is_some() && one.incomplete.is_none(), "{:?}", one.incomplete);
+}
+
+#[test]
 fn but_not_for_long() {
     let mut script = Script::new(false);
     script.up(GET).down(OK).down("HTTP/1.1 408 Timeout\r\nContent-Length: 0\r\n\r\n").wait(100);

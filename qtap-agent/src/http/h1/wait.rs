@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::model::time::KernelTime;
 
-/// Bytes that wait in one direction.
-const WAITING_BYTES: usize = 1 << 20;
+/// Bytes that wait in one direction: what a fast network brings while a thread that has sent its request waits for a processor.
+const WAITING_BYTES: usize = 4 << 20;
 /// Pieces that wait in one direction.
 const WAITING_PIECES: usize = 4096;
 
