@@ -109,6 +109,14 @@ fn section_3_the_request_line() {
         request("3.2.4", "asterisk form", b"OPTIONS * HTTP/1.1\r\n\r\n", "OPTIONS *|"),
         request("3", "more than one space", b"GET  /1   HTTP/1.1\r\n\r\n", "GET /1|"),
         request("3.2", "octets that are no ASCII, as UTF-8", b"GET /caf\xc3\xa9 HTTP/1.1\r\n\r\n", "GET /caf\u{e9}|"),
+        request("3.2", "the same, as ISO-8859-1", b"GET /caf\xe9 HTTP/1.1\r\n\r\n", "GET /caf\u{e9}|"),
+        request(
+            "3.2",
+            "characters that are not to stand there",
+            b"GET /\"<>\\^`{|} HTTP/1.1\r\n\r\n",
+            "GET /\"<>\\^`{|}|",
+        ),
+        request("3.2.2", "absolute form, of another scheme", b"GET ftp://h/1 HTTP/1.1\r\n\r\n", "GET ftp://h/1|"),
     ];
     let long = [b"GET /", "x".repeat(100_000).as_bytes(), b" HTTP/1.1\r\n\r\n"].concat();
     let target = format!("GET /{}|", "x".repeat(100_000));

@@ -66,7 +66,8 @@ fn lenient() -> ParserConfig {
 }
 
 /// The same head as a recipient is to understand it: line folds are spaces (RFC 9112 §5.2), carriage returns that end no line and other
-/// controls too (§2.2, RFC 9110 §5.5), lines before the first field that begin with a space are gone (§2.2), a later minor version is the last one known (RFC 9110 §2.5).
+/// controls too (§2.2, RFC 9110 §5.5), lines before the first field that begin with a space are gone (§2.2), a later minor version is the last one known (RFC 9110 §2.5),
+/// a start line that is no UTF-8 is ISO-8859-1, as values of fields are.
 fn mend(head: &[u8], has_start_line: bool) -> Bytes {
     let mut text = Vec::with_capacity(head.len());
     let mut after_start_line = false;
@@ -83,7 +84,14 @@ fn mend(head: &[u8], has_start_line: bool) -> Bytes {
         let from = text.len();
         let end = if line.ends_with(b"\r\n") { 2 } else { 1 };
         let (content, end) = line.split_at(line.len().saturating_sub(end));
-        text.extend(content.iter().map(|b| if b.is_ascii_control() && *b != b'\t' { b' ' } else { *b }));
+        let of_one_octet = after_start_line && std::str::from_utf8(content).is_err();
+        for octet in content.iter().map(|b| if b.is_ascii_control() && *b != b'\t' { b' ' } else { *b }) {
+            if of_one_octet {
+                text.extend_from_slice(char::from(octet).encode_utf8(&mut [0; 4]).as_bytes());
+            } else {
+                text.push(octet);
+            }
+        }
         if after_start_line {
             text.get_mut(from..).into_iter().for_each(mend_version);
         }
