@@ -14,7 +14,7 @@ use qtap_common::state::{Dir, GATHER, PIECE};
 
 use crate::globals::{self, read, wanted};
 use crate::kernel::Sock;
-use crate::{emit, scratch, session};
+use crate::{emit, scratch, session, words};
 
 /// Bound on `iovec` entries of a call: the kernel's own (`UIO_MAXIOV`).
 const BUFFERS_MAX: u64 = 1024;
@@ -384,7 +384,7 @@ fn tell_pending(call: &mut Call) {
     }
     let Some(room) = emit::reserve::<Skip>() else { return };
     let skip = unsafe { &mut *room };
-    skip.header = call.header;
+    unsafe { words::copy(&raw mut skip.header, &raw const call.header) };
     skip.header.kind = kind::SKIP;
     skip.header.len = size_of::<Skip>() as u32;
     skip.header.detail = call.pending_why as u8;

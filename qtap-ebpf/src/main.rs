@@ -35,6 +35,7 @@ mod scope;
 mod scratch;
 mod session;
 mod trace;
+mod words;
 
 /// Licence of the object, as the kernel wants it named: some helpers are for GPL-compatible programs only.
 #[cfg(target_arch = "bpf")]

@@ -11,7 +11,7 @@ use crate::conn::{NEW_DIR, class_of, unwanted};
 use crate::emit;
 use crate::globals;
 use crate::maps::{CALLS, SESSIONS};
-use crate::{advice, begun, feedback, goroutine, scratch, trace};
+use crate::{advice, begun, feedback, goroutine, scratch, trace, words};
 
 /// TLS calls of one thread that can be inside one another: a session whose transport is another session (HTTPS proxies).
 pub const NESTED: usize = 2;
@@ -433,8 +433,9 @@ fn tell_counts(session: &Session) -> bool {
     let counts = unsafe { &mut *room };
     counts.header = emit::header(kind::SESSION_CLOSED, size_of::<Counts>(), session.id);
     counts.header.tgid = session.tgid;
-    counts.dirs[0] = session.dirs[0].count;
-    counts.dirs[1] = session.dirs[1].count;
+    for direction in 0..2 {
+        unsafe { words::copy(&raw mut counts.dirs[direction], &raw const session.dirs[direction].count) };
+    }
     counts.dirs[0].kernel = u64::MAX;
     counts.dirs[1].kernel = u64::MAX;
     counts.unread = 0;

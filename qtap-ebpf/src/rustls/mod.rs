@@ -28,7 +28,7 @@ use self::state::{NEW, Received, Sealing, Unsealing, Write};
 use crate::carry::{Source, user};
 use crate::maps::{RUSTLS_KEYS, RUSTLS_SEEN, RUSTLS_THREADS, RUSTLS_USERS, SESSIONS};
 use crate::session::{self, Moved, NOT_WANTED};
-use crate::{emit, scratch};
+use crate::{emit, scratch, words};
 
 /// The current process uses rustls. Asked at each call on a socket of anyone: so what is cheaper to know comes first, that nobody does.
 #[inline(always)]
@@ -370,7 +370,7 @@ fn join(area: u32, address: u64, conn: u64) {
         joined.session = session.id;
         joined.offset = session.dirs[0].count.carried;
         if joined.offset == 0 {
-            session.dirs[0] = of.dirs[0];
+            unsafe { words::copy(&raw mut session.dirs[0], &raw const of.dirs[0]) };
         } else {
             // A key after another: what was begun goes on.
             session.dirs[0].count.carried += of.dirs[0].count.carried;
