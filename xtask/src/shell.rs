@@ -56,10 +56,18 @@ pub(crate) fn which(program: &str) -> Option<PathBuf> {
     dirs.map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
+/// What cargo tells a program that it runs of that program's package. Build scripts name such variables among what they depend on (ring's): with them, all that
+/// depends on those would be built anew whenever cargo is run by xtask and by hand in turn.
+const OF_OUR_PACKAGE: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+
 /// The cargo that runs us.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace());
+    let ours = |name: &str| OF_OUR_PACKAGE.iter().any(|start| name.starts_with(start));
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(ours)) {
+        cargo.env_remove(name);
+    }
     cargo
 }
 
@@ -88,4 +96,20 @@ pub(crate) fn is_root() -> bool {
 /// True when a person may be asked for a password.
 pub(crate) fn has_terminal() -> bool {
     std::io::stdin().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The test itself is run by cargo, so they are there.
+    #[test]
+    fn cargo_is_told_nothing_of_our_package() {
+        let cargo = cargo();
+        let removed: Vec<_> = cargo.get_envs().filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();
+        for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_PKG_VERSION"] {
+            assert!(removed.contains(&name.as_ref()), "{name}: {removed:?}");
+        }
+        assert!(!removed.contains(&"CARGO_TARGET_DIR".as_ref()) && !removed.contains(&"CARGO".as_ref()));
+    }
 }
