@@ -2,6 +2,9 @@
 //! [`Cli`]. Never acts on anything.
 
 mod limits;
+mod listen;
+#[cfg(test)]
+mod page;
 mod protection;
 mod sockets;
 mod watch;
@@ -112,7 +115,7 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Prints a JSON Schema of the config, for editors.
     Schema,
-    /// Checks a config: every fault at once, with its line and what would be right.
+    /// Checks a config, or several: every fault at once, with its line and what would be right.
     Validate(ValidateArgs),
     /// Sends one sample record or object to each store of the config and says what became of it.
     TestConnection(TestConnectionArgs),
@@ -176,7 +179,7 @@ pub struct RunArgs {
     #[arg(long, env = "DATA_DIR", default_value = "/var/lib/qtap", value_name = "DIR")]
     pub data_dir: PathBuf,
     /// Address of health, metrics and status.
-    #[arg(long, env = "HTTPD_LISTEN", default_value = "127.0.0.1:10001", value_name = "ADDRESS:PORT")]
+    #[arg(long, env = "HTTPD_LISTEN", default_value = "127.0.0.1:10001", value_name = "ADDRESS:PORT", value_parser = listen::parse)]
     pub httpd_listen: SocketAddr,
     /// What the agent itself may use.
     #[command(flatten)]
@@ -207,7 +210,7 @@ impl RunArgs {
 #[derive(Debug, Clone, Args)]
 pub struct ReloadConfigArgs {
     /// Address of the running qtap's health, metrics and status.
-    #[arg(long, env = "HTTPD_LISTEN", default_value = "127.0.0.1:10001", value_name = "ADDRESS:PORT")]
+    #[arg(long, env = "HTTPD_LISTEN", default_value = "127.0.0.1:10001", value_name = "ADDRESS:PORT", value_parser = listen::parse)]
     pub httpd_listen: SocketAddr,
 }
 
@@ -215,7 +218,7 @@ pub struct ReloadConfigArgs {
 #[derive(Debug, Clone, Args)]
 pub struct ProcessesArgs {
     /// Address of the running qtap's health, metrics and status.
-    #[arg(long, env = "HTTPD_LISTEN", default_value = "127.0.0.1:10001", value_name = "ADDRESS:PORT")]
+    #[arg(long, env = "HTTPD_LISTEN", default_value = "127.0.0.1:10001", value_name = "ADDRESS:PORT", value_parser = listen::parse)]
     pub httpd_listen: SocketAddr,
     /// As the agent says it, in JSON.
     #[arg(long)]
@@ -293,9 +296,9 @@ pub struct ReplayArgs {
 /// `qtap validate`.
 #[derive(Debug, Clone, Args)]
 pub struct ValidateArgs {
-    /// The config: a file, a URL, or `-` for standard input.
-    #[arg(value_name = "FILE|URL|-")]
-    pub file: String,
+    /// The config: a file, a URL, or `-` for standard input. Several are checked one after the other, each by itself.
+    #[arg(value_name = "FILE|URL|-", required = true, num_args = 1..)]
+    pub files: Vec<String>,
 }
 
 /// `qtap test-connection`.
@@ -582,7 +585,8 @@ mod tests {
     #[test]
     fn the_other_commands() {
         assert!(matches!(parse("qtap replay r.qtap --config -"), Ok(Command::Replay(_))));
-        assert!(matches!(parse("qtap validate -"), Ok(Command::Validate(args)) if args.file == "-"));
+        assert!(matches!(parse("qtap validate -"), Ok(Command::Validate(args)) if args.files == ["-"]));
+        assert!(matches!(parse("qtap validate a.yaml b.yaml"), Ok(Command::Validate(args)) if args.files.len() == 2));
         assert!(matches!(parse("qtap test-connection --store otel"), Ok(Command::TestConnection(_))));
         assert!(matches!(parse("qtap schema"), Ok(Command::Schema)));
         assert!(

@@ -77,9 +77,13 @@ fn act(command: Command, #[cfg(feature = "kernel")] wanted: run::Telemetry) -> R
             run::replay(&settings, &args).map(|()| exit::OK)
         }
         Command::Validate(args) => {
-            let verdict = config::validate(Source::named(&args.file), &environment);
-            print(&verdict.text);
-            Ok(if verdict.valid { exit::OK } else { exit::USAGE })
+            let mut code = exit::OK;
+            for file in &args.files {
+                let verdict = config::validate(Source::named(file), &environment);
+                print(&verdict.text);
+                code = code.max(if verdict.valid { exit::OK } else { exit::USAGE });
+            }
+            Ok(code)
         }
         Command::Doctor(args) => Ok(run::doctor(&args, &mut print)),
         Command::Schema => {

@@ -1,6 +1,7 @@
 //! The agent's own metrics: a [`Snapshot`] → families of points. One list for both ways out: the Prometheus page and qtap's own
 //! OTLP telemetry. Names are those of the contract, without the `_total` that the exposition adds to counters.
 
+use crate::model::loss::Loss;
 use crate::model::shed::Shed;
 
 use super::view::{FeedbackView, Snapshot, StoreView};
@@ -12,13 +13,21 @@ pub(super) enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// How often something took how long.
+    Histogram,
 }
 
 /// A value at the moment of the snapshot.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
     Int(u64),
     Float(f64),
+    /// All together, how many, and how many up to each bound (and more than the one before); the last bound is infinite.
+    Spread {
+        sum: f64,
+        count: u64,
+        buckets: Vec<(f64, u64)>,
+    },
 }
 
 /// One point: its labels and its value.
@@ -110,8 +119,9 @@ fn limits(snapshot: &Snapshot) -> Vec<Family> {
 }
 
 fn losses(snapshot: &Snapshot) -> Vec<Family> {
-    let counts = snapshot.losses.iter().map(|(loss, count, _)| (loss.name(), count));
-    let bytes = snapshot.losses.iter().map(|(loss, _, bytes)| (loss.name(), bytes));
+    // Also those that did not occur: what begins with its first loss shows no rise from none to one.
+    let counts = Loss::ALL.map(|loss| (loss.name(), snapshot.losses.count(loss)));
+    let bytes = Loss::ALL.map(|loss| (loss.name(), snapshot.losses.bytes(loss)));
     let ring = |value: Option<u64>| value.map(Value::Int).map(plain).into_iter().collect();
     vec![
         counter("qtap_loss", "How often something did not arrive, by reason", labelled("reason", counts)),
@@ -160,11 +170,15 @@ fn stores(snapshot: &Snapshot) -> Vec<Family> {
             each(|store| store.oldest_seconds.map(Value::Float)),
         ),
         counter("qtap_export_batches", "Requests made", each(|store| Some(Value::Int(store.sends)))),
-        counter(
-            "qtap_export_batch_seconds",
-            "Time that requests took, all together",
-            each(|store| Some(Value::Float(store.send_seconds))),
-        ),
+        Family {
+            name: "qtap_export_batch_seconds",
+            help: "Time that requests took",
+            kind: Kind::Histogram,
+            points: each(|store| {
+                let (sum, count) = (store.send_seconds, store.sends);
+                Some(Value::Spread { sum, count, buckets: store.send_counts.clone() })
+            }),
+        },
         counter("qtap_export_records", "Records by what became of them", records.collect()),
         gauge("qtap_export_queue_records", "Records waiting", each(|store| Some(Value::Int(store.queued_records)))),
         gauge("qtap_export_queue_bytes", "Bytes waiting", each(|store| Some(Value::Int(store.queued_bytes)))),

@@ -289,6 +289,9 @@ mod tests {
                 dead_lettered: 1,
                 sends: 9,
                 send_seconds: 0.75,
+                send_counts: vec![(0.1, 6), (1.0, 3), (f64::INFINITY, 0)],
+                state: "misconfigured",
+                last_warning: Some("old SDK".to_owned()),
                 last_success_unix_ns: Some(1_500_000_000),
                 ..StoreView::default()
             }],
@@ -369,6 +372,8 @@ mod tests {
         assert_eq!((&status["body_bytes_unwanted"], &status["rules"]["errors"]), (&json!(77), &json!(5)));
         assert_eq!(status["losses"]["ring_full"], json!({"count": 2, "bytes": 300}));
         assert_eq!(status["stores"][0]["records"]["exported"], 7);
+        let store = &status["stores"][0];
+        assert_eq!((&store["state"], &store["last_warning"]), (&json!("misconfigured"), &json!("old SDK")));
         assert_eq!(status["stores"][0]["dropped"]["queue_drop_oldest"], json!({"count": 4, "bytes": 400}));
         assert_eq!((&status["stores"][0]["queue"], &status["data_dir"]["path"]), (&json!("disk"), &json!("/d")));
         assert_eq!((&status["config"]["reloads"]["refused"], &status["process"]["pid"]), (&json!(3), &json!(77)));
@@ -415,7 +420,13 @@ mod tests {
             "qtap_export_dropped_records_total{store=\"main\",reason=\"queue_drop_oldest\"} 4\n",
             "qtap_export_dead_letter_records_total{store=\"main\"} 1\n",
             "qtap_export_batches_total{store=\"main\"} 9\n",
-            "qtap_export_batch_seconds_total{store=\"main\"} 0.75\n",
+            "# TYPE qtap_export_batch_seconds histogram\n",
+            "qtap_export_batch_seconds_sum{store=\"main\"} 0.75\n",
+            "qtap_export_batch_seconds_count{store=\"main\"} 9\n",
+            "qtap_export_batch_seconds_bucket{le=\"1.0\",store=\"main\"} 9\n",
+            "qtap_export_batch_seconds_bucket{le=\"+Inf\",store=\"main\"} 9\n",
+            "qtap_loss_total{reason=\"queue_damaged\"} 0\n",
+            "qtap_loss_bytes_total{reason=\"unparsed\"} 0\n",
             "qtap_export_last_success_timestamp_seconds{store=\"main\"} 1.5\n",
             "qtap_config_reloads_total{outcome=\"accepted\"} 2\n",
             "qtap_config_reloads_total{outcome=\"refused\"} 3\n",

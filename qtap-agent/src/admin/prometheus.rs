@@ -55,13 +55,14 @@ impl Collector for Scrape {
             let kind = match family.kind {
                 Kind::Counter => MetricType::Counter,
                 Kind::Gauge => MetricType::Gauge,
+                Kind::Histogram => MetricType::Histogram,
             };
             let mut encoder = encoder.encode_descriptor(family.name, family.help, None, kind)?;
             for (labels, value) in &family.points {
                 if labels.is_empty() {
-                    point(&mut encoder, family.kind, *value)?;
+                    point(&mut encoder, family.kind, value)?;
                 } else {
-                    point(&mut encoder.encode_family(labels)?, family.kind, *value)?;
+                    point(&mut encoder.encode_family(labels)?, family.kind, value)?;
                 }
             }
         }
@@ -69,12 +70,14 @@ impl Collector for Scrape {
     }
 }
 
-fn point(encoder: &mut MetricEncoder<'_>, kind: Kind, value: Value) -> Result<(), Error> {
-    let none: Option<&Exemplar<Vec<(&str, &str)>, f64>> = None;
+fn point(encoder: &mut MetricEncoder<'_>, kind: Kind, value: &Value) -> Result<(), Error> {
+    type Labels = Vec<(&'static str, &'static str)>;
+    let none: Option<&Exemplar<Labels, f64>> = None;
     match (kind, value) {
-        (Kind::Counter, Value::Int(value)) => encoder.encode_counter(&value, none),
-        (Kind::Counter, Value::Float(value)) => encoder.encode_counter(&value, none),
-        (Kind::Gauge, Value::Int(value)) => encoder.encode_gauge(&value),
-        (Kind::Gauge, Value::Float(value)) => encoder.encode_gauge(&value),
+        (_, Value::Spread { sum, count, buckets }) => encoder.encode_histogram::<Labels>(*sum, *count, buckets, None),
+        (Kind::Counter, Value::Int(value)) => encoder.encode_counter(value, none),
+        (Kind::Counter, Value::Float(value)) => encoder.encode_counter(value, none),
+        (Kind::Gauge | Kind::Histogram, Value::Int(value)) => encoder.encode_gauge(value),
+        (Kind::Gauge | Kind::Histogram, Value::Float(value)) => encoder.encode_gauge(value),
     }
 }

@@ -121,26 +121,46 @@ impl Telemetry {
     }
 }
 
-fn instrument(meter: &Meter, family: &Family, points: impl Fn() -> Vec<own::Point> + Send + Sync + 'static) {
-    let observe = move |observe: &dyn Fn(f64, &[KeyValue])| {
-        for (labels, value) in points() {
-            let labels: Vec<_> = labels.into_iter().map(|(name, value)| KeyValue::new(name, value)).collect();
-            match value {
-                // Counts past 2^53 lose their last digits.
-                Value::Int(value) => observe(value as f64, &labels),
-                Value::Float(value) => observe(value, &labels),
-            }
-        }
+/// The library has no histograms that are asked for their counts: one is told as two counters.
+fn instrument(meter: &Meter, family: &Family, points: impl Fn() -> Vec<own::Point> + Clone + Send + Sync + 'static) {
+    let (name, help) = (family.name, family.help);
+    let counter = |name: String, of: fn(&Value) -> f64| {
+        let points = points.clone();
+        let counter = meter.f64_observable_counter(name).with_description(help);
+        counter.with_callback(move |to| observe(points(), of, &|value, labels| to.observe(value, labels))).build();
     };
     match family.kind {
-        Kind::Counter => {
-            let counter = meter.f64_observable_counter(family.name).with_description(family.help);
-            counter.with_callback(move |to| observe(&|value, labels| to.observe(value, labels))).build();
+        Kind::Counter => counter(name.to_owned(), single),
+        Kind::Histogram => {
+            counter(format!("{name}_sum"), single);
+            counter(format!("{name}_count"), |value| match value {
+                Value::Spread { count, .. } => *count as f64,
+                Value::Int(_) | Value::Float(_) => 0.0,
+            });
         }
         Kind::Gauge => {
-            let gauge = meter.f64_observable_gauge(family.name).with_description(family.help);
-            gauge.with_callback(move |to| observe(&|value, labels| to.observe(value, labels))).build();
+            let points = points.clone();
+            let gauge = meter.f64_observable_gauge(name).with_description(help);
+            gauge
+                .with_callback(move |to| observe(points(), single, &|value, labels| to.observe(value, labels)))
+                .build();
         }
+    }
+}
+
+fn observe(points: Vec<own::Point>, of: fn(&Value) -> f64, to: &dyn Fn(f64, &[KeyValue])) {
+    for (labels, value) in points {
+        let labels: Vec<_> = labels.into_iter().map(|(name, value)| KeyValue::new(name, value)).collect();
+        to(of(&value), &labels);
+    }
+}
+
+/// The one number that a value is. Counts past 2^53 lose their last digits.
+fn single(value: &Value) -> f64 {
+    match value {
+        Value::Int(value) => *value as f64,
+        Value::Float(value) => *value,
+        Value::Spread { sum, .. } => *sum,
     }
 }
 

@@ -191,12 +191,16 @@ pub struct StoreView {
     pub started: bool,
     /// False while the last thing that happened was an error.
     pub healthy: bool,
+    /// `starting`, `healthy`, `error`, `misconfigured`.
+    pub state: &'static str,
     /// Unix time in nanoseconds of the last success.
     pub last_success_unix_ns: Option<u64>,
     /// The last error in words, never with payload.
     pub last_error: Option<String>,
     /// Unix time in nanoseconds of the last error.
     pub last_error_unix_ns: Option<u64>,
+    /// What the store last said of something that it took.
+    pub last_warning: Option<String>,
     /// Where records wait: `memory` or `disk`.
     pub queue: &'static str,
     /// Why the queue does not work as it should.
@@ -216,6 +220,9 @@ pub struct StoreView {
     pub sends: u64,
     /// Time they took, all together.
     pub send_seconds: f64,
+    /// How many took up to so many seconds, and longer than the bound before; the last bound is infinite.
+    #[serde(skip)]
+    pub send_counts: Vec<(f64, u64)>,
     /// Records by outcome (`exported`, `rejected`, `dropped`, …); the outcomes are a closed list.
     pub records: Vec<(&'static str, u64)>,
 }

@@ -78,10 +78,21 @@ impl Display for Faults {
 impl Faults {
     /// A fault of the file as a whole: not there, too large, not text.
     pub(crate) fn whole(file: &str, message: impl Into<String>, help: impl Into<String>) -> Faults {
+        Faults::at(file, 0, 0, message, help)
+    }
+
+    /// The one fault of a file of which nothing can be shown.
+    pub(crate) fn at(
+        file: &str,
+        line: usize,
+        column: usize,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Faults {
         Faults(vec![Finding {
             file: file.to_owned(),
-            line: 0,
-            column: 0,
+            line,
+            column,
             message: message.into(),
             help: help.into(),
             excerpt: None,

@@ -181,8 +181,7 @@ impl Source {
             let help = "a settings file is a few kilobytes: is it the right one?";
             return Err(Faults::whole(&name, "larger than 1mb", help));
         }
-        read.text =
-            String::from_utf8(bytes).map_err(|_| Faults::whole(&name, "not UTF-8 text", "is it the right file?"))?;
+        read.text = String::from_utf8(bytes).map_err(|error| not_text(&name, error.as_bytes(), error.utf8_error()))?;
         Ok(read)
     }
 }
@@ -248,6 +247,18 @@ impl Text {
         all.extend(notes);
         Ok((settings, all))
     }
+}
+
+/// Why these bytes are no text, and where they cease to be.
+fn not_text(name: &str, bytes: &[u8], error: std::str::Utf8Error) -> Faults {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Faults::whole(name, "not UTF-8 text, but UTF-16", "save it as UTF-8");
+    }
+    let (whole, _) = bytes.split_at_checked(error.valid_up_to()).unwrap_or_default();
+    let lines = place::lines(str::from_utf8(whole).unwrap_or_default());
+    let (line, last) = (lines.len().max(1), lines.last().copied().unwrap_or_default());
+    let (line, column) = if whole.ends_with(b"\n") { (line + 1, 1) } else { (line, last.chars().count() + 1) };
+    Faults::at(name, line, column, "not UTF-8 text", "save it as UTF-8; or is it another file?")
 }
 
 fn bounded(reader: impl Read) -> std::io::Result<Vec<u8>> {

@@ -209,13 +209,40 @@ const CAUSES: &[(&str, &str, &str)] = &[
     ("unexpected character", "no value can begin with this character", "put the value in quotes"),
     ("recursion limit", "nested too deep", "no key of qtap's stands that deep"),
     ("invalid trailing content", "text goes on after a closing quote", "quote the whole value"),
+    (
+        "simple key expect ':'",
+        "a `:` is missing above",
+        "write `KEY: VALUE`, or `KEY:` and below it what belongs to it, indented further",
+    ),
+    ("found unprintable character", "a character that no text has", "delete it"),
+    (
+        "did not find expected '-' indicator",
+        "this does not go on the list above",
+        "begin each item with `- `, and indent it like the others",
+    ),
+    (
+        "block sequence entries are not allowed",
+        "a list cannot begin here",
+        "begin its first item in a line of its own, or write `[…]`",
+    ),
+    ("misplaced bracket", "a `]` or `}` that nothing opened", "delete it, or open it before"),
+    (
+        "comments must be separated",
+        "a `#` right behind a value",
+        "put a space before the comment, or the value in quotes",
+    ),
+    ("comment intercepting", "a comment stands inside a value of several lines", "move it, or look for a missing `:`"),
+    ("did not find expected node content", "a value is missing here", "write it, or delete the `,` or the `:`"),
 ];
+
+/// What helps with most other things that YAML does not take.
+const LOOK: &str = "look at this line and the one above: indentation, `:` with a space behind it, brackets, quotes";
 
 fn unreadable(error: &ScanError) -> Malformed {
     let span = Span::within(error.marker().line(), error.marker().col() + 1, 1);
     match CAUSES.iter().find(|(words, _, _)| error.info().contains(words)) {
         Some((_, message, help)) => Malformed::new(span, *message, help),
-        None => Malformed::new(span, format!("not YAML: {}", error.info()), ""),
+        None => Malformed::new(span, format!("not YAML: {}", error.info()), LOOK),
     }
 }
 

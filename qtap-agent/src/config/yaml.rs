@@ -182,5 +182,9 @@ fn merged(map: Vec<(Node, Node)>) -> Vec<(Node, Node)> {
 /// What `serde_yaml` did not take though the other reader did: hardly ever more than a bound of its own.
 fn refused(error: &serde_yaml::Error) -> Malformed {
     let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-    Malformed::new(Span::within(line, column, 1), format!("not YAML: {error}"), "")
+    let help = match error.to_string() {
+        told if told.contains("repetition limit") => "aliases of aliases of aliases: write the values out",
+        _ => "write it more plainly, with quotes",
+    };
+    Malformed::new(Span::within(line, column, 1), format!("not YAML: {error}"), help)
 }

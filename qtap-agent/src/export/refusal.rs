@@ -252,6 +252,9 @@ fn proxy_words(error: &ProxyError, target: &str) -> String {
     }
 }
 
+/// How webpki calls the certificate of an authority that is shown as a server's.
+const CA_AS_SERVER: &str = "CaUsedAsEndEntity";
+
 fn tls_words(error: &rustls::Error, target: &str) -> String {
     use rustls::CertificateError as Certificate;
     let words = match error {
@@ -263,6 +266,15 @@ fn tls_words(error: &rustls::Error, target: &str) -> String {
         ) => "its certificate is for another name: see tls.server_name".to_owned(),
         rustls::Error::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. }) => {
             "its certificate has expired".to_owned()
+        }
+        rustls::Error::InvalidCertificate(Certificate::NotValidYet | Certificate::NotValidYetContext { .. }) => {
+            "its certificate is not valid yet: is this host's clock right?".to_owned()
+        }
+        // The verifier has no word of its own for it; it is what `openssl req -x509` makes.
+        rustls::Error::InvalidCertificate(Certificate::Other(other)) if format!("{other:?}").contains(CA_AS_SERVER) => {
+            "its certificate is an authority's own (CA:TRUE), which stands for no server: make it one with CA:FALSE, or have \
+             that authority sign another; or set tls.insecure_skip_verify"
+                .to_owned()
         }
         rustls::Error::InvalidMessage(_) => {
             "it does not speak TLS: set tls.enabled: false or use http:// if that is meant".to_owned()
@@ -338,6 +350,24 @@ mod tests {
         assert!(refusal.why.len() < 260 && !refusal.why.contains('\n'), "{}", refusal.why);
     }
 
+    /// What the verifier says of a certificate that signs itself and others, as a server shows it.
+    fn self_signed_authority() -> rustls::Error {
+        use rustls::client::danger::ServerCertVerifier as _;
+        use rustls::pki_types::{ServerName, UnixTime};
+        let mut params = rcgen::CertificateParams::new(vec!["h".to_owned()]).expect("a name");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let own = params.self_signed(&key).expect("a certificate");
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(own.der().clone()).expect("a root");
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let verifier =
+            rustls::client::WebPkiServerVerifier::builder_with_provider(std::sync::Arc::new(roots), provider);
+        let verifier = verifier.build().expect("a verifier");
+        let name = ServerName::try_from("h").expect("a name");
+        verifier.verify_server_cert(own.der(), &[], &name, &[], UnixTime::now()).expect_err("no server's")
+    }
+
     #[test]
     fn causes_are_found_inside_the_chain() {
         #[derive(Debug, thiserror::Error)]
@@ -348,6 +378,8 @@ mod tests {
         let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
         let tls = Outer(io::Error::other(unknown));
         assert!(explain(&tls, "h:1").contains("tls.ca_file"));
+        let own = self_signed_authority();
+        assert!(explain(&Outer(io::Error::other(own)), "h:1").contains("(CA:TRUE)"));
         let nested = Outer(io::Error::other(io::Error::other(rustls::Error::NoApplicationProtocol)));
         assert!(explain(&nested, "h:1").contains("HTTP/2 over TLS"));
     }

@@ -33,7 +33,8 @@ fn record(severity: Severity, kind: RecordKind) -> Record {
 pub(super) fn of(store: &StoreSettings) -> Vec<Record> {
     let severity = match &store.kind {
         StoreKind::Otlp(otlp) => otlp.min_severity.max(Severity::Info),
-        StoreKind::Stdout(_) | StoreKind::S3(_) => Severity::Info,
+        StoreKind::Stdout(_, least) => (*least).max(Severity::Info),
+        StoreKind::S3(_) => Severity::Info,
     };
     store.events.then(|| event(severity)).into_iter().chain(store.objects.then(|| object(severity))).collect()
 }

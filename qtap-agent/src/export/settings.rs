@@ -27,8 +27,8 @@ pub struct StoreSettings {
 /// Kinds of store.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StoreKind {
-    /// OTLP/JSON lines on standard output (or the file that `qtap exec -o` names).
-    Stdout(ResourceSettings),
+    /// OTLP/JSON lines on standard output (or the file that `qtap exec -o` names), of records at or above a severity.
+    Stdout(ResourceSettings, Severity),
     /// OTLP logs over gRPC or HTTP.
     Otlp(Box<OtlpSettings>),
     /// S3 or what speaks its protocol; objects only.
@@ -44,7 +44,7 @@ impl StoreKind {
                 Place::Folder(folder) => Some(folder),
                 Place::S3(_) | Place::Google { .. } | Place::Azure { .. } => None,
             },
-            StoreKind::Stdout(_) | StoreKind::Otlp(_) => None,
+            StoreKind::Stdout(..) | StoreKind::Otlp(_) => None,
         }
     }
 }

@@ -7,6 +7,9 @@ use std::time::{Duration, SystemTime};
 use super::refusal::{Refusal, Remedy};
 use crate::model::loss::{Loss, Tally};
 
+/// Seconds up to which attempts are counted together, from the quickest on; what took longer than the last is counted behind it.
+pub const SEND_BOUNDS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
 /// The state a store is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Health {
@@ -73,6 +76,8 @@ pub struct StoreStatus {
     pub sends: u64,
     /// Time they took, in seconds, all together.
     pub send_seconds: f64,
+    /// How many of them took how long, by [`SEND_BOUNDS`].
+    pub send_counts: [u64; SEND_BOUNDS.len() + 1],
 }
 
 /// The place where workers write and readers copy.
@@ -146,7 +151,12 @@ impl Board {
     pub(super) fn attempted(&self, time: Duration) {
         let mut status = self.status();
         status.sends += 1;
-        status.send_seconds += time.as_secs_f64();
+        let seconds = time.as_secs_f64();
+        status.send_seconds += seconds;
+        let slot = SEND_BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(SEND_BOUNDS.len());
+        if let Some(count) = status.send_counts.get_mut(slot) {
+            *count += 1;
+        }
     }
 
     /// The store took `records`.
@@ -229,6 +239,17 @@ mod tests {
         assert_eq!((status.health, status.exported_records, status.exported_bytes), (Health::Healthy, 3, 30));
         assert_eq!(status.last_error.map(|(_, why)| why).as_deref(), Some("401"));
         assert!(status.last_success.is_some());
+    }
+
+    #[test]
+    fn attempts_are_counted_by_their_time() {
+        let board = Board::new("s", "otlp/grpc");
+        for millis in [0, 5, 6, 700, 60_000, 60_001] {
+            board.attempted(Duration::from_millis(millis));
+        }
+        let counts = board.read().send_counts;
+        assert_eq!((counts[0], counts[1], counts[7], counts[12], counts[13]), (2, 1, 1, 1, 1));
+        assert_eq!(counts.iter().sum::<u64>(), board.read().sends);
     }
 
     #[test]

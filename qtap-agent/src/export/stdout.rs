@@ -71,10 +71,16 @@ pub struct StdoutExporter {
 }
 
 impl StdoutExporter {
-    /// Writes records of `takes` to `output`.
+    /// Writes records of `takes`, at or above `least`, to `output`.
     #[must_use]
-    pub fn new(resource: ResourceSettings, takes: Takes, output: Output, version: &'static str) -> StdoutExporter {
-        StdoutExporter { encoder: Encoder::new(takes, Encoding::Json, Severity::Trace, resource, version), output }
+    pub fn new(
+        resource: ResourceSettings,
+        least: Severity,
+        takes: Takes,
+        output: Output,
+        version: &'static str,
+    ) -> StdoutExporter {
+        StdoutExporter { encoder: Encoder::new(takes, Encoding::Json, least, resource, version), output }
     }
 
     /// One line: a whole request with one record.

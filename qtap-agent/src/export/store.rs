@@ -188,8 +188,8 @@ pub fn spawn_in(
     let id = settings.id.as_str();
     let (queue, form) = (settings.queue, settings.form());
     Ok(match &settings.kind {
-        StoreKind::Stdout(resource) => {
-            let exporter = StdoutExporter::new(resource.clone(), takes, output.clone(), version);
+        StoreKind::Stdout(resource, least) => {
+            let exporter = StdoutExporter::new(resource.clone(), *least, takes, output.clone(), version);
             spawn_exporter_in(id, exporter, takes, Drive { queue, form, ..Drive::stdout() }, runtime, data)
         }
         StoreKind::Otlp(otlp) => {
@@ -415,8 +415,8 @@ pub async fn test_connection(settings: &StoreSettings, version: &'static str, ou
     let words = |error: StartError| error.to_string();
     let samples = sample::of(settings);
     match &settings.kind {
-        StoreKind::Stdout(resource) => {
-            let exporter = StdoutExporter::new(resource.clone(), takes, output.clone(), version);
+        StoreKind::Stdout(resource, least) => {
+            let exporter = StdoutExporter::new(resource.clone(), *least, takes, output.clone(), version);
             probe(&exporter, &samples, None).await
         }
         StoreKind::Otlp(otlp) => {

@@ -204,7 +204,10 @@ impl Intake {
             Some(Reader::WebSocket(websocket)) => websocket.hole(len, env),
             None => false,
         };
-        if self.body.truncated {
+        // What lies beyond the limit would have been cut off: nobody misses it, of a body that is not kept either. A probe copies
+        // little more of one call than that.
+        let is_beyond = !env.keep && self.reader.is_none() && start >= env.settings.body_limit as u64;
+        if self.body.truncated || is_beyond {
             return full;
         }
         let (end, count) = (self.body.size, self.body.missing.len());
@@ -370,6 +373,26 @@ mod tests {
         let body = intake.finish(&settings, &mut budget, &mut sink);
         assert_eq!(body.missing, std::slice::from_ref(&(2..6)));
         assert_eq!((body.size, body.kept()), (7, 3));
+    }
+
+    #[test]
+    fn beyond_the_limit_nothing_is_missed() {
+        let missing = |keep: bool, before: &'static [u8]| {
+            let settings = Settings { body_limit: 4, keep_bodies: keep, ..Settings::default() };
+            let (mut intake, mut budget, mut sink) = (Intake::default(), Budget::default(), Sink::default());
+            push(&mut intake, before, &settings, &mut budget, &mut sink);
+            let (settings, budget, sink) = (&settings, &mut budget, &mut sink);
+            intake.hole(100, &mut Env { time: KernelTime(0), settings, keep, budget, sink });
+            push(&mut intake, b"z", settings, budget, sink);
+            let holes = intake.has_holes();
+            let body = intake.finish(settings, budget, sink);
+            (body.size, holes, body.missing)
+        };
+        for keep in [true, false] {
+            assert_eq!(missing(keep, b"abcde"), (106, false, vec![]), "{keep}");
+            let (size, holes, ranges) = missing(keep, b"ab");
+            assert_eq!((size, holes, ranges.as_slice()), (103, true, std::slice::from_ref(&(2..102))), "{keep}");
+        }
     }
 
     #[test]

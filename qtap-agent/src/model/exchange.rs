@@ -1,7 +1,7 @@
 //! What two ends said to one another, paired: one variant a protocol.
 
 use super::conn::Protocol;
-use super::message::{Request, Response};
+use super::message::{Request, Response, Version};
 
 /// An exchange of some protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,15 @@ pub struct HttpExchange {
     pub incomplete: Option<Incomplete>,
     /// Which piece of an exchange told in parts this is; none for one told whole, at its end.
     pub part: Option<Part>,
+}
+
+impl HttpExchange {
+    /// The version of the request, else of the response.
+    #[must_use]
+    pub fn version(&self) -> Option<Version> {
+        let response = self.response.as_ref().map(|response| response.version);
+        self.request.as_ref().map(|request| request.version).or(response)
+    }
 }
 
 /// A piece of an exchange that is told while it runs: of one that may never end (`text/event-stream`, gRPC streams,

@@ -7,6 +7,7 @@ use super::dns::DnsAnswer;
 use super::event::{Count, Host};
 use super::exchange::Exchange;
 use super::loss::Tally;
+use super::message::Version;
 use super::process::Process;
 use super::time::KernelTime;
 
@@ -72,6 +73,8 @@ pub struct ConnectionSeen {
     pub requests: u64,
     /// Authority of the first request, for `connection.endpoint_id`.
     pub authority: Option<String>,
+    /// Version of HTTP of the last exchange told.
+    pub version: Option<Version>,
     /// The last answer of a name server on it, where those are told.
     pub dns: Option<Arc<DnsAnswer>>,
     /// Time of the report.

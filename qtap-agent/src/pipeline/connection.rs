@@ -6,7 +6,7 @@ use super::digest::{self, UidKind};
 use super::origin::{Origins, Place};
 use super::router::Chosen;
 use super::step::Steps;
-use crate::model::conn::Binding;
+use crate::model::conn::{Binding, Protocol};
 use crate::model::event::Count;
 use crate::model::loss::Loss;
 use crate::model::message::host_of;
@@ -28,7 +28,8 @@ pub(super) fn record(
         process: seen.process.as_ref(),
         role: conn.role,
         protocol: conn.protocol,
-        version: None,
+        // The first exchange of an upgraded connection was of the version before.
+        version: seen.version.filter(|_| conn.protocol == Protocol::Http1),
         stack: stack.map(|stack| stack.id),
     };
     let origin = origins.of(&place, steps);

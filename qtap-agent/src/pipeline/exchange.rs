@@ -85,9 +85,9 @@ pub(super) fn untold(
         return None;
     }
     let role = role(conn.role, http.outgoing);
-    let version = http.request.as_ref().map(|r| r.version).or_else(|| http.response.as_ref().map(|r| r.version));
     let (host_of_it, process, protocol) = (&host, process.as_ref(), http.protocol);
-    let place = Place { host: host_of_it, conn: &conn, process, role, protocol, version, stack: Some(id) };
+    let place =
+        Place { host: host_of_it, conn: &conn, process, role, protocol, version: http.version(), stack: Some(id) };
     let origin = origins.of(&place, Some(steps));
     let url = url_of(&http, conn.tls.is_some(), &origin);
     let about = about(&http, url);

@@ -61,7 +61,7 @@ mod live {
 
     use super::{Seen, Shared};
     use crate::admin::view::{ConnectionsView, OwnView, ProbeView, RingView, Snapshot, StoreView};
-    use crate::export::status::{Health, StoreStatus};
+    use crate::export::status::{Health, SEND_BOUNDS, StoreStatus};
     use crate::model::conn::SessionId;
     use crate::model::event::Event;
     use crate::model::observation::Observation;
@@ -149,6 +149,8 @@ mod live {
             kind: status.protocol,
             started: true,
             healthy: matches!(status.health, Health::Healthy | Health::Starting),
+            state: status.health.name(),
+            last_warning: status.last_warning.clone(),
             last_success_unix_ns: status.last_success.and_then(unix_ns),
             last_error: status.last_error.as_ref().map(|(_, why)| why.clone()),
             last_error_unix_ns: status.last_error.as_ref().and_then(|(time, _)| unix_ns(*time)),
@@ -161,6 +163,7 @@ mod live {
             dead_lettered: status.dead_lettered,
             sends: status.sends,
             send_seconds: status.send_seconds,
+            send_counts: SEND_BOUNDS.into_iter().chain([f64::INFINITY]).zip(status.send_counts).collect(),
             records: vec![
                 ("exported", status.exported_records),
                 ("dropped", status.losses.iter().map(|(_, count, _)| count).sum()),

@@ -90,7 +90,7 @@ fn doubts(settings: &Settings) -> Vec<(&str, String)> {
     let most = match store.kind {
         StoreKind::S3(_) => u64::MAX,
         StoreKind::Otlp(_) => excerpt::OTLP_BYTES,
-        StoreKind::Stdout(_) => excerpt::LINE_BYTES,
+        StoreKind::Stdout(..) => excerpt::LINE_BYTES,
     };
     let mut doubts = Vec::new();
     if kept > most {

@@ -169,6 +169,7 @@ mod tests {
             losses: Tally::default(),
             requests: 0,
             authority: None,
+            version: None,
             dns: None,
             observed: KernelTime(0),
         }

@@ -64,6 +64,7 @@ impl Tap {
             losses,
             requests: 1,
             authority: Some(answer.question.clone()),
+            version: None,
             dns: Some(Arc::new(answer)),
             observed: datagram.time,
         })));

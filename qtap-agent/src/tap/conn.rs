@@ -23,6 +23,7 @@ use crate::model::conn::{Binding, Channel, ConnFacts, Direction, Protocol, Role,
 use crate::model::conn::{ConnId, Endpoint, Random};
 use crate::model::dns::DnsAnswer;
 use crate::model::event::{Count, Opened, Passed, Skip, Skipped};
+use crate::model::message::Version;
 use crate::model::observation::Observation;
 use crate::model::process::Process;
 use crate::model::route::{Appetite, Facts};
@@ -49,6 +50,8 @@ pub(super) struct Conn {
     pub(super) done: Share,
     pub(super) requests: u64,
     pub(super) authority: Option<String>,
+    /// Version of HTTP of the last exchange told.
+    pub(super) version: Option<Version>,
     /// The last answer of a name server, where those are told.
     pub(super) dns: Option<Arc<DnsAnswer>>,
     /// Channels that told an exchange.
@@ -111,6 +114,7 @@ impl Conn {
             done: Share::default(),
             requests: 0,
             authority: None,
+            version: None,
             dns: None,
             channels: 0,
             part: 0,

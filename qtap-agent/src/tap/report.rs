@@ -88,6 +88,7 @@ impl Conn {
             losses: losses.tally(),
             requests: self.requests,
             authority: self.authority.clone(),
+            version: self.version,
             dns: self.dns.clone(),
             observed: self.closed.unwrap_or(now),
         })));

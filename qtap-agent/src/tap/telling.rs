@@ -99,6 +99,7 @@ impl Conn {
         if self.authority.is_none() {
             self.authority = exchange.request.as_ref().and_then(|request| request.authority.clone());
         }
+        self.version = exchange.version().or(self.version);
         if self.facts.role == Role::Unknown {
             let role = if exchange.outgoing { Role::Client } else { Role::Server };
             Arc::make_mut(&mut self.facts).role = role;

@@ -244,7 +244,7 @@ impl Write for Shared {
 async fn stdout() {
     let written = Shared::default();
     let output = Output::to(Box::new(written.clone()), false);
-    let exporter = StdoutExporter::new(ResourceSettings::default(), BOTH, output, "1.2.3");
+    let exporter = StdoutExporter::new(ResourceSettings::default(), Severity::Trace, BOTH, output, "1.2.3");
     let arrived = async || {
         let text = written.0.lock().unwrap().clone();
         let lines = text.split_inclusive(|byte| *byte == b'\n');

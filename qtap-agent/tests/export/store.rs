@@ -11,7 +11,7 @@ use qtap_agent::export::settings::{BatchSettings, ResourceSettings, RetrySetting
 use qtap_agent::export::store::Drive;
 use qtap_agent::export::{Health, Output, Store, spawn, spawn_exporter};
 use qtap_agent::model::loss::Loss;
-use qtap_agent::model::record::RecordKind;
+use qtap_agent::model::record::{Record, RecordKind, Severity};
 use qtap_agent::model::spool::SpoolFile;
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -174,7 +174,12 @@ impl Write for Sink {
 }
 
 fn stdout(id: &str, events: bool, objects: bool, output: &Output) -> Store {
-    let kind = StoreKind::Stdout(ResourceSettings { service_name: "{process}".into(), ..Default::default() });
+    stdout_of(Severity::Trace, id, events, objects, output)
+}
+
+fn stdout_of(least: Severity, id: &str, events: bool, objects: bool, output: &Output) -> Store {
+    let resource = ResourceSettings { service_name: "{process}".into(), ..Default::default() };
+    let kind = StoreKind::Stdout(resource, least);
     let settings = StoreSettings { id: id.into(), events, objects, kind, queue: None };
     spawn(&settings, &Handle::current(), "1.2.3", output).unwrap()
 }
@@ -201,6 +206,18 @@ async fn two_stores_share_the_output_line_by_line() {
     }
     assert_eq!(names.iter().filter(|name| *name == "qtap.connection").count(), 20);
     assert_eq!(names.len(), 40);
+}
+
+#[tokio::test]
+async fn the_stdout_protocol_leaves_out_what_is_less_severe() {
+    let sink = Sink::default();
+    let output = Output::to(Box::new(sink.clone()), false);
+    let store = stdout_of(Severity::Error, "a", true, true, &output);
+    let failed = Record { severity: Severity::Error, ..(*connection(1)).clone() };
+    store.offer(&[connection(0), Arc::new(failed), object(2, b"x")]);
+    store.shutdown(Duration::from_secs(10)).await;
+    let text = String::from_utf8(sink.got.lock().unwrap().clone()).unwrap();
+    assert_eq!((text.lines().count(), text.matches("\"ERROR\"").count()), (1, 1), "{text}");
 }
 
 #[tokio::test]

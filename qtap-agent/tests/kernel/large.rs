@@ -106,3 +106,23 @@ curl -sk --http1.1 -H Expect: -T {file} '{}'
         assert_eq!(kept as i64 + lost, SIZE as i64, "kept {kept}, lost {:?}: {closed:?}", closed.losses());
     }
 }
+
+#[test]
+fn what_nobody_asked_for_of_a_large_body_is_not_missed() {
+    let Some(lab) = Lab::open() else { return };
+    let (Some(python), Some(mut plain)) = (interpreter(), Script::start("upstream.py", &[])) else { return };
+    super::nginx::certificate(lab.dir());
+    let (cert, key) = (lab.path("cert.pem").display().to_string(), lab.path("key.pem").display().to_string());
+    let Some(mut tls) = Script::start("upstream.py", &["tls", &cert, &key]) else { return };
+    let file = lab.write("large.bin", &noise(SIZE)).display().to_string();
+    let client = format!("{} {} single_write", python.display(), script("client.py").display());
+    let script = format!("{client} {} /tls {file} tls && {client} {} /plain {file} plain", tls.line(), plain.line());
+    let config = lab.write("qtap.yaml", super::scope::config("level: summary", "").as_bytes()).display().to_string();
+    let records = exec_script(&lab, &["--config", &config], &script).records;
+    for path in ["/tls", "/plain"] {
+        let exchange = records.exchange_of(path);
+        assert_eq!(exchange.number("http.request.body.size"), SIZE as i64);
+        assert!(!exchange.has("qtap.incomplete") && !exchange.has("error.type"), "{}", records.told());
+    }
+    assert!(records.closed().iter().all(|closed| closed.losses().contains_key("call_limit")), "{}", records.told());
+}

@@ -25,6 +25,7 @@ use super::wording::brief;
 use super::{HTTP_BUFFER_SIZE, Settings, TapSettings, value};
 use crate::capture::settings::Filters;
 use crate::export::settings::{ResourceSettings, Secret, StoreKind, StoreSettings};
+use crate::model::record::Severity;
 use crate::pipeline::settings::{
     Fact, FactTag, HttpCapture, HttpMetrics, Level, Locator, Macros, Redact, Routing, Settings as PipelineSettings,
     Stack, Step,
@@ -179,7 +180,7 @@ pub(crate) fn built_in(level: Level) -> Settings {
             id: "stdout".to_owned(),
             events: true,
             objects: true,
-            kind: StoreKind::Stdout(resource),
+            kind: StoreKind::Stdout(resource, Severity::Trace),
             queue: None,
         }],
         pipeline: PipelineSettings {

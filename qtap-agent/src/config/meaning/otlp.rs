@@ -25,8 +25,9 @@ const LEAST_VALUE_BYTES: u64 = 128;
 pub(crate) fn settle(typed: &typed::Otel, at: Span, around: &Around<'_>) -> (StoreKind, String) {
     let variables = Variables::new(around, at);
     let resource = stores::resource(&typed.resource);
+    let least = typed.min_severity.as_ref().map(|at| at.value);
     let Some(protocol) = protocol(typed, &variables) else {
-        return (StoreKind::Stdout(resource), stores::STDOUT_URL.to_owned());
+        return (StoreKind::Stdout(resource, least.unwrap_or(Severity::Trace)), stores::STDOUT_URL.to_owned());
     };
     if protocol == OtlpProtocol::Grpc {
         http_only(typed, around);
@@ -60,7 +61,7 @@ pub(crate) fn settle(typed: &typed::Otel, at: Span, around: &Around<'_>) -> (Sto
         batch: batch(typed.batch.as_ref(), &limits),
         retry: retry(typed.sending.retry.as_ref(), around),
         workers: workers(&typed.sending, 2),
-        min_severity: typed.min_severity.as_ref().map_or(Severity::Info, |at| at.value),
+        min_severity: least.unwrap_or(Severity::Info),
         limits,
     };
     (StoreKind::Otlp(Box::new(settings)), url)

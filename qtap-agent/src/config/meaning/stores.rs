@@ -7,6 +7,7 @@ use crate::config::file::File;
 use crate::config::file::services::{Resource, Store, StoreKind as Typed};
 use crate::config::wording::brief;
 use crate::export::settings::{QueueSettings, ResourceSettings, StoreKind, StoreSettings};
+use crate::model::record::Severity;
 use crate::pipeline::settings::Locator;
 
 /// Where an object on standard output is said to be.
@@ -96,7 +97,7 @@ fn named(all: Vec<Unnamed<'_>>) -> Vec<StoreSettings> {
     let mut taken: Vec<String> = all.iter().filter_map(|store| store.id.map(|id| id.value.clone())).collect();
     let mut name = |kind: &StoreKind| {
         let base = match kind {
-            StoreKind::Stdout(_) => "stdout",
+            StoreKind::Stdout(..) => "stdout",
             StoreKind::Otlp(_) => "otel",
             StoreKind::S3(_) => "s3",
         };
@@ -123,7 +124,7 @@ fn named(all: Vec<Unnamed<'_>>) -> Vec<StoreSettings> {
 fn kind(store: &Store, around: &Around<'_>) -> Option<(StoreKind, String)> {
     match &store.kind {
         Typed::Disabled => None,
-        Typed::Stdout(typed) => Some((StoreKind::Stdout(resource(typed)), STDOUT_URL.to_owned())),
+        Typed::Stdout(typed) => Some((StoreKind::Stdout(resource(typed), Severity::Trace), STDOUT_URL.to_owned())),
         Typed::Otel(typed) => Some(otlp::settle(typed, store.span, around)),
         Typed::S3(typed) => {
             let (settings, url) = s3::settle(typed, around);
@@ -136,7 +137,7 @@ fn kind(store: &Store, around: &Around<'_>) -> Option<(StoreKind, String)> {
 fn queue(store: &Store, kind: &StoreKind, around: &Around<'_>) -> Option<QueueSettings> {
     let typed = store.queue.as_ref();
     match kind {
-        StoreKind::Stdout(_) => {
+        StoreKind::Stdout(..) => {
             if let Some(typed) = typed {
                 let message = "this has no effect: standard output has no queue on disk";
                 around.out.note(typed.span, message, "remove it, or choose another `protocol`");

@@ -79,7 +79,18 @@ fn files_that_cannot_be_read() {
         std::fs::write(&path, bytes).expect("a file");
         load(Source::Path(path), &env).expect_err("a fault").to_string()
     };
-    assert!(told(b"version: \xff2\n").ends_with("qtap.yaml: not UTF-8 text\n      = is it the right file?\n1 fault"));
+    let help = "not UTF-8 text\n      = save it as UTF-8; or is it another file?\n1 fault";
+    for (bytes, place) in [
+        (b"version: \xff2\n".as_slice(), "1:10"),
+        (b"version: 2\n\xff", "2:1"),
+        (b"version: 2\r\n\n# gr\xc3\xb6\xdfe\n", "3:6"),
+        (b"\xff", "1:1"),
+    ] {
+        let all = told(bytes);
+        assert!(all.ends_with(&format!("qtap.yaml:{place}: {help}")), "{all}");
+    }
+    let utf_16: Vec<u8> = "\u{feff}version: 2\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert!(told(&utf_16).ends_with("qtap.yaml: not UTF-8 text, but UTF-16\n      = save it as UTF-8\n1 fault"));
     assert!(told(&vec![b'#'; (1 << 20) + 1]).contains("larger than 1mb"));
     assert!(told(b"\0").contains("qtap.yaml:1:1: "));
     let absent = load(Source::named("/nonexistent/qtap.yaml"), &env).expect_err("a fault").to_string();

@@ -131,7 +131,7 @@ fn the_smallest_file() {
         id: "stdout".to_owned(),
         events: true,
         objects: false,
-        kind: StoreKind::Stdout(resource()),
+        kind: StoreKind::Stdout(resource(), Severity::Trace),
         queue: None,
     };
     assert_eq!(settings.stores, [store]);
@@ -264,9 +264,10 @@ fn transports_and_authentication() {
     );
     assert_eq!(store("auth: {type: none}").auth, Auth::None);
     let (settings, _) = good(&with_otel("protocol: stdout\nenvironment: test"));
-    assert!(
-        matches!(&settings.stores[0].kind, StoreKind::Stdout(resource) if resource.environment.as_deref() == Some("test"))
-    );
+    let StoreKind::Stdout(resource, least) = &settings.stores[0].kind else { panic!("{settings:?}") };
+    assert_eq!((resource.environment.as_deref(), *least), (Some("test"), Severity::Trace));
+    let (settings, _) = good(&with_otel("protocol: stdout\nmin_severity: error"));
+    assert!(matches!(&settings.stores[0].kind, StoreKind::Stdout(_, Severity::Error)), "{settings:?}");
     assert_eq!(good(&with_otel("endpoint: http://[::1]:4317")).0.stores.len(), 1);
 }
 

@@ -7,7 +7,7 @@ impl StoreSettings {
     #[must_use]
     pub fn form(&self) -> Form {
         match &self.kind {
-            StoreKind::Stdout(_) => Form::Json,
+            StoreKind::Stdout(..) => Form::Json,
             StoreKind::Otlp(otlp) => match otlp.protocol {
                 OtlpProtocol::Grpc | OtlpProtocol::HttpProtobuf => Form::Protobuf,
                 OtlpProtocol::HttpJson => Form::Json,

@@ -6,12 +6,27 @@ use crate::model::exchange::{HttpExchange, Incomplete};
 use crate::model::record::Severity;
 
 /// `error.type`: the status of a server's error, and of a client's where this process is the client; the gRPC status where it
-/// is one; else why the exchange is not whole.
+/// is one; else how the exchange failed. What qtap failed to see is `qtap.incomplete`'s alone.
 pub(super) fn error_type(http: &HttpExchange, status: Option<u16>, rpc_status: Option<&str>) -> Option<String> {
     let is_error = |fault| fault == Fault::Server || (fault == Fault::Client && http.outgoing);
     let http_error = status.filter(|status| is_error(http_fault(*status))).map(|status| status.to_string());
     let rpc_error = || rpc_status.filter(|name| is_error(rpc::fault(name))).map(str::to_owned);
-    http_error.or_else(rpc_error).or_else(|| http.incomplete.map(|reason| reason.name().to_owned()))
+    let failure = || http.incomplete.filter(|reason| is_failure(*reason)).map(|reason| reason.name().to_owned());
+    http_error.or_else(rpc_error).or_else(failure)
+}
+
+/// True when the exchange itself failed.
+fn is_failure(reason: Incomplete) -> bool {
+    match reason {
+        Incomplete::NoResponse | Incomplete::ClosedEarly | Incomplete::Reset => true,
+        Incomplete::JoinedLate
+        | Incomplete::NoRequest
+        | Incomplete::BytesLost
+        | Incomplete::Unparsed
+        | Incomplete::Limit
+        | Incomplete::FieldsUnknown
+        | Incomplete::StillOpen => false,
+    }
 }
 
 pub(super) fn http_fault(status: u16) -> Fault {
@@ -25,19 +40,7 @@ pub(super) fn http_fault(status: u16) -> Fault {
 /// ERROR: the server failed, or the exchange did. WARN: the client's request was refused. What qtap failed to see is no
 /// failure of the exchange.
 pub(super) fn severity(http: &HttpExchange, status: Option<u16>, rpc_status: Option<&str>) -> Severity {
-    let failed = match http.incomplete {
-        Some(Incomplete::NoResponse | Incomplete::ClosedEarly | Incomplete::Reset) => true,
-        Some(
-            Incomplete::JoinedLate
-            | Incomplete::NoRequest
-            | Incomplete::BytesLost
-            | Incomplete::Unparsed
-            | Incomplete::Limit
-            | Incomplete::FieldsUnknown
-            | Incomplete::StillOpen,
-        )
-        | None => false,
-    };
+    let failed = http.incomplete.is_some_and(is_failure);
     let http_fault = status.map_or(Fault::None, http_fault);
     let rpc_fault = rpc_status.map_or(Fault::None, rpc::fault);
     match (http_fault, rpc_fault) {

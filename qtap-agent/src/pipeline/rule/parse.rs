@@ -99,6 +99,13 @@ impl<'t> Parser<'t> {
     /// `test = operand [ comparison operand ]`.
     fn test(&mut self) -> Result<Node, RuleFault> {
         let left = self.operand()?;
+        if let Token::Word(name @ ("starts_with" | "ends_with" | "in_zone")) = self.token {
+            return Err(RuleFault::new(
+                self.at.clone(),
+                format!("`{name}` is a function"),
+                format!("write `{name}(A, B)` for `A {name} B`"),
+            ));
+        }
         let Token::Op(op) = self.token else { return Ok(left) };
         self.step()?;
         let right = self.operand()?;

@@ -42,6 +42,11 @@ pub(super) fn known_word(field: &Node, value: &Node) -> Result<(), RuleFault> {
     if words.contains(&text.as_str()) {
         return Ok(());
     }
+    if matches!(field.kind, Kind::Field(Field::Plain(Plain::Direction))) && text == "egress" {
+        let help =
+            "either way out: `starts_with(direction, \"egress\")`; one of them: egress-internal, egress-external";
+        return Err(RuleFault::new(value.at.clone(), format!("`{field}` is never `{text}`"), help));
+    }
     let near = nearest(text, words.iter().copied()).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
     let help = format!("{near}it is one of {}", words.join(", "));
     Err(RuleFault::new(value.at.clone(), format!("`{field}` is never `{text}`"), help))

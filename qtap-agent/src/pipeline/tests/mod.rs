@@ -159,6 +159,7 @@ fn report(state: ConnState, part: u32) -> ConnectionSeen {
         losses,
         requests: 1,
         authority: Some("user:pass@Shop.example:8443".to_owned()),
+        version: Some(Version::Http11),
         dns: None,
         observed: ms(590),
     }

@@ -106,6 +106,10 @@ fn the_connection_record_is_filled() {
     assert_eq!((about.duration_ms, about.requests), (500.0, 1));
     assert_eq!(about.endpoint_id.as_deref(), Some("shop.example"));
     assert_eq!(about.binding, Some("nested"));
+    assert_eq!((record.origin.protocol, record.origin.protocol_version), (Some("http1"), Some("1.1")));
+    let http2 = Arc::new(ConnFacts { protocol: Protocol::Http2, ..conn() });
+    let upgraded = apply_one(ConnectionSeen { conn: http2, ..report(ConnState::Closed, 2) });
+    assert_eq!(upgraded[0].origin.protocol_version, Some("2"), "whatever its first exchange was of");
     let open = apply_one(report(ConnState::Open, 0));
     assert_eq!((connection(&open[0]).state, connection(&open[0]).finalized), ("open", false));
     let unnamed = apply_one(ConnectionSeen {
@@ -131,7 +135,11 @@ fn severity_and_error_type_follow_the_outcome() {
     assert_eq!(outcome(Some(503), false, None), (Severity::Error, text("503")));
     assert_eq!(outcome(None, true, Some(Incomplete::NoResponse)), (Severity::Error, text("no_response")));
     assert_eq!(outcome(Some(200), true, Some(Incomplete::Reset)), (Severity::Error, text("reset")));
-    assert_eq!(outcome(Some(200), true, Some(Incomplete::BytesLost)), (Severity::Info, text("bytes_lost")));
+    // What qtap did not see is no error of the exchange.
+    for unseen in [Incomplete::BytesLost, Incomplete::JoinedLate, Incomplete::FieldsUnknown, Incomplete::StillOpen] {
+        assert_eq!(outcome(Some(200), true, Some(unseen)), (Severity::Info, None), "{unseen:?}");
+    }
+    assert_eq!(outcome(Some(503), true, Some(Incomplete::BytesLost)), (Severity::Error, text("503")));
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn a_plain_exchange_and_its_connection() {
     assert_eq!((report.state, report.part, report.requests), (ConnState::Closed, 0, 1));
     assert_eq!(report.captured_bytes, (REQUEST.len() + RESPONSE.len()) as u64);
     assert!(report.losses.is_empty(), "{:?}", report.losses);
-    assert_eq!(report.authority.as_deref(), Some("api.example.com"));
+    assert_eq!((report.authority.as_deref(), report.version), (Some("api.example.com"), Some(Version::Http11)));
     assert_eq!((report.conn.protocol, &report.conn.tls, report.conn.binding), (Protocol::Http1, &None, None));
     assert_eq!(bench.tap.counters().connections_active(), 0);
     assert_eq!(*bench.tap.counters().bytes.of(Sent), REQUEST.len() as u64);

@@ -22,6 +22,7 @@ use super::*;
 use crate::model::conn::{Binding, ConnId, Direction, Endpoint, Protocol, Random, Role, Transport};
 use crate::model::event::{Count, Counts, Host, Opened, SessionCounts, SessionHello, Skip};
 use crate::model::exchange::{Exchange, HttpExchange, Incomplete};
+use crate::model::message::Version;
 use crate::model::observation::{ConnState, ConnectionSeen, ExchangeSeen};
 use crate::model::process::Process;
 use crate::model::time::WallClock;
