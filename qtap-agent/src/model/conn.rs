@@ -183,6 +183,8 @@ pub struct TlsFacts {
     pub uninspected_reason: Option<String>,
     /// What of it the kernel does.
     pub in_kernel: KernelTls,
+    /// True when a session on it was met behind its handshake: what was said before is not told, and nobody knows how much it was.
+    pub joined_late: bool,
 }
 
 /// Directions of a connection whose TLS records the kernel seals or opens.

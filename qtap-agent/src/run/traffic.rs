@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::model::conn::{ConnectionUid, SessionId, Transport};
+use crate::model::conn::{Binding, ConnectionUid, SessionId, Transport};
 use crate::model::observation::{ConnState, ConnectionSeen};
 use crate::model::process::Process;
 
@@ -24,6 +24,8 @@ pub(super) struct Traffic {
     pub(super) seen_bytes: u64,
     /// Bytes of TLS connections of which no plaintext was seen.
     pub(super) unseen_bytes: u64,
+    /// Bytes among those of connections that the TLS library was seen to use, and on which nothing was said but the handshake.
+    pub(super) mute_bytes: u64,
     /// True when there were sessions whose connection never got known.
     pub(super) unbound: bool,
 }
@@ -33,6 +35,7 @@ pub(super) struct Traffic {
 struct Share {
     seen: u64,
     unseen: u64,
+    mute: u64,
 }
 
 /// All of them.
@@ -57,7 +60,11 @@ impl Traffics {
             return;
         }
         let bytes = seen.sent.carried.saturating_add(seen.received.carried);
-        let share = if tls.inspected { Share { seen: bytes, unseen: 0 } } else { Share { seen: 0, unseen: bytes } };
+        let used = !matches!(conn.binding, None | Some(Binding::None));
+        let share = match tls.inspected {
+            true => Share { seen: bytes, ..Share::default() },
+            false => Share { unseen: bytes, mute: if used { bytes } else { 0 }, ..Share::default() },
+        };
         let before = self.open.remove(&conn.uid);
         if let Some((pid, before)) = before
             && let Some(traffic) = self.table.get_mut(&pid)
@@ -65,6 +72,7 @@ impl Traffics {
             // What was not seen in plaintext a moment ago may be by now.
             traffic.seen_bytes = traffic.seen_bytes.saturating_sub(before.seen);
             traffic.unseen_bytes = traffic.unseen_bytes.saturating_sub(before.unseen);
+            traffic.mute_bytes = traffic.mute_bytes.saturating_sub(before.mute);
         }
         let open = seen.state != ConnState::Closed;
         if open && self.open.len() >= OPEN {
@@ -73,6 +81,7 @@ impl Traffics {
         let Some(traffic) = self.of(conn.pid) else { return };
         traffic.seen_bytes = traffic.seen_bytes.saturating_add(share.seen);
         traffic.unseen_bytes = traffic.unseen_bytes.saturating_add(share.unseen);
+        traffic.mute_bytes = traffic.mute_bytes.saturating_add(share.mute);
         traffic.connections += u64::from(before.is_none());
         if seen.process.is_some() {
             traffic.process.clone_from(&seen.process);
@@ -193,6 +202,21 @@ mod tests {
         all.report(&report(3, 7, Some(false), 10, ConnState::Closed));
         assert_eq!(sums(&all, 7), (2, 600, 10));
         assert!(all.open.is_empty());
+    }
+
+    #[test]
+    fn a_connection_with_a_handshake_alone_is_known_for_it() {
+        let mut all = Traffics::default();
+        let with = |number: u8, bytes: u64, binding: Binding, state: ConnState| {
+            let mut seen = report(number, 7, Some(false), bytes, state);
+            Arc::make_mut(&mut seen.conn).binding = Some(binding);
+            seen
+        };
+        all.report(&with(1, 100, Binding::Nested, ConnState::Active));
+        all.report(&with(1, 200, Binding::Nested, ConnState::Closed));
+        all.report(&with(2, 30, Binding::None, ConnState::Closed));
+        let mute = all.table.get(&7).map(|traffic| (traffic.unseen_bytes, traffic.mute_bytes));
+        assert_eq!(mute, Some((230, 200)));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub(super) struct Session {
     pub(super) told: bool,
     /// True when its connection was joined late.
     pub(super) joined_late: bool,
+    /// True when it was met behind its handshake.
+    pub(super) begun_before: bool,
     /// True when its opening was never told: the offset it begins at is not known.
     pub(super) implied: bool,
     /// True when another one was under way on its connection when it came: what is inside it may be inside that one.
@@ -96,6 +98,7 @@ impl Session {
             how: Binding::None,
             told: false,
             joined_late: opened.joined_late,
+            begun_before: opened.joined_late,
             implied: false,
             inside: false,
             greetings: Pair::default(),

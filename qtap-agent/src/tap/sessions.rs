@@ -61,6 +61,9 @@ impl Tap {
         }
         if let (Some(session), Some(conn)) = (self.sessions.get_mut(&id), self.conns.get_mut(&key)) {
             session.joined_late |= conn.joined_late();
+            if session.begun_before {
+                conn.tls().joined_late = true;
+            }
             session.told = false;
             if comes {
                 session.inside = conn.sessions.iter().any(|other| *other != id);
@@ -87,6 +90,8 @@ impl Tap {
             is_part: false,
         });
         if let Some(session) = self.sessions.get_mut(&id) {
+            // That it was met behind its handshake is not known, but that it was told before.
+            session.begun_before = false;
             if used_once_more {
                 session.restart();
             } else {

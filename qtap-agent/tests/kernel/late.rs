@@ -50,6 +50,7 @@ fn captured_from_the_next_request_on() {
         records.closed().into_iter().filter(|record| record.flag("connection.tls.inspected")).collect();
     assert_eq!(inspected.len(), 1, "{}", records.told());
     assert_eq!(inspected[0].text("connection.binding"), "nested", "{:?}", inspected[0]);
+    assert!(inspected[0].flag("connection.tls.joined_late"), "what was before is missing: {:?}", inspected[0]);
 }
 
 /// What a server of rustls receives is looked at before it is decrypted for the first time since.

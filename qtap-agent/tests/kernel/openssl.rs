@@ -14,6 +14,7 @@ fn assert_told(records: &Records, name: &str, body: &[u8], bound: &[&str]) {
     assert_eq!(records.artifact_of(told[0], "response")["body"]["digest"], digest(body), "{name}");
     let closed = records.closed().into_iter().find(|one| one.connection() == told[0].connection()).unwrap();
     assert!(closed.flag("connection.tls.inspected"), "{closed:?}");
+    assert!(!closed.has("connection.tls.joined_late"), "{closed:?}");
     assert!(bound.contains(&closed.text("connection.binding")), "{closed:?}");
 }
 

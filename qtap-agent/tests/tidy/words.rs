@@ -8,7 +8,7 @@ const MAP: &str = "export/otlp/map.rs";
 const MAP_ROOM: &str = "export/otlp/map/";
 
 /// Attribute names that are nothing else too: `http.duration_ms`, say, is also a field of rules.
-const ATTRIBUTES: [&str; 114] = [
+const ATTRIBUTES: [&str; 115] = [
     "artifact.chunk",
     "artifact.chunk_offset",
     "artifact.chunks",
@@ -45,6 +45,7 @@ const ATTRIBUTES: [&str; 114] = [
     "connection.sampled_out",
     "connection.state",
     "connection.tls.inspected",
+    "connection.tls.joined_late",
     "connection.tls.library",
     "connection.tls.sni",
     "connection.tls.uninspected_reason",

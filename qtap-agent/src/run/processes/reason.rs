@@ -41,6 +41,7 @@ pub(super) fn of_process(tls: &[EngineView], traffic: &Traffic) -> Option<String
     const MEMORY: &str =
         "its TLS library is given memory instead of a socket: what it says is seen, but not on which connection";
     const OTHERS: &str = "connections that its TLS library was not seen to use: begun before qtap and silent since, or another process's";
+    const MUTE: &str = "connections on which nothing was said but the TLS handshake: it failed, or nothing was asked";
     let unseen = traffic.unseen_bytes > 0;
     if !unseen && traffic.seen_bytes > 0 {
         // All of it was seen: what else lies in its files was not used.
@@ -55,7 +56,12 @@ pub(super) fn of_process(tls: &[EngineView], traffic: &Traffic) -> Option<String
     reasons.extend(tls.iter().filter_map(lacking));
     if reasons.is_empty() && unseen {
         reasons.push(
-            if tls.is_empty() { "no TLS library that qtap knows of was found in its files" } else { OTHERS }.to_owned(),
+            match () {
+                () if tls.is_empty() => "no TLS library that qtap knows of was found in its files",
+                () if traffic.mute_bytes == traffic.unseen_bytes => MUTE,
+                () => OTHERS,
+            }
+            .to_owned(),
         );
     }
     (!reasons.is_empty()).then(|| reasons.join("; "))
@@ -94,6 +100,8 @@ mod tests {
         assert_eq!(of_process(&[engine("attached", None), engine("none", Some("not supported yet"))], &seen), None);
         assert!(of_process(&[], &unseen).is_some_and(|why| why.starts_with("no TLS library")));
         assert!(of_process(&[engine("attached", None)], &unseen).is_some_and(|why| why.contains("not seen to use")));
+        let mute = Traffic { mute_bytes: 9, ..unseen.clone() };
+        assert!(of_process(&[engine("attached", None)], &mute).is_some_and(|why| why.contains("handshake: it failed")));
         assert!(of_process(&[engine("attached", None)], &memory).is_some_and(|why| why.contains("memory instead")));
         let boring = Found { engine: Engine::Stripped, version: Some("BoringSSL".to_owned()), build_id: None };
         assert!(of_engine(&boring, false).starts_with("BoringSSL, linked into the file without symbols"));

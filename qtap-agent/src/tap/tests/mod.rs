@@ -99,13 +99,17 @@ impl Bench {
     }
 
     fn open_session(&mut self, id: u64) {
+        self.open_session_as(id, false);
+    }
+
+    fn open_session_as(&mut self, id: u64, joined_late: bool) {
         let library = Some("libssl.so.3".to_owned());
         self.event(Event::SessionOpened(SessionOpened {
             session: SessionId(id),
             time: self.time(),
             pid: PID,
             library,
-            joined_late: false,
+            joined_late,
             is_part: false,
         }));
     }

@@ -26,6 +26,24 @@ fn plaintext_of_a_session_belongs_to_its_connection() {
     assert!(report.losses.is_empty(), "{:?}", report.losses);
 }
 
+/// Found with `hey`, whose first requests were quicker than its probes: nothing said that they were missing.
+#[test]
+fn a_session_that_is_met_behind_its_handshake_is_said_to_be() {
+    for late in [false, true] {
+        let mut bench = Bench::new();
+        bench.open(1);
+        bench.handshake(1, 500);
+        bench.open_session_as(9, late);
+        bench.bind(9, 1);
+        bench.exchange(session(9));
+        bench.close_session(9);
+        bench.close(1);
+        let report = bench.reports()[0];
+        let tls = report.conn.tls.as_ref().unwrap();
+        assert_eq!((tls.joined_late, tls.inspected, report.conn.joined_late), (late, true, false));
+    }
+}
+
 #[test]
 fn tls_that_nobody_opened_says_why() {
     let mut bench = Bench::new();

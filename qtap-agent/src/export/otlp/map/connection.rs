@@ -38,5 +38,8 @@ fn tls<'a>(out: &mut Attributes<'a>, tls: &'a TlsFacts) {
     out.put("connection.tls.inspected", Value::Bool(tls.inspected));
     out.text_if("connection.tls.library", tls.library.as_deref());
     out.text_if("connection.tls.kernel", tls.in_kernel.name());
+    if tls.joined_late {
+        out.put("connection.tls.joined_late", Value::Bool(true));
+    }
     out.text_if("connection.tls.uninspected_reason", tls.uninspected_reason.as_deref());
 }

@@ -146,6 +146,7 @@ fn a_connection_in_full() {
         library: Some("libssl.so.3".into()),
         uninspected_reason: None,
         in_kernel: KernelTls { sent: true, ..KernelTls::default() },
+        joined_late: true,
     };
     let connection = ConnectionRecord {
         state: "closed",
@@ -188,6 +189,7 @@ fn a_connection_in_full() {
         "connection.tls.inspected=b:true",
         "connection.tls.library=s:libssl.so.3",
         "connection.tls.kernel=s:sent",
+        "connection.tls.joined_late=b:true",
     ];
     assert_eq!(shown(&record), want);
 }
