@@ -1,6 +1,6 @@
 //! `cargo xtask chart`: the Helm chart, rendered and held against what stands in `charts/qtap/ci`. In: the chart, and a values file a
 //! case. Out: what differs, as a diff; or, with `--write`, the renderings written anew. Helm is not needed: `xtask/chart/render.go`
-//! renders, and Kubernetes' own schemas say whether the result is one.
+//! renders, and Kubernetes' own schemas say whether the result is one. With `--render` it is what `kubectl apply` takes, of somebody's own values.
 
 use std::fs;
 use std::io::Write as _;
@@ -18,6 +18,15 @@ pub(crate) struct Options {
     /// Write the renderings anew, instead of comparing them.
     #[arg(long)]
     write: bool,
+    /// Instead render the chart with the values of this file, for `kubectl apply -f`, where there is no Helm. Can be given again: the later holds.
+    #[arg(long, value_name = "VALUES", conflicts_with = "write", requires = "to")]
+    render: Vec<PathBuf>,
+    /// Where the rendering goes.
+    #[arg(long, value_name = "FILE", requires = "render")]
+    to: Option<PathBuf>,
+    /// The version of Kubernetes that it is for.
+    #[arg(long, value_name = "X.Y", default_value = "1.31")]
+    kubernetes: String,
 }
 
 /// A values file, and what the chart makes of it.
@@ -32,6 +41,9 @@ struct Case {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let home = shell::workspace().join("charts/qtap");
     let renderer = Renderer::build(&home)?;
+    if let Some(to) = &options.to {
+        return render_to(to, &home, &renderer, options);
+    }
     let cases = cases(&home)?;
     let mut faults = Vec::new();
     for case in &cases {
@@ -58,7 +70,28 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// Part of `cargo xtask check`.
 pub(crate) fn check() -> Result<()> {
-    run(&Options { write: false })
+    run(&Options { write: false, render: Vec::new(), to: None, kubernetes: String::new() })
+}
+
+/// What Helm would give to Kubernetes, by its schemas too.
+fn render_to(to: &Path, home: &Path, renderer: &Renderer, options: &Options) -> Result<()> {
+    let files: Vec<&Path> = options.render.iter().map(PathBuf::as_path).collect();
+    let case = Case { name: "qtap".to_owned(), kubernetes: options.kubernetes.clone(), values: values(home, &files)? };
+    fs::write(to, renderer.render(&case)?).with_context(|| to.display().to_string())?;
+    if let Some(said) = valid(&[(&case, to.to_owned())])? {
+        bail!("{said}");
+    }
+    println!("chart: {} is written: kubectl apply -f {0}", to.display());
+    Ok(())
+}
+
+/// The chart's own values, and those of files over them, one after the other.
+fn values(home: &Path, files: &[&Path]) -> Result<Value> {
+    let mut values = yaml(&home.join("values.yaml"))?;
+    for file in files {
+        merge(&mut values, &yaml(file)?);
+    }
+    Ok(values)
 }
 
 fn golden(home: &Path, case: &Case) -> PathBuf {
@@ -93,8 +126,7 @@ fn case(home: &Path, path: &Path) -> Result<Case> {
     let first = text.lines().next().unwrap_or_default();
     let kubernetes = first.strip_prefix("# Kubernetes ").and_then(|rest| rest.split(':').next());
     let kubernetes = kubernetes.with_context(|| format!("{file} does not begin with `# Kubernetes X.Y: …`"))?;
-    let mut values = yaml(&home.join("values.yaml"))?;
-    merge(&mut values, &yaml(path)?);
+    let values = values(home, &[path])?;
     let name = file.trim_end_matches(".yaml").trim_end_matches("-values").to_owned();
     Ok(Case { name, kubernetes: kubernetes.to_owned(), values })
 }
@@ -197,10 +229,39 @@ fn refusals(home: &Path, renderer: &Renderer) -> Result<Vec<String>> {
 
 /// What Kubernetes' schemas have against the renderings.
 fn validate(home: &Path, cases: &[Case]) -> Result<Option<String>> {
+    valid(&cases.iter().map(|case| (case, golden(home, case))).collect::<Vec<_>>())
+}
+
+fn valid(renderings: &[(&Case, PathBuf)]) -> Result<Option<String>> {
     let mut command = Command::new(setup::python_dir()?.join("bin/python"));
     command.arg(shell::workspace().join("xtask/chart/validate.py"));
-    command.args(cases.iter().map(|case| format!("{}={}", case.kubernetes, golden(home, case).display())));
+    command.args(renderings.iter().map(|(case, file)| format!("{}={}", case.kubernetes, file.display())));
     let output = shell::output_of(&mut command)?;
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Ok((!output.status.success()).then_some(said))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_values_hold_and_null_takes_away() {
+        let mut values = json!({"image": {"repository": "a", "tag": "1"}, "list": [1, 2], "gone": {"deep": 1}});
+        merge(&mut values, &json!({"image": {"tag": "2"}, "list": [3], "gone": null}));
+        merge(&mut values, &json!({"image": {"digest": "d"}}));
+        assert_eq!(values, json!({"image": {"repository": "a", "tag": "2", "digest": "d"}, "list": [3]}));
+    }
+
+    #[test]
+    fn the_examples_values_are_put_over_the_charts() {
+        let root = shell::workspace();
+        let home = root.join("charts/qtap");
+        let files = ["stdout", "service"].map(|name| root.join(format!("examples/kubernetes/{name}-values.yaml")));
+        let both = values(&home, &[&files[0], &files[1]]).unwrap();
+        let own = values(&home, &[]).unwrap();
+        assert_eq!(both["dataDir"], own["dataDir"]);
+        assert_ne!(both["config"], own["config"]);
+    }
 }
