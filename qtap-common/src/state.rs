@@ -197,6 +197,8 @@ pub mod conn_flag {
     pub const OF_STORE: u8 = 64;
     /// Either.
     pub const FEEDBACK: u8 = OF_QTAP | OF_STORE;
+    /// The kernel does not count its bytes where it counts TCP's, nor tell each end: UNIX, MPTCP.
+    pub const UNCOUNTED: u8 = 128;
 }
 
 /// Key of a TLS session.

@@ -11,7 +11,7 @@ use crate::carry::{self, Source, Span, Transfer, data_header, user};
 use crate::classify;
 use crate::emit;
 use crate::globals::{self, read};
-use crate::kernel::{self, AF_UNIX, Sock};
+use crate::kernel::{self, Sock, tcp};
 use crate::maps::CONNS;
 use crate::peer::{filtered_out, is_loopback, learn_role, tell_ends};
 use crate::{advice, counts, dns, feedback, ktls, scratch, session, trace};
@@ -58,10 +58,10 @@ fn lookup(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -
 }
 
 /// False when the `sock` is another one at the same address, because the end of the former was not seen. TCP tells each end, and a
-/// new `sock` comes to be by a call that opens it: there, and on UNIX sockets, it is looked at.
+/// new `sock` comes to be by a call that opens it: there, and where not each end is told, it is looked at.
 #[inline(always)]
 fn is_same(conn: &Conn, sock: &Sock, as_role: u8) -> bool {
-    let certain = as_role == role::UNKNOWN && conn.family != AF_UNIX && conn.flags & conn_flag::CLOSED_UNTOLD == 0;
+    let certain = as_role == role::UNKNOWN && conn.flags & (conn_flag::UNCOUNTED | conn_flag::CLOSED_UNTOLD) == 0;
     certain || conn.ino == kernel::inode_number(sock)
 }
 
@@ -89,14 +89,21 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     conn.dirs[0] = NEW_DIR;
     conn.dirs[1] = NEW_DIR;
     let mut late = as_role == role::UNKNOWN;
+    let counted = kernel::is_tcp(sock.address, family);
+    let state = kernel::state(sock.address);
     // The peer may have said its last word before the process accepted.
-    let fin = family != AF_UNIX && kernel::fin_came(sock.address);
-    if family != AF_UNIX {
-        let sent = kernel::tcp_sent(sock.address).wrapping_sub(if direction == 0 { carried } else { 0 });
+    let fin = counted && kernel::fin_came(state);
+    if counted {
+        let sent = if as_role == role::CLIENT && state == tcp::SYN_SENT {
+            // The SYN. Where that waits for the first bytes (`TCP_FASTOPEN_CONNECT`), the kernel has not begun to count.
+            1
+        } else {
+            kernel::tcp_sent(sock.address).wrapping_sub(if direction == 0 { carried } else { 0 })
+        };
         let received = kernel::tcp_read(sock.address, fin).wrapping_sub(if direction == 1 { carried } else { 0 });
         conn.dirs[0].base = sent;
         conn.dirs[1].base = received;
-        if kernel::is_over(sock.address) {
+        if state == tcp::CLOSE {
             // Refused before it was seen: it sends nothing, and a `connect` that tries again moves the kernel's count.
             conn.dirs[0].kernel_final = 1;
         }
@@ -104,6 +111,7 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
         late &= sent > 1 || received > 0;
     }
     conn.flags = if late { conn_flag::LATE } else { 0 } | if fin { conn_flag::FIN } else { 0 };
+    conn.flags |= if counted { 0 } else { conn_flag::UNCOUNTED };
     // Read anew: to the verifier any number from here on, so that what follows is walked once for all families.
     let family = read(&raw const conn.family);
     let wishes = globals::wishes();
@@ -178,13 +186,8 @@ pub fn carried(area: u32) -> u8 {
     if conn.role == role::UNKNOWN && before != dir.class && dir.class != class::OTHER {
         learn_role(conn, sock.address, direction);
     }
-    let dir = &mut conn.dirs[direction & 1];
-    if reason == 0
-        && conn.flags & (conn_flag::UNWANTED | conn_flag::LEFT_ALONE) == 0
-        && !no_data
-        && classify::turns_tls(dir.class, source, bytes)
-    {
-        dir.class = class::TLS;
+    if reason == 0 && conn.flags & (conn_flag::UNWANTED | conn_flag::LEFT_ALONE) == 0 && !no_data {
+        classify::turn(conn, direction, source, bytes);
     }
     let header = data_header(conn.id, false, direction);
     let dir = &mut conn.dirs[direction & 1];
@@ -325,18 +328,32 @@ fn decide(dir: &mut Dir, peer_class: u8, source: &Source, bytes: u64, late: bool
 /// Adds the call's first bytes to those of the direction and looks at them.
 #[inline(never)]
 pub fn class_of(dir: &mut Dir, source: &Source, bytes: u64, late: bool) -> u8 {
+    let before = dir.first_len;
+    gather(dir, source, bytes);
+    let verdict = classify::first_bytes(&dir.first, u32::from(dir.first_len), late);
+    if verdict == class::HTTP && before == 0 && classify::ends_introduction(dir, source, bytes) {
+        dir.first_len = 0;
+        return class::UNDECIDED;
+    }
+    // Of many small buffers, and of several messages, not all is looked at.
+    let is_all = bytes < FIRST_BYTES as u64 && u64::from(before) + bytes == u64::from(dir.first_len);
+    if verdict == class::UNDECIDED && !is_all { class::HTTP } else { verdict }
+}
+
+/// Adds the call's first bytes, which may stand in up to four buffers, to those of the direction. A call of its own: however it went, the verifier goes on from it but once.
+#[inline(never)]
+fn gather(dir: &mut Dir, source: &Source, bytes: u64) {
     let mut here = *source;
     let mut left = bytes;
-    let begins = dir.first_len == 0;
     if here.is_messages() {
         left = here.enter_message().min(left);
     }
     for _ in 0..4 {
         if here.len == 0 {
             if here.iov_left == 0 {
-                break;
+                return;
             }
-            let Some(entry) = user::<[u64; 2]>(here.iov) else { break };
+            let Some(entry) = user::<[u64; 2]>(here.iov) else { return };
             here.iov += 16;
             here.iov_left -= 1;
             here.base = entry[0];
@@ -350,15 +367,9 @@ pub fn class_of(dir: &mut Dir, source: &Source, bytes: u64, late: bool) -> u8 {
         left -= some;
         here.len = 0;
         if left == 0 || dir.first_len as usize >= FIRST_BYTES {
-            break;
+            return;
         }
     }
-    let verdict = classify::first_bytes(&dir.first, u32::from(dir.first_len), late);
-    if verdict == class::HTTP && begins && classify::ends_introduction(dir, source, bytes) {
-        dir.first_len = 0;
-        return class::UNDECIDED;
-    }
-    if verdict == class::UNDECIDED && bytes >= FIRST_BYTES as u64 { class::HTTP } else { verdict }
 }
 
 /// Appends up to [`FIRST_BYTES`] bytes at `base` to the direction's first bytes.

@@ -4,7 +4,7 @@ use qtap_common::record::Counts;
 use qtap_common::state::{Conn, conn_flag};
 
 use crate::emit;
-use crate::kernel::{self, AF_UNIX};
+use crate::kernel;
 
 /// Writes the counts of a connection, with the kernel's own.
 #[inline(never)]
@@ -14,7 +14,7 @@ pub fn tell(conn: &mut Conn, sock: u64, record_kind: u8) -> bool {
     let mut sent = if kept { conn.dirs[0].count.kernel } else { u64::MAX };
     let mut received = if conn.dirs[1].kernel_final != 0 { conn.dirs[1].count.kernel } else { u64::MAX };
     let mut unread = 0;
-    if conn.family == AF_UNIX {
+    if conn.flags & conn_flag::UNCOUNTED != 0 {
         (sent, received) = (u64::MAX, u64::MAX);
     } else if sock != 0 {
         if !kept {
@@ -42,7 +42,7 @@ pub fn tell(conn: &mut Conn, sock: u64, record_kind: u8) -> bool {
 /// Keeps the kernel's counts for the agent, who will read them from the table.
 #[inline(always)]
 pub fn keep(conn: &mut Conn, sock: u64) {
-    if conn.family == AF_UNIX {
+    if conn.flags & conn_flag::UNCOUNTED != 0 {
         return;
     }
     let fin = conn.flags & conn_flag::FIN != 0;

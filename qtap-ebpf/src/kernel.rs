@@ -15,6 +15,7 @@ pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
 const SOCK_STREAM: u16 = 1;
 const IPPROTO_TCP: u16 = 6;
+const IPPROTO_MPTCP: u16 = 262;
 
 /// TCP states of `include/net/tcp_states.h`.
 pub mod tcp {
@@ -173,7 +174,7 @@ pub fn file_identity(fd: u32) -> Option<(u64, u64)> {
     Some((u64::from(dev) | u64::from(generation) << 32, ino))
 }
 
-/// The address family of a stream socket qtap follows: TCP over IPv4 or IPv6, or UNIX.
+/// The address family of a stream socket qtap follows: TCP or MPTCP over IPv4 or IPv6, or UNIX.
 #[inline(always)]
 pub fn stream_family(sock: u64) -> Option<u16> {
     let family: u16 = at(sock, layout!(sk_family))?;
@@ -185,10 +186,16 @@ pub fn stream_family(sock: u64) -> Option<u16> {
         AF_UNIX => Some(family),
         AF_INET | AF_INET6 => {
             let protocol: u16 = at(sock, layout!(sk_protocol))?;
-            if protocol == IPPROTO_TCP { Some(family) } else { None }
+            if protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP { Some(family) } else { None }
         }
         _ => None,
     }
+}
+
+/// True when what [`stream_family`] gave is of TCP itself. (MPTCP has it below, a connection for each path, of which no process has a descriptor.)
+#[inline(always)]
+pub fn is_tcp(sock: u64, family: u16) -> bool {
+    family != AF_UNIX && at(sock, layout!(sk_protocol)) == Some(IPPROTO_TCP)
 }
 
 /// Bytes the process sent, as TCP counts them: acknowledged so far, plus those between the last acknowledged and the last
@@ -221,17 +228,16 @@ pub fn does_tls(sock: u64) -> bool {
     above != 0 && at::<[u8; 4]>(above, layout!(above_name)) == Some(*b"tls\0")
 }
 
-/// True when there is no connection, or none any more.
+/// Where it is in its life: one of [`tcp`].
 #[inline(always)]
-pub fn is_over(sock: u64) -> bool {
-    at::<u8>(sock, layout!(sk_state)).map(i32::from) == Some(tcp::CLOSE)
+pub fn state(sock: u64) -> i32 {
+    i32::from(at::<u8>(sock, layout!(sk_state)).unwrap_or(0))
 }
 
 /// True when the peer's FIN was received already.
 #[inline(always)]
-pub fn fin_came(sock: u64) -> bool {
-    let state: u8 = at(sock, layout!(sk_state)).unwrap_or(0);
-    matches!(i32::from(state), tcp::CLOSE_WAIT | tcp::LAST_ACK | tcp::CLOSING)
+pub fn fin_came(state: i32) -> bool {
+    matches!(state, tcp::CLOSE_WAIT | tcp::LAST_ACK | tcp::CLOSING)
 }
 
 /// The same at the end of a connection that was waiting for that FIN alone, where the state does not tell: a process that closes then ends it by the same

@@ -12,6 +12,7 @@ import time
 libc = ctypes.CDLL(None, use_errno=True)
 MSG_ERRQUEUE = 0x2000
 SO_TIMESTAMPING, SENT_AND_ACKED = 37, 1 << 1 | 1 << 4 | 1 << 9
+IPPROTO_MPTCP, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE = 262, 30, 34
 
 
 class Buffer(ctypes.Structure):
@@ -81,6 +82,19 @@ def many_messages_sent(sock):
     assert libc.sendmmsg(sock.fileno(), messages(lists), len(lists), 0) == len(lists)
 
 
+def begun_in_messages(sock):
+    """Which hold the method."""
+    lists = [[b""], [REQUEST[:1]], [REQUEST[1:3], REQUEST[3:5]]]
+    assert libc.sendmmsg(sock.fileno(), messages(lists), len(lists), 0) == len(lists)
+    sock.sendall(REQUEST[5:])
+
+
+def begun_in_buffers(sock):
+    pieces = [b"", REQUEST[:1], b"", REQUEST[1:2], b"", REQUEST[2:3], REQUEST[3:5]]
+    assert libc.writev(sock.fileno(), buffers(pieces), len(pieces)) == 5
+    sock.sendall(REQUEST[5:])
+
+
 def asked_slowly(sock):
     for piece in (REQUEST[:1000], REQUEST[1000:2500], REQUEST[2500:]):
         sock.sendall(piece)
@@ -118,8 +132,24 @@ def stamped(sock):
     assert came.endswith(REQUEST)
 
 
+BY_FTP = REQUEST.replace(b"/way", b"ftp://x/way", 1)
+
+
+def ask_by_ftp(sock):
+    """As a client of an HTTP proxy does for what is not HTTP's."""
+    sock.sendall(BY_FTP)
+
+
+def serve_by_ftp(sock):
+    read(sock, len(BY_FTP))
+    sock.sendall(ANSWER)
+
+
 WAYS = {
+    "by_ftp": (ask_by_ftp, serve_by_ftp),
     "messages_sent": (many_messages_sent, serve),
+    "begun_in_messages": (begun_in_messages, serve),
+    "begun_in_buffers": (begun_in_buffers, serve),
     "messages_received": (asked_slowly, many_messages_received),
     "positioned": (positioned_sent, positioned_received),
     "stamped": (stamped, serve),
@@ -141,15 +171,45 @@ def refused_at_first():
     return listener, sock
 
 
+def several_paths(client, server):
+    """MPTCP, of both ends or of one."""
+    listener = socket.socket(proto=IPPROTO_MPTCP if server else 0)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    sock = socket.socket(proto=IPPROTO_MPTCP if client else 0)
+    sock.connect(listener.getsockname())
+    return listener, sock
+
+
+def opened_by_the_first_word():
+    """`connect` does nothing: the SYN leaves with the first bytes."""
+    listener, sock = socket.create_server(("127.0.0.1", 0)), socket.socket()
+    sock.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1)
+    sock.connect(listener.getsockname())
+    return listener, sock
+
+
+def connected():
+    listener = socket.create_server(("127.0.0.1", 0))
+    return listener, socket.create_connection(listener.getsockname())
+
+
+CONNECTED = {
+    "refused_at_first": refused_at_first,
+    "opened_by_the_first_word": opened_by_the_first_word,
+    "paths_of_both": lambda: several_paths(True, True),
+    "paths_of_the_client": lambda: several_paths(True, False),
+    "paths_of_the_server": lambda: several_paths(False, True),
+}
+
+
 def main(way):
-    if way == "refused_at_first":
-        (listener, sock), (client, server) = refused_at_first(), (ask, serve)
-    else:
-        listener, (client, server) = socket.create_server(("127.0.0.1", 0)), WAYS[way]
-        sock = socket.create_connection(listener.getsockname())
-    accepted, _ = listener.accept()
+    listener, sock = CONNECTED.get(way, connected)()
+    client, server = WAYS.get(way, (ask, serve))
 
     def answer():
+        accepted, _ = listener.accept()
         server(accepted)
         accepted.close()
 

@@ -1,5 +1,7 @@
 //! System calls that few programs use: what they carry is told as what others carry is.
 
+use std::path::Path;
+
 use super::lab::Lab;
 use super::python::{interpreter, script};
 use super::qtap::exec;
@@ -35,6 +37,14 @@ fn several_messages_that_are_sent() {
     told_of("messages_sent");
 }
 
+/// A connection's first call in pieces so small, and so many, that those which are looked at don't tell what it is.
+#[test]
+fn first_calls_in_small_pieces() {
+    for way in ["begun_in_messages", "begun_in_buffers"] {
+        told_of(way);
+    }
+}
+
 /// `recvmmsg` of several messages, none of which fills its buffers: what is behind it there is none of the stream.
 #[test]
 fn several_messages_that_are_received() {
@@ -51,6 +61,39 @@ fn calls_with_a_position() {
 #[test]
 fn what_is_given_back_with_its_time() {
     told_of("stamped");
+}
+
+/// `ftp:` by way of an HTTP proxy, as the first request of its connection.
+#[test]
+fn a_request_for_another_scheme() {
+    let Some(records) = told_of("by_ftp") else { return };
+    assert_eq!(records.exchanges().iter().map(|one| one.text("url.full")).collect::<Vec<_>>(), ["ftp://x/way"; 2]);
+}
+
+/// A connection whose `connect` does nothing, since its first bytes go with the SYN (`TCP_FASTOPEN_CONNECT`): the kernel begins to count when they do.
+#[test]
+fn a_connection_that_its_first_word_opens() {
+    let Some(records) = told_of("opened_by_the_first_word") else { return };
+    for connection in records.closed() {
+        assert_eq!((connection.carried(), connection.number("connection.lost_bytes")), (12_094, 0), "{connection:?}");
+    }
+}
+
+/// MPTCP, whose connection is none of TCP's: at both ends, and where one of them speaks TCP only. Each is told, its end too.
+#[test]
+fn connections_over_several_paths() {
+    if !Path::new("/proc/sys/net/mptcp/enabled").exists() {
+        println!("skipped: this kernel has no MPTCP");
+        return;
+    }
+    for way in ["paths_of_both", "paths_of_the_client", "paths_of_the_server"] {
+        let Some(records) = told_of(way) else { return };
+        let closed = records.closed();
+        assert_eq!(closed.len(), 2, "{way}: {}", records.told());
+        for connection in closed {
+            assert_eq!((connection.carried(), connection.text("network.transport")), (12_094, "tcp"), "{connection:?}");
+        }
+    }
 }
 
 /// A socket that was refused and is used again: that it was refused is no byte sent, and what is not known of it is not told.

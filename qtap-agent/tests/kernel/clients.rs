@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::lab::{Guarded, Lab, digest, free_ports, noise, slowed, wait_for_port};
 use super::nginx::{Nginx, certificate};
 use super::python::{Script, interpreter, script};
-use super::qtap::{Captured, exec_script};
-use super::records::Record;
+use super::qtap::{Captured, exec_script, run_exec, text};
+use super::records::{Record, parse};
 
 const BODY: &[u8] = "{\"greeting\": \"grüße\"}\n".as_bytes();
 
@@ -155,6 +155,47 @@ fn curl_through_socks() {
     for closed in records.closed() {
         assert_eq!(closed.text("connection.binding"), "nested", "{closed:?}");
     }
+}
+
+/// The same without TLS: behind what the proxy is asked, and says, both directions are HTTP. At both ends of it, and behind it.
+#[test]
+fn curl_through_socks_in_the_clear() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(python) = interpreter() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("bytes.bin", &noise(100_000));
+    let [port] = free_ports();
+    let (url, proxy) = (nginx.http("/bytes.bin"), script("socks_proxy.py"));
+    let script = format!(
+        "cd '{}'; '{}' '{}' {port} & proxy=$!
+until (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null; do sleep 0.1; done
+curl -s -o one -o two -x socks5://127.0.0.1:{port} '{url}?1' '{url}?2'; result=$?; kill $proxy; exit $result",
+        lab.dir().display(),
+        python.display(),
+        proxy.display(),
+    );
+    // Not held to the law of what is HTTP only.
+    let file = lab.path("records.jsonl");
+    let captured = run_exec(&lab, [] as [&str; 0], &file, ["bash", "-c", &script]);
+    assert_eq!(captured.code, Some(0), "{}", captured.stderr);
+    let records = parse(&text(&file));
+    let told = records.exchanges();
+    assert_eq!(told.len(), 6, "{}", records.told());
+    for exchange in told {
+        assert!(!exchange.has("qtap.incomplete") && exchange.text("url.full").starts_with(&url), "{exchange:?}");
+        assert_eq!(records.artifact_of(exchange, "response")["body"]["digest"], digest(&noise(100_000)));
+    }
+    let mut through = 0;
+    for connection in records.closed() {
+        if connection.number("server.port") == i64::from(port) && connection.carried() > 0 {
+            through += 1;
+            assert_eq!(connection.number("connection.lost_bytes"), 0, "{connection:?}");
+            // What is said of SOCKS, by curl 4 bytes (or 3) and 10, by the proxy 2 and 10.
+            let of_socks = connection.carried() - connection.number("connection.captured_bytes");
+            assert!((25..=26).contains(&of_socks), "{of_socks}: {connection:?}");
+        }
+    }
+    assert_eq!(through, 2, "{}", records.told());
 }
 
 #[test]

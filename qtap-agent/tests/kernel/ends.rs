@@ -121,6 +121,34 @@ s.shutdown(socket.SHUT_WR)\nassert s.recv(100).endswith(b'ok')\ns.close()\n"
     assert_eq!((closed[0].carried(), closed[0].number("connection.lost_bytes")), (32 + 40, 0));
 }
 
+/// Who shuts both ways before it has read what came can read it still: of the same connection.
+#[test]
+fn an_answer_that_is_read_after_both_ways_are_shut() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(python) = interpreter() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let script = format!(
+        "import select, socket\ns = socket.create_connection(('127.0.0.1', {port}))\ns.sendall(b'GET /shut HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')
+select.select([s], [], [], 20)\ns.shutdown(socket.SHUT_RDWR)\nassert s.recv(100).endswith(b'ok')\ns.close()\n"
+    );
+    let captured = exec(&lab, [] as [&str; 0], [python.as_os_str(), "-c".as_ref(), script.as_ref()]);
+    server.join().unwrap();
+    assert_eq!(captured.code, Some(0), "{}", captured.stderr);
+    let records = captured.records;
+    records.assert_whole();
+    assert_eq!(records.exchange_of("/shut").number("http.response.body.size"), 2);
+    let closed = records.closed();
+    assert_eq!(closed.len(), 1, "{}", records.told());
+    assert_eq!((closed[0].carried(), closed[0].number("connection.lost_bytes")), (31 + 40, 0));
+}
+
 /// A command that the kernel kills, as it does when memory is out: qtap ends as a shell does, and what was captured is told.
 #[test]
 fn a_command_that_is_killed() {

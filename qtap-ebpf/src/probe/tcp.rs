@@ -17,7 +17,7 @@ pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
 }
 
 /// A connection is over for its process when both ways are shut: `close` shuts both before it changes the state, while
-/// `shutdown` and a FIN shut one. One that was reset, or that has bytes to read still, is over when its `sock` goes: what arrived
+/// `shutdown` may, and a FIN does, shut one. One that was reset, or that has bytes to read still, is over when its `sock` goes: what arrived
 /// can be read, and the reset may come in the middle of a call whose bytes are not yet counted.
 #[inline(always)]
 fn try_state(sock: u64, old: i32, new: i32) -> Option<()> {
@@ -34,6 +34,12 @@ fn try_state(sock: u64, old: i32, new: i32) -> Option<()> {
     }
     if new == tcp::CLOSE_WAIT || new == tcp::CLOSING {
         state.flags |= conn_flag::FIN;
+    }
+    if state.flags & conn_flag::UNCOUNTED != 0 {
+        if is_left(at(sock, layout!(sk_shutdown))?, old, new) {
+            conn::close(sock, conn, true);
+        }
+        return None;
     }
     let leaving = new == tcp::FIN_WAIT1 || new == tcp::LAST_ACK;
     if !leaving && new != tcp::CLOSE {
@@ -53,10 +59,18 @@ fn try_state(sock: u64, old: i32, new: i32) -> Option<()> {
     }
     let fin = u32::from(state.flags & conn_flag::FIN != 0);
     let unread = tcp_unread_raw(sock) > fin;
-    if shutdown == SHUTDOWN_BOTH && (new == tcp::FIN_WAIT1 || (new == tcp::LAST_ACK && !unread)) {
+    if shutdown == SHUTDOWN_BOTH && leaving && !unread {
         conn::close(sock, conn, true);
     }
     Some(())
+}
+
+/// True when a process leaves a connection of MPTCP, whose `sock` goes without a word: it shuts both ways, and what it does not read is given up at once
+/// (`__mptcp_close`). Where nothing is left to be changed, the state is set to what it is.
+#[inline(always)]
+fn is_left(shutdown: u8, old: i32, new: i32) -> bool {
+    let gives_up = new == tcp::CLOSE && (old == tcp::ESTABLISHED || old == tcp::CLOSE_WAIT);
+    shutdown == SHUTDOWN_BOTH && (new == tcp::FIN_WAIT1 || new == tcp::LAST_ACK || new == old || gives_up)
 }
 
 /// raw tracepoint `tcp_destroy_sock`: (sock). Nobody holds it any more.
