@@ -30,6 +30,8 @@ use crate::model::loss::Loss;
 
 /// Longest line before a chunk, extensions included.
 const CHUNK_LINE_LIMIT: usize = 16 << 10;
+/// The line end behind the data of a chunk.
+const CHUNK_END: u64 = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -387,6 +389,8 @@ impl Lane {
             State::ChunkData(left) if len <= left => {
                 (len, Some(if len == left { State::ChunkEnd } else { State::ChunkData(left - len) }))
             }
+            // The line end behind the data says nothing (RFC 9112 §7.1): one call wrote both, and a probe copied its beginning.
+            State::ChunkData(left) if len - left == CHUNK_END => (left, Some(State::ChunkLine)),
             State::ToClose => (len, Some(State::ToClose)),
             State::Fixed(left) | State::ChunkData(left) => (left, None),
             State::Head

@@ -214,6 +214,28 @@ fn a_hole_in_a_body_of_known_length_is_a_range() {
     assert_eq!(script.sink.losses.bytes(Loss::RingFull), 5);
 }
 
+/// RFC 9112 §7.1: a chunk's data, and the line end behind it.
+#[test]
+fn a_hole_to_the_end_of_a_chunk_is_a_range() {
+    let after = |hole: u64, rest: &'static str| {
+        let mut script = Script::new(false);
+        script.up(get("1")).down("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nab");
+        script.gap(Direction::Received, hole).down(rest).up(get("2")).down(ok("2"));
+        let told = lines(script.close());
+        let body = &script.sink.exchanges[0].response.as_ref().unwrap().body;
+        (told, body.size, body.missing.clone())
+    };
+    let (told, size, missing) = after(10, "2\r\nkl\r\n0\r\n\r\n");
+    assert_eq!(told, ["GET /1| -> 200|abkl (bytes_lost)", "GET /2| -> 200|2"]);
+    assert_eq!((size, missing.as_slice()), (12, std::slice::from_ref(&(2..10))));
+    let (told, size, _) = after(9, "\n2\r\nkl\r\n0\r\n\r\n");
+    assert_eq!(
+        (told[0].as_str(), size),
+        ("GET /1| -> 200|ab (bytes_lost)", 10),
+        "in the middle of framing it is the end"
+    );
+}
+
 /// A hole takes a whole request: its answer must not be given to the next, and pairs are made again as soon as it is clear.
 #[test]
 fn after_a_hole_in_requests_nothing_is_paired_wrongly() {
