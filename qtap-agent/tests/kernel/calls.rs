@@ -74,7 +74,9 @@ fn a_request_for_another_scheme() {
 #[test]
 fn a_connection_that_its_first_word_opens() {
     let Some(records) = told_of("opened_by_the_first_word") else { return };
-    for connection in records.closed() {
+    let closed = records.closed();
+    assert_eq!(closed.len(), 2, "{}", records.told());
+    for connection in closed {
         assert_eq!((connection.carried(), connection.number("connection.lost_bytes")), (12_094, 0), "{connection:?}");
     }
 }

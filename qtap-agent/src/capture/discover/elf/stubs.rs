@@ -131,7 +131,7 @@ fn slot_of(stub: &[u8], vaddr: u64) -> Option<u64> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::print_stdout)]
 mod tests {
     use super::*;
 
@@ -152,7 +152,9 @@ mod tests {
     fn a_table_that_does_not_say_how_large_its_stubs_are() {
         const HEADER: usize = 64;
         let library = "/usr/lib/x86_64-linux-gnu/libssl.so.3";
-        let (Ok(mut bytes), folder) = (std::fs::read(library), tempfile::tempdir().unwrap()) else { return };
+        let (Ok(mut bytes), folder) = (std::fs::read(library), tempfile::tempdir().unwrap()) else {
+            return println!("skipped: no {library} here");
+        };
         let stubs = |path: &std::path::Path| Elf::open(path).unwrap().stubs(&["BIO_write", "BIO_read"]).unwrap();
         let told = stubs(library.as_ref());
         assert_eq!(told.len(), 2);
