@@ -25,7 +25,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", requires = "render")]
     to: Option<PathBuf>,
     /// The version of Kubernetes that it is for.
-    #[arg(long, value_name = "X.Y", default_value = "1.31")]
+    #[arg(long, value_name = "X.Y", default_value = "1.31", requires = "render")]
     kubernetes: String,
 }
 
