@@ -4,6 +4,7 @@
 mod bpf;
 mod coverage;
 mod grpc_go;
+pub(crate) mod helm;
 mod libressl;
 mod packages;
 mod python;
@@ -34,6 +35,7 @@ pub(crate) fn run(purpose: Purpose) -> Result<()> {
     changed |= bpf::ensure()?;
     if purpose >= Purpose::Check {
         changed |= python::ensure()?;
+        changed |= helm::ensure()?;
     }
     let what = if changed { "installed what was missing" } else { "nothing to do" };
     println!("setup: {what} ({:.1} s)", start.elapsed().as_secs_f64());

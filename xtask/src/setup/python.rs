@@ -52,14 +52,19 @@ pub(super) fn ensure() -> Result<bool> {
 
 /// `pip install` with these words.
 pub(super) fn install(words: &[&OsStr]) -> Result<()> {
+    pip(&[&["install".as_ref()], words].concat())
+}
+
+/// `pip` with these words.
+pub(super) fn pip(words: &[&OsStr]) -> Result<()> {
     let python = environment()?.join("bin/python");
     let mut attempt = 0;
     loop {
         let mut pip = Command::new(&python);
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(words);
+        pip.args(["-m", "pip", "--quiet", "--disable-pip-version-check"]).args(words);
         match shell::run(&mut pip) {
             Ok(()) => return Ok(()),
-            Err(error) if attempt == RETRIES => return Err(error.context("the Python packages could not be installed")),
+            Err(error) if attempt == RETRIES => return Err(error.context("the Python packages could not be had")),
             Err(error) => report("python", format_args!("{error}; trying again")),
         }
         attempt += 1;
