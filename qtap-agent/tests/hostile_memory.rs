@@ -82,6 +82,7 @@ impl Bench {
                 library: None,
                 joined_late: false,
                 is_part: false,
+                on_trial: None,
             }));
         } else {
             self.event(Event::Opened(Opened {

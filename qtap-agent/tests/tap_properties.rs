@@ -127,7 +127,16 @@ impl Script {
             10 => Event::Closed(Counts { conn, time, sent, received, unread: 0 }),
             11 => {
                 let (joined_late, is_part) = (draw.inside, draw.sent);
-                Event::SessionOpened(SessionOpened { session, time, pid, library: None, joined_late, is_part })
+                let on_trial = draw.number.is_multiple_of(3).then_some(draw.piece as u32);
+                Event::SessionOpened(SessionOpened {
+                    session,
+                    time,
+                    pid,
+                    library: None,
+                    joined_late,
+                    is_part,
+                    on_trial,
+                })
             }
             12 if draw.sent => Event::Bound { session, conn, how: Binding::SetFd, time },
             12 => Event::SessionClosed(SessionCounts { session, time, sent, received }),

@@ -359,6 +359,9 @@ pub struct EngineView {
 /// A file with probes.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct LibraryView {
+    /// Of functions that were found by their code alone: `on_trial`, `confirmed` (by a connection).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_code: Option<&'static str>,
     /// Its name in records.
     pub name: String,
     /// Version, where the file tells.

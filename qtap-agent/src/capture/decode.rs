@@ -20,6 +20,8 @@ use crate::model::time::KernelTime;
 
 mod sessions;
 
+pub use self::sessions::LibraryName;
+
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -110,19 +112,19 @@ const GO: &str = "crypto/tls";
 /// Decodes records. Keeps only what later records refer to: the names of libraries.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    libraries: HashMap<u32, String>,
+    libraries: HashMap<u32, LibraryName>,
 }
 
 impl Decoder {
     /// Names a library's number.
-    pub fn library(&mut self, number: u32, name: String) {
-        self.libraries.insert(number, name);
+    pub fn library(&mut self, library: LibraryName) {
+        self.libraries.insert(library.number, library);
     }
 
     /// True when the library of this number is the one that Go programs bring.
     #[must_use]
     pub fn is_go(&self, number: u32) -> bool {
-        self.libraries.get(&number).is_some_and(|name| name == GO)
+        self.libraries.get(&number).is_some_and(|library| library.name == GO)
     }
 
     /// Decodes one record.

@@ -17,6 +17,7 @@ use std::io::{self, Read, Write};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::decode::LibraryName;
 use crate::model::event::{ContainerSeen, Counts, Event, Host, Opened, SessionCounts};
 use crate::model::loss::Loss;
 use crate::model::process::Process;
@@ -63,12 +64,7 @@ pub enum Fact {
     /// A TLS session that was found gone.
     SessionClosed(SessionCounts),
     /// The name behind a library's number in the probes' records; those that follow are meant.
-    Library {
-        /// Number.
-        number: u32,
-        /// Name.
-        name: String,
-    },
+    Library(LibraryName),
     /// What the probes lost and could not tell in place.
     Lost {
         /// Why.
@@ -98,7 +94,7 @@ impl Fact {
             Fact::SessionClosed(counts) => Event::SessionClosed(counts),
             Fact::Lost { reason, count, bytes, time } => Event::Lost { reason, count, bytes, time },
             Fact::Tick(time) => Event::Tick(time),
-            Fact::Library { .. } => return None,
+            Fact::Library(_) => return None,
         })
     }
 }

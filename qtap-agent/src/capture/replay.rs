@@ -39,7 +39,7 @@ impl<R: Read> Replay<R> {
                 Ok(Decoded::Exec(_) | Decoded::Forked { .. } | Decoded::Exited { .. } | Decoded::Mapped { .. }) => {}
                 Err(_) => out.push(Event::Lost { reason: Loss::Undecodable, count: 1, bytes: 0, time: self.now }),
             },
-            Frame::Fact(Fact::Library { number, name }) => self.decoder.library(number, name),
+            Frame::Fact(Fact::Library(library)) => self.decoder.library(library),
             Frame::Fact(fact) => {
                 if let Fact::Tick(now) = fact {
                     self.now = now;

@@ -289,6 +289,8 @@ pub struct SessionOpened {
     pub joined_late: bool,
     /// True when it is what was written under a key of which it is not known whose it is: [`SessionJoined`] will tell.
     pub is_part: bool,
+    /// The library's number, when its functions were found by their code alone: it is to be confirmed by a connection.
+    pub on_trial: Option<u32>,
 }
 
 /// It is known whose a part is.

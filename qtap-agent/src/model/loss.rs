@@ -78,11 +78,13 @@ pub enum Loss {
     ContainerUnknown,
     /// Given up so that the agent stays within its limits of processor time and memory.
     Shed,
+    /// An exchange of functions that were found by their code alone, which no connection confirmed.
+    Unproven,
 }
 
 impl Loss {
     /// All of them, in order of their numbers.
-    pub const ALL: [Loss; 37] = [
+    pub const ALL: [Loss; 38] = [
         Loss::RingFull,
         Loss::Fault,
         Loss::CallLimit,
@@ -120,6 +122,7 @@ impl Loss {
         Loss::NotWanted,
         Loss::ContainerUnknown,
         Loss::Shed,
+        Loss::Unproven,
     ];
 
     /// The name used in metrics, attributes and logs.
@@ -163,6 +166,7 @@ impl Loss {
             Loss::NotWanted => "not_wanted",
             Loss::ContainerUnknown => "container_unknown",
             Loss::Shed => "shed",
+            Loss::Unproven => "unproven",
         }
     }
 }

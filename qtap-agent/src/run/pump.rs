@@ -116,8 +116,13 @@ impl Pump {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        let confirmed = self.tap.take_confirmed();
         let mut seen = self.shared.get();
+        #[cfg(feature = "kernel")]
+        seen.confirmed.extend(confirmed);
+        #[cfg(not(feature = "kernel"))]
+        drop(confirmed);
         seen.counters = self.tap.counters().clone();
         seen.losses = self.tap.losses().clone();
         seen.losses.merge(&self.lost);

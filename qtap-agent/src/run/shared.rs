@@ -19,6 +19,9 @@ pub(super) struct Seen {
     /// What the agent may use, and what it gives up.
     #[cfg(feature = "kernel")]
     pub(super) limits: crate::admin::view::LimitsView,
+    /// Libraries whose functions were found by their code, and confirmed by a connection, by their numbers.
+    #[cfg(feature = "kernel")]
+    pub(super) confirmed: std::collections::BTreeSet<u32>,
     /// Processes, as far as their TLS is concerned.
     #[cfg(feature = "kernel")]
     pub(super) traffics: super::traffic::Traffics,

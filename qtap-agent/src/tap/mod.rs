@@ -33,6 +33,7 @@ mod session;
 mod sessions;
 mod stream;
 mod telling;
+mod trial;
 mod uid;
 
 use std::collections::{BTreeSet, HashMap};
@@ -50,6 +51,7 @@ use self::memory::Memory;
 use self::pair::add;
 use self::parts::Parts;
 use self::session::Session;
+use self::trial::Trials;
 use crate::http;
 use crate::model::conn::{Channel, SessionId};
 use crate::model::eras::Eras;
@@ -93,6 +95,8 @@ pub struct Tap {
     joined: Vec<SessionId>,
     /// What waits to be known whose it is.
     parts: Parts,
+    /// Libraries whose functions calls are to confirm.
+    trials: Trials,
     /// Observations that wait for what is still to be told of their containers.
     held: Held,
     common: Common,
@@ -292,6 +296,7 @@ impl Tap {
                     library: None,
                     joined_late: true,
                     is_part: false,
+                    on_trial: None,
                 });
                 self.sessions.get_mut(&session).into_iter().for_each(|session| session.implied = true);
                 added

@@ -30,6 +30,8 @@ pub(super) struct Session {
     /// The process that was first seen with it.
     pub(super) opener: u32,
     pub(super) library: Option<String>,
+    /// The library's number, when a connection is to confirm it.
+    pub(super) on_trial: Option<u32>,
     /// The connection in the table that its exchanges belong to: the socket's, or one of its own.
     pub(super) home: Option<Channel>,
     pub(super) how: Binding,
@@ -94,6 +96,7 @@ impl Session {
             pid: opened.pid,
             opener: opened.pid,
             library: opened.library,
+            on_trial: opened.on_trial,
             home: None,
             how: Binding::None,
             told: false,

@@ -14,6 +14,7 @@ impl Tap {
     pub(super) fn on_session_opened(&mut self, opened: SessionOpened) {
         if let Some(session) = self.sessions.get_mut(&opened.session) {
             session.library = opened.library.or(session.library.take());
+            session.on_trial = opened.on_trial.or(session.on_trial);
         } else if !self.add_session(opened) {
             self.common.losses.add(Loss::StreamTableFull, 0);
         }
@@ -88,6 +89,7 @@ impl Tap {
             library: None,
             joined_late: true,
             is_part: false,
+            on_trial: None,
         });
         if let Some(session) = self.sessions.get_mut(&id) {
             // That it was met behind its handshake is not known, but that it was told before.
@@ -126,8 +128,9 @@ impl Tap {
 
     /// Tells the exchanges of a session on its connection, or holds them until it has one.
     pub(super) fn deliver(&mut self, id: SessionId, time: KernelTime, out: &mut Vec<Observation>) {
+        self.try_library(id);
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Some(home) = session.home else {
+        let Some(home) = session.home.filter(|_| !self.trials.has(session)) else {
             if !self.common.sink.exchanges.is_empty() {
                 if session.held.is_empty() {
                     self.common.deadlines.add(time.plus(BINDING_WAIT), Due::Unbound(id));
@@ -151,18 +154,21 @@ impl Tap {
         }
     }
 
-    /// A session was not bound in time: it gets a connection of its own.
+    /// A session was not bound in time: it gets a connection of its own, if what it says is believed.
     pub(super) fn on_unbound(&mut self, id: SessionId, now: KernelTime, out: &mut Vec<Observation>) {
         self.join(id, now, out);
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        if session.home.is_some() || session.held.is_empty() {
-            return;
+        self.try_library(id);
+        let Some(session) = self.sessions.get_mut(&id).filter(|session| !session.held.is_empty()) else { return };
+        if self.trials.has(session) {
+            return self.give_up_unproven(id);
         }
-        let key = Channel::Session(id);
-        session.home = Some(key);
-        let mut conn = Conn::implied(key, session.pid, session.opened, &self.common);
-        conn.bind(id, Binding::None);
-        self.add_conn(conn);
+        if session.home.is_none() {
+            let key = Channel::Session(id);
+            session.home = Some(key);
+            let mut conn = Conn::implied(key, session.pid, session.opened, &self.common);
+            conn.bind(id, Binding::None);
+            self.add_conn(conn);
+        }
         self.deliver(id, now, out);
     }
 

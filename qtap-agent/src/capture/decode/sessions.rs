@@ -9,16 +9,29 @@ use super::{DecodeError, Record};
 use crate::model::conn::{Binding, ConnId, Random, SessionId};
 use crate::model::event::{Event, KernelTls, SessionCounts, SessionHello, SessionJoined, SessionOpened};
 
+/// What a library's number in the probes' records stands for.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LibraryName {
+    /// Number.
+    pub number: u32,
+    /// Name.
+    pub name: String,
+    /// True when its functions were found by their code alone.
+    #[serde(default)]
+    pub by_code: bool,
+}
+
 impl Record<'_> {
-    pub(super) fn session_opened(&self, libraries: &HashMap<u32, String>) -> Result<SessionOpened, DecodeError> {
-        let library = self.u32(offset_of!(wire::SessionOpened, library))?;
+    pub(super) fn session_opened(&self, libraries: &HashMap<u32, LibraryName>) -> Result<SessionOpened, DecodeError> {
+        let library = libraries.get(&self.u32(offset_of!(wire::SessionOpened, library))?);
         Ok(SessionOpened {
             session: SessionId(self.id),
             time: self.time,
             pid: self.pid,
-            library: libraries.get(&library).cloned(),
+            library: library.map(|library| library.name.clone()),
             joined_late: self.flags & flag::LATE != 0,
             is_part: self.flags & flag::PART != 0,
+            on_trial: library.filter(|library| library.by_code).map(|library| library.number),
         })
     }
 

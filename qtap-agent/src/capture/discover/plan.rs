@@ -45,6 +45,8 @@ pub struct Plan {
     pub hooks: Vec<Hook>,
     /// Functions it doesn't define.
     pub missing: Vec<Call>,
+    /// True when they were found by their code alone: calls are to confirm them.
+    pub by_code: bool,
 }
 
 /// Why there is nothing to be hooked in a file.
@@ -104,7 +106,17 @@ pub fn plan_of(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
     let library = elf.soname().unwrap_or_else(|| file_name(elf, path));
     let rodata = elf.section(".rodata", MAX_RODATA).ok().flatten();
     let version = rodata.and_then(|rodata| version::in_text(family, &rodata)).or_else(|| version::of_soname(&library));
-    Ok(Plan { path: path.to_owned(), id: elf.id(), build_id: elf.build_id(), family, library, version, hooks, missing })
+    Ok(Plan {
+        path: path.to_owned(),
+        id: elf.id(),
+        build_id: elf.build_id(),
+        family,
+        library,
+        version,
+        hooks,
+        missing,
+        by_code: false,
+    })
 }
 
 /// The last part of what a file is called; of a process's program (`/proc/PID/exe`, a link that goes with the process) what it leads to.
@@ -130,6 +142,7 @@ fn plan_of_nss(elf: &Elf, path: &Path, symbols: &[Symbol]) -> Option<Plan> {
         library: elf.soname().unwrap_or_else(|| file_name(elf, path)),
         version: rodata.and_then(|rodata| version::in_text(Family::Nss, &rodata)),
         missing: Vec::new(),
+        by_code: false,
         hooks: functions.iter().map(|(call, symbol)| hook(elf, *call, symbol)).collect(),
     })
 }
@@ -149,6 +162,7 @@ fn plan_of_go(elf: &Elf, path: &Path, symbols: &[Symbol]) -> Result<Plan, PlanEr
         library: "crypto/tls".to_owned(),
         version: go::version(elf),
         missing: Call::ALL.into_iter().filter(is_missing).collect(),
+        by_code: false,
         hooks,
     })
 }
@@ -168,6 +182,7 @@ fn plan_of_rustls(elf: &Elf, path: &Path, functions: Vec<(Call, Symbol)>) -> Res
         library: "rustls".to_owned(),
         version: rodata.and_then(|rodata| engine::rustls_version(&rodata)),
         missing: Call::ALL.into_iter().filter(is_missing).collect(),
+        by_code: false,
         hooks: functions.iter().map(|(call, symbol)| hook(elf, *call, symbol)).collect(),
     })
 }
@@ -184,6 +199,7 @@ fn plan_without_names(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
         version: located.version,
         hooks: located.functions.iter().map(|(call, symbol)| hook(elf, *call, symbol)).collect(),
         missing: Vec::new(),
+        by_code: true,
     })
 }
 

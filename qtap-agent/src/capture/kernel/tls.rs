@@ -45,6 +45,8 @@ pub struct Library {
     pub version: Option<String>,
     /// Its build id, hexadecimal, where it carries one.
     pub build_id: Option<String>,
+    /// True when its functions were found by their code alone.
+    pub by_code: bool,
     /// Where it was found.
     pub path: std::path::PathBuf,
     /// Functions with probes: symbol and sites.
@@ -161,6 +163,7 @@ impl Tls {
             name: plan.library,
             version: plan.version,
             build_id: plan.build_id,
+            by_code: plan.by_code,
             path: path.to_owned(),
             hooked: Vec::new(),
             refused: Vec::new(),

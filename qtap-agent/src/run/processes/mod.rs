@@ -6,7 +6,7 @@
 mod ask;
 mod reason;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,6 +27,9 @@ use crate::cli::ScopeArgs;
 /// Most processes shown.
 const SHOWN: usize = 4096;
 
+/// Nothing has confirmed it yet.
+const ON_TRIAL: &str = "on_trial";
+
 /// What the view is put together from.
 pub(super) struct Look {
     shared: Shared,
@@ -43,14 +46,17 @@ impl Look {
     /// How it is now.
     pub(super) fn view(&self) -> ProcessesView {
         let libraries = self.standing.libraries();
-        let traffics = self.shared.get().traffics.by_process();
+        let (traffics, confirmed) = {
+            let seen = self.shared.get();
+            (seen.traffics.by_process(), seen.confirmed.clone())
+        };
         let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
         let spoke: HashSet<u32> = traffics.keys().copied().collect();
         let mut processes = Vec::new();
         for pid in in_scope(&self.scope, &spoke) {
             let Some(executable) = procfs::executable(pid) else { continue };
             let traffic = traffics.get(&pid).cloned().unwrap_or_default();
-            let tls = tls_of(pid, &libraries, &mut engines);
+            let tls = tls_of(pid, &libraries, &confirmed, &mut engines);
             if procfs::executable(pid).is_none() {
                 // It ended while its files were looked through: what was not found says nothing.
                 continue;
@@ -62,7 +68,10 @@ impl Look {
         }
         // One file can be several on overlayfs: each once.
         let once: BTreeMap<u16, &Arc<Library>> = libraries.values().map(|library| (library.number, library)).collect();
-        ProcessesView { processes, libraries: once.into_values().map(|library| of_library(library)).collect() }
+        ProcessesView {
+            processes,
+            libraries: once.into_values().map(|library| of_library(library, &confirmed)).collect(),
+        }
     }
 }
 
@@ -91,7 +100,12 @@ fn process(
 }
 
 /// The TLS implementations in what a process executes and has mapped.
-fn tls_of(pid: u32, libraries: &BTreeMap<FileId, Arc<Library>>, engines: &mut Engines) -> Vec<EngineView> {
+fn tls_of(
+    pid: u32,
+    libraries: &BTreeMap<FileId, Arc<Library>>,
+    confirmed: &BTreeSet<u32>,
+    engines: &mut Engines,
+) -> Vec<EngineView> {
     let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
     let mut found = Vec::new();
     for mapping in maps::executable_mappings(pid) {
@@ -99,7 +113,7 @@ fn tls_of(pid: u32, libraries: &BTreeMap<FileId, Arc<Library>>, engines: &mut En
         // Stacked file systems show another device in the map than that by which the file is known.
         let id = maps::id_of(&path).unwrap_or(mapping.id);
         if let Some(library) = libraries.get(&id) {
-            found.push(of_attached(library, &mapping));
+            found.push(of_attached(library, &mapping, confirmed));
         } else if let Some(engine) = engines.of_file(&path, &mapping.path) {
             // That a library is of 32 bits follows from the program.
             if engine.engine != Engine::Bits32 || program.starts_with(&mapping.path) {
@@ -110,7 +124,7 @@ fn tls_of(pid: u32, libraries: &BTreeMap<FileId, Arc<Library>>, engines: &mut En
     found
 }
 
-fn of_attached(library: &Library, mapping: &Mapping) -> EngineView {
+fn of_attached(library: &Library, mapping: &Mapping, confirmed: &BTreeSet<u32>) -> EngineView {
     let refused = library.refused.len();
     let hooks = match (library.hooked.is_empty(), refused) {
         (true, _) => "refused",
@@ -119,6 +133,9 @@ fn of_attached(library: &Library, mapping: &Mapping) -> EngineView {
     };
     let all = library.hooked.len() + refused;
     let first = library.refused.first();
+    let refusal =
+        first.map(|(symbol, why)| format!("{refused} of {all} functions could not be probed; {symbol}: {why}"));
+    let on_trial = (trial(library, confirmed) == Some(ON_TRIAL)).then(|| reason::ON_TRIAL.to_owned());
     EngineView {
         name: library.name.clone(),
         version: library.version.clone(),
@@ -126,7 +143,7 @@ fn of_attached(library: &Library, mapping: &Mapping) -> EngineView {
         path: mapping.path.to_string_lossy().into_owned(),
         deleted: mapping.deleted,
         hooks,
-        reason: first.map(|(symbol, why)| format!("{refused} of {all} functions could not be probed; {symbol}: {why}")),
+        reason: refusal.or(on_trial),
     }
 }
 
@@ -150,11 +167,18 @@ fn of_engine(found: &Found, mapping: &Mapping) -> EngineView {
     }
 }
 
-fn of_library(library: &Library) -> LibraryView {
+/// How it stands with functions that were found by their code alone.
+fn trial(library: &Library, confirmed: &BTreeSet<u32>) -> Option<&'static str> {
+    let is_confirmed = confirmed.contains(&u32::from(library.number));
+    library.by_code.then_some(if is_confirmed { "confirmed" } else { ON_TRIAL })
+}
+
+fn of_library(library: &Library, confirmed: &BTreeSet<u32>) -> LibraryView {
     let functions = |list: &[(&'static str, String)]| {
         list.iter().map(|(name, probes)| FunctionView { name, probes: probes.clone() }).collect()
     };
     LibraryView {
+        by_code: trial(library, confirmed),
         name: library.name.clone(),
         version: library.version.clone(),
         build_id: library.build_id.clone(),
@@ -214,6 +238,7 @@ mod tests {
             name: "libssl.so.3".to_owned(),
             version: None,
             build_id: None,
+            by_code: false,
             path: PathBuf::new(),
             hooked: vec![("SSL_read", String::new()); hooked],
             refused: refused.iter().map(|symbol| (*symbol, "EPERM".to_owned())).collect(),
@@ -226,11 +251,22 @@ mod tests {
 
     #[test]
     fn a_library_counts_as_attached_only_when_all_of_it_is() {
-        assert_eq!(of_attached(&library(3, &[]), &mapping()).hooks, "attached");
-        let partly = of_attached(&library(1, &["SSL_write", "SSL_free"]), &mapping());
+        assert_eq!(of_attached(&library(3, &[]), &mapping(), &BTreeSet::new()).hooks, "attached");
+        let partly = of_attached(&library(1, &["SSL_write", "SSL_free"]), &mapping(), &BTreeSet::new());
         assert_eq!(partly.hooks, "partly");
         assert_eq!(partly.reason.as_deref(), Some("2 of 3 functions could not be probed; SSL_write: EPERM"));
-        assert_eq!(of_attached(&library(0, &["SSL_read"]), &mapping()).hooks, "refused");
+        assert_eq!(of_attached(&library(0, &["SSL_read"]), &mapping(), &BTreeSet::new()).hooks, "refused");
+    }
+
+    #[test]
+    fn what_was_found_by_its_code_is_on_trial_until_it_is_confirmed() {
+        let library = Library { by_code: true, ..library(3, &[]) };
+        let (nothing, confirmed) = (BTreeSet::new(), BTreeSet::from([1]));
+        let view = of_attached(&library, &mapping(), &nothing);
+        assert_eq!((view.hooks, view.reason.as_deref()), ("attached", Some(reason::ON_TRIAL)));
+        assert_eq!(of_attached(&library, &mapping(), &confirmed).reason, None);
+        let told = |confirmed| of_library(&library, confirmed).by_code;
+        assert_eq!([told(&nothing), told(&confirmed)], [Some("on_trial"), Some("confirmed")]);
     }
 
     #[test]

@@ -5,6 +5,10 @@ use crate::capture::discover::engine::{Engine, Found};
 use crate::capture::kernel::standing::LeftOut;
 use crate::run::traffic::Traffic;
 
+/// Why functions that were found by their code say nothing yet.
+pub(super) const ON_TRIAL: &str =
+    "its functions were found by their code alone, and no connection has confirmed them yet";
+
 /// What is probed of all that a process carries.
 pub(super) fn hooks(tls: &[EngineView]) -> &'static str {
     let attached = tls.iter().filter(|engine| engine.hooks == "attached").count();

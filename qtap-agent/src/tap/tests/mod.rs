@@ -12,6 +12,7 @@ mod names;
 mod parts;
 mod sessions;
 mod stacks;
+mod trial;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -111,6 +112,7 @@ impl Bench {
             library,
             joined_late,
             is_part: false,
+            on_trial: None,
         }));
     }
 

@@ -14,6 +14,7 @@ impl Bench {
             library,
             joined_late: false,
             is_part: true,
+            on_trial: None,
         }));
     }
 

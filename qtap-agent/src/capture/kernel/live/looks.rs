@@ -7,6 +7,7 @@ use std::path::Path;
 use qtap_common::state::{FileKey, scope};
 
 use super::Live;
+use crate::capture::decode::LibraryName;
 use crate::capture::discover::elf::FileId;
 use crate::capture::discover::known::is_library_name;
 use crate::capture::discover::maps;
@@ -100,9 +101,10 @@ impl Live {
                 return false;
             }
         };
-        let (number, name) = (u32::from(library.number), library.name.clone());
-        self.decoder.library(number, name.clone());
-        self.record(&Fact::Library { number, name });
+        let (number, name, by_code) = (u32::from(library.number), library.name.clone(), library.by_code);
+        let library = LibraryName { number, name, by_code };
+        self.decoder.library(library.clone());
+        self.record(&Fact::Library(library));
         true
     }
 
