@@ -67,6 +67,13 @@ pub fn is_tls(first: &[u8], place: Place) -> bool {
     }
 }
 
+/// True when a piece begins as the record of a hello does, whose type stands behind the record's header: six bytes, by which what stands behind plaintext is told.
+#[inline]
+#[must_use]
+pub fn begins(piece: &[u8]) -> bool {
+    matches!(piece, [HANDSHAKE, MAJOR, 0..=4, _, _, CLIENT_HELLO | SERVER_HELLO, ..])
+}
+
 /// What one end said first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hello {

@@ -17,6 +17,7 @@ use super::handshake::Handshake;
 use super::pair::{Pair, add};
 use super::session::Share;
 use super::stream::{Begin, LOOK_INTERVAL, Stream};
+use super::tunnel::Tunnel;
 use super::uid::connection_uid;
 use crate::dns::Frames;
 use crate::model::conn::{Binding, Channel, ConnFacts, Direction, Protocol, Role, SessionId, TlsFacts, Transport};
@@ -68,6 +69,8 @@ pub(super) struct Conn {
     pub(super) quiet: Quiet,
     /// The hellos that passed its socket.
     pub(super) greetings: Pair<Option<Greeting>>,
+    /// Those behind what was said in the clear; none before the first.
+    pub(super) tunnel: Option<Box<Tunnel>>,
 }
 
 /// What the socket's bytes are.
@@ -123,6 +126,7 @@ impl Conn {
             implied: false,
             quiet: Quiet::default(),
             greetings: Pair::default(),
+            tunnel: None,
         }
     }
 
@@ -214,6 +218,10 @@ impl Conn {
                 (false, _) => Place::BehindLoss,
             };
             self.decide(is_tls(&payload, place), common);
+        }
+        if matches!(self.socket, Socket::Plain(_)) && Tunnel::wants(self.tunnel.as_deref(), direction, &payload) {
+            let random = self.tunnel.get_or_insert_default().read(direction, offset, &payload);
+            random.into_iter().for_each(|random| self.greeted(direction, random, common));
         }
         match &mut self.socket {
             Socket::Dns(_) => self.on_answers(direction, offset, &payload, common),

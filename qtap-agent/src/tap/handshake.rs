@@ -55,6 +55,11 @@ impl Handshake {
         }
     }
 
+    /// True when nothing more can be learnt of a direction.
+    pub(super) fn is_over_for(&self, direction: Direction) -> bool {
+        matches!(self.halves.of(direction), Half::Over)
+    }
+
     /// True when nothing more can be learnt.
     pub(super) fn is_over(&self) -> bool {
         matches!((&self.halves.sent, &self.halves.received), (Half::Over, Half::Over))

@@ -34,6 +34,7 @@ mod sessions;
 mod stream;
 mod telling;
 mod trial;
+mod tunnel;
 mod uid;
 
 use std::collections::{BTreeSet, HashMap};

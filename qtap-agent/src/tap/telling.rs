@@ -22,7 +22,8 @@ impl Conn {
             self.sessions.push(session);
         }
         let facts = Arc::make_mut(&mut self.facts);
-        facts.tls.get_or_insert_default();
+        let tls = facts.tls.get_or_insert_default();
+        self.tunnel.iter().for_each(|tunnel| tunnel.tell(tls));
         if matches!(facts.binding, None | Some(Binding::None)) {
             facts.binding = Some(how);
         }

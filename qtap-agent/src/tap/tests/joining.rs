@@ -168,3 +168,80 @@ fn what_was_told_too_early_finds_its_connection_with_the_next() {
     bench.pass(session(9), Received, RESPONSE);
     assert_eq!(binding_of(&bench), [Some(Ciphertext)]);
 }
+
+/// A request that asks for a tunnel, and that there is one.
+fn make_tunnel(bench: &mut Bench, conn: u64) {
+    bench.pass(socket(conn), Sent, "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n");
+    bench.pass(socket(conn), Received, "HTTP/1.1 200 OK\r\n\r\n");
+}
+
+/// Found with Node and aiohttp behind a proxy: what was said inside the tunnel had no addresses.
+#[test]
+fn a_session_is_joined_where_its_hello_passed_behind_connect() {
+    // Whole in a piece, and cut anywhere: behind its sixth byte it is known for one.
+    for (direction, cut) in [(Sent, 0), (Sent, 6), (Sent, 30), (Received, 0), (Received, 40)] {
+        let mut bench = Bench::new();
+        bench.open(1);
+        make_tunnel(&mut bench, 1);
+        bench.open_session(9);
+        bench.hello(9, direction, SEVEN);
+        for (way, hello) in [(Sent, client_hello()), (Received, server_hello())] {
+            let (first, rest) = hello.split_at(if way == direction { cut } else { 0 });
+            if !first.is_empty() {
+                bench.pass(socket(1), way, first);
+            }
+            bench.pass(socket(1), way, rest);
+        }
+        for way in [Sent, Received] {
+            bench.pass(socket(1), way, [&[23, 3, 3, 1, 0][..], &[9; 256]].concat());
+        }
+        bench.exchange(session(9));
+        bench.close_session(9);
+        bench.close(1);
+        let (exchanges, reports) = (bench.exchanges(), bench.reports());
+        assert_eq!((exchanges.len(), reports.len()), (2, 1), "what made it, and what was said inside");
+        for exchange in exchanges {
+            assert_eq!((exchange.conn.uid, &exchange.conn.peer), (reports[0].conn.uid, &inet("10.0.0.2:443")));
+        }
+        let tls = reports[0].conn.tls.as_ref().unwrap();
+        assert_eq!((tls.inspected, tls.sni.as_deref()), (true, Some("api.example.com")));
+        assert_eq!(tls.version.as_deref(), Some("1.3"));
+        assert_eq!((reports[0].conn.binding, reports[0].requests), (Some(Ciphertext), 2));
+        assert!(reports[0].losses.is_empty(), "{:?}", reports[0].losses);
+        assert_eq!(bench.tap.common.greetings.len(), 0, "they leave with their connection");
+    }
+}
+
+/// A proxy's own two sockets have the hello, and no session of the proxy's does: its connections are no TLS for that.
+#[test]
+fn who_passes_a_tunnel_on_is_no_end_of_it() {
+    let mut bench = Bench::new();
+    bench.open(1);
+    make_tunnel(&mut bench, 1);
+    bench.open_session(9);
+    bench.hello(9, Sent, SEVEN + 1);
+    bench.pass(socket(1), Sent, client_hello());
+    bench.pass(socket(1), Received, server_hello());
+    bench.exchange(session(9));
+    bench.close_session(9);
+    bench.close(1);
+    let of_socket = bench.reports().into_iter().find(|report| report.conn.peer == inet("10.0.0.2:443")).unwrap();
+    assert_eq!((&of_socket.conn.tls, of_socket.conn.binding, of_socket.requests), (&None, None, 1));
+}
+
+/// Behind a hole nothing is read on: what is missing may have been the random.
+#[test]
+fn a_hello_behind_connect_with_a_hole_joins_nothing() {
+    let mut bench = Bench::new();
+    bench.open(1);
+    make_tunnel(&mut bench, 1);
+    bench.open_session(9);
+    bench.hello(9, Sent, SEVEN);
+    let hello = client_hello();
+    bench.pass(socket(1), Sent, &hello[..20]);
+    bench.offset(socket(1), Sent, 10);
+    bench.pass(socket(1), Sent, &hello[30..]);
+    bench.exchange(session(9));
+    bench.close_session(9);
+    assert_eq!(binding_of(&bench), [Some(Binding::None)]);
+}
