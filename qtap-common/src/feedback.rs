@@ -2,7 +2,7 @@
 
 use crate::net::Address;
 
-/// Client's end → who made the connection. Writers: probes, agent (those that were there before the probes). Reader: probes.
+/// Client's end, or the connection by its numbers → who made it. Writers: probes, agent (those that were there before the probes). Reader: probes.
 pub const MAP_FOUND_ENDS: &str = "FOUND_ENDS";
 /// Process → 1: it accepted a connection of qtap's. Writer: probes. Reader: both.
 pub const MAP_STORES: &str = "STORES";
@@ -14,7 +14,7 @@ pub const MADE_BY_QTAP: u8 = 1;
 /// Made by a process that accepted one from qtap.
 pub const MADE_BY_STORE: u8 = 2;
 
-/// The client's end of a connection.
+/// The client's end of a connection, by its address; or the connection, by its numbers.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct End {
@@ -25,8 +25,8 @@ pub struct End {
     /// The server's port, of a loopback address: each network namespace has its own, so the client's end alone may be several. Else 0: on its
     /// way the server's address may be exchanged for another (a published port, a cluster's service), the client's seldom is.
     pub to: u16,
-    /// 0.
-    pub pad: u32,
+    /// 1: what `address` holds are a connection's numbers, and the ports are 0.
+    pub numbered: u32,
 }
 
 impl End {
@@ -34,7 +34,15 @@ impl End {
     #[inline(always)]
     #[must_use]
     pub const fn new(address: Address, port: u16, to: u16) -> End {
-        End { address: address.0, port, to: if address.is_loopback() { to } else { 0 }, pad: 0 }
+        End { address: address.0, port, to: if address.is_loopback() { to } else { 0 }, numbered: 0 }
+    }
+
+    /// The connection by the numbers of its two ends' first bytes (RFC 9293 §3.4), which both ends know. They are chosen at random, and stay when addresses are exchanged
+    /// on the way.
+    #[inline(always)]
+    #[must_use]
+    pub const fn by_numbers(client: u32, server: u32) -> End {
+        End { address: [client as u64, server as u64], port: 0, to: 0, numbered: 1 }
     }
 }
 
@@ -59,6 +67,13 @@ mod tests {
     fn an_end_is_the_same_whatever_kind_of_socket_tells_it() {
         let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 9];
         assert_eq!(End::new(Address::v4([10, 0, 0, 9]), 40_000, 4317), End::new(Address::v6(mapped), 40_000, 9999));
+    }
+
+    #[test]
+    fn numbers_are_no_address() {
+        let address = End::new(Address([1, 2]), 0, 0);
+        assert_ne!(End::by_numbers(1, 2), address);
+        assert_ne!(End::by_numbers(1, 2), End::by_numbers(2, 1));
     }
 
     #[test]

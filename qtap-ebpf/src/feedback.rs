@@ -4,7 +4,8 @@
 //! In: TCP states, and who connects. Out: whether a connection is left out for that, and how much was. Never a verdict on what a process
 //! accepts from others.
 //!
-//! The client's end of a connection is established before the server's can be accepted: so it is known here in time, whoever is quicker.
+//! The client's end of a connection is established before the server's can be accepted: so it is known here in time, whoever is quicker. It is known by its address,
+//! and by the numbers that TCP counts from: addresses are exchanged on the way (masquerading, a port of loopback that is redirected), numbers are not.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use qtap_common::feedback::{End, MADE_BY_QTAP, MADE_BY_STORE, is_passed_on};
@@ -51,6 +52,9 @@ pub fn state_changes(sock: u64, old: i32, new: i32) {
     {
         if made_by != 0 {
             let _ = FOUND_ENDS.insert(end, made_by, 0);
+            if let Some(end) = numbers(sock, true) {
+                let _ = FOUND_ENDS.insert(end, made_by, 0);
+            }
         } else {
             // Someone else has the port now.
             let _ = FOUND_ENDS.remove(end);
@@ -106,6 +110,18 @@ fn end(sock: u64, own: bool) -> Option<End> {
     Some(if own { End::new(address, local, peer) } else { End::new(address, peer, local) })
 }
 
+/// The connection by its numbers, from the client's socket or from the server's. What was counted of a direction, taken from how far it is, is where it began; the client's
+/// count of what it sent has its SYN, the server's has not.
+#[inline(always)]
+fn numbers(sock: u64, own: bool) -> Option<End> {
+    let acked: u64 = at(sock, layout!(tcp_bytes_acked))?;
+    let unacked: u32 = at(sock, layout!(tcp_snd_una))?;
+    let received: u64 = at(sock, layout!(tcp_bytes_received))?;
+    let next: u32 = at(sock, layout!(tcp_rcv_nxt))?;
+    let (sent, received) = (unacked.wrapping_sub(acked as u32), next.wrapping_sub(received as u32));
+    Some(if own { End::by_numbers(sent.wrapping_add(1), received) } else { End::by_numbers(received, sent) })
+}
+
 /// The socket's own port, and its peer's.
 #[inline(always)]
 fn ports(sock: u64) -> Option<(u16, u16)> {
@@ -131,10 +147,8 @@ pub fn look(area: u32, sock: u64, family: u64, as_role: u64) -> u8 {
     if flags == 0 && is_store(current()) && is_made_here(sock, as_role as u8) {
         flags = conn_flag::OF_STORE;
         // It may have been there before the process was a store's: then nobody noted its end.
-        if let Some(end) = end(sock, true) {
-            unsafe { place.write(end) };
-            let _ = FOUND_ENDS.insert(unsafe { &*place }, MADE_BY_STORE, 0);
-        }
+        note_made(place, end(sock, true));
+        note_made(place, numbers(sock, true));
     }
     if flags != 0 {
         count(flags, 0, 1);
@@ -146,14 +160,36 @@ pub fn look(area: u32, sock: u64, family: u64, as_role: u64) -> u8 {
 #[inline(always)]
 fn other_end(sock: u64, place: *mut End) -> u8 {
     let Some(end) = end(sock, false) else { return 0 };
-    unsafe { place.write(end) };
-    let Some(made_by) = FOUND_ENDS.get_ptr(unsafe { &*place }) else { return 0 };
-    let made_by = unsafe { *made_by };
+    let mut made_by = maker_of(place, end);
+    if made_by == 0
+        && let Some(end) = numbers(sock, false)
+    {
+        made_by = maker_of(place, end);
+    }
+    if made_by == 0 {
+        return 0;
+    }
     let local: u16 = at(sock, layout!(sk_num)).unwrap_or(0);
     if guards_stores() && (made_by == MADE_BY_QTAP || is_passed_on(local)) {
         let _ = STORES.insert(current(), 1u8, 0);
     }
     if made_by == MADE_BY_QTAP { conn_flag::OF_QTAP } else { conn_flag::OF_STORE }
+}
+
+/// A store made the connection of an end.
+#[inline(always)]
+fn note_made(place: *mut End, end: Option<End>) {
+    if let Some(end) = end {
+        unsafe { place.write(end) };
+        let _ = FOUND_ENDS.insert(unsafe { &*place }, MADE_BY_STORE, 0);
+    }
+}
+
+/// Who made the connection of an end; 0: nobody who is of concern.
+#[inline(always)]
+fn maker_of(place: *mut End, end: End) -> u8 {
+    unsafe { place.write(end) };
+    FOUND_ENDS.get_ptr(unsafe { &*place }).map_or(0, |made_by| unsafe { *made_by })
 }
 
 /// True when the process at this end made the connection. Of one that was open before the probes only the ports tell: those that are given to

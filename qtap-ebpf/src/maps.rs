@@ -101,9 +101,10 @@ pub static LEFT_ALONE: LruHashMap<u64, u8> = LruHashMap::with_max_entries(16_384
 #[map]
 pub static MADE: LruHashMap<u64, u8> = LruHashMap::with_max_entries(1024, 0);
 
-/// Client's end → who made the connection. Writers: `feedback`, agent (start). Reader: `feedback`. An LRU, as above: a busy store may make many.
+/// Client's end, or the connection by its numbers → who made it. Writers: `feedback`, agent (start). Reader: `feedback`. An LRU, as above: a busy store may make many; each is in it
+/// twice.
 #[map]
-pub static FOUND_ENDS: LruHashMap<End, u8> = LruHashMap::with_max_entries(16_384, 0);
+pub static FOUND_ENDS: LruHashMap<End, u8> = LruHashMap::with_max_entries(32_768, 0);
 
 /// Process → 1: it receives what qtap exports. Writer: `feedback`. Reader: agent. Bound: stores on this host, with the processes they are made of.
 #[map]

@@ -16,14 +16,17 @@ use super::scope::config;
 const WINDOW: Duration = Duration::from_secs(3);
 
 /// The scripts of a case, the store of the file, and the processes that are watched.
-struct Case {
+pub struct Case {
     collector: Script,
     app: String,
     sink: Script,
     relay: Option<Script>,
-    store: String,
+    pub store: String,
     /// Where the collector's other port is.
-    namespace: Option<String>,
+    pub namespace: Option<String>,
+    /// Variables of qtap's, and processes that are watched besides.
+    pub variables: Vec<(&'static str, String)>,
+    pub watched: Vec<u32>,
 }
 
 fn part(arguments: &[&str]) -> Option<(Script, String)> {
@@ -33,13 +36,18 @@ fn part(arguments: &[&str]) -> Option<(Script, String)> {
 }
 
 /// A free port below those that clients are given (`ip_local_port_range`): of a connection that was there before, the ports tell which end is the client's.
-fn server_port() -> u16 {
+pub fn server_port() -> u16 {
     let first = 20_000 + (std::process::id() % 10_000) as u16;
     (first..32_000).find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
+/// A loopback address of this test's own, for ports that are given.
+pub fn own_address() -> String {
+    format!("127.77.{}.{}", std::process::id() / 250 % 250, std::process::id() % 250 + 1)
+}
+
 /// A collector that speaks `how` at an address, what it sends to, and in front of it a relay where asked for.
-fn case(lab: &Lab, how: &str, address: &str, port: &str, behind_relay: bool) -> Option<Case> {
+pub fn case(lab: &Lab, how: &str, address: &str, port: &str, behind_relay: bool) -> Option<Case> {
     let (sink, to) = part(&["sink", "127.0.0.1", &server_port().to_string()])?;
     let upstream = format!("http://127.0.0.1:{to}/sent-on");
     let collector = part(&["collect", address, port, how, &upstream, &lab.dir().display().to_string()])?;
@@ -47,7 +55,7 @@ fn case(lab: &Lab, how: &str, address: &str, port: &str, behind_relay: bool) -> 
 }
 
 /// The same, of parts that run.
-fn joined(
+pub fn joined(
     how: &str,
     address: &str,
     (collector, ports): (Script, String),
@@ -64,7 +72,16 @@ fn joined(
     let tls = if how == "tls" { "tls: {insecure_skip_verify: true}, " } else { "" };
     let store =
         format!("{{type: otel, endpoint: '{scheme}://{at}', protocol: {protocol}, {tls}batch: {{interval: 100ms}}}}");
-    Some(Case { app: format!("http://127.0.0.1:{app}/app"), collector, sink, relay, store, namespace: None })
+    Some(Case {
+        app: format!("http://127.0.0.1:{app}/app"),
+        collector,
+        sink,
+        relay,
+        store,
+        namespace: None,
+        variables: Vec::new(),
+        watched: Vec::new(),
+    })
 }
 
 impl Case {
@@ -81,7 +98,12 @@ impl Case {
         for script in scripts.into_iter().flatten() {
             arguments.extend(["--pid".to_owned(), script.child.pid().to_string()]);
         }
-        Agent::start_by(lab, command(), arguments)
+        for pid in &self.watched {
+            arguments.extend(["--pid".to_owned(), pid.to_string()]);
+        }
+        let mut qtap = command();
+        qtap.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        Agent::start_by(lab, qtap, arguments)
     }
 
     fn ask(&self) {
@@ -116,7 +138,7 @@ fn feedback(agent: &Agent) -> Value {
 }
 
 /// With the guard one request is one exchange, and it is silent then; without, exports tell of exports.
-fn guarded(lab: &Lab, case: Case) {
+pub fn guarded(lab: &Lab, case: Case) {
     guarded_after(lab, case, 0);
 }
 
@@ -149,7 +171,7 @@ fn guarded_after(lab: &Lab, mut case: Case, early: usize) {
     println!("guarded: {unasked} exports in {WINDOW:?}; {told}");
 }
 
-fn unguarded(lab: &Lab, mut case: Case, comes_back: &str) {
+pub fn unguarded(lab: &Lab, mut case: Case, comes_back: &str) {
     let agent = case.agent(lab, "off");
     case.ask();
     wait_until("exports tell of exports", || case.got().1.iter().any(|path| path == comes_back));
@@ -161,7 +183,7 @@ fn unguarded(lab: &Lab, mut case: Case, comes_back: &str) {
     println!("without the guard: {unasked} exports in {WINDOW:?}");
 }
 
-const LOGS: &str = "/v1/logs";
+pub const LOGS: &str = "/v1/logs";
 const EXPORT: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 
 #[test]
@@ -192,9 +214,7 @@ fn over_grpc() {
 #[test]
 fn behind_a_relay() {
     let Some(lab) = Lab::open() else { return };
-    // The port is given, the address is this test's own.
-    let address = format!("127.77.{}.{}", std::process::id() / 250 % 250, std::process::id() % 250 + 1);
-    let Some(one) = case(&lab, "plain", &address, "4318", true) else { return };
+    let Some(one) = case(&lab, "plain", &own_address(), "4318", true) else { return };
     guarded(&lab, one);
 }
 

@@ -53,6 +53,7 @@ mod servers;
 mod sites;
 mod sse;
 mod tap;
+mod translated;
 mod uring;
 mod vectors;
 mod verified;

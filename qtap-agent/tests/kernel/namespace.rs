@@ -1,6 +1,7 @@
 //! A network of the test's own: a namespace with the addresses it asks for, gone when the test ends.
 
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use super::lab::output_of;
 
@@ -31,6 +32,21 @@ impl Namespace {
         ip(&["link", "set", &near, "up"]);
         ip(&["-n", &self.name, "addr", "add", there, "dev", &far]);
         ip(&["-n", &self.name, "link", "set", &far, "up"]);
+    }
+
+    /// Has its kernel exchange addresses by these rules, as nft reads them. None: the test is skipped, and says so.
+    pub fn translate(&self, rules: &str) -> Option<()> {
+        let mut nft = Command::new("ip");
+        nft.args(["netns", "exec", &self.name, "nft", "-f", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = nft.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
+        let ended = child.wait_with_output().unwrap();
+        if !ended.status.success() {
+            let why = String::from_utf8_lossy(&ended.stderr);
+            println!("skipped: no nft that can do NAT here (cargo xtask setup --for check): {why}");
+            return None;
+        }
+        Some(())
     }
 }
 

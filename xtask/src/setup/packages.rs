@@ -26,7 +26,7 @@ enum Test {
     PythonVenv,
 }
 
-const NEEDS: [Need; 17] = [
+const NEEDS: [Need; 20] = [
     Need { purpose: Purpose::Build, package: "gcc", met_by: Test::Program("cc") },
     Need {
         purpose: Purpose::Build,
@@ -48,6 +48,13 @@ const NEEDS: [Need; 17] = [
     Need { purpose: Purpose::Check, package: "nghttp2-client", met_by: Test::Program("h2load") },
     Need { purpose: Purpose::Check, package: "nghttp2-server", met_by: Test::Program("nghttpd") },
     Need { purpose: Purpose::Check, package: "wrk", met_by: Test::Program("wrk") },
+    Need { purpose: Purpose::Check, package: "tinyproxy-bin", met_by: Test::Program("tinyproxy") },
+    Need {
+        purpose: Purpose::Check,
+        package: "squid",
+        met_by: Test::File(&["/usr/sbin/squid", "/usr/local/sbin/squid"]),
+    },
+    Need { purpose: Purpose::Check, package: "nftables", met_by: Test::File(&["/usr/sbin/nft", "/sbin/nft"]) },
     Need { purpose: Purpose::Check, package: "nodejs", met_by: Test::Program("node") },
     Need { purpose: Purpose::Check, package: "python3", met_by: Test::Program("python3") },
     Need { purpose: Purpose::Check, package: "python3-venv", met_by: Test::PythonVenv },
