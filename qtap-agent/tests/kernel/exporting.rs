@@ -42,7 +42,7 @@ curl -sk --http1.1 '{}'; curl -sk --http2 '{}'; curl -s '{}'; curl -s --unix-soc
 }
 
 /// The stores of the file, in place of standard output.
-fn config(stores: &str) -> String {
+pub fn config(stores: &str) -> String {
     let text = super::scope::config("level: full", "");
     let (head, tail) =
         text.split_once("  event_stores: [{type: stdout}]\n  object_stores: [{type: stdout}]\n").unwrap();

@@ -3,6 +3,7 @@
 //	ask URL PROTOCOL WORKERS PATH,SIZE…   gets each path from an own goroutine, and puts as many bytes as SIZE says below /put/;
 //	                                      PROTOCOL is h1 or h2, and may be followed by + and the URL of a proxy, or by +late: then each
 //	                                      write returns a while after what it sent has gone
+//	through URL…                          gets each by way of the proxy that the environment names
 //	leave URL FILE                        posts the file over HTTP/2, reads as much as is declared of the answer, and leaves before that ends
 //	proxy PORT [CERT KEY]                 a proxy that tunnels, itself behind TLS or not, until its standard input ends
 //	serve PORT CERT KEY                   echoes bodies, until its standard input ends
@@ -41,6 +42,8 @@ func main() {
 		ask(words[0], words[1], number(words[2]), words[3:])
 	case "leave":
 		leave(words[0], words[1])
+	case "through":
+		through(words)
 	case "serve":
 		serve(words[0], words[1], words[2])
 	case "proxy":
@@ -92,6 +95,24 @@ func ask(url, protocol string, workers int, paths []string) {
 		}()
 	}
 	waiting.Wait()
+	settle(transport, before)
+}
+
+func through(urls []string) {
+	before := runtime.NumGoroutine()
+	transport := &http.Transport{
+		Proxy:             http.ProxyFromEnvironment,
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
+		ForceAttemptHTTP2: true,
+	}
+	client := &http.Client{Transport: transport}
+	for _, url := range urls {
+		answer, err := client.Get(url)
+		check(err)
+		_, err = io.Copy(io.Discard, answer.Body)
+		check(err)
+		answer.Body.Close()
+	}
 	settle(transport, before)
 }
 

@@ -41,6 +41,7 @@ mod own_telemetry;
 mod plugins;
 mod privileges;
 mod processes;
+mod proxies;
 mod python;
 mod qtap;
 mod records;
