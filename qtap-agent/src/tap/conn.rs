@@ -184,6 +184,11 @@ impl Conn {
         matches!(self.socket, Socket::Tls(_))
     }
 
+    /// True when TLS was recognised on it, from its beginning or behind what was said in the clear (CONNECT).
+    pub(super) fn carries_tls(&self) -> bool {
+        self.is_tls() || self.own.sent.encrypted > 0 || self.own.received.encrypted > 0
+    }
+
     pub(super) fn is_inspected(&self) -> bool {
         self.facts.tls.as_ref().is_some_and(|tls| tls.inspected)
     }

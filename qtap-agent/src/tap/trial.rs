@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::Tap;
 use super::session::Session;
-use crate::model::conn::SessionId;
+use crate::model::conn::{Binding, SessionId};
 use crate::model::loss::Loss;
 
 /// Libraries, by their numbers in the probes' records.
@@ -40,7 +40,9 @@ impl Tap {
     /// Confirms the library of a session, if the session does.
     pub(super) fn try_library(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get(&id).filter(|session| self.trials.has(session)) else { return };
-        let on_tls = session.home.and_then(|home| self.conns.get(&home)).is_some_and(|conn| conn.is_tls());
+        let by_ciphertext = session.how == Binding::Ciphertext;
+        let home = session.home.and_then(|home| self.conns.get(&home));
+        let on_tls = home.is_some_and(|conn| by_ciphertext || conn.carries_tls());
         if let Some(library) = session.on_trial.filter(|_| on_tls && session.is_inspected()) {
             self.trials.pass(library);
         }

@@ -66,6 +66,36 @@ fn a_socket_without_tls_confirms_nothing() {
     assert!(bench.tap.take_confirmed().is_empty());
 }
 
+/// The first of a program behind a proxy is inside a tunnel.
+#[test]
+fn tls_behind_connect_confirms_them_too() {
+    let mut bench = Bench::new();
+    bench.open(1);
+    bench.pass(socket(1), Sent, "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n");
+    bench.pass(socket(1), Received, "HTTP/1.1 200 OK\r\n\r\n");
+    bench.open_on_trial(9);
+    bench.bind(9, 1);
+    bench.skip(socket(1), Sent, 700, Skip::Encrypted);
+    bench.skip(socket(1), Received, 700, Skip::Encrypted);
+    bench.exchange(session(9));
+    assert_eq!(bench.tap.take_confirmed(), [LIBRARY]);
+    bench.close_session(9);
+    bench.close(1);
+    assert_eq!((bench.exchanges().len(), bench.unproven()), (2, 0), "what made it, and what was said inside");
+}
+
+#[test]
+fn ciphertext_confirms_them() {
+    let mut bench = Bench::new();
+    bench.open(1);
+    bench.open_on_trial(9);
+    bench.hello(9, Sent, SEVEN);
+    bench.handshake(1, 500);
+    bench.exchange(session(9));
+    assert_eq!(bench.tap.take_confirmed(), [LIBRARY]);
+    assert_eq!((bench.exchanges().len(), bench.unproven()), (1, 0));
+}
+
 #[test]
 fn one_session_confirms_for_all_and_those_that_wait_are_told() {
     let mut bench = Bench::new();
