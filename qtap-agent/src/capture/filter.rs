@@ -14,7 +14,7 @@ const IGNORE: &[u8] = b"ignore";
 /// What the filters of the file leave out of the process whose executable is at `path`.
 #[must_use]
 pub fn of_program(filters: &Filters, path: &str) -> u8 {
-    let name = path.rsplit('/').next().unwrap_or(path);
+    let name = name(path);
     if filters.groups.iter().any(|group| group.programs().contains(&name)) {
         return scope::LEFT_OUT;
     }
@@ -23,6 +23,13 @@ pub fn of_program(filters: &Filters, path: &str) -> u8 {
         [] => bits | scope::LEFT_OUT,
         only => only.iter().fold(bits, |bits, aspect| bits | bit(*aspect)),
     })
+}
+
+/// What a program is called. Of the copy of itself that a runtime sets containers up with, which is a file in memory, that of the runtime:
+/// `/memfd:runc_cloned:/proc/self/exe`.
+fn name(path: &str) -> &str {
+    let copied = path.strip_prefix("/memfd:").and_then(|rest| rest.strip_suffix("_cloned:/proc/self/exe"));
+    copied.unwrap_or_else(|| path.rsplit('/').next().unwrap_or(path))
 }
 
 fn bit(aspect: Aspect) -> u8 {
@@ -84,6 +91,8 @@ mod tests {
         for (group, path) in [
             (Group::Kubernetes, "/usr/local/bin/kubelet"),
             (Group::ContainerRuntimes, "/usr/bin/containerd-shim-runc-v2"),
+            (Group::ContainerRuntimes, "/memfd:runc_cloned:/proc/self/exe"),
+            (Group::ContainerRuntimes, "runc"),
             (Group::Eks, "/app/aws-k8s-agent"),
             (Group::Gke, "/gke-metadata-server"),
             (Group::Qtap, "/usr/bin/qtap"),
@@ -92,6 +101,7 @@ mod tests {
             assert_eq!(of_program(&filters, path), scope::LEFT_OUT, "{group:?}");
             assert_eq!(of_program(&filters, "/usr/bin/curl"), 0, "{group:?}");
             assert_eq!(of_program(&filters, &format!("{path}/tool")), 0, "{group:?}");
+            assert_eq!(of_program(&filters, "/memfd:x_cloned:/proc/self/exe"), 0, "{group:?}");
         }
     }
 

@@ -17,6 +17,8 @@ use crate::model::event::Host;
 use crate::model::process::{Container, Pod, Process};
 use crate::model::time::{KernelTime, WallClock};
 
+/// Path of a program that was mounted alone, and whose mount has no place any more: `runc` runs itself from one while it sets a container up.
+const NOWHERE: &str = "/";
 /// Longest command line kept, in bytes.
 const MAX_COMMAND: usize = 4096;
 /// Largest other file of a process read, in bytes.
@@ -83,9 +85,18 @@ pub fn container(pid: u32) -> (Option<Arc<Container>>, Option<Arc<Pod>>) {
 /// The path of a process's executable, as the process sees it; none for a kernel thread, and where it can't be read.
 #[must_use]
 pub fn executable(pid: u32) -> Option<String> {
-    let path = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    let bytes = path.as_os_str().as_bytes();
-    Some(String::from_utf8_lossy(bytes.strip_suffix(b" (deleted)").unwrap_or(bytes)).into_owned())
+    Some(path_of(std::fs::read_link(format!("/proc/{pid}/exe")).ok()?.as_os_str().as_bytes(), pid))
+}
+
+/// The path that `/proc/PID/exe` links to; of one that says nothing, what the command line calls the program, if anything.
+fn path_of(link: &[u8], pid: u32) -> String {
+    let path = String::from_utf8_lossy(link.strip_suffix(b" (deleted)").unwrap_or(link)).into_owned();
+    if path != NOWHERE {
+        return path;
+    }
+    let command = read_start(&format!("/proc/{pid}/cmdline"), MAX_COMMAND as u64).unwrap_or_default();
+    let first = command.split(|byte| *byte == 0).next().filter(|first| !first.is_empty());
+    first.map_or(path, |first| String::from_utf8_lossy(first).into_owned())
 }
 
 /// The environment that a process was given, each variable ended by NUL; empty where it can't be read.
@@ -232,6 +243,14 @@ mod tests {
         assert!(
             environment(std::process::id()).split(|byte| *byte == 0).any(|variable| variable.starts_with(b"PATH="))
         );
+    }
+
+    #[test]
+    fn a_program_whose_mount_has_no_place_is_called_as_its_command_line_does() {
+        let own = std::process::id();
+        assert_eq!(Some(path_of(b"/", own)), std::env::args().next());
+        assert_eq!(path_of(b"/usr/bin/runc (deleted)", own), "/usr/bin/runc");
+        assert_eq!(path_of(b"/", u32::MAX), "/", "nobody who could be asked");
     }
 
     #[test]
