@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -16,8 +16,8 @@ use crate::cli::{CaptureArgs, FeedbackGuard, ScopeArgs, SocketArgs, TlsProbe};
 use crate::config::{self, DirectionFilter, Settings, TapSettings};
 use crate::model::host::Report;
 
-/// Where the version 2 hierarchy of control groups is mounted, the usual place first, then that of hybrid hosts.
-const CGROUP_MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+/// Where the version 2 hierarchy of control groups is mounted: that of hybrid hosts, then the usual place, which is above it.
+const CGROUP_MOUNTS: [&str; 2] = ["sys/fs/cgroup/unified", "sys/fs/cgroup"];
 /// Bytes of a call copied beyond the body limit: room for the head that a body travels with.
 const HEAD_ROOM: u64 = 64 << 10;
 /// Smallest ring: 50 ms of 160 MB/s.
@@ -116,24 +116,22 @@ pub(super) fn scope(wanted: &ScopeArgs) -> anyhow::Result<Scope> {
     Ok(if wanted.pid.is_empty() { Scope::Everyone } else { Scope::Listed(wanted.pid.clone()) })
 }
 
-/// A control group of the version 2 hierarchy: its id is its inode number.
 fn cgroup(path: &Path) -> anyhow::Result<Cgroup> {
-    let candidates =
-        CGROUP_MOUNTS.iter().map(|mount| if path.starts_with(mount) { path.to_owned() } else { under(mount, path) });
-    let mount_of = |path: &Path| CGROUP_MOUNTS.iter().rev().find(|mount| path.starts_with(mount)).copied();
-    for candidate in candidates {
-        let is_version_2 = candidate.join("cgroup.controllers").exists() || candidate.join("cgroup.procs").exists();
-        if let (true, Ok(metadata), Some(mount)) = (is_version_2, candidate.metadata(), mount_of(&candidate)) {
-            let below = candidate.strip_prefix(mount).unwrap_or(&candidate);
-            let depth = below.components().filter(|part| matches!(part, Component::Normal(_))).count();
-            return Ok(Cgroup { id: metadata.ino(), level: u32::try_from(depth).unwrap_or(u32::MAX) });
-        }
-    }
-    bail!("--cgroup {}: no such control group of the version 2 hierarchy", path.display())
+    cgroup_of(Path::new("/"), path)
+        .with_context(|| format!("--cgroup {}: no such control group of the version 2 hierarchy", path.display()))
 }
 
-fn under(mount: &str, path: &Path) -> PathBuf {
-    Path::new(mount).join(path.strip_prefix("/").unwrap_or(path))
+/// A control group of the version 2 hierarchy as it is mounted below `root`: its id is its inode number. `path` is below the mount, or has it in front.
+fn cgroup_of(root: &Path, path: &Path) -> Option<Cgroup> {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    CGROUP_MOUNTS.iter().find_map(|mount| {
+        let below = path.strip_prefix(mount).unwrap_or(path);
+        let directory = root.join(mount).join(below);
+        // Those of version 1 have no such file, and numbers that mean nothing to the probes.
+        let metadata = directory.join("cgroup.controllers").exists().then(|| directory.metadata().ok())??;
+        let depth = below.components().filter(|part| matches!(part, Component::Normal(_))).count();
+        Some(Cgroup { id: metadata.ino(), level: u32::try_from(depth).unwrap_or(u32::MAX) })
+    })
 }
 
 /// Starts the probes.
@@ -175,6 +173,44 @@ mod tests {
         let path = dir.path().join("r.qtap");
         recording(&path)?.flush()?;
         assert_eq!(path.metadata()?.mode() & 0o777, 0o600);
+        Ok(())
+    }
+
+    /// Directories below `root`, and a file in each.
+    fn groups(root: &Path, of: &[(&str, &str)]) -> anyhow::Result<()> {
+        for (group, file) in of {
+            std::fs::create_dir_all(root.join(group))?;
+            std::fs::write(root.join(group).join(file), "")?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_control_group_is_found_in_both_layouts_and_none_of_version_1_is_taken_for_one() -> anyhow::Result<()> {
+        let (pure, hybrid) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        groups(pure.path(), &[("sys/fs/cgroup/kubepods/pod1", "cgroup.controllers")])?;
+        groups(
+            hybrid.path(),
+            &[
+                ("sys/fs/cgroup/unified/kubepods/pod1", "cgroup.controllers"),
+                ("sys/fs/cgroup/memory/kubepods/pod1", "cgroup.procs"),
+            ],
+        )?;
+        let id_of = |root: &Path, group: &str| root.join(group).metadata().map(|metadata| metadata.ino());
+        let wanted = (id_of(pure.path(), "sys/fs/cgroup/kubepods/pod1")?, 2);
+        let found = |root: &tempfile::TempDir, path: &str| {
+            cgroup_of(root.path(), Path::new(path)).map(|group| (group.id, group.level))
+        };
+        for path in ["/kubepods/pod1", "kubepods/pod1", "/sys/fs/cgroup/kubepods/pod1"] {
+            assert_eq!(found(&pure, path), Some(wanted), "{path}");
+        }
+        let wanted = (id_of(hybrid.path(), "sys/fs/cgroup/unified/kubepods/pod1")?, 2);
+        for path in ["/kubepods/pod1", "/sys/fs/cgroup/unified/kubepods/pod1"] {
+            assert_eq!(found(&hybrid, path), Some(wanted), "{path}");
+        }
+        for path in ["/sys/fs/cgroup/memory/kubepods/pod1", "/memory/kubepods/pod1", "/kubepods/pod2"] {
+            assert_eq!(found(&hybrid, path), None, "{path}");
+        }
         Ok(())
     }
 
