@@ -211,3 +211,22 @@ fn valid(renderings: &[(&Case, PathBuf)]) -> Result<Option<String>> {
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Ok((!output.status.success()).then_some(said))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_for_helm_in_the_pages_names_the_image() {
+        let pages = ["docs/kubernetes.md", "examples/kubernetes/README.md"]
+            .map(|page| fs::read_to_string(shell::workspace().join(page)).unwrap());
+        let text = pages.concat().replace("\\\n", " ");
+        let commands: Vec<_> =
+            text.lines().filter(|line| line.starts_with("helm install") || line.starts_with("helm upgrade")).collect();
+        assert!(commands.len() >= 5, "{commands:?}");
+        for command in commands {
+            assert!(command.contains("--values image.yaml"), "{command}");
+        }
+    }
+}
