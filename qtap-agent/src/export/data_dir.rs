@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::queue;
 use super::settings::Form;
 
 /// Bytes of a folder's name; a longer id is cut, and told apart by its CRC.
@@ -105,6 +106,12 @@ impl DataDir {
         let mut left: Vec<String> = names.filter(|name| !known.contains(name)).collect();
         left.sort();
         left
+    }
+
+    /// False when nothing waits in the queue of a folder so called.
+    #[must_use]
+    pub fn may_hold(&self, queue: &str) -> bool {
+        queue::may_hold(&self.path.join("queue").join(queue))
     }
 }
 

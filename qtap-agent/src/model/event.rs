@@ -117,6 +117,9 @@ pub struct Host {
     pub name: String,
     /// `host.id`: machine id.
     pub id: String,
+    /// `k8s.node.name`: what Kubernetes calls it.
+    #[serde(default)]
+    pub node: Option<String>,
     /// Id of this boot, so that kernel times of two boots are never mixed.
     pub boot_id: String,
     /// `os.type`.

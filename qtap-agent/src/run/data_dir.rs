@@ -17,11 +17,12 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// Looks for queues that no store of this config has.
-    pub(super) fn look(&mut self, settings: &Settings) {
+    /// Looks for queues that no store of this config has. At a start those in which nothing waits are none; later one may just be emptied.
+    pub(super) fn look(&mut self, settings: &Settings, at_start: bool) {
         let Some(folder) = &self.folder else { return };
         let known = settings.stores.iter().map(|store| (store.id.as_str(), store.form()));
         self.told.left_over = folder.left_over(known);
+        self.told.left_over.retain(|queue| !at_start || folder.may_hold(queue));
         for queue in &self.told.left_over {
             tracing::warn!(
                 data_dir = self.told.path,
@@ -46,7 +47,7 @@ pub(super) fn open(settings: &Settings, path: &Path) -> Result<Taken, DataDirErr
         Ok(folder) => {
             told.used = true;
             let mut taken = Taken { folder: Some(folder), told };
-            taken.look(settings);
+            taken.look(settings, true);
             Ok(taken)
         }
         Err(error @ DataDirError::InUse { .. }) => Err(error),
@@ -81,7 +82,10 @@ mod tests {
     fn a_second_one_is_refused_and_left_over_queues_are_told() {
         let folder = tempfile::tempdir().unwrap();
         let settings = settings("version: 2\nservices: {event_stores: [{type: otel}]}\n");
-        std::fs::create_dir_all(folder.path().join("queue/gone+json")).unwrap();
+        std::fs::create_dir_all(folder.path().join("queue/emptied+json/events")).unwrap();
+        std::fs::create_dir_all(folder.path().join("queue/gone+json/events")).unwrap();
+        let segment = folder.path().join("queue/gone+json/events/00000000000000000000-00000007.seg");
+        std::fs::write(segment, [1; 100]).unwrap();
         std::fs::create_dir_all(folder.path().join("queue/otel+protobuf")).unwrap();
         let first = open(&settings, folder.path()).unwrap();
         assert!(first.told.used && first.told.left_over == ["gone+json"]);

@@ -19,6 +19,10 @@ use crate::model::time::{KernelTime, WallClock};
 
 /// Path of a program that was mounted alone, and whose mount has no place any more: `runc` runs itself from one while it sets a container up.
 const NOWHERE: &str = "/";
+/// Where the machine's id is (`man 5 machine-id`): of a container with the host's processes, the host's; else one's own.
+const MACHINE_IDS: [&str; 3] = ["/proc/1/root/etc/machine-id", "/etc/machine-id", "/var/lib/dbus/machine-id"];
+/// What the node is called, as the chart has it from Kubernetes.
+const NODE_NAME: &str = "K8S_NODE_NAME";
 /// Longest command line kept, in bytes.
 const MAX_COMMAND: usize = 4096;
 /// Largest other file of a process read, in bytes.
@@ -158,10 +162,11 @@ pub fn host() -> Host {
     let text = |path: &str| {
         read_start(path, MAX_FILE).map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()).unwrap_or_default()
     };
-    let id = Some(text("/etc/machine-id")).filter(|id| !id.is_empty());
+    let mut ids = MACHINE_IDS.iter().map(|path| text(path)).filter(|id| !id.is_empty());
     Host {
         name: names.nodename().to_string_lossy().into_owned(),
-        id: id.unwrap_or_else(|| text("/var/lib/dbus/machine-id")),
+        id: ids.next().unwrap_or_default(),
+        node: std::env::var(NODE_NAME).ok().filter(|name| !name.is_empty()),
         boot_id: text("/proc/sys/kernel/random/boot_id"),
         os_type: "linux".to_owned(),
         kernel: names.release().to_string_lossy().into_owned(),

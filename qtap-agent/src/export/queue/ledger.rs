@@ -111,6 +111,15 @@ pub(super) struct Ledger {
     written: Settled,
 }
 
+/// What the file at `path` says, if it says something.
+pub(super) fn read(path: &Path) -> Option<Settled> {
+    newest(&std::fs::read(path).ok()?).map(|(_, settled)| settled)
+}
+
+fn newest(bytes: &[u8]) -> Option<(u64, Settled)> {
+    bytes.chunks_exact(SLOT_BYTES).filter_map(Settled::read).max_by_key(|(generation, _)| *generation)
+}
+
 impl Ledger {
     /// Opens the file at `path`, or makes it; and what it says. None: it says nothing, being new or damaged.
     ///
@@ -125,8 +134,8 @@ impl Ledger {
             file.write_all_at(&bytes, 0)?;
         }
         file.read_exact_at(&mut bytes, 0)?;
-        let newest = bytes.chunks_exact(SLOT_BYTES).filter_map(Settled::read).max_by_key(|(generation, _)| *generation);
-        let (generation, settled) = newest.map_or((0, None), |(generation, settled)| (generation, Some(settled)));
+        let (generation, settled) =
+            newest(&bytes).map_or((0, None), |(generation, settled)| (generation, Some(settled)));
         Ok((Ledger { file, generation, written: settled.clone().unwrap_or_default() }, settled))
     }
 

@@ -7,6 +7,7 @@ pub mod disk;
 mod frame;
 mod lane;
 mod ledger;
+mod left;
 pub mod memory;
 mod segment;
 mod spool;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use disk::DiskQueue;
+pub(super) use left::may_hold;
 use memory::MemoryQueue;
 
 use super::batch::Batch;

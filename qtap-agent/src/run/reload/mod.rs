@@ -148,7 +148,7 @@ impl Running {
     }
 
     fn tell_left_over(&mut self) {
-        self.data.look(&self.settings);
+        self.data.look(&self.settings, false);
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = self.data.told.clone();
     }
 

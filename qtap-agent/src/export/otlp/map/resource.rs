@@ -48,13 +48,14 @@ pub fn resource<'a>(
     service_name: &'a str,
     version: &'a str,
 ) -> Vec<Attribute<'a>> {
-    let mut out = Attributes(Vec::with_capacity(8 + settings.attributes.len()));
+    let mut out = Attributes(Vec::with_capacity(9 + settings.attributes.len()));
     out.text_if("service.name", Some(service_name));
     out.text_if("service.version", Some(version));
     out.text_if("deployment.environment.name", settings.environment.as_deref());
     out.text_if("environment", settings.environment.as_deref());
     out.text_if("host.name", Some(&host.name));
     out.text_if("host.id", Some(&host.id));
+    out.text_if("k8s.node.name", host.node.as_deref());
     out.text_if("os.type", Some(&host.os_type));
     for (key, value) in &settings.attributes {
         out.0.retain(|(name, _)| name != key);

@@ -417,7 +417,8 @@ fn configured_resource_attributes_win() {
         environment: Some("prod".into()),
         attributes: vec![("host.name".into(), "mine".into()), ("zone".into(), "a".into())],
     };
-    let host = Host { name: "h".into(), id: "i".into(), os_type: "linux".into(), ..Host::default() };
+    let node = Some("n".to_owned());
+    let host = Host { name: "h".into(), id: "i".into(), node, os_type: "linux".into(), ..Host::default() };
     let list = resource(&settings, &host, "s", "1.0");
     let keys: Vec<&str> = list.iter().map(|(key, _)| key.as_ref()).collect();
     let want = [
@@ -426,12 +427,13 @@ fn configured_resource_attributes_win() {
         "deployment.environment.name",
         "environment",
         "host.id",
+        "k8s.node.name",
         "os.type",
         "host.name",
         "zone",
     ];
     assert_eq!(keys, want);
-    assert_eq!(list[6].1, Value::Text("mine".into()));
+    assert_eq!(list[7].1, Value::Text("mine".into()));
 }
 
 /// The names are those of `docs/gen_ai.md`, which says of each where it comes from.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Bench, LARGE, cost, numbers, segments};
 use crate::export::exporter::Class;
+use crate::export::queue::may_hold;
 use crate::export::settings::{Fsync, QueueSettings, WhenFull};
 use crate::model::loss::Loss;
 
@@ -105,4 +106,26 @@ fn block_blocks_until_something_is_settled_and_drops_nothing() {
             bench.queue.settle(&bench.queue.take(Class::Event));
         }
     }
+}
+
+#[test]
+fn whether_something_waits_is_told_without_opening_it() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(!may_hold(folder.path()), "empty");
+    {
+        let bench = Bench::open(folder.path(), LARGE);
+        assert!(!may_hold(folder.path()), "begun");
+        bench.push(Class::Event, 0..20);
+        bench.push(Class::Object, 0..1);
+        assert!(may_hold(folder.path()));
+        bench.drain(Class::Event);
+        assert!(may_hold(folder.path()), "an object");
+        bench.drain(Class::Object);
+        assert!(!may_hold(folder.path()), "all is settled");
+        bench.push(Class::Event, 20..21);
+    }
+    assert!(may_hold(folder.path()), "nobody has it open");
+    let bench = Bench::open(folder.path(), LARGE);
+    bench.drain(Class::Event);
+    assert!(!may_hold(folder.path()));
 }
