@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::lab::Lab;
-use super::qtap::exec;
+use super::qtap::{exec, exec_script};
 use super::scope::config;
 
 /// Most instructions of each program, by what it does: twice the worst that was measured (`docs/kernels.md`). A count that doubles is a path that is
@@ -75,4 +75,33 @@ fn every_program_is_within_its_budget() {
         let count = counts[name].as_u64().unwrap();
         assert!((1..=u64::from(budget)).contains(&count), "{name}: {count} instructions, at most {budget}");
     }
+}
+
+/// Of a kernel that can give it: the tables of connections, of sessions and of goroutines' calls have 65 536 entries each, of which a host has a few.
+#[test]
+fn large_tables_take_memory_as_they_fill() {
+    let Some(lab) = Lab::open() else { return };
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    if (numbers.next(), numbers.next()) < (Some(6), Some(1)) {
+        println!("skipped: Linux {} takes it when they are made", release.trim());
+        return;
+    }
+    let told = lab.path("fdinfo").display().to_string();
+    // A line of its own for each descriptor of qtap.
+    let script = format!("for fd in /proc/$PPID/fdinfo/*; do tr '\\n' ' ' <$fd; echo; done >'{told}'");
+    let captured = exec_script(&lab, &[], &script);
+    assert_eq!(captured.code, Some(0), "{}", captured.stderr);
+    let told = std::fs::read_to_string(&told).unwrap();
+    let of = |line: &str, name: &str| -> Option<u64> {
+        line.split_once(&format!("{name}:"))?.1.split_whitespace().next()?.parse().ok()
+    };
+    let tables: Vec<u64> = told
+        .lines()
+        .filter(|line| of(line, "map_type") == Some(1) && of(line, "max_entries") == Some(65_536))
+        .filter(|line| of(line, "value_size") >= Some(100))
+        .map(|line| of(line, "memlock").unwrap())
+        .collect();
+    assert_eq!(tables.len(), 3, "{told}");
+    assert!(tables.iter().all(|bytes| *bytes < 4 << 20), "{tables:?} bytes");
 }

@@ -13,6 +13,7 @@ mod probed;
 mod ring;
 pub mod seccomp;
 pub mod standing;
+mod tables;
 mod tls;
 pub mod trial;
 mod unheard;

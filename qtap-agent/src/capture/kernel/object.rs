@@ -16,10 +16,11 @@ use super::KernelError;
 use super::layout::{COMPAT_CALLS, layout, system_calls};
 use super::primer::Primer;
 use super::standing::Ran;
+use super::tables;
 use super::uprobes::{Known, Link, Place, Uprobes};
 use crate::capture::btf::Btf;
 
-static OBJECT: &[u8] = include_bytes_aligned!(env!("QTAP_BPF_OBJECT"));
+pub(super) static OBJECT: &[u8] = include_bytes_aligned!(env!("QTAP_BPF_OBJECT"));
 
 /// Programs on raw tracepoints, each called as its tracepoint is: the life of processes, attached first, so that who is there is known before
 /// what they do.
@@ -62,6 +63,7 @@ fn load_with(
     let cpus = aya::util::nr_cpus().map_err(|(_, error)| KernelError::Cpus(error))?;
     let scratch = u32::try_from(cpus).unwrap_or(u32::MAX / SCRATCH_SLOTS).saturating_mul(SCRATCH_SLOTS);
     let log_level: u8 = if trace { u8::MAX } else { 0 };
+    let object = tables::for_this_kernel(OBJECT);
     let mut ebpf = EbpfLoader::new()
         .verifier_log_level(verifier_log)
         .override_global("LAYOUT", &layout, true)
@@ -69,7 +71,7 @@ fn load_with(
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .map_max_entries(MAP_RING, ring_bytes)
         .map_max_entries(MAP_SCRATCH, scratch)
-        .load(OBJECT)
+        .load(&object)
         .map_err(KernelError::from)?;
     fill_system_calls(&mut ebpf)?;
     let uprobes = Uprobes::load(&mut ebpf, OBJECT)?;
