@@ -358,6 +358,9 @@ pub struct CaptureArgs {
     /// Container runtimes that are asked.
     #[command(flatten)]
     pub sockets: SocketArgs,
+    /// What Kubernetes calls the node: `k8s.node.name` of every record.
+    #[arg(long, env = "K8S_NODE_NAME", value_name = "NAME")]
+    pub node_name: Option<String>,
     /// The probes log what they do: connections, and what TLS session is whose.
     #[arg(long, env = "BPF_TRACE", value_parser = clap::builder::FalseyValueParser::new())]
     pub bpf_trace: bool,

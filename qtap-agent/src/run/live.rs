@@ -51,6 +51,7 @@ pub(super) fn probes(
         release_after: Duration::from_secs(capture.release_after),
         runtimes: runtimes(&capture.sockets),
         variables: settings.pipeline.variables(),
+        node: capture.node_name.clone().filter(|name| !name.is_empty()),
         trace: capture.bpf_trace,
         recording,
     }

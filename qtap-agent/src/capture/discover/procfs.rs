@@ -21,8 +21,6 @@ use crate::model::time::{KernelTime, WallClock};
 const NOWHERE: &str = "/";
 /// Where the machine's id is (`man 5 machine-id`): of a container with the host's processes, the host's; else one's own.
 const MACHINE_IDS: [&str; 3] = ["/proc/1/root/etc/machine-id", "/etc/machine-id", "/var/lib/dbus/machine-id"];
-/// What the node is called, as the chart has it from Kubernetes.
-const NODE_NAME: &str = "K8S_NODE_NAME";
 /// Longest command line kept, in bytes.
 const MAX_COMMAND: usize = 4096;
 /// Largest other file of a process read, in bytes.
@@ -166,7 +164,7 @@ pub fn host() -> Host {
     Host {
         name: names.nodename().to_string_lossy().into_owned(),
         id: ids.next().unwrap_or_default(),
-        node: std::env::var(NODE_NAME).ok().filter(|name| !name.is_empty()),
+        node: None,
         boot_id: text("/proc/sys/kernel/random/boot_id"),
         os_type: "linux".to_owned(),
         kernel: names.release().to_string_lossy().into_owned(),

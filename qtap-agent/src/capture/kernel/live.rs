@@ -42,7 +42,7 @@ use crate::capture::recording::{Fact, Writer};
 use crate::capture::settings::Filters;
 use crate::capture::source::{Flow, Source, SourceError};
 use crate::model::conn::{Channel, SessionId, Transport};
-use crate::model::event::{Event, Passed, Skipped};
+use crate::model::event::{Event, Host, Passed, Skipped};
 use crate::model::shed::Shed;
 use crate::model::time::KernelTime;
 
@@ -96,6 +96,8 @@ pub struct Live {
     last_sweep_of_ends: KernelTime,
     last_sweep_of_goroutines: KernelTime,
     started: bool,
+    /// What Kubernetes calls the node, until it is told.
+    node: Option<String>,
 }
 
 impl Live {
@@ -144,6 +146,7 @@ impl Live {
             last_sweep_of_ends: now,
             last_sweep_of_goroutines: now,
             started: false,
+            node: settings.node.take(),
         };
         for pid in settings.scope.pids() {
             live.tables.scope.insert(pid, scope::IN, 0)?;
@@ -394,7 +397,8 @@ impl Source for Live {
     fn poll(&mut self, timeout: Duration, out: &mut Vec<Event>) -> Result<Flow, SourceError> {
         if !self.started {
             self.started = true;
-            self.tell(Fact::Started(procfs::host()), out);
+            let host = Host { node: self.node.take(), ..procfs::host() };
+            self.tell(Fact::Started(host), out);
         }
         let before = out.len();
         let count = self.drain(out);

@@ -118,6 +118,8 @@ pub struct Settings {
     pub runtimes: runtimes::Settings,
     /// Names of the variables that are read of the environments of processes.
     pub variables: Vec<String>,
+    /// What Kubernetes calls the node.
+    pub node: Option<String>,
     /// The probes' own debug messages are on.
     pub trace: bool,
     /// Where everything that comes from the kernel is recorded.
