@@ -229,12 +229,13 @@ fn cri_tells_of_the_pod_late_and_a_replay_does_too() {
     // It says what it has to say before the runtime knows of it, and lives on for a while.
     let line = format!("{}; curl -sk '{url}?early'; sleep 3; curl -sk '{url}?later'", group.enter());
     let arguments = ["--config", &file, "--cri-runtime-socket-endpoint", &socket, "--recording", &recording];
-    let records = exec(&lab, arguments, ["sh", "-c", &line]).records;
+    let captured = exec(&lab, arguments, ["sh", "-c", &line]);
+    let (records, said) = (captured.records, captured.stderr);
     let live = text(&lab.path("records.jsonl"));
     records.assert_whole();
     let mut queries: Vec<_> = records.exchanges().into_iter().map(|one| one.text("url.query")).collect();
     queries.sort_unstable();
-    assert_eq!(queries, ["early", "later"], "{}", records.told());
+    assert_eq!(queries, ["early", "later"], "{}\n{said}", records.told());
     for record in of_curl(&records) {
         assert_eq!(record.text("container.id"), ID);
         assert_eq!((record.text("container.name"), record.text("k8s.container.name")), ("app", "app"), "{record:?}");

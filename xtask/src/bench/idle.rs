@@ -25,6 +25,7 @@ struct Sample {
     captured_ms: f64,
     cpu_permille: f64,
     resident_mb: f64,
+    tables_mb: f64,
 }
 
 /// Starts the agent so often, and leaves it idle for so many seconds each time.
@@ -47,6 +48,7 @@ pub(super) fn run(rounds: u32, seconds: u32) -> Result<()> {
     );
     println!("| CPU while nothing in scope does anything | {:.2} ‰ of a core |", middle(|one| one.cpu_permille));
     println!("| resident memory then | {:.1} MB |", middle(|one| one.resident_mb));
+    println!("| memory of the probes' tables in the kernel then | {:.1} MB |", middle(|one| one.tables_mb));
     Ok(())
 }
 
@@ -69,7 +71,9 @@ fn measure(url: &str, seconds: u32) -> Result<Sample> {
     thread::sleep(Duration::from_secs(seconds.into()));
     let used = usage::cpu_of(&[agent.0.id()])? - before;
     let resident_mb = usage::resident_mb(agent.0.id())?;
-    Ok(Sample { ready_ms, captured_ms, cpu_permille: used.as_micros() / f64::from(seconds) / 1e3, resident_mb })
+    let tables_mb = usage::tables_mb(agent.0.id())?;
+    let cpu_permille = used.as_micros() / f64::from(seconds) / 1e3;
+    Ok(Sample { ready_ms, captured_ms, cpu_permille, resident_mb, tables_mb })
 }
 
 /// A shell that asks once, when it is told to, and then sleeps until its input ends.
