@@ -111,6 +111,9 @@ def cri(path, container, seconds):
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("runtime.v1.RuntimeService", raw),))
     server.add_insecure_port(f"unix:{path}")
     server.start()
+    # The first answer takes more than qtap waits for one, in a machine that is translated.
+    with grpc.insecure_channel(f"unix:{path}") as channel:
+        channel.unary_unary("/runtime.v1.RuntimeService/ListPodSandbox")(b"")
     print("ready", flush=True)
     server.wait_for_termination()
 
