@@ -8,12 +8,14 @@ use super::lab::output_of;
 /// The namespace.
 pub struct Namespace {
     pub name: String,
+    /// This network's end of the pair that joins them.
+    near: std::cell::OnceCell<String>,
 }
 
 impl Namespace {
     /// With these addresses on its loopback device.
     pub fn with(addresses: &[&str]) -> Namespace {
-        let namespace = Namespace { name: format!("qtap-test-{}", std::process::id()) };
+        let namespace = Namespace { name: format!("qtap-test-{}", std::process::id()), near: Default::default() };
         let name = namespace.name.as_str();
         output_of(Command::new("ip").args(["netns", "add", name]));
         output_of(Command::new("ip").args(["-n", name, "link", "set", "lo", "up"]));
@@ -28,6 +30,7 @@ impl Namespace {
         let (near, far) = (format!("qt{}a", std::process::id()), format!("qt{}b", std::process::id()));
         let ip = |arguments: &[&str]| output_of(Command::new("ip").args(arguments));
         ip(&["link", "add", &near, "type", "veth", "peer", "name", &far, "netns", &self.name]);
+        self.near.set(near.clone()).unwrap();
         ip(&["addr", "add", here, "dev", &near]);
         ip(&["link", "set", &near, "up"]);
         ip(&["-n", &self.name, "addr", "add", there, "dev", &far]);
@@ -52,6 +55,10 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
+        // The namespace takes it along some time later, and the next test has one that is called so.
+        if let Some(near) = self.near.get() {
+            let _ = Command::new("ip").args(["link", "delete", near]).status();
+        }
         let _ = Command::new("ip").args(["netns", "delete", &self.name]).status();
     }
 }
