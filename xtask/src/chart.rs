@@ -127,7 +127,9 @@ fn helm(words: &[&str], home: &Path, case: &Case) -> Result<Output> {
     for file in &case.values {
         command.arg("--values").arg(file);
     }
-    command.output().with_context(|| format!("{}: cargo xtask setup installs it", program.display()))
+    command.output().with_context(|| {
+        format!("{}: cargo xtask setup installs it on x86-64; elsewhere it is to be on the PATH", program.display())
+    })
 }
 
 /// What it printed, or why it did not.
