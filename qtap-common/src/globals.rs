@@ -96,6 +96,10 @@ pub struct Layout {
     pub mm_arg_start: u32,
     /// `mm_struct.arg_end`.
     pub mm_arg_end: u32,
+    /// `mm_struct.env_start`.
+    pub mm_env_start: u32,
+    /// `mm_struct.env_end`.
+    pub mm_env_end: u32,
     /// `linux_binprm.filename`.
     pub binprm_filename: u32,
     /// `io_kiocb.file`; with what follows [`NO_OFFSET`] where the kernel has no io_uring, or one of before Linux 5.19.
@@ -220,5 +224,5 @@ mod pod {
     unsafe impl aya::Pod for super::Wishes {}
 }
 
-const _: () = assert!(size_of::<Layout>() == 62 * 4);
+const _: () = assert!(size_of::<Layout>() == 64 * 4);
 const _: () = assert!(size_of::<Wanted>() == 8 + 64 + 32 + 24);

@@ -26,7 +26,7 @@ pub struct Header {
 
 /// Kinds of record.
 pub mod kind {
-    /// [`super::Exec`], then the file name, then the arguments (each ended by NUL).
+    /// [`super::Exec`], then the file name, then the arguments, then the environment (each of these ended by NUL).
     pub const EXEC: u8 = 1;
     /// [`super::Fork`].
     pub const FORK: u8 = 2;
@@ -153,6 +153,8 @@ pub const DNS_PORT: u16 = 53;
 pub const DNS_BYTES: usize = 4096;
 /// Bytes of arguments that `EXEC` carries at most.
 pub const EXEC_ARGS: usize = 4096;
+/// Bytes of the environment that `EXEC` carries at most; where as many are carried, there may be more.
+pub const EXEC_ENV: usize = 16 * 1024;
 /// Bytes of the file name that `EXEC` carries at most.
 pub const EXEC_NAME: usize = 512;
 
@@ -168,7 +170,7 @@ pub struct Exec {
     pub uid: u32,
     /// Bytes of file name that follow.
     pub name_len: u32,
-    /// Bytes of arguments that follow the name.
+    /// Bytes of arguments that follow the name. What follows them is environment.
     pub args_len: u32,
 }
 

@@ -52,6 +52,8 @@ static LAYOUT: Layout = Layout {
     unix_addr_name: 0,
     mm_arg_start: 0,
     mm_arg_end: 0,
+    mm_env_start: 0,
+    mm_env_end: 0,
     binprm_filename: 0,
     uring_file: 0,
     uring_opcode: 0,

@@ -1,7 +1,7 @@
 //! Work areas. A uprobe can be preempted by another one on the same CPU, so an area is taken and given back: once, at the door.
 
 use qtap_common::feedback::End;
-use qtap_common::record::{DNS_BYTES, Data, Datagram, EXEC_ARGS, EXEC_NAME, Exec, Opened, UNIX_NAME, why};
+use qtap_common::record::{DNS_BYTES, Data, Datagram, EXEC_ARGS, EXEC_ENV, EXEC_NAME, Exec, Opened, UNIX_NAME, why};
 use qtap_common::state::{Conn, GATHER, PIECE, SCRATCH_SLOTS, Session};
 
 use crate::atomic::fetch_add;
@@ -57,8 +57,8 @@ pub struct DataRecord {
 #[derive(Clone, Copy)]
 pub struct ExecRecord {
     pub head: Exec,
-    /// The name, then the arguments; as long as both bounds together.
-    pub text: [u8; EXEC_NAME + EXEC_ARGS],
+    /// The name, the arguments, the environment; as long as their bounds together.
+    pub text: [u8; EXEC_NAME + EXEC_ARGS + EXEC_ENV],
 }
 
 #[repr(C)]

@@ -13,6 +13,7 @@ use qtap_common::record::{
     Opened as WireOpened, Skip as WireSkip, UNIX_NAME, flag, kind, role, why,
 };
 
+use crate::capture::discover::environ::Environment;
 use crate::model::conn::{Channel, ConnId, Direction, Endpoint, Role, SessionId, Transport};
 use crate::model::event::{Count, Counts, Datagram, Event, Opened, Passed, Skip, Skipped};
 use crate::model::loss::Loss;
@@ -75,6 +76,8 @@ pub struct Executed {
     pub path: String,
     /// The arguments, joined by spaces.
     pub command: String,
+    /// The environment.
+    pub environment: Environment,
 }
 
 /// A record that can't be read.
@@ -378,11 +381,10 @@ impl<'a> Record<'a> {
     fn executed(&self) -> Result<Executed, DecodeError> {
         let name_len = self.u32(offset_of!(Exec, name_len))? as usize;
         let text = self.rest(size_of::<Exec>())?;
-        let short = DecodeError::Short { kind: self.kind, len: self.bytes.len() };
-        if name_len > EXEC_NAME {
-            return Err(short);
-        }
-        let (name, args) = text.split_at_checked(name_len).ok_or(short)?;
+        let args_len = self.u32(offset_of!(Exec, args_len))? as usize;
+        let parts = text.split_at_checked(name_len).filter(|_| name_len <= EXEC_NAME);
+        let parts = parts.and_then(|(name, text)| Some((name, text.split_at_checked(args_len)?)));
+        let (name, (args, environment)) = parts.ok_or(DecodeError::Short { kind: self.kind, len: self.bytes.len() })?;
         let words = args.split(|&byte| byte == 0).filter(|word| !word.is_empty());
         let words: Vec<_> = words.map(String::from_utf8_lossy).collect();
         Ok(Executed {
@@ -391,6 +393,7 @@ impl<'a> Record<'a> {
             user_id: self.u32(offset_of!(Exec, uid))?,
             path: String::from_utf8_lossy(name.strip_suffix(&[0]).unwrap_or(name)).into_owned(),
             command: words.join(" "),
+            environment: Environment(environment.to_vec()),
         })
     }
 }
@@ -520,13 +523,15 @@ mod tests {
         for number in [1u32, 0, 9, 12] {
             body.extend_from_slice(&number.to_ne_bytes());
         }
-        body.extend_from_slice(b"/bin/ech\0/bin/ech\0hi\0");
+        body.extend_from_slice(b"/bin/ech\0/bin/ech\0hi\0A=1\0B=2\0");
         let decoded = Decoder::default().decode(&record(kind::EXEC, 0, 0, &body)).unwrap();
         let Decoded::Exec(executed) = decoded else { panic!() };
         assert_eq!(
             (executed.path.as_str(), executed.command.as_str(), executed.parent),
             ("/bin/ech", "/bin/ech hi", 1)
         );
+        assert_eq!(executed.environment, Environment(b"A=1\0B=2\0".to_vec()));
+        assert!(!format!("{executed:?}").contains("A=1"), "an environment holds secrets");
     }
 
     #[test]

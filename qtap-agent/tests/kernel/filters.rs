@@ -135,6 +135,34 @@ fn a_process_may_ask_to_be_left_alone() {
     assert_eq!(records.closed().len(), 2, "{}", records.told());
 }
 
+/// qtap stands still until they are gone: there is nothing left of them in /proc when it hears of them.
+#[test]
+fn a_process_of_a_moment_has_its_wish_and_its_environment() {
+    let Some(lab) = Lab::open() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("a.txt", b"a\n");
+    let rules = "level: none
+          rules: [{name: red, expr: src.process.env.TEAM == \"red\", level: summary}]";
+    let left_out = curl_called(&lab, "left-out");
+    let tap = format!("  filters:\n    custom: [{{exe: '{left_out}', strategy: exact}}]\n");
+    let config = lab.write("qtap.yaml", config(rules, &tap).as_bytes()).display().to_string();
+    let ask =
+        |program: &str, query: &str| format!("{program} -sk '{}' > /dev/null; ", nginx.https(&format!("/?{query}")));
+    let script = [
+        "kill -STOP $PPID; ".to_owned(),
+        format!("TEAM=red {}", ask("curl", "red")),
+        format!("TEAM=blue {}", ask("curl", "blue")),
+        format!("TEAM=red QTAP_STRATEGY=ignore {}", ask("curl", "ignored")),
+        format!("TEAM=red {}", ask(&left_out, "filtered")),
+        "kill -CONT $PPID".to_owned(),
+    ];
+    let records = exec_script(&lab, &["--config", &config], &script.concat()).records;
+    records.assert_whole();
+    assert_eq!(queries(&records), ["red"], "{}", records.told());
+    let told: Vec<&str> = records.closed().iter().map(|closed| closed.text("process.executable.name")).collect();
+    assert_eq!(told.len(), 2, "those left out have no connection: {}", records.told());
+}
+
 #[test]
 fn what_runs_already_is_left_out_before_it_is_looked_at() {
     let Some(lab) = Lab::open() else { return };

@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_get_current_uid_gid, bpf_probe_read_kernel_str, bpf_probe_read_user};
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
-use qtap_common::record::{EXEC_ARGS, EXEC_NAME, Exec, Fork, Header, kind, why};
+use qtap_common::record::{EXEC_ARGS, EXEC_ENV, EXEC_NAME, Exec, Fork, Header, kind, why};
 
 use crate::globals::{bounded, layout};
 use crate::kernel::{at, current_task};
@@ -31,7 +31,7 @@ fn try_exec(binprm: u64) -> Option<()> {
     told
 }
 
-/// Name and arguments as they are now: a process that lives a moment is gone before anyone could read them from /proc.
+/// Name, arguments and environment as they are now: a process that lives a moment is gone before anyone could read them from /proc.
 #[inline(always)]
 fn tell_exec(area: u32, binprm: u64) -> Option<()> {
     let work = unsafe { &mut *scratch::get(area)? };
@@ -41,14 +41,12 @@ fn tell_exec(area: u32, binprm: u64) -> Option<()> {
     let read = unsafe { bpf_probe_read_kernel_str(text.cast(), EXEC_NAME as u32, name as *const _) };
     let name_len = bounded(if read > 0 { read as u64 } else { 0 }, EXEC_NAME as u64);
     let mm: u64 = at(current_task(), layout!(task_mm))?;
-    let start: u64 = at(mm, layout!(mm_arg_start))?;
-    let end: u64 = at(mm, layout!(mm_arg_end))?;
-    let mut args_len = bounded(end.wrapping_sub(start), EXEC_ARGS as u64);
     let args = unsafe { text.add(name_len as usize) };
-    if unsafe { bpf_probe_read_user(args.cast(), args_len as u32, start as *const _) } != 0 {
-        args_len = 0;
-    }
-    let len = size_of::<Exec>() as u64 + name_len + args_len;
+    let (start, end) = (at(mm, layout!(mm_arg_start))?, at(mm, layout!(mm_arg_end))?);
+    let args_len = copy(args, start, end, EXEC_ARGS as u64);
+    let (start, end) = (at(mm, layout!(mm_env_start))?, at(mm, layout!(mm_env_end))?);
+    let env_len = copy(unsafe { args.add(args_len as usize) }, start, end, EXEC_ENV as u64);
+    let len = size_of::<Exec>() as u64 + name_len + args_len + env_len;
     record.head = Exec {
         header: emit::header(kind::EXEC, len as usize, 0),
         parent: parent().unwrap_or(0),
@@ -56,12 +54,19 @@ fn tell_exec(area: u32, binprm: u64) -> Option<()> {
         name_len: name_len as u32,
         args_len: args_len as u32,
     };
-    if len <= (size_of::<Exec>() + EXEC_NAME + EXEC_ARGS) as u64
+    if len <= (size_of::<Exec>() + EXEC_NAME + EXEC_ARGS + EXEC_ENV) as u64
         && !unsafe { emit::bytes((&raw const *record).cast(), len) }
     {
         emit::count_loss(why::RING_FULL, 0);
     }
     Some(())
+}
+
+/// Copies what a process has from `start` to `end`, `most` bytes at most: how many; 0 where it can't be read.
+#[inline(always)]
+fn copy(to: *mut u8, start: u64, end: u64, most: u64) -> u64 {
+    let len = bounded(end.wrapping_sub(start), most);
+    if unsafe { bpf_probe_read_user(to.cast(), len as u32, start as *const _) } == 0 { len } else { 0 }
 }
 
 #[inline(always)]

@@ -1,19 +1,48 @@
-//! The environment of a process, as it was when it executed its program. In: `/proc/PID/environ` (proc_pid_environ(5)), and names. Out: the
-//! values of these names, and of no other: an environment holds secrets, so that nothing is kept of it that nobody asked for.
+//! The environment of a process, as it was when it executed its program. In: what the kernel said at `exec`, or `/proc/PID/environ`
+//! (proc_pid_environ(5)), and names. Out: the values of these names, and of no other: an environment holds secrets, so that nothing is kept of it
+//! that nobody asked for.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
+
+use qtap_common::record::EXEC_ENV;
 
 use super::procfs;
 
 /// Bytes of a value that are kept.
 const MAX_VALUE: usize = 4096;
 
-/// The variables `names` of process `pid`, as far as it has them.
-pub(super) fn read(pid: u32, names: &[String]) -> BTreeMap<String, String> {
-    if names.is_empty() {
-        return BTreeMap::new();
+/// What the kernel said at `exec`, each variable ended by NUL; empty where it could not say.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Environment(pub Vec<u8>);
+
+impl Environment {
+    /// All of it; none where it may be only a part: /proc knows it, while the process lives.
+    fn whole(&self) -> Option<&[u8]> {
+        (1..EXEC_ENV).contains(&self.0.len()).then_some(self.0.as_slice())
     }
-    pick(&procfs::environment(pid), names)
+
+    /// As the kernel said it, else as /proc has it, else as much as the kernel said.
+    pub fn of(&self, pid: u32) -> Cow<'_, [u8]> {
+        if let Some(whole) = self.whole() {
+            return whole.into();
+        }
+        let read = procfs::environment(pid);
+        if read.is_empty() { self.0.as_slice().into() } else { read.into() }
+    }
+
+    /// The variables `names`, as far as it has them.
+    pub fn variables(&self, pid: u32, names: &[String]) -> BTreeMap<String, String> {
+        if names.is_empty() { BTreeMap::new() } else { pick(&self.of(pid), names) }
+    }
+}
+
+/// It holds secrets: only its length is shown.
+impl fmt::Debug for Environment {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "Environment({} bytes)", self.0.len())
+    }
 }
 
 /// `NAME=value`, each with a zero behind it. Of a name that stands there twice the first holds, as with getenv(3).
@@ -46,6 +75,21 @@ mod tests {
         let found: Vec<(&str, &str)> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(found, [("EMPTY", ""), ("TEAM", "a=b")]);
         assert_eq!(pick(environ, &[]), BTreeMap::new());
+    }
+
+    #[test]
+    fn of_a_process_that_is_gone_the_kernel_told() {
+        const GONE: u32 = u32::MAX - 9;
+        let told = |text: &[u8]| Environment(text.to_vec());
+        let wanted = |told: Environment, pid| told.variables(pid, &names(&["TEAM"])).into_iter().next();
+        assert_eq!(wanted(told(b"TEAM=red\0"), GONE), Some(("TEAM".into(), "red".into())));
+        assert_eq!(wanted(Environment::default(), GONE), None);
+        let mut long = b"TEAM=red\0A=".to_vec();
+        long.resize(EXEC_ENV, b'a');
+        assert_eq!(wanted(told(&long), GONE), Some(("TEAM".into(), "red".into())), "a part is better than nothing");
+        let own = std::process::id();
+        let path = |told: Environment| told.variables(own, &names(&["PATH"])).len();
+        assert_eq!((path(told(b"A=1\0")), path(told(&long)), path(Environment::default())), (0, 1, 1));
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub mod call;
 pub mod cgroup;
 pub mod elf;
 pub mod engine;
-mod environ;
+pub mod environ;
 pub mod feeder;
 mod go;
 pub mod known;

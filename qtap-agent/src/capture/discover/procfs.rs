@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
+use super::cgroup;
+use super::environ::Environment;
 use super::users::Users;
-use super::{cgroup, environ};
 use crate::model::event::Host;
 use crate::model::process::{Container, Pod, Process};
 use crate::model::time::{KernelTime, WallClock};
@@ -55,7 +56,7 @@ pub fn process(pid: u32, users: &mut Users, variables: &[String]) -> Option<Livi
     let executable_path = executable(pid).unwrap_or_default();
     let command = read_start(&format!("/proc/{pid}/cmdline"), MAX_COMMAND as u64).unwrap_or_default();
     let user_id = effective_user(&read_start(&format!("/proc/{pid}/status"), MAX_FILE)?)?;
-    let env = environ::read(pid, variables);
+    let env = Environment::default().variables(pid, variables);
     let (container, pod) = container(pid);
     // The same id and start time as before: all that was read between belongs to one process.
     if Stat::read(pid)? != before {

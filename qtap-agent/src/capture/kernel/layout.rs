@@ -80,6 +80,8 @@ pub(super) fn layout(btf: &Btf) -> Result<Layout, KernelError> {
         unix_addr_name: known.unix_address_name,
         mm_arg_start: known.mm_arg_start,
         mm_arg_end: known.mm_arg_end,
+        mm_env_start: known.mm_env_start,
+        mm_env_end: known.mm_env_end,
         binprm_filename: known.binprm_filename,
         uring_file,
         uring_opcode,

@@ -36,6 +36,7 @@ use super::unheard::Unheard;
 use super::unix::UnixConns;
 use super::{KernelError, Scope, Settings, Wishes, object};
 use crate::capture::decode::{Decoded, Decoder, session_key, socket_inode};
+use crate::capture::discover::environ::Environment;
 use crate::capture::discover::known::{known_feeders, known_libraries};
 use crate::capture::discover::{maps, procfs};
 use crate::capture::recording::{Fact, Writer};
@@ -275,7 +276,7 @@ impl Live {
         if let Decoded::Event(event) = &decoded
             && let Some(fact) = pid_of(event).and_then(|pid| self.people.meet(pid))
         {
-            self.met(fact, out);
+            self.met(fact, &Environment::default(), out);
         }
         // Once more: it may just have been met.
         if let Decoded::Event(event) = &decoded
@@ -283,7 +284,9 @@ impl Live {
         {
             return;
         }
-        if let Some(recorder) = &mut self.recorder
+        // An environment holds secrets; what became of it is recorded as a fact.
+        if !matches!(decoded, Decoded::Exec(_))
+            && let Some(recorder) = &mut self.recorder
             && let Err(reason) = recorder.kernel(bytes)
         {
             tracing::error!(%reason, "the recording ends here");
@@ -296,9 +299,9 @@ impl Live {
             }
             Decoded::Exec(executed) => {
                 self.probes.program_started();
-                let pid = executed.pid;
+                let (pid, environment) = (executed.pid, executed.environment.clone());
                 let fact = self.people.executed(executed);
-                self.met(fact, out);
+                self.met(fact, &environment, out);
                 self.look_at_program(pid);
             }
             Decoded::Forked { parent, child } => {

@@ -52,11 +52,12 @@ impl People {
         if let Some(program) = before.filter(|before| executed.path == ITSELF && !before.executable_path.is_empty()) {
             executed.path.clone_from(&program.executable_path);
         }
-        let living = procfs::process(executed.pid, &mut self.users, &self.variables).map(|living| living.process);
+        let living = procfs::process(executed.pid, &mut self.users, &[]).map(|living| living.process);
         // It has lost its control group by then, as it has its memory.
         let is_ending = living.as_ref().is_none_or(|process| process.command.is_empty());
         let (parent, user_name) = (executed.parent, self.users.name(executed.user_id));
-        let mut process = named(living, executed, user_name);
+        let env = executed.environment.variables(executed.pid, &self.variables);
+        let mut process = Process { env, ..named(living, executed, user_name) };
         if is_ending && process.container.is_none() {
             match self.known.get(&process.pid) {
                 Some(before) => (process.container, process.pod) = (before.container.clone(), before.pod.clone()),
@@ -145,6 +146,7 @@ fn named(living: Option<Process>, executed: Executed, user_name: Option<String>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::discover::environ::Environment;
 
     /// No process has such a number.
     const GONE: u32 = u32::MAX - 9;
@@ -152,7 +154,14 @@ mod tests {
     /// A process that ended between the two looks had a path and no command line.
     #[test]
     fn what_proc_no_longer_tells_the_kernel_told() {
-        let executed = || Executed { pid: 7, parent: 1, user_id: 0, path: "./a".into(), command: "./a b".into() };
+        let executed = || Executed {
+            pid: 7,
+            parent: 1,
+            user_id: 0,
+            path: "./a".into(),
+            command: "./a b".into(),
+            environment: Environment::default(),
+        };
         let living = Process { pid: 7, executable_path: "/x/a".into(), ..Process::default() };
         let process = named(Some(living), executed(), None);
         assert_eq!((process.executable_path.as_str(), process.command.as_str()), ("/x/a", "./a b"));
@@ -160,6 +169,17 @@ mod tests {
         assert_eq!((process.executable_path.as_str(), process.user_name.as_deref()), ("./a", Some("root")));
         let whole = Process { executable_path: "/x/a".into(), command: "/x/a c".into(), ..Process::default() };
         assert_eq!(named(Some(whole.clone()), executed(), None), whole);
+    }
+
+    #[test]
+    fn a_process_of_a_moment_has_its_environment() {
+        let variables = vec!["TEAM".to_owned()];
+        let mut people = People { variables, ..People::default() };
+        let environment = Environment(b"A=1\0TEAM=red\0".to_vec());
+        let executed =
+            Executed { pid: GONE, parent: 1, user_id: 0, path: "/x".into(), command: "/x".into(), environment };
+        let Fact::Process(process) = people.executed(executed) else { panic!() };
+        assert_eq!(process.env, [("TEAM".to_owned(), "red".to_owned())].into());
     }
 
     /// Found with Chromium, whose processes had ended when qtap had time to look: they were told as a program of the name `exe`.
@@ -173,6 +193,7 @@ mod tests {
             user_id: 0,
             path: path.into(),
             command: "/proc/self/exe --type=x".into(),
+            environment: Environment::default(),
         };
         let path = |fact| match fact {
             Fact::Process(process) => process.executable_path,

@@ -7,6 +7,7 @@
 use qtap_common::state::scope;
 
 use super::Live;
+use crate::capture::discover::environ::Environment;
 use crate::capture::discover::{maps, procfs};
 use crate::capture::filter;
 use crate::capture::kernel::Scope;
@@ -34,7 +35,7 @@ impl Live {
         };
         for pid in there {
             if let Some(path) = procfs::executable(pid) {
-                let verdict = self.judge(pid, &path);
+                let verdict = self.judge(pid, &path, &Environment::default());
                 self.unheard.judged(pid, verdict.is_some_and(|verdict| verdict.whole));
             }
         }
@@ -47,16 +48,16 @@ impl Live {
             if self.everyone { maps::processes() } else { self.tables.scope.keys().flatten().collect() };
         for pid in there {
             if let Some(path) = procfs::executable(pid) {
-                self.decide(pid, &path, out);
+                self.decide(pid, &path, &Environment::default(), out);
             }
         }
     }
 
-    /// Decides on a process, and tells who it is when it is heard.
-    pub(super) fn met(&mut self, fact: Fact, out: &mut Vec<Event>) {
+    /// Decides on a process, of whose environment the kernel said this, and tells who it is when it is heard.
+    pub(super) fn met(&mut self, fact: Fact, environment: &Environment, out: &mut Vec<Event>) {
         let Fact::Process(Process { pid, executable_path, .. }) = &fact else { return self.tell(fact, out) };
         let (pid, path) = (*pid, executable_path.clone());
-        if self.decide(pid, &path, out) {
+        if self.decide(pid, &path, environment, out) {
             // Should it be heard again, it is told who it is.
             self.people.forget(pid);
         } else {
@@ -65,8 +66,8 @@ impl Live {
     }
 
     /// Decides on a process that may have been heard before. True: it is left out whole.
-    fn decide(&mut self, pid: u32, path: &str, out: &mut Vec<Event>) -> bool {
-        let verdict = self.judge(pid, path);
+    fn decide(&mut self, pid: u32, path: &str, environment: &Environment, out: &mut Vec<Event>) -> bool {
+        let verdict = self.judge(pid, path, environment);
         let left_out = verdict.is_some_and(|verdict| verdict.whole);
         if verdict.is_some_and(|verdict| verdict.is_less) {
             self.let_go(pid, out);
@@ -76,13 +77,17 @@ impl Live {
     }
 
     /// Writes the verdict on a process; none when it is out of scope, or could not be written.
-    fn judge(&mut self, pid: u32, path: &str) -> Option<Verdict> {
+    fn judge(&mut self, pid: u32, path: &str, environment: &Environment) -> Option<Verdict> {
         let before = self.tables.scope.get(&pid, 0).ok();
-        // Without an entry everyone is in scope, or nobody is.
-        if pid == std::process::id() || before.map_or(!self.everyone, |verdict| verdict & scope::IN == 0) {
+        if pid == std::process::id() || before.is_some_and(|verdict| verdict & scope::IN == 0) {
             return None;
         }
-        let left_out = filter::of_program(&self.filters, path) | filter::of_environment(&procfs::environment(pid));
+        let left_out = filter::of_program(&self.filters, path) | filter::of_environment(&environment.of(pid));
+        // Without an entry everyone is in scope, or nobody is but those that are gone: what they said may still wait to be heard.
+        if before.is_none() && !self.everyone {
+            let whole = left_out & scope::NOTHING != 0;
+            return (!procfs::lives(pid)).then_some(Verdict { whole, is_less: false });
+        }
         let verdict = scope::IN | left_out;
         self.standing.judged(pid, verdict);
         let newly = left_out & !before.unwrap_or(scope::IN);
