@@ -102,6 +102,15 @@ impl Drop for Kept {
     }
 }
 
+/// What this machine alone has; qemu maps files of it, which another run must not write.
+struct Home(PathBuf);
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// Goes with its server, which leaves it.
 struct Socket(PathBuf);
 
@@ -112,12 +121,12 @@ impl Drop for Socket {
 }
 
 fn run_by(by: Accelerator, parts: &Parts, job: &str, limit: Duration, mut hear: impl FnMut(&str)) -> Result<()> {
-    let home = shell::target_dir()?.join("kernels/machine");
-    fs::create_dir_all(&home)?;
-    let initrd = home.join("initrd");
+    let home = Home(shell::target_dir()?.join(format!("kernels/machine-{}", std::process::id())));
+    fs::create_dir_all(&home.0)?;
+    let initrd = home.0.join("initrd");
     fs::write(&initrd, first_files(parts, job)?)?;
-    let (_server, socket) = serve_files(&home, parts.root.as_deref())?;
-    let (console, complaints) = (home.join("console"), home.join("qemu.err"));
+    let (_server, socket) = serve_files(&home.0, parts.root.as_deref())?;
+    let (console, complaints) = (home.0.join("console"), home.0.join("qemu.err"));
     let mut qemu = qemu(by, parts, &initrd, &socket.0, &console);
     qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&complaints)?);
     let mut machine = Kept(qemu.spawn().context("qemu does not start")?);
