@@ -257,19 +257,29 @@ fn assert_each_on_its_own(records: &Records, port: u16, count: usize) {
 
 #[test]
 fn a_hundred_thousand_calls_come_to_the_same() {
-    const EXCHANGES: usize = 25_000;
+    calls_come_to_the_same(25_000);
+}
+
+#[test]
+#[ignore = "minutes: cargo xtask check --long"]
+fn a_million_calls_come_to_the_same() {
+    calls_come_to_the_same(250_000);
+}
+
+/// Four calls an exchange, each on a stack that grows in it.
+fn calls_come_to_the_same(exchanges: usize) {
     let Some(lab) = Lab::open() else { return };
     let Some(program) = go_program(&lab, SOURCE) else { return };
-    let bare = output_of(Command::new(&program).args(["calls", &EXCHANGES.to_string()]));
-    let captured = run(&lab, &program, "calls", vec![EXCHANGES.to_string()]);
+    let bare = output_of(Command::new(&program).args(["calls", &exchanges.to_string()]));
+    let captured = run(&lab, &program, "calls", vec![exchanges.to_string()]);
     assert_eq!(captured.stdout, bare, "what the calls came to");
     // The client's side and the server's.
     let records = captured.records;
     records.assert_whole();
     assert_eq!(records.exchanges().len(), 2, "{}", records.told());
     for exchange in records.exchanges() {
-        assert_eq!(exchange.number("http.request.body.size"), (EXCHANGES * 9) as i64);
-        assert_eq!(exchange.number("http.response.body.size"), (EXCHANGES * 11) as i64);
+        assert_eq!(exchange.number("http.request.body.size"), (exchanges * 9) as i64);
+        assert_eq!(exchange.number("http.response.body.size"), (exchanges * 11) as i64);
     }
 }
 

@@ -330,9 +330,10 @@ func calls(count int) {
 	for number := range count {
 		chunk := fmt.Sprintf("%s9\r\n%09d\r\n", head, number)
 		head = ""
-		written, err := conn.Write([]byte(chunk))
+		var read, written int
+		onNewStack(number, func() { written, err = conn.Write([]byte(chunk)) })
 		fmt.Fprintln(sum, written, err)
-		read, err := conn.Read(buffer)
+		onNewStack(number, func() { read, err = conn.Read(buffer) })
 		fmt.Fprintln(sum, read, err, string(buffer[:max(read, 0)]))
 		check(err)
 	}
@@ -344,15 +345,39 @@ func calls(count int) {
 	fmt.Printf("%x\n", sum.Sum(nil))
 }
 
+// Does it on a stack that begins with two thousand bytes, of which more or fewer are taken: it grows somewhere in what is called, each time
+// somewhere else.
+func onNewStack(number int, what func()) {
+	done := make(chan bool)
+	go func() {
+		lower(number%24, what)
+		close(done)
+	}()
+	<-done
+}
+
+//go:noinline
+func lower(levels int, what func()) byte {
+	var filler [56]byte
+	filler[levels%56] = byte(levels)
+	if levels > 0 {
+		return lower(levels-1, what) + filler[0]
+	}
+	what()
+	return filler[0]
+}
+
 func answer(conn net.Conn, count int) string {
 	sum := sha256.New()
 	buffer := make([]byte, 256)
 	head := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 	for number := range count {
-		read, err := conn.Read(buffer)
+		var read, written int
+		var err error
+		onNewStack(number, func() { read, err = conn.Read(buffer) })
 		fmt.Fprintln(sum, read, err, string(buffer[:max(read, 0)]))
 		check(err)
-		written, err := fmt.Fprintf(conn, "%sb\r\n<%09d>\r\n", head, number)
+		onNewStack(number, func() { written, err = fmt.Fprintf(conn, "%sb\r\n<%09d>\r\n", head, number) })
 		head = ""
 		fmt.Fprintln(sum, written, err)
 	}

@@ -75,11 +75,16 @@ def seccomp(port, times):
 
 
 def traced(port, times):
+    trace(lambda: ask_often(connect(port), times))
+
+
+def trace(work):
+    """Says what the work comes to, in a child that is stopped at each system call."""
     child = os.fork()
     if child == 0:
         LIBC.ptrace(PTRACE_TRACEME, 0, None, None)
         os.kill(os.getpid(), signal.SIGSTOP)
-        say_and_end(ask_often(connect(port), times))
+        say_and_end(work())
     os.waitpid(child, 0)
     LIBC.ptrace(PTRACE_SETOPTIONS, child, None, ctypes.c_void_p(PTRACE_O_EXITKILL))
     deliver = 0
@@ -136,4 +141,5 @@ def fork(times, certificate, key):
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(client, 0)[1]))
 
 
-{"seccomp": seccomp, "traced": traced, "exec": again, "fork": fork}[sys.argv[1]](*sys.argv[2:])
+if __name__ == "__main__":
+    {"seccomp": seccomp, "traced": traced, "exec": again, "fork": fork}[sys.argv[1]](*sys.argv[2:])

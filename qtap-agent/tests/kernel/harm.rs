@@ -6,16 +6,16 @@ use std::process::{Command, Stdio};
 
 use super::lab::{Guarded, Lab, output_of};
 use super::nginx::{Nginx, certificate};
-use super::python::{interpreter, script};
+use super::python::{Script, interpreter, script};
 use super::qtap::{Agent, Captured, exec, get};
-use super::records::Records;
+use super::records::{Record, Records};
 
 const BODY: &[u8] = b"what the program is to receive, watched or not\n";
 
 /// Runs the script by itself and watched: it comes to the same. None without a Python.
-fn twice(lab: &Lab, words: &[String]) -> Option<Records> {
+fn twice(lab: &Lab, name: &str, words: &[String]) -> Option<Records> {
     let line = || {
-        let head = [interpreter()?.display().to_string(), script("harm.py").display().to_string()];
+        let head = [interpreter()?.display().to_string(), script(name).display().to_string()];
         Some(head.into_iter().chain(words.iter().cloned()).collect::<Vec<_>>())
     };
     let line = line()?;
@@ -47,7 +47,7 @@ fn ask(what: &str, times: usize) -> Option<(Records, u16)> {
     let lab = Lab::open()?;
     let nginx = Nginx::start(&lab, 9);
     nginx.serve("harm", BODY);
-    let records = twice(&lab, &[what.to_owned(), nginx.https.to_string(), times.to_string()])?;
+    let records = twice(&lab, "harm.py", &[what.to_owned(), nginx.https.to_string(), times.to_string()])?;
     records.over_tcp().assert_whole();
     Some((records, nginx.https))
 }
@@ -81,17 +81,24 @@ fn a_server_that_forks_when_the_handshake_is_over() {
     let Some(lab) = Lab::open() else { return };
     certificate(lab.dir());
     let files = ["cert.pem", "key.pem"].map(|name| lab.path(name).display().to_string());
-    let Some(records) = twice(&lab, &[&["fork".to_owned(), TIMES.to_string()][..], &files].concat()) else { return };
+    let words = [&["fork".to_owned(), TIMES.to_string()][..], &files].concat();
+    let Some(records) = twice(&lab, "harm.py", &words) else { return };
     assert_asked(&records, "egress", None, TIMES);
     assert_asked(&records, "ingress", None, TIMES);
 }
 
-/// Its system calls have other numbers, and are not read: the connection is told, and that all of it went unseen.
 #[test]
 fn a_program_of_32_bits() {
+    let Some(lab) = Lab::open() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("harm", BODY);
+    of_32_bits(&lab, nginx.http, &[], std::str::from_utf8(BODY).unwrap());
+}
+
+/// Its system calls have other numbers, and are not read: the connection is told, and that all of it went unseen.
+fn of_32_bits(lab: &Lab, port: u16, words: &[String], received: &str) {
     const COMPILER: [&str; 2] =
         if cfg!(target_arch = "aarch64") { ["arm-linux-gnueabihf-gcc", "-marm"] } else { ["gcc", "-m32"] };
-    let Some(lab) = Lab::open() else { return };
     let program = lab.path("harm32").display().to_string();
     let [compiler, mode] = COMPILER;
     let built = Command::new(compiler)
@@ -102,22 +109,74 @@ fn a_program_of_32_bits() {
         println!("skipped: {compiler} makes no program of 32 bits here");
         return;
     }
-    let nginx = Nginx::start(&lab, 9);
-    nginx.serve("harm", BODY);
-    let line = [program, nginx.http.to_string()];
+    let line = [&[program, port.to_string()], words].concat();
     let without_date =
         |text: &str| text.lines().filter(|line| !line.starts_with("Date:")).collect::<Vec<_>>().join("\n");
-    let bare = output_of(Command::new(&line[0]).arg(&line[1]));
-    assert!(bare.ends_with(std::str::from_utf8(BODY).unwrap()), "{bare}");
-    let captured = exec(&lab, ["--ring-size", "8mb"], &line);
+    let bare = output_of(Command::new(&line[0]).args(&line[1..]));
+    assert!(bare.ends_with(received), "{bare}");
+    let captured = exec(lab, ["--ring-size", "128mb"], &line);
     assert_eq!((captured.code, without_date(&captured.stdout)), (Some(0), without_date(&bare)), "{}", captured.stderr);
     let records = captured.records;
     assert!(records.exchanges().is_empty(), "nothing is told that was not understood: {}", records.told());
     let closed = records.closed();
     assert_eq!(closed.len(), 1, "{}", records.told());
-    assert_eq!(closed[0].number("server.port"), i64::from(nginx.http));
-    assert!(closed[0].carried() > BODY.len() as i64, "{closed:?}");
+    assert_eq!(closed[0].number("server.port"), i64::from(port));
+    assert!(closed[0].carried() > received.len() as i64, "{closed:?}");
     assert_eq!(closed[0].losses(), [("compat_call", closed[0].carried())].into());
+}
+
+#[test]
+fn calls_of_one_byte_come_to_the_same() {
+    calls_of_one_byte(20_000);
+}
+
+#[test]
+#[ignore = "minutes: cargo xtask check --long"]
+fn a_million_calls_of_one_byte_come_to_the_same() {
+    calls_of_one_byte(1_000_000);
+}
+
+/// Each of these programs, and so many calls: what it receives is what it receives unwatched, and what is told is what it said.
+fn calls_of_one_byte(calls: usize) {
+    let Some(lab) = Lab::open() else { return };
+    certificate(lab.dir());
+    let files = ["cert.pem", "key.pem"].map(|name| lab.path(name).display().to_string());
+    let Some(mut server) = Script::start("harm_bytes.py", &["serve", &files[0], &files[1]]) else { return };
+    let ports = server.line();
+    let (secret, plain) = ports.split_once(' ').unwrap();
+    let parts = vec![calls / PARTS; PARTS];
+    let programs = [("seccomp", vec![10, calls]), ("traced", vec![calls]), ("exec", parts.clone()), ("fork", parts)];
+    // The filter names system calls by this processor's numbers.
+    for (what, sizes) in programs.into_iter().skip(usize::from(!cfg!(target_arch = "x86_64"))) {
+        let (what, count, port) = (what.to_owned(), calls.to_string(), secret.to_owned());
+        let words = if what == "fork" { [&[what, count][..], &files].concat() } else { vec![what, port, count] };
+        let Some(records) = twice(&lab, "harm_bytes.py", &words) else { return };
+        records.over_tcp().assert_whole();
+        assert_said(&records, "egress", &sizes);
+        assert_said(&records, "ingress", if words[0] == "fork" { &sizes } else { &[] });
+    }
+    let answer = "y".repeat(calls);
+    of_32_bits(&lab, plain.parse().unwrap(), &[calls.to_string()], &answer);
+}
+
+/// Parts of one that becomes itself again, or forks.
+const PARTS: usize = 20;
+
+/// Bodies of these sizes went both ways, each letter of the answers the next of that of the question.
+fn assert_said(records: &Records, direction: &str, sizes: &[usize]) {
+    let of = |one: &&&Record| one.text("connection.direction").starts_with(direction);
+    let exchanges = records.exchanges();
+    let exchanges: Vec<&&Record> = exchanges.iter().filter(of).collect();
+    assert_eq!(exchanges.len(), sizes.len(), "{}", records.told());
+    for (seed, size) in sizes.iter().enumerate() {
+        let exchange = exchanges.iter().find(|one| one.text("url.query") == seed.to_string()).expect("each is told");
+        for (side, first) in [("request", b'a'), ("response", b'b')] {
+            let letter = |number: usize| char::from(first + ((number * 7 + (number >> 8) + seed) % 25) as u8);
+            let said: String = (0..*size).map(letter).collect();
+            let told = records.artifact_of(exchange, side);
+            assert!(told["body"]["data"] == said.as_str(), "{direction} {side} {seed}: {exchange:?}");
+        }
+    }
 }
 
 /// SSL_connect jumps to SSL_do_handshake, a child ends without a word: none of that is a call whose return was missed.

@@ -1,4 +1,5 @@
-// A 32-bit program that asks once over plain HTTP, without a C library: socket, connect, write, read and exit as i386 or arm number them. Its argument is the port.
+// A 32-bit program that asks once over plain HTTP, without a C library: socket, connect, write, read and exit as i386 or arm number them. Its arguments are the port and,
+// if it is to send a body, how many bytes, each in a call of its own.
 
 enum { EXIT = 1, READ = 3, WRITE = 4 };
 
@@ -37,20 +38,44 @@ static void quit(int code) {
     }
 }
 
-static const char ask[] = "GET /harm HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+static int connection;
+
+static void say(const char *text, int length) {
+    if (call(WRITE, connection, text, length) != length)
+        quit(2);
+}
+
+static int length_of(const char *text) {
+    int length = 0;
+    while (text[length])
+        length++;
+    return length;
+}
+
+static int number(const char *text) {
+    int value = 0;
+    for (const char *digit = text; *digit; digit++)
+        value = value * 10 + *digit - '0';
+    return value;
+}
 
 // `arguments`: their count, then the address of each.
 __attribute__((used)) static void begin(int *arguments) {
-    int port = 0;
-    for (const char *digit = (const char *)arguments[2]; *digit; digit++)
-        port = port * 10 + *digit - '0';
+    int port = number((const char *)arguments[2]);
     // AF_INET, SOCK_STREAM; the address in network order.
     unsigned char address[16] = {2, 0, port >> 8, port & 0xff, 127, 0, 0, 1};
-    int connection = call(SOCKET, 2, (const void *)1, 0);
+    connection = call(SOCKET, 2, (const void *)1, 0);
     if (connection < 0 || call(CONNECT, connection, address, sizeof address) < 0)
         quit(1);
-    if (call(WRITE, connection, ask, sizeof ask - 1) != sizeof ask - 1)
-        quit(2);
+    const char *head = "PUT /harm HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ";
+    const char *size = arguments[0] > 2 ? (const char *)arguments[3] : "";
+    if (!*size)
+        head = "GET /harm HTTP/1.1\r\nHost: x\r\nConnection: close";
+    say(head, length_of(head));
+    say(size, length_of(size));
+    say("\r\n\r\n", 4);
+    for (int left = number(size); left > 0; left--)
+        say("x", 1);
     static char answer[4096];
     for (int got; (got = call(READ, connection, answer, sizeof answer)) > 0;)
         call(WRITE, 1, answer, got);
