@@ -161,6 +161,11 @@ impl Lane {
         }
     }
 
+    /// True while nothing was taken of the body behind a head: no chunk's size either.
+    pub(super) fn is_untouched(&self) -> bool {
+        matches!(self.state, State::Fixed(_) | State::ChunkLine)
+    }
+
     /// The head has no body, whatever it says: the next message follows.
     pub(super) fn begin_next(&mut self) {
         self.state = State::Head;

@@ -310,7 +310,8 @@ impl H1 {
         turn.open.begin_response_body(framing.manner(&response.fields), stamp.time);
         turn.open.answer(response);
         self.down.begin(framing);
-        if let Some(framing) = refused {
+        // Of a body that has begun the rest comes.
+        if let Some(framing) = refused.filter(|_| self.up.is_untouched()) {
             self.up.begin_unsure(framing);
         }
         if tunnel {

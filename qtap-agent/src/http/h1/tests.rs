@@ -69,6 +69,14 @@ fn informational_answers_come_before_the_final_one() {
 }
 
 #[test]
+fn a_refusal_may_come_behind_the_size_of_a_chunk() {
+    let mut script = Script::new(false);
+    script.up("PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n").up("5\r\n");
+    script.down("HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n").up("hello\r\n0\r\n\r\n").up(GET).down(OK);
+    assert_eq!(lines(script.close()), ["PUT /a|hello -> 417|", "GET /a| -> 200|ok"]);
+}
+
+#[test]
 fn answers_without_a_body_whatever_they_say() {
     let mut script = Script::new(false);
     script.up("HEAD / HTTP/1.1\r\n\r\n").down("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
