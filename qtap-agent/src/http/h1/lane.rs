@@ -97,6 +97,10 @@ impl Lane {
         if !self.text.is_empty() {
             return None;
         }
+        // What waits for what follows comes before the hole.
+        if matches!(self.inbox.front(), Some(Input::Hole(..))) && self.believe_request() {
+            return None;
+        }
         match self.inbox.pop_front()? {
             Input::Bytes(bytes, stamp) => {
                 self.inbox_bytes -= bytes.len();
@@ -386,7 +390,6 @@ impl Lane {
 
     /// A hole of `len` bytes comes next.
     pub(super) fn hole(&mut self, len: u64, sink: &mut Sink) -> Hole {
-        self.believe_request();
         let (in_body, after) = match self.state {
             State::Fixed(left) if len <= left => {
                 (len, Some(if len == left { State::Ended } else { State::Fixed(left - len) }))

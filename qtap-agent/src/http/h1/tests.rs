@@ -77,6 +77,16 @@ fn a_refusal_may_come_behind_the_size_of_a_chunk() {
 }
 
 #[test]
+fn what_came_of_a_refused_body_stands_before_the_hole_in_it() {
+    let mut script = Script::new(false);
+    script.up("PUT /a HTTP/1.1\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n");
+    script.down("HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n").up("abc").gap(Direction::Sent, 4).up("hij");
+    let exchange = &script.close()[0];
+    let body = &exchange.request.as_ref().unwrap().body;
+    assert_eq!((body.missing.as_slice(), body.to_bytes()), (std::slice::from_ref(&(3..7)), "abchij".into()));
+}
+
+#[test]
 fn answers_without_a_body_whatever_they_say() {
     let mut script = Script::new(false);
     script.up("HEAD / HTTP/1.1\r\n\r\n").down("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");

@@ -46,14 +46,16 @@ impl Lane {
         }
     }
 
-    /// Bytes were lost where a body was refused: of a request that comes instead they would be the beginning, which its end would disprove; so they were the body's.
-    pub(super) fn believe_request(&mut self) {
-        if let State::Unsure(framing) = self.state
-            && self.kind == Kind::Request
-        {
-            let held = self.text.release();
-            self.text.push_back(held);
-            self.begin(framing);
+    /// Bytes are lost where a body was refused: of a request that comes instead they would be the beginning, which its end would disprove; so they were the body's.
+    /// True when some of it is there to be read before.
+    pub(super) fn believe_request(&mut self) -> bool {
+        let State::Unsure(framing) = self.state else { return false };
+        if self.kind != Kind::Request {
+            return false;
         }
+        let held = self.text.release();
+        self.text.push_back(held);
+        self.begin(framing);
+        !self.text.is_empty()
     }
 }
