@@ -45,7 +45,9 @@ struct Line {
 impl Line {
     /// What its field `data` says, where it is one.
     fn data<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
-        let value = input.get(self.text.clone())?.strip_prefix(b"data")?;
+        let text = input.get(self.text.clone())?;
+        // A stream may begin with a mark (HTML, "Parsing an event stream"). Anywhere else it makes another name of it, which is looked at all the same.
+        let value = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).strip_prefix(b"data")?;
         if value.is_empty() {
             return Some(value);
         }
@@ -108,5 +110,23 @@ fn event(rules: &Rules, input: &[u8], lines: &[Line], out: &mut Out) {
             }
             out.note.merge(seen.note);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Redactor;
+    use super::*;
+    use crate::pipeline::RedactionKey;
+    use crate::pipeline::settings::Redact;
+
+    #[test]
+    fn a_byte_order_mark_hides_no_event() {
+        let redactor = Redactor::new(&Redact::default(), &RedactionKey([1; 32]));
+        let mut out = Out::default();
+        let events = "\u{feff}data: {\"token\":\"c4n4ry\"}\n\ndata: end\n\n";
+        let taken = push_events(&redactor.rules, events.as_bytes(), true, &mut out);
+        assert_eq!(taken, events.len());
+        assert_eq!(String::from_utf8_lossy(&out.bytes), "data: {\"token\":\"[redacted]\"}\n\ndata: end\n\n");
     }
 }
