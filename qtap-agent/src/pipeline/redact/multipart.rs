@@ -231,10 +231,26 @@ impl Head {
     }
 }
 
+/// The semicolon behind a parameter; what stands in quotes (RFC 9110 §5.6.4) is none.
+fn parameter_end(rest: &[u8]) -> Option<usize> {
+    let (mut quoted, mut escaped) = (false, false);
+    rest.iter().position(|byte| {
+        if std::mem::take(&mut escaped) {
+            return false;
+        }
+        match byte {
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            byte => return *byte == b';' && !quoted,
+        }
+        false
+    })
+}
+
 /// The parameter `name` of a `Content-Disposition`; none where there is none, or it is written in a way that is not followed.
 fn name_of(value: &[u8]) -> Option<Vec<u8>> {
     let mut rest = value;
-    while let Some(at) = memchr::memchr(b';', rest) {
+    while let Some(at) = parameter_end(rest) {
         rest = rest.get(at + 1..)?.trim_ascii_start();
         let Some(after) =
             rest.get(..5).filter(|start| start.eq_ignore_ascii_case(b"name=")).and_then(|_| rest.get(5..))
@@ -258,4 +274,22 @@ fn name_of(value: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_not_looked_for_in_quotes() {
+        for (value, wanted) in [
+            (r#"form-data; name="a"; filename="b""#, Some("a")),
+            (r#"form-data; filename="b;name=x"; name="password""#, Some("password")),
+            (r#"form-data; filename="b\";name=x"; name=password"#, Some("password")),
+            (r#"form-data; filename="b;name=x""#, None),
+            (r#"form-data; filename="C:\"; name="password""#, None),
+        ] {
+            assert_eq!(name_of(value.as_bytes()).as_deref(), wanted.map(str::as_bytes), "{value}");
+        }
+    }
 }
