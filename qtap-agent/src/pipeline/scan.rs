@@ -57,7 +57,7 @@ pub(super) fn secrets(text: &[u8], within: Within, is_key: impl Fn(&[u8]) -> boo
                     at = end;
                 }
             }
-            b'/' if matches!(before, [0 | b':', b'/']) => {
+            b'/' if before[1] == b'/' && may_begin_authority(before[0]) => {
                 if let Some(end) = userinfo_end(text, char.end, char.depth) {
                     found.push(Found { value: char.end..end.start, whole: char.end..end.end });
                     at = end.end;
@@ -69,6 +69,12 @@ pub(super) fn secrets(text: &[u8], within: Within, is_key: impl Fn(&[u8]) -> boo
         before = [before[1], char.byte];
     }
     found
+}
+
+/// True for what may stand before the two slashes of an authority: a scheme's colon; or, where a reference has none (RFC 3986 §4.2), its beginning, in a field's value or a
+/// parameter's. Not inside a path.
+fn may_begin_authority(before: u8) -> bool {
+    matches!(before, 0 | b':' | b'=' | b'<' | b'(' | b',' | b'"' | b'\'') || before.is_ascii_whitespace()
 }
 
 /// `text` as it reads once it is decoded, and for each of its bytes where that begins in `text`.
@@ -221,6 +227,10 @@ mod tests {
             ("http://u:p@x@h:80/a@b", &["u:p@x"]),
             ("http://h/a@b?c=d@e", &[]),
             ("//u:p@h/a", &["u:p"]),
+            ("/go?next=//u:p@h/", &["u:p"]),
+            ("/go?next=%2F%2Fu%3Ap%40h%2F", &["u%3Ap"]),
+            ("</a>; rel=next, <//u:p@h/>", &["u:p"]),
+            ("0; url=\"//u:p@h/\"", &["u:p"]),
             ("/a//b@c", &[]),
             ("mailto:a@b", &[]),
         ] {
