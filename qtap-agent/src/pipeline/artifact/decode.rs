@@ -43,10 +43,15 @@ struct Stage {
     given: u64,
 }
 
-/// The codings of a message in the order in which they were applied, without `identity`.
+/// The codings of a message's body in the order in which they were applied, without `identity`: those of its content, then those of its transfer (RFC 9112 §7) but
+/// for the chunks, which are taken off where it is read.
 pub(in crate::pipeline) fn codings(fields: &Fields) -> Vec<&str> {
-    let names = fields.all("content-encoding").flat_map(|value| value.split(','));
-    names.map(str::trim).filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity")).collect()
+    let named = |field: &'static str, none: &'static [&'static str]| {
+        let names = fields.all(field).flat_map(|value| value.split(',')).map(str::trim);
+        names.filter(move |name| !name.is_empty() && !none.iter().any(|none| name.eq_ignore_ascii_case(none)))
+    };
+    let content = named("content-encoding", &["identity"]);
+    content.chain(named("transfer-encoding", &["identity", "chunked"])).collect()
 }
 
 /// Undoes `codings` on `carried`; `whole` says that nothing of it is missing.
@@ -330,5 +335,11 @@ mod tests {
             codings(&Fields(vec![field("gzip, identity ,br"), field(""), field("zstd")])),
             ["gzip", "br", "zstd"]
         );
+        let transfer = |value: &'static str| Field {
+            name: FieldText::Known("transfer-encoding".into()),
+            value: FieldText::Known(value.into()),
+        };
+        let both = Fields(vec![transfer("x-gzip, Chunked"), field("br"), transfer("chunked")]);
+        assert_eq!(codings(&both), ["br", "x-gzip"]);
     }
 }

@@ -536,3 +536,15 @@ fn a_secret_leaves_through_no_body_on_disk() {
         }
     }
 }
+
+/// A transfer coding is as good a place to hide in as a content coding.
+#[test]
+fn transfer_codings_are_undone() {
+    let secret = br#"{"password":"c4n4ry","z":"end"}"#;
+    let head = fields(&[("Content-Type", "application/json"), ("Transfer-Encoding", "gzip, chunked")]);
+    let response = Response { fields: head, body: body(&coded("gzip", secret)), ..response() };
+    let records = json(Level::Full, HttpExchange { response: Some(response), ..http() });
+    let shown: serde_json::Value = serde_json::from_str(data(records.last().unwrap())).unwrap();
+    assert_eq!(shown["body"]["data"], "[redacted]");
+    assert_eq!(shown["body"]["decoded"]["data"], r#"{"password":"[redacted]","z":"end"}"#);
+}
