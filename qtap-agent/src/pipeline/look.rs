@@ -19,7 +19,7 @@ use super::spool::{Bulk, Folder, Spooled};
 use crate::model::conn::ConnectionUid;
 use crate::model::exchange::{HttpExchange, Part};
 use crate::model::loss::{Loss, Tally};
-use crate::model::message::{Body, Fields, LeftOut, Redaction};
+use crate::model::message::{Body, Field, FieldText, Fields, LeftOut, Redaction};
 use crate::model::messages::Framing;
 
 /// Bytes of the beginning of a body on disk that tell whether it is to be looked through.
@@ -79,13 +79,14 @@ fn look_at_both(
 ) -> io::Result<Both> {
     let mut both = [None, None];
     let part = http.part;
-    let request = http.request.as_mut().map(|r| (&r.fields, &mut r.body, r.ended.is_some()));
-    let response = http.response.as_mut().map(|r| (&r.fields, &mut r.body, r.ended.is_some()));
+    let request = http.request.as_mut().map(|r| (&r.fields, &mut r.body, r.ended.is_some(), r.method.is_some()));
+    let response = http.response.as_mut().map(|r| (&r.fields, &mut r.body, r.ended.is_some(), r.status.is_some()));
     let levels = wanted.levels;
     for (nth, ((message, undone), level)) in [request, response].into_iter().zip(&mut both).zip(levels).enumerate() {
-        let Some((fields, body, ended)) = message else { continue };
+        let Some((fields, body, ended, headed)) = message else { continue };
         let content_type = fields.get("content-type").unwrap_or_default();
-        let side = Side { fields, content_type, ended, part, looks };
+        let is_told = headed && !may_say_more(fields);
+        let side = Side { fields, content_type, is_told, ended, part, looks };
         let bulk = spooled.as_mut().map(|spooled| {
             (spooled.folder.clone(), if nth == 0 { &mut spooled.request } else { &mut spooled.response })
         });
@@ -113,6 +114,8 @@ fn look_at_both(
 struct Side<'a> {
     fields: &'a Fields,
     content_type: &'a str,
+    /// All is known that its head says of the body.
+    is_told: bool,
     /// Its end was seen.
     ended: bool,
     part: Option<Part>,
@@ -134,13 +137,13 @@ impl Side<'_> {
         if (body.chunks.is_empty() && body.offset == 0) || (codings.is_empty() && self.looks.is_empty()) {
             return None;
         }
+        let carried = body.to_bytes();
+        let joined = until_hole(body, &carried);
         let mut carry = if body.offset == 0 {
-            self.begin(&codings)
+            self.begin(&codings, joined)
         } else {
             running.take(key, body.offset).unwrap_or_else(|| self.lost(&codings))
         };
-        let carried = body.to_bytes();
-        let joined = until_hole(body, &carried);
         let goes_on = self.part.is_some_and(|part| !part.last);
         let hole = joined.len() < carried.len();
         let missing = body.missing.iter().any(|hole| hole.end > body.offset);
@@ -166,9 +169,17 @@ impl Side<'_> {
         undone
     }
 
+    /// What a body that begins with `start` is looked through as: what its media type says. Where that, or whether it is coded, may stand in what is not known of the head,
+    /// it is what it proves to be, byte by byte: JSON; or text of the type that is known, which no coding makes.
+    fn media_type(&self, start: &[u8]) -> &str {
+        let is_text = || !std::str::from_utf8(start).is_err_and(|error| error.error_len().is_some());
+        let is_known = || !self.content_type.is_empty() && (!decode::codings(self.fields).is_empty() || is_text());
+        if self.is_told || is_known() { self.content_type } else { "application/json" }
+    }
+
     /// What a body begins with.
-    fn begin(&self, codings: &[&str]) -> Carry {
-        let streams = Streams::new(self.looks, self.content_type);
+    fn begin(&self, codings: &[&str], start: &[u8]) -> Carry {
+        let streams = Streams::new(self.looks, self.media_type(start));
         match Decoder::new(codings) {
             _ if codings.is_empty() => Carry { decoder: None, failed: None, streams },
             Ok(decoder) => Carry { decoder: Some(decoder), failed: None, streams },
@@ -288,10 +299,11 @@ impl Side<'_> {
             start.extend_from_slice(block);
             Ok(())
         })?;
-        if self.looks.is_empty() || self.looks.passes(self.content_type, &start) {
+        let content_type = self.media_type(&start);
+        if self.looks.is_empty() || self.looks.passes(content_type, &start) {
             return Ok(Seen::All);
         }
-        let mut streams = Streams::new(self.looks, self.content_type);
+        let mut streams = Streams::new(self.looks, content_type);
         let (mut seen, mut note) = (Bulk::new(folder.unnamed()?), Redaction::default());
         let mut take = |piece: &[u8], end: End, leave_out: Option<LeftOut>| {
             let mut out = Out::default();
@@ -304,6 +316,15 @@ impl Side<'_> {
         take(&[], if whole { End::Whole } else { End::Cut }, more)?;
         Ok(if note.is_clean() { Seen::Same } else { Seen::Other(seen, note) })
     }
+}
+
+/// True when `fields` may say something of the body that is not known: an entry of HPACK's table that was sent before the probes looked.
+fn may_say_more(fields: &Fields) -> bool {
+    let says = |field: &Field| field.is_named("content-type") || field.is_named("content-encoding");
+    fields.0.iter().any(|field| match field.name {
+        FieldText::Unknown => true,
+        FieldText::Known(_) => field.value == FieldText::Unknown && says(field),
+    })
 }
 
 /// What may be seen of a body on disk.

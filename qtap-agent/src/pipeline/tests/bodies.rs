@@ -548,3 +548,47 @@ fn transfer_codings_are_undone() {
     assert_eq!(shown["body"]["data"], "[redacted]");
     assert_eq!(shown["body"]["decoded"]["data"], r#"{"password":"[redacted]","z":"end"}"#);
 }
+
+/// Of a connection that was joined late it is not known what a reference to the table says: that the body is coded, or a form.
+#[test]
+fn what_may_be_coded_or_a_form_is_not_shown() {
+    let unknown = || vec![Field { name: FieldText::Unknown, value: FieldText::Unknown }];
+    let valueless = |name: &str| vec![Field { name: known(name), value: FieldText::Unknown }];
+    let of_type = |content_type: &str| fields(&[("content-type", content_type)]).0;
+    let gzip = coded("gzip", br#"{"password":"c4n4ry"}"#);
+    let form = b"user=ann&password=c4n4ry";
+    // What follows a head that was not seen may begin anywhere.
+    let middle = br#"ry","password":"c4n4ry"}"#;
+    let cases: [(Vec<Field>, Option<u16>, &[u8]); 6] = [
+        (unknown(), Some(200), &gzip),
+        ([of_type("text/event-stream"), unknown()].concat(), Some(200), &gzip),
+        ([of_type("text/plain"), valueless("content-encoding")].concat(), Some(200), &gzip),
+        (unknown(), Some(200), form),
+        (valueless("content-type"), Some(200), form),
+        (Vec::new(), None, middle),
+    ];
+    for (number, (head, status, bytes)) in cases.into_iter().enumerate() {
+        let response =
+            Response { version: Version::Http2, status, fields: Fields(head), body: body(bytes), ..response() };
+        let records = json(Level::Full, HttpExchange { response: Some(response), ..http() });
+        let shown: serde_json::Value = serde_json::from_str(data(records.last().unwrap())).unwrap();
+        let body = &shown["body"];
+        assert_eq!((body["data"].as_str(), body["left_out"].as_str()), (Some("[redacted]"), Some("unparsed")), "{number}");
+    }
+}
+
+#[test]
+fn what_proves_itself_is_shown_though_not_all_of_its_head_is_known() {
+    let unknown = || Field { name: FieldText::Unknown, value: FieldText::Unknown };
+    for (content_type, bytes, wanted) in [
+        ("", r#"{"password":"c4n4ry","z":"end"}"#, r#"{"password":"[redacted]","z":"end"}"#),
+        ("text/html", "<p>end</p>", "<p>end</p>"),
+    ] {
+        let mut head = fields(&[("content-type", content_type)]);
+        head.0.push(unknown());
+        let response = Response { version: Version::Http2, fields: head, body: body(bytes.as_bytes()), ..response() };
+        let records = json(Level::Full, HttpExchange { response: Some(response), ..http() });
+        let shown: serde_json::Value = serde_json::from_str(data(records.last().unwrap())).unwrap();
+        assert_eq!(shown["body"]["data"], wanted);
+    }
+}
