@@ -30,14 +30,22 @@ fn message(to: &mut Out, half: &Half<'_>, bodies: bool) -> io::Result<()> {
     };
     out.extend_from_slice(b"\r\n");
     if let Some(host) = host {
-        line(out, b"Host", host.as_bytes());
+        line(out, b"Host", host.replace(['\r', '\n', '\0'], " ").as_bytes());
     }
     let forwarded_chunked = half.message.version() == Version::Http2 && !half.message.trailers().0.is_empty();
+    let mut cookies = (half.message.version() == Version::Http2).then(|| joined_cookies(half.fields()));
     for field in &half.fields().0 {
-        if let Some((name, value)) = line_of(field).filter(|_| !(forwarded_chunked && field.is_named("content-length")))
-        {
-            line(out, &name, &value);
+        let Some((name, mut value)) = line_of(field) else { continue };
+        if forwarded_chunked && field.is_named("content-length") {
+            continue;
         }
+        if let Some(joined) = cookies.as_mut().filter(|_| field.is_named("cookie")) {
+            if joined.is_empty() {
+                continue;
+            }
+            value = std::mem::take(joined);
+        }
+        line(out, &name, &value);
     }
     if forwarded_chunked {
         line(out, b"Transfer-Encoding", b"chunked");
@@ -47,6 +55,12 @@ fn message(to: &mut Out, half: &Half<'_>, bodies: bool) -> io::Result<()> {
         content(to, half, forwarded_chunked || is_chunked(half.fields()))?;
     }
     Ok(())
+}
+
+/// The pieces that HTTP/2 parts a cookie field into, as one again (RFC 9113 §8.2.3).
+fn joined_cookies(fields: &Fields) -> Vec<u8> {
+    let pieces = fields.0.iter().filter(|field| field.is_named("cookie")).filter_map(line_of);
+    pieces.map(|(_, value)| value).collect::<Vec<_>>().join(&b"; "[..])
 }
 
 /// Writes the request line, and says which `Host` the fields lack.

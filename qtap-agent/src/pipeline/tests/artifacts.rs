@@ -143,3 +143,16 @@ fn unknown_fields_are_null_and_never_guessed() {
     let records = apply(settings(Level::Details, Format::Http, Artifacts::Split), seen(http));
     assert_eq!(&object(&records[2]).data[..], b"HTTP/1.1 ? OK\r\nb: \xe9\r\n\r\n");
 }
+
+/// RFC 9113 §8.2.3: an intermediary joins them.
+#[test]
+fn the_pieces_of_a_cookie_field_are_one_line_of_http1() {
+    let asked = |version| {
+        let head = fields(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2")]);
+        let http = HttpExchange { request: Some(Request { version, fields: head, ..request() }), ..http() };
+        let records = apply(bare(settings(Level::Details, Format::Http, Artifacts::Split)), seen(http));
+        String::from_utf8_lossy(&object(&records[1]).data).into_owned()
+    };
+    assert!(asked(Version::Http2).ends_with("\r\ncookie: a=1; b=2\r\nx: y\r\n\r\n"), "{}", asked(Version::Http2));
+    assert!(asked(Version::Http11).ends_with("\r\ncookie: a=1\r\nx: y\r\ncookie: b=2\r\n\r\n"), "as it was sent");
+}
