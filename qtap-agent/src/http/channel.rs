@@ -302,8 +302,8 @@ impl Unknown {
             return None;
         }
         match detect::first_bytes(&start.bytes) {
-            Verdict::Request => return Some(Decision::H1 { requests: direction }),
-            Verdict::Response => return Some(Decision::H1 { requests: direction.flip() }),
+            Verdict::Request if !late => return Some(Decision::H1 { requests: direction }),
+            Verdict::Response if !late => return Some(Decision::H1 { requests: direction.flip() }),
             Verdict::Preface => return Some(Decision::H2 { requests: Some(direction), late: false }),
             // Joined late, it may as well be the client's: its preface may have passed.
             Verdict::ServerSettings => {
@@ -311,11 +311,10 @@ impl Unknown {
             }
             Verdict::More if !late => return None,
             Verdict::Other if !late => return Some(Decision::Other),
-            Verdict::More | Verdict::Other => {}
+            Verdict::Request | Verdict::Response | Verdict::More | Verdict::Other => {}
         }
         let found = search(&start.bytes, bytes, direction);
-        let looked_at = memchr::memrchr(b'\n', &start.bytes).map_or(0, |at| at + 1);
-        let excess = start.bytes.len().saturating_sub(LINE_LIMIT).max(looked_at);
+        let excess = start.bytes.len().saturating_sub(LINE_LIMIT).max(last_line(&start.bytes));
         drop(start.bytes.split_to(excess));
         let [sent, received] = self.starts.each_ref().map(|start| start.seen);
         let hopeless = sent.min(received) > SEARCH_LIMIT_EACH || sent + received > SEARCH_LIMIT;
@@ -323,21 +322,31 @@ impl Unknown {
     }
 }
 
-/// Looks for a start line, or for frames, in a direction that was joined in the middle.
+/// Where the last whole line begins: it may be a start line that nothing has followed yet.
+fn last_line(window: &[u8]) -> usize {
+    let end = memchr::memrchr(b'\n', window).unwrap_or(0);
+    memchr::memrchr(b'\n', window.get(..end).unwrap_or_default()).map_or(0, |before| before + 1)
+}
+
+/// Looks for a start line that is followed by a field or an empty line, or for frames, in a direction that was joined in the middle. A start line alone proves nothing: what is logged
+/// of HTTP is full of them, and carried by HTTP.
 fn search(window: &[u8], newest: &Bytes, direction: Direction) -> Option<Decision> {
     if h2::looks_like_frames(newest) {
         return Some(Decision::H2 { requests: None, late: true });
     }
     let mut at = 0;
     for end in memchr::memchr_iter(b'\n', window) {
-        let line = window.get(at..=end).unwrap_or_default();
+        let (line, behind) = (window.get(at..=end).unwrap_or_default(), window.get(end + 1..).unwrap_or_default());
+        at = end + 1;
+        if !detect::may_follow_start(behind) {
+            continue;
+        }
         if detect::request_start(line, false).is_some() {
             return Some(Decision::H1 { requests: direction });
         }
         if detect::response_start(line).is_some() {
             return Some(Decision::H1 { requests: direction.flip() });
         }
-        at = end + 1;
     }
     None
 }

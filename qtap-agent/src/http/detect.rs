@@ -215,6 +215,16 @@ pub(super) fn is_field_line(line: &[u8]) -> bool {
     }
 }
 
+/// True when `bytes` begin as what stands behind a start line: with a field's name and its colon, or an empty line.
+pub(super) fn may_follow_start(bytes: &[u8]) -> bool {
+    match bytes.first() {
+        Some(b'\n') => true,
+        Some(b'\r') => bytes.get(1) == Some(&b'\n'),
+        Some(b' ' | b'\t') | None => false,
+        Some(_) => is_field_line(bytes),
+    }
+}
+
 fn is_known(method: &[u8]) -> bool {
     METHODS.iter().any(|m| m.as_bytes() == method)
 }

@@ -319,6 +319,19 @@ fn joined_in_the_middle_of_a_request_body() {
 }
 
 #[test]
+fn a_start_line_in_a_body_does_not_tell_who_asks() {
+    let logged = "{\"log\":\"it said HTTP/1.1 502 Bad Gateway\"}\n{\"log\":1}\n";
+    for body in [logged, "< HTTP/1.1 200 OK\r\n< Server: s\r\n"] {
+        let mut script = Script::new(true);
+        script.up(body).up(get("1")).down(ok("1"));
+        assert_eq!(lines(script.close()), ["GET /1| -> 200|1"]);
+    }
+    let mut script = Script::new(true);
+    script.down("GET /logged HTTP/1.1\n").down("\"quoted\"\n").up(get("1")).down(ok("1"));
+    assert_eq!(lines(script.close()), ["GET /1| -> 200|1"]);
+}
+
+#[test]
 fn a_bad_message_does_not_cost_the_connection() {
     let mut script = Script::new(false);
     for n in 1..=3 {
