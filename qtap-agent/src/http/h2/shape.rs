@@ -50,7 +50,8 @@ impl FrameHead {
         let (on_stream, on_connection) = (self.stream != 0, self.stream == 0);
         match self.kind {
             Kind::Data | Kind::Headers => on_stream && self.len >= least,
-            Kind::Priority => on_stream && self.len == 5,
+            // Of another length than five it is an error of its stream alone (§6.3).
+            Kind::Priority => on_stream,
             Kind::Reset => on_stream && self.len == 4,
             Kind::Settings => on_connection && self.len.is_multiple_of(6) && (!self.has(END_STREAM) || self.len == 0),
             Kind::PushPromise => on_stream && self.len >= 4,
@@ -74,7 +75,8 @@ impl FrameHead {
             Kind::Unknown => return false,
         };
         let reserved = octets.get(5).is_some_and(|b| b & 0x80 != 0);
-        self.is_valid() && self.flags & !flags == 0 && !reserved && self.len <= USUAL_PAYLOAD
+        let fits = self.len <= USUAL_PAYLOAD && (self.kind != Kind::Priority || self.len == 5);
+        self.is_valid() && self.flags & !flags == 0 && !reserved && fits
     }
 }
 

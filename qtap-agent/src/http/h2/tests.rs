@@ -570,3 +570,13 @@ fn a_hole_in_a_body_is_the_cause_whatever_ends_its_stream() {
         assert_eq!(of(large_bytes, reset), Some(Incomplete::BytesLost), "{large_bytes:?} {reset}");
     }
 }
+
+/// RFC 9113 §6.3: an error of the stream, not of the connection.
+#[test]
+fn a_priority_of_another_length_costs_no_other_stream() {
+    let mut script = Script::new(false);
+    script.up(opening()).down(settings()).up(get(1, "/a")).up(frame(Kind::Priority, 0, 3, &[0; 4])).up(get(5, "/b"));
+    script.down([ok(1, "one"), ok(5, "two")].concat());
+    assert_eq!(lines(script.close()), ["GET /a| -> 200|one", "GET /b| -> 200|two"]);
+    assert!(script.sink.losses.is_empty(), "{:?}", script.sink.losses);
+}
