@@ -69,7 +69,10 @@ impl Section {
     }
 
     fn take_pseudo(&mut self, field: &Field) {
-        let text = || field.value.bytes().map(|value| String::from_utf8_lossy(value).into_owned());
+        // As a start line of HTTP/1 is read: what is no UTF-8 is ISO-8859-1.
+        let of_one_octet = |value: &[u8]| value.iter().map(|octet| char::from(*octet)).collect::<String>();
+        let read = |value: &Bytes| std::str::from_utf8(value).map_or_else(|_| of_one_octet(value), str::to_owned);
+        let text = || field.value.bytes().map(read);
         match field.name.bytes().map_or(&b""[..], |name| name) {
             b":method" => self.method = text(),
             b":path" => self.path = text(),

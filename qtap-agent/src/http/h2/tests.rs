@@ -580,3 +580,11 @@ fn a_priority_of_another_length_costs_no_other_stream() {
     assert_eq!(lines(script.close()), ["GET /a| -> 200|one", "GET /b| -> 200|two"]);
     assert!(script.sink.losses.is_empty(), "{:?}", script.sink.losses);
 }
+
+#[test]
+fn a_path_that_is_no_utf8_is_read_as_a_target_of_http1_is() {
+    let mut script = Script::new(false);
+    let head = [0x82, 0x86, 0x04, 2, b'/', 0xe9];
+    script.up(opening()).down(settings()).up(frame(Kind::Headers, END | WHOLE, 1, &head)).down(ok(1, ""));
+    assert_eq!(lines(script.close()), ["GET /\u{e9}| -> 200|"]);
+}
