@@ -172,13 +172,11 @@ fn parse_response(head: &Bytes, config: &ParserConfig, room: usize, started: Ker
 }
 
 /// Trailer fields (RFC 9112 §7.1.2): lines up to an empty one; none when one of them is no field.
-pub(super) fn trailers(section: &Bytes) -> Fields {
+pub(super) fn trailers(section: &Bytes) -> Option<Fields> {
     if section.len() <= 2 {
-        return Fields::default();
+        return Some(Fields::default());
     }
-    trailer_lines(section, FIELDS_USUAL)
-        .or_else(|| trailer_lines(&mend(section, false), room(section)))
-        .unwrap_or_default()
+    trailer_lines(section, FIELDS_USUAL).or_else(|| trailer_lines(&mend(section, false), room(section)))
 }
 
 fn trailer_lines(section: &Bytes, room: usize) -> Option<Fields> {

@@ -215,7 +215,11 @@ impl H1 {
         let time = self.up.stamp.time;
         if let Some(open) = self.order.request() {
             open.hold_head(trailers.len(), &mut desk.budget);
-            open.end_request(head::trailers(&trailers), time);
+            let trailers = head::trailers(&trailers);
+            if trailers.is_none() {
+                open.spoil(Incomplete::Unparsed);
+            }
+            open.end_request(trailers.unwrap_or_default(), time);
         }
         self.order.settle_request(desk, sink);
     }
@@ -357,7 +361,11 @@ impl H1 {
     fn end_response(&mut self, trailers: Bytes, desk: &mut Desk, sink: &mut Sink) {
         let time = self.down.stamp.time;
         if let Some(open) = self.order.response() {
-            open.end_response(head::trailers(&trailers), time);
+            let trailers = head::trailers(&trailers);
+            if trailers.is_none() {
+                open.spoil(Incomplete::Unparsed);
+            }
+            open.end_response(trailers.unwrap_or_default(), time);
         }
         self.order.settle_response(desk, sink);
     }

@@ -332,6 +332,14 @@ fn a_start_line_in_a_body_does_not_tell_who_asks() {
 }
 
 #[test]
+fn trailers_that_cannot_be_read_are_missing_and_said_to_be() {
+    let mut script = Script::new(false);
+    script.up(GET).down("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nA: b\r\nno field\r\n\r\n");
+    script.up(GET).down(OK);
+    assert_eq!(lines(script.close()), ["GET /a| -> 200|x (unparsed)", "GET /a| -> 200|ok"]);
+}
+
+#[test]
 fn a_bad_message_does_not_cost_the_connection() {
     let mut script = Script::new(false);
     for n in 1..=3 {
