@@ -1,31 +1,31 @@
-//! How qtap's own connections are known at their other end, where a store on the same host would be captured receiving what was captured.
+//! How the probes recognise qtap's own connections at the server's end: else a store on the same host would be captured receiving what was captured.
 
 use crate::net::Address;
 
-/// Client's end, or the connection by its numbers → who made it. Writers: probes, agent (those that were there before the probes). Reader: probes.
+/// Client's end, or the connection's sequence numbers → who made it. Writers: probes, agent (connections older than the probes). Reader: probes.
 pub const MAP_FOUND_ENDS: &str = "FOUND_ENDS";
-/// Process → 1: it accepted a connection of qtap's. Writer: probes. Reader: both.
+/// Process → 1: it accepted a connection of qtap's, or one of another store at an OTLP port. Writer: probes. Readers: both.
 pub const MAP_STORES: &str = "STORES";
-/// Connections and bytes that were left out: index 0 those with qtap, 1 those that stores made. Writer: probes. Reader: agent.
+/// Connections that were excluded, and their bytes: index 0 those with qtap, 1 those that stores made. Writer: probes. Reader: agent.
 pub const MAP_FEEDBACK: &str = "FEEDBACK";
 
 /// Made by qtap.
 pub const MADE_BY_QTAP: u8 = 1;
-/// Made by a process that accepted one from qtap.
+/// Made by a store: a process in [`MAP_STORES`].
 pub const MADE_BY_STORE: u8 = 2;
 
-/// The client's end of a connection, by its address; or the connection, by its numbers.
+/// The client's end of a connection, identified by its address; or the connection, identified by its initial sequence numbers.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct End {
-    /// Its address; of IPv4 as IPv6 has it, since the two ends may be sockets of different kinds.
+    /// Its address; IPv4 in its IPv4-mapped form, since the two ends may be sockets of different families.
     pub address: [u64; 2],
     /// Its port.
     pub port: u16,
-    /// The server's port, of a loopback address: each network namespace has its own, so the client's end alone may be several. Else 0: on its
-    /// way the server's address may be exchanged for another (a published port, a cluster's service), the client's seldom is.
+    /// The server's port, if the address is loopback: each network namespace has its own loopback, so the client's end alone is ambiguous.
+    /// Else 0: on the way the server's address may be rewritten (a published port, a cluster's service), the client's seldom is.
     pub to: u16,
-    /// 1: what `address` holds are a connection's numbers, and the ports are 0.
+    /// 1: `address` holds the sequence numbers of a connection, and the ports are 0.
     pub numbered: u32,
 }
 
@@ -37,8 +37,8 @@ impl End {
         End { address: address.0, port, to: if address.is_loopback() { to } else { 0 }, numbered: 0 }
     }
 
-    /// The connection by the numbers of its two ends' first bytes (RFC 9293 §3.4), which both ends know. They are chosen at random, and stay when addresses are exchanged
-    /// on the way.
+    /// The connection, identified by the sequence numbers of its two ends' first bytes (RFC 9293 §3.4), which both ends know. They are random, and
+    /// do not change when addresses are rewritten on the way.
     #[inline(always)]
     #[must_use]
     pub const fn by_numbers(client: u32, server: u32) -> End {
@@ -46,7 +46,7 @@ impl End {
     }
 }
 
-/// True of the ports at which OTLP is received: who accepts there from a store gets what the store got.
+/// True for the ports at which OTLP is received: a process that accepts a connection from a store there receives what the store received.
 #[inline(always)]
 #[must_use]
 pub const fn is_passed_on(port: u16) -> bool {

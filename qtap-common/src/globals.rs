@@ -1,7 +1,7 @@
-//! What the loader tells the probes once, before they are loaded: layouts of the running kernel and what is wanted.
-//! The probes read them as constants, so that the verifier drops what they switch off.
+//! Values that the loader sets once, before it loads the probes: layouts of the running kernel, and what is wanted.
+//! The probes read them as constants, so that the verifier drops the code that they switch off.
 
-/// An offset that this kernel does not have.
+/// Offset of a member that this kernel does not have.
 pub const NO_OFFSET: u32 = u32::MAX;
 
 /// Byte offsets of kernel structure members, from the running kernel's BTF.
@@ -80,7 +80,7 @@ pub struct Layout {
     pub tcp_rcv_nxt: u32,
     /// `tcp_sock.copied_seq`.
     pub tcp_copied_seq: u32,
-    /// `inet_connection_sock.icsk_ulp_ops`; [`NO_OFFSET`]: the kernel has no protocols above TCP.
+    /// `inet_connection_sock.icsk_ulp_ops`; [`NO_OFFSET`]: the kernel has no upper layer protocols.
     pub tcp_above: u32,
     /// `tcp_ulp_ops.name`.
     pub above_name: u32,
@@ -102,19 +102,19 @@ pub struct Layout {
     pub mm_env_end: u32,
     /// `linux_binprm.filename`.
     pub binprm_filename: u32,
-    /// `io_kiocb.file`; with what follows [`NO_OFFSET`] where the kernel has no io_uring, or one of before Linux 5.19.
+    /// `io_kiocb.file`; this and the `uring_` offsets below are [`NO_OFFSET`] if the kernel has no io_uring, or one older than Linux 5.19.
     pub uring_file: u32,
     /// `io_kiocb.opcode`.
     pub uring_opcode: u32,
     /// `io_kiocb.cqe.res`.
     pub uring_result: u32,
-    /// `io_sr_msg.buf`: of a request that sends or receives. A request begins with what is its kind's own.
+    /// `io_sr_msg.buf` of a request that sends or receives. (A request begins with the structure of its kind.)
     pub uring_buffer: u32,
-    /// `io_sr_msg.done_io`: bytes that it moved before its buffer.
+    /// `io_sr_msg.done_io`: bytes already moved, which lie before the buffer.
     pub uring_done: u32,
     /// `io_sr_msg.msg_flags`.
     pub uring_flags: u32,
-    /// `io_rw.addr`: of one that reads or writes.
+    /// `io_rw.addr` of a request that reads or writes.
     pub uring_address: u32,
     /// `io_accept.file_slot`: not 0 where the connection gets no descriptor.
     pub uring_slot: u32,
@@ -122,17 +122,17 @@ pub struct Layout {
     pub regs_nr: u32,
     /// `pt_regs`: the six arguments of a system call.
     pub regs_arg: [u32; 6],
-    /// `pt_regs`: two bytes that tell a 32-bit caller: the code segment, or the processor's state.
+    /// `pt_regs`: two bytes that identify a 32-bit caller: the code segment (x86-64), or the processor's state (aarch64).
     pub regs_mode: u32,
     /// `pt_regs`: the first argument of a 32-bit caller.
     pub regs_compat_arg: u32,
 }
 
-/// Which processes are in scope.
+/// All processes are in scope.
 pub const SCOPE_ALL: u32 = 0;
 /// Only processes listed in [`crate::state::MAP_SCOPE`], and their children.
 pub const SCOPE_LISTED: u32 = 1;
-/// Processes of the cgroups in [`Wanted::cgroups`], below them too.
+/// Only processes in the cgroups of [`Wanted::cgroups`], or below them.
 pub const SCOPE_CGROUP: u32 = 2;
 
 /// Every direction is wanted.
@@ -149,11 +149,11 @@ pub const DIRECTION_EGRESS_EXTERNAL: u32 = 4;
 /// Bound on cgroups of [`SCOPE_CGROUP`].
 pub const CGROUPS_MAX: usize = 8;
 
-/// What is wanted.
+/// What is wanted, fixed when the probes are loaded.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Bytes of one call that are copied at most; the rest is counted as lost (`call_limit`).
+    /// Maximum bytes copied of one call; the rest is counted as lost (`call_limit`).
     pub call_limit: u64,
     /// cgroup v2 ids, with [`SCOPE_CGROUP`]; 0 ends the list.
     pub cgroups: [u64; CGROUPS_MAX],
@@ -161,7 +161,7 @@ pub struct Wanted {
     pub cgroup_levels: [u32; CGROUPS_MAX],
     /// One of the `SCOPE_` numbers.
     pub scope: u32,
-    /// 1: `bpf_loop` is there (Linux 5.17).
+    /// 1: `bpf_loop` is available (Linux 5.17).
     pub has_loop: u32,
     /// Bytes waiting in the ring above which the agent is woken even while it is not asleep.
     pub wake_above: u32,
@@ -173,44 +173,44 @@ pub struct Wanted {
     pub pad: u32,
 }
 
-/// What is wanted and may change while the probes run, in [`crate::state::MAP_WISHES`]: looked at when a connection is opened and when its first
-/// bytes decide, so that those before keep what they have.
+/// What is wanted and may change while the probes run, in [`crate::state::MAP_WISHES`]. The probes read it when a connection is opened and when
+/// its first bytes are classified, so that earlier connections keep what was decided for them.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Wishes {
     /// One of the `DIRECTION_` numbers.
     pub direction: u32,
-    /// 1: connections over loopback addresses are left alone.
+    /// 1: connections over loopback addresses are not captured.
     pub ignore_loopback: u32,
     /// 1: payload of HTTP is wanted.
     pub http: u32,
-    /// One of [`shed`]: what is given up for now.
+    /// One of [`shed`]: what is given up at present.
     pub shed: u32,
 }
 
-/// What is given up so that the agent stays within its limits, each with what stands before it.
+/// What is given up so that the agent stays within its limits; each level includes those before it.
 pub mod shed {
     /// Nothing.
     pub const NOTHING: u32 = 0;
-    /// Of a call no more than [`HEAD_BYTES`] are copied.
+    /// No more than [`HEAD_BYTES`] of a call are copied.
     pub const BODIES: u32 = 1;
     /// No payload of HTTP is copied.
     pub const HEADS: u32 = 2;
-    /// Connections that are not known yet are not looked at.
+    /// Connections and sessions that are not known yet are ignored.
     pub const CONNECTIONS: u32 = 3;
-    /// Bytes of a call in which most heads are whole.
+    /// Bytes of a call that contain most heads whole.
     pub const HEAD_BYTES: u64 = 4096;
 }
 
 /// Bits of [`Wanted::options`].
 pub mod option {
-    /// The agent may say of connections and sessions that nobody wants them.
+    /// The agent may mark connections and sessions as wanted by no stack.
     pub const ADVICE: u32 = 1;
-    /// Answers of name servers are read.
+    /// Answers of name servers are captured.
     pub const DNS: u32 = 2;
-    /// The other ends of qtap's own connections are left out.
+    /// The server's ends of qtap's own connections are excluded.
     pub const GUARD_OWN: u32 = 4;
-    /// So is what those who accept them send on.
+    /// So are connections made by the processes that accept those.
     pub const GUARD_STORES: u32 = 8;
 }
 

@@ -1,12 +1,12 @@
-//! Calls of Go programs under way, which are the goroutine's, not the thread's.
+//! Calls of Go programs under way: kept per goroutine, not per thread.
 
-/// [`GoKey`] → [`GoCalls`]. Writer: probes; the agent takes out those of processes that ended.
+/// [`GoKey`] → [`GoCalls`]. Writer: probes; the agent removes those of processes that ended.
 pub const MAP_GO_CALLS: &str = "GO_CALLS";
 
-/// Calls that can be inside one another: a session whose transport is another session (HTTPS proxies).
+/// How deep calls can nest: a session whose transport is another session (HTTPS proxies).
 pub const GO_NESTED: usize = 2;
 
-/// What a `Close` adds to [`crate::state::Session::calls`]: below it the calls under way are counted.
+/// What a `Close` adds to [`crate::state::Session::calls`]; the bits below count the calls under way.
 pub const CLOSING: u64 = 1 << 32;
 
 /// A goroutine.
@@ -27,7 +27,7 @@ pub struct GoKey {
 pub struct GoFrame {
     /// The session: address of the `tls.Conn`.
     pub ssl: u64,
-    /// Buffer; where `on_stack`, how far it lies below the stack's upper end, since stacks move.
+    /// Buffer; if `on_stack`, its distance below the stack's upper end, since stacks move.
     pub buffer: u64,
     /// Its length.
     pub len: u64,
@@ -35,7 +35,7 @@ pub struct GoFrame {
     pub conn: u64,
     /// When it began.
     pub time: u64,
-    /// How far the stack pointer lies below the stack's upper end: the same at entry and at `ret`, more in calls inside.
+    /// Distance of the stack pointer below the stack's upper end: the same at entry and at `ret`, larger in nested calls.
     pub below: u64,
     /// Library number.
     pub library: u32,
@@ -43,9 +43,9 @@ pub struct GoFrame {
     pub call: u8,
     /// 1: the buffer lies on the goroutine's stack.
     pub on_stack: u8,
-    /// 1: the session was there when the call began.
+    /// 1: the session was known when the call began.
     pub known: u8,
-    /// 1: its handshake was made inside.
+    /// 1: the session's handshake ran inside.
     pub shook: u8,
 }
 

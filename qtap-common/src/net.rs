@@ -1,12 +1,12 @@
-//! Networks that are not routed in public: the one table, which the probes decide directions by and the agent names them by.
+//! Networks that are not publicly routed: the one table by which the probes decide directions and the agent names addresses.
 //!
-//! In: an address of 16 bytes; one of IPv4 as the IPv6 address that stands for it (`::ffff:a.b.c.d`, RFC 4291 §2.5.5.2), so that it makes no
-//! difference which kind of socket it was said to. Out: what it is. Nothing here reads memory.
+//! In: an address of 16 bytes; IPv4 in its IPv4-mapped form (`::ffff:a.b.c.d`, RFC 4291 §2.5.5.2), so that the socket's family makes no
+//! difference. Out: whether it is loopback or private. Nothing here reads memory.
 
 /// A network: its first address, and its length in bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
-    /// First address, in words of the network's byte order.
+    /// First address, as words in network byte order.
     pub first: [u64; 2],
     /// Bits that all its addresses share.
     pub bits: u32,
@@ -23,7 +23,7 @@ const fn v6(first: u16, bits: u32) -> Network {
 /// This host, by IPv4 and IPv6 (RFC 1122 §3.2.1.3, RFC 4291 §2.5.3).
 pub const LOOPBACK: [Network; 2] = [v4(127, 0, 8), Network { first: [0, 1], bits: 128 }];
 
-/// What else is not routed in public.
+/// The other networks that are not publicly routed.
 pub const PRIVATE: [Network; 9] = [
     // RFC 1918.
     v4(10, 0, 8),
@@ -33,7 +33,7 @@ pub const PRIVATE: [Network; 9] = [
     v4(100, 64, 10),
     // RFC 3927: link-local; the metadata services of clouds.
     v4(169, 254, 16),
-    // RFC 1122 §3.2.1.3, RFC 4291 §2.5.2: no address yet, which reaches this host.
+    // RFC 1122 §3.2.1.3, RFC 4291 §2.5.2: the unspecified addresses; connecting to them reaches this host.
     v4(0, 0, 8),
     Network { first: [0, 0], bits: 128 },
     // RFC 4193: unique local.
@@ -42,19 +42,19 @@ pub const PRIVATE: [Network; 9] = [
     v6(0xfe80, 10),
 ];
 
-/// An address, in words of the network's byte order.
+/// An address, as words in network byte order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Address(pub [u64; 2]);
 
 impl Address {
-    /// Of IPv4.
+    /// From an IPv4 address.
     #[inline(always)]
     #[must_use]
     pub const fn v4(bytes: [u8; 4]) -> Address {
         Address([0, 0xffff << 32 | u32::from_be_bytes(bytes) as u64])
     }
 
-    /// Of IPv6.
+    /// From an IPv6 address.
     #[inline(always)]
     #[must_use]
     pub const fn v6(bytes: [u8; 16]) -> Address {
@@ -62,18 +62,18 @@ impl Address {
         Address([u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes([i, j, k, l, m, n, o, p])])
     }
 
-    /// True when the address is this host's to itself.
+    /// True for a loopback address.
     #[inline(always)]
     #[must_use]
     pub const fn is_loopback(self) -> bool {
         self.is_in(LOOPBACK[0]) || self.is_in(LOOPBACK[1])
     }
 
-    /// True when it is not routed in public.
+    /// True when the address is not publicly routed.
     #[inline(always)]
     #[must_use]
     pub const fn is_private(self) -> bool {
-        // Found is found: to go on would be two ways through all that follows, for each network anew, and the verifier walks them.
+        // Returns at the first match: going on would give the verifier two paths through all that follows, for each network again.
         let mut index = 0;
         while index < PRIVATE.len() {
             if self.is_in(PRIVATE[index]) {
@@ -93,14 +93,14 @@ impl Address {
 }
 
 impl Network {
-    /// The bits that count.
+    /// The bits that are compared.
     #[inline(always)]
     const fn mask(self) -> [u64; 2] {
         if self.bits <= 64 { [ones(self.bits), 0] } else { [u64::MAX, ones(self.bits - 64)] }
     }
 }
 
-/// A word whose first bits are set.
+/// A word whose first `bits` bits are set.
 #[inline(always)]
 const fn ones(bits: u32) -> u64 {
     if bits == 0 { 0 } else { u64::MAX << (64 - bits) }
@@ -119,7 +119,7 @@ mod tests {
         }
     }
 
-    /// Of each network the address before, the first, the last, and the one after.
+    /// For each network: the address before it, its first, its last, and the one after it.
     #[test]
     fn networks_end_where_their_rfcs_say() {
         let edges = [
@@ -149,7 +149,7 @@ mod tests {
             ("127.1.2.3", true, true),
             ("::1", true, true),
             ("::ffff:8.8.8.8", false, false),
-            // Looks like one that stands for an IPv4 address, and is none.
+            // These look like IPv4-mapped addresses, but are not.
             ("0:1::ffff:a00:1", false, false),
             ("::fffe:a00:1", false, false),
             ("::10.0.0.1", false, false),

@@ -18,7 +18,7 @@ pub struct Header {
     pub kind: u8,
     /// Bits of [`flag`].
     pub flags: u8,
-    /// By kind: role, reason, binding.
+    /// By kind: role, reason, binding, [`given`], type of hello.
     pub detail: u8,
     /// 0.
     pub pad: u8,
@@ -56,38 +56,38 @@ pub mod kind {
     pub const HELLO: u8 = 14;
     /// [`super::Joined`].
     pub const JOINED: u8 = 15;
-    /// [`super::Header`] alone, of a connection: the kernel does TLS of what is sent, or received, from here on. `detail`: bits of [`super::given`].
+    /// [`super::Header`] alone, of a connection: from here on the kernel does TLS for what is sent, or received. `detail`: bits of [`super::given`].
     pub const KERNEL_TLS: u8 = 16;
 }
 
 /// Bits of [`Header::detail`] of `KERNEL_TLS`.
 pub mod given {
-    /// They were given in a call of a TLS library, which has the plaintext as before.
+    /// The keys were given inside a call of a TLS library, which still has the plaintext.
     pub const BY_LIBRARY: u8 = 1;
-    /// It was so before the connection was first seen: for which direction is not known.
+    /// It was so before the connection was first seen; for which direction is not known.
     pub const BEFORE: u8 = 2;
 }
 
 /// Flags of [`Header::flags`].
 pub mod flag {
-    /// `DATA`, `SKIP`: at a TLS session; else at a socket.
+    /// `DATA`, `SKIP`, `HELLO`: of a TLS session; else of a socket.
     pub const SESSION: u8 = 1;
     /// `DATA`, `SKIP`, `HELLO`, `KERNEL_TLS`: received; else sent.
     pub const RECEIVED: u8 = 2;
     /// `OPENED`, `SESSION_OPENED`: was open before it was first seen.
     pub const LATE: u8 = 4;
-    /// `SESSION_OPENED`: what is written under a key of which it is not known whose it is: `JOINED` will tell.
+    /// `SESSION_OPENED`: holds what is written under a key whose session is not known yet; `JOINED` will name the session.
     pub const PART: u8 = 8;
 }
 
 /// Why bytes were skipped, and what else was lost: [`Header::detail`] of `SKIP`, and the index into the loss table.
-/// The first two are no losses.
+/// The first two are not losses.
 pub mod why {
     /// Ciphertext.
     pub const ENCRYPTED: u8 = 0;
     /// Not asked for.
     pub const UNWANTED: u8 = 1;
-    /// The ring had no room.
+    /// The ring was full.
     pub const RING_FULL: u8 = 2;
     /// The target's memory could not be read.
     pub const FAULT: u8 = 3;
@@ -95,13 +95,13 @@ pub mod why {
     pub const CALL_LIMIT: u8 = 4;
     /// `sendfile`.
     pub const SENDFILE: u8 = 5;
-    /// A call that is counted only (`splice`).
+    /// A call whose bytes are only counted (`splice`, `MSG_TRUNC`, buffer lists of io_uring).
     pub const UNCAPTURED_CALL: u8 = 6;
     /// The 32-bit system call interface.
     pub const COMPAT_CALL: u8 = 7;
     /// No scratch buffer was free.
     pub const SCRATCH_BUSY: u8 = 8;
-    /// More buffers than are walked.
+    /// More buffers or messages than the probes walk.
     pub const TOO_MANY_BUFFERS: u8 = 9;
     /// Table of connections full.
     pub const CONN_TABLE_FULL: u8 = 10;
@@ -139,23 +139,23 @@ pub mod binding {
     pub const CIPHERTEXT: u8 = 3;
 }
 
-/// What a ServerHello that asks for another ClientHello has for its random, each of them (RFC 8446 §4.1.3): it tells no two apart.
+/// The random of every HelloRetryRequest, a ServerHello that asks for another ClientHello (RFC 8446 §4.1.3): it identifies no session.
 pub const RETRY_RANDOM: [u8; 32] = [
     0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2, 0xa2, 0x11,
     0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
 
-/// Bytes of a UNIX socket's name that are carried: the whole of `sun_path`.
+/// Bytes carried of a UNIX socket's name: the whole of `sun_path`.
 pub const UNIX_NAME: usize = 108;
 /// The port of name servers.
 pub const DNS_PORT: u16 = 53;
-/// Bytes of an answer that `DATAGRAM` carries at most: what servers and resolvers agree on is 1232, and was 4096.
+/// Maximum bytes of an answer in `DATAGRAM`: servers and resolvers agree on 1232, formerly on 4096.
 pub const DNS_BYTES: usize = 4096;
-/// Bytes of arguments that `EXEC` carries at most.
+/// Maximum bytes of arguments in `EXEC`.
 pub const EXEC_ARGS: usize = 4096;
-/// Bytes of the environment that `EXEC` carries at most; where as many are carried, there may be more.
+/// Maximum bytes of the environment in `EXEC`; if a record has as many, the environment may be longer.
 pub const EXEC_ENV: usize = 16 * 1024;
-/// Bytes of the file name that `EXEC` carries at most.
+/// Maximum bytes of the file name in `EXEC`.
 pub const EXEC_NAME: usize = 512;
 
 /// `EXEC`.
@@ -170,7 +170,7 @@ pub struct Exec {
     pub uid: u32,
     /// Bytes of file name that follow.
     pub name_len: u32,
-    /// Bytes of arguments that follow the name. What follows them is environment.
+    /// Bytes of arguments that follow the name. The environment follows them.
     pub args_len: u32,
 }
 
@@ -284,19 +284,19 @@ pub struct Bound {
     pub conn: u64,
 }
 
-/// `JOINED`: it is known whose a part is ([`flag::PART`]), whose identity the header's `id` is.
+/// `JOINED`: the session of a part ([`flag::PART`]) is now known; the header's `id` is the part's identity.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Joined {
     /// Header.
     pub header: Header,
-    /// The session whose it is; 0: that of a connection that nobody asked for.
+    /// The session that it belongs to; 0: the session of a connection that is filtered out.
     pub session: u64,
-    /// Stream offset in the session of the part's first byte.
+    /// Stream offset of the part's first byte in the session.
     pub offset: u64,
 }
 
-/// `HELLO`: a TLS session wrote its hello into memory, or was fed that of its peer from memory; the header's `id` is the session's.
+/// `HELLO`: a TLS session wrote its hello to memory, or was fed its peer's from there. The header's `id` is the session's, `detail` the hello's type.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Hello {
@@ -312,7 +312,7 @@ pub struct Hello {
 pub struct Mapped {
     /// Header.
     pub header: Header,
-    /// Device, as the kernel encodes it (major in the upper 12 bits of 32, minor in the lower 20), and in the upper half the generation of the inode.
+    /// Lower half: device, as the kernel encodes it (major in the upper 12 bits of 32, minor in the lower 20). Upper half: generation of the inode.
     pub dev: u64,
     /// Inode number.
     pub ino: u64,

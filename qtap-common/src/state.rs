@@ -1,10 +1,10 @@
-//! Values of the maps that both sides touch, and the names of the maps.
+//! Names of the maps, and the values of those that both the probes and the agent access.
 
 use crate::record::Count;
 
 /// Ring of records. Writer: probes. Reader: agent.
 pub const MAP_RING: &str = "RING";
-/// tgid → [`scope`] verdict. Writer: agent at start and when a process is met, probes at fork, exec and exit.
+/// tgid → [`scope`] verdict. Writers: agent (at start, when it meets a process), probes (fork, exec, exit, first sight in a wanted cgroup).
 pub const MAP_SCOPE: &str = "SCOPE";
 /// `sock` address → [`Conn`].
 pub const MAP_CONNS: &str = "CONNS";
@@ -16,49 +16,49 @@ pub const MAP_SYSCALLS: &str = "SYSCALLS";
 pub const MAP_WISHES: &str = "WISHES";
 /// Work areas of the probes, [`SCRATCH_SLOTS`] a CPU.
 pub const MAP_SCRATCH: &str = "SCRATCH";
-/// Per CPU: [`Losses`] that could not be told in place, by reason.
+/// Per CPU: [`Losses`] by reason, of what no record reports at its place in a stream.
 pub const MAP_LOSSES: &str = "LOSSES";
 /// Index 0: 1 while the agent sleeps and wants to be woken by the next record.
 pub const MAP_ASLEEP: &str = "ASLEEP";
 /// Thread → TLS calls under way.
 pub const MAP_CALLS: &str = "CALLS";
-/// (device, inode) of executable files that were told in `MAPPED`.
+/// (device, inode) of executable files that a `MAPPED` record reported.
 pub const MAP_MAPPED: &str = "MAPPED";
 
 /// Process → 1: it uses rustls. Writers: agent, when it knows the program; the probes at its first call.
 pub const MAP_RUSTLS_USERS: &str = "RUSTLS_USERS";
 /// Index 0: 1 when a process uses rustls. Writers: agent, when it knows of one; the probes.
 pub const MAP_RUSTLS_SEEN: &str = "RUSTLS_SEEN";
-/// Connection or session → 1: nobody wants it. Writer: agent; the probes take it out when they have read it.
+/// Connection or session → 1: no stack wants its payload. Writer: agent; the probes remove an entry when they have read it.
 pub const MAP_LEFT_ALONE: &str = "LEFT_ALONE";
 
-/// Verdicts of [`MAP_SCOPE`]: [`scope::IN`] or [`scope::OUT`], and with the former what is left out all the same.
+/// Verdicts of [`MAP_SCOPE`]: [`scope::IN`] or [`scope::OUT`]; with `IN`, further bits say what is excluded nevertheless.
 pub mod scope {
     /// Captured.
     pub const IN: u8 = 1;
-    /// Left alone.
+    /// Not captured.
     pub const OUT: u8 = 2;
-    /// Left alone because it is qtap, or a child of qtap's: what connects to it is known by that. (Not [`IN`], so the bits of those mean nothing.)
+    /// Not captured: it is qtap or a child of qtap, whose connections are recognised by this. (Without [`IN`] the other bits mean nothing.)
     pub const OWN: u8 = OUT | IGNORED;
-    /// No payload is copied: connections are told and counted.
+    /// No payload is copied: connections are reported and counted.
     pub const NO_DATA: u8 = 4;
-    /// The calls of TLS libraries are not looked at.
+    /// Calls of TLS libraries are not inspected.
     pub const NO_TLS: u8 = 8;
     /// No payload of HTTP is copied.
     pub const NO_HTTP: u8 = 16;
     /// Answers of name servers are not copied.
     pub const NO_DNS: u8 = 32;
-    /// Its program is left out: nothing is looked at but its life, since what it starts may not be.
+    /// Its program is excluded: only its lifetime is followed (fork, exec, exit), since the programs it starts may not be excluded.
     pub const LEFT_OUT: u8 = 64;
-    /// The same, by its own wish, which what it executes has too until its environment says otherwise.
+    /// Excluded at its own request, which also holds for a program that it executes until that program's environment says otherwise.
     pub const IGNORED: u8 = 128;
-    /// Nothing is looked at.
+    /// Either of the two: nothing is inspected.
     pub const NOTHING: u8 = LEFT_OUT | IGNORED;
-    /// What the program decides, not the process.
+    /// The bits that depend on the program, not on the process.
     pub const OF_PROGRAM: u8 = NO_DATA | NO_TLS | NO_HTTP | NO_DNS | LEFT_OUT;
 }
 
-/// What a system call does, as far as the probes care.
+/// What a system call does, as far as it matters to the probes.
 pub mod op {
     /// Nothing of interest.
     pub const NONE: u8 = 0;
@@ -94,7 +94,7 @@ pub mod op {
     pub const MMAP: u8 = 15;
     /// `setsockopt(fd, level, name, …)`.
     pub const SETSOCKOPT: u8 = 16;
-    /// A bit beside the others: the number is that of 32-bit programs, whose calls are counted, not read.
+    /// A flag beside the others: the number is one of the 32-bit interface, whose calls are counted, not copied.
     pub const COMPAT: u8 = 0x80;
 }
 
@@ -112,15 +112,15 @@ pub mod class {
     pub const DNS: u8 = 4;
 }
 
-/// First bytes of a direction that are looked at to tell the protocol: the longest method that is recognised, and a space.
+/// How many first bytes of a direction are inspected to determine the protocol: the longest recognised method, and a space.
 pub const FIRST_BYTES: usize = 32;
-/// Room for them: bytes are added by reads of at most [`FIRST_BYTES`] at an offset below it, which the verifier can follow.
+/// Size of their buffer: reads of at most [`FIRST_BYTES`] append at an offset below it, which the verifier can follow.
 pub const FIRST_ROOM: usize = 2 * FIRST_BYTES;
 /// Bytes of TLS handshake copied per direction: a ClientHello with post-quantum key share is about 1.8 KB.
 pub const HELLO_BYTES: u64 = 4096;
-/// Bytes of one piece: what a ring record carries at most.
+/// Maximum size of one piece: the payload of one ring record.
 pub const PIECE: usize = 32 * 1024;
-/// The next buffer of a call goes into the same piece while the piece is shorter than this (and has room): heads are. A power of two.
+/// The next buffer of a call goes into the same piece while that is shorter than this (and has space), as heads usually are. A power of two.
 pub const GATHER: usize = 4096;
 /// Scratch areas per CPU: one for a probe and one for a probe that preempts it.
 pub const SCRATCH_SLOTS: u32 = 2;
@@ -131,13 +131,13 @@ pub const SCRATCH_SLOTS: u32 = 2;
 pub struct Dir {
     /// Counts; `kernel` is set once it is final, else 0.
     pub count: Count,
-    /// The kernel's counter at first sight.
+    /// The kernel's counter when the connection was first seen.
     pub base: u64,
-    /// Bytes that are lost and not yet told: stream offset of the first.
+    /// Lost bytes that are not reported yet: stream offset of the first.
     pub pending_offset: u64,
     /// How many.
     pub pending_bytes: u64,
-    /// Stream offset from which on bytes were counted as unwanted without a record; `u64::MAX`: none.
+    /// Stream offset from which bytes have been counted as unwanted without a record; `u64::MAX`: none.
     pub unwanted_from: u64,
     /// First bytes, while undecided.
     pub first: [u8; FIRST_ROOM],
@@ -147,9 +147,9 @@ pub struct Dir {
     pub class: u8,
     /// Why the pending bytes were lost.
     pub pending_why: u8,
-    /// 1: `count.kernel` is final. 2: it is no more than what the kernel counts, unless that began anew.
+    /// 1: `count.kernel` is final. 2: it is a lower bound; a smaller reading later means that the kernel reset its counter.
     pub kernel_final: u8,
-    /// 1: the kernel seals or opens its TLS records, so that calls move plaintext.
+    /// 1: the kernel encrypts or decrypts its TLS records, so that calls move plaintext.
     pub in_kernel: u8,
     /// 0.
     pub pad: [u8; 3],
@@ -163,7 +163,7 @@ pub struct Conn {
     pub id: u64,
     /// Inode number of the socket: with the `sock`'s address it tells generations apart.
     pub ino: u64,
-    /// When its counts were last told.
+    /// When its counts were last reported.
     pub told: u64,
     /// Sent, received.
     pub dirs: [Dir; 2],
@@ -175,29 +175,29 @@ pub struct Conn {
     pub role: u8,
     /// Bits of [`conn_flag`].
     pub flags: u8,
-    /// Of one whose TLS the kernel does: address of the session whose library gave it the keys; 0: the program did.
+    /// With TLS in the kernel: address of the session whose library gave it the keys; 0: the program itself did.
     pub ssl: u64,
 }
 
 /// Flags of [`Conn::flags`].
 pub mod conn_flag {
-    /// Filtered out: not told, not copied.
+    /// Filtered out: not reported, not copied.
     pub const UNWANTED: u8 = 1;
     /// Was open before first sight.
     pub const LATE: u8 = 2;
-    /// Closed, and the record that should say so did not fit the ring: the agent reads it from here.
+    /// Closed, but the record that reports it did not fit in the ring: the agent reads it from here.
     pub const CLOSED_UNTOLD: u8 = 4;
     /// A FIN was received.
     pub const FIN: u8 = 8;
-    /// Nobody wants its payload: counted, not copied.
+    /// No stack wants its payload: counted, not copied.
     pub const LEFT_ALONE: u8 = 16;
-    /// The other end is qtap: not told, not copied, counted.
+    /// The peer is qtap: not reported, not copied, only counted.
     pub const OF_QTAP: u8 = 32;
-    /// Made by who receives qtap's exports: the same.
+    /// Made by a process that receives qtap's exports: the same.
     pub const OF_STORE: u8 = 64;
     /// Either.
     pub const FEEDBACK: u8 = OF_QTAP | OF_STORE;
-    /// The kernel does not count its bytes where it counts TCP's, nor tell each end: UNIX, MPTCP.
+    /// The kernel does not count its bytes where it counts those of TCP, and does not report every end: UNIX, MPTCP.
     pub const UNCOUNTED: u8 = 128;
 }
 
@@ -205,11 +205,11 @@ pub mod conn_flag {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionKey {
-    /// Address of the session in the process; where `ended`, the session's identity.
+    /// Address of the session in the process; if `ended`, the session's identity.
     pub ssl: u64,
     /// The process: addresses mean nothing without it.
     pub tgid: u32,
-    /// 1: it ended and the ring had no room to say so; the agent finds it here.
+    /// 1: it ended, but the record that reports it did not fit in the ring; the agent finds it here.
     pub ended: u32,
 }
 
@@ -229,15 +229,15 @@ pub struct Session {
     pub library: u32,
     /// One of [`crate::record::binding`].
     pub binding: u8,
-    /// 1: its handshake was not seen.
+    /// [`crate::record::flag::LATE`]: its handshake was not seen; else 0.
     pub late: u8,
-    /// 1: it travels on a connection that nobody asked for.
+    /// 1: its connection is filtered out: bytes are counted, not copied.
     pub unwanted: u8,
-    /// 1: nobody wants its payload.
+    /// 1: no stack wants its payload.
     pub left_alone: u8,
     /// 0.
     pub pad: [u8; 4],
-    /// Of Go: calls under way, and in the upper half how often it was closed ([`crate::go::CLOSING`]).
+    /// Go only: number of calls under way; the upper half counts how often it was closed ([`crate::go::CLOSING`]).
     pub calls: u64,
 }
 
@@ -255,8 +255,8 @@ pub struct Losses {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileKey {
-    /// Device (kernel encoding) in the lower half; in the upper one the generation of the inode, by which a file that has the number of one that is gone is
-    /// told from it.
+    /// Lower half: device (kernel encoding). Upper half: generation of the inode, which tells the file from a deleted one that had the same
+    /// inode number.
     pub dev: u64,
     /// Inode number.
     pub ino: u64,
@@ -293,37 +293,37 @@ pub mod call {
     pub const READ_EX: u8 = 3;
     /// `SSL_write_ex`.
     pub const WRITE_EX: u8 = 4;
-    /// `SSL_write_ex2`: the flags stand before the place for the number of bytes.
+    /// `SSL_write_ex2`: the flags come before the pointer to the number of bytes.
     pub const WRITE_EX2: u8 = 5;
     /// `SSL_do_handshake`, `SSL_connect`, `SSL_accept`, `SSL_shutdown`, `SSL_peek`, `gnutls_handshake`, `gnutls_bye`: no payload, but socket calls inside.
     pub const OTHER: u8 = 6;
-    /// `gnutls_record_uncork`: writes inside send what was taken, and counted, before.
+    /// `gnutls_record_uncork`: socket writes inside send what earlier calls took, and counted.
     pub const FLUSH: u8 = 7;
-    /// `BIO_write`: no call of a session, but by it records are written to memory, and are fed from there.
+    /// `BIO_write`: not a call on a session, but libraries write records to memory by it, and programs feed sessions from memory by it.
     pub const BIO: u8 = 8;
-    /// rustls: a write into a connection: takes a buffer, returns what it took.
+    /// rustls: a write into a connection: takes a buffer, returns the number of bytes taken.
     pub const TAKE: u8 = 9;
-    /// The same, of several buffers (`struct iovec`, which `IoSlice` is).
+    /// The same with several buffers (`struct iovec`, whose layout `IoSlice` has).
     pub const TAKE_VECTORED: u8 = 10;
     /// rustls: a record is encrypted.
     pub const SEAL: u8 = 11;
     /// rustls: a record is decrypted.
     pub const UNSEAL: u8 = 12;
-    /// NSS's `ssl_SecureRecv`: the same as [`READ`], but for its flags, which stand where an `_ex` function has the place for the number of bytes.
+    /// NSS's `ssl_SecureRecv`: like [`READ`], with its flags in the place of an `_ex` function's pointer to the number of bytes.
     pub const RECV: u8 = 13;
-    /// NSS's `SSL_ImportFD`: returns a descriptor of NSPR, which has the session.
+    /// NSS's `SSL_ImportFD`: returns an NSPR descriptor, which holds the session.
     pub const IMPORT: u8 = 14;
 }
 
-/// The cookie of a probe on a TLS function: what it is and where its arguments are at the chosen site.
+/// The cookie of a probe on a TLS function: what the function does, and where its arguments are at the chosen site.
 ///
-/// Bits 0–7 [`call`]; 8–23 the library's number; 24–43 four registers of five bits each, as [`register`] numbers them (session,
-/// buffer, size, and the place where an `_ex` function stores the number of bytes);
-/// 44–59 bytes that the stack pointer at the site lies below its value at function entry, in units of 8.
+/// Bits 0–7: [`call`]; 8–23: the library's number; 24–43: four registers of five bits each, numbered as in [`register`] (session,
+/// buffer, size, and the pointer through which an `_ex` function stores the number of bytes);
+/// 44–59: how far the stack pointer at the site lies below its value at function entry, in units of 8 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cookie(pub u64);
 
-/// Numbers of registers in a [`Cookie`]. On x86-64 the first six are those of arguments in their order; aarch64: `x0` to `x15`.
+/// Register numbers in a [`Cookie`]. x86-64: the first six are the argument registers in their order; aarch64: `x0` to `x15`.
 pub mod register {
     /// `rdi`.
     pub const RDI: u8 = 0;

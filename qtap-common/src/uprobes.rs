@@ -1,8 +1,8 @@
-//! Many uprobes by one link (Linux 6.6, `BPF_TRACE_UPROBE_MULTI`): the calls of bpf(2) for it, which no release of aya makes that the oldest
-//! supported Rust can build.
+//! Attaches many uprobes through one link (Linux 6.6, `BPF_TRACE_UPROBE_MULTI`). The bpf(2) calls are made here, because no release of aya that
+//! the oldest supported Rust can build makes them.
 //!
-//! A probe of perf_event_open(2) waits by itself, under a lock of the whole kernel, until every CPU is out of it when it is detached: 0.1 s each.
-//! A link waits once, whatever it holds, and under no lock that others need.
+//! Detaching a probe of perf_event_open(2) waits until every CPU has left it, for each probe again and under a kernel-wide lock: 0.1 s each.
+//! A link waits once, however many probes it holds, and under no lock that others need.
 
 use std::ffi::CStr;
 use std::io;
@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use aya_obj::generated::{BPF_F_UPROBE_MULTI_RETURN, bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_prog_type};
 
-/// Where one program is to run, all of it in one file.
+/// Where one program is to run: places in one file.
 #[derive(Debug, Clone, Copy)]
 pub struct Places<'a> {
     /// The file.
@@ -19,9 +19,9 @@ pub struct Places<'a> {
     pub offsets: &'a [u64],
     /// What `bpf_get_attach_cookie` returns at each.
     pub cookies: &'a [u64],
-    /// Each is a function, and the program is to run when it returns.
+    /// Each place is a function entry, and the program is to run when the function returns.
     pub returns: bool,
-    /// In this process only; none: in each that maps the file.
+    /// In this process only; none: in every process that maps the file.
     pub pid: Option<u32>,
 }
 
@@ -30,36 +30,36 @@ pub struct Places<'a> {
 pub struct Program<'a> {
     /// Its name, of which the kernel keeps 15 bytes.
     pub name: &'a str,
-    /// The terms it is under: helpers ask for the GPL.
+    /// Its license: some helpers require the GPL.
     pub license: &'a CStr,
-    /// What it does.
+    /// Its code.
     pub instructions: &'a [bpf_insn],
-    /// The types of its object, of [`load_types`].
+    /// Type information (BTF) of its object, from [`load_types`].
     pub types: BorrowedFd<'a>,
-    /// Records of `bpf_func_info`, by which a loop knows its body.
+    /// `bpf_func_info` records, by which a loop finds its callback.
     pub functions: &'a [u8],
-    /// Size of one, in bytes.
+    /// Size of one record, in bytes.
     pub function_size: usize,
 }
 
 /// Loads type information (BTF).
 ///
 /// # Errors
-/// The kernel's, when it refuses it.
+/// The kernel's error, when it refuses the type information.
 pub fn load_types(btf: &[u8]) -> io::Result<OwnedFd> {
     let mut attr = empty();
-    // SAFETY: it is zero throughout, which every variant may be.
+    // SAFETY: the union is all zeros, which is valid for every variant.
     let load = unsafe { &mut attr.__bindgen_anon_7 };
     load.btf = btf.as_ptr() as u64;
     load.btf_size = btf.len() as u32;
-    // SAFETY: the types outlive the call, and the size is theirs.
+    // SAFETY: the type information outlives the call, and the size is its length.
     unsafe { call(bpf_cmd::BPF_BTF_LOAD, &attr) }
 }
 
-/// Loads a program for links of many places.
+/// Loads a program for links with many places.
 ///
 /// # Errors
-/// The kernel's, when it refuses the program. Whether it has such links at all, [`attach`] tells.
+/// The kernel's error, when it refuses the program. Only [`attach`] shows whether the kernel has such links at all.
 pub fn load(program: Program<'_>) -> io::Result<OwnedFd> {
     let mut attr = empty();
     // SAFETY: as in `load_types`.
@@ -77,14 +77,14 @@ pub fn load(program: Program<'_>) -> io::Result<OwnedFd> {
     for (place, byte) in load.prog_name.iter_mut().zip(program.name.bytes().take(room)) {
         *place = byte as _;
     }
-    // SAFETY: what the program is made of outlives the call, and the counts are theirs.
+    // SAFETY: the parts of the program outlive the call, and the counts are theirs.
     unsafe { call(bpf_cmd::BPF_PROG_LOAD, &attr) }
 }
 
-/// Attaches a program of [`load`]; it is detached from all of them when what is returned is closed.
+/// Attaches a program of [`load`] to all places; closing the returned descriptor detaches it from all of them.
 ///
 /// # Errors
-/// The kernel's; where it refuses one of the places, all are.
+/// `InvalidInput` when there is not one cookie for each offset; else the kernel's error: if it refuses one place, none is attached.
 pub fn attach(program: BorrowedFd<'_>, places: Places<'_>) -> io::Result<OwnedFd> {
     if places.offsets.len() != places.cookies.len() {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -107,19 +107,19 @@ pub fn attach(program: BorrowedFd<'_>, places: Places<'_>) -> io::Result<OwnedFd
 }
 
 fn empty() -> bpf_attr {
-    // SAFETY: a union of integers and of structures of integers.
+    // SAFETY: all zeros is valid for a union of integers and of structures of integers.
     unsafe { std::mem::zeroed() }
 }
 
-/// Calls bpf(2), for commands that make a descriptor.
+/// Calls bpf(2), for commands that return a descriptor.
 ///
 /// # Safety
-/// What the attributes point at is there, and as long as they say.
+/// What the attributes point at must be valid, and as long as they say.
 unsafe fn call(command: bpf_cmd, attr: &bpf_attr) -> io::Result<OwnedFd> {
-    // SAFETY: the attributes are as large as is said, and the caller vouches for what they point at.
+    // SAFETY: the size passed is that of the attributes, and the caller vouches for what they point at.
     let made = unsafe { libc::syscall(libc::SYS_bpf, command as u32, attr, size_of::<bpf_attr>()) };
     match i32::try_from(made) {
-        // SAFETY: the kernel has just made it, for nobody else.
+        // SAFETY: the kernel has just created it, and nothing else owns it.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
     }
