@@ -1,4 +1,4 @@
-//! How the probes recognise qtap's own connections at the server's end: else a store on the same host would be captured receiving what was captured.
+//! How the probes recognise qtap's own connections at the server's end: otherwise they would capture qtap's exports as a local store receives them.
 
 use crate::net::Address;
 

@@ -76,7 +76,7 @@ pub mod flag {
     pub const RECEIVED: u8 = 2;
     /// `OPENED`, `SESSION_OPENED`: was open before it was first seen.
     pub const LATE: u8 = 4;
-    /// `SESSION_OPENED`: holds what is written under a key whose session is not known yet; `JOINED` will name the session.
+    /// `SESSION_OPENED`: a part, written under a key whose session is not known yet; `JOINED` will name the session.
     pub const PART: u8 = 8;
 }
 

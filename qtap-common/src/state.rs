@@ -94,7 +94,7 @@ pub mod op {
     pub const MMAP: u8 = 15;
     /// `setsockopt(fd, level, name, …)`.
     pub const SETSOCKOPT: u8 = 16;
-    /// A flag beside the others: the number is one of the 32-bit interface, whose calls are counted, not copied.
+    /// A flag bit: the number belongs to the 32-bit interface, whose calls are counted, not copied.
     pub const COMPAT: u8 = 0x80;
 }
 
@@ -114,7 +114,7 @@ pub mod class {
 
 /// How many first bytes of a direction are inspected to determine the protocol: the longest recognised method, and a space.
 pub const FIRST_BYTES: usize = 32;
-/// Size of their buffer: reads of at most [`FIRST_BYTES`] append at an offset below it, which the verifier can follow.
+/// Size of their buffer: bytes are appended by reads of at most [`FIRST_BYTES`], at offsets below that, which the verifier can follow.
 pub const FIRST_ROOM: usize = 2 * FIRST_BYTES;
 /// Bytes of TLS handshake copied per direction: a ClientHello with post-quantum key share is about 1.8 KB.
 pub const HELLO_BYTES: u64 = 4096;

@@ -36,7 +36,7 @@ pub struct Program<'a> {
     pub instructions: &'a [bpf_insn],
     /// Type information (BTF) of its object, from [`load_types`].
     pub types: BorrowedFd<'a>,
-    /// `bpf_func_info` records, by which a loop finds its callback.
+    /// `bpf_func_info` records, by which the kernel finds the callback of a loop.
     pub functions: &'a [u8],
     /// Size of one record, in bytes.
     pub function_size: usize,

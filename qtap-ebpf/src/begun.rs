@@ -1,4 +1,4 @@
-//! What is known of a TLS session before its handshake, and goes over to it: the socket that the program named, the hello that it was fed.
+//! What is known of a TLS session before its handshake and carries over to it: the socket that the program named, the hello that it was fed.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use qtap_common::record::{SessionOpened, kind};
@@ -9,11 +9,11 @@ use crate::emit;
 use crate::maps::{CALLS, IMPORTED, SESSIONS};
 use crate::session::{self, Frame};
 
-/// Where a descriptor of NSPR has its layer's own (`PRFileDesc.secret`, of `prio.h`): of the layer that NSS puts on top, its session.
+/// Offset of `PRFileDesc.secret` (`prio.h` of NSPR), the private data of a descriptor's layer: for the layer that NSS puts on top, its session.
 const SECRET: u64 = 8;
 
-/// The session at `ssl` was made as new: true when a TLS call of it is under way. OpenSSL does so itself (`SSL_clear`) where a handshake begins, in a read or a write
-/// too: the program did not ask for one (`SSL_set_accept_state`).
+/// The session at `ssl` was reset: true when one of its TLS calls is under way on this thread. Then OpenSSL itself called
+/// `SSL_clear` at the start of a handshake, possibly inside a read or write: after `SSL_set_accept_state` the program need not ask for it.
 #[inline(always)]
 pub fn begins(ssl: u64) -> bool {
     let Some(calls) = CALLS.get_ptr_mut(bpf_get_current_pid_tgid()) else { return false };
@@ -28,7 +28,7 @@ pub fn begins(ssl: u64) -> bool {
     true
 }
 
-/// True when no byte of the session passed: what is known of it, its socket or its client's hello, is of the handshake that begins.
+/// True when the session has carried no byte: what is known of it (its socket, its client's hello) belongs to the handshake that begins.
 #[inline(always)]
 pub fn is_unused(key: &SessionKey) -> bool {
     let Some(session) = SESSIONS.get_ptr(key) else { return true };
@@ -36,7 +36,7 @@ pub fn is_unused(key: &SessionKey) -> bool {
     session.dirs[0].count.carried == 0 && session.dirs[1].count.carried == 0
 }
 
-/// A session that began with a hello in memory, before any call of its library, is told once more: now it is known whose it is.
+/// Reports a session again that began with a hello in memory, before any call of its library: now the library is known.
 #[inline(never)]
 pub fn name(session: &mut Session, frame: &Frame) {
     session.library = frame.library;
@@ -45,7 +45,7 @@ pub fn name(session: &mut Session, frame: &Frame) {
     emit::record_or_count(&SessionOpened { header, ssl: frame.ssl, library: frame.library, pad: 0 });
 }
 
-/// NSS made a session, of this descriptor: its handshake is still to come.
+/// NSS created the session of this descriptor: its handshake is still to come.
 #[inline(never)]
 pub fn imported(descriptor: u64) {
     if let Some(ssl) = user::<u64>(descriptor.wrapping_add(SECRET)) {
@@ -53,7 +53,7 @@ pub fn imported(descriptor: u64) {
     }
 }
 
-/// True when a session that is met for the first time was made before the eyes of the probes.
+/// True, once, when the probes saw the creation of a session that is now seen for the first time.
 #[inline(always)]
 pub fn was_imported(key: &SessionKey) -> bool {
     IMPORTED.remove(key).is_ok()

@@ -1,9 +1,9 @@
-//! The bytes of one call → records: exactly sized, in as many pieces as it takes, with what was lost told in place.
+//! The bytes of one call → records: exactly sized, in as many pieces as it takes, with losses reported in place.
 //!
-//! A call's bytes stand in one buffer or in an `iovec`. `copy` walks them piece by piece (`bpf_loop`, so that a call of any size
+//! A call's bytes are in one buffer or in an `iovec`. `copy` walks them piece by piece (`bpf_loop`, so that a call of any size
 //! is one small program), reads each piece into a scratch area and puts it into the ring. Small buffers of one call, such as a head and a short
-//! body, are gathered into one record: a record costs the target more than its bytes do. What does not get there (`ring_full`,
-//! `fault`) stays pending on the direction and is told as a `SKIP` before the next record that fits.
+//! body, are gathered into one record: a record costs the target more than its bytes do. What cannot be delivered (`ring_full`,
+//! `fault`) stays pending on the direction and is reported as a `SKIP` before the next record that fits.
 
 use aya_ebpf::helpers::bpf_probe_read_user;
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user as read_user};
@@ -18,16 +18,16 @@ use crate::{emit, scratch, session, words};
 
 /// Bound on `iovec` entries of a call: the kernel's own (`UIO_MAXIOV`).
 const BUFFERS_MAX: u64 = 1024;
-/// Of what is left of an `iovec`: these are messages instead, each with an `iovec` of its own.
+/// Flag in [`Source::iov_left`]: the entries are messages, each with an `iovec` of its own.
 const MESSAGES: u64 = 1 << 63;
-/// Bytes of a `struct mmsghdr`, and where in it the buffers and the length of its message stand (64-bit ABI).
+/// Size of a `struct mmsghdr`, and the offsets in it of the buffers and of the length of its message (64-bit ABI).
 pub const MESSAGE: u64 = 64;
 pub const MESSAGE_BUFFERS: u64 = 16;
 pub const MESSAGE_LEN: u64 = 56;
-/// Pieces that are copied where `bpf_loop` is not there: the verifier walks each, and twice as many take 6.1 six hundred thousand of its million instructions.
+/// Maximum pieces without `bpf_loop`: the verifier walks each, and twice as many take 600,000 of the million instructions that 6.1 allows.
 const PIECES_WITHOUT_LOOP: u32 = 32;
 
-/// Where a call's bytes stand in the process's memory.
+/// Where a call's bytes are in the process's memory.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct Source {
@@ -42,7 +42,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// One buffer. (What is not used is not zeroed: a run of zeros would be a loop over its bytes.)
+    /// One buffer. (Unused fields are not zeroed: zeroing several in a row would become a loop over their bytes.)
     #[inline(always)]
     pub fn buffer(base: u64, len: u64) -> Source {
         Source { base, len, iov: base, iov_left: 0 }
@@ -54,19 +54,19 @@ impl Source {
         Source { base: iov, len: 0, iov, iov_left: count }
     }
 
-    /// `count` messages of an array of `struct mmsghdr`. Of each only the bytes that it has count: what is received may leave room in its buffers.
+    /// `count` messages of an array of `struct mmsghdr`. Only the length of each message counts: a received one may not fill its buffers.
     #[inline(always)]
     pub fn messages(array: u64, count: u64) -> Source {
         Source::vector(array, count | MESSAGES)
     }
 
-    /// Whether it is several messages, which are not to be taken for buffers.
+    /// True for several messages, whose entries must not be taken for buffers.
     #[inline(always)]
     pub fn is_messages(&self) -> bool {
         self.iov_left & MESSAGES != 0
     }
 
-    /// Of several messages, makes it the buffers of the first, and gives that one's bytes.
+    /// Turns several messages into the buffers of the first one, and returns that one's length in bytes.
     #[inline(always)]
     pub fn enter_message(&mut self) -> u64 {
         let array = self.iov;
@@ -89,7 +89,7 @@ pub struct Transfer {
     pub reason: u64,
     /// The verdict on the process.
     pub verdict: u64,
-    /// Where the call says whom it came from, in the process's memory; 0: it does not.
+    /// Where in the process's memory the call stored the sender's address; 0: it did not.
     pub name: u64,
 }
 
@@ -97,7 +97,7 @@ pub struct Transfer {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Call {
-    /// What every record of the call begins with.
+    /// Header of every record of the call.
     pub header: Header,
     /// Where the bytes are.
     pub source: Source,
@@ -111,18 +111,18 @@ pub struct Call {
     pub quota: u64,
     /// Bytes copied.
     pub copied: u64,
-    /// Lost and not yet told.
+    /// Bytes lost and not reported yet.
     pub pending_offset: u64,
     pub pending_bytes: u64,
     pub pending_why: u64,
     /// Bytes lost by this call.
     pub lost: u64,
-    /// Next message of an array of them, and how many there still are.
+    /// Next message of an array of them, and how many are left.
     pub message: u64,
     pub messages_left: u64,
-    /// Bytes of the message under way that are not yet taken.
+    /// Bytes of the current message that are not yet taken.
     pub of_message: u64,
-    /// 1: stop, untouched, when the first bytes are a TLS record and the thread is in a TLS call. 2: they were.
+    /// 1: stop, with nothing done, when the first bytes are a TLS record and the thread is in a TLS call. 2: that was the case.
     pub watch_tls: u64,
 }
 
@@ -140,7 +140,7 @@ pub fn user<T: Copy>(address: u64) -> Option<T> {
     unsafe { bpf_probe_read_user(address as *const T) }.ok()
 }
 
-/// What the callback of the walk gets.
+/// Context of the walk's callback.
 #[repr(C)]
 struct Walk {
     area: u32,
@@ -159,7 +159,7 @@ pub struct Span {
 }
 
 /// Copies a call's bytes from `source` into records, by way of the work area. True: the first bytes were a TLS record that was
-/// watched for, and nothing was done.
+/// watched for ([`Call::watch_tls`]), and nothing was done.
 #[inline(never)]
 pub fn copy(area: u32, dir: &mut Dir, header: &Header, source: &Source, span: &Span) -> bool {
     let bytes = span.bytes;
@@ -217,7 +217,7 @@ pub fn copy(area: u32, dir: &mut Dir, header: &Header, source: &Source, span: &S
     false
 }
 
-/// Bytes of a call that are copied. A function of its own, asked twice: what is kept over the walk takes stack, of which there is no more.
+/// Bytes of a call that may be copied. A separate function, called twice: a value kept across the walk would take stack, and none is left.
 #[inline(never)]
 fn quota() -> u64 {
     let limit = wanted!(call_limit);
@@ -274,7 +274,7 @@ unsafe extern "C" fn copy_piece(_index: u32, state: *mut c_void) -> i64 {
         at = 0;
     }
     let payload = unsafe { &raw mut work.record.data.payload };
-    // Masked where it is used: of what was compared by a sum, 6.12 works out that it is 0, and does not believe itself.
+    // Masked where it is used: of a value that was compared as part of a sum, the 6.12 verifier concludes that it is 0, but does not rely on it.
     let to = unsafe { payload.cast::<u8>().add(read(&raw const at) as usize & (GATHER - 1)) };
     let refused = unsafe { read_user(to.cast(), take as u32, call.source.base as *const c_void) };
     if call.watch_tls == 1 {
@@ -301,7 +301,7 @@ unsafe extern "C" fn copy_piece(_index: u32, state: *mut c_void) -> i64 {
     0
 }
 
-/// Writes what was gathered as one record.
+/// Writes the gathered bytes as one record.
 #[inline(never)]
 fn write(area: u32) {
     let Some(work) = scratch::get(area) else { return };
@@ -357,7 +357,7 @@ fn next_message(call: &mut Call) -> bool {
     true
 }
 
-/// Notes `bytes` lost at `offset`, up to which all is written or pending; the walk goes on behind them.
+/// Marks `bytes` bytes at `offset` as lost. All before `offset` is written or pending; the walk goes on after them.
 #[inline(always)]
 fn lose_at(call: &mut Call, offset: u64, bytes: u64, reason: u8) {
     if call.pending_bytes == 0 {
@@ -368,7 +368,7 @@ fn lose_at(call: &mut Call, offset: u64, bytes: u64, reason: u8) {
     call.lost += bytes;
 }
 
-/// Notes the rest of the call as lost, and tells it if the ring has room.
+/// Marks the rest of the call as lost, and reports it if the ring has space.
 #[inline(always)]
 fn lose_in(call: &mut Call, bytes: u64, reason: u8) {
     lose_at(call, call.offset, bytes, reason);
@@ -394,7 +394,7 @@ fn tell_pending(call: &mut Call) {
     call.pending_bytes = 0;
 }
 
-/// Notes bytes of a direction as lost without copying any: they are told before the direction's next record.
+/// Marks bytes of a direction as lost without copying any: they are reported before the direction's next record.
 #[inline(always)]
 pub fn lose(dir: &mut Dir, offset: u64, bytes: u64, reason: u8) {
     if dir.pending_bytes == 0 {
@@ -405,8 +405,8 @@ pub fn lose(dir: &mut Dir, offset: u64, bytes: u64, reason: u8) {
     dir.count.lost += bytes;
 }
 
-/// Notes bytes that are given up: told when something is copied again, or at the end, since a record for each call would be what is to be spared. What
-/// was lost before for another reason is told first, under its own name.
+/// Marks bytes as shed. They are reported when copying resumes, or at the end, since a record for each call would be the very load to avoid.
+/// Bytes lost before for another reason are reported first, under that reason.
 #[inline(never)]
 pub fn shed(dir: &mut Dir, header: &Header, offset: u64, bytes: u64) {
     if dir.pending_why != why::SHED {
@@ -415,7 +415,7 @@ pub fn shed(dir: &mut Dir, header: &Header, offset: u64, bytes: u64) {
     lose(dir, offset, bytes, why::SHED);
 }
 
-/// Tells what is pending on a direction. True: nothing is pending any more.
+/// Reports what is pending on a direction. True: nothing is pending any more.
 #[inline(always)]
 pub fn flush(dir: &mut Dir, header: &Header) -> bool {
     if dir.pending_bytes == 0 {

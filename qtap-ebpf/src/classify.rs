@@ -1,4 +1,4 @@
-//! What the first bytes of a direction are. A sieve, not a parser: what it lets through is parsed, or refused, in userspace.
+//! Classifies the first bytes of a direction. A sieve, not a parser: what it lets through is parsed, or refused, in userspace.
 
 use qtap_common::state::{Conn, Dir, FIRST_BYTES, FIRST_ROOM, class};
 
@@ -9,8 +9,7 @@ use crate::session;
 /// Longest header of the PROXY protocol in text.
 const INTRODUCTION_TEXT: u64 = 107;
 
-/// Looks at the first bytes. `late`: the stream was joined somewhere in its middle, so HTTP/2 frames and TLS records of any
-/// kind count too.
+/// Classifies the first bytes. `late`: the stream was joined midway, so HTTP/2 frames and TLS records of any type count too.
 #[inline(never)]
 pub fn first_bytes(first: &[u8; FIRST_ROOM], len: u32, late: bool) -> u8 {
     if len < 3 {
@@ -26,7 +25,7 @@ pub fn first_bytes(first: &[u8; FIRST_ROOM], len: u32, late: bool) -> u8 {
     http1_or_preface(first, len)
 }
 
-/// A TLS record header (RFC 8446 §5.1, RFC 5246 §6.2.1); at the start of a stream only a handshake record can stand.
+/// A TLS record header (RFC 8446 §5.1, RFC 5246 §6.2.1); a stream can only start with a handshake record.
 #[inline(always)]
 pub fn is_tls(first: &[u8; FIRST_ROOM], late: bool) -> bool {
     let kind = first[0];
@@ -34,7 +33,7 @@ pub fn is_tls(first: &[u8; FIRST_ROOM], late: bool) -> bool {
     starts && first[1] == 3 && first[2] <= 4
 }
 
-/// An HTTP/2 frame header (RFC 9113 §4.1): SETTINGS on stream 0 at the start, any known type when joined late.
+/// An HTTP/2 frame header (RFC 9113 §4.1): SETTINGS on stream 0 at the start, any known type when joined mid-stream.
 #[inline(always)]
 fn http2_frame(first: &[u8; FIRST_ROOM], len: u32, late: bool) -> u8 {
     if len < 9 {
@@ -44,9 +43,9 @@ fn http2_frame(first: &[u8; FIRST_ROOM], len: u32, late: bool) -> u8 {
     if settings || (late && first[3] <= 9 && first[5] & 0x80 == 0) { class::HTTP } else { class::OTHER }
 }
 
-/// A request line (`method SP target`: RFC 9112 §3, the target beginning with `/`, `*`, a scheme that is common, or anything after CONNECT),
-/// a status line, the line of the PROXY protocol, or the HTTP/2 preface, which has the form of a request line. A stream that begins with an empty line (§2.2)
-/// is let pass.
+/// A request line (`method SP target`: RFC 9112 §3; the target begins with `/`, `*` or a common scheme, or is anything after CONNECT),
+/// a status line, the line of the PROXY protocol, or the HTTP/2 preface, which has the form of a request line. A stream that begins with an
+/// empty line (§2.2) is accepted.
 #[inline(always)]
 fn http1_or_preface(first: &[u8; FIRST_ROOM], len: u32) -> u8 {
     if first[0] == b'\r' || first[0] == b'\n' {
@@ -62,44 +61,44 @@ fn http1_or_preface(first: &[u8; FIRST_ROOM], len: u32) -> u8 {
     if first[at] == b' ' { behind_method(first, at) } else { class::OTHER }
 }
 
-/// Where the first byte stands that is no `tchar`; [`FIRST_BYTES`] − 1 at most. No branch in it, so that the verifier walks it once; it walked a loop that ended at the byte along
-/// every way out of it, which was two fifths of all it did for `sys_exit`.
+/// Index of the first byte that is not a `tchar`; at most [`FIRST_BYTES`] − 1. Branch-free, so that the verifier walks it once: in a loop that
+/// ended at that byte it walked every way out, which was two fifths of all its work on `sys_exit`.
 #[inline(always)]
 fn token(first: &[u8; FIRST_ROOM]) -> usize {
     let mut goes_on = 1;
     let mut length = 0;
     for index in 0..FIRST_BYTES - 1 {
-        // One after the other: all at once they would take two hundred bytes of stack.
+        // Read one at a time: all at once they would take two hundred bytes of stack.
         goes_on &= read(&raw const TCHARS[read(&raw const first[index]) as usize]);
         length += goes_on as usize;
     }
     length & (FIRST_BYTES - 1)
 }
 
-/// What stands behind the method, whose length is `at`, tells.
+/// Decides by what follows the method, whose length is `at`.
 #[inline(always)]
 fn behind_method(first: &[u8; FIRST_ROOM], at: usize) -> u8 {
     let target = first[at + 2] & REFUSED[first[at + 1] as usize] == 0;
-    // `CONNECT`, and the first line of the PROXY protocol, which a request follows.
+    // `CONNECT`, and the first line of the PROXY protocol, which is followed by a request.
     let named = (first[0] == b'C' && first[1] == b'O' && first[2] == b'N') || is_introduction_text(first);
     if (target || named) && at > 0 { class::HTTP } else { class::OTHER }
 }
 
-/// The text that the PROXY protocol begins with, in version 1.
+/// True for the text that version 1 of the PROXY protocol begins with.
 #[inline(always)]
 fn is_introduction_text(first: &[u8; FIRST_ROOM]) -> bool {
     first[0] == b'P' && first[1] == b'R' && first[2] == b'O' && first[3] == b'X' && first[4] == b'Y'
 }
 
-/// Bytes that version 2 of the PROXY protocol says it has, where `first` begins with its signature; else 0.
+/// Length of a PROXY protocol version 2 header, as its length field says, if `first` begins with its signature; else 0.
 #[inline(always)]
 fn binary_introduction(first: &[u8; FIRST_ROOM]) -> u64 {
     let signed = first[0] == b'\r' && first[3] == b'\n' && first[4] == 0 && first[7] == b'Q' && first[11] == b'\n';
     if signed { 16 + ((first[14] as u64) << 8 | first[15] as u64) } else { 0 }
 }
 
-/// A direction that carried something else goes over to TLS with this call (SOCKS, `STARTTLS`, PostgreSQL's `SSLRequest`): a hello, or, inside a TLS call,
-/// the five bytes that stand before one. Or, behind what SOCKS begins with, to HTTP, with the other direction.
+/// A direction that carried something else may switch to TLS with this call (SOCKS, `STARTTLS`, PostgreSQL's `SSLRequest`): on a hello or, inside
+/// a TLS call, on the five bytes before one. After the preamble of SOCKS, both directions may also switch to HTTP.
 #[inline(never)]
 pub fn turn(conn: &mut Conn, direction: usize, source: &Source, bytes: u64) {
     let dir = &mut conn.dirs[direction & 1];
@@ -123,13 +122,13 @@ pub fn turn(conn: &mut Conn, direction: usize, source: &Source, bytes: u64) {
     }
 }
 
-/// True when a request begins so. (What a proxy of SOCKS passes on may be anything.)
+/// True when a request begins with these bytes. (A SOCKS proxy may pass on anything.)
 #[inline(always)]
 fn asks(head: [u8; 4]) -> bool {
     matches!(&head, b"GET " | b"POST" | b"HEAD" | b"PUT " | b"DELE" | b"OPTI" | b"PATC")
 }
 
-/// True when a call in which the header of the PROXY protocol stands ends with it: what the stream is, is told by what follows.
+/// True when the call ends with the PROXY protocol header that it carries: then the following bytes decide what the stream is.
 #[inline(always)]
 pub fn ends_introduction(dir: &Dir, source: &Source, bytes: u64) -> bool {
     if binary_introduction(&dir.first) == bytes {
@@ -138,19 +137,20 @@ pub fn ends_introduction(dir: &Dir, source: &Source, bytes: u64) -> bool {
     if !is_introduction_text(&dir.first) || bytes < 8 || bytes > INTRODUCTION_TEXT {
         return false;
     }
-    // A request ends with an empty line, the header without.
+    // A request ends with an empty line, the header does not.
     let end = user::<u32>(first_buffer(source) + bytes - 4).unwrap_or(0).to_le_bytes();
     end[2] == b'\r' && end[3] == b'\n' && end[1] != b'\n'
 }
 
-/// Where a call's first buffer is.
+/// Address of a call's first buffer.
 #[inline(always)]
 fn first_buffer(source: &Source) -> u64 {
     if source.len != 0 || source.is_messages() { source.base } else { user::<u64>(source.iov).unwrap_or(0) }
 }
 
-/// What begins a target, by bits that the character behind it may not have: none of a path, an asterisk, `http:`, nor of a space too many; those that `t` and `s` lack of `ftp:`
-/// and `ws:`, which proxies are asked for too. Else all: only where nothing is behind it yet does it pass. One look a place, since the verifier follows each.
+/// Indexed by the first character of a target: bits that the next one must not have. None for a path, an asterisk, `http:` and a surplus space;
+/// those not in `t` or `s` for `ftp:` and `ws:`, which proxies are asked for too; else all, which passes only while the next one has not arrived.
+/// One load for each position, since the verifier follows every branch.
 static REFUSED: [u8; 256] = refused();
 
 const fn refused() -> [u8; 256] {

@@ -1,4 +1,4 @@
-//! Connections: first sight, what is wanted of them, what their bytes are, and their end.
+//! Connections: how they are first seen, what is wanted of them, what their bytes are, and how they end.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use core::ptr::write_volatile;
@@ -32,15 +32,15 @@ pub const NEW_DIR: Dir = Dir {
     pad: [0; 3],
 };
 
-/// The connection of a socket; opened when it was not known. `carried`: bytes that the call under way has just moved in
-/// `direction`, which the kernel's counters already hold. None: not a stream qtap follows, or the table is full.
+/// The connection of a socket; opened if it was not known. `carried`: bytes that the current call has just moved in `direction`,
+/// which the kernel's counters already include. None: not a stream that qtap follows, the table is full, or new connections are shed.
 #[inline(always)]
 pub fn find_or_open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> Option<*mut Conn> {
     let conn = lookup(area, sock, as_role, direction, carried);
     if conn.is_null() { None } else { Some(conn) }
 }
 
-/// A pointer that may be null comes back in one register; an `Option` would want a place on the caller's stack, and a sixth argument.
+/// Returns a pointer that may be null, in one register: an `Option` would need space on the caller's stack, and a sixth argument.
 #[inline(never)]
 fn lookup(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> *mut Conn {
     if let Some(conn) = CONNS.get_ptr_mut(sock.address) {
@@ -57,8 +57,8 @@ fn lookup(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -
     conn
 }
 
-/// False when the `sock` is another one at the same address, because the end of the former was not seen. TCP tells each end, and a
-/// new `sock` comes to be by a call that opens it: there, and where not each end is told, it is looked at.
+/// False when this is another `sock` at the same address, because the end of the former was missed. TCP reports every end, and a new
+/// `sock` starts with a call that opens it: so the inode number is compared only there, and where not every end is reported.
 #[inline(always)]
 fn is_same(conn: &Conn, sock: &Sock, as_role: u8) -> bool {
     let certain = as_role == role::UNKNOWN && conn.flags & (conn_flag::UNCOUNTED | conn_flag::CLOSED_UNTOLD) == 0;
@@ -91,11 +91,11 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     let mut late = as_role == role::UNKNOWN;
     let counted = kernel::is_tcp(sock.address, family);
     let state = kernel::state(sock.address);
-    // The peer may have said its last word before the process accepted.
+    // The peer's FIN may have come before the process accepted.
     let fin = counted && kernel::fin_came(state);
     if counted {
         let sent = if as_role == role::CLIENT && state == tcp::SYN_SENT {
-            // The SYN. Where that waits for the first bytes (`TCP_FASTOPEN_CONNECT`), the kernel has not begun to count.
+            // The SYN. If it waits for the first bytes (`TCP_FASTOPEN_CONNECT`), the kernel has not begun to count.
             1
         } else {
             kernel::tcp_sent(sock.address).wrapping_sub(if direction == 0 { carried } else { 0 })
@@ -104,15 +104,15 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
         conn.dirs[0].base = sent;
         conn.dirs[1].base = received;
         if state == tcp::CLOSE {
-            // Refused before it was seen: it sends nothing, and a `connect` that tries again moves the kernel's count.
+            // Refused before it was first seen: it sends nothing, and a `connect` that tries again moves the kernel's count.
             conn.dirs[0].kernel_final = 1;
         }
-        // Opened by a call that is not probed, or before the probes, but nothing has passed yet (a SYN counts as one).
+        // Not late if nothing has passed yet (a SYN counts as one): then it was opened by a call that is not probed, or before the probes.
         late &= sent > 1 || received > 0;
     }
     conn.flags = if late { conn_flag::LATE } else { 0 } | if fin { conn_flag::FIN } else { 0 };
     conn.flags |= if counted { 0 } else { conn_flag::UNCOUNTED };
-    // Read anew: to the verifier any number from here on, so that what follows is walked once for all families.
+    // Read again: the verifier then takes it for any number, and walks what follows once for all families.
     let family = read(&raw const conn.family);
     let wishes = globals::wishes();
     if as_role != role::UNKNOWN && filtered_out(wishes.direction, sock.address, family, as_role) {
@@ -149,7 +149,7 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
     true
 }
 
-/// Blanks an address by two words: a zeroed array of bytes would be a loop over them.
+/// Zeroes an address as two words: zeroing an array of bytes would become a loop over them.
 #[inline(always)]
 fn blank(address: &mut [u8; 16]) {
     let words = address.as_mut_ptr().cast::<u64>();
@@ -159,11 +159,11 @@ fn blank(address: &mut [u8; 16]) {
     }
 }
 
-/// A call moved what the work area says. Returns what the direction carries.
+/// Accounts for what a call moved, as the work area says. Returns what the direction carries.
 #[inline(never)]
 pub fn carried(area: u32) -> u8 {
     let Some(work) = scratch::get(area) else { return class::OTHER };
-    // Where it is, not a copy of it: the stack is short.
+    // A reference, not a copy: the stack is short.
     let Transfer { sock, source, bytes, direction, reason, verdict, name: _ } = unsafe { &(*work).moved };
     let (bytes, direction, reason, verdict) = (*bytes, *direction as usize & 1, *reason as u8, *verdict);
     let Some(conn) = find_or_open(area, sock, role::UNKNOWN, direction, bytes) else {
@@ -178,7 +178,7 @@ pub fn carried(area: u32) -> u8 {
     if reason == 0 && conn.flags & conn_flag::UNWANTED == 0 && !no_data {
         decide(dir, peer_class, source, bytes, conn.flags & conn_flag::LATE != 0);
     }
-    // Behind the decision, which is much to verify: before it, there would be two ways to it.
+    // After `decide`, which is expensive to verify: before it, this would give the verifier two paths into it.
     let answers = direction == 1 && verdict & u64::from(scope::NO_DNS | scope::NO_DATA) == 0;
     if dns::is_wanted() && answers && (dir.class == class::OTHER || dir.class == class::UNDECIDED) {
         dns::name_server(dir, sock.address, conn.family);
@@ -198,7 +198,7 @@ pub fn carried(area: u32) -> u8 {
         return class::OTHER;
     }
     conn.tgid = header.tgid;
-    // Read anew: whatever way led here, from here on the class is any number to the verifier, and one way is looked at.
+    // Read again: the verifier then takes the class for any number, whichever path led here, and walks the rest once.
     let mut is = read(&raw const dir.class);
     if is == class::HTTP && conn.flags & conn_flag::LEFT_ALONE == 0 && advice::leaves_alone(conn.id) {
         conn.flags |= conn_flag::LEFT_ALONE;
@@ -231,7 +231,7 @@ pub fn carried(area: u32) -> u8 {
     is
 }
 
-/// It was told of until here, and is no more: so this is its end. When that does not fit the ring, the next look tells it.
+/// The connection was reported so far, and is excluded from now on: reports its end. If that does not fit in the ring, the next check reports it.
 #[inline(never)]
 fn let_go(conn: &mut Conn, sock: u64, feedback: u8) -> bool {
     session::leave_alone(&SessionKey { ssl: conn.id, tgid: conn.tgid, ended: 0 });
@@ -247,14 +247,14 @@ fn let_go(conn: &mut Conn, sock: u64, feedback: u8) -> bool {
     told
 }
 
-/// What a direction is, what it was before this call, and why the call's bytes can't be copied, or 0.
+/// The class of a direction, its class before this call, and why the call's bytes can't be copied, or 0.
 struct Ways {
     is: u8,
     before: u8,
     reason: u8,
 }
 
-/// Every byte of the call under one count: copied or lost, encrypted, unwanted.
+/// Accounts for every byte of the call under exactly one count: copied, lost, encrypted or unwanted.
 #[inline(always)]
 fn account(area: u32, dir: &mut Dir, header: &Header, source: &Source, mut span: Span, ways: Ways) {
     let Ways { is, before, reason } = ways;
@@ -269,7 +269,7 @@ fn account(area: u32, dir: &mut Dir, header: &Header, source: &Source, mut span:
     let hello = is == class::TLS;
     if hello {
         dir.count.encrypted += bytes;
-        // Behind payload it is the hello of a tunnel, which is told inside its session: nothing of it is copied at the socket.
+        // After payload it is the hello of a tunnel, which is reported inside its session: nothing of it is copied at the socket.
         let tunneled = before == class::HTTP || dir.count.copied != 0 || dir.count.lost != 0;
         if tunneled && before != class::TLS && reason == 0 {
             carry::flush(dir, header);
@@ -290,11 +290,11 @@ fn account(area: u32, dir: &mut Dir, header: &Header, source: &Source, mut span:
     let pending_from = if dir.pending_bytes == 0 { u64::MAX } else { dir.pending_offset };
     let turned_tls = carry::copy(area, dir, header, source, &span);
     if hello {
-        // What the handshake says in the clear is copied without being payload.
+        // The plaintext part of a handshake is copied, but is not counted as payload.
         dir.count.copied = copied;
         dir.count.lost = lost;
         if dir.pending_offset != pending_from {
-            // Nor is it payload where it did not fit the ring.
+            // Nor is it counted as lost payload if it did not fit in the ring.
             dir.pending_why = why::ENCRYPTED;
         }
     } else if turned_tls {
@@ -325,7 +325,7 @@ fn decide(dir: &mut Dir, peer_class: u8, source: &Source, bytes: u64, late: bool
     }
 }
 
-/// Adds the call's first bytes to those of the direction and looks at them.
+/// Adds the call's first bytes to those of the direction and classifies them.
 #[inline(never)]
 pub fn class_of(dir: &mut Dir, source: &Source, bytes: u64, late: bool) -> u8 {
     let before = dir.first_len;
@@ -335,12 +335,12 @@ pub fn class_of(dir: &mut Dir, source: &Source, bytes: u64, late: bool) -> u8 {
         dir.first_len = 0;
         return class::UNDECIDED;
     }
-    // Of many small buffers, and of several messages, not all is looked at.
+    // Of many small buffers, and of several messages, not all is examined.
     let is_all = bytes < FIRST_BYTES as u64 && u64::from(before) + bytes == u64::from(dir.first_len);
     if verdict == class::UNDECIDED && !is_all { class::HTTP } else { verdict }
 }
 
-/// Adds the call's first bytes, which may stand in up to four buffers, to those of the direction. A call of its own: however it went, the verifier goes on from it but once.
+/// Adds the call's first bytes, from up to four buffers, to those of the direction. A function of its own: the verifier goes on from it only once.
 #[inline(never)]
 fn gather(dir: &mut Dir, source: &Source, bytes: u64) {
     let mut here = *source;
@@ -385,7 +385,7 @@ fn add_first(dir: &mut Dir, base: u64, some: u64) {
     }
 }
 
-/// Not asked for: counted, and told once.
+/// Unwanted bytes: counted, and reported once.
 #[inline(always)]
 pub fn unwanted(dir: &mut Dir, header: &Header, offset: u64, bytes: u64) {
     dir.count.unwanted += bytes;
@@ -395,7 +395,7 @@ pub fn unwanted(dir: &mut Dir, header: &Header, offset: u64, bytes: u64) {
     }
 }
 
-/// Wanted, but carried by a call whose bytes can't be read.
+/// Wanted bytes, but carried by a call whose bytes can't be read.
 #[inline(always)]
 pub fn uncopied(dir: &mut Dir, header: &Header, offset: u64, bytes: u64, reason: u8) {
     carry::flush(dir, header);
@@ -406,11 +406,11 @@ pub fn uncopied(dir: &mut Dir, header: &Header, offset: u64, bytes: u64, reason:
     }
 }
 
-/// The connection ended: what is pending is told, then the counts. `alive`: the `sock` can still be read.
+/// Ends a connection: reports what is pending, then the counts. `alive`: the `sock` can still be read.
 #[inline(never)]
 pub fn close(sock: u64, conn: *mut Conn, alive: bool) {
     let conn = unsafe { &mut *conn };
-    // Of rustls: a session that is known by its connection.
+    // For rustls: the session whose key is the connection's identity.
     session::close(&SessionKey { ssl: conn.id, tgid: conn.tgid, ended: 0 });
     if conn.flags & conn_flag::UNWANTED == 0 {
         let mut header = data_header(conn.id, false, 0);

@@ -1,4 +1,4 @@
-//! What the kernel counted of a connection: told with the probes' own counts, and kept where it would be forgotten.
+//! The kernel's byte counts of a connection: reported with the probes' own counts, and saved where the kernel would forget them.
 
 use qtap_common::record::Counts;
 use qtap_common::state::{Conn, conn_flag};
@@ -6,10 +6,10 @@ use qtap_common::state::{Conn, conn_flag};
 use crate::emit;
 use crate::kernel;
 
-/// Writes the counts of a connection, with the kernel's own.
+/// Writes the counts of a connection, with the kernel's own. False: the ring was full.
 #[inline(never)]
 pub fn tell(conn: &mut Conn, sock: u64, record_kind: u8) -> bool {
-    // What was kept while it lived.
+    // Saved while the `sock` was alive.
     let (kept, fin) = (conn.dirs[0].kernel_final != 0, conn.flags & conn_flag::FIN != 0);
     let mut sent = if kept { conn.dirs[0].count.kernel } else { u64::MAX };
     let mut received = if conn.dirs[1].kernel_final != 0 { conn.dirs[1].count.kernel } else { u64::MAX };
@@ -39,7 +39,7 @@ pub fn tell(conn: &mut Conn, sock: u64, record_kind: u8) -> bool {
     true
 }
 
-/// Keeps the kernel's counts for the agent, who will read them from the table.
+/// Saves the kernel's counts for the agent, which will read them from the table.
 #[inline(always)]
 pub fn keep(conn: &mut Conn, sock: u64) {
     if conn.flags & conn_flag::UNCOUNTED != 0 {
@@ -54,8 +54,8 @@ pub fn keep(conn: &mut Conn, sock: u64) {
     conn.dirs[1].kernel_final = 1;
 }
 
-/// The `sock` is closed. Its process may still read what came; or the kernel is about to forget its counts (`tcp_disconnect`, which a close that does not
-/// linger goes through, and a `connect` to no address).
+/// The `sock` is closed. Saves what was read so far: the process may still read the rest, or the kernel is about to forget its counts
+/// (`tcp_disconnect`, which a close with `SO_LINGER` 0 and a `connect` to `AF_UNSPEC` go through).
 #[inline(always)]
 pub fn keep_read(conn: &mut Conn, sock: u64) {
     conn.dirs[1].count.kernel = read_by_now(conn, sock, conn.flags & conn_flag::FIN != 0);

@@ -1,4 +1,4 @@
-//! Answers of name servers: datagrams that come from port 53, copied whole up to a bound. No table knows of them: each is told by itself.
+//! Answers of name servers: datagrams that come from port 53, copied whole up to a bound. No table holds them: each is reported on its own.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user as read_user;
 use core::ffi::c_void;
@@ -22,7 +22,7 @@ pub fn is_wanted() -> bool {
     wanted!(options) & option::DNS != 0
 }
 
-/// What a stream socket receives from a name server are answers.
+/// Classifies what a stream socket receives from the port of name servers as answers.
 #[inline(always)]
 pub fn name_server(dir: &mut Dir, sock: u64, family: u16) {
     let inet = family == AF_INET || family == AF_INET6;
@@ -31,8 +31,8 @@ pub fn name_server(dir: &mut Dir, sock: u64, family: u16) {
     }
 }
 
-/// What the work area says was moved is no stream: if it is an answer, it is told. Returns what it is: a result that nobody used would be left to
-/// chance, and refused.
+/// What the work area describes was not moved by a stream: if it is an answer, reports it. Returns what it is: if nobody used the result, the
+/// compiler would leave it undefined, and the verifier would refuse that.
 #[inline(never)]
 pub fn datagram(area: u32) -> u8 {
     let Some(work) = scratch::get(area) else { return class::OTHER };
@@ -69,7 +69,7 @@ pub fn datagram(area: u32) -> u8 {
     tell(area, bytes, base, some)
 }
 
-/// Both ends: of a socket that is not connected the far one is where the call says that the datagram came from.
+/// Fills in both ends. Of an unconnected socket the peer is the sender that the call returned.
 #[inline(always)]
 fn ends(head: &mut Datagram, sock: u64, name: u64) -> bool {
     let Some(family) = at::<u16>(sock, layout!(sk_family)) else { return false };

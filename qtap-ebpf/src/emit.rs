@@ -19,7 +19,7 @@ pub fn now() -> u64 {
     unsafe { bpf_ktime_get_boot_ns() }
 }
 
-/// A header for the current task, `len` bytes long in all.
+/// A header for the current task; `len`: bytes of the whole record.
 #[inline(always)]
 pub fn header(kind: u8, len: usize, id: u64) -> Header {
     let thread = bpf_get_current_pid_tgid();
@@ -45,15 +45,15 @@ pub fn record<T>(record: &T) -> bool {
 /// Writes `len` bytes as one record. False: the ring was full.
 ///
 /// # Safety
-/// The verifier must be able to see that `len` bytes stand at `from`.
+/// The verifier must be able to see that `len` bytes at `from` can be read.
 #[inline(always)]
 pub unsafe fn bytes(from: *const u8, len: u64) -> bool {
     let ring = (&raw const RING).cast_mut().cast::<c_void>();
     unsafe { bpf_ringbuf_output(ring, from.cast_mut().cast(), len, wake()) == 0 }
 }
 
-/// Room in the ring for a record of fixed size, to be filled and then [`submit`]ted on every way. For the larger ones: what is built on the stack
-/// counts there for all that are called, and up to 6.12 they have 512 bytes together. None: the ring was full; nothing is counted here.
+/// Reserves space in the ring for a record of fixed size, which must be filled and [`submit`]ted on every path. For the larger ones: up to 6.12 a
+/// record on the stack takes from the 512 bytes that a whole chain of calls shares. None: the ring was full; nothing is counted here.
 #[inline(always)]
 pub fn reserve<T>() -> Option<*mut T> {
     let ring = (&raw const RING).cast_mut().cast::<c_void>();
@@ -61,15 +61,15 @@ pub fn reserve<T>() -> Option<*mut T> {
     if room.is_null() { None } else { Some(room.cast()) }
 }
 
-/// The record is filled.
+/// Submits a filled record.
 #[inline(always)]
 pub fn submit<T>(record: *mut T) {
     let flags = wake();
     unsafe { bpf_ringbuf_submit(record.cast(), flags) };
 }
 
-/// Wakes the agent when it sleeps, or when much is waiting; else leaves it to its own pace: a wake-up costs the target more than
-/// the record does.
+/// Flags for the ring: wake the agent when it sleeps, or when much is waiting; else leave it to its own pace, since a wake-up costs
+/// the target more than the record does.
 #[inline(always)]
 fn wake() -> u64 {
     if let Some(asleep) = ASLEEP.get_ptr_mut(0) {
@@ -85,7 +85,7 @@ fn wake() -> u64 {
     u64::from(BPF_RB_NO_WAKEUP)
 }
 
-/// Counts a loss that no record tells.
+/// Counts a loss that no record reports.
 #[inline(always)]
 pub fn count_loss(reason: u8, bytes: u64) {
     debug_assert!((reason as usize) < why::COUNT);

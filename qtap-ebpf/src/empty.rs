@@ -1,10 +1,10 @@
-//! Programs that do nothing, in an object of their own: what it costs to be called at all. The yardstick of `cargo xtask bench`,
-//! never part of the agent.
+//! Programs that do nothing, in an object of their own: they show what the mere call of a probe costs. The baseline of
+//! `cargo xtask bench`, never part of the agent.
 
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]
 #![allow(clippy::undocumented_unsafe_blocks)] // the verifier is the proof
-#![allow(missing_docs, unreachable_pub)] // a binary: nothing is public; and what the macros make of a program has no words
+#![allow(missing_docs, unreachable_pub)] // a binary: nothing is public; and the programs that the macros generate have no docs
 
 use aya_ebpf::macros::{raw_tracepoint, uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RawTracePointContext, RetProbeContext};

@@ -1,11 +1,11 @@
-//! qtap's own connections, seen from their other ends: what a store on this host receives of qtap, and what it sends on because of it, would
-//! each be a new record for the store.
+//! qtap's own connections, seen from their other ends. Capturing what a store on this host receives from qtap, or what it sends on because of
+//! that, would make yet another record for the store.
 //!
-//! In: TCP states, and who connects. Out: whether a connection is left out for that, and how much was. Never a verdict on what a process
+//! In: TCP states, and who connects. Out: whether a connection is excluded for that, and how much was. Never excluded: what a process
 //! accepts from others.
 //!
-//! The client's end of a connection is established before the server's can be accepted: so it is known here in time, whoever is quicker. It is known by its address,
-//! and by the numbers that TCP counts from: addresses are exchanged on the way (masquerading, a port of loopback that is redirected), numbers are not.
+//! The client's end is established before the server's can be accepted, so it is always noted here in time. It is identified by its address and
+//! by TCP's initial sequence numbers: addresses may be rewritten on the way (masquerading, a redirected port of loopback), sequence numbers are not.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use qtap_common::feedback::{End, MADE_BY_QTAP, MADE_BY_STORE, is_passed_on};
@@ -19,7 +19,7 @@ use crate::kernel::{AF_INET, AF_UNIX, at, tcp};
 use crate::maps::{FEEDBACK, FOUND_ENDS, MADE, SCOPE, STORES};
 use crate::scratch;
 
-/// A constant to the verifier: without the guard nothing of this is there.
+/// A constant to the verifier, which drops all of this if the guard is off.
 #[inline(always)]
 fn guards() -> bool {
     wanted!(options) & option::GUARD_OWN != 0
@@ -30,7 +30,7 @@ fn guards_stores() -> bool {
     wanted!(options) & option::GUARD_STORES != 0
 }
 
-/// The state of a TCP socket changes. That a process connects is told in its own context; that it is connected, in anyone's.
+/// The state of a TCP socket changes: to `SYN_SENT` in the context of the process that connects, to `ESTABLISHED` in anyone's.
 #[inline(always)]
 pub fn state_changes(sock: u64, old: i32, new: i32) {
     if !guards() {
@@ -56,7 +56,7 @@ pub fn state_changes(sock: u64, old: i32, new: i32) {
                 let _ = FOUND_ENDS.insert(end, made_by, 0);
             }
         } else {
-            // Someone else has the port now.
+            // Another process has the port now.
             let _ = FOUND_ENDS.remove(end);
         }
     }
@@ -65,7 +65,7 @@ pub fn state_changes(sock: u64, old: i32, new: i32) {
     }
 }
 
-/// Whose connections the current process makes: 0 when they are nobody's concern.
+/// Who makes the connections of the current process: qtap or a store (`MADE_BY_…`); 0: neither.
 #[inline(always)]
 fn maker() -> u8 {
     let tgid = current();
@@ -88,7 +88,7 @@ pub fn is_store(tgid: u32) -> bool {
     guards_stores() && STORES.get_ptr(tgid).is_some()
 }
 
-/// It ended, or is another program now.
+/// The process ended, or executes another program.
 #[inline(always)]
 pub fn forget(tgid: u32) {
     if guards_stores() {
@@ -96,7 +96,7 @@ pub fn forget(tgid: u32) {
     }
 }
 
-/// The client's end of a connection, from its own socket or from the one at the other end.
+/// The client's end of a connection, from the client's socket (`own`) or from the server's.
 #[inline(always)]
 fn end(sock: u64, own: bool) -> Option<End> {
     let family: u16 = at(sock, layout!(sk_family))?;
@@ -110,8 +110,8 @@ fn end(sock: u64, own: bool) -> Option<End> {
     Some(if own { End::new(address, local, peer) } else { End::new(address, peer, local) })
 }
 
-/// The connection by its numbers, from the client's socket or from the server's. What was counted of a direction, taken from how far it is, is where it began; the client's
-/// count of what it sent has its SYN, the server's has not.
+/// The connection by its sequence numbers, from the client's socket (`own`) or the server's. The current sequence number of a direction, less
+/// the bytes counted, is where it began; the client's count of what it sent includes its SYN, the server's does not.
 #[inline(always)]
 fn numbers(sock: u64, own: bool) -> Option<End> {
     let acked: u64 = at(sock, layout!(tcp_bytes_acked))?;
@@ -130,14 +130,14 @@ fn ports(sock: u64) -> Option<(u16, u16)> {
     Some((local, u16::from_be(peer)))
 }
 
-/// Looks at a connection when it is first seen, and once a second while it is used: a process may have become a store's since. The flags of one
-/// that is left out, which is counted here; 0: it is not.
+/// Checks a connection when it is first seen, and once a second while it is used: a process may have become a store since. Returns the flags of
+/// an excluded connection, which is counted here; 0: it is not excluded.
 #[inline(never)]
 pub fn look(area: u32, sock: u64, family: u64, as_role: u64) -> u8 {
     if !guards() || family == u64::from(AF_UNIX) {
         return 0;
     }
-    // Not on the stack, of which there is no more.
+    // Not on the stack, which is used up.
     let Some(work) = scratch::get(area) else { return 0 };
     let place = unsafe { &raw mut (*work).end };
     let mut flags = 0;
@@ -146,7 +146,7 @@ pub fn look(area: u32, sock: u64, family: u64, as_role: u64) -> u8 {
     }
     if flags == 0 && is_store(current()) && is_made_here(sock, as_role as u8) {
         flags = conn_flag::OF_STORE;
-        // It may have been there before the process was a store's: then nobody noted its end.
+        // The connection may have been made before the process became a store: then nobody noted its end.
         note_made(place, end(sock, true));
         note_made(place, numbers(sock, true));
     }
@@ -156,7 +156,7 @@ pub fn look(area: u32, sock: u64, family: u64, as_role: u64) -> u8 {
     flags
 }
 
-/// The end that was accepted of a connection that qtap made, or a process that gets its exports.
+/// Flags of the accepted end of a connection that qtap or a store made; 0: neither did. The accepting process may become a store.
 #[inline(always)]
 fn other_end(sock: u64, place: *mut End) -> u8 {
     let Some(end) = end(sock, false) else { return 0 };
@@ -176,7 +176,7 @@ fn other_end(sock: u64, place: *mut End) -> u8 {
     if made_by == MADE_BY_QTAP { conn_flag::OF_QTAP } else { conn_flag::OF_STORE }
 }
 
-/// A store made the connection of an end.
+/// Notes that a store made the connection of an end.
 #[inline(always)]
 fn note_made(place: *mut End, end: Option<End>) {
     if let Some(end) = end {
@@ -185,15 +185,15 @@ fn note_made(place: *mut End, end: Option<End>) {
     }
 }
 
-/// Who made the connection of an end; 0: nobody who is of concern.
+/// Who made the connection of an end; 0: neither qtap nor a store.
 #[inline(always)]
 fn maker_of(place: *mut End, end: End) -> u8 {
     unsafe { place.write(end) };
     FOUND_ENDS.get_ptr(unsafe { &*place }).map_or(0, |made_by| unsafe { *made_by })
 }
 
-/// True when the process at this end made the connection. Of one that was open before the probes only the ports tell: those that are given to
-/// clients are high.
+/// True when the process at this end made the connection. If it was open before the probes, only the ports show that: clients
+/// get high ones.
 #[inline(always)]
 fn is_made_here(sock: u64, as_role: u8) -> bool {
     match as_role {
@@ -206,7 +206,7 @@ fn is_made_here(sock: u64, as_role: u8) -> bool {
     }
 }
 
-/// Counts what was left out.
+/// Counts what was excluded.
 #[inline(always)]
 pub fn count(flags: u8, bytes: u64, connections: u64) {
     let index = if flags & conn_flag::OF_QTAP != 0 { 0 } else { 1 };
@@ -218,7 +218,7 @@ pub fn count(flags: u8, bytes: u64, connections: u64) {
     }
 }
 
-/// Bytes of a connection, when that is why it is left out.
+/// Counts bytes of a connection, if this is why it is excluded.
 #[inline(always)]
 pub fn count_bytes(flags: u8, bytes: u64) {
     if guards() && flags & conn_flag::FEEDBACK != 0 {

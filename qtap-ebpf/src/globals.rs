@@ -116,7 +116,7 @@ pub fn wishes() -> Wishes {
                 }
             }
         }
-        // An array has all its entries.
+        // Never reached: an array has all its entries.
         None => Wishes { direction: 0, ignore_loopback: 0, http: 1, shed: 0 },
     }
 }
@@ -146,8 +146,8 @@ pub fn read<T: Copy>(from: *const T) -> T {
     unsafe { read_volatile(from) }
 }
 
-/// The value, `most` at most, in a way that any verifier sees. The compiler may compare a copy of a number, or its difference from another, and use the
-/// number: that both are one is known to newer kernels only (6.12 does not know it yet). What was just read has no copy.
+/// The value, limited to `most` in a way that every verifier recognises. The compiler may compare a copy of a number, or a difference, and then
+/// use the number itself: only newer kernels know that the two are linked (6.12 does not yet). A value that was just read has no copy.
 #[inline(always)]
 pub fn bounded(value: u64, most: u64) -> u64 {
     let value = read(&raw const value);

@@ -1,8 +1,8 @@
-//! Calls of Go's `crypto/tls` under way. A goroutine goes from thread to thread while it waits, and its stack moves when it grows: so a call is the
-//! goroutine's, and places on its stack are told by how far they lie below its upper end.
+//! Calls of Go's `crypto/tls` under way. A goroutine changes threads while it waits, and its stack moves when it grows: so a call belongs to the
+//! goroutine, and places on its stack are stored as distances below the stack's upper end.
 //!
-//! A call is entered twice where its first instructions find too little stack, and left without a return by a panic. Both leave a frame that is no deeper
-//! than the one that comes: it gives way.
+//! A call is entered twice if its first instructions find too little stack, and a panic leaves it without a return. Either leaves a frame that is
+//! at least as deep as the next one: it is dropped.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use qtap_common::go::{CLOSING, GoCalls, GoFrame, GoKey};
@@ -43,14 +43,14 @@ pub fn begin(ssl: u64) -> bool {
     true
 }
 
-/// A call that began on a session is over. When that was closed meanwhile, and this was the last call under way, it ends here: the other side may answer what was
-/// written by closing, and the program close in turn, before the call that wrote has returned.
+/// A call that began on a session is over. If the session was closed meanwhile and this was the last call under way, it ends here: the peer may
+/// answer what was written by closing, and the program close in turn, before the call that wrote has returned.
 #[inline(never)]
 fn over(ssl: u64) {
     let key = session::key(ssl);
     let Some(session) = SESSIONS.get_ptr_mut(&key) else { return };
     let calls = unsafe { &raw mut (*session).calls };
-    // Of another session at that address, opened since: it has none.
+    // Another session, opened at that address since: it has no calls.
     if read(calls) % CLOSING == 0 {
         return;
     }
@@ -91,7 +91,7 @@ pub fn enter(key: &GoKey, frame: &GoFrame) {
     }
     match calls.depth {
         0 => calls.frames[0] = *frame,
-        // Whichever call comes first makes the handshake: the sockets it uses are that call's.
+        // Whichever call comes first performs the handshake: the sockets that the handshake uses are that call's.
         1 if shakes(frame, &calls.frames[0]) => {
             calls.frames[0].shook = 1;
             return;
@@ -109,7 +109,7 @@ pub fn enter(key: &GoKey, frame: &GoFrame) {
     calls.depth += 1;
 }
 
-/// The former frame is the same call's beginning, or its end was not seen.
+/// Drops a former frame: it is an earlier entry of the same call, or the end of its call was not seen, which is counted.
 #[inline(always)]
 fn give_way(former: &GoFrame, frame: &GoFrame) {
     if former.below != frame.below || former.ssl != frame.ssl || former.call != frame.call {
@@ -125,7 +125,7 @@ fn shakes(inner: &GoFrame, outer: &GoFrame) -> bool {
     inner.call == call::OTHER && inner.ssl == outer.ssl
 }
 
-/// A call ended, so far below the stack's upper end: its frame, when its beginning was seen.
+/// A call ended, `below` bytes below the stack's upper end: returns its frame, if its beginning was seen.
 #[inline(always)]
 fn leave(key: &GoKey, of: u8, below: u64) -> Option<GoFrame> {
     let calls = GO_CALLS.get_ptr_mut(key)?;
@@ -133,7 +133,7 @@ fn leave(key: &GoKey, of: u8, below: u64) -> Option<GoFrame> {
     if calls.depth == 2 {
         let frame = calls.frames[1];
         if frame.below < below {
-            // One inside it that has no frame of its own.
+            // A nested call that has no frame of its own.
             return None;
         }
         calls.depth = 1;
@@ -154,20 +154,20 @@ fn leave(key: &GoKey, of: u8, below: u64) -> Option<GoFrame> {
     None
 }
 
-/// What a call came to that ended.
+/// The outcome of a call that ended.
 #[repr(C)]
 pub struct Done {
-    /// The call, as other families have it.
+    /// The call, in the form of the other families.
     pub frame: Frame,
     /// Bytes it moved.
     pub bytes: u64,
-    /// 1: should the session not be known, its handshake was not seen.
+    /// 1: if the session is not known, its handshake was not seen.
     pub late: u32,
-    /// 1: the session was there when it began.
+    /// 1: the session was known when the call began.
     pub known: u32,
 }
 
-/// A call of this kind returned `result`. `below`, `upper`: how far the stack pointer is below the stack's upper end, and where that is by now.
+/// A call of kind `of` returned `result`. `below`: how far the stack pointer is below the stack's upper end; `upper`: where that end is now.
 #[inline(always)]
 pub fn finish(of: u8, g: u64, result: u64, below: u64, upper: u64) {
     let Some(area) = scratch::take() else { return };
@@ -186,7 +186,7 @@ pub fn finish(of: u8, g: u64, result: u64, below: u64, upper: u64) {
     scratch::give_back(area);
 }
 
-/// False: there is nothing to account for. (A function of its own, so that what it needs is off the stack before bytes are copied.)
+/// False: there is nothing to account for. (A function of its own, so that its stack is free again before bytes are copied.)
 #[inline(never)]
 fn ended(done: &mut Done, g: u64, result: u64, below: u64, upper: u64) -> bool {
     let of = done.frame.call as u8;
@@ -201,13 +201,13 @@ fn ended(done: &mut Done, g: u64, result: u64, below: u64, upper: u64) -> bool {
     let session = session::key(frame.ssl);
     match SESSIONS.get_ptr(&session) {
         Some(known) => {
-            // A `tls.Conn` keeps its connection for life: this is another one at the address of one that was dropped without being closed.
+            // A `tls.Conn` keeps its connection for life: this is another one at the address of one that was dropped without `Close`.
             let bound = unsafe { (*known).conn };
             if bound != 0 && frame.conn != 0 && frame.conn != NOT_WANTED && bound != frame.conn {
                 session::close(&session);
             }
         }
-        // It ended meanwhile, with its process's TLS left out, or closed twice.
+        // The session ended meanwhile: the TLS of its process was excluded, or it was closed twice.
         None if frame.known != 0 && !shook => {
             if bytes > 0 {
                 emit::count_loss(why::CALL_UNFINISHED, bytes);
@@ -226,13 +226,13 @@ fn ended(done: &mut Done, g: u64, result: u64, below: u64, upper: u64) -> bool {
     true
 }
 
-/// True while the goroutine whose system call this is, is inside a call.
+/// True while the goroutine that makes this system call is inside a TLS call.
 #[inline(never)]
 pub fn in_call() -> bool {
     GO_CALLS.get_ptr(key(kernel::goroutine())).is_some()
 }
 
-/// A system call of a goroutine moved TLS records of connection `conn`: the calls it is in are that connection's, as [`session::note_socket`] has it.
+/// A system call of a goroutine moved TLS records of connection `conn`: its calls are bound to that connection, as in [`session::note_socket`].
 #[inline(never)]
 pub fn note_socket(conn: u64) {
     let Some(calls) = GO_CALLS.get_ptr_mut(key(kernel::goroutine())) else { return };

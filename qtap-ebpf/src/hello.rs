@@ -1,8 +1,8 @@
-//! What a session that is given memory instead of a socket is known by: the random of a hello (RFC 8446 §4.1.2, §4.1.3), as it leaves the session or comes to
-//! it. The same 32 bytes pass a socket of the process, and the agent looks there.
+//! Identifies a session that uses memory instead of a socket, by the random of a hello (RFC 8446 §4.1.2, §4.1.3) that the session writes or is
+//! fed. The same 32 bytes pass a socket of the process, where the agent looks for them.
 //!
-//! In: what is written to memory by `BIO_write`. Inside a TLS call that is a record of the session's own; outside of one it is what its program feeds it with,
-//! if the session was seen to read from there. Out: a record `HELLO`, once or twice a session. Whatever is no hello costs one read of the program's memory.
+//! In: what `BIO_write` writes to memory. Inside a TLS call that is a record of the session's own; outside of one it is what the program feeds to the
+//! session that was seen to read from there. Out: a record `HELLO`, once or twice a session. What is no hello costs one read of the program's memory.
 
 use qtap_common::record::{Hello, RETRY_RANDOM, flag, kind, why};
 use qtap_common::state::SessionKey;
@@ -11,7 +11,7 @@ use crate::carry::user;
 use crate::maps::FED;
 use crate::{emit, scratch, session};
 
-/// Bytes up to the end of the random: those of the record's header, of the message's, the version, the random.
+/// Bytes up to the end of the random: header of the record, header of the message, version, random.
 const UP_TO_RANDOM: i32 = 5 + 4 + 2 + 32;
 /// Where the random begins.
 const RANDOM: u64 = 5 + 4 + 2;
@@ -54,15 +54,15 @@ pub fn written(bio: u64, data: u64, len: i32) {
     let _ = FED.remove(fed);
 }
 
-/// A record of the handshake in which such a message begins: type and version of the record, type and length of the message, and its version. Of a protected
-/// record what stands there is anything, so that more than the type has to be right.
+/// True for a handshake record that begins with a hello: type and version of the record, type and length of the message, and its version. In a
+/// protected record these bytes may have any value, so the type alone is not enough.
 #[inline(always)]
 fn is_hello(first: &[u8; 16]) -> bool {
     let which = first[5] == CLIENT_HELLO || first[5] == SERVER_HELLO;
     first[0] == HANDSHAKE && first[1] == MAJOR && which && first[6] == 0 && first[9] == MAJOR && first[10] <= 4
 }
 
-/// The random that is always the same, word by word.
+/// [`RETRY_RANDOM`] as words.
 const RETRY: [u64; 4] = {
     let mut words = [0; 4];
     let mut at = 0;
@@ -73,21 +73,21 @@ const RETRY: [u64; 4] = {
     words
 };
 
-/// (Word by word: comparing the whole would be a call of a function that is not there.)
+/// (Word by word: comparing the whole would become a call of a function that does not exist here.)
 #[inline(always)]
 fn is_retry(random: &[u64; 4]) -> bool {
     random[0] == RETRY[0] && random[1] == RETRY[1] && random[2] == RETRY[2] && random[3] == RETRY[3]
 }
 
-/// Tells a hello of a session, which begins with it where it was not known. `library`: 0 where none was called yet.
+/// Reports a hello of a session, which is opened if it was not known. `library`: 0 if none was called yet.
 #[inline(never)]
 fn tell(key: &SessionKey, library: u32, direction: u8, which: u8, random: &[u64; 4]) {
     let Some(area) = scratch::take() else { return };
     let session = session::find_or_open(area, key, library, 0);
     scratch::give_back(area);
-    // No room for it, or no session is taken up now: the next call of it that carries bytes counts them.
+    // The table is full, or new sessions are shed: the session's next call that carries bytes counts them.
     let Some(session) = session else { return };
-    // One whose socket is known has nothing to be looked for.
+    // If its socket is known, there is nothing to look for.
     let (id, conn) = unsafe { ((*session).id, (*session).conn) };
     if conn != 0 {
         return;

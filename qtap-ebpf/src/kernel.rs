@@ -1,4 +1,4 @@
-//! What kernel memory says: descriptor → socket → `sock`, a connection's ends, the kernel's own byte counts. All reads go
+//! Reads of kernel memory: descriptor → socket → `sock`, a connection's ends, the kernel's own byte counts. All reads go
 //! through offsets that the loader took from the running kernel's BTF.
 
 use core::ptr::read_volatile;
@@ -31,7 +31,7 @@ pub mod tcp {
 
 /// `RCV_SHUTDOWN | SEND_SHUTDOWN` of `include/net/sock.h`.
 pub const SHUTDOWN_BOTH: u8 = 3;
-/// `SOCK_DONE` of `enum sock_flags` there: the peer's FIN was taken.
+/// `SOCK_DONE` of `enum sock_flags` there: the peer's FIN was processed.
 const SOCK_DONE: u64 = 1 << 1;
 
 /// Reads a `T` at `base + offset`.
@@ -40,14 +40,14 @@ pub fn at<T: Copy>(base: u64, offset: u32) -> Option<T> {
     unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T) }.ok()
 }
 
-/// Reads a `T` at `base + offset`, where `base` came from the kernel with its type (or from such memory in turn): the verifier
-/// knows what stands there, so that this is a load and no call.
+/// Reads a `T` at `base + offset`, where `base` is a typed pointer of the kernel (or was read from such memory): the verifier
+/// knows what is there, so that this is a load, not a call of a helper.
 #[inline(always)]
 fn typed<T: Copy>(base: u64, offset: u32) -> T {
     unsafe { read_volatile((base as *const u8).add(offset as usize).cast()) }
 }
 
-/// The registers with which the current task entered the kernel, which are at `regs`: the same address, where it can be with its type.
+/// The registers with which the current task entered the kernel, which are at `regs`: the same address, as a typed pointer where that is possible.
 #[inline(always)]
 pub fn registers(regs: u64) -> u64 {
     if wanted!(has_task_regs) == 0 {
@@ -56,7 +56,7 @@ pub fn registers(regs: u64) -> u64 {
     unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }
 }
 
-/// Reads a `T` of what [`registers`] gave.
+/// Reads a `T` from what [`registers`] returned.
 #[inline(always)]
 pub fn register<T: Copy>(regs: u64, offset: u32) -> Option<T> {
     if wanted!(has_task_regs) == 0 {
@@ -65,8 +65,8 @@ pub fn register<T: Copy>(regs: u64, offset: u32) -> Option<T> {
     Some(typed(regs, offset))
 }
 
-/// The goroutine that made the system call under way, if it is one of Go: what the caller has in `r14`, the second word of `struct pt_regs` of x86-64
-/// (`asm/ptrace.h`), which Go keeps there for that (`abi-internal.md`). Of other programs it is any number. 0: not known.
+/// The goroutine that made the current system call, if the program is one of Go: Go keeps it in `r14` (`abi-internal.md`), the second word of
+/// x86-64's `struct pt_regs` (`asm/ptrace.h`). In other programs it is an arbitrary number. 0: not known.
 #[cfg(not(bpf_target_arch = "aarch64"))]
 #[inline(always)]
 pub fn goroutine() -> u64 {
@@ -77,7 +77,7 @@ pub fn goroutine() -> u64 {
     typed(unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }, R14)
 }
 
-/// Go is not probed there.
+/// Go is not probed on aarch64.
 #[cfg(bpf_target_arch = "aarch64")]
 #[inline(always)]
 pub fn goroutine() -> u64 {
@@ -99,7 +99,7 @@ pub fn current_task() -> u64 {
     unsafe { bpf_get_current_task() }
 }
 
-/// The current task's table of descriptors: its length, and where it is.
+/// The current task's descriptor table: its length and its address.
 #[inline(always)]
 fn descriptors() -> Option<(u32, u64)> {
     if wanted!(has_task_regs) == 0 {
@@ -140,7 +140,7 @@ fn try_socket_of(fd: u32) -> Option<Sock> {
     socket_in(file_of(fd)?)
 }
 
-/// The socket that a file is, if it is one.
+/// The socket behind a `file`, if it is one.
 #[inline(always)]
 pub fn socket_in(file: u64) -> Option<Sock> {
     let socket: u64 = at(file, layout!(file_private))?;
@@ -152,7 +152,7 @@ pub fn socket_in(file: u64) -> Option<Sock> {
     } else {
         [at(socket, layout!(socket_file))?, at(socket, layout!(socket_sk))?]
     };
-    // A socket names the file it belongs to: what does not is something else's private data.
+    // A socket points back to its file: what does not is some other private data.
     if back != file || address == 0 { None } else { Some(Sock { address, file }) }
 }
 
@@ -192,7 +192,7 @@ pub fn stream_family(sock: u64) -> Option<u16> {
     }
 }
 
-/// True when what [`stream_family`] gave is of TCP itself. (MPTCP has it below, a connection for each path, of which no process has a descriptor.)
+/// True when a stream of [`stream_family`] is TCP itself. (MPTCP runs over a TCP connection for each path, of which no process has a descriptor.)
 #[inline(always)]
 pub fn is_tcp(sock: u64, family: u16) -> bool {
     family != AF_UNIX && at(sock, layout!(sk_protocol)) == Some(IPPROTO_TCP)
@@ -218,7 +218,7 @@ pub fn tcp_read(sock: u64, fin: bool) -> u64 {
     received.wrapping_sub(u64::from(unread)).wrapping_sub(u64::from(fin_read))
 }
 
-/// True when the kernel does TLS above that TCP connection, in one direction or both: the name of what stands there is `tls` (`net/tls/tls_main.c`).
+/// True when the kernel does TLS above that TCP connection, in one direction or both: its upper layer protocol is `tls` (`net/tls/tls_main.c`).
 #[inline(always)]
 pub fn does_tls(sock: u64) -> bool {
     if layout!(tcp_above) == NO_OFFSET {
@@ -228,20 +228,20 @@ pub fn does_tls(sock: u64) -> bool {
     above != 0 && at::<[u8; 4]>(above, layout!(above_name)) == Some(*b"tls\0")
 }
 
-/// Where it is in its life: one of [`tcp`].
+/// The connection's state: one of [`tcp`].
 #[inline(always)]
 pub fn state(sock: u64) -> i32 {
     i32::from(at::<u8>(sock, layout!(sk_state)).unwrap_or(0))
 }
 
-/// True when the peer's FIN was received already.
+/// True when the peer's FIN has been received in this state.
 #[inline(always)]
 pub fn fin_came(state: i32) -> bool {
     matches!(state, tcp::CLOSE_WAIT | tcp::LAST_ACK | tcp::CLOSING)
 }
 
-/// The same at the end of a connection that was waiting for that FIN alone, where the state does not tell: a process that closes then ends it by the same
-/// change of state as the FIN does (`tcp_close`, `tcp_fin`; only the latter sets the flag).
+/// The same at the end of a connection that was only waiting for that FIN. The state does not show it there: a process that closes then (`tcp_close`)
+/// causes the same change of state as the FIN (`tcp_fin`), but only the latter sets the flag.
 #[inline(always)]
 pub fn fin_was_taken(sock: u64) -> bool {
     let flags: u64 = at(sock, layout!(sk_flags)).unwrap_or(0);

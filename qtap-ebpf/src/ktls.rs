@@ -1,8 +1,8 @@
-//! TLS in the kernel (`Documentation/networking/tls.rst` of it): a socket that was given the keys of a direction seals what is written to it, or opens what is read from it, so that
-//! calls move plaintext. In: the calls that give it keys, and files that are sent through it. Out: that it is so, told once a direction; and the files' bytes in the session that sent them.
+//! TLS in the kernel (its `Documentation/networking/tls.rst`): given the keys of a direction, a socket encrypts what is written or decrypts what is
+//! read: calls move plaintext. In: calls that give keys, files sent through it. Out: one report per direction; a file's bytes in its session.
 //!
-//! Where a library gives the keys, in a call of a session, its calls still have the plaintext: there it is taken, and the socket's is counted, as before. Only what it sends from a file
-//! passes no call of it that returns bytes.
+//! If a library gives the keys, inside a call of a session, its calls still have the plaintext: it is taken there, and the socket's bytes are
+//! counted, as before. Only what it sends from a file passes through no library call that returns bytes.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use qtap_common::record::{Header, flag, given, kind, role, why};
@@ -29,7 +29,7 @@ pub fn direction_of(level: u32, name: u32) -> Option<usize> {
     }
 }
 
-/// The kernel does TLS of that direction of the socket from here on. (Keys are given anew too, TLS 1.3: it is told once.)
+/// From here on the kernel does TLS for that direction of the socket. (TLS 1.3 also renews keys: this is reported once.)
 #[inline(never)]
 pub fn turned_on(sock: &Sock, direction: usize) {
     let Some(area) = scratch::take() else { return };
@@ -37,7 +37,7 @@ pub fn turned_on(sock: &Sock, direction: usize) {
         let conn = unsafe { &mut *conn };
         let before = conn.dirs[direction & 1].in_kernel;
         conn.dirs[direction & 1].in_kernel = 1;
-        // Whatever passed before: what calls move from here on is TLS on the wire.
+        // Whatever passed before: from here on, what calls move is TLS on the wire.
         conn.dirs[0].class = class::TLS;
         conn.dirs[1].class = class::TLS;
         if before == 0 && conn.flags & conn_flag::UNWANTED == 0 {
@@ -47,8 +47,8 @@ pub fn turned_on(sock: &Sock, direction: usize) {
     scratch::give_back(area);
 }
 
-/// Looks whether it does already, once a connection was opened here that was there before. In which direction is not known; what calls move must not be taken for plaintext of the
-/// wire in either. (All that is asked is asked in here: to the verifier there is one way back.)
+/// Checks whether it does already, for a connection that was open before it was first seen. The direction is not known; in neither may what calls
+/// move be taken for plaintext on the wire. (All conditions are checked in here: then the verifier has one way back.)
 #[inline(never)]
 pub fn look(sock: u64, conn: &mut Conn) {
     if conn.flags & conn_flag::LATE != 0 && conn.family != AF_UNIX && kernel::does_tls(sock) {
@@ -62,7 +62,7 @@ pub fn look(sock: u64, conn: &mut Conn) {
     }
 }
 
-/// Tells it, with bits of [`given`].
+/// Reports it, with bits of [`given`].
 #[inline(always)]
 fn tell(conn: u64, direction: u64, detail: u8) {
     let mut header = emit::header(kind::KERNEL_TLS, size_of::<Header>(), conn);
@@ -71,7 +71,7 @@ fn tell(conn: u64, direction: u64, detail: u8) {
     emit::record_or_count(&header);
 }
 
-/// A file's bytes went through such a socket: they are plaintext of the session that gave it the keys, and were in nobody's memory.
+/// A file's bytes went through such a socket: they are plaintext of the session that gave it the keys, and were never in the process's memory.
 #[inline(never)]
 pub fn sent_file(conn: u64, ssl: u64, bytes: u64, reason: u8) {
     let key = SessionKey { ssl, tgid: (bpf_get_current_pid_tgid() >> 32) as u32, ended: 0 };

@@ -1,9 +1,9 @@
 //! qtap's probes. In: what processes do with sockets and TLS libraries. Out: records in the ring (`emit` is their only
-//! writer) and counts. Never: writes to a target, sleeps, changes what a call does.
+//! writer) and counts. Never: a write to a target, a sleep, a change to what a call does.
 //!
-//! A probe (`probe/`) is a door of two lines that calls a `try_…`; the rooms behind it are `scope` (who is looked at), `kernel`
-//! (what kernel memory says), `conn`, `session`, `goroutine`, `rustls` and `hello` (state), `ktls` (TLS that the kernel does), `peer` (the ends of a connection), `classify` (what the first bytes
-//! are), `carry` (bytes of a call → records), `trace` (what the probes say of themselves).
+//! A probe (`probe/`) is an entry point of two lines that calls a `try_…`; the modules behind it are `scope` (which processes are captured),
+//! `kernel` (reads of kernel memory), `conn`, `session`, `goroutine`, `rustls` and `hello` (state), `ktls` (TLS in the kernel), `peer` (the ends
+//! of a connection), `classify` (what the first bytes are), `carry` (bytes of a call → records), `trace` (log messages of the probes).
 
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]

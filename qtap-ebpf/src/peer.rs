@@ -1,4 +1,4 @@
-//! The ends of a connection: their addresses and names, and what is wanted by them.
+//! The ends of a connection: their addresses and names, and the filter by direction.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use qtap_common::globals::{
@@ -52,7 +52,7 @@ fn unix_names(record: &mut scratch::OpenedRecord, sock: u64) {
     }
 }
 
-/// What a name is blanked with, by one copy.
+/// Zeros, to blank a name with one copy.
 static NO_NAME: [u8; UNIX_NAME] = [0; UNIX_NAME];
 
 #[inline(always)]
@@ -71,14 +71,14 @@ fn unix_name(name: &mut [u8; UNIX_NAME], sock: u64) {
     let _ = unsafe { bpf_probe_read_kernel(name.as_mut_ptr().cast(), len - 2, path as *const _) };
 }
 
-/// True when the direction that is wished for is not this connection's.
+/// True when the filter by direction excludes this connection.
 #[inline(always)]
 pub fn filtered_out(wished: u32, sock: u64, family: u16, as_role: u8) -> bool {
     let client = as_role == role::CLIENT;
     match wished {
         DIRECTION_INGRESS => client,
         DIRECTION_EGRESS => !client,
-        // One look at the address for both: it is a long one to the verifier.
+        // One check of the address for both: it is expensive to verify.
         DIRECTION_EGRESS_INTERNAL | DIRECTION_EGRESS_EXTERNAL => {
             !client || is_private(sock, family) == (wished == DIRECTION_EGRESS_EXTERNAL)
         }
@@ -104,7 +104,7 @@ pub fn is_loopback(sock: u64, family: u16) -> bool {
     }
 }
 
-/// True for what does not leave the networks that are not routed in public; so for UNIX sockets too.
+/// True when the remote address is not publicly routed; also for UNIX sockets.
 #[inline(never)]
 fn is_private(sock: u64, family: u16) -> bool {
     match address(sock, family) {
@@ -113,7 +113,7 @@ fn is_private(sock: u64, family: u16) -> bool {
     }
 }
 
-/// The first bytes tell who asks: a request or a ClientHello comes from the client.
+/// Learns the role from the first bytes: a request or a ClientHello comes from the client.
 #[inline(always)]
 pub fn learn_role(conn: &mut Conn, sock: u64, direction: usize) {
     let wished = globals::wishes().direction;

@@ -1,4 +1,4 @@
-//! Who is looked at: decided here before anything is read or copied.
+//! Which processes are captured: decided here before anything is read or copied.
 
 use aya_ebpf::helpers::generated::bpf_get_current_ancestor_cgroup_id;
 use qtap_common::globals::{CGROUPS_MAX, SCOPE_ALL, SCOPE_CGROUP};
@@ -8,7 +8,7 @@ use crate::feedback;
 use crate::globals::{read, wanted, wanted_ptr};
 use crate::maps::SCOPE;
 
-/// The verdict on the current process: bits of [`scope`]; 0: it is none of qtap's business.
+/// The verdict on the current process: bits of [`scope`]; 0: out of scope.
 #[inline(always)]
 pub fn verdict(tgid: u32) -> u8 {
     if let Some(verdict) = unsafe { SCOPE.get(tgid) } {
@@ -25,21 +25,21 @@ pub fn verdict(tgid: u32) -> u8 {
     }
 }
 
-/// Where control groups are looked at: the current process is in one of them now. It may have been moved since it was met, and a container's first process is moved
-/// before it becomes the container's; so nobody is ever out for good.
+/// True when the current process is in one of the wanted cgroups now, if scope is by cgroup. It may have been moved since it was met, and a
+/// container's first process is moved before it becomes the container's; so nobody is ever out for good.
 #[inline(always)]
 fn is_here() -> bool {
     wanted!(scope) != SCOPE_CGROUP || in_cgroups()
 }
 
-/// The same of what it says: 0 also when it is left out.
+/// The verdict on what the process sends and receives: 0 also when the process is excluded.
 #[inline(always)]
 pub fn of_what_it_says(tgid: u32) -> u8 {
     let verdict = verdict(tgid);
     if verdict & scope::NOTHING != 0 { 0 } else { verdict }
 }
 
-/// It executes another program: what was decided by the former holds no longer. The agent decides anew when it has read who it is now.
+/// The process executes another program: what was decided for the former no longer holds. The agent decides again when it has read which one it is.
 #[inline(always)]
 pub fn executed(tgid: u32, verdict: u8) {
     feedback::forget(tgid);
@@ -63,7 +63,7 @@ fn in_cgroups() -> bool {
     false
 }
 
-/// A child gets its parent's verdict.
+/// A child gets its parent's verdict. True: it is in scope.
 #[inline(always)]
 pub fn inherit(parent: u32, child: u32) -> bool {
     match unsafe { SCOPE.get(parent) } {
@@ -73,14 +73,14 @@ pub fn inherit(parent: u32, child: u32) -> bool {
             verdict & scope::IN != 0 && is_here()
         }
         None => {
-            // What is left of a process that had the number before.
+            // Left by a process that had the number before.
             forget(child);
             wanted!(scope) == SCOPE_ALL
         }
     }
 }
 
-/// True when the agent may have heard of the process, wherever it is by now.
+/// True when the agent may know the process, in whatever cgroup it is by now.
 #[inline(always)]
 pub fn was_met(tgid: u32) -> bool {
     wanted!(scope) == SCOPE_ALL || unsafe { SCOPE.get(tgid) }.is_some_and(|verdict| *verdict & scope::IN != 0)

@@ -1,4 +1,4 @@
-//! Work areas. A uprobe can be preempted by another one on the same CPU, so an area is taken and given back: once, at the door.
+//! Work areas. A uprobe can be preempted by another one on the same CPU, so an area is taken and given back: once, at the probe's entry point.
 
 use qtap_common::feedback::End;
 use qtap_common::record::{DNS_BYTES, Data, Datagram, EXEC_ARGS, EXEC_ENV, EXEC_NAME, Exec, Opened, UNIX_NAME, why};
@@ -16,8 +16,8 @@ use crate::rustls::Said;
 pub struct Scratch {
     /// Above 0 while taken.
     pub taken: u64,
-    /// What a system call moved. Here, not on the stack: what comes back from a map is any number to the verifier, so that the
-    /// many ways to this point are one way from here on.
+    /// What a system call moved. Here, not on the stack: the verifier takes what is read from a map for any number, so that the
+    /// many paths to this point are one path from here on.
     pub moved: Transfer,
     /// A call whose bytes are being copied.
     pub call: Call,
@@ -25,9 +25,9 @@ pub struct Scratch {
     pub conn: Conn,
     /// Session to insert.
     pub session: Session,
-    /// A call of Go that ended: here for the same reason as what a system call moved.
+    /// A call of Go that ended: here for the same reason as `moved`.
     pub go: Done,
-    /// What rustls took or brought, for the same reason.
+    /// Plaintext of rustls, sent or received: here for the same reason.
     pub said: Said,
     /// End of a connection to look up.
     pub end: End,
@@ -48,8 +48,8 @@ pub union Record {
 #[derive(Clone, Copy)]
 pub struct DataRecord {
     pub head: Data,
-    /// A piece is at most [`PIECE`] bytes. The room behind is for the verifier, which looks at where the last buffer of a piece begins and at how
-    /// long it is one by one.
+    /// A piece is at most [`PIECE`] bytes. The space after it is for the verifier, which bounds the offset of a piece's last buffer and its length
+    /// separately.
     pub payload: [u8; PIECE + GATHER],
 }
 
@@ -76,7 +76,7 @@ pub struct DatagramRecord {
     pub payload: [u8; DNS_BYTES],
 }
 
-/// Takes an area: its index. None is free only when more probes preempted one another than there are areas: counted.
+/// Takes an area and returns its index. None, which is counted, only if more probes preempted one another than there are areas.
 #[inline(always)]
 pub fn take() -> Option<u32> {
     let first = emit::cpu() * SCRATCH_SLOTS;

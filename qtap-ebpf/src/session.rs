@@ -13,13 +13,13 @@ use crate::globals;
 use crate::maps::{CALLS, SESSIONS};
 use crate::{advice, begun, feedback, goroutine, scratch, trace, words};
 
-/// TLS calls of one thread that can be inside one another: a session whose transport is another session (HTTPS proxies).
+/// How deep TLS calls can nest on one thread: a session whose transport is another session (HTTPS proxies).
 pub const NESTED: usize = 2;
 
 /// `PR_MSG_PEEK`, of `prio.h`.
 const PEEK: u64 = 2;
 
-/// In the place of a connection: one that nobody asked for.
+/// Stands for a connection that is filtered out.
 pub const NOT_WANTED: u64 = u64::MAX;
 
 /// A TLS call under way.
@@ -32,7 +32,7 @@ pub struct Frame {
     pub buffer: u64,
     /// Where an `_ex` function stores the number of bytes.
     pub out: u64,
-    /// Stack pointer at function entry: a call inside another one has a lower one.
+    /// Stack pointer at function entry: that of a nested call is lower.
     pub stack: u64,
     /// Connection of the socket calls seen inside; 0: none; or [`NOT_WANTED`].
     pub conn: u64,
@@ -42,9 +42,9 @@ pub struct Frame {
     pub library: u32,
     /// One of [`call`].
     pub call: u8,
-    /// 1 when the session's handshake begins inside: a session that opens with it was not joined late.
+    /// 1: the session's handshake begins inside this call, so a session that it opens was not joined mid-stream.
     pub begins: u8,
-    /// Calls of the same session inside this one that have not ended: their work is this one's.
+    /// Nested calls of the same session that have not ended: this call accounts for their work.
     pub inner: u16,
 }
 
@@ -101,8 +101,8 @@ pub fn enter(frame: &Frame) {
     calls.depth += 1;
 }
 
-/// Counts a call whose return was not seen, now that `next` began. None is missing of one that jumped to another function, which returns in its place (SSL_connect to
-/// SSL_do_handshake), nor of one that carries no payload.
+/// Counts a call whose return was not seen, now that `next` began. Not counted: a call that jumped to another function, which returns in its
+/// place (SSL_connect to SSL_do_handshake), and one that carries no payload.
 #[inline(always)]
 fn count_unfinished(left: &Frame, next: &Frame) {
     let jumped = left.stack == next.stack && left.call != next.call && serves(next, left);
@@ -127,7 +127,7 @@ fn way(of: u8) -> u8 {
     }
 }
 
-/// A TLS call ended: its frame, when its beginning was seen. `stack`: the stack pointer where the end was seen.
+/// A TLS call ended: returns its frame, if its beginning was seen. `stack`: the stack pointer where the end was seen.
 #[inline(always)]
 fn leave(of: u8, stack: u64) -> Option<Frame> {
     let calls = CALLS.get_ptr_mut(bpf_get_current_pid_tgid())?;
@@ -159,8 +159,8 @@ fn leave(of: u8, stack: u64) -> Option<Frame> {
     None
 }
 
-/// After a return the stack pointer is 8 above its value at entry, before it lower: a frame further below belongs to a call inside
-/// this one whose end was not seen.
+/// After a return the stack pointer is 8 above its value at entry, before the return it is lower: a frame further below belongs to
+/// a nested call whose end was not seen.
 #[inline(always)]
 fn is_frame_of(frame: &Frame, of: u8, stack: u64) -> bool {
     frame.call == of && frame.stack + 8 >= stack
@@ -187,9 +187,9 @@ pub fn in_call() -> bool {
     }
 }
 
-/// A socket call moved TLS records of connection `conn` on this thread: the TLS call around it is its. A call around that one is
-/// too, when it has seen no socket of its own: a session that travels inside another. (One that has is a callback that opens a
-/// connection of its own.)
+/// A socket call moved TLS records of connection `conn` on this thread: the TLS call around it is bound to that connection. So is a
+/// call around that one, if it has seen no socket of its own: a session that travels inside another. (If it has, the inner call
+/// is a callback that opens a connection of its own.)
 #[inline(always)]
 pub fn note_socket(conn: u64) {
     let Some(calls) = CALLS.get_ptr_mut(bpf_get_current_pid_tgid()) else { return goroutine::note_socket(conn) };
@@ -214,7 +214,7 @@ pub fn finish(of: u8, result: u64, stack: u64) {
         return begun::imported(result);
     }
     let bytes = bytes_of(&frame, of, result as i32);
-    // What begins is told, though nothing came yet: it is not begun a second time.
+    // A session that begins is reported, even if no bytes came yet: it does not begin a second time.
     let is_told = of == call::OTHER || frame.begins != 0;
     if bytes == 0 && frame.conn == 0 && !is_told {
         return;
@@ -224,8 +224,8 @@ pub fn finish(of: u8, result: u64, stack: u64) {
     scratch::give_back(area);
 }
 
-/// What a TLS call did: joins its session to the socket seen inside, and accounts for its bytes. `late`: should the session not be known, its handshake was
-/// not seen.
+/// Accounts for a TLS call: binds its session to the socket seen inside, and counts its bytes. `late`: if the session is not known, its
+/// handshake was not seen.
 #[inline(always)]
 pub fn account(area: u32, frame: &Frame, of: u8, bytes: u64, late: bool) {
     let key = key(frame.ssl);
@@ -238,7 +238,7 @@ pub fn account(area: u32, frame: &Frame, of: u8, bytes: u64, late: bool) {
         begun::name(session, frame);
     }
     session.unwanted = match frame.conn {
-        // Of a session that is bound to no socket, a store's, it is not known whom it is with.
+        // If a session of a store is bound to no socket, its peer is not known.
         0 if session.conn == 0 && feedback::is_store(session.tgid) => 1,
         0 => session.unwanted,
         NOT_WANTED => 1,
@@ -265,7 +265,7 @@ fn bytes_of(frame: &Frame, of: u8, result: i32) -> u64 {
                 0
             }
         }
-        // What is only looked at (`PR_MSG_PEEK`) is read once more.
+        // What is only peeked at (`PR_MSG_PEEK`) will be read again.
         call::RECV if result > 0 && frame.out & PEEK == 0 => result as u64,
         call::READ_EX | call::WRITE_EX | call::WRITE_EX2 if result == 1 => user::<u64>(frame.out).unwrap_or(0),
         _ => 0,
@@ -278,7 +278,7 @@ pub fn key(ssl: u64) -> SessionKey {
     SessionKey { ssl, tgid: (bpf_get_current_pid_tgid() >> 32) as u32, ended: 0 }
 }
 
-/// The session; opened when it was not known. `flags`: those of its record: `LATE` when its first call is not a handshake, `PART`.
+/// The session; opened if it was not known. `flags`: those of its record: `LATE` when its first call is not a handshake, `PART`.
 #[inline(always)]
 pub fn find_or_open(area: u32, key: &SessionKey, library: u32, flags: u8) -> Option<*mut Session> {
     if let Some(session) = SESSIONS.get_ptr_mut(key) {
@@ -301,7 +301,7 @@ fn open(area: u32, key: &SessionKey, library: u32, flags: u8) -> bool {
     let mut header = emit::header(kind::SESSION_OPENED, size_of::<SessionOpened>(), 0);
     header.id = emit::identity(header.time);
     header.flags = flags;
-    // Field by field: a whole one would be made on the stack first.
+    // Field by field: a whole value would be built on the stack first.
     session.id = header.id;
     session.conn = 0;
     session.dirs[0] = NEW_DIR;
@@ -321,13 +321,13 @@ fn open(area: u32, key: &SessionKey, library: u32, flags: u8) -> bool {
     true
 }
 
-/// True while sessions that are not known yet are not looked at.
+/// True while sessions that are not known yet are ignored.
 #[inline(always)]
 fn sheds() -> bool {
     globals::shed() >= shed::CONNECTIONS
 }
 
-/// Joins a session to a connection; a more certain way replaces a less certain one, and a new socket an old one.
+/// Binds a session to a connection; a more certain binding replaces a less certain one, and a new socket an old one.
 #[inline(always)]
 pub fn bind(session: &mut Session, conn: u64, how: u8) {
     if session.conn == conn && session.binding >= how {
@@ -362,7 +362,7 @@ pub fn carried(area: u32, session: &mut Session, source: &Source, moved: &Moved)
     let offset = unsafe { fetch_add(&raw mut dir.count.carried, bytes) };
     let mut header = data_header(session.id, true, direction);
     if direction == 0 {
-        // What is written leaves at the beginning of the call; what is read is there at its end.
+        // Written bytes leave at the beginning of the call; read bytes are there at its end.
         header.time = began;
     }
     if session.left_alone == 0 && advice::leaves_alone(session.id) {
@@ -380,7 +380,7 @@ pub fn carried(area: u32, session: &mut Session, source: &Source, moved: &Moved)
             }
             dir.class = class_of(dir, source, bytes, late);
         }
-        // TLS inside TLS: the inner session speaks for itself.
+        // TLS inside TLS: the inner session reports its own payload.
         if dir.class == class::TLS || (dir.class == class::HTTP && globals::wishes().http == 0) {
             dir.class = class::OTHER;
         }
@@ -398,7 +398,7 @@ pub fn carried(area: u32, session: &mut Session, source: &Source, moved: &Moved)
     carry::copy(area, dir, &header, source, &Span { offset, bytes, watch_tls: false });
 }
 
-/// Nobody wants the session's payload.
+/// No payload of the session is wanted any more.
 #[inline(always)]
 pub fn leave_alone(key: &SessionKey) {
     if let Some(session) = SESSIONS.get_ptr_mut(key) {
@@ -406,27 +406,27 @@ pub fn leave_alone(key: &SessionKey) {
     }
 }
 
-/// The session ended: what is pending is told, then its counts.
+/// Ends a session: reports what is pending, then its counts.
 #[inline(never)]
 pub fn close(key: &SessionKey) {
     let Some(session) = SESSIONS.get_ptr_mut(key) else { return };
     let session = unsafe { &mut *session };
     let mut header = data_header(session.id, true, 0);
-    // Where the end is told by the kernel, whoever runs.
+    // If the kernel reports the end, the current process may be any.
     header.tgid = session.tgid;
     let sent = carry::flush(&mut session.dirs[0], &header);
     header.flags |= flag::RECEIVED;
     let received = carry::flush(&mut session.dirs[1], &header);
     if !(sent && received && tell_counts(session)) {
         emit::count_loss(why::RING_FULL, 0);
-        // Its address may be another session's before the agent has looked: it is kept under its identity.
+        // Another session may get its address before the agent has looked: it is kept under its identity.
         let kept = SessionKey { ssl: session.id, tgid: session.tgid, ended: 1 };
         let _ = SESSIONS.insert(&kept, &*session, 0);
     }
     let _ = SESSIONS.remove(key);
 }
 
-/// Writes the counts of a session. The kernel has none of it.
+/// Writes the counts of a session. The kernel keeps none for it.
 #[inline(always)]
 fn tell_counts(session: &Session) -> bool {
     let Some(room) = emit::reserve::<Counts>() else { return false };

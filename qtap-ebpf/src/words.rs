@@ -2,8 +2,8 @@
 
 use core::ptr::{read_volatile, write_volatile};
 
-/// Copies the value at `from` to `to`. Where the compiler can't tell that the two are apart, an assignment becomes a call of `memmove`, which goes byte by byte, and which the
-/// verifier walks in both directions.
+/// Copies the value at `from` to `to`. If the compiler can't prove that the two don't overlap, an assignment becomes a call of `memmove`, which goes
+/// byte by byte, and which the verifier walks in both directions.
 ///
 /// # Safety
 /// Both can be read and written; `T` is made of whole words.

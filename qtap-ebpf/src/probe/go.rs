@@ -1,5 +1,5 @@
-//! Go's `crypto/tls`: `(*Conn).Read`, `Write`, `Close` and the handshakes, by Go's own rules of calling (`abi-internal.md` of `cmd/compile`): arguments in
-//! `rax`, `rbx`, `rcx`, the goroutine in `r14`, the result in `rax`.
+//! Go's `crypto/tls`: `(*Conn).Read`, `Write`, `Close` and the handshakes, in Go's own calling convention (`abi-internal.md` of `cmd/compile`):
+//! arguments in `rax`, `rbx`, `rcx`, the goroutine in `r14`, the result in `rax`.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::pt_regs;
@@ -68,14 +68,14 @@ fn try_exit(ctx: &ProbeContext) -> Option<()> {
 /// `(*Conn).Close`: the session ends.
 #[uprobe]
 pub fn go_close(ctx: ProbeContext) -> u32 {
-    // Also of a process that is left out since: the session was seen to begin.
+    // Also for a process that has been excluded since: the beginning of the session was seen.
     if scope::was_met((bpf_get_current_pid_tgid() >> 32) as u32) {
         goroutine::close(registers(ctx.regs).session);
     }
     0
 }
 
-/// The registers that mean something.
+/// The registers that matter.
 struct Registers {
     /// First argument: the `tls.Conn`; at a `ret` the result.
     session: u64,
@@ -85,7 +85,7 @@ struct Registers {
     stack: u64,
 }
 
-/// The goroutine's stack, with which `runtime.g` begins: its lower and its upper end. None: the stack pointer is not in it.
+/// Lower and upper end of the goroutine's stack, with which `runtime.g` begins. None: the stack pointer is not in it.
 #[inline(always)]
 fn stack_of(at: &Registers) -> Option<[u64; 2]> {
     let [lower, upper]: [u64; 2] = user(at.goroutine)?;
@@ -99,7 +99,7 @@ fn registers(regs: *mut pt_regs) -> Registers {
     Registers { session: regs.rax, buffer: regs.rbx, len: regs.rcx, goroutine: regs.r14, stack: regs.rsp }
 }
 
-/// Never attached there (`sites::go`): so that the object is built of the same programs everywhere.
+/// Never attached on aarch64 (`sites::go`): present so that the object is built of the same programs everywhere.
 #[cfg(bpf_target_arch = "aarch64")]
 #[inline(always)]
 fn registers(regs: *mut pt_regs) -> Registers {

@@ -1,4 +1,4 @@
-//! The doors: one file per family of hooks.
+//! Entry points of the probes: one file per family of hooks.
 
 pub mod go;
 pub mod openssl;

@@ -1,4 +1,4 @@
-//! OpenSSL and its kin, and GnuTLS and NSS, whose functions take the same: where a probe stands in each function, and which register holds what there, comes in the cookie.
+//! OpenSSL and its kin, and GnuTLS and NSS, whose functions take the same arguments: the cookie says which registers hold them at a probe's site.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::pt_regs;
@@ -14,7 +14,7 @@ use crate::kernel::{Sock, socket_of};
 use crate::session::{self, Frame};
 use crate::{begun, conn, emit, hello, scope, scratch};
 
-/// At the entry site of a function that moves bytes or shakes hands.
+/// At the entry site of a function that moves bytes or performs a handshake.
 #[uprobe]
 pub fn tls_enter(ctx: ProbeContext) -> u32 {
     try_enter(&ctx);
@@ -63,7 +63,7 @@ pub fn tls_return(ctx: RetProbeContext) -> u32 {
     0
 }
 
-/// `SSL_set_fd(ssl, fd)`, `SSL_set_rfd`, `SSL_set_wfd`, `gnutls_transport_set_int2(session, recv_fd, …)`: the program itself names the socket.
+/// `SSL_set_fd(ssl, fd)`, `SSL_set_rfd`, `SSL_set_wfd`, `gnutls_transport_set_int2(session, recv_fd, …)`: the program names the socket itself.
 #[uprobe]
 pub fn tls_set_fd(ctx: ProbeContext) -> u32 {
     try_set_fd(&ctx);
@@ -99,14 +99,14 @@ fn bind(area: u32, sock: &Sock, key: &SessionKey, library: u32) -> Option<()> {
 /// `SSL_free(ssl)`, `SSL_clear(ssl)`, `gnutls_deinit(session)`, `ssl_DefClose(session)`: the session ends.
 #[uprobe]
 pub fn tls_free(ctx: ProbeContext) -> u32 {
-    // Also of a process that is left out since: the session was seen to begin.
+    // Also for a process that has been excluded since: the beginning of the session was seen.
     if scope::was_met((bpf_get_current_pid_tgid() >> 32) as u32) {
         let cookie = cookie(ctx.as_ptr());
         let ssl = argument_of(ctx.regs, cookie, 0);
         let key = session::key(ssl);
         if !(begun::begins(ssl) && begun::is_unused(&key)) {
             session::close(&key);
-            // Of one that was never used.
+            // Forgets the creation of a session that was never used.
             begun::was_imported(&key);
         }
     }
@@ -145,8 +145,8 @@ pub fn cookie(ctx: *mut core::ffi::c_void) -> Cookie {
     Cookie(unsafe { bpf_get_attach_cookie(ctx) })
 }
 
-/// The registers a site's arguments can be in, as [`qtap_common::state::register`] numbers them. All are loaded, and one is taken
-/// from the copy: the verifier lets the context be read at constant offsets only.
+/// The registers that can hold a site's arguments, as [`qtap_common::state::register`] numbers them. All are loaded, and one is taken
+/// from the copy: the verifier allows reads of the context at constant offsets only.
 #[cfg(not(bpf_target_arch = "aarch64"))]
 #[inline(always)]
 fn registers(regs: *mut pt_regs) -> [u64; 16] {
@@ -167,13 +167,13 @@ fn registers(regs: *mut pt_regs) -> [u64; 16] {
     ]
 }
 
-/// Argument `index` of the cookie (0 to 3), wherever it says that it is.
+/// Argument `index` of the cookie (0 to 3), from the register that the cookie names.
 #[inline(always)]
 fn argument(registers: &[u64; 16], cookie: Cookie, index: u32) -> u64 {
     registers[(cookie.arg(index) & 15) as usize]
 }
 
-/// The same, where one argument is needed and much is called after: the copy of the registers is not on the stack meanwhile.
+/// The same, for callers that need one argument and call much afterwards: the copy of the registers does not stay on the stack meanwhile.
 #[inline(never)]
 pub fn argument_of(regs: *mut pt_regs, cookie: Cookie, index: u32) -> u64 {
     argument(&registers(regs), cookie, index)

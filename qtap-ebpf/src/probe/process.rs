@@ -1,4 +1,4 @@
-//! Process life: who there is, under which name, and for how long.
+//! Life of processes: which there are, what they execute, and when they end.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_get_current_uid_gid, bpf_probe_read_kernel_str, bpf_probe_read_user};
@@ -31,7 +31,7 @@ fn try_exec(binprm: u64) -> Option<()> {
     told
 }
 
-/// Name, arguments and environment as they are now: a process that lives a moment is gone before anyone could read them from /proc.
+/// Reports name, arguments and environment as they are now: a short-lived process is gone before the agent could read them from /proc.
 #[inline(always)]
 fn tell_exec(area: u32, binprm: u64) -> Option<()> {
     let work = unsafe { &mut *scratch::get(area)? };
@@ -62,7 +62,7 @@ fn tell_exec(area: u32, binprm: u64) -> Option<()> {
     Some(())
 }
 
-/// Copies what a process has from `start` to `end`, `most` bytes at most: how many; 0 where it can't be read.
+/// Copies a process's memory from `start` to `end`, at most `most` bytes, and returns how many; 0 if it can't be read.
 #[inline(always)]
 fn copy(to: *mut u8, start: u64, end: u64, most: u64) -> u64 {
     let len = bounded(end.wrapping_sub(start), most);

@@ -1,5 +1,5 @@
-//! Programs of rustls: its functions by the rules that Rust calls by on x86-64, which are those of C where it comes to integers and pointers: a large result goes
-//! where a hidden first argument says, which comes back in `rax`; `io::Result<usize>` comes in `rax` (0: it went well) and `rdx`.
+//! Programs that use rustls, by Rust's calling convention on x86-64, which is that of C for integers and pointers: a large result is stored where a
+//! hidden first argument points, and `rax` returns that address; `io::Result<usize>` is returned in `rax` (0: success) and `rdx`.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::pt_regs;
@@ -10,7 +10,7 @@ use qtap_common::state::{Cookie, call};
 use super::openssl::{argument_of, cookie, in_scope};
 use crate::rustls;
 
-/// At the entry site of a write, or of what encrypts or decrypts a record.
+/// At the entry site of a write, or of a function that encrypts or decrypts a record.
 #[uprobe]
 pub fn rustls_enter(ctx: ProbeContext) -> u32 {
     if in_scope() {
@@ -56,7 +56,7 @@ fn results(regs: *mut pt_regs) -> [u64; 2] {
     [regs.rax, regs.rdx]
 }
 
-/// Never attached there, where the place of a large result does not come back: so that the object is built of the same programs everywhere.
+/// Never attached on aarch64, where the address of a large result is not returned: so that the object is built of the same programs everywhere.
 #[cfg(bpf_target_arch = "aarch64")]
 #[inline(always)]
 fn results(regs: *mut pt_regs) -> [u64; 2] {

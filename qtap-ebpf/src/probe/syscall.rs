@@ -1,4 +1,4 @@
-//! System calls that carry bytes, open connections or map libraries, at their end: by then the result is known, and the saved
+//! System calls that carry bytes, open connections or map libraries, probed at their end: by then the result is known, and the saved
 //! registers still hold the arguments, so that no state has to be kept between entry and exit.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
@@ -36,7 +36,7 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
-    // A call that failed moved nothing; one kind of failure is a connection on its way.
+    // A call that failed moved nothing; but EINPROGRESS means that a connection is being made.
     if result < 0 && result != -EINPROGRESS {
         return None;
     }
@@ -76,7 +76,7 @@ fn try_sys_exit(regs: u64, result: i64) -> Option<()> {
     Some(())
 }
 
-/// Whether what the caller ran in is of 32 bits.
+/// True when the caller ran in 32-bit mode.
 #[cfg(not(bpf_target_arch = "aarch64"))]
 #[inline(always)]
 fn is_of_32_bits(mode: u16) -> bool {
@@ -89,14 +89,14 @@ fn is_of_32_bits(mode: u16) -> bool {
     mode & PSR_MODE32_BIT != 0
 }
 
-/// The socket behind a descriptor, where there is one.
+/// The socket behind a descriptor, if there is one.
 #[inline(always)]
 fn socket(fd: u64) -> Option<Sock> {
     let mut sock = MaybeUninit::uninit();
     if socket_of(fd as u32, sock.as_mut_ptr()) { Some(unsafe { sock.assume_init() }) } else { None }
 }
 
-/// Whatever the call, what it moved is accounted for in one place.
+/// Accounts for what a call moved, in one place for all calls.
 #[inline(always)]
 fn transfer(regs: u64, entry: u8, first: u64, result: u64, verdict: u8) -> Option<()> {
     let what = entry & !op::COMPAT;
@@ -109,7 +109,7 @@ fn transfer(regs: u64, entry: u8, first: u64, result: u64, verdict: u8) -> Optio
             }
             sock
         }
-        // `splice` moves between a pipe and a socket: the other end may be one.
+        // `splice` moves between a pipe and a socket: the output may be the socket.
         None if what == op::SPLICE => socket(register(regs, layout!(regs_arg[2]))?)?,
         None => return None,
     };
@@ -123,7 +123,7 @@ fn transfer(regs: u64, entry: u8, first: u64, result: u64, verdict: u8) -> Optio
     done
 }
 
-/// Notes in the work area what the call moved, and where that is: not on the stack, which all that is called after shares. False: nothing was moved.
+/// Notes in the work area what the call moved, and where that is: not on the stack, which all functions called later share. False: nothing was moved.
 #[inline(never)]
 fn note_moved(area: u32, regs: u64, entry: u8, result: u64) -> bool {
     let Some(work) = scratch::get(area) else { return false };
@@ -163,13 +163,13 @@ fn carry(area: u32) -> Option<()> {
         }
     }
     if rustls {
-        // Also of a connection that is not told: what the thread received before is then not what it decrypts next.
+        // Also for a connection that is not reported: what the thread received before is then not what it decrypts next.
         rustls::passed(area, id);
     }
     Some(())
 }
 
-/// The kernel does TLS of what that connection sends. A file that went out is told in the session that gave the keys: no call of a library returned its bytes.
+/// The kernel does TLS for what this connection sends. A sent file is reported in the session that gave the keys: no library call returned its bytes.
 #[inline(always)]
 fn ktls_moved(area: u32, conn: &mut Conn) {
     if let Some((ssl, _)) = session::current() {
@@ -183,7 +183,7 @@ fn ktls_moved(area: u32, conn: &mut Conn) {
     }
 }
 
-/// Where the bytes are. None: they are still where they were (`MSG_PEEK`), are none of the stream (`MSG_ERRQUEUE`), or nothing was moved.
+/// Notes where the bytes are. None: they stay in the socket (`MSG_PEEK`), are not part of the stream (`MSG_ERRQUEUE`), or nothing was moved.
 #[inline(always)]
 fn place(regs: u64, what: u8, moved: &mut Transfer) -> Option<()> {
     let second: u64 = register(regs, layout!(regs_arg[1]))?;
@@ -211,7 +211,7 @@ fn place(regs: u64, what: u8, moved: &mut Transfer) -> Option<()> {
         moved.name = register(regs, layout!(regs_arg[4]))?;
         flags = register(regs, layout!(regs_arg[3]))?;
     }
-    // What a look at the errors gives is of what was sent.
+    // What is read from the error queue was sent, not received.
     if moved.direction == 1 && flags & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
         return None;
     }
@@ -229,7 +229,7 @@ fn message(header: u64) -> Option<Source> {
     Some(Source::vector(iov, count))
 }
 
-/// Bytes of `count` messages of an array of `struct mmsghdr`. More of them would be more ends of the loop than 6.1 can verify.
+/// Total bytes of `count` messages of an array of `struct mmsghdr`, up to [`MESSAGES_MAX`]: more would give the loop more exits than 6.1 can verify.
 #[inline(always)]
 fn messages(array: u64, count: u64) -> Option<u64> {
     let mut bytes = 0;
@@ -244,7 +244,7 @@ fn messages(array: u64, count: u64) -> Option<u64> {
     if bytes == 0 { None } else { Some(bytes) }
 }
 
-/// `connect` or `accept` gave a connection.
+/// `connect` or `accept` opened a connection.
 #[inline(never)]
 pub fn opened(fd: u64, as_role: u8) {
     let Some(sock) = socket(fd) else { return };
@@ -254,7 +254,7 @@ pub fn opened(fd: u64, as_role: u8) {
     }
 }
 
-/// A file was mapped as executable: told once, so that the agent can look for TLS functions in it.
+/// A file was mapped as executable: reported once, so that the agent can look for TLS functions in it.
 #[inline(never)]
 fn mapped(regs: u64) {
     let protection: u64 = register(regs, layout!(regs_arg[2])).unwrap_or(0);

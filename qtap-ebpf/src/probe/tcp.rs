@@ -1,4 +1,4 @@
-//! The life of a TCP connection, as its state changes: this tells its end.
+//! The state changes of a TCP connection, from which its end is known.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use qtap_common::state::conn_flag;
@@ -16,14 +16,14 @@ pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// A connection is over for its process when both ways are shut: `close` shuts both before it changes the state, while
-/// `shutdown` may, and a FIN does, shut one. One that was reset, or that has bytes to read still, is over when its `sock` goes: what arrived
-/// can be read, and the reset may come in the middle of a call whose bytes are not yet counted.
+/// A connection is over for its process when both directions are shut: `close` shuts both before it changes the state, while
+/// `shutdown` may, and a FIN does, shut one. A connection that was reset, or still has bytes to read, is over when its `sock` is destroyed: what
+/// arrived can be read, and the reset may come in the middle of a call whose bytes are not yet counted.
 #[inline(always)]
 fn try_state(sock: u64, old: i32, new: i32) -> Option<()> {
     let conn = CONNS.get_ptr_mut(sock)?;
     let state = unsafe { &mut *conn };
-    // It ended, and waits for the agent to read so: this may be another `sock` at the same address.
+    // It has ended, and waits for the agent to read that: this may be another `sock` at the same address.
     if state.flags & conn_flag::CLOSED_UNTOLD != 0 {
         return None;
     }
@@ -50,7 +50,7 @@ fn try_state(sock: u64, old: i32, new: i32) -> Option<()> {
         state.flags |= conn_flag::FIN;
     }
     if state.dirs[0].kernel_final == 0 {
-        // The FIN is about to take a sequence number: the last moment at which all of them were the process's bytes.
+        // The FIN is about to take a sequence number: the last moment at which every sequence number was a byte of the process.
         state.dirs[0].count.kernel = tcp_sent(sock).wrapping_sub(state.dirs[0].base);
         state.dirs[0].kernel_final = 1;
     }
@@ -65,15 +65,15 @@ fn try_state(sock: u64, old: i32, new: i32) -> Option<()> {
     Some(())
 }
 
-/// True when a process leaves a connection of MPTCP, whose `sock` goes without a word: it shuts both ways, and what it does not read is given up at once
-/// (`__mptcp_close`). Where nothing is left to be changed, the state is set to what it is.
+/// True when a process leaves an MPTCP connection, of which no `tcp_destroy_sock` reports the end: it shuts both directions, and unread data is
+/// discarded at once (`__mptcp_close`). If the state need not change, the kernel sets it to what it is.
 #[inline(always)]
 fn is_left(shutdown: u8, old: i32, new: i32) -> bool {
     let gives_up = new == tcp::CLOSE && (old == tcp::ESTABLISHED || old == tcp::CLOSE_WAIT);
     shutdown == SHUTDOWN_BOTH && (new == tcp::FIN_WAIT1 || new == tcp::LAST_ACK || new == old || gives_up)
 }
 
-/// raw tracepoint `tcp_destroy_sock`: (sock). Nobody holds it any more.
+/// raw tracepoint `tcp_destroy_sock`: (sock). Nothing refers to it any more.
 #[raw_tracepoint(tracepoint = "tcp_destroy_sock")]
 pub fn tcp_destroy_sock(ctx: RawTracePointContext) -> i32 {
     let sock = ctx.arg(0);

@@ -1,8 +1,8 @@
-//! What io_uring moves, when a request is done: its buffer is still the request's then, since the program has not been told yet. Whatever thread completes it, its
-//! memory is the program's: it is one of its own, or one that the kernel made beside them.
+//! What io_uring moves, when a request completes: its buffer is still the request's then, since the program has not been notified yet. Whichever
+//! thread completes it, its memory is the program's: it is one of the program's own, or one that the kernel created beside them.
 //!
-//! Not seen are the answers but the last of a request that has several (multishot), of which the kernel does not say here whose they are, and requests that want
-//! to hear of failures only. The kernel's count of the connection has them.
+//! Not seen: completions of a multishot request other than its last, since the kernel does not say here which request they belong to; and requests
+//! that ask for completions of failures only. The kernel's count of the connection includes their bytes.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
@@ -14,7 +14,7 @@ use crate::kernel::{at, socket_in};
 use crate::probe::syscall::{MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC, opened};
 use crate::{conn, scope, scratch};
 
-/// Numbers of what is asked for (`include/uapi/linux/io_uring.h`).
+/// Opcodes of requests (`include/uapi/linux/io_uring.h`).
 mod ask {
     pub const READV: u8 = 1;
     pub const WRITEV: u8 = 2;
@@ -63,7 +63,7 @@ fn try_complete(request: u64) -> Option<()> {
         return None;
     }
     if asked == ask::ACCEPT {
-        // Without a descriptor it is known from its first bytes on.
+        // Without a descriptor the connection is first seen with its first bytes.
         let slot: u32 = at(request, layout!(uring_slot))?;
         if slot == 0 {
             opened(result as u64, role::SERVER);
@@ -89,7 +89,7 @@ fn try_complete(request: u64) -> Option<()> {
     Some(())
 }
 
-/// Where the bytes are. False: they are still where they were. Lists of buffers are not read: they need not be there any more.
+/// Notes where the bytes are. False: they stay in the socket. Lists of buffers are not read: they may be gone by now.
 #[inline(never)]
 fn place(area: u32, request: u64, asked: u8) -> bool {
     let Some(work) = scratch::get(area) else { return false };
@@ -104,7 +104,7 @@ fn place(area: u32, request: u64, asked: u8) -> bool {
         if moved.direction == 0 || u64::from(flags) & MSG_TRUNC == 0 {
             buffer = at(request, layout!(uring_buffer)).unwrap_or(0u64);
         }
-        // What was moved at a first try lies before it.
+        // What an earlier attempt moved lies before it.
         if buffer != 0 {
             buffer -= u64::from(done);
         }

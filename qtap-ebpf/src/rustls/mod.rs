@@ -1,16 +1,16 @@
-//! Programs of rustls. Its connections move in memory and know no socket: what stays where it is, is the object that encrypts the records of one direction under
-//! one key, and the one that decrypts those of the other. Whose socket a key's is, is proven by ciphertext: what was encrypted leaves through that socket, what is
-//! decrypted was received from it, on the same thread. Then plaintext is told under the session of that connection.
+//! Programs that use rustls. Its connections work in memory and know no socket; what keeps its address is the object that encrypts the records
+//! of one direction under one key, and the one that decrypts the other's. Ciphertext proves a key's socket: what was encrypted leaves through it,
+//! what is decrypted was received from it, on the same thread. Then plaintext is reported under the session of that connection.
 //!
-//! - A **write** is plaintext; the record that is encrypted inside it tells the key. A record that is encrypted outside of any is its own plaintext, unless that
-//!   is of the handshake, or an alert: which functions are inlined is the compiler's choice, but never what encrypts, which is called through a table. While the
-//!   key's socket is not known, because nothing encrypted under it has left yet, plaintext is told as a part ([`flag::PART`]), and `JOINED` when it is.
-//! - What is **decrypted** is in place of the ciphertext, of which it is told apart by where it lies, how long it is, and its content type: that of the record
-//!   (RFC 5246 §6.2.1), or the octet behind it (RFC 8446 §5.2).
+//! - A **write** is plaintext; a record encrypted inside it identifies the key. One encrypted outside of any is its own plaintext, unless that is
+//!   of the handshake, or an alert: the compiler may inline any function but the encrypting one, which is called through a table. Until something
+//!   encrypted under a key has left, its socket is not known: plaintext is reported as a part ([`flag::PART`]), and `JOINED` follows.
+//! - What is **decrypted** replaces the ciphertext in place. It is recognised by where it lies, how long it is, and its content type: that of the
+//!   record (RFC 5246 §6.2.1), or the octet behind it (RFC 8446 §5.2).
 //!
-//! Where a message or a result names its bytes is looked for among its first words, and what is found must be the ciphertext that the socket had, and plaintext
-//! as long as such a record's. A record outside of any write is read as rustls up to 0.23 lays its message out (`record`), and believed by the same lengths.
-//! Each key counts its records from 0: another number than the next is another key, or one of which records were missed.
+//! The address of such bytes is searched for among the first words of a message or a result; it must be that of the ciphertext which the socket
+//! had, or of plaintext as long as such a record's. A record outside of any write is read in the message layout of rustls up to 0.23 (`record`), and
+//! checked by the same lengths. Each key counts its records from 0: a number other than the next means another key, or missed records.
 
 mod record;
 mod state;
@@ -30,7 +30,7 @@ use crate::maps::{RUSTLS_KEYS, RUSTLS_SEEN, RUSTLS_THREADS, RUSTLS_USERS, SESSIO
 use crate::session::{self, Moved, NOT_WANTED};
 use crate::{emit, scratch, words};
 
-/// The current process uses rustls. Asked at each call on a socket of anyone: so what is cheaper to know comes first, that nobody does.
+/// True when the current process uses rustls. Called for each socket call of any process, so the cheaper check comes first: does any process?
 #[inline(always)]
 pub fn is_known() -> bool {
     if !RUSTLS_SEEN.get(0).is_some_and(|seen| *seen != 0) {
@@ -44,7 +44,7 @@ fn this_thread() -> Option<&'static mut Thread> {
     RUSTLS_THREADS.get_ptr_mut(bpf_get_current_pid_tgid()).map(|thread| unsafe { &mut *thread })
 }
 
-/// The current thread, which calls rustls, or receives what may be for it.
+/// Registers the current thread, which calls rustls, or receives what may be for it.
 #[inline(never)]
 fn met() {
     let thread = bpf_get_current_pid_tgid();
@@ -57,7 +57,7 @@ fn met() {
     }
 }
 
-/// Of the record numbered `number` under a key: whose it is, as far as that is known.
+/// The key of the record numbered `number`, with its connection, as far as that is known. Any number but the next begins another key.
 #[inline(always)]
 fn under(key: &SessionKey, number: u64) -> Key {
     if let Some(known) = RUSTLS_KEYS.get_ptr_mut(key) {
@@ -72,7 +72,7 @@ fn under(key: &SessionKey, number: u64) -> Key {
     new
 }
 
-/// A write begins: of a buffer and its length, or of buffers and how many they are.
+/// A write begins: of one buffer, whose length is `count`, or of `count` buffers.
 #[inline(always)]
 pub fn takes(buffer: u64, count: u64, of: u8, library: u32) {
     met();
@@ -80,7 +80,7 @@ pub fn takes(buffer: u64, count: u64, of: u8, library: u32) {
     thread.write = Write { began: emit::now(), buffer, count, key: 0, library, call: u32::from(of) };
 }
 
-/// A record is about to be encrypted. Where there is no write around it, because that was inlined, or was waiting for the handshake to end, it tells the plaintext.
+/// A record is about to be encrypted. It gives the plaintext if no write surrounds it (that was inlined, or waited for the handshake to end).
 #[inline(always)]
 pub fn seals(address: u64, message: u64, number: u64, library: u32) {
     met();
@@ -88,7 +88,7 @@ pub fn seals(address: u64, message: u64, number: u64, library: u32) {
     thread.write.key = address;
     let mut known = under(&session::key(address), number);
     if known.first == number {
-        // Another key at the address of one that is gone: what that left is its own.
+        // Another key at the address of one that is gone: what the old one left behind is not the new one's.
         session::close(&session::key(address));
         if thread.leaving == address {
             thread.leaving = 0;
@@ -117,7 +117,7 @@ pub fn seals(address: u64, message: u64, number: u64, library: u32) {
     };
 }
 
-/// It was: what `result` names is what will leave. True: and it was not written, so that its plaintext is told here.
+/// A record was encrypted: `result` names the ciphertext that will leave. True: no write reports its plaintext, so it is reported here.
 #[inline(never)]
 fn sealed(area: u32, result: u64) -> bool {
     let Some(thread) = this_thread() else { return false };
@@ -152,7 +152,7 @@ fn sealed(area: u32, result: u64) -> bool {
     true
 }
 
-/// What a call that returned `result` and `more` comes to is told.
+/// A call returned `result` and `more`: reports what it moved.
 #[inline(always)]
 pub fn left(of: u8, result: u64, more: u64) {
     let Some(area) = scratch::take() else { return };
@@ -177,7 +177,7 @@ fn took(area: u32, bytes: u64) -> bool {
         return false;
     }
     if write.key == 0 {
-        // It waits for the handshake: it is told when it is encrypted.
+        // It waits for the handshake: it is reported when it is encrypted.
         return false;
     }
     let Some(known) = RUSTLS_KEYS.get_ptr(session::key(write.key)) else {
@@ -217,7 +217,7 @@ fn tell(area: u32) {
     }
 }
 
-/// The session of a connection, which is known by the connection.
+/// The session of a connection, whose key is the connection's identity.
 #[inline(always)]
 fn session_of(area: u32, conn: u64, library: u32, flags: u8) -> Option<*mut Session> {
     let session = session::find_or_open(area, &session::key(conn), library, flags)?;
@@ -225,7 +225,7 @@ fn session_of(area: u32, conn: u64, library: u32, flags: u8) -> Option<*mut Sess
     Some(session)
 }
 
-/// The record that `message` tells of is about to be decrypted.
+/// The record that `message` describes is about to be decrypted.
 #[inline(always)]
 pub fn unseals(address: u64, message: u64, number: u64, library: u32) {
     met();
@@ -260,7 +260,7 @@ pub fn unseals(address: u64, message: u64, number: u64, library: u32) {
     thread.unsealing = Unsealing { conn: known.conn, text, len, library, late: u32::from(known.first != 0) };
 }
 
-/// A connection is known to be rustls's: also one that never says anything has a session.
+/// A connection is now known to be one of rustls: it gets a session even if it never carries data.
 #[inline(never)]
 fn begins(conn: u64, library: u32, late: bool) {
     if conn == NOT_WANTED {
@@ -271,8 +271,8 @@ fn begins(conn: u64, library: u32, late: bool) {
     scratch::give_back(area);
 }
 
-/// True when the ciphertext of `len` octets at `text` came with what the thread received last: it lies there; or it is the same as there; or what came
-/// with it before did, and it lies near.
+/// True when the ciphertext of `len` octets at `text` came with what the thread received last: it lies in that buffer; or it begins
+/// like the first protected record there; or an earlier record was found to have come with it, and this one lies nearby.
 #[inline(always)]
 fn is_received(received: &Received, text: u64, len: u64) -> bool {
     if received.conn == 0 || len <= TAG || len > LONGEST {
@@ -280,12 +280,12 @@ fn is_received(received: &Received, text: u64, len: u64) -> bool {
     }
     let Some(first) = user::<Text>(text) else { return false };
     let lies_there = text < received.base + received.len && text + len > received.base;
-    // Records before it were moved out of the way in the buffer that both came to.
+    // Earlier records may have been removed from the buffer that holds both, and the rest moved.
     let lies_near = text < received.base + received.len && text + NEAR > received.base;
     lies_there || (received.proven == 1 && lies_near) || (first[0] == received.text[0] && first[1] == received.text[1])
 }
 
-/// It was: `result` names the plaintext, which stands in place of the ciphertext.
+/// A record was decrypted: `result` names the plaintext, which is in place of the ciphertext.
 #[inline(never)]
 fn unsealed(area: u32, result: u64) -> bool {
     let Some(thread) = this_thread() else { return false };
@@ -317,7 +317,7 @@ fn unsealed(area: u32, result: u64) -> bool {
     false
 }
 
-/// A system call of a process that uses rustls moved what the work area says through the socket of `conn`; [`NOT_WANTED`]: of one that nobody asked for.
+/// A system call of a process that uses rustls moved what the work area says through the socket of `conn`; [`NOT_WANTED`]: one that is filtered out.
 #[inline(never)]
 pub fn passed(area: u32, conn: u64) {
     met();
@@ -352,7 +352,7 @@ fn buffer(source: &Source, index: u64) -> Option<[u64; 2]> {
     if index < source.iov_left && !source.is_messages() { user(source.iov + 16 * index) } else { None }
 }
 
-/// A key's connection is known: what was told as a part is that connection's.
+/// The connection of a key is now known: what was reported as a part belongs to it.
 #[inline(never)]
 fn join(area: u32, address: u64, conn: u64) {
     let part = session::key(address);
@@ -372,7 +372,7 @@ fn join(area: u32, address: u64, conn: u64) {
         if joined.offset == 0 {
             unsafe { words::copy(&raw mut session.dirs[0], &raw const of.dirs[0]) };
         } else {
-            // A key after another: what was begun goes on.
+            // One key follows another: the session goes on.
             session.dirs[0].count.carried += of.dirs[0].count.carried;
             session.dirs[0].count.copied += of.dirs[0].count.copied;
             session.dirs[0].count.unwanted += of.dirs[0].count.unwanted;

@@ -1,4 +1,4 @@
-//! Records of TLS in a process's memory: what stands at an address is taken for nothing before it fits.
+//! TLS records in a process's memory: nothing at an address is trusted until it fits.
 
 use crate::carry::{Source, user};
 
@@ -22,12 +22,12 @@ const APPLICATION_DATA: u8 = 23;
 /// A Finished of TLS 1.2, and its length with its header (RFC 5246 §7.4.9).
 const FINISHED: u8 = 20;
 const FINISHED_BYTES: u64 = 4 + 12;
-/// Octets by which ciphertext is longer: the tag; in TLS 1.3 the content type too; before it, of AES-GCM, the nonce that stands in front.
+/// Octets by which ciphertext is longer: the tag; in TLS 1.3 also the content type; in TLS 1.2 with AES-GCM also the nonce in front.
 pub const TAG: u64 = 16;
 const NONCE: u64 = 8;
-/// A buffer that records are read into is not larger.
+/// Upper bound on the size of a buffer that records are read into.
 pub const NEAR: u64 = 64 << 10;
-/// Records of one system call that are looked at.
+/// Maximum records of one system call that are examined.
 const RECORDS: u32 = 6;
 
 /// Content type and length of the record at `base`.
@@ -37,7 +37,7 @@ fn record(base: u64) -> Option<(u8, u64)> {
     if major == 3 { Some((is, u64::from(high) << 8 | u64::from(low))) } else { None }
 }
 
-/// Ciphertext of the first record of application data, which protected ones of TLS 1.3 are called, that begins in `len` octets at `base`, where a record begins.
+/// Ciphertext of the first application data record (as protected ones of TLS 1.3 are called) in `len` octets at `base`, where one begins.
 #[inline(never)]
 pub fn protected(base: u64, len: u64) -> Option<Text> {
     let mut at = 0;
@@ -72,7 +72,7 @@ pub fn leaves(text: &Text, base: u64, len: u64) -> bool {
     false
 }
 
-/// True when a record's plaintext can lie there.
+/// True when a record's plaintext can be the `bytes` octets at `plain`.
 #[inline(always)]
 pub fn is_plaintext(of: &Sealed, plain: u64, bytes: u64) -> bool {
     let before = plain.wrapping_sub(of.text);
@@ -83,18 +83,18 @@ pub fn is_plaintext(of: &Sealed, plain: u64, bytes: u64) -> bool {
     (before == 0 && around >= TAG) || (before == NONCE && around == NONCE + TAG)
 }
 
-/// (AES-GCM of TLS 1.2 moves the plaintext to where the nonce stood, or leaves it.)
+/// True when a record's plaintext is application data. (AES-GCM of TLS 1.2 moves the plaintext to where the nonce was, or leaves it.)
 #[inline(always)]
 pub fn is_application_data(of: &Sealed, plain: u64, bytes: u64) -> bool {
     let around = of.len - bytes;
     if plain == of.text && around > TAG {
-        // TLS 1.3: behind it stands what it is, and before the tag zeros, as many as there are. As much as a nonce longer, it may be of TLS 1.2.
+        // TLS 1.3: the content type follows, then zeros up to the tag. If longer by exactly a nonce more, it may also be TLS 1.2.
         let Some(behind) = user::<u64>(plain + bytes) else { return false };
         if around != NONCE + TAG || (behind >> 8 == 0 && behind >= u64::from(ALERT)) {
             return behind as u8 == APPLICATION_DATA;
         }
     }
-    // TLS 1.2: the record's header says, where it still stands there. Else the first record is a Finished, and an alert two octets.
+    // TLS 1.2: the record's header says so, if it is still there. Else: the first record is a Finished, an alert has two octets.
     if let Some((is, size)) = record(of.text - HEADER)
         && (ALERT..=APPLICATION_DATA).contains(&is)
         && size == of.len
@@ -108,8 +108,8 @@ pub fn is_application_data(of: &Sealed, plain: u64, bytes: u64) -> bool {
     }
 }
 
-/// Where the ciphertext is that `words` name, and its length: a `Vec`, which has its address, its length, and how much has room there, in an order that is the
-/// compiler's. Room for the record's header may stand in front, blank as yet.
+/// Address and length of the ciphertext that `words` name: a `Vec`, with its address, length and capacity in an order that the compiler chooses.
+/// Space for the record's header, still blank, may come first.
 #[inline(always)]
 pub fn ciphertext(words: &[u64; 6]) -> Option<(u64, u64)> {
     let is_length = |at: usize| words[at] > TAG && words[at] <= LONGEST + HEADER;
@@ -126,24 +126,24 @@ pub fn ciphertext(words: &[u64; 6]) -> Option<(u64, u64)> {
     None
 }
 
-/// Types of handshake messages (RFC 8446 §4, RFC 8879 §4): those under the keys of the handshake, with one of which each of these keys begins, and those that come later.
+/// Types of handshake messages (RFC 8446 §4, RFC 8879 §4): those with one of which each handshake key begins, and those that come later.
 const ENCRYPTED_EXTENSIONS: u8 = 8;
 const CERTIFICATE: u8 = 11;
 const NEW_SESSION_TICKET: u8 = 4;
 const END_OF_EARLY_DATA: u8 = 5;
 const KEY_UPDATE: u8 = 24;
 const COMPRESSED_CERTIFICATE: u8 = 25;
-/// Chunks that are looked at for where a record begins in them.
+/// Maximum chunks that are searched for the beginning of a record.
 const CHUNKS: u32 = 16;
 
-/// Where the payload of a message stands that begins with `words`, if it is one piece: a slice, which is the first there, or is behind a word that is 0 where it would
-/// say that there are more.
+/// Address and length of the payload of a message that begins with `words`, if it is one piece: a slice, either at the beginning or behind a word
+/// of 0, which is not 0 if there are several pieces.
 #[inline(always)]
 fn piece(words: &[u64; 4]) -> (u64, u64) {
     if words[0] == 0 { (words[1], words[2]) } else { (words[0], words[1]) }
 }
 
-/// True when the first message under a key says that it is one of the handshake of TLS 1.3.
+/// True when the first message under a key shows that it is a handshake key of TLS 1.3.
 #[inline(always)]
 pub fn is_of_handshake(words: &[u64; 4]) -> bool {
     let (address, bytes) = piece(words);
@@ -156,14 +156,14 @@ pub fn is_of_handshake(words: &[u64; 4]) -> bool {
     }
 }
 
-/// Application data of a message that begins with `words`, whose ciphertext has `len` octets: how many, and where; 0: it is none, or it is not certain where it is.
+/// Application data of a message that begins with `words`, whose ciphertext has `len` octets: how many, and where. 0: none, or it is uncertain where.
 #[inline(never)]
 pub fn outbound(words: &[u64; 4], len: u64, source: &mut Source) -> u64 {
     let fits = |bytes: u64| {
         let around = len.wrapping_sub(bytes);
         around == TAG || around == TAG + 1 || around == NONCE + TAG
     };
-    // Chunks: where they are, how many, and which octets of them all together.
+    // Chunks: address, number, and the range of octets in all of them together.
     let [mut iov, mut left, mut skip, end] = *words;
     let all = end.wrapping_sub(skip);
     if iov == 0 || all == 0 || !fits(all) {
@@ -190,7 +190,7 @@ pub fn outbound(words: &[u64; 4], len: u64, source: &mut Source) -> u64 {
     0
 }
 
-/// True of an alert, of tickets, of the end of early data, of what changes keys, and of the Finished of TLS 1.2: what is no application data under a key of that.
+/// True for an alert, tickets, the end of early data, a key update and the Finished of TLS 1.2: not application data, though under its key.
 #[inline(always)]
 fn says_otherwise(address: u64, bytes: u64) -> bool {
     let mut at = 0;

@@ -1,10 +1,10 @@
-//! What is kept of programs of rustls: values of maps, and what is told by way of the work area.
+//! State kept for programs that use rustls: values of maps, and what is passed on through the work area.
 
 use super::record::Text;
 use crate::carry::Source;
 use crate::session::Moved;
 
-/// A key's object is known by its address.
+/// A key, identified by the address of its object.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Key {
@@ -14,13 +14,13 @@ pub struct Key {
     pub next: u64,
     /// Number of the first that was seen.
     pub first: u64,
-    /// Which word of a message says where its ciphertext is.
+    /// Index of the word of a message that holds the address of its ciphertext.
     pub word: u32,
-    /// 1: of the handshake of TLS 1.3, under which nothing else is encrypted.
+    /// 1: a handshake key of TLS 1.3, under which only handshake messages are encrypted.
     pub shakes: u32,
 }
 
-/// What goes on on a thread.
+/// The state of one thread.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Thread {
@@ -30,9 +30,9 @@ pub struct Thread {
     pub unsealing: Unsealing,
     /// The record that is being encrypted.
     pub sealing: Sealing,
-    /// A key of which ciphertext is about to leave: the first that did not yet.
+    /// Key of which ciphertext is about to leave; 0: none.
     pub leaving: u64,
-    /// What leaves.
+    /// First octets of that ciphertext.
     pub leaving_text: Text,
     /// What was received last.
     pub received: Received,
@@ -44,9 +44,9 @@ pub struct Write {
     /// When it began; 0: there is none.
     pub began: u64,
     pub buffer: u64,
-    /// Its length; or how many buffers there are.
+    /// Its length; or the number of buffers.
     pub count: u64,
-    /// Key of the records that were encrypted inside.
+    /// Key of the records that were encrypted inside; 0: none were.
     pub key: u64,
     pub library: u32,
     /// One of [`call`].
@@ -56,18 +56,18 @@ pub struct Write {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Sealing {
-    /// Key; 0: nothing is wanted of it.
+    /// Key; 0: nothing of the record is needed.
     pub key: u64,
     pub conn: u64,
-    /// What the message begins with.
+    /// First words of the message.
     pub message: [u64; 4],
     pub began: u64,
     pub library: u32,
     /// 1: records before it were missed.
     pub late: u16,
-    /// 1: it tells its plaintext.
+    /// 1: its plaintext is taken from this record, not from a write.
     pub speaks: u8,
-    /// 1: its ciphertext is to be found where it leaves.
+    /// 1: its ciphertext is to be matched when it leaves.
     pub proves: u8,
 }
 
@@ -91,9 +91,9 @@ pub struct Received {
     pub conn: u64,
     pub base: u64,
     pub len: u64,
-    /// Of the first protected record that begins in it.
+    /// First octets of the ciphertext of the first protected record that begins in it.
     pub text: Text,
-    /// 1: a record was decrypted that came with it.
+    /// 1: a record that came with it was decrypted.
     pub proven: u64,
 }
 
@@ -106,14 +106,14 @@ pub const NEW: Thread = Thread {
     received: Received { conn: 0, base: 0, len: 0, text: [0; 2], proven: 0 },
 };
 
-/// Plaintext, and whose it is. In the work area, not on the stack, of which what copies it takes all that there is.
+/// Plaintext, and the session it belongs to. In the work area, not on the stack, which the copying functions use up.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Said {
     pub source: Source,
     pub moved: Moved,
     pub conn: u64,
-    /// Where that is not known: the key.
+    /// The key, if the connection is not known.
     pub part: u64,
     pub library: u32,
     pub flags: u32,
