@@ -57,8 +57,8 @@ fn lookup(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -
     conn
 }
 
-/// False when this is another `sock` at the same address, because the end of the former was missed. TCP reports every end, and a new
-/// `sock` starts with a call that opens it: so the inode number is compared only there, and where not every end is reported.
+/// False when this is another `sock` at the same address, because the end of the former was missed. Every end of TCP is reported, and a
+/// new `sock` starts with a call that opens it: so the inode number is compared only there, and where not every end is reported.
 #[inline(always)]
 fn is_same(conn: &Conn, sock: &Sock, as_role: u8) -> bool {
     let certain = as_role == role::UNKNOWN && conn.flags & (conn_flag::UNCOUNTED | conn_flag::CLOSED_UNTOLD) == 0;

@@ -87,7 +87,7 @@ pub static LOSSES: PerCpuArray<Losses> = PerCpuArray::with_max_entries(why::COUN
 #[map]
 pub static ASLEEP: Array<u32> = Array::with_max_entries(1, 0);
 
-/// Executable files that were reported. The agent removes those it could not examine. An LRU: a second report costs time, not a loss.
+/// Executable files that were reported. The agent removes those it could not examine. An LRU: a second report costs an examination, not a loss.
 #[map]
 pub static MAPPED: LruHashMap<FileKey, u8> = LruHashMap::with_max_entries(4096, 0);
 

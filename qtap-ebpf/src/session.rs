@@ -159,8 +159,8 @@ fn leave(of: u8, stack: u64) -> Option<Frame> {
     None
 }
 
-/// After a return the stack pointer is 8 above its value at entry, before the return it is lower: a frame further below belongs to
-/// a nested call whose end was not seen.
+/// After a return, `stack` is 8 above the stack pointer at function entry; at an exit site, whose depth is added, it is the same. A frame further
+/// below belongs to a nested call whose end was not seen.
 #[inline(always)]
 fn is_frame_of(frame: &Frame, of: u8, stack: u64) -> bool {
     frame.call == of && frame.stack + 8 >= stack
@@ -412,7 +412,7 @@ pub fn close(key: &SessionKey) {
     let Some(session) = SESSIONS.get_ptr_mut(key) else { return };
     let session = unsafe { &mut *session };
     let mut header = data_header(session.id, true, 0);
-    // If the kernel reports the end, the current process may be any.
+    // If the kernel reports the end, any process may be the current one.
     header.tgid = session.tgid;
     let sent = carry::flush(&mut session.dirs[0], &header);
     header.flags |= flag::RECEIVED;
