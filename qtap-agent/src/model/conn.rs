@@ -14,7 +14,7 @@ pub struct ConnId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SessionId(pub u64);
 
-/// Where plaintext was seen: at the socket itself, or above it in a TLS library.
+/// Where plaintext was observed: at the socket itself, or above it in a TLS library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Channel {
     /// At the system calls of the connection's socket.
@@ -23,7 +23,7 @@ pub enum Channel {
     Session(SessionId),
 }
 
-/// Which way bytes went, seen from the process that was probed.
+/// Direction of the bytes, from the point of view of the probed process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Direction {
     /// The process wrote them.
@@ -33,7 +33,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// The other way.
+    /// The opposite direction.
     #[must_use]
     pub fn flip(self) -> Direction {
         match self {
@@ -42,7 +42,7 @@ impl Direction {
         }
     }
 
-    /// 0 for sent, 1 for received: for small tables of two.
+    /// 0 for sent, 1 for received: an index into two-element tables.
     #[must_use]
     pub fn index(self) -> usize {
         match self {
@@ -59,12 +59,12 @@ pub enum Role {
     Client,
     /// It accepted.
     Server,
-    /// Opened before the probes looked; the first request tells.
+    /// Opened before capture began; the first request decides.
     #[default]
     Unknown,
 }
 
-/// The transport under the bytes (`network.transport`).
+/// The transport protocol (`network.transport`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Transport {
     /// TCP over IPv4 or IPv6.
@@ -83,9 +83,9 @@ pub enum Endpoint {
     /// Not known (an unbound TLS session).
     #[default]
     Unknown,
-    /// Address and port. A v4-mapped IPv6 address is given as the IPv4 address it stands for.
+    /// Address and port. A v4-mapped IPv6 address is given as the IPv4 address it contains.
     Inet(SocketAddr),
-    /// The path of a UNIX socket; abstract names begin with `@`; empty when unnamed.
+    /// The path of a UNIX socket. Abstract names begin with `@`; empty when unnamed.
     Unix(String),
 }
 
@@ -119,20 +119,20 @@ impl Endpoint {
     }
 }
 
-/// The random of a ClientHello or ServerHello (RFC 8446 §4.1.2): no two handshakes have the same.
+/// The random of a ClientHello or ServerHello (RFC 8446 §4.1.2): unique to each handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Random(pub [u8; 32]);
 
-/// How a TLS session was joined to its socket, most certain first (`connection.binding`).
+/// How a TLS session was matched to its socket, most certain first (`connection.binding`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Binding {
-    /// A socket call inside a TLS call, on the same thread or goroutine; kept for later calls of the session.
+    /// A socket call was nested inside a TLS call, on the same thread or goroutine. Kept for later calls of the session.
     Nested,
-    /// The program named the descriptor (`SSL_set_fd` and its kin).
+    /// The program passed the file descriptor (`SSL_set_fd` and its kin).
     SetFd,
-    /// The session's ciphertext is the socket's.
+    /// The session's ciphertext matches the socket's.
     Ciphertext,
-    /// Not joined.
+    /// Not matched.
     None,
 }
 
@@ -149,8 +149,8 @@ impl Binding {
     }
 }
 
-/// `connection.id`: a UUIDv7-shaped name (RFC 9562 §5.7): 48 bits of Unix milliseconds at opening, then bits drawn
-/// from host, boot and kernel identity, so that it is unique across hosts, sorts by time, and a replay gives it again.
+/// `connection.id`: a UUIDv7-shaped id (RFC 9562 §5.7): 48 bits of Unix milliseconds at opening, then bits derived
+/// from host, boot and kernel identity. It is unique across hosts, sorts by time, and is the same in a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionUid(pub [u8; 16]);
 
@@ -166,42 +166,42 @@ impl std::fmt::Display for ConnectionUid {
     }
 }
 
-/// What TLS said in the clear, and what of it qtap could open.
+/// What TLS reveals in cleartext, and how much of the session qtap could read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsFacts {
-    /// Negotiated version as the conventions write it (`1.2`, `1.3`), from the ServerHello.
+    /// Negotiated version as the semantic conventions write it (`1.2`, `1.3`), from the ServerHello.
     pub version: Option<String>,
     /// Negotiated application protocol (ALPN, RFC 7301), where it was visible.
     pub alpn: Option<String>,
     /// Server name of the ClientHello (RFC 6066 §3).
     pub sni: Option<String>,
-    /// True when plaintext of the session was seen.
+    /// True when plaintext of the session was captured.
     pub inspected: bool,
-    /// The library whose calls were seen, e.g. `libssl.so.3`.
+    /// The library whose calls were observed, e.g. `libssl.so.3`.
     pub library: Option<String>,
-    /// Why no plaintext was seen, in words.
+    /// Why no plaintext was captured, in words.
     pub uninspected_reason: Option<String>,
-    /// What of it the kernel does.
+    /// Directions in which the kernel does TLS.
     pub in_kernel: KernelTls,
-    /// True when a session on it was met behind its handshake: what was said before is not told, and nobody knows how much it was.
+    /// True when one of its sessions was first seen after its handshake: the earlier plaintext is not reported, and its amount is unknown.
     pub joined_late: bool,
 }
 
-/// Directions of a connection whose TLS records the kernel seals or opens.
+/// Directions of a connection in which the kernel encrypts or decrypts the TLS records (kTLS).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KernelTls {
-    /// What is sent.
+    /// The kernel encrypts what is sent.
     pub sent: bool,
-    /// What is received.
+    /// The kernel decrypts what is received.
     pub received: bool,
-    /// One or both: it was so before the connection was first seen.
+    /// One direction or both: it was already so when the connection was first seen.
     pub unknown: bool,
-    /// True when the program gave the keys away itself, and no TLS library has the plaintext since.
+    /// True when the program itself passed the keys to the kernel: no TLS library has had the plaintext since.
     pub by_program: bool,
 }
 
 impl KernelTls {
-    /// Whether it may be so of that direction.
+    /// True when the kernel does, or may do, TLS in that direction.
     #[must_use]
     pub fn of(self, direction: Direction) -> bool {
         match direction {
@@ -210,7 +210,7 @@ impl KernelTls {
         }
     }
 
-    /// As records have it; none: neither.
+    /// The value used in records; none when the kernel does TLS in neither direction.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
         match (self.sent, self.received) {
@@ -225,7 +225,7 @@ impl KernelTls {
 /// The application protocol as far as it is known (`connection.protocol`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Protocol {
-    /// Nothing was recognised yet, or it is not a protocol qtap knows.
+    /// Not recognised yet, or a protocol that qtap does not know.
     #[default]
     Unknown,
     /// HTTP/1.0 or HTTP/1.1.
@@ -234,16 +234,16 @@ pub enum Protocol {
     Http2,
     /// gRPC over HTTP/2.
     Grpc,
-    /// TLS whose inside was not seen.
+    /// TLS whose plaintext was not captured.
     Tls,
     /// An answer of a name server.
     Dns,
 }
 
-/// What is known of a connection when something is said about it; shared by all that was seen on it until a fact changes.
+/// What is known of a connection when something on it is reported. Shared by everything observed on it until a fact changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnFacts {
-    /// The connection's name in every record.
+    /// The connection's id in every record.
     pub uid: ConnectionUid,
     /// When it was opened, or first seen.
     pub opened: KernelTime,
@@ -251,26 +251,26 @@ pub struct ConnFacts {
     pub pid: u32,
     /// Transport.
     pub transport: Transport,
-    /// This end.
+    /// The local endpoint.
     pub local: Endpoint,
-    /// The far end.
+    /// The peer's endpoint.
     pub peer: Endpoint,
-    /// Which end this process is.
+    /// Whether the process is the client or the server.
     pub role: Role,
     /// Set for a TLS connection.
     pub tls: Option<TlsFacts>,
     /// Application protocol.
     pub protocol: Protocol,
-    /// How plaintext and socket were joined; none for a plain socket.
+    /// How the TLS session was matched to the socket; none for a plaintext connection.
     pub binding: Option<Binding>,
     /// True when the opening was not seen.
     pub joined_late: bool,
-    /// Name that DNS gave for the address of the far end, where an answer was seen.
+    /// Name of the peer's address, from an observed DNS answer.
     pub domain: Option<String>,
 }
 
 impl ConnFacts {
-    /// The client's end: this one when the process connected.
+    /// The client's endpoint: the local one, unless the process is the server.
     #[must_use]
     pub fn client(&self) -> &Endpoint {
         match self.role {
@@ -279,7 +279,7 @@ impl ConnFacts {
         }
     }
 
-    /// The server's end: the far one when the process connected.
+    /// The server's endpoint: the peer, unless the process is the server.
     #[must_use]
     pub fn server(&self) -> &Endpoint {
         match self.role {

@@ -1,26 +1,26 @@
-//! What a name server answered.
+//! An answer of a name server.
 
 use std::net::IpAddr;
 
-/// An answer, as far as qtap reads it.
+/// The parts of an answer that qtap reads.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DnsAnswer {
-    /// The name that was asked for, in lower case, without the final dot.
+    /// The name queried, in lower case, without the final dot.
     pub question: String,
-    /// Type that was asked for: 1 A, 28 AAAA, … (the registry of RFC 6895).
+    /// The type queried: 1 A, 28 AAAA, … (the registry of RFC 6895).
     pub kind: u16,
     /// Response code: 0 no error, 3 no such name, … (the same registry).
     pub code: u8,
-    /// True when the server had more to say than fitted: the asker asks again over TCP.
+    /// True when the answer did not fit: the resolver repeats the query over TCP.
     pub truncated: bool,
-    /// Addresses of that name, each with the seconds that it may be remembered.
+    /// Addresses of that name, each with its TTL in seconds.
     pub addresses: Vec<(IpAddr, u32)>,
-    /// Other names on the way to them (CNAME).
+    /// Intermediate names that lead to them (CNAME).
     pub aliases: Vec<String>,
 }
 
 impl DnsAnswer {
-    /// The type by its name; none for one that is rarely asked for.
+    /// The name of the type; none for rarely used types.
     #[must_use]
     pub fn kind_name(&self) -> Option<&'static str> {
         Some(match self.kind {
@@ -40,7 +40,7 @@ impl DnsAnswer {
         })
     }
 
-    /// The response code by its name.
+    /// The name of the response code.
     #[must_use]
     pub fn code_name(&self) -> &'static str {
         match self.code {

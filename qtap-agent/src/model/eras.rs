@@ -1,19 +1,19 @@
-//! What holds for a connection by when it was opened: settings that are exchanged while connections are open hold for those that are
-//! opened from then on, and the others keep what they began with. In: values, each with the time from which it holds. Out: the value
-//! for a time. The same times give the same values, whoever asks and when.
+//! Values that hold for a connection according to when it was opened. When settings are replaced at run time, connections opened from then on get the
+//! new value, and those already open keep the one they began with. In: values, each with the time from which it holds. Out: the value for a given
+//! opening time. The same times give the same values, whoever asks and when.
 
 use super::time::KernelTime;
 
-/// Values at once. Each but the last is there for connections that were opened in its time and are still open; with more, those of the
-/// oldest go over to the next.
+/// Most values held at once. All but the last are kept for connections that were opened in their era and are still open. Beyond this bound,
+/// connections of the oldest era get the value of the next.
 pub const ERAS: usize = 64;
 
-/// Values by the time from which they hold.
+/// Values, by the time from which they hold.
 #[derive(Debug, Default)]
 pub struct Eras<T> {
-    /// What holds now.
+    /// The current value.
     now: (KernelTime, T),
-    /// What held before, the oldest first.
+    /// Earlier values, oldest first.
     before: Vec<(KernelTime, T)>,
 }
 
@@ -23,10 +23,10 @@ impl<T> Eras<T> {
         Eras { now: (KernelTime(0), value), before: Vec::new() }
     }
 
-    /// From now on `value` holds for what is opened after `since`. True: the oldest had to go.
+    /// From now on, `value` holds for whatever is opened after `since`. Returns true when the oldest value had to be dropped.
     pub fn begin(&mut self, since: KernelTime, value: T) -> bool {
         let before = std::mem::replace(&mut self.now, (since, value));
-        // Nothing can have been opened in an era that began when the next one did.
+        // Nothing can have been opened in an era that began at the same time as the next.
         if before.0 < since {
             self.before.push(before);
         }
@@ -37,7 +37,7 @@ impl<T> Eras<T> {
         crowded
     }
 
-    /// What holds for what was opened at this time.
+    /// The value for something opened at that time.
     pub fn of(&self, opened: KernelTime) -> &T {
         if self.now.0 < opened {
             return &self.now.1;
@@ -46,7 +46,7 @@ impl<T> Eras<T> {
         known.map_or(&self.now.1, |(_, value)| value)
     }
 
-    /// The same, to be changed.
+    /// The same, mutable.
     pub fn of_mut(&mut self, opened: KernelTime) -> &mut T {
         if self.now.0 < opened || self.before.is_empty() {
             return &mut self.now.1;
@@ -58,22 +58,22 @@ impl<T> Eras<T> {
         }
     }
 
-    /// All values, what holds now last.
+    /// All values; the current one comes last.
     pub fn all_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.before.iter_mut().chain([&mut self.now]).map(|(_, value)| value)
     }
 
-    /// Values at once.
+    /// Number of values held.
     pub fn len(&self) -> usize {
         self.before.len() + 1
     }
 
-    /// Never: something always holds.
+    /// Always false: there is always a current value.
     pub fn is_empty(&self) -> bool {
         false
     }
 
-    /// When those began that nothing is left of, where `opened` are the times of all that is open.
+    /// Start times of the past eras of which nothing is open any more; `opened` gives the opening times of everything that is open.
     pub fn over(&self, opened: impl Iterator<Item = KernelTime>) -> Vec<KernelTime> {
         let mut used = vec![false; self.before.len()];
         for time in opened.filter(|time| *time <= self.now.0) {
@@ -84,7 +84,7 @@ impl<T> Eras<T> {
         unused.map(|((since, _), _)| *since).collect()
     }
 
-    /// Forgets the one that began then, unless it holds now.
+    /// Drops the value whose era began at `since`, unless it is the current one.
     pub fn end(&mut self, since: KernelTime) {
         self.before.retain(|(began, _)| *began != since);
     }

@@ -1,4 +1,4 @@
-//! One fact, told once, owned. All that the tap ever learns comes in as one of these.
+//! Events: single facts, each reported once, as owned data. Everything the tap ever learns arrives as one of these.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use super::loss::Loss;
 use super::process::{Container, Pod, Process};
 use super::time::{KernelTime, WallClock};
 
-/// A fact from the probes or from the agent's look at the host.
+/// A fact from the probes, or from the agent's own inspection of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// First of all events of a source: the host and its clock.
+    /// The first event of every source: the host and its clock.
     Started(Arc<Host>),
-    /// A process is there: seen at start, at `fork`, at `exec` (again, under its new name), or when it first spoke.
+    /// A process exists: reported at start, at `fork`, at `exec` (again, under its new name), or at its first traffic.
     ProcessSeen(Arc<Process>),
     /// A process ended.
     ProcessGone {
@@ -24,7 +24,7 @@ pub enum Event {
         /// When.
         time: KernelTime,
     },
-    /// What was awaited of a container was told, or never will be.
+    /// The awaited facts about a container arrived, or never will.
     ContainerSeen(ContainerSeen),
     /// A connection was opened, or seen for the first time.
     Opened(Opened),
@@ -32,34 +32,34 @@ pub enum Event {
     Passed(Passed),
     /// Bytes passed and were not copied.
     Skipped(Skipped),
-    /// A datagram came from a name server.
+    /// A datagram from a name server was received.
     Datagram(Datagram),
-    /// The kernel's counts of a connection that is still open; at most one a second, and only when they changed.
+    /// The kernel's counts of a connection that is still open: at most one per second, and only when they changed.
     Progress(Counts),
     /// A connection was closed; the counts are final.
     Closed(Counts),
     /// A TLS session was seen for the first time.
     SessionOpened(SessionOpened),
-    /// A TLS session that is given memory instead of a socket wrote its hello, or was fed that of its peer.
+    /// A TLS session that reads and writes memory instead of a socket wrote its hello, or was given its peer's.
     SessionHello(SessionHello),
-    /// A TLS session was joined to its connection.
+    /// A TLS session was matched to its connection.
     Bound {
         /// The session.
         session: SessionId,
         /// The connection.
         conn: ConnId,
-        /// How that is known.
+        /// How they were matched.
         how: Binding,
         /// When.
         time: KernelTime,
     },
-    /// The kernel was given the keys of a connection: it does TLS of one direction from here on.
+    /// The kernel was given the keys of a connection: from here on it does TLS in one direction.
     KernelTls(KernelTls),
-    /// It is known whose a part is that was told as a session.
+    /// It became known to which session a part belongs; the part was first reported as a session of its own.
     SessionJoined(SessionJoined),
     /// A TLS session ended; the counts are final.
     SessionClosed(SessionCounts),
-    /// The probes lost something that they could not tell in place.
+    /// The probes lost something that they could not report in place.
     Lost {
         /// Why.
         reason: Loss,
@@ -67,15 +67,15 @@ pub enum Event {
         count: u64,
         /// How many bytes since the last such event.
         bytes: u64,
-        /// When it was read.
+        /// When the counter was read.
         time: KernelTime,
     },
-    /// Time passed: told by the source at a steady pace, also when nothing else happens.
+    /// Time passed: sent by the source at a steady pace, even when nothing else happens.
     Tick(KernelTime),
 }
 
 impl Event {
-    /// When it happened, or was found; none for what has no time of its own.
+    /// When it happened, or was found; none for events that carry no time.
     #[must_use]
     pub fn time(&self) -> Option<KernelTime> {
         match self {
@@ -97,14 +97,14 @@ impl Event {
     }
 }
 
-/// Keys of TLS were given to the kernel.
+/// The kernel was given TLS keys (kTLS).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KernelTls {
     /// The connection.
     pub conn: ConnId,
-    /// What it does TLS of. None: one or both; it was so before the connection was first seen.
+    /// The direction in which the kernel does TLS. None: one or both; it was already so when the connection was first seen.
     pub direction: Option<Direction>,
-    /// True when a TLS library gave them, whose calls have the plaintext as before.
+    /// True when a TLS library passed the keys: its calls still see the plaintext.
     pub by_library: bool,
     /// When.
     pub time: KernelTime,
@@ -117,27 +117,27 @@ pub struct Host {
     pub name: String,
     /// `host.id`: machine id.
     pub id: String,
-    /// `k8s.node.name`: what Kubernetes calls it.
+    /// `k8s.node.name`: the node's name in Kubernetes.
     #[serde(default)]
     pub node: Option<String>,
-    /// Id of this boot, so that kernel times of two boots are never mixed.
+    /// Id of this boot: kernel times of two boots must never be mixed.
     pub boot_id: String,
     /// `os.type`.
     pub os_type: String,
     /// Kernel release.
     pub kernel: String,
-    /// Kernel time to wall-clock time.
+    /// Converts kernel time to wall-clock time.
     pub clock: WallClock,
 }
 
-/// A container of which more was awaited: of every process in it this holds from now on.
+/// A container about which more was awaited: from now on this holds for every process in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerSeen {
-    /// The container; no longer awaited.
+    /// The container, no longer awaited.
     pub container: Arc<Container>,
     /// The pod it belongs to.
     pub pod: Option<Arc<Pod>>,
-    /// False: no runtime told, and what its control group tells is all.
+    /// False when no runtime answered: only what the control group says is known.
     pub told: bool,
     /// When.
     pub time: KernelTime,
@@ -154,13 +154,13 @@ pub struct Opened {
     pub pid: u32,
     /// Transport.
     pub transport: Transport,
-    /// This end.
+    /// The local endpoint.
     pub local: Endpoint,
-    /// The far end.
+    /// The peer's endpoint.
     pub peer: Endpoint,
-    /// Which end the process is.
+    /// Whether the process is the client or the server.
     pub role: Role,
-    /// True when the connection was already open at first sight: its earlier bytes are unknown.
+    /// True when the connection was already open when first seen: its earlier bytes are unknown.
     pub joined_late: bool,
 }
 
@@ -171,7 +171,7 @@ pub struct Passed {
     pub channel: Channel,
     /// Which way they went.
     pub direction: Direction,
-    /// Offset of the first byte in the direction's stream of this channel, counted from first sight.
+    /// Offset of the first byte in this direction of the channel, counted from when the channel was first seen.
     pub offset: u64,
     /// When the call that carried them ended.
     pub time: KernelTime,
@@ -200,37 +200,37 @@ pub struct Skipped {
     pub pid: u32,
 }
 
-/// A datagram came from a name server.
+/// A datagram from a name server was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Datagram {
-    /// A number of its own, from those of connections.
+    /// Its own id, from the same number space as connections.
     pub id: u64,
     /// When the call that received it ended.
     pub time: KernelTime,
     /// The process that received it.
     pub pid: u32,
-    /// This end.
+    /// The local endpoint.
     pub local: Endpoint,
     /// The name server.
     pub peer: Endpoint,
-    /// Bytes that were received.
+    /// Bytes received.
     pub len: u64,
-    /// Those that were copied.
+    /// The bytes that were copied.
     pub payload: Bytes,
 }
 
 /// Why bytes were not copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Skip {
-    /// Ciphertext: the plaintext is looked for at the TLS library.
+    /// Ciphertext: the plaintext is captured at the TLS library.
     Encrypted,
-    /// Not a protocol, direction or peer that was asked for.
+    /// Belongs to a protocol, direction or peer that was not asked for.
     Unwanted,
     /// Wanted, but lost.
     Lost(Loss),
 }
 
-/// The counts of one direction of a connection or session, from first sight on.
+/// The counts of one direction of a connection or session, from when it was first seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Count {
     /// Bytes that the probed calls reported as carried.
@@ -241,9 +241,9 @@ pub struct Count {
     pub encrypted: u64,
     /// Of these, not asked for and only counted.
     pub unwanted: u64,
-    /// Of these, wanted and lost in the kernel (all reasons together; [`Event::Skipped`] names them where the ring had room).
+    /// Of these, wanted and lost in the kernel (all reasons together; [`Event::Skipped`] gives each reason if the ring had room for it).
     pub lost: u64,
-    /// The kernel's own count of bytes the process moved through the socket; none where the kernel keeps none.
+    /// The kernel's own count of the bytes that the process moved through the socket; none where the kernel keeps no count.
     pub kernel: Option<u64>,
 }
 
@@ -258,11 +258,11 @@ pub struct Counts {
     pub sent: Count,
     /// What the process received.
     pub received: Count,
-    /// Bytes that arrived and that the process never read.
+    /// Bytes that arrived but that the process never read.
     pub unread: u64,
 }
 
-/// A TLS session's hello passed through memory.
+/// The hello of a TLS session, as it passed through memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionHello {
     /// The session.
@@ -273,7 +273,7 @@ pub struct SessionHello {
     pub pid: u32,
     /// Whether the session wrote it or read it.
     pub direction: Direction,
-    /// What it is known by.
+    /// The random that identifies it.
     pub random: Random,
 }
 
@@ -290,20 +290,20 @@ pub struct SessionOpened {
     pub library: Option<String>,
     /// True when its handshake was not seen: its earlier bytes are unknown.
     pub joined_late: bool,
-    /// True when it is what was written under a key of which it is not known whose it is: [`SessionJoined`] will tell.
+    /// True when it is a part: plaintext written under a key whose session is not known yet. [`SessionJoined`] will name the session.
     pub is_part: bool,
-    /// The library's number, when its functions were found by their code alone: it is to be confirmed by a connection.
+    /// Number of the library, when its functions were found by their code alone: a connection has yet to confirm them.
     pub on_trial: Option<u32>,
 }
 
-/// It is known whose a part is.
+/// It became known to which session a part belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionJoined {
     /// The part.
     pub part: SessionId,
-    /// The session whose it is; none: that of a connection that nobody asked for.
+    /// The session it belongs to; none when that session's connection was not asked for.
     pub session: Option<SessionId>,
-    /// Where in what the session sent the part begins.
+    /// Offset in the session's sent stream at which the part begins.
     pub offset: u64,
     /// When.
     pub time: KernelTime,

@@ -1,6 +1,6 @@
-//! What an exchange with a language model says of itself, as the semantic conventions for generative AI ask for it.
+//! The facts about a call to a language model that the semantic conventions for generative AI define.
 
-/// The facts of one call. What is not known is none.
+/// The facts of one call. Unknown facts are none.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct GenAi {
     /// `gen_ai.provider.name`.
@@ -35,7 +35,7 @@ pub struct GenAi {
     pub response_model: Option<String>,
     /// `gen_ai.response.finish_reasons`.
     pub finish_reasons: Vec<String>,
-    /// `gen_ai.usage.input_tokens`, those of caches included.
+    /// `gen_ai.usage.input_tokens`, including cached ones.
     pub input_tokens: Option<u64>,
     /// `gen_ai.usage.output_tokens`.
     pub output_tokens: Option<u64>,

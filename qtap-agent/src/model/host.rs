@@ -1,22 +1,22 @@
-//! What this host offers: each thing that capture wants of it, whether it is there, what follows if not, and what helps. Plain data, for
-//! whoever looks and whoever shows. In: findings. Out: the report made of them.
+//! What this host provides: each requirement of capture, whether it is met, what follows if it is not, and what helps. Plain data, shared by
+//! the code that checks and the code that displays. In: findings. Out: the report built from them.
 
 use serde::Serialize;
 
-/// How it is with a requirement, from best to worst.
+/// Whether a requirement is met, from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// As it should be.
+    /// Met.
     Ok,
-    /// Capture works; something of it does not.
+    /// Capture works, but with restrictions.
     Degraded,
     /// Without it nothing is captured, or not what was asked for.
     Missing,
 }
 
 impl State {
-    /// The word for it.
+    /// The state as a word.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -30,13 +30,13 @@ impl State {
 /// One requirement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Its name, from a closed list.
+    /// Its name, from a fixed list.
     pub requirement: &'static str,
-    /// How it is.
+    /// Whether it is met.
     pub state: State,
     /// What was found, in words.
     pub found: String,
-    /// What follows from it, where it is not as it should be.
+    /// The consequence, where the requirement is not met.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<String>,
     /// What helps, where something does.
@@ -45,47 +45,47 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// As it should be.
+    /// A requirement that is met.
     pub fn ok(requirement: &'static str, found: impl Into<String>) -> Finding {
         Finding { requirement, state: State::Ok, found: found.into(), effect: None, remedy: None }
     }
 
-    /// Something does not work without it.
+    /// A requirement without which something does not work.
     pub fn degraded(requirement: &'static str, found: impl Into<String>, effect: &str, remedy: &str) -> Finding {
         let finding = Finding::ok(requirement, found);
         Finding { state: State::Degraded, effect: Some(effect.to_owned()), remedy: Some(remedy.to_owned()), ..finding }
     }
 
-    /// Capture does not work without it.
+    /// A requirement without which capture does not work.
     pub fn missing(requirement: &'static str, found: impl Into<String>, effect: &str, remedy: &str) -> Finding {
         Finding { state: State::Missing, ..Finding::degraded(requirement, found, effect, remedy) }
     }
 
-    /// It is not known, for want of another: that one has the remedy.
+    /// A requirement that could not be checked because another one is not met; that one carries the remedy.
     pub fn not_tried(requirement: &'static str) -> Finding {
         let finding = Finding::ok(requirement, "not tried, for want of something above");
         Finding { state: State::Missing, ..finding }
     }
 }
 
-/// All of them.
+/// All findings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The worst of them.
+    /// The worst state among them.
     pub state: State,
-    /// Each.
+    /// The findings.
     pub requirements: Vec<Finding>,
 }
 
 impl Report {
-    /// Of these findings.
+    /// The report of these findings.
     #[must_use]
     pub fn of(requirements: Vec<Finding>) -> Report {
         let state = requirements.iter().map(|finding| finding.state).max().unwrap_or(State::Ok);
         Report { state, requirements }
     }
 
-    /// What capture can't do without, as far as something helps.
+    /// Requirements that capture cannot do without and for which there is a remedy.
     pub fn wanting(&self) -> impl Iterator<Item = &Finding> {
         self.requirements.iter().filter(|finding| finding.state == State::Missing && finding.remedy.is_some())
     }

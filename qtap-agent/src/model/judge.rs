@@ -1,6 +1,6 @@
-//! Is the body of an exchange wanted? Asked while the exchange runs, as soon as its heads are known; so that a body that nobody wants
-//! is never kept. The one who asks does not know what is asked for, and the one who answers does not know when: between them stands
-//! this word.
+//! Whether the bodies of an exchange are wanted. The question is asked while the exchange is running, as soon as its heads are known, so that a body
+//! that nobody wants is never kept. The caller does not know the rules, and whoever answers does not know when the question comes: this type
+//! decouples the two.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,30 +10,30 @@ use super::event::Host;
 use super::exchange::HttpExchange;
 use super::process::Process;
 
-/// What becomes of the bodies of an exchange.
+/// What happens to the bodies of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
-    /// They are wanted, whatever is still to come.
+    /// Wanted, whatever follows.
     Yes,
-    /// They are not, whatever is still to come.
+    /// Not wanted, whatever follows.
     No,
-    /// What is still to come decides: they are kept until then.
+    /// Depends on what follows: keep them until then.
     Open,
 }
 
-/// Where an exchange happens, as far as it is known.
+/// Where an exchange takes place, as far as is known.
 #[derive(Debug, Clone)]
 pub struct Scene {
     /// The host.
     pub host: Arc<Host>,
     /// The connection.
     pub conn: Arc<ConnFacts>,
-    /// The process; none when it is not known (yet).
+    /// The process; none when it is not known, or not yet.
     pub process: Option<Arc<Process>>,
 }
 
 impl Scene {
-    /// True when it is made of these very facts.
+    /// True when it was built from these very `Arc`s.
     #[must_use]
     pub fn is(&self, conn: &Arc<ConnFacts>, process: Option<&Arc<Process>>) -> bool {
         let same = match (&self.process, process) {
@@ -47,12 +47,12 @@ impl Scene {
 
 type Asked = dyn Fn(&HttpExchange, Option<&Scene>) -> Wanted + Send + Sync;
 
-/// Who can tell. Clones ask the same one.
+/// The function that decides. Clones share it.
 #[derive(Clone)]
 pub struct Judge(Arc<Asked>);
 
 impl Judge {
-    /// `judge` is given an exchange that runs: the heads that are there are whole, bodies are not looked at.
+    /// `judge` is given a running exchange: the heads that are present are complete; it must not look at the bodies.
     #[must_use]
     pub fn new(judge: impl Fn(&HttpExchange, Option<&Scene>) -> Wanted + Send + Sync + 'static) -> Judge {
         Judge(Arc::new(judge))
@@ -65,7 +65,7 @@ impl Judge {
     }
 }
 
-/// Two are one when they ask the same one.
+/// Equal when they share the same function.
 impl PartialEq for Judge {
     fn eq(&self, other: &Judge) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

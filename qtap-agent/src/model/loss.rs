@@ -1,20 +1,20 @@
-//! Every way in which something that was carried did not arrive in a record, by name.
+//! Every reason why something that was carried did not arrive in a record, by name.
 
-/// Why bytes or facts are missing. Closed: a drop without a name does not exist.
+/// Why bytes or facts are missing. The list is closed: every drop has one of these reasons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[repr(u8)]
 pub enum Loss {
-    /// The ring had no room when the probe wanted to write.
+    /// The ring buffer was full when the probe had a record to write.
     RingFull,
     /// The probe could not read the target's memory (paged out or unmapped).
     Fault,
-    /// One call carried more than the copy limit of a call.
+    /// One call carried more than the per-call copy limit.
     CallLimit,
-    /// Sent by `sendfile`: the bytes never were in the process's memory.
+    /// Sent by `sendfile`: the bytes were never in the process's memory.
     Sendfile,
     /// Carried by a call that qtap counts but does not copy (`splice`, kernel TLS, …).
     UncapturedCall,
-    /// A system call of the 32-bit ABI.
+    /// Carried by a system call of the 32-bit ABI.
     CompatCall,
     /// Every scratch buffer of the CPU was in use.
     ScratchBusy,
@@ -28,19 +28,19 @@ pub enum Loss {
     NestedTooDeep,
     /// The return of a call was never seen.
     CallUnfinished,
-    /// The kernel's own count of the connection is more than what the probes saw.
+    /// The kernel's own count of the connection exceeds what the probes saw, or the ciphertext does not fit the plaintext.
     Unaccounted,
     /// The agent's table of connections was full.
     StreamTableFull,
     /// The reassembly window was full, or a hole stayed open for too long.
     ReorderWindow,
-    /// The parser could not make sense of the bytes.
+    /// The parser could not interpret the bytes.
     Unparsed,
     /// A message head larger than the limit.
     HeadLimit,
-    /// More messages in flight than the parser holds.
+    /// More messages in flight than the parser tracks.
     PipelineLimit,
-    /// A body beyond the body limit.
+    /// Part of a body beyond the body limit.
     BodyLimit,
     /// The channel to the pipeline was full.
     PipelineFull,
@@ -52,38 +52,38 @@ pub enum Loss {
     Shutdown,
     /// A record from the ring that could not be decoded.
     Undecodable,
-    /// A fact about a process came too late.
+    /// A fact about a process arrived too late.
     ProcessUnknown,
     /// Not delivered within `retry.max_elapsed`.
     ExportExpired,
-    /// All connections together held more than the agent's memory bound; those that held most let go of it.
+    /// All connections together held more than the agent's memory bound; those that held most dropped what they held.
     MemoryLimit,
-    /// Attributes of a record were cut, or left out, because a store takes no more; the record itself was sent.
+    /// Attributes of a record were truncated or left out because the store accepts no more; the record itself was sent.
     AttributeLimit,
-    /// A body too large for memory had no place on disk: too many at once, too much together, or the disk would not take it.
+    /// A body too large for memory could not be stored on disk: too many bodies at once, too many bytes together, or the write failed.
     SpoolFull,
-    /// Gave way to newer records in a store's queue on disk that was full.
+    /// Dropped from a store's full queue on disk to make room for newer records.
     QueueDropOldest,
-    /// Found no room in a store's queue on disk.
+    /// Dropped because a store's queue on disk had no room.
     QueueDropNewest,
-    /// Could not be written to the queue, or gave way to newer records, because the disk was full or broken.
+    /// Could not be written to the queue, or was dropped for newer records, because the disk was full or failing.
     QueueUnwritable,
-    /// Was damaged in the queue's files.
+    /// Damaged in the queue's files.
     QueueDamaged,
-    /// An exchange that a `sample` step left out, as it was asked to.
+    /// An exchange left out by a `sample` step, as configured.
     SampledOut,
-    /// Went through a stack that captures nothing, after it was known that the whole connection does: no fault.
+    /// Belongs to a stack that captures nothing, counted once it was known that this holds for the whole connection: not a fault.
     NotWanted,
-    /// A record waited for what a runtime should have told of its container, and went without.
+    /// A record waited for the container runtime's facts, and was sent without them.
     ContainerUnknown,
-    /// Given up so that the agent stays within its limits of processor time and memory.
+    /// Given up so that the agent stays within its CPU and memory limits.
     Shed,
-    /// An exchange of functions that were found by their code alone, which no connection confirmed.
+    /// An exchange in calls of functions that were found by their code alone, and that no connection confirmed.
     Unproven,
 }
 
 impl Loss {
-    /// All of them, in order of their numbers.
+    /// All of them, in the order of their discriminants.
     pub const ALL: [Loss; 38] = [
         Loss::RingFull,
         Loss::Fault,
@@ -171,12 +171,12 @@ impl Loss {
     }
 }
 
-/// How often and how many bytes, per [`Loss`].
+/// Occurrences and bytes per [`Loss`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tally {
     counts: [u64; Loss::ALL.len()],
     bytes: [u64; Loss::ALL.len()],
-    /// One bit for each loss that occurred: asking whether anything did is asked for every segment.
+    /// One bit per loss that occurred: `is_empty` is called for every segment.
     occurred: u64,
 }
 
@@ -189,12 +189,12 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Counts one occurrence that cost `bytes`.
+    /// Counts one occurrence that lost `bytes`.
     pub fn add(&mut self, loss: Loss, bytes: u64) {
         self.add_many(loss, 1, bytes);
     }
 
-    /// Counts `count` occurrences that cost `bytes` together.
+    /// Counts `count` occurrences that lost `bytes` in total.
     pub fn add_many(&mut self, loss: Loss, count: u64, bytes: u64) {
         if count == 0 && bytes == 0 {
             return;
@@ -213,7 +213,7 @@ impl Tally {
         }
     }
 
-    /// What was counted: the losses that occurred, with occurrences and bytes.
+    /// The losses that occurred, each with its occurrences and bytes.
     pub fn iter(&self) -> impl Iterator<Item = (Loss, u64, u64)> + '_ {
         Loss::ALL
             .into_iter()
@@ -222,7 +222,7 @@ impl Tally {
             .map(|(loss, (c, b))| (loss, *c, *b))
     }
 
-    /// Counts under `other` what was counted under `loss`.
+    /// Moves what was counted under `loss` to `other`.
     pub fn rename(&mut self, loss: Loss, other: Loss) {
         let (count, bytes) = (self.count(loss), self.bytes(loss));
         if let (Some(c), Some(b)) = (self.counts.get_mut(loss as usize), self.bytes.get_mut(loss as usize)) {
@@ -232,7 +232,7 @@ impl Tally {
         self.add_many(other, count, bytes);
     }
 
-    /// Bytes lost for `loss`.
+    /// Bytes lost to `loss`.
     #[must_use]
     pub fn bytes(&self, loss: Loss) -> u64 {
         self.bytes.get(loss as usize).copied().unwrap_or(0)

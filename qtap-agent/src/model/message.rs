@@ -1,4 +1,4 @@
-//! A request or a response: its head, and a bounded body.
+//! A request or a response: its head, and a body of bounded size.
 
 use std::ops::Range;
 
@@ -24,12 +24,12 @@ impl Field {
     }
 }
 
-/// Text of a field that may be unknown: HPACK refers to table entries that were sent before the probes looked.
+/// Text of a field that may be unknown: HPACK may refer to table entries that were sent before capture began.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FieldText {
     /// The bytes as carried.
     Known(Bytes),
-    /// A table entry that was never seen. Never guessed.
+    /// Refers to a table entry that was never seen. Never guessed.
     Unknown,
 }
 
@@ -79,7 +79,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// As `network.protocol.version` has it.
+    /// The value of `network.protocol.version`.
     #[must_use]
     pub fn number(self) -> &'static str {
         match self {
@@ -101,7 +101,7 @@ pub struct Request {
     pub scheme: Option<String>,
     /// `:authority`, else the absolute target's, else `Host`.
     pub authority: Option<String>,
-    /// `:protocol` of an extended CONNECT (RFC 8441 §4): what the stream is to carry.
+    /// `:protocol` of an extended CONNECT (RFC 8441 §4): the protocol that the stream will carry.
     pub protocol: Option<String>,
     /// Version.
     pub version: Version,
@@ -140,41 +140,41 @@ pub struct Response {
     pub ended: Option<KernelTime>,
 }
 
-/// A body: as much of it as the limit allowed, and the truth about the rest. Transfer codings (chunked) are removed,
-/// content codings (gzip …) are not. Of an exchange told in parts: the piece of the body that this part tells.
+/// A body: as much of it as the limit allowed, and what is known of the rest. Transfer codings (chunked) are removed,
+/// content codings (gzip …) are not. In an exchange reported in parts: the piece of the body that belongs to this part.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Body {
-    /// Offset in the whole body of the first byte told here: 0, but for a later part.
+    /// Offset in the whole body of the first byte reported here; 0 except in later parts.
     pub offset: u64,
-    /// The kept bytes in order. What is missing lies between them: see `missing`. Empty for WebSocket: its bytes are masked
-    /// frames, what they say stands in `messages`.
+    /// The kept bytes, in order. Missing bytes belong between them: see `missing`. Empty for WebSocket, whose bytes are masked
+    /// frames: their content is in `messages`.
     pub chunks: Vec<Bytes>,
-    /// Size of the whole body as carried so far, kept or not, told here or before; when a hole's length is unknown, a lower
-    /// bound.
+    /// Size of the whole body as carried so far, whether or not kept, in this part or earlier ones. A lower bound when the length of a
+    /// hole is unknown.
     pub size: u64,
-    /// True when bytes past the body limit were left out: the kept bytes are then a prefix (but for `missing`).
+    /// True when bytes beyond the body limit were left out: the kept bytes are then a prefix (except for `missing`).
     pub truncated: bool,
-    /// True when bytes were not kept, or let go, because no level and no rule wanted them.
+    /// True when bytes were not kept, or were released, because no level and no rule wanted them.
     pub unwanted: bool,
     /// Ranges of the body (offsets in the body as carried) that were lost before they could be kept.
     pub missing: Vec<Range<u64>>,
-    /// The messages it carries, where it is a stream of messages (gRPC, WebSocket).
+    /// The messages it carries, when it is a stream of messages (gRPC, WebSocket).
     pub messages: Option<Box<Messages>>,
-    /// What was taken out of the kept bytes before they may be seen.
+    /// What redaction removed from the kept bytes.
     pub redaction: Redaction,
 }
 
 /// What redaction did to a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Redaction {
-    /// Values that something else stands for, or that were left out, because they were found.
+    /// Number of values that redaction replaced or removed.
     pub values: u64,
-    /// Why bytes were left out that might have held some; none: all were looked through.
+    /// Why bytes that might have held such values were left out; none when everything was searched.
     pub left_out: Option<LeftOut>,
 }
 
 impl Redaction {
-    /// Takes in what was done to another part of the body.
+    /// Adds what was done to another part of the body.
     pub fn merge(&mut self, other: Redaction) {
         self.values += other.values;
         self.left_out = self.left_out.or(other.left_out);
@@ -187,31 +187,31 @@ impl Redaction {
     }
 }
 
-/// Why bytes of a body were left out: nobody can say that nothing in them must not be seen.
+/// Why bytes of a body were left out: they could not be checked for secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LeftOut {
-    /// They are not what their media type says.
+    /// They do not match their media type.
     Unparsed,
-    /// Their content coding is not known, or could not be undone.
+    /// Their content coding is not known, or could not be decoded.
     Undecoded,
-    /// They are coded, and hold what was taken out of what they decode to.
+    /// They are encoded, and something was redacted from what they decode to.
     Coded,
     /// They come after a hole.
     Hole,
-    /// They stand at the end of what was kept, and may be the beginning of a secret.
+    /// They are at the end of the kept bytes, and may be the beginning of a secret.
     Cut,
-    /// They are text in an encoding that is not looked through.
+    /// They are text in an encoding that redaction cannot search.
     Charset,
-    /// One value, or line, is longer than is held of it while its end has not come.
+    /// A single value or line exceeds the limit on what is held before its end arrives.
     TooLong,
-    /// What came before them, in an earlier part, is not known any more.
+    /// The state of the preceding bytes, in an earlier part, is no longer known.
     Untracked,
-    /// They are shown message by message.
+    /// They are shown message by message instead.
     Messages,
 }
 
 impl LeftOut {
-    /// As documents have it.
+    /// The name used in documents.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -229,13 +229,13 @@ impl LeftOut {
 }
 
 impl Body {
-    /// Bytes kept.
+    /// Number of bytes kept.
     #[must_use]
     pub fn kept(&self) -> u64 {
         self.chunks.iter().map(|c| c.len() as u64).sum()
     }
 
-    /// True when every byte of the body is here.
+    /// True when no byte of the body was cut off at the limit or lost.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         !self.truncated && self.missing.is_empty()

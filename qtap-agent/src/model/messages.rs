@@ -1,27 +1,27 @@
-//! Messages that a body carries one after the other: of gRPC (length-prefixed), or of WebSocket (RFC 6455).
+//! Messages that a body carries one after another: gRPC (length-prefixed) or WebSocket (RFC 6455).
 
 use bytes::Bytes;
 
 use super::time::KernelTime;
 
-/// The messages of one direction of an exchange. The sums count from the beginning of the body, however much of it is kept;
-/// `kept` holds those that are told here.
+/// The messages of one direction of an exchange. The totals count from the beginning of the body, however much of it is kept;
+/// `kept` holds those that are reported here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Messages {
-    /// How they are framed, and what only that framing has.
+    /// The framing, with the counts specific to it.
     pub framing: Framing,
-    /// Whole messages so far; of WebSocket the data messages, each counted once however many frames it took.
+    /// Complete messages so far. For WebSocket: data messages, each counted once however many frames it took.
     pub count: u64,
-    /// Bytes of all payloads as carried: without prefixes and frame heads, compressed where they were sent so.
+    /// Bytes of all payloads as carried: without prefixes and frame headers, and compressed if they were sent compressed.
     pub bytes: u64,
     /// Messages among `count` that were sent compressed.
     pub compressed: u64,
-    /// The messages told here, in order; those of this part only.
+    /// The messages reported here, in order: those of this part only.
     pub kept: Vec<Message>,
-    /// Whole messages that would have been told here and were left out at a limit, or have a hole in them.
+    /// Complete messages that belong here but were left out at a limit, or have a hole in them.
     pub left_out: u64,
-    /// True when the framing could not be followed to the end of what was carried: bytes were lost, or break the rules. What is
-    /// counted came before.
+    /// True when the framing could not be followed to the end of what was carried, because bytes were lost or violate the protocol. The counts
+    /// cover what came before.
     pub broken: bool,
 }
 
@@ -34,12 +34,12 @@ pub enum Framing {
     WebSocket(WebSocket),
 }
 
-/// What a direction of a WebSocket connection counted (RFC 6455 §5).
+/// Counts of one direction of a WebSocket connection (RFC 6455 §5).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WebSocket {
-    /// Frames of each type.
+    /// Frames by type.
     pub frames: Frames,
-    /// The Close frame, once it was seen.
+    /// The Close frame, once seen.
     pub close: Option<Close>,
 }
 
@@ -60,19 +60,19 @@ pub struct Frames {
     pub pong: u64,
 }
 
-/// What a Close frame says (RFC 6455 §5.5.1).
+/// The content of a Close frame (RFC 6455 §5.5.1).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Close {
     /// Status code; none when the frame was empty.
     pub code: Option<u16>,
-    /// Reason; empty when none was given or it is no UTF-8.
+    /// Reason; empty when none was given or it is not UTF-8.
     pub reason: String,
 }
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// What it is.
+    /// Its kind.
     pub kind: MessageKind,
     /// When its last byte was seen.
     pub time: KernelTime,
@@ -80,11 +80,11 @@ pub struct Message {
     pub size: u64,
     /// True when it was sent compressed (permessage-deflate; the gRPC flag).
     pub compressed: bool,
-    /// What it says, decompressed. For gRPC the payload as carried: what undoes its coding is named in the head.
+    /// Its content, decompressed. For gRPC the payload as carried: the HTTP head names its coding.
     pub data: Bytes,
-    /// True when the coding of `data` is undone already, though it was sent `compressed`.
+    /// True when `data` is already decoded although the message was sent `compressed`.
     pub undone: bool,
-    /// True when `data` is a prefix: the message went beyond a limit, or could not be decompressed to its end.
+    /// True when `data` is a prefix: the message exceeded a limit, or could not be decompressed to its end.
     pub truncated: bool,
 }
 

@@ -1,8 +1,8 @@
-//! The words of qtap: what the rooms hand to one another.
+//! The shared vocabulary of qtap: the types that the rooms pass to one another.
 //!
-//! A word is plain data with the few questions that can be answered from the data alone. Nothing here reads a file, asks
-//! for the time, logs, or knows where it came from or where it goes; this room imports no other (and of the contract with the kernel, `address` the table of networks). (One word stands for a file, `spool`, and
-//! removes it when it is let go.)
+//! Each type is plain data, with only the methods that the data alone can answer. Nothing here reads a file, reads the clock, logs, or knows where data
+//! comes from or where it goes. This room imports no other room; of the contract with the kernel, only `address` uses the table of networks. (One type,
+//! in `spool`, owns a file and removes it when dropped.)
 
 pub mod address;
 pub mod conn;

@@ -1,7 +1,7 @@
-//! Which of some words a misspelt one was meant to be. In: the word as typed, and those that there are. Out: the nearest, if any is
-//! near.
+//! Spelling suggestions: which of the known words a misspelt one was meant to be. In: the word as typed, and the known words. Out: the nearest one,
+//! if any is close enough.
 
-/// The word of `words` that `typed` most likely meant, if any is near: half a word may be wrong, case and `-`, `_` don't count.
+/// The word of `words` that `typed` most likely meant, if any is close: up to a third of the letters may be wrong, and at least one; case, `-` and `_` don't count.
 #[must_use]
 pub fn nearest<'w>(typed: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     let plain = |word: &str| -> Vec<char> {
@@ -15,7 +15,7 @@ pub fn nearest<'w>(typed: &str, words: impl Iterator<Item = &'w str>) -> Option<
         .map(|(_, word)| word)
 }
 
-/// Letters to insert, remove, replace or swap with a neighbour (optimal string alignment).
+/// The edit distance: letters inserted, removed, replaced or swapped with a neighbour (optimal string alignment).
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut before: Vec<usize> = Vec::new();
     let mut above: Vec<usize> = (0..=b.len()).collect();

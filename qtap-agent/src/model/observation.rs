@@ -1,4 +1,4 @@
-//! What was seen: the tap's answer to events.
+//! Observations: what the tap produces from events.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::message::Version;
 use super::process::Process;
 use super::time::KernelTime;
 
-/// What was seen.
+/// An observation.
 #[derive(Debug, Clone)]
 pub enum Observation {
     /// An exchange on a connection.
@@ -20,16 +20,16 @@ pub enum Observation {
     Connection(Box<ConnectionSeen>),
 }
 
-/// An exchange, with all that is known about where it happened.
+/// An exchange, with everything that is known about its connection, process and host.
 #[derive(Debug, Clone)]
 pub struct ExchangeSeen {
     /// The host.
     pub host: Arc<Host>,
     /// The connection, as known when the exchange ended.
     pub conn: Arc<ConnFacts>,
-    /// The process; none when it could not be learnt.
+    /// The process; none when it could not be determined.
     pub process: Option<Arc<Process>>,
-    /// Number of the exchange on its connection, from 0: with the connection's uid it names the exchange.
+    /// Number of the exchange on its connection, from 0. Together with the connection's uid it identifies the exchange.
     pub number: u64,
     /// The exchange.
     pub exchange: Exchange,
@@ -40,9 +40,9 @@ pub struct ExchangeSeen {
 /// State of a connection at a report (`connection.state`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ConnState {
-    /// First report of a connection that is open.
+    /// First report of an open connection.
     Open,
-    /// A later report of one that still is.
+    /// A later report of a connection that is still open.
     Active,
     /// Last report.
     Closed,
@@ -55,7 +55,7 @@ pub struct ConnectionSeen {
     pub host: Arc<Host>,
     /// The connection.
     pub conn: Arc<ConnFacts>,
-    /// The process; none when it could not be learnt.
+    /// The process; none when it could not be determined.
     pub process: Option<Arc<Process>>,
     /// State.
     pub state: ConnState,
@@ -65,17 +65,17 @@ pub struct ConnectionSeen {
     pub sent: Count,
     /// What it received at the socket.
     pub received: Count,
-    /// Bytes that stand in exchanges or were parsed as framing, both directions: plaintext.
+    /// Plaintext bytes that are in exchanges or were parsed as framing, both directions.
     pub captured_bytes: u64,
-    /// What was lost, by reason, [`super::loss::Loss::Unaccounted`] included when the sums don't meet.
+    /// Losses by reason, including [`super::loss::Loss::Unaccounted`] when the sums do not match.
     pub losses: Tally,
     /// Exchanges seen so far.
     pub requests: u64,
     /// Authority of the first request, for `connection.endpoint_id`.
     pub authority: Option<String>,
-    /// Version of HTTP of the last exchange told.
+    /// HTTP version of the last exchange reported.
     pub version: Option<Version>,
-    /// The last answer of a name server on it, where those are told.
+    /// The last answer from a name server on this connection, when such answers are reported.
     pub dns: Option<Arc<DnsAnswer>>,
     /// Time of the report.
     pub observed: KernelTime,

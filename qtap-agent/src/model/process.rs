@@ -1,11 +1,11 @@
-//! Processes, the containers they run in and the pods those belong to.
+//! Processes, the containers they run in, and the pods of those containers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// A process as it was when it was seen; read while it lived.
+/// A process as it was when first seen; read while it was alive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Process {
     /// Thread-group id in the host's pid namespace (`process.pid`).
@@ -14,13 +14,13 @@ pub struct Process {
     pub parent_pid: u32,
     /// Path of the executable as the process sees it (`process.executable.path`).
     pub executable_path: String,
-    /// The command line, arguments joined by a space (`process.command`), cut at 4 KiB.
+    /// The command line: arguments joined by spaces (`process.command`), truncated to 4 KiB.
     pub command: String,
     /// Effective user id.
     pub user_id: u32,
     /// Name of that user, where the host's user database has one.
     pub user_name: Option<String>,
-    /// Variables of its environment that rules ask for, by name; no others.
+    /// The environment variables that rules ask for, by name; no others.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// The container it runs in.
@@ -36,7 +36,7 @@ impl Process {
         self.executable_path.rsplit('/').next().unwrap_or(&self.executable_path)
     }
 
-    /// True while more may be told of its container and pod.
+    /// True while more facts about its container and pod may arrive.
     #[must_use]
     pub fn is_awaited(&self) -> bool {
         self.container.as_ref().is_some_and(|container| container.awaited)
@@ -48,13 +48,13 @@ impl Process {
 pub struct Container {
     /// Full id, hexadecimal.
     pub id: String,
-    /// Name, where a runtime told.
+    /// Name, if a runtime reported it.
     pub name: Option<String>,
-    /// Image, as the runtime names it: a repository, mostly with a tag or digest.
+    /// Image as the runtime names it: a repository, usually with a tag or digest.
     pub image_name: Option<String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
-    /// True while a runtime is asked for the rest, and for the pod.
+    /// True while a runtime is being asked for the remaining facts, and for the pod.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub awaited: bool,
 }

@@ -1,5 +1,5 @@
-//! An observation after policy: what leaves the pipeline, redacted, with object keys computed. Only the exporter's map knows
-//! what an attribute is called; here are the facts, typed.
+//! Records: an observation after policy. This is what leaves the pipeline: redacted, and with object keys computed. Only the exporter's
+//! map knows the names of attributes; here are the typed facts.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -21,17 +21,17 @@ pub struct Record {
     pub time_unix_ns: u64,
     /// When qtap observed it, as Unix nanoseconds.
     pub observed_unix_ns: u64,
-    /// Severity.
+    /// Severity level.
     pub severity: Severity,
-    /// One readable line.
+    /// One human-readable line.
     pub line: String,
-    /// Trace the exchange belongs to, from its own headers.
+    /// The trace that the exchange belongs to, from its own headers.
     pub trace: Option<TraceContext>,
-    /// What is common to all records of one connection.
+    /// What all records of one connection have in common.
     pub origin: Arc<Origin>,
-    /// `connection.request_id`: set for what belongs to an exchange.
+    /// `connection.request_id`: set for records that belong to an exchange.
     pub request_id: Option<Arc<str>>,
-    /// The rest.
+    /// What is specific to the kind of record.
     pub kind: RecordKind,
 }
 
@@ -50,7 +50,7 @@ pub enum RecordKind {
     Issue(Box<IssueRecord>),
 }
 
-/// Severity, as OpenTelemetry orders it.
+/// Severity numbers of OpenTelemetry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// 1.
@@ -78,7 +78,7 @@ pub struct TraceContext {
     pub flags: u8,
 }
 
-/// Where it happened: common to all records of a connection. Absent facts are none, never empty text.
+/// What all records of one connection have in common. Absent facts are none, never empty text.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
     /// The host (resource attributes).
@@ -87,15 +87,15 @@ pub struct Origin {
     pub connection_id: String,
     /// `connection.direction`: `ingress`, `egress-internal` or `egress-external`.
     pub direction: Option<&'static str>,
-    /// `network.transport`: `tcp` or `unix`.
+    /// `network.transport`: `tcp`, `udp` or `unix`.
     pub transport: Option<&'static str>,
     /// `network.type`: `ipv4` or `ipv6`.
     pub network_type: Option<&'static str>,
-    /// `network.protocol.name`: `http`.
+    /// `network.protocol.name`: `http` or `dns`.
     pub protocol_name: Option<&'static str>,
     /// `network.protocol.version`: `1.0`, `1.1`, `2`.
     pub protocol_version: Option<&'static str>,
-    /// `connection.protocol`: `http1`, `http2`, `grpc`, `tls`, `tcp`, `unix`.
+    /// `connection.protocol`: `http1`, `http2`, `grpc`, `dns`, `tls`, else the transport.
     pub protocol: Option<&'static str>,
     /// `client.*`.
     pub client: Option<Address>,
@@ -111,7 +111,7 @@ pub struct Origin {
     pub tags: Vec<String>,
 }
 
-/// An address as records give it.
+/// An address as it appears in records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// IP address and port.
@@ -143,7 +143,7 @@ pub struct ConnectionRecord {
     pub duration_ms: f64,
     /// `connection.requests`.
     pub requests: u64,
-    /// `connection.sampled_out`: exchanges that a `sample` step left out; none where there was none.
+    /// `connection.sampled_out`: number of exchanges left out by a `sample` step; none when no such step left any out.
     pub sampled_out: Option<u64>,
     /// `connection.endpoint_id`.
     pub endpoint_id: Option<String>,
@@ -151,7 +151,7 @@ pub struct ConnectionRecord {
     pub tls: Option<super::conn::TlsFacts>,
     /// `connection.binding`; none for a connection without TLS.
     pub binding: Option<&'static str>,
-    /// `dns.*`: what a name server answered; none for any other connection.
+    /// `dns.*`: the answer of a name server; none for any other connection.
     pub dns: Option<Arc<DnsAnswer>>,
 }
 
@@ -180,17 +180,17 @@ pub struct ArtifactRecord {
     pub request_content_type: Vec<String>,
     /// `http.response.header.content-type`.
     pub response_content_type: Vec<String>,
-    /// How long it took.
+    /// Durations.
     pub timing: Timing,
-    /// What it says as a call of a language model.
+    /// The facts about it as a call to a language model.
     pub gen_ai: Option<Box<super::gen_ai::GenAi>>,
     /// gRPC facts; none for any other exchange.
     pub rpc: Option<Rpc>,
-    /// Messages that the request carried, where it is a stream of messages.
+    /// Message counts of the request, when it is a stream of messages.
     pub request_messages: Option<MessageSums>,
-    /// Messages that the response carried, where it is a stream of messages.
+    /// Message counts of the response, when it is a stream of messages.
     pub response_messages: Option<MessageSums>,
-    /// `http.request.header.tracestate`, beside a valid `traceparent`.
+    /// `http.request.header.tracestate`, only with a valid `traceparent`.
     pub tracestate: Vec<String>,
     /// `error.type`: the status code for 4xx (client) and 5xx, or the reason of an incomplete exchange.
     pub error_type: Option<String>,
@@ -200,11 +200,11 @@ pub struct ArtifactRecord {
     pub request_artifact: Option<ArtifactLink>,
     /// `artifact.response.*`.
     pub response_artifact: Option<ArtifactLink>,
-    /// `artifact.parts`: how many parts it was told in; none for an exchange told whole.
+    /// `artifact.parts`: the number of parts it was reported in; none for an exchange reported whole.
     pub parts: Option<u32>,
 }
 
-/// Durations of an exchange in milliseconds, not below 0; none where an end was not seen.
+/// Durations of an exchange in milliseconds, never negative; none where the start or the end was not seen.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Timing {
     /// `http.duration_ms`: first byte of the request to last byte of the response.
@@ -217,7 +217,7 @@ pub struct Timing {
     pub response_transfer_ms: Option<f64>,
 }
 
-/// What gRPC says in heads and trailers.
+/// gRPC facts from heads and trailers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rpc {
     /// `rpc.method`: `package.Service/Method`.
@@ -228,10 +228,10 @@ pub struct Rpc {
     pub message: Option<String>,
 }
 
-/// What is counted of the messages of one direction.
+/// Counts of the messages of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageSums {
-    /// Which protocol frames them: names the attributes.
+    /// The protocol that frames them; it decides the attribute names.
     pub of: MessageProtocol,
     /// `….message_count`.
     pub count: u64,
@@ -262,13 +262,13 @@ pub struct ArtifactLink {
 /// `qtap.object`: an artifact.
 #[derive(Debug, Clone, Default)]
 pub struct ObjectRecord {
-    /// `artifact.type`: `http_request`, `http_response`, `http_transaction`.
+    /// `artifact.type`: `http_request`, `http_response`, `http_transaction`, `gen_ai_conversation`.
     pub artifact_type: &'static str,
     /// `artifact.content_type`: of the artifact itself, e.g. `application/json`.
     pub content_type: &'static str,
     /// `artifact.data`.
     pub data: Bytes,
-    /// The data where it is too large for memory; then `data` is empty.
+    /// The data, when it is too large for memory; `data` is then empty.
     pub spooled: Option<Arc<SpoolFile>>,
     /// `artifact.digest`.
     pub digest: String,
@@ -283,14 +283,14 @@ pub struct ObjectRecord {
 }
 
 impl ObjectRecord {
-    /// Bytes of its data, wherever they are.
+    /// Size of its data in bytes, in memory or on disk.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.spooled.as_ref().map_or(self.data.len() as u64, |file| file.bytes())
     }
 }
 
-/// `artifact.summary.*`; what the artifacts of one exchange share is shared.
+/// `artifact.summary.*`. Values common to the artifacts of one exchange are shared, not copied.
 #[derive(Debug, Clone, Default)]
 pub struct ObjectSummary {
     /// Method.
@@ -309,12 +309,12 @@ pub struct ObjectSummary {
     pub process: Option<Arc<str>>,
 }
 
-/// `qtap.request`: who used what, without the secret that let them.
+/// `qtap.request`: who called what, without the secret that authorised it.
 #[derive(Debug, Clone, Default)]
 pub struct RequestRecord {
     /// `request.auth.type`; none for a request without credentials.
     pub auth_type: Option<&'static str>,
-    /// `request.auth.source`: where the credential stood.
+    /// `request.auth.source`: where in the request the credential was.
     pub auth_source: Option<String>,
     /// `request.auth.digest`: `sha256:` and hexadecimal digits, of the credential.
     pub auth_digest: Option<String>,
@@ -326,7 +326,7 @@ pub struct RequestRecord {
     pub host: Option<String>,
     /// `request.path`.
     pub path: Option<Arc<str>>,
-    /// `request.path_template`: the path with what tells one thing from another taken out.
+    /// `request.path_template`: the path with its identifiers replaced.
     pub path_template: Option<String>,
     /// `request.status_code`.
     pub status: Option<u16>,
@@ -338,7 +338,7 @@ pub struct RequestRecord {
     pub duration_ms: Option<f64>,
 }
 
-/// `qtap.issue`: an exchange that met a rule of `detect_errors`.
+/// `qtap.issue`: an exchange that matched a rule of `detect_errors`.
 #[derive(Debug, Clone, Default)]
 pub struct IssueRecord {
     /// `issue.name`.

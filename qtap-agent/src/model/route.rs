@@ -1,10 +1,10 @@
-//! Which stack an exchange goes through: asked early, where bytes are read, so that none are kept for nothing; and again where records are
-//! made. Both ask the same table with the same facts, and so get the same answer.
+//! Which stack an exchange goes through. This is decided twice: early, where bytes are read, so that nothing is kept in vain; and again where records
+//! are made. Both use the same table with the same facts, and so get the same answer.
 //!
-//! A name is looked up in this order, and the first that an endpoint has decides: the authority of the request (`Host`,
-//! `:authority`), the server name of the TLS handshake, the name that DNS gave for the address. For one name, the endpoint that is exactly it
-//! wins over `*.` above it, and the longest of those over shorter ones. Where no endpoint has any of the names, the label of the pod (or container)
-//! decides, and where there is none, or it names no stack, the default does.
+//! Names are tried in this order, and the first one that matches an endpoint decides: the authority of the request (`Host`, `:authority`), the
+//! server name of the TLS handshake, the name that DNS gave for the address. For a given name, an exact endpoint wins over a `*.` wildcard, and a
+//! longer wildcard over a shorter one. If no name matches an endpoint, the label of the pod (or container) decides; without a label, or with one that
+//! names no stack, the default does.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,45 +13,45 @@ use super::conn::ConnFacts;
 use super::message::host_of;
 use super::process::Process;
 
-/// The label by which a pod, or a container, names its stack.
+/// The label by which a pod or container selects its stack.
 pub const STACK_LABEL: &str = "tap.qtap.dev/stack";
 
-/// What names no stack: nothing is captured.
+/// The label value for no stack: nothing is captured.
 pub const NO_STACK: &str = "none";
 
-/// Longest name of a host (RFC 1035 §2.3.4, with a final dot): what is longer is no name.
+/// Longest host name in bytes (RFC 1035 §2.3.4, with a final dot); anything longer is not a name.
 const NAME_BYTES: usize = 254;
 
-/// A stack, by its place in the list of stacks.
+/// A stack, as an index into the list of stacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StackId(pub usize);
 
-/// What a stack makes of an exchange, at most.
+/// The most that a stack makes of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Appetite {
     /// Records of exchanges.
     pub exchanges: bool,
-    /// Also of their bodies.
+    /// Records of their bodies too.
     pub bodies: bool,
 }
 
-/// What the choice of a stack depends on.
+/// The facts that the choice of a stack depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Facts<'a> {
     /// Authority of the request.
     pub authority: Option<&'a str>,
     /// Server name of the TLS handshake.
     pub server_name: Option<&'a str>,
-    /// Name that DNS gave for the address of the far end.
+    /// Name that DNS gave for the peer's address.
     pub domain: Option<&'a str>,
-    /// What the pod's label says.
+    /// The value of the pod's or container's label.
     pub label: Option<&'a str>,
-    /// The label may still come.
+    /// True while the label may still arrive.
     pub label_awaited: bool,
 }
 
 impl<'a> Facts<'a> {
-    /// What is known of a connection and its process, and of the request where there is one.
+    /// The facts of a connection and its process, and of the request if there is one.
     #[must_use]
     pub fn of(conn: &'a ConnFacts, process: Option<&'a Process>, authority: Option<&'a str>) -> Facts<'a> {
         Facts {
@@ -64,7 +64,7 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// What the label of a process's pod says, else that of its container.
+/// The label of the process's pod, else that of its container.
 #[must_use]
 pub fn label_of(process: &Process) -> Option<&str> {
     let pod = process.pod.as_ref().and_then(|pod| pod.labels.get(STACK_LABEL));
@@ -72,26 +72,26 @@ pub fn label_of(process: &Process) -> Option<&str> {
     pod.or_else(container).map(String::as_str)
 }
 
-/// The table.
+/// The routing table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Routes {
     default: Option<StackId>,
-    /// By whole name.
+    /// By complete name.
     exact: HashMap<String, Option<StackId>>,
     /// By what follows `*.`.
     below: HashMap<String, Option<StackId>>,
-    /// By the stack's own name, for labels.
+    /// By the stack's own name, for lookup by label.
     named: HashMap<String, StackId>,
 }
 
 impl Routes {
-    /// Everything goes through `default`; none: nowhere.
+    /// Routes everything through `default`; none: no stack.
     #[must_use]
     pub fn new(default: Option<StackId>) -> Routes {
         Routes { default, ..Routes::default() }
     }
 
-    /// The endpoint `domain`, a name or `*.` and a name, goes through `stack`. Of two that are the same the first holds.
+    /// Routes the endpoint `domain`, a name or `*.` and a name, through `stack`. Of two identical endpoints the first wins.
     pub fn endpoint(&mut self, domain: &str, stack: Option<StackId>) {
         let domain = domain.to_ascii_lowercase();
         match domain.strip_prefix("*.") {
@@ -100,12 +100,12 @@ impl Routes {
         };
     }
 
-    /// A label may name the stack.
+    /// Makes a stack selectable by label.
     pub fn stack(&mut self, name: &str, stack: StackId) {
         self.named.entry(name.to_owned()).or_insert(stack);
     }
 
-    /// The stack for what `facts` tell of; none: it leaves no record.
+    /// The stack for these facts; none: they leave no record.
     #[must_use]
     pub fn stack_of(&self, facts: &Facts<'_>) -> Option<StackId> {
         if let Some(stack) = self.by_names(facts) {
@@ -118,7 +118,7 @@ impl Routes {
         }
     }
 
-    /// True when a label that may still come would decide.
+    /// True when a label that may still arrive would decide.
     #[must_use]
     pub fn is_open(&self, facts: &Facts<'_>) -> bool {
         facts.label_awaited && self.by_names(facts).is_none()
@@ -129,7 +129,7 @@ impl Routes {
         names.into_iter().flatten().find_map(|name| self.by_name(name))
     }
 
-    /// What the endpoints say of a name, or of an authority; none: nothing.
+    /// The stack of the endpoint that matches a name or an authority; the outer option is none when no endpoint matches.
     #[must_use]
     pub fn by_name(&self, authority: &str) -> Option<Option<StackId>> {
         if self.has_no_endpoints() {
@@ -148,7 +148,7 @@ impl Routes {
     }
 }
 
-/// A host as the table has it: lower case, without port and final dot.
+/// A host normalised for lookup: lower case, without port and final dot.
 fn name_of(authority: &str) -> Option<Cow<'_, str>> {
     let host = host_of(authority);
     let host = host.strip_suffix('.').unwrap_or(host);
@@ -162,36 +162,36 @@ fn name_of(authority: &str) -> Option<Cow<'_, str>> {
     })
 }
 
-/// The table, and what its stacks make of an exchange: what must be known where bytes are read.
+/// The table, and what its stacks want of an exchange: what must be known where bytes are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wants {
     /// The table.
     pub routes: Routes,
-    /// Of each stack.
+    /// What each stack wants.
     pub appetites: Vec<Appetite>,
 }
 
 impl Default for Wants {
-    /// One stack, that wants everything.
+    /// One stack that wants everything.
     fn default() -> Wants {
         Wants { routes: Routes::new(Some(StackId(0))), appetites: vec![Appetite { exchanges: true, bodies: true }] }
     }
 }
 
 impl Wants {
-    /// What the stack wants; without one, nothing.
+    /// What the stack wants; nothing when there is no stack.
     #[must_use]
     pub fn appetite(&self, stack: Option<StackId>) -> Appetite {
         stack.and_then(|stack| self.appetites.get(stack.0)).copied().unwrap_or_default()
     }
 
-    /// What the stack wants that `facts` lead to; while a label may still come that decides, what any stack wants.
+    /// What the stack for these facts wants. While a label that decides may still arrive: what any stack wants.
     #[must_use]
     pub fn appetite_of(&self, facts: &Facts<'_>) -> Appetite {
         if self.routes.is_open(facts) { self.at_most() } else { self.appetite(self.routes.stack_of(facts)) }
     }
 
-    /// What any stack wants: holds while it isn't known which one it will be.
+    /// The union of what all stacks want; applies while the stack is not known yet.
     #[must_use]
     pub fn at_most(&self) -> Appetite {
         self.appetites.iter().fold(Appetite::default(), |most, one| Appetite {
@@ -200,7 +200,7 @@ impl Wants {
         })
     }
 
-    /// True when something may leave no record, by name or where nothing has a name.
+    /// True when some traffic leaves no exchange records: that of an endpoint, or that which matches none.
     #[must_use]
     pub fn leaves_some_alone(&self) -> bool {
         let Routes { default, exact, below, .. } = &self.routes;
@@ -208,7 +208,7 @@ impl Wants {
         stacks.any(|stack| !self.appetite(*stack).exchanges)
     }
 
-    /// True when all stacks want the same, so that nothing is to be decided early.
+    /// True when all stacks want the same, so that nothing needs to be decided early.
     #[must_use]
     pub fn is_uniform(&self) -> bool {
         self.appetite(self.routes.default) == self.at_most()

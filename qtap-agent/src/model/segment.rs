@@ -1,4 +1,4 @@
-//! Bytes of one direction in order, and the holes where they should be.
+//! Bytes of one direction in order, and the gaps between them.
 
 use bytes::Bytes;
 
@@ -6,12 +6,12 @@ use super::conn::Direction;
 use super::loss::Loss;
 use super::time::KernelTime;
 
-/// Bytes of one direction, in order, without a hole before them that was not told as a [`Gap`].
+/// Bytes of one direction, in order. Any hole before them has already been reported as a [`Gap`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
     /// Which way they went.
     pub direction: Direction,
-    /// Offset of the first byte in the direction's stream, from where the probes began to look.
+    /// Offset of the first byte in this direction's stream, counted from when the probes first saw it.
     pub offset: u64,
     /// When the call that carried them ended.
     pub time: KernelTime,
@@ -21,7 +21,7 @@ pub struct Segment {
     pub payload: Bytes,
 }
 
-/// Bytes that were carried but are not here and will not come.
+/// Bytes that were carried but were not captured and will not arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// Which way they went.
@@ -32,6 +32,6 @@ pub struct Gap {
     pub len: u64,
     /// Why.
     pub reason: Loss,
-    /// When it was known.
+    /// When the gap became known.
     pub time: KernelTime,
 }

@@ -1,6 +1,6 @@
-//! What is given up, step by step, so that the agent stays within its limits.
+//! Load shedding: what the agent gives up, step by step, to stay within its limits.
 
-/// A step, with all that stand before it.
+/// A step; each includes all that come before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Shed {
     /// Nothing.
@@ -8,9 +8,9 @@ pub enum Shed {
     Nothing,
     /// Bodies.
     Bodies,
-    /// Heads: no exchange is seen.
+    /// Heads: no exchanges are captured.
     Heads,
-    /// Connections that are new.
+    /// New connections.
     Connections,
 }
 
@@ -29,7 +29,7 @@ impl Shed {
         }
     }
 
-    /// The one after it; the last stays.
+    /// The next step; the last step stays.
     #[must_use]
     pub const fn more(self) -> Shed {
         match self {
@@ -39,7 +39,7 @@ impl Shed {
         }
     }
 
-    /// The one before it; the first stays.
+    /// The previous step; the first step stays.
     #[must_use]
     pub const fn less(self) -> Shed {
         match self {

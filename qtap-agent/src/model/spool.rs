@@ -1,5 +1,5 @@
-//! Data too large for memory: a file under the data directory that one record, or more, tells of. Whoever made it hands it on as this; the
-//! last one who lets go of it removes the file. A queue that is to keep it across a restart gives it a name of its own first
+//! Data too large for memory: a file under the data directory that one or more records refer to. The value owns the file: whoever drops
+//! the last reference removes the file. A queue that must keep it across a restart first gives it a second name
 //! ([`SpoolFile::link`]), so that neither waits for the other.
 
 use std::path::{Path, PathBuf};
@@ -7,23 +7,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{fs, io};
 
-/// A finished file: nothing is written to it any more.
+/// A finished file: it is no longer written to.
 #[derive(Debug)]
 pub struct SpoolFile {
     path: PathBuf,
     bytes: u64,
-    /// What it takes of the room, while it is there.
+    /// The share of the spool's room that it holds while it exists.
     _share: Option<SpoolShare>,
 }
 
 impl SpoolFile {
-    /// Takes the file at `path`, `bytes` long, over.
+    /// Takes ownership of the file at `path`, which is `bytes` long.
     #[must_use]
     pub fn new(path: PathBuf, bytes: u64) -> SpoolFile {
         SpoolFile { path, bytes, _share: None }
     }
 
-    /// The same, of a file that takes its share of some room.
+    /// The same, for a file that holds a share of a [`SpoolRoom`].
     #[must_use]
     pub fn sharing(path: PathBuf, bytes: u64, share: SpoolShare) -> SpoolFile {
         SpoolFile { path, bytes, _share: Some(share) }
@@ -41,7 +41,7 @@ impl SpoolFile {
         self.bytes
     }
 
-    /// Gives it one more name, on the same filesystem, that stays when this is dropped.
+    /// Gives it a second name on the same filesystem, which stays when this value is dropped.
     ///
     /// # Errors
     /// When the filesystem does not permit it.
@@ -60,12 +60,12 @@ impl Eq for SpoolFile {}
 
 impl Drop for SpoolFile {
     fn drop(&mut self) {
-        // Nobody is left who could be told; what lies about is swept at the next start.
+        // There is nobody to report an error to; leftover files are removed at the next start.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// How many bytes spooled files may take together. Copies are of the same room.
+/// The total number of bytes that spooled files may occupy. Clones refer to the same room.
 #[derive(Debug, Clone)]
 pub struct SpoolRoom {
     used: Arc<AtomicU64>,
@@ -79,20 +79,20 @@ impl SpoolRoom {
         SpoolRoom { used: Arc::default(), most }
     }
 
-    /// A share of nothing yet.
+    /// A share, empty at first.
     #[must_use]
     pub fn share(&self) -> SpoolShare {
         SpoolShare { room: self.clone(), bytes: 0 }
     }
 
-    /// Bytes that are taken.
+    /// Bytes in use.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
 }
 
-/// What one file takes of the room; given back when it is dropped.
+/// The bytes that one file holds of the room; returned when dropped.
 #[derive(Debug)]
 pub struct SpoolShare {
     room: SpoolRoom,
@@ -100,7 +100,7 @@ pub struct SpoolShare {
 }
 
 impl SpoolShare {
-    /// Takes so many bytes more; false when there is no room for them.
+    /// Takes `bytes` more; false when they do not fit.
     #[must_use]
     pub fn grow(&mut self, bytes: u64) -> bool {
         let take = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.room.most);
@@ -111,7 +111,7 @@ impl SpoolShare {
         taken
     }
 
-    /// Another share of the same room, of nothing yet.
+    /// Another share of the same room, empty at first.
     #[must_use]
     pub fn sibling(&self) -> SpoolShare {
         self.room.share()

@@ -1,19 +1,19 @@
-//! Time as the kernel stamped it, and the one fact that turns it into wall-clock time.
+//! Kernel timestamps, and the one fact that converts them to wall-clock time.
 
 use std::time::Duration;
 
-/// Nanoseconds since boot, suspend included (`CLOCK_BOOTTIME`), as the probes stamp every record.
+/// Nanoseconds since boot, including suspend (`CLOCK_BOOTTIME`): the clock by which the probes stamp every record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub struct KernelTime(pub u64);
 
 impl KernelTime {
-    /// The time since `earlier`; zero when `earlier` is later (two CPUs may stamp a hair out of order).
+    /// The time since `earlier`; zero when `earlier` is later (timestamps of two CPUs may be slightly out of order).
     #[must_use]
     pub fn since(self, earlier: KernelTime) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// The time since `earlier` in milliseconds, zero when `earlier` is later. One division: what is written is short.
+    /// The time since `earlier` in milliseconds, zero when `earlier` is later. A single division keeps the printed number short.
     #[must_use]
     pub fn millis_since(self, earlier: KernelTime) -> f64 {
         self.0.saturating_sub(earlier.0) as f64 / 1e6
@@ -26,7 +26,7 @@ impl KernelTime {
     }
 }
 
-/// Turns [`KernelTime`] into Unix time: read once when capture starts and carried in the recording, so that a replay
+/// Converts [`KernelTime`] to Unix time. Read once when capture starts and stored in the recording, so that a replay
 /// gives the same wall-clock times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct WallClock {
