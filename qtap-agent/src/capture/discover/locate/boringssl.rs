@@ -1,6 +1,6 @@
-//! BoringSSL, which has no versions: its errors carry a reason and the source file (`OPENSSL_PUT_ERROR`), and the reasons of `openssl/ssl.h` keep their numbers.
+//! BoringSSL, which has no versions. Its errors carry a reason and the source file (`OPENSSL_PUT_ERROR`), and the reason numbers of `openssl/ssl.h` are stable.
 //!
-//! In: a file's code, and where it names `ssl_lib.cc`. Out: functions, each with where it begins.
+//! In: a file's code, and the addresses of its `ssl_lib.cc` strings. Out: functions, each with its start.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -10,7 +10,7 @@ use super::text::{self, Text};
 use crate::capture::discover::call::Call;
 use crate::capture::sites::{Body, Reg};
 
-/// Reasons: `openssl/err.h`, `openssl/ssl.h`, `openssl/bio.h`.
+/// Error reasons: `openssl/err.h`, `openssl/ssl.h`, `openssl/bio.h`.
 mod reason {
     pub(super) const SHOULD_NOT_HAVE_BEEN_CALLED: u64 = 66;
     pub(super) const BAD_LENGTH: u64 = 111;
@@ -23,30 +23,30 @@ mod reason {
     pub(super) const BIO_UNSUPPORTED_METHOD: u64 = 115;
 }
 
-/// Where `struct bio_method_st` (`openssl/bio.h`) has the function that writes.
+/// Offset of the write function in `struct bio_method_st` (`openssl/bio.h`).
 const BWRITE: u64 = 0x10;
-/// Functions that take a session apart: `SSL_new`, `SSL_free`, and those that the linker put `SSL_free` into.
+/// Most functions that destroy a session: `SSL_new`, `SSL_free`, and those that the linker inlined `SSL_free` into.
 const APART_MAX: usize = 8;
-/// Most calls of one of them.
+/// Most calls of one such function.
 const APART_CALLS_MAX: usize = 64;
-/// Calls that take a session apart and give its memory back, in whichever way memory is given back.
+/// Number of calls it takes to destroy a session and free its memory, however memory is freed.
 const APART_CALLS: RangeInclusive<usize> = 2..=6;
-/// Most functions that `SSL_new` goes to: five times what it does.
+/// Most functions that `SSL_new` may call: five times as many as it does.
 const CALLED_MAX: usize = 128;
-/// The argument of `ERR_put_error` that is the file, where all are there.
+/// Index of the file argument of `ERR_put_error`, when all arguments are there.
 const FILE: u8 = 3;
-/// What code calls when it finds that its stack was overwritten (`-fstack-protector`).
+/// Called by code that finds its stack overwritten (`-fstack-protector`).
 const GUARD: &str = "__stack_chk_fail";
-/// Functions that shake hands: `SSL_do_handshake`, and `SSL_connect` and `SSL_accept` where the compiler put it into them.
+/// Most handshake functions: `SSL_do_handshake`, and `SSL_connect` and `SSL_accept` where the compiler inlined it into them.
 const HANDSHAKES_MAX: usize = 3;
 
-/// A function that refers to the library's file.
+/// A function that refers to the library's source file.
 struct Told {
     start: u64,
     body: Body,
-    /// The reasons why it complains.
+    /// The reasons of the errors that it raises.
     reasons: BTreeSet<u64>,
-    /// All numbers that it puts where reasons are put.
+    /// All numbers that it puts where reasons go.
     numbers: BTreeSet<u64>,
 }
 
@@ -74,7 +74,7 @@ pub(super) fn locate(text: &Text<'_>, sources: &BTreeSet<u64>) -> Option<Vec<(Ca
     Some(found)
 }
 
-/// `SSL_read` complains when it is called on QUIC, lets another function read a record, and takes from the session what it gives. `SSL_peek` does the same but for the last.
+/// `SSL_read` raises an error on QUIC, calls another function to read a record, and takes the returned data out of the session. `SSL_peek` does all but the last.
 fn read(told: &[Told]) -> Option<&Told> {
     let inner = [reason::SSL_HANDSHAKE_FAILURE, reason::UNINITIALIZED];
     let reads_records = |one: &&Told| one.gives(&inner) && !one.gives(&[reason::BAD_LENGTH]);
@@ -84,8 +84,8 @@ fn read(told: &[Told]) -> Option<&Told> {
     }))
 }
 
-/// `SSL_free` takes a session apart and gives its memory back. Nobody takes one apart but it and `SSL_new`, which does when it fails, by itself or by a function that looks
-/// into what holds the session; and those that the linker put `SSL_free` into. Where there are such, what they all call is taken, which ends a session for each.
+/// `SSL_free` destroys a session and frees its memory. Apart from it only `SSL_new` destroys one, when it fails (itself, or through a function that reads
+/// the owning pointer), and any function that `SSL_free` was inlined into. If there are such, the function they all call is taken: it ends a session for each.
 fn free(text: &Text<'_>, new: &Told) -> Option<u64> {
     let called: BTreeSet<u64> = new.body.goes_to.iter().copied().collect();
     if called.len() > CALLED_MAX {
@@ -102,12 +102,12 @@ fn free(text: &Text<'_>, new: &Told) -> Option<u64> {
         let put_into_others = rest.iter().any(|caller| !called.contains(caller));
         found.extend(frees.into_iter().map(|free| if put_into_others { apart } else { free }));
     }
-    // More than one is none.
+    // More than one match counts as none.
     let one = found.pop_first()?;
     found.is_empty().then_some(one)
 }
 
-/// Whether it does nothing but to take apart what it was given, and to give its memory back: by functions that `SSL_new` gives it back by, which may look at what stands before it.
+/// True when it only destroys its argument and frees its memory: with functions that `SSL_new` also calls, and which may read what stands before the memory.
 fn takes_apart(body: &Body, apart: u64, called: &BTreeSet<u64>) -> bool {
     body.goes_to.split_first().is_some_and(|(first, back)| *first == apart && !back.contains(&apart))
         && APART_CALLS.contains(&body.goes_to.len())
@@ -122,13 +122,13 @@ fn bio_write(text: &Text<'_>) -> Vec<u64> {
     told(text, &sources).into_iter().filter(|one| writes_to_bio(one, &guards)).map(|one| one.start).collect()
 }
 
-/// `BIO_write`, and `BIO_write_ex`, complain of two things and call the method's function for it, and nothing besides; they take a size, and hand on the memory.
+/// `BIO_write` and `BIO_write_ex` raise two errors and call the method's write function, and nothing else; they take a size, and pass on the memory.
 fn writes_to_bio(one: &Told, guards: &BTreeSet<u64>) -> bool {
     let body = &one.body;
     let called: BTreeSet<_> = body.goes_to.iter().filter(|to| !guards.contains(to)).collect();
     one.gives_only(&[reason::BIO_UNINITIALIZED, reason::BIO_UNSUPPORTED_METHOD])
         && one.numbers == one.reasons
-        // Of the method, that is: a `BIO` has a member of its own there, which `BIO_read` and `BIO_gets` look at too.
+        // The member of the method, that is: a `BIO` has a member of its own at that offset, which `BIO_read` and `BIO_gets` read too.
         && body.beyond.contains(&BWRITE)
         && [Reg::Rdi, Reg::Rdx].iter().all(|argument| body.takes.contains(argument))
         && called.len() == 1
@@ -139,8 +139,8 @@ fn told(text: &Text<'_>, sources: &BTreeSet<u64>) -> Vec<Told> {
 }
 
 impl Told {
-    /// The reason is the argument of `ERR_put_error` before the file: the third, or the second where the linker saw that one is never looked at. Where each stands beside the
-    /// file it is certain which they are; else the compiler made one of what several complaints have in common, and any number that is put there may be one.
+    /// The reason is the argument of `ERR_put_error` before the file: the third, or the second where the linker removed an unused one. If each one is set
+    /// together with the file, the reasons are certain; else the compiler merged the code of several errors, and any number put there may be a reason.
     fn of(start: u64, body: Body, sources: &BTreeSet<u64>) -> Told {
         let beside: Vec<(u8, Option<u64>)> = body.before(sources).collect();
         let place = Reg::of_argument(beside.first().map_or(FILE, |(index, _)| *index) - 1);
@@ -164,7 +164,7 @@ impl Told {
 mod tests {
     use super::*;
 
-    /// `call` to an address, of code that stands at `at` from 0.
+    /// `call` of an address, in code that begins at 0; the instruction is at `at`.
     fn call(at: usize, to: u32) -> Vec<u8> {
         [&[0xe8][..], &(to - at as u32 - 5).to_le_bytes()].concat()
     }
@@ -181,7 +181,7 @@ mod tests {
         // mov ecx,0x31c8e7; xor esi,esi; mov edx,0xe2; call
         let plain = [0xb9, 0xe7, 0xc8, 0x31, 0, 0x31, 0xf6, 0xba, 0xe2, 0, 0, 0];
         assert!(told(&[&plain[..], &call(12, 0x1000)].concat()).gives_only(&[0xe2]));
-        // mov edx,0x42; jmp to mov ecx,0x31c8e7; mov edx,0xe2; mov ecx,0x31c8e7; call: both, since it is not known which.
+        // mov edx,0x42; jmp to mov ecx,0x31c8e7; mov edx,0xe2; mov ecx,0x31c8e7; call: both, since it is not known which applies.
         let shared = [0xba, 0x42, 0, 0, 0, 0xeb, 0x05, 0xba, 0xe2, 0, 0, 0, 0xb9, 0xe7, 0xc8, 0x31, 0];
         assert!(told(&[&shared[..], &call(17, 0x1000)].concat()).gives_only(&[0x42, 0xe2]));
     }
@@ -217,7 +217,7 @@ mod tests {
         let fits = |code: &[u8]| takes_apart(&Body::of(code, 0).unwrap(), 0x1000, &called);
         let plain = [call(0, 0x1000), call(5, 0x2000)].concat();
         assert!(fits(&plain));
-        // mov rdx,[rbx-8]: the size, which stands before what is given back.
+        // mov rdx,[rbx-8]: the size, which is stored before the memory to be freed.
         let inside = [&plain[..], &[0x48, 0x8b, 0x53, 0xf8], &call(14, 0x3000), &call(19, 0x2000)].concat();
         assert!(fits(&inside));
         assert!(!fits(&plain[..5]), "it gives nothing back");

@@ -1,9 +1,9 @@
-//! The functions of OpenSSL and its kin in a file that has the library in itself and no names of functions: found by what their code says.
+//! Finds the functions of OpenSSL and its kin by their code, in a file that contains the library without function names.
 //!
-//! In: a file. Out: the functions under the names they have by rights, each told from all others by facts that its interface fixes, or nothing. Error paths name the
-//! source file, and the function or the reason, with which the library's own error codes come (`ssl.h`, `sslerr.h`): those say who is who. What must be there
-//! beyond them (who calls whom, who writes to the session) tells functions apart that complain of the same. One that is not alone in fitting is not taken, and a file in
-//! which a function that is needed is not found has none at all. What is found is probed where its code proves that arguments and results are (`sites`), as any other.
+//! In: a file. Out: the functions under their proper names, each distinguished from all others by facts that its interface fixes, or nothing. Error paths name the
+//! source file, and the function or the reason by the library's own error codes (`ssl.h`, `sslerr.h`): these identify the functions. Further necessary facts
+//! (who calls whom, who writes to the session) distinguish functions that raise the same errors. A function with more than one match is not taken, and a file in
+//! which a required function is not found yields nothing. Like any function, those found are probed where code proves the place of arguments and results (`sites`).
 
 mod boringssl;
 mod openssl;
@@ -18,21 +18,21 @@ use super::elf::{Elf, Symbol};
 use crate::capture::sites::Machine;
 use text::Text;
 
-/// Without these, sessions have no bytes, no sockets, or no end.
+/// Required besides a read and a write function: without these, sessions have no sockets, or no end.
 const NEEDED: [Call; 2] = [Call::DoHandshake, Call::Free];
-/// Name of the source file that the functions of sessions stand in, up to its language (`.c`, `.cc`).
+/// Name of the source file of the session functions, up to its extension (`.c`, `.cc`).
 const SOURCE: &[u8] = b"/ssl_lib.c";
 
-/// What was found in a file.
+/// The functions found in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Located {
-    /// Functions; one name may be that of several, where the compiler made several of one.
+    /// Functions; several may have one name, where the compiler made several of one.
     pub(super) functions: Vec<(Call, Symbol)>,
-    /// The version, where the file names it.
+    /// The version, if the file names it.
     pub(super) version: Option<String>,
 }
 
-/// Looks for the functions; none: there is no such library in the file, or it is not certain which functions are its.
+/// Finds the functions; none when the file does not contain such a library, or it is not certain which functions are meant.
 pub(super) fn locate(elf: &Elf) -> Option<Located> {
     if elf.machine() != Machine::X86_64 {
         return None;
@@ -58,7 +58,7 @@ pub(super) fn locate(elf: &Elf) -> Option<Located> {
     Some(Located { functions: functions?, version })
 }
 
-/// The only one of its kind.
+/// The only item; none when there is more than one.
 fn only<T>(mut of: impl Iterator<Item = T>) -> Option<T> {
     let one = of.next()?;
     of.next().is_none().then_some(one)

@@ -1,9 +1,9 @@
-//! The functions of rustls in a program without names: found in the tables through which its connections call what encrypts and what decrypts.
+//! Finds the functions of rustls in a stripped program: through the vtables by which its connections call the functions that encrypt and decrypt.
 //!
-//! In: a file. Out: the functions of both traits, or none. A trait object's table is, as rustc lays it out, what drops the object, the object's size, its alignment,
-//! and the trait's methods in their order. One that encrypts has a second method, which tells how long a record gets, and that is a constant of the protocol; the one that
-//! decrypts stands close by, and holds the plaintext against the most that the protocol lets a record have. Nothing is told by what is found here: a probe believes what it is
-//! called with only as far as the socket had the same ciphertext.
+//! In: a file. Out: the functions of both traits, or none. As rustc lays it out, a vtable holds the drop function, the object's size, its alignment,
+//! and the trait's methods in order. An encrypter has a second method, which returns the length of a record, and what that adds is a constant of the protocol. A
+//! decrypter's vtable is close by, and its method compares the plaintext with the largest that the protocol allows in a record. A match proves nothing yet: a
+//! probe trusts the arguments it sees only as far as the same ciphertext passed the socket.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,27 +14,27 @@ use crate::capture::discover::call::{Call, Family};
 use crate::capture::discover::elf::{Elf, Placed, Symbol};
 use crate::capture::sites::{Machine, Reg};
 
-/// Where compilers put constants that relocation writes to.
+/// The section where compilers put constants that need relocation.
 const TABLES: &str = ".data.rel.ro";
 /// Largest section of tables read, in bytes: Deno's has 3 MiB.
 const MAX_TABLES: u64 = 64 << 20;
-/// Bytes of a word, and of what comes before the methods.
+/// Length of a word in bytes, and of what comes before the methods.
 const WORD: u64 = 8;
 const METHODS: u64 = 3 * WORD;
-/// What encryption adds: a tag, of ChaCha20-Poly1305 (RFC 7905 §2); the content type and a tag (RFC 8446 §5.2); a nonce and a tag, of AES-GCM (RFC 5288 §3).
+/// Bytes that encryption adds: a tag for ChaCha20-Poly1305 (RFC 7905 §2); the content type and a tag (RFC 8446 §5.2); a nonce and a tag for AES-GCM (RFC 5288 §3).
 const ADDED: [u64; 3] = [16, 17, 24];
-/// Most plaintext of a record in bytes (RFC 5246 §6.2.1), and with its content type (RFC 8446 §5.2).
+/// Largest plaintext of a record in bytes (RFC 5246 §6.2.1), and with its content type (RFC 8446 §5.2).
 const MOST: [u64; 2] = [1 << 14, (1 << 14) + 1];
-/// Largest object: it holds a key's schedule.
+/// Largest object in bytes: it holds a key schedule.
 const OBJECT_MAX: u64 = 16 << 10;
-/// Largest function that does no more than add two numbers, in bytes.
+/// Largest function that only adds two numbers, in bytes.
 const ADDING_MAX: u64 = 64;
-/// The table of what decrypts is as close to one of what encrypts, in bytes: there are six or eight of them, and what they say when they panic.
+/// Largest distance from a decrypter's vtable to an encrypter's, in bytes: six or eight such tables are together, with the data of their panic messages.
 const NEAR: u64 = 512;
-/// Most functions of a kind: each is a probe or two. There are three or four.
+/// Most functions of a kind, each with one or two probes. There are three or four.
 const FUNCTIONS_MAX: usize = 16;
 
-/// The functions that encrypt and decrypt; none unless there are both.
+/// The functions that encrypt and decrypt; none unless both kinds are found.
 pub(in super::super) fn functions(elf: &Elf) -> Vec<(Call, Symbol)> {
     if elf.machine() != Machine::X86_64 {
         return Vec::new();
@@ -44,12 +44,12 @@ pub(in super::super) fn functions(elf: &Elf) -> Vec<(Call, Symbol)> {
     if Family::Rustls.needs().into_iter().all(has) { found } else { Vec::new() }
 }
 
-/// A file's tables of methods.
+/// A file's vtables.
 struct Tables<'a> {
     text: Text<'a>,
-    /// Where they stand.
+    /// The section that holds them.
     section: Placed,
-    /// The words there, as they are once the file is loaded.
+    /// Its words, as they are once the file is loaded.
     words: Vec<u64>,
 }
 
@@ -74,7 +74,7 @@ impl<'a> Tables<'a> {
         encrypt.chain(named(decrypters, Call::RustlsDecrypt)).collect()
     }
 
-    /// Where tables of objects may stand that a key could be.
+    /// Places of possible vtables whose object could be a key.
     fn all(&self) -> impl Iterator<Item = u64> + '_ {
         let places = (0..self.words.len() as u64).map(|index| self.section.vaddr + index * WORD);
         places.filter(|table| {
@@ -93,7 +93,7 @@ impl<'a> Tables<'a> {
         self.words.get(usize::try_from(within / WORD).ok()?).copied()
     }
 
-    /// Where a table's method begins.
+    /// Start of one of a vtable's methods.
     fn method(&self, table: u64, index: u64) -> Option<u64> {
         self.word(table + METHODS + index * WORD).filter(|start| *start != 0)
     }
@@ -111,13 +111,13 @@ impl<'a> Tables<'a> {
         bounds(start) || self.text.body(start).is_some_and(|body| body.goes_to.iter().any(|next| bounds(*next)))
     }
 
-    /// It takes a message, which is the argument behind the place of the result and the object.
+    /// True when it takes a message: the argument after the place of the result and the object.
     fn is_of_record(&self, start: u64) -> bool {
         let message = Reg::of_argument(2);
         message.is_some_and(|message| self.text.body(start).is_some_and(|body| body.takes.contains(&message)))
     }
 
-    /// What the function adds to the argument behind its object, if it does nothing else.
+    /// The constant that the function adds to the argument after its object, if it does nothing else.
     fn added(&self, start: u64) -> Option<u64> {
         let symbol =
             self.text.symbol(Call::RustlsEncrypt, start).filter(|symbol| (1..=ADDING_MAX).contains(&symbol.size))?;
@@ -125,7 +125,7 @@ impl<'a> Tables<'a> {
     }
 }
 
-/// What a function's code adds to its second argument, if that is all it does; what it does where that overflows stands behind its end.
+/// The constant that a function's code adds to its second argument, if that is all it does. Code that handles an overflow follows after its end.
 fn sum(code: &[u8]) -> Option<u64> {
     let mut sums = BTreeMap::from([(Register::RSI, 0_u64)]);
     for decoded in &mut Decoder::new(64, code, DecoderOptions::NONE) {
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
     use crate::capture::discover::rustls as named;
 
-    /// In this program, and in those that `QTAP_TEST_TLS_FILES` names (separated by colons).
+    /// Checks this program, and the files in `QTAP_TEST_TLS_FILES` (separated by colons).
     #[test]
     fn what_is_found_is_what_the_names_say() {
         let more = std::env::var("QTAP_TEST_TLS_FILES").unwrap_or_default();
@@ -187,11 +187,11 @@ mod tests {
 
     #[test]
     fn a_sum_is_known() {
-        // lea rax, [rsi + 17]; ret. The same with a frame, and with another addition; what does more, or does not return.
+        // lea rax, [rsi + 17]; ret. The same with a frame, and with another addition; below, code that does more, or does not return.
         assert_eq!(sum(&[0x48, 0x8d, 0x46, 0x11, 0xc3]), Some(17));
         assert_eq!(sum(&[0x55, 0x48, 0x89, 0xe5, 0x48, 0x8d, 0x46, 0x18, 0x5d, 0xc3]), Some(24));
         assert_eq!(sum(&[0x48, 0x89, 0xf0, 0x48, 0x83, 0xc0, 0x10, 0xc3]), Some(16));
-        // push rax; cmp rsi, -1; je; cmp rsi, -17; jae; add rsi, 17; mov rax, rsi; pop rcx; ret: with a check for overflow.
+        // push rax; cmp rsi, -1; je; cmp rsi, -17; jae; add rsi, 17; mov rax, rsi; pop rcx; ret: with an overflow check.
         let checked = [
             0x50, 0x48, 0x83, 0xfe, 0xff, 0x74, 0x0f, 0x48, 0x83, 0xfe, 0xef, 0x73, 0x09, 0x48, 0x83, 0xc6, 0x11, 0x48,
             0x89, 0xf0, 0x59, 0xc3,

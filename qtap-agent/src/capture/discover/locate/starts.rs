@@ -1,7 +1,7 @@
-//! Where functions are in a file without unwinding tables, by its code: they begin where calls lead to, or behind what linkers fill gaps with, and end before the next.
+//! Finds functions in a file without unwinding tables, from its code: they begin at call targets, or after gap filling, and end before the next.
 //!
-//! In: an open file's code. Out: functions, of which it is proven that the code before them, read instruction by instruction from where an earlier one begins, comes to an end at the
-//! very byte: none begins inside an instruction, or where another goes on. Compilers align functions; those that are not aligned are not known.
+//! In: an open file's code. Out: functions for which it is proven that the code before them, decoded instruction by instruction from the start of an earlier
+//! one, ends exactly where they begin: none begins inside an instruction, or where another continues. Only aligned functions are found; compilers align them.
 
 use std::collections::BTreeSet;
 use std::iter;
@@ -11,32 +11,32 @@ use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction as Decoded, Mne
 use super::text;
 use crate::capture::discover::elf::{Elf, Placed, Symbol};
 
-/// What functions are aligned to (`-falign-functions` of GCC and Clang on x86-64, from `-O2`).
+/// Alignment of functions (`-falign-functions` of GCC and Clang on x86-64, from `-O2`).
 const ALIGNED: u64 = 16;
-/// What linkers fill gaps in code with: `int3`.
+/// The byte that linkers fill gaps in code with: `int3`.
 const FILLING: u8 = 0xcc;
-/// Most code that is read for one function, in bytes.
+/// Most bytes of code that are read for one function.
 const READ: u64 = 64 << 10;
-/// Places before one at which a function may begin that are tried.
+/// Number of earlier possible starts that are tried for a place.
 const TRIED: usize = 4;
 
-/// Where functions may begin.
+/// Possible starts of functions.
 pub(super) struct Starts<'a> {
     elf: &'a Elf,
     code: Placed,
-    /// A bit for each aligned place of the code.
+    /// One bit per aligned place in the code.
     marked: Vec<u64>,
 }
 
-/// A function, read to its end.
+/// A function, decoded to its end.
 struct Extent {
-    /// Where it begins.
+    /// Its start.
     start: u64,
-    /// Behind its last instruction.
+    /// The address after its last instruction.
     end: u64,
-    /// Where the next one begins.
+    /// Start of the next function.
     next: u64,
-    /// False where it may be more than one function: one that is only called by pointers may begin behind what looks like the end of another.
+    /// False when it may be more than one function: one that is called only through pointers may begin after what looks like the end of another.
     is_one: bool,
 }
 
@@ -73,7 +73,7 @@ impl<'a> Starts<'a> {
         place.is_multiple_of(ALIGNED).then_some((usize::try_from(index / 64).ok()?, 1 << (index % 64)))
     }
 
-    /// Where functions may begin before `place`, the nearest first.
+    /// Possible starts before `place`, nearest first.
     fn before(&self, place: u64) -> impl Iterator<Item = u64> + '_ {
         let from = place.saturating_sub(1);
         let until = self.code.vaddr.max(place.saturating_sub(READ));
@@ -83,27 +83,27 @@ impl<'a> Starts<'a> {
             .take(TRIED)
     }
 
-    /// Where the function that `place` lies in begins.
+    /// Start of the function that contains `place`.
     pub(super) fn around(&self, place: u64) -> Option<u64> {
         self.proven(place).map(|extent| extent.start)
     }
 
-    /// The function that begins at `start`, to where it ends at the latest; none when it is not proven that one begins there. Its size is certain, or it may be more than one.
+    /// The function that begins at `start`, up to its latest possible end, and whether that size is certain; none unless its start is proven.
     pub(super) fn function(&self, start: u64, name: &str) -> Option<(Symbol, bool)> {
         let extent = self.proven(start).filter(|extent| extent.start == start)?;
         let file_offset = self.elf.file_offset(start)?;
         Some((Symbol { name: name.to_owned(), vaddr: start, size: extent.end - start, file_offset }, extent.is_one))
     }
 
-    /// The function that `place` lies in, where an earlier one comes to an end before it.
+    /// The function that contains `place`, if an earlier function ends before it.
     fn proven(&self, place: u64) -> Option<Extent> {
         self.before(place + 1).find_map(|start| self.reached(start, place))
     }
 
-    /// The same, reached function by function from `from`, where one may begin or not: the first is not proven.
+    /// The same, reached function by function from the possible start `from`. The first function is not proven.
     fn reached(&self, from: u64, place: u64) -> Option<Extent> {
         let within = from.checked_sub(self.code.vaddr)?;
-        // What comes behind the place is read to its function's end.
+        // The code after `place` is read up to its function's end.
         let size = self.code.size.checked_sub(within)?.min(2 * READ);
         let part = Placed { vaddr: from, offset: self.code.offset.checked_add(within)?, size, ..self.code.clone() };
         let code = self.elf.bytes_of(&part, 2 * READ).ok()?;
@@ -119,11 +119,11 @@ impl<'a> Starts<'a> {
     }
 }
 
-/// Reads code from `start` to where control does not go on and another function begins; none when it is no code, or goes on for too long. Another begins where one may, or,
-/// in a function all of whose ways are known, where none of them leads.
+/// Decodes code from `start` to where control flow does not continue and another function begins; none when it is not code, or continues for too long. Another
+/// function begins where `may_begin` says so or, in a function without indirect branches, where none of its branches leads.
 fn extent(code: &[u8], start: u64, may_begin: impl Fn(u64) -> bool) -> Option<Extent> {
     let (mut end, mut behind, mut furthest, mut known) = (start, Behind::GoesOn, start, true);
-    // Aligned places that nothing falls into, or nothing but the return of a call; places that are branched to; functions that return.
+    // Aligned places into which control does not fall, except by the return of a call; targets of conditional branches; functions that return.
     let (mut entered, mut branched_to, mut returning) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
     for decoded in &mut Decoder::with_ip(64, code, start, DecoderOptions::NONE) {
         let place = decoded.ip();
@@ -167,14 +167,14 @@ fn is_filling(decoded: &Decoded) -> bool {
     matches!(decoded.mnemonic(), Mnemonic::Int3 | Mnemonic::Nop)
 }
 
-/// What is behind an instruction.
+/// Control flow after an instruction.
 #[derive(Clone, Copy)]
 enum Behind {
-    /// Control goes there.
+    /// Continues with the next instruction.
     GoesOn,
-    /// It comes back there from a call of what begins there, unless that is of a function that does not return: such a call is the last instruction of some functions.
+    /// Continues there if the called function, whose start this is, returns. Some functions end with a call of a function that does not.
     MayReturn(u64),
-    /// It does not go there.
+    /// Does not continue there.
     Stops,
 }
 
@@ -198,7 +198,7 @@ fn is_call(piece: &[u8], vaddr: u64, at: u64) -> bool {
     usize::try_from(at - vaddr).ok().and_then(|at| piece.get(at)) == Some(&0xe8)
 }
 
-/// Aligned places behind filling.
+/// Aligned places directly after filling.
 fn behind_filling(code: &[u8], vaddr: u64) -> impl Iterator<Item = u64> {
     let first = (ALIGNED - vaddr % ALIGNED) as usize;
     let is_filling = move |at: usize| code.get(at) == Some(&FILLING);
@@ -211,7 +211,7 @@ fn behind_filling(code: &[u8], vaddr: u64) -> impl Iterator<Item = u64> {
 mod tests {
     use super::*;
 
-    /// Where the function at 0x1000 ends, and where the next begins.
+    /// Where the function at 0x1000 ends, and where the next one begins.
     fn read(code: &[u8], may_begin: &[u64]) -> Option<(u64, u64)> {
         let extent = extent(code, 0x1000, |place| may_begin.contains(&place))?;
         Some((extent.end - 0x1000, extent.next - 0x1000))
@@ -219,14 +219,14 @@ mod tests {
 
     #[test]
     fn a_function_ends_where_control_does_and_another_may_begin() {
-        // ret, filling, and a function; the same with nops; a call that is the last.
+        // ret, filling, and a function; the same with nops; a function that ends with a call.
         let filled = [&[0xc3][..], &[0xcc; 15], &[0x55; 16]].concat();
         assert_eq!(read(&filled, &[]), Some((1, 0x10)));
         assert_eq!(read(&[&[0xc3][..], &[0x90; 15], &[0x55; 16]].concat(), &[]), Some((1, 0x10)));
         let called = [&[0x55; 11][..], &[0xe8, 0, 0, 0, 0], &[0x55; 16]].concat();
         assert_eq!(read(&called, &[0x1010]), Some((0x10, 0x10)));
         assert_eq!(read(&called, &[]), None, "it may return");
-        // Control goes on; or another would begin inside an instruction; or it is no code.
+        // Control flow continues; another function would begin inside an instruction; not code.
         assert_eq!(read(&[0x55; 32], &[0x1010]), None);
         let inside = [&[0xc3][..], &[0xcc; 14], &[0xb8, 1, 0, 0, 0], &[0x55; 12]].concat();
         assert_eq!(read(&inside, &[0x1010]), None);
@@ -235,13 +235,13 @@ mod tests {
 
     #[test]
     fn a_function_goes_on_where_its_ways_lead() {
-        // je to what stands behind the ret; the same, and another may begin there; je to what may be another function's beginning.
+        // je to the code after the ret; the same, where another function may begin; je to the possible start of another function.
         let jumping =
             |distance: u8| [&[0x74, distance, 0xc3][..], &[0xcc; 13], &[0xc3], &[0xcc; 15], &[0x55; 16]].concat();
         assert_eq!(read(&jumping(14), &[]), Some((0x11, 0x20)));
         assert_eq!(read(&jumping(14), &[0x1010]), Some((3, 0x10)));
         assert_eq!(read(&jumping(30), &[0x1020]), Some((3, 0x10)));
-        // jmp by a table: it may lead there.
+        // jmp through a table: it may lead there.
         let table = [&[0xff, 0xe0][..], &[0xcc; 14], &[0xc3], &[0xcc; 15], &[0x55; 16]].concat();
         assert_eq!((read(&table, &[]), read(&table, &[0x1020])), (None, Some((0x11, 0x20))));
     }
@@ -249,16 +249,16 @@ mod tests {
     #[test]
     fn what_may_be_two_functions_is_said_to() {
         let is_one = |code: &[u8]| extent(code, 0x1000, |place| place == 0x1020).map(|extent| extent.is_one);
-        // A call, nops, and what is reached by that call's return, or is another function; the same without nops.
+        // A call, nops, and code that is either reached by the call's return or another function; the same without nops.
         let at_once = [&[0x55; 11][..], &[0xe8, 0, 1, 0, 0], &[0xc3], &[0x90; 15], &[0x55; 16]].concat();
         assert_eq!(is_one(&at_once), Some(false));
         let after_call = [&[0xe8, 0, 1, 0, 0][..], &[0x90; 11], &[0xc3], &[0x90; 15], &[0x55; 16]].concat();
         assert_eq!(is_one(&after_call), Some(false));
-        // je to there: it is reached from here. jmp to there: a loop, or a call at the end.
+        // je to that code: it is reached from here. jmp to it: a loop, or a tail call.
         let branched = [&[0x74, 0x0e][..], &after_call[..5], &after_call[7..]].concat();
         assert_eq!(is_one(&branched), Some(true));
         assert_eq!(is_one(&[&[0xeb, 0x0e][..], &branched[2..]].concat()), Some(false));
-        // What is called there returns elsewhere.
+        // The called function is seen to return at another call of it.
         let returns = [&[0xe8, 0, 1, 0, 0][..], &[0x55; 6], &[0xe8, 0xf5, 0, 0, 0], &at_once[16..]].concat();
         assert_eq!(is_one(&returns), Some(true));
     }

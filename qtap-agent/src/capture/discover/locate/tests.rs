@@ -1,4 +1,4 @@
-//! Against programs that have symbols, which are not looked at but to compare.
+//! Tests against programs that have symbols; these serve for comparison only.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use super::*;
 use crate::capture::sites::Body;
 
-/// The same file without a table that tells where functions are.
+/// The same file without the table of function boundaries.
 fn without_tables(path: &Path) -> Elf {
     let folder = tempfile::tempdir().unwrap();
     let (mut bytes, copy) = (std::fs::read(path).unwrap(), folder.path().join("copy"));
@@ -18,7 +18,7 @@ fn without_tables(path: &Path) -> Elf {
     elf
 }
 
-/// The same file with a table that tells of three functions alone: what a library brings that was built otherwise than the rest.
+/// The same file with a table of only three functions, as if only a library that was built differently had brought one.
 fn with_few_described(path: &Path) -> Elf {
     let folder = tempfile::tempdir().unwrap();
     let (mut bytes, copy) = (std::fs::read(path).unwrap(), folder.path().join("copy"));
@@ -32,7 +32,7 @@ fn with_few_described(path: &Path) -> Elf {
     elf
 }
 
-/// What symbols say of the functions that were found, as far as they do; what stands behind the interface has no name in a table of what is exported.
+/// Compares the functions that were found with the symbols, as far as there are any: internal functions have no name in a table of exports.
 fn compare(path: &Path) {
     let elf = Elf::open(path).unwrap();
     let located = locate(&elf).unwrap_or_else(|| panic!("{} has the library", path.display()));
@@ -46,10 +46,10 @@ fn compare(path: &Path) {
             Call::BioWrite => &["BIO_write", "BIO_write_ex", "bio_write_intern"],
             _ => &[call.symbol()],
         };
-        // What is not exported may have no name.
+        // A function that is not exported may have no name.
         let known = elf.functions(names).unwrap();
         let behind = names.len() > 1 && known.len() < names.len();
-        // What the compiler made of the greater part of a function has its arguments (`SSL_free.part.0`).
+        // The compiler may split the greater part off a function; that part has the same arguments (`SSL_free.part.0`).
         let part = |of: &Symbol| {
             Body::of(&elf.code(of).unwrap(), of.vaddr).is_some_and(|body| body.goes_to.contains(&symbol.vaddr))
         };
@@ -77,7 +77,7 @@ fn compare(path: &Path) {
     }
 }
 
-/// A program that has OpenSSL in itself; none where there is no compiler or no library to link.
+/// A program that contains OpenSSL; none when there is no compiler, or no static library to link.
 fn program(folder: &Path) -> Option<PathBuf> {
     let (source, program) = (folder.join("program.c"), folder.join("program"));
     let code = "#include <openssl/ssl.h>\nint main(void){SSL*s=SSL_new(SSL_CTX_new(TLS_method()));char b[1];SSL_set_fd(s,0);\
@@ -103,7 +103,7 @@ fn openssl_is_found_where_its_symbols_say() {
     assert_eq!(locate(&stripped).unwrap(), whole, "without symbols the same is found");
 }
 
-/// Any others, for who looks after this: `QTAP_TEST_TLS_FILES=FILE:FILE…`, e.g. Node's, which export their symbols.
+/// Any other programs, for manual runs: `QTAP_TEST_TLS_FILES=FILE:FILE…`, e.g. Node's, which export their symbols.
 #[test]
 fn other_programs_are_found_where_their_symbols_say() {
     let files = std::env::var("QTAP_TEST_TLS_FILES").unwrap_or_default();

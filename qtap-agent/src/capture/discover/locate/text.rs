@@ -1,5 +1,5 @@
-//! A file's code and constants, searched piece by piece: who refers to an address, who goes to a function, where a text stands. In: an open file. Out: addresses, and what
-//! functions say of themselves. What a piece holds at a time is bounded, whatever the size of the file.
+//! Searches a file's code and constants piece by piece: who refers to an address, who calls a function, where a string is. In: an open file. Out:
+//! addresses, and what the functions' code shows. The memory for a piece is bounded, whatever the size of the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,21 +10,21 @@ use crate::capture::discover::call::Call;
 use crate::capture::discover::elf::{Elf, Functions, Placed, Symbol};
 use crate::capture::sites::Body;
 
-/// Read at a time, in bytes.
+/// Bytes read at a time.
 const PIECE: u64 = 4 << 20;
-/// Pieces overlap by as much, so that nothing that is looked for lies in two: instructions, and texts up to this size.
+/// Bytes by which pieces overlap, so that nothing searched for is split between two: instructions, and strings up to this size.
 const OVERLAP: u64 = 512;
-/// Most that is searched of a section, in bytes: more than a browser's code.
+/// Most bytes of a section that are searched: more than a browser's code.
 const SEARCHED: u64 = 256 << 20;
-/// Most places of one text: it stands once or twice. A file that somebody made to keep us busy has thousands, and each is searched for.
+/// Most places of one string: it usually occurs once or twice. A hostile file may contain thousands, and each would be searched for.
 const STANDING_MAX: usize = 8;
-/// Most functions that are read; some two hundred of a library refer to its texts.
+/// Most functions that are read; about two hundred of a library refer to its strings.
 const FUNCTIONS_MAX: usize = 2048;
-/// Largest function that is read, in bytes: ten times the largest that is looked for.
+/// Largest function that is read, in bytes: ten times the largest that is searched for.
 const FUNCTION_MAX: u64 = 32 << 10;
 
-/// Bytes of code to a function beyond which a table tells of a few functions alone: Chromium is built without such tables but for what others built for it (some 26 000). Of
-/// whole programs there are some hundred.
+/// Bytes of code per function above which an unwinding table covers only a few of the functions: Chromium is built without such tables, except for parts that
+/// others built for it (some 26 000 bytes). With a complete table it is some hundred.
 const SPARSE: u64 = 4096;
 
 /// A file's code.
@@ -34,16 +34,16 @@ pub(super) struct Text<'a> {
     functions: Bounds<'a>,
 }
 
-/// What tells where functions are.
+/// The source of function boundaries.
 enum Bounds<'a> {
-    /// The file.
+    /// The file's unwinding tables.
     Told(Functions),
     /// Its code.
     Seen(Starts<'a>),
 }
 
 impl<'a> Text<'a> {
-    /// None when it can't be known where the file's functions are.
+    /// None when the file has no `.text` section.
     pub(super) fn of(elf: &'a Elf) -> Option<Text<'a>> {
         let code = elf.placed().into_iter().find(|section| section.name == ".text")?;
         let is_whole = |functions: &Functions| functions.count() as u64 >= code.size / SPARSE;
@@ -59,13 +59,13 @@ impl<'a> Text<'a> {
         self.elf
     }
 
-    /// The function that begins there, under its name; without a size where that is not certain, so that it is probed at the usual places.
+    /// The function that begins at `start`, under the call's name; without a size when that is not certain, so that it is probed at the usual places.
     pub(super) fn symbol(&self, call: Call, start: u64) -> Option<Symbol> {
         let (symbol, certain) = self.function(start, call.symbol())?;
         Some(Symbol { size: if certain { symbol.size } else { 0 }, ..symbol })
     }
 
-    /// The same, and whether its size is certain; else it is as large at most.
+    /// The same, and whether its size is certain; if not, the size is an upper bound.
     fn function(&self, start: u64, name: &str) -> Option<(Symbol, bool)> {
         match &self.functions {
             Bounds::Told(functions) => Some((self.elf.unwound(functions, start, name)?, true)),
@@ -73,7 +73,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Where the function that `place` lies in begins.
+    /// Start of the function that contains `place`.
     fn around(&self, place: u64) -> Option<u64> {
         match &self.functions {
             Bounds::Told(functions) => functions.around(place),
@@ -81,15 +81,15 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// What the function that begins there says of itself.
+    /// What the code of the function that begins at `start` shows.
     pub(super) fn body(&self, start: u64) -> Option<Body> {
         let symbol = self.function(start, "").map(|(symbol, _)| symbol).filter(|symbol| symbol.size <= FUNCTION_MAX)?;
         Body::of(&self.elf.code(&symbol).ok()?, start)
     }
 
-    /// Functions that refer to one of the addresses, with what they say.
+    /// The functions that refer to one of the addresses, with what their code shows.
     pub(super) fn referring(&self, addresses: &BTreeSet<u64>) -> BTreeMap<u64, Body> {
-        // Relative to the code or, where it is linked to stand in one place, by the number itself.
+        // Relative to the code or, if the file is linked at a fixed address, as the number itself.
         let numbers: Vec<[u8; 4]> =
             addresses.iter().filter_map(|address| Some(u32::try_from(*address).ok()?.to_le_bytes())).collect();
         let finders: Vec<memmem::Finder<'_>> = numbers.iter().map(memmem::Finder::new).collect();
@@ -103,7 +103,7 @@ impl<'a> Text<'a> {
         told.filter(|(_, body)| addresses.iter().any(|address| body.refers_to(*address))).collect()
     }
 
-    /// Functions that go to one of the targets, by target; a target that is gone to from more than `most` places is left out.
+    /// The functions that call or jump to each target; a target with more than `most` such places is left out.
     pub(super) fn going_to(&self, targets: &BTreeSet<u64>, most: usize) -> BTreeMap<u64, BTreeSet<u64>> {
         let mut places: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
         self.pieces(|piece, vaddr| {
@@ -135,7 +135,7 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Texts among the constants whose last part is `ending` and an ending of letters, e.g. `a/ssl_lib.cc` of `/ssl_lib.c`: where each begins, and the whole of it.
+/// Strings among the constants that contain `ending`, e.g. `a/ssl_lib.cc` for `/ssl_lib.c`: the address of each, and its whole text.
 pub(super) fn ending(elf: &Elf, ending: &[u8]) -> BTreeMap<u64, Vec<u8>> {
     let finder = memmem::Finder::new(ending);
     let mut found = BTreeMap::new();
@@ -152,7 +152,7 @@ pub(super) fn ending(elf: &Elf, ending: &[u8]) -> BTreeMap<u64, Vec<u8>> {
     found
 }
 
-/// Where each of the texts stands among the constants, whole or as the end of another one.
+/// Addresses of each of the strings among the constants, whole or as the end of a longer one.
 pub(super) fn standing(elf: &Elf, texts: &[&str]) -> Vec<BTreeSet<u64>> {
     let ended: Vec<Vec<u8>> = texts.iter().map(|text| [text.as_bytes(), b"\0"].concat()).collect();
     let finders: Vec<memmem::Finder<'_>> = ended.iter().map(memmem::Finder::new).collect();
@@ -172,7 +172,7 @@ fn constants(elf: &Elf, mut look: impl FnMut(&[u8], u64)) {
     }
 }
 
-/// A section's bytes, piece by piece, and where each begins in memory.
+/// A section's bytes, piece by piece, each with its address.
 pub(super) fn pieces(elf: &Elf, section: &Placed, mut look: impl FnMut(&[u8], u64)) {
     let size = section.size.min(SEARCHED);
     let mut at = 0;
@@ -189,7 +189,7 @@ pub(super) fn pieces(elf: &Elf, section: &Placed, mut look: impl FnMut(&[u8], u6
     }
 }
 
-/// What may be `lea reg, [rip + …]`: where, and the address.
+/// Possible `lea reg, [rip + …]`: place and target address.
 fn relative(code: &[u8], vaddr: u64) -> impl Iterator<Item = (u64, u64)> {
     memchr::memchr_iter(0x8d, code).filter_map(move |at| {
         let rest = code.get(at + 1..)?.first_chunk::<5>()?;
@@ -199,7 +199,7 @@ fn relative(code: &[u8], vaddr: u64) -> impl Iterator<Item = (u64, u64)> {
     })
 }
 
-/// What may be `call`, or `jmp`: where, and to where.
+/// Possible `call` or `jmp`: place and target address.
 pub(super) fn branches(code: &[u8], vaddr: u64) -> impl Iterator<Item = (u64, u64)> {
     memchr::memchr2_iter(0xe8, 0xe9, code).filter_map(move |at| {
         let distance = code.get(at + 1..)?.first_chunk::<4>()?;
