@@ -1,8 +1,8 @@
-//! A look into an ELF file that somebody else wrote: what it is, where its functions are, and their bytes.
+//! Reads ELF files written by others: what a file is, where its functions are, and their bytes.
 //!
 //! In: a path (a library, an executable, or `/proc/PID/root/…`). Out: class, machine, build id, soname, symbols by name, and
-//! bytes. Only the parts that are asked for are read, each with a bound; nothing that the file says about itself is
-//! believed before it was checked against the file's size. It never maps a file and never follows what it reads elsewhere.
+//! bytes. Only the requested parts are read, each with a bound; nothing that the file says about itself is
+//! trusted before it is checked against the file's size. It never maps a file, and never follows references to other files.
 
 mod calls;
 mod functions;
@@ -27,7 +27,7 @@ use crate::capture::sites::Machine;
 
 /// Largest part read at once (a symbol or string table), in bytes: a browser's is a tenth of it.
 const MAX_PART: u64 = 256 << 20;
-/// Most functions of one file that are looked for by a rule: a Rust program has a dozen.
+/// Most functions that [`Elf::functions_named`] returns: a Rust program has a dozen.
 const MAX_NAMED: usize = 256;
 /// Largest function read, in bytes.
 const MAX_CODE: u64 = 1 << 20;
@@ -38,28 +38,28 @@ const MAX_SECTIONS: u64 = 1 << 17;
 /// Largest note segment or section read, in bytes.
 const MAX_NOTES: u64 = 1 << 20;
 
-/// Why a file can't be looked into.
+/// Why a file can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ElfError {
-    /// It is not there (any more).
+    /// The file does not exist, or no longer exists.
     #[error("the file is gone")]
     Gone,
-    /// The system would not let it be read.
+    /// The system refused to read it.
     #[error("unreadable: {0}")]
     Read(#[source] io::Error),
-    /// No ELF file.
+    /// Not an ELF file.
     #[error("not an ELF file")]
     NotElf,
-    /// A 32-bit file: its calls pass arguments in other ways.
+    /// A 32-bit file: its calls pass arguments differently.
     #[error("a 32-bit ELF file, which is not probed")]
     Class32,
-    /// Of the other byte order.
+    /// A big-endian file.
     #[error("a big-endian ELF file, which is not probed")]
     BigEndian,
-    /// A part that lies beyond the file's end, or that contradicts another.
+    /// A part lies beyond the file's end, or contradicts another.
     #[error("damaged ELF file: {0}")]
     Damaged(&'static str),
-    /// A part larger than is read.
+    /// A part exceeds the largest size that is read.
     #[error("ELF file with {0} too large to be read")]
     TooLarge(&'static str),
 }
@@ -74,7 +74,7 @@ impl From<io::Error> for ElfError {
     }
 }
 
-/// Which file it is, whatever it is called.
+/// Identity of a file, independent of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileId {
     /// Device, as `stat` gives it.
@@ -83,7 +83,7 @@ pub struct FileId {
     pub ino: u64,
 }
 
-/// A file that overlayfs shows, wherever it is mounted.
+/// Identity of a file on overlayfs, independent of where it is mounted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Below {
     ino: u64,
@@ -92,7 +92,7 @@ pub struct Below {
     build_id: String,
 }
 
-/// What tells a file from one that has its inode number later.
+/// Distinguishes a file from a later one that reuses its inode number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     len: u64,
@@ -112,7 +112,7 @@ pub struct Symbol {
     pub file_offset: u64,
 }
 
-/// An ELF file, open.
+/// An open ELF file.
 #[derive(Debug)]
 pub struct Elf {
     file: File,
@@ -128,9 +128,9 @@ impl Elf {
     /// Opens a file and reads its headers.
     ///
     /// # Errors
-    /// [`ElfError`], for what is no 64-bit little-endian ELF file.
+    /// [`ElfError`] for anything but a 64-bit little-endian ELF file.
     pub fn open(path: &Path) -> Result<Elf, ElfError> {
-        // A FIFO or a device under a name that looks like a library must not hold us up.
+        // A FIFO or a device under a name that looks like a library must not block the agent.
         let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
         let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
         let metadata = file.metadata()?;
@@ -152,8 +152,8 @@ impl Elf {
         Ok(elf)
     }
 
-    /// A path that leads to this very file for as long as this is held, whatever becomes of the name that it was opened by: the process whose
-    /// `/proc/PID/root` that began with may end at any moment.
+    /// A path that leads to this very file for as long as `self` is held, whatever happens to the name it was opened by: that name may begin with the
+    /// `/proc/PID/root` of a process that can end at any moment.
     #[must_use]
     pub fn lasting_path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
@@ -179,7 +179,7 @@ impl Elf {
         }
         let mut count = u64::from(header.e_shnum.get(LE));
         if count == 0 {
-            // ELF specification: with 0xff00 sections or more, the count stands in the first one's size.
+            // ELF specification: with 0xff00 sections or more, the count is in the size field of the first one.
             let first: Vec<SectionHeader64<LE>> = self.table(offset, 1, 1, "section headers")?;
             count = first.first().map_or(0, |section| section.sh_size.get(LE));
         }
@@ -187,20 +187,20 @@ impl Elf {
         Ok(())
     }
 
-    /// Which file it is.
+    /// The file's identity.
     #[must_use]
     pub fn id(&self) -> FileId {
         self.id
     }
 
-    /// Its state as the file system keeps it: a file that was given the inode number of one that is gone has another.
+    /// Size and change time: they differ for a new file that was given the inode number of a deleted one.
     #[must_use]
     pub fn stamp(&self) -> Stamp {
         self.stamp
     }
 
-    /// On overlayfs every mount has a device number of its own, and the same file below is another one in each: what tells it again there. None on other
-    /// file systems. Inode numbers are those of the file below (`Documentation/filesystems/overlayfs.rst`, inode properties).
+    /// On overlayfs each mount has its own device number, so that one underlying file looks like a different file in each: this recognises it again. None on
+    /// other file systems. Inode numbers are those of the underlying file (`Documentation/filesystems/overlayfs.rst`, inode properties).
     #[must_use]
     pub fn below(&self) -> Option<Below> {
         /// `OVERLAYFS_SUPER_MAGIC` of `linux/magic.h`.
@@ -217,7 +217,7 @@ impl Elf {
         self.machine
     }
 
-    /// The GNU build id, as lower-case hexadecimal; none when it carries none, or one that can't be read.
+    /// The GNU build id, as lower-case hexadecimal; none when the file has none, or it can't be read.
     #[must_use]
     pub fn build_id(&self) -> Option<String> {
         let in_segments = self.segments.iter().filter(|segment| segment.p_type.get(LE) == elf::PT_NOTE);
@@ -233,7 +233,7 @@ impl Elf {
         None
     }
 
-    /// The name a library gives itself (`DT_SONAME`); none when it gives none, or one that can't be read.
+    /// The name that a library gives itself (`DT_SONAME`); none when there is none, or it can't be read.
     #[must_use]
     pub fn soname(&self) -> Option<String> {
         let section = self.sections.iter().find(|section| section.sh_type.get(LE) == elf::SHT_DYNAMIC)?;
@@ -244,7 +244,7 @@ impl Elf {
         (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
     }
 
-    /// Those of `wanted` that the file defines as functions, from the dynamic symbols first, then from all; each name once.
+    /// The functions of `wanted` that the file defines, from the dynamic symbols first, then from all symbols; each name once.
     ///
     /// # Errors
     /// [`ElfError`] when a symbol table is damaged or can't be read. A table that isn't there is empty.
@@ -259,7 +259,7 @@ impl Elf {
         Ok(found)
     }
 
-    /// The functions whose names are wanted, all that are defined: one that is in both tables comes twice.
+    /// All defined functions whose names are wanted, up to a bound; one that is in both symbol tables is returned twice.
     ///
     /// # Errors
     /// [`ElfError`] when a symbol table is damaged or too large.
@@ -272,7 +272,7 @@ impl Elf {
         Ok(found)
     }
 
-    /// Hands out the functions whose names are wanted, until `take` says that it has enough.
+    /// Passes each function whose name is wanted to `take`, until `take` returns false.
     fn each_function(
         &self,
         is_wanted: &dyn Fn(&str) -> bool,
@@ -308,7 +308,7 @@ impl Elf {
         Some(Symbol { name: name.to_owned(), vaddr, size: symbol.st_size.get(LE), file_offset })
     }
 
-    /// Where in the file the executable byte at `vaddr` stands.
+    /// Offset in the file of the executable byte at `vaddr`.
     #[must_use]
     pub fn file_offset(&self, vaddr: u64) -> Option<u64> {
         self.segments.iter().find_map(|segment| {
@@ -328,7 +328,7 @@ impl Elf {
         self.part(symbol.file_offset, symbol.size, MAX_CODE, "function")
     }
 
-    /// The section of that name's bytes, cut at `limit`; none when there is none.
+    /// The bytes of the section of that name, truncated to `limit`; none when there is no such section.
     ///
     /// # Errors
     /// [`ElfError`] when the section reaches beyond the file.
@@ -386,7 +386,7 @@ impl Elf {
         Ok(entries.to_vec())
     }
 
-    /// Reads a part, after it was checked against the bound and the file's size.
+    /// Reads a part, after checking it against its bound and the file's size.
     fn part(&self, offset: u64, size: u64, most: u64, what: &'static str) -> Result<Vec<u8>, ElfError> {
         if size > most {
             return Err(ElfError::TooLarge(what));

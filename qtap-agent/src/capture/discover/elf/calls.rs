@@ -1,7 +1,7 @@
-//! Where a file calls a function of another file, instruction by instruction.
+//! Finds the call instructions in a file that call a function of another file.
 //!
-//! In: the function's stub. Out: each call of it, if all of them are proven; none where one is not, and then the stub itself is what is left. Candidates are
-//! found by their bytes; each is proven by the control flow of the function around it, whose first byte the unwinding tables tell.
+//! In: the function's stub. Out: every call of it, if all of them are proven; none if one is not, in which case only the stub itself is left to probe. Candidates
+//! are found by their bytes; each is proven by the control flow of the function around it, whose start is known from the unwinding tables.
 
 use object::LittleEndian as LE;
 use object::elf;
@@ -11,28 +11,28 @@ use crate::capture::sites;
 
 /// Bytes of a section that are searched at a time.
 const WINDOW: u64 = 1 << 20;
-/// Most bytes of a section that are searched: the largest programs there are have a third of it.
+/// Most bytes of a section that are searched: the largest known programs have a third of that.
 const MAX_TEXT: u64 = 512 << 20;
 /// Largest function whose code is read for a proof.
 const MAX_FUNCTION: u64 = 1 << 20;
-/// Most calls of one function: each is a probe.
+/// Most calls of one function that are accepted: each is a probe.
 const MAX_CALLS: usize = 16;
-/// Bytes of `call rel32` and `jmp rel32`.
+/// Length of `call rel32` and `jmp rel32`.
 const BRANCH: usize = 5;
 
 /// A place from which a function of another file is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallSite {
-    /// Where the call stands in memory, as linked.
+    /// Address of the call in memory, as linked.
     pub vaddr: u64,
-    /// Where it stands in the file.
+    /// Its offset in the file.
     pub file_offset: u64,
-    /// Where the function around it begins.
+    /// Address at which the function around it begins.
     pub function: u64,
 }
 
 impl Elf {
-    /// Where the function behind `stub` is called; empty when not every call is proven.
+    /// The calls of the function behind `stub`; empty when not every call is proven.
     #[must_use]
     pub fn calls_of(&self, stub: &Stub) -> Vec<CallSite> {
         self.all_calls_of(stub).unwrap_or_default()
@@ -44,7 +44,7 @@ impl Elf {
         for (vaddr, file_offset, size) in self.code_sections()? {
             let mut from = 0;
             while from < size {
-                // One that begins at a window's end is found in the next.
+                // A call that begins at a window's end is found in the next window.
                 let window = self
                     .part(file_offset + from, (size - from).min(WINDOW + BRANCH as u64 - 1), MAX_TEXT, "code")
                     .ok()?;
@@ -62,7 +62,7 @@ impl Elf {
         Some(calls)
     }
 
-    /// Sections of code that are no linkage tables: where each stands in memory and in the file, and how long it is; none when there are more bytes than are searched.
+    /// Code sections that are not linkage tables: address in memory, offset in the file, and size; none when one is larger than what is searched.
     fn code_sections(&self) -> Option<Vec<(u64, u64, u64)>> {
         let names = self.section_names().ok()??;
         let mut all = Vec::new();
@@ -79,7 +79,7 @@ impl Elf {
         Some(all)
     }
 
-    /// The function that `place` lies in: where it begins, and its code, without what fills the space up to the next one.
+    /// The function that contains `place`: its start and its code, without the padding up to the next one.
     pub fn code_around(&self, functions: &Functions, place: u64) -> Option<(u64, Vec<u8>)> {
         let function = self.unwound(functions, functions.around(place)?, "")?;
         let within = place - function.vaddr < function.size && function.size <= MAX_FUNCTION;
@@ -87,7 +87,7 @@ impl Elf {
     }
 }
 
-/// Offsets of bytes, in `code` that stands at `vaddr`, that are a call of `target`, or a jump there, if an instruction begins at them.
+/// Offsets in `code`, which is at `vaddr`, of bytes that are a call of `target` or a jump to it, provided that an instruction begins there.
 fn branches(code: &[u8], vaddr: u64, target: u64) -> impl Iterator<Item = usize> {
     memchr::memchr2_iter(0xe8, 0xe9, code).filter_map(move |at| {
         let distance = code.get(at..)?.get(..BRANCH)?.last_chunk::<4>()?;
@@ -96,7 +96,7 @@ fn branches(code: &[u8], vaddr: u64, target: u64) -> impl Iterator<Item = usize>
     })
 }
 
-/// True when the function comes to the instruction at offset `at`, which goes to offset `target`.
+/// True when control flow in the function reaches the instruction at offset `at`, which goes to offset `target`.
 fn is_proven(function: &[u8], at: u64, target: u64) -> bool {
     sites::calls(function, target).contains(&at)
 }
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_call_is_proven_by_the_function_around_it() {
-        // At 0x1000: push rbx; call 0x2000; pop rbx; ret. Then, behind its end: the same bytes.
+        // At 0x1000: push rbx; call 0x2000; pop rbx; ret. Then, after its end: the same bytes.
         let whole = [0x53, 0xe8, 0xfa, 0x0f, 0, 0, 0x5b, 0xc3, 0x53, 0xe8, 0xf2, 0x0f, 0, 0, 0x5b, 0xc3];
         assert_eq!(branches(&whole, 0x1000, 0x2000).collect::<Vec<_>>(), [1, 9]);
         assert!(is_proven(&whole, 1, 0x1000) && !is_proven(&whole, 9, 0x1000));

@@ -1,7 +1,7 @@
-//! Where a file's functions are, by its unwinding tables, which stripping leaves: where each begins, and how long it is.
+//! The boundaries of a file's functions, from its unwinding tables, which survive stripping.
 //!
-//! In: an open file. Out: [`Functions`]. The search table (`.eh_frame_hdr`, Linux Standard Base §10.6.2) is read in the one form that linkers write, and what it leads to
-//! (`.eh_frame`, §10.6.1) in the one form that compilers write for x86-64; in any other nothing is known.
+//! In: an open file. Out: [`Functions`]. The search table (`.eh_frame_hdr`, Linux Standard Base §10.6.2) is read in the one form that linkers write, and the
+//! entries it points to (`.eh_frame`, §10.6.1) in the one form that compilers write for x86-64; any other form yields nothing.
 
 use object::LittleEndian as LE;
 use object::elf;
@@ -10,32 +10,32 @@ use super::{Elf, Symbol, string_at};
 
 /// Largest search table read, in bytes: a browser's has some ten million.
 const MAX_TABLE: u64 = 64 << 20;
-/// What the search table begins with: version 1; a pointer and entries of four bytes, the former from here, the latter from the table; a count of four bytes.
+/// First bytes of the search table: version 1; 4-byte pointer, relative to itself; 4-byte count; 4-byte entries, relative to the table.
 const FORM: [u8; 4] = [1, 0x1b, 0x03, 0x3b];
 
-/// Where functions are.
+/// Boundaries of functions.
 #[derive(Debug, Default)]
 pub struct Functions {
-    /// Where each begins, in order.
+    /// Start addresses, sorted.
     starts: Vec<u64>,
-    /// Where its description stands, of each.
+    /// Address of the description of each.
     described: Vec<u64>,
 }
 
 impl Functions {
-    /// How many there are.
+    /// Number of functions.
     #[must_use]
     pub fn count(&self) -> usize {
         self.starts.len()
     }
 
-    /// Where the function that `place` lies in, or behind, begins.
+    /// Start of the last function that begins at or before `place`.
     #[must_use]
     pub fn around(&self, place: u64) -> Option<u64> {
         self.starts.get(self.next(place).checked_sub(1)?).copied()
     }
 
-    /// Where the next one behind `place` begins.
+    /// Start of the next function after `place`.
     #[must_use]
     pub fn behind(&self, place: u64) -> Option<u64> {
         self.starts.get(self.next(place)).copied()
@@ -47,7 +47,7 @@ impl Functions {
 }
 
 impl Elf {
-    /// Where its functions are; none when it does not tell, or in another form.
+    /// The file's functions; none when it has no search table, or one in another form.
     #[must_use]
     pub fn unwinding(&self) -> Option<Functions> {
         let names = self.section_names().ok()??;
@@ -66,12 +66,12 @@ impl Elf {
         starts.is_sorted().then_some(Functions { starts, described })
     }
 
-    /// The function that begins at `start`, with its size, under a name that is given to it; none when its description says otherwise.
+    /// The function that begins at `start`, with its size, under the given name; none when its description does not agree.
     #[must_use]
     pub fn unwound(&self, functions: &Functions, start: u64, name: &str) -> Option<Symbol> {
         let index = functions.starts.binary_search(&start).ok()?;
         let description = *functions.described.get(index)?;
-        // Length, distance to what it has in common with others, beginning (from here), size: four bytes each.
+        // Four bytes each: length, distance to the common entry, start (relative to this field), size.
         let bytes = self.part(self.loaded_from(description)?, 16, 16, "description of a function").ok()?;
         let word = |at: usize| bytes.get(at..)?.first_chunk::<4>().copied();
         let begins = description.wrapping_add(8).wrapping_add_signed(i64::from(i32::from_le_bytes(word(8)?)));
@@ -80,7 +80,7 @@ impl Elf {
         (begins == start && size > 0).then(|| Symbol { name: name.to_owned(), vaddr: start, size, file_offset })
     }
 
-    /// Where in the file the byte stands that is loaded to `vaddr`.
+    /// Offset in the file of the byte that is loaded at `vaddr`.
     pub(super) fn loaded_from(&self, vaddr: u64) -> Option<u64> {
         self.segments.iter().find_map(|segment| {
             let within = vaddr.checked_sub(segment.p_vaddr.get(LE))?;

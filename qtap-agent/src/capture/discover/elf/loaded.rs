@@ -1,51 +1,51 @@
-//! What memory holds once a file is loaded: sections by where they come to stand, words at addresses, and what relocation writes over them.
+//! The memory contents of a loaded file: sections by address, words at addresses, and what relocation writes over them.
 //!
-//! In: an open file. Out: bytes and words, each read with a bound. Nothing is loaded: what relocation does is worked out for the one kind that
-//! position-independent programs are full of.
+//! In: an open file. Out: bytes and words, each read with a bound. Nothing is loaded: relocation is computed for the kinds that
+//! pointers in position-independent files use.
 
 use object::LittleEndian as LE;
 use object::elf::{self, Rela64, SectionHeader64, Sym64};
 
 use super::{Elf, ElfError, string_at};
 
-/// Most relocations that are looked at: ten times those of a large position-independent Go program.
+/// Most relocations that are read per table: ten times those of a large position-independent Go program.
 const MAX_RELOCATIONS: u64 = 4 << 20;
 
-/// A section that has contents in the file and a place in memory.
+/// A section that has contents in the file and an address in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
     /// Its name.
     pub name: String,
-    /// Where it comes to stand, as linked.
+    /// Its address, as linked.
     pub vaddr: u64,
-    /// Where its bytes are in the file.
+    /// Offset of its bytes in the file.
     pub offset: u64,
-    /// How many.
+    /// Size in bytes.
     pub size: u64,
-    /// True when it is memory that is written to, if only by relocation.
+    /// True when it is writable memory, even if only relocation writes to it.
     pub writable: bool,
 }
 
-/// What relocation puts where, sorted by place: `base + addend` at `base + place` (`R_X86_64_RELATIVE`).
+/// Values that relocation writes, sorted by place: `base + addend` at `base + place` (`R_X86_64_RELATIVE`).
 #[derive(Debug, Default)]
 pub struct Relocations(Vec<(u64, u64)>);
 
 impl Relocations {
-    /// What is put at `place`.
+    /// The value written at `place`.
     #[must_use]
     pub fn at(&self, place: u64) -> Option<u64> {
         let index = self.0.binary_search_by_key(&place, |(place, _)| *place).ok()?;
         self.0.get(index).map(|(_, addend)| *addend)
     }
 
-    /// Where `addend` is put.
+    /// Places to which `addend` is written.
     pub fn places_of(&self, addend: u64) -> impl Iterator<Item = u64> + '_ {
         self.0.iter().filter(move |(_, put)| *put == addend).map(|(place, _)| *place)
     }
 }
 
 impl Elf {
-    /// The sections with contents that come to stand in memory; empty when their names can't be read.
+    /// The sections with contents that have an address in memory; empty when their names can't be read.
     #[must_use]
     pub fn placed(&self) -> Vec<Placed> {
         let Ok(Some(names)) = self.section_names() else { return Vec::new() };
@@ -73,7 +73,7 @@ impl Elf {
         self.part(section.offset, section.size, most, "section")
     }
 
-    /// What relocation writes; what can't be read is left out.
+    /// The values that relocation writes; tables that can't be read are left out.
     #[must_use]
     pub fn relocations(&self) -> Relocations {
         const RELATIVE: u64 = 8;
@@ -88,8 +88,8 @@ impl Elf {
         Relocations(all)
     }
 
-    /// The words of a section of at most `most` bytes, as they are once the file is loaded where it was linked: what relocation writes, by either kind of table (of `RELR`
-    /// the file has it in its place). A larger one has none.
+    /// The words of a section of at most `most` bytes, as they are once the file is loaded at its linked address, with the values that relocation writes (for `RELR`
+    /// tables these are in the file already). Empty for a larger section.
     #[must_use]
     pub fn words(&self, section: &Placed, relocations: &Relocations, most: u64) -> Vec<u64> {
         let bytes = self.bytes_of(section, most).unwrap_or_default();
@@ -98,7 +98,7 @@ impl Elf {
         places.zip(words).map(|(place, word)| relocations.at(place).unwrap_or(u64::from_le_bytes(*word))).collect()
     }
 
-    /// What relocation, or the file, puts at `place`, where that is an address of this file: a function's, say, in a table that the linker or the compiler made.
+    /// The address at `place` once the file is loaded, from relocation or from the file, if it lies in this file: such as a function pointer in a table.
     #[must_use]
     pub fn pointer(&self, place: u64) -> Option<u64> {
         for section in self.sections.iter().filter(|section| section.sh_type.get(LE) == elf::SHT_RELA) {
@@ -118,7 +118,7 @@ impl Elf {
         self.word(&Relocations::default(), place)
     }
 
-    /// Where the symbol of a table's relocations stands that has the index; none when another file defines it.
+    /// Address of the symbol with this index, as used by a relocation table; none when another file defines it.
     fn defined(&self, relocations: &SectionHeader64<LE>, index: u32) -> Option<u64> {
         let symbols = self.sections.get(relocations.sh_link.get(LE) as usize)?;
         let size = size_of::<Sym64<LE>>() as u64;
@@ -128,7 +128,7 @@ impl Elf {
         (symbol.st_shndx.get(LE) != elf::SHN_UNDEF).then(|| symbol.st_value.get(LE))
     }
 
-    /// The word at an address, as it is once the file is loaded where it was linked.
+    /// The word at an address, as it is once the file is loaded at its linked address.
     #[must_use]
     pub fn word(&self, relocations: &Relocations, vaddr: u64) -> Option<u64> {
         if let Some(put) = relocations.at(vaddr) {

@@ -1,8 +1,8 @@
-//! Where a file calls functions of other files: the stubs of its procedure linkage table.
+//! Finds where a file calls functions of other files: the stubs of its procedure linkage table.
 //!
-//! In: names of functions. Out: for each that the file imports and has a stub for, where the stub stands in the file. Whoever calls the function from this file
-//! passes there, and nobody else. A stub is known by what it does, not by its place in the table: it jumps to the address in the very slot that the file's
-//! relocations fill with that function's.
+//! In: names of functions. Out: for each that the file imports and has a stub for, the stub's place in the file. All calls of the function from this file pass
+//! through its stub, and no others. A stub is recognised by what it does, not by its position in the table: it jumps to the address in the slot that the file's
+//! relocations fill with the function's address.
 
 use std::collections::HashMap;
 
@@ -12,24 +12,24 @@ use object::elf::{self, Rela64, SectionHeader64, Sym64};
 use super::{Elf, ElfError, plain_name, string_at};
 use crate::capture::sites::Machine;
 
-/// Largest table read, in bytes: a file with a million imports has none that matters here.
+/// Largest table read, in bytes: only a file with a million imports has a larger one, and that is none of interest.
 const MAX_STUBS: u64 = 16 << 20;
-/// Size of a stub where the section does not say it, as LLVM's linker does not.
+/// Size of a stub when the section does not give it, as with LLVM's linker.
 const USUAL: u64 = 16;
 
-/// A function of another file, as this one calls it.
+/// A function of another file, as called by this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stub {
     /// The function's name, without a version.
     pub name: String,
-    /// Where its stub stands in memory, as linked.
+    /// Address of its stub in memory, as linked.
     pub vaddr: u64,
-    /// Where it stands in the file.
+    /// Offset of the stub in the file.
     pub file_offset: u64,
 }
 
 impl Elf {
-    /// Stubs of those of `wanted` that the file imports; each name once.
+    /// Stubs of the functions in `wanted` that the file imports; each name once.
     ///
     /// # Errors
     /// [`ElfError`] when a table is damaged or can't be read. A table that isn't there is empty.
@@ -50,7 +50,7 @@ impl Elf {
         Ok(found)
     }
 
-    /// Addresses of the slots that hold the addresses of functions, with their names.
+    /// Addresses of the slots that hold the functions' addresses, with the functions' names.
     fn slots(&self, wanted: &[&str]) -> Result<Vec<(u64, String)>, ElfError> {
         let kinds = match self.machine {
             Machine::X86_64 => [elf::R_X86_64_JUMP_SLOT, elf::R_X86_64_GLOB_DAT],
@@ -65,7 +65,7 @@ impl Elf {
             let of_table = |section: &&SectionHeader64<LE>| {
                 section.sh_type.get(LE) == elf::SHT_RELA && section.sh_link.get(LE) as usize == index
             };
-            // Most files import none; their relocations need not be read.
+            // Most files import none of them, so that their relocations need not be read.
             for section in self.sections.iter().filter(of_table).filter(|_| !imports.is_empty()) {
                 for relocation in self.entries::<Rela64<LE>>(section, "relocations")? {
                     if kinds.contains(&relocation.r_type(LE, false))
@@ -79,7 +79,7 @@ impl Elf {
         Ok(slots)
     }
 
-    /// Those of `wanted` that a table of symbols names and does not define, by their index in it.
+    /// The names in `wanted` that a symbol table mentions but does not define, by symbol index.
     fn imports(&self, table: &SectionHeader64<LE>, wanted: &[&str]) -> Result<HashMap<u32, String>, ElfError> {
         let symbols: Vec<Sym64<LE>> = self.entries(table, "symbols")?;
         let strings = self.linked_strings(table)?;
@@ -118,7 +118,7 @@ impl Elf {
     }
 }
 
-/// The slot whose address a stub at `vaddr` jumps to: `endbr64` and `bnd`, where the file was built with them, and `jmp *slot(%rip)`.
+/// Address of the slot that a stub at `vaddr` jumps through: optional `endbr64` and `bnd`, then `jmp *slot(%rip)`.
 fn slot_of(stub: &[u8], vaddr: u64) -> Option<u64> {
     const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
     const BND: [u8; 1] = [0xf2];
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(slot_of(&[0xff, 0x15, 0, 0, 0, 0], 0x1000), None, "a call");
     }
 
-    /// Found with Chromium: LLVM's linker does not say how large a stub is.
+    /// Found with Chromium: LLVM's linker does not give the size of a stub.
     #[test]
     fn a_table_that_does_not_say_how_large_its_stubs_are() {
         const HEADER: usize = 64;

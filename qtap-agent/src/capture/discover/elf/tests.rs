@@ -1,4 +1,4 @@
-//! The test program itself is the well-formed file; the hostile ones are made here.
+//! The test program itself serves as the well-formed file; hostile files are made here.
 
 use std::io::Write;
 

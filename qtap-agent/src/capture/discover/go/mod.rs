@@ -1,8 +1,8 @@
-//! Where the functions of Go's `crypto/tls` are in a program, stripped or not, and the sites of their probes.
+//! Finds the functions of Go's `crypto/tls` in a program, stripped or not, and the sites of their probes.
 //!
-//! In: a file, and the symbols it has. Out: hooks, proven one by one (`sites::go`), or why there are none. Without symbols the functions are found in the
-//! runtime's own table (`pclntab`). Where the text begins, from which that table counts, is told by its header up to Go 1.25, else by the runtime's record
-//! of the module (`runtime.moduledata`), which is found as what points to the table; whatever says it, only the code found there proves it.
+//! In: a file, and its symbols. Out: hooks, proven one by one (`sites::go`), or the reason why there are none. Without symbols the functions are found in the
+//! runtime's own table (`pclntab`). The table counts from the start of the text: up to Go 1.25 its header gives that, later the runtime's module
+//! record (`runtime.moduledata`), which is found as something that points to the table. Whatever the source, only the code at the resulting place proves it.
 
 mod pclntab;
 
@@ -14,27 +14,27 @@ use super::plan::Hook;
 use crate::capture::sites::go::{self, NotGo};
 use crate::capture::sites::{Function, Machine};
 
-/// Largest section that is read for the table, in bytes: that of the largest program known is a fifth of it.
+/// Largest section that is read for the table, in bytes: the largest known program's is a fifth of that.
 const TABLE_MAX: u64 = 256 << 20;
-/// Most of a section of data that is searched for what points to the table, in bytes.
+/// Most bytes of a data section that are searched for pointers to the table.
 const DATA_MAX: u64 = 64 << 20;
-/// Most beginnings of the text that are tried.
+/// Most candidates for the start of the text that are tried.
 const TEXTS_MAX: usize = 16;
-/// Most of the build information that is read, in bytes: its head and the version.
+/// Most bytes of the build information that are read: its head and the version.
 const BUILD_INFO: u64 = 4096;
-/// What it begins with.
+/// First bytes of the build information.
 const MAGIC: &[u8] = b"\xff Go buildinf:";
-/// Most of a version, in bytes.
+/// Longest version, in bytes.
 const VERSION_MAX: u64 = 64;
 
-/// Words of `runtime.moduledata` (`src/runtime/symtab.go`, the same since Go 1.16): the first points to the table.
+/// Word indexes in `runtime.moduledata` (`src/runtime/symtab.go`, unchanged since Go 1.16); word 0 points to the table.
 const MINPC: u64 = 20;
 const TEXT: u64 = 22;
 
-/// What is to be hooked in a program of Go; empty: it is none, or has no TLS in it. `symbols`: those of the wanted functions that the file has.
+/// The hooks for a Go program; empty when it is not one, or contains no TLS. `symbols`: the wanted functions that the file has symbols for.
 ///
 /// # Errors
-/// [`NotGo`] when it has the functions and they can't be probed.
+/// [`NotGo`] when it has the functions but they can't be probed.
 pub(super) fn hooks(elf: &Elf, symbols: &[Symbol]) -> Result<Vec<Hook>, NotGo> {
     let calls: Vec<Call> = Call::ALL.into_iter().filter(|call| call.family() == Family::GoTls).collect();
     let by_symbol = calls.iter().filter_map(|call| {
@@ -64,7 +64,7 @@ pub(super) fn hooks(elf: &Elf, symbols: &[Symbol]) -> Result<Vec<Hook>, NotGo> {
         let functions = found.iter().filter_map(|(call, extent)| Some((*call, symbol(elf, *call, *extent, text)?)));
         match proven(elf, functions.collect()) {
             Ok(hooks) => return Ok(hooks),
-            // Of the texts that are tried most are none: what one says in particular counts.
+            // Most of the candidates are wrong, so their generic errors mean nothing; a specific one counts.
             Err(NotGo::StackAbi) => why = NotGo::StackAbi,
             Err(_) => {}
         }
@@ -72,13 +72,13 @@ pub(super) fn hooks(elf: &Elf, symbols: &[Symbol]) -> Result<Vec<Hook>, NotGo> {
     Err(why)
 }
 
-/// The version of Go that built it, as it says since 1.18: behind a head of 32 bytes, as a string behind its length (`debug/buildinfo`). Before, the head points to it.
+/// The Go version that built it. Since 1.18 a length-prefixed string follows a head of 32 bytes (`debug/buildinfo`); before, the head points to the string.
 pub(super) fn version(elf: &Elf) -> Option<String> {
     let head = elf.section(".go.buildinfo", BUILD_INFO).ok()??;
     version_in(&head).or_else(|| version_behind(elf, &head))
 }
 
-/// A string of Go's elsewhere: where its bytes are, and how many.
+/// Follows the pointer to a Go string: address of its bytes, and length.
 fn version_behind(elf: &Elf, head: &[u8]) -> Option<String> {
     const WORDS: u8 = 8;
     if !head.starts_with(MAGIC) || head.get(14..16)? != [WORDS, 0] {
@@ -106,7 +106,7 @@ fn has_needed(functions: &[(Call, Symbol)]) -> bool {
     Family::GoTls.needs().into_iter().all(|call| functions.iter().any(|(found, _)| *found == call))
 }
 
-/// Hooks of those that are proven; an error when one is not without which there is nothing to see.
+/// Hooks of the functions that are proven; an error when one of those that move bytes is not.
 fn proven(elf: &Elf, functions: Vec<(Call, Symbol)>) -> Result<Vec<Hook>, NotGo> {
     if !has_needed(&functions) {
         return Err(NotGo::Unproven);
@@ -124,7 +124,7 @@ fn proven(elf: &Elf, functions: Vec<(Call, Symbol)>) -> Result<Vec<Hook>, NotGo>
     Ok(hooks)
 }
 
-/// A table that can't be read, or would be of no use: whether TLS is named in it.
+/// For a table that can't be read, or would be of no use: an error if it names TLS.
 fn unreadable(elf: &Elf, placed: &[Placed]) -> Result<Vec<Hook>, NotGo> {
     let name = Call::GoRead.symbol().as_bytes();
     let mut sections = table_sections(placed).filter_map(|section| elf.bytes_of(section, TABLE_MAX).ok());
@@ -135,13 +135,13 @@ fn unreadable(elf: &Elf, placed: &[Placed]) -> Result<Vec<Hook>, NotGo> {
     }
 }
 
-/// Where the table may be: it has a section of its own, but where the system's linker put that of a position-independent program together with others.
+/// Sections that may hold the table: usually its own, but the system's linker may merge that of a position-independent program with others.
 fn table_sections(placed: &[Placed]) -> impl Iterator<Item = &Placed> {
     let names = [".gopclntab", ".data.rel.ro.gopclntab", ".data.rel.ro"];
     names.into_iter().filter_map(|name| placed.iter().find(|section| section.name == name))
 }
 
-/// The bytes of the table, to the end of its section, and where it comes to stand.
+/// The bytes of the table, up to the end of its section, and its address.
 fn table_bytes(elf: &Elf, placed: &[Placed]) -> Option<(Vec<u8>, u64)> {
     for section in table_sections(placed) {
         let Ok(mut bytes) = elf.bytes_of(section, TABLE_MAX) else { continue };
@@ -156,7 +156,7 @@ fn table_bytes(elf: &Elf, placed: &[Placed]) -> Option<(Vec<u8>, u64)> {
     None
 }
 
-/// Where the text may begin, most certain first.
+/// Candidates for the start of the text, most certain first.
 fn texts(elf: &Elf, placed: &[Placed], table_at: u64, table: &Table<'_>) -> Vec<u64> {
     let Some(Start::Behind(first)) = table.first() else { return vec![0] };
     let relocations = elf.relocations();
@@ -175,7 +175,7 @@ fn texts(elf: &Elf, placed: &[Placed], table_at: u64, table: &Table<'_>) -> Vec<
     texts
 }
 
-/// Places that hold the address of the table.
+/// Addresses of words that point to the table.
 fn pointing_to(elf: &Elf, placed: &[Placed], relocations: &Relocations, table_at: u64) -> Vec<u64> {
     let mut places: Vec<u64> = relocations.places_of(table_at).take(TEXTS_MAX).collect();
     for section in placed.iter().filter(|section| section.writable && section.vaddr % 8 == 0) {

@@ -1,23 +1,23 @@
-//! The table by which the Go runtime itself knows its functions (`runtime.pclntab`): no linker flag takes it out of a program.
+//! The Go runtime's own table of functions (`runtime.pclntab`), which no linker flag removes from a program.
 //!
-//! In: the table's bytes, as they lie in a file. Out: where functions of given names begin and end. Layouts are those of
+//! In: the table's bytes, as they are in a file. Out: where the functions of given names begin and end. The layouts are those of
 //! `src/runtime/symtab.go` and `src/debug/gosym/pclntab.go`, for 64-bit little-endian machines:
 //!
 //! ```text
-//! Go 1.16, 1.17   magic ff ff ff fa, then words: functions, files, names, units, files, pc data, functions
-//!                 a function: entry (8), offset of its entry in the last part (8); there: entry (8), name (4)
-//! Go 1.18 on      magic …f0, from 1.20 on …f1; a word more behind "files": where the text begins (0 from Go 1.26 on)
-//!                 a function: entry less the text's begin (4), offset (4); there: the same (4), name (4)
+//! Go 1.16, 1.17   magic ff ff ff fa, then words: counts of functions and files; offsets of names, units, files, pc data, functions
+//!                 per function: entry (8), offset of its record in the last part (8); the record: entry (8), name (4)
+//! Go 1.18 on      magic …f0, from 1.20 on …f1; one more word after the counts: start of the text (0 from Go 1.26 on)
+//!                 per function: entry minus start of the text (4), offset (4); the record: the same (4), name (4)
 //! ```
 //!
-//! Nothing of it is believed beyond its own length.
+//! No offset in it is trusted beyond the table's own length.
 
-/// Most functions that are looked at: ten times those of the largest program that is known.
+/// Most functions that are read: ten times those of the largest known program.
 const MAX_FUNCTIONS: u64 = 4 << 20;
-/// Bytes of a header.
+/// Length of a header in bytes.
 const HEADER: usize = 72;
 
-/// A table that begins like one.
+/// A table whose header is plausible.
 #[derive(Debug)]
 pub(super) struct Table<'a> {
     bytes: &'a [u8],
@@ -31,11 +31,11 @@ pub(super) struct Table<'a> {
 enum Layout {
     /// Entries are addresses.
     Absolute,
-    /// Entries count from the text's begin.
+    /// Entries are relative to the start of the text.
     Relative,
 }
 
-/// Where a function begins and ends.
+/// Bounds of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Extent {
     /// Its first byte.
@@ -44,21 +44,21 @@ pub(super) struct Extent {
     pub(super) size: u64,
 }
 
-/// How the table says where something is.
+/// How the table gives an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
-    /// At an address, as linked.
+    /// An address, as linked.
     At(u64),
-    /// So far behind the text's begin.
+    /// A distance from the start of the text.
     Behind(u64),
 }
 
-/// What tables begin with, up to the size of a pointer: two bytes of zero, instructions of a byte (x86-64) and pointers of eight.
+/// First bytes of a table, up to the pointer size: magic, two zero bytes, instruction quantum 1 (x86-64), pointer size 8.
 pub(super) const BEGINNINGS: [[u8; 8]; 3] =
     [[0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8], [0xf0, 0xff, 0xff, 0xff, 0, 0, 1, 8], [0xfa, 0xff, 0xff, 0xff, 0, 0, 1, 8]];
 
 impl<'a> Table<'a> {
-    /// The table that begins with the first of `bytes`; none when it does not look like one.
+    /// The table at the start of `bytes`; none when they do not look like one.
     pub(super) fn of(bytes: &'a [u8]) -> Option<Table<'a>> {
         let beginning = bytes.get(..8)?;
         let index = BEGINNINGS.iter().position(|one| one == beginning)?;
@@ -68,27 +68,27 @@ impl<'a> Table<'a> {
         let functions = word(bytes, 8).filter(|count| (1..=MAX_FUNCTIONS).contains(count))?;
         let part = |index: usize| usize::try_from(word(bytes, parts + 8 * index)?).ok();
         let table = Table { bytes, layout, functions: functions as usize, names: part(0)?, entries: part(4)? };
-        // One more than there are functions: the last says where the text ends.
+        // One entry more than there are functions: the last one gives the end of the text.
         let len = (table.functions + 1).checked_mul(table.width())?;
         bytes.get(table.entries..)?.get(..len)?;
         bytes.get(table.names..table.entries)?;
         Some(table)
     }
 
-    /// Where the text begins, as the header says; 0 where it does not.
+    /// Start of the text according to the header; 0 when the header does not give it.
     pub(super) fn text_start(&self) -> u64 {
         if self.layout == Layout::Absolute { 0 } else { word(self.bytes, 24).unwrap_or(0) }
     }
 
-    /// Where in the table that stands.
+    /// Offset of that word in the table.
     pub(super) const TEXT_START_AT: u64 = 24;
 
-    /// Where the first function begins.
+    /// Start of the first function.
     pub(super) fn first(&self) -> Option<Start> {
         self.start(0)
     }
 
-    /// Where the functions of these names begin and end, in the order of the names.
+    /// Bounds of the functions with these names, in the order of the names.
     pub(super) fn find(&self, wanted: &[&str]) -> Vec<Option<Extent>> {
         let names: Vec<Option<u32>> = wanted.iter().map(|name| self.name(name)).collect();
         let mut found = vec![None; wanted.len()];
@@ -108,7 +108,7 @@ impl<'a> Table<'a> {
         if self.layout == Layout::Absolute { 16 } else { 8 }
     }
 
-    /// Offset of a name among the names.
+    /// Offset of a name within the names.
     fn name(&self, name: &str) -> Option<u32> {
         let names = self.bytes.get(self.names..self.entries)?;
         let mut whole = Vec::with_capacity(name.len() + 1);
@@ -166,7 +166,7 @@ mod tests {
     const NAMES: &[u8] =
         b"go:buildid\0xcrypto/tls.(*Conn).Read\0crypto/tls.(*Conn).Read\0crypto/tls.(*Conn).Read.func1\0";
 
-    /// A table of three functions, of which the second is the one that is looked for.
+    /// A table of three functions, the second of which is the one searched for.
     fn table(beginning: [u8; 8], text: u64) -> Vec<u8> {
         let absolute = beginning[0] == 0xfa;
         let (header, width) = if absolute { (64, 16) } else { (72, 8) };

@@ -1,4 +1,4 @@
-//! Programs that this Go builds, as many ways as it can, and what becomes of damaged ones.
+//! Programs built with the installed Go in as many ways as possible, and damaged copies of them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,7 +34,7 @@ func talk(conn net.Conn) {
 }
 "#;
 
-/// Programs that were installed with the test packages; go comes that way.
+/// A program installed with the test packages; Go itself is one of them.
 fn installed(name: &str) -> Option<PathBuf> {
     let target = std::env::current_exe().ok()?;
     let target = target.ancestors().find(|dir| dir.join("qtap-tools").is_dir())?;
@@ -42,7 +42,7 @@ fn installed(name: &str) -> Option<PathBuf> {
     program.exists().then_some(program)
 }
 
-/// Builds the program; none, and says so, where that can't be done.
+/// Builds the program; prints why and returns none when that fails.
 fn build(go: &Path, dir: &Path, name: &str, cgo: &str, flags: &[&str]) -> Option<PathBuf> {
     let (source, out) = (dir.join("main.go"), dir.join(name));
     std::fs::write(&source, PROGRAM).unwrap();
@@ -56,7 +56,7 @@ fn build(go: &Path, dir: &Path, name: &str, cgo: &str, flags: &[&str]) -> Option
     built.status.success().then_some(out)
 }
 
-/// The hooks of a file, as what is hooked and where it begins.
+/// The hooks of a file: each call, and where its function begins.
 fn starts(path: &Path) -> Vec<(Call, u64)> {
     let plan = plan::plan(path).unwrap();
     assert_eq!((plan.family, plan.library.as_str()), (Family::GoTls, "crypto/tls"));
@@ -90,7 +90,7 @@ fn every_way_of_building_is_found_where_its_symbols_say() {
         println!("{name}: {with:x?}\n{name}, stripped: {without:x?}");
         assert_eq!(with.len(), 5, "{name}");
         assert_eq!(without.len(), 5, "{name}, stripped");
-        // The table of the whole program says what its symbols say.
+        // The table of the unstripped program agrees with its symbols.
         let elf = Elf::open(&whole).unwrap();
         let by_table: Vec<(Call, u64)> =
             hooks(&elf, &[]).unwrap().iter().map(|hook| (hook.call, hook.symbol.vaddr)).collect();
@@ -145,12 +145,12 @@ fn damaged_copies_end_in_a_reason() {
             }
         }
         std::fs::write(&copy, &bytes).unwrap();
-        // Whatever it says, what it names lies in the file's code and is proven there.
+        // Whatever the damage, every hook lies in the file's code and is proven there.
         if let Ok(plan) = plan::plan(&copy) {
             assert!(plan.hooks.iter().all(|hook| hook.sites.entry.emulated()), "{round}");
         }
     }
-    // No table any more, or another machine's: the functions are there by name, and that is said.
+    // Without the table, or for another machine: the names are still in the file, and the reason is reported.
     let refused = |at: usize, byte: u8| {
         let mut bytes = whole.clone();
         bytes[at] = byte;
@@ -181,7 +181,7 @@ fn the_version_of_a_go_program_is_read_from_its_head() {
     assert_eq!(version_in(&head), None);
 }
 
-/// As Go 1.17 and before have it, put into a program of today.
+/// The layout of Go 1.17 and earlier, patched into a current program.
 #[test]
 fn the_version_of_before_is_found_by_its_pointer() {
     let Some(caddy) = installed("caddy") else { return println!("skipped: no Caddy among the test packages") };
