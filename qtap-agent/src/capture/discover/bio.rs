@@ -1,30 +1,30 @@
-//! OpenSSL's BIO over a session (`BIO_f_ssl`, `BIO_new_ssl_connect`): programs that read and write by it call none of the functions that have names.
+//! OpenSSL's BIO over a session (`BIO_f_ssl`, `BIO_new_ssl_connect`): programs that read and write through it call none of the public functions.
 //!
-//! In: a file that defines `SSL_read_ex` and its kin. Out: hooks at the calls by which that BIO goes to what they go to themselves; none where that is not
-//! proven. It is the call that is probed, not what is called: nobody else passes there, and the kernel emulates it.
+//! In: a file that defines `SSL_read_ex` and its kin. Out: hooks at the calls by which the BIO reaches the internal functions behind those; none when that is
+//! not proven. The call instruction is probed, not the function it calls: nothing else passes there, and the kernel emulates the instruction.
 
 use super::call::Call;
 use super::elf::{Elf, Functions, Relocations, Symbol};
 use super::plan::Hook;
 use crate::capture::sites::{self, ArgLocation, Body, EntrySite, ExitSites, Instruction, Machine, Sites};
 
-/// What gives the BIO's table of functions.
+/// The function that returns the BIO's method table.
 const TABLE: &str = "BIO_f_ssl";
-/// What a hook's function is called.
+/// The name given to these hooks' functions.
 const NAME: &str = "BIO_f_ssl's";
-/// Where in that table (`struct bio_method_st`, since OpenSSL 1.1.1) what writes and what reads stands, behind a type and a name.
+/// Offsets of the write and read functions in that table (`struct bio_method_st`, since OpenSSL 1.1.1), behind a type and a name.
 const MEMBERS: [u64; 2] = [16, 32];
 /// Length of `call rel32`.
 const CALL: u64 = 5;
 
-/// Hooks of the BIO; none in a file that has no such BIO, or whose BIO goes by the functions that have names.
+/// Hooks of the BIO; none in a file that has no such BIO, or whose BIO calls the public functions.
 pub(super) fn hooks(elf: &Elf, symbols: &[Symbol]) -> Vec<Hook> {
     if elf.machine() != Machine::X86_64 {
         return Vec::new();
     }
     let defined = |call: Call| symbols.iter().find(|symbol| symbol.name == call.symbol()).map(|symbol| (call, symbol));
     let reads = defined(Call::ReadEx);
-    // Where there are both, the one goes by the other.
+    // Where both exist, `SSL_write_ex` goes through `SSL_write_ex2`.
     let writes = defined(Call::WriteEx2).or_else(|| defined(Call::WriteEx));
     let named = [reads, writes].into_iter().flatten();
     let ways: Vec<(Call, u64)> = named.filter_map(|(call, symbol)| Some((call, work_of(elf, symbol)?))).collect();
@@ -32,12 +32,12 @@ pub(super) fn hooks(elf: &Elf, symbols: &[Symbol]) -> Vec<Hook> {
     found.iter().flat_map(|member| ways.iter().filter_map(|way| hook(elf, member, *way))).collect()
 }
 
-/// Where a function that does nothing but hand on its arguments hands them to.
+/// The target of a function that does nothing but pass on its arguments.
 fn work_of(elf: &Elf, symbol: &Symbol) -> Option<u64> {
     let body = Body::of(&elf.code(symbol).ok()?, symbol.vaddr)?;
     let mut targets = body.goes_to;
     targets.dedup();
-    // What takes no argument of its own hands on those that it was given.
+    // A function that reads none of its argument registers passes on those it was given.
     (targets.len() == 1 && body.takes.is_empty()).then(|| targets.first().copied()).flatten()
 }
 
@@ -55,12 +55,12 @@ fn function(elf: &Elf, relocations: &Relocations, functions: &Functions, place: 
     elf.unwound(functions, elf.word(relocations, place)?, NAME)
 }
 
-/// The place at which the BIO's function goes where `way` leads: the same arguments stand in the same registers there, and the same result behind it.
+/// The hook at the call by which the BIO's function goes to the target of `way`: the arguments are in the same registers there, and so is the result behind it.
 fn hook(elf: &Elf, member: &Symbol, (call, to): (Call, u64)) -> Option<Hook> {
     let code = elf.code(member).ok()?;
     let calls = sites::calls(&code, to.wrapping_sub(member.vaddr));
     let [offset] = calls[..] else { return None };
-    // A jump would return elsewhere.
+    // A jump would not return here.
     let is_call = usize::try_from(offset).ok().and_then(|at| code.get(at)) == Some(&0xe8);
     let entry = EntrySite {
         offset,
@@ -99,7 +99,7 @@ mod tests {
             assert_eq!(hook.sites.exit, Some(ExitSites::Behind(hook.sites.entry.offset + CALL)));
             assert_eq!(hook.sites.entry.file_offset, hook.symbol.file_offset + hook.sites.entry.offset);
         }
-        // They stand where they were, whatever else is asked for: at the function's start are other arguments.
+        // These sites stay as they are even in a plain plan: at the function's start the arguments are different ones.
         let elf = Elf::open(Path::new(LIBRARY)).unwrap();
         let (before, plain) = (plan.clone(), plan.plain(&elf));
         let of_bio = |hooks: &[Hook]| hooks.iter().filter(|hook| hook.symbol.name == NAME).cloned().collect::<Vec<_>>();

@@ -1,4 +1,4 @@
-//! The functions of TLS libraries that are hooked, by family: their names, and what the probes want of each. Plain words; nothing is looked for here.
+//! The TLS library functions that are hooked, by family: their names, and what the probes need of each. Pure definitions; nothing is searched for here.
 
 use crate::capture::sites::{Argument, Wanted, Width};
 
@@ -11,19 +11,19 @@ pub enum Family {
     GnuTls,
     /// Mozilla's NSS.
     Nss,
-    /// `crypto/tls` of Go, whose functions keep Go's rules.
+    /// `crypto/tls` of Go, whose functions use Go's calling convention.
     GoTls,
-    /// rustls, whose functions keep Rust's.
+    /// rustls, whose functions use Rust's calling convention.
     Rustls,
 }
 
 impl Family {
     /// All of them.
     pub const ALL: [Family; 5] = [Family::OpenSsl, Family::GnuTls, Family::Nss, Family::GoTls, Family::Rustls];
-    /// Those whose functions are found by names that are known as they are.
+    /// Families whose functions are found under fixed symbol names.
     pub(super) const NAMED: [Family; 2] = [Family::OpenSsl, Family::GnuTls];
 
-    /// What moves bytes each way: a file without one of these is not of the family.
+    /// The calls that move bytes, one per direction: a file that lacks either is not of the family.
     pub(super) fn needs(self) -> [Call; 2] {
         match self {
             Family::OpenSsl => [Call::Read, Call::Write],
@@ -34,7 +34,7 @@ impl Family {
         }
     }
 
-    /// What libraries of it are called, up to their version or a packer's suffix; none: it is linked into programs.
+    /// The file name of the family's libraries, up to the version or a packager's suffix; none when it is linked into programs.
     pub(super) fn stem(self) -> Option<&'static str> {
         match self {
             Family::OpenSsl => Some("libssl"),
@@ -86,15 +86,15 @@ pub enum Call {
     Clear,
     /// `void SSL_free(SSL *)`.
     Free,
-    /// `int BIO_write(BIO *, const void *data, int dlen)`, in a file that has the library in itself: its sessions write their records by it.
+    /// `int BIO_write(BIO *, const void *data, int dlen)`, in a file that contains the library itself: its sessions write their records through it.
     BioWrite,
-    /// `ssize_t gnutls_record_send(gnutls_session_t, const void *data, size_t size)`; where there is [`Call::GnutlsSend2`], it jumps there.
+    /// `ssize_t gnutls_record_send(gnutls_session_t, const void *data, size_t size)`; where [`Call::GnutlsSend2`] exists, this one jumps to it.
     GnutlsSend,
     /// `ssize_t gnutls_record_send2(gnutls_session_t, const void *data, size_t size, size_t pad, unsigned flags)`.
     GnutlsSend2,
     /// `ssize_t gnutls_record_send_range(gnutls_session_t, const void *data, size_t size, const gnutls_range_st *)`.
     GnutlsSendRange,
-    /// `int gnutls_record_uncork(gnutls_session_t, unsigned flags)`: sends what was taken, and counted, before.
+    /// `int gnutls_record_uncork(gnutls_session_t, unsigned flags)`: sends what was accepted, and counted, earlier.
     GnutlsUncork,
     /// `ssize_t gnutls_record_recv(gnutls_session_t, void *data, size_t size)`.
     GnutlsRecv,
@@ -116,7 +116,7 @@ pub enum Call {
     NssSend,
     /// `int ssl_SecureWrite(sslSocket *, const unsigned char *buf, int len)`.
     NssWrite,
-    /// `PRFileDesc *SSL_ImportFD(PRFileDesc *model, PRFileDesc *fd)`, or what it goes to: makes the session of a descriptor.
+    /// `PRFileDesc *SSL_ImportFD(PRFileDesc *model, PRFileDesc *fd)`, or the function it passes on to: creates the session of a descriptor.
     NssImport,
     /// `int ssl_DefClose(sslSocket *)`: the end of each session.
     NssClose,
@@ -126,11 +126,11 @@ pub enum Call {
     GoWrite,
     /// `func (c *Conn) Close() error`.
     GoClose,
-    /// `func (c *Conn) clientHandshake(ctx context.Context) error`: once a connection, in whichever call comes first.
+    /// `func (c *Conn) clientHandshake(ctx context.Context) error`: once per connection, inside whichever call comes first.
     GoClientHandshake,
     /// `func (c *Conn) serverHandshake(ctx context.Context) error`: the same.
     GoServerHandshake,
-    /// `fn write(&mut self, buf: &[u8]) -> io::Result<usize>` of `PlaintextSink`: what a connection is given to send.
+    /// `fn write(&mut self, buf: &[u8]) -> io::Result<usize>` of `PlaintextSink`: takes what the connection is to send.
     RustlsWrite,
     /// `fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize>` of `PlaintextSink`.
     RustlsWriteVectored,
@@ -262,11 +262,11 @@ impl Call {
         }
     }
 
-    /// What the probes want of it. The end of a call is wanted where bytes pass, and where socket calls nest in it.
+    /// What the probes need of the call. The return is needed where bytes pass, and where socket calls are nested inside.
     #[must_use]
     pub fn wanted(self) -> Wanted<'static> {
         const READ: &[Argument] = &[whole(0), whole(1), int(2)];
-        // `ssize_t` sizes: more than 4 GiB in one call is cut into records by no library.
+        // Lengths of `size_t`, as 64 bits: no library splits more than 4 GiB of one call into records.
         const DATA: &[Argument] = &[whole(0), whole(1), whole(2)];
         const READ_EX: &[Argument] = &[whole(0), whole(1), whole(2), whole(3)];
         const WRITE_EX2: &[Argument] = &[whole(0), whole(1), whole(2), whole(4)];
@@ -274,11 +274,11 @@ impl Call {
         const SESSION_FD: &[Argument] = &[whole(0), int(1)];
         const SESSION_BIO: &[Argument] = &[whole(0), whole(1)];
         const SESSION_BIOS: &[Argument] = &[whole(0), whole(1), whole(2)];
-        // Of rustls: buffer and length; key, message, and number of the record. Before them comes the connection, or the place of
-        // the result.
+        // rustls: buffer and length; key, message, and record number. Argument 0 is the connection, or the place for the
+        // result.
         const TAKEN: &[Argument] = &[whole(1), whole(2)];
         const RECORD: &[Argument] = &[whole(1), whole(2), whole(3)];
-        // Of NSS: behind the buffer its length, and flags.
+        // NSS: after the buffer its length, and flags.
         const RECV: &[Argument] = &[whole(0), whole(1), int(2), int(3)];
         const WRITTEN: &[Argument] = &[whole(0), whole(1), int(2)];
         let (args, result) = match self {
@@ -304,7 +304,7 @@ impl Call {
             Call::SetBio => (SESSION_BIOS, false),
             Call::Set0Rbio | Call::Set0Wbio => (SESSION_BIO, false),
             Call::Clear | Call::Free | Call::GnutlsDeinit => (SESSION, false),
-            // Go's own rules: rax, rbx, rcx, and nothing but the result in rax.
+            // Go's calling convention: arguments in rax, rbx, rcx; only the result in rax is needed.
             Call::GoRead | Call::GoWrite | Call::GoClientHandshake | Call::GoServerHandshake => (&[][..], true),
             Call::GoClose => (&[][..], false),
             Call::RustlsWrite | Call::RustlsWriteVectored => (TAKEN, true),

@@ -1,30 +1,30 @@
-//! Which container a process runs in, and which pod that belongs to, as the path of its control group tells.
+//! Which container a process runs in, and which pod that container belongs to, according to the path of its control group.
 //!
-//! In: what `/proc/PID/cgroup` holds (cgroups(7)): a line a hierarchy, `number:controllers:path`. Out: the id of the innermost container, and
-//! the uid of the pod around it. No runtime has to be asked for that; nothing else of a container stands in a path.
+//! In: the content of `/proc/PID/cgroup` (cgroups(7)): one line per hierarchy, `number:controllers:path`. Out: the id of the innermost container, and
+//! the uid of the pod around it. That needs no query to a runtime; a path holds nothing else about a container.
 //!
 //! ```text
 //! /docker/ID                                                                   Docker, podman's own form beside it: libpod-ID
 //! /system.slice/docker-ID.scope                                                the same, by systemd: RUNTIME-ID.scope
 //! /kubepods/burstable/podUID/ID                                                a pod, by the kubelet
 //! /kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podUID.slice/cri-containerd-ID.scope      and by systemd, `_` for `-`
-//! /…/kubepods-burstable-podUID.slice:cri-containerd:ID                         systemd's form of name where no systemd is asked
-//! /../../podUID/ID                                                             seen from inside another control group's namespace
+//! /…/kubepods-burstable-podUID.slice:cri-containerd:ID                         systemd's naming scheme, without systemd as the driver
+//! /../../podUID/ID                                                             seen from inside another cgroup namespace
 //! ```
 //!
-//! Paths may be nested: a node of kind is a container, and runs containers. Names that no runtime gives are passed over, so that what runs in
-//! a group of its own inside a container (`/docker/ID/init.scope`) is in that container. A monitor stands beside its container
-//! (`crio-conmon-ID.scope`), never in it.
+//! Paths may be nested: a node of kind is a container, and runs containers itself. Names that no runtime generates are skipped, so that a process in
+//! a group of its own inside a container (`/docker/ID/init.scope`) counts as in that container. A monitor (`crio-conmon-ID.scope`) runs beside its
+//! container, never in it.
 
-/// Length of the id of a container: SHA-256 in hexadecimal, as every runtime makes it.
+/// Length of a container id: SHA-256 in hexadecimal, as every runtime generates it.
 const ID_LEN: usize = 64;
-/// Length of the first part of an id on ECS with Fargate, the id of the task.
+/// Length of the first part of a container id on ECS with Fargate: the task id.
 const TASK_LEN: usize = 32;
-/// Longest number behind it.
+/// Maximum length of the number after it.
 const TASK_NUMBER_LEN: usize = 20;
-/// Lines that are looked at: a host has one, or one a controller of version 1, of which there are 14.
+/// Most lines that are read: a host has one, or one per version-1 controller, of which there are 14.
 const LINES: usize = 64;
-/// Parts of a path that are looked at: pods in nodes that are containers have about ten.
+/// Most path components that are read: pods in nodes that are containers have about ten.
 const PARTS: usize = 128;
 
 /// Where a process runs.
@@ -36,15 +36,15 @@ pub struct Place {
     pub pod: Option<String>,
 }
 
-/// Reads `/proc/PID/cgroup`; none: in no container that it tells of. Where its lines differ, the one that leads through the most containers
-/// is taken: who starts a container in a container may have been given only some of the controllers.
+/// Parses `/proc/PID/cgroup`; none when it names no container. Where the lines differ, the one that passes through the most containers
+/// wins: a nested container may have been given only some of the controllers.
 #[must_use]
 pub fn place(cgroup: &[u8]) -> Option<Place> {
     let text = String::from_utf8_lossy(cgroup);
     let mut best: Option<(usize, Place)> = None;
     for line in text.lines().take(LINES) {
         let Some(path) = line.splitn(3, ':').nth(2) else { continue };
-        // The group of what ended is said to be deleted.
+        // The kernel marks the group of a process that ended as deleted.
         if let Some((depth, place)) = of_path(path.strip_suffix(" (deleted)").unwrap_or(path))
             && best.as_ref().is_none_or(|(deepest, known)| {
                 depth > *deepest || (depth == *deepest && known.pod.is_none() && place.pod.is_some())
@@ -56,16 +56,16 @@ pub fn place(cgroup: &[u8]) -> Option<Place> {
     best.map(|(_, place)| place)
 }
 
-/// The innermost container of a path, and how many are around it, itself counted.
+/// The innermost container of a path, and its nesting depth, counted from 1.
 fn of_path(path: &str) -> Option<(usize, Place)> {
-    // A colon parts the names where systemd's form is used without systemd.
+    // Colons separate the names where systemd's naming scheme is used without systemd.
     let parts = path.split(['/', ':']).take(PARTS);
     let (mut depth, mut pod, mut container) = (0, None, None);
     for part in parts {
         if let Some(uid) = pod_uid(part) {
             pod = Some(uid);
         } else if is_monitor(part) {
-            // What watches a container runs beside it.
+            // A monitor runs beside its container.
             container = None;
         } else if let Some(id) = container_id(part) {
             depth += 1;
@@ -95,7 +95,7 @@ fn is_monitor(part: &str) -> bool {
     })
 }
 
-/// The id of a container on ECS with Fargate: that of its task, and a number.
+/// A container id on ECS with Fargate: the task id and a number.
 fn is_task(name: &str) -> bool {
     name.split_once('-').is_some_and(|(task, number)| {
         is_hexadecimal(task, TASK_LEN)
@@ -104,7 +104,7 @@ fn is_task(name: &str) -> bool {
     })
 }
 
-/// `podUID`, or `…-podUID.slice` with `_` for `-`. The uid is a UUID; of a pod that the kubelet was given as a file, a digest.
+/// `podUID`, or `…-podUID.slice` with `_` for `-`. The uid is a UUID or, for a static pod (one that the kubelet reads from a file), a digest.
 fn pod_uid(part: &str) -> Option<String> {
     let name = part.strip_suffix(".slice").unwrap_or(part);
     let uid = match name.strip_prefix("pod") {

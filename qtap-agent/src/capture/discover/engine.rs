@@ -1,7 +1,7 @@
-//! Which TLS implementation a file carries, whether or not qtap can probe it: the answer to "why is its TLS not seen?".
+//! Which TLS implementation a file contains, whether or not qtap can probe it: the answer to "why is its TLS not seen?".
 //!
-//! In: a file that a process executes or has mapped. Out: an [`Engine`], recognised by the functions it defines, by its name, or by texts that its
-//! code refers to. Each file is looked through once. Nothing here attaches, and no choice of a probe rests on it.
+//! In: a file that a process executes or has mapped. Out: an [`Engine`], recognised by the functions the file defines, by its name, or by strings among its
+//! constants. Each file is examined once. Nothing here attaches, and no probe site depends on it.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::plan::PlanError;
 use super::{go, plan, version};
 use crate::capture::sites::go::NotGo;
 
-/// Files that are remembered; beyond them one is looked through again.
+/// Most files that are remembered; any beyond this are examined again each time.
 const REMEMBERED: usize = 65_536;
 /// Most of a section that is searched, in bytes: a browser's constants are a tenth of it.
 pub(super) const SEARCHED: u64 = 128 << 20;
@@ -20,9 +20,9 @@ pub(super) const SEARCHED: u64 = 128 << 20;
 /// A TLS implementation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Engine {
-    /// One whose functions are there by name: it can be probed.
+    /// One whose functions were found: it can be probed.
     Probed(Family),
-    /// OpenSSL or its kin, linked into something that does not say where its functions are.
+    /// OpenSSL or its kin, linked into a file whose functions can't be located.
     Stripped,
     /// `crypto/tls` of Go, whose functions can't be probed.
     Go(NotGo),
@@ -30,9 +30,9 @@ pub enum Engine {
     Rustls,
     /// GnuTLS, without its functions.
     GnuTls,
-    /// Mozilla's NSS, in which its functions are not found.
+    /// Mozilla's NSS, whose functions were not found.
     Nss,
-    /// A Java machine, whose own TLS (JSSE) is compiled as it runs.
+    /// A Java virtual machine, whose own TLS (JSSE) is compiled at run time.
     Java,
     /// Mbed TLS.
     MbedTls,
@@ -40,7 +40,7 @@ pub enum Engine {
     WolfSsl,
     /// s2n-tls.
     S2n,
-    /// Whatever it is, it is a 32-bit file.
+    /// A 32-bit file, whatever it contains.
     Bits32,
 }
 
@@ -62,7 +62,7 @@ impl Engine {
         }
     }
 
-    /// Why it can't be seen, of whichever file; none where it can.
+    /// Why its plaintext can't be captured; none when it can.
     #[must_use]
     pub fn unseen(self) -> Option<&'static str> {
         Some(match self {
@@ -78,29 +78,29 @@ impl Engine {
     }
 }
 
-/// An implementation, found in a file.
+/// A TLS implementation found in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// Which.
     pub engine: Engine,
-    /// The version it names, where it does: `OpenSSL 3.0.19`, `BoringSSL`, `go1.27`, `0.23.31`.
+    /// The version, if the file names it: `OpenSSL 3.0.19`, `BoringSSL`, `go1.27`, `0.23.31`.
     pub version: Option<String>,
-    /// Build id of the file, hexadecimal, where it carries one.
+    /// Build id of the file in hexadecimal, if it has one.
     pub build_id: Option<String>,
 }
 
-/// What was found in files so far.
+/// What was found so far, by file.
 #[derive(Debug, Default)]
 pub struct Engines {
     known: HashMap<FileId, Option<Found>>,
 }
 
 impl Engines {
-    /// What the file at `path`, which is `name` to the process that uses it, carries; none: nothing that qtap knows of, or it can't be looked into.
+    /// The implementation in the file at `path`, which the process knows as `name`; none when it has no known one, or can't be read.
     pub fn of_file(&mut self, path: &Path, name: &Path) -> Option<Found> {
         let elf = match Elf::open(path) {
             Ok(elf) => elf,
-            // A program, that is: the libraries of a 32-bit program need not be told one by one.
+            // Reported for the program; its 32-bit libraries need not be reported one by one.
             Err(ElfError::Class32) => return Some(Found { engine: Engine::Bits32, version: None, build_id: None }),
             Err(_) => return None,
         };
@@ -127,7 +127,7 @@ fn find(elf: &Elf, path: &Path, name: &Path) -> Option<Found> {
     }
     let section = |name: &str, most: u64| elf.section(name, most).ok().flatten();
     let constants = section(".rodata", SEARCHED)?;
-    // Names of source files, which stand in what error paths say.
+    // Names of source files, which are part of error messages.
     if has(&constants, b"ssl_lib.c") {
         return found(Engine::Stripped, family(&constants));
     }
@@ -137,7 +137,7 @@ fn find(elf: &Elf, path: &Path, name: &Path) -> Option<Found> {
     by_text(&constants).and_then(|engine| found(engine, None))
 }
 
-/// What is in constants of a file that has a library in itself: names of source files, or of cipher suites in the way that no other library writes them.
+/// Recognises an embedded library by its constants: names of source files, or cipher suite names in a spelling that no other library uses.
 fn by_text(constants: &[u8]) -> Option<Engine> {
     const TEXTS: [(&[u8], Engine); 3] = [
         (b"s2n_connection.c", Engine::S2n),
@@ -147,7 +147,7 @@ fn by_text(constants: &[u8]) -> Option<Engine> {
     TEXTS.iter().find(|(text, _)| has(constants, text)).map(|(_, engine)| *engine)
 }
 
-/// Libraries are called what they are, up to their version or a packer's suffix (`libmbedtls-783f9d33.so.14`).
+/// Recognises a library by its file name, up to the version or a packager's suffix (`libmbedtls-783f9d33.so.14`).
 fn by_name(path: &Path) -> Option<Engine> {
     const NAMES: [(&str, Engine); 7] = [
         ("libgnutls", Engine::GnuTls),
@@ -171,7 +171,7 @@ fn has(bytes: &[u8], text: &[u8]) -> bool {
     memchr::memmem::find(bytes, text).is_some()
 }
 
-/// Of the OpenSSL family: which, as far as it says.
+/// Which member of the OpenSSL family it is, if it says so.
 fn family(constants: &[u8]) -> Option<String> {
     if has(constants, b"boringssl") {
         return Some("BoringSSL".to_owned());
@@ -179,7 +179,7 @@ fn family(constants: &[u8]) -> Option<String> {
     version::in_text(Family::OpenSsl, constants)
 }
 
-/// Where a Rust program panics it says in which file, and the folder of a crate carries its version: `…/rustls-0.23.31/src/…`.
+/// A Rust panic message names its source file, and the crate's folder carries its version: `…/rustls-0.23.31/src/…`.
 pub(super) fn rustls_version(constants: &[u8]) -> Option<String> {
     const CRATE: &[u8] = b"/rustls-";
     memchr::memmem::find_iter(constants, CRATE).find_map(|at| {

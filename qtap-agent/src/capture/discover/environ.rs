@@ -1,6 +1,6 @@
-//! The environment of a process, as it was when it executed its program. In: what the kernel said at `exec`, or `/proc/PID/environ`
-//! (proc_pid_environ(5)), and names. Out: the values of these names, and of no other: an environment holds secrets, so that nothing is kept of it
-//! that nobody asked for.
+//! The environment of a process, as it was when it executed its program. In: what the kernel reported at `exec`, or `/proc/PID/environ`
+//! (proc_pid_environ(5)), and names of variables. Out: the values of those names, and no others: an environment holds secrets, so nothing that was not asked
+//! for is kept.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,20 +10,20 @@ use qtap_common::record::EXEC_ENV;
 
 use super::procfs;
 
-/// Bytes of a value that are kept.
+/// Most bytes of a value that are kept.
 const MAX_VALUE: usize = 4096;
 
-/// What the kernel said at `exec`, each variable ended by NUL; empty where it could not say.
+/// What the kernel reported at `exec`, each variable terminated by NUL; empty when it could not report any.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Environment(pub Vec<u8>);
 
 impl Environment {
-    /// All of it; none where it may be only a part: /proc knows it, while the process lives.
+    /// The complete environment; none when it may be truncated. While the process lives, /proc has the rest.
     fn whole(&self) -> Option<&[u8]> {
         (1..EXEC_ENV).contains(&self.0.len()).then_some(self.0.as_slice())
     }
 
-    /// As the kernel said it, else as /proc has it, else as much as the kernel said.
+    /// The kernel's report if complete, else what /proc has, else the kernel's partial report.
     pub fn of(&self, pid: u32) -> Cow<'_, [u8]> {
         if let Some(whole) = self.whole() {
             return whole.into();
@@ -32,7 +32,7 @@ impl Environment {
         if read.is_empty() { self.0.as_slice().into() } else { read.into() }
     }
 
-    /// The variables `names`, as far as it has them.
+    /// The variables in `names` that exist.
     pub fn variables(&self, pid: u32, names: &[String]) -> BTreeMap<String, String> {
         if names.is_empty() { BTreeMap::new() } else { pick(&self.of(pid), names) }
     }
@@ -45,7 +45,7 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// `NAME=value`, each with a zero behind it. Of a name that stands there twice the first holds, as with getenv(3).
+/// Parses `NAME=value` entries, each terminated by a zero byte. If a name occurs twice the first wins, as with getenv(3).
 fn pick(environ: &[u8], names: &[String]) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for entry in environ.split(|byte| *byte == 0) {

@@ -1,17 +1,17 @@
-//! Files that feed TLS sessions from memory: a language's module over OpenSSL that hands it records instead of sockets (Python's `_ssl`, Node's library).
+//! Files that feed TLS sessions from memory: a language's module over OpenSSL that passes it records instead of a socket (Python's `_ssl`, Node's library).
 //!
-//! In: a file without a TLS library of its own. Out: where it says which memory a session reads from, and where it writes there; or, where that memory is its own
-//! making (`own_bio`), the function that a session's records are written by; none when it does neither.
-//! Only calls from this file pass there, so that no other user of the library is held up. What other files do is not known by this, nor what is
-//! called by an address that was asked for at run time (`dlsym`).
+//! In: a file without a TLS library of its own. Out: where the file assigns the memory that a session reads from, and where it writes to that memory; or, if
+//! the memory is its own BIO (`own_bio`), the function by which a session's records are written; none when it does neither.
+//! Only calls from this file pass those places, so that no other user of the library is slowed down. Calls made by other files are not covered, nor
+//! are calls of an address looked up at run time (`dlsym`).
 
 use super::elf::{Elf, Stub};
 use super::own_bio;
 use super::plan::Hook;
 
-/// What writes to memory.
+/// The function that writes to memory.
 pub const WRITES: &str = "BIO_write";
-/// What names the memory that a session reads from; both have it as their second argument.
+/// The functions that assign the memory that a session reads from, as their second argument.
 pub const NAMES: [&str; 2] = ["SSL_set_bio", "SSL_set0_rbio"];
 
 /// A function that the file calls, and where.
@@ -19,27 +19,27 @@ pub const NAMES: [&str; 2] = ["SSL_set_bio", "SSL_set0_rbio"];
 pub struct Called {
     /// The function.
     pub name: String,
-    /// Offsets in the file of what calls it: each call, where all are proven, since the kernel emulates those; else the stub that they all go by.
+    /// File offsets of the probe sites: every call, if all calls are proven, since the kernel emulates calls; else the stub that they all go through.
     pub places: Vec<u64>,
-    /// True for the calls themselves: a trap each.
+    /// True when the sites are the calls themselves, at one trap each.
     pub proven: bool,
 }
 
 /// How a file feeds sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Feeder {
-    /// By OpenSSL's own memory.
+    /// Through OpenSSL's memory BIO.
     Library {
-        /// What names it.
+        /// The functions that assign it.
         names: Vec<Called>,
-        /// What writes there.
+        /// The function that writes to it.
         writes: Called,
     },
-    /// By memory of its own making.
+    /// Through a BIO of the file's own.
     Own(Vec<Hook>),
 }
 
-/// Looks for it.
+/// How the file feeds sessions, if it does.
 #[must_use]
 pub fn feeder(elf: &Elf) -> Option<Feeder> {
     let own = own_bio::hooks(elf);
@@ -92,7 +92,7 @@ mod tests {
                 };
                 let names: Vec<&str> = names.iter().map(|called| called.name.as_str()).collect();
                 assert_eq!((names, writes.name.as_str()), (vec!["SSL_set_bio"], "BIO_write"), "{}", path.display());
-                // Records are fed often, and memory is named once a session.
+                // Records are fed often, whereas memory is assigned once per session.
                 assert!(writes.proven, "{}: {writes:?}", path.display());
             }
         }

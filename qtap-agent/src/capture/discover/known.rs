@@ -1,5 +1,5 @@
-//! Where TLS libraries, and what feeds their sessions from memory, usually lie, so that they can be attached before anything uses them. In: directories of the host, the loader's cache. Out: paths
-//! of files that are called like one; whether one truly is, `plan` tells.
+//! The usual places of TLS libraries, and of the modules that feed their sessions from memory, so that probes can be attached before anything uses them.
+//! In: directories of the host, the loader's cache. Out: paths of files with matching names; `plan` decides whether a file really is such a library.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use super::call::Family;
 
-/// Most libraries that [`known_libraries`] names.
+/// Most libraries that [`known_libraries`] returns.
 const MAX_LIBRARIES: usize = 256;
 /// Largest loader cache read, in bytes.
 const MAX_CACHE: u64 = 16 << 20;
 
-/// Files of the host that are called like a TLS library, each once however many names it has: those of the loader's
-/// cache, of the usual directories, and of `extra` directories (a program's `LD_LIBRARY_PATH`). Whether one truly is such a
-/// library, [`super::plan`] tells.
+/// Files of the host that are named like a TLS library, each once however many names it has: those in the loader's
+/// cache, in the usual directories, and in the `extra` directories (a program's `LD_LIBRARY_PATH`). [`super::plan`] decides
+/// whether a file really is such a library.
 #[must_use]
 pub fn known_libraries(extra: &[PathBuf]) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -37,8 +37,8 @@ pub fn known_libraries(extra: &[PathBuf]) -> Vec<PathBuf> {
     found
 }
 
-/// What feeds sessions of OpenSSL from memory: Python's own modules over it, below these prefixes of an installation and the usual ones, and Node's library, where it is
-/// one. Attached before anything uses them, they are seen from the first connection of the first program; others once they were mapped.
+/// Files that feed OpenSSL sessions from memory: Python's modules over OpenSSL, below the usual and the given prefixes, and Node's library, where it is
+/// a shared one. Probes attached in advance see them from the first connection of the first program; other such files are attached once they are mapped.
 #[must_use]
 pub fn known_feeders(prefixes: &[PathBuf]) -> Vec<PathBuf> {
     let mut found = BTreeSet::new();
@@ -52,13 +52,13 @@ pub fn known_feeders(prefixes: &[PathBuf]) -> Vec<PathBuf> {
     found.into_iter().collect()
 }
 
-/// What is in a directory under a name that begins so.
+/// Entries of a directory whose names have this prefix.
 fn entries_of(directory: &Path, beginning: &[u8]) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter(|entry| entry.file_name().as_bytes().starts_with(beginning)).map(|entry| entry.path()).collect()
 }
 
-/// The usual directories, and those below them that multi-arch systems have (`/usr/lib/x86_64-linux-gnu`).
+/// The usual directories, and their multi-arch subdirectories (`/usr/lib/x86_64-linux-gnu`).
 fn directories() -> Vec<PathBuf> {
     let mut out = Vec::new();
     for base in ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64"] {
@@ -79,7 +79,7 @@ fn libraries_in(directory: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// The loader's cache is a table into a pool of NUL-ended strings, absolute paths among them; the pool is all that matters.
+/// The loader's cache is a table into a pool of NUL-terminated strings, absolute paths among them; only the pool is read.
 fn paths_in_cache(cache: &[u8]) -> Vec<PathBuf> {
     let strings = cache.split(|&byte| byte == 0).filter(|string| string.first() == Some(&b'/'));
     strings
@@ -93,7 +93,7 @@ fn paths_in_cache(cache: &[u8]) -> Vec<PathBuf> {
 pub fn is_library_name(path: &Path) -> bool {
     let Some(name) = path.file_name().map(OsStrExt::as_bytes) else { return false };
     let stem = |family: Family| name.strip_prefix(family.stem()?.as_bytes());
-    // One stem may be the beginning of another.
+    // One stem may be a prefix of another.
     Family::ALL.into_iter().filter_map(stem).any(|rest| {
         let so = memchr::memmem::find(rest, b".so").and_then(|at| rest.get(at + 3..));
         matches!(rest.first(), Some(b'.' | b'-' | b'_'))

@@ -1,7 +1,7 @@
-//! What processes map and execute, and the paths by which their files can be opened from here.
+//! The executable files that processes map, and the paths by which the agent can open them.
 //!
-//! In: `/proc` (proc_pid_maps(5)). Out: each executable file mapping once, and a path that truly leads to the mapped file,
-//! whatever mount namespace or container the process lives in. A process that vanished maps nothing.
+//! In: `/proc` (proc_pid_maps(5)). Out: each executable file mapping once, and a path that really leads to the mapped file,
+//! whatever mount namespace or container the process is in. A process that vanished maps nothing.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::elf::FileId;
 
-/// Most of one process's map that is read, in bytes: some 100 000 mappings.
+/// Most bytes that are read of one process's maps: some 100 000 mappings.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// A file that a process has mapped for execution.
@@ -22,15 +22,15 @@ pub struct Mapping {
     pub id: FileId,
     /// Path as the process sees it, without ` (deleted)`.
     pub path: PathBuf,
-    /// True when that name is gone, or leads elsewhere by now.
+    /// True when the file's name is gone, or leads to another file by now.
     pub deleted: bool,
-    /// First address of the first such mapping: with `end` the name of its entry in `map_files`.
+    /// First address of the file's first executable mapping; with `end` it names the entry in `map_files`.
     pub start: u64,
-    /// The address behind its last.
+    /// The address after its last byte.
     pub end: u64,
 }
 
-/// Ids of all processes (thread groups) there are.
+/// Ids of all existing processes (thread groups).
 #[must_use]
 pub fn processes() -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -39,7 +39,7 @@ pub fn processes() -> Vec<u32> {
     pids
 }
 
-/// The files that a process has mapped for execution, each once; empty when it vanished or may not be looked at.
+/// The files that a process has mapped for execution, each once; empty when the process vanished or may not be inspected.
 #[must_use]
 pub fn executable_mappings(pid: u32) -> Vec<Mapping> {
     let mut bytes = Vec::new();
@@ -56,8 +56,8 @@ fn parse(bytes: &[u8]) -> Vec<Mapping> {
     lines.filter_map(parse_line).filter(|mapping| seen.insert(mapping.id)).collect()
 }
 
-/// `7f52d2c00000-7f52d2c26000 r-xp 00000000 08:02 173521 /usr/lib/x86_64-linux-gnu/libc.so.6`; none for what is not
-/// executable or no file.
+/// `7f52d2c00000-7f52d2c26000 r-xp 00000000 08:02 173521 /usr/lib/x86_64-linux-gnu/libc.so.6`; none for a mapping that is
+/// not executable or not a file.
 fn parse_line(line: &[u8]) -> Option<Mapping> {
     let (range, rest) = field(line)?;
     let (permissions, rest) = field(rest)?;
@@ -107,9 +107,9 @@ fn unescaped(path: &[u8]) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(out))
 }
 
-/// A path, valid here and now, that leads to the file of a mapping: through the process's root when the name still leads to the
-/// same file, else through its `map_files` entry, which a deleted file or a stacked file system needs. None when neither
-/// does, or the process vanished.
+/// A path, valid here and now, that leads to the mapped file: through the process's root when the name still leads to the
+/// same file, else through its `map_files` entry, which deleted files and stacked file systems require. None when neither
+/// works, or the process vanished.
 #[must_use]
 pub fn path_from_here(pid: u32, mapping: &Mapping) -> Option<PathBuf> {
     let named = in_root_of(pid, &mapping.path);
@@ -121,12 +121,12 @@ pub fn path_from_here(pid: u32, mapping: &Mapping) -> Option<PathBuf> {
     if id_of(&link).is_some_and(|id| id.ino == mapping.id.ino) {
         return Some(link);
     }
-    // Stacked file systems show another device in the map than `stat` does, for the same inode.
+    // On stacked file systems the map shows another device than `stat` does, for the same inode.
     found.is_some_and(|id| id.ino == mapping.id.ino && !mapping.deleted).then_some(named)
 }
 
-/// The same for the file `id`, as `stat` gives it, of whatever mapping among `mappings` of a process it is. On stacked file systems older kernels (6.1; not 6.18) show in the map the
-/// file below, device and inode number: there it is the mapping whose name, or whose `map_files` entry, leads to that file.
+/// The same for the file `id`, as `stat` gives it, whichever of `mappings` that is. On stacked file systems older kernels (6.1; not 6.18) show the underlying
+/// file's device and inode number in the map: then it is the mapping whose name, or whose `map_files` entry, leads to `id`.
 #[must_use]
 pub fn path_among(pid: u32, id: FileId, mappings: &[Mapping]) -> Option<PathBuf> {
     if let Some(mapping) = mappings.iter().find(|mapping| mapping.id == id) {
@@ -140,7 +140,7 @@ fn entry_of(pid: u32, mapping: &Mapping) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/map_files/{:x}-{:x}", mapping.start, mapping.end))
 }
 
-/// `path` of a process's own view, as a path from here.
+/// Translates a path in a process's view to a path in the agent's.
 #[must_use]
 pub fn in_root_of(pid: u32, path: &Path) -> PathBuf {
     let inner = path.as_os_str().as_bytes();
@@ -148,7 +148,7 @@ pub fn in_root_of(pid: u32, path: &Path) -> PathBuf {
     Path::new(&format!("/proc/{pid}/root")).join(OsStr::from_bytes(inner))
 }
 
-/// Which file a path leads to; none when it leads to none.
+/// The file that a path leads to; none when it leads to none.
 #[must_use]
 pub fn id_of(path: &Path) -> Option<FileId> {
     let metadata = std::fs::metadata(path).ok()?;

@@ -1,7 +1,7 @@
-//! What there is on this host to attach to, and what it is called.
+//! What can be attached to on this host, and how it is named.
 //!
-//! In: files under /proc, ELF files of others. Out: plain facts. A process or file that vanished is an absence, never an
-//! error; a file that is broken or hostile is an error of that file alone. Nothing here attaches or changes anything.
+//! In: files under /proc, ELF files of other programs. Out: plain facts. A process or file that vanished is an absence, never an
+//! error; a broken or hostile file is an error of that file alone. Nothing here attaches or changes anything.
 
 mod bio;
 pub mod call;

@@ -1,8 +1,8 @@
-//! The functions of NSS by which each session reads, writes and ends. They have no names: they are reached by tables of pointers alone, of which there are two of one
-//! form, for sockets with TLS and without (`sslSocketOps`), so that every way to them is seen, whatever layers of NSPR a program puts above.
+//! The functions by which NSS reads, writes and ends each session. They have no names, and are called only through tables of pointers, of which there are two with
+//! the same layout: for sockets with TLS and without (`sslSocketOps`). Hooking them therefore sees all traffic, whatever NSPR layers a program adds on top.
 //!
-//! In: an open file that makes such sessions (`SSL_ImportFD`). Out: which functions do what; nothing unless the tables are found, and are the only ones that fit.
-//! x86-64 only: elsewhere no code is read.
+//! In: an open file that creates such sessions (`SSL_ImportFD`). Out: the functions by their role; nothing unless the tables are found and are the only match.
+//! x86-64 only: no code is read for other machines.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,15 @@ use super::call::Call;
 use super::elf::{Elf, Functions, Symbol};
 use crate::capture::sites::{Body, Machine};
 
-/// Largest section of tables read, in bytes: a library's is a thousandth of it.
+/// Largest section of tables read, in bytes: a library's is a thousandth of that.
 const MAX_TABLES: u64 = 16 << 20;
-/// What those sections are called, up to what a compiler puts behind it.
+/// Name of those sections, up to a suffix that the compiler may add.
 const TABLES: &str = ".data.rel.ro";
-/// Pointers of a table: connect, accept, bind, listen, shutdown, close, recv, send, read, write, getpeername, getsockname.
+/// Pointers in a table: connect, accept, bind, listen, shutdown, close, recv, send, read, write, getpeername, getsockname.
 const MEMBERS: usize = 12;
-/// Nobody accepts by it.
+/// `accept` is null in both tables.
 const NONE: usize = 1;
-/// What is the same with TLS and without.
+/// Members that are the same with TLS and without.
 const SAME: [usize; 4] = [2, 3, 10, 11];
 const CLOSE: usize = 5;
 const RECV: usize = 6;
@@ -29,7 +29,7 @@ const WRITE: usize = 9;
 /// A table's pointers.
 type Table = [u64; MEMBERS];
 
-/// The functions; none when the file has no NSS, or it is not certain which they are.
+/// The functions; none when the file has no NSS, or it is not certain which functions are meant.
 pub(super) fn functions(elf: &Elf, symbols: &[Symbol]) -> Vec<(Call, Symbol)> {
     let imports = symbols.iter().find(|symbol| symbol.name == Call::NssImport.symbol());
     let imports = imports.filter(|_| elf.machine() == Machine::X86_64);
@@ -48,7 +48,7 @@ fn find(elf: &Elf, imports: &Symbol) -> Option<Vec<(Call, Symbol)>> {
         vec![(Call::NssRecv, recv), (Call::NssSend, send), (Call::NssImport, import), (Call::NssClose, close)];
     for (member, call, does) in [(READ, Call::NssRead, RECV), (WRITE, Call::NssWrite, SEND)] {
         let (function, body) = known.function(with.get(member)?, call)?;
-        // One that only goes to the other is seen there.
+        // A function that only calls the other one is seen there.
         if body.goes_to.as_slice() != with.get(does..=does)? {
             found.push((call, function));
         }
@@ -56,21 +56,21 @@ fn find(elf: &Elf, imports: &Symbol) -> Option<Vec<(Call, Symbol)>> {
     Some(found)
 }
 
-/// What is known of the functions of a file.
+/// A file with the boundaries of its functions.
 struct Known<'a> {
     elf: &'a Elf,
     functions: Functions,
 }
 
 impl Known<'_> {
-    /// The function that begins there, and what its code says.
+    /// The function that begins at `start`, with what its code shows.
     fn function(&self, start: &u64, call: Call) -> Option<(Symbol, Body)> {
         let symbol = self.elf.unwound(&self.functions, *start, call.symbol())?;
         let body = Body::of(&self.elf.code(&symbol).ok()?, symbol.vaddr)?;
         Some((symbol, body))
     }
 
-    /// The table with TLS, and the other: what closes the one goes to what closes the other.
+    /// The pair in order: the table with TLS, then the other. The TLS close function calls the other table's close function.
     fn ordered(&self, (first, second): (Table, Table)) -> Option<(Table, Table)> {
         let goes_to = |from: &Table, to: &Table| {
             let closes = self.function(&from[CLOSE], Call::NssClose);
@@ -83,7 +83,7 @@ impl Known<'_> {
         }
     }
 
-    /// What a function goes to that does nothing but go there.
+    /// The target of a function that does nothing but go there.
     fn work_of(&self, function: &Symbol) -> Option<Symbol> {
         let body = Body::of(&self.elf.code(function).ok()?, function.vaddr)?;
         let [target] = body.goes_to.as_slice() else { return None };
@@ -91,7 +91,7 @@ impl Known<'_> {
     }
 }
 
-/// Two tables of the form that share what is the same with TLS and without, and nothing else.
+/// Pairs of tables with this layout that share exactly the members that are the same with TLS and without.
 fn pairs(elf: &Elf) -> Vec<(Table, Table)> {
     let relocations = elf.relocations();
     let mut alike: BTreeMap<[u64; SAME.len()], Vec<Table>> = BTreeMap::new();
@@ -119,7 +119,7 @@ mod tests {
     use crate::capture::discover::call::Family;
     use crate::capture::discover::plan;
 
-    /// Where Debian and Firefox put it.
+    /// Where Debian and Firefox install it.
     const FILES: [&str; 3] =
         ["/usr/lib/x86_64-linux-gnu/libssl3.so", "/usr/lib/firefox-esr/libssl3.so", "/usr/lib64/libssl3.so"];
 
@@ -144,7 +144,7 @@ mod tests {
     fn a_file_without_it_has_none() {
         let elf = Elf::open(&std::env::current_exe().unwrap()).unwrap();
         assert!(functions(&elf, &[]).is_empty());
-        // One that has a function of that name, and no tables.
+        // A function of that name, without the tables.
         let symbol = elf.functions(&["main"]).unwrap().remove(0);
         assert!(functions(&elf, &[Symbol { name: "SSL_ImportFD".to_owned(), ..symbol }]).is_empty());
     }

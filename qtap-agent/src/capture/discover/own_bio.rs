@@ -1,7 +1,7 @@
-//! What a file writes a session's records to itself: a BIO of its own (`BIO_meth_new`), as Node's library has it where OpenSSL is a library too.
+//! Files that write a session's records to memory themselves: through a BIO of their own (`BIO_meth_new`), like Node's library where OpenSSL is a separate library.
 //!
-//! In: a file without a TLS library of its own. Out: a hook at each function that it makes such a BIO write by, if that keeps what it is given: one that hands it
-//! on, as curl's goes to its own layers and from there to a socket, shows the socket inside the TLS call, and a probe would cost for nothing.
+//! In: a file without a TLS library of its own. Out: a hook at each function that the file gives such a BIO for writing, if it keeps its data.
+//! One that passes the data on (curl's passes it to its own layers, and from there to a socket) shows the socket inside the TLS call; a probe there would be wasted.
 
 use std::collections::BTreeSet;
 
@@ -10,21 +10,21 @@ use super::elf::{CallSite, Elf, Functions, Stub, Symbol};
 use super::plan::{Hook, hook};
 use crate::capture::sites::{self, Body, Machine, Put, Reg};
 
-/// What is given the function that writes, as its second argument.
+/// The function that is given a BIO's write function, as its second argument.
 const MAKES: &str = "BIO_meth_set_write";
-/// What gives a session its BIO: a file that calls none of these makes BIOs for other ends.
+/// The functions that assign a session its BIO: a file that calls none of them makes BIOs for other purposes.
 const GIVES: [&str; 3] = ["SSL_set_bio", "SSL_set0_wbio", "SSL_set0_rbio"];
-/// What sends.
+/// The functions that send.
 const SENDS: [&str; 5] = ["send", "sendto", "sendmsg", "write", "writev"];
-/// How deep below the function that writes what sends is looked for, and what goes by a pointer: deeper down that may be anything, such as how memory is had.
+/// How many levels below the write function are searched for sends, and how many for calls through pointers: deeper down those may be anything (an allocator, say).
 const DEEPEST: u32 = 3;
 const NEAR: u32 = 1;
-/// Most functions looked at on each level.
+/// Most functions examined per level.
 const MOST: usize = 32;
-/// What a hook's function is called.
+/// The name given to a hook's function.
 const NAME: &str = "a BIO's own";
 
-/// Hooks of the BIOs that the file has; none where it has none, or where it is not certain by what they write.
+/// Hooks of the file's own BIOs; none when it has none, or when their write functions are not certain.
 pub(super) fn hooks(elf: &Elf) -> Vec<Hook> {
     if elf.machine() != Machine::X86_64 {
         return Vec::new();
@@ -34,7 +34,7 @@ pub(super) fn hooks(elf: &Elf) -> Vec<Hook> {
     let makes = stubs.iter().find(|stub| stub.name == MAKES);
     let gives = stubs.iter().any(|stub| stub.name != MAKES);
     let (Some(makes), true, Some(functions)) = (makes, gives, elf.unwinding()) else { return Vec::new() };
-    // Every other file imports these: they are looked for in few.
+    // Nearly every file imports these, so they are looked up only in the few files that get this far.
     let sends = elf.stubs(&SENDS).unwrap_or_default();
     let mut writes: Vec<Symbol> = Vec::new();
     for call in elf.calls_of(makes) {
@@ -48,7 +48,7 @@ pub(super) fn hooks(elf: &Elf) -> Vec<Hook> {
     writes.iter().map(|function| hook(elf, Call::BioWrite, function)).collect()
 }
 
-/// Where the function begins that is given at a call.
+/// The function that is passed at a call: where it begins.
 fn given(elf: &Elf, functions: &Functions, call: &CallSite) -> Option<u64> {
     let (start, code) = elf.code_around(functions, call.vaddr)?;
     match sites::put(&code, start, call.vaddr - start, Reg::of_argument(1)?)? {
@@ -57,7 +57,7 @@ fn given(elf: &Elf, functions: &Functions, call: &CallSite) -> Option<u64> {
     }
 }
 
-/// True when neither it nor what it calls in the file goes by a pointer, and nothing that is called from there sends.
+/// True when the function keeps its data: it and the functions it calls make no calls through pointers, and nothing below sends, down to the depths above.
 fn keeps(elf: &Elf, functions: &Functions, function: &Symbol, sends: &[Stub]) -> bool {
     let mut known = BTreeSet::from([function.vaddr]);
     let mut level = vec![function.clone()];
@@ -78,7 +78,7 @@ fn keeps(elf: &Elf, functions: &Functions, function: &Symbol, sends: &[Stub]) ->
     true
 }
 
-/// What its code says, and whether it goes by a pointer; none when it can't be read.
+/// What a function's code shows, and whether it calls through a pointer; none when it can't be read.
 fn code_of(elf: &Elf, function: &Symbol) -> Option<(Body, bool)> {
     let code = elf.code(function).ok()?;
     Some((Body::of(&code, function.vaddr)?, sites::goes_by_pointer(&code)))
@@ -91,7 +91,7 @@ mod tests {
 
     use super::*;
 
-    /// What is installed under such a name in the usual places.
+    /// Installed files with this prefix, in the usual places.
     fn installed(name: &str) -> Vec<PathBuf> {
         let folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu/jni", "/usr/lib", "/usr/sbin"];
         let entries = folders.into_iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
@@ -115,7 +115,7 @@ mod tests {
         }
     }
 
-    /// It shows the socket inside the TLS call, where a probe more would cost for nothing.
+    /// These show the socket inside the TLS call, so that another probe would be wasted.
     #[test]
     fn what_hands_them_on_is_not() {
         let all: Vec<PathBuf> = ["libcurl.so.4", "haproxy", "libpq.so.5"].into_iter().flat_map(installed).collect();

@@ -1,7 +1,7 @@
-//! What is to be hooked in a file, and where.
+//! The plan for a file: which functions to hook, and where.
 //!
-//! In: a file. Out: a [`Plan`]: every hooked function that the file defines with its chosen sites, and the names of those
-//! it doesn't, which is a fact about the file and no error. Nothing here attaches.
+//! In: a file. Out: a [`Plan`]: every hooked function that the file defines, with its chosen sites, and the names of those
+//! it does not define, which is a fact about the file and not an error. Nothing here attaches.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::capture::sites::{self, ExitSites, Function, Sites};
 /// Most of `.rodata` searched for a version, in bytes.
 const MAX_RODATA: u64 = 16 << 20;
 
-/// A function to be hooked, and where.
+/// A function to hook, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {
     /// Which.
@@ -26,44 +26,44 @@ pub struct Hook {
     pub sites: Sites,
 }
 
-/// What is to be hooked in one file.
+/// What to hook in one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// Where the file was found.
     pub path: PathBuf,
-    /// Which file it is: what attaching is keyed by.
+    /// The file's identity, by which attachments are keyed.
     pub id: FileId,
-    /// Its build id, hexadecimal: plans of the same build are the same.
+    /// Its build id in hexadecimal: plans of the same build are equal.
     pub build_id: Option<String>,
-    /// Whose interface it has.
+    /// The library family, which decides the interface.
     pub family: Family,
-    /// What it is called in records: its soname, else its file name.
+    /// The library's name in records: its soname, else its file name.
     pub library: String,
-    /// The version it names in itself, e.g. `OpenSSL 3.0.19`, else the series its soname tells, e.g. `OpenSSL 3`.
+    /// The version it names in itself, e.g. `OpenSSL 3.0.19`, else the series in its soname, e.g. `OpenSSL 3`.
     pub version: Option<String>,
     /// Functions to be hooked.
     pub hooks: Vec<Hook>,
     /// Functions it doesn't define.
     pub missing: Vec<Call>,
-    /// True when they were found by their code alone: calls are to confirm them.
+    /// True when they were found by their code alone, and connections have yet to confirm them. (Not for rustls, whose probes check the ciphertext.)
     pub by_code: bool,
 }
 
-/// Why there is nothing to be hooked in a file.
+/// Why there is nothing to hook in a file.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// It can't be looked into.
+    /// The file can't be read.
     #[error(transparent)]
     Elf(#[from] ElfError),
     /// It has the functions of Go's `crypto/tls`, which can't be probed.
     #[error("Go crypto/tls: {0}")]
     Go(NotGo),
-    /// It does not define what moves bytes, of any family.
+    /// No family's functions that move bytes were found in it.
     #[error("no TLS library that is known by its functions")]
     NoLibrary,
 }
 
-/// What is to be hooked in the file at `path`.
+/// The plan for the file at `path`.
 ///
 /// # Errors
 /// [`PlanError`] when the file can't be read or has no such functions.
@@ -71,7 +71,7 @@ pub fn plan(path: &Path) -> Result<Plan, PlanError> {
     plan_of(&Elf::open(path)?, path)
 }
 
-/// What is to be hooked in a file that is open; `path` is what it is called.
+/// The plan for an open file; `path` is its name.
 ///
 /// # Errors
 /// [`PlanError`] when the file is damaged or has no such functions.
@@ -94,7 +94,7 @@ pub fn plan_of(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
     let mut missing = Vec::new();
     for call in Call::ALL.into_iter().filter(|call| call.family() == family) {
         match defined(call) {
-            // It does its work by jumping to the other one, where it is seen.
+            // It jumps to the other one, and is seen there.
             Some(_) if call == Call::GnutlsSend && defined(Call::GnutlsSend2).is_some() => {}
             Some(symbol) => hooks.push(hook(elf, call, symbol)),
             None => missing.push(call),
@@ -119,7 +119,7 @@ pub fn plan_of(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
     })
 }
 
-/// The last part of what a file is called; of a process's program (`/proc/PID/exe`, a link that goes with the process) what it leads to.
+/// The last component of the file's path; for a process's program (`/proc/PID/exe`, a link that vanishes with the process) that of the link's target.
 fn file_name(elf: &Elf, path: &Path) -> String {
     let is_link = path.starts_with("/proc") && path.ends_with("exe");
     let target = is_link.then(|| std::fs::read_link(elf.lasting_path()).ok()).flatten();
@@ -127,7 +127,7 @@ fn file_name(elf: &Elf, path: &Path) -> String {
     name.trim_end_matches(" (deleted)").to_owned()
 }
 
-/// The same of NSS, whose functions have no names, save the one that makes sessions.
+/// The plan for NSS, whose functions have no names, except the one that creates sessions.
 fn plan_of_nss(elf: &Elf, path: &Path, symbols: &[Symbol]) -> Option<Plan> {
     let functions = nss::functions(elf, symbols);
     if functions.is_empty() {
@@ -147,7 +147,7 @@ fn plan_of_nss(elf: &Elf, path: &Path, symbols: &[Symbol]) -> Option<Plan> {
     })
 }
 
-/// The same of a program of Go, whose functions are found in other ways, and have sites of another kind.
+/// The plan for a Go program, whose functions are found in other ways and have sites of another kind.
 fn plan_of_go(elf: &Elf, path: &Path, symbols: &[Symbol]) -> Result<Plan, PlanError> {
     let hooks = go::hooks(elf, symbols).map_err(PlanError::Go)?;
     if hooks.is_empty() {
@@ -167,7 +167,7 @@ fn plan_of_go(elf: &Elf, path: &Path, symbols: &[Symbol]) -> Result<Plan, PlanEr
     })
 }
 
-/// The same of a Rust program that has rustls in itself.
+/// The plan for a Rust program that contains rustls.
 fn plan_of_rustls(elf: &Elf, path: &Path, functions: Vec<(Call, Symbol)>) -> Result<Plan, PlanError> {
     if functions.is_empty() {
         return Err(PlanError::NoLibrary);
@@ -187,7 +187,7 @@ fn plan_of_rustls(elf: &Elf, path: &Path, functions: Vec<(Call, Symbol)>) -> Res
     })
 }
 
-/// The same of a file that has OpenSSL or its kin in itself, and no names of functions.
+/// The plan for a file that contains OpenSSL or its kin, but no function names.
 fn plan_without_names(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
     let located = locate::locate(elf).ok_or(PlanError::NoLibrary)?;
     Ok(Plan {
@@ -203,7 +203,7 @@ fn plan_without_names(elf: &Elf, path: &Path) -> Result<Plan, PlanError> {
     })
 }
 
-/// A function whose code can't be read is hooked at the usual places.
+/// The hook of a function. If its code can't be read, it is hooked at the usual places.
 pub(super) fn hook(elf: &Elf, call: Call, symbol: &Symbol) -> Hook {
     let code = elf.code(symbol).unwrap_or_default();
     let function = Function { machine: elf.machine(), code: &code, file_offset: symbol.file_offset };
@@ -216,15 +216,15 @@ pub(super) fn hook(elf: &Elf, call: Call, symbol: &Symbol) -> Hook {
 }
 
 impl Plan {
-    /// The same functions at the usual places, whatever their code looks like: what chosen sites are compared with.
+    /// The same functions at the usual places, whatever their code looks like: the reference for the chosen sites.
     #[must_use]
     pub fn plain(mut self, elf: &Elf) -> Plan {
-        // A call in the middle of a function has its arguments nowhere else.
+        // A hooked call in the middle of a function has its arguments nowhere else.
         for hook in self.hooks.iter_mut().filter(|hook| !matches!(hook.sites.exit, Some(ExitSites::Behind(_)))) {
             let code = elf.code(&hook.symbol).unwrap_or_default();
             let function = Function { machine: elf.machine(), code: &code, file_offset: hook.symbol.file_offset };
             hook.sites = match self.family {
-                // What is proven stays so: a return probe would crash it.
+                // Proven sites stay: a return probe would crash the program.
                 Family::GoTls => match sites::go::plain(&function, hook.call.wanted().result) {
                     Ok(sites) => sites,
                     Err(_) => continue,
@@ -237,7 +237,7 @@ impl Plan {
         self
     }
 
-    /// Several lines for a person: the library, then each function with its sites.
+    /// Several human-readable lines: the library, then each function with its sites.
     #[must_use]
     pub fn summary(&self) -> String {
         let mut out = format!("{} ({})", self.library, self.version.as_deref().unwrap_or("version not told"));

@@ -1,8 +1,8 @@
-//! Processes and the host, as `/proc` tells them.
+//! Processes and the host, as `/proc` describes them.
 //!
 //! In: `/proc` (proc_pid_stat(5), proc_pid_status(5)), `/etc/machine-id`. Out: the model's `Process` and `Host`. A process that vanished, or whose id
-//! was given to another one while it was read, is none. Of containers and pods their ids are told, as control groups have them, and nothing is
-//! asked of anyone.
+//! was reused while it was being read, is none. Containers and pods are known by the ids in control groups only; no runtime is
+//! queried.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -18,37 +18,37 @@ use crate::model::event::Host;
 use crate::model::process::{Container, Pod, Process};
 use crate::model::time::{KernelTime, WallClock};
 
-/// Path of a program that was mounted alone, and whose mount has no place any more: `runc` runs itself from one while it sets a container up.
+/// Path of a program that was mounted alone, once its mount is detached: `runc` runs itself that way while it sets up a container.
 const NOWHERE: &str = "/";
-/// Where the machine's id is (`man 5 machine-id`): of a container with the host's processes, the host's; else one's own.
+/// Files with the machine id (`man 5 machine-id`): in a container that shares the host's pid namespace the host's id, else its own.
 const MACHINE_IDS: [&str; 3] = ["/proc/1/root/etc/machine-id", "/etc/machine-id", "/var/lib/dbus/machine-id"];
 /// Longest command line kept, in bytes.
 const MAX_COMMAND: usize = 4096;
 /// Largest other file of a process read, in bytes.
 const MAX_FILE: u64 = 64 << 10;
-/// Most of an environment that is read: what the kernel once allowed for all of it and the arguments.
+/// Most of an environment that is read: what the kernel once allowed for the environment and the arguments together.
 const MAX_ENVIRONMENT: u64 = 128 << 10;
 /// Largest table of UNIX sockets read, in bytes.
 const MAX_SOCKETS: u64 = 64 << 20;
-/// Ticks of `starttime` in one second: `USER_HZ`, which is 100 wherever Linux is built with its own headers.
+/// Ticks of `starttime` per second: `USER_HZ`, which is 100 wherever Linux is built with its own headers.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// A process that was there while it was read.
+/// A process that was alive while it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Living {
-    /// What it is called.
+    /// Its description.
     pub process: Process,
-    /// When it started, to a hundredth of a second; with the pid it names the process for good.
+    /// When it started, to a hundredth of a second; together with the pid it identifies the process for good.
     pub started: KernelTime,
 }
 
-/// A process's parent; none when it is not there (any more).
+/// A process's parent; none when the process does not exist (any more).
 #[must_use]
 pub fn parent(pid: u32) -> Option<u32> {
     Some(Stat::read(pid)?.parent)
 }
 
-/// Reads a process, and of its environment the variables of these names; none when it is not there (any more). A kernel thread has an
+/// Reads a process, and the environment variables named; none when the process does not exist (any more). A kernel thread has an
 /// empty executable path.
 #[must_use]
 pub fn process(pid: u32, users: &mut Users, variables: &[String]) -> Option<Living> {
@@ -58,7 +58,7 @@ pub fn process(pid: u32, users: &mut Users, variables: &[String]) -> Option<Livi
     let user_id = effective_user(&read_start(&format!("/proc/{pid}/status"), MAX_FILE)?)?;
     let env = Environment::default().variables(pid, variables);
     let (container, pod) = container(pid);
-    // The same id and start time as before: all that was read between belongs to one process.
+    // Id and start time are as before: everything read in between belongs to one process.
     if Stat::read(pid)? != before {
         return None;
     }
@@ -76,7 +76,7 @@ pub fn process(pid: u32, users: &mut Users, variables: &[String]) -> Option<Livi
     Some(Living { process, started: before.started })
 }
 
-/// The container that a process runs in, and its pod, by their ids; none too where it can't be read, or the process is ending.
+/// The container that a process runs in, and its pod, by their ids; also none when it can't be read, or the process is ending.
 #[must_use]
 pub fn container(pid: u32) -> (Option<Arc<Container>>, Option<Arc<Pod>>) {
     let place = read_start(&format!("/proc/{pid}/cgroup"), MAX_FILE).and_then(|cgroup| cgroup::place(&cgroup));
@@ -85,13 +85,13 @@ pub fn container(pid: u32) -> (Option<Arc<Container>>, Option<Arc<Pod>>) {
     (Some(Arc::new(Container { id, ..Container::default() })), pod)
 }
 
-/// The path of a process's executable, as the process sees it; none for a kernel thread, and where it can't be read.
+/// The path of a process's executable, as the process sees it; none for a kernel thread, or when it can't be read.
 #[must_use]
 pub fn executable(pid: u32) -> Option<String> {
     Some(path_of(std::fs::read_link(format!("/proc/{pid}/exe")).ok()?.as_os_str().as_bytes(), pid))
 }
 
-/// The path that `/proc/PID/exe` links to; of one that says nothing, what the command line calls the program, if anything.
+/// The target of `/proc/PID/exe`; where it is only [`NOWHERE`], the program's name on the command line, if there is one.
 fn path_of(link: &[u8], pid: u32) -> String {
     let path = String::from_utf8_lossy(link.strip_suffix(b" (deleted)").unwrap_or(link)).into_owned();
     if path != NOWHERE {
@@ -102,13 +102,13 @@ fn path_of(link: &[u8], pid: u32) -> String {
     first.map_or(path, |first| String::from_utf8_lossy(first).into_owned())
 }
 
-/// The environment that a process was given, each variable ended by NUL; empty where it can't be read.
+/// The environment that a process was given, each variable terminated by NUL; empty when it can't be read.
 #[must_use]
 pub fn environment(pid: u32) -> Vec<u8> {
     read_start(&format!("/proc/{pid}/environ"), MAX_ENVIRONMENT).unwrap_or_default()
 }
 
-/// Arguments joined by a space, cut at [`MAX_COMMAND`] bytes without cutting a character.
+/// Arguments joined by spaces, truncated to [`MAX_COMMAND`] bytes between characters.
 fn joined(cmdline: &[u8]) -> String {
     let end = cmdline.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
     let bytes: Vec<u8> = cmdline.iter().take(end).map(|&byte| if byte == 0 { b' ' } else { byte }).collect();
@@ -119,7 +119,7 @@ fn joined(cmdline: &[u8]) -> String {
     text
 }
 
-/// `Uid:` of `/proc/PID/status`: real, effective, saved, file system.
+/// The effective id of `Uid:` in `/proc/PID/status`: real, effective, saved, file system.
 fn effective_user(status: &[u8]) -> Option<u32> {
     let text = String::from_utf8_lossy(status);
     let line = text.lines().find_map(|line| line.strip_prefix("Uid:"))?;
@@ -137,7 +137,7 @@ impl Stat {
         Stat::parse(&read_start(&format!("/proc/{pid}/stat"), MAX_FILE)?)
     }
 
-    /// The second field is the name in parentheses, which may hold anything; the fields behind it are numbered from 3.
+    /// The second field is the name in parentheses, which may contain anything; the fields after it are numbered from 3.
     fn parse(stat: &[u8]) -> Option<Stat> {
         let after = stat.get(stat.iter().rposition(|&byte| byte == b')')? + 1..)?;
         let text = std::str::from_utf8(after).ok()?;
@@ -154,7 +154,7 @@ fn read_start(path: &str, limit: u64) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The host and its clock. What can't be learnt is empty.
+/// The host and its clock. What can't be determined is empty.
 #[must_use]
 pub fn host() -> Host {
     let names = rustix::system::uname();
@@ -173,7 +173,7 @@ pub fn host() -> Host {
     }
 }
 
-/// Wall-clock time less time since boot. Of several readings the one whose two halves were closest together is taken.
+/// Wall-clock time minus time since boot. Of several readings, the one taken within the shortest interval wins.
 #[must_use]
 pub fn wall_clock() -> WallClock {
     let reading = |_| {
@@ -187,13 +187,13 @@ pub fn wall_clock() -> WallClock {
     WallClock { boot_unix_ns: best.map_or(0, |(_, boot)| boot) }
 }
 
-/// True while there is a process of this number, or what is left of one that nobody has waited for.
+/// True while there is a process with this pid, including a zombie that nobody has waited for.
 #[must_use]
 pub fn lives(pid: u32) -> bool {
     std::path::Path::new("/proc").join(pid.to_string()).exists()
 }
 
-/// Now, as the probes stamp it.
+/// The current time, on the clock of the probes' timestamps.
 #[must_use]
 pub fn now() -> KernelTime {
     KernelTime(nanoseconds(clock_gettime(ClockId::Boottime)))
@@ -204,7 +204,7 @@ fn nanoseconds(time: Timespec) -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// Inodes of all UNIX sockets of this network namespace, and of those of the processes; empty when they can't be read.
+/// Inodes of all UNIX sockets in this network namespace and in those of the given processes; empty when they can't be read.
 #[must_use]
 pub fn unix_socket_inodes(pids: &HashSet<u32>) -> HashSet<u64> {
     let of_one = |table: &str| read_start(table, MAX_SOCKETS).map(|table| parse_unix(&table)).unwrap_or_default();
@@ -220,7 +220,7 @@ pub fn unix_socket_inodes(pids: &HashSet<u32>) -> HashSet<u64> {
     inodes
 }
 
-/// `Num RefCount Protocol Flags Type St Inode Path`: one socket a line under a heading.
+/// `Num RefCount Protocol Flags Type St Inode Path`: one socket per line, below a heading.
 fn parse_unix(table: &[u8]) -> HashSet<u64> {
     let text = String::from_utf8_lossy(table);
     text.lines().skip(1).filter_map(|line| line.split_whitespace().nth(6)?.parse().ok()).collect()

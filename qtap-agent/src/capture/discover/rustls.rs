@@ -1,7 +1,7 @@
-//! The functions of rustls in a Rust program, by the names that compilers give them: traits' methods, those that encrypt and decrypt called through tables, so that each is
-//! there by itself whatever was inlined. One call has as many functions as types have the trait: each is hooked.
+//! The functions of rustls in a Rust program, by their mangled names. They are trait methods; those that encrypt and decrypt are called through vtables, so
+//! that each exists as a function whatever was inlined. One call has as many functions as there are types that implement the trait: each is hooked.
 //!
-//! In: an open file. Out: which functions do what. x86-64 only: elsewhere the place of a large result does not come back in a register.
+//! In: an open file. Out: the functions by their role. x86-64 only: on other machines the address of a large result is not returned in a register.
 
 use std::collections::HashSet;
 
@@ -10,10 +10,10 @@ use super::elf::{Elf, Symbol};
 use super::{engine, locate};
 use crate::capture::sites::Machine;
 
-/// What the mangled names have in them, by either mangling: the others need not be taken apart.
+/// Parts of the mangled names, under either mangling: names without any of them need not be demangled.
 const MARKS: [&str; 3] = ["MessageEncrypter", "MessageDecrypter", "PlaintextSink"];
 
-/// The functions; none unless there are those that encrypt and that decrypt. (Those that take what is written may be inlined.)
+/// The functions; none unless those that encrypt and those that decrypt are both there. (Those that take plaintext to write may be inlined.)
 pub(super) fn functions(elf: &Elf) -> Vec<(Call, Symbol)> {
     if elf.machine() != Machine::X86_64 {
         return Vec::new();
@@ -27,20 +27,20 @@ pub(super) fn functions(elf: &Elf) -> Vec<(Call, Symbol)> {
     if is_whole { found } else { Vec::new() }
 }
 
-/// The same of a program that was stripped of their names.
+/// The same for a program that was stripped of its symbols.
 pub(super) fn nameless(elf: &Elf) -> Vec<(Call, Symbol)> {
-    // Where a Rust program panics, it says in which file of which crate.
+    // A Rust panic message names its source file, and with it the crate.
     let constants = elf.section(".rodata", engine::SEARCHED).ok().flatten();
     let is_there = constants.is_some_and(|constants| memchr::memmem::find(&constants, b"rustls").is_some());
     if is_there { locate::rustls::functions(elf) } else { Vec::new() }
 }
 
-/// Which call a mangled name is that of: `<T as rustls::…::Trait>::method`.
+/// The call that a mangled name stands for: `<T as rustls::…::Trait>::method`.
 fn call(mangled: &str) -> Option<Call> {
     let name = format!("{:#}", rustc_demangle::try_demangle(mangled).ok()?);
     let (whose, method) = name.rsplit_once(" as rustls::")?;
     if whose.ends_with("::InvalidMessageEncrypter") || whose.ends_with("::InvalidMessageDecrypter") {
-        // What a connection has before there are keys: it refuses.
+        // The placeholder of a connection that has no keys yet: it refuses.
         return None;
     }
     let (path, method) = method.split_once(">::")?;
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn methods_of_the_traits_are_known_by_either_mangling() {
-        // As rustc 1.95 gives them, the second half with `-C symbol-mangling-version=v0`.
+        // As rustc 1.95 mangles them; those of `later` with `-C symbol-mangling-version=v0`.
         let encrypt = "_ZN111_$LT$rustls..crypto..ring..tls13..Tls13MessageEncrypter$u20$as$u20$rustls..crypto..cipher..MessageEncrypter$GT$7encrypt17had69d5082b5f1098E";
         let decrypt = "_ZN109_$LT$rustls..crypto..ring..tls12..GcmMessageDecrypter$u20$as$u20$rustls..crypto..cipher..MessageDecrypter$GT$7decrypt17h420c9c09ab91066eE.llvm.9012385225876642649";
         let vectored = "_ZN99_$LT$rustls..conn..ConnectionCommon$LT$T$GT$$u20$as$u20$rustls..conn..connection..PlaintextSink$GT$14write_vectored17h1d0ca3c95e489186E";

@@ -1,7 +1,7 @@
-//! Names of users, from the host's user database.
+//! User names, from the host's user database.
 //!
-//! In: `/etc/passwd` (passwd(5)), read again when it changed. Out: the name of a user id, or none. Directory services and the user
-//! databases of containers are not asked: what they would answer is not in a file.
+//! In: `/etc/passwd` (passwd(5)), read again when it changes. Out: the name of a user id, or none. Directory services and the user
+//! databases of containers are not queried: their answers are not in a file.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ impl Users {
     }
 }
 
-/// The first name of each user id; lines that are no entries are passed over.
+/// The first name of each user id; lines that are not entries are skipped.
 fn parse(bytes: &[u8]) -> HashMap<u32, String> {
     let mut names = HashMap::new();
     for line in bytes.split(|&byte| byte == b'\n') {

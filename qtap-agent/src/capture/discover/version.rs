@@ -1,4 +1,4 @@
-//! The version of a TLS library, as far as it tells. In: its constants, or its soname. Out: text such as `OpenSSL 3.0.19`.
+//! The version of a TLS library, if it names one. In: its constants, or its soname. Out: text such as `OpenSSL 3.0.19`.
 
 use super::call::Family;
 
@@ -8,18 +8,18 @@ pub(super) fn in_text(family: Family, constants: &[u8]) -> Option<String> {
         Family::OpenSsl => openssl(constants),
         Family::GnuTls => numbered("GnuTLS ", constants),
         Family::Nss => nss(constants),
-        // It stands elsewhere.
+        // Found by other means.
         Family::GoTls | Family::Rustls => None,
     }
 }
 
-/// The first `OpenSSL 1.2.3`, `LibreSSL 1.2.3` or `BoringSSL` in the bytes.
+/// The first `OpenSSL 1.2.3` in the bytes, else the first `LibreSSL 1.2.3`, else `BoringSSL`.
 fn openssl(constants: &[u8]) -> Option<String> {
     let named = ["OpenSSL ", "LibreSSL "].into_iter().find_map(|name| numbered(name, constants));
     named.or_else(|| memchr::memmem::find(constants, b"BoringSSL").map(|_| "BoringSSL".to_owned()))
 }
 
-/// The first `NAME 1.2.3`. (Shorter numbers stand in error texts.)
+/// The first `NAME 1.2.3`. (Error texts contain shorter numbers.)
 fn numbered(name: &str, constants: &[u8]) -> Option<String> {
     memchr::memmem::find_iter(constants, name).find_map(|at| {
         let rest = constants.get(at + name.len()..)?;
@@ -31,7 +31,7 @@ fn numbered(name: &str, constants: &[u8]) -> Option<String> {
     })
 }
 
-/// What follows `Version: NSS 3.87.1`, of which the last part may be missing.
+/// The number in `Version: NSS 3.87.1`, whose last part may be missing.
 fn nss(constants: &[u8]) -> Option<String> {
     const NAME: &[u8] = b"Version: NSS ";
     let at = memchr::memmem::find(constants, NAME)? + NAME.len();
@@ -41,7 +41,7 @@ fn nss(constants: &[u8]) -> Option<String> {
     number.first().is_some_and(u8::is_ascii_digit).then(|| format!("NSS {}", String::from_utf8_lossy(&number)))
 }
 
-/// OpenSSL's own sonames carry the series: `libssl.so.3`, `libssl.so.1.1`, `libssl-8bd944e8.so.3`. LibreSSL counts from 26.
+/// OpenSSL's sonames carry the series: `libssl.so.3`, `libssl.so.1.1`, `libssl-8bd944e8.so.3`. LibreSSL's numbers start at 26.
 pub(super) fn of_soname(soname: &str) -> Option<String> {
     let (_, series) = soname.split_once(".so.")?;
     let major = series.split('.').next()?;

@@ -1,4 +1,4 @@
-//! Lines of `/proc/PID/cgroup` as runtimes make them, each with where its form comes from, and what they come to.
+//! Lines of `/proc/PID/cgroup` as runtimes produce them, each with its source and the expected result.
 
 use proptest::prelude::*;
 
@@ -7,10 +7,10 @@ use super::*;
 const A: &str = "1f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c5b6a7988";
 const B: &str = "abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789";
 const UID: &str = "4a1f8a34-d7a5-4f4e-9f5b-1c2d3e4f5a6b";
-/// Of a pod that the kubelet read from a file.
+/// Uid of a static pod, which the kubelet reads from a file.
 const STATIC: &str = "8f7e6d5c4b3a29181f2e3d4c5b6a7988";
 
-/// `{A}`, `{B}`: ids. `{U}`: a uid; `{V}`: the same as systemd's names have it; `{S}`: that of a static pod.
+/// `{A}`, `{B}`: ids. `{U}`: a uid; `{V}`: the same as in systemd's names; `{S}`: that of a static pod.
 fn filled(form: &str) -> String {
     let escaped = UID.replace('-', "_");
     [("{A}", A), ("{B}", B), ("{U}", UID), ("{V}", &escaped), ("{S}", STATIC)]
@@ -18,7 +18,7 @@ fn filled(form: &str) -> String {
         .fold(form.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 
-/// Where the form comes from; the lines; the container and the pod that they tell of, `-` for none.
+/// Source of the form; the lines; the expected container and pod, `-` for none.
 const FORMS: [(&str, &str, &str, &str); 67] = [
     // Docker
     ("Docker, cgroupfs, v1, a controller", "11:memory:/docker/{A}", "{A}", "-"),
@@ -156,7 +156,7 @@ const FORMS: [(&str, &str, &str, &str); 67] = [
     ),
     ("k3s itself", "0::/system.slice/k3s.service", "-", "-"),
     ("Docker in a pod", "0::/kubepods/burstable/pod{U}/{A}/docker/{B}", "{B}", "{U}"),
-    // seen from inside a namespace of control groups
+    // seen from inside a cgroup namespace
     (
         "a neighbour, from a pod's namespace",
         "0::/../../kubepods-besteffort-pod{V}.slice/cri-containerd-{A}.scope",
@@ -188,7 +188,7 @@ fn every_form_is_told_apart() {
     }
 }
 
-/// Whole files: a host of version 1, a hybrid one, and controllers that differ.
+/// Whole files: a cgroup v1 host, a hybrid one, and controllers that differ.
 #[test]
 fn the_deepest_of_all_lines_is_taken() {
     let of = |text: &str| place(filled(text).as_bytes()).map(|place| (place.container, place.pod));
@@ -246,7 +246,7 @@ proptest! {
         let _ = place(&bytes);
     }
 
-    /// Parts of real paths in any order: an id that comes out went in.
+    /// Parts of real paths in any order: whatever id comes out was in the input.
     #[test]
     fn what_is_told_was_there(parts in proptest::collection::vec(
         prop_oneof![

@@ -1,4 +1,4 @@
-//! The chooser on the libraries that this host has, held to its word by the walker.
+//! Checks the sites chosen in this host's libraries against the walker.
 
 use super::*;
 use crate::capture::discover::known::known_libraries;
@@ -28,7 +28,7 @@ fn sites_in_the_libraries_of_this_host_hold_what_was_promised() {
         if elf.machine() != Machine::X86_64 {
             continue;
         }
-        // A call in the middle of a function is proven otherwise: `bio`.
+        // A hooked call in the middle of a function is proven elsewhere: `bio`.
         let whole = |hook: &&Hook| !matches!(hook.sites.exit, Some(ExitSites::Behind(_)));
         for hook in plan.hooks.iter().filter(whole) {
             let code = elf.code(&hook.symbol).unwrap();
@@ -43,7 +43,7 @@ fn sites_in_the_libraries_of_this_host_hold_what_was_promised() {
     }
 }
 
-/// Where probes stand, as `docs/sites.md` has it.
+/// Prints the table of probe sites that is in `docs/sites.md`.
 #[test]
 #[ignore = "prints a table: cargo xtask kernel sites"]
 fn sites_as_a_table() {
@@ -51,14 +51,14 @@ fn sites_as_a_table() {
     println!("| --- | --- | --- | --- | --- | ---: |");
     for path in files() {
         let Ok(plan) = plan(&path) else { continue };
-        // What names a BIO is hooked where a file feeds sessions of another one, and not in the library.
+        // The functions that assign a BIO are hooked where a file feeds another library's sessions, not in the library itself.
         let is_probed = |hook: &&Hook| !matches!(hook.call, Call::SetBio | Call::Set0Rbio | Call::Set0Wbio);
         for hook in plan.hooks.iter().filter(is_probed) {
             let sites = hook.sites.to_string();
             let mut parts =
                 sites.splitn(3, ", ").map(|part| part.trim_start_matches("entry ").trim_start_matches("exit "));
             let (way_in, way_out) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            // A function whose end is not wanted has no way out.
+            // A function whose return is not needed has no exit site.
             let way_out = if hook.sites.exit.is_some() { way_out } else { "" };
             let (library, version) = (&plan.library, plan.version.as_deref().unwrap_or_default());
             let of_bio = if matches!(hook.sites.exit, Some(ExitSites::Behind(_))) { ", by `BIO_f_ssl`" } else { "" };
