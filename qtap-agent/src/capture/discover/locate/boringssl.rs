@@ -128,7 +128,7 @@ fn writes_to_bio(one: &Told, guards: &BTreeSet<u64>) -> bool {
     let called: BTreeSet<_> = body.goes_to.iter().filter(|to| !guards.contains(to)).collect();
     one.gives_only(&[reason::BIO_UNINITIALIZED, reason::BIO_UNSUPPORTED_METHOD])
         && one.numbers == one.reasons
-        // The member of the method, that is: a `BIO` has a member of its own at that offset, which `BIO_read` and `BIO_gets` read too.
+        // The method's member: a `BIO` has one of its own at that offset, which `BIO_read` and `BIO_gets` read too.
         && body.beyond.contains(&BWRITE)
         && [Reg::Rdi, Reg::Rdx].iter().all(|argument| body.takes.contains(argument))
         && called.len() == 1
