@@ -1,5 +1,5 @@
-//! The dashboard that goes with the metrics (`examples/grafana-dashboard`) asks for what is served, and for nothing else. In: its
-//! queries, and the page of metrics. Tests only.
+//! Tests that the Grafana dashboard (`examples/grafana-dashboard`) queries only series and labels that the metrics page serves. In: the
+//! dashboard's queries, and the metrics page. Tests only.
 #![allow(clippy::unwrap_used)] // tests
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,12 +11,12 @@ use serde_json::Value;
 use super::prometheus::Page;
 use super::{http_metrics, tests};
 
-/// Labels that Prometheus puts on what it scrapes.
+/// Labels that Prometheus adds to every series it scrapes.
 const SCRAPED: [&str; 2] = ["instance", "job"];
 
 type Labels = BTreeMap<String, BTreeSet<String>>;
 
-/// Every series of the page, with its labels.
+/// Every series of the metrics page, with its labels.
 fn served() -> Labels {
     let page = Page::new(Arc::new(tests::snapshot), None).render().unwrap() + &http_metrics::tests::page_of_one();
     let label = Regex::new(r#"([a-z_]+)=""#).unwrap();
@@ -29,7 +29,7 @@ fn served() -> Labels {
     served
 }
 
-/// Every query of the dashboard: those of its graphs, and those of its variables.
+/// Every query of the dashboard: those of its panels and those of its variables.
 fn queries() -> Vec<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/grafana-dashboard/dashboard.json");
     let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();

@@ -1,7 +1,6 @@
-//! Metrics of the HTTP exchanges of stacks that want them: counts, durations, body sizes. Observations come in, as the tap gives them, whatever
-//! else becomes of them; labels hold
-//! method, host, status and protocol and nothing else of an exchange. All labels are bounded: what is past the bounds, or looks
-//! like no host name, is counted under `other`.
+//! Metrics of the HTTP exchanges of stacks that ask for them: counts, durations, body sizes. In: observations from the tap, whether or not
+//! they become records. Out: metric families whose labels are method, host, status and protocol, and nothing else of an exchange. All labels
+//! are bounded: a value beyond the bounds, or a host that does not look like a host name, is counted under `other`.
 
 use std::collections::HashMap;
 
@@ -15,9 +14,9 @@ use crate::model::exchange::{Exchange, HttpExchange};
 use crate::model::message::host_of;
 use crate::model::observation::Observation;
 
-/// Methods that have a label of their own: the registered ones are about forty, few are used.
+/// Methods that get a label of their own. About forty methods are registered; few are used.
 const METHODS: usize = 32;
-/// Series of the counter; past it, exchanges of new ones are counted under method and host `other`.
+/// Series of the request counter; beyond it, exchanges with a new combination of labels are counted under method and host `other`.
 const SERIES: usize = 5_000;
 const OTHER: &str = "other";
 
@@ -25,7 +24,7 @@ type CountLabels = [(&'static str, String); 4];
 type SizeLabels = [(&'static str, String); 2];
 type Histograms = Family<SizeLabels, Histogram, fn() -> Histogram>;
 
-/// What the metrics page shows of them.
+/// The HTTP families of the metrics page.
 #[derive(Debug, Clone)]
 pub struct HttpFamilies {
     requests: Family<CountLabels, Counter>,
@@ -63,7 +62,7 @@ pub struct HttpMetrics {
 }
 
 impl HttpMetrics {
-    /// Nothing counted yet; `max_hosts`: hosts that get a label of their own.
+    /// Creates empty metrics; `max_hosts` is the number of hosts that get a label of their own.
     #[must_use]
     pub fn new(max_hosts: u16) -> HttpMetrics {
         let seconds =
@@ -84,13 +83,13 @@ impl HttpMetrics {
         }
     }
 
-    /// What the metrics page shows: the same counts, shared.
+    /// The families for the metrics page; they share the counts with `self`.
     #[must_use]
     pub fn families(&self) -> HttpFamilies {
         self.families.clone()
     }
 
-    /// Counts what was seen; an exchange told in parts with its last, a connection report not at all.
+    /// Counts an exchange. One that is reported in parts counts once, with its last part; connection reports are ignored.
     pub fn observe(&mut self, observation: &Observation) {
         match observation {
             Observation::Exchange(seen) => {
@@ -142,7 +141,7 @@ fn measures(http: &HttpExchange) -> [Option<f64>; 3] {
     let ended = response.and_then(|response| response.ended);
     let started = request.map(|request| request.started);
     let duration = ended.zip(started).map(|(ended, started)| ended.since(started).as_secs_f64());
-    // Sizes past 2^53 bytes lose their last digits, which no histogram shows.
+    // Sizes past 2^53 bytes lose their last digits, which no histogram bucket shows.
     [duration, request.map(|request| request.body.size as f64), response.map(|response| response.body.size as f64)]
 }
 
@@ -150,7 +149,7 @@ fn is_method(method: &str) -> bool {
     (1..=20).contains(&method.len()) && method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-')
 }
 
-/// A name or address that a host can have: what a hostile peer sends instead is not repeated.
+/// True when `host` has the form of a host name or address; anything else from a hostile peer must not become a label.
 fn is_host(host: &str) -> bool {
     (1..=253).contains(&host.len()) && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:%".contains(&b))
 }
@@ -164,7 +163,7 @@ fn protocol(protocol: Protocol) -> &'static str {
     }
 }
 
-/// The first names seen, up to a bound, each with a number; 0 is `other`.
+/// The first `most` names seen, each with a number; 0 is `other`.
 #[derive(Debug)]
 struct Names {
     numbers: HashMap<String, u16>,
@@ -247,7 +246,7 @@ pub(super) mod tests {
         prometheus_client::encoding::text::encode(&mut page, &registry).map_or_else(|_| String::new(), |()| page)
     }
 
-    /// The page of one exchange.
+    /// The metrics page after one exchange.
     pub(in crate::admin) fn page_of_one() -> String {
         let mut metrics = HttpMetrics::new(100);
         metrics.count(&http("GET", "a.example", 200));

@@ -1,19 +1,19 @@
-//! The agent's own metrics: a [`Snapshot`] → families of points. One list for both ways out: the Prometheus page and qtap's own
-//! OTLP telemetry. Names are those of the contract, without the `_total` that the exposition adds to counters.
+//! The agent's own metrics: a [`Snapshot`] → families of points. The Prometheus page and qtap's own OTLP telemetry share this one list.
+//! Names are those of the contract, without the `_total` that the exposition format adds to counters.
 
 use crate::model::loss::Loss;
 use crate::model::shed::Shed;
 
 use super::view::{FeedbackView, Snapshot, StoreView};
 
-/// What kind of metric a family is.
+/// The type of a metric family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Only ever grows.
+    /// Only increases.
     Counter,
-    /// Goes up and down.
+    /// Can go up and down.
     Gauge,
-    /// How often something took how long.
+    /// A distribution of durations.
     Histogram,
 }
 
@@ -22,7 +22,7 @@ pub(super) enum Kind {
 pub(super) enum Value {
     Int(u64),
     Float(f64),
-    /// All together, how many, and how many up to each bound (and more than the one before); the last bound is infinite.
+    /// Sum, count, and the count of each bucket (not cumulative), which holds values up to its bound; the last bound is infinite.
     Spread {
         sum: f64,
         count: u64,
@@ -33,7 +33,7 @@ pub(super) enum Value {
 /// One point: its labels and its value.
 pub(super) type Point = (Vec<(&'static str, String)>, Value);
 
-/// All points of one name.
+/// All points of one metric name.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Family {
     pub(super) name: &'static str,
@@ -42,7 +42,7 @@ pub(super) struct Family {
     pub(super) points: Vec<Point>,
 }
 
-/// Every family, always all of them and in the same order, so that a name never comes and goes.
+/// Every family, always all of them and in the same order, so that a metric name never appears or disappears.
 pub(super) fn families(snapshot: &Snapshot) -> Vec<Family> {
     let mut all = connections(snapshot);
     all.extend(feedback(snapshot));
@@ -119,7 +119,7 @@ fn limits(snapshot: &Snapshot) -> Vec<Family> {
 }
 
 fn losses(snapshot: &Snapshot) -> Vec<Family> {
-    // Also those that did not occur: what begins with its first loss shows no rise from none to one.
+    // Includes losses that did not occur: a series that starts with its first loss would show no increase from 0 to 1.
     let counts = Loss::ALL.map(|loss| (loss.name(), snapshot.losses.count(loss)));
     let bytes = Loss::ALL.map(|loss| (loss.name(), snapshot.losses.bytes(loss)));
     let ring = |value: Option<u64>| value.map(Value::Int).map(plain).into_iter().collect();

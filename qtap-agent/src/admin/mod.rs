@@ -1,8 +1,8 @@
-//! How the agent is: health, readiness, metrics, status, processes, over HTTP/1 for people, probes and scrapers.
+//! The admin server: health, readiness, metrics, status and processes, over HTTP/1, for people, probes and scrapers.
 //!
-//! What is shown is supplied by whoever runs the agent, as plain data, at the moment it is asked for; nothing is kept here and
-//! nothing can be changed from here. It shows no payload, no header value, no query string. It answers `GET` and `HEAD` only,
-//! and bounds who may ask: so many connections, so long a head, so long a wait.
+//! In: plain data that the caller supplies for each request; the server keeps nothing and changes nothing in the agent. Out: pages without
+//! payload, header values or query strings. It answers `GET` and `HEAD` only and bounds its clients: the number of connections, the size of
+//! a request head, and the time a client may take to send it.
 
 #[cfg(test)]
 mod dashboard;
@@ -33,24 +33,24 @@ use http_metrics::HttpFamilies;
 use prometheus::Page;
 use view::{LimitsView, ProcessesView, Snapshot};
 
-/// Something that is asked for each time it is shown.
+/// A function that produces the value each time it is shown.
 pub type Supply<T> = Arc<dyn Fn() -> T + Send + Sync>;
 
 /// Connections served at once; more wait in the listener's queue.
 const CONNECTIONS: usize = 64;
-/// Time a client has to send the head of a request.
+/// How long a client may take to send a request head.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
-/// Bytes of a request that are buffered.
+/// Size of the read buffer of a connection, in bytes, which bounds a request head.
 const BUFFER: usize = 16 << 10;
 
-/// What is shown.
+/// The data that the pages show.
 #[derive(Clone)]
 pub struct State {
-    /// The agent as it is.
+    /// The state of the agent.
     pub snapshot: Supply<Snapshot>,
-    /// The processes it knows.
+    /// The processes that the agent knows.
     pub processes: Supply<ProcessesView>,
-    /// HTTP metrics, when they are kept.
+    /// HTTP metrics, when they are collected.
     pub http: Option<HttpFamilies>,
 }
 
@@ -60,10 +60,10 @@ impl std::fmt::Debug for State {
     }
 }
 
-/// Why it can't be shown.
+/// Why the server can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Another program listens there.
+    /// Another program listens on the address.
     #[error(
         "{listen} is taken: another qtap, or another program, listens there; choose another address for health and metrics \
          with --httpd-listen (HTTPD_LISTEN)"
@@ -72,17 +72,17 @@ pub enum ServeError {
         /// The address.
         listen: String,
     },
-    /// It can't be listened on for another reason.
+    /// Listening failed for another reason.
     #[error("cannot listen on {listen} for health and metrics (--httpd-listen, HTTPD_LISTEN): {cause}")]
     Listen {
         /// The address.
         listen: String,
-        /// Why.
+        /// The underlying error.
         cause: std::io::Error,
     },
 }
 
-/// The server; it ends when this is dropped.
+/// A running server; it stops when this is dropped.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -90,13 +90,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Where it listens: the port that was given out, when port 0 was asked for.
+    /// The address it listens on, with the port that the kernel assigned if port 0 was requested.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Ends it, and waits until nothing of it runs any more.
+    /// Stops the server and waits until all its tasks have ended.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
     }
@@ -130,7 +130,7 @@ async fn accept(listener: TcpListener, shown: Arc<(State, Page)>) {
                 Ok((stream, _)) => {
                     connections.spawn(connection(stream, Arc::clone(&shown)));
                 }
-                // Out of descriptors, most likely: a moment later there may be one.
+                // Most likely out of file descriptors; retry after a moment.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             },
             Some(_) = connections.join_next() => {}
@@ -157,7 +157,7 @@ async fn answer_of(request: &Request<Incoming>, shown: Arc<(State, Page)>) -> Re
     answer(request.method(), request.uri().path(), &shown.0, &shown.1)
 }
 
-/// Many files may be looked into for it: not on a thread that others wait for, and once at a time.
+/// Building this page may read many files, so it runs on a blocking thread, and one request at a time.
 async fn processes(shown: Arc<(State, Page)>) -> Response<Full<Bytes>> {
     static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let _turn = ONE_AT_A_TIME.lock().await;
@@ -259,7 +259,7 @@ fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Resp
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a server that does not answer is what these tests look for
+#[allow(clippy::unwrap_used)] // tests: no answer from the server is a failure
 mod tests {
     use super::*;
     use crate::model::host::{Finding, Report};

@@ -17,7 +17,7 @@ use super::view::Snapshot;
 /// The media type of the page.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The page: what it is made of at each scrape.
+/// The metrics page, rendered anew at each scrape.
 #[derive(Debug)]
 pub(super) struct Page(Registry);
 
@@ -31,7 +31,7 @@ impl Page {
         Page(registry)
     }
 
-    /// The page as it is now.
+    /// Renders the page with the current values.
     pub(super) fn render(&self) -> Result<String, Error> {
         let mut page = String::new();
         text::encode(&mut page, &self.0)?;
@@ -39,7 +39,7 @@ impl Page {
     }
 }
 
-/// Takes one snapshot a scrape.
+/// Takes one snapshot per scrape.
 struct Scrape(Supply<Snapshot>);
 
 impl std::fmt::Debug for Scrape {

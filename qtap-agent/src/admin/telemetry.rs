@@ -1,6 +1,6 @@
-//! qtap's own log, metrics and spans over OTLP, as far as the standard `OTEL_*` variables ask for them (`asked`): the lines that it logs, the same
-//! families as the metrics page, and a span for each attempt to export; under `service.name` `qtap-agent` unless a variable names it. Endpoint, headers,
-//! timeout and protocol are read by the exporters themselves, as their specification says.
+//! qtap's own logs, metrics and spans over OTLP, as far as the standard `OTEL_*` variables enable them (see `asked`): the log lines, the same
+//! families as the metrics page, and a span for each export attempt. `service.name` is `qtap-agent` unless a variable sets it. The SDK's
+//! exporters read endpoint, headers, timeout and protocol from the variables themselves, as the OpenTelemetry specification says.
 
 mod asked;
 mod bridge;
@@ -25,16 +25,16 @@ use super::Supply;
 use super::metrics::{self as own, Family, Kind, Value};
 use super::view::Snapshot;
 
-/// Where metrics go to.
+/// Where metrics are sent, and how often.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Settings {
-    /// The full URL for OTLP over HTTP with protobuf; none: as the variables say.
+    /// The full URL for OTLP over HTTP with protobuf; `None`: as the variables say.
     endpoint: Option<String>,
-    /// Time between two exports; none: as the variables say (60 s).
+    /// Time between two exports; `None`: as the variables say (60 s).
     interval: Option<Duration>,
 }
 
-/// Exports until it is stopped.
+/// The running exporters.
 #[derive(Debug, Default)]
 pub struct Telemetry {
     logs: Option<SdkLoggerProvider>,
@@ -42,12 +42,12 @@ pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
 }
 
-/// Starts to export what is asked for. To be called inside a tokio runtime, which gRPC needs.
+/// Starts the exporters that `asked` enables. Call it inside a tokio runtime, which gRPC needs.
 ///
 /// # Errors
-/// When what the variables ask for can't be had: an endpoint that is no URL, a protocol that is not built in.
+/// When an exporter can't be built as the variables say: the endpoint is not a URL, or the protocol is not built in.
 pub fn start(asked: Asked, bridge: &Bridge, snapshot: Supply<Snapshot>) -> Result<Telemetry, ExporterBuildError> {
-    // An error says that there is a provider already, which will do.
+    // Fails only when a provider is already installed, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let resource = resource(asked.named, &snapshot().version);
     let mut telemetry = Telemetry::default();
@@ -71,7 +71,7 @@ pub fn start(asked: Asked, bridge: &Bridge, snapshot: Supply<Snapshot>) -> Resul
     Ok(telemetry)
 }
 
-/// Who says it: as the variables have it, with a name where they give none.
+/// The resource as the variables describe it, with a default service name when they give none.
 fn resource(named: bool, version: &str) -> Resource {
     let resource = Resource::builder().with_attribute(KeyValue::new("service.version", version.to_owned()));
     if named { resource.build() } else { resource.with_service_name("qtap-agent").build() }
@@ -99,7 +99,7 @@ fn metrics(
     for (index, family) in own::families(&first).into_iter().enumerate() {
         let snapshot = Arc::clone(&snapshot);
         instrument(&meter, &family, move || {
-            // Always all families and in the same order.
+            // The index is stable: `families` always returns all families in the same order.
             own::families(&snapshot()).into_iter().nth(index).map(|family| family.points).unwrap_or_default()
         });
     }
@@ -107,7 +107,7 @@ fn metrics(
 }
 
 impl Telemetry {
-    /// Exports what there is a last time, and ends.
+    /// Exports what is pending one last time and stops.
     pub async fn stop(self) {
         let Telemetry { logs, metrics, traces } = self;
         let stopped = tokio::task::spawn_blocking(move || {
@@ -121,7 +121,7 @@ impl Telemetry {
     }
 }
 
-/// The library has no histograms that are asked for their counts: one is told as two counters.
+/// Registers a family. The library has no observable histogram, so a histogram becomes two counters, `_sum` and `_count`.
 fn instrument(meter: &Meter, family: &Family, points: impl Fn() -> Vec<own::Point> + Clone + Send + Sync + 'static) {
     let (name, help) = (family.name, family.help);
     let counter = |name: String, of: fn(&Value) -> f64| {
@@ -155,7 +155,7 @@ fn observe(points: Vec<own::Point>, of: fn(&Value) -> f64, to: &dyn Fn(f64, &[Ke
     }
 }
 
-/// The one number that a value is. Counts past 2^53 lose their last digits.
+/// A value as one number: of a histogram, its sum. Counts past 2^53 lose their last digits.
 fn single(value: &Value) -> f64 {
     match value {
         Value::Int(value) => *value as f64,
@@ -165,13 +165,13 @@ fn single(value: &Value) -> f64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a request that does not come is what this test looks for
+#[allow(clippy::unwrap_used)] // test: a missing request is a failure
 mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::net::TcpListener;
 
-    /// Reads one request and answers it; gives its start line and its body.
+    /// Reads one request and answers it; returns its start line and its body.
     fn receive(listener: &TcpListener) -> (String, Vec<u8>) {
         let (mut stream, _) = listener.accept().unwrap();
         let mut seen = Vec::new();

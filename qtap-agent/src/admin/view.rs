@@ -1,4 +1,4 @@
-//! What the agent shows of itself: plain data, filled by whoever runs it at the moment it is asked for.
+//! The data that the agent shows about itself: plain data that the caller fills in for each request.
 
 use serde::Serialize;
 
@@ -6,44 +6,44 @@ use crate::model::host::Report;
 use crate::model::loss::Tally;
 use crate::model::shed::Shed;
 
-/// The agent as it is now.
+/// The current state of the agent.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Version of qtap.
     pub version: String,
-    /// True when the probes that capture needs are attached (or when nothing is to be probed: a replay).
+    /// True when the probes that capture needs are attached, or when there is nothing to probe (a replay).
     pub probes_ready: bool,
     /// Every probe.
     pub probes: Vec<ProbeView>,
     /// Every store.
     pub stores: Vec<StoreView>,
-    /// Where what outlives the process is kept; none: this command keeps nothing.
+    /// The data directory; none: this command keeps nothing across restarts.
     pub data_dir: Option<DataDirView>,
-    /// Container runtimes that are asked, and how they fare.
+    /// Container runtimes that the agent queries, and the results.
     pub runtimes: Vec<RuntimeView>,
     /// What the host offered when the agent started; none: this command captures nothing.
     pub host: Option<Report>,
-    /// Events from the source, by kind; the kinds are a closed list.
+    /// Events from the source, by kind, which is a closed set.
     pub events: Vec<(&'static str, u64)>,
-    /// What the agent may use; none: this command has no limits.
+    /// The agent's resource limits; none: this command has no limits.
     pub limits: Option<LimitsView>,
     /// Connections.
     pub connections: ConnectionsView,
-    /// What was left out because it is qtap's own exports; none: this command captures nothing.
+    /// Traffic left out because it carries qtap's own exports; none: this command captures nothing.
     pub feedback: Option<FeedbackView>,
-    /// Losses of all rooms together.
+    /// Losses of all parts of the agent together.
     pub losses: Tally,
     /// Bytes of bodies that were read and not kept, because no level and no rule wants them.
     pub body_bytes_unwanted: u64,
-    /// Rules, and how often each was the first to pass; their names are those of the file.
+    /// How often each rule was the first to match; the names are those of the config file.
     pub rules: Vec<(String, u64)>,
-    /// The ring; none without one.
+    /// The ring buffer; none when there is none.
     pub ring: Option<RingView>,
-    /// The config that holds, and what became of the last attempt to exchange it; none: this command has one for all its life.
+    /// The config in force and the last attempt to reload it; none: this command never reloads its config.
     pub config: Option<ConfigView>,
     /// The agent's process.
     pub process: OwnView,
-    /// What it may do; none where that can't be read.
+    /// The privileges of the process; none when they can't be read.
     pub privileges: Option<PrivilegesView>,
     /// Resident memory of the agent, in bytes.
     pub resident_bytes: u64,
@@ -52,7 +52,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// What is still missing before the agent captures and exports; empty when it is ready.
+    /// What the agent still waits for before it captures and exports; empty when it is ready.
     #[must_use]
     pub fn waits_for(&self) -> Vec<String> {
         let probes = (!self.probes_ready).then(|| "probes are not attached".to_owned());
@@ -61,107 +61,107 @@ impl Snapshot {
     }
 }
 
-/// A container runtime that is asked.
+/// A container runtime that the agent queries.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct RuntimeView {
     /// `cri`, `docker` or `containerd`.
     pub kind: &'static str,
     /// Path of its socket.
     pub socket: String,
-    /// Containers that it told of.
+    /// Queries that the runtime answered with a container.
     pub told: u64,
-    /// Questions that it answered with no.
+    /// Queries that the runtime answered with "not found".
     pub not_found: u64,
-    /// Questions that it did not answer.
+    /// Queries that failed.
     pub failed: u64,
-    /// Why, the last time; none when it answered since.
+    /// The error of the last failed query; none when a later one succeeded.
     pub error: Option<String>,
 }
 
 /// The config.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ConfigView {
-    /// Where it comes from; none: the built-in default.
+    /// The source of the config; none: the built-in default.
     pub source: Option<String>,
-    /// Unix time in nanoseconds since when what holds does.
+    /// Unix time in nanoseconds since which the current config has been in force.
     pub since_unix_ns: u64,
-    /// True when it is looked for changes by itself.
+    /// True when the agent watches the source for changes.
     pub watched: bool,
-    /// Attempts since the start.
+    /// Reload attempts since the start.
     pub reloads: ReloadsView,
-    /// The last attempt.
+    /// The last reload attempt.
     pub last_reload: Option<ReloadView>,
-    /// Unix time in nanoseconds when it was last seen that what holds is what the source says.
+    /// Unix time in nanoseconds when the config in force was last known to equal its source.
     #[serde(skip)]
     pub last_success_unix_ns: u64,
 }
 
-/// Attempts to exchange the config, by what became of them.
+/// Reload attempts by outcome.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct ReloadsView {
-    /// Another config holds.
+    /// A new config took effect.
     pub accepted: u64,
-    /// It says what held before.
+    /// The source had not changed.
     pub unchanged: u64,
-    /// It was not valid, or could not be had: what held before does.
+    /// The config was invalid or could not be read: the old one stayed in force.
     pub refused: u64,
 }
 
-/// One attempt.
+/// One reload attempt.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ReloadView {
     /// Unix time in nanoseconds.
     pub unix_ns: u64,
-    /// Who asked: `signal` or `watch`.
+    /// What triggered it: `signal` or `watch`.
     pub asked_by: &'static str,
     /// `accepted`, `unchanged` or `refused`.
     pub outcome: &'static str,
-    /// Why it was refused: each fault with its place, secrets hidden.
+    /// Why it was refused: each fault with its position, secrets hidden.
     pub faults: Vec<String>,
-    /// What is worth knowing about one that was not.
+    /// Notes about an attempt that was not refused.
     pub notes: Vec<String>,
-    /// Stores that were added, changed, and are gone.
+    /// Stores that were added.
     pub stores_added: Vec<String>,
-    /// See above.
+    /// Stores whose settings changed.
     pub stores_changed: Vec<String>,
-    /// See above.
+    /// Stores that were removed.
     pub stores_gone: Vec<String>,
-    /// Keys whose new values hold from the next start on.
+    /// Keys whose new values take effect only after a restart.
     pub needs_restart: Vec<&'static str>,
 }
 
-/// The agent's process: who asks can tell it from another of the same number.
+/// The agent's process, with enough to tell it from another process with the same pid.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct OwnView {
-    /// Its number, where it runs.
+    /// Its pid, in its own pid namespace.
     pub pid: u32,
-    /// When it was started, in clock ticks since boot, as `/proc/PID/stat` tells it.
+    /// Its start time in clock ticks since boot, as in `/proc/PID/stat`.
     pub started_ticks: u64,
 }
 
-/// What the agent's process may do.
+/// The privileges of the agent's process.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct PrivilegesView {
-    /// Its capabilities by name, those that it may have at all.
+    /// Capabilities by name: the permitted set.
     pub capabilities: Vec<String>,
-    /// True when what it starts can't have more.
+    /// True when `no_new_privs` is set: child processes can't gain privileges.
     pub no_new_privs: bool,
 }
 
 /// A probe.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ProbeView {
-    /// Name of its program; from a closed list.
+    /// Name of its program, from a closed set.
     pub name: String,
     /// True when it is attached.
     pub attached: bool,
-    /// Why it isn't.
+    /// Why it is not attached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// How often it ran, where the kernel keeps count.
+    /// How often it ran, where the kernel keeps run statistics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calls: Option<u64>,
-    /// Time spent in it, where the kernel keeps count.
+    /// Time spent in it, where the kernel keeps run statistics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
 }
@@ -171,59 +171,59 @@ pub struct ProbeView {
 pub struct DataDirView {
     /// Where it is.
     pub path: String,
-    /// True when it is in use; false when no store needs it, or it can't be had.
+    /// True when it is in use; false when no store needs it or it is not usable.
     pub used: bool,
-    /// Why it can't be had.
+    /// Why it is not usable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Queues of stores that are not in the configuration, by their folders' names.
+    /// Queues of stores that are no longer configured, by folder name.
     pub left_over: Vec<String>,
 }
 
 /// A store.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct StoreView {
-    /// Id, from the configuration.
+    /// Id from the config.
     pub id: String,
     /// `stdout`, `otel`, `s3`.
     pub kind: &'static str,
-    /// True once its exporter runs.
+    /// True once its exporter is running.
     pub started: bool,
-    /// False while the last thing that happened was an error.
+    /// False while the most recent result was an error.
     pub healthy: bool,
     /// `starting`, `healthy`, `error`, `misconfigured`.
     pub state: &'static str,
     /// Unix time in nanoseconds of the last success.
     pub last_success_unix_ns: Option<u64>,
-    /// The last error in words, never with payload.
+    /// The last error message, never with payload.
     pub last_error: Option<String>,
     /// Unix time in nanoseconds of the last error.
     pub last_error_unix_ns: Option<u64>,
-    /// What the store last said of something that it took.
+    /// The last warning that the store returned with data that it accepted.
     pub last_warning: Option<String>,
     /// Where records wait: `memory` or `disk`.
     pub queue: &'static str,
-    /// Why the queue does not work as it should.
+    /// What is wrong with the queue.
     pub queue_error: Option<String>,
     /// Records waiting.
     pub queued_records: u64,
     /// Bytes waiting.
     pub queued_bytes: u64,
-    /// How long the oldest of them has waited, where that is known.
+    /// Age of the oldest waiting record, where known.
     pub oldest_seconds: Option<f64>,
-    /// Records dropped: by which loss, how many, and their bytes; the losses are a closed list.
+    /// Dropped records: loss reason (a closed set), number of records, bytes.
     #[serde(skip)]
     pub dropped: Vec<(&'static str, u64, u64)>,
-    /// Refused records that stand in the dead-letter file.
+    /// Refused records that were written to the dead-letter file.
     pub dead_lettered: u64,
     /// Requests made.
     pub sends: u64,
-    /// Time they took, all together.
+    /// Total time of all requests, in seconds.
     pub send_seconds: f64,
-    /// How many took up to so many seconds, and longer than the bound before; the last bound is infinite.
+    /// Histogram of request times: upper bound in seconds and number of requests in the bucket (not cumulative); the last bound is infinite.
     #[serde(skip)]
     pub send_counts: Vec<(f64, u64)>,
-    /// Records by outcome (`exported`, `rejected`, `dropped`, …); the outcomes are a closed list.
+    /// Records by outcome (`exported`, `rejected`, `dropped`, …), a closed set.
     pub records: Vec<(&'static str, u64)>,
 }
 
@@ -240,40 +240,40 @@ pub struct ConnectionsView {
     pub bytes_sent: u64,
     /// Bytes that they received.
     pub bytes_received: u64,
-    /// Bytes that were not copied out of the kernel because nobody wanted their connection.
+    /// Bytes that were not copied out of the kernel because no stack wants their connection.
     pub bytes_unwanted: u64,
 }
 
-/// What was left out because it is qtap's own exports, at their other end or behind it.
+/// Traffic left out because it is qtap's own exports: seen at the receiving end, or forwarded by a receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct FeedbackView {
-    /// Connections with qtap, at their other end.
+    /// Connections from qtap, seen at the receiver.
     pub qtap_connections: u64,
     /// Bytes that they carried.
     pub qtap_bytes: u64,
-    /// Connections that receivers of qtap's exports made.
+    /// Connections that receivers of qtap's exports opened.
     pub store_connections: u64,
     /// Bytes that they carried.
     pub store_bytes: u64,
-    /// Those receivers, as far as they are on this host.
+    /// Those receivers, as far as they run on this host.
     pub store_processes: Vec<StoreProcessView>,
 }
 
-/// What the agent may use, and what it gives up to keep to that.
+/// The agent's resource limits, and what it currently sheds to stay within them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct LimitsView {
     /// Processors; none: no limit.
     pub max_cpu: Option<f64>,
     /// Bytes of memory; none: no limit.
     pub max_memory: Option<u64>,
-    /// What is given up.
+    /// The current shedding step.
     #[serde(serialize_with = "by_name")]
     pub shedding: Shed,
-    /// `cpu` or `memory`, when the last step was one up.
+    /// `cpu` or `memory`, when the last step increased shedding.
     pub because: Option<&'static str>,
     /// Unix time in nanoseconds of the last step, up or down.
     pub since_unix_ns: Option<u64>,
-    /// How often each step was begun.
+    /// How often each step was entered.
     #[serde(skip)]
     pub begun: Vec<(&'static str, u64)>,
 }
@@ -291,19 +291,19 @@ pub struct StoreProcessView {
     pub executable: String,
 }
 
-/// The ring between kernel and agent.
+/// The ring buffer between kernel and agent.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct RingView {
-    /// Bytes written and not read yet.
+    /// Bytes written but not yet read.
     pub bytes_used: u64,
-    /// How often there was no room.
+    /// How often it had no space for a record.
     pub full: u64,
 }
 
 /// What `/processes` shows.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ProcessesView {
-    /// Processes in scope that carry a TLS implementation, or had a TLS connection.
+    /// Processes in scope that contain a TLS implementation or had a TLS connection.
     pub processes: Vec<ProcessView>,
     /// Files with probes.
     pub libraries: Vec<LibraryView>,
@@ -324,34 +324,34 @@ pub struct ProcessView {
     pub pod: Option<String>,
     /// TLS implementations in its files.
     pub tls: Vec<EngineView>,
-    /// What is probed of them: `attached` (all), `partly`, `none`.
+    /// How much of them is probed: `attached` (all), `partly`, `none`.
     pub hooks: &'static str,
-    /// TLS connections since qtap knows of it, open ones included.
+    /// TLS connections since qtap first saw the process, open ones included.
     pub tls_connections: u64,
-    /// Encrypted bytes of connections of which plaintext was seen; of an open connection as of its last report.
+    /// Encrypted bytes of connections whose plaintext was seen; for an open connection, as of its last report.
     pub seen_bytes: u64,
-    /// The same of connections of which none was.
+    /// Encrypted bytes of connections whose plaintext was not seen.
     pub unseen_bytes: u64,
-    /// Why its TLS, or some of it, is not seen, in words; none: nothing is known to be missing.
+    /// Why its TLS traffic, or some of it, is not seen, in words; none: nothing is known to be missing.
     pub reason: Option<String>,
 }
 
 /// A TLS implementation in a file of a process.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct EngineView {
-    /// Its name in records (`libssl.so.3`), else what it is (`Go crypto/tls`).
+    /// Its name in records (`libssl.so.3`), else a description (`Go crypto/tls`).
     pub name: String,
-    /// Version, where the file tells.
+    /// Version, if the file contains it.
     pub version: Option<String>,
     /// Build id of the file, hexadecimal.
     pub build_id: Option<String>,
     /// The file, as the process sees it.
     pub path: String,
-    /// True when that file is deleted, or was replaced.
+    /// True when that file was deleted or replaced.
     pub deleted: bool,
     /// `attached`, `partly`, `refused`, `none`.
     pub hooks: &'static str,
-    /// Why not all of it is probed.
+    /// Why it is not fully probed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -359,18 +359,18 @@ pub struct EngineView {
 /// A file with probes.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct LibraryView {
-    /// Of functions that were found by their code alone: `on_trial`, `confirmed` (by a connection).
+    /// For functions that were found by their machine code alone: `on_trial`, or `confirmed` (by a connection).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by_code: Option<&'static str>,
     /// Its name in records.
     pub name: String,
-    /// Version, where the file tells.
+    /// Version, if the file contains it.
     pub version: Option<String>,
     /// Build id, hexadecimal.
     pub build_id: Option<String>,
-    /// Where it was first found.
+    /// Path where it was first found.
     pub path: String,
-    /// Functions with probes, and where those stand.
+    /// Functions with probes, and where the probes are attached.
     pub functions: Vec<FunctionView>,
     /// Functions whose probes were refused, and why.
     pub refused: Vec<FunctionView>,
@@ -379,7 +379,7 @@ pub struct LibraryView {
 /// A function.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct FunctionView {
-    /// Its symbol.
+    /// Its symbol name.
     pub name: &'static str,
     /// The sites of its probes, or why there are none.
     pub probes: String,

@@ -1,7 +1,7 @@
-//! Which of qtap's own signals are to go out: the variables of the OpenTelemetry specification, given by whoever reads the environment, and what they
-//! come to. Nothing unless asked for.
+//! Which of qtap's own signals to export. In: the variables of the OpenTelemetry specification, from a caller that reads the environment.
+//! Out: the signals to export. By default none.
 
-/// What is asked for.
+/// The signals to export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Asked {
     /// The log.
@@ -10,15 +10,15 @@ pub struct Asked {
     pub metrics: bool,
     /// Spans.
     pub traces: bool,
-    /// A variable says what the service is called.
+    /// A variable sets the service name.
     pub named: bool,
 }
 
 impl Asked {
-    /// Reads the variables. The second are values that can't be had, in words.
+    /// Evaluates the variables. The second result lists, in words, the values that are not supported.
     ///
-    /// A signal goes out when its `OTEL_…_EXPORTER` is `otlp`, or is not set while an endpoint is: the general one, or the signal's own; but of
-    /// logs not the signal's own, which is that of stores that name none.
+    /// A signal is exported when its `OTEL_…_EXPORTER` is `otlp`, or when that is unset but an endpoint is set: the general one or the signal's own.
+    /// Exception: the logs endpoint alone does not enable logs, because it is also the default endpoint of stores that set none.
     #[must_use]
     pub fn by(env: &dyn Fn(&str) -> Option<String>) -> (Asked, Vec<String>) {
         let set = |name: &str| env(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
@@ -48,7 +48,7 @@ impl Asked {
         (Asked { logs, metrics, traces, named }, unknown)
     }
 
-    /// True when anything is.
+    /// True when at least one signal is exported.
     #[must_use]
     pub fn anything(self) -> bool {
         self.logs || self.metrics || self.traces

@@ -1,5 +1,5 @@
-//! qtap's own log lines and spans → OpenTelemetry's. In: what the program says through `tracing`, from when exporters are there. Out: log records and
-//! spans, handed to them. Only what qtap itself says: what the libraries that export have to say of it would be exported in turn.
+//! qtap's own log lines and spans → OpenTelemetry. In: `tracing` events and spans, once exporters exist. Out: log records and spans, passed
+//! to the exporters. Only events of qtap itself: exporting those of the exporting libraries would cause further ones, in a loop.
 
 use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
@@ -16,14 +16,14 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Where lines and spans go, once there are exporters; until then nowhere.
+/// Where log lines and spans go once exporters exist; until then they are discarded.
 #[derive(Debug, Clone, Default)]
 pub struct Bridge {
     pub(super) logger: Arc<OnceLock<SdkLogger>>,
     pub(super) tracer: Arc<OnceLock<SdkTracer>>,
 }
 
-/// What a line or a span says.
+/// The message and fields of a log line or span.
 #[derive(Debug, Default)]
 struct Said {
     message: String,
@@ -38,7 +38,7 @@ enum Value {
     Bool(bool),
 }
 
-/// A span under way.
+/// An open span.
 #[derive(Debug)]
 struct UnderWay {
     began: SystemTime,
