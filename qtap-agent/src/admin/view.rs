@@ -185,7 +185,7 @@ pub struct DataDirView {
 pub struct StoreView {
     /// Id from the config.
     pub id: String,
-    /// `stdout`, `otel`, `s3`.
+    /// `stdout`, `otlp/grpc`, `otlp/http` or `s3`.
     pub kind: &'static str,
     /// True once its exporter is running.
     pub started: bool,
@@ -223,7 +223,7 @@ pub struct StoreView {
     /// Histogram of request times: upper bound in seconds and number of requests in the bucket (not cumulative); the last bound is infinite.
     #[serde(skip)]
     pub send_counts: Vec<(f64, u64)>,
-    /// Records by outcome (`exported`, `rejected`, `dropped`, …), a closed set.
+    /// Records by outcome: `exported` or `dropped`.
     pub records: Vec<(&'static str, u64)>,
 }
 
