@@ -1,40 +1,40 @@
-//! What may be on its way: a store's bound on records and bytes from the moment they are offered. With a queue in memory that lasts until
-//! they are settled, with a queue on disk until they are written. Bodies find no room before records do.
+//! A store's bound on records and bytes in memory, from the moment they are offered until they are settled (queue in memory) or written
+//! (queue on disk). Bodies reach the bound before other records do.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::export::exporter::Class;
 
-/// Most bytes a store may hold back in memory; two bodies of 64 MiB, encoded, fit the share of the objects.
+/// Maximum bytes of a store in memory; two bodies of 64 MiB, encoded, fit into the objects' share.
 pub const MAX_BYTES: usize = 256 << 20;
 
-/// Most records a store may hold back in memory.
+/// Maximum records of a store in memory.
 pub const MAX_RECORDS: usize = 100_000;
 
-/// Most bytes on their way to a queue on disk: what a disk that stalls for a second may leave behind.
+/// Maximum bytes on the way to a queue on disk: about what accumulates while the disk stalls for a second.
 pub const WAITING_BYTES: usize = 64 << 20;
 
-/// Objects are admitted up to this share of the bounds, in quarters: the rest is for events, so that bodies are shed first.
+/// Objects are admitted up to this share of the bounds, in quarters; the rest is for events, so that bodies are dropped first.
 const OBJECT_QUARTERS: usize = 3;
 
-/// What a store holds back at the moment, and how much it may.
+/// What a store holds in memory, and its bounds.
 #[derive(Debug)]
 pub struct Budget {
     max_records: usize,
     max_bytes: usize,
-    /// True: an object that is larger than its share is let in when little else is there.
+    /// True: an object larger than its share is admitted when little else is held.
     giants: bool,
     records: AtomicUsize,
     bytes: AtomicUsize,
-    /// True from when nobody may wait any more.
+    /// True once no caller may wait any more.
     hurry: Mutex<bool>,
-    /// Told when something was released.
+    /// Notified when something was released.
     released: Condvar,
 }
 
 impl Budget {
-    /// An empty one.
+    /// An empty budget.
     #[must_use]
     pub fn new(max_records: usize, max_bytes: usize) -> Budget {
         Budget {
@@ -48,20 +48,20 @@ impl Budget {
         }
     }
 
-    /// One for the way to a queue on disk: a body larger than all of it may pass, one at a time, as it is in memory anyway.
+    /// A budget for the way to a queue on disk: one body larger than the whole budget may pass at a time, because it is in memory anyway.
     #[must_use]
     pub fn to_disk() -> Budget {
         Budget { giants: true, ..Budget::new(MAX_RECORDS, WAITING_BYTES) }
     }
 
-    /// Takes a record of `bytes` in, or says no.
+    /// Admits a record of `bytes`; false when it does not fit.
     #[must_use]
     pub fn admit(&self, class: Class, bytes: usize) -> bool {
         let quarters = match class {
             Class::Event => 4,
             Class::Object => OBJECT_QUARTERS,
         };
-        // Two offers at the same moment may both pass and exceed the bound by one record; no more than that.
+        // Concurrent offers may both pass and exceed the bound by one record, but by no more.
         let records = self.records.load(Ordering::Relaxed) + 1;
         let total = self.bytes.load(Ordering::Relaxed) + bytes;
         let little = self.giants && total - bytes <= self.max_bytes / 4;
@@ -73,7 +73,7 @@ impl Budget {
         fits
     }
 
-    /// Takes a record in as soon as there is room. False: nobody may wait any more, and there is none.
+    /// Waits until the record fits. False: it does not fit and no caller may wait any more.
     #[must_use]
     pub fn admit_in_time(&self, class: Class, bytes: usize) -> bool {
         let mut hurry = self.hurry.lock().unwrap_or_else(PoisonError::into_inner);
@@ -88,29 +88,29 @@ impl Budget {
         }
     }
 
-    /// From now on nobody waits.
+    /// From now on no caller waits.
     pub fn hurry(&self) {
         *self.hurry.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.released.notify_all();
     }
 
-    /// A record admitted for `before` bytes turned out to be so many items of `now` bytes together.
+    /// A record admitted for `before` bytes was encoded to `items` items with `now` bytes in total.
     pub fn becomes(&self, before: usize, items: usize, now: usize) {
         self.records.fetch_add(items, Ordering::Relaxed);
         self.bytes.fetch_add(now, Ordering::Relaxed);
         self.release(1, before);
     }
 
-    /// Records were settled: delivered, refused or dropped.
+    /// Releases records that were settled: delivered, refused or dropped.
     pub fn release(&self, records: usize, bytes: usize) {
         self.records.fetch_sub(records, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        // Under the lock, so that nobody looks before this and begins to wait after it.
+        // Notify under the lock, so that no caller checks before the release but starts to wait after the notification.
         let _hurry = self.hurry.lock().unwrap_or_else(PoisonError::into_inner);
         self.released.notify_all();
     }
 
-    /// Records and bytes held back.
+    /// Records and bytes currently held.
     #[must_use]
     pub fn held(&self) -> (usize, usize) {
         (self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))

@@ -1,23 +1,23 @@
-//! A queue on disk. What is appended is in the hands of the operating system when [`DiskQueue::append`] returns, and on the disk itself
-//! as `fsync` says; it is handed out until it is settled, across restarts, in order, and at least once.
+//! A queue on disk. In: items to append. Out: batches, in order, across restarts, each at least once until it is settled. When
+//! [`DiskQueue::append`] returns, the operating system has the data; `fsync` determines when it is on the disk itself.
 //!
-//! A store has a folder with a lane for events and one for objects, so that bodies can be given up before events are. A lane
-//! (`lane`) is a row of segment files (`segment`) of framed entries (`frame`), and a file that says which of
-//! them are settled (`ledger`). One thread appends, a group of records with one write a lane; workers read through the page cache, so
-//! that memory does not grow with what waits.
+//! A store has a folder with one lane for events and one for objects, so that bodies can be dropped before events are. A lane
+//! (`lane`) is a sequence of segment files (`segment`) with framed entries (`frame`), and a file that records which of
+//! them are settled (`ledger`). One thread appends a group of records with one write per lane; workers read through the page cache, so
+//! memory use does not grow with the backlog.
 //!
 //! ```text
 //!   <data-dir>/queue/<store>/events/00000000000000000000-5a17c0de.seg   settled
 //!                           /objects/…                                  0000…0042.spool
 //! ```
 //!
-//! What holds, and what the tests in `tests` drive a model beside:
-//! - An entry is handed out to one worker at a time, and not again once it is settled; after a kill, at most what was handed out and not
-//!   settled is handed out a second time.
-//! - What is handed out is intact: each entry has a CRC. Damage costs what is damaged, no more.
-//! - Nothing that was handed out is dropped; what is dropped was never handed out, and is counted once.
-//! - No more than `max_bytes` and `max_records` are held. The files take that and a few segments more: the ones appended to, and one
-//!   for each worker that holds on to an old entry.
+//! Invariants, which the tests in `tests` check against a model:
+//! - An entry is returned to one worker at a time, and not again once it is settled. After a kill, at most the entries in flight (returned
+//!   but not settled) are returned a second time.
+//! - Returned entries are intact: each has a CRC. Damage costs only the damaged entries.
+//! - An entry that was returned is never dropped; a dropped entry was never returned, and is counted once.
+//! - At most `max_bytes` and `max_records` are held. The files take that plus a few segments: those being appended to, and one
+//!   for each worker that holds an old entry.
 
 mod append;
 
@@ -37,30 +37,30 @@ use crate::export::settings::{BatchSettings, Fsync, QueueSettings};
 use crate::export::status::Board;
 use crate::model::loss::Loss;
 
-/// A segment is this part of what the queue may hold: small enough that what is settled is soon given back …
+/// A segment takes this fraction (1/64) of the queue's maximum size: small enough that settled entries soon free disk space …
 const SEGMENTS: u64 = 64;
-/// … and not so small that files are made all the time, nor so large that a restart has much to look through.
+/// … but not so small that files are created all the time, nor so large that a restart has much to scan.
 const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 256 << 10..=32 << 20;
 /// The queue of one store.
 #[derive(Debug)]
 pub struct DiskQueue {
     settings: QueueSettings,
     limits: BatchSettings,
-    /// True when events come to this store: then objects leave room for them.
+    /// True when events go to this store: then objects leave space for them.
     events: bool,
     board: Arc<Board>,
     state: Mutex<State>,
-    /// Room to encode in, kept from one write to the next.
+    /// Encoding buffer, reused for each write.
     block: Mutex<Block>,
-    /// What the lanes hold, for those who must not wait.
+    /// Totals of the lanes, for readers that must not block.
     held: Held,
-    /// Told when something waits, when a batch is full, and when the queue is closed.
+    /// Notified when an entry waits, when a batch is full, and when the queue is closed.
     changed: Notify,
-    /// Held by the worker whose batch is forming, so that the others wait their turn and order is kept.
+    /// Held by the worker whose batch is forming, so that the others take turns and order is kept.
     turn: tokio::sync::Mutex<()>,
-    /// Told when room was made.
+    /// Notified when space was freed.
     room: Condvar,
-    /// True from when nothing may wait for room any more.
+    /// True once no one may wait for space any more.
     hurry: AtomicBool,
 }
 
@@ -93,20 +93,20 @@ impl State {
     }
 }
 
-/// When the next batch leaves.
+/// When the next batch is due.
 enum Due {
     Now(Class),
     Within(Duration),
-    /// When there is something.
+    /// When an entry arrives.
     Later,
     Never,
 }
 
 impl DiskQueue {
-    /// Opens the queue in `folder`, or begins one there. `events`: the store takes event records.
+    /// Opens the queue in `folder`, or creates one. `events`: the store takes event records.
     ///
     /// # Errors
-    /// When the folder can't be made, read or written.
+    /// When the folder can't be created, read or written.
     pub(in crate::export) fn open(
         folder: &Path,
         settings: QueueSettings,
@@ -118,7 +118,7 @@ impl DiskQueue {
         DiskQueue::with_segments(segment_bytes, folder, settings, limits, events, board)
     }
 
-    /// The same, with segments of a given size.
+    /// As `open`, with segments of a given size.
     pub(super) fn with_segments(
         segment_bytes: u64,
         folder: &Path,
@@ -155,20 +155,20 @@ impl DiskQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records and bytes held.
+    /// Number of records and bytes held.
     #[must_use]
     pub fn held(&self) -> (u64, u64) {
         (self.held.records.load(Ordering::Relaxed), self.held.bytes.load(Ordering::Relaxed))
     }
 
-    /// How long the oldest record has been held, as nearly as is known; none without one.
+    /// Approximate age of the oldest record; none when the queue is empty.
     #[must_use]
     pub fn oldest_age(&self) -> Option<Duration> {
         let since = self.held.oldest_unix_ns.load(Ordering::Relaxed);
         (self.held().0 > 0).then(|| Duration::from_nanos(unix_ns().saturating_sub(since)))
     }
 
-    /// Shows what the lanes hold, and counts what was found damaged.
+    /// Publishes the totals of the lanes, and counts damage that was found.
     fn tell(&self, state: &mut State) {
         let held = state.held();
         self.held.records.store(held.records, Ordering::Relaxed);
@@ -178,7 +178,7 @@ impl DiskQueue {
         for class in [Class::Event, Class::Object] {
             let damage = state.lane(class).take_damage();
             if damage != Count::default() {
-                // Counted once, also when this is all that happens before the end.
+                // Note it now, so that it is not counted again if the process ends next.
                 if let Err(error) = state.lane(class).note() {
                     self.board.queue_fails(&error);
                 }
@@ -187,7 +187,7 @@ impl DiskQueue {
         }
     }
 
-    /// Writes down what is settled. When that fails the queue goes on: the worst that follows is that something is sent twice.
+    /// Writes the ledgers. If that fails the queue goes on: at worst something is sent twice.
     fn note(&self, state: &mut State) {
         for class in [Class::Event, Class::Object] {
             if let Err(error) = state.lane(class).note() {
@@ -201,14 +201,14 @@ impl DiskQueue {
     }
 
     /// The next batch: when enough items of a lane wait, or the oldest has waited long enough. None when the queue is closed and
-    /// everything was handed out.
+    /// everything was returned.
     pub async fn next(self: &Arc<Self>) -> Option<Batch> {
         let _turn = self.turn.lock().await;
         loop {
             match self.due() {
                 Due::Now(class) => {
                     let queue = Arc::clone(self);
-                    // A backlog may have left the page cache: reading it waits for the disk.
+                    // A backlog may no longer be in the page cache, so reading may block on the disk.
                     match tokio::task::spawn_blocking(move || queue.take(class)).await {
                         Ok(batch) if batch.is_empty() => {}
                         Ok(batch) => return Some(batch),
@@ -232,7 +232,7 @@ impl DiskQueue {
             if waiting.records == 0 {
                 continue;
             }
-            // A clock that was set back must not keep anything waiting.
+            // A clock that was set back must not delay anything.
             let age = now.checked_sub(oldest).map_or(Duration::MAX, Duration::from_nanos);
             let wait =
                 if closed || self.full(waiting) { Duration::ZERO } else { self.limits.interval.saturating_sub(age) };
@@ -248,7 +248,7 @@ impl DiskQueue {
         }
     }
 
-    /// Hands out the oldest of a class, within the limits of a batch.
+    /// Returns the oldest entries of a class, within the limits of a batch.
     pub(super) fn take(&self, class: Class) -> Batch {
         let mut state = self.state();
         let batch = state.lane(class).take(&self.limits);
@@ -256,7 +256,7 @@ impl DiskQueue {
         batch
     }
 
-    /// The batch, or the part of one, need not be handed out again.
+    /// Settles the batch (or part of one): its entries are not returned again.
     pub(super) fn settle(&self, batch: &Batch) {
         let Some(class) = batch.items.first().map(|item| item.class) else { return };
         let mut state = self.state();
@@ -269,24 +269,24 @@ impl DiskQueue {
         self.room.notify_all();
     }
 
-    /// Nothing waits for room from now on: a queue that blocks takes in what comes, though it is full.
+    /// From now on nothing waits for space: a queue that blocks when full accepts further items.
     pub fn hurry(&self) {
         self.hurry.store(true, Ordering::Release);
         self.room.notify_all();
     }
 
-    /// What waits for room waits again.
+    /// Ends the effect of [`DiskQueue::hurry`]: appending waits for space again.
     pub fn calm(&self) {
         self.hurry.store(false, Ordering::Release);
     }
 
-    /// Nothing more will be appended: what waits is handed out at once, then [`DiskQueue::next`] ends.
+    /// Closes the queue to new items: what waits is returned at once, then [`DiskQueue::next`] ends.
     pub fn close(&self) {
         self.state().closed = true;
         self.changed.notify_one();
     }
 
-    /// Brings what was appended since the last time to the disk itself.
+    /// Syncs what was appended since the last call to the disk.
     pub(in crate::export) fn sync(&self) {
         let (files, folders) = {
             let mut state = self.state();

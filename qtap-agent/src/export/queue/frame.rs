@@ -1,21 +1,21 @@
-//! How one entry stands in a segment file: an [`Item`] and its number in, bytes out, and back. Nothing here opens a file.
+//! The encoding of one entry in a segment file. In: an [`Item`] and its number. Out: bytes; and back. This module opens no files.
 //!
 //! ```text
-//!  0  mark         4 bytes, to find the next entry by when one is damaged
-//!  4  CRC32        of everything from byte 8 on, begun with the segment's salt
+//!  0  mark         4 bytes, to find the next entry after a damaged one
+//!  4  CRC32        of everything from byte 8 on, initialized with the segment's salt
 //!  8  body length  u32: resource + name + content type + payload
 //! 12  resource     u32, length
-//! 16  number       u64: entries of a lane are numbered without a gap
+//! 16  number       u64: the entries of a lane are numbered without gaps
 //! 24  accepted     u64, Unix nanoseconds
 //! 32  name         u16, length
 //! 34  content type u16, length
 //! 36  class        0 event, 1 object
-//! 37  spooled      1: the payload is the length of a file (u64) that lies beside the segments under the entry's number
+//! 37  spooled      1: the payload is the length (u64) of a file beside the segments, named by the entry's number
 //! 38  zero         2 bytes
 //! 40  body
 //! ```
 //!
-//! All numbers are little-endian. The salt keeps what a captured body holds from being taken for an entry.
+//! All numbers are little-endian. Because of the salt, bytes in a captured body can't be mistaken for an entry.
 
 use std::ops::Range;
 
@@ -26,7 +26,7 @@ use crate::export::exporter::{Class, Item};
 /// Bytes before the body.
 pub(super) const HEAD_BYTES: usize = 40;
 
-/// What an entry begins with: no text, and no beginning of anything that is commonly stored.
+/// The start of an entry: not valid text, and not the start of any common file format.
 pub(super) const MARK: [u8; 4] = [0xf1, b'q', 0x1a, 0xe5];
 
 /// The head of an entry.
@@ -37,7 +37,7 @@ pub(super) struct Head {
     resource: u32,
     /// Its number.
     pub(super) seq: u64,
-    /// When it was accepted, as Unix nanoseconds.
+    /// When it was accepted, in Unix nanoseconds.
     pub(super) accepted_unix_ns: u64,
     name: u16,
     content_type: u16,
@@ -46,33 +46,33 @@ pub(super) struct Head {
     pub(super) spooled: bool,
 }
 
-/// What stands at a place.
+/// The result of reading an entry at a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
-    /// An intact entry of so many bytes.
+    /// An intact entry with this many bytes.
     Entry(Head, usize),
-    /// Perhaps an entry, of which so many bytes would have to be seen.
+    /// Possibly an entry; this many bytes are needed to decide.
     Short(usize),
-    /// No entry: it does not look like one.
+    /// Not an entry, by its head.
     Damage,
-    /// No entry: it looks like one of so many bytes, and its CRC is another.
+    /// Its head looks like that of an entry with this many bytes, but the CRC differs.
     Mismatch(usize),
 }
 
-/// Bytes that an item takes in a segment; more than `u32::MAX` says that it can't stand in one.
+/// Bytes that an item takes in a segment; if more than `u32::MAX`, the item does not fit in a segment.
 pub(super) fn len(item: &Item) -> usize {
     let payload = if item.spooled.is_some() { 8 } else { item.payload.len() };
     HEAD_BYTES + item.resource.len() + item.name.len() + item.content_type.len() + payload
 }
 
-/// True when an item can stand in a segment: its lengths fit their fields.
+/// True when an item fits in a segment, that is, its lengths fit their fields.
 pub(super) fn fits(item: &Item) -> bool {
     let short = usize::from(u16::MAX);
     u32::try_from(len(item)).is_ok() && item.name.len() <= short && item.content_type.len() <= short
 }
 
-/// Appends the entry to `out`, up to its payload, which follows it as it is; for a spooled item there is none to follow.
-/// The item fits.
+/// Appends the entry to `out`, except for its payload; the caller writes that after it, unchanged. A spooled item has no payload to write.
+/// The item must fit.
 pub(super) fn write(item: &Item, seq: u64, accepted_unix_ns: u64, salt: u32, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&MARK);
@@ -131,7 +131,7 @@ fn head(bytes: &[u8]) -> Option<Head> {
     })
 }
 
-/// What stands at the beginning of `bytes`, where an entry with one of these numbers may.
+/// Reads the entry at the start of `bytes`, whose number must be in `numbers`.
 pub(super) fn read(bytes: &[u8], salt: u32, numbers: &Range<u64>) -> Found {
     let begins = bytes.len().min(MARK.len());
     if bytes.get(..begins) != MARK.get(..begins) {
@@ -149,7 +149,7 @@ pub(super) fn read(bytes: &[u8], salt: u32, numbers: &Range<u64>) -> Found {
     if crc.finalize() == head.crc { Found::Entry(head, total) } else { Found::Mismatch(total) }
 }
 
-/// The item of an intact entry, sharing `entry`'s bytes; and, for a spooled one, the length of its file.
+/// The item of an intact entry, sharing the bytes of `entry`; and the file length, for a spooled item.
 pub(super) fn item(head: &Head, entry: &Bytes) -> (Item, u64) {
     let mut at = HEAD_BYTES;
     let mut part = |length: usize| {
@@ -168,7 +168,7 @@ pub(super) fn item(head: &Head, entry: &Bytes) -> (Item, u64) {
     (Item { class, resource, name, content_type, payload, spooled: None }, file_bytes)
 }
 
-/// The file length of a spooled entry, of which `entry` begins.
+/// The file length of a spooled entry; `entry` holds its bytes.
 pub(super) fn file_bytes(head: &Head, entry: &[u8]) -> u64 {
     if !head.spooled {
         return 0;

@@ -1,8 +1,8 @@
-//! A row of segments: entries are appended at one end, handed out at the other, and forgotten when they are settled. What is
-//! damaged is stepped over and counted; what was settled before a restart is not handed out again. Nothing here decides how much there may be.
+//! A lane: a sequence of segments. In: entries, appended at one end. Out: entries, returned from the other end, and forgotten when settled.
+//! Damage is skipped and counted; entries settled before a restart are not returned again. The caller bounds the size.
 //!
 //! ```text
-//!   settled, segment removed │ settled │ handed out │ waits          │
+//!   settled, segment removed │ settled │ in flight  │ waits          │
 //!                            │         └ some settled already        │
 //!   ─────────────────────────┴─ low ───────────────── cursor ────────┴─ next ─► number
 //! ```
@@ -25,10 +25,10 @@ use super::spool;
 use crate::export::batch::Batch;
 use crate::export::settings::BatchSettings;
 
-/// A segment that is empty of what waits is replaced when it is larger than this, so that a queue that was drained takes no room.
+/// A segment without waiting entries is replaced when it is larger than this, so that a drained queue takes no disk space.
 const DRAINED_BYTES: u64 = 64 << 10;
 
-/// Records and bytes; the bytes are those in the files, spooled ones included.
+/// Records and bytes; the bytes are those in the files, including spooled ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Count {
     /// Records.
@@ -38,13 +38,13 @@ pub(super) struct Count {
 }
 
 impl Count {
-    /// Adds.
+    /// Adds records and bytes.
     pub(super) fn add(&mut self, records: u64, bytes: u64) {
         self.records += records;
         self.bytes += bytes;
     }
 
-    /// Takes away; never below nothing, what is damaged being known by estimate only.
+    /// Subtracts, but not below zero, because the size of damaged entries is only an estimate.
     pub(super) fn sub(&mut self, records: u64, bytes: u64) {
         self.records = self.records.saturating_sub(records);
         self.bytes = self.bytes.saturating_sub(bytes);
@@ -54,12 +54,12 @@ impl Count {
     }
 }
 
-/// Where the next block goes.
+/// The place for the next block.
 #[derive(Debug)]
 pub(super) struct Place {
     /// The file.
     pub(super) file: Arc<File>,
-    /// Where in it.
+    /// Offset in the file.
     pub(super) offset: u64,
     /// Number of the first entry.
     pub(super) seq: u64,
@@ -67,13 +67,13 @@ pub(super) struct Place {
     pub(super) salt: u32,
 }
 
-/// What is being read.
+/// The state of reading a segment.
 #[derive(Debug)]
 struct Reading {
     /// First number of the segment.
     first: u64,
     reader: Reader,
-    /// Bytes stepped over since the last intact entry.
+    /// Bytes skipped since the last intact entry.
     damaged: u64,
 }
 
@@ -82,31 +82,31 @@ struct Reading {
 pub(super) struct Lane {
     folder: PathBuf,
     segment_bytes: u64,
-    /// True when a removed segment must have been settled on the disk itself, not only in its cache.
+    /// True when the ledger must be synced to disk before a settled segment is removed.
     durable: bool,
     segments: VecDeque<Segment>,
     /// The file of the last segment, while it is appended to.
     active: Option<Arc<File>>,
-    /// Files that were written to since they were last synced, with their first numbers.
+    /// Files written since the last sync, each with the first number of its segment.
     unsynced: Vec<(u64, Arc<File>)>,
     reading: Option<Reading>,
-    /// Read but not handed out: it did not fit its batch.
+    /// Read but not returned, because it did not fit the batch.
     peeked: Option<(Head, Bytes)>,
-    /// The least number that was not read yet.
+    /// The lowest number that has not been read.
     cursor: u64,
-    /// The number of the next entry that is appended.
+    /// The number of the next appended entry.
     next: u64,
     settled: Settled,
     ledger: Ledger,
-    /// Everything that is not settled.
+    /// Everything not settled.
     held: Count,
-    /// Of it, what was handed out.
+    /// The part of `held` that is in flight: returned but not settled.
     out: Count,
-    /// When the oldest entry that waits was accepted, as nearly as is known.
+    /// When the oldest waiting entry was accepted, approximately.
     oldest_unix_ns: u64,
-    /// First number of each batch that was handed out, and when that entry was accepted.
+    /// First number of each batch in flight, and when that entry was accepted.
     out_since: BTreeMap<u64, u64>,
-    /// What damage cost, to be counted by whoever asks.
+    /// What damage cost, until the caller counts it.
     damage: Count,
 }
 
@@ -117,38 +117,38 @@ pub(super) fn unix_ns() -> u64 {
 }
 
 impl Lane {
-    /// Everything that is not settled.
+    /// Everything not settled.
     pub(super) fn held(&self) -> Count {
         self.held
     }
 
-    /// What waits to be handed out.
+    /// What waits, that is, is not in flight.
     pub(super) fn waiting(&self) -> Count {
         let mut waiting = self.held;
         waiting.sub(self.out.records, self.out.bytes);
         waiting
     }
 
-    /// When the oldest entry that waits was accepted, as Unix nanoseconds; a lower bound.
+    /// When the oldest waiting entry was accepted, in Unix nanoseconds; a lower bound.
     pub(super) fn oldest_unix_ns(&self) -> u64 {
         self.oldest_unix_ns
     }
 
-    /// When the oldest entry that is not settled was accepted, as nearly as is known; none: there is none.
+    /// When the oldest unsettled entry was accepted, approximately; none if all are settled.
     pub(super) fn oldest_held_unix_ns(&self) -> Option<u64> {
         let waits = (self.waiting().records > 0).then_some(self.oldest_unix_ns);
         self.out_since.values().copied().chain(waits).min()
     }
 
-    /// What damage cost since this was last asked.
+    /// What damage cost since the last call.
     pub(super) fn take_damage(&mut self) -> Count {
         std::mem::take(&mut self.damage)
     }
 
-    /// Where the next block of `bytes` goes: a new segment, when the last one is full or was drained.
+    /// The place for the next block of `bytes`; starts a new segment if the last one is full or drained.
     ///
     /// # Errors
-    /// When a new segment can't be made.
+    /// When a new segment can't be created.
     pub(super) fn place(&mut self, bytes: u64) -> io::Result<Place> {
         let begun = self.segments.back().filter(|_| self.active.is_some()).map(|segment| segment.len);
         let drained = self.held.records == 0;
@@ -176,7 +176,7 @@ impl Lane {
         Ok(())
     }
 
-    /// A block was written at its place: `records` entries of `bytes`, and beside them `spooled` bytes of files.
+    /// Notes that a block was written at its place: `records` entries of `bytes`, and `spooled` bytes in separate files.
     pub(super) fn appended(&mut self, place: &Place, records: u64, bytes: u64, spooled: u64) {
         if self.waiting().records == 0 {
             self.oldest_unix_ns = unix_ns();
@@ -192,17 +192,17 @@ impl Lane {
         self.held.add(records, bytes + spooled);
     }
 
-    /// Files that were written to since this was last asked.
+    /// Files written since the last call.
     pub(super) fn take_unsynced(&mut self) -> Vec<(u64, Arc<File>)> {
         std::mem::take(&mut self.unsynced)
     }
 
-    /// Where its files are.
+    /// Folder of its files.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Hands out the oldest entries within the limits; one that alone exceeds them travels alone.
+    /// Returns the oldest entries within the limits; an entry that alone exceeds them is returned alone.
     pub(super) fn take(&mut self, limits: &BatchSettings) -> Batch {
         let mut batch = Batch::default();
         let mut bytes = 0u64;
@@ -236,10 +236,10 @@ impl Lane {
         batch
     }
 
-    /// What was handed out is settled. The caller has it written ([`Lane::note`]).
+    /// Settles a batch that was returned. The caller then writes the ledger ([`Lane::note`]).
     pub(super) fn settle(&mut self, batch: &Batch) {
         let (Some(first), Some(last)) = (batch.seqs.first(), batch.seqs.last()) else { return };
-        // What lies between two entries of a batch and is not in it was settled before, or lost.
+        // Numbers between two entries of a batch that are not in it were settled before, or lost.
         self.settled.add(*first, last + 1);
         self.out_since.retain(|seq, _| !(*first..=*last).contains(seq));
         let mut bytes = 0;
@@ -254,7 +254,7 @@ impl Lane {
         self.held.sub(batch.len() as u64, bytes);
     }
 
-    /// Gives up the oldest entry that waits. None: nothing waits.
+    /// Drops the oldest waiting entry. None: nothing waits.
     pub(super) fn drop_oldest(&mut self) -> Option<Count> {
         let (head, entry) = self.peeked.take().or_else(|| self.read())?;
         let bytes = entry.len() as u64 + frame::file_bytes(&head, &entry);
@@ -267,7 +267,7 @@ impl Lane {
         Some(Count { records: 1, bytes })
     }
 
-    /// Gives up as many of the oldest entries as free room on the disk: those that wait in the oldest segment that has any.
+    /// Drops enough of the oldest entries to free disk space: all waiting ones in the oldest segment that has any.
     pub(super) fn drop_segment(&mut self) -> Count {
         let mut dropped = Count::default();
         let first = self.peeked.as_ref().map_or(self.cursor, |(head, _)| head.seq);
@@ -285,10 +285,10 @@ impl Lane {
         dropped
     }
 
-    /// Writes down what is settled, and removes the segments that hold nothing else.
+    /// Writes the ledger, and removes segments in which everything is settled.
     ///
     /// # Errors
-    /// When it can't be written: what is settled is sent again after a crash then.
+    /// When it can't be written; after a crash, settled entries are then sent again.
     pub(super) fn note(&mut self) -> io::Result<()> {
         self.ledger.write(&self.settled)?;
         self.remove_settled()
@@ -307,7 +307,7 @@ impl Lane {
         }
         self.ledger.write(&self.settled)?;
         if self.durable {
-            // Otherwise a loss of power could bring the old word back without the segment it speaks of.
+            // Otherwise a power failure could bring back an old ledger without the segment it refers to.
             self.ledger.sync()?;
         }
         let gone = |first: u64| firsts.binary_search(&first).is_ok();
@@ -320,7 +320,7 @@ impl Lane {
         Ok(())
     }
 
-    /// The next entry that is not settled, in order; damage before it is counted.
+    /// The next unsettled entry, in order; damage before it is counted.
     fn read(&mut self) -> Option<(Head, Bytes)> {
         while self.cursor < self.next {
             let Some(first) = self.segments.iter().find(|segment| segment.end > self.cursor).map(|s| s.first) else {
@@ -357,7 +357,7 @@ impl Lane {
         None
     }
 
-    /// One step of the reader in the segment that begins with `first`; and where the segment ends.
+    /// One step of the reader in the segment whose first number is `first`; and the segment's end.
     fn step(&mut self, first: u64) -> Result<(Step, u64), (io::Error, u64)> {
         let Some(segment) = self.segments.iter().find(|segment| segment.first == first) else {
             return Ok((Step::End, self.next));
@@ -371,18 +371,18 @@ impl Lane {
         reading.reader.next(segment.len, end).map(|step| (step, end)).map_err(|error| (error, end))
     }
 
-    /// Nothing more can be had of the segment that ends before `end`.
+    /// Skips the rest of the segment that ends before `end`.
     fn skip_rest(&mut self, end: u64) {
         let damaged = self.reading.take().map_or(0, |reading| reading.damaged);
         self.lose(self.cursor, end, damaged);
         self.cursor = end;
     }
 
-    /// The entries from `begin` to before `end` are not there, and `bytes` of the files are no entries.
+    /// Counts the entries from `begin` to before `end` as lost, with `bytes` of damage in the files.
     fn lose(&mut self, begin: u64, end: u64, bytes: u64) {
         let records = self.settled.unsettled_in(begin, end);
         self.settled.add(begin, end);
-        // A place that was stepped over before, or held nothing that anyone waits for, costs nothing.
+        // Skipping an area that was already skipped, or had only settled entries, costs nothing.
         if records > 0 {
             self.held.sub(records, bytes);
             self.damage.add(records, bytes);

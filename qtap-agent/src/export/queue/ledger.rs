@@ -1,6 +1,6 @@
-//! Which entries of a lane are settled, and need not be handed out again: all below a mark, and a few ranges above it (what one
-//! worker settled while another still sends). Kept in a file of two slots, written in turn, each with a generation and a CRC:
-//! whatever moment a write is broken off at, the other slot stands. An older slot than the last only means that something is sent twice.
+//! Which entries of a lane are settled and need not be returned again: all below a mark, and a few ranges above it (one worker
+//! settles while another still sends). Stored in a file with two slots, written in turn, each with a generation and a CRC: if a write
+//! is interrupted at any point, the other slot is still valid. Reading an older slot only means that something is sent twice.
 
 use std::fs::File;
 use std::io;
@@ -9,14 +9,14 @@ use std::path::Path;
 
 /// Bytes of a slot: a page.
 const SLOT_BYTES: usize = 4096;
-/// What a slot begins with: mark, CRC, generation, low-water mark, number of ranges.
+/// The head of a slot: mark, CRC, generation, low-water mark, number of ranges.
 const HEAD_BYTES: usize = 32;
-/// Most ranges a slot holds. There is one a worker and one a damaged place; what is beyond is forgotten at a crash, and sent again.
+/// Maximum ranges in a slot. There is one per worker and per damaged place; ranges beyond are forgotten in a crash, and their entries sent again.
 const RANGES_MAX: usize = (SLOT_BYTES - HEAD_BYTES) / 16;
-/// What a slot begins with.
+/// The start of a slot.
 const MARK: [u8; 4] = *b"qtL1";
 
-/// Settled entries: numbers below `low`, and `ranges` (begin, end) above it, in order, apart from one another.
+/// Settled entries: numbers below `low`, and ordered, disjoint `ranges` (begin, end) above it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Settled {
     low: u64,
@@ -24,17 +24,17 @@ pub(super) struct Settled {
 }
 
 impl Settled {
-    /// All below `low`.
+    /// All numbers below `low`.
     pub(super) fn below(low: u64) -> Settled {
         Settled { low, ranges: Vec::new() }
     }
 
-    /// The least number that is not settled.
+    /// The lowest number that is not settled.
     pub(super) fn low(&self) -> u64 {
         self.low
     }
 
-    /// One past the greatest number that is settled.
+    /// One past the highest settled number.
     pub(super) fn high(&self) -> u64 {
         self.ranges.last().map_or(self.low, |(_, end)| *end)
     }
@@ -54,13 +54,13 @@ impl Settled {
         all - known.map(overlap).sum::<u64>()
     }
 
-    /// Settles the numbers from `begin` to before `end`.
+    /// Marks the numbers from `begin` to before `end` as settled.
     pub(super) fn add(&mut self, begin: u64, end: u64) {
         let (mut begin, mut end) = (begin.max(self.low), end);
         if begin >= end {
             return;
         }
-        // Every range that touches the new one becomes part of it.
+        // Merge all ranges that touch the new one.
         let first = self.ranges.partition_point(|(_, to)| *to < begin);
         let last = self.ranges.partition_point(|(from, _)| *from <= end);
         if let Some(touched) = self.ranges.get(first..last).filter(|touched| !touched.is_empty()) {
@@ -103,7 +103,7 @@ impl Settled {
     }
 }
 
-/// The file.
+/// The ledger file.
 #[derive(Debug)]
 pub(super) struct Ledger {
     file: File,
@@ -111,7 +111,7 @@ pub(super) struct Ledger {
     written: Settled,
 }
 
-/// What the file at `path` says, if it says something.
+/// The content of the file at `path`, if it has a valid slot.
 pub(super) fn read(path: &Path) -> Option<Settled> {
     newest(&std::fs::read(path).ok()?).map(|(_, settled)| settled)
 }
@@ -121,16 +121,16 @@ fn newest(bytes: &[u8]) -> Option<(u64, Settled)> {
 }
 
 impl Ledger {
-    /// Opens the file at `path`, or makes it; and what it says. None: it says nothing, being new or damaged.
+    /// Opens or creates the file at `path`; also returns its content, or `None` if the file is new or damaged.
     ///
     /// # Errors
-    /// When it can't be read or made.
+    /// When it can't be read or created.
     pub(super) fn open(path: &Path) -> io::Result<(Ledger, Option<Settled>)> {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut bytes = vec![0; 2 * SLOT_BYTES];
         let fresh = file.metadata()?.len() < bytes.len() as u64;
         if fresh {
-            // Both slots have their room from now on: what they are needed for most is a full disk.
+            // Allocate both slots now, because the ledger matters most when the disk is full.
             file.write_all_at(&bytes, 0)?;
         }
         file.read_exact_at(&mut bytes, 0)?;
@@ -139,10 +139,10 @@ impl Ledger {
         Ok((Ledger { file, generation, written: settled.clone().unwrap_or_default() }, settled))
     }
 
-    /// Writes what is settled, unless it stands there already.
+    /// Writes `settled`, unless the file already has it.
     ///
     /// # Errors
-    /// When it can't be written; the slot before it stands then.
+    /// When it can't be written; the previous slot is still valid then.
     pub(super) fn write(&mut self, settled: &Settled) -> io::Result<()> {
         if self.written == *settled {
             return Ok(());
@@ -154,10 +154,10 @@ impl Ledger {
         Ok(())
     }
 
-    /// Makes what was written outlive a loss of power.
+    /// Syncs the file, so that it survives a power failure.
     ///
     /// # Errors
-    /// When the disk says so.
+    /// When the sync fails.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Against a set of numbers.
+        /// Compares `Settled` with a set of numbers.
         #[test]
         fn settled_is_a_set(adds in proptest::collection::vec((0u64..60, 0u64..10), 0..40), low in 0u64..5) {
             let (mut settled, mut set) = (Settled::below(low), (0..low).collect::<BTreeSet<u64>>());
@@ -206,7 +206,7 @@ mod tests {
         ledger.write(&first).unwrap();
         ledger.write(&second).unwrap();
         assert_eq!(Ledger::open(&path).unwrap().1, Some(second.clone()));
-        // Generation 2 stands in the first slot.
+        // Generation 2 is in the first slot.
         let whole = std::fs::read(&path).unwrap();
         for cut in (0..SLOT_BYTES).filter(|cut| *cut < 80 || cut % 97 == 0) {
             let mut torn = whole.clone();

@@ -1,4 +1,4 @@
-//! Whether records wait in the folder of a queue that nobody opens: read only, since a queue of this run may still be emptied.
+//! Checks whether records wait in the folder of a queue that no store opens. Read-only, because a queue of this run may still be drained.
 
 use std::fs;
 use std::path::Path;
@@ -6,13 +6,13 @@ use std::path::Path;
 use super::ledger::{self, Settled};
 use super::segment::{Opened, Segment, Step};
 
-/// False when the folder of a store holds nothing that is to be delivered; true also where that can't be told.
+/// False when the folder of a store holds nothing to deliver; true also when that can't be determined.
 pub(in crate::export) fn may_hold(folder: &Path) -> bool {
     let Ok(lanes) = fs::read_dir(folder) else { return true };
     lanes.flatten().any(|lane| !lane.path().is_dir() || !is_settled(&lane.path()))
 }
 
-/// True when each entry of a lane is settled.
+/// True when every entry of a lane is settled.
 fn is_settled(lane: &Path) -> bool {
     let Ok(files) = fs::read_dir(lane) else { return false };
     let mut segments = Vec::new();
@@ -30,7 +30,7 @@ fn is_settled(lane: &Path) -> bool {
     end_of(&last).is_some_and(|end| settled.unsettled_in(begin, end) == 0)
 }
 
-/// One past the number of its last entry; none where it is damaged.
+/// One past the number of its last entry; none if the segment is damaged.
 fn end_of(segment: &Segment) -> Option<u64> {
     let (mut reader, mut end) = (segment.reader().ok()?, segment.first);
     loop {

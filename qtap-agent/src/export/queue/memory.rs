@@ -1,5 +1,5 @@
-//! A queue in memory: items in order, handed out in batches. What comes in was admitted by the [`super::budget::Budget`], which
-//! counts every record from the moment it is offered until it is settled, and so bounds what is here.
+//! A queue in memory. In: items, which the [`super::budget::Budget`] has admitted; it counts every record from the offer until it is
+//! settled, and so bounds this queue. Out: the items in order, in batches.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,15 +12,15 @@ use crate::export::batch::Batch;
 use crate::export::exporter::Item;
 use crate::export::settings::BatchSettings;
 
-/// Items in order, handed out in batches.
+/// Items in order, returned in batches.
 #[derive(Debug)]
 pub struct MemoryQueue {
     limits: BatchSettings,
     budget: Arc<Budget>,
     state: Mutex<State>,
-    /// Told when the queue is no longer empty, when a batch is full, and when the queue is closed.
+    /// Notified when the queue is no longer empty, when a batch is full, and when the queue is closed.
     changed: Notify,
-    /// Held by the worker whose batch is forming, so that the others wait their turn and order is kept.
+    /// Held by the worker whose batch is forming, so that the others take turns and order is kept.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -32,7 +32,7 @@ struct State {
 }
 
 impl MemoryQueue {
-    /// An empty queue that forms batches within `limits`; what `budget` admitted for it is released when it is settled.
+    /// An empty queue that forms batches within `limits`; settling a batch releases its share of `budget`.
     #[must_use]
     pub fn new(limits: BatchSettings, budget: Arc<Budget>) -> MemoryQueue {
         MemoryQueue {
@@ -62,12 +62,12 @@ impl MemoryQueue {
         }
     }
 
-    /// What was handed out was delivered, refused or dropped.
+    /// Settles a batch that was delivered, refused or dropped.
     pub fn settle(&self, batch: &Batch) {
         self.budget.release(batch.len(), batch.footprint());
     }
 
-    /// Nothing more will be pushed: what is there is handed out at once, then [`MemoryQueue::next`] ends.
+    /// Closes the queue to new items: what is there is returned at once, then [`MemoryQueue::next`] ends.
     pub fn close(&self) {
         self.state().closed = true;
         self.changed.notify_one();
@@ -101,7 +101,7 @@ impl MemoryQueue {
         state.items.len() >= self.limits.max_records || state.bytes >= self.limits.max_bytes
     }
 
-    /// The oldest items within the limits; an item that alone exceeds them travels alone.
+    /// The oldest items within the limits; an item that alone exceeds them is returned alone.
     fn take(&self, state: &mut State) -> Batch {
         let mut batch = Batch::default();
         let mut bytes = 0;

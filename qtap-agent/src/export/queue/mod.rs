@@ -1,6 +1,6 @@
-//! Where records wait for their store: in memory, or on disk ([`disk`] tells how). Both answer the same calls: items come in, batches go
-//! out, and a batch that was taken, refused or given up is settled. Which of the two a store has is decided when it is started; nothing
-//! here knows a protocol.
+//! The queue of a store, in memory or on disk (see [`disk`]); both have the same interface. In: items. Out: batches; a batch is settled once
+//! it is accepted, refused or dropped. Which of the two a store has is decided when it starts. Nothing here knows a
+//! protocol.
 
 pub mod budget;
 pub mod disk;
@@ -24,7 +24,7 @@ use memory::MemoryQueue;
 
 use super::batch::Batch;
 
-/// How often a queue whose `fsync` is `interval` is brought to the disk itself.
+/// How often a queue whose `fsync` is `interval` is synced to disk.
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The queue of one store.
@@ -32,7 +32,7 @@ pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) enum Queue {
     /// Ends with the process.
     Memory(MemoryQueue),
-    /// Outlives it.
+    /// Outlives the process.
     Disk(Arc<DiskQueue>),
 }
 
@@ -45,19 +45,19 @@ impl Queue {
         }
     }
 
-    /// What was handed out is settled, and need not be handed out again.
+    /// Settles a batch: its entries are not returned again.
     pub(super) async fn settle(&self, batch: Batch) {
         match self {
             Queue::Memory(queue) => queue.settle(&batch),
             Queue::Disk(queue) => {
                 let queue = Arc::clone(queue);
-                // It writes to a file, on a thread that may wait for the disk.
+                // Settling writes to a file, so use a thread that may block on the disk.
                 let _ = tokio::task::spawn_blocking(move || queue.settle(&batch)).await;
             }
         }
     }
 
-    /// True when what is not settled at the end is there at the next start.
+    /// True when unsettled entries are available again at the next start.
     pub(super) fn outlives(&self) -> bool {
         match self {
             Queue::Memory(_) => false,

@@ -1,5 +1,5 @@
-//! One file of a lane: a head, then entries in the order of their numbers. It is made, appended to, cut at its last intact entry when
-//! it is opened again, read through a window, and removed whole. Its name carries what its head says, so that a damaged head costs
+//! One file of a lane: a head, then entries in the order of their numbers. It is created, appended to, truncated after its last intact entry
+//! when it is reopened, read through a window, and removed as a whole. Its name repeats the head, so that a damaged head costs
 //! nothing: `<first number>-<salt>.seg`.
 //!
 //! ```text
@@ -18,16 +18,16 @@ use super::frame::{self, Found, Head};
 
 /// Bytes before the first entry.
 pub(super) const HEAD_BYTES: u64 = 32;
-/// What a segment begins with.
+/// The start of a segment.
 const MAGIC: [u8; 8] = *b"qtapqseg";
-/// Version of the whole format, entries included. A segment of another one is set aside.
+/// Version of the whole format, including entries. A segment of another version is set aside.
 const VERSION: u32 = 1;
-/// Bytes read at once; an entry that is larger is read alone.
+/// Bytes per read; a larger entry is read alone.
 const WINDOW_BYTES: u64 = 1 << 20;
-/// Slices handed to the kernel in one call (IOV_MAX of Linux).
+/// Maximum slices per system call (Linux's IOV_MAX).
 const SLICES_MAX: usize = 1024;
-/// Behind damage, the next entry is looked for by trying every place that looks like one. Bytes summed in vain, as a multiple of the
-/// segment's length, after which the rest of the segment is given up: a body may be full of what looks like entries.
+/// After damage, every position that looks like an entry is tried. When the bytes checksummed without success exceed this multiple of the
+/// segment's length, the rest of the segment is given up: a body may be full of what looks like entries.
 const SEARCH_MAX: u64 = 4;
 
 /// One segment, as its lane knows it.
@@ -37,22 +37,22 @@ pub(super) struct Segment {
     pub(super) first: u64,
     /// One past the number of its last entry.
     pub(super) end: u64,
-    /// Bytes of the file that hold whole entries, head included.
+    /// Bytes of the file that hold whole entries, including the head.
     pub(super) len: u64,
     /// Its salt.
     pub(super) salt: u32,
-    /// Where it is.
+    /// Path of the file.
     pub(super) path: PathBuf,
 }
 
-/// What a file in a lane's folder turned out to be.
+/// The kinds of file in a lane's folder.
 #[derive(Debug)]
 pub(super) enum Opened {
     /// A segment; `end` is not known yet.
     Segment(Segment),
     /// A segment of another version.
     Unknown(PathBuf),
-    /// A segment that was broken off before it had a head: nothing is in it.
+    /// A segment whose creation was interrupted before it had a head: it is empty.
     Empty(PathBuf),
 }
 
@@ -60,7 +60,7 @@ fn name(first: u64, salt: u32) -> String {
     format!("{first:020}-{salt:08x}.seg")
 }
 
-/// First number and salt, as the name says.
+/// First number and salt, from the name.
 fn parse(name: &str) -> Option<(u64, u32)> {
     let (first, salt) = name.strip_suffix(".seg")?.split_once('-')?;
     Some((first.parse().ok()?, u32::from_str_radix(salt, 16).ok()?))
@@ -80,10 +80,10 @@ fn head(first: u64, salt: u32, version: u32) -> [u8; HEAD_BYTES as usize] {
 }
 
 impl Segment {
-    /// Makes a new one in `folder`.
+    /// Creates a new segment in `folder`.
     ///
     /// # Errors
-    /// When the disk can't take it; nothing is left of it then.
+    /// When the disk can't store it; the file is removed then.
     pub(super) fn create(folder: &Path, first: u64) -> io::Result<(Segment, File)> {
         let salt = fastrand::u32(..);
         let path = folder.join(name(first, salt));
@@ -95,7 +95,7 @@ impl Segment {
         Ok((Segment { first, end: first, len: HEAD_BYTES, salt, path }, file))
     }
 
-    /// Looks at a file of the lane's folder. None: its name is not a segment's.
+    /// Examines a file of the lane's folder. None: its name is not that of a segment.
     ///
     /// # Errors
     /// When it can't be read.
@@ -113,7 +113,7 @@ impl Segment {
         Ok(Some(if other.is_some() { Opened::Unknown(path.to_owned()) } else { Opened::Segment(segment) }))
     }
 
-    /// Reads it from its beginning.
+    /// A reader from the beginning.
     ///
     /// # Errors
     /// When the file can't be opened.
@@ -130,7 +130,7 @@ impl Segment {
         })
     }
 
-    /// Sets it aside: its name says that this version does not read it.
+    /// Renames a segment of another version, so that this version ignores it.
     ///
     /// # Errors
     /// When it can't be renamed.
@@ -141,20 +141,20 @@ impl Segment {
     }
 }
 
-/// Entries in the making: heads and small payloads in one buffer, large payloads as they are.
+/// A block of entries to write: heads and small payloads in one buffer, large payloads by reference.
 #[derive(Debug, Default)]
 pub(super) struct Block {
     buffer: Vec<u8>,
-    /// Where in the buffer which payload belongs.
+    /// Where in the buffer each large payload belongs.
     large: Vec<(usize, Bytes)>,
     large_bytes: usize,
 }
 
 impl Block {
-    /// Payloads up to this are copied: a slice of its own costs the kernel more.
+    /// Payloads up to this size are copied, because a separate slice would cost the kernel more.
     const COPY_BYTES: usize = 8 << 10;
 
-    /// Forgets what is in it, and keeps its room, unless that is large.
+    /// Clears the block but keeps its capacity, up to a bound.
     pub(super) fn clear(&mut self) {
         self.buffer.clear();
         self.buffer.shrink_to(WINDOW_BYTES as usize);
@@ -174,15 +174,15 @@ impl Block {
         }
     }
 
-    /// Bytes in it.
+    /// Total bytes.
     pub(super) fn len(&self) -> u64 {
         (self.buffer.len() + self.large_bytes) as u64
     }
 
-    /// Writes it at `offset`.
+    /// Writes the block at `offset`.
     ///
     /// # Errors
-    /// When the disk can't take all of it; the file is as long as before then.
+    /// When the disk can't store all of it; the file is then truncated to its previous length.
     pub(super) fn write(&self, file: &File, offset: u64) -> io::Result<()> {
         let mut slices = Vec::with_capacity(self.large.len() * 2 + 1);
         let mut from = 0;
@@ -222,7 +222,7 @@ fn write_at(file: &File, slices: &[IoSlice<'_>], mut offset: u64) -> io::Result<
     Ok(())
 }
 
-/// Up to `bytes` from `offset`; fewer at the file's end.
+/// Reads up to `bytes` from `offset`; fewer at the end of the file.
 fn read_at(file: &File, offset: u64, bytes: u64) -> io::Result<Vec<u8>> {
     let wanted = usize::try_from(bytes).map_err(io::Error::other)?;
     let mut out = Vec::with_capacity(wanted);
@@ -247,20 +247,20 @@ pub(super) struct Reader {
     window_at: u64,
     /// Where the next entry begins.
     at: u64,
-    /// The least number it may have.
+    /// The lowest number it may have.
     next: u64,
-    /// Bytes summed in vain behind damage.
+    /// Bytes checksummed without success after damage.
     searched: u64,
 }
 
-/// What a reader comes to.
+/// The result of one step of a reader.
 #[derive(Debug)]
 pub(super) enum Step {
     /// An intact entry.
     Entry(Head, Bytes),
-    /// So many bytes that are none.
+    /// This many bytes that are not entries.
     Damage(u64),
-    /// The end.
+    /// The end of the segment.
     End,
 }
 
@@ -270,7 +270,7 @@ impl Reader {
         self.at
     }
 
-    /// The next entry, of a segment that is `len` long now and has numbers up to before `end`.
+    /// The next entry of a segment whose length is now `len` and whose numbers are below `end`.
     ///
     /// # Errors
     /// When the file can't be read.
@@ -293,7 +293,7 @@ impl Reader {
         self.window.slice(start..start + total)
     }
 
-    /// The entry that begins at `at`, whole in the window, if there is one with such a number.
+    /// The entry that begins at `at`, if there is one with a number in `numbers`; afterwards the window holds all of it.
     fn entry_at(&mut self, at: u64, len: u64, numbers: Range<u64>) -> io::Result<Option<(Head, usize)>> {
         loop {
             let start = at.checked_sub(self.window_at).and_then(|start| usize::try_from(start).ok());
@@ -313,7 +313,7 @@ impl Reader {
                     let bytes = wanted.max(WINDOW_BYTES).min(len - at);
                     self.window = read_at(&self.file, at, bytes)?.into();
                     self.window_at = at;
-                    // Shorter than its lane knows it: cut by someone else.
+                    // Shorter than the lane believes: truncated by someone else.
                     if (self.window.len() as u64) < wanted {
                         return Ok(None);
                     }
@@ -340,25 +340,25 @@ impl Reader {
                     break;
                 }
             }
-            // A mark may straddle two windows.
+            // A mark may cross the boundary of two windows.
             from += last.max(seen.len().saturating_sub(frame::MARK.len() - 1)).max(1) as u64;
         }
         Ok(len)
     }
 }
 
-/// What the tests of the lanes let go wrong.
+/// Write faults for the tests of the lanes.
 #[cfg(test)]
 pub(super) mod fault {
     use std::cell::Cell;
     use std::io;
 
     thread_local! {
-        /// Bytes that this thread may still write; none: as many as it likes.
+        /// Bytes that this thread may still write; none: no limit.
         pub(in crate::export::queue) static ROOM: Cell<Option<usize>> = const { Cell::new(None) };
     }
 
-    /// Takes `bytes` of the room, or says what a full disk says.
+    /// Uses up `bytes` of the allowance, or fails as a full disk does.
     pub(super) fn check(bytes: usize) -> io::Result<()> {
         match ROOM.get() {
             None => Ok(()),

@@ -1,5 +1,5 @@
-//! Data too large for memory, beside the segments of a lane: a file `<number>.spool` for each entry that has one, from before the entry is
-//! written until it is settled. Who sends it gets a name of its own, `<number>.lent`, so that neither waits for the other.
+//! Data too large for memory, in files beside the segments of a lane: `<number>.spool` for each entry that has one, from before the entry is
+//! written until it is settled. A sender gets a hard link of its own, `<number>-<pid>.lent`, so that neither side waits for the other.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ fn kept(folder: &Path, seq: u64) -> PathBuf {
     folder.join(format!("{seq:020}.spool"))
 }
 
-/// Takes a file in, under the number of its entry.
+/// Adds a file under the number of its entry: as a hard link, or as a copy from another filesystem.
 ///
 /// # Errors
 /// When the filesystem does not permit it.
@@ -19,19 +19,19 @@ pub(super) fn keep(folder: &Path, seq: u64, file: &SpoolFile, sync: bool) -> io:
     let path = kept(folder, seq);
     match file.link(&path) {
         Ok(()) => {}
-        // Left over by a process that was killed before it wrote the entry.
+        // Left by a process that was killed before it wrote the entry.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             fs::remove_file(&path)?;
             file.link(&path)?;
         }
-        // Another filesystem: a copy then.
+        // On another filesystem, so copy it.
         Err(error) if error.kind() == ErrorKind::CrossesDevices => drop(fs::copy(file.path(), &path)?),
         Err(error) => return Err(error),
     }
     if sync { fs::File::open(&path)?.sync_all() } else { Ok(()) }
 }
 
-/// A name of its own for who sends the file of entry `seq`.
+/// Creates the sender's own link to the file of entry `seq`.
 ///
 /// # Errors
 /// When the file is gone.
@@ -45,12 +45,12 @@ pub(super) fn lend(folder: &Path, seq: u64, bytes: u64) -> io::Result<SpoolFile>
     Ok(SpoolFile::new(lent, bytes))
 }
 
-/// The entry is settled. What can't be removed is swept at the next start.
+/// Removes the file of a settled entry. What can't be removed is removed at the next start.
 pub(super) fn remove(folder: &Path, seq: u64) {
     let _ = fs::remove_file(kept(folder, seq));
 }
 
-/// Removes what was lent, and the files of entries that are not `wanted`; the bytes of those that are.
+/// Removes all lent links, and the files of entries that are not `wanted`; returns the total size of the others.
 ///
 /// # Errors
 /// When the folder can't be read.

@@ -1,7 +1,7 @@
-//! The way into a queue on disk: room is made as the settings say, what has it is written with one write a lane, and what has none is
-//! counted, or waits. Only the store's intake comes here, one thread.
+//! Appending to a queue on disk: makes space as the settings say, writes the items that fit with one write per lane, and counts the
+//! others as lost or waits. Only the store's intake calls this, from one thread.
 //!
-//! What gives way, in order: the oldest objects; for an event, the oldest events; then what comes. Nothing that was handed out.
+//! Dropped first are the oldest objects; then, for an event, the oldest events; then the incoming item. Entries in flight are never dropped.
 
 use std::io;
 use std::path::Path;
@@ -16,29 +16,29 @@ use crate::export::queue::{frame, segment, spool};
 use crate::export::settings::{Fsync, WhenFull};
 use crate::model::loss::Loss;
 
-/// Where a queue does not drop the oldest, objects are let in up to this share of the bounds, in quarters: the rest is for events.
+/// If the queue does not drop the oldest, objects are admitted up to this share of the bounds, in quarters; the rest is for events.
 const OBJECT_QUARTERS: u64 = 3;
-/// How long appending waits before it looks again whether there is room on a disk that had none.
+/// How long appending waits before it tries again on a disk that was full.
 const DISK_WAIT: Duration = Duration::from_secs(1);
 
-/// Whether there is room for an item.
+/// Whether there is space for an item.
 enum Room {
     Made,
-    /// When what was admitted before it is written.
+    /// Only after the items admitted before it are written.
     Later,
     None,
 }
 
-/// What may be appended now.
+/// The result of admitting items.
 struct Admitted {
     items: Vec<Item>,
-    /// What did not fit, in order, and must wait.
+    /// Items that did not fit and must wait, in order.
     rest: Vec<Item>,
 }
 
 impl DiskQueue {
-    /// Appends the items in order, and returns how many of them are in the queue now; the others were dropped and counted. Waits only
-    /// when a queue that is full is to block.
+    /// Appends the items in order, and returns how many of them are now in the queue; the others were dropped and counted. Waits only
+    /// if the queue is full and its settings say to block.
     pub fn append(&self, mut items: Vec<Item>) -> u64 {
         let mut kept = 0;
         while !items.is_empty() {
@@ -55,7 +55,7 @@ impl DiskQueue {
         kept
     }
 
-    /// Waits until something was settled; looks again after a moment anyway.
+    /// Waits until something is settled, or until `DISK_WAIT` has passed.
     fn wait_for_room(&self) {
         let state = self.state();
         if !self.hurry.load(Ordering::Acquire) {
@@ -63,11 +63,11 @@ impl DiskQueue {
         }
     }
 
-    /// Makes room as the settings say; what finds none is counted, or left to wait.
+    /// Makes space as the settings say; items without space are counted as lost, or left to wait.
     fn admit(&self, items: Vec<Item>) -> Admitted {
         let mut state = self.state();
         let mut admitted = Admitted { items: Vec::with_capacity(items.len()), rest: Vec::new() };
-        // What was admitted and is not in a lane yet.
+        // Admitted, but not in a lane yet.
         let mut coming = Count::default();
         let mut dropped = (Count::default(), Count::default());
         let mut items = items.into_iter();
@@ -75,7 +75,7 @@ impl DiskQueue {
             let bytes = cost(&item);
             let hopeless = !frame::fits(&item) || bytes > self.settings.max_bytes;
             let blocks = self.settings.when_full == WhenFull::Block;
-            // In a hurry a queue that blocks takes in what is left, though it is full: it was promised that nothing is dropped.
+            // In a hurry a queue that blocks accepts what is left although it is full: it promises to drop nothing.
             let anyway = blocks && self.hurry.load(Ordering::Acquire);
             let room = match () {
                 () if hopeless => Room::None,
@@ -101,8 +101,8 @@ impl DiskQueue {
         admitted
     }
 
-    /// Room for one more, after dropping what may be dropped for it: objects for anything, events only for events. `coming` is what
-    /// `admitted` takes, which is not in a lane yet.
+    /// Makes space for one more item by dropping what may be dropped for it: objects for anything, events only for events. `coming` is the
+    /// size of `admitted`, which is not in a lane yet.
     fn make_room(&self, state: &mut State, item: &Item, coming: Count, admitted: &[Item], dropped: &mut Count) -> Room {
         loop {
             let mut held = state.held();
@@ -115,7 +115,7 @@ impl DiskQueue {
             }
             let oldest = match (state.objects.drop_oldest(), item.class) {
                 (Some(one), _) => Some(one),
-                // What is not written yet can't be dropped: first it is, then its turn may come.
+                // Admitted objects can't be dropped before they are written, so write them first.
                 (None, _) if admitted.iter().any(|item| item.class == Class::Object) => return Room::Later,
                 (None, Class::Object) => None,
                 (None, Class::Event) => state.events.drop_oldest(),
@@ -141,8 +141,8 @@ impl DiskQueue {
         }
     }
 
-    /// Writes the items of a class, and returns how many are in the queue now. On a disk without room the oldest are given up for them
-    /// where that is the rule, and waited for where that is.
+    /// Writes the items of a class, and returns how many are now in the queue. If the disk is full, drops the oldest entries or waits,
+    /// as the settings say.
     fn write(&self, class: Class, items: &[Item]) -> u64 {
         let items: Vec<&Item> = items.iter().filter(|item| item.class == class).collect();
         if items.is_empty() {
@@ -210,7 +210,7 @@ impl DiskQueue {
         Ok(())
     }
 
-    /// Gives up the oldest for newer ones on a disk that is full. False: there is nothing left to give up.
+    /// Drops the oldest entries to make space for newer ones on a full disk. False: there is nothing left to drop.
     fn free_disk(&self, class: Class) -> bool {
         let mut state = self.state();
         let mut freed = state.objects.drop_segment();
@@ -225,13 +225,13 @@ impl DiskQueue {
     }
 }
 
-/// What an item costs in the queue: its entry, and its file.
+/// What an item takes in the queue, in bytes: its entry and its file.
 fn cost(item: &Item) -> u64 {
     frame::len(item) as u64 + item.spooled.as_ref().map_or(0, |file| file.bytes())
 }
 
 fn sync_now(place: &Place, folder: &Path) -> io::Result<()> {
     place.file.sync_data()?;
-    // The first block of a segment: its name must not be lost either.
+    // First block of a segment: sync the folder too, so that the file name is not lost.
     if place.offset <= segment::HEAD_BYTES { std::fs::File::open(folder)?.sync_all() } else { Ok(()) }
 }

@@ -1,5 +1,5 @@
-//! A lane is opened: what its files say, and what of it waits. Only the last segment is read through, for an entry that was broken off, and
-//! segments of which a part is settled; what else is damaged is found when it is read.
+//! Opening a lane: what its files hold, and which entries of it wait. The last segment is scanned fully, because its last entry may be incomplete,
+//! and so are segments that are partly settled; other damage is found when it is read.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
@@ -13,10 +13,10 @@ use crate::export::queue::segment::{self, Opened, Segment, Step};
 use crate::export::queue::spool;
 
 impl Lane {
-    /// Opens what is in `folder`, or begins there.
+    /// Opens the lane in `folder`, or creates one.
     ///
     /// # Errors
-    /// When the folder can't be made, read or written.
+    /// When the folder can't be created, read or written.
     pub(in crate::export::queue) fn open(folder: &Path, segment_bytes: u64, durable: bool) -> io::Result<Lane> {
         fs::create_dir_all(folder)?;
         let (ledger, settled) = Ledger::open(&folder.join("settled"))?;
@@ -46,7 +46,7 @@ impl Lane {
         Ok(lane)
     }
 
-    /// All segments of the folder, in order.
+    /// Finds all segments in the folder, in order.
     fn find_segments(&mut self) -> io::Result<()> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
@@ -67,8 +67,8 @@ impl Lane {
         Ok(())
     }
 
-    /// What is known of the segments from their names is completed: the last one is cut at its last intact entry and appended to
-    /// from there, what is settled is taken off.
+    /// Completes what the file names say about the segments: the last one is truncated after its last intact entry and appended to
+    /// from there, and settled entries are subtracted.
     fn recover(&mut self) -> io::Result<()> {
         let firsts: Vec<u64> = self.segments.iter().skip(1).map(|segment| segment.first).collect();
         for (segment, end) in self.segments.iter_mut().zip(firsts) {
@@ -77,7 +77,7 @@ impl Lane {
         self.next = self.settled.high();
         if let Some(mut last) = self.segments.pop_back() {
             self.cut(&mut last)?;
-            // A number that was settled is not given out again, even if the entry itself did not outlive a loss of power.
+            // A settled number is not assigned again, even if the entry itself did not survive a power failure.
             self.next = self.next.max(last.end);
             let file = File::options().read(true).write(true).open(&last.path)?;
             if last.end == self.next && last.len < self.segment_bytes {
@@ -101,7 +101,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Cuts the segment behind its last intact entry.
+    /// Truncates the segment after its last intact entry.
     fn cut(&mut self, segment: &mut Segment) -> io::Result<()> {
         let mut reader = segment.reader()?;
         let (mut intact, mut cut) = (reader.at(), 0);
@@ -124,7 +124,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Adds what of a segment is not settled.
+    /// Adds the unsettled entries of a segment to the totals.
     fn count(&mut self, index: usize) -> io::Result<()> {
         let Some(segment) = self.segments.get(index) else { return Ok(()) };
         let (first, end) = (segment.first, segment.end);
@@ -141,7 +141,7 @@ impl Lane {
                     Step::Entry(head, entry) => (head.seq, entry.len() as u64),
                     Step::End => (end, 0),
                 };
-                // Damage where nothing is waited for is no loss, and holds nothing.
+                // Damage among settled entries is no loss and holds no records.
                 if self.settled.unsettled_in(next, seq) == 0 {
                     bytes -= damaged;
                 }

@@ -1,4 +1,4 @@
-//! Bounds: what is dropped is the oldest that waits, bodies first, counted exactly; what is out is not dropped; a queue that blocks waits.
+//! Bounds: the oldest waiting entries are dropped, bodies first, with exact counts; entries in flight are kept; a queue that blocks waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn the_oldest_objects_go_first_then_the_oldest_events() {
     bench.push(Class::Object, 10..16);
     bench.push(Class::Event, 4..8);
     assert_eq!(bench.lost(Loss::QueueDropOldest), (4, 4 * cost()));
-    // An object gives way to nothing but objects.
+    // An object can displace only objects.
     bench.push(Class::Object, [16]);
     bench.push(Class::Event, 8..12);
     assert_eq!(bench.lost(Loss::QueueDropOldest).0, 9);
@@ -38,7 +38,7 @@ fn what_is_out_is_not_dropped() {
     assert_eq!(bench.lost(Loss::QueueDropOldest).0, 6);
     let rest = bench.queue.take(Class::Event);
     assert_eq!(numbers(&rest), [9]);
-    // Everything is out: now it is the newest that finds no room.
+    // Everything is in flight, so now the newest is dropped.
     bench.push(Class::Event, [10]);
     assert_eq!(bench.lost(Loss::QueueDropNewest).0, 1);
     drop((rest, bench));
@@ -90,11 +90,11 @@ fn block_blocks_until_something_is_settled_and_drops_nothing() {
         assert_eq!(appending.join().unwrap(), 40);
         assert_eq!(seen, (0..40).collect::<Vec<_>>());
         assert!(bench.board.read().losses.is_empty());
-        // In a hurry it takes everything in, though it is full.
+        // In a hurry it accepts everything although it is full.
         bench.queue.hurry();
         assert_eq!(bench.push(Class::Event, 40..60), 20);
         assert_eq!(bench.queue.held().0, 20);
-        // And after it, nothing until there is room.
+        // Afterwards it accepts nothing until there is space.
         bench.queue.calm();
         let appending = std::thread::spawn({
             let bench = Arc::clone(&bench);

@@ -1,4 +1,4 @@
-//! Files that were cut or damaged: at every byte of a small log, what is whole comes out, what is not is counted.
+//! Truncated and damaged files: for every byte of a small log, intact entries are returned and the rest is counted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::export::exporter::Class;
 use crate::export::queue::segment::HEAD_BYTES;
 use crate::model::loss::Loss;
 
-/// A log of one segment with five entries, in a folder of its own.
+/// A log of one segment with five entries, in its own folder.
 fn log() -> (tempfile::TempDir, PathBuf, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
     Bench::open(folder.path(), LARGE).push(Class::Event, 0..5);
@@ -18,7 +18,7 @@ fn log() -> (tempfile::TempDir, PathBuf, Vec<u8>) {
     (folder, segment, bytes)
 }
 
-/// As if nothing had been settled since.
+/// Removes the ledger, as if nothing had been settled.
 fn forget(folder: &Path) {
     fs::remove_file(folder.join("events/settled")).unwrap();
 }
@@ -33,7 +33,7 @@ fn a_torn_tail_is_cut_at_the_last_intact_entry() {
             let bench = Bench::open(folder.path(), LARGE);
             let whole = (cut as u64).saturating_sub(HEAD_BYTES) / cost();
             assert_eq!(bench.queue.held(), (whole, whole * cost()), "{cut}");
-            // What is appended afterwards is behind what was whole.
+            // New entries are appended after the intact ones.
             bench.push(Class::Event, 100..102);
             let want: Vec<u64> = (0..whole).chain(100..102).collect();
             assert_eq!(bench.drain(Class::Event), want, "{cut}");
@@ -62,7 +62,7 @@ fn damage_in_the_middle_costs_what_is_damaged() {
         assert_eq!(bench.drain(Class::Event), want, "{at}");
         let want = match entry {
             None => (0, 0),
-            // Cut off as a torn tail: that it was an entry is not known.
+            // Truncated like an incomplete tail: it is not known that it was an entry.
             Some(4) => (0, cost()),
             Some(_) => (1, cost()),
         };
@@ -73,7 +73,7 @@ fn damage_in_the_middle_costs_what_is_damaged() {
     }
 }
 
-/// Whole blocks that are gone, as after a loss of power: every record that is missing is counted, those before and behind come out.
+/// Whole blocks are missing, as after a power failure: every missing record is counted, those before and after are returned.
 #[test]
 fn a_hole_over_several_segments() {
     let folder = tempfile::tempdir().unwrap();
@@ -94,7 +94,7 @@ fn a_hole_over_several_segments() {
     assert_eq!(bench.queue.held(), (0, 0));
 }
 
-/// The first segments are gone.
+/// The first segment is missing.
 #[test]
 fn a_hole_at_the_beginning() {
     let folder = tempfile::tempdir().unwrap();
@@ -125,7 +125,7 @@ fn a_segment_of_another_version_is_set_aside() {
     assert_eq!(bench.drain(Class::Event), [7]);
 }
 
-/// A body that holds a whole segment of the very same queue, of which one entry is hurt: nothing of the body is taken for an entry.
+/// A body that holds a whole segment of another queue of the same kind, and one damaged entry: nothing in the body is mistaken for an entry.
 #[test]
 fn what_a_body_holds_is_no_entry() {
     let (_, _, inner) = log();
@@ -144,7 +144,7 @@ fn what_a_body_holds_is_no_entry() {
     assert_eq!(bench.lost(Loss::QueueDamaged).0, 1);
 }
 
-/// Spooled files: linked in, lent out, removed when settled, swept when nobody's.
+/// Spooled files are linked in, lent, removed when settled, and removed at the start when they belong to no entry.
 #[test]
 fn spooled_files_live_as_long_as_their_entries() {
     let folder = tempfile::tempdir().unwrap();
@@ -174,7 +174,7 @@ fn spooled_files_live_as_long_as_their_entries() {
     let (one, rest) = batch.halves();
     bench.queue.settle(&one);
     drop((one, rest));
-    // Not settled and let go: there again after a start.
+    // Released but not settled: available again after a restart.
     drop(bench);
     assert_eq!(files(), 1);
     let bench = Bench::open(&queue, LARGE);

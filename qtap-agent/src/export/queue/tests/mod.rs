@@ -1,5 +1,5 @@
-//! The queue on disk, from outside its files: a model beside it (`model`), files that are cut and damaged (`damage`), disks that are full
-//! (`space`), and bounds (`bounds`).
+//! Tests of the queue on disk through its interface: against a model (`model`), with truncated and damaged files (`damage`), on full disks
+//! (`space`), and at its bounds (`bounds`).
 
 mod bounds;
 mod damage;
@@ -18,7 +18,7 @@ use crate::export::settings::{BatchSettings, Fsync, QueueSettings, WhenFull};
 use crate::export::status::Board;
 use crate::model::loss::Loss;
 
-/// Entries of these tests are about a hundred bytes.
+/// An entry in these tests takes about a hundred bytes.
 const SEGMENT_BYTES: u64 = 600;
 
 const LIMITS: BatchSettings = BatchSettings { max_records: 3, max_bytes: 200, interval: Duration::ZERO };
@@ -26,7 +26,7 @@ const LIMITS: BatchSettings = BatchSettings { max_records: 3, max_bytes: 200, in
 const LARGE: QueueSettings =
     QueueSettings { max_bytes: 1 << 20, max_records: 0, when_full: WhenFull::DropOldest, fsync: Fsync::Never };
 
-/// A queue and the board it counts on.
+/// A queue and the board on which it counts losses.
 struct Bench {
     queue: DiskQueue,
     board: Arc<Board>,
@@ -49,7 +49,7 @@ impl Bench {
         (losses.count(loss), losses.bytes(loss))
     }
 
-    /// Everything that waits, handed out and settled.
+    /// Takes and settles everything that waits.
     fn drain(&self, class: Class) -> Vec<u64> {
         let mut all = Vec::new();
         loop {
@@ -63,7 +63,7 @@ impl Bench {
     }
 }
 
-/// An item whose payload says which it is.
+/// An item whose payload contains its number.
 fn item(class: Class, number: u64, size: usize) -> Item {
     let mut payload = number.to_le_bytes().to_vec();
     payload.resize(size.max(8), b'x');
@@ -81,7 +81,7 @@ fn numbers(batch: &Batch) -> Vec<u64> {
     batch.items.iter().map(|item| u64::from_le_bytes(item.payload[..8].try_into().unwrap())).collect()
 }
 
-/// What an item of `push` takes.
+/// Bytes that an item of `push` takes.
 fn cost() -> u64 {
     frame::len(&item(Class::Event, 0, 40)) as u64
 }

@@ -1,4 +1,4 @@
-//! A model beside the queue: lists in memory. After each step both hold the same, hand out the same, and have counted the same.
+//! Compares the queue with a model, lists in memory. After each step both hold the same, return the same, and have counted the same.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -17,13 +17,13 @@ use crate::model::loss::Loss;
 enum Deed {
     Push(Vec<(bool, usize)>),
     Next(bool),
-    /// One of the batches that are out, whole, or in halves the first of them.
+    /// Settles one of the batches in flight: all of it, or its first half.
     Settle(usize, bool),
-    /// Killed, and started again.
+    /// Killed and restarted.
     Reopen,
-    /// Killed, the last segment of a lane cut by so many bytes, started again.
+    /// Killed, the last segment of a lane truncated by this many bytes, restarted.
     Cut(bool, u64),
-    /// Killed, a byte of a lane changed, started again.
+    /// Killed, one byte of a lane changed, restarted.
     Corrupt(bool, u64),
 }
 
@@ -94,7 +94,7 @@ impl Model {
         }
     }
 
-    /// What was out waits again, in order.
+    /// What was in flight waits again, in order.
     fn killed(&mut self) {
         for (class, entries) in std::mem::take(&mut self.out) {
             self.lane(class).extend(entries);
@@ -107,7 +107,7 @@ impl Model {
     }
 }
 
-/// The queue, what it has out, and the model.
+/// The queue, its batches in flight, and the model.
 struct Pair<'a> {
     folder: &'a Path,
     settings: QueueSettings,
@@ -190,8 +190,8 @@ impl Pair<'_> {
         (self.model.drop_oldest, self.model.drop_newest) = ((0, 0), (0, 0));
     }
 
-    /// A lane is hurt while nobody looks. What was not touched is handed out afterwards, in order; what was is counted, once: also not again
-    /// after another start.
+    /// Damages a lane while the queue is closed. Untouched entries are returned afterwards, in order; damaged ones are counted once, and not
+    /// again after another restart.
     #[allow(clippy::type_complexity)] // the path of the file, and which of its bytes
     fn hurt(
         &mut self,
@@ -209,7 +209,7 @@ impl Pair<'_> {
             .iter()
             .filter(|(file, _, at)| *file == path && at.start < bytes.end && bytes.start < at.end)
             .collect();
-        // The last entries of all are cut off: how many they were is not known any more, unless a later one is known as settled.
+        // Damaged entries at the very end are truncated; their number is unknown, unless a later one is recorded as settled.
         let last = entries.last().map(|(_, number, _)| *number);
         let at_end = touched.iter().any(|(_, number, _)| Some(*number) == last);
         let hurt: Vec<u64> =
@@ -220,7 +220,7 @@ impl Pair<'_> {
         prop_assert_eq!(self.real.drain(class), want);
         let (records, lost) = self.real.lost(Loss::QueueDamaged);
         prop_assert!(records == hurt.len() as u64 || (at_end && records < hurt.len() as u64), "{} counted", records);
-        // What ends where an entry ends is whole, as far as anyone can tell.
+        // A file that ends at the end of an entry appears intact.
         let whole = touched.iter().all(|(_, _, at)| bytes.start <= at.start);
         prop_assert!(lost > 0 || hurt.is_empty() || whole);
         self.real = Bench::open(self.folder, self.settings);
@@ -229,7 +229,7 @@ impl Pair<'_> {
     }
 }
 
-/// File, number and place of every entry.
+/// File, number and position of every entry.
 fn entries(files: &[(std::path::PathBuf, u64)]) -> Vec<(std::path::PathBuf, u64, std::ops::Range<u64>)> {
     let mut all = Vec::new();
     for (path, len) in files {
@@ -243,7 +243,7 @@ fn entries(files: &[(std::path::PathBuf, u64)]) -> Vec<(std::path::PathBuf, u64,
                     let number = u64::from_le_bytes(payload[..8].try_into().unwrap());
                     all.push((path.clone(), number, from..reader.at()));
                 }
-                // Done by a deed before.
+                // Caused by an earlier deed.
                 Step::Damage(_) => {}
                 Step::End => break,
             }
@@ -270,7 +270,7 @@ proptest! {
         for deed in &deeds {
             pair.step(deed)?;
         }
-        // In the end everything that is held can be had, and nothing stays on the disk but what is appended to.
+        // In the end everything held can be taken, and only the segment being appended to stays on disk.
         pair.reopen();
         for class in [Class::Event, Class::Object] {
             let want: Vec<u64> = pair.model.lane(class).drain(..).map(|(number, _)| number).collect();

@@ -1,4 +1,4 @@
-//! Disks without room: the newest intact records are kept, what is lost is counted, and when there is room again the queue goes on.
+//! Full disks: the newest intact records are kept, losses are counted, and the queue resumes when there is space again.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ fn the_newest_are_kept_on_a_full_disk() {
     let bench = Bench::open(folder.path(), LARGE);
     (0..4).for_each(|group| assert_eq!(bench.push(Class::Event, group * 5..group * 5 + 5), 5));
     ROOM.set(Some(0));
-    // A disk that takes nothing at all: everything that waits is given up for nothing in the end, and so is what comes.
+    // A disk that takes nothing at all: everything that waits is dropped in vain, and then the new records too.
     assert_eq!(bench.push(Class::Event, 20..25), 0);
     assert_eq!((bench.lost(Loss::QueueUnwritable).0, bench.queue.held()), (25, (0, 0)));
     assert!(bench.board.read().queue_error.is_some_and(|error| error.contains("No space left")));
@@ -25,7 +25,7 @@ fn the_newest_are_kept_on_a_full_disk() {
     assert_eq!(bench.lost(Loss::QueueDamaged), (0, 0));
 }
 
-/// A write that ends in the middle of a group leaves nothing behind, for every byte it may end at.
+/// A write that fails in the middle of a group leaves nothing behind, whichever byte it fails at.
 #[test]
 fn a_write_that_is_cut_short_leaves_no_trace() {
     for room in 0..(3 * cost() as usize) {
@@ -43,7 +43,7 @@ fn a_write_that_is_cut_short_leaves_no_trace() {
     }
 }
 
-/// What is out is kept, though the disk is full.
+/// Entries in flight are kept although the disk is full.
 #[test]
 fn what_is_out_is_not_given_up() {
     let folder = tempfile::tempdir().unwrap();
@@ -58,9 +58,9 @@ fn what_is_out_is_not_given_up() {
     assert_eq!(Bench::open(folder.path(), LARGE).drain(Class::Event), [0, 1, 2]);
 }
 
-/// A real filesystem that is full: a tmpfs of 256 KiB, which takes root to mount.
+/// A real full filesystem: a tmpfs of 256 KiB, which only root can mount.
 #[test]
-#[allow(clippy::print_stdout)] // a test that is skipped says so
+#[allow(clippy::print_stdout)] // reports that it is skipped
 fn on_a_small_filesystem_the_newest_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "none"]).arg(folder.path()).output();
@@ -78,13 +78,13 @@ fn on_a_small_filesystem_the_newest_are_kept() {
     let bench = Bench::open(folder.path(), LARGE);
     let groups = 2000;
     for group in 0..groups {
-        // All of it arrives: there is always something older to give up.
+        // Everything is accepted, because there is always something older to drop.
         assert_eq!(bench.push(Class::Event, group * 5..group * 5 + 5), 5);
     }
     let (held, _) = bench.queue.held();
     let (lost, _) = bench.lost(Loss::QueueUnwritable);
     assert_eq!(held + lost, 5 * groups);
-    // A file of five takes a page.
+    // A file of five entries takes a page.
     assert!(held > 200, "{held}");
     drop(bench);
     let bench = Bench::open(folder.path(), LARGE);
