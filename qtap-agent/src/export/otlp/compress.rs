@@ -1,15 +1,15 @@
-//! Compression of requests, and which one a server can take: zstd steps down to gzip and that to none when the first
-//! request fails in a way that compression explains. Bytes in, bytes out.
+//! Compression of requests, with a fallback to what the server supports: from zstd to gzip to none, when the first request fails
+//! in a way that compression may explain. In: bytes. Out: compressed bytes.
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use crate::export::settings::Compression;
 
-/// zstd's fastest regular level: logs shrink about as far as at 3, at less of the host's CPU.
+/// zstd's fastest regular level: it compresses logs nearly as well as level 3, with less CPU time.
 const ZSTD_LEVEL: i32 = 1;
 
-/// The compression in use, and whether the server was seen to take it.
+/// The compression in use, and whether the server has accepted a request with it.
 #[derive(Debug)]
 pub struct Ladder {
     configured: Compression,
@@ -26,13 +26,13 @@ fn number(compression: Compression) -> u8 {
 }
 
 impl Ladder {
-    /// Starts at what is configured.
+    /// Starts with the configured compression.
     #[must_use]
     pub fn new(configured: Compression) -> Ladder {
         Ladder { configured, rung: AtomicU8::new(number(configured)), proven: AtomicBool::new(false) }
     }
 
-    /// What to compress the next request with.
+    /// The compression for the next request.
     #[must_use]
     pub fn current(&self) -> Compression {
         match self.rung.load(Ordering::Relaxed) {
@@ -42,18 +42,18 @@ impl Ladder {
         }
     }
 
-    /// A request compressed so was taken.
+    /// Notes that the server accepted a request with this compression.
     pub fn prove(&self) {
         self.proven.store(true, Ordering::Relaxed);
     }
 
-    /// A new connection: it may lead to another server, which has proven nothing.
+    /// Call this for a new connection: it may lead to another server, for which nothing is proven.
     pub fn renew(&self) {
         self.proven.store(false, Ordering::Relaxed);
     }
 
-    /// A request compressed with `used` failed in a way that compression may explain. True when it is worth sending again
-    /// with less. At the bottom the ladder is as configured again: compression was not the cause.
+    /// Call this when a request compressed with `used` failed in a way that compression may explain. True when it is worth sending again with
+    /// less compression. After a failure without compression, the configured one is restored: compression was not the cause.
     #[must_use]
     pub fn step_down(&self, used: Compression) -> bool {
         if self.proven.load(Ordering::Relaxed) {
@@ -64,16 +64,16 @@ impl Ladder {
             self.rung.store(number(self.configured), Ordering::Relaxed);
             return false;
         }
-        // When another worker has stepped down already, its rung is the one to try.
+        // If another worker has already stepped down, use its rung.
         let _ = self.rung.compare_exchange(used, used - 1, Ordering::Relaxed, Ordering::Relaxed);
         self.rung.load(Ordering::Relaxed) < used
     }
 }
 
-/// Compresses a request's body; the second value is the Content-Encoding.
+/// Compresses a request body; the second value is the Content-Encoding.
 ///
 /// # Errors
-/// When the compressor fails, which in memory it does only for want of memory.
+/// When the compressor fails, which it does only if memory is short.
 pub fn compress(body: Vec<u8>, with: Compression) -> std::io::Result<(Vec<u8>, Option<&'static str>)> {
     match with {
         Compression::None => Ok((body, None)),

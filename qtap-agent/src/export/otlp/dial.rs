@@ -1,5 +1,5 @@
-//! How a gRPC connection is made: TCP, through a proxy where there is one, TLS where asked. In: where to. Out: a stream that speaks HTTP/2
-//! with the server. Each step is bounded by the timeout of the store.
+//! Establishes a gRPC connection: TCP, through a proxy if there is one, with TLS if asked. In: the target. Out: a stream for HTTP/2
+//! with the server. The store's timeout bounds each step.
 
 use std::io;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use crate::export::proxy::{self, Via};
 use crate::export::settings::TlsSettings;
 use crate::export::tls::{self, TlsError};
 
-/// Where to connect to, and how.
+/// The target and how to connect to it.
 #[derive(Clone)]
 pub(super) struct Dial {
     host: String,
@@ -29,10 +29,10 @@ pub(super) struct Dial {
 }
 
 impl Dial {
-    /// To the host of `url`, with TLS when its scheme is `https`. Reads the TLS files.
+    /// A target from `url`, with TLS when its scheme is `https`. Reads the TLS files.
     ///
     /// # Errors
-    /// When TLS files cannot be used, or the host can be no name in a certificate.
+    /// When the TLS files can't be used, or the host is not valid as a name in a certificate.
     pub(super) fn new(url: &Url, tls: &TlsSettings, via: Option<Via>, timeout: Duration) -> Result<Dial, TlsError> {
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = url.port_or_known_default().unwrap_or_default();
@@ -40,10 +40,10 @@ impl Dial {
         Ok(Dial { host, port, via, tls, timeout })
     }
 
-    /// A connection that is ready for HTTP/2.
+    /// Connects; the stream is ready for HTTP/2.
     ///
     /// # Errors
-    /// What failed: name, connection, proxy, TLS, or the time.
+    /// Says which step failed: name resolution, connection, proxy, TLS, or timeout.
     pub(super) async fn connect(&self) -> io::Result<Wire> {
         let stream = self.bounded(self.reach()).await?;
         match &self.tls {
@@ -63,7 +63,7 @@ impl Dial {
         let mut stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
         if let Some(via) = &self.via {
-            // The proxy looks the name up: only it may be able to.
+            // The proxy resolves the name; perhaps only the proxy can.
             let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
             proxy::tunnel(&mut stream, &format!("{host}:{}", self.port), via).await?;
         }

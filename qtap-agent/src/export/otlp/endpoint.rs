@@ -1,5 +1,5 @@
-//! Where an OTLP store is: what a user wrote comes in, a checked address goes out. `host:port`, a base URL, or for HTTP the full URL;
-//! a user name or password inside the URL is refused, because addresses are shown in logs.
+//! The address of an OTLP store. In: what the user wrote: `host:port`, a base URL, or for HTTP the full URL. Out: a checked URL. A user
+//! name or password in the URL is refused, because addresses appear in logs.
 
 use reqwest::Url;
 
@@ -7,16 +7,16 @@ use reqwest::Url;
 const GRPC_PORT: u16 = 4317;
 /// Port of OTLP over HTTP.
 const HTTP_PORT: u16 = 4318;
-/// Path of logs (OTLP specification, "OTLP/HTTP Request").
+/// Path for logs (OTLP specification, "OTLP/HTTP Request").
 const LOGS_PATH: &str = "/v1/logs";
 
-/// What is wrong with an endpoint.
+/// Why an endpoint is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// Not an address.
     #[error("endpoint `{0}` is neither host:port nor a URL: {1}")]
     Malformed(String, String),
-    /// A scheme OTLP does not know.
+    /// A scheme that OTLP does not use.
     #[error("endpoint `{0}`: the scheme is {1}, but OTLP travels over http or https")]
     Scheme(String, String),
     /// User name or password in the URL.
@@ -27,10 +27,10 @@ pub enum EndpointError {
     Path(String),
 }
 
-/// The URL of logs over HTTP.
+/// The URL for logs over HTTP.
 ///
 /// # Errors
-/// When `text` is no such address.
+/// When `text` is not such an address.
 pub fn http(text: &str, tls: bool) -> Result<Url, EndpointError> {
     let mut url = parse(text, tls, HTTP_PORT)?;
     let base = url.path().trim_end_matches('/').to_owned();
@@ -40,10 +40,10 @@ pub fn http(text: &str, tls: bool) -> Result<Url, EndpointError> {
     Ok(url)
 }
 
-/// A URL that is used as it stands, without a path of our own.
+/// A URL that is used as it is, without adding a path.
 ///
 /// # Errors
-/// When `text` is no such URL.
+/// When `text` is not such a URL.
 pub fn exact(text: &str) -> Result<Url, EndpointError> {
     parse(text, false, HTTP_PORT)
 }
@@ -51,7 +51,7 @@ pub fn exact(text: &str) -> Result<Url, EndpointError> {
 /// The address of a gRPC server: scheme `http` or `https`, host and port.
 ///
 /// # Errors
-/// When `text` is no such address.
+/// When `text` is not such an address.
 pub fn grpc(text: &str, tls: bool) -> Result<Url, EndpointError> {
     let url = parse(text, tls, GRPC_PORT)?;
     if url.path().trim_end_matches('/').is_empty() && url.query().is_none() {
@@ -61,8 +61,8 @@ pub fn grpc(text: &str, tls: bool) -> Result<Url, EndpointError> {
     }
 }
 
-/// `host`, `host:port` (the port of OTLP when there is none) or a URL (its scheme's port when there is none). `tls` turns
-/// http into https.
+/// Parses `host`, `host:port` (default: the OTLP port) or a URL (default: its scheme's port). `tls` turns http into
+/// https.
 fn parse(text: &str, tls: bool, default_port: u16) -> Result<Url, EndpointError> {
     let text = text.trim();
     let malformed = |why: &dyn std::fmt::Display| EndpointError::Malformed(shown(text), why.to_string());
@@ -76,7 +76,7 @@ fn parse(text: &str, tls: bool, default_port: u16) -> Result<Url, EndpointError>
     if !matches!(url.scheme(), "http" | "https") {
         return Err(EndpointError::Scheme(shown(text), url.scheme().to_owned()));
     }
-    // Taken before the scheme changes, which would drop a port that is the new scheme's own.
+    // Read before the scheme changes: `set_scheme` drops a port that is the new scheme's default.
     let port = if bare && !names_port(text) { Some(default_port) } else { url.port_or_known_default() };
     let explicit = bare || names_port(text.split_once("://").map_or(text, |(_, rest)| rest));
     if tls && url.scheme() == "http" {
@@ -88,7 +88,7 @@ fn parse(text: &str, tls: bool, default_port: u16) -> Result<Url, EndpointError>
     Ok(url)
 }
 
-/// The address as messages give it: without what may be a secret, a user's name and password or a query.
+/// The address for messages, without what may be secret: user name, password and query.
 fn shown(text: &str) -> String {
     let text = text.split('?').next().unwrap_or_default();
     match text.split_once('@') {
@@ -114,7 +114,7 @@ fn names_port(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Addresses as vendors and users write them.
+    /// Addresses in the forms that vendors and users write.
     #[test]
     fn http_endpoints() {
         for (text, tls, want) in [

@@ -1,4 +1,4 @@
-//! OTLP over gRPC: one unary call per batch over one HTTP/2 connection, made when it is first needed and again when it breaks, does not
+//! OTLP over gRPC: one unary call per batch over one HTTP/2 connection, which is made when first needed, and again when it breaks, does not
 //! answer in time, or certificate files change. The request is already encoded, so the codec passes bytes through.
 
 use std::io;
@@ -35,11 +35,11 @@ use crate::model::record::Record;
 /// The method (opentelemetry-proto, `collector/logs/v1/logs_service.proto`).
 const EXPORT: PathAndQuery = PathAndQuery::from_static("/opentelemetry.proto.collector.logs.v1.LogsService/Export");
 
-/// An HTTP/2 PING is sent when nothing was read for so long while a call is under way; servers in Go take offence at pings
-/// that are more frequent, or that come when there is no call.
+/// An HTTP/2 PING is sent when nothing was read for this long during a call. Go servers close connections that send PINGs more often, or
+/// outside a call.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// A connection whose PING is not answered in this time is dead: found so when the store's timeout is longer.
+/// A connection that does not answer a PING within this time is dead; this matters only if the store's timeout is longer.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A store reached over OTLP/gRPC.
@@ -53,10 +53,10 @@ pub struct GrpcExporter {
 }
 
 impl GrpcExporter {
-    /// Checks the settings; connects to nothing yet. Needs a runtime around it.
+    /// Checks the settings; does not connect yet. Must run inside a tokio runtime.
     ///
     /// # Errors
-    /// When endpoint, headers, proxy or TLS files cannot be used.
+    /// When the endpoint, headers, proxy or TLS files can't be used.
     pub fn new(settings: &OtlpSettings, takes: Takes, version: &'static str) -> Result<GrpcExporter, StartError> {
         let url = endpoint::grpc(&settings.endpoint, settings.tls.enabled)?;
         if matches!(settings.auth, Auth::Query { .. }) {
@@ -72,7 +72,7 @@ impl GrpcExporter {
             StartError::Endpoint(EndpointError::Malformed(settings.endpoint.clone(), error.to_string()))
         };
         let origin: Uri = format!("{}://{authority}", url.scheme()).parse().map_err(|error| invalid(&error))?;
-        // TLS is made by our own connector, from the same configuration as elsewhere: tonic is told of a plain address.
+        // Our own connector does TLS, with the same configuration as elsewhere, so tonic gets a plaintext address.
         let endpoint = Endpoint::from_shared(format!("http://{authority}"))
             .and_then(|endpoint| endpoint.user_agent(format!("qtap/{version}")))
             .map_err(|error| invalid(&error))?
@@ -109,8 +109,8 @@ impl GrpcExporter {
     }
 }
 
-/// A call under way. One that ends without an answer, be it that its time is up, leaves its connection: it may be dead, and the
-/// kernel takes a quarter of an hour to say so.
+/// A call in progress. If it ends without an answer (including a timeout), the connection is replaced: it may be dead, and the kernel
+/// needs a quarter of an hour to report that.
 struct Unanswered<'c> {
     channel: &'c Renewed<Channel>,
     number: u64,
@@ -131,7 +131,7 @@ async fn call(
     compression: Compression,
     metadata: MetadataMap,
 ) -> Result<Receipt, Status> {
-    // Whatever was sent: grpc-go answers as it was asked, and an answer that can't be read would be sent for again.
+    // Always accept compressed answers: grpc-go answers with the compression of the request, and an unreadable answer would cause a resend.
     let mut client = tonic::client::Grpc::new(channel)
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd);
@@ -171,7 +171,7 @@ impl Exporter for GrpcExporter {
                 Err(status) => status,
             };
             match status.code() {
-                // grpcio answers INTERNAL to zstd, others UNIMPLEMENTED (gRPC "Compression", test cases).
+                // grpcio answers INTERNAL to zstd, others answer UNIMPLEMENTED (gRPC "Compression", test cases).
                 Code::Internal | Code::Unimplemented if self.ladder.step_down(compression) => {}
                 Code::Unauthenticated if !renewed && self.authorizer.refused(&carried).await => renewed = true,
                 _ => return Err(self.refusal(&status, &carried)),
@@ -191,7 +191,7 @@ fn connect(endpoint: &Endpoint, dial: Dial, ladder: Arc<Ladder>) -> Channel {
     }))
 }
 
-/// Sends what is already encoded, reads the answer.
+/// Sends bytes that are already encoded, and decodes the answer.
 #[derive(Debug, Clone, Copy, Default)]
 struct Passthrough;
 

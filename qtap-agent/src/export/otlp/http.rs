@@ -1,4 +1,4 @@
-//! OTLP over HTTP: one POST (or PUT) per batch, protobuf or JSON. No more than 64 KiB of an answer is read.
+//! OTLP over HTTP: one POST (or PUT) per batch, as protobuf or JSON. At most 64 KiB of an answer are read.
 
 use std::time::SystemTime;
 
@@ -18,7 +18,7 @@ use crate::export::settings::{Compression, OtlpSettings};
 use crate::export::store::StartError;
 use crate::model::record::Record;
 
-/// Most bytes of an answer that are read.
+/// Maximum bytes that are read of an answer.
 const ANSWER_BYTES: usize = 64 << 10;
 
 /// A store reached over OTLP/HTTP.
@@ -36,10 +36,10 @@ pub struct HttpExporter {
 }
 
 impl HttpExporter {
-    /// Checks the settings and makes a client; connects to nothing.
+    /// Checks the settings and builds a client; does not connect.
     ///
     /// # Errors
-    /// When endpoint, headers or TLS files cannot be used.
+    /// When the endpoint, headers, proxy or TLS files can't be used.
     pub fn new(
         settings: &OtlpSettings,
         takes: Takes,
@@ -64,7 +64,7 @@ impl HttpExporter {
         Ok(HttpExporter { client, encoder, encoding, method, url, media_type, authorizer, ladder, target })
     }
 
-    /// One request, with what authorizes it.
+    /// Sends one request with its credentials.
     async fn request(&self, items: &[Item], with: Compression, carried: &Carried) -> Result<Response, Refusal> {
         let (body, content_encoding) = compress(self.encoder.request(items)?, with)
             .map_err(|error| Refusal::wait(format!("compression: {error}")))?;
@@ -80,7 +80,7 @@ impl HttpExporter {
         let (client, number) = self.client.current();
         client.request(self.method.clone(), url).headers(headers).body(body).send().await.map_err(|error| {
             self.client.suspect(number);
-            // The error's own text would name the URL, and with it a key in the query.
+            // The error's own text contains the URL, which may have a key in its query.
             Refusal::transport(&error.without_url(), &self.target)
         })
     }
@@ -134,7 +134,7 @@ impl Exporter for HttpExporter {
     }
 }
 
-/// The answer's body up to the bound; an answer that breaks off counts with what there is of it.
+/// The answer's body up to the limit; of an answer that breaks off, the part received.
 async fn read(mut response: Response) -> Vec<u8> {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
@@ -147,7 +147,7 @@ async fn read(mut response: Response) -> Vec<u8> {
     body
 }
 
-/// What a 2xx says. An answer that can't be read is a success: the server has the data.
+/// Reads a 2xx answer. One that can't be parsed still means success: the server has the data.
 fn success(body: &[u8], encoding: Encoding) -> Receipt {
     match encoding {
         Encoding::Protobuf => {
@@ -158,7 +158,7 @@ fn success(body: &[u8], encoding: Encoding) -> Receipt {
             let answer: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
             let partial = answer.get("partialSuccess");
             let rejected = partial.and_then(|partial| partial.get("rejectedLogRecords"));
-            // The JSON form of protobuf writes an int64 as a string and reads both.
+            // Protobuf's JSON format writes an int64 as a string, and parsers accept both.
             let rejected = rejected.and_then(|n| n.as_i64().or_else(|| n.as_str()?.parse().ok())).unwrap_or(0);
             let message = partial.and_then(|partial| partial.get("errorMessage")).and_then(serde_json::Value::as_str);
             receipt(rejected, message.unwrap_or_default().to_owned())
@@ -166,7 +166,7 @@ fn success(body: &[u8], encoding: Encoding) -> Receipt {
     }
 }
 
-/// What a failure says: a `google.rpc.Status` (OTLP specification, "Failures") in either form, or plain text.
+/// The message of a failure: a `google.rpc.Status` (OTLP specification, "Failures") in either encoding, or plain text.
 fn message(body: &[u8], media_type: &str) -> String {
     if media_type.starts_with("application/x-protobuf") {
         return tonic_types::Status::decode(body).map(|status| status.message).unwrap_or_default();
@@ -182,7 +182,7 @@ fn message(body: &[u8], media_type: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Answers as servers write them: the Collector's empty partial success, the numbers of both JSON dialects.
+    /// Answers as real servers write them: the Collector's empty partial success, and the numbers of both JSON dialects.
     #[test]
     fn partial_success_is_read_in_both_forms() {
         let json = |text: &str| success(text.as_bytes(), Encoding::Json);

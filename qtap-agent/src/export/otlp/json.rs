@@ -1,6 +1,6 @@
-//! OTLP's JSON form (OTLP specification, "JSON Protobuf Encoding"), written straight from an [`Entry`] into bytes: camelCase keys, ids as
+//! OTLP's JSON form (OTLP specification, "JSON Protobuf Encoding"). In: an [`Entry`]. Out: bytes, written directly: camelCase keys, ids as
 //! hexadecimal, 64-bit integers and non-finite doubles as strings, enums as numbers, bytes as base64 (RFC 4648 §4), defaults
-//! left out. Text is copied in runs between the few bytes that RFC 8259 §7 wants escaped. Nothing here reads JSON.
+//! left out. Text is copied in runs between the few bytes that RFC 8259 §7 requires to be escaped. This module does not parse JSON.
 
 use std::io::Write as _;
 
@@ -8,7 +8,7 @@ use base64::Engine as _;
 
 use super::map::{Attribute, Entry, SCOPE, Value};
 
-/// What a byte becomes inside a string: 0 for itself, `u` for `\u00XX`, else the letter after the backslash.
+/// How a byte is escaped in a string: 0 for not at all, `u` for `\u00XX`, else the letter after the backslash.
 const ESCAPE: [u8; 256] = escape_table();
 
 const fn escape_table() -> [u8; 256] {
@@ -28,7 +28,7 @@ const fn escape_table() -> [u8; 256] {
     table
 }
 
-/// Bytes looked at in one step; the test for a whole block compiles to vector instructions.
+/// Bytes scanned in one step; the test of a whole block compiles to vector instructions.
 const BLOCK: usize = 32;
 
 /// Index of the first byte at or after `from` that must be escaped.
@@ -44,7 +44,7 @@ fn next_escape(bytes: &[u8], mut from: usize) -> usize {
     from + rest.iter().position(|b| ESCAPE[usize::from(*b)] != 0).unwrap_or(rest.len())
 }
 
-/// A string, quotes included.
+/// Writes a string, including the quotes.
 fn string(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     out.reserve(bytes.len() + 2);
@@ -67,7 +67,7 @@ fn string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// How many of the bytes of a text take at most `room` bytes as [`string`] writes them, quotes not counted.
+/// The number of leading bytes of a text that take at most `room` bytes as [`string`] writes them, not counting the quotes.
 pub(super) fn prefix(text: &[u8], room: usize) -> usize {
     if text.len().saturating_mul(6) <= room {
         return text.len();
@@ -85,7 +85,7 @@ pub(super) fn prefix(text: &[u8], room: usize) -> usize {
     text.iter().map(fits).position(|fits| !fits).unwrap_or(text.len())
 }
 
-/// A number in decimal. Writing to a `Vec` cannot fail.
+/// Writes a number in decimal. Writing to a `Vec` can't fail.
 fn number(value: impl std::fmt::Display, out: &mut Vec<u8>) {
     let _ = write!(out, "{value}");
 }
@@ -96,7 +96,7 @@ fn double(value: f64, out: &mut Vec<u8>) {
     } else if value.is_infinite() {
         out.extend_from_slice(if value > 0.0 { b"\"Infinity\"".as_slice() } else { b"\"-Infinity\"" });
     } else {
-        // The shortest digits that read back as the same number, with an exponent where there would be many zeros.
+        // The shortest digits that parse to the same number, with an exponent where there would be many zeros.
         let _ = write!(out, "{value:?}");
     }
 }
@@ -107,7 +107,7 @@ fn hex(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// An `AnyValue`.
+/// Writes an `AnyValue`.
 fn value(value: &Value<'_>, out: &mut Vec<u8>) {
     match value {
         Value::Text(text) => {
@@ -149,7 +149,7 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
     if let Some(room) = out.get_mut(start..) {
-        // The room is exactly as long as the encoding with padding.
+        // The buffer is exactly as long as the encoding with padding.
         let written = base64::engine::general_purpose::STANDARD.encode_slice(bytes, room).unwrap_or(0);
         out.truncate(start + written);
     }
@@ -165,7 +165,7 @@ fn key_values(list: &[Attribute<'_>], out: &mut Vec<u8>) {
     }
 }
 
-/// Attributes of a record, to be handed to [`record`].
+/// Encodes attributes of a record, to pass to [`record`].
 #[must_use]
 pub fn attributes(list: &[Attribute<'_>]) -> Vec<u8> {
     let mut out = Vec::with_capacity(2048);
@@ -173,7 +173,7 @@ pub fn attributes(list: &[Attribute<'_>]) -> Vec<u8> {
     out
 }
 
-/// A `LogRecord`. `shared` are more attributes, already written.
+/// Encodes a `LogRecord`. `shared` holds further attributes, already encoded.
 #[must_use]
 pub fn record(entry: &Entry<'_>, shared: &[u8]) -> Vec<u8> {
     let texts: usize = entry.attributes.iter().map(|(key, val)| key.len() + text_len(val) + 40).sum();
@@ -223,7 +223,7 @@ pub fn record(entry: &Entry<'_>, shared: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Roughly how long a value will be.
+/// Estimated length of an encoded value.
 fn text_len(value: &Value<'_>) -> usize {
     match value {
         Value::Text(text) => text.len() + text.len() / 8,
@@ -233,7 +233,7 @@ fn text_len(value: &Value<'_>) -> usize {
     }
 }
 
-/// A `Resource`.
+/// Encodes a `Resource`.
 #[must_use]
 pub fn resource(list: &[Attribute<'_>]) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
@@ -243,7 +243,7 @@ pub fn resource(list: &[Attribute<'_>]) -> Vec<u8> {
     out
 }
 
-/// An `ExportLogsServiceRequest`: per group a resource and its records, both as this module wrote them.
+/// Encodes an `ExportLogsServiceRequest`: for each group a resource and its records, both as encoded by this module.
 #[must_use]
 pub fn request(groups: &[(&[u8], Vec<&[u8]>)], version: &str, schema_url: &str) -> Vec<u8> {
     let total: usize = groups.iter().map(|(r, rs)| r.len() + rs.iter().map(|r| r.len() + 1).sum::<usize>() + 256).sum();
@@ -273,7 +273,7 @@ pub fn request(groups: &[(&[u8], Vec<&[u8]>)], version: &str, schema_url: &str) 
     out
 }
 
-/// Compact JSON of this module, indented by two spaces for a reader at a terminal. Strings are left as they are.
+/// Indents compact JSON of this module by two spaces, for display on a terminal. Strings stay unchanged.
 #[must_use]
 pub fn pretty(compact: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(compact.len() * 2);
@@ -355,7 +355,7 @@ mod tests {
         assert_eq!(value_json(list), r#"{"arrayValue":{"values":[{"stringValue":"a"},{"stringValue":"b"}]}}"#);
     }
 
-    /// RFC 8259 §7, at every place within a block and across its edge.
+    /// RFC 8259 §7, at every position within a block and across its end.
     #[test]
     fn strings_are_escaped_wherever_the_byte_stands() {
         for (special, want) in [
@@ -423,7 +423,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Any text reads back as itself, compact and indented.
+        /// Any text parses back to itself, compact and indented.
         #[test]
         fn any_text_reads_back(any: String) {
             let mut out = Vec::new();
@@ -437,7 +437,7 @@ mod tests {
             proptest::prop_assert_eq!(compact, indented);
         }
 
-        /// Any finite double reads back as itself.
+        /// Any finite double parses back to itself.
         #[test]
         fn any_double_reads_back(any in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL | proptest::num::f64::ZERO) {
             let mut out = Vec::new();

@@ -1,6 +1,6 @@
-//! What a store takes at most, applied to one record: values are cut at the end of a character, the least important attributes are left
-//! out, data that is too long is sent in chunks. Attributes come in, fewer or shorter ones go out, with what was cut. Loses nothing
-//! of an artifact, and nothing without saying so.
+//! A store's limits, applied to one record: values are truncated at a character boundary, the least important attributes are left out, and
+//! data that is too long is split into chunks. In: attributes. Out: fewer or shorter attributes, and what was cut. Artifact data is
+//! never lost, and every cut is reported.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -9,19 +9,19 @@ use super::Encoding;
 use super::json;
 use super::map::{self, Attribute, Value};
 
-/// What was cut of a record, or of what records share.
+/// What was cut from a record, or from what records share.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Cuts {
-    /// Attributes whose values were cut.
+    /// Names of attributes whose values were truncated.
     pub(super) names: Vec<String>,
-    /// Attributes that were left out.
+    /// Number of attributes that were left out.
     pub(super) left_out: u32,
-    /// Bytes of values that were cut.
+    /// Number of bytes cut from values.
     pub(super) bytes: u64,
 }
 
 impl Cuts {
-    /// Adds others, those of an attribute that was cut before not again.
+    /// Adds `other`; an attribute that both name counts once.
     pub(super) fn add(&mut self, other: &Cuts) {
         self.left_out += other.left_out;
         self.bytes += other.bytes;
@@ -32,13 +32,13 @@ impl Cuts {
         }
     }
 
-    /// How many attributes are not as they were.
+    /// Number of attributes that were changed or left out.
     pub(super) fn attributes(&self) -> u64 {
         self.names.len() as u64 + u64::from(self.left_out)
     }
 }
 
-/// Cuts values to `limit` bytes; 0: none. Data of an artifact is left as it is: [`chunks`] is for that.
+/// Truncates values to `limit` bytes; 0: no limit. Artifact data is left alone; [`chunks`] splits it.
 pub(super) fn cut(list: &mut [Attribute<'_>], limit: usize) -> Cuts {
     let mut cuts = Cuts::default();
     if limit == 0 {
@@ -62,7 +62,7 @@ pub(super) fn cut(list: &mut [Attribute<'_>], limit: usize) -> Cuts {
     cuts
 }
 
-/// Cuts a text to at most `limit` bytes, at the end of a character; how many bytes went.
+/// Truncates a text to at most `limit` bytes at a character boundary; returns the number of bytes removed.
 pub(super) fn shorten(text: &mut Cow<'_, str>, limit: usize) -> u64 {
     let end = floor(text, limit);
     let gone = text.len() - end;
@@ -75,7 +75,7 @@ pub(super) fn shorten(text: &mut Cow<'_, str>, limit: usize) -> u64 {
     gone as u64
 }
 
-/// The end of the last character that ends at or before `end`.
+/// The last character boundary at or before `end`.
 pub(super) fn floor(text: &str, end: usize) -> usize {
     if end >= text.len() {
         return text.len();
@@ -83,7 +83,7 @@ pub(super) fn floor(text: &str, end: usize) -> usize {
     (0..=end).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0)
 }
 
-/// Leaves out the least important attributes beyond `limit`; 0: none. How many went.
+/// Leaves out the least important attributes beyond `limit`; 0: no limit. Returns their number.
 pub(super) fn leave_out(list: &mut Vec<Attribute<'_>>, limit: usize) -> u32 {
     if limit == 0 || list.len() <= limit {
         return 0;
@@ -94,8 +94,8 @@ pub(super) fn leave_out(list: &mut Vec<Attribute<'_>>, limit: usize) -> u32 {
     u32::try_from(gone).unwrap_or(u32::MAX)
 }
 
-/// The ranges of data that are sent each in a record of its own: each at most `value_limit` bytes (0: as many as there are) and `room`
-/// bytes as encoded. One range, when all of it fits. Text is parted between characters.
+/// Splits data into ranges that are sent in separate records, each with at most `value_limit` bytes (0: no limit) and `room` bytes as
+/// encoded; a single range if everything fits. Text is split between characters.
 pub(super) fn chunks(data: &[u8], encoding: Encoding, value_limit: usize, room: usize) -> Vec<Range<usize>> {
     let text = std::str::from_utf8(data).ok();
     let value_limit = if value_limit == 0 { usize::MAX } else { value_limit };
@@ -111,7 +111,7 @@ pub(super) fn chunks(data: &[u8], encoding: Encoding, value_limit: usize, room: 
         let mut end = start + rest.len().min(fits).min(value_limit);
         if let Some(text) = text {
             end = floor(text, end);
-            // A limit below the length of a character can't be kept.
+            // A limit below the length of one character can't be met.
             if end == start && start < text.len() {
                 end = (start + 1..=text.len()).find(|end| text.is_char_boundary(*end)).unwrap_or(text.len());
             }
@@ -180,14 +180,14 @@ mod tests {
         assert_eq!(ranges("aéb".as_bytes(), proto, 2, 100), [0..1, 1..3, 3..4]);
         assert_eq!(ranges("😀a".as_bytes(), proto, 2, 100), [0..4, 4..5]);
         assert_eq!(ranges(&[0xff; 5], proto, 2, 100), [0..2, 2..4, 4..5]);
-        // Six characters for a control character, two for a quote; four for three bytes.
+        // In JSON a control character takes six characters, a quote two; base64 takes four per three bytes.
         assert_eq!(ranges(b"\0\0\0", Encoding::Json, 0, 13), [0..2, 2..3]);
         assert_eq!(ranges(b"\"\"a\"", Encoding::Json, 0, 5), [0..3, 3..4]);
         assert_eq!(ranges(&[0xff; 7], Encoding::Json, 0, 9), [0..6, 6..7]);
     }
 
     proptest::proptest! {
-        /// Whatever the limits: in order, without holes, each within its limits, where a character is.
+        /// Whatever the limits: chunks are in order and without gaps, each within the limits, split at character boundaries.
         #[test]
         fn chunks_are_the_whole(any: String, limit in 0usize..20, room in 6usize..40, json: bool) {
             let encoding = if json { Encoding::Json } else { Encoding::Protobuf };

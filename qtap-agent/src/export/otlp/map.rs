@@ -1,10 +1,9 @@
-//! A record under the names of the semantic conventions (1.44): in comes a [`Record`], out goes an [`Entry`] that borrows
-//! from it, which `protobuf` and `json` write down. Attribute names stand here, a file for each kind of record, and nowhere else in
-//! the house. Facts that are not known make no attribute; numbers are ints or doubles, never text. Nothing here allocates for a
-//! body.
+//! Maps a record to the names of the semantic conventions (1.44). In: a [`Record`]. Out: an [`Entry`] that borrows from it, for `protobuf` and
+//! `json` to encode. Attribute names occur only here, in one file for each kind of record. An unknown fact gives no attribute; numbers are
+//! ints or doubles, never text. Nothing here allocates for a body.
 //!
-//! Two values need a form of their own:
-//! * `artifact.missing` is an array of `first-last` strings, both ends included, as HTTP writes byte ranges (RFC 9110 §14.1.2).
+//! Two values have a special form:
+//! * `artifact.missing` is an array of `first-last` strings, both ends included, as in HTTP byte ranges (RFC 9110 §14.1.2).
 //! * `artifact.data` is a string when the bytes are UTF-8, else bytes.
 
 mod artifact;
@@ -28,22 +27,22 @@ pub use resource::{resource, service_name};
 
 use crate::model::record::{Address, Record, RecordKind, Severity, TraceContext};
 
-/// The conventions the names are of.
+/// The version of the conventions that the names follow.
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
-/// Identity of a record.
+/// Unique id of a record.
 const UID: &str = "log.record.uid";
 
-/// The attribute that holds an artifact.
+/// The attribute that holds the data of an artifact.
 pub(super) const DATA: &str = "artifact.data";
 
-/// The attribute that names those that were cut.
+/// The attribute that lists the truncated attributes.
 pub(super) const TRUNCATED: &str = "qtap.truncated_attributes";
 
 /// Name of the instrumentation scope.
 pub const SCOPE: &str = "qtap";
 
-/// A value, borrowed where it can be.
+/// A value, borrowed where possible.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value<'a> {
     /// `stringValue`.
@@ -63,7 +62,7 @@ pub enum Value<'a> {
 /// One attribute.
 pub type Attribute<'a> = (Cow<'a, str>, Value<'a>);
 
-/// What becomes one `LogRecord`, but for the attributes of its origin, which are the same for many records.
+/// The content of one `LogRecord`, without the attributes of its origin, which many records share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry<'a> {
     /// `time_unix_nano`.
@@ -86,7 +85,7 @@ pub struct Entry<'a> {
     pub event_name: &'static str,
 }
 
-/// Attributes in the making.
+/// A list of attributes under construction.
 struct Attributes<'a>(Vec<Attribute<'a>>);
 
 impl<'a> Attributes<'a> {
@@ -104,7 +103,7 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// Counts are below 2⁶³; should one not be, the largest int stands for it.
+    /// Counts are below 2⁶³; a larger one would be capped at the largest int.
     fn int(&mut self, key: &'static str, value: u64) {
         self.put(key, Value::Int(i64::try_from(value).unwrap_or(i64::MAX)));
     }
@@ -131,7 +130,7 @@ impl<'a> Attributes<'a> {
         match address {
             Some(Address::Inet(ip, port)) => {
                 self.put(address_key, Value::Text(Cow::Owned(ip.to_string())));
-                // A connection that was refused at once has given its port back.
+                // Port 0 means unknown: a connection that was refused at once has already released its port.
                 if *port != 0 {
                     self.int(port_key, u64::from(*port));
                 }
@@ -142,7 +141,7 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// The log record that stands for `record`; [`origin`] tells its other attributes.
+/// The log record for `record`, without the attributes that [`origin`] gives.
 #[must_use]
 pub fn entry(record: &Record) -> Entry<'_> {
     let (event_type, event_name) = names(&record.kind);
@@ -181,7 +180,7 @@ fn names(kind: &RecordKind) -> (&'static str, &'static str) {
     }
 }
 
-/// Numbers and short names of the OpenTelemetry logs data model, "Severity Fields".
+/// Severity numbers and short names of the OpenTelemetry logs data model, "Severity Fields".
 fn severity(severity: Severity) -> (u8, &'static str) {
     match severity {
         Severity::Trace => (1, "TRACE"),

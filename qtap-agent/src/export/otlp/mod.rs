@@ -1,5 +1,5 @@
-//! OTLP logs: what a record is called (`map`), how that is written (`protobuf`, `json`), and how it travels (`grpc`, `http`).
-//! This file joins the first two: a record in, an [`Item`] out; items in, one request body out, grouped by resource.
+//! OTLP logs: the names in a record (`map`), their encoding (`protobuf`, `json`), and the transport (`grpc`, `http`).
+//! This file connects the first two. In: a record, then items. Out: an [`Item`], then one request body, grouped by resource.
 
 pub mod compress;
 mod dial;
@@ -27,19 +27,19 @@ use super::settings::{Limits, OtlpSettings, ResourceSettings};
 use crate::model::event::Host;
 use crate::model::record::{Origin, Record, RecordKind, Severity};
 
-/// Resources remembered in their encoded form; more than a host has services at a time. When full, all are forgotten.
+/// Maximum number of cached encoded resources; a host has fewer services at a time. When the cache is full, it is cleared.
 const RESOURCES_MAX: usize = 256;
 
-/// Origins remembered in their encoded form: connections that are busy at a time. When full, all are forgotten.
+/// Maximum number of cached encoded origins: connections that are busy at a time. When the cache is full, it is cleared.
 const ORIGINS_MAX: usize = 1024;
 
-/// What a record and its envelope take beside data, attributes and resource, at most: far less.
+/// Upper bound for a record and its envelope besides data, attributes and resource; the real size is far smaller.
 const SMALL_BYTES: usize = 4 << 10;
 
-/// What the lengths and separators of an envelope may grow by when it is filled, and the numbers of a chunk.
+/// How much the lengths and separators of an envelope may grow when it is filled, plus the numbers of a chunk.
 const SLACK_BYTES: usize = 256;
 
-/// The two forms of OTLP.
+/// The two encodings of OTLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     /// Protobuf.
@@ -60,10 +60,10 @@ pub struct Encoder {
     seen: Mutex<Seen>,
 }
 
-/// What was encoded before and is likely to be needed again.
+/// Caches of encoded data that is likely to be needed again.
 #[derive(Debug, Default)]
 struct Seen {
-    /// By the origin's address, which stays its own as long as it is kept here.
+    /// Keyed by the address of the origin, which can't be reused while its `Arc` is held here.
     origins: HashMap<usize, (Arc<Origin>, Common)>,
     resources: Vec<KnownResource>,
 }
@@ -72,13 +72,13 @@ struct Seen {
 #[derive(Debug, Clone)]
 struct Common {
     attributes: Bytes,
-    /// How many.
+    /// Number of attributes.
     count: usize,
     cuts: Arc<Cuts>,
     resource: Bytes,
 }
 
-/// A resource that was encoded before.
+/// A cached resource.
 #[derive(Debug)]
 struct KnownResource {
     host: Arc<Host>,
@@ -87,7 +87,7 @@ struct KnownResource {
 }
 
 impl Encoder {
-    /// An encoder for records of `takes` at or above `min_severity`, without limits; `version` is qtap's own.
+    /// An encoder for records of `takes` at or above `min_severity`, without size limits; `version` is qtap's own.
     #[must_use]
     pub fn new(
         takes: Takes,
@@ -101,14 +101,14 @@ impl Encoder {
         Encoder { takes, encoding, min_severity, resource, version, limits, seen: Mutex::default() }
     }
 
-    /// The encoder of a store, within its limits.
+    /// The encoder for a store, with the store's limits.
     #[must_use]
     pub fn for_store(settings: &OtlpSettings, takes: Takes, encoding: Encoding, version: &'static str) -> Encoder {
         let encoder = Encoder::new(takes, encoding, settings.min_severity, settings.resource.clone(), version);
         Encoder { limits: settings.limits, ..encoder }
     }
 
-    /// The record, encoded; none when it is not for this store. Several items when its data is longer than the store takes.
+    /// Encodes the record; no items when it is not for this store, several when its data exceeds the store's limits.
     #[must_use]
     pub fn prepare(&self, record: &Record) -> Prepared {
         let class = Class::of(record);
@@ -135,7 +135,7 @@ impl Encoder {
         self.within_limits(record, class, entry, &common, cuts)
     }
 
-    /// The same for a record that is too much for the store as it is.
+    /// As [`Encoder::prepare`], for a record that exceeds the store's limits as it is.
     fn within_limits<'r>(
         &self,
         record: &'r Record,
@@ -152,13 +152,13 @@ impl Encoder {
         entry.dropped_attributes =
             limits::leave_out(&mut entry.attributes, most.saturating_sub(spare).max(most.min(1)));
         cuts.left_out = entry.dropped_attributes;
-        // What it takes but for its data, of which the writing of a chunk's numbers is a part.
+        // Size without the data; the slack includes the numbers of a chunk.
         let envelope = self.write(&[(&common.resource, Vec::new())]).len() + SLACK_BYTES;
         let room = self.limits.batch_bytes.saturating_sub(envelope);
         let rest = |entry: &Entry<'_>| self.encode(&map::without_data(entry), &[]).len();
         map::truncated(&mut entry.attributes, cuts.names.clone());
         if rest(&entry) > room / 2 {
-            // So little that all of them together are less than half of the room, six bytes for each.
+            // A limit so small that all values together take less than half of the space, even at six bytes for each byte.
             let few = room / 16 / (entry.attributes.len() + 2);
             cuts.add(&limits::cut(&mut entry.attributes, few.max(1)));
             map::truncated(&mut entry.attributes, cuts.names.clone());
@@ -220,7 +220,7 @@ impl Encoder {
         common
     }
 
-    /// The encoded resource of an origin: the same bytes, shared, for the same host and service.
+    /// The encoded resource of an origin; the same host and service share the same bytes.
     fn resource(&self, origin: &Origin, known: &mut Vec<KnownResource>) -> Bytes {
         let service_name = map::service_name(&self.resource, origin);
         let found = known.iter().find(|k| k.service_name == *service_name && Arc::ptr_eq(&k.host, &origin.host));
@@ -241,10 +241,10 @@ impl Encoder {
         encoded
     }
 
-    /// An `ExportLogsServiceRequest` with the items, those of one resource together, in order.
+    /// Encodes an `ExportLogsServiceRequest` with the items, in order, grouped by resource.
     ///
     /// # Errors
-    /// When several items are together more than the store takes: they are to be sent in halves.
+    /// When several items together exceed the store's limits; the batch must then be sent in halves.
     pub fn request(&self, items: &[Item]) -> Result<Vec<u8>, Refusal> {
         let mut groups: Vec<(&[u8], Vec<&[u8]>)> = Vec::with_capacity(1);
         for item in items {
@@ -269,7 +269,7 @@ impl Encoder {
     }
 }
 
-/// The data of an object, where it is in memory.
+/// The data of an object, if it is in memory.
 fn data_of(record: &Record) -> &[u8] {
     match &record.kind {
         RecordKind::Object(object) => &object.data,
@@ -277,7 +277,7 @@ fn data_of(record: &Record) -> &[u8] {
     }
 }
 
-/// A success as the server told it. An empty partial success is a success; one with a message and nothing rejected is a
+/// The receipt for a server's success. An empty partial success is a success; one with a message and nothing rejected is a
 /// warning (OTLP specification, "Partial Success").
 #[must_use]
 pub fn receipt(rejected: i64, message: String) -> Receipt {

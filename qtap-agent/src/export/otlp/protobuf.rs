@@ -1,6 +1,6 @@
-//! OTLP's protobuf form, written straight from an [`Entry`]: lengths are computed, not buffered, and a body is copied once.
-//! Field numbers are those of opentelemetry-proto 1.x (`logs/v1/logs.proto`, `common/v1/common.proto`); the tests read the
-//! bytes back with the `opentelemetry-proto` crate's own messages.
+//! OTLP's protobuf form. In: an [`Entry`]. Out: bytes, written directly: lengths are computed, not buffered, and a body is copied once.
+//! Field numbers are those of opentelemetry-proto 1.x (`logs/v1/logs.proto`, `common/v1/common.proto`); the tests decode the
+//! bytes with the messages of the `opentelemetry-proto` crate.
 
 use prost::encoding::encoded_len_varint;
 
@@ -12,10 +12,10 @@ const FIXED64: u32 = 1;
 const LENGTH: u32 = 2;
 const FIXED32: u32 = 5;
 
-/// Room before a record for its own tag and length: one byte of tag, at most five of a 32-bit length.
+/// Space before a record for its own tag and length: one byte for the tag, at most five for a 32-bit length.
 const HEADROOM: usize = 6;
 
-/// A varint (protobuf, "Base 128 Varints"). Nearly all are tags and short lengths: one byte.
+/// Writes a varint (protobuf, "Base 128 Varints"). Nearly all are tags and short lengths, which take one byte.
 #[inline]
 fn encode_varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
@@ -36,12 +36,12 @@ fn bytes_field(field: u32, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-/// Length of a length-delimited field whose number is below 16.
+/// Encoded length of a length-delimited field whose number is below 16.
 fn field_len(content: usize) -> usize {
     1 + encoded_len_varint(content as u64) + content
 }
 
-/// Length of an `AnyValue`'s content.
+/// Length of the content of an `AnyValue`.
 fn value_len(value: &Value<'_>) -> usize {
     match value {
         Value::Text(text) => field_len(text.len()),
@@ -53,12 +53,12 @@ fn value_len(value: &Value<'_>) -> usize {
     }
 }
 
-/// Length of an `ArrayValue`'s content: each element an `AnyValue` with a string.
+/// Length of the content of an `ArrayValue`, whose elements are `AnyValue`s with a string.
 fn texts_len(texts: &[std::borrow::Cow<'_, str>]) -> usize {
     texts.iter().map(|text| field_len(field_len(text.len()))).sum()
 }
 
-/// An `AnyValue`'s content.
+/// Writes the content of an `AnyValue`.
 fn value(value: &Value<'_>, out: &mut Vec<u8>) {
     match value {
         Value::Text(text) => bytes_field(1, text.as_bytes(), out),
@@ -87,7 +87,7 @@ fn value(value: &Value<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes a `KeyValue` as field `field` of the message around it.
+/// Writes a `KeyValue` as field `field` of the enclosing message.
 fn key_value(field: u32, (key, val): &Attribute<'_>, out: &mut Vec<u8>) {
     let content = value_len(val);
     tag(field, LENGTH, out);
@@ -98,7 +98,7 @@ fn key_value(field: u32, (key, val): &Attribute<'_>, out: &mut Vec<u8>) {
     value(val, out);
 }
 
-/// Attributes of a record, to be handed to [`record`].
+/// Encodes attributes of a record, to pass to [`record`].
 #[must_use]
 pub fn attributes(list: &[Attribute<'_>]) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
@@ -108,8 +108,8 @@ pub fn attributes(list: &[Attribute<'_>]) -> Vec<u8> {
     out
 }
 
-/// The record as an element of `ScopeLogs.log_records`, tag and length included: batches are made by putting them in a row.
-/// `shared` are more attributes, already written.
+/// Encodes the record as an element of `ScopeLogs.log_records`, including tag and length, so that records are simply concatenated to a batch.
+/// `shared` holds further attributes, already encoded.
 #[must_use]
 pub fn record(entry: &Entry<'_>, shared: &[u8]) -> bytes::Bytes {
     let values: usize = entry.attributes.iter().map(|(key, val)| key.len() + value_len(val) + 12).sum();
@@ -143,7 +143,7 @@ pub fn record(entry: &Entry<'_>, shared: &[u8]) -> bytes::Bytes {
     with_prefix(out)
 }
 
-/// Puts tag and length into the headroom, right-aligned, and drops what is left of it.
+/// Writes tag and length right-aligned into the headroom and cuts off the unused rest.
 fn with_prefix(mut out: Vec<u8>) -> bytes::Bytes {
     let mut prefix = Vec::with_capacity(HEADROOM);
     tag(2, LENGTH, &mut prefix);
@@ -155,7 +155,7 @@ fn with_prefix(mut out: Vec<u8>) -> bytes::Bytes {
     bytes::Bytes::from(out).slice(start..)
 }
 
-/// A `Resource` as field 1 of `ResourceLogs`, tag and length included.
+/// Encodes a `Resource` as field 1 of `ResourceLogs`, including tag and length.
 #[must_use]
 pub fn resource(attributes: &[Attribute<'_>]) -> Vec<u8> {
     let mut content = Vec::with_capacity(256);
@@ -167,7 +167,7 @@ pub fn resource(attributes: &[Attribute<'_>]) -> Vec<u8> {
     out
 }
 
-/// An `ExportLogsServiceRequest`: per group a resource and its records, both as this module wrote them.
+/// Encodes an `ExportLogsServiceRequest`: for each group a resource and its records, both as encoded by this module.
 #[must_use]
 pub fn request(groups: &[(&[u8], Vec<&[u8]>)], version: &str, schema_url: &str) -> Vec<u8> {
     let mut scope = Vec::with_capacity(32);
@@ -215,8 +215,8 @@ mod tests {
         KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
     }
 
-    /// Read back by messages that prost generated from the `.proto` files, for texts around the sizes where a length
-    /// takes one more byte.
+    /// Decoded with messages that prost generated from the `.proto` files, for text lengths around the sizes at which the length
+    /// field takes one more byte.
     #[test]
     fn what_is_written_is_what_the_schema_reads() {
         for size in [0, 1, 120, 127, 128, 16_383, 16_384, 2_097_152] {
@@ -275,7 +275,7 @@ mod tests {
                 schema_url: "https://s".into(),
             };
             assert!(read.resource_logs == vec![want], "text of {size}");
-            // Canonical: prost writes as many bytes.
+            // Canonical: prost encodes to the same number of bytes.
             assert_eq!(read.encoded_len(), written.len(), "text of {size}");
         }
     }

@@ -1,5 +1,5 @@
-//! A queued item, read back: the OTLP/JSON request of that one record, whichever form it was encoded in. For people, not for the wire, where
-//! nothing is read back.
+//! Decodes a queued item. In: an item in either encoding. Out: the OTLP/JSON request of that one record. It is for people (dead letters), not for
+//! sending, for which nothing is decoded.
 
 use base64::Engine as _;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::map::{SCHEMA_URL, SCOPE};
 use crate::export::exporter::Item;
 
-/// The request with that one record. What can't be read back, which nothing here writes, stands as base64 under `undecodable`.
+/// The request with that one record. A payload that can't be decoded, which qtap never writes, is given as base64 under `undecodable`.
 #[must_use]
 pub fn request(item: &Item) -> Value {
     let parts = if item.payload.first() == Some(&b'{') { from_json(item) } else { from_protobuf(item) };
@@ -25,11 +25,11 @@ fn base64(bytes: &[u8]) -> String {
 
 fn from_json(item: &Item) -> Option<(Value, Value)> {
     let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).ok();
-    // The record that a line of the stdout protocol is has its resource with it.
+    // A record of the stdout protocol, which is a whole line, includes its resource.
     Some((if item.resource.is_empty() { json!({}) } else { read(&item.resource)? }, read(&item.payload)?))
 }
 
-/// Resource and record are written as fields of the messages around them: that is how they are read.
+/// Resource and record are encoded as fields of their enclosing messages, so decode them as those messages.
 fn from_protobuf(item: &Item) -> Option<(Value, Value)> {
     let around = ResourceLogs::decode(item.resource.clone()).ok()?;
     let record = ScopeLogs::decode(item.payload.clone()).ok()?.log_records.pop()?;
@@ -78,12 +78,12 @@ fn any(value: Option<AnyValue>) -> Value {
             of("arrayValue", json!({ "values": values }))
         }
         Some(Any::KvlistValue(list)) => of("kvlistValue", json!({ "values": pairs(list.values) })),
-        // An index into a table of strings that only profiles have.
+        // An index into a string table, which only profiles have.
         Some(Any::StringValueStrindex(index)) => of("intValue", index.to_string().into()),
     }
 }
 
-/// Doubles that JSON has no number for are strings (OTLP specification, "JSON Protobuf Encoding").
+/// JSON has no numbers for non-finite doubles, so they are strings (OTLP specification, "JSON Protobuf Encoding").
 fn double(value: f64) -> Value {
     if value.is_nan() {
         return "NaN".into();
@@ -102,7 +102,7 @@ mod tests {
     use crate::export::otlp::{json, protobuf};
     use crate::model::record::TraceContext;
 
-    /// Both forms of a record say the same.
+    /// Both encodings of a record decode to the same request.
     #[test]
     fn protobuf_and_json_read_back_alike() {
         let attributes: Vec<map::Attribute<'_>> = vec![

@@ -1,4 +1,4 @@
-//! The attributes of an HTTP exchange. In: the record's own facts. Out: attributes, in a fixed order.
+//! The attributes of an HTTP exchange. In: the record's own data. Out: attributes, in a fixed order.
 
 use super::Attributes;
 use crate::model::record::{ArtifactLink, ArtifactRecord, MessageProtocol, MessageSums, Rpc};
@@ -42,7 +42,7 @@ fn rpc<'a>(out: &mut Attributes<'a>, rpc: &'a Rpc) {
     out.text_if("rpc.status_message", rpc.message.as_deref());
 }
 
-/// Names of what is counted of the messages of one direction.
+/// Attribute names for the message counts of one direction.
 struct MessageNames {
     rpc: [&'static str; 2],
     websocket: [&'static str; 3],

@@ -1,4 +1,4 @@
-//! The attributes of a report on a connection. In: the record's own facts. Out: attributes, in a fixed order.
+//! The attributes of a connection report. In: the record's own data. Out: attributes, in a fixed order.
 
 use std::borrow::Cow;
 

@@ -1,16 +1,16 @@
-//! What a name server answered → attributes of its connection's record.
+//! The attributes of a DNS answer, in the record of its connection. In: the answer. Out: attributes, in a fixed order.
 
 use std::borrow::Cow;
 
 use super::{Attributes, Value};
 use crate::model::dns::DnsAnswer;
 
-/// Puts the attributes of `answer`.
+/// Adds the attributes of `answer`.
 pub(super) fn answer<'a>(out: &mut Attributes<'a>, answer: &'a DnsAnswer) {
     out.text_if("dns.question.name", Some(&answer.question));
     match answer.kind_name() {
         Some(name) => out.text_if("dns.question.type", Some(name)),
-        // RFC 3597 §5: a type that has no name here.
+        // RFC 3597 §5: the form for a type without a known name.
         None => out.put("dns.question.type", Value::Text(Cow::Owned(format!("TYPE{}", answer.kind)))),
     }
     out.text_if("dns.response_code", Some(answer.code_name()));

@@ -1,6 +1,6 @@
-//! A record for a store that takes less than all of it: which attributes matter most, and the names of those that say what is
-//! missing, or that a record is one chunk of several. In: an entry. Out: the same, with less in it. Never decides how much is
-//! too much.
+//! Reduces a record for a store that takes less than all of it: which attributes matter most, and the attributes that say what is
+//! missing, or that a record is one chunk of several. In: an entry. Out: the same entry, reduced. The caller decides how much is too
+//! much.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Attribute, Attributes, DATA, Entry, TRUNCATED, UID, Value};
 
-/// Makes the entry of an object tell one chunk of its data: from `range`, the `index`th of `count`. Each has an id of its own.
+/// Reduces the entry of an object to one chunk of its data: `range`, the `index`th of `count`. Each chunk has its own id.
 pub(in crate::export::otlp) fn chunk<'a>(
     entry: &mut Entry<'a>,
     data: &'a [u8],
@@ -21,7 +21,7 @@ pub(in crate::export::otlp) fn chunk<'a>(
     for (key, value) in &mut entry.attributes {
         match (key.as_ref(), &*value) {
             (UID, Value::Text(uid)) if index > 0 => *value = Value::Text(Cow::Owned(chunk_uid(uid, index))),
-            // Text stays text: it is parted between characters.
+            // Text stays text: it is split between characters.
             (DATA, Value::Text(_)) => {
                 *value = std::str::from_utf8(piece).map_or(Value::Bytes(piece), |text| Value::Text(text.into()));
             }
@@ -36,7 +36,7 @@ pub(in crate::export::otlp) fn chunk<'a>(
     entry.attributes = out.0;
 }
 
-/// The entry as it would be of an object without data.
+/// The entry as it would be for an object without data.
 pub(in crate::export::otlp) fn without_data<'a>(entry: &Entry<'a>) -> Entry<'a> {
     let mut out = entry.clone();
     for (_, value) in out.attributes.iter_mut().filter(|(key, _)| key == DATA) {
@@ -45,16 +45,16 @@ pub(in crate::export::otlp) fn without_data<'a>(entry: &Entry<'a>) -> Entry<'a> 
     out
 }
 
-/// The id of a chunk after the first: the same on every resend, as that of the record is.
+/// The id of a chunk after the first; like the record's id, it is the same on every resend.
 fn chunk_uid(uid: &str, index: usize) -> String {
     let digest = Sha256::digest(format!("{uid}/{index}"));
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// How many attributes [`chunk`] adds.
+/// Number of attributes that [`chunk`] adds.
 pub(in crate::export::otlp) const CHUNK_ATTRIBUTES: usize = 3;
 
-/// Names the attributes whose values were cut.
+/// Adds the attribute that lists the truncated attributes.
 pub(in crate::export::otlp) fn truncated(list: &mut Vec<Attribute<'_>>, names: Vec<String>) {
     if names.is_empty() {
         return;
@@ -66,8 +66,8 @@ pub(in crate::export::otlp) fn truncated(list: &mut Vec<Attribute<'_>>, names: V
     }
 }
 
-/// Which attributes a record keeps when a store takes fewer: lower is more important. What tells records apart and ties them together
-/// comes first, then the artifact itself, then what happened, then where; last what stands elsewhere too.
+/// Rank of an attribute, for stores that take fewer: lower is more important. First come the ids that distinguish and link records, then the
+/// artifact itself, then what happened, then where; last what other attributes or records say too.
 pub(in crate::export::otlp) fn importance(key: &str) -> u8 {
     match key {
         UID | "event.type" | "connection.id" | "connection.request_id" => 0,

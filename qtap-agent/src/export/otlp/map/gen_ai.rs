@@ -1,4 +1,4 @@
-//! The attributes of a call of a language model, as the semantic conventions for generative AI name them. In: its facts. Out: attributes, in a
+//! The attributes of a language model call, named by the semantic conventions for generative AI. In: its data. Out: attributes, in a
 //! fixed order.
 
 use super::Attributes;

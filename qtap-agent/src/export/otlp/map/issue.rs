@@ -1,4 +1,4 @@
-//! The attributes of an issue as `detect_errors` tells it. In: the record's own facts. Out: attributes, in a fixed order.
+//! The attributes of an issue that `detect_errors` reports. In: the record's own data. Out: attributes, in a fixed order.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! The attributes of an artifact, its data the last of them. In: the record's own facts. Out: attributes, in a fixed order; the data is
+//! The attributes of an artifact; its data comes last. In: the record's own data. Out: attributes, in a fixed order; the data is
 //! borrowed.
 
 use std::borrow::Cow;

@@ -1,4 +1,4 @@
-//! The attributes that all records of a connection share: where it happened. In: an origin. Out: attributes, in a fixed order.
+//! The attributes that all records of a connection share, which say where it happened. In: an origin. Out: attributes, in a fixed order.
 
 use std::borrow::Cow;
 
@@ -52,14 +52,14 @@ fn process<'a>(out: &mut Attributes<'a>, process: &'a Process) {
     }
 }
 
-/// An image's name without its tag and digest, and the tag: `REGISTRY:PORT/NAME:TAG@DIGEST`. What is nothing but a digest has no name.
+/// Splits `REGISTRY:PORT/NAME:TAG@DIGEST` into the name, without tag and digest, and the tag. A bare digest is returned as the name.
 fn image(reference: &str) -> (&str, &str) {
     let named = reference.split_once('@').map_or(reference, |(named, _)| named);
     if reference.starts_with("sha256:") {
         return (reference, "");
     }
     match named.rsplit_once(':') {
-        // A colon before the last part is that of a port.
+        // A colon before the last path segment belongs to a port.
         Some((name, tag)) if !tag.contains('/') => (name, tag),
         Some(_) | None => (named, ""),
     }

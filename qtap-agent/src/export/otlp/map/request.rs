@@ -1,4 +1,4 @@
-//! The attributes of a request as `report_usage` tells it. In: the record's own facts. Out: attributes, in a fixed order.
+//! The attributes of a request that `report_usage` reports. In: the record's own data. Out: attributes, in a fixed order.
 
 use std::borrow::Cow;
 

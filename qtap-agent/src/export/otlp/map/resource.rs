@@ -1,5 +1,5 @@
-//! The attributes of a resource: who observed. In: the store's settings, the host, the origin where the name depends on it. Out:
-//! attributes, those that are configured before those that are derived.
+//! The attributes of a resource, which say who observed. In: the store's settings, the host, and the origin if the name depends on it. Out:
+//! attributes; configured ones replace derived ones.
 
 use std::borrow::Cow;
 
@@ -19,14 +19,14 @@ pub fn service_name<'a>(settings: &'a ResourceSettings, origin: &Origin) -> Cow<
     let process = origin.process.as_deref();
     let executable = process.map(Process::executable_name).filter(|name| !name.is_empty());
     let workload = process.and_then(|process| process.pod.as_deref()).and_then(pod_service).or(executable);
-    // The value the OpenTelemetry specification gives a service that has no name.
+    // The name that the OpenTelemetry specification gives to a service without one.
     let unknown = "unknown_service";
     let filled =
         template.replace("{process}", executable.unwrap_or(unknown)).replace("{k8s}", workload.unwrap_or(unknown));
     Cow::Owned(filled)
 }
 
-/// A pod's service name in the order of "Service attributes" of the conventions for Kubernetes: annotation, well-known
+/// The service name of a pod, in the order of the Kubernetes conventions, "Service attributes": annotation, well-known
 /// labels, container name, pod name.
 fn pod_service(pod: &Pod) -> Option<&str> {
     let annotation = pod.annotations.get("resource.opentelemetry.io/service.name");
@@ -40,7 +40,7 @@ fn pod_service(pod: &Pod) -> Option<&str> {
         .filter(|name| !name.is_empty())
 }
 
-/// Attributes of the resource; those that are configured win over those that are derived.
+/// The attributes of the resource; configured ones replace derived ones.
 #[must_use]
 pub fn resource<'a>(
     settings: &'a ResourceSettings,

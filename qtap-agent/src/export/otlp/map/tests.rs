@@ -1,4 +1,4 @@
-//! Each kind of record with all that it can say: what it is called, in which order.
+//! Tests: each kind of record with all its attributes, their names and their order.
 #![allow(clippy::unwrap_used)] // tests
 
 use std::sync::Arc;
@@ -34,7 +34,7 @@ fn shown(record: &Record) -> Vec<String> {
     listed(&entry(record).attributes)
 }
 
-/// `key=value` with the type's letter before the value, in order.
+/// `key=value` with a letter for the type before the value, in order.
 fn listed(attributes: &[Attribute<'_>]) -> Vec<String> {
     let one = |(key, value): &Attribute<'_>| match value {
         Value::Text(text) => format!("{key}=s:{text}"),
@@ -436,7 +436,7 @@ fn configured_resource_attributes_win() {
     assert_eq!(list[7].1, Value::Text("mine".into()));
 }
 
-/// The names are those of `docs/gen_ai.md`, which says of each where it comes from.
+/// The names are those of `docs/gen_ai.md`, which gives the origin of each.
 #[test]
 fn a_call_of_a_language_model_in_full() {
     let text = |text: &str| Some(text.to_owned());
