@@ -1,5 +1,5 @@
-//! The assertion of the JWT bearer grant (RFC 7523 §3): claims signed with a key of ours (RFC 7515, 7518 §3). Settings and the time come in, a
-//! compact JWT goes out. ring signs, because it is here for TLS already. Errors never hold key material.
+//! The assertion of the JWT bearer grant (RFC 7523 §3): claims signed with the configured key (RFC 7515, 7518 §3). In: settings and the time. Out:
+//! a compact JWT. `ring` signs, because TLS already depends on it. Errors never contain key material.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,16 +14,16 @@ use serde_json::json;
 
 use crate::export::settings::{Algorithm, JwtSettings};
 
-/// How long an assertion holds: servers want it short, and clocks differ by less.
+/// Validity of an assertion: servers want it short, and clocks differ by less.
 const LIFETIME: Duration = Duration::from_secs(300);
 
-/// A key that cannot sign.
+/// A key that can't sign.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// No PEM.
+    /// Not PEM.
     #[error("auth.signing_key holds no private key in PEM form")]
     Pem,
-    /// Not RSA, or of another size.
+    /// Not RSA, or of a size that is not supported.
     #[error("auth.signing_key is no RSA key of 2048 to 8192 bits, which RS256 needs")]
     Rsa,
     /// Not P-256, or not in PKCS #8.
@@ -31,15 +31,15 @@ pub enum KeyError {
         "auth.signing_key is no P-256 key in PKCS #8 (BEGIN PRIVATE KEY; openssl pkcs8 -topk8 makes it), which ES256 needs"
     )]
     Ec,
-    /// Nothing to sign with.
+    /// The key is empty.
     #[error("auth.signing_key is empty")]
     Empty,
-    /// The system has no randomness.
+    /// Signing failed, or the system has no randomness.
     #[error("the assertion could not be signed")]
     Sign,
 }
 
-/// A signed assertion.
+/// Builds and signs an assertion.
 ///
 /// # Errors
 /// When the key does not fit the algorithm.
@@ -115,7 +115,7 @@ mod tests {
         }
     }
 
-    /// RFC 7515 appendix A.1: the key and the signing input of its example, which the signature must be of.
+    /// RFC 7515 appendix A.1: the key, the signing input and the expected signature of its example.
     #[test]
     fn hs256_signs_as_the_rfc_does() {
         let key = URL_SAFE_NO_PAD

@@ -1,5 +1,5 @@
-//! What is sent to a token endpoint: the grant's form (RFC 6749 §4.3.2, §4.4.2; RFC 7523 §2.1) and the client's own authentication
-//! (RFC 6749 §2.3.1). Settings come in, fields and a header go out.
+//! The request to a token endpoint: the grant's form (RFC 6749 §4.3.2, §4.4.2; RFC 7523 §2.1) and the client's own authentication
+//! (RFC 6749 §2.3.1). In: settings. Out: fields and a header.
 
 use std::time::SystemTime;
 
@@ -10,17 +10,17 @@ use super::assertion::{KeyError, assertion};
 use crate::export::auth;
 use crate::export::settings::{Grant, OAuthSettings};
 
-/// What `application/x-www-form-urlencoded` leaves as it is (RFC 6749 appendix B).
+/// The characters that `application/x-www-form-urlencoded` leaves unchanged (RFC 6749 appendix B).
 const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_').remove(b' ');
 
-/// A request for a token.
+/// A token request.
 pub(super) struct Form {
     pub(super) fields: Vec<(String, String)>,
     pub(super) authorization: Option<HeaderValue>,
 }
 
 impl Form {
-    /// What of it must not be shown, should the server repeat it: as it is, and as it was written.
+    /// The secret values of the request, plain and as encoded, which must be hidden if the server repeats them.
     pub(super) fn secrets(&self) -> Vec<String> {
         let fields = self.fields.iter().filter(|(name, _)| SECRET_FIELDS.contains(&name.as_str()));
         let fields = fields.flat_map(|(_, value)| [value.clone(), encoded(value)]);
@@ -32,10 +32,10 @@ impl Form {
 /// Fields of a request that hold secrets.
 const SECRET_FIELDS: [&str; 3] = ["password", "client_secret", "assertion"];
 
-/// The request that the settings ask for.
+/// Builds the request that the settings describe.
 ///
 /// # Errors
-/// When the key cannot sign.
+/// When the key can't sign.
 pub(super) fn form(settings: &OAuthSettings, now: SystemTime) -> Result<Form, KeyError> {
     let mut fields: Vec<(String, String)> = Vec::new();
     let mut put = |name: &str, value: &str| fields.push((name.to_owned(), value.to_owned()));
@@ -103,7 +103,7 @@ mod tests {
         form.fields.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
     }
 
-    /// RFC 6749 §4.4.2: its client, its header.
+    /// The client and the header of RFC 6749 §4.4.2.
     #[test]
     fn client_credentials() {
         let form = form(&settings(Grant::ClientCredentials), SystemTime::now()).unwrap();
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!((form.authorization.is_none(), form.fields[2].0.as_str()), (true, "client_id"));
     }
 
-    /// RFC 6749 appendix B: its own example of what is encoded.
+    /// The encoding example of RFC 6749 appendix B.
     #[test]
     fn client_and_secret_are_form_encoded_in_the_header() {
         assert_eq!(encoded(" %&+£€"), "+%25%26%2B%C2%A3%E2%82%AC");

@@ -1,5 +1,5 @@
-//! OAuth 2.0 towards a store (RFC 6749, 7523): settings come in, access tokens go out. A token is kept and shared by all workers, asked for
-//! by one of them at a time, renewed before it expires and when the store refuses it. Tokens, passwords and keys are never shown.
+//! OAuth 2.0 for a store (RFC 6749, 7523). In: settings. Out: access tokens. All workers share one token; one worker at a time requests it,
+//! before it expires and when the store refuses it. Tokens, passwords and keys are never shown.
 
 mod assertion;
 mod grant;
@@ -20,11 +20,11 @@ use super::settings::{OAuthSettings, ProxySettings, Secret, TlsSettings};
 use super::store::StartError;
 pub use assertion::KeyError;
 
-/// A token is renewed so long before it expires, or a fifth of its life where that is shorter: a request that is under way
-/// when it expires, and clocks that differ, are within it.
+/// A token is renewed this long before it expires, or a fifth of its lifetime before, if that is shorter. The margin covers requests
+/// in flight and clock differences.
 const MARGIN: Duration = Duration::from_secs(60);
 
-/// Most bytes of an answer of the token endpoint.
+/// Maximum size of an answer of the token endpoint, in bytes.
 const ANSWER_BYTES: usize = 64 << 10;
 
 /// What is wrong with the settings.
@@ -33,7 +33,7 @@ pub enum OAuthError {
     /// Not a URL.
     #[error("auth.token_url is no http:// or https:// URL")]
     TokenUrl,
-    /// The key of the assertion.
+    /// The key of the assertion can't be used.
     #[error(transparent)]
     Key(#[from] KeyError),
 }
@@ -61,7 +61,7 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// Where tokens come from.
+/// Obtains and caches the tokens of a store.
 #[derive(Debug)]
 pub struct Tokens {
     settings: OAuthSettings,
@@ -74,15 +74,15 @@ pub struct Tokens {
 #[derive(Debug, Default)]
 struct Held {
     token: Option<Token>,
-    /// How many there were.
+    /// Number of tokens obtained so far.
     count: u64,
 }
 
 impl Tokens {
-    /// Checks the settings; asks for nothing yet. TLS and proxy are those of the store.
+    /// Checks the settings; does not request a token yet. TLS and proxy settings are those of the store.
     ///
     /// # Errors
-    /// When URL, key, TLS files or proxy cannot be used.
+    /// When the URL, the key, the TLS files or the proxy can't be used.
     pub fn new(
         settings: &OAuthSettings,
         tls: &TlsSettings,
@@ -92,17 +92,17 @@ impl Tokens {
         let url = Url::parse(&settings.token_url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let url = url.filter(Url::has_host).ok_or(OAuthError::TokenUrl)?;
         grant::form(settings, SystemTime::now()).map_err(OAuthError::Key)?;
-        // The name to verify is the store's, not that of the token endpoint.
+        // `server_name` is for verifying the store, not the token endpoint.
         let tls = TlsSettings { server_name: None, ..tls.clone() };
         let client = HttpClient::new(&url, &tls, proxies, version)?;
         let target = client.name(&url);
         Ok(Tokens { settings: settings.clone(), url, client, target, held: Mutex::default() })
     }
 
-    /// A token that holds: the one at hand, or a new one. One request at a time, which all wait for.
+    /// A valid token: the cached one, or a new one. Only one request is made at a time; all workers wait for it.
     ///
     /// # Errors
-    /// Why there is none, in words.
+    /// When no token could be obtained; says why.
     pub async fn token(&self) -> Result<Token, Refusal> {
         let mut held = self.held.lock().await;
         let now = Instant::now();
@@ -115,7 +115,7 @@ impl Tokens {
                 held.token = Some(token.clone());
                 Ok(token)
             }
-            // It is renewed early, so that there is time for a token endpoint in trouble.
+            // Tokens are renewed early, so the old one is still valid while the token endpoint has trouble.
             Err(refusal) => match held.token.as_ref().filter(|old| old.expires.is_none_or(|expires| now < expires)) {
                 Some(old) => Ok(old.clone()),
                 None => Err(refusal),
@@ -123,7 +123,7 @@ impl Tokens {
         }
     }
 
-    /// The store has refused this token: the next one is new. Nothing happens where another worker was quicker.
+    /// Call this when the store refused the token: the next one will be new. Does nothing if another worker has already replaced it.
     pub async fn refused(&self, token: &Token) {
         let mut held = self.held.lock().await;
         if held.token.as_ref().is_some_and(|current| current.number == token.number) {
@@ -174,7 +174,7 @@ impl Tokens {
         let header = HeaderValue::try_from(format!("Bearer {token}"));
         let mut header = header.map_err(|_| unusable("with a token that a header cannot carry"))?;
         header.set_sensitive(true);
-        // Some write the number as text.
+        // Some servers send the number as text.
         let seconds = answer.get("expires_in").and_then(|n| n.as_f64().or_else(|| n.as_str()?.parse().ok()));
         let life = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let life = life.map(|life| life.min(Duration::from_secs(u64::from(u32::MAX))));
@@ -212,7 +212,7 @@ impl Tokens {
         Refusal { remedy, why }
     }
 
-    /// A server's own text without what it was sent, should it repeat it.
+    /// Removes the secrets of the request from a server's text, in case the server repeats them.
     fn hide(&self, text: &str, form: &Form) -> String {
         let settings: Vec<_> = self.settings.secrets().iter().map(Secret::reveal).collect();
         let sent = form.secrets();

@@ -1,6 +1,6 @@
-//! Why a store of objects did not take one, in words that an operator can act on. In: answers and errors of the client. Out: a
-//! [`Refusal`]. The data of an object is never at fault but for its size: what S3 calls 400 is a wrong region, an expired
-//! token, a key it does not like.
+//! Why an object store did not accept an object, in words that an operator can act on. In: answers and errors of the client. Out: a
+//! [`Refusal`]. Only the size of an object can be at fault, never its data: S3 answers 400 for a wrong region, an expired token or a
+//! key that it does not accept.
 
 use std::error::Error as _;
 use std::time::{Duration, SystemTime};
@@ -12,30 +12,30 @@ use super::bucket::Target;
 use crate::export::refusal::{Refusal, Remedy};
 use crate::export::retry::retry_after;
 
-/// Clocks that differ by more make S3 refuse a signature.
+/// S3 refuses a signature when the clocks differ by more than this.
 const SKEW: Duration = Duration::from_secs(15 * 60);
 
-/// An answer that refuses, as far as it says why.
+/// A negative answer, with what it says about the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("{status} {code}")]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
-    /// The store's own code: `NoSuchBucket`; empty where it gave none.
+    /// The store's own error code (`NoSuchBucket`); empty if it gave none.
     pub(super) code: String,
-    /// Where the bucket is, when it says so.
+    /// The bucket's region, if the answer contains it.
     region: Option<String>,
-    /// How long to wait, when it says so.
+    /// How long to wait, if the answer contains it.
     pub(super) after: Option<Duration>,
-    /// How far this host's clock is from the store's.
+    /// Difference between this host's clock and the store's.
     skew: Option<Duration>,
 }
 
-/// No answer within the limit on one request.
+/// No answer within the time limit of one request.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer within {0:?} (timeout)")]
 pub(super) struct TooLate(pub(super) Duration);
 
-/// Who was asked for credentials gave none.
+/// The credentials provider gave no credentials.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
 pub(super) struct NoCredentials {
@@ -43,7 +43,7 @@ pub(super) struct NoCredentials {
 }
 
 impl Answer {
-    /// Reads what `headers` and `body` say at `now`.
+    /// Parses the answer's `headers` and `body`, received at `now`.
     pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &str, now: SystemTime) -> Answer {
         let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let code = between(body, "<Code>", "</Code>").or_else(|| header("x-ms-error-code")).unwrap_or_default();
@@ -119,7 +119,7 @@ impl Answer {
     }
 }
 
-/// What `error` says.
+/// The refusal for `error`.
 pub(super) fn refusal(error: &Error, target: &Target) -> Refusal {
     if let Some(answer) = answer(error) {
         return answer.refusal(target);
@@ -146,7 +146,7 @@ fn no_such_bucket(Target { name, bucket }: &Target) -> Refusal {
     Refusal::reconfigure(format!("{name}: there is no bucket {bucket}, or it is not seen with these credentials"))
 }
 
-/// A directory: what it says of disks is said once, here.
+/// The refusal for an I/O error of a store that is a directory.
 fn folder(error: &std::io::Error, Target { name, .. }: &Target) -> Refusal {
     use std::io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem};
     match error.kind() {
@@ -160,13 +160,13 @@ fn is_local(error: &Error) -> bool {
     matches!(error, Error::Generic { store: "LocalFileSystem", .. })
 }
 
-/// True when the server answers that it does not know `If-None-Match`.
+/// True when the server answered that it does not support `If-None-Match`.
 pub(super) fn does_not_know_the_condition(error: &Error) -> bool {
     let said = answer(error).is_some_and(|answer| answer.status == 501 || answer.code == "NotImplemented");
     said || matches!(error, Error::NotImplemented { .. } | Error::NotSupported { .. })
 }
 
-/// True when the server answers that one may not look.
+/// True when the server forbids checking for an object.
 pub(super) fn forbids(error: &Error) -> bool {
     answer(error).is_some_and(|answer| answer.status == 403 || answer.status == 405)
 }
@@ -175,7 +175,7 @@ fn answer(error: &Error) -> Option<&Answer> {
     cause(error)
 }
 
-/// The first of the causes that is one of these.
+/// The first error of type `E` in the source chain.
 fn cause<E: std::error::Error + 'static>(error: &Error) -> Option<&E> {
     let mut next = error.source();
     while let Some(cause) = next {
@@ -191,7 +191,7 @@ fn between<'a>(text: &'a str, open: &str, close: &str) -> Option<&'a str> {
     Some(text.split_once(open)?.1.split_once(close)?.0)
 }
 
-/// A word of the server's own: short, and without what a log would trip over.
+/// A short word from the server's text, without characters that could break a log line.
 fn word(text: &str) -> String {
     text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')).take(64).collect()
 }
@@ -212,7 +212,7 @@ mod tests {
         Answer::read(status, &headers, &body, now).refusal(&target)
     }
 
-    /// The codes of Amazon's own list ("Error responses"), sorted by who is refused: we, the data, or nobody but not now.
+    /// The codes of Amazon's list ("Error responses"), grouped by what is refused: the client, the data, or only the moment.
     #[test]
     fn codes_are_sorted_and_told_in_words() {
         for (status, code, words) in [

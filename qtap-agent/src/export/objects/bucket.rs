@@ -1,5 +1,5 @@
-//! From settings to a client of the place they name. In: checked settings. Out: the place, and what is known of it: its name in
-//! messages, whether it keeps media types, whether it knows conditions.
+//! From settings to a client for the bucket, container or directory they name. In: checked settings. Out: the client, its name in messages,
+//! whether it keeps media types, and whether it supports conditional requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use super::client::Connector;
 use crate::export::settings::{Encryption, Keys, Place, S3Place, S3Settings};
 use crate::export::store::StartError;
 
-/// A place for objects.
+/// A place to store objects: a bucket, container or directory.
 #[derive(Debug)]
 pub(super) struct Bucket {
     store: Arc<dyn ObjectStore>,
@@ -24,17 +24,17 @@ pub(super) struct Bucket {
     conditional: AtomicBool,
 }
 
-/// What the place is called in messages.
+/// The names of the place in messages.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
-    /// The whole of it: host, or URL.
+    /// The full name: host or URL.
     pub(super) name: String,
     /// Bucket, container or directory.
     pub(super) bucket: String,
 }
 
 impl Bucket {
-    /// The place that `settings` name; nothing is connected to yet.
+    /// Opens the place that `settings` name; does not connect yet.
     pub(super) fn open(settings: &S3Settings, version: &'static str) -> Result<Bucket, StartError> {
         let retry = RetryConfig { max_retries: 0, retry_timeout: settings.timeout, ..RetryConfig::default() };
         match &settings.place {
@@ -48,7 +48,7 @@ impl Bucket {
             Place::Azure { container } => {
                 let builder = MicrosoftAzureBuilder::from_env().with_container_name(container);
                 let connector = Connector::new(settings, None, version)?;
-                // What is asked of the environment is asked in full: an endpoint with http:// there is meant.
+                // Azure's settings come entirely from the environment: an http:// endpoint there is intended.
                 let builder = builder.with_allow_http(true).with_retry(retry).with_http_connector(connector);
                 let store = builder.build().map_err(client)?;
                 Ok(Bucket::known(Arc::new(store), format!("az://{container}"), container))
@@ -56,7 +56,7 @@ impl Bucket {
             Place::Folder(folder) => {
                 let name = folder.display().to_string();
                 std::fs::create_dir_all(folder).map_err(|error| StartError::Client(format!("{name}: {error}")))?;
-                // An object that was taken is on the disk: it is not sent again.
+                // With fsync, because an accepted object is not sent again.
                 let store = LocalFileSystem::new_with_prefix(folder).map_err(client)?.with_fsync(true);
                 let bucket = Bucket::known(Arc::new(store), format!("file://{name}"), &name);
                 Ok(Bucket { media_types: false, ..bucket })
@@ -64,7 +64,7 @@ impl Bucket {
         }
     }
 
-    /// Any store.
+    /// Wraps any store.
     pub(super) fn of(store: Arc<dyn ObjectStore>, target: &str) -> Bucket {
         Bucket::known(store, target.to_owned(), target)
     }
@@ -82,17 +82,17 @@ impl Bucket {
         &self.target
     }
 
-    /// True when objects are kept with their media type.
+    /// True when the store keeps the media types of objects.
     pub(super) fn keeps_media_types(&self) -> bool {
         self.media_types
     }
 
-    /// True until it has said that it knows no conditions.
+    /// True until the store has answered that it does not support conditional requests.
     pub(super) fn is_conditional(&self) -> bool {
         self.conditional.load(Ordering::Relaxed)
     }
 
-    /// It knows no conditions.
+    /// Notes that the store does not support conditional requests.
     pub(super) fn forget_conditions(&self) {
         self.conditional.store(false, Ordering::Relaxed);
     }
@@ -102,7 +102,7 @@ fn client(error: object_store::Error) -> StartError {
     StartError::Client(error.to_string())
 }
 
-/// The keys of the settings. They are asked for with each request: those that stand in files may change.
+/// The keys of the settings. They are read for each request, because keys in files may change.
 #[derive(Debug)]
 struct Given(Keys);
 
@@ -127,7 +127,7 @@ fn s3(place: &S3Place, settings: &S3Settings, retry: RetryConfig, version: &'sta
     };
     let (host, url) = address(place);
     let connector = Connector::new(settings, Some(&url), version)?;
-    // The endpoint for S3 alone goes before the other one, which the environment may name.
+    // The S3-specific endpoint takes precedence over the general one, which the environment may set.
     let builder = builder
         .with_config(AmazonS3ConfigKey::S3Endpoint, url)
         .with_region(&place.region)
@@ -141,7 +141,7 @@ fn s3(place: &S3Place, settings: &S3Settings, retry: RetryConfig, version: &'sta
     Ok(Bucket::known(Arc::new(store), host, &place.bucket))
 }
 
-/// Host, and the URL that requests go to: with the bucket in the host's name where the style wants it there.
+/// The host, and the URL for requests: in virtual-hosted style the bucket is part of its host name.
 fn address(place: &S3Place) -> (String, String) {
     let scheme = if place.insecure { "http" } else { "https" };
     let host = place.endpoint.clone().unwrap_or_else(|| format!("s3.{}.amazonaws.com", place.region));
@@ -159,7 +159,7 @@ fn encrypted(builder: AmazonS3Builder, encryption: Option<&Encryption>) -> objec
         Some(Encryption::Kms(key_id)) => ("aws:kms", key_id.as_ref()),
         Some(Encryption::KmsTwice(key_id)) => ("aws:kms:dsse", key_id.as_ref()),
     };
-    // The library knows these keys by their names alone.
+    // The library accepts these keys only by name.
     let builder = builder.with_config("aws_server_side_encryption".parse()?, kind);
     match key_id {
         Some(key_id) => Ok(builder.with_config("aws_sse_kms_key_id".parse()?, key_id)),

@@ -1,5 +1,5 @@
-//! The client that `object_store` speaks through: TLS and proxies as everywhere in this room; an answer that refuses becomes an
-//! [`Answer`], which says what the library would not pass on; a part of a large object is sent again where that may help.
+//! The HTTP client for `object_store`: TLS and proxies as everywhere in `export`. It turns a negative answer into an [`Answer`], with
+//! details that the library would not pass on, and resends a part of a large object where that may help.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,31 +18,31 @@ use crate::export::refusal::explain;
 use crate::export::settings::{ProxySettings, S3Settings, TlsSettings};
 use crate::export::store::StartError;
 
-/// Bytes of an answer that refuses that are read.
+/// Maximum bytes that are read of a negative answer.
 const ANSWER_BYTES: usize = 64 << 10;
-/// How often a part is sent before its object is begun anew.
+/// How often a part is sent before the upload of its object is started again.
 const PART_TRIES: u32 = 3;
-/// Wait before a part is sent again; doubles.
+/// Wait before a part is resent; doubles each time.
 const PART_WAIT: Duration = Duration::from_millis(500);
 
-/// Hosts that are spoken to: the store, and whoever gives credentials. When there are more, all are forgotten.
+/// Maximum number of cached clients, one per host: the store and credentials providers. At the limit the cache is cleared.
 const TARGETS: usize = 8;
 
-/// Makes clients.
+/// Creates clients.
 #[derive(Debug)]
 pub(super) struct Connector {
     tls: TlsSettings,
     proxy: ProxySettings,
     version: &'static str,
-    /// Host and port of the store, where they are known: who else is asked is asked for credentials.
+    /// Host and port of the store, where known: requests to any other host are requests for credentials.
     host: Option<String>,
 }
 
 impl Connector {
-    /// For the store at `url`; none where the library knows it.
+    /// A connector for the store at `url`; `None` if only the library knows the URL.
     ///
     /// # Errors
-    /// When TLS files or the proxy cannot be used.
+    /// When the TLS files or the proxy can't be used.
     pub(super) fn new(
         settings: &S3Settings,
         url: Option<&str>,
@@ -54,13 +54,13 @@ impl Connector {
             version,
             host: url.and_then(|url| url.split_once("://")).map(|(_, host)| host.to_owned()),
         };
-        // Only to see that it can be made: each target gets a client of its own when it is spoken to.
+        // Only checks that a client can be built: each target gets its own client when it is first used.
         let url = reqwest::Url::parse(url.unwrap_or("https://localhost"));
         connector.client(&url.map_err(|error| StartError::Client(error.to_string()))?)?;
         Ok(connector)
     }
 
-    /// A client for a target. What gives credentials to this host alone is never reached through a proxy.
+    /// A client for a target. Link-local credentials services, which serve only this host, are never reached through a proxy.
     fn client(&self, target: &reqwest::Url) -> Result<export::client::HttpClient, StartError> {
         let link_local = match target.host() {
             Some(url::Host::Ipv4(address)) => address.is_link_local(),
@@ -119,12 +119,12 @@ impl Client {
         let needs_etag = is_part(&request);
         let mut response = self.send(request).await?;
         let status = response.status();
-        // The library takes an answer without an entity tag for a failure. But for parts, which are put together by it, nobody
-        // here looks at it: what was put was put.
+        // The library treats a success without an ETag as a failure. It needs the ETag only of parts, to complete the upload; for all other
+        // requests a placeholder will do.
         if status.is_success() && !needs_etag && !response.headers().contains_key(ETAG) {
             response.headers_mut().insert(ETAG, HeaderValue::from_static("\"\""));
         }
-        // These are part of what the library is asked: is it there, was it put?
+        // The library evaluates these itself: does the object exist, was it put?
         let known =
             [StatusCode::NOT_MODIFIED, StatusCode::NOT_FOUND, StatusCode::CONFLICT, StatusCode::PRECONDITION_FAILED];
         if status.is_success() || known.contains(&status) {
@@ -137,7 +137,7 @@ impl Client {
         Err(HttpError::new(HttpErrorKind::Unknown, answer))
     }
 
-    /// The answer, whatever it is.
+    /// Sends the request and returns the answer, whatever it is.
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let target = self.target(request.uri())?;
         let (client, number) = target.current();
@@ -148,7 +148,7 @@ impl Client {
         answer
     }
 
-    /// The client for who is asked.
+    /// The cached client for the host of `uri`.
     fn target(&self, uri: &Uri) -> Result<Arc<export::client::HttpClient>, HttpError> {
         let origin = format!(
             "{}://{}",
@@ -169,7 +169,7 @@ impl Client {
         Ok(made)
     }
 
-    /// Who is asked, when it is not the store.
+    /// The host of the request, if it is not the store.
     fn elsewhere(&self, request: &HttpRequest) -> Option<String> {
         let asked = request.uri().authority()?.as_str();
         self.connector.host.as_deref().is_some_and(|host| !is_same(host, asked)).then(|| asked.to_owned())
@@ -178,7 +178,7 @@ impl Client {
     async fn credentials(&self, asked: String, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let failed = |why| HttpError::new(HttpErrorKind::Unknown, NoCredentials { why });
         match self.send(request).await {
-            // 403 is how an instance says that it gives tokens in the old way only.
+            // A metadata service answers 403 to say that it issues tokens only in the old way.
             Ok(response) if response.status().is_success() || response.status() == StatusCode::FORBIDDEN => {
                 Ok(response)
             }
@@ -188,19 +188,19 @@ impl Client {
     }
 }
 
-/// True for two spellings of one authority: a usual port may be left out.
+/// True when both are the same authority; a default port may be omitted.
 fn is_same(one: &str, other: &str) -> bool {
     let bare = |text: &str| text.trim_end_matches(":443").trim_end_matches(":80").to_ascii_lowercase();
     bare(one) == bare(other)
 }
 
-/// True for a part of a large object: S3 and Google number them, Azure calls them blocks.
+/// True for a part of a large object: S3 and Google number parts, Azure calls them blocks.
 fn is_part(request: &HttpRequest) -> bool {
     let query = request.uri().query().unwrap_or_default();
     request.method() == Method::PUT && (query.contains("partNumber=") || query.contains("comp=block&"))
 }
 
-/// True when the same request may be taken a moment later: no answer, or one of the server's own trouble that names no time.
+/// True when a retry may succeed: there was no answer, or a server error without a time to wait.
 fn may_pass(error: &HttpError) -> bool {
     let answer = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Answer>());
     answer.is_none_or(|answer| answer.status.is_server_error() && answer.after.is_none())

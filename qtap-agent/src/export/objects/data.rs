@@ -1,5 +1,5 @@
-//! What an object is made of: bytes in memory, or a file under the data directory. In: an item. Out: its length, all of it, or
-//! a part of it. A file is read where it is needed, never whole unless it is small.
+//! The data of an object: bytes in memory, or a file under the data directory. In: an item. Out: its length, all of its data, or
+//! a part. A file is read only when its bytes are needed, and never whole unless it is small.
 
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl Data {
         }
     }
 
-    /// Its length.
+    /// Its length in bytes.
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Data::Memory(bytes) => bytes.len() as u64,
@@ -48,7 +48,7 @@ impl Data {
             }
             Data::Spooled(file) => {
                 let file = Arc::clone(file);
-                // A disk may take its time: on a thread that may wait.
+                // Disk reads may block, so use a blocking thread.
                 let read = tokio::task::spawn_blocking(move || {
                     let mut bytes = vec![0; size];
                     std::fs::File::open(file.path())?.read_exact_at(&mut bytes, offset)?;
@@ -56,7 +56,7 @@ impl Data {
                 });
                 match read.await {
                     Ok(Ok(bytes)) => Ok(bytes),
-                    // What is gone, or shorter than it was, does not come back: the object is refused for good.
+                    // A file that is gone or shorter stays so: the object is refused permanently.
                     Ok(Err(error)) => Err(Refusal::split(format!("its spooled file cannot be read: {error}"))),
                     Err(error) => Err(Refusal::wait(format!("reading the spooled file was interrupted: {error}"))),
                 }

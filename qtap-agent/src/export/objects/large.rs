@@ -1,5 +1,5 @@
-//! Large objects, in parts: each is read when its turn comes and let go when the store has it. A part that fails is sent again by
-//! the client; an object that fails is aborted, so that the bucket keeps no parts of it, and begun anew.
+//! Upload of large objects in parts: each part is read just before it is sent and freed when the store has it. The client resends a part
+//! that fails; an upload that fails is aborted, so that the bucket keeps none of its parts, and started again.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use super::data::Data;
 use super::{ObjectExporter, within};
 use crate::export::refusal::Refusal;
 
-/// Bytes of a part; S3 wants 5 MiB at least (but for the last) and takes 10 000, which makes 78 GiB.
+/// Bytes of a part. S3 requires at least 5 MiB (except for the last) and accepts 10 000 parts, so an object can have 78 GiB.
 const PART_BYTES: u64 = 8 << 20;
-/// Parts of one object that are under way at once.
+/// Parts of one object in flight at once.
 const PARTS_AT_ONCE: usize = 2;
 
 impl ObjectExporter {
     pub(super) async fn put_large(&self, key: &Path, media_type: &str, data: Data) -> Result<(), Refusal> {
-        // Completing an upload knows no condition that all stores share: so it is looked before.
+        // No condition on completing an upload works with all stores, so check for the object first.
         if self.is_there(key).await? {
             return Ok(());
         }
@@ -71,7 +71,7 @@ impl ObjectExporter {
     }
 }
 
-/// An upload under way. One that is let go of is aborted.
+/// An upload in progress; dropping it aborts it.
 #[derive(Debug)]
 struct Upload {
     inner: Option<Box<dyn MultipartUpload>>,
@@ -89,7 +89,7 @@ impl Upload {
         completed.map(drop)
     }
 
-    /// That it can't be aborted changes nothing: its parts stay, until the bucket's own rules remove them.
+    /// Errors are ignored: parts that can't be removed stay until the bucket's lifecycle rules remove them.
     async fn abort(&mut self) {
         if let Some(mut inner) = self.inner.take() {
             let _ = within(self.limit, inner.abort()).await;

@@ -1,6 +1,6 @@
-//! Objects to S3, to what speaks its protocol, to other clouds, or to a directory: one object per record, under prefix + the
-//! digest's hexadecimal digits (no `sha256:`, so that the key needs no escaping in a URL). An object is put only if it is absent;
-//! one that is there already is the same content, and that is a success. Events are not for these stores.
+//! Objects to S3, S3-compatible stores, other clouds, or a directory. In: object records; events are not for these stores. Out: one object per
+//! record, with the key prefix + digest in hexadecimal (without `sha256:`, so that the key needs no escaping in a URL). An object is put
+//! only if it is absent; an existing object has the same content and counts as a success.
 //!
 //! ```text
 //! item ─ recent? ──► done
@@ -32,33 +32,33 @@ use super::settings::S3Settings;
 use super::store::StartError;
 use crate::model::record::{Record, RecordKind};
 
-/// Objects above this are put in parts: what fails in the middle costs a part then, and no more of it is in memory. Below it one
-/// request is quicker than the three that parts need at least.
+/// Objects larger than this are put in parts, so that a failure costs only a part, and less of it is in memory. For smaller ones a single
+/// request is faster than the three or more that an upload in parts needs.
 pub const MULTIPART_BYTES: u64 = 16 << 20;
-/// Parts that all workers of a store may have in memory together: 32 MiB.
+/// Parts in memory at once, for all workers of a store together: 32 MiB.
 const PARTS_IN_MEMORY: usize = 4;
 
-/// A place for objects.
+/// The exporter of an object store.
 #[derive(Debug)]
 pub struct ObjectExporter {
     bucket: Bucket,
     prefix: String,
-    /// Bound on one request.
+    /// Time limit of one request.
     limit: Duration,
     recent: Recent,
     parts: Arc<Semaphore>,
 }
 
 impl ObjectExporter {
-    /// Checks the settings; connects to nothing yet. `version` is qtap's own. Without keys in the settings the environment's credential chain is used.
+    /// Checks the settings; does not connect yet. `version` is qtap's own. Settings without keys use the environment's credential chain.
     ///
     /// # Errors
-    /// When the settings make no client, or the directory can't be made.
+    /// When no client can be built from the settings, or the directory can't be created.
     pub fn new(settings: &S3Settings, version: &'static str) -> Result<ObjectExporter, StartError> {
         Ok(ObjectExporter::of(Bucket::open(settings, version)?, &settings.prefix, settings.timeout))
     }
 
-    /// Puts into any object store; `target` names it in messages, `limit` bounds one request.
+    /// An exporter for any object store; `target` names it in messages, `limit` bounds one request.
     #[must_use]
     pub fn to(store: Arc<dyn ObjectStore>, prefix: &str, target: &str, limit: Duration) -> ObjectExporter {
         ObjectExporter::of(Bucket::of(store, target), prefix, limit)
@@ -90,7 +90,7 @@ impl ObjectExporter {
         if self.bucket.is_conditional() {
             match self.put_once(key, media_type, payload.clone(), PutMode::Create).await {
                 Ok(()) => return Ok(()),
-                // 412 says that it is there, 409 that another put is under way: only a look tells them apart.
+                // 412 says that the object exists, 409 that another put is in progress: only a HEAD request tells them apart.
                 Err(Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotModified { .. }) => {
                     return match self.is_there(key).await? {
                         true => Ok(()),
@@ -120,8 +120,8 @@ impl ObjectExporter {
         attributes
     }
 
-    /// True when an object of this key is there. One who may write and not read is told nothing, and puts it once more: it is
-    /// the same content.
+    /// True when an object with this key exists. If the credentials allow writing but not reading, this returns false, and the object is put
+    /// again with the same content.
     async fn is_there(&self, key: &Path) -> Result<bool, Refusal> {
         match self.within(self.bucket.store().head(key)).await {
             Ok(_) => Ok(true),
@@ -131,7 +131,7 @@ impl ObjectExporter {
         }
     }
 
-    /// What the store answers within the limit.
+    /// Awaits the store's answer within the time limit.
     async fn within<T>(&self, asked: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
         within(self.limit, asked).await
     }
@@ -141,7 +141,7 @@ impl ObjectExporter {
     }
 }
 
-/// What is answered within `limit`.
+/// Awaits an answer within `limit`.
 async fn within<T>(limit: Duration, asked: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
     tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| {
         let source = answer::TooLate(limit).into();

@@ -1,6 +1,6 @@
-//! Digests that were put a short while ago: what is said again and again (a health check's answer) costs one request, not one
-//! each time. In: digests that the store has taken. Out: whether one was. A digest is forgotten after a while, so that an
-//! object which the bucket's own rules removed is put again.
+//! Digests of objects that were put recently: content that repeats (a health check's answer) costs one request, not one each time.
+//! In: digests of objects that the store has accepted. Out: whether a digest is among them. Digests expire, so that an object that
+//! the bucket's lifecycle rules removed is put again.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,31 +8,31 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Most digests that are remembered: some 600 KiB.
+/// Maximum number of remembered digests: about 600 KiB.
 const MOST: usize = 4096;
-/// How long one is. Rules that remove objects count in days.
+/// How long a digest is remembered. Lifecycle rules work in days.
 const AGE: Duration = Duration::from_secs(600);
 
-/// The digests.
+/// The recent digests.
 #[derive(Debug, Default)]
 pub(super) struct Recent(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
     digests: HashSet<String>,
-    /// The same, the oldest first.
+    /// The same digests, oldest first.
     order: VecDeque<(Instant, String)>,
 }
 
 impl Recent {
-    /// True when the store took an object of this digest a short while ago.
+    /// True when the store accepted an object with this digest recently.
     pub(super) fn has(&self, digest: &str) -> bool {
         let mut known = self.known();
         known.forget(Instant::now());
         known.digests.contains(digest)
     }
 
-    /// The store has taken an object of this digest.
+    /// Remembers that the store has accepted an object with this digest.
     pub(super) fn add(&self, digest: &str) {
         let (mut known, now) = (self.known(), Instant::now());
         known.forget(now);
