@@ -1,6 +1,5 @@
-//! Authentication towards a store: settings come in, header fields and a query parameter go out, checked once at start and made again
-//! when a file they stand in changes. Values are marked sensitive, so that no log of any layer shows them; errors name the
-//! field, never its value.
+//! Authentication to a store. In: settings. Out: header fields and a query parameter, checked once at start and built again when a secret file
+//! changes. Values are marked sensitive, so that no layer logs them; errors name the field, never its value.
 
 use base64::Engine as _;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -11,14 +10,14 @@ use super::refusal::Refusal;
 use super::settings::{Auth, OtlpSettings, Secret};
 use super::store::StartError;
 
-/// What one request carries.
+/// The credentials that one request carries.
 #[derive(Clone, Default)]
 pub struct Carried {
     /// Header fields (gRPC: metadata).
     pub headers: HeaderMap,
     /// Query parameter (HTTP only).
     pub query: Option<(String, Zeroizing<String>)>,
-    /// The token among the headers.
+    /// The OAuth token in the headers, if any.
     token: Option<Token>,
 }
 
@@ -33,11 +32,11 @@ impl std::fmt::Debug for Carried {
 pub struct Credentials {
     headers: Vec<(String, Secret)>,
     auth: Auth,
-    /// What every request carries, where nothing of it may change.
+    /// The credentials of every request, when none of the secrets can change.
     fixed: Option<Carried>,
 }
 
-/// A header field that cannot be sent.
+/// A header field that can't be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// RFC 9110 §5.1.
@@ -49,15 +48,15 @@ pub enum AuthError {
 }
 
 impl Credentials {
-    /// The configured headers and what the authentication adds; the latter wins.
+    /// Combines the configured headers with those of the authentication; the latter win.
     ///
     /// # Errors
-    /// When a name or value cannot stand in a header field.
+    /// When a name or value is not valid in a header field.
     pub fn new(headers: &[(String, Secret)], auth: &Auth) -> Result<Credentials, AuthError> {
         let mut out = Credentials { headers: headers.to_vec(), auth: auth.clone(), fixed: None };
         let carried = out.carried()?;
         let own = match auth {
-            // A token is not known yet: `Authorizer` adds it.
+            // There is no token yet; `Authorizer` adds it.
             Auth::None | Auth::OAuth2(_) => None,
             Auth::Basic { password: secret, .. }
             | Auth::Header { value: secret, .. }
@@ -68,10 +67,10 @@ impl Credentials {
         Ok(out)
     }
 
-    /// What a request carries now.
+    /// The credentials for a request now.
     ///
     /// # Errors
-    /// When a file holds by now what cannot be sent.
+    /// When a secret file now holds a value that can't be sent.
     pub fn carried(&self) -> Result<Carried, AuthError> {
         if let Some(fixed) = &self.fixed {
             return Ok(fixed.clone());
@@ -93,7 +92,7 @@ impl Credentials {
     }
 }
 
-/// What authorizes the requests of a store: its credentials, and a token where it wants one.
+/// Authorizes the requests of a store: its credentials, and an OAuth token where the settings ask for one.
 #[derive(Debug)]
 pub struct Authorizer {
     credentials: Credentials,
@@ -101,10 +100,10 @@ pub struct Authorizer {
 }
 
 impl Authorizer {
-    /// Checks the settings; asks for no token yet.
+    /// Checks the settings; does not request a token yet.
     ///
     /// # Errors
-    /// When headers, or what a token is asked for by, cannot be used.
+    /// When the headers, or the settings of the token request, can't be used.
     pub fn new(settings: &OtlpSettings, version: &'static str) -> Result<Authorizer, StartError> {
         let credentials = Credentials::new(&settings.headers, &settings.auth)?;
         let tokens = match &settings.auth {
@@ -114,10 +113,10 @@ impl Authorizer {
         Ok(Authorizer { credentials, tokens })
     }
 
-    /// What a request carries now; may ask for a token first.
+    /// The credentials for a request now; may request a token first.
     ///
     /// # Errors
-    /// When a file holds what cannot be sent, or there is no token.
+    /// When a secret file holds a value that can't be sent, or no token could be obtained.
     pub async fn carried(&self) -> Result<Carried, Refusal> {
         let mut out = self.credentials.carried().map_err(|error| Refusal::reconfigure(error.to_string()))?;
         if let Some(tokens) = &self.tokens {
@@ -128,7 +127,7 @@ impl Authorizer {
         Ok(out)
     }
 
-    /// The store has refused what a request carried (401, UNAUTHENTICATED). True when it is worth asking again, with a new token.
+    /// Call this when the store refused the credentials (401, UNAUTHENTICATED). True when a retry with a new token is worthwhile.
     pub async fn refused(&self, carried: &Carried) -> bool {
         let (Some(tokens), Some(token)) = (&self.tokens, &carried.token) else { return false };
         tokens.refused(token).await;
@@ -137,24 +136,24 @@ impl Authorizer {
 }
 
 impl Carried {
-    /// A server's own text without what the request carried, should it repeat it.
+    /// Removes this request's credentials from a server's text, in case the server repeats them.
     #[must_use]
     pub fn hide(&self, text: &str) -> String {
         let values = self.headers.values().filter(|value| value.is_sensitive());
         let values = values.filter_map(|value| value.to_str().ok());
-        // With and without the scheme before it (`Basic …`, `Bearer …`).
+        // With and without the auth scheme before the value (`Basic …`, `Bearer …`).
         let values = values.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, rest)| rest)]).flatten();
         let query = self.query.as_ref().map(|(_, value)| value.as_str());
-        // As it stands in the URL.
+        // The value in its URL-encoded form.
         let written: Option<String> =
             query.map(|value| url::form_urlencoded::byte_serialize(value.as_bytes()).collect());
         without(text, values.chain(query).chain(written.as_deref()))
     }
 }
 
-/// The text without these values.
+/// Replaces the values in the text with `…`.
 pub(super) fn without<'s>(text: &str, values: impl Iterator<Item = &'s str>) -> String {
-    // What is shorter stands in any text by chance.
+    // A shorter value occurs in any text by chance.
     const LEAST: usize = 4;
     values.filter(|value| value.len() >= LEAST).fold(text.to_owned(), |text, value| text.replace(value, "…"))
 }

@@ -1,19 +1,19 @@
-//! Items that travel together. A batch is bounded by records, by bytes as encoded and by the age of its oldest item; the
-//! bounds are applied where batches are taken, in `queue`.
+//! A batch of items that are sent together. A batch is bounded by record count, by encoded bytes and by the age of its oldest item;
+//! `queue` applies these bounds when a batch is taken.
 
 use super::exporter::Item;
 
-/// Items for one request, in the order they were offered; never empty when it comes from a queue.
+/// Items of one request, in the order they were offered; never empty when it comes from a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
     /// The items.
     pub items: Vec<Item>,
-    /// Their numbers in a queue on disk, to settle them by; empty for one in memory.
+    /// Sequence numbers of the items in a disk queue, with which they are settled; empty for a queue in memory.
     pub(super) seqs: Vec<u64>,
 }
 
 impl Batch {
-    /// How many.
+    /// Number of items.
     #[must_use]
     pub fn len(&self) -> usize {
         self.items.len()
@@ -25,19 +25,19 @@ impl Batch {
         self.items.is_empty()
     }
 
-    /// Their payload, in bytes as encoded.
+    /// Size of the payloads, in encoded bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.items.iter().map(|item| item.payload.len()).sum()
     }
 
-    /// What they cost in memory, in bytes.
+    /// Memory that the items use, in bytes.
     #[must_use]
     pub fn footprint(&self) -> usize {
         self.items.iter().map(Item::footprint).sum()
     }
 
-    /// Both halves, in order: what to try when a store refuses the whole. A single item stays whole, in the first.
+    /// Both halves, in order, to try after a store refused the whole. A single item stays in the first half.
     #[must_use]
     pub fn halves(mut self) -> (Batch, Batch) {
         let middle = self.items.len().div_ceil(2);

@@ -1,5 +1,5 @@
-//! HTTP clients of every store and token endpoint: TLS as the settings say, through the proxy that the environment names, made again
-//! when a certificate file changes. Redirects are not followed, because a POST would become a GET (RFC 9110 §15.4.2).
+//! HTTP clients of all stores and token endpoints: TLS as the settings say, through the proxy that the settings name, rebuilt when a
+//! certificate file changes. Redirects are not followed, because a POST would become a GET (RFC 9110 §15.4.2).
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use super::settings::{ProxySettings, TlsSettings};
 use super::store::StartError;
 use super::tls;
 
-/// Connections that are not used are closed after this: before most servers and load balancers (60 s and more) do, so that no
-/// request meets a connection that is being closed.
+/// Idle connections are closed after this time: before most servers and load balancers close them (after 60 s or more), so that no
+/// request is sent on a connection that is just being closed.
 const IDLE: Duration = Duration::from_secs(50);
 
-/// TCP asks this often whether an idle connection is still there.
+/// Interval of the TCP keepalive probes on an idle connection.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// A client for one target.
@@ -26,10 +26,10 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// Checks the settings; connects to nothing.
+    /// Checks the settings; does not connect.
     ///
     /// # Errors
-    /// When TLS files or the proxy cannot be used.
+    /// When the TLS files or the proxy can't be used.
     pub fn new(
         target: &Url,
         tls: &TlsSettings,
@@ -44,18 +44,18 @@ impl HttpClient {
         Ok(HttpClient { client, via })
     }
 
-    /// The client, of the files as they are now, and its number for [`HttpClient::suspect`].
+    /// The current client, built from the files as they are now, and its number for [`HttpClient::suspect`].
     #[must_use]
     pub fn current(&self) -> (Client, u64) {
         self.client.current()
     }
 
-    /// There was no answer: the next request is made by a new client, on a new connection, with the system's roots read again.
+    /// Call this when there was no answer: the next request uses a new client, on a new connection, with the system's root certificates read again.
     pub fn suspect(&self, number: u64) {
         self.client.suspect(number);
     }
 
-    /// What messages call a target that is reached with this: with the proxy, if there is one.
+    /// The name of a target in messages, including the proxy, if there is one.
     #[must_use]
     pub fn name(&self, target: &Url) -> String {
         let port = target.port_or_known_default().unwrap_or_default();
@@ -63,7 +63,7 @@ impl HttpClient {
     }
 }
 
-/// `authority`, and the proxy on the way to it.
+/// `authority`, followed by the proxy, if there is one.
 #[must_use]
 pub fn through(authority: &str, via: Option<&Via>) -> String {
     match via {
@@ -85,7 +85,7 @@ fn make(tls: Option<&TlsSettings>, via: Option<&Via>, version: &str) -> Result<C
         .tcp_nodelay(true)
         .tcp_keepalive(TCP_KEEPALIVE)
         .pool_idle_timeout(IDLE)
-        // Only the settings say which proxy, not the library's own look at the environment.
+        // The proxy comes only from the settings; reqwest must not read the environment itself.
         .no_proxy();
     if let Some(via) = via {
         let mut proxy = Proxy::all(format!("http://{}", via.name())).map_err(failed)?;

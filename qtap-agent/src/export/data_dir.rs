@@ -1,5 +1,5 @@
-//! The folder where what must outlive the process is kept: the queues of the stores, and their dead letters. One qtap at a time: a lock on a
-//! file in it says whose it is. Nothing in it is read or deleted here but names.
+//! The data directory, which holds what must outlive the process: the stores' queues and dead letters. Only one qtap uses it at a time: it holds
+//! a lock on a file in it. This module reads only file names in it, apart from the lock file, and deletes nothing.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -12,20 +12,20 @@ use rustix::fs::{FlockOperation, flock};
 use super::queue;
 use super::settings::Form;
 
-/// Bytes of a folder's name; a longer id is cut, and told apart by its CRC.
+/// Maximum length of a folder name, in bytes; a longer id is truncated and a CRC makes it unique.
 const NAME_BYTES: usize = 200;
 
-/// A folder that is ours until this is dropped.
+/// A data directory that this process has locked until this is dropped.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
     _lock: File,
 }
 
-/// Why it can't be ours.
+/// Why the directory can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// Another qtap has it.
+    /// Another qtap uses it.
     #[error(
         "{} is in use by another qtap{}: two would deliver the same records; stop it, or give this one another folder with --data-dir (DATA_DIR)",
         path.display(),
@@ -34,27 +34,27 @@ pub enum DataDirError {
     InUse {
         /// The folder.
         path: PathBuf,
-        /// Its process, where that is known.
+        /// The pid of that qtap, where known.
         pid: Option<u32>,
     },
-    /// It can't be made or written.
+    /// It can't be created or written.
     #[error("{} can't be written: {cause}", path.display())]
     Unwritable {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         cause: io::Error,
     },
 }
 
 impl DataDir {
-    /// Makes the folder where there is none, and takes it.
+    /// Creates the directory if there is none, and locks it.
     ///
     /// # Errors
-    /// When another process has it, or it can't be written.
+    /// When another process holds the lock, or the directory can't be written.
     pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
         let unwritable = |cause| DataDirError::Unwritable { path: path.to_owned(), cause };
-        // What is in it was captured: its owner's alone.
+        // It holds captured data, so only the owner gets access.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unwritable)?;
         let name = path.join("lock");
         let options = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&name);
@@ -69,8 +69,8 @@ impl DataDir {
             Err(error) => return Err(unwritable(error.into())),
         }
         lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(unwritable)?;
-        // Whoever made the folder, as a kubelet makes that of a hostPath, may have made it for all to read. Where something else stands
-        // no queue can be opened, which each store tells of itself.
+        // Whoever created the data directory (a kubelet creates that of a hostPath) may have made it readable for all. If something that is not
+        // a folder is at this path, no queue can be opened; each store reports that itself.
         let queues = path.join("queue");
         if fs::DirBuilder::new().recursive(true).mode(0o700).create(&queues).is_ok() {
             fs::set_permissions(&queues, fs::Permissions::from_mode(0o700)).map_err(unwritable)?;
@@ -78,26 +78,26 @@ impl DataDir {
         Ok(DataDir { path: path.to_owned(), _lock: lock })
     }
 
-    /// Where bodies too large for memory are put together: on the filesystem of the queues, which give such files names of their own.
+    /// Folder where bodies too large for memory are assembled: on the queues' filesystem, because queues hard-link these files.
     #[must_use]
     pub fn spool(&self) -> PathBuf {
         self.path.join("spool")
     }
 
-    /// Where the queue of a store is, of records in this form: one that is sent in another form begins with an empty queue, and the
-    /// other is left over.
+    /// Folder of the queue of a store for records in this form: a store whose form changes starts with an empty queue, and the old one
+    /// is left over.
     #[must_use]
     pub fn queue(&self, store: &str, form: Form) -> PathBuf {
         self.path.join("queue").join(queue_name(store, form))
     }
 
-    /// Where the records are that a store took from nobody: the file's name without its ending.
+    /// Path of the dead letters of a store, without the file name extension.
     #[must_use]
     pub fn dead_letters(&self, store: &str) -> PathBuf {
         self.path.join("dead-letter").join(file_name(store))
     }
 
-    /// Queues of stores that there are no more, by the names of their folders.
+    /// Folder names of queues whose stores are no longer configured.
     #[must_use]
     pub fn left_over<'a>(&self, stores: impl Iterator<Item = (&'a str, Form)>) -> Vec<String> {
         let known: BTreeSet<String> = stores.map(|(store, form)| queue_name(store, form)).collect();
@@ -108,19 +108,19 @@ impl DataDir {
         left
     }
 
-    /// False when nothing waits in the queue of a folder so called.
+    /// False when the queue in this folder is certainly empty.
     #[must_use]
     pub fn may_hold(&self, queue: &str) -> bool {
         queue::may_hold(&self.path.join("queue").join(queue))
     }
 }
 
-/// `+` stands in no file name of an id.
+/// The separator `+` occurs in no encoded id.
 fn queue_name(store: &str, form: Form) -> String {
     format!("{}+{}", file_name(store), form.name())
 }
 
-/// An id as a file name: letters, digits, `-` and `_` as they are, a `.` too where it is not the first; every other byte as `%XX`.
+/// Encodes an id as a file name: letters, digits, `-`, `_`, and a `.` that is not first, stay; every other byte becomes `%XX`.
 fn file_name(id: &str) -> String {
     let mut name = String::new();
     for (index, byte) in id.bytes().enumerate() {

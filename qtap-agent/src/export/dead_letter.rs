@@ -1,8 +1,8 @@
-//! Records that a store will never take, where a person finds them: `<store>.jsonl`, one line each. A line is an OTLP/JSON request with
-//! that one record, whatever form the store wanted it in, so that it can be read, and sent again as it is (`curl -H 'content-type:
-//! application/json' --data-binary @line URL`); beside `resourceLogs` stands `deadLetter`, which receivers pass over as the specification
-//! asks them to. An object for an object store lies as a file, named by its digest, in `<store>.objects`. Bounded: when there is
-//! enough, file and folder are put aside under `.1`, over the ones before.
+//! Dead letters: records that a store will never accept, kept where an operator finds them. In: a refused item and the reason. Out: a line in
+//! `<store>.jsonl`, an OTLP/JSON request with that one record, whatever form the store takes, so that it can be read, and sent again as it is
+//! (`curl -H 'content-type: application/json' --data-binary @line URL`). Beside `resourceLogs` it has a `deadLetter` member, which receivers
+//! ignore, as the specification demands. An object of an object store is kept as a file in `<store>.objects`, named by its digest. Size is
+//! bounded: at the limit, file and folder are renamed with the suffix `.1`, replacing the previous ones.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::exporter::Item;
 use super::otlp::readable;
 
-/// Bytes of lines and objects before they are put aside: at most twice this is kept for a store.
+/// Bytes of lines and objects before rotation: a store keeps at most twice this.
 pub const MAX_BYTES: u64 = 64 << 20;
 
 /// The dead letters of one store.
@@ -26,12 +26,12 @@ pub struct DeadLetters {
     lines: PathBuf,
     objects: PathBuf,
     max_bytes: u64,
-    /// Bytes kept since they were last put aside; none: not looked yet.
+    /// Bytes kept since the last rotation; none: not measured yet.
     kept: Mutex<Option<u64>>,
 }
 
 impl DeadLetters {
-    /// Those of `store`, under `base` with the endings `.jsonl` and `.objects`. Nothing is made before there is one.
+    /// The dead letters of `store`, at `base` with the extensions `.jsonl` and `.objects`. Files are created only when there is a letter.
     #[must_use]
     pub fn new(store: &str, base: &Path, max_bytes: u64) -> DeadLetters {
         let with = |ending: &str| {
@@ -48,7 +48,7 @@ impl DeadLetters {
         }
     }
 
-    /// Keeps what the store refused, and why.
+    /// Keeps an item that the store refused, with the reason.
     ///
     /// # Errors
     /// When it can't be written.
@@ -98,7 +98,7 @@ impl DeadLetters {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.objects)?;
         let path = self.objects.join(&item.name);
         match &item.spooled {
-            // The same digest is the same content: one that is there stands.
+            // The same digest means the same content, so an existing file is kept.
             Some(file) => match file.link(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices => fs::copy(file.path(), &path).map(drop),
@@ -111,7 +111,7 @@ impl DeadLetters {
         }
     }
 
-    /// The line of an item.
+    /// The line for an item.
     fn line(&self, item: &Item, why: &str) -> Vec<u8> {
         let time = httpdate::fmt_http_date(SystemTime::now());
         let mut letter = json!({ "store": self.store, "time": time, "reason": why });
@@ -205,7 +205,7 @@ mod tests {
             folder_size(folder) + below("s.objects") + below("s.objects.1")
         };
         for number in 0..40 {
-            // Each time as if after a restart.
+            // A new instance each time, as after a restart.
             let letters = DeadLetters::new("s", &base, 2000);
             letters.keep(&object(&format!("{number:02}"), &[b'x'; 300]), "no").unwrap();
             assert!(total(folder.path()) <= 4000 + 3 * 4096, "{}", total(folder.path()));

@@ -1,12 +1,12 @@
-//! From a batch to its end: workers send batches until the store has taken them, has refused their data, or time is up. One loop for all
-//! protocols; what an answer means was decided in `refusal`.
+//! Delivery of a batch: workers send it until the store has accepted it, has refused its data, or time is up. One loop for all
+//! protocols; `refusal` has decided what each answer means.
 //!
 //! ```text
-//! attempt ─ taken ──────────────────────────► settled
+//! attempt ─ accepted ───────────────────────► settled
 //!    ▲  ├─── refuses the data, many ────────► halves, each attempted
 //!    │  ├─── refuses the data, one ─────────► dead letter: ExportRejected
-//!    │  ├─── refuses us ─── wait retry.max ─┐  (closing: left on disk, or dropped: Shutdown)
-//!    │  └─── not now ─── wait or pause ─────┤  (after max_elapsed: dropped: ExportExpired)
+//!    │  ├─── refuses qtap ─ wait retry.max ─┐  (closing: left on disk, or dropped: Shutdown)
+//!    │  └─── temporary ─ wait or pause ─────┤  (after max_elapsed: dropped: ExportExpired)
 //!    │         └─ POISON_FAILURES times while others pass: as if it refused the data
 //!    └──────────────────────────────────────┘
 //! ```
@@ -27,9 +27,9 @@ use super::status::Board;
 use super::store::Drive;
 use crate::model::loss::Loss;
 
-/// A batch that failed this often, with the store taking others between one failure and the next, is what the store can't bear: with the usual
-/// waits and steady traffic after a minute and a half. Then it is halved, and halved again, so that what can pass does, and no worker is
-/// held for ever. In an outage nothing passes, and nothing is suspected.
+/// A batch that failed this often, while the store accepted others between the failures, is assumed to be the cause; with the usual
+/// waits and steady traffic that takes a minute and a half. Then it is halved, repeatedly, so that the good records pass and no worker
+/// is blocked for ever. In an outage nothing passes, so no batch is suspected.
 const POISON_FAILURES: u32 = 8;
 
 /// What the workers of one store share.
@@ -41,17 +41,17 @@ pub(super) struct Line<E> {
     pub(super) pause: Pause,
     pub(super) letters: Option<Arc<DeadLetters>>,
     pub(super) closing: watch::Receiver<bool>,
-    /// True: what is in the queue is another's from now on.
+    /// True when another owner takes over what is in the queue.
     pub(super) leaving: watch::Receiver<bool>,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 enum End {
-    /// Taken, or dropped and counted.
+    /// Accepted, or dropped and counted.
     Settled,
-    /// To be tried in halves.
+    /// Must be tried again in halves.
     Halve(Batch),
-    /// Left in the queue, for the next start.
+    /// Stays in the queue until the next start.
     Left,
 }
 
@@ -74,7 +74,7 @@ impl<E: Exporter> Line<E> {
         }
     }
 
-    /// The next batch. One that is handed out at the moment of leaving stays in the queue on disk: only what is settled goes.
+    /// The next batch. A batch that the queue returns at the moment of leaving stays in the queue on disk: only settling removes it.
     async fn next(&self) -> Option<Batch> {
         let mut leaving = self.leaving.clone();
         tokio::select! {
@@ -84,7 +84,7 @@ impl<E: Exporter> Line<E> {
         }
     }
 
-    /// Sends until the store has taken the batch, refused its data, or time is up.
+    /// Sends until the store has accepted the batch, has refused its data, or time is up.
     async fn deliver(&self, batch: Batch) -> End {
         let mut backoff = Backoff::new(&self.drive.retry);
         let started = Instant::now();
@@ -121,7 +121,7 @@ impl<E: Exporter> Line<E> {
         }
     }
 
-    /// Waits while the store has asked for a pause. False: qtap is about to end before that is over, and the batch can be left.
+    /// Waits out a pause that the store asked for. False: qtap shuts down before the pause is over, and the batch can stay in the queue.
     async fn may_send(&self) -> bool {
         if !self.queue.outlives() {
             self.pause.over().await;
@@ -158,7 +158,7 @@ impl<E: Exporter> Line<E> {
         answer
     }
 
-    /// Waits, but not when the store is about to be closed: then there is one more attempt at once.
+    /// Waits, but returns early when closing begins, for one more attempt at once.
     async fn rest(&self, wait: Duration) {
         let mut closing = self.closing.clone();
         if *closing.borrow_and_update() {
@@ -171,10 +171,10 @@ impl<E: Exporter> Line<E> {
     async fn taken(&self, batch: Batch, receipt: &Receipt) -> End {
         let (records, bytes) = (batch.len() as u64, batch.bytes() as u64);
         let rejected = receipt.rejected.min(records);
-        // Said before it is settled: who sees that nothing waits any more sees what became of it.
+        // Reported before settling: whoever sees an empty queue also sees what became of its records.
         self.board.accepted(records - rejected, bytes);
         if rejected > 0 {
-            // Which of them, the store does not say: the bytes are their share.
+            // The store does not say which ones, so their share of the bytes is an average.
             self.board.lost(Loss::ExportRejected, rejected, bytes / records.max(1) * rejected);
         }
         if let Some(message) = &receipt.message {
@@ -184,7 +184,7 @@ impl<E: Exporter> Line<E> {
         End::Settled
     }
 
-    /// The record is one that the store will never take: it goes where a person finds it.
+    /// Handles a batch that the store will never accept: its records become dead letters.
     async fn refused(&self, batch: Batch, why: &str) -> End {
         if let Some(letters) = &self.letters {
             let (letters, items, why) = (Arc::clone(letters), batch.items.clone(), why.to_owned());

@@ -1,6 +1,6 @@
-//! What every kind of store answers to. A record comes in and is made ready once, as an [`Item`] of plain bytes that can be
-//! queued, resent and split; items go out, and the store's answer comes back as a [`Receipt`] or a [`Refusal`]. An exporter
-//! never waits to retry, never batches, never queues: that is done once for all of them, around it.
+//! The interface of every kind of store. In: a record, which is prepared once as an [`Item`] of plain bytes that can be queued, resent and
+//! split; then items to send. Out: the store's answer, as a [`Receipt`] or a [`Refusal`]. An exporter never waits to retry, never batches
+//! and never queues; the code around it does that once for all exporters.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use super::refusal::Refusal;
 use crate::model::record::{Record, RecordKind};
 use crate::model::spool::SpoolFile;
 
-/// Which records are given up first when a queue is full.
+/// Determines which records are dropped first when a queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// Says what happened: kept as long as there is room at all.
+    /// Describes what happened: kept as long as there is any space.
     Event,
-    /// Carries a body: shed before events are.
+    /// Carries a body: dropped before events are.
     Object,
 }
 
@@ -33,7 +33,7 @@ impl Class {
     }
 }
 
-/// What a store takes.
+/// The record classes that a store accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Takes {
     /// Every record but objects.
@@ -43,7 +43,7 @@ pub struct Takes {
 }
 
 impl Takes {
-    /// True when the store takes records of that class.
+    /// True when the store accepts records of that class.
     #[must_use]
     pub fn class(self, class: Class) -> bool {
         match class {
@@ -53,42 +53,42 @@ impl Takes {
     }
 }
 
-/// One record as its store wants it: bytes and names only, so that any queue can hold it.
+/// One record in its store's format: bytes and names only, so that any queue can hold it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
     /// Its class.
     pub class: Class,
-    /// The encoded resource it stands under (OTLP); items of one resource share it. Empty where there is none.
+    /// The encoded resource of the record (OTLP); items of one resource share it. Empty where there is none.
     pub resource: Bytes,
-    /// What it is stored under (object stores): the digest's hexadecimal digits. Empty where there is none.
+    /// The name it is stored under (object stores): the digest in hexadecimal. Empty where there is none.
     pub name: String,
     /// Media type (object stores). Empty where there is none.
     pub content_type: String,
     /// The encoded record, or the object's data.
     pub payload: Bytes,
-    /// The object's data where it is too large for memory; then `payload` is empty.
+    /// The object's data when it is too large for memory; `payload` is then empty.
     pub spooled: Option<Arc<SpoolFile>>,
 }
 
 impl Item {
-    /// What an item costs in memory beside its payload, in bytes.
+    /// Memory that an item uses besides its payload, in bytes.
     pub const OVERHEAD_BYTES: usize = 256;
 
-    /// What it costs in memory, in bytes.
+    /// Memory that it uses, in bytes.
     #[must_use]
     pub fn footprint(&self) -> usize {
         self.payload.len() + Item::OVERHEAD_BYTES
     }
 }
 
-/// What a record became for a store.
+/// A record as prepared for a store.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Prepared {
-    /// None when the store does not take it, several when it is larger than the store takes at once; in order.
+    /// Empty when the store does not take the record, several when the record is larger than the store's limit; in order.
     pub items: Vec<Item>,
-    /// Attributes of it that were cut, or left out, because the store takes no more.
+    /// Number of attributes that were truncated or left out because of the store's limits.
     pub cut_attributes: u64,
-    /// Bytes that were cut from them.
+    /// Bytes that were removed from them.
     pub cut_bytes: u64,
 }
 
@@ -98,24 +98,24 @@ impl From<Option<Item>> for Prepared {
     }
 }
 
-/// The store took the items.
+/// The answer of a store that accepted the items.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Receipt {
-    /// How many of them it refused all the same (OTLP partial success; a closed pipe).
+    /// How many of them it rejected nevertheless (OTLP partial success; a closed pipe).
     pub rejected: u64,
-    /// What it said about that, or as a warning; shown to the operator.
+    /// The store's message about that, or a warning; shown to the operator.
     pub message: Option<String>,
 }
 
 /// A kind of store.
 pub trait Exporter: Send + Sync + 'static {
-    /// Makes a record ready. The same record always gives the same items.
+    /// Prepares a record. The same record always gives the same items.
     fn prepare(&self, record: &Record) -> Prepared;
 
-    /// Offers the items once. Dropping the future abandons the attempt.
+    /// Sends the items once. Dropping the future abandons the attempt.
     ///
     /// # Errors
-    /// A [`Refusal`] that says whether the items, the store's settings or the moment is to blame. None of the items may be
-    /// taken as stored then.
+    /// A [`Refusal`] that says whether the items, the store's settings or a temporary condition caused it. In that case the caller must
+    /// assume that none of the items was stored.
     fn send(&self, items: &[Item]) -> impl Future<Output = Result<Receipt, Refusal>> + Send;
 }

@@ -1,5 +1,5 @@
-//! From an offer to an item in the queue: records are made ready in the order they were offered. For a queue in memory that is a task; for one
-//! on disk a thread of its own, which may wait for the disk and writes what came together with one write. Nothing is sent here.
+//! Intake: from an offer to items in the queue. Records are prepared in the order they were offered. For a queue in memory a task does this; for a
+//! disk queue a separate thread, which may block on the disk and writes records that arrive together with one write. Nothing is sent here.
 
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
@@ -17,13 +17,13 @@ use super::status::Board;
 use crate::model::loss::Loss;
 use crate::model::record::Record;
 
-/// Records that were admitted together, each with the bytes it was admitted for.
+/// Records that were admitted together, each with the bytes that the budget admitted it for.
 pub(super) type Offer = Vec<(Arc<Record>, usize)>;
 
-/// Bytes written together at most, as they were admitted; a single offer may be larger.
+/// Maximum bytes per write, as admitted; a single offer may be larger.
 const GROUP_BYTES: usize = 1 << 20;
 
-/// Into memory: until nothing more is offered.
+/// Moves offers into the queue in memory until the channel closes.
 pub(super) async fn to_memory<E: Exporter>(
     exporter: &E,
     mut offers: mpsc::Receiver<Offer>,
@@ -45,7 +45,7 @@ pub(super) async fn to_memory<E: Exporter>(
     queue.close();
 }
 
-/// Onto the disk: until nothing more is offered.
+/// Moves offers into the disk queue until the channel closes.
 pub(super) fn to_disk<E: Exporter>(
     exporter: &E,
     mut offers: mpsc::Receiver<Offer>,
@@ -68,7 +68,7 @@ pub(super) fn to_disk<E: Exporter>(
             board.lost(Loss::AttributeLimit, prepared.cut_attributes, prepared.cut_bytes);
             items.append(&mut prepared.items);
         }
-        // The records go before their items are written: of a body that was encoded only one copy remains.
+        // Free the records before their items are written, so that only one copy of an encoded body remains.
         drop(group);
         let queued = queue.append(items);
         budget.release(records, bytes);
@@ -77,7 +77,7 @@ pub(super) fn to_disk<E: Exporter>(
     queue.close();
 }
 
-/// Brings the queue to the disk itself every now and then, until it is dropped.
+/// A thread that flushes the queue to disk periodically, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Syncing {
     stop: Option<std::sync::mpsc::Sender<()>>,
@@ -85,10 +85,10 @@ pub(super) struct Syncing {
 }
 
 impl Syncing {
-    /// Starts to, where the settings ask for it.
+    /// Starts the thread, if the settings ask for it.
     ///
     /// # Errors
-    /// When there can't be another thread.
+    /// When the thread can't be created.
     pub(super) fn start(queue: &Arc<DiskQueue>, fsync: Fsync) -> std::io::Result<Syncing> {
         let every = match fsync {
             Fsync::Interval => SYNC_INTERVAL,

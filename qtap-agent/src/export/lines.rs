@@ -1,6 +1,6 @@
-//! Lines of text that are no records, on their way to the same [`Output`] as the records of the stdout protocol: whole lines under its
-//! lock, in order, by a thread of their own, so that a reader who is slow makes nobody wait. In: text of whole lines. Out: the text, or
-//! a count of the lines that were left out. Lines are kept in memory alone.
+//! Lines of text that are not records (access logs), written to the same [`Output`] as the records of the stdout protocol: whole lines under
+//! its lock, in order, by a separate thread, so that a slow reader delays nothing else. In: text of whole lines. Out: the text, or a
+//! count of the lines that were dropped. Lines are kept in memory only.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -13,14 +13,14 @@ use bytes::Bytes;
 use super::stdout::Output;
 use crate::model::loss::{Loss, Tally};
 
-/// Texts that may wait: each is what one look at the pipeline brought.
+/// Texts that may wait; each holds the lines of one pass of the pipeline.
 const WAITING: usize = 256;
-/// Bytes in them: what a reader who pauses for a few seconds misses of a busy host.
+/// Bytes that may wait: what a busy host produces while a reader pauses for a few seconds.
 const WAITING_BYTES: usize = 64 << 20;
-/// How often a wait that has an end looks again.
+/// Polling interval of waits.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// The way to an output.
+/// A queue of lines to an output.
 #[derive(Debug)]
 pub struct Lines {
     sender: SyncSender<String>,
@@ -30,7 +30,7 @@ pub struct Lines {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Bytes and lines that wait.
+    /// Waiting bytes and lines.
     bytes: AtomicUsize,
     lines: AtomicUsize,
     lost: Mutex<Tally>,
@@ -64,7 +64,7 @@ impl Lines {
     /// Starts the writer.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the thread can't be created.
     pub fn start(output: Output) -> std::io::Result<Lines> {
         let (sender, receiver) = sync_channel(WAITING);
         let shared = Arc::new(Shared::default());
@@ -74,7 +74,7 @@ impl Lines {
         Ok(Lines { sender, writer, shared })
     }
 
-    /// Takes whole lines. Where there is no room they are left out, and counted; or, when `waits`, there is a wait for room.
+    /// Queues whole lines. If there is no space they are dropped and counted or, when `waits`, the call blocks until there is.
     pub fn offer(&self, text: String, waits: bool) {
         if text.is_empty() {
             return;
@@ -100,13 +100,13 @@ impl Lines {
         }
     }
 
-    /// What was left out so far.
+    /// The lines dropped so far.
     #[must_use]
     pub fn lost(&self) -> Tally {
         self.shared.lost().clone()
     }
 
-    /// Waits until all is written, at most `limit`; what was left out.
+    /// Waits, for at most `limit`, until all lines are written; returns what was dropped.
     #[must_use]
     pub fn finish(self, limit: Duration) -> Tally {
         let Lines { sender, writer, shared } = self;
@@ -124,7 +124,7 @@ impl Lines {
     }
 }
 
-/// Writes until nothing more can come. A line that was begun can't be taken back, so what a failed write left over is not written again.
+/// Writes until the channel closes. A partly written line can't be taken back, so the rest after a failed write is not written again.
 fn write(receiver: &Receiver<String>, output: &Output, shared: &Shared) {
     let mut is_broken = false;
     for text in receiver {
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use std::io::{self, Write};
 
-    /// Keeps what is written, once it is let to.
+    /// Keeps what is written; a test blocks writes by holding the lock.
     #[derive(Clone, Default)]
     struct Kept(Arc<Mutex<Vec<u8>>>);
 
@@ -195,7 +195,7 @@ mod tests {
         for _ in 0..WAITING + 50 {
             lines.offer("a\nb\n".to_owned(), false);
         }
-        // One text may be in the writer's hands.
+        // The writer may hold one text.
         let lost = lines.lost().count(Loss::ExportFull);
         assert!((49 * 2..=50 * 2).contains(&lost), "{lost}");
         let large = "x".repeat(WAITING_BYTES / 2 + 1) + "\n";

@@ -1,4 +1,4 @@
-//! A store in memory, for tests: keeps what it is sent, and answers as it is told to. Its items are OTLP/JSON log records.
+//! A store in memory, for tests: keeps what is sent to it and answers as the test sets. Its items are OTLP/JSON log records.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use super::refusal::Refusal;
 use super::settings::ResourceSettings;
 use crate::model::record::{Record, Severity};
 
-/// What was sent, and what will be answered. Copies share it.
+/// The batches that were sent and the answers to give. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Memory(Arc<Mutex<Contents>>);
 
@@ -24,18 +24,18 @@ impl Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The answer to the next request that has none yet; without one a request is taken.
+    /// Queues the answer to a later request; when no answer is queued, a request is accepted.
     pub fn answer(&self, answer: Result<Receipt, Refusal>) {
         self.contents().answers.push_back(answer);
     }
 
-    /// The batches that were taken, in order.
+    /// The batches that were accepted, in order.
     #[must_use]
     pub fn batches(&self) -> Vec<Vec<Item>> {
         self.contents().batches.clone()
     }
 
-    /// The log records that were taken, in order.
+    /// The log records that were accepted, in order.
     #[must_use]
     pub fn records(&self) -> Vec<serde_json::Value> {
         let batches = self.batches();

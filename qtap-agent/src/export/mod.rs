@@ -1,6 +1,6 @@
-//! From records to stores: each store gets its own queue and workers, so that a slow one never slows another. In come
-//! [`crate::model::record::Record`]s after policy; out go OTLP requests, lines and objects. Whatever does not arrive is counted
-//! under the name of a [`crate::model::loss::Loss`]. Nothing here decides what may be seen.
+//! Export: from records to stores. Each store has its own queue and workers, so that a slow store never slows another. In: each
+//! [`crate::model::record::Record`] after policy. Out: OTLP requests, lines and objects. Whatever does not arrive is counted as a
+//! [`crate::model::loss::Loss`]. This module does not decide what may be seen.
 //!
 //! ```text
 //! offer ─ budget ─► inbox ─ intake ─► queue ─ next ─► worker ─ send ─► store

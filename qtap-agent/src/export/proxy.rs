@@ -1,6 +1,6 @@
-//! The proxy between qtap and a store, where the environment names one: settings and a destination come in, the proxy to use and a
-//! tunnel through it come out (`CONNECT`, RFC 9110 §9.3.6). A store on this host is never sent through a proxy. User name and
-//! password of a proxy are sent to it and never shown.
+//! The proxy between qtap and a store, if the environment names one. In: settings and a destination. Out: the proxy to use, and a tunnel through
+//! it (`CONNECT`, RFC 9110 §9.3.6). Connections to a store on this host never go through a proxy. The user name and password of a proxy
+//! are sent only to it and never shown.
 
 use std::io;
 
@@ -13,37 +13,37 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use super::auth;
 use super::settings::{ProxySettings, Secret};
 
-/// Most bytes of a proxy's answer to `CONNECT`.
+/// Maximum size of a proxy's answer to `CONNECT`, in bytes.
 const ANSWER_BYTES: usize = 8 << 10;
-/// Fields of it that are read.
+/// Maximum number of header fields in that answer.
 const ANSWER_FIELDS: usize = 64;
-/// Port of a proxy whose address has none (as curl has it).
+/// Default port of a proxy (as in curl).
 const PROXY_PORT: u16 = 1080;
 
-/// What is wrong with a proxy.
+/// Why a proxy can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyError {
-    /// The variable holds no address.
+    /// The variable does not hold an address.
     #[error("{0} is no address of a proxy: http://host:port")]
     Malformed(&'static str),
-    /// Neither TLS to a proxy nor SOCKS.
+    /// qtap supports neither TLS to a proxy nor SOCKS.
     #[error("{0}: a proxy is reached over http://, not {1}://")]
     Scheme(&'static str, String),
-    /// The proxy said no. 407 asks for credentials (RFC 9110 §15.5.8).
+    /// The proxy refused. 407 asks for credentials (RFC 9110 §15.5.8).
     #[error("the proxy {0} does not connect us: {1}")]
     Refused(String, u16),
-    /// What it said is no HTTP.
+    /// The proxy's answer is not HTTP.
     #[error("the proxy {0} does not answer in HTTP/1: is it a proxy?")]
     Unreadable(String),
-    /// It went away.
+    /// The proxy closed the connection.
     #[error("the proxy {0} closed the connection without an answer")]
     Closed(String),
 }
 
-/// A proxy to go through.
+/// A proxy to connect through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Via {
-    /// Host name or address; of IPv6 without brackets.
+    /// Host name or address; IPv6 without brackets.
     pub host: String,
     /// Port.
     pub port: u16,
@@ -52,7 +52,7 @@ pub struct Via {
 }
 
 impl Via {
-    /// As messages name it.
+    /// Its name in messages.
     #[must_use]
     pub fn name(&self) -> String {
         if self.host.contains(':') {
@@ -63,10 +63,10 @@ impl Via {
     }
 }
 
-/// The proxy for `target`, if any: by its scheme, unless it is on this host or `no_proxy` names it.
+/// The proxy for `target`, if any, by the scheme of `target`; none if the target is on this host or `no_proxy` matches it.
 ///
 /// # Errors
-/// When the proxy that it would be cannot be used.
+/// When there is a proxy for the target but it can't be used.
 pub fn via(settings: &ProxySettings, target: &Url) -> Result<Option<Via>, ProxyError> {
     let (variable, given) = match target.scheme() {
         "https" => ("HTTPS_PROXY", &settings.https),
@@ -88,7 +88,7 @@ fn on_this_host(target: &Url) -> bool {
     }
 }
 
-/// Names with their subdomains, addresses, CIDR ranges, `*`: as curl has it.
+/// Matches names (with their subdomains), addresses, CIDR ranges and `*`, as curl does.
 fn excepted(no_proxy: &str, target: &Url) -> bool {
     let all = Matcher::builder().all("http://proxy.invalid").no(no_proxy.to_owned()).build();
     target.as_str().parse::<Uri>().is_ok_and(|uri| all.intercept(&uri).is_none())
@@ -102,7 +102,7 @@ fn parse(variable: &'static str, given: &Secret) -> Result<Via, ProxyError> {
         return Err(ProxyError::Scheme(variable, url.scheme().to_owned()));
     }
     let host = url.host_str().filter(|host| !host.is_empty()).ok_or(ProxyError::Malformed(variable))?;
-    // A URL forgets a port that is its scheme's own.
+    // `Url` drops a port that is its scheme's default.
     let port = url.port().unwrap_or(if full.trim_end_matches('/').ends_with(":80") { 80 } else { PROXY_PORT });
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let authorization = if url.username().is_empty() {
@@ -116,11 +116,11 @@ fn parse(variable: &'static str, given: &Secret) -> Result<Via, ProxyError> {
     Ok(Via { host: host.trim_matches(['[', ']']).to_owned(), port, authorization })
 }
 
-/// Asks the proxy at the other end of `stream` for a tunnel to `authority` (`host:port`). What comes after its answer is the
-/// far end's, and is left to be read.
+/// Asks the proxy at the other end of `stream` for a tunnel to `authority` (`host:port`). Bytes after the proxy's answer come from the peer
+/// and stay unread.
 ///
 /// # Errors
-/// A [`ProxyError`] inside, when it is refused.
+/// A [`ProxyError`] inside the error, when the proxy refuses.
 pub async fn tunnel<S>(stream: &mut S, authority: &str, via: &Via) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -135,7 +135,7 @@ where
     stream.write_all(&request).await?;
     stream.flush().await?;
     let mut answer = Vec::with_capacity(256);
-    // Byte by byte: a server may speak first, and its bytes follow the answer at once.
+    // Read byte by byte: a server that speaks first may send bytes right after the answer.
     while !answer.ends_with(b"\r\n\r\n") {
         if answer.len() >= ANSWER_BYTES {
             return Err(io::Error::other(ProxyError::Unreadable(via.name())));
@@ -222,7 +222,7 @@ mod tests {
         assert!(via(&only_http, &Url::parse("http://h/").unwrap()).unwrap().is_some());
     }
 
-    /// What a proxy may answer, and what is left to read behind it.
+    /// Possible answers of a proxy, and the bytes that stay unread after them.
     #[tokio::test]
     async fn tunnels() {
         let via = Via { host: "p".into(), port: 1, authorization: Some(HeaderValue::from_static("Basic eA==")) };

@@ -1,7 +1,7 @@
-//! Why a store did not take something, sorted by what can be done about it, in words that an operator can act on. Answers and
-//! errors of every transport come in; a [`Refusal`] goes out. The sorting follows the OTLP specification ("Failures") and widens it: what
-//! the specification calls final but is the store's own trouble (5xx, INTERNAL, UNKNOWN) is tried again. Never holds a
-//! payload or the value of a header.
+//! Why a store did not accept something, classified by what can be done about it, in words that an operator can act on. In: answers and
+//! errors of every transport. Out: a [`Refusal`]. The classification follows the OTLP specification ("Failures") and extends it: what the
+//! specification calls permanent but is the store's own fault (5xx, INTERNAL, UNKNOWN) is retried. A refusal never holds payload or
+//! header values.
 
 use std::error::Error;
 use std::io;
@@ -11,47 +11,47 @@ use tonic::Code;
 
 use super::proxy::ProxyError;
 
-/// Longest text of a server's own that is shown, in bytes.
+/// Maximum length of a server's own text that is shown, in bytes.
 const SERVER_TEXT_BYTES: usize = 200;
 
 /// What can be done about a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
-    /// Nothing by waiting: the data is refused. Fewer records may pass; a single one never will.
+    /// The data is refused, and waiting does not help. Fewer records may pass; a single one never will.
     Split,
-    /// A human must change the settings, here or at the store. The data is kept.
+    /// An operator must change the settings, here or at the store. The data is kept.
     Reconfigure,
-    /// Wait and send the same again; where the store said how long, that long.
+    /// Wait, then send the same again; for the given time if the store named one.
     Wait(Option<Duration>),
 }
 
-/// An attempt that failed.
+/// A failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub struct Refusal {
     /// What can be done.
     pub remedy: Remedy,
-    /// Why, and what would cure it.
+    /// Why, and how to fix it.
     pub why: String,
 }
 
 impl Refusal {
-    /// The data is refused.
+    /// The store refused the data.
     pub fn split(why: impl Into<String>) -> Refusal {
         Refusal { remedy: Remedy::Split, why: why.into() }
     }
 
-    /// We are refused.
+    /// The store refused this client, for its settings or credentials.
     pub fn reconfigure(why: impl Into<String>) -> Refusal {
         Refusal { remedy: Remedy::Reconfigure, why: why.into() }
     }
 
-    /// Not now.
+    /// A temporary failure.
     pub fn wait(why: impl Into<String>) -> Refusal {
         Refusal { remedy: Remedy::Wait(None), why: why.into() }
     }
 
-    /// An HTTP answer that is not 2xx. `text` is what the server said, `after` its Retry-After.
+    /// An HTTP answer that is not 2xx. `text` is the server's message, `after` its Retry-After.
     #[must_use]
     pub fn http(status: http::StatusCode, text: &str, after: Option<Duration>) -> Refusal {
         let cure = match status.as_u16() {
@@ -110,16 +110,16 @@ impl Refusal {
         Refusal { remedy, why }
     }
 
-    /// No answer at all: the connection could not be made, or broke.
+    /// No answer: the connection could not be made, or it broke.
     #[must_use]
     pub fn transport(error: &(dyn Error + 'static), target: &str) -> Refusal {
         let why = explain(error, target);
-        // As 407 is: a human must act.
+        // As with 407, an operator must act.
         if why.ends_with(PROXY_AUTH) { Refusal::reconfigure(why) } else { Refusal::wait(why) }
     }
 }
 
-/// What a server said, cut to [`SERVER_TEXT_BYTES`], on one line.
+/// The server's text on one line, truncated to [`SERVER_TEXT_BYTES`].
 pub(super) fn said(text: &str) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let line = line.trim();
@@ -133,7 +133,7 @@ pub(super) fn said(text: &str) -> String {
     }
 }
 
-/// The words in which gRPC servers of several languages say that a message is beyond their limit.
+/// True for the phrases with which gRPC servers in several languages say that a message exceeds their limit.
 fn too_large(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     ["larger than max", "too large", "exceeds maximum", "message length", "message size"]
@@ -141,7 +141,7 @@ fn too_large(text: &str) -> bool {
         .any(|w| text.contains(w))
 }
 
-/// The name of a code as the gRPC documentation writes it.
+/// The name of a code as in the gRPC documentation.
 fn grpc_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -164,7 +164,7 @@ fn grpc_name(code: Code) -> &'static str {
     }
 }
 
-/// An error of the transport in words: the deepest cause that is known, else the last one in the chain.
+/// A transport error in words: of the first known cause in the chain, else of the last cause.
 #[must_use]
 pub fn explain(error: &(dyn Error + 'static), target: &str) -> String {
     let mut last = String::new();
@@ -181,7 +181,7 @@ pub fn explain(error: &(dyn Error + 'static), target: &str) -> String {
 
 fn known(cause: &(dyn Error + 'static), target: &str) -> Option<String> {
     if let Some(error) = cause.downcast_ref::<io::Error>() {
-        // What an io::Error wraps is not its source, but what stands in its place.
+        // `source()` skips the error that an io::Error wraps, so look at it explicitly.
         let inner = error.get_ref().and_then(|inner| known(inner, target));
         return inner.or_else(|| io_words(error, target));
     }
@@ -196,7 +196,7 @@ fn known(cause: &(dyn Error + 'static), target: &str) -> Option<String> {
     Some(format!("{target} {words}"))
 }
 
-/// What hyper and h2 say when the far end speaks something else, and what that means. Which of the first three it is depends on
+/// Messages of hyper and h2 when the peer speaks another protocol, and what they mean. Which of the first three occurs depends on
 /// whether the server's first bytes arrive before the request is written.
 const PROTOCOL_WORDS: [(&str, &str); 11] = [
     ("received fatal alert", ALERT),
@@ -207,7 +207,7 @@ const PROTOCOL_WORDS: [(&str, &str); 11] = [
     ("invalid HTTP status-line", NOT_HTTP1),
     ("unexpected message from connection", NOT_HTTP1),
     ("connection closed", CLOSED),
-    // It was closed between the handshake and the request: a server that speaks TLS 1.3 refuses a certificate so late.
+    // Closed between the handshake and the request: with TLS 1.3 a server refuses a client certificate only then.
     ("connection was not ready", CLOSED),
     ("frame with invalid size", NOT_GRPC),
     ("invalid preface", NOT_GRPC),
@@ -252,7 +252,7 @@ fn proxy_words(error: &ProxyError, target: &str) -> String {
     }
 }
 
-/// How webpki calls the certificate of an authority that is shown as a server's.
+/// webpki's name for a CA certificate that is used as a server certificate.
 const CA_AS_SERVER: &str = "CaUsedAsEndEntity";
 
 fn tls_words(error: &rustls::Error, target: &str) -> String {
@@ -270,7 +270,7 @@ fn tls_words(error: &rustls::Error, target: &str) -> String {
         rustls::Error::InvalidCertificate(Certificate::NotValidYet | Certificate::NotValidYetContext { .. }) => {
             "its certificate is not valid yet: is this host's clock right?".to_owned()
         }
-        // The verifier has no word of its own for it; it is what `openssl req -x509` makes.
+        // rustls has no variant of its own for this; `openssl req -x509` creates such certificates.
         rustls::Error::InvalidCertificate(Certificate::Other(other)) if format!("{other:?}").contains(CA_AS_SERVER) => {
             "its certificate is an authority's own (CA:TRUE), which stands for no server: make it one with CA:FALSE, or have \
              that authority sign another; or set tls.insecure_skip_verify"
@@ -296,7 +296,7 @@ mod tests {
         Refusal::http(http::StatusCode::from_u16(code).expect("a status"), "", None).remedy
     }
 
-    /// OTLP specification, "OTLP/HTTP Response", and the table of bad input: data, us, not now.
+    /// OTLP specification, "OTLP/HTTP Response", and the contract's table of bad input: data, client, or temporary.
     #[test]
     fn http_statuses_are_sorted() {
         for code in [400, 413, 415, 422] {
@@ -331,7 +331,7 @@ mod tests {
         }
     }
 
-    /// What grpc-go, grpc-core and tonic say when a message is beyond their limit.
+    /// Messages of grpc-go, grpc-core and tonic for a message beyond their limit.
     #[test]
     fn too_large_is_told_from_throttled() {
         let remedy = |code, text| Refusal::grpc(code, text, None).remedy;
@@ -350,7 +350,7 @@ mod tests {
         assert!(refusal.why.len() < 260 && !refusal.why.contains('\n'), "{}", refusal.why);
     }
 
-    /// What the verifier says of a certificate that signs itself and others, as a server shows it.
+    /// The verifier's error for a self-signed CA certificate that a server presents as its own.
     fn self_signed_authority() -> rustls::Error {
         use rustls::client::danger::ServerCertVerifier as _;
         use rustls::pki_types::{ServerName, UnixTime};

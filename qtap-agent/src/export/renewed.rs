@@ -1,5 +1,5 @@
-//! What is made of files (certificates, keys) and made again when they change: a client, a channel. Asked for before each request; looks
-//! at the files then, at most once a second. While new files cannot be used, what was made of the old ones stands.
+//! Something built from files (certificates, keys), such as a client or a channel, and rebuilt when they change. In: the files, and a function that
+//! builds it. Out: the current one, for each request; files are checked then, at most once a second. If new files are unusable, the old one stays.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use super::stamp::Stamp;
 use super::store::StartError;
 
-/// How often files are looked at: a look costs a system call a file.
+/// Minimum time between checks; a check costs one system call per file.
 const LOOK: Duration = Duration::from_secs(1);
 
 type Make<T> = Box<dyn Fn() -> Result<T, StartError> + Send + Sync>;
 
-/// A thing, the files it is made of, and how to make it.
+/// The thing, the files it is built from, and the function that builds it.
 pub struct Renewed<T> {
     files: Vec<PathBuf>,
     make: Make<T>,
@@ -22,25 +22,25 @@ pub struct Renewed<T> {
 
 struct Held<T> {
     thing: T,
-    /// Counts how often it was made.
+    /// How often it was rebuilt.
     number: u64,
-    /// The state of the files it was made of, or that were last found unusable.
+    /// The state of the files that it was built from, or that were last found unusable.
     stamps: Vec<Option<Stamp>>,
     looked: Instant,
-    /// True: to be made again whatever the files say.
+    /// True when it must be rebuilt even if the files did not change.
     suspect: bool,
 }
 
 impl<T: Clone> Renewed<T> {
-    /// Makes it for the first time.
+    /// Builds it for the first time.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// When it can't be built.
     pub fn new(
         files: Vec<PathBuf>,
         make: impl Fn() -> Result<T, StartError> + Send + Sync + 'static,
     ) -> Result<Renewed<T>, StartError> {
-        // Before the files are read: a change in between is found the next time.
+        // Taken before the files are read, so that the next check notices a change in between.
         let stamps = stamps(&files);
         let held = Held { thing: make()?, number: 0, stamps, looked: Instant::now(), suspect: false };
         Ok(Renewed { files, make: Box::new(make), held: Mutex::new(held) })
@@ -50,7 +50,7 @@ impl<T: Clone> Renewed<T> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It, made of the files as they are now, and its number, which tells one making from another.
+    /// The thing, built from the files as they are now, and its number, which is different after each rebuild.
     pub fn current(&self) -> (T, u64) {
         let mut held = self.held();
         let look = !self.files.is_empty() && held.looked.elapsed() >= LOOK;
@@ -69,7 +69,7 @@ impl<T: Clone> Renewed<T> {
                         tracing::info!("certificate files have changed: new connections are made with them");
                     }
                 }
-                // Files are often written one after the other: the next change, or look, may find them whole.
+                // Files are often written one after the other; after the next change they may be complete.
                 Err(error) => tracing::warn!(%error, "changed certificate files cannot be used: the old ones stand"),
             }
             held.stamps = stamps;
@@ -77,7 +77,7 @@ impl<T: Clone> Renewed<T> {
         (held.thing.clone(), held.number)
     }
 
-    /// That of `number` does not answer: the next time another one is made. Later ones are not touched.
+    /// Marks the thing with this `number` as not answering: the next call of `current` rebuilds it. Does nothing if a later one exists.
     pub fn suspect(&self, number: u64) {
         let mut held = self.held();
         held.suspect |= held.number == number;

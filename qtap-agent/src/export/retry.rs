@@ -1,5 +1,5 @@
-//! When to try again: exponential backoff with jitter, the store's own Retry-After, and a pause that holds for every worker of a
-//! store. Durations in, durations out; only [`Pause`] waits.
+//! When to retry: exponential backoff with jitter, the store's own Retry-After, and a pause that applies to all workers of a
+//! store. In: durations. Out: durations; only [`Pause`] waits.
 
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
@@ -8,11 +8,11 @@ use tokio::time::Instant;
 
 use super::settings::RetrySettings;
 
-/// Longest Retry-After that is obeyed: a store that asks for more is asked again after this.
+/// Longest Retry-After that is obeyed; if a store asks for more, qtap still retries after this time.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
-/// Waits that double from `initial` to `max`, each drawn between one half and the whole of it, so that agents that
-/// failed together do not return together.
+/// Waits that double from `initial` to `max`, each chosen at random between half and all of it, so that agents that
+/// failed together do not retry together.
 #[derive(Debug)]
 pub struct Backoff {
     next: Duration,
@@ -20,7 +20,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Starts over.
+    /// A backoff at its start.
     #[must_use]
     pub fn new(settings: &RetrySettings) -> Backoff {
         let shortest = Duration::from_millis(1);
@@ -35,7 +35,7 @@ impl Backoff {
     }
 }
 
-/// Retry-After (RFC 9110 §10.2.3): seconds, or an HTTP date, which `now` turns into a wait. None when it is neither.
+/// Parses Retry-After (RFC 9110 §10.2.3): seconds, or an HTTP date, from which `now` is subtracted. None when it is neither.
 #[must_use]
 pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
@@ -46,19 +46,19 @@ pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     Some(wait.min(RETRY_AFTER_MAX))
 }
 
-/// What a store asked for holds for all requests to it, not only for the one that was answered.
+/// A pause that a store asked for. It applies to all requests to the store, not only to the one that was answered.
 #[derive(Debug, Default)]
 pub struct Pause(Mutex<Option<Instant>>);
 
 impl Pause {
-    /// No request for `wait` from now on; a longer pause under way stands.
+    /// Blocks requests for `wait` from now; a longer pause in effect stays.
     pub fn hold(&self, wait: Duration) {
         let until = Instant::now() + wait.min(RETRY_AFTER_MAX);
         let mut held = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *held = Some(held.map_or(until, |other| other.max(until)));
     }
 
-    /// Returns when no pause holds.
+    /// Returns when no pause is in effect.
     pub async fn over(&self) {
         loop {
             let until = *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -86,7 +86,7 @@ mod tests {
         }
     }
 
-    /// The two forms of RFC 9110 §10.2.3, the date being its own example.
+    /// The two forms of RFC 9110 §10.2.3; the date is the RFC's own example.
     #[test]
     fn retry_after_in_both_forms() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(946_684_790); // ten seconds before the date below

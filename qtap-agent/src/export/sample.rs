@@ -1,4 +1,4 @@
-//! One record of each kind for `qtap test-connection`: harmless, and plainly a sample.
+//! Sample records for `qtap test-connection`, harmless and marked as samples. In: a store's settings. Out: one record of each kind it takes.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::settings::{StoreKind, StoreSettings};
 use crate::model::record::{ConnectionRecord, ObjectRecord, Origin, Record, RecordKind, Severity};
 
-/// What the sample object holds.
+/// The data of the sample object.
 const DATA: &[u8] = b"{\"sample\":\"qtap test-connection\"}";
 
 fn record(severity: Severity, kind: RecordKind) -> Record {
@@ -28,7 +28,7 @@ fn record(severity: Severity, kind: RecordKind) -> Record {
     }
 }
 
-/// What a store is sent: as severe as all that went well, or as it must be for this store to take it.
+/// The samples for a store, with severity info, or higher if the store requires it.
 #[must_use]
 pub(super) fn of(store: &StoreSettings) -> Vec<Record> {
     let severity = match &store.kind {
@@ -39,7 +39,7 @@ pub(super) fn of(store: &StoreSettings) -> Vec<Record> {
     store.events.then(|| event(severity)).into_iter().chain(store.objects.then(|| object(severity))).collect()
 }
 
-/// A connection that never was.
+/// A connection that never existed.
 fn event(severity: Severity) -> Record {
     record(
         severity,

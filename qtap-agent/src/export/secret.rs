@@ -1,5 +1,5 @@
-//! Text that must not be shown: given as it is, or in a file that is read again when it changes. What is held is wiped from memory
-//! when it is let go of; copies that leave here (a header, a request's body) are not. Never in `Debug`, never in an error.
+//! Secret text, given directly, or in a file that is read again when it changes. The stored text is wiped from memory when it is
+//! dropped; copies that leave this module (a header, a request body) are not. It never appears in `Debug` or in an error.
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use zeroize::Zeroizing;
 
 use super::stamp::Stamp;
 
-/// Most bytes of a file that holds a secret: a key in PEM form has a few kilobytes.
+/// Maximum size of a secret file: a PEM key has a few kilobytes.
 pub const MAX_SECRET_BYTES: u64 = 64 << 10;
 
-/// A secret. Copies share what they know of its file.
+/// A secret. Clones share the state of its file.
 #[derive(Clone, Default)]
 pub struct Secret(Option<Arc<Source>>);
 
@@ -21,28 +21,28 @@ enum Source {
     File { path: PathBuf, known: Mutex<Known> },
 }
 
-/// What a file held when it was last read.
+/// The content of a file when it was last read.
 struct Known {
     stamp: Option<Stamp>,
     text: Zeroizing<String>,
 }
 
 impl Secret {
-    /// The text itself.
+    /// A secret given directly.
     pub fn text(text: impl Into<String>) -> Secret {
         Secret(Some(Arc::new(Source::Text(Zeroizing::new(text.into())))))
     }
 
-    /// The file's text, without the line end.
+    /// A secret in a file; its trailing line ends are removed.
     ///
     /// # Errors
-    /// When it cannot be read, is not UTF-8, or is larger than [`MAX_SECRET_BYTES`] (`FileTooLarge`).
+    /// When the file can't be read, is not UTF-8, or is larger than [`MAX_SECRET_BYTES`] (`FileTooLarge`).
     pub fn file(path: PathBuf) -> io::Result<Secret> {
         let known = Mutex::new(read(&path)?);
         Ok(Secret(Some(Arc::new(Source::File { path, known }))))
     }
 
-    /// The secret as it is now. A file that was changed is read again; while it cannot be read, the old text stands.
+    /// The current secret. A changed file is read again; while it can't be read, the old text stays in use.
     #[must_use]
     pub fn reveal(&self) -> Zeroizing<String> {
         match self.0.as_deref() {
@@ -60,7 +60,7 @@ impl Secret {
         }
     }
 
-    /// True when it may change: it stands in a file.
+    /// True when the secret may change, because it is in a file.
     #[must_use]
     pub fn may_change(&self) -> bool {
         matches!(self.0.as_deref(), Some(Source::File { .. }))
@@ -68,7 +68,7 @@ impl Secret {
 }
 
 fn read(path: &Path) -> io::Result<Known> {
-    // Before the text: a change in between is found the next time.
+    // Taken before the text is read, so that the next check notices a change in between.
     let stamp = Stamp::of(path);
     let mut text = Zeroizing::new(String::with_capacity(1024));
     let bytes = std::fs::File::open(path)?.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text)?;

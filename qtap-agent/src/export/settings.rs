@@ -1,4 +1,4 @@
-//! What a store needs to know, checked and resolved: no variable is left to expand, no default left to guess.
+//! The settings of a store, checked and resolved: variables are expanded and defaults are filled in.
 
 mod queue;
 
@@ -9,7 +9,7 @@ pub use super::secret::Secret;
 use crate::model::record::Severity;
 pub use queue::{Form, Fsync, QueueSettings, WhenFull};
 
-/// One store: where records of events, or of objects, or of both go.
+/// Settings of one store, which takes event records, object records, or both.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoreSettings {
     /// Name in logs, `/status` and metrics; unique.
@@ -18,7 +18,7 @@ pub struct StoreSettings {
     pub events: bool,
     /// True when it takes object records (`object_stores`).
     pub objects: bool,
-    /// Which kind.
+    /// The kind of store.
     pub kind: StoreKind,
     /// Bounds of its queue on disk; none: it never has one (standard output).
     pub queue: Option<QueueSettings>,
@@ -27,16 +27,16 @@ pub struct StoreSettings {
 /// Kinds of store.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StoreKind {
-    /// OTLP/JSON lines on standard output (or the file that `qtap exec -o` names), of records at or above a severity.
+    /// OTLP/JSON lines on standard output (or the file that `qtap exec -o` names), for records at or above a severity.
     Stdout(ResourceSettings, Severity),
     /// OTLP logs over gRPC or HTTP.
     Otlp(Box<OtlpSettings>),
-    /// S3 or what speaks its protocol; objects only.
+    /// S3 or an S3-compatible store; objects only.
     S3(Box<S3Settings>),
 }
 
 impl StoreKind {
-    /// The folder that it is, if it is one.
+    /// The directory of the store, if the store is a directory.
     #[must_use]
     pub fn folder(&self) -> Option<&std::path::Path> {
         match self {
@@ -67,7 +67,7 @@ pub struct OtlpSettings {
     pub resource: ResourceSettings,
     /// As configured: `host:port`, a base URL, or (HTTP) the full URL ending in `/v1/logs`.
     pub endpoint: String,
-    /// True: the endpoint is the URL of logs as it stands, whatever its path (HTTP only).
+    /// True: the endpoint is the complete URL for logs, whatever its path (HTTP only).
     pub endpoint_is_exact: bool,
     /// Transport and encoding.
     pub protocol: OtlpProtocol,
@@ -83,30 +83,30 @@ pub struct OtlpSettings {
     pub tls: TlsSettings,
     /// Proxies.
     pub proxy: ProxySettings,
-    /// Bound on one request.
+    /// Time limit of one request.
     pub timeout: Duration,
     /// Batches.
     pub batch: BatchSettings,
     /// Retries.
     pub retry: RetrySettings,
-    /// Requests under way at once.
+    /// Maximum number of requests in flight.
     pub workers: usize,
-    /// Records below are not exported.
+    /// Records below this severity are not exported.
     pub min_severity: Severity,
-    /// What the store takes at most.
+    /// The store's limits.
     pub limits: Limits,
 }
 
-/// What a store takes at most.
+/// Limits of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of an attribute's value; 0: as many as there are.
+    /// Bytes of an attribute value; 0: no limit.
     pub attribute_value_bytes: usize,
-    /// Attributes of a record; 0: as many as there are.
+    /// Attributes of a record; 0: no limit.
     pub record_attributes: usize,
     /// Records of a request.
     pub batch_records: usize,
-    /// Bytes of a request, as encoded and before compression, all of it.
+    /// Bytes of a whole request, as encoded and before compression.
     pub batch_bytes: usize,
 }
 
@@ -138,7 +138,7 @@ pub enum Compression {
     Zstd,
 }
 
-/// Authentication towards a store.
+/// Authentication to a store.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Auth {
     /// None.
@@ -169,27 +169,27 @@ pub enum Auth {
     OAuth2(Box<OAuthSettings>),
 }
 
-/// OAuth 2.0 towards a store.
+/// OAuth 2.0 for a store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OAuthSettings {
-    /// What a token is asked for by.
+    /// The grant with which a token is requested.
     pub grant: Grant,
     /// Token endpoint.
     pub token_url: String,
-    /// The client; none: the grant alone.
+    /// The client id; none: only the grant is sent.
     pub client_id: Option<String>,
     /// The client's secret.
     pub client_secret: Option<Secret>,
     /// Scopes.
     pub scopes: Vec<String>,
-    /// True: client and secret stand in the form, false: in a header (RFC 6749 §2.3.1).
+    /// True: client id and secret are sent in the form, false: in a header (RFC 6749 §2.3.1).
     pub in_body: bool,
-    /// More fields of the form.
+    /// Additional form fields.
     pub params: Vec<(String, String)>,
 }
 
 impl OAuthSettings {
-    /// All that must not be shown.
+    /// All values that must not be shown.
     #[must_use]
     pub fn secrets(&self) -> Vec<Secret> {
         let own = match &self.grant {
@@ -201,7 +201,7 @@ impl OAuthSettings {
     }
 }
 
-/// How a token is asked for.
+/// How a token is requested.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Grant {
     /// RFC 6749 §4.4.
@@ -222,7 +222,7 @@ pub enum Grant {
 pub struct JwtSettings {
     /// Private key in PEM form; the shared secret of HS256.
     pub signing_key: Secret,
-    /// How it signs.
+    /// Signature algorithm.
     pub algorithm: Algorithm,
     /// `kid`.
     pub key_id: Option<String>,
@@ -234,7 +234,7 @@ pub struct JwtSettings {
     pub audience: String,
 }
 
-/// Signatures of assertions (RFC 7518 §3.1).
+/// Signature algorithms of assertions (RFC 7518 §3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// RSA, PKCS #1 v1.5.
@@ -257,12 +257,12 @@ impl Algorithm {
     }
 }
 
-/// TLS towards a store.
+/// TLS for a store.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsSettings {
     /// True: TLS even when the endpoint's scheme does not say so.
     pub enabled: bool,
-    /// PEM file of roots, instead of the system's.
+    /// PEM file of trusted root certificates, instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// PEM file of the client's certificate chain.
     pub cert_file: Option<PathBuf>,
@@ -275,21 +275,21 @@ pub struct TlsSettings {
 }
 
 impl TlsSettings {
-    /// The files that it names.
+    /// The configured files.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         [&self.ca_file, &self.cert_file, &self.key_file].into_iter().flatten().cloned().collect()
     }
 }
 
-/// Proxies, by the scheme of what is reached through them. Addresses may hold a user name and password.
+/// Proxies, by the scheme of the target. Their addresses may contain a user name and password.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProxySettings {
     /// For `http`.
     pub http: Option<Secret>,
     /// For `https`.
     pub https: Option<Secret>,
-    /// Hosts that are reached without: names with their subdomains, addresses, CIDR ranges, `*`; commas between them.
+    /// Hosts that are reached without a proxy: names with their subdomains, addresses, CIDR ranges, `*`; separated by commas.
     pub no_proxy: String,
 }
 
@@ -327,10 +327,10 @@ impl Default for RetrySettings {
     }
 }
 
-/// A store of type `s3`: S3, what speaks its protocol, or another place for objects that its endpoint's scheme names.
+/// A store of type `s3`: S3, an S3-compatible store, or another place for objects, by the scheme of the endpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct S3Settings {
-    /// Where it is.
+    /// Where the objects go.
     pub place: Place,
     /// Object key = prefix + digest.
     pub prefix: String,
@@ -338,37 +338,37 @@ pub struct S3Settings {
     pub tls: TlsSettings,
     /// Proxies.
     pub proxy: ProxySettings,
-    /// Bound on one request.
+    /// Time limit of one request.
     pub timeout: Duration,
     /// Retries.
     pub retry: RetrySettings,
-    /// Objects under way at once.
+    /// Maximum number of objects in flight.
     pub workers: usize,
 }
 
 /// Places for objects.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Place {
-    /// S3, or what speaks its protocol.
+    /// S3, or an S3-compatible store.
     S3(S3Place),
-    /// Google Cloud Storage (`gs://`); credentials and other endpoints are the environment's (`GOOGLE_…`).
+    /// Google Cloud Storage (`gs://`); credentials and other endpoints come from the environment (`GOOGLE_…`).
     Google {
         /// Bucket.
         bucket: String,
     },
-    /// Azure Blob Storage (`az://`); account, credentials and other endpoints are the environment's (`AZURE_…`).
+    /// Azure Blob Storage (`az://`); account, credentials and other endpoints come from the environment (`AZURE_…`).
     Azure {
         /// Container.
         container: String,
     },
-    /// A directory (`file://`); made when it is not there.
+    /// A directory (`file://`); created if it does not exist.
     Folder(PathBuf),
 }
 
-/// A bucket of S3.
+/// An S3 bucket.
 #[derive(Debug, Clone, PartialEq)]
 pub struct S3Place {
-    /// `host[:port]`; none: Amazon's own for the region.
+    /// `host[:port]`; none: Amazon's endpoint for the region.
     pub endpoint: Option<String>,
     /// True: plain HTTP.
     pub insecure: bool,
@@ -376,15 +376,15 @@ pub struct S3Place {
     pub region: String,
     /// Bucket.
     pub bucket: String,
-    /// True: the bucket stands in the path of a request, not in the host's name.
+    /// True: the bucket is part of the path of a request, not of the host name.
     pub path_style: bool,
     /// Keys; none: the environment's credential chain.
     pub keys: Option<Keys>,
-    /// Encryption that every object asks for; none: what the bucket does by itself.
+    /// Encryption that every request asks for; none: the bucket's default.
     pub encryption: Option<Encryption>,
 }
 
-/// Keys of S3.
+/// S3 keys.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Keys {
     /// Access key.
@@ -398,10 +398,10 @@ pub struct Keys {
 /// Server-side encryption.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Encryption {
-    /// With keys that S3 keeps (`AES256`).
+    /// With keys that S3 manages (`AES256`).
     Aes256,
-    /// With a key of the key management service (`aws:kms`): this one, or the account's own.
+    /// With a key of the key management service (`aws:kms`): this one, or the account's default.
     Kms(Option<String>),
-    /// The same in two layers (`aws:kms:dsse`).
+    /// As `Kms`, but in two layers (`aws:kms:dsse`).
     KmsTwice(Option<String>),
 }

@@ -1,10 +1,10 @@
-//! Whether a file has changed since it was read: its times, length and number, as the file system tells them. A path comes in; a
-//! [`Stamp`] to compare goes out. Never reads the file.
+//! Detects whether a file has changed since it was read, by its times, length and inode number from the file system. In: a path. Out: a
+//! [`Stamp`] to compare. Never reads the file.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// What tells one state of a file from another. A file that cannot be looked at has none.
+/// Identifies one state of a file. A file that can't be examined has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     device: u64,
@@ -15,7 +15,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// That of the file now. Links are followed: Kubernetes swaps a mounted secret by swapping a link.
+    /// The stamp of the file now. Symlinks are followed: Kubernetes updates a mounted secret by replacing a symlink.
     #[must_use]
     pub fn of(path: &Path) -> Option<Stamp> {
         let found = std::fs::metadata(path).ok()?;

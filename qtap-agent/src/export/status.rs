@@ -1,4 +1,4 @@
-//! How a store stands: workers report what happened, `/status` and the metrics read a copy. Nothing here decides anything.
+//! The status of a store: workers report what happened; `/status` and the metrics read a copy. Nothing here makes decisions.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,25 +7,25 @@ use std::time::{Duration, SystemTime};
 use super::refusal::{Refusal, Remedy};
 use crate::model::loss::{Loss, Tally};
 
-/// Seconds up to which attempts are counted together, from the quickest on; what took longer than the last is counted behind it.
+/// Upper bounds, in seconds and ascending, of the histogram of attempt times; longer attempts are counted in one more bucket.
 pub const SEND_BOUNDS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// The state a store is in.
+/// Health of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Health {
-    /// Nothing was sent yet.
+    /// Nothing has been sent yet.
     #[default]
     Starting,
-    /// The last attempt was taken.
+    /// The store accepted the last attempt.
     Healthy,
-    /// The last attempt failed; it will be repeated.
+    /// The last attempt failed and will be retried.
     Failing,
-    /// The store refuses us until someone changes the settings.
+    /// The store refuses this client until someone changes the settings.
     Misconfigured,
 }
 
 impl Health {
-    /// The word in `/status`.
+    /// The name in `/status`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -37,55 +37,55 @@ impl Health {
     }
 }
 
-/// How a store stands, as plain data.
+/// The status of a store, as plain data.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StoreStatus {
     /// The store's id.
     pub id: String,
     /// `stdout`, `otlp/grpc`, `otlp/http`, `s3`.
     pub protocol: &'static str,
-    /// State.
+    /// Health.
     pub health: Health,
-    /// When something was last taken.
+    /// When the store last accepted something.
     pub last_success: Option<SystemTime>,
-    /// When and why something was last not taken.
+    /// When and why the store last did not accept something.
     pub last_error: Option<(SystemTime, String)>,
-    /// What the store last said about something it took.
+    /// The last warning that the store returned with data that it accepted.
     pub last_warning: Option<String>,
     /// Where records wait: `memory` or `disk`.
     pub queue: &'static str,
-    /// Why the queue does not work as it should, in words.
+    /// What is wrong with the queue, in words.
     pub queue_error: Option<String>,
-    /// Records in the queue since the start; with one on disk they are written.
+    /// Records put in the queue since the start; with a queue on disk, records written.
     pub accepted_records: u64,
-    /// Records accepted from the pipeline and not settled.
+    /// Records accepted from the pipeline but not settled yet.
     pub buffered_records: u64,
     /// Their bytes.
     pub buffered_bytes: u64,
-    /// How long the oldest of them has waited, as nearly as is known; none for a queue in memory, or an empty one.
+    /// Approximate age of the oldest of them; none for a queue in memory, or an empty one.
     pub oldest_age: Option<Duration>,
-    /// Records the store took.
+    /// Records that the store accepted.
     pub exported_records: u64,
-    /// Their payload, bytes as encoded.
+    /// Their payload, in encoded bytes.
     pub exported_bytes: u64,
     /// Records dropped, by reason.
     pub losses: Tally,
-    /// Records the store refused for good that stand in the dead-letter file.
+    /// Permanently refused records that were written to the dead-letter file.
     pub dead_lettered: u64,
     /// Attempts.
     pub sends: u64,
-    /// Time they took, in seconds, all together.
+    /// Total time of the attempts, in seconds.
     pub send_seconds: f64,
-    /// How many of them took how long, by [`SEND_BOUNDS`].
+    /// Number of attempts per histogram bucket; see [`SEND_BOUNDS`].
     pub send_counts: [u64; SEND_BOUNDS.len() + 1],
 }
 
-/// The place where workers write and readers copy.
+/// The shared status, which workers update and readers copy.
 #[derive(Debug)]
 pub(super) struct Board {
     id: String,
     status: Mutex<StoreStatus>,
-    /// Requests that the store took.
+    /// Requests that the store accepted.
     taken: AtomicU64,
 }
 
@@ -100,27 +100,27 @@ impl Board {
         &self.id
     }
 
-    /// How many requests the store has taken.
+    /// Number of requests that the store has accepted.
     pub(super) fn batches_taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Records wait on disk.
+    /// Notes that the queue is on disk.
     pub(super) fn on_disk(&self) {
         self.status().queue = "disk";
     }
 
-    /// Records are in the queue.
+    /// Counts records that entered the queue.
     pub(super) fn queued(&self, records: u64) {
         self.status().accepted_records += records;
     }
 
-    /// Records stand in the dead-letter file.
+    /// Counts records that were written to the dead-letter file.
     pub(super) fn dead_lettered(&self, records: u64) {
         self.status().dead_lettered += records;
     }
 
-    /// The queue's files can't be read or written as they should.
+    /// Reports that the queue's files can't be read or written properly.
     pub(super) fn queue_fails(&self, error: &dyn std::fmt::Display) {
         let why = error.to_string();
         let mut status = self.status();
@@ -130,7 +130,7 @@ impl Board {
         status.queue_error = Some(why);
     }
 
-    /// The queue's files are written to again.
+    /// Reports that the queue's files can be written again.
     pub(super) fn queue_works(&self) {
         let mut status = self.status();
         if status.queue_error.take().is_some() {
@@ -142,12 +142,12 @@ impl Board {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A copy; what is buffered is filled in by who knows it.
+    /// A copy of the status; the caller, who knows what is buffered, fills that in.
     pub(super) fn read(&self) -> StoreStatus {
         self.status().clone()
     }
 
-    /// One attempt was made and took `time`.
+    /// Counts one attempt, which took `time`.
     pub(super) fn attempted(&self, time: Duration) {
         let mut status = self.status();
         status.sends += 1;
@@ -159,7 +159,7 @@ impl Board {
         }
     }
 
-    /// The store took `records`.
+    /// Reports that the store accepted `records`.
     pub(super) fn accepted(&self, records: u64, bytes: u64) {
         self.taken.fetch_add(1, Ordering::Relaxed);
         let mut status = self.status();
@@ -172,7 +172,7 @@ impl Board {
         status.exported_bytes += bytes;
     }
 
-    /// The store took a batch but said something about it.
+    /// Reports a message that came with an accepted batch.
     pub(super) fn remarked(&self, rejected: u64, message: &str) {
         let why = format!("{rejected} records rejected: {message}");
         let mut status = self.status();
@@ -184,7 +184,7 @@ impl Board {
         }
     }
 
-    /// An attempt failed.
+    /// Reports a failed attempt.
     pub(super) fn failed(&self, refusal: &Refusal) {
         let health = match refusal.remedy {
             Remedy::Split | Remedy::Wait(_) => Health::Failing,
@@ -193,7 +193,7 @@ impl Board {
         self.status().complain(refusal.why.clone(), health);
     }
 
-    /// Records were dropped.
+    /// Counts dropped records.
     pub(super) fn lost(&self, loss: Loss, records: u64, bytes: u64) {
         if records == 0 && bytes == 0 {
             return;
@@ -211,7 +211,7 @@ impl Board {
 }
 
 impl StoreStatus {
-    /// Logs an error when it is news, not on every attempt.
+    /// Logs an error only when it differs from the previous one, not on every attempt.
     fn complain(&mut self, why: String, health: Health) {
         let known = self.health == health && self.last_error.as_ref().is_some_and(|(_, old)| *old == why);
         if !known {

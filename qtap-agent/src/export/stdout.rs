@@ -1,6 +1,6 @@
-//! The stdout protocol: JSON Lines, each line one OTLP/JSON request with one record; indented for a reader when the output is a
-//! terminal. All stores of this kind share one [`Output`] and write whole records under its lock. A reader that went away is
-//! reported and counted, never an error that ends the program.
+//! The stdout protocol: JSON Lines, each line one OTLP/JSON request with one record, indented if the output is a terminal. In: records. Out:
+//! lines. All stores of this kind share one [`Output`] and write whole records under its lock. If the reader has gone away, that is
+//! reported and counted, but does not end the program.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
@@ -14,10 +14,10 @@ use super::refusal::Refusal;
 use super::settings::ResourceSettings;
 use crate::model::record::{Record, Severity};
 
-/// Bytes gathered before they are written; a batch ends with a flush anyway.
+/// Buffer size; each batch ends with a flush anyway.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// Where lines go. Copies write to the same place.
+/// Where lines are written. Clones write to the same place.
 #[derive(Clone)]
 pub struct Output {
     writer: Arc<Mutex<BufWriter<Box<dyn Write + Send>>>>,
@@ -39,10 +39,10 @@ impl Output {
         Output::to(Box::new(stdout), indented)
     }
 
-    /// A new file; one that exists is emptied.
+    /// A new file; an existing one is truncated.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// When it can't be created.
     pub fn file(path: &Path) -> io::Result<Output> {
         Ok(Output::to(Box::new(File::create(path)?), false))
     }
@@ -53,7 +53,7 @@ impl Output {
         Output { writer: Arc::new(Mutex::new(BufWriter::with_capacity(BUFFER_BYTES, writer))), indented }
     }
 
-    /// Writes the records and flushes; the number that did not make it, and why.
+    /// Writes the records and flushes. On failure, returns the number of records that may not have been written, and the error.
     pub(super) fn write(&self, payloads: &[bytes::Bytes]) -> Result<(), (usize, io::Error)> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         for (index, payload) in payloads.iter().enumerate() {
@@ -63,7 +63,7 @@ impl Output {
     }
 }
 
-/// A store that is a stream of lines.
+/// A store that writes lines to an output.
 #[derive(Debug)]
 pub struct StdoutExporter {
     encoder: Encoder,
@@ -71,7 +71,7 @@ pub struct StdoutExporter {
 }
 
 impl StdoutExporter {
-    /// Writes records of `takes`, at or above `least`, to `output`.
+    /// Writes records of `takes`, at or above severity `least`, to `output`.
     #[must_use]
     pub fn new(
         resource: ResourceSettings,
@@ -83,9 +83,9 @@ impl StdoutExporter {
         StdoutExporter { encoder: Encoder::new(takes, Encoding::Json, least, resource, version), output }
     }
 
-    /// One line: a whole request with one record.
+    /// Makes the payload one line: a whole request with one record.
     fn line(&self, item: &mut Item) {
-        // Without limits there is no request that is too large.
+        // This encoder has no limits, so no request is too large.
         let mut line = self.encoder.request(std::slice::from_ref(item)).unwrap_or_default();
         if self.output.indented {
             line = json::pretty(&line);
@@ -97,7 +97,7 @@ impl StdoutExporter {
 }
 
 impl Exporter for StdoutExporter {
-    /// The payload is the whole line.
+    /// Here the payload of an item is the whole line.
     fn prepare(&self, record: &Record) -> Prepared {
         let mut prepared = self.encoder.prepare(&excerpt::of(record, excerpt::LINE_BYTES));
         for item in &mut prepared.items {
@@ -110,13 +110,13 @@ impl Exporter for StdoutExporter {
         if items.is_empty() {
             return Ok(Receipt::default());
         }
-        // A pipe whose reader is slow blocks: on a thread that may.
+        // A pipe with a slow reader blocks, so use a blocking thread.
         let output = self.output.clone();
         let payloads: Vec<bytes::Bytes> = items.iter().map(|item| item.payload.clone()).collect();
         let written = tokio::task::spawn_blocking(move || output.write(&payloads)).await;
         match written {
             Ok(Ok(())) => Ok(Receipt::default()),
-            // Lines cannot be taken back, so what a failed write left over is not written again.
+            // Lines can't be taken back, so the rest after a failed write is not written again.
             Ok(Err((rejected, error))) => {
                 let message = if error.kind() == io::ErrorKind::BrokenPipe {
                     "the reader of the output has gone away".to_owned()

@@ -1,6 +1,6 @@
-//! One store at work: records are offered, the intake makes them ready and queues them, workers send batches until the store
-//! has settled them. Every record offered ends in exactly one place: taken by the store, counted under a named [`Loss`], or left in a queue on
-//! disk for the next start. Offering waits only where the settings of that queue ask for it. Nothing here knows a protocol.
+//! A running store. In: records that the pipeline offers; the intake prepares and queues them, and workers send batches until the store
+//! has settled them. Out: each record ends in exactly one way: accepted by the store, counted as a [`Loss`], or left in a queue on
+//! disk for the next start. Offering blocks only if the settings of that queue ask for it. Nothing here knows a protocol.
 
 mod keeping;
 
@@ -36,42 +36,42 @@ use crate::model::loss::Loss;
 use crate::model::record::{Record, RecordKind};
 use keeping::{OnDisk, open_queue, take_in};
 
-/// How long lines wait for company on their way to standard output.
+/// How long lines wait to be batched on their way to standard output.
 const STDOUT_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long writing what was offered to the disk may take at the end, beyond the limit that sending it has.
+/// Minimum time at shutdown to write offered records to disk, in addition to the time for sending.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
-/// What a record costs in memory beside its body until it is encoded, in bytes.
+/// Memory that a record uses besides its body until it is encoded, in bytes.
 const RECORD_BYTES: usize = 1024;
 
-/// A store that cannot be started.
+/// Why a store can't be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The endpoint.
+    /// Invalid endpoint.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// Headers.
+    /// Invalid headers.
     #[error(transparent)]
     Auth(#[from] auth::AuthError),
-    /// TLS.
+    /// Unusable TLS settings.
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
-    /// OAuth.
+    /// Unusable OAuth settings.
     #[error(transparent)]
     OAuth(#[from] oauth::OAuthError),
-    /// The proxy.
+    /// Unusable proxy.
     #[error(transparent)]
     Proxy(#[from] proxy::ProxyError),
-    /// gRPC has no query.
+    /// gRPC has no query parameters.
     #[error("auth type `query` needs protocol: http; gRPC has no query parameters")]
     GrpcQuery,
-    /// What the client's own library says.
+    /// An error of the client library.
     #[error("{0}")]
     Client(String),
 }
 
-/// How a store is driven, whatever its protocol.
+/// How a store is operated, whatever its protocol.
 #[derive(Debug, Clone, Copy)]
 pub struct Drive {
     /// Name of the protocol in `/status`.
@@ -80,19 +80,19 @@ pub struct Drive {
     pub batch: BatchSettings,
     /// Retries.
     pub retry: RetrySettings,
-    /// Requests under way at once.
+    /// Maximum number of requests in flight.
     pub workers: usize,
-    /// Bound on one attempt; none: it may take as long as it takes.
+    /// Time limit of one attempt; none: no limit.
     pub timeout: Option<Duration>,
-    /// Most records held back in memory.
+    /// Maximum number of records held in memory.
     pub max_records: usize,
-    /// Most bytes held back in memory.
+    /// Maximum number of bytes held in memory.
     pub max_bytes: usize,
-    /// Bytes in memory of an object that is on disk: what the store gets of it, or none when it reads the file.
+    /// Bytes that a spooled object takes in memory: the excerpt that the store gets, or 0 when the store reads the file.
     pub of_spooled: u64,
-    /// Bounds of a queue on disk; none: there is never one.
+    /// Bounds of a queue on disk; none: the store never has one.
     pub queue: Option<QueueSettings>,
-    /// What waits in it.
+    /// The form of the records in it.
     pub form: Form,
 }
 
@@ -130,7 +130,7 @@ impl Drive {
         }
     }
 
-    /// One object at a time per worker, as soon as it is there. A large one takes many requests, each bounded by itself.
+    /// One object at a time per worker, sent at once. A large object takes many requests, each with its own time limit.
     fn s3(settings: &S3Settings) -> Drive {
         Drive {
             protocol: "s3",
@@ -144,7 +144,7 @@ impl Drive {
     }
 }
 
-/// A store at work.
+/// A running store.
 #[derive(Debug)]
 pub struct Store {
     id: String,
@@ -159,10 +159,10 @@ pub struct Store {
     disk: Option<OnDisk>,
 }
 
-/// Starts a store whose queue is in memory. `output` is where stores of the stdout protocol write; `version` is qtap's own.
+/// Starts a store whose queue is in memory. Stores of the stdout protocol write to `output`; `version` is qtap's own.
 ///
 /// # Errors
-/// When its settings cannot work whatever the network does. A store that cannot be reached starts all the same.
+/// When its settings can never work. A store that can't be reached starts nevertheless.
 pub fn spawn(
     settings: &StoreSettings,
     runtime: &Handle,
@@ -172,10 +172,10 @@ pub fn spawn(
     spawn_in(settings, runtime, version, output, None)
 }
 
-/// Starts a store; its queue and its dead letters are in `data`, where there is one and the settings speak of a queue.
+/// Starts a store. Its queue and dead letters are in `data`, if there is one and the settings include a queue.
 ///
 /// # Errors
-/// As [`spawn`]. A queue that can't be opened is shown in the status, and one in memory takes its place.
+/// As [`spawn`]. A queue that can't be opened is reported in the status and replaced by one in memory.
 pub fn spawn_in(
     settings: &StoreSettings,
     runtime: &Handle,
@@ -213,7 +213,7 @@ pub fn spawn_in(
     })
 }
 
-/// Starts a store around an exporter, with its queue in memory.
+/// Starts a store for an exporter, with its queue in memory.
 pub fn spawn_exporter<E: Exporter>(
     id: &str,
     exporter: E,
@@ -224,7 +224,7 @@ pub fn spawn_exporter<E: Exporter>(
     spawn_exporter_in(id, exporter, takes, drive, runtime, None)
 }
 
-/// Starts a store around an exporter; see [`spawn_in`].
+/// Starts a store for an exporter; see [`spawn_in`].
 pub fn spawn_exporter_in<E: Exporter>(
     id: &str,
     exporter: E,
@@ -259,7 +259,7 @@ pub fn spawn_exporter_in<E: Exporter>(
         leaving: left,
     });
     let mut tasks = JoinSet::new();
-    // An offer holds at least one record, so the budget is what runs out first.
+    // An offer holds at least one record, so the budget runs out before the channel.
     let (inbox, offers) = mpsc::channel(drive.max_records.max(1));
     let disk = take_in(&line, offers, &budget, opened, &mut tasks, runtime);
     for _ in 0..drive.workers.max(1) {
@@ -280,8 +280,8 @@ pub fn spawn_exporter_in<E: Exporter>(
 }
 
 impl Store {
-    /// Offers records; those the store does not take are left out, those it has no room for are counted. Waits only where the store's
-    /// queue on disk is full and is to block.
+    /// Offers records. Records that the store does not take are skipped; records for which there is no space are counted as lost. Blocks only
+    /// if the store's queue on disk is full and its settings say to block.
     pub fn offer(&self, records: &[Arc<Record>]) {
         let mut admitted = Vec::with_capacity(records.len());
         for record in records.iter().filter(|record| self.takes.class(Class::of(record))) {
@@ -292,7 +292,7 @@ impl Store {
                 continue;
             }
             if self.disk.as_ref().is_some_and(|disk| disk.blocks) {
-                // What was admitted must be on its way before anyone waits for room.
+                // Hand over what was admitted before waiting for space, so that it can be processed.
                 self.hand_over(std::mem::take(&mut admitted));
                 if self.budget.admit_in_time(class, bytes) {
                     admitted.push((Arc::clone(record), bytes));
@@ -323,7 +323,7 @@ impl Store {
         &self.id
     }
 
-    /// How it stands.
+    /// Its current status.
     #[must_use]
     pub fn status(&self) -> StoreStatus {
         let (records, bytes) = self.budget.held();
@@ -338,28 +338,28 @@ impl Store {
         status
     }
 
-    /// Nobody is to wait any more, for qtap is about to end, or goes over to another config: from now on a queue that blocks takes in what the pipeline still has, though it is full.
+    /// Stops all waiting, for a shutdown or a switch to another config: a queue that blocks now accepts the last records although it is full.
     pub fn hurry(&self) {
         if let Some(disk) = &self.disk {
             disk.queue.hurry();
         }
     }
 
-    /// The end of the hurry: a queue that blocks does again.
+    /// Ends the effect of [`Store::hurry`]: a queue that blocks when full blocks again.
     pub fn calm(&self) {
         if let Some(disk) = &self.disk {
             disk.queue.calm();
         }
     }
 
-    /// Ends, so that another store can take over the queue on disk: what is under way is waited for, for at most `limit`, and nothing more
-    /// is begun. A store whose queue is in memory sends what is in it.
+    /// Stops, so that another store can take over the queue on disk: waits for requests in flight, for at most `limit`, and starts no new
+    /// ones. A store whose queue is in memory sends what is in it.
     pub async fn leave(self, limit: Duration) -> StoreStatus {
         self.leaving.send_replace(self.disk.is_some());
         self.shutdown(limit).await
     }
 
-    /// Sends what is held back, for at most `limit`. The rest is left on disk, or counted where there is none. How it stood at the end.
+    /// Sends what is queued, for at most `limit`. The rest stays on disk or, without a disk queue, is counted as lost. Returns the final status.
     pub async fn shutdown(self, limit: Duration) -> StoreStatus {
         self.hurry();
         let Store { inbox, budget, board, closing, mut tasks, disk, .. } = self;
@@ -372,7 +372,7 @@ impl Store {
         }
         let mut last = StoreStatus::default();
         if let Some(OnDisk { queue, intake, syncing, .. }) = disk {
-            // What was offered is written, however long the store took; only a disk that hangs is not waited for.
+            // Offered records are written even if the store took the whole limit; only a disk that hangs is given up on.
             let written = tokio::task::spawn_blocking(move || {
                 let _ = intake.join();
                 drop(syncing);
@@ -395,7 +395,7 @@ impl Store {
     }
 }
 
-/// Bytes of body a record holds on to.
+/// Bytes of body that a record holds in memory.
 fn body_bytes(record: &Record, of_spooled: u64) -> usize {
     match &record.kind {
         RecordKind::Object(object) => match &object.spooled {
@@ -406,10 +406,10 @@ fn body_bytes(record: &Record, of_spooled: u64) -> usize {
     }
 }
 
-/// Sends one sample of each kind that it takes to a store, through the same code as everything else, once.
+/// Sends a store one sample of each kind that it takes, once, through the same code as real records.
 ///
 /// # Errors
-/// Why it was not taken, in words.
+/// Why the store did not accept it, in words.
 pub async fn test_connection(settings: &StoreSettings, version: &'static str, output: &Output) -> Result<(), String> {
     let takes = exporter::Takes { events: settings.events, objects: settings.objects };
     let words = |error: StartError| error.to_string();

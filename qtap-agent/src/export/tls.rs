@@ -1,5 +1,5 @@
-//! TLS towards a store: settings come in, a rustls configuration goes out, the same for gRPC, HTTP and S3. One provider (ring), the
-//! system's roots unless a file names others. Never verifies less than asked: `insecure_skip_verify` is the only way to.
+//! TLS for stores. In: settings. Out: a rustls configuration, the same for gRPC, HTTP and S3. There is one provider (ring); the system's root
+//! certificates are trusted unless a file names others. Only `insecure_skip_verify` reduces verification.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,18 +13,18 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use super::settings::TlsSettings;
 
-/// What is wrong with the settings or the files they name.
+/// What is wrong with the settings or with the files they name.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file that cannot be read, or holds no PEM of the kind.
+    /// A file that can't be read, or has no PEM data of the expected kind.
     #[error("{}: {why}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         why: String,
     },
-    /// The system has no roots.
+    /// The system has no root certificates.
     #[error("this system has no trusted certificates (install ca-certificates, or name a file in tls.ca_file)")]
     NoRoots,
     /// A certificate without a key, or the reverse.
@@ -33,18 +33,18 @@ pub enum TlsError {
     /// Not a DNS name or IP address.
     #[error("tls.server_name `{0}` is not a host name")]
     ServerName(String),
-    /// What rustls says.
+    /// An error of rustls.
     #[error("TLS: {0}")]
     Rustls(#[from] rustls::Error),
-    /// What the verifier's builder says.
+    /// An error of the verifier's builder.
     #[error("TLS: {0}")]
     Verifier(#[from] rustls::client::VerifierBuilderError),
 }
 
-/// The configuration of a client that does not set protocols (ALPN) of its own.
+/// A client configuration, without application protocols (ALPN).
 ///
 /// # Errors
-/// When a file cannot be used, or there is nothing to trust.
+/// When a file can't be used, or there are no root certificates.
 pub fn client_config(settings: &TlsSettings) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
@@ -60,10 +60,10 @@ pub fn client_config(settings: &TlsSettings) -> Result<ClientConfig, TlsError> {
     }
 }
 
-/// The configuration of a client that speaks plain text only: nothing is read, nothing is trusted.
+/// The configuration of a client that uses plaintext only: it reads no files and trusts no certificates.
 ///
 /// # Errors
-/// When the provider offers no protocol version, which ring does.
+/// When the provider offers no protocol version; ring does offer some.
 pub fn plaintext_config() -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions()?;
@@ -111,7 +111,7 @@ fn verifier(settings: &TlsSettings, provider: &Arc<CryptoProvider>) -> Result<Ar
     }
 }
 
-/// Verifies for a configured name instead of the endpoint's host.
+/// Verifies a configured name instead of the endpoint's host.
 #[derive(Debug)]
 struct Named {
     inner: Arc<WebPkiServerVerifier>,
@@ -153,7 +153,7 @@ impl ServerCertVerifier for Named {
     }
 }
 
-/// Accepts any certificate, as `insecure_skip_verify` asks; the handshake's own signatures must still hold.
+/// Accepts any certificate, as `insecure_skip_verify` asks; handshake signatures are still verified.
 #[derive(Debug)]
 struct Anyone(Arc<CryptoProvider>);
 

@@ -1,9 +1,9 @@
-//! What a queue on disk needs to know: its bounds, what it does when it is full, when the disk has what was written, and what waits in it.
+//! The settings of a queue on disk: its bounds, what it does when full, when writes are synced to disk, and the form of its records.
 
 use super::{OtlpProtocol, StoreKind, StoreSettings};
 
 impl StoreSettings {
-    /// The form in which records wait for it: what was queued in one form is not sent in another.
+    /// The form of the queued records: records queued in one form are not sent in another.
     #[must_use]
     pub fn form(&self) -> Form {
         match &self.kind {
@@ -17,19 +17,19 @@ impl StoreSettings {
     }
 }
 
-/// What queued records are.
+/// The form of queued records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// OTLP in protobuf.
     Protobuf,
     /// OTLP in JSON.
     Json,
-    /// Objects under their digests.
+    /// Objects, keyed by digest.
     Object,
 }
 
 impl Form {
-    /// The word in the name of a queue's folder.
+    /// The word for this form in the name of a queue's folder.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -43,13 +43,13 @@ impl Form {
 /// A queue on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueSettings {
-    /// Most bytes held.
+    /// Maximum number of bytes.
     pub max_bytes: u64,
-    /// Most records held; 0: as many as the bytes allow.
+    /// Maximum number of records; 0: no limit besides the bytes.
     pub max_records: u64,
-    /// What happens when it is full.
+    /// What happens when the queue is full.
     pub when_full: WhenFull,
-    /// When what was written reaches the disk itself.
+    /// When writes are synced to disk.
     pub fsync: Fsync,
 }
 
@@ -62,21 +62,21 @@ impl Default for QueueSettings {
 /// What a full queue does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenFull {
-    /// Gives up the oldest that waits: objects first, then events, and these for events only.
+    /// Drops the oldest waiting records: objects first, then events, but events only to make space for events.
     DropOldest,
-    /// Gives up what comes.
+    /// Drops the incoming record.
     DropNewest,
-    /// Lets the pipeline wait.
+    /// Makes the pipeline wait.
     Block,
 }
 
-/// When what was written reaches the disk itself, and so outlives a loss of power.
+/// When writes are synced to disk, so that they survive a power failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fsync {
     /// Once a second.
     Interval,
-    /// Before it counts as accepted.
+    /// Before a record counts as accepted.
     Always,
-    /// When the operating system sees fit.
+    /// When the operating system decides.
     Never,
 }

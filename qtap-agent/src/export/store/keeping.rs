@@ -1,4 +1,4 @@
-//! What a store has beside its workers: the queue on disk, where it may have one, and the intake in front of the queue.
+//! What a store has besides its workers: its queue on disk, if it can have one, and the intake in front of the queue.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,20 +17,20 @@ use crate::export::queue::disk::DiskQueue;
 use crate::export::settings::{QueueSettings, WhenFull};
 use crate::export::status::Board;
 
-/// What a store with a queue on disk has beside its tasks.
+/// What a store with a queue on disk has besides its tasks.
 #[derive(Debug)]
 pub(super) struct OnDisk {
     pub(super) queue: Arc<DiskQueue>,
     pub(super) intake: std::thread::JoinHandle<()>,
     pub(super) syncing: Syncing,
-    /// True when the pipeline waits for room.
+    /// True when the pipeline waits while the queue is full.
     pub(super) blocks: bool,
 }
 
-/// A queue on disk that is open, and what it was opened with.
+/// An open queue on disk, its sync thread, and whether it blocks when full.
 pub(super) type Opened = (Arc<DiskQueue>, Syncing, bool);
 
-/// Opens the queue in `folder`; none, and a word in the status, when that can't be.
+/// Opens the queue in `folder`. On failure, reports the error in the status and returns `None`.
 pub(super) fn open_queue(
     folder: &Path,
     settings: QueueSettings,
@@ -81,7 +81,7 @@ pub(super) fn take_in<E: Exporter>(
     match std::thread::Builder::new().name("queue".to_owned()).spawn(run) {
         Ok(intake) => Some(OnDisk { queue, intake, syncing, blocks }),
         Err(error) => {
-            // What is offered is counted from now on: the inbox has no other end.
+            // From now on all offers are counted as lost, because the inbox has no receiver.
             tracing::error!(%error, "no thread for the queue");
             queue.close();
             None
