@@ -1,6 +1,6 @@
-//! A body as it comes in, piece by piece. In: slices of payload, and holes. Out: a [`Body`]: chunks in order up to the limit, and the
-//! truth about the rest; or the piece of it that came since the last part. It never copies but for small pieces, which are put together so that a body of a million one-byte
-//! chunks costs a million bytes.
+//! A body as it arrives, piece by piece. In: slices of payload, and holes. Out: a [`Body`]: its chunks in order up to the limit, and
+//! how much was cut or missing; or, for a body reported in parts, what arrived since the last part. Nothing is copied except small
+//! pieces, which are merged so that a body of a million one-byte chunks costs a million bytes.
 
 use bytes::{Bytes, BytesMut};
 
@@ -10,103 +10,103 @@ use super::{Settings, Sink};
 use crate::model::loss::Loss;
 use crate::model::message::Body;
 
-/// Pieces shorter than this are copied together, but for the first: a slice keeps its whole segment alive.
+/// Pieces shorter than this, except the first, are merged by copying: a slice would keep its whole segment alive.
 const SMALL_BYTES: usize = 1024;
-/// A piece is a small part of its segment when it is less than one of so many.
+/// A piece is a small part of its segment when it is shorter than the segment's length divided by this.
 const SMALL_PART: usize = 4;
-/// Holes that are told apart. A body with more is cut at the last of them.
+/// Maximum number of separate holes recorded. A body with more is cut at the last of them.
 const HOLES: usize = 256;
 
-/// Most that the heads of the unfinished exchanges of one channel may hold together.
+/// Limit in bytes on the heads of all unfinished exchanges of one channel together.
 const HEADS_BYTES: usize = 16 << 20;
 
-/// What the unfinished exchanges of one channel keep, together.
+/// What the unfinished exchanges of one channel hold in total.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Budget {
     /// Bytes of bodies, and of the messages in them.
     used: usize,
     /// Bytes of heads.
     heads: usize,
-    /// Length of the segment that is being read: what its pieces are cut from.
+    /// Length of the segment being read, from which the pieces are sliced.
     segment: usize,
 }
 
 impl Budget {
-    /// What follows is cut from a segment of so many bytes.
+    /// Starts a segment of `bytes` bytes; the pieces that follow are slices of it.
     pub(super) fn begin_segment(&mut self, bytes: usize) {
         self.segment = bytes;
     }
 
-    /// A piece that will be kept: copied when it is a small part of its segment, all of which a slice would keep alive.
+    /// Returns a piece fit to be kept: a copy if it is a small part of its segment, because a slice would keep all of it alive.
     pub(super) fn own(&self, piece: Bytes) -> Bytes {
         if piece.len().saturating_mul(SMALL_PART) < self.segment { Bytes::copy_from_slice(&piece) } else { piece }
     }
 
-    /// Bytes that bodies may hold yet.
+    /// Bytes that bodies may still take.
     pub(super) fn room(&self, settings: &Settings) -> usize {
         settings.in_flight_limit.max(settings.held_of_a_body()).saturating_sub(self.used)
     }
 
-    /// So many more bytes are held of bodies.
+    /// Adds bytes held for bodies.
     pub(super) fn hold(&mut self, bytes: usize) {
         self.used += bytes;
     }
 
-    /// So many bytes of bodies are held no more.
+    /// Removes bytes held for bodies.
     pub(super) fn release(&mut self, bytes: usize) {
         self.used = self.used.saturating_sub(bytes);
     }
 
-    /// An exchange holds so many more bytes of heads.
+    /// Adds bytes of heads held for an exchange.
     pub(super) fn hold_head(&mut self, bytes: usize) {
         self.heads += bytes;
     }
 
-    /// An exchange that held so many bytes of heads is gone.
+    /// Removes the bytes of heads of an exchange that is gone.
     pub(super) fn release_head(&mut self, bytes: usize) {
         self.heads = self.heads.saturating_sub(bytes);
     }
 
-    /// Bytes held.
+    /// Total bytes held.
     pub(super) fn held(&self) -> usize {
         self.used + self.heads
     }
 
-    /// True when no further exchange should be held.
+    /// True if no further exchange should be held.
     pub(super) fn is_crowded(&self) -> bool {
         self.heads > HEADS_BYTES
     }
 }
 
-/// A body under way, from its beginning or from the last part on that was told of it.
+/// A body in progress, from its start or from the last reported part on.
 #[derive(Debug, Default)]
 pub(super) struct Intake {
     body: Body,
     tail: BytesMut,
     kept: usize,
-    /// Bytes kept of a large body, and holes in it, that were handed on in pieces before.
+    /// Bytes kept, and holes recorded, in the pieces of a large body that were already handed on.
     before: usize,
     holes_before: usize,
-    /// How it is told.
+    /// How the body is reported.
     pub(super) manner: Manner,
-    /// What reads the messages in it.
+    /// Parser of the messages in the body.
     reader: Option<Reader>,
 }
 
 impl Intake {
-    /// It carries gRPC messages; what came before that was known is not read.
+    /// From here on the body is parsed as gRPC messages. Has no effect once bytes have arrived.
     pub(super) fn read_grpc(&mut self) {
         if self.reader.is_none() && self.body.size == 0 {
             self.reader = Some(Reader::Grpc(Box::new(Grpc::new())));
         }
     }
 
-    /// It is one direction of a WebSocket connection from here on.
+    /// From here on this is one direction of a WebSocket connection.
     pub(super) fn read_websocket(&mut self, reader: WebSocket) {
         self.reader = Some(Reader::WebSocket(Box::new(reader)));
     }
 
-    /// Bytes that wait to be told.
+    /// Bytes not reported yet.
     pub(super) fn waiting(&self) -> usize {
         match &self.reader {
             Some(Reader::WebSocket(websocket)) => websocket.waiting(),
@@ -114,7 +114,7 @@ impl Intake {
         }
     }
 
-    /// Takes the next piece, counting every byte of it: captured, or beyond a limit.
+    /// Takes the next piece and counts every byte of it, as captured or as over a limit.
     pub(super) fn push(&mut self, piece: Bytes, env: &mut Env<'_>) {
         if let Some(Reader::Grpc(grpc)) = &mut self.reader {
             grpc.read(&piece, self.body.size, env.time, env.keep, false);
@@ -123,8 +123,8 @@ impl Intake {
         self.put(piece, env);
     }
 
-    /// Takes from the front of the next piece of a body that may never end. True when a part is to be told before it goes on:
-    /// `room` bytes wait, or more than may.
+    /// Takes bytes from the front of the next piece of a possibly endless body. Returns true if a part has to be reported before more is
+    /// taken: `room` bytes are waiting, or the budget is used up.
     pub(super) fn stream(&mut self, piece: &mut Bytes, room: usize, env: &mut Env<'_>) -> bool {
         let keep = env.keep;
         let fits = if keep { room.saturating_sub(self.kept).min(piece.len()) } else { piece.len() };
@@ -189,7 +189,7 @@ impl Intake {
         }
     }
 
-    /// The next `len` bytes of the body were carried and lost; the caller has counted them. True when a part is to be told.
+    /// Records that the next `len` bytes of the body were lost; the caller has counted them. Returns true if a part has to be reported.
     pub(super) fn hole(&mut self, len: u64, env: &mut Env<'_>) -> bool {
         let start = self.body.size;
         self.body.size = start.saturating_add(len);
@@ -204,8 +204,8 @@ impl Intake {
             Some(Reader::WebSocket(websocket)) => websocket.hole(len, env),
             None => false,
         };
-        // What lies beyond the limit would have been cut off: nobody misses it, of a body that is not kept either. A probe copies
-        // little more of one call than that.
+        // A hole beyond the limit is not recorded: those bytes would have been cut anyway. The same holds for a body that is not
+        // kept, since a probe copies little more of one call than the limit.
         let is_beyond = !env.keep && self.reader.is_none() && start >= env.settings.body_limit as u64;
         if self.body.truncated || is_beyond {
             return full;
@@ -219,7 +219,7 @@ impl Intake {
         full
     }
 
-    /// An unknown number of bytes was lost, and more may come.
+    /// An unknown number of bytes was lost, and more may follow.
     pub(super) fn lose_thread(&mut self, env: &mut Env<'_>) {
         match &mut self.reader {
             Some(Reader::Grpc(grpc)) => grpc.lose_thread(),
@@ -228,13 +228,13 @@ impl Intake {
         }
     }
 
-    /// True when bytes of it were lost.
+    /// True if bytes of the body were lost.
     pub(super) fn has_holes(&self) -> bool {
         !self.body.missing.is_empty()
     }
 
-    /// Lets go of what is kept of it: nobody wants it. (What a WebSocket says is kept in its messages; whether they are wanted is
-    /// settled before the first.)
+    /// Releases what is kept of the body, because nobody wants it. (WebSocket data is kept in its messages; whether those are wanted is
+    /// decided before the first one.)
     pub(super) fn let_go(&mut self, budget: &mut Budget, sink: &mut Sink) {
         self.body.chunks.clear();
         self.tail = BytesMut::new();
@@ -246,7 +246,7 @@ impl Intake {
         }
     }
 
-    /// Gives back all of it, to be taken once more; none when it is not all there.
+    /// Gives back the whole body, to be read again; `None` if part of it is missing.
     pub(super) fn take_back(&mut self, budget: &mut Budget) -> Option<Vec<Bytes>> {
         self.flush();
         if self.body.offset > 0 || self.body.size != self.kept as u64 {
@@ -256,19 +256,19 @@ impl Intake {
         Some(std::mem::take(&mut self.body).chunks)
     }
 
-    /// What was taken back is counted already, as far as it is not told.
+    /// Bytes that were given back and not reported yet have been counted before: they must not be counted again.
     pub(super) fn forget_uncounted(&mut self) {
         if let Some(Reader::WebSocket(websocket)) = &mut self.reader {
             websocket.forget_uncounted();
         }
     }
 
-    /// True when messages are read in it.
+    /// True if messages are parsed in the body.
     pub(super) fn has_reader(&self) -> bool {
         self.reader.is_some()
     }
 
-    /// What came since the last part, which is let go. `large`: it is a piece, and the limits are those of the whole.
+    /// Takes out what arrived since the last part. `large`: it is a piece of a large body, and the limits apply to the whole body.
     pub(super) fn cut(&mut self, large: bool, settings: &Settings, budget: &mut Budget) -> Body {
         self.flush();
         let kept = std::mem::take(&mut self.kept);
@@ -289,7 +289,7 @@ impl Intake {
         body
     }
 
-    /// What came since the last part; nothing more will.
+    /// Takes out what arrived since the last part; the body has ended.
     pub(super) fn finish(mut self, settings: &Settings, budget: &mut Budget, sink: &mut Sink) -> Body {
         if self.reader.is_none() {
             self.flush();

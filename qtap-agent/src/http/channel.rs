@@ -1,5 +1,5 @@
-//! One plaintext channel from its first byte to its last. In: segments, gaps, ticks, the close. Out: the same, handed to the
-//! protocol that its first bytes prove; until then they are held, and once they prove it is not HTTP they are only counted.
+//! One plaintext channel from its first byte to its last. In: segments, gaps, ticks, the close. Out: the same, passed to the parser of
+//! the protocol that the first bytes prove. Until then they are held; once they prove that it is not HTTP they are only counted.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,14 +23,14 @@ use crate::model::route::Appetite;
 use crate::model::segment::{Gap, Segment};
 use crate::model::time::KernelTime;
 
-/// Bytes of both directions that a channel joined late is searched for, before it is taken for something else: as much as
-/// a transfer that was under way may still have to carry, as long as the other direction is silent.
+/// Bytes of both directions in which HTTP is searched for on a channel joined mid-stream, before it is taken for something else. It
+/// covers what a running transfer may still have to carry while the other direction is silent.
 const SEARCH_LIMIT: u64 = 1 << 30;
-/// Bytes of either direction that it is searched for when both speak.
+/// The same limit for each direction, when both carry bytes.
 const SEARCH_LIMIT_EACH: u64 = 256 << 10;
-/// Pieces held of a channel that is not known yet.
+/// Pieces held of a channel whose protocol is unknown.
 const PIECES: usize = 2 * LINE_LIMIT;
-/// Bytes held of one direction of a channel that is not known yet.
+/// Bytes held of one direction of such a channel.
 const WINDOW: usize = 4 * LINE_LIMIT;
 
 /// The parser of one plaintext channel: a plain socket, or a TLS session.
@@ -38,7 +38,7 @@ const WINDOW: usize = 4 * LINE_LIMIT;
 pub struct Http {
     desk: Desk,
     state: State,
-    /// What it spoke, once it is closed.
+    /// The protocol it spoke, set when it is closed.
     spoke: Protocol,
 }
 
@@ -50,12 +50,12 @@ enum State {
     Other,
 }
 
-/// What a channel has said while it is not known what it speaks.
+/// What a channel carried while its protocol is unknown.
 #[derive(Debug, Default)]
 struct Unknown {
     held: VecDeque<(Direction, Input)>,
     held_bytes: usize,
-    /// Something of it was lost: it is as if it had been joined late.
+    /// Bytes were lost: the channel is treated as if joined mid-stream.
     has_hole: bool,
     starts: [Start; 2],
 }
@@ -63,15 +63,15 @@ struct Unknown {
 /// The beginning of one direction.
 #[derive(Debug, Default)]
 struct Start {
-    /// Its bytes, as long as they are undecided; joined late, the last of them.
+    /// Its undecided bytes; if joined mid-stream, the last of them.
     bytes: BytesMut,
     seen: u64,
-    /// The header of the PROXY protocol stood before it.
+    /// A PROXY protocol header preceded it.
     introduced: bool,
 }
 
 impl Http {
-    /// The parser of a channel whose first byte comes next; or, `joined_late`, some byte.
+    /// Creates the parser of a channel whose first byte comes next, or, with `joined_late`, of one joined mid-stream.
     #[must_use]
     pub fn new(settings: &Arc<Settings>, joined_late: bool) -> Http {
         let appetite = settings.wants.at_most();
@@ -80,12 +80,12 @@ impl Http {
         Http { desk, state: State::Unknown(Unknown::default()), spoke: Protocol::Unknown }
     }
 
-    /// What is wanted of it became known, as far as its requests don't say otherwise. Until then all is that any stack wants.
+    /// Sets what the channel's stack wants, for requests that match no endpoint. Until then anything that any stack wants is kept.
     pub fn on_appetite(&mut self, appetite: Appetite) {
         self.desk.appetite = appetite;
     }
 
-    /// Learns where it happens: asked for when somebody tells, exchange by exchange, which bodies are wanted.
+    /// Sets the host, connection and process of the channel. They are needed only if a judge decides which bodies are wanted.
     pub fn meet(&mut self, host: &Arc<Host>, conn: &Arc<ConnFacts>, process: Option<&Arc<Process>>) {
         if self.desk.settings.judge.is_none() || self.desk.scene.as_ref().is_some_and(|scene| scene.is(conn, process)) {
             return;
@@ -94,7 +94,7 @@ impl Http {
         self.desk.scene = Some(Scene { host, conn, process });
     }
 
-    /// Takes the next bytes of a direction.
+    /// Takes the next bytes of one direction.
     pub fn on_segment(&mut self, segment: Segment, sink: &mut Sink) {
         if segment.payload.is_empty() {
             return;
@@ -104,7 +104,7 @@ impl Http {
         self.on_input(segment.direction, Input::Bytes(segment.payload, stamp), sink);
     }
 
-    /// Takes the next hole of a direction.
+    /// Takes the next hole of one direction.
     pub fn on_gap(&mut self, gap: Gap, sink: &mut Sink) {
         sink.losses.add(gap.reason, gap.len);
         if gap.len == 0 {
@@ -126,7 +126,7 @@ impl Http {
         }
     }
 
-    /// Time passed: what waited long enough for its other half goes without it.
+    /// Advances the time: whatever has waited too long for its other half is exported without it.
     pub fn on_tick(&mut self, now: KernelTime, sink: &mut Sink) {
         match &mut self.state {
             State::H1(h1) => {
@@ -138,7 +138,7 @@ impl Http {
         }
     }
 
-    /// Nothing more will come: the channel was closed, or (`still_open`) the agent stops. All that is held goes out.
+    /// Ends the channel: it was closed, or (`still_open`) the agent stops. Everything held is exported.
     pub fn on_close(&mut self, _time: KernelTime, still_open: bool, sink: &mut Sink) {
         if let State::H1(h1) = &mut self.state {
             h1.on_close(still_open, &mut self.desk, sink);
@@ -153,7 +153,7 @@ impl Http {
         debug_assert_eq!(self.desk.budget.held(), 0, "what was held is let go");
     }
 
-    /// Bytes of memory it holds: what waits, bodies and heads of exchanges under way, tables.
+    /// Bytes of memory held: undecided input, bodies and heads of exchanges in progress, tables.
     #[must_use]
     pub fn held(&self) -> usize {
         let state = match &self.state {
@@ -165,8 +165,8 @@ impl Http {
         state + self.desk.budget.held()
     }
 
-    /// Lets go of all it holds: exchanges under way are told as they are, bytes that wait are counted, and what comes next is
-    /// read as if the channel were joined now.
+    /// Releases all memory: exchanges in progress are exported as they are, undecided bytes are counted, and what follows is
+    /// parsed as if the channel were joined mid-stream now.
     pub fn shed(&mut self, time: KernelTime, sink: &mut Sink) {
         if !self.may_be_http() {
             return;
@@ -184,7 +184,7 @@ impl Http {
         (self.desk.appetite, self.desk.scene) = (appetite, scene);
     }
 
-    /// What the channel speaks, as far as it is known.
+    /// The channel's protocol, as far as it is known.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         match &self.state {
@@ -196,14 +196,14 @@ impl Http {
         }
     }
 
-    /// True while nothing is known of what it speaks, but for the header of the PROXY protocol that it began with.
+    /// True while the protocol is unknown and the channel began with a PROXY protocol header.
     #[must_use]
     pub fn is_introduced(&self) -> bool {
         let introduced = |unknown: &Unknown| unknown.starts.iter().any(|start| start.introduced);
         matches!(&self.state, State::Unknown(unknown) if introduced(unknown))
     }
 
-    /// False once the first bytes proved that it is something else.
+    /// False once the first bytes proved that it is not HTTP.
     #[must_use]
     pub fn may_be_http(&self) -> bool {
         !matches!(self.state, State::Other)
@@ -254,7 +254,7 @@ impl Unknown {
         self.held_bytes + self.held.capacity() * size_of::<(Direction, Input)>() + sent + received
     }
 
-    /// Holds what came until it is known what it is; joined late, no more of it than a search needs.
+    /// Holds input until the protocol is known; the oldest is dropped when there is more than the search needs.
     fn hold(&mut self, direction: Direction, input: Input, sink: &mut Sink) {
         self.held_bytes += input_len(&input);
         self.held.push_back((direction, input));
@@ -265,7 +265,7 @@ impl Unknown {
         }
     }
 
-    /// Takes the header of the PROXY protocol off the beginning of a direction; gives what is behind it. All that was held of the direction before is header.
+    /// Removes a PROXY protocol header from the start of a direction and returns what follows. All bytes held of the direction so far belong to it.
     fn introduce(&mut self, direction: Direction, input: Input, late: bool, sink: &mut Sink) -> Option<Input> {
         let Some(start) = self.starts.get_mut(direction.index()) else { return Some(input) };
         let Input::Bytes(bytes, stamp) = &input else { return Some(input) };
@@ -305,7 +305,7 @@ impl Unknown {
             Verdict::Request if !late => return Some(Decision::H1 { requests: direction }),
             Verdict::Response if !late => return Some(Decision::H1 { requests: direction.flip() }),
             Verdict::Preface => return Some(Decision::H2 { requests: Some(direction), late: false }),
-            // Joined late, it may as well be the client's: its preface may have passed.
+            // Joined mid-stream, it may be the client's as well: its preface may have passed before.
             Verdict::ServerSettings => {
                 return Some(Decision::H2 { requests: (!late).then_some(direction.flip()), late });
             }
@@ -322,14 +322,14 @@ impl Unknown {
     }
 }
 
-/// Where the last whole line begins: it may be a start line that nothing has followed yet.
+/// The offset of the last whole line: it may be a start line that nothing has followed yet.
 fn last_line(window: &[u8]) -> usize {
     let end = memchr::memrchr(b'\n', window).unwrap_or(0);
     memchr::memrchr(b'\n', window.get(..end).unwrap_or_default()).map_or(0, |before| before + 1)
 }
 
-/// Looks for a start line that is followed by a field or an empty line, or for frames, in a direction that was joined in the middle. A start line alone proves nothing: what is logged
-/// of HTTP is full of them, and carried by HTTP.
+/// Searches for a start line that a field or an empty line follows, or for frames, in a direction joined mid-stream. A start line alone proves nothing: logs of HTTP
+/// are full of them, and are themselves carried by HTTP.
 fn search(window: &[u8], newest: &Bytes, direction: Direction) -> Option<Decision> {
     if h2::looks_like_frames(newest) {
         return Some(Decision::H2 { requests: None, late: true });

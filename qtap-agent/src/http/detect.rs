@@ -1,16 +1,16 @@
-//! What the first bytes of a direction are, and where in a stream of anything an HTTP/1 message may begin. In: bytes. Out: a
-//! verdict. It keeps nothing.
+//! Recognises the first bytes of a direction, and finds where an HTTP/1 message may begin in a stream of arbitrary bytes. In: bytes.
+//! Out: a verdict. It keeps no state.
 
-/// Longest start line that is looked for where HTTP/1 has not been proved yet.
+/// Longest start line searched for while HTTP/1 is not proved.
 pub(super) const LINE_LIMIT: usize = 16 << 10;
-/// Longest method token that is believed of an unknown one.
+/// Longest unknown method token that is accepted.
 const METHOD_LIMIT: usize = 32;
-/// What a client sends first on HTTP/2 (RFC 9113 §3.4).
+/// What an HTTP/2 client sends first (RFC 9113 §3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// `HTTP/1.x` at the end of a request line, with the space before it.
+/// Length of ` HTTP/1.x`, the end of a request line with the space before it.
 const VERSION_LEN: usize = 9;
 
-/// Methods that are recognised in the middle of other bytes (IANA's registry, and a few that are in use without it).
+/// Methods recognised in the middle of other bytes (IANA's registry, and a few in use without registration).
 const METHODS: [&str; 37] = [
     "GET",
     "HEAD",
@@ -58,17 +58,17 @@ pub(super) enum Verdict {
     Request,
     /// An HTTP/1 response.
     Response,
-    /// The client's preface of HTTP/2.
+    /// The HTTP/2 client preface.
     Preface,
-    /// The server's first frame of HTTP/2: SETTINGS.
+    /// SETTINGS, the HTTP/2 server's first frame.
     ServerSettings,
-    /// Too few bytes to tell.
+    /// Too few bytes to decide.
     More,
     /// Something else.
     Other,
 }
 
-/// Judges the first bytes of a direction.
+/// Classifies the first bytes of a direction.
 pub(super) fn first_bytes(bytes: &[u8]) -> Verdict {
     if bytes.first() == Some(&0) {
         return settings(bytes);
@@ -91,7 +91,7 @@ fn shares_start(one: &[u8], other: &[u8]) -> bool {
     one.iter().zip(other).all(|(a, b)| a == b)
 }
 
-/// The head of a SETTINGS frame (RFC 9113 §6.5) on stream 0, of a length that is a multiple of six, and no acknowledgement.
+/// The head of a SETTINGS frame (RFC 9113 §6.5) on stream 0, with a length that is a multiple of six, and not an acknowledgement.
 fn settings(bytes: &[u8]) -> Verdict {
     let Some(head) = bytes.get(..9) else {
         let so_far = [(1, 0), (3, 4), (4, 0), (5, 0), (6, 0), (7, 0), (8, 0)];
@@ -138,12 +138,12 @@ fn request_line(text: &[u8]) -> Verdict {
     }
 }
 
-/// A known method is believed by the look of its target, an unknown one only by its version.
+/// A request line with a known method may also be proved by its length, one with an unknown method only by its version.
 fn whole_request_line(text: &[u8], known: bool) -> Verdict {
     let window = text.get(..LINE_LIMIT).unwrap_or(text);
     let end = memchr::memchr(b'\n', window);
     let line = window.get(..end.unwrap_or(window.len())).unwrap_or_default();
-    // Asked first, so that the answer does not depend on how much of the line is there.
+    // Checked first, so that the verdict does not depend on how much of the line has arrived.
     if line.iter().any(|b| *b < 0x20 && *b != b'\r') {
         return Verdict::Other;
     }
@@ -156,7 +156,7 @@ fn whole_request_line(text: &[u8], known: bool) -> Verdict {
     }
 }
 
-/// Where ` HTTP/1.x` begins at the end of a line (its line feed already taken off).
+/// Where ` HTTP/1.x` begins at the end of a line (without its line feed).
 fn version_starts(line: &[u8]) -> Option<usize> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let at = line.len().checked_sub(VERSION_LEN)?;
@@ -166,8 +166,8 @@ fn version_starts(line: &[u8]) -> Option<usize> {
     }
 }
 
-/// Where in `line` (ended by a line feed) a request line begins that ends with it. `whole` says that the line's first byte is
-/// the first after a line feed or a hole: then any method token is believed, else only one that is known.
+/// Where in `line` (ended by a line feed) a request line begins that ends with it. `whole` means that the line's first byte follows
+/// a line feed or a hole: then any method token is accepted, otherwise only a known one.
 pub(super) fn request_start(line: &[u8], whole: bool) -> Option<usize> {
     let line = line.strip_suffix(b"\n")?;
     let before = line.get(..version_starts(line)?)?;
@@ -205,7 +205,7 @@ pub(super) fn response_start(line: &[u8]) -> Option<usize> {
     }
 }
 
-/// True when a line (ended by a line feed) can stand in a head: a field, or the continuation of one.
+/// True if a line (ended by a line feed) may be part of a head: a field, or the continuation of one.
 pub(super) fn is_field_line(line: &[u8]) -> bool {
     let name = line.iter().take_while(|b| is_token(**b)).count();
     match line.get(name) {

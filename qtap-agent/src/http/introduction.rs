@@ -1,25 +1,25 @@
-//! The header of the PROXY protocol, by which a proxy says whom it speaks for before the first byte of a connection (HAProxy's `proxy-protocol.txt`, versions 1
-//! and 2). In: the first bytes of a direction. Out: how long it is. What it says is not read.
+//! The PROXY protocol header, with which a proxy names the client it speaks for before the first byte of a connection (HAProxy's
+//! `proxy-protocol.txt`, versions 1 and 2). In: the first bytes of a direction. Out: the header's length. Its contents are not parsed.
 
-/// Longest header in text, its line end included.
+/// Maximum length of a text header (version 1), line end included.
 const TEXT_LIMIT: usize = 107;
-/// What one in binary begins with.
+/// The bytes a binary header (version 2) starts with.
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// Bytes before what it says the length of.
+/// Bytes before the part whose length the header declares.
 const BINARY_HEAD: usize = 16;
 
-/// What a direction begins with.
+/// How a direction starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begins {
-    /// The header, of so many bytes.
+    /// With a header of this many bytes.
     Header(usize),
-    /// Perhaps the header: too few bytes to tell.
+    /// Perhaps with a header: too few bytes to decide.
     More,
-    /// Something else.
+    /// With something else.
     Other,
 }
 
-/// Measures the header at the beginning of a direction.
+/// Measures the header at the start of a direction.
 pub(super) fn measure(bytes: &[u8]) -> Begins {
     match text(bytes) {
         Begins::Other => binary(bytes),
@@ -27,7 +27,7 @@ pub(super) fn measure(bytes: &[u8]) -> Begins {
     }
 }
 
-/// `PROXY TCP4 192.0.2.1 192.0.2.2 40000 443` and a line end; of `UNKNOWN` the rest of the line means nothing.
+/// `PROXY TCP4 192.0.2.1 192.0.2.2 40000 443` and a line end; after `UNKNOWN` the rest of the line is to be ignored.
 fn text(bytes: &[u8]) -> Begins {
     let kinds: [&[u8]; 4] = [b"PROXY TCP4 ", b"PROXY TCP6 ", b"PROXY UNKNOWN\r", b"PROXY UNKNOWN "];
     if !kinds.into_iter().any(|kind| kind.iter().zip(bytes).all(|(a, b)| a == b)) {
@@ -41,7 +41,7 @@ fn text(bytes: &[u8]) -> Begins {
     }
 }
 
-/// The signature, version 2 and a command, the family, a length, and as much of that.
+/// The signature, version 2 and a command, the family, a length, and that many bytes.
 fn binary(bytes: &[u8]) -> Begins {
     if !SIGNATURE.iter().zip(bytes).all(|(a, b)| a == b) || bytes.get(12).is_some_and(|version| version >> 4 != 2) {
         return Begins::Other;

@@ -1,6 +1,6 @@
-//! Whether the bodies of an exchange are kept. In: its heads, as they come. Out: bodies that nobody wants, let go, and a count of their
-//! bytes. What its stack wants at most is asked once, by the first piece; where that is bodies and there is a [`Judge`], he is asked once for each
-//! head: while he can't tell they are kept, within the limits of all bodies.
+//! Whether the bodies of an exchange are kept. In: its heads, as they arrive. Out: the release of bodies that nobody wants, and a count
+//! of their bytes. The first piece of a body looks up once what the stack may want. If that includes bodies and there is a [`Judge`],
+//! the judge is asked once per head; while it cannot decide, the bodies are kept, within the limit for all bodies.
 //!
 //! ```text
 //! Open ── request's head ──▶ Yes │ No │ Open ── response's head ──▶ Yes │ No │ Open: kept to the end
@@ -12,13 +12,13 @@ use super::pair::{Desk, Open};
 use crate::model::judge::Judge;
 use crate::model::judge::Wanted;
 
-/// What is known of whether they are wanted.
+/// What is known about whether the bodies are wanted.
 #[derive(Debug)]
 pub(super) struct Keeping {
-    /// Whether its stack wants bodies; none before the first piece of one.
+    /// Whether the stack wants bodies; `None` before the first piece of one.
     stack: Option<bool>,
     wanted: Wanted,
-    /// The heads that were there when this was asked last.
+    /// Which heads (request, response) were known when the judge was last asked.
     asked: (bool, bool),
 }
 
@@ -29,14 +29,14 @@ impl Default for Keeping {
 }
 
 impl Open {
-    /// True while bodies are kept. What its stack wants is decided by the first piece, since a body that is kept in part is of no use
-    /// to anyone.
+    /// True while bodies are kept. What the stack wants is decided at the first piece, because a partly kept body is of no use to
+    /// anyone.
     pub(super) fn keeps(&mut self, desk: &Desk) -> bool {
         let authority = self.exchange.request.as_ref().and_then(|request| request.authority.as_deref());
         *self.keeping.stack.get_or_insert_with(|| desk.keeps_bodies_of(authority)) && self.keeping.wanted != Wanted::No
     }
 
-    /// Asks whether bodies are wanted, when that is not settled and a head came since. Lets go of what is not.
+    /// Asks the judge whether bodies are wanted, if that is undecided and a head arrived since. Releases bodies that are not wanted.
     pub(super) fn weigh(&mut self, desk: &mut Desk, sink: &mut Sink) {
         let Some(judge) = &desk.settings.judge else { return };
         let heads = (self.exchange.request.is_some(), self.exchange.response.is_some());

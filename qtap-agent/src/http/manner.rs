@@ -1,27 +1,27 @@
-//! How the end of a body is announced, and with it how the body is told. In: a head's fields. Out: the manner. It keeps nothing.
+//! How the end of a body is announced, and hence how the body is reported. In: a head's fields. Out: the manner. It keeps no state.
 //!
-//! | body | told |
+//! | body | reported |
 //! |---|---|
-//! | `Content-Length`, or none | at the end of its exchange |
-//! | chunked, to the end of the connection, HTTP/2 without `content-length` | the same; in parts once it takes longer than the interval |
-//! | the same with a media type that may never end, or WebSocket | in parts by time and by size |
-//! | any of the first two that grows large, where that is asked for | in pieces that are put together: `parts` |
+//! | `Content-Length`, or no body | at the end of its exchange |
+//! | chunked, until the connection closes, HTTP/2 without `content-length` | the same; in parts once it takes longer than the interval |
+//! | the same with a media type that may never end, or WebSocket | in parts, by time and by size |
+//! | either of the first two, grown large, if that is configured | in pieces that are reassembled downstream: `parts` |
 
 use crate::model::message::Fields;
 
-/// How a body is told.
+/// How a body is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Manner {
-    /// Its length was declared, or there is none.
+    /// Its length was declared, or there is no body.
     #[default]
     Declared,
     /// Its length was not declared.
     Undeclared,
-    /// The same, and what it is may never end.
+    /// Its length was not declared, and its type may never end.
     Streamed,
 }
 
-/// Media types of bodies that may never end, besides those of gRPC.
+/// Media types, besides gRPC's, of bodies that may never end.
 const STREAMED: [&str; 9] = [
     "text/event-stream",
     "application/x-ndjson",
@@ -34,18 +34,18 @@ const STREAMED: [&str; 9] = [
     "multipart/x-mixed-replace",
 ];
 
-/// What a content type says of its body.
+/// What a content type says about the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Media {
-    /// `application/grpc…`, of gRPC or gRPC-Web.
+    /// `application/grpc…`: gRPC or gRPC-Web.
     pub(super) grpc: bool,
-    /// Length-prefixed messages as gRPC over HTTP/2 has them.
+    /// Length-prefixed messages as in gRPC over HTTP/2.
     pub(super) grpc_messages: bool,
     streamed: bool,
 }
 
 impl Media {
-    /// What `Content-Type` says.
+    /// Reads `Content-Type`.
     pub(super) fn of(fields: &Fields) -> Media {
         let Some(value) = fields.get("content-type") else { return Media::default() };
         let essence = value.split(';').next().unwrap_or_default().trim();
@@ -61,13 +61,13 @@ impl Media {
         }
     }
 
-    /// How a body of this type is told that has no length.
+    /// How a body of this type without a declared length is reported.
     pub(super) fn without_length(self) -> Manner {
         if self.streamed { Manner::Streamed } else { Manner::Undeclared }
     }
 }
 
-/// How the body after an HTTP/2 head is told (RFC 9113 §8.1.1); `ends`: there is none.
+/// How the body after an HTTP/2 head is reported (RFC 9113 §8.1.1); `ends`: there is none.
 pub(super) fn of_stream(fields: &Fields, media: Media, ends: bool) -> Manner {
     if ends || fields.get("content-length").is_some() { Manner::Declared } else { media.without_length() }
 }

@@ -1,9 +1,9 @@
-//! HTTP, as it is seen from outside. In: [`Segment`]s and [`Gap`]s of one plaintext channel, in order per direction; time; the close.
-//! Out, in a [`Sink`]: exchanges, and a count of every byte: captured, or lost under a name. It does no IO, asks for no time, keeps
-//! no more than its [`Settings`] allow, and no input makes it panic.
+//! HTTP as seen from outside. In: the [`Segment`]s and [`Gap`]s of one plaintext channel, in order per direction; ticks; the close.
+//! Out, in a [`Sink`]: exchanges, and an account of every byte: captured, or lost for a named reason. This module does no IO, never
+//! reads a clock, holds no more than its [`Settings`] allow, and does not panic on any input.
 //!
-//! `detect` says what a channel speaks; `h1`, or `h2` with `hpack`, reads it; `pair`, `body` and `parts` hold what is under
-//! way, `messages` what bodies say that are streams of messages.
+//! `detect` recognises the protocol of a channel; `h1`, or `h2` with `hpack`, parses it; `pair`, `body` and `parts` hold exchanges
+//! in progress; `messages` parses bodies that are streams of messages.
 
 mod body;
 mod channel;
@@ -35,46 +35,46 @@ use crate::model::route::Wants;
 #[cfg(doc)]
 use crate::model::segment::{Gap, Segment};
 
-/// How much of what is said is kept.
+/// Limits on what is kept of the traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// False: only the sizes of bodies are kept.
+    /// False: only the sizes of bodies are recorded.
     pub keep_bodies: bool,
-    /// Who tells, exchange by exchange, whether bodies are kept that its stack wants at most; none: all of them are.
+    /// Decides, exchange by exchange, whether to keep bodies that the stack may want. `None`: all of them are kept.
     pub judge: Option<Judge>,
-    /// Which exchanges are wanted, and how much of them.
+    /// Which exchanges are wanted, and how much of each.
     pub wants: Arc<Wants>,
-    /// Bytes kept of one body; of one that is told in parts, of each part. Also of one message inside a body.
+    /// Bytes kept of one body; if the body is reported in parts, of each part. The same limit holds for one message inside a body.
     pub body_limit: usize,
-    /// Bytes of one message head or trailer section: of HTTP/1 as text, of HTTP/2 as a header block.
+    /// Limit in bytes for one message head or trailer section: as text for HTTP/1, as a header block for HTTP/2.
     pub head_limit: usize,
     /// Pipelined requests, or HTTP/2 streams, held at once.
     pub max_in_flight: usize,
-    /// Bytes kept of the bodies of all unfinished exchanges of one channel together; never less than what is
-    /// held of one body.
+    /// Bytes kept of the bodies of all unfinished exchanges of one channel together; never less than the limit for
+    /// one body.
     pub in_flight_limit: usize,
-    /// How long bytes of a body that may never end wait before they are told as a part.
+    /// How long bytes of a possibly endless body wait before they are reported as a part.
     pub part_interval: Duration,
-    /// Bytes of such a body that are told as a part at once; never more than `body_limit`.
+    /// Bytes of such a body that make up a part; never more than `body_limit`.
     pub part_bytes: usize,
-    /// Bytes of a body above which it is handed on in pieces, to be put together elsewhere; none: it is kept here. It means nothing
-    /// unless it is less than `body_limit`.
+    /// Size in bytes above which a body is handed on in pieces that are reassembled downstream; `None`: the whole body is kept here.
+    /// Ignored unless it is less than `body_limit`.
     pub large_bytes: Option<usize>,
 }
 
 impl Settings {
-    /// Bytes of a body above which it is handed on in pieces.
+    /// Size in bytes above which a body is handed on in pieces.
     fn large(&self) -> Option<usize> {
         self.large_bytes.filter(|large| self.keep_bodies && *large < self.body_limit)
     }
 
-    /// Most bytes of one body that are held here.
+    /// Upper bound on the bytes of one body held here.
     #[must_use]
     pub fn held_of_a_body(&self) -> usize {
         self.large().unwrap_or(self.body_limit)
     }
 
-    /// Bytes of a body that may never end that are told as a part at once.
+    /// Size in bytes of one part of a possibly endless body.
     fn part_size(&self) -> usize {
         self.part_bytes.min(self.body_limit).max(1)
     }
@@ -97,15 +97,15 @@ impl Default for Settings {
     }
 }
 
-/// What comes out.
+/// The parser's output.
 #[derive(Debug, Default)]
 pub struct Sink {
-    /// Exchanges that ended, and parts of those that run, in the order in which they did.
+    /// Finished exchanges, and parts of unfinished ones, in the order in which they were completed.
     pub exchanges: Vec<HttpExchange>,
-    /// Bytes that no exchange has, by reason.
+    /// Bytes that belong to no exchange, by reason.
     pub losses: Tally,
-    /// Bytes that were read: heads, framing, bodies.
+    /// Bytes that were parsed: heads, framing, bodies.
     pub captured: u64,
-    /// Those of them that were bytes of bodies and not kept, or let go, because nobody wants them.
+    /// The part of `captured` that is body bytes not kept, or released, because nobody wants them.
     pub unwanted: u64,
 }

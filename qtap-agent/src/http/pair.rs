@@ -1,5 +1,5 @@
-//! An exchange under way, whatever the version: what both halves of one have in common until it is exported. In: heads, bodies, ends
-//! and mishaps, as the protocol's own file finds them. Out: an [`HttpExchange`] in the sink.
+//! An exchange in progress, for every HTTP version: both halves, until it is exported. In: heads, bodies, ends and failures, as the
+//! parser of the protocol finds them. Out: an [`HttpExchange`] in the sink.
 
 use super::body::{Budget, Intake};
 use super::keeping::Keeping;
@@ -12,41 +12,41 @@ use crate::model::message::{Fields, Request, Response};
 use crate::model::route::Appetite;
 use crate::model::time::KernelTime;
 
-/// Informational responses that are kept by number.
+/// How many informational responses are kept.
 const INFORMATIONAL: usize = 16;
 
-/// When bytes passed, and which process passed them.
+/// When bytes passed, and which process sent or received them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Stamp {
     pub(super) time: KernelTime,
     pub(super) pid: u32,
 }
 
-/// An exchange under way.
+/// An exchange in progress.
 #[derive(Debug)]
 pub(super) struct Open {
-    /// What is known of it; the bodies stand beside it until the end.
+    /// What is known of it; the bodies are kept outside it until the end.
     pub(super) exchange: HttpExchange,
     /// Body of the request.
     pub(super) request_body: Intake,
     /// Body of the response.
     pub(super) response_body: Intake,
-    /// The request came to its end, or never will.
+    /// The request has ended, or never will.
     pub(super) request_done: bool,
-    /// The response came to its end, or never will.
+    /// The response has ended, or never will.
     pub(super) response_done: bool,
     /// Informational responses that came before the response.
     pub(super) informational: Vec<u16>,
-    /// What has been told of it.
+    /// What has been reported of it.
     pub(super) parts: Parts,
     /// Whether its bodies are kept.
     pub(super) keeping: Keeping,
-    /// Bytes of heads it holds, as its channel's budget counts them.
+    /// Bytes of heads it holds, as counted in its channel's budget.
     head_bytes: usize,
 }
 
 impl Open {
-    /// An exchange of which nothing is known yet.
+    /// Creates an exchange of which nothing is known yet.
     pub(super) fn new(protocol: Protocol, ordinal: u64, outgoing: bool, pid: u32) -> Open {
         let exchange = HttpExchange {
             protocol,
@@ -71,20 +71,20 @@ impl Open {
         }
     }
 
-    /// It holds a head of so many bytes.
+    /// Counts the bytes of a head that the exchange holds.
     pub(super) fn hold_head(&mut self, bytes: usize, budget: &mut Budget) {
         self.head_bytes += bytes;
         budget.hold_head(bytes);
     }
 
-    /// Something went wrong with it. The first cause stays: a hole in a body came before whatever is noted after it, also where the
+    /// Marks the exchange incomplete. The first cause stays: a hole in a body precedes whatever is noted after it, even if the
     /// body has not been handed on yet.
     pub(super) fn spoil(&mut self, why: Incomplete) {
         self.note_holes();
         self.exchange.incomplete.get_or_insert(why);
     }
 
-    /// A body that is not whole spoils it.
+    /// A hole in a body makes the exchange incomplete.
     pub(super) fn note_holes(&mut self) {
         if self.request_body.has_holes() || self.response_body.has_holes() {
             self.exchange.incomplete.get_or_insert(Incomplete::BytesLost);
@@ -98,7 +98,7 @@ impl Open {
         }
     }
 
-    /// The final response's head.
+    /// Sets the head of the final response.
     pub(super) fn answer(&mut self, mut response: Response) {
         response.informational = std::mem::take(&mut self.informational);
         self.exchange.response = Some(response);
@@ -122,12 +122,12 @@ impl Open {
         }
     }
 
-    /// Both ends were seen.
+    /// True if both halves have ended.
     pub(super) fn is_done(&self) -> bool {
         self.request_done && self.response_done
     }
 
-    /// Why it is not whole when nothing more will come of it.
+    /// Marks the exchange incomplete, with the reason, if nothing more will arrive and a half has not ended.
     pub(super) fn spoil_at_end(&mut self, still_open: bool) {
         let began = self.exchange.response.is_some() || !self.request_done;
         if !self.is_done() {
@@ -139,7 +139,7 @@ impl Open {
         }
     }
 
-    /// Puts it in the sink, or the last part of it. What has neither request nor response is no exchange.
+    /// Puts the exchange, or its last part, into the sink. Without a request and a response there is nothing to export.
     pub(super) fn export(mut self, desk: &mut Desk, sink: &mut Sink) {
         self.weigh(desk, sink);
         self.note_holes();
@@ -162,23 +162,23 @@ impl Open {
     }
 }
 
-/// What every parser of one channel is given to work with.
+/// What every parser of one channel works with.
 #[derive(Debug)]
 pub(super) struct Desk {
     /// Limits.
     pub(super) settings: std::sync::Arc<Settings>,
-    /// Body bytes kept by what is under way.
+    /// Body bytes kept by exchanges in progress.
     pub(super) budget: Budget,
-    /// The channel was joined after its opening.
+    /// The channel was joined mid-stream.
     pub(super) joined_late: bool,
-    /// Where it all happens, as far as it is known.
+    /// Host, connection and process, as far as they are known.
     pub(super) scene: Option<Scene>,
-    /// What the stack of the channel wants, for requests whose own authority no endpoint has.
+    /// What the channel's stack wants, for requests whose authority matches no endpoint.
     pub(super) appetite: Appetite,
 }
 
 impl Desk {
-    /// True when bodies of an exchange with that authority are kept.
+    /// True if bodies of an exchange with this authority are kept.
     pub(super) fn keeps_bodies_of(&self, authority: Option<&str>) -> bool {
         let wants = &self.settings.wants;
         let named = authority.and_then(|authority| wants.routes.by_name(authority));
@@ -186,7 +186,7 @@ impl Desk {
     }
 }
 
-/// The `Host` field of a request without another authority.
+/// The `Host` field, for a request without another authority.
 pub(super) fn host(request: &Request) -> Option<String> {
     request.fields.get("host").map(str::to_owned)
 }

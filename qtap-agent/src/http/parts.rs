@@ -1,12 +1,12 @@
-//! An exchange told while it runs: when a part of it is due, and what stands in it. In: pieces of bodies, holes, time. Out: parts in the
-//! sink; what is told is let go, so that a body without an end needs no more than a part of memory.
+//! Exchanges reported in parts while they run: when a part is due, and what is in it. In: pieces of bodies, holes, time. Out: parts in
+//! the sink. What has been reported is released, so that an endless body needs the memory of one part only.
 //!
-//! A body that grows too large for memory is handed on in pieces too. That says nothing of when it ends: they are put together again
-//! downstream, and the exchange is told whole.
+//! A body that grows too large for memory is handed on in pieces as well. Those say nothing about its end: they are put together
+//! downstream, and the exchange is reported whole.
 //!
-//! A part is due by time when bytes of the exchange have waited for the interval and a body is under way whose length was not
-//! declared; by size when the bodies that may never end hold as much as a part. What is cut by size is cut at the same byte
-//! however the bytes came.
+//! A part is due by time when bytes of the exchange have waited for the interval and a body without a declared length is in
+//! progress; by size when the possibly endless bodies hold as much as a part. A cut by size falls on the same byte however the
+//! bytes were split on arrival.
 
 use bytes::Bytes;
 
@@ -18,17 +18,17 @@ use super::pair::{Desk, Open};
 use crate::model::exchange::{HttpExchange, Part};
 use crate::model::time::KernelTime;
 
-/// A large body holds at most one of so many parts of the room that is left for all bodies of its channel.
+/// A large body holds at most this fraction (one part in `SHARE`) of the room left for all bodies of its channel.
 const SHARE: usize = 8;
 
-/// What has been told of an exchange.
+/// What has been reported of an exchange.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    /// Parts told.
+    /// Number of parts reported.
     pub(super) told: u32,
-    /// Since when bytes wait.
+    /// Since when bytes have been waiting.
     since: Option<KernelTime>,
-    /// It is handed on in pieces, because a body of it is large, and told whole at its end.
+    /// A body of the exchange is large: it is handed on in pieces, and reported whole at its end.
     pub(super) large: bool,
 }
 
@@ -40,7 +40,7 @@ pub(super) enum Way {
 }
 
 impl Open {
-    /// The request's head came at `time`, and its body is to be told in this manner.
+    /// The request's head came at `time`; its body is to be reported in this manner.
     pub(super) fn begin_request_body(&mut self, manner: Manner, time: KernelTime) {
         self.request_body.manner = manner;
         if manner != Manner::Declared {
@@ -48,8 +48,8 @@ impl Open {
         }
     }
 
-    /// The response's head came at `time`, and its body is to be told in this manner. What waited for it until now, a request
-    /// that took long to answer, is no part by itself.
+    /// The response's head came at `time`; its body is to be reported in this manner. A request that waited long for its answer
+    /// does not make a part due by itself.
     pub(super) fn begin_response_body(&mut self, manner: Manner, time: KernelTime) {
         self.response_body.manner = manner;
         if manner != Manner::Declared && self.parts.told == 0 {
@@ -57,8 +57,8 @@ impl Open {
         }
     }
 
-    /// From here on the bodies are the two directions of a WebSocket connection. `early`: what came of them before they were
-    /// known as such stands in the bodies.
+    /// From here on the bodies are the two directions of a WebSocket connection. `early`: bytes that arrived before this was known
+    /// are in the bodies.
     pub(super) fn become_websocket(
         &mut self,
         ends: (WebSocket, WebSocket),
@@ -79,7 +79,7 @@ impl Open {
         }
     }
 
-    /// Reads bytes that are counted already.
+    /// Reads bytes that have been counted already.
     fn replay(&mut self, way: Way, mut piece: Bytes, desk: &mut Desk, sink: &mut Sink) {
         let (time, room, mut counted) =
             (self.parts.since.unwrap_or_default(), desk.settings.part_size(), Sink::default());
@@ -95,7 +95,7 @@ impl Open {
         self.body(way).forget_uncounted();
     }
 
-    /// An unknown number of bytes of a body was lost, and more may come.
+    /// An unknown number of bytes of a body was lost, and more may follow.
     pub(super) fn lose_thread(&mut self, way: Way, desk: &mut Desk, sink: &mut Sink) {
         let time = KernelTime::default();
         let keep = self.keeps(desk);
@@ -136,12 +136,12 @@ impl Open {
         }
     }
 
-    /// Hands on what is held when the next `len` bytes would make a body too large for memory. Both bodies go together; unless one of
-    /// them may never end, or has messages to be read, or parts were told before, they are pieces of one that is told whole.
+    /// Hands on what is held if the next `len` bytes would make a body too large for memory. Both bodies go together. They are pieces
+    /// of an exchange reported whole, unless one of them may never end or carries parsed messages, or parts were reported before.
     fn make_room(&mut self, way: Way, len: usize, desk: &mut Desk, sink: &mut Sink) {
         let Some(large) = desk.settings.large() else { return };
         let most = if self.parts.large { desk.settings.part_size() } else { large };
-        // The more all bodies of the channel hold, the less is held of one: so there is always room for the next.
+        // The more all bodies of the channel hold, the less one may hold: so there is always room for the next.
         let most = most.min(desk.budget.room(&desk.settings) / SHARE);
         let waiting = self.body(way).waiting();
         if waiting == 0 || waiting.saturating_add(len) <= most {
@@ -152,7 +152,7 @@ impl Open {
         self.tell(desk, sink);
     }
 
-    /// Bytes of a body were carried and lost; the caller has counted them.
+    /// Records bytes of a body that were lost; the caller has counted them.
     pub(super) fn miss(&mut self, way: Way, len: u64, time: KernelTime, desk: &mut Desk, sink: &mut Sink) {
         self.look(time, desk, sink);
         self.parts.since.get_or_insert(time);
@@ -163,7 +163,7 @@ impl Open {
         }
     }
 
-    /// Tells a part if one is due at `now`.
+    /// Reports a part if one is due at `now`.
     pub(super) fn look(&mut self, now: KernelTime, desk: &mut Desk, sink: &mut Sink) {
         let waited = self.parts.since.is_some_and(|since| now.since(since) >= desk.settings.part_interval);
         if waited && self.runs() && !self.parts.large {
@@ -171,7 +171,7 @@ impl Open {
         }
     }
 
-    /// True while a body is under way whose length was not declared.
+    /// True while a body without a declared length is in progress.
     fn runs(&self) -> bool {
         let asks = self.exchange.request.is_some() && !self.request_done;
         let answers = self.exchange.response.is_some() && !self.response_done;

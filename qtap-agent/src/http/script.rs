@@ -1,4 +1,4 @@
-//! For the tests of this room only: a channel that is told what passes, and asserts at its end that every byte was counted.
+//! For this module's tests only: a scripted channel that asserts at its end that every byte was counted.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::model::loss::Loss;
 use crate::model::segment::{Gap, Segment};
 use crate::model::time::KernelTime;
 
-/// A channel; the probed process is the client: requests are sent.
+/// A channel whose probed process is the client: requests are sent.
 pub(super) struct Script {
     pub(super) http: Http,
     pub(super) sink: Sink,
@@ -59,13 +59,13 @@ impl Script {
         self
     }
 
-    /// So many milliseconds pass, and nobody looks.
+    /// Lets `ms` milliseconds pass without a tick.
     pub(super) fn pass_time(&mut self, ms: u64) -> &mut Self {
         self.now += ms * 1_000_000;
         self
     }
 
-    /// So many milliseconds pass.
+    /// Lets `ms` milliseconds pass, with a tick at the end.
     pub(super) fn wait(&mut self, ms: u64) -> &mut Self {
         self.now += ms * 1_000_000;
         self.http.on_tick(KernelTime(self.now), &mut self.sink);
@@ -86,8 +86,8 @@ impl Script {
     }
 }
 
-/// `METHOD TARGET|REQUEST BODY -> STATUS|RESPONSE BODY (why not whole)`, with `-` for a missing half; before it `#N ` for a part,
-/// `#N. ` for the last.
+/// `METHOD TARGET|REQUEST BODY -> STATUS|RESPONSE BODY (why incomplete)`, with `-` for a missing half; preceded by `#N ` for a
+/// part, `#N. ` for the last.
 pub(super) fn line(exchange: &HttpExchange) -> String {
     let text = |body: &crate::model::message::Body| String::from_utf8_lossy(&body.to_bytes()).into_owned();
     let request = exchange.request.as_ref().map_or("-".to_owned(), |r| {

@@ -1,4 +1,4 @@
-//! For tests only: the times of exchanges, from outside. Each piece that passes is a nanosecond later than the one before.
+//! For tests only: the times of exchanges, from outside. Each piece is one nanosecond later than the one before.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 use h2::frame::{Head, Kind};

@@ -1,14 +1,14 @@
-//! How long a body is (RFC 9112 §6.3), and the line before a chunk (§7.1). In: header fields, or a line. Out: the framing.
+//! The length of a body (RFC 9112 §6.3), and the line before a chunk (§7.1). In: header fields, or a line. Out: the framing.
 //!
 //! | head | body |
 //! |---|---|
 //! | 1xx, 204, 304; any answer to HEAD | none |
-//! | 2xx to CONNECT; 101 | a tunnel, to the end of the connection |
+//! | 2xx to CONNECT; 101 | a tunnel, until the connection closes |
 //! | `Transfer-Encoding` ending in `chunked` | chunked, whatever `Content-Length` says |
-//! | another `Transfer-Encoding` | response: to the end of the connection; request: not knowable |
+//! | another `Transfer-Encoding` | response: until the connection closes; request: unknowable |
 //! | one `Content-Length`, or several that agree | that many bytes |
-//! | `Content-Length`s that disagree, or are no numbers | not knowable |
-//! | neither | request: none; response: to the end of the connection |
+//! | `Content-Length`s that disagree, or are not numbers | unknowable |
+//! | neither | request: none; response: until the connection closes |
 
 use crate::http::manner::{Manner, Media};
 use crate::model::message::Fields;
@@ -16,18 +16,18 @@ use crate::model::message::Fields;
 /// The framing of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// So many bytes; 0 where there is no body.
+    /// This many bytes; 0 if there is no body.
     Fixed(u64),
     /// Chunks.
     Chunked,
-    /// All bytes to the end of the connection.
+    /// All bytes until the connection closes.
     ToClose,
-    /// It can't be known where the message ends.
+    /// The end of the message cannot be determined.
     Unknowable,
 }
 
 impl Framing {
-    /// How a body of this framing is told.
+    /// How a body with this framing is reported.
     pub(super) fn manner(self, fields: &Fields) -> Manner {
         match self {
             Framing::Fixed(_) | Framing::Unknowable => Manner::Declared,
@@ -36,7 +36,7 @@ impl Framing {
     }
 }
 
-/// What the fields alone say.
+/// What the fields alone declare.
 enum Said {
     Nothing,
     Length(u64),
@@ -66,19 +66,19 @@ fn said(fields: &Fields) -> Said {
     }
 }
 
-/// Whether the last coding that `value` names is `chunked`; none when it names none. Several fields are one list (RFC 9110 §5.3), and
-/// empty elements of a list are passed over (§5.6.1.2).
+/// Whether the last coding named in `value` is `chunked`; `None` if it names none. Several fields form one list (RFC 9110 §5.3), and
+/// empty list elements are skipped (§5.6.1.2).
 fn ends_in_chunked(value: &[u8]) -> Option<bool> {
     let last = elements(value).last()?;
     Some(last.eq_ignore_ascii_case(b"chunked"))
 }
 
-/// The elements of a list, without the empty ones.
+/// The non-empty elements of a list.
 fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
-/// The length that `value` (a number, or a list of equal ones) and the fields before agree on; none when they don't.
+/// The length on which `value` (a number, or a list of equal numbers) and the fields before agree; `None` if they disagree.
 fn agreed(before: Option<Option<u64>>, value: &[u8]) -> Option<u64> {
     let mut length = before;
     for element in elements(value) {
@@ -100,13 +100,13 @@ fn number(digits: &[u8]) -> Option<u64> {
     significant.iter().try_fold(0u64, |n, d| d.is_ascii_digit().then(|| n * 10 + u64::from(d - b'0')))
 }
 
-/// A number may begin with any count of zeros (RFC 9110 §8.6, RFC 9112 §7.1).
+/// Strips leading zeros: a number may begin with any count of them (RFC 9110 §8.6, RFC 9112 §7.1).
 fn without_zeros(digits: &[u8]) -> &[u8] {
     let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
     digits.get(zeros..).unwrap_or_default()
 }
 
-/// The length of a request's content, where its fields declare it.
+/// The length of a request's content, if its fields declare it.
 pub(in crate::http) fn length_of_request(fields: &Fields) -> Option<u64> {
     match said(fields) {
         Said::Length(length) => Some(length),
@@ -114,7 +114,7 @@ pub(in crate::http) fn length_of_request(fields: &Fields) -> Option<u64> {
     }
 }
 
-/// The length of a response's content, where its fields, its status or the method it answers tell it (RFC 9110 §6.4.1).
+/// The length of a response's content, if its fields, its status or the request's method determine it (RFC 9110 §6.4.1).
 pub(in crate::http) fn length_of_response(fields: &Fields, status: u16, method: Option<&str>) -> Option<u64> {
     match of_response(fields, status, method) {
         Framing::Fixed(length) => Some(length),
@@ -132,7 +132,7 @@ pub(super) fn of_request(fields: &Fields) -> Framing {
     }
 }
 
-/// Framing of a final response's body; `method` is that of the request, where it is known.
+/// Framing of a final response's body; `method` is the request's, if known.
 pub(super) fn of_response(fields: &Fields, status: u16, method: Option<&str>) -> Framing {
     let tunnel = method == Some("CONNECT") && (200..300).contains(&status);
     if status == 101 || tunnel {
@@ -149,7 +149,7 @@ pub(super) fn of_response(fields: &Fields, status: u16, method: Option<&str>) ->
     }
 }
 
-/// The size that a chunk line gives (RFC 9112 §7.1), its end of line included; extensions are passed over.
+/// The size in a chunk line (RFC 9112 §7.1), which includes its line end; extensions are ignored.
 pub(super) fn chunk_size(line: &[u8]) -> Option<u64> {
     let digits = line.split(|b| matches!(b, b';' | b'\r' | b'\n' | b' ' | b'\t')).next()?;
     let rest = line.get(digits.len()..)?.trim_ascii();

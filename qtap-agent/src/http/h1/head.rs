@@ -1,5 +1,5 @@
-//! Heads of HTTP/1 messages (RFC 9112 §2 to §5). In: the bytes of one head, whole. Out: a [`Request`] or [`Response`] whose names and
-//! values are slices of those bytes, and what the head says of the body's framing; or nothing, when it is not a head.
+//! Heads of HTTP/1 messages (RFC 9112 §2 to §5). In: the bytes of one whole head. Out: a [`Request`] or [`Response`] whose names and
+//! values are slices of those bytes, and what the head implies for the body's framing; or `None`, if the bytes are not a head.
 
 use std::mem::MaybeUninit;
 
@@ -11,18 +11,18 @@ use crate::http::pair;
 use crate::model::message::{Body, Field, FieldText, Fields, Request, Response, Version};
 use crate::model::time::KernelTime;
 
-/// Field lines parsed without allocating; a head with more is parsed once again with room for its lines.
+/// Field lines parsed without allocating; a head with more is parsed again with space for all of its lines.
 const FIELDS_USUAL: usize = 64;
-/// Field lines of a head, at most.
+/// Maximum number of field lines of a head.
 const FIELDS_MAX: usize = 8192;
 
 /// A request's head.
 pub(super) struct RequestHead {
     pub(super) request: Request,
     pub(super) framing: Framing,
-    /// The connection may stop being HTTP/1 after the answer: CONNECT, or an Upgrade was asked for.
+    /// The connection may stop being HTTP/1 after the response: the request is a CONNECT, or asks for an Upgrade.
     pub(super) may_switch: bool,
-    /// Its body may wait for the answer, and not come at all (RFC 9110 §10.1.1).
+    /// Its body may wait for a response, and may not be sent at all (RFC 9110 §10.1.1).
     pub(super) expects: bool,
 }
 
@@ -50,12 +50,12 @@ pub(super) fn response(head: &Bytes, started: KernelTime) -> Option<ResponseHead
     })
 }
 
-/// Room for the fields of `head`: a line each, at most.
+/// Number of field slots for `head`: at most one per line.
 fn room(head: &[u8]) -> usize {
     memchr::memchr_iter(b'\n', head).count().clamp(FIELDS_USUAL, FIELDS_MAX)
 }
 
-/// What recipients commonly put up with: more than one space, a space before the colon.
+/// Deviations that recipients commonly accept: several spaces in the start line, a space before the colon.
 fn lenient() -> ParserConfig {
     let mut config = ParserConfig::default();
     config
@@ -65,9 +65,9 @@ fn lenient() -> ParserConfig {
     config
 }
 
-/// The same head as a recipient is to understand it: line folds are spaces (RFC 9112 §5.2), carriage returns that end no line and other
-/// controls too (§2.2, RFC 9110 §5.5), lines before the first field that begin with a space are gone (§2.2), a later minor version is the last one known (RFC 9110 §2.5),
-/// a start line that is no UTF-8 is ISO-8859-1, as values of fields are.
+/// Rewrites a head as a recipient should understand it: line folds become spaces (RFC 9112 §5.2), and so do carriage returns that end no
+/// line and other controls (§2.2, RFC 9110 §5.5); lines before the first field that begin with a space are removed (§2.2); a later minor
+/// version becomes the last known one (RFC 9110 §2.5); a start line that is not UTF-8 is read as ISO-8859-1, as field values are.
 fn mend(head: &[u8], has_start_line: bool) -> Bytes {
     let mut text = Vec::with_capacity(head.len());
     let mut after_start_line = false;
@@ -100,7 +100,7 @@ fn mend(head: &[u8], has_start_line: bool) -> Bytes {
     text.into()
 }
 
-/// `HTTP/1.2` and later, at either end of a start line, is `HTTP/1.1`.
+/// Replaces `HTTP/1.2` and later, at either end of a start line, by `HTTP/1.1`.
 fn mend_version(start_line: &mut [u8]) {
     let at = if start_line.starts_with(b"HTTP/1.") { Some(7) } else { start_line.len().checked_sub(1) };
     let is_version = at.and_then(|at| start_line.get(at.checked_sub(7)?..at)) == Some(b"HTTP/1.");
@@ -171,7 +171,7 @@ fn parse_response(head: &Bytes, config: &ParserConfig, room: usize, started: Ker
     Some(ResponseHead { response, status })
 }
 
-/// Trailer fields (RFC 9112 §7.1.2): lines up to an empty one; none when one of them is no field.
+/// Trailer fields (RFC 9112 §7.1.2): lines up to an empty line; none if one of the lines is not a field.
 pub(super) fn trailers(section: &Bytes) -> Option<Fields> {
     if section.len() <= 2 {
         return Some(Fields::default());
@@ -196,7 +196,7 @@ fn version(minor: u8) -> Version {
     if minor == 0 { Version::Http10 } else { Version::Http11 }
 }
 
-/// Scheme and authority of a target in absolute form, authority of one in authority form (RFC 9112 §3.2).
+/// Scheme and authority of a target in absolute form; authority of a target in authority form (RFC 9112 §3.2).
 fn split_target(method: &str, target: &str) -> (Option<String>, Option<String>) {
     if method == "CONNECT" {
         return (None, Some(target.to_owned()));

@@ -1,6 +1,6 @@
-//! One direction of an HTTP/1 connection, cut into tokens. In: its bytes in order, its holes, and after each head the framing of the
-//! body that follows. Out: heads, pieces of bodies, ends. It knows nothing of pairs. What it skips or takes as framing it
-//! counts; heads and pieces are counted by who takes them.
+//! One direction of an HTTP/1 connection, split into tokens. In: its bytes in order, its holes, and after each head the framing of the
+//! body that follows. Out: heads, pieces of bodies, ends. It knows nothing about pairing. It counts what it skips or consumes as
+//! framing; heads and pieces are counted by the caller.
 //!
 //! ```text
 //!          ┌────────── end of message ───────────┐
@@ -11,7 +11,7 @@
 //!  line  Search ◄────────────────────────────────┘
 //!   └──────┘
 //! ```
-//! A head that may have answered a HEAD goes through Unsure, and so does a request whose body was refused: the next bytes say whether there is a body.
+//! A head that may have answered a HEAD goes through Unsure, and so does a request whose body was refused: the next bytes show whether there is a body.
 
 mod unsure;
 
@@ -30,13 +30,13 @@ use crate::model::loss::Loss;
 
 /// Longest line before a chunk, extensions included.
 const CHUNK_LINE_LIMIT: usize = 16 << 10;
-/// The line end behind the data of a chunk.
+/// The line end after the data of a chunk.
 const CHUNK_END: u64 = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Head,
-    /// A start line was found by [`State::Search`]; the lines after it must be fields.
+    /// [`State::Search`] found a start line; the lines after it must be fields.
     Proving,
     Fixed(u64),
     ChunkLine,
@@ -44,7 +44,7 @@ enum State {
     ChunkEnd,
     Trailers,
     ToClose,
-    /// As the framing says, unless the next message begins at once.
+    /// As the framing declares, unless the next message begins at once.
     Unsure(Framing),
     Ended,
     Search,
@@ -55,21 +55,21 @@ enum State {
 pub(super) struct Lane {
     kind: Kind,
     state: State,
-    /// Not yet looked at.
+    /// Not yet read.
     inbox: VecDeque<Input>,
     inbox_bytes: usize,
     text: Text,
-    /// The line that is held began after a line feed or a hole, not in the middle of something.
+    /// The line being held began after a line feed or a hole, not in the middle of something.
     line_is_whole: bool,
     /// Where the last line in `held` begins.
     line_at: usize,
-    /// Of `front`.
+    /// Of the text being read.
     pub(super) stamp: Stamp,
     head_stamp: Stamp,
 }
 
 impl Lane {
-    /// A direction; joined late, it may begin in the middle of something.
+    /// Creates a direction; if joined mid-stream, it may begin inside a message.
     pub(super) fn new(kind: Kind, joined_late: bool) -> Lane {
         Lane {
             kind,
@@ -84,7 +84,7 @@ impl Lane {
         }
     }
 
-    /// Takes what came.
+    /// Appends input.
     pub(super) fn put(&mut self, input: Input) {
         if let Input::Bytes(bytes, _) = &input {
             self.inbox_bytes += bytes.len();
@@ -92,7 +92,7 @@ impl Lane {
         self.inbox.push_back(input);
     }
 
-    /// Moves on to the next input when all before it was looked at. The next input, when it is a hole: its length.
+    /// Moves on to the next input once everything before it has been read. If that input is a hole, returns its length.
     pub(super) fn advance(&mut self) -> Option<u64> {
         if !self.text.is_empty() {
             return None;
@@ -115,17 +115,17 @@ impl Lane {
         }
     }
 
-    /// True when there is something left to look at.
+    /// True if there is something left to read.
     pub(super) fn has_input(&self) -> bool {
         !self.text.is_empty() || !self.inbox.is_empty() || self.state == State::Ended
     }
 
-    /// Bytes of memory held by what waits, or is not whole.
+    /// Bytes of memory held by unread input and incomplete tokens.
     pub(super) fn held(&self) -> usize {
         self.inbox_bytes + self.inbox.capacity() * size_of::<Input>() + self.text.memory()
     }
 
-    /// Bytes and pieces that wait.
+    /// Bytes and pieces waiting to be read.
     pub(super) fn waiting(&self) -> (usize, usize) {
         (self.inbox_bytes + self.text.front().len(), self.inbox.len())
     }
@@ -135,17 +135,17 @@ impl Lane {
         self.state == State::Head && self.text.held().is_empty()
     }
 
-    /// True when the next byte to look at begins a message, and is there.
+    /// True if the next byte to read is available and begins a message.
     pub(super) fn is_about_to_begin(&self) -> bool {
         self.is_between() && self.text.front().iter().any(|b| !matches!(b, b'\r' | b'\n'))
     }
 
-    /// True when no message is under way: between two, or looking for one.
+    /// True if no message is in progress: between two messages, or searching for one.
     pub(super) fn is_at_rest(&self) -> bool {
         self.is_between() || matches!(self.state, State::Search | State::Proving)
     }
 
-    /// The head was one, and this is the framing of what follows.
+    /// Accepts the head; `framing` is that of the body that follows.
     pub(super) fn begin(&mut self, framing: Framing) {
         self.state = match framing {
             Framing::Fixed(0) => State::Ended,
@@ -157,7 +157,7 @@ impl Lane {
         self.line_is_whole = false;
     }
 
-    /// As [`Lane::begin`], where the fields may speak of a body that isn't there: the head may have been the answer to a HEAD, or the request was refused.
+    /// Like [`Lane::begin`], if the fields may describe a body that is not sent: the head may have answered a HEAD, or the request was refused.
     pub(super) fn begin_unsure(&mut self, framing: Framing) {
         match framing {
             Framing::Fixed(1..) | Framing::Chunked => self.state = State::Unsure(framing),
@@ -165,17 +165,17 @@ impl Lane {
         }
     }
 
-    /// True while nothing was taken of the body behind a head: no chunk's size either.
+    /// True while no part of the body after a head was consumed, not even the size of a chunk.
     pub(super) fn is_untouched(&self) -> bool {
         matches!(self.state, State::Fixed(_) | State::ChunkLine)
     }
 
-    /// The head has no body, whatever it says: the next message follows.
+    /// Accepts the head of a message without a body, whatever the head says: the next message follows.
     pub(super) fn begin_next(&mut self) {
         self.state = State::Head;
     }
 
-    /// The head was none: its first line is skipped, and the rest searched for one.
+    /// Rejects the head: its first line is skipped, and a start line is searched for in the rest.
     pub(super) fn reject(&mut self, mut head: Bytes, sink: &mut Sink) {
         let line = memchr::memchr(b'\n', &head).map_or(head.len(), |at| at + 1);
         sink.losses.add(Loss::Unparsed, line as u64);
@@ -190,7 +190,7 @@ impl Lane {
         self.line_at = 0;
     }
 
-    /// The next token.
+    /// Returns the next token.
     pub(super) fn next(&mut self, settings: &Settings, sink: &mut Sink) -> Token {
         loop {
             if self.state == State::Ended {
@@ -227,7 +227,7 @@ impl Lane {
 
     fn head(&mut self, settings: &Settings, sink: &mut Sink) -> Option<Token> {
         if self.text.held().is_empty() {
-            // RFC 9112 §2.2: empty lines before a start line are to be ignored.
+            // RFC 9112 §2.2: empty lines before a start line are ignored.
             let blank = self.text.front().iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
             sink.captured += blank as u64;
             self.text.take(blank);
@@ -314,7 +314,7 @@ impl Lane {
         }
     }
 
-    /// Skips line by line to one that ends in a start line.
+    /// Skips line by line until a line ends in a start line.
     fn look_for_start(&mut self, sink: &mut Sink) {
         let Some(at) = memchr::memchr(b'\n', self.text.front()) else {
             self.hold_tail(sink);
@@ -346,7 +346,7 @@ impl Lane {
         }
     }
 
-    /// Holds the beginning of a line, no more of it than a start line may have.
+    /// Holds the beginning of a line, up to the maximum length of a start line.
     fn hold_tail(&mut self, sink: &mut Sink) {
         let tail = self.text.take(usize::MAX);
         let excess = tail.len().saturating_sub(LINE_LIMIT);
@@ -364,7 +364,7 @@ impl Lane {
         }
     }
 
-    /// Takes field lines after a start line that was found, up to the empty one; the first that is none disproves it.
+    /// Reads the field lines after a start line that was found, up to the empty line; a line that is not a field disproves the head.
     fn prove(&mut self, settings: &Settings, sink: &mut Sink) -> Option<Token> {
         while self.text.hold_line(settings.head_limit) {
             let line = self.text.held().get(self.line_at..).unwrap_or_default();
@@ -388,7 +388,7 @@ impl Lane {
         None
     }
 
-    /// A hole of `len` bytes comes next.
+    /// Processes a hole of `len` bytes.
     pub(super) fn hole(&mut self, len: u64, sink: &mut Sink) -> Hole {
         let (in_body, after) = match self.state {
             State::Fixed(left) if len <= left => {
@@ -397,7 +397,7 @@ impl Lane {
             State::ChunkData(left) if len <= left => {
                 (len, Some(if len == left { State::ChunkEnd } else { State::ChunkData(left - len) }))
             }
-            // The line end behind the data says nothing (RFC 9112 §7.1): one call wrote both, and a probe copied its beginning.
+            // The line end after the data carries no information (RFC 9112 §7.1): one call wrote both, and a probe copied only the beginning.
             State::ChunkData(left) if len - left == CHUNK_END => (left, Some(State::ChunkLine)),
             State::ToClose => (len, Some(State::ToClose)),
             State::Fixed(left) | State::ChunkData(left) => (left, None),
@@ -430,13 +430,13 @@ impl Lane {
         }
     }
 
-    /// Nothing more will come: what is held is counted. True when the end of the connection is the end of the message.
+    /// The direction is closed; held bytes are counted. Returns true if closing the connection ends the message.
     pub(super) fn close(&mut self, sink: &mut Sink) -> bool {
         self.drop_held(sink);
         self.state == State::ToClose
     }
 
-    /// What was not read yet, for another protocol to read.
+    /// What has not been read yet, for the parser of another protocol.
     pub(super) fn into_rest(self) -> Vec<Input> {
         let stamp = self.stamp;
         self.text.into_pieces().map(|bytes| Input::Bytes(bytes, stamp)).chain(self.inbox).collect()

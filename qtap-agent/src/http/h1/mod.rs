@@ -1,8 +1,8 @@
-//! HTTP/1.0 and HTTP/1.1 (RFC 9112). In: the segments and gaps of both directions of one channel, time, and the close. Out: exchanges
-//! and counts in the sink. `lane` cuts a direction (`text`) into tokens, `head` and `framing` read heads, `order` pairs; here they meet.
+//! HTTP/1.0 and HTTP/1.1 (RFC 9112). In: segments and gaps of both directions of one channel, time, and the close. Out: exchanges and
+//! counts in the sink. `lane` splits a direction (`text`) into tokens, `head` and `framing` parse heads, `order` pairs messages; this file joins them.
 //!
-//! One direction sometimes waits for the other: a response that is seen before its request (two threads, two records) for a
-//! short time, and bytes after a CONNECT or an Upgrade until the answer says whether they are HTTP. What waits is bounded.
+//! One direction sometimes waits for the other: briefly, for a response seen before its request (two threads, two records); and after
+//! a CONNECT or an Upgrade, until the response shows whether the bytes that follow are HTTP. What waits is bounded.
 
 mod framing;
 mod head;
@@ -35,9 +35,9 @@ use crate::model::time::KernelTime;
 
 pub(super) use self::token::Input;
 
-/// How long a response waits for a request that may be a record behind.
+/// How long a response waits for a request that may arrive one record later.
 const WAIT: Duration = Duration::from_millis(200);
-/// How long bytes after a CONNECT or Upgrade wait for its answer.
+/// How long bytes after a CONNECT or Upgrade wait for its response.
 const SWITCH_WAIT: Duration = Duration::from_secs(60);
 /// The parser of a channel that speaks HTTP/1.
 #[derive(Debug)]
@@ -47,12 +47,12 @@ pub(super) struct H1 {
     up: Lane,
     down: Lane,
     order: Order,
-    /// Since when a direction waits; and that it shall not any more.
+    /// Since when each direction has been waiting, and whether it must stop waiting.
     up_waits: Wait,
     down_waits: Wait,
-    /// Of the request that is being sent, when its body waits for the answer and nothing of it came.
+    /// Framing of the request being sent, if its body waits for a response (`Expect`) and none of it has been seen.
     expected: Option<Framing>,
-    /// The request that became the first stream of an HTTP/2 connection (RFC 7540 §3.2).
+    /// The request that became stream 1 of an HTTP/2 connection (RFC 7540 §3.2).
     switch: Option<Open>,
 }
 
@@ -70,7 +70,7 @@ impl H1 {
         }
     }
 
-    /// Takes what came in one direction.
+    /// Takes input of one direction.
     pub(super) fn on_input(&mut self, direction: Direction, input: Input, desk: &mut Desk, sink: &mut Sink) {
         if direction == self.requests {
             self.up.put(input);
@@ -88,7 +88,7 @@ impl H1 {
         self.order.look(now, desk, sink);
     }
 
-    /// Bytes of memory it holds beside the channel's budget.
+    /// Bytes of memory held, not counting the channel's budget.
     pub(super) fn held(&self) -> usize {
         self.up.held() + self.down.held() + self.order.held()
     }
@@ -111,7 +111,7 @@ impl H1 {
         self.order.close(still_open, desk, sink);
     }
 
-    /// When the connection became HTTP/2: the request that is its stream 1, and what was not read yet.
+    /// If the connection became HTTP/2: the request that is its stream 1, and the input not read yet.
     pub(super) fn take_switch(&mut self, desk: &mut Desk, sink: &mut Sink) -> Option<(Open, Vec<(Direction, Input)>)> {
         let open = self.switch.take()?;
         self.order.close(false, desk, sink);
@@ -127,7 +127,7 @@ impl H1 {
         self.requests
     }
 
-    /// Reads on in both directions until neither can go on.
+    /// Reads both directions until neither can proceed.
     fn run(&mut self, desk: &mut Desk, sink: &mut Sink) {
         loop {
             let up = self.run_up(desk, sink);
@@ -138,7 +138,7 @@ impl H1 {
         }
     }
 
-    /// Reads on in the direction of requests; true when it got anywhere.
+    /// Reads the direction of requests; true if it made progress.
     fn run_up(&mut self, desk: &mut Desk, sink: &mut Sink) -> bool {
         let mut moved = false;
         while self.switch.is_none() && self.up.has_input() {
@@ -161,7 +161,7 @@ impl H1 {
         self.up_waits.holds(self.up.stamp.time, self.up.waiting())
     }
 
-    /// True when the next byte may be a tunnel's, an empty line's too.
+    /// True if the next byte, even one of an empty line, may belong to a tunnel.
     fn up_may_switch(&self) -> bool {
         self.up.is_between() && self.up.waiting().0 > 0 && self.order.awaits_switch()
     }
@@ -238,7 +238,7 @@ impl H1 {
         }
     }
 
-    /// Reads on in the direction of responses; true when it got anywhere.
+    /// Reads the direction of responses; true if it made progress.
     fn run_down(&mut self, desk: &mut Desk, sink: &mut Sink) -> bool {
         let mut moved = false;
         while self.switch.is_none() && self.down.has_input() {
@@ -295,7 +295,7 @@ impl H1 {
             self.orphan_head(status, response, stamp, desk, sink);
             return;
         };
-        // Until it knows, a client may send the body or not; with this answer it does (RFC 9110 §10.1.1), or may send the next request instead.
+        // The client decides whether to send the body. After 100 it does (RFC 9110 §10.1.1); after a final status it may send the next request instead.
         let refused =
             self.expected.take_if(|_| status == 100 || !matches!(status, 101..=199) && !turn.open.request_done);
         if matches!(status, 100..=199) && status != 101 {
@@ -339,7 +339,7 @@ impl H1 {
         }
     }
 
-    /// A response whose request is not known.
+    /// Handles a response whose request is unknown.
     fn orphan_head(&mut self, status: u16, response: Response, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
         if matches!(status, 100..=199) && status != 101 {
             self.down.begin_next();
@@ -388,7 +388,7 @@ fn method_is_connect(turn: &Turn) -> bool {
     turn.open.exchange.request.as_ref().is_some_and(|request| request.method.as_deref() == Some("CONNECT"))
 }
 
-/// True when an answer accepts the upgrade to HTTP/2 (RFC 7540 §3.2).
+/// True if a response accepts the upgrade to HTTP/2 (RFC 7540 §3.2).
 fn names_h2c(fields: &Fields) -> bool {
     let is_upgrade = |name: &FieldText| name.bytes().is_some_and(|n| n.eq_ignore_ascii_case(b"upgrade"));
     fields.0.iter().any(|f| is_upgrade(&f.name) && f.value.bytes().is_some_and(|v| v.eq_ignore_ascii_case(b"h2c")))

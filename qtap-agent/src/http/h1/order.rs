@@ -1,10 +1,10 @@
-//! Which response answers which request on an HTTP/1 connection: the order says (RFC 9112 §9.3.2), as long as no message was lost.
-//! In: what begins and ends in either direction, and what was lost. Out: exchanges, whole where that is certain, else halves.
+//! Pairs responses with requests on an HTTP/1 connection: by order (RFC 9112 §9.3.2), as long as no message was lost. In: the messages
+//! that begin and end in either direction, and losses. Out: exchanges, whole if the pairing is certain, otherwise halves.
 //!
-//! After a loss it is not known how many messages it took, so nothing is paired until order is certain again: when a client
-//! that is known to wait for each answer before it asks again asks while nothing is under way. Then what comes next is the
-//! answer. Of one that pipelines there are halves from then on. Requests that the limit left out are counted, so that order
-//! is certain again when as many answers came.
+//! A loss may have taken any number of messages, so nothing is paired until order is certain again. It is once a client known to
+//! wait for each response before its next request sends a request while nothing is in progress: the next response answers that one.
+//! For a client that pipelines, only halves are exported from then on. Requests left out because of the limit are counted, so that
+//! order is certain again after as many responses.
 
 use std::collections::VecDeque;
 
@@ -15,51 +15,51 @@ use crate::model::loss::Loss;
 use crate::model::message::Response;
 use crate::model::time::KernelTime;
 
-/// How often a client must have waited, while order was certain, to be taken for one that waits.
+/// How often a client must have waited, while order was certain, to count as one that waits.
 const WAITS: u64 = 2;
-/// How many waits outweigh one request that was seen before the last answer ended: two threads may tell them in the wrong order.
+/// How many waits outweigh one request seen before the last response ended: the records of two threads may arrive in the wrong order.
 const WAITS_PER_OVERLAP: u64 = 16;
-/// How often in a row a client of which nothing else is known must seem to wait while order is not certain.
+/// How often in a row a client, about which nothing else is known, must seem to wait while order is not certain.
 const ALTERNATIONS: u32 = 16;
 
-/// A request in line, and what the connection may become.
+/// A queued request, and whether the connection may switch protocols after it.
 #[derive(Debug)]
 pub(super) struct Turn {
     pub(super) open: Open,
-    /// CONNECT, or an Upgrade was asked for.
+    /// CONNECT, or asks for an Upgrade.
     pub(super) may_switch: bool,
 }
 
 impl Turn {
-    /// False once its answer began, or was lost.
+    /// False once its response began, or was lost.
     fn awaits_answer(&self) -> bool {
         self.open.exchange.response.is_none() && !self.open.response_done
     }
 }
 
-/// The exchanges under way, in order.
+/// The exchanges in progress, in order.
 #[derive(Debug)]
 pub(super) struct Order {
     /// Requests not yet answered.
     queue: VecDeque<Turn>,
-    /// The request being answered, or answered before it ended.
+    /// The request being answered, or answered before the request itself ended.
     answering: Option<Turn>,
-    /// A response whose request is not known.
+    /// A response whose request is unknown.
     orphan: Option<Open>,
-    /// A request whose response won't be known.
+    /// A request whose response will not be known.
     lone: Option<Open>,
-    /// Why order is not certain; none while it is.
+    /// Why order is not certain; `None` while it is.
     doubt: Option<Incomplete>,
-    /// Messages were lost at some time.
+    /// Messages have been lost on this connection.
     lossy: bool,
-    /// Requests that began after the last answer had ended, and before, while order was certain.
+    /// Requests that began after the last response had ended, and those that began before, while order was certain.
     waits: u64,
     overlaps: u64,
-    /// Requests in a row that began after an answer had ended, while order was not certain.
+    /// Consecutive requests that began after a response had ended, while order was not certain.
     alternations: u32,
-    /// Answers to come to requests that the limit left out.
+    /// Responses still expected for requests left out because of the limit.
     owed: u64,
-    /// A response ended since the last request began.
+    /// A response has ended since the last request began.
     answered: bool,
     /// When the last response began.
     last_answer: KernelTime,
@@ -94,7 +94,7 @@ impl Order {
         ordinal
     }
 
-    /// Bytes of memory it holds, heads and bodies aside.
+    /// Bytes of memory held, not counting heads and bodies.
     pub(super) fn held(&self) -> usize {
         self.queue.capacity() * size_of::<Turn>()
     }
@@ -109,25 +109,25 @@ impl Order {
         self.doubt
     }
 
-    /// True when the next response has a request to answer.
+    /// True if there is a request for the next response to answer.
     pub(super) fn has_unanswered(&self) -> bool {
         !self.queue.is_empty() || self.answering.as_ref().is_some_and(Turn::awaits_answer)
     }
 
-    /// True when the newest request ended, may have ended HTTP/1 on this connection, and has no final answer yet.
+    /// True if the newest request ended, may have ended HTTP/1 on this connection, and has no final response yet.
     pub(super) fn awaits_switch(&self) -> bool {
         let newest = self.queue.back().or(self.answering.as_ref());
         newest.is_some_and(|turn| turn.may_switch && turn.open.request_done && turn.open.exchange.response.is_none())
     }
 
-    /// A request begins; `at_rest` says that no response is under way.
+    /// A request begins; `at_rest`: no response is in progress.
     pub(super) fn begin_request(&mut self, turn: Turn, at_rest: bool, desk: &mut Desk, sink: &mut Sink) {
-        // A request that is told late, after an answer that came after it, was not asked when nothing was under way.
+        // If the record of a request arrives after that of a later response, it does not show that nothing was in progress.
         let in_time = turn.open.exchange.request.as_ref().is_some_and(|request| request.started >= self.last_answer);
         let none_open = self.queue.is_empty() && self.answering.is_none() && self.orphan.is_none();
         let idle = at_rest && in_time && none_open;
         if self.lossy && self.doubt.is_none() && self.has_unanswered() {
-            // Order was believed to be certain because this client waits. It asks again: the answer was among what was lost.
+            // Order was considered certain because this client waits. It sends another request, so the response was among what was lost.
             self.doubt = Some(Incomplete::BytesLost);
             let unanswered = self.answering.take_if(|turn| turn.open.exchange.response.is_none());
             self.queue.extend(unanswered);
@@ -154,7 +154,7 @@ impl Order {
         }
     }
 
-    /// Learns whether the client waits, from a request that begins.
+    /// Learns, from a request that begins, whether the client waits.
     fn weigh(&mut self, idle: bool) {
         match (self.doubt, idle && self.answered) {
             (None, true) => self.waits += 1,
@@ -169,13 +169,13 @@ impl Order {
         seen || (self.overlaps == 0 && self.alternations >= ALTERNATIONS)
     }
 
-    /// The request that is being sent.
+    /// The request being sent.
     pub(super) fn request(&mut self) -> Option<&mut Open> {
         let newest = self.queue.back_mut().or(self.answering.as_mut()).map(|turn| &mut turn.open);
         self.lone.as_mut().or(newest).filter(|open| !open.request_done)
     }
 
-    /// The request being sent ended, or never will; what is whole is exported.
+    /// The request being sent has ended, or never will; exchanges now whole are exported.
     pub(super) fn settle_request(&mut self, desk: &mut Desk, sink: &mut Sink) {
         if self.lone.as_ref().is_some_and(|open| open.request_done) {
             self.export_lone(desk, sink);
@@ -196,7 +196,7 @@ impl Order {
         }
     }
 
-    /// The exchange that a response head, informational or final, belongs to; none when no request is known for it.
+    /// The exchange that a response head, informational or final, belongs to; `None` if its request is unknown.
     pub(super) fn answered_by_next(&mut self) -> Option<&mut Turn> {
         if self.orphan.is_some() {
             return None;
@@ -207,13 +207,13 @@ impl Order {
         self.answering.as_mut().filter(|turn| turn.awaits_answer())
     }
 
-    /// A response begins, be its request known or not.
+    /// A response begins, whether its request is known or not.
     pub(super) fn note_answer(&mut self, time: KernelTime) {
         self.last_answer = self.last_answer.max(time);
     }
 
-    /// A response begins whose request is not known: that was lost, or is told late. In either case what comes next may belong
-    /// to another.
+    /// A response begins whose request is unknown: the request was lost, or its record arrives late. Either way the next response may
+    /// belong to another request.
     pub(super) fn begin_orphan(&mut self, mut open: Open, response: Response) {
         if self.doubt.is_none() && open.exchange.incomplete != Some(Incomplete::JoinedLate) {
             self.lose(Incomplete::BytesLost);
@@ -223,13 +223,13 @@ impl Order {
         self.orphan = Some(open);
     }
 
-    /// The response that is being received.
+    /// The response being received.
     pub(super) fn response(&mut self) -> Option<&mut Open> {
         let answering = self.answering.as_mut().map(|turn| &mut turn.open);
         self.orphan.as_mut().or(answering).filter(|open| open.exchange.response.is_some() && !open.response_done)
     }
 
-    /// The response being received ended, or never will; what is whole is exported.
+    /// The response being received has ended, or never will; exchanges now whole are exported.
     pub(super) fn settle_response(&mut self, desk: &mut Desk, sink: &mut Sink) {
         self.answered = true;
         if let Some(open) = self.orphan.take() {
@@ -242,7 +242,7 @@ impl Order {
         self.settle(desk, sink);
     }
 
-    /// How many messages were lost is not known.
+    /// An unknown number of messages was lost.
     fn lose(&mut self, why: Incomplete) {
         self.lossy = true;
         self.owed = 0;
@@ -250,7 +250,7 @@ impl Order {
         self.doubt = self.doubt.filter(|doubt| *doubt != Incomplete::Limit).or(Some(why));
     }
 
-    /// The answered request takes bytes again: the connection became a tunnel. None when a newer one is under way.
+    /// Lets the answered request take bytes again, because the connection became a tunnel. `None` if a newer request is in progress.
     pub(super) fn reopen_request(&mut self) -> Option<&mut Open> {
         let alone = self.queue.is_empty() && self.lone.is_none();
         match &mut self.answering {
@@ -265,18 +265,18 @@ impl Order {
         }
     }
 
-    /// Takes the exchange being answered away from HTTP/1.
+    /// Removes the exchange being answered, which continues in another protocol.
     pub(super) fn take_answering(&mut self) -> Option<Open> {
         self.answering.take().map(|turn| turn.open)
     }
 
-    /// Time passed: tells what is due of what is under way.
+    /// Reports the parts that are due of exchanges in progress.
     pub(super) fn look(&mut self, now: KernelTime, desk: &mut Desk, sink: &mut Sink) {
         let turns = self.queue.iter_mut().chain(&mut self.answering).map(|turn| &mut turn.open);
         turns.chain(&mut self.orphan).chain(&mut self.lone).for_each(|open| open.look(now, desk, sink));
     }
 
-    /// The direction of requests lost its thread: the one being sent never ends, and how many were lost is not known.
+    /// The parser lost its place in the direction of requests: the current one never ends, and an unknown number was lost.
     pub(super) fn lose_requests(&mut self, why: Incomplete, desk: &mut Desk, sink: &mut Sink) {
         if let Some(open) = self.request() {
             open.spoil(why);
@@ -286,8 +286,8 @@ impl Order {
         self.lose(why);
     }
 
-    /// The direction of responses lost its thread: the one being received never ends, the requests after it have no answer
-    /// that could be told from another's.
+    /// The parser lost its place in the direction of responses: the current one never ends, and for the queued requests it cannot be
+    /// known which response is theirs.
     pub(super) fn lose_responses(&mut self, why: Incomplete, desk: &mut Desk, sink: &mut Sink) {
         if self.orphan.is_none() && self.answering.is_none() {
             self.answering = self.queue.pop_front();
@@ -303,14 +303,14 @@ impl Order {
         }
         self.settle_response(desk, sink);
         if why == Incomplete::BytesLost && !self.queue.is_empty() {
-            // The next request seemed to come before the last answer had ended, because that was lost: the client may have waited.
+            // The next request seemed to come before the last response had ended, because that end was lost: the client may have waited.
             self.overlaps = self.overlaps.saturating_sub(1);
         }
         self.lose(why);
         self.release_queue(why, desk, sink);
     }
 
-    /// The requests in line have no answer that could be told from another's.
+    /// For the queued requests it cannot be known which response is theirs.
     fn release_queue(&mut self, why: Incomplete, desk: &mut Desk, sink: &mut Sink) {
         for turn in std::mem::take(&mut self.queue) {
             let mut open = turn.open;
@@ -323,7 +323,7 @@ impl Order {
         }
     }
 
-    /// Nothing more will come.
+    /// Nothing more will arrive.
     pub(super) fn close(&mut self, still_open: bool, desk: &mut Desk, sink: &mut Sink) {
         let turns = self.answering.take().into_iter().chain(std::mem::take(&mut self.queue)).map(|turn| turn.open);
         let rest: Vec<Open> = turns.chain(self.orphan.take()).chain(self.lone.take()).collect();

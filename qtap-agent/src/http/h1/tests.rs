@@ -1,4 +1,4 @@
-//! HTTP/1 from outside: what passes, and what comes out. Cases by the sections of RFC 9112 and RFC 9110.
+//! HTTP/1 from outside: what passes, and which exchanges come out. Cases follow the sections of RFC 9112 and RFC 9110.
 
 use crate::http::Settings;
 use crate::http::script::{Script, lines};
@@ -232,7 +232,7 @@ fn a_hole_in_a_body_of_known_length_is_a_range() {
     assert_eq!(script.sink.losses.bytes(Loss::RingFull), 5);
 }
 
-/// RFC 9112 §7.1: a chunk's data, and the line end behind it.
+/// RFC 9112 §7.1: the data of a chunk, and the line end after it.
 #[test]
 fn a_hole_to_the_end_of_a_chunk_is_a_range() {
     let after = |hole: u64, rest: &'static str| {
@@ -254,7 +254,7 @@ fn a_hole_to_the_end_of_a_chunk_is_a_range() {
     );
 }
 
-/// A hole takes a whole request: its answer must not be given to the next, and pairs are made again as soon as it is clear.
+/// A hole takes a whole request: its response must not be paired with the next one; pairing resumes as soon as order is certain.
 #[test]
 fn after_a_hole_in_requests_nothing_is_paired_wrongly() {
     let mut script = Script::new(false);
@@ -406,14 +406,14 @@ fn a_response_without_request_may_have_answered_a_head() {
     assert_eq!(lines(script.close()), ["- -> 200|HTML (joined_late)", "GET /1| -> 200|1"]);
 }
 
-/// The hole that took an answer is told before its request (two threads, two records): the next answer is not its own.
+/// The hole that took a response is reported before its request (two threads, two records): the next response answers another request.
 #[test]
 fn a_client_that_waits_is_known_as_one_however_often_an_answer_is_lost() {
     let mut script = Script::new(false);
     let mut lost = 0;
     for n in 0..100 {
         script.up(get(&n.to_string()));
-        // The ring was full: the hole is told before the next answer, when the next request has been seen.
+        // The ring was full: the hole is reported before the next response, when the next request has been seen.
         if n % 5 == 4 {
             lost = ok(&n.to_string()).len() as u64;
             continue;
@@ -447,7 +447,7 @@ fn a_hole_told_before_the_request_it_concerns() {
     assert_eq!(lines(&script.close()[3..]), want);
 }
 
-/// Two requests are always under way; a hole takes one. From outside it looks as if the client waited.
+/// Two requests are always in progress; a hole takes one. From outside the client seems to wait.
 #[test]
 fn a_client_that_pipelines_is_never_taken_for_one_that_waits() {
     let mut script = Script::new(false);

@@ -1,36 +1,36 @@
-//! The bytes of one direction that are being looked at, line by line. In: pieces of any size. Out: lines and sections (lines up to an
-//! empty one), as slices where they lie in one piece, put together where they don't. No byte is looked at twice for a line
-//! feed, and no more is held than the limit that each call names.
+//! The bytes of one direction, read line by line. In: pieces of any size. Out: lines and sections (lines up to an empty one), as slices
+//! if they lie in one piece, otherwise merged. No byte is searched twice for a line feed, and no more is held than the limit given in
+//! each call.
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// What was asked for.
+/// The result of asking for a line or a section.
 pub(super) enum Taken {
-    /// All of it, its end included.
+    /// All of it, including its end.
     Whole(Bytes),
-    /// The beginning, held until more comes.
+    /// The beginning, held until more bytes arrive.
     Part,
-    /// As many bytes as the limit allows passed without its end: they are gone.
+    /// The limit was reached before the end; the bytes were dropped.
     TooLong,
 }
 
-/// Bytes in front of the reader.
+/// Bytes to be read.
 #[derive(Debug, Default)]
 pub(super) struct Text {
-    /// Being looked at, and what follows it, last first.
+    /// Ready to be read; and what follows it, last piece first.
     front: Bytes,
     pushed: Vec<Bytes>,
-    /// Looked at, and not enough yet.
+    /// Read, but not complete yet.
     held: BytesMut,
 }
 
 impl Text {
-    /// Takes the next piece; all before it was looked at.
+    /// Takes the next piece; everything before it has been read.
     pub(super) fn feed(&mut self, bytes: Bytes) {
         self.front = bytes;
     }
 
-    /// Makes the next bytes ready; false when there are none.
+    /// Makes the next bytes ready; false if there are none.
     pub(super) fn refill(&mut self) -> bool {
         if self.front.is_empty() {
             // Even an empty slice would keep its segment alive.
@@ -39,32 +39,32 @@ impl Text {
         !self.front.is_empty()
     }
 
-    /// True when everything was looked at.
+    /// True if everything has been read.
     pub(super) fn is_empty(&self) -> bool {
         self.front.is_empty() && self.pushed.is_empty()
     }
 
-    /// What is ready.
+    /// The bytes that are ready.
     pub(super) fn front(&self) -> &Bytes {
         &self.front
     }
 
-    /// Takes so many bytes of what is ready.
+    /// Takes up to `len` of the bytes that are ready.
     pub(super) fn take(&mut self, len: usize) -> Bytes {
         self.front.split_to(len.min(self.front.len()))
     }
 
-    /// Bytes of memory it holds.
+    /// Bytes of memory held.
     pub(super) fn memory(&self) -> usize {
         self.front.len() + self.pushed.iter().map(Bytes::len).sum::<usize>() + self.held.capacity()
     }
 
-    /// What is held.
+    /// The bytes held.
     pub(super) fn held(&self) -> &[u8] {
         &self.held
     }
 
-    /// Puts bytes back to be looked at again, before what is ready.
+    /// Puts bytes back in front of those that are ready, to be read again.
     pub(super) fn push_back(&mut self, bytes: Bytes) {
         if bytes.is_empty() {
             return;
@@ -75,24 +75,24 @@ impl Text {
         }
     }
 
-    /// Holds bytes as if they had been looked at and were not enough.
+    /// Holds bytes as if they had been read and were incomplete.
     pub(super) fn hold(&mut self, bytes: &[u8]) {
         self.held.extend_from_slice(bytes);
     }
 
-    /// Takes what is held.
+    /// Takes the held bytes.
     pub(super) fn release(&mut self) -> Bytes {
         std::mem::take(&mut self.held).freeze()
     }
 
-    /// Drops all that is held but its last `keep` bytes; how many that were.
+    /// Drops all held bytes except the last `keep`; returns how many were dropped.
     pub(super) fn drop_held(&mut self, keep: usize) -> usize {
         let excess = self.held.len().saturating_sub(keep);
         self.held.advance(excess);
         excess
     }
 
-    /// Moves bytes up to and with a line feed to what is held, no more than `limit` in all. True when the line feed came.
+    /// Moves bytes up to and including a line feed to the held ones, at most `limit` in all. True if the line feed was found.
     pub(super) fn hold_line(&mut self, limit: usize) -> bool {
         let room = limit.saturating_sub(self.held.len());
         let window = self.front.get(..room).unwrap_or(&self.front);
@@ -101,7 +101,7 @@ impl Text {
         found
     }
 
-    /// One line with its line feed.
+    /// Takes one line with its line feed.
     pub(super) fn line(&mut self, limit: usize) -> Taken {
         if self.held.is_empty() {
             let window = self.front.get(..limit).unwrap_or(&self.front);
@@ -115,7 +115,7 @@ impl Text {
         self.part(limit)
     }
 
-    /// Lines up to and with an empty one; `may_be_empty`: the first may be it.
+    /// Takes lines up to and including an empty one; `may_be_empty`: the first line may be the empty one.
     pub(super) fn section(&mut self, limit: usize, may_be_empty: bool) -> Taken {
         if self.held.is_empty() {
             let window = self.front.get(..limit).unwrap_or(&self.front);
@@ -145,7 +145,7 @@ impl Text {
         Taken::TooLong
     }
 
-    /// All that is left, in order.
+    /// Everything left, in order.
     pub(super) fn into_pieces(self) -> impl Iterator<Item = Bytes> {
         let pieces = [self.held.freeze(), self.front].into_iter().chain(self.pushed.into_iter().rev());
         pieces.filter(|bytes| !bytes.is_empty())
@@ -168,7 +168,7 @@ fn section_end(bytes: &[u8], may_be_empty: bool) -> Option<usize> {
     })
 }
 
-/// True when `bytes`, which end in a line feed, end in an empty line.
+/// True if `bytes`, which end in a line feed, end in an empty line.
 fn ends_section(bytes: &[u8], may_be_empty: bool) -> bool {
     bytes.ends_with(b"\n\n") || bytes.ends_with(b"\n\r\n") || (may_be_empty && matches!(bytes, b"\n" | b"\r\n"))
 }
@@ -177,7 +177,7 @@ fn ends_section(bytes: &[u8], may_be_empty: bool) -> bool {
 mod tests {
     use super::*;
 
-    /// Feeds `bytes` in pieces of `size` until a section is whole or too long; it, and what is left.
+    /// Feeds `bytes` in pieces of `size` until a section is whole or too long; returns it, and the length of what is left.
     fn section(bytes: &'static [u8], size: usize, limit: usize, may_be_empty: bool) -> (Option<Bytes>, usize) {
         let mut text = Text::default();
         for (n, piece) in bytes.chunks(size).enumerate() {

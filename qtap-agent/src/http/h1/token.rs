@@ -1,4 +1,4 @@
-//! The words between a direction of an HTTP/1 connection and what pairs its messages. Data only.
+//! The types passed between one direction of an HTTP/1 connection and the code that pairs its messages. Data only.
 
 use bytes::Bytes;
 
@@ -12,33 +12,33 @@ pub(super) enum Kind {
     Response,
 }
 
-/// What comes into a direction.
+/// The input of a direction.
 #[derive(Debug)]
 pub(in crate::http) enum Input {
     /// Bytes.
     Bytes(Bytes, Stamp),
-    /// A hole of so many bytes, already counted.
+    /// A hole of this many bytes, already counted.
     Hole(u64, Stamp),
 }
 
-/// What is found in it.
+/// The output of a direction's tokenizer.
 pub(super) enum Token {
-    /// Nothing more until more bytes come.
+    /// Nothing until more bytes arrive.
     More,
-    /// A head, whole, and when its first byte came. To be answered by the lane's `begin` or `reject`.
+    /// A whole head, and when its first byte arrived. Must be answered by the lane's `begin` or `reject`.
     Head(Bytes, Stamp),
     /// The next bytes of the body.
     Piece(Bytes),
-    /// The message is whole; its trailer section, where it had one.
+    /// The message has ended; the bytes are its trailer section, if it had one.
     End(Bytes),
-    /// The message can't be followed any further.
+    /// The message cannot be followed any further.
     Broken(Incomplete),
 }
 
-/// What a hole means.
+/// The effect of a hole.
 pub(super) enum Hole {
-    /// So many bytes of the body are missing, and the message goes on.
+    /// This many bytes of the body are missing, and the message continues.
     InBody(u64),
-    /// So many bytes of the body are missing, and what comes after the hole is not known.
+    /// This many bytes of the body are missing, and what follows the hole is unknown.
     Through(u64),
 }

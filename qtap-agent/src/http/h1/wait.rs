@@ -1,25 +1,25 @@
-//! How long one direction of an HTTP/1 connection waits for the other. In: what waits, and time. Out: whether it shall go on waiting. It holds
-//! nothing of what waits.
+//! How long one direction of an HTTP/1 connection waits for the other. In: the size of what waits, and time. Out: whether to keep
+//! waiting. It does not hold what waits.
 
 use std::time::Duration;
 
 use crate::model::time::KernelTime;
 
-/// Bytes that wait in one direction: what a fast network brings while a thread that has sent its request waits for a processor.
+/// Maximum bytes waiting in one direction: what a fast network delivers while a thread that has sent its request waits for a CPU.
 const WAITING_BYTES: usize = 4 << 20;
-/// Pieces that wait in one direction.
+/// Maximum pieces waiting in one direction.
 const WAITING_PIECES: usize = 4096;
 
 /// A direction that may wait.
 #[derive(Debug, Default)]
 pub(super) struct Wait {
     since: Option<KernelTime>,
-    /// It shall not wait any more.
+    /// It must not wait any longer.
     pub(super) over: bool,
 }
 
 impl Wait {
-    /// Judges a direction that could wait: true when it shall.
+    /// Returns true if a direction that could wait shall wait.
     pub(super) fn holds(&mut self, now: KernelTime, waiting: (usize, usize)) -> bool {
         if self.over || waiting.0 > WAITING_BYTES || waiting.1 > WAITING_PIECES {
             return false;
@@ -28,14 +28,14 @@ impl Wait {
         true
     }
 
-    /// Time passed; true when it has waited for as long as it may.
+    /// Advances the time; returns true if the direction has waited for `limit`.
     pub(super) fn tick(&mut self, now: KernelTime, limit: Duration) -> bool {
         let due = self.since.is_some_and(|since| now.since(since) >= limit);
         self.over |= due;
         due
     }
 
-    /// What it waited for came.
+    /// Ends the wait: what it waited for has arrived.
     pub(super) fn reset(&mut self) {
         *self = Wait::default();
     }

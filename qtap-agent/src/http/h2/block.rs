@@ -1,6 +1,6 @@
-//! Header blocks, put together (RFC 9113 §4.3, §6.2, §6.6, §6.10). In: the payloads of HEADERS, PUSH_PROMISE and CONTINUATION frames in the
-//! order of their direction. Out: blocks, without padding and priority, whole, or in pieces what is beyond the limit; or that one was lost. It holds at most one
-//! block, and no more of it than the limit.
+//! Assembly of header blocks (RFC 9113 §4.3, §6.2, §6.6, §6.10). In: the payloads of HEADERS, PUSH_PROMISE and CONTINUATION frames in the
+//! order of their direction. Out: blocks without padding and priority: whole, or, beyond the limit, in pieces; or the fact that one was
+//! lost. At most one block is held, and no more of it than the limit.
 
 use bytes::{Buf, Bytes, BytesMut};
 use h2::frame::Kind;
@@ -14,71 +14,71 @@ const PRIORITY_LEN: usize = 5;
 /// A header block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Block {
-    /// The stream it came on.
+    /// The stream it arrived on.
     pub(super) stream: u32,
     /// The stream it promises (PUSH_PROMISE).
     pub(super) promised: Option<u32>,
-    /// The stream's direction ends with it.
+    /// It ends its direction of the stream.
     pub(super) ends: bool,
-    /// Its octets; of one that came in pieces, the last.
+    /// Its octets; if it came in pieces, the last ones.
     pub(super) octets: Bytes,
-    /// When its first octet came.
+    /// When its first octet arrived.
     pub(super) stamp: Stamp,
 }
 
-/// What a frame did.
+/// The effect of a frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Assembled {
-    /// A block began or went on.
+    /// A block began or continued.
     Part,
     /// A block is whole.
     Whole(Block),
-    /// The next octets of a block that is too long to be held.
+    /// The next octets of a block too long to be held.
     Piece(Bytes),
-    /// This is no frame of its kind.
+    /// The frame is malformed for its kind.
     Malformed,
 }
 
-/// A block that CONTINUATION frames are still to come for.
+/// A block that needs more CONTINUATION frames.
 #[derive(Debug)]
 struct Partial {
     block: Block,
-    /// Those of its octets that were not handed on.
+    /// Its octets that have not been handed on.
     octets: BytesMut,
-    /// How many came.
+    /// Octets received.
     len: usize,
 }
 
-/// The block of one direction that is under way.
+/// The block in progress in one direction.
 #[derive(Debug, Default)]
 pub(super) struct Assembly {
     partial: Option<Partial>,
 }
 
 impl Assembly {
-    /// True when a frame of this head may come now: CONTINUATION only continues.
+    /// True if a frame with this head may come now: CONTINUATION only continues a block.
     pub(super) fn admits(&self, head: FrameHead) -> bool {
         head.kind != Kind::Continuation || self.partial.is_some()
     }
 
-    /// A block that is not continued by the next frame of its direction is none: it is given up.
+    /// Gives up the block in progress if the next frame of the direction does not continue it.
     pub(super) fn interrupt(&mut self, next: FrameHead) -> Option<Block> {
         let continues = next.kind == Kind::Continuation;
         let broken = self.partial.take_if(|partial| !continues || partial.block.stream != next.stream);
         broken.map(|partial| partial.block)
     }
 
-    /// Bytes of memory held by a block that is not whole.
+    /// Bytes of memory held by an incomplete block.
     pub(super) fn held(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.octets.capacity())
     }
 
-    /// The direction lost its thread.
+    /// The direction lost its place in the stream of frames.
     pub(super) fn clear(&mut self) {
         self.partial = None;
     }
 
-    /// Reads the payload of a frame of one of the three kinds; of others it makes nothing.
+    /// Processes the payload of a frame of one of the three kinds.
     pub(super) fn read(&mut self, head: FrameHead, payload: Bytes, stamp: Stamp, limit: usize) -> Assembled {
         if head.kind == Kind::Continuation {
             let went_on = self.go_on(payload, limit);
@@ -99,8 +99,8 @@ impl Assembly {
         self.partial = Some(Partial { block, len: octets.len(), octets });
     }
 
-    /// Begins a block with a frame that is longer than the limit, of which the [`opening`] came. None when it is malformed; else how many octets of padding
-    /// are at its end.
+    /// Begins a block whose first frame is longer than the limit, from the frame's [`opening`]. Returns the octets of padding at the frame's
+    /// end, or `None` if it is malformed.
     pub(super) fn begin_long(&mut self, head: FrameHead, mut opening: Bytes, stamp: Stamp) -> Option<usize> {
         if head.kind == Kind::Continuation {
             return Some(0);
@@ -110,13 +110,13 @@ impl Assembly {
         Some(padding)
     }
 
-    /// How many of `more` octets of the block under way are beyond the limit.
+    /// How many of the next `more` octets of the block in progress exceed the limit.
     pub(super) fn beyond(&self, more: usize, limit: usize) -> usize {
         let len = self.partial.as_ref().map_or(0, |partial| partial.len);
         (len + more).saturating_sub(len.max(limit))
     }
 
-    /// The next octets of the block under way.
+    /// Adds octets to the block in progress.
     pub(super) fn go_on(&mut self, octets: Bytes, limit: usize) -> Assembled {
         let Some(partial) = &mut self.partial else { return Assembled::Malformed };
         partial.len += octets.len();
@@ -131,7 +131,7 @@ impl Assembly {
         Assembled::Piece(std::mem::take(&mut partial.octets).freeze())
     }
 
-    /// The block under way ended with what `last` made of its last octets.
+    /// Ends the block in progress; `last` is the result of adding its last octets.
     pub(super) fn end(&mut self, last: Assembled) -> Assembled {
         match (self.partial.take(), last) {
             (Some(partial), Assembled::Piece(octets)) => Assembled::Whole(Block { octets, ..partial.block }),
@@ -141,7 +141,7 @@ impl Assembly {
     }
 }
 
-/// Octets of a frame before those of its block.
+/// Octets of a frame before those of the header block.
 pub(super) fn opening(head: FrameHead) -> usize {
     let fields = match head.kind {
         Kind::PushPromise => 4,
@@ -151,7 +151,7 @@ pub(super) fn opening(head: FrameHead) -> usize {
     fields + usize::from(head.has(PADDED) && head.kind != Kind::Continuation)
 }
 
-/// The beginning of a block: HEADERS, or PUSH_PROMISE.
+/// The start of a block: HEADERS, or PUSH_PROMISE.
 fn begin(head: FrameHead, mut octets: Bytes, stamp: Stamp) -> Option<Block> {
     let mut promised = None;
     if head.kind == Kind::PushPromise {
@@ -166,7 +166,7 @@ fn begin(head: FrameHead, mut octets: Bytes, stamp: Stamp) -> Option<Block> {
     Some(Block { stream: head.stream, promised, ends, octets, stamp })
 }
 
-/// Takes padding off (RFC 9113 §6.2); none when it is longer than the payload.
+/// Strips padding (RFC 9113 §6.2); `None` if it is longer than the payload.
 fn strip_padding(head: FrameHead, mut payload: Bytes) -> Option<Bytes> {
     if head.has(PADDED) {
         let padding = usize::from(payload.try_get_u8().ok()?);

@@ -1,12 +1,12 @@
-//! One direction of an HTTP/2 connection, cut into tokens. In: its bytes in order, and its holes. Out: header blocks (`block` puts them
-//! together), pieces of DATA, and what ends streams. It knows nothing of streams or tables. It
-//! counts what it takes as framing and what it skips; pieces of DATA are counted by who takes them.
+//! One direction of an HTTP/2 connection, split into tokens. In: its bytes in order, and its holes. Out: header blocks (assembled by
+//! `block`), pieces of DATA, and what ends streams. It knows nothing about streams or compression tables. It
+//! counts what it consumes as framing and what it skips; pieces of DATA are counted by the caller.
 //!
 //! ```text
 //!  Preface ──► Head ──► Padding ──► Data ──► Skip (padding) ──► Head
-//!               │ ├───► Payload (what must be whole) ─────────► Head
-//!               │ └───► Skip (what is of no interest) ────────► Head
-//!               │ no frame, or a hole
+//!               │ ├───► Payload (must be whole) ──────────────► Head
+//!               │ └───► Skip (not needed) ────────────────────► Head
+//!               │ not a frame, or a hole
 //!               ▼
 //!             Search ── frames by their shape ──► Head
 //! ```
@@ -21,41 +21,41 @@ use crate::http::pair::Stamp;
 use crate::http::{Settings, Sink};
 use crate::model::loss::Loss;
 
-/// Bytes that are searched for frames at once.
+/// Bytes searched for frames at once.
 const WINDOW: usize = 64 << 10;
 
 /// What is found in a direction.
 #[derive(Debug)]
 pub(super) enum Token {
-    /// Nothing more until more bytes come.
+    /// Nothing until more bytes arrive.
     More,
-    /// A header block, whole.
+    /// A whole header block.
     Block(Block),
-    /// The next octets of a header block that is too long to be held.
+    /// The next octets of a header block too long to be held.
     BlockPiece(Bytes),
-    /// A header block did not come whole: what it did to the table is not known.
+    /// A header block did not arrive whole: its effect on the compression table is unknown.
     BlockLost(Block),
     /// The next bytes of a stream.
     Data(u32, Bytes),
-    /// The DATA frame that ends a stream's direction came to its end.
+    /// The end of the DATA frame that ends a stream's direction.
     EndData(u32),
     /// RST_STREAM: the stream, and the error code.
     Reset(u32, u32),
-    /// GOAWAY: streams above this one, of the other end's, were not and will not be processed.
+    /// GOAWAY: streams of the peer above this one were not and will not be processed.
     GoAway(u32),
-    /// These are no frames any more.
+    /// The bytes are no longer frames.
     Unframed,
-    /// These never were frames.
+    /// The bytes never were frames.
     NoFrames,
 }
 
-/// What a hole means.
+/// The effect of a hole.
 pub(super) enum Hole {
-    /// Nothing: it lies in what is skipped.
+    /// None: it lies in what is skipped.
     Skipped,
-    /// So many bytes of a stream are missing.
+    /// This many bytes of a stream are missing.
     InData(u32, u64),
-    /// So many bytes of a stream are missing, if one is named, and what comes after the hole is not known.
+    /// This many bytes of a stream, if one is given, are missing, and what follows the hole is unknown.
     Through(Option<(u32, u64)>),
 }
 
@@ -71,7 +71,7 @@ enum State {
     },
     Payload(FrameHead),
     Skip(usize),
-    /// Of a header block, in a frame that is too long to be held.
+    /// In a header block whose frame is too long to be held.
     Long {
         head: FrameHead,
         left: usize,
@@ -88,9 +88,9 @@ pub(super) struct Lane {
     /// What follows `front`.
     behind: Bytes,
     held: BytesMut,
-    /// Length of `held` from which on another search is worth while.
+    /// Length of `held` from which another search is worthwhile.
     search_at: usize,
-    /// No frame came yet.
+    /// No frame has arrived yet.
     is_new: bool,
     blocks: Assembly,
     pub(super) stamp: Stamp,
@@ -98,7 +98,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// A direction: the client's begins with the preface; one that was joined late begins anywhere.
+    /// Creates a direction: the client's begins with the preface; one joined mid-stream begins anywhere.
     pub(super) fn new(has_preface: bool, joined_late: bool) -> Lane {
         let state = match (has_preface, joined_late) {
             (true, _) => State::Preface(0),
@@ -118,18 +118,18 @@ impl Lane {
         }
     }
 
-    /// Bytes of memory held by what is not whole.
+    /// Bytes of memory held by what is incomplete.
     pub(super) fn held(&self) -> usize {
         self.held.capacity() + self.blocks.held()
     }
 
-    /// Takes the next bytes; those before were looked at.
+    /// Takes the next bytes; those before have been read.
     pub(super) fn feed(&mut self, bytes: Bytes, stamp: Stamp) {
         self.front = bytes;
         self.stamp = stamp;
     }
 
-    /// The next token.
+    /// Returns the next token.
     pub(super) fn next(&mut self, settings: &Settings, sink: &mut Sink) -> Token {
         loop {
             let token = match self.state {
@@ -216,7 +216,7 @@ impl Lane {
             }
         };
         let head = FrameHead::parse(octets);
-        // SETTINGS comes first (RFC 9113 §3.4). What HTTP/1 answers has the look of a frame of no known kind.
+        // SETTINGS comes first (RFC 9113 §3.4). An HTTP/1 answer looks like a frame of an unknown kind.
         if std::mem::take(&mut self.is_new) && head.kind == Kind::Unknown {
             sink.losses.add(Loss::Unparsed, HEADER_LEN as u64);
             self.unframe();
@@ -263,7 +263,7 @@ impl Lane {
         take
     }
 
-    /// Gathers a payload, or what is before the block in one that is too long, and reads it once it is whole.
+    /// Collects a payload, or, if it is too long, the part before the header block, and reads it once it is whole.
     fn payload(&mut self, head: FrameHead, settings: &Settings, sink: &mut Sink) -> Option<Token> {
         let is_long = head.len > settings.head_limit;
         let len = if is_long { opening(head) } else { head.len };
@@ -294,7 +294,7 @@ impl Lane {
         self.read(head, payload, settings)
     }
 
-    /// Hands on what is there of a header block in a frame that is too long to be held.
+    /// Hands on the available octets of a header block whose frame is too long to be held.
     fn long(
         &mut self,
         head: FrameHead,
@@ -337,7 +337,7 @@ impl Lane {
         }
     }
 
-    /// Looks where the bytes lie, and holds only what more bytes may prove: frames may be found and lost again every few bytes.
+    /// Searches the bytes in place, and holds only what more bytes may prove: frames may be found and lost again every few bytes.
     fn look_for_frames(&mut self, sink: &mut Sink) {
         if self.held.is_empty() {
             let window = self.front.get(..2 * WINDOW).unwrap_or(&self.front);
@@ -361,7 +361,7 @@ impl Lane {
         let skip = self.skip_to(found, self.held.len(), sink);
         self.held.advance(skip);
         if let Found::Frame(_) = found {
-            // It ends where `front` ended, so that there is nothing behind that yet.
+            // The held bytes ended where `front` ended, so nothing is behind them yet.
             self.behind = std::mem::replace(&mut self.front, std::mem::take(&mut self.held).freeze());
             self.state = State::Head;
         } else {
@@ -369,7 +369,7 @@ impl Lane {
         }
     }
 
-    /// How many of the `len` bytes that were searched are of no use; they are counted.
+    /// How many of the `len` searched bytes can be skipped; they are counted.
     fn skip_to(&self, found: Found, len: usize, sink: &mut Sink) -> usize {
         let skip = match found {
             Found::Maybe(at) if len - at > WINDOW => len - WINDOW,
@@ -382,7 +382,7 @@ impl Lane {
         skip
     }
 
-    /// A hole of `len` bytes comes next.
+    /// Processes a hole of `len` bytes.
     pub(super) fn hole(&mut self, len: u64, sink: &mut Sink) -> Hole {
         let short = usize::try_from(len).unwrap_or(usize::MAX);
         match self.state {
@@ -423,13 +423,13 @@ impl Lane {
         }
     }
 
-    /// Nothing more will come: what is held is counted.
+    /// The direction is closed: held bytes are counted.
     pub(super) fn close(&mut self, sink: &mut Sink) {
         self.drop_held(sink);
     }
 }
 
-/// Counts `len` octets of a header block, so many of which are beyond the limit.
+/// Counts `len` octets of a header block, `beyond` of which exceed the limit.
 fn count_beyond(len: usize, beyond: usize, sink: &mut Sink) {
     sink.captured += (len - beyond) as u64;
     if beyond > 0 {
@@ -437,7 +437,7 @@ fn count_beyond(len: usize, beyond: usize, sink: &mut Sink) {
     }
 }
 
-/// Length of what is held from which on another search is worth while.
+/// Held length from which another search is worthwhile.
 fn again_at(held: usize) -> usize {
     held + held / 8 + 1
 }

@@ -1,10 +1,10 @@
 //! HTTP/2 (RFC 9113). In: the bytes and holes of both directions of one channel, time, and the close. Out: exchanges and counts in
-//! the sink. `lane` cuts a direction into tokens (`shape` knows frames, `block` puts header blocks together), `hpack` decodes
-//! them, `stream` makes messages of them, `content` knows when what was declared is there, `reset` when one that was cut short is over; here
-//! they meet.
+//! the sink. `lane` splits a direction into tokens (`shape` recognises frames, `block` assembles header blocks), `hpack` decodes
+//! them, `stream` makes messages of them, `content` knows when declared content is complete, `reset` when a stream that was cut short is
+//! over; this file joins them.
 //!
-//! The stream id pairs, so a loss costs what was open and, through the compression state, fields of what comes after: those
-//! are unknown until they are sent again, never guessed.
+//! Messages are paired by stream id, so a loss costs only the streams open at the time and, through the compression state, fields of
+//! later blocks: those are unknown until they are sent again, never guessed.
 
 mod block;
 mod content;
@@ -35,41 +35,41 @@ use crate::model::time::KernelTime;
 
 pub(super) use self::shape::looks_like_frames;
 
-/// How long a response waits for a request that may be a record behind.
+/// How long a response waits for a request that may arrive one record later.
 const WAIT: Duration = Duration::from_millis(200);
-/// How long a half waits for another whose end may have been lost.
+/// How long one half waits for the other, whose end may have been lost.
 const WAIT_AFTER_LOSS: Duration = Duration::from_secs(10);
-/// Streams that are remembered after their end.
+/// Number of streams remembered after their end.
 const ENDED: usize = 128;
-/// How much larger than a block the fields it stands for may be.
+/// How much larger than a header block its decoded fields may be.
 const EXPANSION: usize = 4;
 
 /// The parser of a channel that speaks HTTP/2.
 #[derive(Debug)]
 pub(super) struct H2 {
-    /// The direction that carries requests; none until a header block told.
+    /// The direction that carries requests; `None` until a header block shows it.
     requests: Option<Direction>,
     sides: [Side; 2],
     streams: BTreeMap<u32, Stream>,
     next_ordinal: u64,
-    /// Lowest client's stream whose request was seen; lower ones were opened before the probes looked.
+    /// Lowest client stream whose request was seen; lower ones were opened before capture began.
     first: Option<u32>,
-    /// Highest client's stream whose request was seen: those that come are higher (RFC 9113 §5.1.1).
+    /// Highest client stream whose request was seen: later ones are higher (RFC 9113 §5.1.1).
     newest: u32,
-    /// Per direction, the streams that changed since it lost its thread: those before were told then. A direction may lose it every few bytes.
+    /// Per direction, the streams changed since it last lost its place; the earlier ones were marked then. It may lose it every few bytes.
     exposed: [Vec<u32>; 2],
-    /// Streams that ended last: what still comes of them is not another exchange.
+    /// Streams that ended last: what still arrives for them is not another exchange.
     ended: VecDeque<u32>,
     resets: Resets,
     /// The server answers no stream above this one (GOAWAY).
     last: Option<u32>,
     joined_late: bool,
-    /// A direction lost its thread.
+    /// A direction lost its place in the stream of frames.
     lost_thread: bool,
     grpc: bool,
 }
 
-/// What one direction needs.
+/// The state of one direction.
 #[derive(Debug)]
 struct Side {
     lane: Lane,
@@ -99,7 +99,7 @@ impl H2 {
         }
     }
 
-    /// Takes over the request that an upgrade made stream 1 (RFC 7540 §3.2).
+    /// Takes over the request that became stream 1 by an upgrade (RFC 7540 §3.2).
     pub(super) fn adopt(&mut self, mut open: Open) {
         open.exchange.protocol = Protocol::Http2;
         self.next_ordinal = open.exchange.ordinal + 1;
@@ -109,12 +109,12 @@ impl H2 {
         self.expose(1);
     }
 
-    /// True when a gRPC call was seen.
+    /// True once a gRPC call was seen.
     pub(super) fn is_grpc(&self) -> bool {
         self.grpc
     }
 
-    /// Takes what came in one direction.
+    /// Takes input of one direction.
     pub(super) fn on_input(&mut self, direction: Direction, input: Input, desk: &mut Desk, sink: &mut Sink) {
         match input {
             Input::Bytes(bytes, stamp) => {
@@ -164,7 +164,7 @@ impl H2 {
         }
     }
 
-    /// Bytes of memory it holds beside the channel's budget.
+    /// Bytes of memory held, not counting the channel's budget.
     pub(super) fn held(&self) -> usize {
         let [sent, received] = self.sides.each_ref().map(|side| side.lane.held() + side.decoder.held());
         sent + received + self.streams.len() * size_of::<Stream>()
@@ -233,14 +233,14 @@ impl H2 {
         self.settle(block.stream, stamp, desk, sink);
     }
 
-    /// Octets of a header block that is too long to be held: what it does to the table is as good as that of any other.
+    /// Octets of a header block too long to be held: they change the compression table like those of any other.
     fn block_piece(&mut self, direction: Direction, octets: Bytes, desk: &Desk) {
         if let Some(side) = self.sides.get_mut(direction.index()) {
             side.decoder.decode_piece(desk.budget.own(octets), limits(&desk.settings));
         }
     }
 
-    /// Joined late, the first header block whose kind is known tells who asks.
+    /// If joined mid-stream, the first header block of a known kind shows which side is the client.
     fn learn_direction(&mut self, direction: Direction, section: &Section, is_promise: bool) {
         if self.requests.is_some() {
             return;
@@ -252,19 +252,19 @@ impl H2 {
         }
     }
 
-    /// A stream that is open here, or was before the probes looked, or whose opening may have been lost.
+    /// True if the stream is open, or was opened before capture began, or its opening may have been lost.
     fn is_known(&self, id: u32) -> bool {
         let before = self.joined_late && self.first.is_none_or(|first| id < first);
         self.streams.contains_key(&id) || ((before || self.lost_thread) && !self.ended.contains(&id))
     }
 
-    /// A stream that ended here, however long ago: of the client's, each that is not open and was asked for since the first that was seen.
+    /// True if the stream ended, however long ago: any client stream that is not open and lies between the first and the newest request seen.
     fn is_over(&self, id: u32) -> bool {
         let was_asked = id % 2 == 1 && self.first.is_some_and(|first| (first..=self.newest).contains(&id));
         self.ended.contains(&id) || (was_asked && !self.lost_thread && !self.streams.contains_key(&id))
     }
 
-    /// The stream `id`, opened if it is not; the oldest makes room when there are too many.
+    /// The stream `id`, opened if it is not; if there are too many, the oldest is exported to make room.
     fn stream(&mut self, id: u32, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) -> Option<&mut Stream> {
         let outgoing = self.requests? == Direction::Sent;
         if !self.streams.contains_key(&id) {
@@ -283,7 +283,7 @@ impl H2 {
         self.streams.get_mut(&id)
     }
 
-    /// Notes that the stream `id` changes.
+    /// Notes that the stream `id` changed.
     fn expose(&mut self, id: u32) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         for (exposed, is_exposed) in self.exposed.iter_mut().zip(&mut stream.is_exposed) {
@@ -326,7 +326,7 @@ impl H2 {
         let is_request = self.requests == Some(direction);
         let known = self.requests.is_some() && self.is_known(id) && !self.follows_reset(direction, id);
         let Some(stream) = known.then(|| self.stream(id, stamp, desk, sink)).flatten() else {
-            // Of a stream that was reset, or opened where nobody looked.
+            // The stream was reset, or opened before capture began.
             sink.losses.add(Loss::Unparsed, piece.len() as u64);
             return;
         };
@@ -344,7 +344,7 @@ impl H2 {
         }
     }
 
-    /// Exports a stream both of whose ends were seen.
+    /// Exports a stream if both of its ends were seen.
     fn settle(&mut self, id: u32, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
         let why = self.why_half();
         let Some(stream) = self.streams.get_mut(&id) else { return };
@@ -400,7 +400,7 @@ impl H2 {
         }
     }
 
-    /// A direction lost its thread: its compression state is void, and what was open in it may have ended unseen.
+    /// A direction lost its place: its compression state is void, and streams open in it may have ended unseen.
     fn lose(&mut self, direction: Direction, why: Incomplete, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
         if let Some(side) = self.sides.get_mut(direction.index()) {
             side.decoder.forget();
@@ -415,7 +415,7 @@ impl H2 {
                 *is_exposed = false;
             }
             let done = if is_request { stream.open.request_done } else { stream.open.response_done };
-            // After its reset nothing of it comes in that direction.
+            // After the reset nothing of the stream comes in that direction.
             let is_over = done || (direction == Direction::Received && stream.reset.is_some());
             if !is_over {
                 stream.open.spoil(why);

@@ -1,7 +1,7 @@
-//! RST_STREAM and GOAWAY (RFC 9113 §6.4, §6.8). In: who sent it, with which code, or up to which stream. Out: the end of exchanges, at once or a moment later.
+//! RST_STREAM and GOAWAY (RFC 9113 §6.4, §6.8). In: the sender, and the code or the last stream. Out: the end of exchanges, at once or shortly after.
 //!
-//! What a process sends is told when the call that sends it returns; its peer may have read it all and reset the stream by then, and another thread of
-//! the process may have been told of that. So a reset that was received waits for what was being sent when it came.
+//! What a process sends is recorded when the sending call returns. By then its peer may have read it all and reset the stream, and another
+//! thread of the process may have received the reset. So a received reset waits for what was being sent when it arrived.
 
 use std::collections::VecDeque;
 
@@ -14,10 +14,10 @@ use crate::model::time::KernelTime;
 
 /// NO_ERROR of RST_STREAM (RFC 9113 §7).
 const NO_ERROR: u32 = 0;
-/// With these a client ends a stream of which it wants no more: NO_ERROR, STREAM_CLOSED (curl), CANCEL (most).
+/// Codes with which a client ends a stream it wants no more of: NO_ERROR, STREAM_CLOSED (curl), CANCEL (most).
 const NOT_WAITED_FOR: [u32; 3] = [NO_ERROR, 5, 8];
 
-/// That a stream was reset.
+/// A reset of a stream.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reset {
     time: KernelTime,
@@ -25,14 +25,14 @@ pub(super) struct Reset {
     by_client: bool,
 }
 
-/// The streams whose reset was received a moment ago, the oldest first.
+/// Streams whose reset was received recently, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Resets(VecDeque<u32>);
 
 impl Stream {
-    /// Ends what `reset` does not spoil; true when both ends of the exchange are known then. After a response that ended, NO_ERROR only says that the
-    /// rest of the request is of no interest (RFC 9113 §8.1; the client may say it in turn), and [`NOT_WAITED_FOR`] of the client that it has all
-    /// it wants: nothing is missing.
+    /// Ends what `reset` does not spoil; true if both ends of the exchange are known then. After a response that ended, NO_ERROR only says that the
+    /// rest of the request is not wanted (RFC 9113 §8.1; the client may send it in turn), and a code in [`NOT_WAITED_FOR`] from the client says that it
+    /// has all it wants: nothing is missing.
     fn is_ended_by(&mut self, reset: Reset) -> bool {
         if reset.code == NO_ERROR && self.open.response_done && self.open.exchange.request.is_some() {
             self.open.request_done = true;
@@ -43,7 +43,7 @@ impl Stream {
         self.open.is_done()
     }
 
-    /// No more will come of it: spoils what was reset before it was whole.
+    /// Nothing more will come: marks the exchange incomplete if the reset cut it short.
     pub(super) fn spoil_by_reset(&mut self) {
         if let Some(reset) = self.reset
             && !self.is_ended_by(reset)
@@ -70,7 +70,7 @@ impl H2 {
         self.end_by(reset, id, desk, sink);
     }
 
-    /// True when a reset of the stream `id` came before in the same direction: what follows it there is of no stream (RFC 9113 §5.1).
+    /// True if the stream `id` was reset in the same direction before: what follows there belongs to no stream (RFC 9113 §5.1).
     pub(super) fn follows_reset(&self, direction: Direction, id: u32) -> bool {
         direction == Direction::Received && self.streams.get(&id).is_some_and(|stream| stream.reset.is_some())
     }
@@ -105,7 +105,7 @@ impl H2 {
         self.export(id, Incomplete::Reset, desk, sink);
     }
 
-    /// Streams above `last` that the receiver of a GOAWAY opened end here (RFC 9113 §6.8); those that were on their way to it then stay unanswered.
+    /// Ends the streams above `last` that the receiver of a GOAWAY opened (RFC 9113 §6.8); requests still on their way to its sender stay unanswered.
     pub(super) fn go_away(&mut self, direction: Direction, last: u32, desk: &mut Desk, sink: &mut Sink) {
         let Some(requests) = self.requests else { return };
         let parity = u32::from(direction != requests);
@@ -119,7 +119,7 @@ impl H2 {
         }
     }
 
-    /// Streams may end before their time has come, by as many a moment as the peer likes.
+    /// Drops entries of streams that have ended before their wait was over; the peer controls how many there are.
     fn forget_resets_of_ended(&mut self) {
         if self.resets.0.len() > 2 * self.streams.len() + ENDED {
             let streams = &self.streams;

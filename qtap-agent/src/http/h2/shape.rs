@@ -1,5 +1,5 @@
-//! What a frame may look like (RFC 9113 §4.1, §6), and where frames begin in bytes that were joined in the middle. In: bytes. Out: a
-//! frame's head, or an offset. It keeps nothing.
+//! What a frame may look like (RFC 9113 §4.1, §6), and where frames begin in bytes joined mid-stream. In: bytes. Out: a frame's head,
+//! or an offset. It keeps no state.
 
 use h2::frame::{HEADER_LEN, Head, Kind};
 
@@ -12,9 +12,9 @@ pub(super) const PADDED: u8 = 0x8;
 /// PRIORITY (RFC 9113 §6.2).
 pub(super) const PRIORITY: u8 = 0x20;
 
-/// Largest payload that is believed of a frame that was found by its shape: the default of SETTINGS_MAX_FRAME_SIZE.
+/// Largest payload accepted for a frame recognised by its shape: the default of SETTINGS_MAX_FRAME_SIZE.
 const USUAL_PAYLOAD: usize = 16_384;
-/// Frames in a row that prove one another.
+/// Consecutive frames that prove one another.
 const CHAIN: usize = 3;
 
 /// The head of a frame.
@@ -27,7 +27,7 @@ pub(super) struct FrameHead {
 }
 
 impl FrameHead {
-    /// Reads nine octets.
+    /// Parses nine octets.
     pub(super) fn parse(octets: [u8; HEADER_LEN]) -> FrameHead {
         let head = Head::parse(&octets);
         let [a, b, c, ..] = octets;
@@ -39,7 +39,7 @@ impl FrameHead {
         self.flags & flag != 0
     }
 
-    /// False when the frame breaks a rule whose breach is a connection error: then these are no frames, or not any more.
+    /// False if the frame breaks a rule whose violation is a connection error: then these bytes are not frames, or no longer.
     pub(super) fn is_valid(self) -> bool {
         let least = match (self.has(PADDED), self.has(PRIORITY) && self.kind == Kind::Headers) {
             (false, false) => 0,
@@ -63,7 +63,7 @@ impl FrameHead {
         }
     }
 
-    /// True when it also looks like what is really sent: no unknown kind, no undefined flag, no unusual size.
+    /// True if it also looks like what is really sent: no unknown kind, no undefined flag, no unusual size.
     fn is_usual(self, octets: [u8; HEADER_LEN]) -> bool {
         let flags = match self.kind {
             Kind::Data => END_STREAM | PADDED,
@@ -80,18 +80,18 @@ impl FrameHead {
     }
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     /// A frame begins here.
     Frame(usize),
-    /// One may begin here, if more bytes prove it; none before.
+    /// A frame may begin here, if more bytes prove it; none begins before.
     Maybe(usize),
-    /// None; these many bytes are of no use any more.
+    /// No frame; this many bytes can be skipped.
     Nothing(usize),
 }
 
-/// Looks for a frame: one that is followed by others, or by the end of `bytes`, which is the end of what a call carried.
+/// Searches for a frame that is followed by others, or by the end of `bytes`, which is the end of what one call carried.
 pub(super) fn find(bytes: &[u8]) -> Found {
     let mut maybe = None;
     for at in 0..bytes.len() {
@@ -104,7 +104,7 @@ pub(super) fn find(bytes: &[u8]) -> Found {
     maybe.map_or(Found::Nothing(bytes.len()), Found::Maybe)
 }
 
-/// True: frames. False: they may be. None: they are not.
+/// `Some(true)`: frames. `Some(false)`: perhaps. `None`: not frames.
 fn chain(bytes: &[u8]) -> Option<bool> {
     let mut rest = bytes;
     for proven in 0..CHAIN {
@@ -124,7 +124,7 @@ fn chain(bytes: &[u8]) -> Option<bool> {
     Some(true)
 }
 
-/// True when `bytes`, what one call carried, are whole frames from their first to their last.
+/// True if `bytes`, what one call carried, consist of whole frames.
 pub(in crate::http) fn looks_like_frames(bytes: &[u8]) -> bool {
     chain(bytes) == Some(true)
 }

@@ -1,5 +1,5 @@
-//! One stream of an HTTP/2 connection (RFC 9113 §8.1): an exchange. In: decoded header blocks. Out: the request's or the response's
-//! head, its trailers, and what could not be known of them.
+//! One stream of an HTTP/2 connection (RFC 9113 §8.1): an exchange. In: decoded header blocks. Out: the head of the request or the
+//! response, its trailers, and what of them is unknown.
 
 use bytes::Bytes;
 
@@ -23,18 +23,18 @@ pub(super) struct Stream {
     pub(super) open: Open,
     /// Since when one half is whole and nothing is known of the other.
     pub(super) waits_since: Option<KernelTime>,
-    /// A direction lost its thread while this was open: the end of the message may be among what was lost.
+    /// A direction lost its place while the stream was open: the end of the message may have been lost.
     pub(super) end_may_be_lost: bool,
-    /// That its reset was received, not long ago: what was being sent then may still be told.
+    /// A reset received recently: the record of what was being sent then may still arrive.
     pub(super) reset: Option<Reset>,
-    /// Per direction: it is among those that are to be told when the direction loses its thread.
+    /// Per direction: the stream is listed to be marked when the direction loses its place.
     pub(super) is_exposed: [bool; 2],
-    /// What was declared of the request's and the response's content, and what came of it.
+    /// Declared length and arrived octets of the request's and the response's content.
     request_content: Content,
     response_content: Content,
 }
 
-/// A header block as a message sees it: pseudo-header fields (RFC 9113 §8.3) apart from the others.
+/// A decoded header block, with pseudo-header fields (RFC 9113 §8.3) separated from the others.
 #[derive(Debug, Default)]
 pub(super) struct Section {
     pub(super) method: Option<String>,
@@ -44,9 +44,9 @@ pub(super) struct Section {
     pub(super) protocol: Option<String>,
     pub(super) status: Option<u16>,
     pub(super) fields: Fields,
-    /// Size of all of it.
+    /// Size of the whole block.
     pub(super) size: usize,
-    /// Why it is not all there.
+    /// Why it is incomplete.
     pub(super) fault: Option<Incomplete>,
 }
 
@@ -55,7 +55,7 @@ impl Section {
         let mut section = Section { fault: fault(&decoded), size: decoded.size, ..Section::default() };
         let is_pseudo = |field: &Field| field.name.bytes().is_some_and(|name| name.first() == Some(&b':'));
         let mut fields = decoded.fields;
-        // Pseudo-header fields come first, so that one look at the front is enough for well-formed blocks.
+        // Pseudo-header fields come first, so one pass over the front suffices for well-formed blocks.
         let pseudo = fields.iter().take_while(|field| is_pseudo(field)).count();
         let rest = fields.split_off(pseudo);
         fields.iter().for_each(|field| section.take_pseudo(field));
@@ -84,18 +84,18 @@ impl Section {
         }
     }
 
-    /// True when it can only be a request's.
+    /// True if it can only belong to a request.
     pub(super) fn is_request(&self) -> bool {
         self.method.is_some() || self.path.is_some() || self.scheme.is_some() || self.authority.is_some()
     }
 
-    /// True when it is certainly not a head: all of it is known, and no pseudo-header field is among it.
+    /// True if it is certainly not a head: all of it is known, and it has no pseudo-header field.
     pub(super) fn is_trailers(&self) -> bool {
         !self.is_request() && self.status.is_none() && self.fault.is_none()
     }
 
     fn into_request(self, stamp: Stamp) -> Request {
-        // RFC 9113 §8.5: what a CONNECT goes to is its authority, and that is all of its target.
+        // RFC 9113 §8.5: the target of a CONNECT is its authority alone.
         let is_tunnel = self.method.as_deref() == Some("CONNECT") && self.protocol.is_none() && self.fault.is_none();
         let mut request = Request {
             target: self.path.or_else(|| self.authority.clone().filter(|_| is_tunnel)),
@@ -147,7 +147,7 @@ impl Stream {
         Stream::of(Open::new(Protocol::Http2, ordinal, outgoing, stamp.pid))
     }
 
-    /// The stream that an exchange under way goes on in.
+    /// Continues an exchange in progress as a stream.
     pub(super) fn of(open: Open) -> Stream {
         Stream {
             open,
@@ -160,8 +160,8 @@ impl Stream {
         }
     }
 
-    /// A header block of the request, its head or its trailers, whose first octet came at `stamp`, and at `ended` its last, with
-    /// which the request ends. True when it is the head of a gRPC call.
+    /// Processes a header block of the request, head or trailers. Its first octet arrived at `stamp`; if the request ends with it, its
+    /// last octet arrived at `ended`. True if it is the head of a gRPC call.
     pub(super) fn request_block(&mut self, section: Section, stamp: Stamp, ended: Option<KernelTime>) -> bool {
         if let Some(fault) = section.fault {
             self.open.spoil(fault);
@@ -197,7 +197,7 @@ impl Stream {
         media.grpc
     }
 
-    /// A header block of the response: an informational one, its head, or its trailers; otherwise as
+    /// Processes a header block of the response: an informational one, its head, or its trailers; otherwise as
     /// [`Stream::request_block`].
     pub(super) fn response_block(&mut self, section: Section, stamp: Stamp, ended: Option<KernelTime>) -> bool {
         if let Some(fault) = section.fault {
@@ -231,7 +231,7 @@ impl Stream {
         self.note_grpc(media)
     }
 
-    /// Octets of the request's content, or the response's, came.
+    /// Takes octets of the request's or the response's content.
     pub(super) fn data(&mut self, way: Way, piece: Bytes, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
         match way {
             Way::Request => {
@@ -246,7 +246,7 @@ impl Stream {
         self.open.take(way, piece, stamp.time, desk, sink);
     }
 
-    /// Nothing more will come: what has all the content that was declared of it is whole. Not of gRPC, whose status is in the trailers.
+    /// Nothing more will come: a half with all of its declared content is complete. Not for gRPC, whose status is in the trailers.
     pub(super) fn end_what_is_whole(&mut self) {
         if self.open.exchange.protocol == Protocol::Grpc {
             return;
@@ -259,7 +259,7 @@ impl Stream {
         }
     }
 
-    /// After an extended CONNECT was accepted the stream is a WebSocket connection (RFC 8441 §5).
+    /// Once an extended CONNECT was accepted, the stream is a WebSocket connection (RFC 8441 §5).
     pub(super) fn follow_connect(&mut self, desk: &mut Desk, sink: &mut Sink) {
         let exchange = &self.open.exchange;
         let halves = exchange.request.as_ref().filter(|r| r.protocol.is_some()).zip(exchange.response.as_ref());
@@ -268,7 +268,7 @@ impl Stream {
         }
     }
 
-    /// The request's head was not seen, but something of the request is.
+    /// Adds an empty head if the request's head was not seen, but something else of the request was.
     pub(super) fn blank_request(&mut self, stamp: Stamp) {
         if self.open.exchange.request.is_none() {
             self.open.exchange.request = Some(Section::default().into_request(stamp));
@@ -276,7 +276,7 @@ impl Stream {
         }
     }
 
-    /// The response's head was not seen, but something of the response is.
+    /// Adds an empty head if the response's head was not seen, but something else of the response was.
     pub(super) fn blank_response(&mut self, stamp: Stamp) {
         if self.open.exchange.response.is_none() {
             self.open.answer(Section::default().into_response(stamp));
@@ -284,7 +284,7 @@ impl Stream {
         }
     }
 
-    /// Nothing of it is missing but, as it may be, a head: that is why it is not whole.
+    /// Nothing is missing except perhaps a head: if one is, marks the exchange incomplete for the reason `why`.
     pub(super) fn spoil_if_headless(&mut self, why: Incomplete) {
         let Open { exchange, .. } = &self.open;
         let blank = exchange.request.as_ref().is_none_or(|request| request.method.is_none());
@@ -293,7 +293,7 @@ impl Stream {
         }
     }
 
-    /// Notes since when nothing but the other half is missing.
+    /// Notes since when only the other half is missing.
     pub(super) fn note_wait(&mut self, time: KernelTime) {
         let half = self.open.request_done != self.open.response_done;
         let missing = self.open.exchange.request.is_none() || self.end_may_be_lost;

@@ -1,4 +1,4 @@
-//! HTTP/2 from outside: frames put together by hand (RFC 9113), header blocks of indexed fields and plain literals (RFC 7541).
+//! HTTP/2 from outside: frames built by hand (RFC 9113), header blocks of indexed fields and plain literals (RFC 7541).
 
 use h2::frame::{Head, Kind};
 
@@ -21,7 +21,7 @@ fn frame(kind: Kind, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A literal without indexing, its name new.
+/// A literal without indexing, with a new name.
 fn literal(name: &str, value: &str) -> Vec<u8> {
     let mut bytes = vec![0, name.len() as u8];
     bytes.extend_from_slice(name.as_bytes());
@@ -137,7 +137,7 @@ fn resets_and_going_away() {
     assert_eq!(script.sink.losses.bytes(Loss::Unparsed), 4);
 }
 
-/// Of a server: what it reads behind its GOAWAY was sent before that arrived.
+/// On a server: what it reads after its GOAWAY was sent before that arrived.
 #[test]
 fn what_was_on_its_way_to_a_server_that_said_go_away() {
     let go_away = |last: u8| frame(Kind::GoAway, 0, 0, &[0, 0, 0, last, 0, 0, 0, 0]);
@@ -147,7 +147,7 @@ fn what_was_on_its_way_to_a_server_that_said_go_away() {
     assert_eq!(lines(script.close()), ["GET /a| -> 200|one", "GET /b| -> - (reset)", "GET /c| -> - (reset)"]);
 }
 
-/// Of a server: its client has read all and resets before the call that wrote the last of it returns.
+/// On a server: its client has read everything and resets before the call that wrote the last of it returns.
 #[test]
 fn what_was_being_sent_when_a_reset_came_is_of_its_exchange() {
     let cancel = |stream| frame(Kind::Reset, 0, stream, &[0, 0, 0, 8]);
@@ -160,7 +160,7 @@ fn what_was_being_sent_when_a_reset_came_is_of_its_exchange() {
     script.down(cancel(1)).wait(199).up(ok(1, "one"));
     assert_eq!(lines(&script.sink.exchanges), ["GET /a| -> 200|one"]);
 
-    // The last octets of it, in the middle of which the time is over.
+    // The last octets of the response arrive in pieces, and the wait ends between them.
     let mut script = server(100);
     script.up(frame(Kind::Headers, WHOLE, 1, &[0x88])).down(cancel(1)).up(frame(Kind::Data, 0, 1, b"on")).wait(199);
     assert_eq!(script.sink.exchanges.len(), 0);
@@ -168,7 +168,7 @@ fn what_was_being_sent_when_a_reset_came_is_of_its_exchange() {
     assert_eq!(lines(script.close()), ["GET /a| -> 200|on (reset)"]);
     assert_eq!(script.sink.losses.bytes(Loss::Unparsed), 1);
 
-    // The connection ends first, or there are too many: nothing is lost by that.
+    // The connection ends first, or there are too many streams: nothing is lost by that.
     let mut script = server(3);
     for stream in (3..41).step_by(2) {
         script.down([get(stream, "/b"), cancel(stream)].concat());
@@ -188,7 +188,7 @@ fn what_the_close_cuts_off() {
     assert_eq!(lines(script.close()), ["GET /a| -> 200| (closed_early)", "GET /b| -> - (no_response)"]);
 }
 
-/// Content that is as long as was declared: who has it may go without waiting for the end of the stream (RFC 9113 §8.1.1, §7).
+/// Content of the declared length: its reader may leave without waiting for the end of the stream (RFC 9113 §8.1.1, §7).
 #[test]
 fn content_of_the_declared_length_is_whole_when_its_reader_goes() {
     let sized = |stream, body: &[u8]| {
@@ -212,7 +212,7 @@ fn content_of_the_declared_length_is_whole_when_its_reader_goes() {
     let mut script = Script::new(false);
     script.up(opening()).up(get(1, "/a")).down(sized(1, b"four"));
     assert_eq!(lines(script.end(true)), ["GET /a| -> 200|four (still_open)"]);
-    // Less, more, or told by its writer to be of no use.
+    // Shorter, longer, or reset by its writer.
     assert_eq!(of(b"fou", None), "GET /a| -> 200|fou (closed_early)");
     assert_eq!(of(b"fours", None), "GET /a| -> 200|fours (closed_early)");
     assert_eq!(of(b"fou", Some((true, cancel))), "GET /a| -> 200|fou (reset)");
@@ -233,7 +233,7 @@ fn a_request_of_the_declared_length_that_was_answered_is_whole_at_the_close() {
     assert_eq!(lines(script.close()), ["POST /a|four -> 200|one"]);
 }
 
-/// An answer to HEAD, or that nothing changed, has no content, whatever length it declares (RFC 9110 §6.4.1).
+/// An answer to HEAD, or a 304, has no content, whatever length it declares (RFC 9110 §6.4.1).
 #[test]
 fn what_has_no_content_is_whole_with_its_head() {
     let head = [vec![2, 4], b"HEAD".to_vec(), vec![0x86], literal(":path", "/a")].concat();
@@ -246,7 +246,7 @@ fn what_has_no_content_is_whole_with_its_head() {
     }
 }
 
-/// What was open before anybody looked lacks a head, and says so when its content is whole by its length.
+/// A stream opened before capture began lacks a head, and is reported so once its content has the declared length.
 #[test]
 fn joined_late_content_of_the_declared_length_is_not_all() {
     let sized = [vec![0x88], literal("content-length", "2")].concat();
@@ -265,7 +265,7 @@ fn joined_late_content_of_the_declared_length_is_not_all() {
     assert_eq!(script.close().last().unwrap().incomplete, Some(Incomplete::JoinedLate));
 }
 
-/// NO_ERROR after the end of the answer, whoever says it, ends a request that nobody wants the rest of; after content that is only as long as declared it does not.
+/// After the end of the response, NO_ERROR from either side ends a request whose rest is unwanted; after content of merely its declared length it does not.
 #[test]
 fn what_is_left_of_a_request_is_of_no_interest_once_it_is_answered() {
     let head = [vec![0x83, 0x86], literal(":path", "/a")].concat();
@@ -286,7 +286,7 @@ fn what_is_left_of_a_request_is_of_no_interest_once_it_is_answered() {
     }
 }
 
-/// What a call of gRPC came to stands in its trailers: without them it is not whole, whatever its length.
+/// The status of a gRPC call is in its trailers: without them it is incomplete, whatever its length.
 #[test]
 fn a_grpc_call_without_trailers_is_cut_off() {
     let mut script = Script::new(false);
@@ -382,7 +382,7 @@ fn a_block_above_the_limit_costs_its_own_exchange() {
     assert_eq!(script.sink.losses.bytes(Loss::HeadLimit), long.len() as u64 - 200);
 }
 
-/// In one frame that is padded and has a priority, in a train, as a promise: what follows refers to what it inserted, and is whole.
+/// In one padded frame with a priority, in a train of frames, as a promise: later blocks refer to what it inserted, and are whole.
 #[test]
 fn a_block_above_the_limit_does_what_it_does_to_the_table() {
     let indexed = |name: &str, value: &str| [&[0x40], &literal(name, value)[1..]].concat();
@@ -425,7 +425,7 @@ fn a_block_above_the_limit_does_what_it_does_to_the_table() {
     }
 }
 
-/// What is cut off in it, or lost, voids the table as any other block does.
+/// Octets of it cut off, or lost, void the table as for any other block.
 #[test]
 fn a_block_above_the_limit_that_ends_too_soon() {
     let value = [vec![0x82, 0x86, 0x84, 0, 1, b'x', 0x7f, 0xff, 0x07], vec![b'x'; 900]].concat();
@@ -466,7 +466,7 @@ fn too_many_streams() {
     );
 }
 
-/// More of them than any list of those that ended would hold: each is answered once it is over here, which makes no exchange of it, and no room.
+/// More streams than a list of ended ones would hold: what arrives for one that is over opens no exchange, and evicts none.
 #[test]
 fn what_comes_for_a_stream_that_is_over_is_no_exchange_however_many_ended_since() {
     let ids = || (1..=2000).step_by(2);
@@ -538,7 +538,7 @@ fn a_hole_behind_a_reset_is_none_of_its_stream() {
     assert_eq!(lines(script.close()), ["GET /a| -> 200| (reset)", "GET /b| -> - (bytes_lost)"]);
 }
 
-/// A server of HTTP/1 that is spoken to by prior knowledge: what it says is no frame, though it could be the beginning of a long one.
+/// An HTTP/1 server addressed with HTTP/2 by prior knowledge: its answer is not a frame, though it could be the beginning of a long one.
 #[test]
 fn an_answer_of_http1_is_not_taken_for_a_frame() {
     let refusal = "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno";
@@ -553,7 +553,7 @@ fn an_answer_of_http1_is_not_taken_for_a_frame() {
     }
 }
 
-/// The hole came first, whether the body was handed on meanwhile or not.
+/// The hole came first, whether the body was handed on in the meantime or not.
 #[test]
 fn a_hole_in_a_body_is_the_cause_whatever_ends_its_stream() {
     let of = |large_bytes, reset: bool| {

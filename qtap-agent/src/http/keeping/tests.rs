@@ -1,4 +1,4 @@
-//! Which bodies are kept when somebody tells, exchange by exchange. Here he goes by the path and the status.
+//! Which bodies are kept when a judge decides exchange by exchange. This one decides by path and status.
 
 use super::*;
 use crate::http::Settings;
@@ -7,7 +7,7 @@ use crate::model::exchange::HttpExchange;
 use crate::model::judge::Judge;
 use crate::model::message::Body;
 
-/// `/yes` is wanted, `/no` is not; of others an error is, as is what ended with no answer.
+/// `/yes` is wanted, `/no` is not; any other is wanted if its status is an error, or if it ended without a response.
 fn judge() -> Judge {
     Judge::new(|exchange: &HttpExchange, _| {
         let target = exchange.request.as_ref().and_then(|request| request.target.as_deref());
@@ -114,7 +114,7 @@ fn once_settled_nobody_is_asked_again_and_once_for_each_head() {
     };
     assert_eq!(asked(&mut script, "/yes"), 1);
     assert_eq!(asked(&mut script, "/no"), 1);
-    // Its request has no body to ask for, so that the answer's head is the first to be asked about.
+    // Its request has no body to ask about, so the judge is first asked at the response's head.
     assert_eq!(asked(&mut script, "/a"), 1);
     script.close();
 }

@@ -1,4 +1,4 @@
-//! Exchanges told in parts, from outside: what passes and when, and what comes out.
+//! Exchanges reported in parts, from outside: what passes and when, and what comes out.
 
 use std::time::Duration;
 
@@ -194,7 +194,7 @@ fn the_interval_is_a_setting() {
     assert_eq!(script.close()[1].incomplete, Some(Incomplete::ClosedEarly));
 }
 
-/// Pieces of large bodies: of 8 bytes, after the first 16.
+/// Settings for pieces of large bodies: of 8 bytes, after the first 16.
 fn large() -> Settings {
     Settings { part_bytes: 8, large_bytes: Some(16), body_limit: 100, ..Settings::default() }
 }
@@ -203,7 +203,7 @@ fn sized(len: usize) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n")
 }
 
-/// What is put together of pieces: their bytes, ranges that are missing, and whether the end was cut off.
+/// Reassembles the pieces: their bytes, the missing ranges, and whether the end was cut off.
 fn together(script: &Script) -> (String, Vec<std::ops::Range<u64>>, bool) {
     let bodies = bodies(script);
     let text = bodies.iter().map(|body| String::from_utf8(body.to_bytes().to_vec()).unwrap()).collect();
@@ -264,7 +264,7 @@ fn holes_are_told_at_their_place() {
     assert_eq!(script.sink.exchanges.last().unwrap().incomplete, Some(Incomplete::BytesLost));
 }
 
-/// Its parts are those of a stream, and stay that.
+/// Its parts are those of a stream, and stay so.
 #[test]
 fn what_may_never_end_is_no_large_body() {
     let mut script = Script::with(large(), false);

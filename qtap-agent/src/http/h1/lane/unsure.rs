@@ -1,5 +1,5 @@
-//! Whether a body follows a head, or the next message: where the head can't say. In: the framing, if there is a body, and the next bytes. Out: the lane goes on by
-//! one or the other.
+//! Decides whether a head is followed by its body or by the next message, if the head cannot say. In: the body's framing, if there is
+//! one, and the next bytes. Out: the lane continues with one or the other.
 
 use super::{Kind, Lane, State};
 use crate::http::detect::{self, LINE_LIMIT, Verdict};
@@ -9,7 +9,7 @@ use crate::http::h1::framing::Framing;
 const NEXT_MESSAGE: &[u8] = b"HTTP/1.";
 
 impl Lane {
-    /// Looks whether a body follows or the next message.
+    /// Checks whether the body or the next message follows.
     pub(super) fn make_sure(&mut self, framing: Framing) {
         let is_next = match self.kind {
             Kind::Request => self.request_is_next(framing),
@@ -32,7 +32,7 @@ impl Lane {
         Some(same == want.len())
     }
 
-    /// A request is known by its start line. A body that ends before that is whole is believed: nothing more may come.
+    /// A request is recognised by its start line. If the body would end before a start line is whole, it is taken for a body: nothing more may come.
     fn request_is_next(&mut self, framing: Framing) -> Option<bool> {
         let body =
             if let Framing::Fixed(len) = framing { usize::try_from(len).unwrap_or(usize::MAX) } else { usize::MAX };
@@ -46,8 +46,8 @@ impl Lane {
         }
     }
 
-    /// Bytes are lost where a body was refused: of a request that comes instead they would be the beginning, which its end would disprove; so they were the body's.
-    /// True when some of it is there to be read before.
+    /// Bytes were lost while it is undecided whether a refused body follows: they are taken for the body's, since the end of a new request would disprove it.
+    /// True if some of the body is there to be read first.
     pub(super) fn believe_request(&mut self) -> bool {
         let State::Unsure(framing) = self.state else { return false };
         if self.kind != Kind::Request {
