@@ -1,5 +1,5 @@
-//! Messages over TCP: each after two bytes that say how long it is (RFC 1035 §4.2.2). In: the bytes of one direction, in order. Out: messages. What is
-//! out of order is not waited for: a connection to a name server is short, and asks again.
+//! DNS messages over TCP, each preceded by two bytes with its length (RFC 1035 §4.2.2). In: the bytes of one direction, in order. Out: messages. Bytes
+//! out of order are not waited for: a connection to a name server is short, and the client asks again.
 
 use bytes::{Buf, BytesMut};
 
@@ -9,12 +9,12 @@ pub struct Frames {
     held: BytesMut,
     /// Offset of the next byte.
     next: u64,
-    /// Something is missing: where the next message begins is not known.
+    /// Bytes are missing: the start of the next message is unknown.
     broken: bool,
 }
 
 impl Frames {
-    /// Takes the bytes at `offset`. False: they are not read, because something before them is missing.
+    /// Takes the bytes at `offset`. False: they are ignored, because bytes before them are missing.
     pub fn take(&mut self, offset: u64, bytes: &[u8]) -> bool {
         self.broken |= offset != self.next;
         if self.broken {
@@ -26,7 +26,7 @@ impl Frames {
         true
     }
 
-    /// The next message that is whole. At most one message, 64 KiB, is held beyond what was just taken.
+    /// The next complete message. At most one message, 64 KiB, is held beyond what was just taken.
     pub fn next_message(&mut self) -> Option<BytesMut> {
         let length = usize::from(u16::from_be_bytes(*self.held.first_chunk::<2>()?));
         if self.held.len() < 2 + length {

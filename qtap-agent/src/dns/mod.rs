@@ -1,6 +1,6 @@
-//! Answers of name servers (RFC 1035 §4), read by whoever stands beside. In: the bytes of a message, or of a stream of them (RFC 1035 §4.2.2). Out:
-//! [`DnsAnswer`]s. Any bytes may come: what is no answer is none, and what is only half of one is told as far as it goes. It keeps no
-//! more than one message, follows no more than a few pointers, and never looks a name up.
+//! Passive parser of name server answers (RFC 1035 §4). In: the bytes of a message, or of a stream of messages (RFC 1035 §4.2.2). Out:
+//! [`DnsAnswer`]s. The bytes may be anything: what is not an answer is ignored, and a cut answer is reported as far as it goes. At most
+//! one message is held, few pointers are followed, and no name is ever looked up.
 
 mod frames;
 
@@ -10,9 +10,9 @@ pub use frames::Frames;
 
 use crate::model::dns::DnsAnswer;
 
-/// Records of an answer that are looked at: a name with more addresses than this is rotated anyway.
+/// Records of an answer that are read: a name with more addresses is rotated anyway.
 const RECORDS: u16 = 64;
-/// Pointers followed within one name: each must lead back, so that a longer chain is made, not met.
+/// Pointers followed within one name: each must point backwards, and a longer chain does not occur by accident.
 const POINTERS: usize = 16;
 /// Longest name (RFC 1035 §2.3.4).
 const NAME_BYTES: usize = 255;
@@ -23,7 +23,7 @@ const TYPE_A: u16 = 1;
 const TYPE_CNAME: u16 = 5;
 const TYPE_AAAA: u16 = 28;
 
-/// Reads a message; none when it is no answer to one question.
+/// Parses a message; `None` if it is not an answer to one question.
 #[must_use]
 pub fn answer(message: &[u8]) -> Option<DnsAnswer> {
     let [_, _, high, low, questions @ .., _, _, _, _, _, _] = *message.first_chunk::<HEADER_BYTES>()?;
@@ -82,8 +82,8 @@ impl Reader<'_> {
         Some(())
     }
 
-    /// A name, its labels joined by dots (RFC 1035 §4.1.4). What is no letter, digit, `-` or `_` is written as `\` and its number, so that
-    /// no name looks like another one.
+    /// A name, its labels joined by dots (RFC 1035 §4.1.4). Bytes other than letters, digits, `-`, `_` and `*` are written as `\` and their
+    /// number, so that no two names look alike.
     fn name(&mut self) -> Option<String> {
         let (mut name, mut at, mut pointers) = (String::new(), self.at, 0);
         let mut after = None;

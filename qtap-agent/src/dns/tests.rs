@@ -1,4 +1,4 @@
-//! Messages written by hand from RFC 1035, and whatever chance makes of them.
+//! Messages written by hand from RFC 1035, and random changes of them.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::{ProptestConfig, any, proptest};
@@ -63,7 +63,7 @@ fn names_that_never_end_end() {
     let mut message = vec![0, 1, 0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     message.extend_from_slice(b"\xc0\x0c\0\x01\0\x01");
     assert_eq!(answer(&message), None, "a pointer to itself");
-    // Each label leads back to the one before.
+    // Each label points back to the one before.
     let mut message = vec![0, 1, 0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     message.extend(std::iter::repeat_n(b"\x3f".iter().copied().chain([b'a'; 63]), 40).flatten());
     message.extend_from_slice(b"\0\0\x01\0\x01");
@@ -98,7 +98,7 @@ fn frames_are_put_together_and_a_hole_ends_them() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, rng_seed: RngSeed::Fixed(53), ..ProptestConfig::default() })]
 
-    /// Whatever is changed in an answer, it is read within bounds.
+    /// Whatever is changed in an answer, parsing stays within bounds.
     #[test]
     fn any_bytes_are_read(changes in proptest::collection::vec((0..90usize, any::<u8>()), 0..12), cut in 0..90usize) {
         let mut message = message();

@@ -1,8 +1,8 @@
 //! From bytes as the probes saw them to bytes in order.
 //!
-//! Comes in: pieces of one direction of one channel, with their offsets, and the ranges that were not copied. Goes out:
+//! In: pieces of one direction of one channel, with their offsets, and the ranges that were not copied. Out:
 //! [`Segment`](crate::model::segment::Segment)s in order and the [`Gap`](crate::model::segment::Gap)s between them; and
-//! what TLS says in the clear at the start of a connection. Nothing here knows a protocol above TLS, or asks for the time.
+//! what TLS reveals in the clear at the start of a connection. Nothing here knows a protocol above TLS, or reads a clock.
 
 pub mod hello;
 pub mod reassembly;

@@ -1,8 +1,8 @@
-//! The Huffman code of HPACK (RFC 7541 Appendix B). In: the octets of a Huffman-coded string literal. Out: the text, or the
-//! finding that it is not valid. It never allocates beyond what the caller's buffer needs (at most 8/5 of the input).
+//! The Huffman code of HPACK (RFC 7541 Appendix B). In: the octets of a Huffman-coded string literal. Out: the text, or the fact that
+//! the coding is invalid. It allocates no more than the caller's buffer needs (at most 8/5 of the input).
 //!
-//! The code is canonical: codes of one length are consecutive and in the order of their symbols, so the lengths say it all.
-//! From them a machine with one state per inner node of the code tree is built once; it eats four bits a step.
+//! The code is canonical: codes of one length are consecutive and in the order of their symbols, so the lengths alone define it.
+//! A state machine with one state per inner node of the code tree is built from them once; it consumes four bits per step.
 
 use std::sync::LazyLock;
 
@@ -21,25 +21,25 @@ const LENGTHS: [u8; 257] = [
     27, 27, 27, 27, 27, 26, 30,
 ];
 
-/// Symbol of the end of a string; it must never be in one (RFC 7541 §5.2).
+/// The end-of-string symbol; a string must never contain it (RFC 7541 §5.2).
 const EOS: u16 = 256;
 
-/// What four bits do in one state.
+/// The effect of four bits in one state.
 #[derive(Clone, Copy, Default)]
 struct Step {
-    /// State after them.
+    /// The state after them.
     next: u8,
-    /// The symbol they completed, if [`Step::emits`]. Codes are five bits at least, so there is never more than one.
+    /// The symbol they completed, if [`Step::emits`]. Codes have at least five bits, so there is never more than one.
     symbol: u8,
     /// A symbol was completed.
     emits: bool,
-    /// A string may end here: what is left over is at most seven bits, all ones (RFC 7541 §5.2).
+    /// A string may end here: at most seven bits are left over, all ones (RFC 7541 §5.2).
     may_end: bool,
-    /// EOS was completed: not valid.
+    /// EOS was completed, which is invalid.
     fails: bool,
 }
 
-/// One row per state, state 0 the root of the code tree.
+/// One row per state; state 0 is the root of the code tree.
 static MACHINE: LazyLock<Vec<[Step; 16]>> = LazyLock::new(build);
 
 /// A child in the code tree.
@@ -123,7 +123,7 @@ fn step(nodes: &[Node], state: usize, bits: usize) -> Step {
     step
 }
 
-/// Decodes `coded` to the end of `text`. False when it is not valid: `text` then holds what came before the fault.
+/// Appends the decoded `coded` to `text`. False if it is invalid: `text` then holds what came before the fault.
 pub(super) fn decode(coded: &[u8], text: &mut BytesMut) -> bool {
     let machine = MACHINE.as_slice();
     text.reserve(coded.len() * 8 / 5);

@@ -1,8 +1,8 @@
-//! Header compression of HTTP/2 (RFC 7541), decoding side. In: the header blocks of one direction in order, whole, or in pieces where they are too
-//! long to be held. Out: header fields. It never fails: what it cannot know is unknown, and a block it cannot read to its end says so.
+//! Header compression of HTTP/2 (RFC 7541), decoding side. In: the header blocks of one direction in order, whole, or in pieces if they are
+//! too long to be held. Out: header fields. Decoding never fails: what cannot be known is unknown, and a block that cannot be read to its end is marked.
 //!
-//! Only dynamic table size updates change the table here. SETTINGS_HEADER_TABLE_SIZE needs no ear: an encoder must announce
-//! every change it makes of it in a block (RFC 7541 §4.2), and a table larger than the encoder's gives the same answers.
+//! Only dynamic table size updates change the table. SETTINGS_HEADER_TABLE_SIZE can be ignored: an encoder must announce
+//! every resulting change in a block (RFC 7541 §4.2), and a table larger than the encoder's gives the same results.
 
 mod huffman;
 mod statics;
@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use self::table::{Entry, Table};
 use crate::model::message::{Field, FieldText};
 
-/// Octets of decoded text that are allocated at a time and shared by the fields in them.
+/// Octets of decoded text allocated at a time and shared by the fields in them.
 const SCRATCH_BYTES: usize = 2048;
 
 /// The decoder of one direction.
@@ -21,25 +21,25 @@ const SCRATCH_BYTES: usize = 2048;
 pub(super) struct Decoder {
     table: Table,
     scratch: BytesMut,
-    /// The block whose first pieces came.
+    /// The block whose first pieces have arrived.
     long: Option<Box<Long>>,
 }
 
-/// A block that comes in pieces.
+/// A block that arrives in pieces.
 #[derive(Debug, Default)]
 struct Long {
     decoded: Decoded,
-    /// Octets of a representation that is not whole.
+    /// Octets of an incomplete representation.
     carry: BytesMut,
-    /// How many octets it is at least.
+    /// Minimum octets needed to complete it.
     need: usize,
-    /// Octets still to come of a string that no table would hold.
+    /// Octets still to come of a string longer than any table would hold.
     skip: usize,
-    /// Octets that were read.
+    /// Octets read.
     read: usize,
 }
 
-/// What is kept of a block.
+/// Limits on what is kept of a block.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// Octets of the block.
@@ -48,10 +48,10 @@ pub(super) struct Limits {
     pub(super) fields: usize,
 }
 
-/// Why a representation is none.
+/// Why a representation could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// So many octets, at least, are missing.
+    /// At least this many octets are missing.
     Short(usize),
     /// It breaks the rules.
     Broken,
@@ -63,40 +63,40 @@ enum Read {
     Resized,
 }
 
-/// What a header block stands for.
+/// The decoded form of a header block.
 #[derive(Debug, Default)]
 pub(super) struct Decoded {
     /// Fields in order, pseudo-header fields included.
     pub(super) fields: Vec<Field>,
     /// Their size, as RFC 9113 §6.5.2 counts a header list.
     pub(super) size: usize,
-    /// True when part of it is unknown.
+    /// True if part of it is unknown.
     pub(super) unknown: bool,
-    /// True when fields past the limit were left out.
+    /// True if fields past the limit were left out.
     pub(super) cut: bool,
-    /// True when it could not be read to its end.
+    /// True if the block could not be read to its end.
     pub(super) broken: bool,
 }
 
 impl Decoder {
-    /// A decoder with an empty table; joined late, its older entries are unknown.
+    /// Creates a decoder with an empty table; if joined mid-stream, the table's older entries are unknown.
     pub(super) fn new(joined_late: bool) -> Decoder {
         Decoder { table: Table::new(joined_late), scratch: BytesMut::new(), long: None }
     }
 
-    /// Bytes of memory it holds.
+    /// Bytes of memory held.
     pub(super) fn held(&self) -> usize {
         let long = self.long.as_ref().map_or(0, |long| size_of::<Long>() + long.carry.capacity() + long.decoded.size);
         self.table.held() + self.scratch.capacity() + long
     }
 
-    /// A block of this direction was lost: all that was learnt of its table is void.
+    /// A block of this direction was lost: everything learned about its table is void.
     pub(super) fn forget(&mut self) {
         self.table.forget();
         self.long = None;
     }
 
-    /// Decodes one block, or the last piece of one. Fields beyond `limits` are decoded for the table's sake and left out.
+    /// Decodes a block, or its last piece. Fields beyond `limits` are decoded only to keep the table right, and left out.
     pub(super) fn decode(&mut self, block: Bytes, limits: Limits) -> Decoded {
         let mut long = self.long.take().map_or_else(Long::default, |long| *long);
         self.read(&mut long, block, limits);
@@ -154,7 +154,7 @@ impl Decoder {
         }
     }
 
-    /// One representation: a field, or a size update. `skip` is how many octets that are still to come are its value's.
+    /// Reads one representation: a field, or a size update. `skip` is set to the number of octets of its value still to come.
     fn representation(&mut self, rest: &mut Bytes, skip: &mut usize) -> Result<Read, Fault> {
         let first = *rest.first().ok_or(Fault::Short(1))?;
         if first & 0x80 != 0 {
@@ -182,7 +182,7 @@ impl Decoder {
         Ok(Read::Field(if indexed { self.remember(name, value) } else { Field { name, value } }))
     }
 
-    /// Inserts a field, in memory of its own: what it was read from must not live as long as the table.
+    /// Inserts a field, copied into its own memory: the buffer it was read from must not live as long as the table.
     fn remember(&mut self, name: FieldText, value: FieldText) -> Field {
         let own = |text: FieldText| match text {
             FieldText::Known(bytes) => FieldText::Known(Bytes::copy_from_slice(&bytes)),
@@ -193,7 +193,7 @@ impl Decoder {
         Field { name: entry.name, value: entry.value }
     }
 
-    /// A string literal (RFC 7541 §5.2); unknown when its Huffman code is not valid. None when it is cut off and longer than any that a table holds.
+    /// Reads a string literal (RFC 7541 §5.2); unknown if its Huffman code is invalid. `None` if it is cut off and longer than any table holds.
     fn string(&mut self, rest: &mut Bytes) -> Result<Option<FieldText>, Fault> {
         let coded = rest.first().ok_or(Fault::Short(1))? & 0x80 != 0;
         let mut after = rest.clone();
@@ -229,7 +229,7 @@ impl Decoded {
     }
 }
 
-/// An integer with an N-bit prefix (RFC 7541 §5.1), N being `prefix`. It is broken above 2^32.
+/// Reads an integer with an N-bit prefix (RFC 7541 §5.1), N being `prefix`. A value of 2^32 or more is broken.
 fn integer(rest: &mut Bytes, prefix: u32) -> Result<usize, Fault> {
     let octet = |rest: &mut Bytes| rest.try_get_u8().map_err(|_| Fault::Short(1));
     let mask = (1usize << prefix) - 1;

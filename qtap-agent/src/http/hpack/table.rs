@@ -1,8 +1,8 @@
-//! The two tables of HPACK as one address space (RFC 7541 §2.3): 1 to 61 the static one, from 62 the dynamic one, newest first.
-//! In: what the header blocks insert and resize. Out: the field an index stands for, or that it is unknown.
+//! The two tables of HPACK as one address space (RFC 7541 §2.3): from 1 to 61 the static one, from 62 the dynamic one, newest first.
+//! In: what header blocks insert and resize. Out: the field at an index, or that it is unknown.
 //!
-//! Indices count from the newest entry, so a table that forgot its older entries is never wrong about the newer ones: what
-//! was inserted before the probes looked, or beyond this table's own bound, is unknown and never guessed.
+//! Indices count from the newest entry, so a table that lost its older entries is never wrong about the newer ones: what was
+//! inserted before capture began, or exceeds this table's own bound, is unknown and never guessed.
 
 use std::collections::VecDeque;
 
@@ -11,11 +11,11 @@ use bytes::Bytes;
 use super::statics;
 use crate::model::message::FieldText;
 
-/// Size of the dynamic table until told otherwise (RFC 9113 §6.5.2).
+/// Initial size of the dynamic table (RFC 9113 §6.5.2).
 const DEFAULT_BYTES: usize = 4096;
-/// Most that is remembered of a dynamic table, whatever the two ends agreed on: what they use in practice is 64 KiB.
+/// Limit on what is held of a dynamic table, whatever client and server agreed on; in practice they use 64 KiB.
 pub(super) const LIMIT_BYTES: usize = 256 << 10;
-/// What an entry costs besides its octets (RFC 7541 §4.1).
+/// Cost of an entry besides its octets (RFC 7541 §4.1).
 const ENTRY_OVERHEAD_BYTES: usize = 32;
 
 /// A field of the table.
@@ -26,7 +26,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Of a field none of which is known.
+    /// An entry of which nothing is known.
     pub(super) const UNKNOWN: Entry = Entry { name: FieldText::Unknown, value: FieldText::Unknown };
 
     fn size(&self) -> usize {
@@ -44,13 +44,13 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// An empty table. Joined late, the encoder may have been allowed a larger one already: as much as the bound allows is kept.
+    /// Creates an empty table. If joined mid-stream, the encoder may already use a larger one: as much as the bound allows is kept.
     pub(super) fn new(joined_late: bool) -> Table {
         let capacity = if joined_late { LIMIT_BYTES } else { DEFAULT_BYTES };
         Table { dynamic: VecDeque::new(), size: 0, capacity }
     }
 
-    /// The field at `index`; unknown where the entry was never seen.
+    /// The field at `index`; unknown if the entry was never seen.
     pub(super) fn get(&self, index: usize) -> Entry {
         let Some(position) = index.checked_sub(1) else { return Entry::UNKNOWN };
         if let Some((name, value)) = statics::ENTRIES.get(position) {
@@ -60,7 +60,7 @@ impl Table {
         self.dynamic.get(position - statics::ENTRIES.len()).cloned().unwrap_or(Entry::UNKNOWN)
     }
 
-    /// Inserts a field, evicting from the oldest on (RFC 7541 §4.4).
+    /// Inserts a field, evicting the oldest ones first (RFC 7541 §4.4).
     pub(super) fn insert(&mut self, entry: Entry) {
         let size = entry.size();
         self.evict(self.capacity.saturating_sub(size));
@@ -70,20 +70,20 @@ impl Table {
         }
     }
 
-    /// Obeys a dynamic table size update (RFC 7541 §4.3), up to this table's own bound.
+    /// Applies a dynamic table size update (RFC 7541 §4.3), up to this table's own bound.
     pub(super) fn resize(&mut self, bytes: usize) {
         self.capacity = bytes.min(LIMIT_BYTES);
         self.evict(self.capacity);
     }
 
-    /// A block of unknown content passed: no index can be trusted to be what it was.
+    /// A block of unknown content passed: no index can be trusted any more.
     pub(super) fn forget(&mut self) {
         self.dynamic.clear();
         self.size = 0;
         self.capacity = LIMIT_BYTES;
     }
 
-    /// Bytes of memory it holds.
+    /// Bytes of memory held.
     pub(super) fn held(&self) -> usize {
         self.size + self.dynamic.capacity() * size_of::<Entry>()
     }

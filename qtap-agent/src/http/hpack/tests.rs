@@ -1,4 +1,4 @@
-//! RFC 7541 Appendix C, all of it; what is unknown; and every story of the corpus of header blocks, where it is at hand.
+//! All of RFC 7541 Appendix C; what is unknown; and every story of the corpus of header blocks, if it is available.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 #![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 
@@ -14,7 +14,7 @@ fn hex(text: &str) -> Bytes {
     digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
-/// Room for all of it.
+/// Limits that keep everything.
 const ROOM: Limits = Limits { octets: usize::MAX, fields: 1 << 20 };
 
 fn fields(decoder: &mut Decoder, block: &str) -> Vec<(String, String)> {
@@ -166,7 +166,7 @@ fn bad_blocks_end_where_they_break_and_bad_strings_are_unknown() {
     assert_eq!(cut.fields.len(), 2);
 }
 
-/// Appendix C.4 and what follows it in pieces of every length: the same as whole.
+/// Appendix C.4 and what follows it, split into pieces of every length: the result is the same as for whole blocks.
 #[test]
 fn a_block_in_pieces_is_what_it_is_whole() {
     let blocks =
@@ -193,7 +193,7 @@ fn a_block_in_pieces_is_what_it_is_whole() {
     }
 }
 
-/// Of a value that no table would hold, only the name is known; what comes behind it is read.
+/// Of a value longer than any table holds, only the name is known; what follows it is read.
 #[test]
 fn a_string_of_any_length_is_passed_over() {
     let long = [&hex("82 40 0161 7f")[..], &hex("81 ff 3f"), &vec![b'x'; 1 << 20], &hex("40 0162 0163")].concat();

@@ -1,29 +1,29 @@
-//! permessage-deflate (RFC 7692), the receiving end of one direction. In: the payloads of compressed messages, in order. Out: what they
-//! say, up to a limit. Each direction has a window of its own, which outlives a message unless it was negotiated otherwise; when
-//! something of it is lost, what comes after can't be known, and is not guessed.
+//! permessage-deflate (RFC 7692), the decompressing side of one direction. In: the payloads of compressed messages, in order. Out: the
+//! plain data, up to a limit. Each direction has its own window, which outlives a message unless negotiated otherwise; if
+//! something of it is lost, what follows cannot be known, and is not guessed.
 
 use bytes::BytesMut;
 use flate2::{Decompress, FlushDecompress, Status};
 
-/// What ends each message and is not sent (RFC 7692 §7.2.1).
+/// What ends each message and is not transmitted (RFC 7692 §7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
-/// Bytes of a window and what belongs to it, about.
+/// Approximate memory cost in bytes of a window and its state.
 const WINDOW_COST: usize = 48 << 10;
-/// Bytes made at a time.
+/// Output bytes produced per step.
 const STEP: usize = 8 << 10;
-/// Bytes that may come of each byte of a message past the limit on what is kept of it: real text does not shrink more.
+/// Output bytes accepted per input byte once a message exceeds the limit on what is kept: real text compresses no better.
 const EXPANSION: u64 = 128;
 
-/// Undoes the compression of one direction.
+/// The decompressor of one direction.
 #[derive(Debug)]
 pub(super) struct Inflate {
-    /// None before the first message, and when it has lost its thread.
+    /// `None` before the first message, and once its place in the data is lost.
     inflater: Option<Decompress>,
     /// The window outlives a message.
     takeover: bool,
-    /// What is in the window is not known.
+    /// The contents of the window are unknown.
     void: bool,
-    /// Bytes of the message that came in, and that were made of them.
+    /// Input bytes of the message so far, and output bytes produced from them.
     took: u64,
     made: u64,
 }
@@ -33,30 +33,30 @@ impl Inflate {
         Inflate { inflater: None, takeover, void: false, took: 0, made: 0 }
     }
 
-    /// Gives up when there is no window yet and no `room` for one.
+    /// Gives up if there is no window yet and `room` is too small for one.
     pub(super) fn fit(&mut self, room: usize) {
         if self.inflater.is_none() && room < WINDOW_COST {
             self.lose_thread();
         }
     }
 
-    /// True when what comes can't be known.
+    /// True if what follows cannot be decompressed.
     pub(super) fn is_void(&self) -> bool {
         self.void
     }
 
-    /// Bytes of memory.
+    /// Bytes of memory held.
     pub(super) fn cost(&self) -> usize {
         if self.inflater.is_some() { WINDOW_COST } else { 0 }
     }
 
-    /// Something was lost.
+    /// Part of the data was lost.
     pub(super) fn lose_thread(&mut self) {
         self.void = true;
         self.inflater = None;
     }
 
-    /// Undoes a piece of a message; what comes of it is added to `out`, no more than `room` in all. True when all of it was.
+    /// Decompresses a piece of a message and appends the result to `out`, which may reach `room` bytes. True if all of it was appended.
     pub(super) fn run(&mut self, input: &[u8], out: &mut BytesMut, room: usize) -> bool {
         if self.void {
             return false;
@@ -69,7 +69,7 @@ impl Inflate {
         whole == Some(true)
     }
 
-    /// The message ended. True when all of it was added.
+    /// Ends the message. True if all of it was appended.
     pub(super) fn end(&mut self, out: &mut BytesMut, room: usize) -> bool {
         let whole = self.run(&TAIL, out, room);
         (self.took, self.made) = (0, 0);
@@ -82,7 +82,7 @@ impl Inflate {
         whole
     }
 
-    /// None when these are no deflated bytes, or stand for too many.
+    /// `None` if the input is not deflate data, or expands too much.
     fn steps(&mut self, mut input: &[u8], out: &mut BytesMut, room: usize) -> Option<bool> {
         let inflater = self.inflater.get_or_insert_with(|| Decompress::new(false));
         let mut step = [0; STEP];
@@ -100,7 +100,7 @@ impl Inflate {
                 return None;
             }
             match status {
-                // RFC 7692 §7.2.3.4: a block may say that it is the last, and others follow all the same.
+                // RFC 7692 §7.2.3.4: a block may be marked as the last, and others follow nevertheless.
                 Status::StreamEnd => inflater.reset(false),
                 Status::Ok | Status::BufError if took == 0 && made == 0 => return Some(whole),
                 Status::Ok | Status::BufError => {}

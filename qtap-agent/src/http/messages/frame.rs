@@ -1,17 +1,17 @@
-//! The head of a WebSocket frame (RFC 6455 §5.2). In: bytes, as they come. Out: the head, or that it breaks a rule.
+//! The head of a WebSocket frame (RFC 6455 §5.2). In: bytes, as they arrive. Out: the head, or that it violates a rule.
 //!
 //! ```text
-//!   FIN RSV1-3 opcode │ MASK length-7 │ length-16 or -64, where length-7 is 126 or 127 │ masking key, where MASK
+//!   FIN RSV1-3 opcode │ MASK length-7 │ length-16 or -64, if length-7 is 126 or 127 │ masking key, if MASK
 //! ```
 
 use bytes::{Buf, Bytes};
 
-/// Longest head: two octets, a length of eight, a key of four.
+/// Longest head: two octets, a length of eight octets, a key of four.
 const HEAD_LIMIT: usize = 14;
 /// Longest payload of a control frame (RFC 6455 §5.5).
 pub(super) const CONTROL_LIMIT: u64 = 125;
 
-/// What a frame is (RFC 6455 §5.2, opcode).
+/// The kind of a frame (RFC 6455 §5.2, opcode).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opcode {
     Continuation,
@@ -51,18 +51,18 @@ pub(super) struct Frame {
     pub(super) len: u64,
 }
 
-/// What became of the octets of a head.
+/// The result of reading octets of a head.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Read {
-    /// There are more to come.
+    /// More octets are needed.
     Part,
-    /// All are there, so many.
+    /// The head is complete, with this many octets.
     Whole(Frame, usize),
-    /// They are no head, so many of them.
+    /// These octets, this many, are not a head.
     Broken(usize),
 }
 
-/// The head that is being read.
+/// A head being read.
 #[derive(Debug, Default)]
 pub(super) struct Head {
     octets: [u8; HEAD_LIMIT],
@@ -88,13 +88,13 @@ impl Head {
         Read::Part
     }
 
-    /// Gives up what is there of it; how many octets.
+    /// Drops the incomplete head; returns its length in octets.
     pub(super) fn give_up(&mut self) -> usize {
         std::mem::take(&mut self.have)
     }
 }
 
-/// None: too few octets to tell. Some(None): no frame begins like this.
+/// `None`: too few octets to decide. `Some(None)`: no frame begins like this.
 fn parse(octets: &[u8]) -> Option<Option<Frame>> {
     let [first, second, rest @ ..] = octets else { return None };
     let (fin, rsv1, reserved) = (first & 0x80 != 0, first & 0x40 != 0, first & 0x30);
@@ -125,7 +125,7 @@ fn parse(octets: &[u8]) -> Option<Option<Frame>> {
     Some(Some(Frame { fin, rsv1, opcode, key, len }))
 }
 
-/// Undoes the masking of payload octets, the first of which is number `at` of its frame (RFC 6455 §5.3).
+/// Unmasks payload octets; the first one has offset `at` in its frame (RFC 6455 §5.3).
 pub(super) fn unmask(octets: &mut [u8], key: [u8; 4], at: u64) {
     let mut key = key;
     key.rotate_left((at % 4) as usize);

@@ -1,9 +1,9 @@
-//! The messages of gRPC: `Length-Prefixed-Message → Compressed-Flag Message-Length Message` (gRPC over HTTP/2), a flag of one octet, a
-//! length of four, big-endian, then so many octets, whatever DATA frames they lie in. In: a body's bytes as they come, and its
-//! holes. Out: counts; and the messages as slices of what the body keeps, so that they are not kept twice. It copies a message
-//! only where it lies in several pieces, or began in an earlier part.
+//! gRPC messages: `Length-Prefixed-Message → Compressed-Flag Message-Length Message` (gRPC over HTTP/2), a flag of one octet, a
+//! big-endian length of four, then that many octets, however they are split into DATA frames. In: the bytes of a body as they arrive, and
+//! its holes. Out: counts; and the messages as slices of what the body keeps, so that they are not kept twice. A message is
+//! copied only if it lies in several pieces, or began in an earlier part.
 //!
-//! A hole that lies within a message costs that message; after any other it is not known where the next one begins.
+//! A hole within a message costs that message; after any other hole the start of the next message is unknown.
 
 use std::ops::Range;
 
@@ -22,18 +22,18 @@ const PREFIX: usize = 5;
 /// The messages of one direction.
 #[derive(Debug)]
 pub(in crate::http) struct Grpc {
-    /// Counts; nothing is kept in it.
+    /// Counts only; no messages are kept in it.
     messages: Messages,
     state: State,
-    /// Whole messages that are to be told.
+    /// Whole messages to be reported.
     spans: Vec<Span>,
-    /// What earlier parts have of the first message that is to be told, or of the one under way.
+    /// The bytes that earlier parts had of the first message to be reported, or of the one in progress.
     carried: BytesMut,
-    /// It is not all of it.
+    /// `carried` is incomplete.
     carried_cut: bool,
-    /// Where the part that is under way begins in the body.
+    /// Offset in the body at which the current part begins.
     part_at: u64,
-    /// Bytes that the budget holds for it.
+    /// Bytes accounted for it in the budget.
     cost: usize,
 }
 
@@ -67,13 +67,13 @@ impl Grpc {
         }
     }
 
-    /// True when no more messages can be kept before these are told.
+    /// True if no more messages can be kept before these are reported.
     pub(in crate::http) fn is_full(&self) -> bool {
         self.spans.len() >= KEPT
     }
 
-    /// Reads the bytes from offset `at` of the body on; how many of them. `patient`: it stops where it is full, to be asked again
-    /// after a part was told; else it leaves messages out.
+    /// Reads bytes that begin at offset `at` of the body; returns how many were read. `patient`: stops when it is full, to be called again
+    /// after a part was reported; otherwise further messages are left out.
     pub(in crate::http) fn read(
         &mut self,
         bytes: &[u8],
@@ -153,7 +153,7 @@ impl Grpc {
         }
     }
 
-    /// The bytes of its messages are not there any more.
+    /// The body has released the bytes of its messages.
     pub(in crate::http) fn let_go(&mut self, budget: &mut Budget) {
         self.spans.clear();
         self.carried.clear();
@@ -161,25 +161,25 @@ impl Grpc {
         self.account(budget);
     }
 
-    /// What comes next can't be told from anything else.
+    /// The message framing is lost: what follows cannot be interpreted.
     pub(in crate::http) fn lose_thread(&mut self) {
         self.state = State::Broken;
         self.messages.broken = true;
     }
 
-    /// Nothing more will come.
+    /// The body has ended.
     pub(in crate::http) fn close(&mut self, budget: &mut Budget) {
         budget.release(std::mem::take(&mut self.cost));
     }
 
-    /// Tells the budget what it costs.
+    /// Updates the budget with its current cost.
     pub(in crate::http) fn account(&mut self, budget: &mut Budget) {
         let cost = self.carried.len() + self.spans.len() * MESSAGE_COST;
         budget.release(std::mem::replace(&mut self.cost, cost));
         budget.hold(cost);
     }
 
-    /// The messages that are to be told with `body`, a part that ends here or the whole; `limit` for the bytes of each.
+    /// The messages to be reported with `body`, a part that ends here or the whole; each is cut at `limit` bytes.
     pub(in crate::http) fn cut(&mut self, body: &Body, limit: usize, budget: &mut Budget) -> Messages {
         let mut kept = Kept::new(body);
         let mut told = Vec::with_capacity(self.spans.len());
@@ -205,8 +205,8 @@ impl Grpc {
         Messages { framing: Framing::Grpc, count, bytes, compressed, kept: told, left_out, broken }
     }
 
-    /// Copies what the body has of `range`, no more than the limit in all. Where something lacks, what comes after it does not
-    /// fit on.
+    /// Copies what the body has of `range`, up to the limit in total. After a missing byte nothing more is
+    /// appended.
     fn carry(&mut self, kept: &mut Kept<'_>, range: Range<u64>, limit: usize) {
         let wanted = range.end.saturating_sub(range.start);
         if self.carried_cut || wanted == 0 {
@@ -248,7 +248,7 @@ mod tests {
         Body { size: chunks.iter().map(|chunk| chunk.len() as u64).sum(), chunks, ..Body::default() }
     }
 
-    /// What is told of messages that come in pieces of `size`, in one chunk.
+    /// What is reported of messages that arrive in pieces of `size`, in one chunk.
     fn told(bytes: &[u8], size: usize, limit: usize) -> Messages {
         let mut grpc = Grpc::new();
         let mut at = 0;

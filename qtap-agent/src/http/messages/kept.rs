@@ -1,5 +1,5 @@
-//! What a body keeps, found by offset. In: a [`Body`], and ranges of it that follow one another, none with a hole in it. Out: their
-//! bytes, as slices where they lie in one piece. It never looks at a chunk twice.
+//! The kept bytes of a body, found by offset. In: a [`Body`], and ascending ranges of it without holes. Out: their bytes, as slices
+//! if they lie in one chunk. No chunk is read twice.
 
 use std::ops::Range;
 
@@ -7,13 +7,13 @@ use bytes::{Bytes, BytesMut};
 
 use crate::model::message::Body;
 
-/// What a body keeps.
+/// The kept bytes of a body.
 pub(super) struct Kept<'a> {
     body: &'a Body,
-    /// Holes passed, and their bytes.
+    /// Holes passed, and the total of their bytes.
     holes: usize,
     lost: u64,
-    /// The chunk that comes next, and where in what is kept it begins.
+    /// The next chunk, and its offset within the kept bytes.
     chunk: usize,
     chunk_at: u64,
 }

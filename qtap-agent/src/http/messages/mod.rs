@@ -1,9 +1,9 @@
-//! What bodies say that are streams of messages. In: the bytes of one direction of an exchange, in order, and its holes. Out:
-//! [`Messages`]: counts of all, and those that are told. Where the framing can't be followed it says so and guesses nothing;
-//! it keeps no more than the limits of bodies allow.
+//! Bodies that are streams of messages. In: the bytes of one direction of an exchange, in order, and its holes. Out: [`Messages`]: counts
+//! of all messages, and those that are kept. If the framing cannot be followed, that is reported and nothing is guessed;
+//! no more is kept than the limits of bodies allow.
 //!
-//! `grpc` counts in the bytes that the body keeps, and tells slices of them; `websocket` takes the bytes, with `frame` for the
-//! heads of its frames, `under_way` for its messages and `deflate` for permessage-deflate; `upgrade` says what is a WebSocket connection.
+//! `grpc` finds messages in the bytes that the body keeps, and returns slices of them; `websocket` takes the bytes itself, with `frame` for
+//! frame heads, `under_way` for its messages and `deflate` for permessage-deflate; `upgrade` recognises WebSocket connections.
 
 mod deflate;
 mod frame;
@@ -24,14 +24,14 @@ use crate::model::messages::Message;
 use crate::model::messages::Messages;
 use crate::model::time::KernelTime;
 
-/// Messages kept of one direction of an exchange, or of a part of it.
+/// Maximum number of messages kept of one direction of an exchange, or of a part of it.
 const KEPT: usize = 4096;
-/// What a message that is kept costs beside its bytes.
+/// Memory cost of a kept message besides its bytes.
 const MESSAGE_COST: usize = size_of::<Message>();
 
-/// What a body is read with.
+/// The context for reading a body.
 pub(super) struct Env<'a> {
-    /// When the bytes came.
+    /// When the bytes arrived.
     pub(super) time: KernelTime,
     pub(super) settings: &'a Settings,
     /// False: only the sizes of bodies are kept.
@@ -40,7 +40,7 @@ pub(super) struct Env<'a> {
     pub(super) sink: &'a mut Sink,
 }
 
-/// Reads the messages of one direction.
+/// Parser of the messages of one direction.
 #[derive(Debug)]
 pub(super) enum Reader {
     Grpc(Box<Grpc>),

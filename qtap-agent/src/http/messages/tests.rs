@@ -1,5 +1,5 @@
-//! Messages from outside: connections that carry them, and what is told. WebSocket by the examples of RFC 6455 §5.7, RFC 7692 §7.2.3
-//! and RFC 8441 §5.1, gRPC by those of its own page.
+//! Messages from outside: connections that carry them, and what is reported. WebSocket by the examples of RFC 6455 §5.7, RFC 7692 §7.2.3
+//! and RFC 8441 §5.1, gRPC by those of its specification.
 
 use h2::frame::{Head, Kind};
 
@@ -19,7 +19,7 @@ const ASK: &str = "GET /chat HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: we
 const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-/// RFC 7692 §7.2.3.1 and §7.2.3.2: "Hello", and once more by the window.
+/// RFC 7692 §7.2.3.1 and §7.2.3.2: "Hello", and the same again by reference to the window.
 const HELLO: &[u8] = &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
 const AGAIN: &[u8] = &[0xf2, 0x00, 0x11, 0x00, 0x00];
 

@@ -1,5 +1,5 @@
-//! A message of a WebSocket connection that is being put together (RFC 6455 §5.4). In: payloads of its frames, masked as they came. Out: what
-//! it says, as much of it as there was room for. It copies what is masked, compressed, small or in pieces, and nothing else.
+//! A WebSocket message being reassembled (RFC 6455 §5.4). In: payloads of its frames, masked as they arrived. Out: its plain data, as far
+//! as it fits the limits. Only data that is masked, compressed, small or in pieces is copied.
 
 use bytes::{Bytes, BytesMut};
 
@@ -13,13 +13,13 @@ use crate::model::time::KernelTime;
 /// Messages shorter than this are copied, so that they do not keep a whole segment alive.
 const SMALL_BYTES: usize = 1024;
 
-/// A message that is being put together.
+/// A message being reassembled.
 #[derive(Debug)]
 pub(super) struct UnderWay {
     pub(super) kind: MessageKind,
     pub(super) compressed: bool,
     pub(super) size: u64,
-    /// Its first piece, where it need not be copied; then `data` is empty.
+    /// Its first piece, if it need not be copied; then `data` is empty.
     slice: Bytes,
     data: BytesMut,
     truncated: bool,
@@ -39,12 +39,12 @@ impl UnderWay {
         }
     }
 
-    /// Bytes it holds.
+    /// Bytes held.
     pub(super) fn len(&self) -> usize {
         self.slice.len() + self.data.len()
     }
 
-    /// Adds what came, as far as there is `room`. How many of the bytes were of use, and why the others were not.
+    /// Adds bytes, up to `room`. Returns how many of them were used, and why the others were not.
     pub(super) fn add(
         &mut self,
         bytes: Masked,
@@ -71,7 +71,7 @@ impl UnderWay {
         (kept, why)
     }
 
-    /// Its last frame ended; `limit` for what it says.
+    /// Ends the message after its last frame; its data may reach `limit` bytes.
     pub(super) fn end(&mut self, limit: usize, inflate: Option<&mut Inflate>) {
         if let Some(inflate) = inflate.filter(|_| self.compressed) {
             let room = if self.truncated { 0 } else { limit };
@@ -79,7 +79,7 @@ impl UnderWay {
         }
     }
 
-    /// The message, whole at `time`.
+    /// The finished message, complete at `time`.
     pub(super) fn tell(self, time: KernelTime) -> Message {
         let UnderWay { kind, compressed, size, slice, data, truncated, .. } = self;
         Message {
@@ -93,7 +93,7 @@ impl UnderWay {
         }
     }
 
-    /// Adds the first `len` of what came, without its mask.
+    /// Adds the first `len` bytes, unmasked.
     fn append(&mut self, mut masked: Masked, len: usize, budget: &Budget) {
         masked.bytes.truncate(len);
         if self.len() == 0 && masked.key.is_none() && len >= SMALL_BYTES {
@@ -111,7 +111,7 @@ impl UnderWay {
     }
 }
 
-/// Bytes of a payload, the first of which is number `at` of its frame.
+/// Bytes of a payload; the first one has offset `at` in its frame.
 pub(super) struct Masked {
     pub(super) bytes: Bytes,
     pub(super) key: Option<[u8; 4]>,
@@ -123,7 +123,7 @@ impl Masked {
         self.bytes.len()
     }
 
-    /// The bytes as they were meant.
+    /// The bytes, unmasked.
     pub(super) fn plain(&self) -> Bytes {
         let Some(key) = self.key else { return self.bytes.clone() };
         let mut plain = self.bytes.to_vec();

@@ -1,5 +1,5 @@
-//! One direction of a WebSocket connection (RFC 6455 §5), with permessage-deflate where it was negotiated (RFC 7692). In: its bytes and
-//! holes. Out: counts of frames and messages, how it was closed, and the messages, unmasked, put together, decompressed, up to
+//! One direction of a WebSocket connection (RFC 6455 §5), with permessage-deflate if negotiated (RFC 7692). In: its bytes and
+//! holes. Out: counts of frames and messages, how it was closed, and the messages: unmasked, reassembled, decompressed, up to
 //! the limits.
 //!
 //! ```text
@@ -7,11 +7,11 @@
 //!        ▼                                                                                      │
 //!      Head ──► Payload(left) ───────────────────────────────────────────────────────────────────┘
 //!        │ breaks a rule, or is lost    │ lost beyond its end
+//!        │ violates a rule, or is lost  │ a hole beyond its end
 //!        ▼                              ▼
-//!      Broken: bytes are counted, and nothing is guessed
 //! ```
 //!
-//! Every byte is counted once: heads and what is kept as captured, when the message is whole; the rest under its loss.
+//! Every byte is counted once: heads, and what is kept once the message is complete, as captured; the rest as lost, with the reason.
 
 use bytes::{Bytes, BytesMut};
 
@@ -35,19 +35,19 @@ pub(in crate::http) struct WebSocket {
     close: Option<Close>,
     state: State,
     head: Head,
-    /// The frame that is being read.
+    /// The frame being read.
     frame: Option<Frame>,
-    /// Payload of the Close frame that is being read; not known when something of it was lost.
+    /// Payload of the Close frame being read; `None` if part of it was lost.
     closing: Option<BytesMut>,
-    /// The message that is being put together.
+    /// The message being reassembled.
     under_way: Option<UnderWay>,
-    /// A whole message that does not fit in the part with those before it.
+    /// A complete message that does not fit into the current part with those before it.
     parked: Option<Message>,
-    /// Bytes of messages that are kept.
+    /// Bytes of the kept messages.
     waiting: usize,
-    /// Bytes that the budget holds for it.
+    /// Bytes accounted for it in the budget.
     cost: usize,
-    /// Bytes of payload that are counted when the message is whole.
+    /// Bytes of payload that are counted once the message is complete.
     uncounted: u64,
 }
 
@@ -78,13 +78,13 @@ impl WebSocket {
         }
     }
 
-    /// Bytes of the messages that are kept.
+    /// Bytes of the kept messages.
     pub(in crate::http) fn waiting(&self) -> usize {
         self.waiting
     }
 
-    /// Reads from the front of `piece`. True when the messages that are kept are to be told before it goes on: they are `room`
-    /// bytes, or as many as a part may have.
+    /// Reads from the front of `piece`. True if the kept messages have to be reported before more is read: they have reached `room`
+    /// bytes, or fill a part.
     pub(in crate::http) fn read(&mut self, piece: &mut Bytes, room: usize, env: &mut Env<'_>) -> bool {
         while !self.is_full(room) {
             if piece.is_empty() {
@@ -135,7 +135,7 @@ impl WebSocket {
         }
     }
 
-    /// True when a frame may come now (RFC 6455 §5.1, §5.4, §5.5.1; RFC 7692 §6).
+    /// True if this frame may come now (RFC 6455 §5.1, §5.4, §5.5.1; RFC 7692 §6).
     fn admits(&self, frame: Frame) -> bool {
         let in_turn = match frame.opcode {
             Opcode::Continuation => self.under_way.is_some() && !frame.rsv1,
@@ -159,7 +159,7 @@ impl WebSocket {
         self.under_way = Some(UnderWay::new(kind, frame.rsv1));
     }
 
-    /// The next bytes of a frame's payload, of which `left` are to come.
+    /// Takes the next bytes of a frame's payload, of which `left` bytes remain.
     fn payload(&mut self, left: u64, bytes: Bytes, env: &mut Env<'_>) {
         let Some(frame) = self.frame else { return };
         let len = bytes.len() as u64;
@@ -184,7 +184,7 @@ impl WebSocket {
         }
     }
 
-    /// The next bytes of a message.
+    /// Takes the next bytes of a message.
     fn data(&mut self, bytes: Masked, env: &mut Env<'_>) {
         let Some(message) = &mut self.under_way else { return };
         let len = bytes.len();
@@ -230,7 +230,7 @@ impl WebSocket {
         };
         self.close = Some(close);
         if len == 1 {
-            // RFC 6455 §5.5.1: if there is a body, its first two octets are the code.
+            // RFC 6455 §5.5.1: if there is a body, its first two octets are the status code.
             self.break_off(sink);
         }
     }
@@ -264,7 +264,7 @@ impl WebSocket {
         self.messages.kept.push(message);
     }
 
-    /// The next `len` bytes were lost. True as for [`WebSocket::read`].
+    /// The next `len` bytes were lost. Returns true as [`WebSocket::read`] does.
     pub(in crate::http) fn hole(&mut self, len: u64, env: &mut Env<'_>) -> bool {
         match self.state {
             State::Payload { left } if len <= left => {
@@ -289,7 +289,7 @@ impl WebSocket {
         self.parked.is_some()
     }
 
-    /// What comes next can't be told from anything else.
+    /// The framing is lost: what follows cannot be interpreted.
     pub(in crate::http) fn lose_thread(&mut self, env: &mut Env<'_>) {
         if self.state != State::Broken {
             self.break_off(env.sink);
@@ -303,7 +303,7 @@ impl WebSocket {
         self.give_up(sink);
     }
 
-    /// Counts what is there of a message or a head and will not be told.
+    /// Counts the incomplete message or head, which will not be reported.
     fn give_up(&mut self, sink: &mut Sink) {
         let rest = std::mem::take(&mut self.uncounted) + self.head.give_up() as u64;
         if rest > 0 {
@@ -313,18 +313,18 @@ impl WebSocket {
         self.inflate = None;
     }
 
-    /// What is there of a message is counted already.
+    /// The bytes of the incomplete message have been counted already.
     pub(in crate::http) fn forget_uncounted(&mut self) {
         self.uncounted = 0;
     }
 
-    /// Nothing more will come.
+    /// The direction has ended.
     pub(in crate::http) fn close(&mut self, sink: &mut Sink, budget: &mut Budget) {
         self.give_up(sink);
         self.account(budget);
     }
 
-    /// The counts, and the messages that are kept; one that is parked is kept from here on.
+    /// The counts, and the kept messages; a parked message is kept from here on.
     pub(in crate::http) fn cut(&mut self, budget: &mut Budget) -> Messages {
         let kept = std::mem::take(&mut self.messages.kept);
         let left_out = std::mem::take(&mut self.messages.left_out);
@@ -338,7 +338,7 @@ impl WebSocket {
         Messages { framing: Framing::WebSocket(counts), count, bytes, compressed, kept, left_out, broken }
     }
 
-    /// Tells the budget what it costs.
+    /// Updates the budget with its current cost.
     fn account(&mut self, budget: &mut Budget) {
         let under_way = self.under_way.as_ref().map_or(0, UnderWay::len);
         let parked = self.parked.as_ref().map_or(0, |message| message.data.len());
