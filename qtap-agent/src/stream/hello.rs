@@ -1,13 +1,13 @@
-//! What TLS says in the clear: the ClientHello's server name, the ServerHello's version and application protocol, and of both the random by which a
-//! handshake is known.
+//! What TLS reveals in the clear: the server name of the ClientHello, the version and application protocol of the ServerHello, and the
+//! random of both, which identifies a handshake.
 //!
-//! Comes in: the first bytes of one direction of a socket, cut anywhere. Goes out: a [`Hello`], once. The record layer is
-//! stripped byte by byte (RFC 8446 §5.1, RFC 5246 §6.2.1), the handshake message gathered up to a bound and read once it is
-//! whole (RFC 8446 §4). A HelloRetryRequest is passed over: the ServerHello that counts comes after it. Hostile bytes end the reading, nothing more. Nothing after the hello is looked at.
+//! In: the first bytes of one direction of a socket, split anywhere. Out: a [`Hello`], once. The record layer is stripped byte by byte
+//! (RFC 8446 §5.1, RFC 5246 §6.2.1); the handshake message is collected up to a bound and parsed once it is whole (RFC 8446 §4).
+//! A HelloRetryRequest is skipped: the ServerHello that counts follows it. Hostile bytes only end the parsing. Nothing after the hello is inspected.
 
 use crate::model::conn::Random;
 
-/// Bytes gathered of a hello, but for the rest of a fragment. A ClientHello with post-quantum key shares takes 2 KiB, one with tickets may take 6.
+/// Bytes collected of a hello, not counting the rest of a fragment. A ClientHello with post-quantum key shares takes 2 KiB, one with tickets may take 6.
 pub const HELLO_BYTES: usize = 16 << 10;
 
 /// Longest server name kept: that of a DNS name (RFC 1035 §2.3.4).
@@ -16,21 +16,21 @@ const SERVER_NAME_BYTES: usize = 255;
 /// Longest ALPN protocol name (RFC 7301 §3.1).
 const ALPN_BYTES: usize = 255;
 
-/// The least of a record's content types.
+/// Smallest content type of a record.
 const CHANGE_CIPHER_SPEC: u8 = 20;
 /// Content type "handshake" of a record.
 const HANDSHAKE: u8 = 22;
-/// The greatest of the content types that stand at the beginning of a stretch of records.
+/// Largest content type with which a stretch of records may begin.
 const APPLICATION_DATA: u8 = 23;
 /// Major version of every TLS record (SSL 3.0 included).
 const MAJOR: u8 = 3;
-/// Longest fragment of a record: 2^14, and 2048 more where it is protected (RFC 5246 §6.2.3).
+/// Maximum fragment length: 2^14, and 2048 more if it is protected (RFC 5246 §6.2.3).
 const FRAGMENT_BYTES: u16 = (1 << 14) + 2048;
 
 const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
 
-/// What a ServerHello has for its random when it asks for another ClientHello (RFC 8446 §4.1.3).
+/// The random of a ServerHello that asks for another ClientHello (RFC 8446 §4.1.3).
 const RETRY: Random = Random([
     0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2, 0xa2, 0x11,
     0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
@@ -38,23 +38,23 @@ const RETRY: Random = Random([
 
 const EXTENSION_SERVER_NAME: u16 = 0;
 const EXTENSION_ALPN: u16 = 16;
-/// Longest fragment of a record: 2^14 and what encryption may add (RFC 8446 §5.2, RFC 5246 §6.2.3).
+/// Maximum fragment length: 2^14 and what encryption may add (RFC 8446 §5.2, RFC 5246 §6.2.3).
 const RECORD_BYTES: usize = (1 << 14) + 2048;
 const EXTENSION_SUPPORTED_VERSIONS: u16 = 43;
 
-/// Where the first bytes that are seen of a direction stand in it.
+/// The position, within a direction, of the first bytes seen of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// At its beginning.
     Beginning,
-    /// Behind bytes that were lost: they may be from the middle of anything.
+    /// After lost bytes: they may come from the middle of anything.
     BehindLoss,
-    /// Somewhere in its middle: the connection was joined late.
+    /// Somewhere in the middle: the connection was joined mid-stream.
     Middle,
 }
 
-/// True when the first bytes that are seen of a direction are the start of a TLS record (RFC 8446 §5.1): of the handshake or, in
-/// the middle, of any type. At the beginning one byte tells; behind a loss the whole record header must be right.
+/// True if the first bytes seen of a direction are the start of a TLS record (RFC 8446 §5.1): a handshake record or, in the middle,
+/// one of any type. At the beginning one byte suffices; after a loss the whole record header must be right.
 #[must_use]
 pub fn is_tls(first: &[u8], place: Place) -> bool {
     match (place, first) {
@@ -67,49 +67,49 @@ pub fn is_tls(first: &[u8], place: Place) -> bool {
     }
 }
 
-/// True when a piece begins as the record of a hello does, whose type stands behind the record's header: six bytes, by which what stands behind plaintext is told.
+/// True if a piece begins like a hello's record, whose message type follows the record header: six bytes, which recognise TLS that follows plaintext.
 #[inline]
 #[must_use]
 pub fn begins(piece: &[u8]) -> bool {
     matches!(piece, [HANDSHAKE, MAJOR, 0..=4, _, _, CLIENT_HELLO | SERVER_HELLO, ..])
 }
 
-/// What one end said first.
+/// The first message of one side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hello {
     /// A ClientHello.
     Client {
-        /// Host name it asks for (RFC 6066 §3).
+        /// Requested host name (RFC 6066 §3).
         server_name: Option<String>,
-        /// What this handshake is known by.
+        /// Identifies this handshake.
         random: Random,
     },
     /// A ServerHello.
     Server {
-        /// The version chosen, as the OpenTelemetry conventions write it (`1.2`, `1.3`).
+        /// The chosen version, as the OpenTelemetry conventions write it (`1.2`, `1.3`).
         version: Option<String>,
-        /// The application protocol chosen, where it is in the clear (up to TLS 1.2).
+        /// The chosen application protocol, if it is in the clear (up to TLS 1.2).
         alpn: Option<String>,
-        /// What this handshake is known by, too.
+        /// Identifies this handshake, too.
         random: Random,
     },
 }
 
-/// How far the reading is.
+/// The state of the parsing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reading {
     /// More bytes are needed.
     More,
-    /// It was read.
+    /// The hello is complete.
     Done(Hello),
-    /// It is not a hello, or a broken or overlong one. Nothing more can be learnt.
+    /// It is not a hello, or a malformed or overlong one. Nothing more can be learned.
     Nothing,
 }
 
-/// Reads the hello of one direction.
+/// Parses the hello of one direction.
 #[derive(Debug, Default)]
 pub struct HelloReader {
-    /// Header of the record that is being read: content type, version, length.
+    /// Header of the current record: content type, version, length.
     header: [u8; 5],
     header_len: usize,
     /// Bytes of its fragment still to come.
@@ -121,7 +121,7 @@ pub struct HelloReader {
 }
 
 impl HelloReader {
-    /// Takes the next bytes. After any answer but [`Reading::More`] the reader is of no more use.
+    /// Takes the next bytes. After any result but [`Reading::More`] the reader must not be used again.
     pub fn read(&mut self, mut bytes: &[u8]) -> Reading {
         while !bytes.is_empty() {
             if self.fragment_left == 0 {
@@ -139,7 +139,7 @@ impl HelloReader {
             self.message.extend_from_slice(fragment);
             match self.whole_message() {
                 Some(Reading::Done(Hello::Server { random: RETRY, .. })) if !self.retried => {
-                    // One message a record, and only one such request a connection (RFC 8446 §4.1.4).
+                    // One message per record, and only one such request per connection (RFC 8446 §4.1.4).
                     self.retried = true;
                     self.message.clear();
                 }
@@ -152,7 +152,7 @@ impl HelloReader {
         Reading::More
     }
 
-    /// No more bytes will come: what can be read of a hello that was cut. Only a client's: a version could be another by what was cut off.
+    /// No more bytes will come: returns what can be parsed of a cut hello. Only a client's: the part cut off could have changed a server's version.
     #[must_use]
     pub fn cut(&self) -> Option<Hello> {
         let mut cursor = Cursor(&self.message);
@@ -166,14 +166,14 @@ impl HelloReader {
         }
     }
 
-    /// Takes bytes of a record header; none: it is not that of a handshake record.
+    /// Takes bytes of a record header; `None` if it is not that of a handshake record.
     fn read_header<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let wanted = self.header.len().saturating_sub(self.header_len);
         let (part, rest) = bytes.split_at(bytes.len().min(wanted));
         self.header.get_mut(self.header_len..)?.get_mut(..part.len())?.copy_from_slice(part);
         self.header_len += part.len();
         let kind = self.header.first();
-        // Between the two comes, for the sake of boxes in the middle, a record that means nothing (RFC 8446 §D.4).
+        // Between the two, a meaningless record is sent for the sake of middleboxes (RFC 8446 §D.4).
         let expected = kind == Some(&HANDSHAKE) || (self.retried && kind == Some(&CHANGE_CIPHER_SPEC));
         if !expected || (self.header_len > 1 && self.header.get(1) != Some(&MAJOR)) {
             return None;
@@ -189,7 +189,7 @@ impl HelloReader {
         Some(rest)
     }
 
-    /// Reads the message when it is whole.
+    /// Parses the message once it is whole.
     fn whole_message(&self) -> Option<Reading> {
         let mut cursor = Cursor(&self.message);
         let kind = cursor.u8()?;
@@ -222,7 +222,7 @@ fn client_hello(mut body: Cursor<'_>) -> Option<Hello> {
     Some(Hello::Client { server_name, random })
 }
 
-/// RFC 8446 §4.1.3, RFC 5246 §7.4.1.3. A HelloRetryRequest has the same form, and is told by its random.
+/// RFC 8446 §4.1.3, RFC 5246 §7.4.1.3. A HelloRetryRequest has the same form, and is recognised by its random.
 fn server_hello(mut body: Cursor<'_>) -> Option<Hello> {
     let mut version = body.u16()?;
     let random = body.random()?;
@@ -238,7 +238,7 @@ fn server_hello(mut body: Cursor<'_>) -> Option<Hello> {
     Some(Hello::Server { version: version_name(version), alpn, random })
 }
 
-/// Extensions up to the first that is cut. A hello without any is allowed.
+/// Iterates over the extensions up to the first one that is cut. A hello may have none.
 fn for_each_extension<'a>(mut body: Cursor<'a>, mut each: impl FnMut(u16, &'a [u8])) {
     let Some(len) = body.u16() else { return };
     let mut all = Cursor(body.0.get(..usize::from(len)).unwrap_or(body.0));
@@ -263,13 +263,13 @@ fn alpn(mut data: Cursor<'_>) -> Option<String> {
     graphic_text(Cursor(data.vec16()?).vec8()?, ALPN_BYTES)
 }
 
-/// Text of visible ASCII; anything else is not repeated into records.
+/// Visible ASCII text; nothing else is copied into records.
 fn graphic_text(bytes: &[u8], max: usize) -> Option<String> {
     let fits = !bytes.is_empty() && bytes.len() <= max && bytes.iter().all(u8::is_ascii_graphic);
     fits.then(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// As `tls.protocol.version` has it.
+/// The value of `tls.protocol.version`.
 fn version_name(version: u16) -> Option<String> {
     let name = match version {
         0x0301 => "1.0",
@@ -281,7 +281,7 @@ fn version_name(version: u16) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// Bytes yet to be read.
+/// Bytes still to be read.
 struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {

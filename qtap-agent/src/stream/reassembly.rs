@@ -1,16 +1,16 @@
-//! One direction of one channel, put in order.
+//! Puts one direction of one channel in order.
 //!
-//! Comes in: bytes at an offset, or the word that the bytes of a range were not copied. Goes out, through the caller's
-//! closure: segments in order, a gap for every range that will not come, and the ranges that nobody wanted. Offsets alone decide; what overlaps or comes
-//! twice is cut away, what comes early is held in a bounded window.
+//! In: bytes at an offset, or the notice that the bytes of a range were not copied. Out, through the caller's closure: segments in order,
+//! a gap for every range that will not come, and the ranges that nobody wanted. Only offsets count: overlaps and
+//! duplicates are cut away, and early pieces are held in a bounded window.
 //!
-//! A hole is told as a gap
-//! - at once, when the probes said that they did not copy it, or when the window is full;
-//! - after [`HOLE_WAIT`], when nothing filled it;
+//! A hole is reported as a gap
+//! - at once, if the probes said that they did not copy it, or if the window is full;
+//! - after [`HOLE_WAIT`], if nothing filled it;
 //! - at the close.
 //!
-//! A piece that is next in line passes through: nothing is copied, nothing allocated.
-//! Every offset is told exactly once, so that all that comes out together is what was carried.
+//! A piece that is next in line passes through without a copy or an allocation.
+//! Every offset is reported exactly once, so the sum of all output is what was carried.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,35 +23,35 @@ use crate::model::loss::Loss;
 use crate::model::segment::{Gap, Segment};
 use crate::model::time::KernelTime;
 
-/// Bytes held out of order, per direction. Threads that share a socket overtake one another by a call or two; one call
-/// comes in pieces of at most some hundred KiB.
+/// Bytes held out of order, per direction. Threads that share a socket overtake one another by a call or two; the pieces of
+/// one call total a few hundred KiB at most.
 pub const WINDOW_BYTES: u64 = 1 << 20;
 
 /// Pieces held out of order, per direction: bounds what tiny pieces cost beyond their bytes.
 pub const WINDOW_PIECES: usize = 512;
 
-/// How long a hole may stay open. All pieces come through one ring, so that what is a second late was lost.
+/// How long a hole may stay open. All pieces come through one ring buffer, so what is a second late was lost.
 pub const HOLE_WAIT: Duration = Duration::from_secs(1);
 
-/// What a held piece costs beyond its bytes.
+/// Memory cost of a held piece beyond its bytes.
 const PIECE_BYTES: usize = 128;
 
-/// What comes out, in order of offsets.
+/// The output, in order of offsets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ordered {
     /// Bytes.
     Segment(Segment),
     /// A range without its bytes.
     Gap(Gap),
-    /// A range that was not asked for, or is ciphertext.
+    /// A range that was not wanted, or is ciphertext.
     Unwanted {
         /// True for ciphertext.
         encrypted: bool,
         /// Offset of the first byte.
         offset: u64,
-        /// How many; never 0.
+        /// Length in bytes; never 0.
         len: u64,
-        /// When.
+        /// When it passed.
         time: KernelTime,
     },
 }
@@ -60,18 +60,18 @@ pub enum Ordered {
 #[derive(Debug)]
 pub struct Reassembly {
     direction: Direction,
-    /// Offset of the first byte that counts; none until the first piece of a channel that was joined late.
+    /// Offset of the first byte that counts; `None` until the first piece of a channel joined mid-stream.
     begin: Option<u64>,
-    /// Offset up to which all was told.
+    /// Offset up to which everything has been reported.
     next: u64,
-    /// What lies beyond a hole, by offset.
+    /// Pieces beyond a hole, by offset.
     early: BTreeMap<u64, Early>,
     early_bytes: u64,
-    /// Since when the first hole is open.
+    /// Since when the first hole has been open.
     hole_since: Option<KernelTime>,
 }
 
-/// Something that came before its turn.
+/// A piece that arrived before its turn.
 #[derive(Debug)]
 enum Early {
     Bytes { payload: Bytes, time: KernelTime, pid: u32 },
@@ -86,7 +86,7 @@ impl Early {
         }
     }
 
-    /// Bytes of memory it holds.
+    /// Bytes of memory held.
     fn held(&self) -> u64 {
         match self {
             Early::Bytes { payload, .. } => payload.len() as u64,
@@ -102,7 +102,7 @@ impl Early {
 }
 
 impl Reassembly {
-    /// A direction whose first byte has the offset `begin`; none: the first piece tells.
+    /// Creates a direction whose first byte has the offset `begin`; `None`: the first piece defines it.
     #[must_use]
     pub fn new(direction: Direction, begin: Option<u64>) -> Self {
         Reassembly {
@@ -115,25 +115,25 @@ impl Reassembly {
         }
     }
 
-    /// Bytes told so far, as segments or gaps.
+    /// Bytes reported so far, as segments, gaps or unwanted ranges.
     #[must_use]
     pub fn told(&self) -> u64 {
         self.next.saturating_sub(self.begin.unwrap_or(self.next))
     }
 
-    /// Offset of the first byte told; 0 as long as none was.
+    /// Offset of the first reported byte; 0 until there is one.
     #[must_use]
     pub fn begin(&self) -> u64 {
         self.begin.unwrap_or(0)
     }
 
-    /// Bytes of memory held by what came early.
+    /// Bytes of memory held by early pieces.
     #[must_use]
     pub fn held(&self) -> usize {
         usize::try_from(self.early_bytes).unwrap_or(usize::MAX).saturating_add(self.early.len() * PIECE_BYTES)
     }
 
-    /// Since when there is a hole; none when there is none. It is due [`HOLE_WAIT`] later.
+    /// Since when there is a hole; `None` if there is none. It is given up [`HOLE_WAIT`] later.
     #[must_use]
     pub fn hole_since(&self) -> Option<KernelTime> {
         self.hole_since
@@ -153,21 +153,21 @@ impl Reassembly {
         self.take(offset, Early::Bytes { payload, time, pid }, out);
     }
 
-    /// Takes the word that `len` bytes from `offset` on were not copied.
+    /// Takes the notice that `len` bytes from `offset` on were not copied.
     pub fn on_absent(&mut self, offset: u64, len: u64, why: Skip, time: KernelTime, out: &mut impl FnMut(Ordered)) {
         if len > 0 {
             self.take(offset, Early::Absent { len, why, time }, out);
         }
     }
 
-    /// Gives up a hole that has been open for [`HOLE_WAIT`], and names it `why`.
+    /// Gives up a hole that has been open for [`HOLE_WAIT`], with the reason `why`.
     pub fn on_tick(&mut self, now: KernelTime, why: Loss, out: &mut impl FnMut(Ordered)) {
         while self.hole_since.is_some_and(|since| now.since(since) >= HOLE_WAIT) {
             self.give_up_hole(why, now, out);
         }
     }
 
-    /// Nothing comes any more: gives up all holes, and, when the stream's `end` is known, what lacks up to it.
+    /// Nothing more will come: gives up all holes, and, if the stream's `end` is known, what is missing up to it.
     pub fn on_close(&mut self, end: Option<u64>, why: Loss, time: KernelTime, out: &mut impl FnMut(Ordered)) {
         while self.hole_since.is_some() {
             self.give_up_hole(why, time, out);
@@ -177,7 +177,7 @@ impl Reassembly {
         }
     }
 
-    /// Everything but the fast path: in order with something held, overlapping, or early.
+    /// Everything but the fast path: pieces while others are held, overlapping pieces, early pieces.
     #[cold]
     fn take(&mut self, offset: u64, piece: Early, out: &mut impl FnMut(Ordered)) {
         if self.begin.is_none() {
@@ -192,7 +192,7 @@ impl Reassembly {
         }
     }
 
-    /// Tells what of `piece` was not told before.
+    /// Reports the part of `piece` that has not been reported.
     fn tell(&mut self, offset: u64, piece: Early, out: &mut impl FnMut(Ordered)) {
         let known = self.next.saturating_sub(offset);
         let fresh = piece.len().saturating_sub(known);
@@ -223,7 +223,7 @@ impl Reassembly {
         }
     }
 
-    /// Tells what is held and now in line.
+    /// Reports held pieces that are now in line.
     fn drain(&mut self, out: &mut impl FnMut(Ordered)) {
         while let Some(entry) = self.early.first_entry() {
             if *entry.key() > self.next {
@@ -236,7 +236,7 @@ impl Reassembly {
         self.hole_since = self.early.first_key_value().map(|(_, piece)| piece.time());
     }
 
-    /// Holds a piece that lies beyond a hole. When that fills the window, the first hole is given up.
+    /// Holds a piece beyond a hole. If that fills the window, the first hole is given up.
     fn hold(&mut self, offset: u64, piece: Early, out: &mut impl FnMut(Ordered)) {
         let time = piece.time();
         self.insert(offset, piece);
@@ -246,8 +246,8 @@ impl Reassembly {
         }
     }
 
-    /// Puts a piece into the window. Of two at one offset the longer stays; bytes are preferred to the word that there are
-    /// none, which then keeps only what it says beyond them.
+    /// Puts a piece into the window. Of two pieces at one offset the longer stays; bytes are preferred to the notice that there are
+    /// none, which then keeps only the range beyond them.
     fn insert(&mut self, offset: u64, piece: Early) {
         let Some(other) = self.early.remove(&offset) else {
             self.put(offset, piece);
@@ -277,7 +277,7 @@ impl Reassembly {
         self.early.insert(offset, piece);
     }
 
-    /// Tells the first hole as a gap, and then what lay beyond it.
+    /// Reports the first hole as a gap, and then what follows it.
     fn give_up_hole(&mut self, why: Loss, time: KernelTime, out: &mut impl FnMut(Ordered)) {
         if let Some((&beyond, _)) = self.early.first_key_value() {
             self.gap(beyond.saturating_sub(self.next), why, time, out);
@@ -293,7 +293,7 @@ mod tests {
 
     const T: KernelTime = KernelTime(1_000);
 
-    /// What came out: text for segments, a range and its reason for gaps.
+    /// The output: text for segments, a range and its reason for gaps.
     #[derive(Debug, PartialEq)]
     enum Seen {
         Text(u64, &'static str),

@@ -1,9 +1,9 @@
-//! What need not be copied any more: channels whose exchanges go through a stack that captures nothing. In: what is known of a connection, and its
-//! exchanges as they are told. Out: the channels, as advice to the source. What still comes of them is counted and not read.
+//! Finds channels that need not be copied any more: those whose exchanges go through a stack that captures nothing. In: what is known of a
+//! connection, and its exchanges. Out: the channels, as advice to the source. What still arrives of them is counted and not parsed.
 //!
-//! TLS is left alone as soon as a session is joined to a connection whose server name leads to such a stack. A plain connection is only known by the
-//! hosts of its requests, and may ask for another one next (a proxy's does): so one that a process here opened is left alone after a few
-//! in a row for one host, and one that was accepted never is.
+//! A TLS session is dropped as soon as it is joined to a connection whose server name leads to such a stack. A plain connection is only known
+//! by the hosts of its requests, and its next request may name another host (a proxy's does): so a connection opened by a local process is
+//! dropped after a few requests in a row for one host, and an accepted one never is.
 
 use super::common::Common;
 use super::conn::{Conn, Socket};
@@ -14,11 +14,11 @@ use crate::model::process::Process;
 use crate::model::route::Facts;
 use crate::model::time::KernelTime;
 
-/// Exchanges in a row, for one host that nobody wants to know of, after which a plain connection is left alone: so many that a proxy which sends
-/// what it gets from several hosts down one connection has mostly shown so before.
+/// Consecutive exchanges for one unwanted host after which a plain connection is no longer copied: enough that a proxy which forwards requests
+/// for several hosts on one connection has most likely shown another host before.
 const IN_A_ROW: u32 = 4;
 
-/// Exchanges of a connection that nobody wants, in a row.
+/// Consecutive unwanted exchanges of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Quiet {
     host: Option<String>,
@@ -26,7 +26,7 @@ pub(super) struct Quiet {
 }
 
 impl Conn {
-    /// An exchange is told: does anybody want it?
+    /// Notes, for an exchange being reported, whether anybody wants it.
     pub(super) fn note_want(&mut self, exchange: &HttpExchange, process: Option<&Process>, common: &Common) {
         if !common.leaves_some_alone || exchange.part.is_some_and(|part| !part.last) {
             return;
@@ -42,7 +42,7 @@ impl Conn {
         }
     }
 
-    /// Leaves the channel of its socket alone, when that is due.
+    /// Stops copying the channel of its socket, if that is due.
     pub(super) fn leave_alone_if_quiet(&mut self, time: KernelTime, common: &mut Common, out: &mut Vec<Observation>) {
         let plain = self.facts.role == Role::Client && self.facts.tls.is_none();
         if self.quiet.count < IN_A_ROW || !plain || !matches!(self.key, Channel::Socket(_)) {
@@ -56,7 +56,7 @@ impl Conn {
         }
     }
 
-    /// True when by its server name nobody wants what is said inside TLS.
+    /// True if, by the server name, nobody wants the plaintext of the TLS session.
     pub(super) fn is_unwanted_by_name(&self, common: &Common) -> bool {
         let named = self.facts.tls.as_ref().is_some_and(|TlsFacts { sni, .. }| sni.is_some());
         common.leaves_some_alone && named && !self.appetite(common).exchanges

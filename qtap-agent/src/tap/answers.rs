@@ -1,4 +1,4 @@
-//! Answers of name servers: names for the addresses that connections lead to; and, when asked for, told as connections themselves.
+//! Answers of name servers: they name the peer addresses of connections, and, if configured, are themselves reported as connections.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::model::observation::{ConnState, ConnectionSeen, Observation};
 const PORT: u16 = 53;
 
 impl Tap {
-    /// A datagram from a name server.
+    /// Handles a datagram from a name server.
     pub(super) fn on_datagram(&mut self, datagram: Datagram, out: &mut Vec<Observation>) {
         let common = &mut self.common;
         let Some(answer) = dns::answer(&datagram.payload) else {
@@ -72,12 +72,12 @@ impl Tap {
 }
 
 impl Conn {
-    /// True for a connection to a name server, whose answers are read.
+    /// True for a connection to a name server whose answers are parsed.
     pub(super) fn asks_names(&self, common: &Common) -> bool {
         common.reads_dns && self.facts.peer.port() == Some(PORT) && self.facts.role != Role::Server
     }
 
-    /// Bytes from a name server.
+    /// Takes bytes from a name server.
     pub(super) fn on_answers(&mut self, direction: Direction, offset: u64, bytes: &[u8], common: &mut Common) {
         let Socket::Dns(frames) = &mut self.socket else { return };
         if direction != Direction::Received || !frames.take(offset, bytes) {
@@ -97,7 +97,7 @@ impl Conn {
         }
     }
 
-    /// The name that its process knows the far end by.
+    /// Sets the name by which the connection's process knows its peer.
     pub(super) fn name_peer(&mut self, common: &Common) {
         if self.facts.role == Role::Server {
             return;

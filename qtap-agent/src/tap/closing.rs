@@ -1,4 +1,4 @@
-//! The end of a connection: what still lacks, and whether the sums meet.
+//! The end of a connection: what is still missing, and whether the sums match.
 
 use super::common::Common;
 use super::conn::{Conn, Socket};
@@ -12,7 +12,7 @@ use crate::model::observation::Observation;
 use crate::model::time::KernelTime;
 
 impl Conn {
-    /// True when, by the kernel's counts, bytes of the socket are still to come.
+    /// True if, by the kernel's counts, bytes of the socket are still to come.
     pub(super) fn lacks(&self) -> bool {
         match (&self.socket, &self.counts) {
             (Socket::Plain(stream), Some(counts)) => stream.lacks(counts) || stream.has_hole(),
@@ -20,7 +20,7 @@ impl Conn {
         }
     }
 
-    /// Nothing comes any more at the socket. With final counts the sums must meet them.
+    /// The socket is closed. If there are final counts, the sums must match them.
     pub(super) fn on_close(
         &mut self,
         time: KernelTime,
@@ -48,7 +48,7 @@ impl Conn {
         }
     }
 
-    /// True when bytes were carried of which none came.
+    /// True if bytes were carried none of which arrived.
     fn lacks_all(&self, counts: &Pair<Count>) -> bool {
         [Direction::Sent, Direction::Received].into_iter().any(|direction| {
             let count = counts.of(direction);
@@ -56,12 +56,12 @@ impl Conn {
         })
     }
 
-    /// After the last session ended: what a TLS connection carried must meet the kernel's count, and fit its plaintext.
+    /// After the last session ended: the bytes seen on a TLS connection must match the kernel's count, and the ciphertext must fit the plaintext.
     fn balance_sealed(&mut self, counts: &Pair<Count>, common: &mut Common) {
         let (mut missing, unfinished) = (0, self.done.losses.tally().bytes(Loss::CallUnfinished));
         for direction in [Direction::Sent, Direction::Received] {
             let count = counts.of(direction);
-            // The kernel counts what it sealed, and the probes what calls moved.
+            // The kernel counts the ciphertext it produced, the probes the bytes that the calls moved.
             let sealed_later = self.facts.tls.as_ref().is_some_and(|tls| tls.in_kernel.of(direction));
             let expected = if sealed_later { carried(count).min(count.carried) } else { carried(count) };
             add(&mut missing, unaccounted(expected, count.carried));
@@ -83,7 +83,7 @@ impl Conn {
         }
     }
 
-    /// What the channel of the socket, and the sessions that ended, add up to.
+    /// The totals of the socket's channel and the ended sessions.
     pub(super) fn share(&self) -> (u64, Losses) {
         let (mut captured, mut losses) = (self.done.captured, self.done.losses.clone());
         if let Socket::Plain(stream) = &self.socket {

@@ -1,4 +1,4 @@
-//! What all connections and sessions of the tap share.
+//! State shared by all connections and sessions of the tap.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -15,36 +15,36 @@ use crate::model::eras::Eras;
 use crate::model::event::Host;
 use crate::model::loss::Tally;
 
-/// Channels that ended and are remembered, so that what comes late is not taken for a new one.
+/// How many ended channels are remembered, so that late events are not taken for a new channel.
 const ENDED_CHANNELS: usize = 16_384;
 
-/// What all share.
+/// The shared state.
 #[derive(Debug, Default)]
 pub(super) struct Common {
-    /// Settings of the parsers, by when a connection or session was opened.
+    /// Settings of the parsers, by the time at which a connection or session was opened.
     pub(super) http: Eras<Arc<http::Settings>>,
     pub(super) host: Arc<Host>,
     pub(super) processes: Processes,
     pub(super) deadlines: Deadlines,
     pub(super) counters: Counters,
     pub(super) losses: Tally,
-    /// Where parsers put what they found; empty between events.
+    /// Output of the parsers; empty between events.
     pub(super) sink: Sink,
     pub(super) ended: Ended,
     pub(super) memory: Memory,
-    /// Hellos that passed sockets.
+    /// Hellos that passed on sockets.
     pub(super) greetings: Greetings,
-    /// Names that name servers gave.
+    /// Names from the answers of name servers.
     pub(super) names: Names,
     pub(super) reads_dns: bool,
     pub(super) audit_dns: bool,
-    /// True when a stack captures nothing.
+    /// True if a stack captures nothing.
     pub(super) leaves_some_alone: bool,
-    /// Channels that nobody wants, not yet told to the source.
+    /// Channels that nobody wants, not yet reported to the source.
     pub(super) unwanted: Vec<Channel>,
 }
 
-/// Channels that ended, the last of them.
+/// The channels that ended last.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
     order: VecDeque<Channel>,
@@ -63,7 +63,7 @@ impl Ended {
         }
     }
 
-    /// It is taken up again. False: it is not known to have ended.
+    /// The channel is used again. False: it is not known to have ended.
     pub(super) fn remove(&mut self, channel: Channel) -> bool {
         self.known.remove(&channel)
     }

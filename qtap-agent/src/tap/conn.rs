@@ -1,9 +1,9 @@
-//! One connection: what is known of it, what its socket carried, and what became of that.
+//! One connection: what is known of it, what its socket carried, and how that was handled.
 //!
 //! ```text
-//!             first bytes are no TLS record      HTTP/1, HTTP/2: the parser's affair
+//!             first bytes are not a TLS record   HTTP/1, HTTP/2: left to the parser
 //! Undecided ───────────────────────────────▶ Plain
-//!     └──────────────────────────────────────▶ Tls ──▶ hellos read; plaintext comes on the sessions bound to it
+//!     └──────────────────────────────────────▶ Tls ──▶ hellos parsed; plaintext comes on the sessions bound to it
 //!             a TLS record, or ciphertext
 //! ```
 
@@ -36,58 +36,58 @@ use crate::stream::hello::{Hello, Place, is_tls};
 pub(super) struct Conn {
     pub(super) key: Channel,
     pub(super) facts: Arc<ConnFacts>,
-    /// The process of the last event; the facts follow when they are told.
+    /// The process of the last event; the facts are updated when they are reported.
     pub(super) pid: u32,
-    /// The last that was known of it.
+    /// What was last known of that process.
     pub(super) process: Option<Arc<Process>>,
     pub(super) socket: Socket,
-    /// What the events told of the socket.
+    /// Totals of the events of the socket.
     pub(super) own: Pair<Count>,
-    /// What the kernel counted.
+    /// The kernel's counts.
     pub(super) counts: Option<Pair<Count>>,
-    /// Sessions bound to it that live.
+    /// Live sessions bound to it.
     pub(super) sessions: Vec<SessionId>,
-    /// Share of the sessions that ended, and what was lost beside all channels.
+    /// Totals of the ended sessions, and losses outside all channels.
     pub(super) done: Share,
     pub(super) requests: u64,
     pub(super) authority: Option<String>,
-    /// Version of HTTP of the last exchange told.
+    /// HTTP version of the last reported exchange.
     pub(super) version: Option<Version>,
-    /// The last answer of a name server, where those are told.
+    /// The last answer of a name server, if those are reported.
     pub(super) dns: Option<Arc<DnsAnswer>>,
-    /// Channels that told an exchange.
+    /// Number of channels that reported an exchange.
     pub(super) channels: u64,
     /// Number of the next report, and when it is due.
     pub(super) part: u32,
     pub(super) next_report: KernelTime,
-    /// When it was closed, while what belongs to it may still come.
+    /// When it was closed, while more of it may still arrive.
     pub(super) closed: Option<KernelTime>,
-    /// True when its opening was never told: it ends when it falls silent.
+    /// True if its opening was never reported: it ends when it falls silent.
     pub(super) implied: bool,
     /// Time of the last event.
     pub(super) last: KernelTime,
     pub(super) quiet: Quiet,
-    /// The hellos that passed its socket.
+    /// The hellos that passed on its socket.
     pub(super) greetings: Pair<Option<Greeting>>,
-    /// Those behind what was said in the clear; none before the first.
+    /// Hellos that followed plaintext; `None` before the first.
     pub(super) tunnel: Option<Box<Tunnel>>,
 }
 
-/// What the socket's bytes are.
+/// The kind of bytes on the socket.
 #[derive(Debug)]
 pub(super) enum Socket {
-    /// Nothing wanted was seen; offsets up to which nothing was wanted.
+    /// Nothing wanted has been seen; the offsets up to which nothing was wanted.
     Undecided(Pair<u64>),
     /// Plaintext.
     Plain(Box<Stream>),
-    /// TLS; none once both hellos were read.
+    /// TLS; `None` once both hellos were parsed.
     Tls(Option<Box<Handshake>>),
     /// Answers of a name server.
     Dns(Box<Frames>),
 }
 
 impl Conn {
-    /// A connection whose opening was told.
+    /// A connection whose opening was reported.
     pub(super) fn opened(opened: Opened, common: &Common) -> Self {
         let key = Channel::Socket(opened.conn);
         let facts = ConnFacts {
@@ -130,7 +130,7 @@ impl Conn {
         }
     }
 
-    /// A connection of which bytes came but no opening, or a session's own that has no other.
+    /// A connection of which bytes arrived but no opening, or one made for a session that is bound to none.
     pub(super) fn implied(key: Channel, pid: u32, time: KernelTime, common: &Common) -> Self {
         let opened = Opened {
             conn: ConnId(0),
@@ -155,7 +155,7 @@ impl Conn {
         conn
     }
 
-    /// Its opening is told after all.
+    /// Its opening is reported after all.
     pub(super) fn explain(&mut self, opened: Opened) {
         if std::mem::take(&mut self.implied) {
             let facts = Arc::make_mut(&mut self.facts);
@@ -179,12 +179,12 @@ impl Conn {
         self.pid
     }
 
-    /// True when TLS was recognised on the socket.
+    /// True if TLS was recognised on the socket.
     pub(super) fn is_tls(&self) -> bool {
         matches!(self.socket, Socket::Tls(_))
     }
 
-    /// True when TLS was recognised on it, from its beginning or behind what was said in the clear (CONNECT).
+    /// True if TLS was recognised on it, from its beginning or after plaintext (CONNECT).
     pub(super) fn carries_tls(&self) -> bool {
         self.is_tls() || self.own.sent.encrypted > 0 || self.own.received.encrypted > 0
     }
@@ -193,7 +193,7 @@ impl Conn {
         self.facts.tls.as_ref().is_some_and(|tls| tls.inspected)
     }
 
-    /// The counts to report: the kernel's, but never less than what the events told.
+    /// The counts to report: the kernel's, but never less than the totals of the events.
     pub(super) fn counts(&self) -> Pair<Count> {
         let Some(mut counts) = self.counts else { return self.own };
         for direction in [Direction::Sent, Direction::Received] {
@@ -208,7 +208,7 @@ impl Conn {
         self.counts = Some(Pair { sent, received });
     }
 
-    /// Bytes passed at the socket.
+    /// Bytes passed on the socket.
     #[inline]
     pub(super) fn on_passed(&mut self, passed: Passed, common: &mut Common, out: &mut Vec<Observation>) {
         let Passed { direction, offset, time, pid, payload, .. } = passed;
@@ -244,7 +244,7 @@ impl Conn {
         }
     }
 
-    /// Bytes passed at the socket that were not copied.
+    /// Bytes passed on the socket that were not copied.
     pub(super) fn on_skipped(&mut self, skipped: &Skipped, common: &mut Common, out: &mut Vec<Observation>) {
         let Skipped { direction, offset, len, why, time, pid, .. } = *skipped;
         (self.pid, self.last) = (pid, time);
@@ -299,7 +299,7 @@ impl Conn {
         add(part, len);
     }
 
-    /// What was taken for plaintext was the hole where the hello should be.
+    /// What was taken for plaintext was only a hole where the hello should be.
     fn seal(&mut self, time: KernelTime, common: &mut Common, out: &mut Vec<Observation>) {
         if let Socket::Plain(stream) = &mut self.socket {
             stream.on_close(time, None, false, &mut common.sink);
@@ -313,7 +313,7 @@ impl Conn {
         self.socket = Socket::Tls(None);
     }
 
-    /// What the socket carries is known now.
+    /// Sets what the socket carries, now that it is known.
     pub(super) fn decide(&mut self, tls: bool, common: &Common) {
         let Socket::Undecided(wanted) = &self.socket else { return };
         if tls {
@@ -335,14 +335,14 @@ impl Conn {
         }
     }
 
-    /// What its stack wants, as far as what is known of it tells.
+    /// What its stack wants, as far as the known facts decide that.
     pub(super) fn appetite(&self, common: &Common) -> Appetite {
         let process = common.processes.get(self.pid).or(self.process.as_ref());
         let wants = &common.http.of(self.facts.opened).wants;
         wants.appetite_of(&Facts::of(&self.facts, process.map(|process| &**process), None))
     }
 
-    /// What TLS said; from now on it is a TLS connection.
+    /// The TLS facts; from now on it is a TLS connection.
     pub(super) fn tls(&mut self) -> &mut TlsFacts {
         Arc::make_mut(&mut self.facts).tls.get_or_insert_default()
     }
@@ -365,7 +365,7 @@ impl Conn {
         }
     }
 
-    /// A hello passed its socket: what is known by it can be told to be this connection's.
+    /// A hello passed on its socket: a session with the same hello belongs to this connection.
     fn greeted(&mut self, direction: Direction, random: Random, common: &mut Common) {
         let (Channel::Socket(conn), pid) = (self.key, self.pid) else { return };
         if self.greetings.of(direction).is_none() {
@@ -375,14 +375,14 @@ impl Conn {
         }
     }
 
-    /// The deadline for a look has passed.
+    /// The deadline of a check has passed.
     pub(super) fn look_passed(&mut self) {
         if let Socket::Plain(stream) = &mut self.socket {
             stream.look_passed();
         }
     }
 
-    /// Time passed.
+    /// Checks what waits in the socket's channel at `now`.
     pub(super) fn on_look(&mut self, now: KernelTime, common: &mut Common, out: &mut Vec<Observation>) {
         let counts = self.counts();
         if let Socket::Plain(stream) = &mut self.socket {
@@ -391,7 +391,7 @@ impl Conn {
         }
     }
 
-    /// Bytes of memory that the channel of its socket holds.
+    /// Bytes of memory held by the socket's channel.
     pub(super) fn held(&self) -> usize {
         match &self.socket {
             Socket::Plain(stream) => stream.held(),
@@ -399,7 +399,7 @@ impl Conn {
         }
     }
 
-    /// Lets go of what the channel of its socket holds; what follows is another channel.
+    /// Releases what the socket's channel holds; what follows counts as another channel.
     pub(super) fn shed(&mut self, now: KernelTime, common: &mut Common, out: &mut Vec<Observation>) {
         if let Socket::Plain(stream) = &mut self.socket {
             stream.shed(now, &mut common.sink);
@@ -410,7 +410,7 @@ impl Conn {
         }
     }
 
-    /// What the parser of the socket's bytes knows of the protocol.
+    /// The protocol, as far as the parser of the socket's bytes knows it.
     pub(super) fn socket_protocol(&self) -> Protocol {
         match &self.socket {
             Socket::Plain(stream) => stream.protocol(),
@@ -418,7 +418,7 @@ impl Conn {
         }
     }
 
-    /// Takes what the sink holds of the socket's channel: sums to the stream, exchanges out.
+    /// Takes the sink's contents for the socket's channel: sums go to the stream, exchanges out.
     #[inline]
     pub(super) fn settle(&mut self, common: &mut Common, time: KernelTime, out: &mut Vec<Observation>) {
         let Socket::Plain(stream) = &mut self.socket else { return };
@@ -431,7 +431,7 @@ impl Conn {
             self.set_protocol(protocol);
             let mut exchanges = std::mem::take(&mut common.sink.exchanges);
             for mut exchange in exchanges.drain(..) {
-                // Said in the clear, though the connection may have gone over to TLS since (CONNECT).
+                // It was sent in the clear, even if the connection has switched to TLS since (CONNECT).
                 if let (Some(_), Some(request)) = (&self.facts.tls, &mut exchange.request) {
                     request.scheme.get_or_insert_with(|| "http".to_owned());
                 }

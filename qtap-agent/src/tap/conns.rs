@@ -1,4 +1,4 @@
-//! The life of connections: opened, counted, closed, over.
+//! The life cycle of connections: opened, counted, closed, over.
 
 use super::common::Common;
 use super::conn::Conn;
@@ -25,7 +25,7 @@ impl Tap {
         }
     }
 
-    /// Puts a connection into the table; false: it is full.
+    /// Adds a connection to the table; false if the table is full.
     pub(super) fn add_conn(&mut self, mut conn: Conn) -> bool {
         if self.conns.len() >= CONNECTIONS {
             return false;
@@ -44,20 +44,20 @@ impl Tap {
         }
     }
 
-    /// The kernel was given the keys of one.
+    /// The kernel was given the TLS keys of a connection.
     pub(super) fn on_kernel_tls(&mut self, given: KernelTls) {
         if let Some(conn) = self.conns.get_mut(&Channel::Socket(given.conn)) {
             conn.on_kernel_tls(given, &self.common);
         }
     }
 
-    /// A connection was closed. It is over at once, unless something of it may still come.
+    /// A connection was closed. It is over at once, unless more of it may still arrive.
     pub(super) fn on_closed(&mut self, counts: &Counts, out: &mut Vec<Observation>) {
         let key = Channel::Socket(counts.conn);
         let Some(conn) = self.conns.get_mut(&key) else { return };
         conn.set_counts(counts.sent, counts.received);
         conn.closed = Some(counts.time);
-        // TLS without a session: one may yet be bound, if there is one in the process that is not.
+        // TLS without a session: one may still be bound, if the process has an unbound session.
         let waits = conn.is_tls() && !conn.is_inspected() && conn.sessions.is_empty();
         let (lacks, pid) = (conn.lacks(), conn.pid());
         let unbound = waits && self.sessions_of(pid).any(|session| session.home.is_none());
@@ -69,7 +69,7 @@ impl Tap {
         }
     }
 
-    /// A connection that was closed has lingered, or an implied one may be silent.
+    /// A closed connection has lingered long enough, or an implied one may have fallen silent.
     pub(super) fn on_finish(&mut self, key: Channel, now: KernelTime, out: &mut Vec<Observation>) {
         let Some(conn) = self.conns.get(&key) else { return };
         let silent_at = conn.last.plus(IMPLIED_SILENCE);
@@ -80,7 +80,7 @@ impl Tap {
         }
     }
 
-    /// The last sessions of a connection that was closed may have ended.
+    /// Ends a closed connection if its last sessions have ended.
     pub(super) fn end_if_over(&mut self, key: Channel, now: KernelTime, out: &mut Vec<Observation>) {
         let over = |conn: &Conn| conn.closed.is_some() && conn.sessions.is_empty() && !conn.lacks();
         if self.conns.get(&key).is_some_and(over) {
@@ -88,7 +88,7 @@ impl Tap {
         }
     }
 
-    /// Ends a connection: its sessions, its channel, its last report. `still_open`: only the agent's look at it ends.
+    /// Ends a connection: its sessions, its channel, its last report. `still_open`: only the agent stops watching it.
     pub(super) fn end_conn(&mut self, key: Channel, now: KernelTime, still_open: bool, out: &mut Vec<Observation>) {
         let Some(conn) = self.conns.get_mut(&key) else { return };
         for session in std::mem::take(&mut conn.sessions) {

@@ -1,74 +1,74 @@
-//! The law: what was carried is what was captured and what was lost by name. Whatever the sums lack, or have too much, is
-//! itself a loss, [`Loss::Unaccounted`].
+//! The law of conservation: bytes carried = bytes captured + bytes lost for a named reason. Any difference is itself a
+//! loss, [`Loss::Unaccounted`].
 //!
-//! - At a socket the kernel's own count of the direction is what was carried; where it keeps none, the probes' count.
-//! - Inside TLS the probes' count of what the library's calls returned is what was carried, and the ciphertext of the
-//!   socket must fit it: never less than the plaintext, and not more than plaintext, the overhead of its records and a
+//! - On a socket the kernel's own count of the direction is what was carried; if it keeps none, the probes' count.
+//! - Inside TLS the probes' count of what the library's calls returned is what was carried, and the socket's ciphertext
+//!   must fit it: at least as much as the plaintext, and at most the plaintext, the overhead of its records and a
 //!   handshake. If it does not fit, a hook was missed.
 
 use crate::model::event::Count;
 use crate::model::loss::Loss;
 
-/// Handshake, both ends' certificates, tickets and alerts, and what was received but never read by the application.
+/// Handshake, both certificate chains, tickets and alerts, and what was received but never read by the application.
 const HANDSHAKE_BYTES: u64 = (16 + 64 + 128) << 10;
 
-/// Most that a record adds to its plaintext: header 5, explicit IV 16, MAC 48, padding 16, and some for the inner type.
+/// Maximum overhead of a record: header 5, explicit IV 16, MAC 48, padding 16, and some for the inner type.
 const RECORD_OVERHEAD_BYTES: u64 = 90;
 
-/// Smallest fragment that an engine cuts a large write into (RFC 6066 §4).
+/// Smallest fragment into which an engine splits a large write (RFC 6066 §4).
 const SMALLEST_FRAGMENT_BYTES: u64 = 512;
 
-/// Plaintext that an engine may hold decrypted (or a socket's last read undecrypted) when the probes begin to look.
+/// Plaintext that an engine may hold decrypted (or a socket's last read undecrypted) when capture begins.
 const JOINED_LATE_BYTES: u64 = 256 << 10;
 
-/// Bytes that a direction carried.
+/// Bytes carried by a direction.
 #[must_use]
 pub(super) fn carried(count: &Count) -> u64 {
     count.kernel.unwrap_or(count.carried)
 }
 
-/// Bytes that were lost in the kernel beyond the `named` ones: the ring had no room to say so.
+/// Bytes lost in the kernel beyond the `named` ones: the ring buffer had no room to report them.
 #[must_use]
 pub(super) fn lost_in_silence(count: &Count, named: u64) -> u64 {
     count.lost.saturating_sub(named)
 }
 
-/// Bytes that were only counted, beyond the `named` ones: what nobody asked for is not always told call by call.
+/// Bytes only counted, beyond the `named` ones: unwanted bytes are not always reported call by call.
 #[must_use]
 pub(super) fn unwanted_in_silence(count: &Count, named: u64) -> u64 {
     count.unwanted.saturating_add(count.encrypted).saturating_sub(named)
 }
 
-/// Why the bytes of a hole of a direction are missing, as far as the kernel's counts tell; `otherwise` when they don't.
+/// Why the bytes of a hole are missing, as far as the kernel's counts show it; otherwise `otherwise`.
 #[must_use]
 pub(super) fn hole_reason(count: &Count, named: u64, otherwise: Loss) -> Loss {
     if lost_in_silence(count, named) > 0 { Loss::RingFull } else { otherwise }
 }
 
-/// Bytes by which the sums of a direction don't meet.
+/// Bytes by which the sums of a direction differ.
 #[must_use]
 pub(super) fn unaccounted(carried: u64, accounted: u64) -> u64 {
     carried.abs_diff(accounted)
 }
 
-/// What one direction of a TLS connection carried.
+/// Totals of one direction of a TLS connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Sealed {
     /// Bytes on the socket.
     pub(super) ciphertext: u64,
-    /// Bytes that the library's calls returned.
+    /// Bytes returned by the library's calls.
     pub(super) plaintext: u64,
-    /// The same of sessions that may be inside another one: their ciphertext is that one's plaintext then.
+    /// The same for sessions that may run inside another one: their ciphertext is then that one's plaintext.
     pub(super) inside: u64,
-    /// Calls that carried them: each is one record or a part of one.
+    /// Calls that carried them: each is one record or part of one.
     pub(super) calls: u64,
-    /// Most of that plaintext that may never have been sent: of calls whose end was not seen.
+    /// The part of the plaintext that may never have been sent: that of calls whose end was not seen.
     pub(super) uncertain: u64,
-    /// True when the probes began to look in the middle.
+    /// True if capture began mid-stream.
     pub(super) joined_late: bool,
 }
 
-/// Bytes by which ciphertext and plaintext don't fit one another; 0 when they do.
+/// Bytes by which ciphertext and plaintext do not fit one another; 0 if they do.
 #[must_use]
 pub(super) fn misfit(sealed: Sealed) -> u64 {
     let Sealed { ciphertext, plaintext, inside, calls, uncertain, joined_late } = sealed;
@@ -136,7 +136,7 @@ mod tests {
     fn what_is_inside_another_session_is_carried_once() {
         let both = |inside| Sealed { inside, ..sealed(1_010_000, 1_005_000, 64) };
         assert_eq!((misfit(both(1_000_000)), misfit(both(0))), (0, 0));
-        // Of the two it is not known that one is inside the other: the ciphertext may be of both.
+        // It is not known whether one of the two is inside the other: the ciphertext may be that of both.
         assert_eq!(misfit(Sealed { inside: 1 << 20, ..sealed(1 << 20, 5_000, 64) }), 0);
         assert_eq!(misfit(Sealed { inside: 1 << 20, ..sealed(2 << 20, 5_000, 64) }), (1 << 20) - 5_000);
     }

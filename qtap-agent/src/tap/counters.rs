@@ -1,4 +1,4 @@
-//! What the metrics ask of the tap.
+//! Counters of the tap, for the metrics.
 
 use super::pair::Pair;
 use crate::http::Sink;
@@ -34,13 +34,13 @@ pub struct Counters {
     pub connections_opened: u64,
     /// Connections that ended (`qtap_connections_closed_total`).
     pub connections_closed: u64,
-    /// Bytes at sockets (`qtap_connection_bytes_total{direction}`).
+    /// Bytes on sockets (`qtap_connection_bytes_total{direction}`).
     pub bytes: Pair<u64>,
     /// Bytes that were not copied because nobody wanted their connection (`qtap_kernel_unwanted_bytes_total`).
     pub unwanted_bytes: u64,
-    /// Exchanges told.
+    /// Exchanges reported.
     pub exchanges: u64,
-    /// Bytes of bodies that were read and not kept, because nobody wants them.
+    /// Bytes of bodies that were parsed and not kept, because nobody wants them.
     pub body_bytes_unwanted: u64,
 }
 
@@ -70,7 +70,7 @@ impl Counters {
         self.events[kind] += 1;
     }
 
-    /// Takes from the sink the count of what nobody wants.
+    /// Moves the count of unwanted body bytes out of the sink.
     pub(super) fn unwanted(&mut self, sink: &mut Sink) {
         self.body_bytes_unwanted += std::mem::take(&mut sink.unwanted);
     }
@@ -80,7 +80,7 @@ impl Counters {
         KINDS.into_iter().zip(self.events)
     }
 
-    /// Connections that are open (`qtap_connections_active`).
+    /// Open connections (`qtap_connections_active`).
     #[must_use]
     pub fn connections_active(&self) -> u64 {
         self.connections_opened.saturating_sub(self.connections_closed)

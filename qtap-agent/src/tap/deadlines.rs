@@ -1,4 +1,4 @@
-//! What is to be done later, in order of time. An entry may be out of date when it comes up: who acts on it looks again.
+//! Actions due later, in order of time. An entry may be out of date when it comes up: whoever acts on it checks again.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,43 +6,43 @@ use std::collections::BinaryHeap;
 use crate::model::conn::{Channel, SessionId};
 use crate::model::time::KernelTime;
 
-/// What is to be done.
+/// An action that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Due {
-    /// Look at what waits in a channel: for bytes before it, or for its other half.
+    /// Check what waits in a channel: for bytes before it, or for its other half.
     Look(Channel),
-    /// A session was to be bound by now.
+    /// A session should have been bound by now.
     Unbound(SessionId),
-    /// It was to be known by now whose a part is.
+    /// The owner of a part should have been known by now.
     Part(SessionId),
-    /// The sessions of a process that ended are over.
+    /// The sessions of an exited process are over.
     ProcessEnd(u32),
-    /// A connection that was closed, or fell silent without ever having been opened, is over.
+    /// A connection that was closed, or an implied one that fell silent, is over.
     Finish(Channel),
     /// Report on a connection.
     Report(Channel),
 }
 
-/// All of them, soonest first; of those due at one time the order is that of [`Due`], so that a replay does the same.
+/// All deadlines, earliest first; those due at the same time in the order of [`Due`], so that a replay does the same.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     heap: BinaryHeap<Reverse<(KernelTime, Due)>>,
 }
 
 impl Deadlines {
-    /// Adds one.
+    /// Adds a deadline.
     pub(super) fn add(&mut self, time: KernelTime, due: Due) {
         self.heap.push(Reverse((time, due)));
     }
 
-    /// How many there are.
+    /// Number of deadlines.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.heap.len()
     }
 
-    /// Takes the first that is due. What would be due at the end of time never is: a time that is added to there gets no later, so that
-    /// what is done again and again would be for ever.
+    /// Takes the first deadline that is due. One at the end of time never is: adding to that time gives no later one, so a
+    /// repeated action would repeat for ever.
     pub(super) fn pop(&mut self, now: KernelTime) -> Option<(KernelTime, Due)> {
         match self.heap.peek() {
             Some(Reverse((time, _))) if *time <= now && *time < KernelTime(u64::MAX) => {

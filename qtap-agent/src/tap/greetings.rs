@@ -1,53 +1,53 @@
-//! Hellos that passed the sockets of connections, by what each is known by. In: hellos, ends of connections. Out: whose socket a hello passed, if that is
-//! certain. Bounded by the table of connections: each is in it once for each direction, and leaves with its connection.
+//! Hellos that passed on the sockets of connections, by their random. In: hellos, ends of connections. Out: the connection on whose socket a
+//! hello passed, if that is certain. Bounded by the connection table: each connection has one entry per direction, removed at its end.
 
 use std::collections::HashMap;
 
 use crate::model::conn::{ConnId, Direction, Random};
 
-/// A hello at a socket.
+/// A hello on a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Greeting {
-    /// The process: what another one sends or receives is no session's of this one.
+    /// The process: a session only matches hellos of its own process.
     pub(super) pid: u32,
-    /// Whether it was sent there.
+    /// Whether it was sent or received.
     pub(super) direction: Direction,
-    /// What it is known by.
+    /// What identifies it.
     pub(super) random: Random,
 }
 
-/// Whose socket it passed.
+/// The socket on which it passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Passed {
-    /// No connection's that is known.
+    /// That of no known connection.
     Nowhere,
-    /// This one's, and no other's.
+    /// That of this connection, and no other.
     At(ConnId),
-    /// More than one's (a proxy passes the bytes on): it tells nothing.
+    /// Those of several connections (a proxy forwards the bytes): it identifies none.
     Shared,
 }
 
 #[derive(Debug)]
 struct Place {
     conn: ConnId,
-    /// Connections that have it and live.
+    /// Live connections that have it.
     conns: u32,
     shared: bool,
 }
 
-/// All of them.
+/// All hellos.
 #[derive(Debug, Default)]
 pub(super) struct Greetings(HashMap<Greeting, Place>);
 
 impl Greetings {
-    /// It passed the socket of `conn`.
+    /// The hello passed on the socket of `conn`.
     pub(super) fn add(&mut self, greeting: Greeting, conn: ConnId) {
         let place = self.0.entry(greeting).or_insert(Place { conn, conns: 0, shared: false });
         place.conns += 1;
         place.shared |= place.conn != conn;
     }
 
-    /// A connection that has it ended.
+    /// A connection that has the hello ended.
     pub(super) fn remove(&mut self, greeting: &Greeting) {
         if let Some(place) = self.0.get_mut(greeting) {
             place.conns -= 1;
@@ -57,7 +57,7 @@ impl Greetings {
         }
     }
 
-    /// Where it passed.
+    /// Where the hello passed.
     pub(super) fn passed(&self, greeting: &Greeting) -> Passed {
         match self.0.get(greeting) {
             None => Passed::Nowhere,
@@ -66,7 +66,7 @@ impl Greetings {
         }
     }
 
-    /// How many there are.
+    /// Number of hellos.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()

@@ -4,7 +4,7 @@ use super::pair::Pair;
 use crate::model::conn::Direction;
 use crate::stream::hello::{Hello, HelloReader, Reading};
 
-/// Both directions, until each was read or given up.
+/// Both directions, until each is parsed or given up.
 #[derive(Debug, Default)]
 pub(super) struct Handshake {
     halves: Pair<Half>,
@@ -13,7 +13,7 @@ pub(super) struct Handshake {
 /// One direction.
 #[derive(Debug)]
 enum Half {
-    /// Bytes up to the offset were read; none came when it is none.
+    /// Bytes up to the offset were read; `None` before the first.
     Reading(Option<u64>, HelloReader),
     Over,
 }
@@ -25,7 +25,7 @@ impl Default for Half {
 }
 
 impl Handshake {
-    /// Takes the bytes of a call; gives the hello once it is whole. A hello that comes out of order is not read.
+    /// Takes the bytes of a call; returns the hello once it is whole. A hello that arrives out of order is not parsed.
     pub(super) fn read(&mut self, direction: Direction, offset: u64, bytes: &[u8]) -> Option<Hello> {
         let half = self.halves.of_mut(direction);
         let Half::Reading(expected, reader) = half else { return None };
@@ -47,7 +47,7 @@ impl Handshake {
         }
     }
 
-    /// No more of this direction will be copied; gives what can be read of a hello that was cut.
+    /// No more of this direction will be copied; returns what can be parsed of a cut hello.
     pub(super) fn give_up(&mut self, direction: Direction) -> Option<Hello> {
         match std::mem::replace(self.halves.of_mut(direction), Half::Over) {
             Half::Reading(_, reader) => reader.cut(),
@@ -55,12 +55,12 @@ impl Handshake {
         }
     }
 
-    /// True when nothing more can be learnt of a direction.
+    /// True if nothing more can be learned of a direction.
     pub(super) fn is_over_for(&self, direction: Direction) -> bool {
         matches!(self.halves.of(direction), Half::Over)
     }
 
-    /// True when nothing more can be learnt.
+    /// True if nothing more can be learned.
     pub(super) fn is_over(&self) -> bool {
         matches!((&self.halves.sent, &self.halves.received), (Half::Over, Half::Over))
     }

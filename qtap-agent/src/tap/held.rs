@@ -1,6 +1,6 @@
-//! What was seen of processes in containers of which more is awaited: held until that is told, for a bounded time and within bounded memory.
-//! In: observations as the tap makes them, what is told of containers, the time. Out: the same observations, those of one container in
-//! their order, with what was told; or without, and then each is counted. What is not awaited is not touched.
+//! Observations of processes in containers about which more is expected: held until that arrives, for a bounded time and within bounded memory.
+//! In: observations as the tap makes them, facts about containers, the time. Out: the same observations, those of one container in order,
+//! with the facts added; or without, and then each is counted. Other observations pass untouched.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,40 +16,40 @@ use crate::model::observation::Observation;
 use crate::model::process::Process;
 use crate::model::time::KernelTime;
 
-/// How long an observation waits at most, from one tick to another: longer than the source asks, so that it ends here only where the source says nothing
-/// any more. Ticks are told when they are, other events when they are read: of a source that is behind, seconds of them come at once.
+/// How long an observation waits at most, from one tick to another: longer than the source keeps asking, so the wait ends here only if the source no
+/// longer answers. Ticks carry the time at which they happen, other events that of reading: a source that lags delivers seconds of them at once.
 pub(super) const GRACE: Duration = Duration::from_secs(4);
-/// Observations that wait at most: what a busy container says in that time.
+/// Maximum number of waiting observations: what a busy container produces in that time.
 pub(super) const OBSERVATIONS: usize = 16_384;
-/// Bytes of their bodies in memory at most.
+/// Maximum bytes of their bodies in memory.
 const BYTES: usize = 32 << 20;
 
-/// What waits.
+/// Waiting observations.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// By the id of the container.
+    /// By container id.
     waiting: HashMap<String, Waiting>,
-    /// Containers, the one that waits longest first, each with its number. One that was released, and waits again since, stands here twice.
+    /// Containers, the longest waiting first, each with its number. One that was released and waits again is listed twice.
     order: VecDeque<(u64, String)>,
-    /// Of these, how many at the end wait since after the last tick.
+    /// How many entries at the end of `order` began to wait after the last tick.
     new: usize,
     count: usize,
     bytes: usize,
-    /// Containers that ever waited.
+    /// Number of containers that have ever waited.
     numbers: u64,
 }
 
 #[derive(Debug)]
 struct Waiting {
     number: u64,
-    /// The first tick since; none before it.
+    /// The first tick since the wait began; `None` before it.
     since: Option<KernelTime>,
     observations: Vec<Observation>,
     bytes: usize,
 }
 
 impl Held {
-    /// When the connections were opened of which something waits.
+    /// The opening times of the connections that have waiting observations.
     pub(super) fn opened(&self) -> impl Iterator<Item = KernelTime> + '_ {
         self.waiting.values().flat_map(|waiting| &waiting.observations).map(|observation| match observation {
             Observation::Exchange(seen) => seen.conn.opened,
@@ -78,7 +78,7 @@ impl Held {
         waiting.observations
     }
 
-    /// From now on what began to wait since the last tick is timed.
+    /// Starts the timer of containers that began to wait since the last tick.
     fn tick(&mut self, now: KernelTime) {
         for (_, container) in self.order.iter().rev().take(std::mem::take(&mut self.new)) {
             if let Some(waiting) = self.waiting.get_mut(container) {
@@ -87,7 +87,7 @@ impl Held {
         }
     }
 
-    /// The container that waited too long by this tick, or, beyond the bounds, longest.
+    /// The container that has waited too long by this tick, or, if a bound is exceeded, the longest waiting one.
     fn overdue(&mut self, tick: Option<KernelTime>) -> Option<String> {
         loop {
             let (number, container) = self.order.front()?;
@@ -105,7 +105,7 @@ impl Held {
         }
     }
 
-    /// The container that stands first.
+    /// Removes the first container.
     fn pop(&mut self) -> Option<String> {
         let (_, container) = self.order.pop_front()?;
         self.new = self.new.min(self.order.len());
@@ -114,7 +114,7 @@ impl Held {
 }
 
 impl Tap {
-    /// Of what was put into `out` from `first` on, holds what is to wait; lets go of what waited long enough by this tick, if it is one.
+    /// Holds back what must wait of the observations in `out` from `first` on; releases what has waited long enough by this tick, if it is one.
     pub(super) fn hold_back(&mut self, first: usize, tick: Option<KernelTime>, out: &mut Vec<Observation>) {
         if out.len() > first && self.common.processes.awaits() {
             for observation in out.split_off(first) {
@@ -134,13 +134,13 @@ impl Tap {
         }
     }
 
-    /// More was told of a container, or will not be.
+    /// Facts about a container arrived, or will not arrive.
     pub(super) fn on_container(&mut self, seen: &ContainerSeen, out: &mut Vec<Observation>) {
         self.common.processes.told(seen);
         self.let_go(&seen.container.id, Some(seen), out);
     }
 
-    /// All that waits goes, with what is known.
+    /// Releases everything that waits, with the facts known so far.
     pub(super) fn let_all_go(&mut self, out: &mut Vec<Observation>) {
         while let Some(container) = self.held.pop() {
             self.let_go(&container, None, out);
@@ -155,7 +155,7 @@ impl Tap {
         let mut last: Option<(Arc<Process>, Arc<Process>)> = None;
         for mut observation in observations {
             if let (Some(seen), Some(process)) = (seen, process_mut(&mut observation)) {
-                // Records of one process share what is known of it.
+                // Records of one process share one copy of its facts.
                 let now = match last.take().filter(|(before, _)| Arc::ptr_eq(before, process)) {
                     Some((_, now)) => now,
                     None => self.common.processes.same(process).unwrap_or_else(|| Arc::new(joined(process, seen))),

@@ -1,8 +1,8 @@
-//! A session that is given memory instead of a socket finds its connection: by a hello that passed both, the same 32 random bytes in the same direction of the
-//! same process.
+//! Finds the connection of a session that uses memory instead of a socket: by a hello that passed on both, with the same 32 random bytes in the
+//! same direction of the same process.
 //!
-//! It is looked for when plaintext passes, not when either hello comes: by then the handshake has gone both ways, so that the hello was seen wherever it
-//! was to be seen, and one that passed two sockets is known to have. What the kernel says of a session's socket is more certain, and comes first.
+//! The search is made when plaintext passes, not when either hello arrives: by then the handshake has gone both ways, so the hello has been seen
+//! wherever it could be, and one that passed on two sockets is known to. The kernel's own binding of a session is more certain, and has priority.
 
 use super::Tap;
 use super::greetings::{Greeting, Passed};
@@ -13,7 +13,7 @@ use crate::model::observation::Observation;
 use crate::model::time::KernelTime;
 
 impl Tap {
-    /// A hello of a session passed through memory. The first of a direction counts: a record may pass through two buffers.
+    /// A hello of a session passed through memory. The first one of a direction counts: a record may pass through two buffers.
     pub(super) fn on_session_hello(&mut self, hello: &SessionHello) {
         let SessionHello { session, direction, pid, random, .. } = *hello;
         if let Some(session) = self.sessions.get_mut(&session) {
@@ -21,7 +21,7 @@ impl Tap {
         }
     }
 
-    /// Joins a session to the connection that has its hello, if it has none yet and there is exactly one.
+    /// Joins a session to the connection that has its hello, if it is unbound and there is exactly one.
     pub(super) fn join(&mut self, id: SessionId, time: KernelTime, out: &mut Vec<Observation>) {
         let Some(session) = self.sessions.get(&id).filter(|session| session.home.is_none()) else { return };
         if let Some(conn) = self.found(session) {
@@ -30,7 +30,7 @@ impl Tap {
         }
     }
 
-    /// The connection whose socket a session's hellos passed; none when they passed more than one.
+    /// The connection on whose socket a session's hellos passed; `None` if there are several.
     fn found(&self, session: &Session) -> Option<ConnId> {
         let mut found = None;
         for greeting in [session.greetings.sent, session.greetings.received].into_iter().flatten() {

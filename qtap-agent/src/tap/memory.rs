@@ -1,16 +1,16 @@
-//! What all streams of the tap hold, together, under one bound: bytes that wait for others, bodies and heads of exchanges under way,
-//! tables. Each stream says what it holds now; when the sum goes beyond the bound, those that hold most are relieved of all of
+//! One memory bound for all streams of the tap: waiting bytes, bodies and heads of exchanges in progress, tables. Each stream
+//! reports what it holds; when the sum exceeds the bound, the streams that hold most release all of
 //! it, so that a hostile peer pays for its own load and not for its neighbours'.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Default bound, in bytes. Honest traffic holds a few KiB a connection, and bodies for as long as they take to pass.
+/// Default bound, in bytes. Honest traffic holds a few KiB per connection, and bodies only while they pass.
 const BOUND: usize = 128 << 20;
-/// Bodies of the largest kept size for which there is always room, when that is more.
+/// Number of bodies of the largest kept size for which there is always room, if that is more.
 const BODIES: usize = 4;
 
-/// What is held.
+/// The memory held.
 #[derive(Debug)]
 pub(super) struct Memory {
     held: Arc<AtomicUsize>,
@@ -24,33 +24,33 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// Nothing held; `of_a_body`: most bytes held of one body.
+    /// Starts with nothing held; `of_a_body`: the most bytes held of one body.
     pub(super) fn new(of_a_body: usize) -> Memory {
         Memory { bound: BOUND.max(of_a_body.saturating_mul(BODIES)), ..Memory::default() }
     }
 
-    /// No more than so many bytes.
+    /// Lowers the bound to `bytes`.
     pub(super) fn at_most(&mut self, bytes: usize) {
         self.bound = self.bound.min(bytes);
     }
 
-    /// A share of which nothing is taken yet.
+    /// Creates a stream's share, still empty.
     pub(super) fn share(&self) -> Share {
         Share { held: Arc::clone(&self.held), bytes: 0 }
     }
 
-    /// True when more is held than the bound allows.
+    /// True if more is held than the bound allows.
     pub(super) fn is_over(&self) -> bool {
         self.held.load(Ordering::Relaxed) > self.bound
     }
 
-    /// True when enough is free again: relieving is dear, so that it makes room for a while.
+    /// True if enough is free again: relief is expensive, so it makes room for a while.
     pub(super) fn is_relieved(&self) -> bool {
         self.held.load(Ordering::Relaxed) <= self.bound / 8 * 7
     }
 }
 
-/// What one stream holds; given back when it is dropped.
+/// What one stream holds; released when it is dropped.
 #[derive(Debug)]
 pub(super) struct Share {
     held: Arc<AtomicUsize>,
@@ -58,7 +58,7 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// It holds so many bytes now.
+    /// Sets the bytes held now.
     #[inline]
     pub(super) fn set(&mut self, bytes: usize) {
         if bytes != self.bytes {
@@ -75,7 +75,7 @@ impl Share {
         self.bytes = bytes;
     }
 
-    /// Bytes it holds.
+    /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -1,12 +1,12 @@
 //! The pure core: events in, observations out.
 //!
-//! Comes in: [`Event`]s, in the order of the source, and the time, as one of them. Goes out: exchanges, each with all that is
-//! known of its connection and process; and reports on connections, the last of which says what became of every byte.
-//! The same events give the same observations, always: there is no clock here, no chance, no file, no socket, no thread.
+//! In: [`Event`]s, in the order of the source, and the time, as one of them. Out: exchanges, each with all that is
+//! known of its connection and process; and reports on connections, the last of which accounts for every byte.
+//! The same events always give the same observations: no clock, randomness, file, socket or thread is used here.
 //!
-//! Tap owns a connection by its kernel number and a TLS session by its; each has its own reassembly and parser. A session's
-//! exchanges belong to the connection it is bound to; those of a session that is not bound in time, to one of its own.
-//! Everything is bounded; what a bound turns away is counted.
+//! The tap identifies a connection by its kernel number and a TLS session by its own; each has its own reassembly and parser. A
+//! session's exchanges belong to the connection it is bound to; those of a session not bound in time get a connection of their own.
+//! Everything is bounded; what exceeds a bound is counted.
 
 mod advice;
 mod answers;
@@ -61,50 +61,50 @@ use crate::model::loss::{Loss, Tally};
 use crate::model::observation::Observation;
 use crate::model::time::KernelTime;
 
-/// Connections, and sessions, in the tables at once.
+/// Maximum number of connections, and of sessions, in the tables.
 pub const CONNECTIONS: usize = 65_536;
 
-/// How long an exchange of a session waits for the session to be bound.
+/// How long an exchange waits for its session to be bound.
 const BINDING_WAIT: Duration = Duration::from_secs(1);
 
-/// How long after the close of a connection, or the end of a process, what belongs to it may still come.
+/// How long after the close of a connection, or the exit of a process, events of it may still arrive.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// A connection whose opening was never told is over when it was silent for so long.
+/// How long a connection whose opening was never reported must be silent to be over.
 const IMPLIED_SILENCE: Duration = Duration::from_secs(60);
 
-/// What can be set.
+/// Settings of the tap.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Of the HTTP parsers.
+    /// Settings of the HTTP parsers.
     pub http: http::Settings,
-    /// Answers of name servers over TCP are read.
+    /// Parse answers of name servers over TCP.
     pub reads_dns: bool,
-    /// Answers of name servers are told as connections.
+    /// Report answers of name servers as connections.
     pub audit_dns: bool,
 }
 
 /// The tap.
 #[derive(Debug, Default)]
 pub struct Tap {
-    /// By the channel that names them: the socket's, or that of a session that is bound to none.
+    /// By channel: that of the socket, or that of a session bound to none.
     conns: HashMap<Channel, Conn>,
     sessions: HashMap<SessionId, Session>,
-    /// Sessions by their process.
+    /// Sessions by process.
     by_pid: BTreeSet<(u32, SessionId)>,
-    /// Sessions that were joined here, not yet asked for.
+    /// Sessions joined to a connection here, not yet handed out.
     joined: Vec<SessionId>,
-    /// What waits to be known whose it is.
+    /// Data whose session is not known yet.
     parts: Parts,
-    /// Libraries whose functions calls are to confirm.
+    /// Libraries whose found functions await confirmation by a call.
     trials: Trials,
-    /// Observations that wait for what is still to be told of their containers.
+    /// Observations that wait for facts about their containers.
     held: Held,
     common: Common,
 }
 
 impl Tap {
-    /// A tap that knows nothing yet.
+    /// Creates an empty tap.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let memory = Memory::new(settings.http.held_of_a_body());
@@ -115,12 +115,12 @@ impl Tap {
         Tap { common, ..Tap::default() }
     }
 
-    /// All streams together hold no more than so many bytes, nor more than they may anyway.
+    /// Limits what all streams hold together to `bytes`, or the default bound if that is lower.
     pub fn hold_at_most(&mut self, bytes: usize) {
         self.common.memory.at_most(bytes);
     }
 
-    /// From now on these settings hold for connections and sessions that are opened after `since`; the others keep theirs.
+    /// Applies these settings to connections and sessions opened after `since`; the others keep theirs.
     pub fn begin(&mut self, settings: Settings, since: KernelTime) {
         let Settings { http, reads_dns, audit_dns } = settings;
         self.common.leaves_some_alone |= http.wants.leaves_some_alone();
@@ -128,7 +128,7 @@ impl Tap {
         self.common.http.begin(since, Arc::new(http));
     }
 
-    /// When settings began to hold that no open connection or session keeps any more; they are forgotten here.
+    /// Drops settings that no open connection or session uses any more; returns when each of them began to apply.
     pub fn ended_settings(&mut self) -> Vec<KernelTime> {
         if self.common.http.len() == 1 {
             return Vec::new();
@@ -140,7 +140,7 @@ impl Tap {
         over
     }
 
-    /// Takes one event; appends what was seen.
+    /// Processes one event; appends the observations.
     pub fn on_event(&mut self, event: Event, out: &mut Vec<Observation>) {
         self.common.counters.event(&event);
         let (time, before) = (event.time(), out.len());
@@ -178,12 +178,12 @@ impl Tap {
             Event::ProcessGone { pid, time } => self.on_process_gone(pid, time),
             Event::Lost { reason, count, bytes, time: _ } => self.common.losses.add_many(reason, count, bytes),
             Event::Tick(now) => self.on_tick(now, out),
-            // Taken by what holds parts.
+            // Handled by `hold_part`.
             Event::SessionJoined(_) => {}
         }
     }
 
-    /// The agent stops: all that is open is told as far as it came.
+    /// The agent stops: everything open is reported as far as it is known.
     pub fn finish(&mut self, now: KernelTime, out: &mut Vec<Observation>) {
         let before = out.len();
         let mut sessions: Vec<_> = self.sessions.values().map(|session| (session.opened, session.id)).collect();
@@ -204,24 +204,24 @@ impl Tap {
         self.let_all_go(out);
     }
 
-    /// What was lost so far, on all connections and beside them.
+    /// Losses so far, on all connections and outside them.
     #[must_use]
     pub fn losses(&self) -> &Tally {
         &self.common.losses
     }
 
-    /// What was counted so far.
+    /// Counters so far.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.common.counters
     }
 
-    /// Channels that nobody wants any more, since this was asked last: advice to the source.
+    /// Channels that became unwanted since the last call: advice to the source.
     pub fn take_unwanted(&mut self) -> Vec<Channel> {
         std::mem::take(&mut self.common.unwanted)
     }
 
-    /// Sessions that found their connection here, not by the kernel's word, since this was asked last.
+    /// Sessions that were joined to a connection here, not by the kernel, since the last call.
     pub fn take_joined(&mut self) -> Vec<SessionId> {
         std::mem::take(&mut self.joined)
     }
@@ -275,7 +275,7 @@ impl Tap {
         }
     }
 
-    /// Makes room for a channel whose opening was never told; false: there is none, or it is known to have ended.
+    /// Adds a channel whose opening was never reported; false: the table is full, or the channel is known to have ended.
     fn imply(&mut self, channel: Channel, pid: u32, time: KernelTime) -> bool {
         if self.common.ended.contains(channel) {
             return false;
@@ -305,7 +305,7 @@ impl Tap {
         }
     }
 
-    /// Counts bytes that no connection or session can take.
+    /// Counts bytes that no connection or session takes.
     fn turn_away(&mut self, channel: Channel, bytes: u64) {
         let late = self.common.ended.contains(channel);
         self.common.losses.add(if late { Loss::Unaccounted } else { Loss::StreamTableFull }, bytes);

@@ -1,5 +1,5 @@
-//! Names that name servers gave for addresses. In: answers. Out: the name by which a process knows an address: the one that it asked for itself, else the
-//! last that anyone asked for.
+//! Names that name servers gave for addresses. In: answers. Out: the name by which a process knows an address: the one it asked for itself,
+//! otherwise the last one that any process asked for.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -9,14 +9,14 @@ use std::time::Duration;
 use crate::model::dns::DnsAnswer;
 use crate::model::time::KernelTime;
 
-/// Names remembered at once: a busy host talks to some thousands of addresses, each entered for its process and for all. The oldest goes.
+/// Maximum number of names: a busy host talks to some thousands of addresses, each entered for its process and for all. The oldest is evicted.
 const MOST: usize = 65_536;
-/// How long a name is remembered at least: programs hold on to addresses for longer than they may.
+/// Minimum time a name is remembered: programs use addresses for longer than the TTL allows.
 const LEAST: Duration = Duration::from_secs(60);
-/// And at most.
+/// Maximum time a name is remembered.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// In the place of a process: all of them.
+/// Stands for all processes in place of a pid.
 const ANYONE: u32 = 0;
 
 type Key = (u32, IpAddr);
@@ -25,7 +25,7 @@ type Key = (u32, IpAddr);
 #[derive(Debug, Default)]
 pub(super) struct Names {
     known: HashMap<Key, Known>,
-    /// In the order in which they were learnt, some more than once.
+    /// In the order in which they were learned, some more than once.
     order: VecDeque<(Key, u64)>,
     learnt: u64,
 }
@@ -38,7 +38,7 @@ struct Known {
 }
 
 impl Names {
-    /// Process `pid` got an answer at `time`.
+    /// Process `pid` received an answer at `time`.
     pub(super) fn learn(&mut self, pid: u32, answer: &DnsAnswer, time: KernelTime) {
         if answer.code != 0 || answer.question.is_empty() {
             return;
@@ -60,7 +60,7 @@ impl Names {
         }
     }
 
-    /// The name that `ip` has at `time` for process `pid`.
+    /// The name of `ip` at `time` for process `pid`.
     pub(super) fn of(&self, pid: u32, ip: IpAddr, time: KernelTime) -> Option<&str> {
         let fresh = |key: Key| self.known.get(&key).filter(|known| known.until > time);
         let known = fresh((pid, ip)).or_else(|| fresh((ANYONE, ip)))?;

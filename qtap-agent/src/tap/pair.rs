@@ -1,18 +1,18 @@
-//! Two of a kind: one for each direction.
+//! A pair of values, one for each direction.
 
 use crate::model::conn::Direction;
 
-/// Something kept per direction.
+/// A value per direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pair<T> {
-    /// Of what the process sent.
+    /// For what the process sent.
     pub sent: T,
-    /// Of what it received.
+    /// For what it received.
     pub received: T,
 }
 
 impl<T> Pair<T> {
-    /// That of `direction`.
+    /// The value for `direction`.
     pub fn of(&self, direction: Direction) -> &T {
         match direction {
             Direction::Sent => &self.sent,
@@ -20,7 +20,7 @@ impl<T> Pair<T> {
         }
     }
 
-    /// That of `direction`, to change.
+    /// The value for `direction`, to be changed.
     pub fn of_mut(&mut self, direction: Direction) -> &mut T {
         match direction {
             Direction::Sent => &mut self.sent,
@@ -29,7 +29,7 @@ impl<T> Pair<T> {
     }
 }
 
-/// Adds to a sum; a sum at its end stays there, since counts come from outside and may be anything.
+/// Adds to a sum, which saturates, since counts come from outside and may be anything.
 pub(super) fn add(sum: &mut u64, more: u64) {
     *sum = sum.saturating_add(more);
 }

@@ -1,6 +1,6 @@
-//! What a program of rustls wrote under a key of which it was not known yet whose it is: held until it is, which is when its ciphertext leaves through a socket,
-//! a moment later. Then it is told as what the session of that socket's connection said. What is nobody's for long is not told, since nobody knows whether it was
-//! asked for: the sums of its connection, which do not meet, say that it is missing. Bounded in number and bytes.
+//! Plaintext that a rustls program wrote under a key whose session is not known yet: held until its ciphertext leaves through a socket, a moment
+//! later. Then it is reported as data of the session of that socket's connection. What stays unassigned too long is not reported, because it may not
+//! have been asked for; the sums of its connection, which then do not match, show that it is missing. Bounded in number and bytes.
 
 use std::collections::HashMap;
 
@@ -10,19 +10,19 @@ use crate::model::conn::{Channel, SessionId};
 use crate::model::event::{Event, SessionJoined};
 use crate::model::observation::Observation;
 
-/// Bytes that wait at most.
+/// Maximum bytes waiting.
 const BYTES: usize = 16 << 20;
 
-/// A part, and what came of it.
+/// A part, and its events.
 #[derive(Debug)]
 struct Part {
     pid: u32,
-    /// None: it waited too long.
+    /// `None`: it waited too long.
     events: Option<Vec<Event>>,
     bytes: usize,
 }
 
-/// All of them.
+/// All parts.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     waiting: HashMap<SessionId, Part>,
@@ -36,7 +36,7 @@ impl Parts {
         Some(part)
     }
 
-    /// It is not known in time whose a part is: nothing of it is told, nor of what comes of it still.
+    /// The session of the part was not found in time: neither the part nor what still arrives of it is reported.
     pub(super) fn give_up(&mut self, id: SessionId) {
         if let Some(part) = self.waiting.get_mut(&id) {
             part.events = None;
@@ -52,10 +52,10 @@ impl Parts {
 }
 
 impl Tap {
-    /// Takes an event of a part; gives back any other.
+    /// Takes an event of a part; returns any other.
     pub(super) fn hold_part(&mut self, event: Event, out: &mut Vec<Observation>) -> Option<Event> {
         match &event {
-            // Beyond the bound, which is that of the probes' table, it is a session like any other.
+            // Beyond the bound, which is that of the probes' table, it is treated as an ordinary session.
             Event::SessionOpened(opened) if opened.is_part && self.parts.waiting.len() < CONNECTIONS => {
                 self.common.deadlines.add(opened.time.plus(BINDING_WAIT), Due::Part(opened.session));
                 let part = Part { pid: opened.pid, events: Some(Vec::new()), bytes: 0 };
@@ -95,7 +95,7 @@ impl Tap {
         None
     }
 
-    /// It is known whose a part is.
+    /// The session of the part is known.
     fn on_joined(&mut self, joined: &SessionJoined, out: &mut Vec<Observation>) {
         let Some(part) = self.parts.take(joined.part) else { return };
         let (Some(session), Some(events)) = (joined.session, part.events) else { return };

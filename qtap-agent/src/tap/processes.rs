@@ -1,4 +1,4 @@
-//! Who the processes are: from pid to facts, kept a while after the process ended, since what it said may come later.
+//! Facts about processes, by pid. They are kept for a while after the process exits, since its data may arrive later.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,19 +8,19 @@ use crate::model::event::ContainerSeen;
 use crate::model::process::{Container, Process};
 use crate::model::time::KernelTime;
 
-/// Processes known at once: twice the largest number of a busy host.
+/// Maximum number of processes: twice the largest number on a busy host.
 pub(super) const PROCESSES: usize = 65_536;
 
-/// How long a process that ended is remembered.
+/// How long an exited process is remembered.
 pub(super) const KEPT: Duration = Duration::from_secs(30);
 
 /// The table.
 #[derive(Debug, Default)]
 pub(super) struct Processes {
     table: HashMap<u32, Entry>,
-    /// Those that ended, in that order.
+    /// Exited processes, in order of exit.
     gone: VecDeque<(KernelTime, u32)>,
-    /// Those of whose containers more may be told.
+    /// Number of processes about whose containers more facts are expected.
     awaited: usize,
 }
 
@@ -31,7 +31,7 @@ struct Entry {
 }
 
 impl Processes {
-    /// Learns who a process is. False: the table is full of processes that live.
+    /// Adds a process. False: the table is full of live processes.
     #[must_use]
     pub(super) fn seen(&mut self, process: Arc<Process>) -> bool {
         if self.table.len() >= PROCESSES && !self.table.contains_key(&process.pid) && !self.forget_oldest() {
@@ -43,7 +43,7 @@ impl Processes {
         true
     }
 
-    /// Learns that a process ended.
+    /// Marks a process as exited.
     pub(super) fn gone(&mut self, pid: u32, time: KernelTime) {
         if let Some(entry) = self.table.get_mut(&pid) {
             entry.gone = Some(time);
@@ -51,37 +51,37 @@ impl Processes {
         }
     }
 
-    /// Forgets those that ended long ago.
+    /// Forgets processes that exited long ago.
     pub(super) fn on_tick(&mut self, now: KernelTime) {
         while self.gone.front().is_some_and(|(time, _)| now.since(*time) >= KEPT) {
             self.forget_oldest();
         }
     }
 
-    /// Who `pid` is, or was.
+    /// The process that has, or had, this pid.
     #[must_use]
     pub(super) fn get(&self, pid: u32) -> Option<&Arc<Process>> {
         self.table.get(&pid).map(|entry| &entry.process)
     }
 
-    /// True when of the container of any of them more may be told.
+    /// True if more facts are expected about the container of any process.
     pub(super) fn awaits(&self) -> bool {
         self.awaited > 0
     }
 
-    /// What is known now of the very process that was called so: none when its number is another's, or it is forgotten.
+    /// The current facts of this very process; `None` if its pid now belongs to another one, or it has been forgotten.
     pub(super) fn same(&self, process: &Process) -> Option<Arc<Process>> {
         let id = |process: &Process| process.container.as_ref().map(|container| container.id.clone());
         let known = self.get(process.pid).filter(|known| known.executable_path == process.executable_path)?;
         (id(known) == id(process) && known.command == process.command).then(|| Arc::clone(known))
     }
 
-    /// More was told of a container, or will not be.
+    /// More facts about a container arrived, or will not arrive.
     pub(super) fn told(&mut self, seen: &ContainerSeen) {
         self.settle(&seen.container.id, |process| joined(process, seen));
     }
 
-    /// Nothing is awaited of a container any more.
+    /// Nothing more is expected about a container.
     pub(super) fn give_up(&mut self, container: &str) {
         self.settle(container, |process| {
             let container = process.container.as_deref().map(|known| Container { awaited: false, ..known.clone() });
@@ -89,7 +89,7 @@ impl Processes {
         });
     }
 
-    /// Changes what is known of the processes of a container, of which nothing is awaited then.
+    /// Changes the facts of all processes of a container.
     fn settle(&mut self, container: &str, change: impl Fn(&Process) -> Process) {
         let of = |process: &Process| process.container.as_ref().is_some_and(|known| known.id == container);
         for entry in self.table.values_mut().filter(|entry| of(&entry.process)) {
@@ -103,10 +103,10 @@ impl Processes {
         self.awaited -= usize::from(entry.is_some_and(|entry| entry.process.is_awaited()));
     }
 
-    /// Forgets the one that ended first; false: none did.
+    /// Forgets the process that exited first; false: none has exited.
     fn forget_oldest(&mut self) -> bool {
         while let Some((time, pid)) = self.gone.pop_front() {
-            // Else the pid was given to another process since.
+            // Otherwise the pid has been reused by another process.
             if self.table.get(&pid).is_some_and(|entry| entry.gone == Some(time)) {
                 let entry = self.table.remove(&pid);
                 self.forgotten(entry);
@@ -117,7 +117,7 @@ impl Processes {
     }
 }
 
-/// The process, with what was told of its container.
+/// The process, with the facts about its container added.
 pub(super) fn joined(process: &Process, seen: &ContainerSeen) -> Process {
     Process { container: Some(Arc::clone(&seen.container)), pod: seen.pod.clone(), ..process.clone() }
 }

@@ -1,4 +1,4 @@
-//! What happens when all streams together hold too much: those that hold most let go of it.
+//! Memory relief when all streams together hold too much: those that hold most release it.
 
 use std::cmp::Reverse;
 
@@ -8,7 +8,7 @@ use crate::model::observation::Observation;
 use crate::model::time::KernelTime;
 
 impl Tap {
-    /// Relieves the largest holders, until there is room for a while. Of equals the one that is named first goes first, so that
+    /// Makes the largest holders release their memory, until there is room for a while. Ties are broken by channel, so that
     /// a replay does the same.
     #[cold]
     pub(super) fn relieve(&mut self, now: KernelTime, out: &mut Vec<Observation>) {

@@ -29,12 +29,12 @@ impl Tap {
         };
         let state = if conn.part == 0 { ConnState::Open } else { ConnState::Active };
         conn.report(state, now, sessions, common, out);
-        // A source that stood still is not caught up with.
+        // Reports missed while the source stood still are not made up for.
         let missed = now.since(conn.next_report).as_nanos() / REPORT_INTERVAL.as_nanos();
         let steps = u32::try_from(missed + 1).unwrap_or(u32::MAX);
         conn.next_report = conn.next_report.plus(REPORT_INTERVAL.saturating_mul(steps));
         common.deadlines.add(conn.next_report, Due::Report(key));
-        // What waits for long, an upgrade that is never answered, is looked at here.
+        // Long waits, such as an upgrade that is never answered, are checked here.
         for session in conn.sessions.clone() {
             self.on_look(Channel::Session(session), now, out);
         }
@@ -43,7 +43,7 @@ impl Tap {
 }
 
 impl Conn {
-    /// Tells how the connection is.
+    /// Reports the state of the connection.
     pub(super) fn report(
         &mut self,
         state: ConnState,
@@ -101,7 +101,7 @@ impl Conn {
         if in_kernel.by_program {
             return "kTLS: the kernel was given the keys outside of any call of a TLS library that qtap probes; what is moved since is counted, not read";
         }
-        // One that ended before its connection, as most do, is in the list no longer.
+        // A session that ended before its connection, as most do, is no longer in the list.
         let was_met = !matches!(self.facts.binding, None | Some(Binding::None));
         if self.sessions.is_empty() && !was_met {
             "no call of a TLS library that qtap probes was seen for this connection"

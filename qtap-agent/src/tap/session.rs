@@ -17,7 +17,7 @@ use crate::model::observation::Observation;
 use crate::model::route::Appetite;
 use crate::model::time::KernelTime;
 
-/// Exchanges kept of a session whose connection is not known yet; the next one ends the waiting.
+/// Maximum number of exchanges held for a session whose connection is unknown; the next one ends the wait.
 pub(super) const HELD_EXCHANGES: usize = 32;
 
 /// A TLS session.
@@ -27,55 +27,55 @@ pub(super) struct Session {
     pub(super) opened: KernelTime,
     /// The process of the last call.
     pub(super) pid: u32,
-    /// The process that was first seen with it.
+    /// The process that first used it.
     pub(super) opener: u32,
     pub(super) library: Option<String>,
-    /// The library's number, when a connection is to confirm it.
+    /// The library's number, if a connection has yet to confirm it.
     pub(super) on_trial: Option<u32>,
-    /// The connection in the table that its exchanges belong to: the socket's, or one of its own.
+    /// The connection that its exchanges belong to: that of the socket, or one of its own.
     pub(super) home: Option<Channel>,
     pub(super) how: Binding,
-    /// True once the connection knows that plaintext was seen.
+    /// True once the connection has been informed that plaintext was seen.
     pub(super) told: bool,
-    /// True when its connection was joined late.
+    /// True if its connection was joined mid-stream.
     pub(super) joined_late: bool,
-    /// True when it was met behind its handshake.
+    /// True if it was first seen after its handshake.
     pub(super) begun_before: bool,
-    /// True when its opening was never told: the offset it begins at is not known.
+    /// True if its opening was never reported: the offset at which it begins is unknown.
     pub(super) implied: bool,
-    /// True when another one was under way on its connection when it came: what is inside it may be inside that one.
+    /// True if another session was in progress on its connection when it was bound: it may run inside that one.
     pub(super) inside: bool,
-    /// The hellos it wrote and read, where they passed through memory.
+    /// The hellos it wrote and read, if they passed through memory.
     pub(super) greetings: Pair<Option<Greeting>>,
-    /// What the stack of its connection wants; none before there is one.
+    /// What the stack of its connection wants; `None` before it has one.
     appetite: Option<Appetite>,
-    /// None before the first bytes.
+    /// `None` before the first bytes.
     stream: Option<Box<Stream>>,
-    /// Plaintext as the events told it.
+    /// Totals of the plaintext events.
     own: Pair<Count>,
-    /// Exchanges that wait for the connection.
+    /// Exchanges that wait for a connection.
     pub(super) held: Vec<HttpExchange>,
-    /// What those cost.
+    /// Memory held by those.
     waiting: Option<Held>,
-    /// True when the stream was begun anew on another connection: the session's counts are then more than its own.
+    /// True if the stream was restarted on another connection: the final counts then cover more than this stream.
     restarted: bool,
 }
 
-/// What a session adds to its connection's sums.
+/// A session's contribution to the sums of its connection.
 #[derive(Debug, Default)]
 pub(super) struct Share {
     pub(super) captured: u64,
     pub(super) losses: Losses,
     pub(super) plaintext: Pair<u64>,
-    /// The same of sessions that may be inside another one (a proxy that is spoken to over TLS).
+    /// The same for sessions that may run inside another one (behind a proxy addressed over TLS).
     pub(super) inside: Pair<u64>,
     pub(super) calls: Pair<u64>,
-    /// True when the plaintext is not all that went through the socket.
+    /// True if the plaintext is only part of what went through the socket.
     pub(super) partial: bool,
 }
 
 impl Share {
-    /// Adds another's.
+    /// Adds another share.
     pub(super) fn absorb(&mut self, other: &Share) {
         add(&mut self.captured, other.captured);
         self.losses.absorb(&other.losses);
@@ -119,25 +119,25 @@ impl Session {
         self.own.sent.carried > 0 || self.own.received.carried > 0
     }
 
-    /// Plaintext so far, as the events told it.
+    /// Plaintext so far, by the events.
     pub(super) fn own(&self) -> Pair<Count> {
         self.own
     }
 
-    /// It has a connection, and so it is known what is wanted of it.
+    /// Sets what is wanted of the session, known once it has a connection.
     pub(super) fn on_appetite(&mut self, appetite: Appetite) {
         self.appetite = Some(appetite);
         self.stream.iter_mut().for_each(|stream| stream.on_appetite(appetite));
     }
 
-    /// Nobody wants what it says. False: that was so before.
+    /// Stops parsing, since nobody wants the plaintext. False: it had already stopped.
     pub(super) fn leave_alone(&mut self, time: KernelTime, common: &mut Common) -> bool {
         let left = self.begun(common).leave_alone(time, &mut common.sink);
         self.settle(time, common);
         left
     }
 
-    /// Plaintext passed; `conn`: the connection it is on, if it is on one by now.
+    /// Plaintext passed; `conn`: the session's connection, if it has one by now.
     pub(super) fn on_passed(&mut self, passed: Passed, conn: Option<&Conn>, common: &mut Common) {
         let Passed { direction, offset, time, pid, payload, .. } = passed;
         self.pid = pid;
@@ -162,14 +162,14 @@ impl Session {
         self.settle(skipped.time, common);
     }
 
-    /// The deadline for a look has passed.
+    /// The deadline of a check has passed.
     pub(super) fn look_passed(&mut self) {
         if let Some(stream) = &mut self.stream {
             stream.look_passed();
         }
     }
 
-    /// Time passed.
+    /// Checks what waits in its stream at `now`.
     pub(super) fn on_look(&mut self, now: KernelTime, common: &mut Common) {
         let own = self.own;
         if let Some(stream) = &mut self.stream {
@@ -178,12 +178,12 @@ impl Session {
         self.settle(now, common);
     }
 
-    /// Bytes of memory that its stream holds, and the exchanges that wait for a connection.
+    /// Bytes of memory held by its stream and by the exchanges that wait for a connection.
     pub(super) fn held(&self) -> usize {
         self.stream.as_ref().map_or(0, |stream| stream.held()) + self.waiting.as_ref().map_or(0, Held::bytes)
     }
 
-    /// Lets go of what its stream holds.
+    /// Releases what its stream holds.
     pub(super) fn shed(&mut self, now: KernelTime, common: &mut Common) {
         if let Some(stream) = &mut self.stream {
             stream.shed(now, &mut common.sink);
@@ -191,7 +191,7 @@ impl Session {
         self.settle(now, common);
     }
 
-    /// Exchanges that wait for the connection.
+    /// Holds exchanges until the session has a connection.
     pub(super) fn hold(&mut self, exchanges: &mut Vec<HttpExchange>, memory: &Memory) {
         let bytes = exchanges.iter().map(weight).sum::<usize>();
         let waiting = self.waiting.get_or_insert_with(|| memory.share());
@@ -199,13 +199,13 @@ impl Session {
         self.held.append(exchanges);
     }
 
-    /// The exchanges that waited for a connection.
+    /// Takes the exchanges that waited for a connection.
     pub(super) fn take_held(&mut self) -> Vec<HttpExchange> {
         self.waiting = None;
         std::mem::take(&mut self.held)
     }
 
-    /// Tells on `conn` that plaintext was seen, and the exchanges that are there.
+    /// Informs `conn` that plaintext was seen, and exports the available exchanges on it.
     pub(super) fn drain(&mut self, conn: &mut Conn, time: KernelTime, common: &mut Common, out: &mut Vec<Observation>) {
         if !self.told && self.is_inspected() {
             conn.inspect(self.library.as_deref());
@@ -224,15 +224,15 @@ impl Session {
         common.sink.exchanges = exchanges;
     }
 
-    /// It leaves its connection: on the next it is another channel.
+    /// The session leaves its connection: on the next one it is another channel.
     pub(super) fn leave(&mut self) {
         if let Some(stream) = &mut self.stream {
             stream.leave();
         }
     }
 
-    /// It is joined to another connection after the one it was joined to ended: a library's session used once more. What
-    /// comes is a stream of its own.
+    /// Restarts the stream: a session whose connection ended is joined to another one, because the library reuses it. What
+    /// follows is a stream of its own.
     pub(super) fn restart(&mut self) {
         self.stream = None;
         self.own = Pair::default();
@@ -240,7 +240,7 @@ impl Session {
         self.restarted = true;
     }
 
-    /// It ended; with final counts the sums must meet them.
+    /// The session ended; if there are final counts, the sums must match them.
     pub(super) fn on_close(
         &mut self,
         time: KernelTime,
@@ -252,7 +252,7 @@ impl Session {
         if let Some(counts) = counts
             && carried(&counts.sent).saturating_add(carried(&counts.received)) > 0
         {
-            // Also when nothing of it came: then all of it is missing.
+            // Even if no data of it arrived: then all of it is missing.
             self.begun(common);
             self.own = *counts;
         }
@@ -263,12 +263,12 @@ impl Session {
         add(&mut common.counters.unwanted_bytes, stream.take_avoided());
     }
 
-    /// What its parser knows of the protocol.
+    /// The protocol, as far as its parser knows it.
     pub(super) fn protocol(&self) -> Protocol {
         self.stream.as_ref().map_or(Protocol::Unknown, |stream| stream.protocol())
     }
 
-    /// What it adds to its connection.
+    /// Its contribution to the sums of its connection.
     pub(super) fn share(&self) -> Share {
         let calls = |direction| self.stream.as_ref().map_or(0, |stream| stream.calls(direction));
         let plaintext = Pair { sent: self.own.sent.carried, received: self.own.received.carried };
@@ -283,7 +283,7 @@ impl Session {
         }
     }
 
-    /// The stream; begun now if this is the first that passes.
+    /// The stream, created at first use.
     fn begun(&mut self, common: &Common) -> &mut Stream {
         let (joined_late, appetite, http) = (self.joined_late, self.appetite, common.http.of(self.opened));
         let begin = Begin { offset: 0, unknown: self.implied || self.restarted };
@@ -305,7 +305,7 @@ impl Session {
     }
 }
 
-/// About what an exchange costs in memory.
+/// Approximate memory cost of an exchange.
 fn weight(exchange: &HttpExchange) -> usize {
     let message = |fields: &Fields, body: &Body| fields.0.len() * size_of::<Field>() + body.kept() as usize;
     let request = exchange.request.as_ref().map_or(0, |request| message(&request.fields, &request.body));

@@ -1,4 +1,4 @@
-//! The life of TLS sessions: opened, bound, over; and the way of their exchanges to a connection.
+//! The life cycle of TLS sessions: opened, bound, over; and how their exchanges reach a connection.
 
 use super::conn::Conn;
 use super::deadlines::Due;
@@ -20,7 +20,7 @@ impl Tap {
         }
     }
 
-    /// Puts a session into the table; false: it is full.
+    /// Adds a session to the table; false if the table is full.
     pub(super) fn add_session(&mut self, opened: SessionOpened) -> bool {
         if self.sessions.len() >= CONNECTIONS {
             return false;
@@ -30,13 +30,13 @@ impl Tap {
         true
     }
 
-    /// Sessions that were opened by process `pid`.
+    /// Sessions opened by process `pid`.
     pub(super) fn sessions_of(&self, pid: u32) -> impl Iterator<Item = &Session> + '_ {
         let range = (pid, SessionId(0))..=(pid, SessionId(u64::MAX));
         self.by_pid.range(range).filter_map(|(_, session)| self.sessions.get(session))
     }
 
-    /// A session was joined to its connection.
+    /// A session was bound to its connection.
     pub(super) fn on_bound(
         &mut self,
         id: SessionId,
@@ -78,7 +78,7 @@ impl Tap {
         self.deliver(id, time, out);
     }
 
-    /// Takes up a session that ended with its connection and is used once more, or whose opening was never told.
+    /// Adds a session that ended with its connection and is reused, or whose opening was never reported.
     fn take_up(&mut self, id: SessionId, key: Channel, time: KernelTime) -> bool {
         let pid = self.conns.get(&key).map_or(0, Conn::pid);
         let used_once_more = self.common.ended.remove(Channel::Session(id));
@@ -92,7 +92,7 @@ impl Tap {
             on_trial: None,
         });
         if let Some(session) = self.sessions.get_mut(&id) {
-            // That it was met behind its handshake is not known, but that it was told before.
+            // Its handshake need not have been missed: it is only known that the session was reported before.
             session.begun_before = false;
             if used_once_more {
                 session.restart();
@@ -103,7 +103,7 @@ impl Tap {
         added
     }
 
-    /// A session leaves the connection it was with. If that was one of its own, or was closed, it is over now.
+    /// A session leaves its connection. If that was one of its own, or was closed, it is over now.
     fn leave(&mut self, id: SessionId, old: Channel, time: KernelTime, out: &mut Vec<Observation>) {
         let Some(conn) = self.conns.get_mut(&old) else { return };
         conn.sessions.retain(|session| *session != id);
@@ -126,7 +126,7 @@ impl Tap {
         self.end_if_over(old, time, out);
     }
 
-    /// Tells the exchanges of a session on its connection, or holds them until it has one.
+    /// Exports the exchanges of a session on its connection, or holds them until it has one.
     pub(super) fn deliver(&mut self, id: SessionId, time: KernelTime, out: &mut Vec<Observation>) {
         self.try_library(id);
         let Some(session) = self.sessions.get_mut(&id) else { return };
@@ -148,13 +148,13 @@ impl Tap {
         if let Some(conn) = self.conns.get_mut(&home) {
             session.drain(conn, time, &mut self.common, out);
         } else {
-            // There was no room for a connection of its own.
+            // The table had no room for a connection of its own.
             let exchanges = session.take_held().into_iter().chain(self.common.sink.exchanges.drain(..)).count();
             self.common.losses.add_many(Loss::StreamTableFull, exchanges as u64, 0);
         }
     }
 
-    /// A session was not bound in time: it gets a connection of its own, if what it says is believed.
+    /// A session was not bound in time: it gets a connection of its own, unless its library is still unconfirmed.
     pub(super) fn on_unbound(&mut self, id: SessionId, now: KernelTime, out: &mut Vec<Observation>) {
         self.join(id, now, out);
         self.try_library(id);
@@ -177,7 +177,7 @@ impl Tap {
         self.end_session(counts.session, Some(&sums), counts.time, false, out);
     }
 
-    /// Ends a session: what it held is told, and its sums go to its connection.
+    /// Ends a session: its exchanges are exported, and its sums go to its connection.
     pub(super) fn end_session(
         &mut self,
         id: SessionId,
@@ -186,7 +186,7 @@ impl Tap {
         still_open: bool,
         out: &mut Vec<Observation>,
     ) {
-        // One that said nothing has a connection as well.
+        // Even a session without plaintext has a connection.
         self.join(id, time, out);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.on_close(time, counts, still_open, &mut self.common);
@@ -214,7 +214,7 @@ impl Tap {
         }
     }
 
-    /// The sessions of a process that ended a while ago are over; not those of the next with its pid.
+    /// Ends the sessions of a process that exited a while ago, but not those of the next process with the same pid.
     pub(super) fn on_process_end(&mut self, pid: u32, due: KernelTime, now: KernelTime, out: &mut Vec<Observation>) {
         let over = |session: &&Session| session.opened.plus(LINGER) <= due;
         let sessions: Vec<_> = self.sessions_of(pid).filter(over).map(|session| session.id).collect();

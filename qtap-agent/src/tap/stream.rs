@@ -1,7 +1,7 @@
-//! One channel of plaintext: two directions put in order, and the parser that they feed. The only place where the columns
-//! stream and http meet.
+//! One channel of plaintext: two directions put in order, and the parser they feed. This is the only place where the columns
+//! `stream` and `http` meet.
 //!
-//! Comes in: what passed on the channel. Goes out, into the sink: exchanges; and sums that say what became of every byte.
+//! In: what passed on the channel. Out, into the sink: exchanges; and sums that account for every byte.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::model::segment::{Gap, Segment};
 use crate::model::time::KernelTime;
 use crate::stream::reassembly::{Ordered, Reassembly};
 
-/// How often a stream is looked at while something may wait in it.
+/// How often a stream is checked while something may wait in it.
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// One channel of plaintext.
@@ -31,53 +31,53 @@ pub(super) struct Stream {
     reassembly: Pair<Reassembly>,
     http: Http,
     flow: Pair<Flow>,
-    /// Bytes that stand in exchanges or were parsed as framing.
+    /// Bytes that are part of exchanges or were parsed as framing.
     pub(super) captured: u64,
-    /// Bytes that were lost, by reason.
+    /// Lost bytes, by reason.
     pub(super) losses: Losses,
-    /// Bytes of holes named after the kernel's counts: told by [`Event::Lost`](crate::model::event::Event::Lost) too.
+    /// Bytes of holes attributed to the ring by the kernel's counts: [`Event::Lost`](crate::model::event::Event::Lost) reports them as well.
     told_twice: u64,
-    /// Number of this channel among those of its connection; none before its first exchange.
+    /// Number of this channel among those of its connection; `None` before its first exchange.
     slot: Option<u64>,
-    /// True while a deadline stands to look at it.
+    /// True while a deadline for a check is set.
     look_due: bool,
-    /// True when bytes came since the last look.
+    /// True if bytes arrived since the last check.
     active: bool,
     /// True once nobody wants what it carries.
     unwanted: bool,
     share: Share,
 }
 
-/// What went one way.
+/// Totals of one direction.
 #[derive(Debug, Clone, Copy, Default)]
 struct Flow {
-    /// Bytes before the stream begins; nobody wanted them.
+    /// Bytes before the start of the stream; nobody wanted them.
     before: u64,
-    /// Bytes that the probes named as not wanted, those before included.
+    /// Bytes that the probes reported as unwanted, including those before the start.
     unwanted: u64,
-    /// Bytes given to the parser, as segments or gaps.
+    /// Bytes passed to the parser, as segments or gaps.
     fed: u64,
-    /// Bytes that the probes named as lost.
+    /// Bytes that the probes reported as lost.
     named: u64,
-    /// Bytes that were not copied because it was left alone, since that was asked last.
+    /// Bytes not copied because the channel is unwanted, since the last call of `take_avoided`.
     avoided: u64,
     /// Pieces: calls, or parts of calls.
     pieces: u64,
 }
 
 impl Flow {
-    /// Where the stream ends by final counts, when what was not wanted and never named lies at its end.
+    /// End of the stream by final counts, assuming that unwanted bytes that were never reported lie at its end.
     fn wanted_end(&self, count: &Count) -> u64 {
         carried(count).saturating_sub(unwanted_in_silence(count, self.unwanted))
     }
 }
 
-/// Where a direction of a channel begins.
+/// The start of one direction of a channel.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Begin {
-    /// Offset of the first wanted byte; all before were not wanted.
+    /// Offset of the first wanted byte; all before it were unwanted.
     pub(super) offset: u64,
-    /// True when the channel was joined late: whatever comes first is the beginning.
+    /// True if the channel was joined mid-stream: it starts with whatever arrives first.
     pub(super) unknown: bool,
 }
 
@@ -108,12 +108,12 @@ impl Stream {
         }
     }
 
-    /// What is wanted of it became known.
+    /// Sets what is wanted of it.
     pub(super) fn on_appetite(&mut self, appetite: Appetite) {
         self.http.on_appetite(appetite);
     }
 
-    /// Learns where it happens, for who tells which bodies are wanted.
+    /// Sets host, connection and process, for the judge of which bodies are wanted.
     #[inline]
     pub(super) fn meet(&mut self, host: &Arc<Host>, conn: &Arc<ConnFacts>, process: Option<&Arc<Process>>) {
         self.http.meet(host, conn, process);
@@ -156,7 +156,7 @@ impl Stream {
         reassembly.on_absent(offset, len, why, time, &mut feed(direction, &mut self.http, flow, self.unwanted, sink));
     }
 
-    /// Time passed: gives up the holes that are due, and lets the parser look at what waits.
+    /// Gives up the holes that are due at `now`, and lets the parser check what waits.
     pub(super) fn on_look(&mut self, now: KernelTime, counts: &Pair<Count>, sink: &mut Sink) {
         for direction in [Direction::Sent, Direction::Received] {
             let flow = self.flow.of_mut(direction);
@@ -174,7 +174,7 @@ impl Stream {
         self.http.on_tick(now, sink);
     }
 
-    /// Lets go of all it holds: what can be told is told as it is, and reading begins anew at the next message.
+    /// Releases all it holds: what can be reported is reported as it is, and parsing restarts at the next message.
     pub(super) fn shed(&mut self, now: KernelTime, sink: &mut Sink) {
         for direction in [Direction::Sent, Direction::Received] {
             let flow = self.flow.of_mut(direction);
@@ -189,7 +189,7 @@ impl Stream {
         self.http.shed(now, sink);
     }
 
-    /// Nobody wants what it carries: what is under way is told as far as it came, and what follows only counted. False: that was so before.
+    /// Nobody wants what it carries: exchanges in progress are reported as they are, what follows is only counted. False: this was so before.
     pub(super) fn leave_alone(&mut self, time: KernelTime, sink: &mut Sink) -> bool {
         if std::mem::replace(&mut self.unwanted, true) {
             return false;
@@ -198,23 +198,23 @@ impl Stream {
         true
     }
 
-    /// Bytes that were not copied since this was asked last, because it was left alone.
+    /// Bytes not copied since the last call, because nobody wants the channel.
     pub(super) fn take_avoided(&mut self) -> u64 {
         std::mem::take(&mut self.flow.sent.avoided).saturating_add(std::mem::take(&mut self.flow.received.avoided))
     }
 
-    /// Bytes of memory it holds.
+    /// Bytes of memory held.
     pub(super) fn held(&self) -> usize {
         self.share.bytes()
     }
 
-    /// The deadline that stood has passed.
+    /// The deadline of a check has passed.
     pub(super) fn look_passed(&mut self) {
         self.look_due = false;
     }
 
-    /// Nothing comes any more. With final counts, what lacks at the end is a hole too, so that a message cut there is not
-    /// taken for a whole one.
+    /// Nothing more will come. If there are final counts, what is missing at the end is a hole too, so that a message cut there
+    /// is not taken for a whole one.
     pub(super) fn on_close(
         &mut self,
         time: KernelTime,
@@ -237,7 +237,7 @@ impl Stream {
         self.http.on_close(time, still_open, sink);
     }
 
-    /// Moves the sums out of the sink, into this channel's and into `all`.
+    /// Moves the sums out of the sink into this channel's, and the losses also into `all`.
     #[inline]
     pub(super) fn settle(&mut self, sink: &mut Sink, all: &mut Tally) {
         add(&mut self.captured, std::mem::take(&mut sink.captured));
@@ -252,8 +252,8 @@ impl Stream {
         }
     }
 
-    /// After the close: adds to the losses what the sums lack, or have too much. Between what came and what was carried, as
-    /// far as final counts tell; and between what the parser was fed and what it accounts for, when it is done with it.
+    /// After the close: adds any difference between the sums to the losses: between what arrived and what was carried, as
+    /// far as there are final counts; and between what the parser was fed and what it accounted for.
     pub(super) fn balance(&mut self, counts: Option<&Pair<Count>>, all: &mut Tally) {
         let fed = self.flow.sent.fed.saturating_add(self.flow.received.fed);
         let mut missing = unaccounted(fed, self.captured.saturating_add(self.losses.total_bytes()));
@@ -263,7 +263,7 @@ impl Stream {
             let accounted = flow.before.saturating_add(self.reassembly.of(direction).told());
             let end = flow.wanted_end(count);
             let lacking = end.saturating_sub(accounted).min(lost_in_silence(count, flow.named));
-            // The kernel tells these to all by itself.
+            // The kernel reports these separately for `all`.
             self.losses.add(Loss::RingFull, lacking);
             add(&mut missing, unaccounted(end, accounted.saturating_add(lacking)));
         }
@@ -276,7 +276,7 @@ impl Stream {
         }
     }
 
-    /// What the probes left alone is told call by call only at its beginning: the rest is in their counts.
+    /// The probes report unwanted bytes call by call only at the beginning: the rest is in their counts.
     fn balance_unwanted(&mut self, counts: &Pair<Count>, all: &mut Tally) {
         for direction in [Direction::Sent, Direction::Received] {
             let flow = self.flow.of_mut(direction);
@@ -287,7 +287,7 @@ impl Stream {
         }
     }
 
-    /// True when not all that was carried has come.
+    /// True if not everything that was carried has arrived.
     pub(super) fn lacks(&self, counts: &Pair<Count>) -> bool {
         [Direction::Sent, Direction::Received].into_iter().any(|direction| {
             let accounted = self.flow.of(direction).before.saturating_add(self.reassembly.of(direction).told());
@@ -295,7 +295,7 @@ impl Stream {
         })
     }
 
-    /// True when a deadline must be set to look at it: what waits, waits for at most a look after the one after the last bytes.
+    /// True if a deadline for a check must be set: what waits is checked at the latest by the second check after the last bytes.
     #[inline]
     pub(super) fn wants_look(&mut self) -> bool {
         if self.look_due || !(self.active || self.has_hole()) {
@@ -306,7 +306,7 @@ impl Stream {
         true
     }
 
-    /// True when bytes wait for others before them.
+    /// True if bytes wait for others before them.
     pub(super) fn has_hole(&self) -> bool {
         self.reassembly.sent.hole_since().or(self.reassembly.received.hole_since()).is_some()
     }
@@ -316,7 +316,7 @@ impl Stream {
         self.http.protocol()
     }
 
-    /// True while nothing was understood that it carried, but for the header of the PROXY protocol.
+    /// True while nothing it carried was understood, except a PROXY protocol header.
     pub(super) fn says_nothing(&self) -> bool {
         self.protocol() == Protocol::Unknown && (self.captured == 0 || self.http.is_introduced())
     }
@@ -326,7 +326,7 @@ impl Stream {
         self.flow.of(direction).pieces
     }
 
-    /// Number of this channel on its connection, which has told exchanges of so many `channels`.
+    /// Number of this channel on its connection, of which `channels` have reported exchanges so far.
     pub(super) fn slot(&mut self, channels: &mut u64) -> u64 {
         *self.slot.get_or_insert_with(|| {
             *channels += 1;
@@ -334,14 +334,14 @@ impl Stream {
         })
     }
 
-    /// It goes on on another connection.
+    /// The channel continues on another connection.
     pub(super) fn leave(&mut self) {
         self.slot = None;
     }
 }
 
-/// Where the reassembled stream goes. What nobody wanted is not told to the parser before it saw anything: then it is only
-/// where the stream begins. After that it is a hole like any other; but not ciphertext, which is told inside its session.
+/// The output of the reassembled stream. Unwanted bytes before the parser's first input only shift the start of the stream.
+/// Later they are a hole like any other, except ciphertext, whose plaintext is reported by its session.
 fn feed<'a>(
     direction: Direction,
     http: &'a mut Http,
@@ -373,7 +373,7 @@ fn feed<'a>(
         }
         Ordered::Unwanted { encrypted: false, offset, len, time } if flow.fed > 0 => {
             add(&mut flow.fed, len);
-            // What the first bytes left open, and the next ones settled: no HTTP.
+            // The first bytes left the protocol open, and the next ones showed that it is not HTTP.
             let reason = if http.protocol() == Protocol::Unknown { Loss::Unparsed } else { Loss::UncapturedCall };
             http.on_gap(Gap { direction, offset, len, reason, time }, sink);
         }

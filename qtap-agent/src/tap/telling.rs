@@ -1,4 +1,4 @@
-//! What is known of a connection, and the telling of exchanges with it.
+//! The facts of a connection, and the export of exchanges together with them.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use crate::model::observation::{ExchangeSeen, Observation};
 use crate::model::process::Process;
 use crate::model::time::KernelTime;
 
-/// Bits of an exchange's number that are its ordinal on its channel; above them stands the number of the channel.
+/// Bits of an exchange's number that hold its ordinal on its channel; the number of the channel is above them.
 const ORDINAL_BITS: u32 = 40;
 
 impl Conn {
-    /// A session is joined to it.
+    /// Binds a session to the connection.
     pub(super) fn bind(&mut self, session: SessionId, how: Binding) {
         if !self.sessions.contains(&session) {
             self.sessions.push(session);
@@ -29,7 +29,7 @@ impl Conn {
         }
     }
 
-    /// Plaintext of a session of its own was seen.
+    /// Plaintext of one of its sessions was seen.
     pub(super) fn inspect(&mut self, library: Option<&str>) {
         let tls = self.tls();
         tls.inspected = true;
@@ -39,7 +39,7 @@ impl Conn {
         }
     }
 
-    /// Says why no plaintext was seen.
+    /// Sets the reason why no plaintext was seen.
     pub(super) fn set_uninspected_reason(&mut self, reason: &str) {
         let same = |tls: &TlsFacts| tls.uninspected_reason.as_deref() == Some(reason);
         if self.facts.tls.as_ref().is_some_and(|tls| !tls.inspected && !same(tls)) {
@@ -47,9 +47,9 @@ impl Conn {
         }
     }
 
-    /// The kernel does its TLS.
+    /// The kernel handles its TLS.
     pub(super) fn on_kernel_tls(&mut self, given: KernelTls, common: &Common) {
-        // Of one that was so before it was seen, no record of TLS is ever seen.
+        // If that was so before the connection was seen, no TLS record will ever be seen.
         self.decide(true, common);
         let tls = self.tls();
         match given.direction {
@@ -60,7 +60,7 @@ impl Conn {
         tls.in_kernel.by_program |= !given.by_library && given.direction.is_some();
     }
 
-    /// Tells an exchange. `slot`: number of its channel on this connection.
+    /// Exports an exchange. `slot`: number of its channel on this connection.
     pub(super) fn export(
         &mut self,
         exchange: HttpExchange,
@@ -95,7 +95,7 @@ impl Conn {
         })));
     }
 
-    /// What an exchange tells of its connection.
+    /// Updates the connection's facts from an exchange.
     fn learn(&mut self, exchange: &HttpExchange) {
         if self.authority.is_none() {
             self.authority = exchange.request.as_ref().and_then(|request| request.authority.clone());
@@ -107,7 +107,7 @@ impl Conn {
         }
     }
 
-    /// What its parser knows of the protocol.
+    /// Sets the protocol, as far as its parser knows it.
     pub(super) fn set_protocol(&mut self, protocol: Protocol) {
         if protocol == Protocol::Unknown {
             return;
@@ -125,7 +125,7 @@ impl Conn {
         }
     }
 
-    /// What is known of it, to be told.
+    /// Its facts, updated for export.
     pub(super) fn facts(&mut self, common: &Common) -> Arc<ConnFacts> {
         if self.facts.pid != self.pid {
             Arc::make_mut(&mut self.facts).pid = self.pid;
@@ -137,7 +137,7 @@ impl Conn {
         self.facts.clone()
     }
 
-    /// Its process, as known when the facts were last told.
+    /// Its process, as known when the facts were last exported.
     pub(super) fn process(&self) -> Option<Arc<Process>> {
         self.process.clone()
     }

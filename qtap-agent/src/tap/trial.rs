@@ -1,7 +1,7 @@
-//! Functions that were found by what their code says alone, in a file without names, are on trial until a connection confirms them: a
-//! session of theirs that moves plaintext, and the socket that it is bound to, by a system call inside its calls or by ciphertext, carries
-//! TLS. What was taken for `SSL_write` and is none meets no such socket. Until then nothing of the file's sessions is told: it waits as
-//! what has no connection does, and what waits in vain is counted.
+//! Functions found only by their machine code, in a file without symbols, are on trial until a connection confirms them: one of their
+//! sessions moves plaintext, and the socket bound to it, by a system call nested in its calls or by ciphertext, carries TLS. A function
+//! mistaken for `SSL_write` meets no such socket. Until then nothing of the file's sessions is reported: it waits like the data of an
+//! unbound session, and what waits in vain is counted.
 
 use std::collections::BTreeSet;
 
@@ -14,12 +14,12 @@ use crate::model::loss::Loss;
 #[derive(Debug, Default)]
 pub(super) struct Trials {
     passed: BTreeSet<u32>,
-    /// Those that passed, not yet asked for.
+    /// Confirmed libraries not yet handed out.
     news: Vec<u32>,
 }
 
 impl Trials {
-    /// True when what a session says can't be told yet.
+    /// True if the data of a session must not be reported yet.
     pub(super) fn has(&self, session: &Session) -> bool {
         session.on_trial.is_some_and(|library| !self.passed.contains(&library))
     }
@@ -32,12 +32,12 @@ impl Trials {
 }
 
 impl Tap {
-    /// Libraries that were confirmed since this was asked last.
+    /// Libraries confirmed since the last call.
     pub fn take_confirmed(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.trials.news)
     }
 
-    /// Confirms the library of a session, if the session does.
+    /// Confirms the library of a session, if the session proves it.
     pub(super) fn try_library(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get(&id).filter(|session| self.trials.has(session)) else { return };
         let by_ciphertext = session.how == Binding::Ciphertext;
@@ -48,7 +48,7 @@ impl Tap {
         }
     }
 
-    /// What a session of an unconfirmed library waited with is given up.
+    /// Drops and counts the exchanges that a session of an unconfirmed library held.
     pub(super) fn give_up_unproven(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let exchanges = session.take_held().len();

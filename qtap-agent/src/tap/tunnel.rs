@@ -1,15 +1,15 @@
-//! Hellos of TLS behind what was said in the clear: a tunnel's, which CONNECT made, whose session is given memory instead of the socket. (Where it is given the
+//! TLS hellos that follow plaintext: those of a tunnel made by CONNECT, whose session uses memory instead of the socket. (If it uses the
 //! socket, nothing of them is copied there.)
 //!
-//! In: pieces of a socket's plaintext. Out: by what each hello is known, once; and what they said, for the connection that a session is joined to. It need not be a
-//! tunnel: what only looks like a hello is known by what no session has.
+//! In: pieces of a socket's plaintext. Out: the random of each hello, once; and their contents, for the connection that a session is joined to.
+//! There need not be a tunnel: what only looks like a hello has a random that no session has.
 
 use super::handshake::Handshake;
 use super::pair::Pair;
 use crate::model::conn::{Direction, Random, TlsFacts};
 use crate::stream::hello::{Hello, begins};
 
-/// Both directions, from where a piece begins as a hello does.
+/// Both directions, from a piece that begins like a hello.
 #[derive(Debug, Default)]
 pub(super) struct Tunnel {
     readers: Pair<Option<Handshake>>,
@@ -17,13 +17,13 @@ pub(super) struct Tunnel {
 }
 
 impl Tunnel {
-    /// True when a piece is worth showing to it.
+    /// True if a piece should be passed to `read`.
     #[inline]
     pub(super) fn wants(this: Option<&Tunnel>, direction: Direction, payload: &[u8]) -> bool {
         begins(payload) || this.is_some_and(|this| this.readers.of(direction).is_some())
     }
 
-    /// Takes a piece that is wanted; gives what the hello that ends in it is known by.
+    /// Takes a piece that is wanted; returns the random of the hello that ends in it.
     pub(super) fn read(&mut self, direction: Direction, offset: u64, payload: &[u8]) -> Option<Random> {
         if self.said.of(direction).is_some() {
             return None;
@@ -43,7 +43,7 @@ impl Tunnel {
         Some(random)
     }
 
-    /// What the hellos said, where it is not known better.
+    /// Fills in the contents of the hellos where nothing better is known.
     pub(super) fn tell(&self, tls: &mut TlsFacts) {
         for hello in [&self.said.sent, &self.said.received].into_iter().flatten() {
             match hello {

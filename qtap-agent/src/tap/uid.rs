@@ -1,4 +1,4 @@
-//! `connection.id`: drawn from what is known of host, boot and kernel, never from chance, so that a replay gives it again.
+//! `connection.id`: derived from host, boot and kernel data, never from randomness, so that a replay gives the same one.
 
 use sha2::{Digest, Sha256};
 
@@ -6,7 +6,7 @@ use crate::model::conn::{Channel, ConnectionUid};
 use crate::model::event::Host;
 use crate::model::time::KernelTime;
 
-/// The name of the connection (or of the TLS session whose connection is not known) first seen at `opened`: the form of
+/// The id of the connection (or of the TLS session whose connection is unknown) first seen at `opened`: in the form of a
 /// UUIDv7 (RFC 9562 §5.7), its random bits taken from a SHA-256.
 #[must_use]
 pub(super) fn connection_uid(host: &Host, channel: Channel, opened: KernelTime) -> ConnectionUid {

@@ -1,9 +1,9 @@
-//! What nobody wants is left alone: told to the source, no longer read, and every byte of it counted.
+//! Unwanted channels: reported to the source, no longer parsed, and every byte of them counted.
 
 use super::*;
 use crate::model::route::{Appetite, Routes, StackId, Wants};
 
-/// All is wanted but `api.example.com` and what is below `quiet.org`.
+/// Everything is wanted except `api.example.com` and subdomains of `quiet.org`.
 fn bench() -> Bench {
     let mut routes = Routes::new(Some(StackId(0)));
     routes.endpoint("api.example.com", None);
@@ -24,7 +24,7 @@ fn not_wanted(bench: &Bench) -> u64 {
     bench.reports().last().unwrap().losses.bytes(Loss::NotWanted)
 }
 
-/// Counts of a direction of which so much was copied and so much not.
+/// Counts of a direction with `copied` bytes copied and `unwanted` bytes not.
 fn left(copied: usize, unwanted: usize) -> Count {
     Count { carried: (copied + unwanted) as u64, copied: copied as u64, unwanted: unwanted as u64, ..Count::default() }
 }
@@ -37,7 +37,7 @@ fn tls_is_left_alone_by_its_server_name() {
     bench.open_session(9);
     bench.bind(9, 1);
     assert_eq!(bench.tap.take_unwanted(), [session(9)]);
-    // What comes before the source has heard of it, and after.
+    // Data that arrives before the source has received the advice, and after.
     bench.exchange(session(9));
     bench.skip(session(9), Sent, 100, Skip::Unwanted);
     let (sent, received) = (left(REQUEST.len(), 300), left(RESPONSE.len(), 700));
@@ -82,13 +82,13 @@ fn what_may_yet_be_wanted_is_not_left_alone() {
     for host in ["a.quiet.org", "a.quiet.org", "a.quiet.org", "b.quiet.org", "a.quiet.org", "x.org", "a.quiet.org"] {
         ask(&mut bench, socket(1), host);
     }
-    // A server does not know what its client will ask for.
+    // A server does not know what its client will request.
     bench.open_as(2, Role::Server, false);
     for _ in 0..9 {
         bench.pass(socket(2), Received, "GET /a HTTP/1.1\r\nHost: a.quiet.org\r\n\r\n");
         bench.pass(socket(2), Sent, RESPONSE);
     }
-    // The server name says nothing of this one.
+    // The server name of this one is unknown.
     bench.open(3);
     bench.open_session(9);
     bench.bind(9, 3);

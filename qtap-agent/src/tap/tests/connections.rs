@@ -200,7 +200,7 @@ fn an_exchange_told_in_parts_is_one_exchange() {
     assert!(bench.reports()[2].losses.is_empty());
 }
 
-/// A damaged recording may name any time: reports that were missed are not made up for, and the end of time is no loop (found by fuzzing).
+/// A damaged recording may contain any time: missed reports are not made up for, and the end of time causes no endless loop (found by fuzzing).
 #[test]
 fn time_may_jump_to_its_end() {
     let mut bench = Bench::new();

@@ -1,4 +1,4 @@
-//! The conservation law: what was carried is captured, or lost under a name, or unaccounted.
+//! The conservation law: what was carried is captured, lost for a named reason, or unaccounted.
 
 use super::*;
 
@@ -91,7 +91,7 @@ fn ciphertext_without_its_plaintext_is_unaccounted() {
     assert!(missing > 8_000_000, "two directions of 4 MiB: {missing}");
 }
 
-/// Found with curl and a proxy that is spoken to over TLS: what is said to the server passes through two sessions, and the socket once.
+/// Found with curl and a proxy addressed over TLS: plaintext for the server passes through two sessions, and the socket once.
 #[test]
 fn a_session_inside_another_is_carried_once() {
     for told_again in [false, true] {
@@ -168,7 +168,7 @@ fn ciphertext_after_plain_bytes_is_not_a_loss() {
     assert_eq!(numbers, [0, 1 << 40]);
 }
 
-/// Found with ssh and PostgreSQL: what followed was told as carried by a call that is not copied.
+/// Found with ssh and PostgreSQL: what followed was reported as carried by a call that is not copied.
 #[test]
 fn what_the_first_bytes_left_open_and_is_no_http_is_unparsed() {
     let mut bench = Bench::new();
@@ -180,7 +180,7 @@ fn what_the_first_bytes_left_open_and_is_no_http_is_unparsed() {
     assert_eq!((losses.bytes(Loss::Unparsed), losses.total_bytes()), (21, 21), "{losses:?}");
 }
 
-/// A connection that the PROXY protocol introduces is what follows.
+/// After a PROXY protocol header the connection is whatever follows.
 #[test]
 fn ciphertext_behind_an_introduction_is_tls() {
     let mut bench = Bench::new();
@@ -194,7 +194,7 @@ fn ciphertext_behind_an_introduction_is_tls() {
     assert_eq!((report.conn.protocol, report.captured_bytes), (Protocol::Tls, header.len() as u64));
 }
 
-/// What was said before a connection went over to TLS was said in the clear.
+/// What was sent before a connection switched to TLS was sent in the clear.
 #[test]
 fn the_request_that_made_a_tunnel_is_http() {
     let mut bench = Bench::new();

@@ -1,4 +1,4 @@
-//! What is told of containers late: records wait for it, in order and within bounds, and go without when it does not come.
+//! Late facts about containers: records wait for them, in order and within bounds, and go without if they do not arrive.
 
 use super::*;
 use crate::model::event::ContainerSeen;
@@ -18,7 +18,7 @@ fn process(awaited: bool) -> Process {
     Process { pid: PID, executable_path: "/usr/bin/curl".into(), container, ..Process::default() }
 }
 
-/// The process runs in a container of which more is awaited.
+/// The process runs in a container about which more is expected.
 fn awaiting() -> Bench {
     let mut bench = Bench::new();
     bench.event(Event::ProcessSeen(Arc::new(process(true))));
@@ -69,7 +69,7 @@ fn records_wait_and_have_what_was_told() {
     assert_eq!(bench.told()[2], (true, Some("web"), Some("web-0")));
 }
 
-/// All records of one process share its facts: what is made of them is made once.
+/// All records of one process share one copy of its facts.
 #[test]
 fn records_of_one_process_share_what_was_told() {
     let mut bench = awaiting();
@@ -103,7 +103,7 @@ fn after_the_grace_they_go_without_and_are_counted() {
     assert_eq!(bench.told()[3], (true, Some("web"), Some("web-0")), "what comes after all is taken");
 }
 
-/// A source that is behind tells seconds of events at once: no time to ask anyone has passed meanwhile.
+/// A source that lags delivers seconds of events at once: no time to ask anyone has passed in between.
 #[test]
 fn the_grace_is_not_that_of_what_happened_long_ago() {
     let mut bench = awaiting();
@@ -121,7 +121,7 @@ fn the_grace_is_not_that_of_what_happened_long_ago() {
     assert_eq!((bench.told().len(), bench.unknown()), (40, 0));
 }
 
-/// Each container waits by itself, also when it waits a second time.
+/// Each container waits on its own, also when it waits a second time.
 #[test]
 fn containers_do_not_wait_for_one_another() {
     let mut bench = awaiting();
@@ -199,7 +199,7 @@ fn large_bodies_do_not_wait_beyond_the_bound() {
     assert!(bench.told().len() < 41);
 }
 
-/// A stack that the label names may want what the others do not: until it is told, bodies are kept.
+/// A stack selected by the label may want what the others do not: until the label is known, bodies are kept.
 #[test]
 fn a_label_that_comes_late_decides_all_the_same() {
     let mut routes = Routes::new(Some(StackId(0)));
@@ -222,7 +222,7 @@ fn a_label_that_comes_late_decides_all_the_same() {
     assert_eq!(kept, [5; 8]);
 }
 
-/// Settings hold as long as something waits of a connection that was opened under them.
+/// Settings stay in force while observations wait of a connection that was opened under them.
 #[test]
 fn settings_do_not_end_before_what_waits() {
     let mut bench = awaiting();

@@ -1,4 +1,4 @@
-//! Sessions that are given memory instead of a socket: joined by their hellos, or not.
+//! Sessions that use memory instead of a socket: joined by their hellos, or not.
 
 use super::*;
 use crate::model::conn::Binding::{Ciphertext, Nested};
@@ -46,7 +46,7 @@ fn each_of_two_sessions_finds_its_own() {
         bench.open_session(conn + 10);
         bench.hello(conn + 10, Sent, conn as u8);
     }
-    // The sockets speak in the other order.
+    // The sockets carry data in the opposite order.
     for conn in [2, 1] {
         bench.pass(socket(conn), Sent, other(client_hello(), conn as u8));
         bench.pass(socket(conn), Received, other(server_hello(), 100 + conn as u8));
@@ -73,7 +73,7 @@ fn a_hello_that_two_sockets_have_joins_nothing() {
         bench.exchange(session(9));
         bench.tick(2_000);
         assert_eq!(binding_of(&bench), [Some(Binding::None)]);
-        // Nor when one of them has ended.
+        // Nor after one of them has ended.
         bench.close(1);
         bench.tick(4_000);
         bench.exchange(session(9));
@@ -169,16 +169,16 @@ fn what_was_told_too_early_finds_its_connection_with_the_next() {
     assert_eq!(binding_of(&bench), [Some(Ciphertext)]);
 }
 
-/// A request that asks for a tunnel, and that there is one.
+/// A request for a tunnel, and the response that grants it.
 fn make_tunnel(bench: &mut Bench, conn: u64) {
     bench.pass(socket(conn), Sent, "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n");
     bench.pass(socket(conn), Received, "HTTP/1.1 200 OK\r\n\r\n");
 }
 
-/// Found with Node and aiohttp behind a proxy: what was said inside the tunnel had no addresses.
+/// Found with Node and aiohttp behind a proxy: exchanges inside the tunnel had no addresses.
 #[test]
 fn a_session_is_joined_where_its_hello_passed_behind_connect() {
-    // Whole in a piece, and cut anywhere: behind its sixth byte it is known for one.
+    // Whole in one piece, and cut anywhere: after its sixth byte it is recognised.
     for (direction, cut) in [(Sent, 0), (Sent, 6), (Sent, 30), (Received, 0), (Received, 40)] {
         let mut bench = Bench::new();
         bench.open(1);
@@ -212,7 +212,7 @@ fn a_session_is_joined_where_its_hello_passed_behind_connect() {
     }
 }
 
-/// A proxy's own two sockets have the hello, and no session of the proxy's does: its connections are no TLS for that.
+/// The proxy's own two sockets carry the hello, but no session of the proxy has it: its connections do not become TLS by it.
 #[test]
 fn who_passes_a_tunnel_on_is_no_end_of_it() {
     let mut bench = Bench::new();
@@ -229,7 +229,7 @@ fn who_passes_a_tunnel_on_is_no_end_of_it() {
     assert_eq!((&of_socket.conn.tls, of_socket.conn.binding, of_socket.requests), (&None, None, 1));
 }
 
-/// Behind a hole nothing is read on: what is missing may have been the random.
+/// After a hole parsing stops: the missing bytes may have been the random.
 #[test]
 fn a_hello_behind_connect_with_a_hole_joins_nothing() {
     let mut bench = Bench::new();

@@ -1,9 +1,9 @@
-//! Bodies that nobody wants: who tells is told where the exchange happens, and what was not kept is counted.
+//! Unwanted bodies: the judge is given the connection of the exchange, and what was not kept is counted.
 
 use super::*;
 use crate::model::judge::{Judge, Scene, Wanted};
 
-/// Wanted is what goes to port 443, as the first look says.
+/// Wanted is what goes to port 443, decided when the judge is first asked.
 fn bench() -> Bench {
     let judge = Judge::new(|_: &HttpExchange, scene: Option<&Scene>| match scene {
         None => Wanted::Open,
@@ -48,7 +48,7 @@ fn a_session_is_known_once_it_is_bound() {
     bench.pass(session(7), Sent, REQUEST);
     bench.pass(session(7), Received, RESPONSE);
     assert_eq!((kept(&bench), bench.tap.counters().body_bytes_unwanted), (vec![5, 5], 0));
-    // Never bound: what can't be told is kept.
+    // Never bound: while the judge cannot decide, bodies are kept.
     bench.open_session(8);
     bench.pass(session(8), Sent, REQUEST);
     bench.pass(session(8), Received, RESPONSE);

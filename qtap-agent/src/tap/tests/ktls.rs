@@ -1,9 +1,9 @@
-//! TLS that the kernel does: it counts what it sealed, the probes what calls moved.
+//! TLS in the kernel: the kernel counts the ciphertext it produces, the probes the bytes that the calls move.
 
 use super::*;
 use crate::model::event::KernelTls;
 
-/// A connection whose keys were given to the kernel, behind its handshake.
+/// A connection whose keys were given to the kernel after its handshake.
 fn given(by_library: bool) -> Bench {
     let mut bench = Bench::new();
     bench.open(1);

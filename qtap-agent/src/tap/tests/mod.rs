@@ -1,4 +1,4 @@
-//! Events written by hand, observations out. Here is the hand; each file beside this one has what it shows.
+//! Events written by hand, observations out. This file is the bench; each file beside it has one subject.
 #![allow(clippy::unwrap_used)]
 
 mod advice;
@@ -35,7 +35,7 @@ const REQUEST: &str = "GET /a HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
 const RESPONSE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 const PID: u32 = 42;
 
-/// A tap with a hand that feeds it. Times are milliseconds.
+/// A tap, and the means to feed it. Times are milliseconds.
 struct Bench {
     tap: Tap,
     out: Vec<Observation>,
@@ -164,7 +164,7 @@ impl Bench {
         self.event(Event::Closed(Counts { conn: ConnId(conn), time: self.time(), sent, received, unread: 0 }));
     }
 
-    /// Closes with counts that meet what was told.
+    /// Closes with counts that match what was reported.
     fn close(&mut self, conn: u64) {
         let told = |direction| self.offsets.get(&(socket(conn), direction)).copied().unwrap_or(0) as usize;
         let (sent, received) = (carried(told(Sent)), carried(told(Received)));
@@ -213,10 +213,10 @@ fn record(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[22, 3, 1, 0, len + 4, kind, 0, 0, len][..], body].concat()
 }
 
-/// The random of these hellos.
+/// The random of the bench's hellos.
 const SEVEN: u8 = 7;
 
-/// A hello of another random.
+/// A hello with another random.
 fn other(mut hello: Vec<u8>, random: u8) -> Vec<u8> {
     hello[11..43].fill(random);
     hello

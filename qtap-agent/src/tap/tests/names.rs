@@ -1,9 +1,9 @@
-//! Answers of name servers: names for addresses, and connections of their own where they are told.
+//! Answers of name servers: names for addresses, and connections of their own if they are reported.
 
 use super::*;
 use crate::model::event::Datagram;
 
-/// `api.example.org` A 10.0.0.2, which is where all connections of the bench lead to.
+/// `api.example.org` A 10.0.0.2, the peer of all connections of the bench.
 const ANSWER: &[u8] = b"\0\x07\x81\x80\0\x01\0\x01\0\0\0\0\x03api\x07example\x03org\0\0\x01\0\x01\
     \xc0\x0c\0\x01\0\x01\0\0\x01\x2c\0\x04\x0a\0\0\x02";
 

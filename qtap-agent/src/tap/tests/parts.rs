@@ -1,4 +1,4 @@
-//! What was written before it was known whose it is: told as that session's, in its place; or not.
+//! Data written before its session was known: reported as that session's, in its place; or not.
 
 use super::*;
 use crate::model::event::SessionJoined;
@@ -53,7 +53,7 @@ fn one_that_comes_later_begins_where_it_was_written() {
     bench.open_session(9);
     bench.bind(9, 1);
     bench.exchange(session(9));
-    // Another key: what is written under it goes on behind the first request.
+    // Another key: what is written under it follows the first request.
     bench.open_part(8);
     bench.pass(session(8), Sent, REQUEST);
     bench.join_part(8, Some(9), REQUEST.len() as u64);
@@ -91,7 +91,7 @@ fn what_is_nobodys_for_long_is_not_told() {
         bench.open_part(8);
         bench.pass(session(8), Sent, REQUEST);
         end(&mut bench);
-        // Whatever comes of it still, and when it is joined after all.
+        // Whatever still arrives of it, even if it is joined after all.
         if number != 1 && number != 2 {
             bench.pass(session(8), Sent, REQUEST);
         }

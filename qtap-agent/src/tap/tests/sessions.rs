@@ -1,4 +1,4 @@
-//! TLS sessions: which connection their plaintext belongs to, and when that is not known.
+//! TLS sessions: which connection their plaintext belongs to, and when that is unknown.
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn plaintext_of_a_session_belongs_to_its_connection() {
     assert!(report.losses.is_empty(), "{:?}", report.losses);
 }
 
-/// Found with `hey`, whose first requests were quicker than its probes: nothing said that they were missing.
+/// Found with `hey`, whose first requests came before the probes were attached: nothing reported that they were missing.
 #[test]
 fn a_session_that_is_met_behind_its_handshake_is_said_to_be() {
     for late in [false, true] {
@@ -256,7 +256,7 @@ fn a_session_taken_up_again_after_its_connection_ended_is_heard() {
     assert!(bench.tap.losses().is_empty(), "{:?}", bench.tap.losses());
 }
 
-/// Found by a ring that was too small: without its opening the session's final counts were not looked at.
+/// Found with a ring buffer that was too small: without the session's opening its final counts were ignored.
 #[test]
 fn a_session_whose_opening_was_lost_is_held_to_its_counts() {
     let mut bench = Bench::new();
@@ -285,7 +285,7 @@ fn tls_that_was_joined_late_is_tls() {
     assert!(report.losses.is_empty(), "{:?}", report.losses);
 }
 
-/// Found by the law of conservation: a body's byte 22, the first to be seen behind a loss, was taken for a handshake.
+/// Found by the law of conservation: a body byte 22, the first seen after a loss, was taken for a handshake.
 #[test]
 fn a_byte_behind_a_loss_is_no_handshake() {
     let mut bench = Bench::new();

@@ -1,10 +1,10 @@
-//! Bodies are kept where the stack of the exchange wants them, and measured where it does not.
+//! Bodies are kept if the stack of the exchange wants them, and only measured if not.
 
 use super::*;
 use crate::model::process::Pod;
 use crate::model::route::{Appetite, Routes, STACK_LABEL, StackId, Wants};
 
-/// `full` keeps bodies and is what `api.example.com` has; all else goes through one that does not.
+/// `full` keeps bodies and is the stack of `api.example.com`; all else goes through one that does not keep them.
 fn bench() -> Bench {
     let mut routes = Routes::new(Some(StackId(0)));
     routes.stack("full", StackId(1));
@@ -18,7 +18,7 @@ fn bench() -> Bench {
     bench
 }
 
-/// Bytes kept of the two bodies of each exchange; their sizes are known all the same.
+/// Kept bytes of the two bodies of each exchange; their sizes are known in any case.
 fn kept(bench: &Bench) -> Vec<(u64, u64)> {
     let kept = |seen: &&ExchangeSeen| {
         let (request, response) = (http(seen).request.as_ref().unwrap(), http(seen).response.as_ref().unwrap());

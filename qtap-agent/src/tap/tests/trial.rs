@@ -1,4 +1,4 @@
-//! Functions that were found by their code: told when a connection has confirmed them, and not before.
+//! Functions found by their machine code: reported once a connection has confirmed them, and not before.
 
 use super::*;
 
@@ -66,7 +66,7 @@ fn a_socket_without_tls_confirms_nothing() {
     assert!(bench.tap.take_confirmed().is_empty());
 }
 
-/// The first of a program behind a proxy is inside a tunnel.
+/// The first session of a program behind a proxy is inside a tunnel.
 #[test]
 fn tls_behind_connect_confirms_them_too() {
     let mut bench = Bench::new();
@@ -108,7 +108,7 @@ fn one_session_confirms_for_all_and_those_that_wait_are_told() {
     bench.handshake(1, 500);
     bench.exchange(session(9));
     assert_eq!(bench.exchanges().len(), 1);
-    // It found no socket, as what is given memory by others does: it is believed now.
+    // It found no socket, like any session that uses memory; its library is confirmed by now.
     bench.tick(2_000);
     let bindings: Vec<_> = bench.exchanges().iter().map(|seen| seen.conn.binding).collect();
     assert_eq!(bindings, [Some(Binding::Nested), Some(Binding::None)]);
