@@ -1,6 +1,6 @@
-//! A command that waits at a gate until it is in scope, so that not one byte of it is missed.
+//! A command that waits at a gate until it is in scope, so that none of its bytes is missed.
 //!
-//! The child is qtap itself with the hidden first argument [`GATE`]: it stops, is taken into scope while it stands still, and
+//! The child is qtap itself with the hidden first argument [`GATE`]: it stops, is added to the scope while it is stopped, and
 //! becomes the command when it is continued. Its process id stays the same.
 
 use std::ffi::{OsStr, OsString};
@@ -14,16 +14,16 @@ use rustix::termios::tcgetpgrp;
 
 use super::{Failure, descriptors};
 
-/// First argument of a qtap that is to stop, and then to become the command behind it.
+/// First argument of a qtap that stops, and then becomes the command that follows.
 pub(super) const GATE: &str = "__become-when-continued";
-/// What a shell ends with when a command can't be found, and when it can't be run.
+/// Exit codes of a shell if a command can't be found, and if it can't be run.
 const NOT_FOUND: u8 = 127;
 const NOT_RUNNABLE: u8 = 126;
 
-/// Stops until continued, then becomes the command. Returns only when that fails: the exit code.
+/// Stops until continued, then becomes the command. Returns only if that fails, with the exit code.
 #[must_use]
 pub(super) fn gate(mut command: impl Iterator<Item = OsString>) -> u8 {
-    // A failure to stop means that the command starts a moment too early: its first bytes may be missed, nothing else.
+    // If it cannot stop, the command starts a moment too early: its first bytes may be missed, nothing else.
     let _ = kill_process(getpid(), Signal::STOP);
     let Some(program) = command.next() else { return NOT_FOUND };
     let error = Command::new(&program).args(command).exec();
@@ -32,25 +32,25 @@ pub(super) fn gate(mut command: impl Iterator<Item = OsString>) -> u8 {
     if error.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE }
 }
 
-/// As a shell would say it; the log is not set up in a process that is about to be another one.
+/// Prints as a shell would; the log is not set up in a process that is about to become another one.
 fn eprintln_plain(program: &OsStr, error: &std::io::Error) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "qtap: {}: {error}", program.to_string_lossy());
 }
 
-/// A command at the gate.
+/// A command waiting at the gate.
 pub(super) struct Child {
     child: std::process::Child,
     pid: Pid,
 }
 
-/// A command that runs.
+/// A running command.
 pub(super) struct Running {
     status: Arc<OnceLock<std::io::Result<ExitStatus>>>,
 }
 
 impl Child {
-    /// Starts it, as far as the gate.
+    /// Starts the command, up to the gate.
     pub(super) fn start(command: &[OsString]) -> anyhow::Result<Child> {
         let qtap = std::env::current_exe().context("qtap's own executable")?;
         let child = Command::new(qtap).arg(GATE).args(command).spawn().context("the command can't be started")?;
@@ -64,12 +64,12 @@ impl Child {
         }
     }
 
-    /// Its process id, now and when it runs.
+    /// Its process id, the same before and after the gate.
     pub(super) fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// Lets it run. Signals that ask qtap to end are its to answer.
+    /// Lets the command run. From now on signals that ask qtap to end are forwarded to it.
     pub(super) fn go(mut self) -> anyhow::Result<Running> {
         let pid = self.pid;
         pass_on_signals(pid)?;
@@ -83,7 +83,7 @@ impl Child {
     }
 }
 
-/// SIGTERM, SIGHUP and SIGINT go to the command; but not a SIGINT of the terminal's, which it gets itself.
+/// Forwards SIGTERM, SIGHUP and SIGINT to the command; except a terminal's SIGINT, which the command receives itself.
 fn pass_on_signals(pid: Pid) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -106,19 +106,19 @@ fn pass_on_signals(pid: Pid) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// True when the keys of a terminal go to qtap's process group, and so to the command in it.
+/// True if the terminal's keys go to qtap's process group, and so to the command in it.
 fn has_terminal() -> bool {
     let Ok(terminal) = std::fs::File::open("/dev/tty") else { return false };
     tcgetpgrp(&terminal).is_ok_and(|foreground| foreground == getpgrp())
 }
 
 impl Running {
-    /// True once it ended.
+    /// True once the command has exited.
     pub(super) fn ended(&self) -> bool {
         self.status.get().is_some()
     }
 
-    /// Its exit code; 128 and the signal's number when a signal ended it, as shells have it.
+    /// Its exit code; if a signal ended it, 128 plus the signal's number, as in shells.
     pub(super) fn code(&self) -> Result<u8, Failure> {
         match self.status.get() {
             Some(Ok(status)) => {

@@ -1,5 +1,5 @@
-//! The data directory of `qtap run`: taken where a store has a queue on disk, or bodies too large for memory are wanted, and what is to be
-//! said about it. A file with nothing but stdout stores touches no disk.
+//! The data directory of `qtap run`: opened if a store has a queue on disk, or if bodies too large for memory are wanted; and its state for
+//! `/status`. A config with nothing but stdout stores touches no disk.
 
 use std::path::Path;
 
@@ -8,16 +8,16 @@ use crate::admin::view::DataDirView;
 use crate::config::Settings;
 use crate::export::data_dir::{DataDir, DataDirError};
 
-/// What became of it.
+/// The result of opening it.
 pub(super) struct Taken {
-    /// The directory; none: not needed, or not to be had.
+    /// The directory; `None`: not needed, or not usable.
     pub(super) folder: Option<DataDir>,
-    /// What `/status` shows of it.
+    /// Its state for `/status`.
     pub(super) told: DataDirView,
 }
 
 impl Taken {
-    /// Looks for queues that no store of this config has. At a start those in which nothing waits are none; later one may just be emptied.
+    /// Looks for queues that belong to no store of this config. At the start, empty ones are ignored; later one may just be draining.
     pub(super) fn look(&mut self, settings: &Settings, at_start: bool) {
         let Some(folder) = &self.folder else { return };
         let known = settings.stores.iter().map(|store| (store.id.as_str(), store.form()));
@@ -34,10 +34,10 @@ impl Taken {
     }
 }
 
-/// Takes the directory at `path`, if any store needs one.
+/// Opens the directory at `path`, if any store needs one.
 ///
 /// # Errors
-/// When another qtap has it. One that can't be written is shown, and records wait in memory.
+/// If another qtap uses it. A directory that can't be written is reported instead, and records wait in memory.
 pub(super) fn open(settings: &Settings, path: &Path) -> Result<Taken, DataDirError> {
     let mut told = DataDirView { path: path.display().to_string(), ..DataDirView::default() };
     if settings.stores.iter().all(|store| store.queue.is_none()) && !spool::wants(settings) {

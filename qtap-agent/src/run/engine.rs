@@ -1,4 +1,4 @@
-//! From observations to stores: the pipeline's thread, and the stores behind it.
+//! From observations to stores: the pipeline's thread, and the stores that follow it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as threads};
@@ -34,21 +34,21 @@ use crate::model::shed::Shed;
 use crate::model::time::KernelTime;
 use crate::pipeline::{Later, RedactionKey};
 
-/// Batches of observations that may wait for the pipeline.
+/// Maximum batches of observations waiting for the pipeline.
 const WAITING_BATCHES: usize = 256;
-/// Bytes of bodies in them: as much as the largest ring holds, so that what fits there is not given up here, on a host that is busy.
+/// Maximum bytes of bodies in them: as much as the largest ring buffer holds, so that on a busy host nothing is dropped here that fitted there.
 const WAITING_BYTES: usize = 256 << 20;
-/// Exchanges with large bodies whose documents wait to be written; each has its body on disk already.
+/// Maximum exchanges with large bodies whose documents wait to be written; their bodies are on disk already.
 const WAITING_DOCUMENTS: usize = 16;
 
-/// How observations are handed over when the pipeline is behind.
+/// How observations are handed over if the pipeline lags behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pace {
     pub(super) source_waits: bool,
 }
 
 impl Pace {
-    /// Bodies go before records: the host does not wait.
+    /// Bodies are dropped before records: the host must not wait.
     #[cfg(any(feature = "kernel", test))]
     pub(super) const LIVE: Pace = Pace { source_waits: false };
     /// The source waits: a recording has time.
@@ -59,20 +59,20 @@ impl Pace {
 pub(super) struct Engine {
     stores: Stores,
     pipeline: JoinHandle<()>,
-    /// HTTP metrics, kept by the pipeline's thread.
+    /// HTTP metrics, maintained by the pipeline's thread.
     #[cfg(feature = "kernel")]
     pub(super) families: HttpFamilies,
-    /// How often each rule was the first to pass, counted by the pipeline.
+    /// How often each rule was the first to match, counted by the pipeline.
     #[cfg(any(feature = "kernel", test))]
     pub(super) passed: Passes,
 }
 
-/// The way in.
+/// The entry to the pipeline.
 pub(super) struct Intake {
     sender: mpsc::Sender<Handed>,
     pace: Pace,
     between: Arc<Between>,
-    /// Bytes of bodies that may wait.
+    /// Maximum bytes of bodies that may wait.
     pub(super) waiting: usize,
 }
 
@@ -81,26 +81,26 @@ pub(super) struct Intake {
 enum Handed {
     /// Observations, and the bytes of their bodies.
     Seen(Vec<Observation>, usize),
-    /// Another file holds from here on, and stores leave their places to others.
+    /// From here on another config applies, and the stores in some slots are replaced.
     Next(Next, Turnover),
-    /// The settings that began then have no connection left.
+    /// The settings that began at this time have no open connection left.
     Ended(KernelTime),
 }
 
-/// Places whose stores are to go, and who takes them out of there.
+/// Slots whose stores are to be taken out, and who receives those.
 pub(super) struct Turnover {
     pub(super) slots: Vec<Arc<Slot>>,
     pub(super) taken: oneshot::Sender<Vec<Option<Arc<Store>>>>,
 }
 
-/// What the tap's side and the pipeline's know of one another.
+/// State shared by the tap's side and the pipeline's.
 #[derive(Debug, Default)]
 struct Between {
     /// Bytes of bodies that wait.
     waiting: AtomicUsize,
-    /// What is given up, by its place in [`Shed::ALL`]: of what waits, too.
+    /// What is given up, also of what waits, as an index into [`Shed::ALL`].
     shed: AtomicUsize,
-    /// What the pipeline lost, and what was left out of the lines it wrote.
+    /// Losses of the pipeline, and what was left out of the lines it wrote.
     lost: Mutex<Lost>,
 }
 
@@ -169,14 +169,14 @@ impl Engine {
         &self.stores
     }
 
-    /// Waits until the pipeline has done what was handed in, then until the stores have it, for at most `limit`.
+    /// Waits until the pipeline has processed its input, then until the stores have the result, for at most `limit`.
     pub(super) async fn shutdown(self, limit: Duration) -> Vec<StoreStatus> {
         let _ = tokio::task::spawn_blocking(|| self.pipeline.join()).await;
         self.stores.shutdown(limit).await
     }
 }
 
-/// The pipeline's thread. Documents of large bodies are written on one beside it, so that nobody waits for them.
+/// The pipeline's thread. Documents of large bodies are written by a second thread, so that nothing waits for them.
 fn work(
     mut pipelines: Pipelines,
     mut receiver: mpsc::Receiver<Handed>,
@@ -212,7 +212,7 @@ fn work(
                     metrics.observe(&observation);
                 }
                 if let Some(large) = pipelines.apply_or_defer(observation, &mut records) {
-                    // It is there as long as this is.
+                    // The receiving thread runs as long as `later` exists.
                     let _ = later.send((large, Arc::clone(&pipelines.route)));
                 }
             }
@@ -230,15 +230,15 @@ fn work(
 }
 
 impl Turnover {
-    /// What was offered so far is the old stores', what comes is the new ones'.
+    /// Takes the stores out: what was offered so far belongs to the old ones, what follows to the new ones.
     fn take(self) {
         let taken = self.slots.iter().map(|slot| slot.take()).collect();
-        // Nobody waits when qtap is about to end: then the places stay empty.
+        // If qtap is about to end nobody receives them: then the slots stay empty.
         let _ = self.taken.send(taken);
     }
 }
 
-/// Writes the documents of large bodies, one after the other: the disk takes no more. Each goes where it was to go when it was seen.
+/// Writes the documents of large bodies one after the other, since the disk is the limit. Each goes to the stores of the time it was seen.
 fn write_documents(documents: threads::Receiver<(Later, Arc<Route>)>, pace: Pace, between: &Between) {
     let mut records = Vec::new();
     for (large, route) in documents {
@@ -251,7 +251,7 @@ fn write_documents(documents: threads::Receiver<(Later, Arc<Route>)>, pace: Pace
 }
 
 impl Intake {
-    /// Hands observations to the pipeline. When it is behind, a live source gives up their bodies, each counted, before it waits.
+    /// Hands observations to the pipeline. If it lags behind, a live source first drops their bodies, each counted, before it waits.
     pub(super) fn hand_over(&self, mut observations: Vec<Observation>, lost: &mut Tally) {
         if observations.is_empty() {
             return;
@@ -282,25 +282,25 @@ impl Intake {
         let _ = self.sender.blocking_send(Handed::Seen(observations, bytes));
     }
 
-    /// From now on this is given up, of what waits for the pipeline too.
+    /// Sets what is given up from now on, also of what waits for the pipeline.
     #[cfg(feature = "kernel")]
     pub(super) fn shed(&self, shed: Shed) {
         self.between.shed.store(shed as usize, Ordering::Relaxed);
     }
 
-    /// What comes after this is of the next file.
+    /// What follows belongs to the next config.
     #[cfg(any(feature = "kernel", test))]
     pub(super) fn turn_over(&self, next: Next, turnover: Turnover) {
         let _ = self.sender.blocking_send(Handed::Next(next, turnover));
     }
 
-    /// Nothing more comes of connections of these settings.
+    /// Nothing more will come of connections with these settings.
     #[cfg(any(feature = "kernel", test))]
     pub(super) fn ended(&self, since: KernelTime) {
         let _ = self.sender.blocking_send(Handed::Ended(since));
     }
 
-    /// What was lost behind it.
+    /// What was lost after the hand-over.
     pub(super) fn lost_behind(&self) -> Tally {
         let lost = self.between.lost();
         let mut both = lost.pipeline.clone();
@@ -309,7 +309,7 @@ impl Intake {
     }
 }
 
-/// Leaves out what is given up, and counts it: connections are told all the same.
+/// Removes and counts what is given up: connections are reported nevertheless.
 fn give_up(step: Shed, observations: &mut Vec<Observation>, lost: &mut Tally) {
     match step {
         Shed::Nothing => {}
@@ -342,7 +342,7 @@ fn body_bytes(body: &Body) -> usize {
     body.chunks.iter().map(bytes::Bytes::len).sum()
 }
 
-/// Leaves out what is kept of a body, and says so in it.
+/// Removes the kept bytes of a body, and marks them as missing.
 fn shed(body: &mut Body, loss: Loss, lost: &mut Tally) {
     let kept = body.kept();
     if kept > 0 {
@@ -353,7 +353,7 @@ fn shed(body: &mut Body, loss: Loss, lost: &mut Tally) {
     }
 }
 
-/// A key of this run's own: what it hides can't be compared with another run's.
+/// A key for this run only: what it hashes can't be compared with another run's.
 fn redaction_key() -> anyhow::Result<RedactionKey> {
     let mut key = [0; 32];
     let mut random = std::fs::File::open("/dev/urandom").context("/dev/urandom")?;

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use super::child;
 use crate::capture::kernel::{holder, seccomp};
 
-/// Does the errand that the process's arguments name, and returns its exit code; none when they name none.
+/// Runs the errand named by the process's arguments and returns its exit code; `None` if they name none.
 pub fn errand(mut args: impl Iterator<Item = OsString>) -> Option<u8> {
     let first = args.nth(1)?;
     match first.to_str()? {

@@ -1,4 +1,4 @@
-//! `qtap exec -- CMD`: captures that command and its children, from its first byte to its end, and ends with its exit code.
+//! `qtap exec -- CMD`: captures that command and its children, from first byte to last, and returns the command's exit code.
 
 use std::time::{Duration, Instant};
 
@@ -13,15 +13,15 @@ use crate::cli::{self, ExecArgs};
 use crate::config::Settings;
 use crate::tap::Tap;
 
-/// Silence after the command's end that is taken for the end of what it said: the kernel closes what it left open meanwhile.
+/// Silence after the command's exit that counts as the end of its traffic: the kernel closes its open connections in the meantime.
 const QUIET: Duration = Duration::from_millis(150);
-/// Longest wait for that silence.
+/// Maximum wait for that silence.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Runs the command. Returns its exit code.
 ///
 /// # Errors
-/// [`Failure`] when the host lacks what capture needs, or a store can't be started. The command is not run then.
+/// [`Failure`] if the host lacks what capture needs, or a store can't be started. The command is not run then.
 pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8, Failure> {
     let output = output(args.output.as_deref())?;
     let runtime = runtime()?;
@@ -43,7 +43,7 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8, Failure> {
     Ok(code)
 }
 
-/// Starts the command in scope and turns until it ended and nothing more comes of it. Returns its exit code.
+/// Starts the command in scope and polls until it has exited and nothing more arrives. Returns its exit code.
 pub(super) fn follow(
     command: &[std::ffi::OsString],
     source: &mut Live,

@@ -1,40 +1,40 @@
-//! The agent's own use of processor and memory, held within limits: by giving up bodies first, then heads, then new connections.
+//! Keeps the agent's own CPU and memory usage within limits: by giving up bodies first, then heads, then new connections.
 //!
-//! In: limits, and what was used, with the time, once a second. Out: the step that holds, and each change of it. Pure: no clock, no file.
+//! In: limits, and the usage, with the time, once a second. Out: the current step, and each change of it. Pure: no clock, no file.
 //!
-//! One step up a second while more is used than allowed. One step down after a while of calm, which is longer each time that it was too
-//! early: what was given up is tried again seldom, so that trying costs no more than the limit allows.
+//! One step up per second while usage exceeds a limit. One step down after a calm period, which gets longer each time a step down proved
+//! too early: so retries are rare, and their cost stays within the limit.
 
 use std::time::Duration;
 
 use crate::model::shed::Shed;
 
-/// Calm before a step is taken back.
+/// Calm period before a step is taken back.
 const CALM: Duration = Duration::from_secs(10);
-/// The same after many that were taken back too early.
+/// The same after many steps taken back too early.
 const CALM_MAX: Duration = Duration::from_secs(300);
-/// A step that has to be taken again within this was taken back too early.
+/// If a step has to be taken again within this time, it was taken back too early.
 const RELAPSE: Duration = Duration::from_secs(15);
-/// Of the processor limit, what counts as calm.
+/// Fraction of the CPU limit up to which usage counts as calm.
 const CALM_CPU: f64 = 0.7;
-/// Of the memory limit, what is too much: memory that was asked for can't be refused any more.
+/// Fraction of the memory limit above which usage is too high: allocated memory can't be refused afterwards.
 const FULL_MEMORY: f64 = 0.9;
-/// Of the memory limit, what counts as calm.
+/// Fraction of the memory limit up to which usage counts as calm.
 const CALM_MEMORY: f64 = 0.8;
 
-/// What the agent may use; none: as much as it takes.
+/// What the agent may use; `None`: no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Limits {
-    /// Processors.
+    /// CPUs.
     pub(super) cpu: Option<f64>,
     /// Bytes.
     pub(super) memory: Option<u64>,
 }
 
-/// What it used.
+/// What the agent has used.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Usage {
-    /// Processor time since it was started.
+    /// CPU time since its start.
     pub(super) cpu: Duration,
     /// Resident memory, in bytes.
     pub(super) memory: u64,
@@ -57,13 +57,13 @@ impl Because {
     }
 }
 
-/// Another step holds.
+/// A change of the step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Change {
     pub(super) to: Shed,
-    /// Why; none: it is calm.
+    /// The reason; `None`: usage is calm.
     pub(super) because: Option<Because>,
-    /// Processors used since the last look.
+    /// CPUs used since the last check.
     pub(super) cpu: f64,
     /// Bytes.
     pub(super) memory: u64,
@@ -75,7 +75,7 @@ pub(super) struct Governor {
     limits: Limits,
     step: Shed,
     last: Option<(Duration, Usage)>,
-    /// When the last step was taken or taken back, or use was last not calm.
+    /// When the last step was taken or taken back, or usage was last not calm.
     restless: Duration,
     taken_back: Option<Duration>,
     calm: Duration,
@@ -86,12 +86,12 @@ impl Governor {
         Governor { limits, step: Shed::Nothing, last: None, restless: Duration::ZERO, taken_back: None, calm: CALM }
     }
 
-    /// True when there is nothing to watch.
+    /// True if there is no limit.
     pub(super) fn is_idle(&self) -> bool {
         self.limits == Limits::default()
     }
 
-    /// Takes what was used until `now`.
+    /// Takes the usage up to `now`.
     pub(super) fn look(&mut self, now: Duration, usage: Usage) -> Option<Change> {
         let (then, before) = self.last.replace((now, usage))?;
         let elapsed = now.saturating_sub(then).as_secs_f64();
@@ -148,7 +148,7 @@ impl Governor {
 mod tests {
     use super::*;
 
-    /// A second after the other: what each step uses of the processor, and of memory; what holds after each.
+    /// Simulates second by second: `uses` gives CPU and memory usage under each step; returns the step after each second.
     fn run(limits: Limits, seconds: u32, uses: impl Fn(u32, Shed) -> (f64, u64)) -> Vec<Shed> {
         let mut governor = Governor::new(limits);
         let mut usage = Usage::default();
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn they_are_taken_back_after_calm_and_not_between() {
-        // Busy for three seconds, then between calm and too much, then calm.
+        // Busy for three seconds, then between calm and too high, then calm.
         let uses = |second: u32, _| match second {
             0..=2 => (1.0, 0),
             3..=30 => (0.45, 0),
@@ -197,7 +197,7 @@ mod tests {
         );
     }
 
-    /// A load that stays: each try is dear, and the sum of all is within the limit.
+    /// A constant load: each retry is expensive, and the sum of all is within the limit.
     #[test]
     fn trying_again_gets_seldom() {
         let limit = Limits { cpu: Some(0.1), memory: None };

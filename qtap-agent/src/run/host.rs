@@ -1,4 +1,4 @@
-//! `qtap run`: captures the host, or the part of it that `--pid` or `--cgroup` name, until it is told to end.
+//! `qtap run`: captures the host, or the part of it selected by `--pid` or `--cgroup`, until it is asked to end.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -32,23 +32,23 @@ use crate::export::stdout::Output;
 use crate::model::host::Report;
 use crate::tap::Tap;
 
-/// When memory is given back after the start: past the second for which the allocator keeps it.
+/// When memory is returned after the start: later than the second for which the allocator keeps it.
 const SETTLE: Duration = Duration::from_millis(1500);
 
-/// How often the probes' sums are read for those who ask.
+/// How often the probes' totals are read for status requests.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What of qtap's own signals goes out, and where its log and its spans are to be left for that.
+/// Which of qtap's own signals are exported, and where its log and its spans are left for that.
 #[derive(Debug, Default)]
 pub struct Telemetry {
-    /// Which.
+    /// Which signals.
     pub asked: Asked,
-    /// Part of the log.
+    /// Part of the logging setup.
     pub bridge: Bridge,
 }
 
 impl Telemetry {
-    /// As the variables ask for it; and what of that can't be had, in words.
+    /// Reads the environment variables; also returns, in words, what they request that is not available.
     #[must_use]
     pub fn by(env: &dyn Fn(&str) -> Option<String>) -> (Telemetry, Vec<String>) {
         let (asked, unknown) = Asked::by(env);
@@ -56,20 +56,20 @@ impl Telemetry {
     }
 }
 
-/// Runs until SIGTERM or SIGINT; SIGHUP reads the config again. `env` looks up environment variables; `telemetry`: what the `OTEL_*` variables ask for of qtap's own.
+/// Runs until SIGTERM or SIGINT; SIGHUP reloads the config. `env` looks up variables; `telemetry`: qtap's own signals that `OTEL_*` variables request.
 ///
 /// # Errors
-/// [`Failure`] when the host lacks what capture needs, a port is taken, or a store can't be started.
+/// [`Failure`] if the host lacks what capture needs, a port is taken, or a store can't be started.
 pub fn run(
     settings: &Settings,
     args: &RunArgs,
     env: fn(&str) -> Option<String>,
     telemetry: &Telemetry,
 ) -> Result<(), Failure> {
-    // Before there is another thread.
+    // Must run before any other thread exists.
     privileges::give_up(Errands { folders: &folders(settings, args), port: args.httpd_listen.port() });
     let runtime = runtime()?;
-    // Whoever sees the page may send the signal.
+    // Whoever has seen the page may send the signal, so listen before the page is served.
     let (call, called) = mpsc::channel();
     listen_for_reload(&runtime, call.clone())?;
     let scope = live::scope(&args.scope)?;
@@ -142,7 +142,7 @@ pub fn run(
     ran.map_err(|error| Failure::from(anyhow::Error::new(error)))
 }
 
-/// Captures until the end is asked for; goes over to another config in between.
+/// Captures until the end is requested; switches to another config in between.
 fn capture_until(
     stop: &Stop,
     pump: &mut Pump,
@@ -175,7 +175,7 @@ fn capture_until(
     Ok(())
 }
 
-/// What is written to: the data directory, stores that are a folder, sockets of runtimes.
+/// Paths that are written to: the data directory, stores that are a folder, sockets of container runtimes.
 fn folders<'a>(settings: &'a Settings, args: &'a RunArgs) -> Vec<&'a Path> {
     let stores = settings.stores.iter().filter_map(|store| store.kind.folder());
     let sockets = &args.capture.sockets;
@@ -198,15 +198,15 @@ fn feedback(source: &mut Live) -> FeedbackView {
     }
 }
 
-/// Starting reads all of the kernel's type information, some 30 MB for a moment. The allocator keeps what was freed for a second, and
-/// then lets go of it when next a thread ends, which in an idle agent none does: so this one does.
+/// Frees the memory of the start, which reads all of the kernel's type information, some 30 MB for a moment. The allocator keeps freed memory
+/// for a second and releases it when the next thread ends; in an idle agent none does, so this thread does.
 fn give_back_what_starting_took() -> anyhow::Result<()> {
     let thread = std::thread::Builder::new().name("settle".to_owned());
     thread.spawn(|| std::thread::sleep(SETTLE)).context("thread")?;
     Ok(())
 }
 
-/// SIGTERM and SIGINT ask for the end; a second one is the user's last word.
+/// SIGTERM and SIGINT request the end; a second one exits at once.
 fn listen_for_end(runtime: &tokio::runtime::Runtime, stop: &Stop, stores: stores::Look) -> anyhow::Result<()> {
     let _context = runtime.enter();
     let mut term = signal(SignalKind::terminate())?;
@@ -216,7 +216,7 @@ fn listen_for_end(runtime: &tokio::runtime::Runtime, stop: &Stop, stores: stores
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         tracing::info!("ending: what was captured is delivered first");
         stop.ask();
-        // A queue that blocks may be what capture waits for.
+        // Capture may be waiting for a queue that blocks.
         stores.hurry();
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         std::process::exit(1);
@@ -224,7 +224,7 @@ fn listen_for_end(runtime: &tokio::runtime::Runtime, stop: &Stop, stores: stores
     Ok(())
 }
 
-/// SIGHUP asks for the config to be read again. It also comes when the terminal goes that qtap was started on: then it asks for the end.
+/// SIGHUP requests a reload of the config. It also arrives when the terminal on which qtap was started goes away: then it requests the end.
 fn listen_for_reload(runtime: &tokio::runtime::Runtime, call: mpsc::Sender<Call>) -> anyhow::Result<()> {
     let _context = runtime.enter();
     let mut hup = signal(SignalKind::hangup())?;
@@ -243,7 +243,7 @@ fn listen_for_reload(runtime: &tokio::runtime::Runtime, call: mpsc::Sender<Call>
     Ok(())
 }
 
-/// How the agent is, put together whenever someone asks.
+/// The agent's state, assembled on each request.
 fn view(
     shared: &Shared,
     engine: &Engine,

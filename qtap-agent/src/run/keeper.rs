@@ -1,6 +1,6 @@
-//! What the governor says, done: once a second what the agent uses is read, and what is given up is told to the probes and to the tap's side.
+//! Carries out what the governor decides: once a second the agent's usage is read, and what is given up is passed on to the probes and to the tap's side.
 //!
-//! In: limits, the source, the pump. Out: steps taken and taken back, each with a line in the log; how it stands, for those who ask.
+//! In: limits, the source, the pump. Out: steps taken and taken back, each with a line in the log; the current state, for status requests.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,12 +11,12 @@ use crate::capture::kernel::Live;
 use crate::cli::LimitsArgs;
 use crate::model::shed::Shed;
 
-/// How often it is looked.
+/// How often usage is checked.
 const LOOK: Duration = Duration::from_secs(1);
-/// Of the memory limit, what streams may hold, and what may wait for the pipeline.
+/// The memory limit divided by this is what streams may hold, and also what may wait for the pipeline.
 const SHARE: u64 = 4;
 
-/// Watches what the agent uses.
+/// Watches the agent's usage.
 pub(super) struct Keeper {
     governor: Governor,
     began: Instant,
@@ -25,7 +25,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Keeps to these; with a limit of memory the pump is told at once what it may hold.
+    /// Creates a keeper of these limits; if there is a memory limit, the pump's is set at once.
     pub(super) fn new(args: &LimitsArgs, pump: &mut Pump) -> Keeper {
         let limits = Limits { cpu: args.max_cpu, memory: args.max_memory };
         if let Some(memory) = limits.memory {
@@ -38,7 +38,7 @@ impl Keeper {
         Keeper { governor: Governor::new(limits), began: now, looked: now, view }
     }
 
-    /// Looks, when it is time to.
+    /// Checks usage, if it is time to.
     pub(super) fn keep(&mut self, source: &mut Live, pump: &mut Pump) {
         if self.governor.is_idle() || self.looked.elapsed() < LOOK {
             return;
@@ -74,7 +74,7 @@ impl Keeper {
     }
 }
 
-/// What this process used until now.
+/// What this process has used so far.
 fn usage() -> Usage {
     let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     let seconds = Duration::from_secs(u64::try_from(cpu.tv_sec).unwrap_or(0));
@@ -88,7 +88,7 @@ fn now_unix_ns() -> Option<u64> {
     SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|since| u64::try_from(since.as_nanos()).ok())
 }
 
-/// Every step, begun never.
+/// Every step, with a count of zero.
 fn steps() -> Vec<(&'static str, u64)> {
     Shed::ALL.into_iter().filter(|step| *step != Shed::Nothing).map(|step| (step.name(), 0)).collect()
 }

@@ -1,4 +1,4 @@
-//! What the command line and the file ask of live capture → settings of the probes.
+//! Settings of the probes for live capture. In: the command line and the config. Out: the settings.
 
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -16,13 +16,13 @@ use crate::cli::{CaptureArgs, FeedbackGuard, ScopeArgs, SocketArgs, TlsProbe};
 use crate::config::{self, DirectionFilter, Settings, TapSettings};
 use crate::model::host::Report;
 
-/// Where the version 2 hierarchy of control groups is mounted: that of hybrid hosts, then the usual place, which is above it.
+/// Where the version 2 control group hierarchy is mounted: first on hybrid hosts, then the usual place, which is the parent of the first.
 const CGROUP_MOUNTS: [&str; 2] = ["sys/fs/cgroup/unified", "sys/fs/cgroup"];
-/// Bytes of a call copied beyond the body limit: room for the head that a body travels with.
+/// Bytes of a call copied beyond the body limit: space for the head that precedes a body.
 const HEAD_ROOM: u64 = 64 << 10;
-/// Smallest ring: 50 ms of 160 MB/s.
+/// Smallest ring buffer: 50 ms of 160 MB/s.
 const RING_MIN: u64 = 8 << 20;
-/// Largest ring.
+/// Largest ring buffer.
 const RING_MAX: u64 = 256 << 20;
 
 /// Settings of the probes.
@@ -57,7 +57,7 @@ pub(super) fn probes(
     }
 }
 
-/// The container runtimes that are asked.
+/// The container runtimes to query.
 fn runtimes(sockets: &SocketArgs) -> runtimes::Settings {
     runtimes::Settings {
         docker: sockets.docker_socket_endpoint.0.clone(),
@@ -66,7 +66,7 @@ fn runtimes(sockets: &SocketArgs) -> runtimes::Settings {
     }
 }
 
-/// What the file asks of the probes that may change while they run.
+/// The part of the config that applies to the probes and may change while they run.
 pub(super) fn wishes(tap: &TapSettings) -> Wishes {
     Wishes {
         directions: match tap.direction {
@@ -81,7 +81,7 @@ pub(super) fn wishes(tap: &TapSettings) -> Wishes {
     }
 }
 
-/// Families of TLS libraries that are probed; none: TLS is left alone.
+/// Families of TLS libraries to probe; none: TLS is not probed.
 fn families(wanted: &[TlsProbe]) -> Vec<Family> {
     let of = |probe: &TlsProbe| match probe {
         TlsProbe::All => Family::ALL.to_vec(),
@@ -95,18 +95,18 @@ fn families(wanted: &[TlsProbe]) -> Vec<Family> {
     if wanted.contains(&TlsProbe::None) { Vec::new() } else { wanted.iter().flat_map(of).collect() }
 }
 
-/// Size of the ring with everything as it is unless told otherwise.
+/// Size of the ring buffer by default.
 pub(super) fn usual_ring() -> u32 {
     ring_bytes((config::HTTP_BUFFER_SIZE as u64).saturating_add(HEAD_ROOM))
 }
 
-/// A ring that holds what one call may bring, twice: while one is read, the next may come.
+/// A ring buffer for twice what one call may deliver: while one is read, the next may arrive.
 fn ring_bytes(call_limit: u64) -> u32 {
     let wanted = call_limit.saturating_mul(2).next_power_of_two();
     u32::try_from(wanted.clamp(RING_MIN, RING_MAX)).unwrap_or(u32::MAX)
 }
 
-/// Who is captured, as `--pid` and `--cgroup` say; neither: everyone.
+/// What is captured, by `--pid` and `--cgroup`; neither: every process.
 pub(super) fn scope(wanted: &ScopeArgs) -> anyhow::Result<Scope> {
     if !wanted.cgroup.is_empty() {
         return Ok(Scope::Cgroups(wanted.cgroup.iter().map(|path| cgroup(path)).collect::<anyhow::Result<_>>()?));
@@ -122,13 +122,13 @@ fn cgroup(path: &Path) -> anyhow::Result<Cgroup> {
         .with_context(|| format!("--cgroup {}: no such control group of the version 2 hierarchy", path.display()))
 }
 
-/// A control group of the version 2 hierarchy as it is mounted below `root`: its id is its inode number. `path` is below the mount, or has it in front.
+/// A control group of the version 2 hierarchy mounted below `root`: its id is its inode number. `path` may include the mount point or not.
 fn cgroup_of(root: &Path, path: &Path) -> Option<Cgroup> {
     let path = path.strip_prefix("/").unwrap_or(path);
     CGROUP_MOUNTS.iter().find_map(|mount| {
         let below = path.strip_prefix(mount).unwrap_or(path);
         let directory = root.join(mount).join(below);
-        // Those of version 1 have no such file, and numbers that mean nothing to the probes.
+        // Groups of version 1 have no such file, and ids that mean nothing to the probes.
         let metadata = directory.join("cgroup.controllers").exists().then(|| directory.metadata().ok())??;
         let depth = below.components().filter(|part| matches!(part, Component::Normal(_))).count();
         Some(Cgroup { id: metadata.ino(), level: u32::try_from(depth).unwrap_or(u32::MAX) })
@@ -145,7 +145,7 @@ pub(super) fn start(probes: Probes) -> Result<Live, Failure> {
     })
 }
 
-/// Why it can't, what of the host is missing as the doctor sees it, and what helps.
+/// Why capture can't start, what the host lacks according to the doctor, and the remedies.
 fn why(error: &str, report: &Report) -> anyhow::Error {
     let lines = report.wanting().map(|one| {
         let remedy = one.remedy.as_deref().unwrap_or_default();
@@ -155,7 +155,7 @@ fn why(error: &str, report: &Report) -> anyhow::Error {
     anyhow!("live capture can't start: {error}{wanting}\n`qtap doctor` says how this host is")
 }
 
-/// Opens the file a recording goes to. It holds plaintext: a new one is its owner's alone.
+/// Opens the file of a recording. It contains plaintext, so a new file is readable by its owner only.
 pub(super) fn recording(path: &Path) -> anyhow::Result<Box<dyn Write + Send>> {
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
@@ -177,7 +177,7 @@ mod tests {
         Ok(())
     }
 
-    /// Directories below `root`, and a file in each.
+    /// Creates directories below `root`, with a file in each.
     fn groups(root: &Path, of: &[(&str, &str)]) -> anyhow::Result<()> {
         for (group, file) in of {
             std::fs::create_dir_all(root.join(group))?;

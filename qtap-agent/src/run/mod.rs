@@ -6,7 +6,7 @@
 //! └────────────────────────┘                └───────────────────┘           └────────┘
 //! ```
 //!
-//! In: checked settings and what the command line asks for. Out: an exit code. Each command is one file.
+//! In: checked settings and the command line. Out: an exit code. Each command has its own file.
 
 #[cfg(any(feature = "kernel", test))]
 mod data_dir;
@@ -84,13 +84,13 @@ use crate::{http, tap};
 /// qtap's version, in records and in `/status`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Number of the contract with the probes: what was recorded under another one can't be replayed.
+/// Version number of the interface to the probes: recordings made with another one can't be replayed.
 pub const ABI: u32 = crate::capture::ABI;
 
-/// How long what is held back may take to reach its stores when qtap ends.
+/// How long records still held may take to reach their stores when qtap ends.
 const FLUSH_LIMIT: Duration = Duration::from_secs(10);
 
-/// Why a command failed, and what the process ends with.
+/// Why a command failed, and the exit code of the process.
 #[derive(Debug)]
 pub struct Failure {
     /// Exit code.
@@ -100,7 +100,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The host lacks what is needed: exit code 3.
+    /// The host lacks a requirement: exit code 3.
     pub fn host(reason: impl Into<anyhow::Error>) -> Failure {
         Failure { code: exit::HOST, reason: reason.into() }
     }
@@ -116,7 +116,7 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// Says what was not delivered.
+/// Logs what was not delivered.
 fn report(stores: &[crate::export::status::StoreStatus]) {
     for store in stores {
         if store.buffered_records > 0 {
@@ -132,7 +132,7 @@ fn report(stores: &[crate::export::status::StoreStatus]) {
     }
 }
 
-/// What the tap needs of the settings, and of the folder for large bodies.
+/// The settings of the tap, from the config and the folder for large bodies.
 fn tap_settings(settings: &crate::config::Settings, spool: &Spool) -> tap::Settings {
     let http = http::Settings {
         keep_bodies: settings.pipeline.keeps_bodies(),
@@ -153,7 +153,7 @@ fn output(file: Option<&Path>) -> anyhow::Result<Output> {
     }
 }
 
-/// The runtime that stores and the admin page live on.
+/// The runtime of the stores and the admin page.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     Ok(builder.worker_threads(2).thread_name("qtap-io").enable_all().build()?)

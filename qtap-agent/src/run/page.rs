@@ -1,4 +1,4 @@
-//! The page of health and status of a qtap that runs, asked by another one. In: its address and a path. Out: what it says, as JSON.
+//! Queries the status page of a running qtap from another one. In: its address and a path. Out: the answer, as JSON.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -9,13 +9,13 @@ use serde_json::Value;
 
 /// How long the page may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Bytes of an answer.
+/// Maximum bytes of an answer.
 const MAX_ANSWER: u64 = 64 << 20;
 
-/// What the page says at `path`.
+/// Returns the page's answer at `path`.
 ///
 /// # Errors
-/// When nothing answers there, or what answers is no qtap.
+/// If nothing answers there, or the answer is not from a qtap.
 pub(super) fn get(page: SocketAddr, path: &str) -> anyhow::Result<Value> {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect_timeout(&page, ANSWER)?;

@@ -1,11 +1,11 @@
-//! How often rules passed, by name: several stacks, and configs that follow one another, may have rules of one name. In: the counts that
-//! pipelines keep. Out: sums, that never go back.
+//! How often rules matched, by name: several stacks, and successive configs, may have rules of the same name. In: the counts that
+//! pipelines keep. Out: sums, which never decrease.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::pipeline::Passed;
 
-/// Names whose counts are kept after the last rule of that name is gone.
+/// Maximum number of names whose counts are kept after the last rule of that name is gone.
 const NAMES: usize = 4096;
 
 /// The counts.
@@ -15,21 +15,21 @@ pub(super) struct Passes(Arc<Mutex<Inside>>);
 
 #[derive(Debug, Default)]
 struct Inside {
-    /// Of pipelines that are no more.
+    /// Counts of pipelines that no longer exist.
     before: Vec<(String, u64)>,
     lists: Vec<Arc<[Passed]>>,
 }
 
 #[cfg_attr(not(any(feature = "kernel", test)), allow(dead_code))]
 impl Passes {
-    /// Another pipeline counts.
+    /// Adds the counts of another pipeline.
     pub(super) fn add(&self, lists: Vec<Arc<[Passed]>>) {
         let mut inside = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         inside.fold();
         inside.lists.extend(lists);
     }
 
-    /// The sums of the rules that there are.
+    /// The sums of the existing rules.
     pub(super) fn sums(&self) -> Vec<(String, u64)> {
         let mut inside = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         inside.fold();
@@ -46,7 +46,7 @@ impl Passes {
 }
 
 impl Inside {
-    /// Keeps what pipelines counted that nobody but us knows any more.
+    /// Keeps the final counts of pipelines that have been dropped.
     fn fold(&mut self) {
         let (over, lists) = std::mem::take(&mut self.lists).into_iter().partition(|list| Arc::strong_count(list) == 1);
         self.lists = lists;

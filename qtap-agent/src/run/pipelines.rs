@@ -1,6 +1,6 @@
-//! The pipelines of one run: one for each file whose connections are still open. In: observations, and now and then what holds from now
-//! on. Out: records. A connection goes through one pipeline from its first exchange to its last, so that nothing of it is made twice or
-//! falls between two; where its objects go is what the last file says.
+//! The pipelines of one run: one per config that has open connections. In: observations, and sometimes the config that applies from then
+//! on. Out: records. A connection uses one pipeline from its first exchange to its last, so that nothing of it is duplicated or
+//! dropped between two; where its objects go is decided by the latest config.
 
 use std::sync::Arc;
 
@@ -15,19 +15,19 @@ use crate::pipeline::settings::Settings;
 use crate::pipeline::spool::Folder;
 use crate::pipeline::{Later, Pipeline, RedactionKey};
 
-/// The pipelines, and where what they make goes.
+/// The pipelines, and the destination of their records.
 pub(super) struct Pipelines {
     eras: Eras<Pipeline>,
-    /// One for the whole run: what it hides can be compared across files.
+    /// One key for the whole run: hashes can be compared across configs.
     key: RedactionKey,
     pub(super) route: Arc<Route>,
-    /// How often their rules passed.
+    /// How often their rules matched.
     pub(super) passed: Passes,
 }
 
-/// What holds from now on.
+/// What applies from now on.
 pub(super) struct Next {
-    /// For connections that are opened after `since`; none: what the pipeline does has not changed.
+    /// For connections opened after `since`; `None`: the pipeline's settings have not changed.
     pub(super) pipeline: Option<Settings>,
     pub(super) spool: Option<Folder>,
     pub(super) since: KernelTime,
@@ -41,7 +41,7 @@ impl Pipelines {
         Pipelines { eras: Eras::new(first), key, route, passed }
     }
 
-    /// Goes over to the next file.
+    /// Switches to the next config.
     pub(super) fn begin(&mut self, next: Next) {
         self.route = next.route;
         if let Some(settings) = next.pipeline
@@ -55,12 +55,12 @@ impl Pipelines {
         self.eras.all_mut().for_each(|pipeline| pipeline.locate(Arc::clone(&self.route.locators)));
     }
 
-    /// No connection of the one that began then is open any more.
+    /// The pipeline that began at `since` has no open connection left.
     pub(super) fn end(&mut self, since: KernelTime) {
         self.eras.end(since);
     }
 
-    /// True when the HTTP metrics count it.
+    /// True if the HTTP metrics count the observation.
     pub(super) fn counts(&self, observation: &Observation) -> bool {
         self.eras.of(opened(observation)).counts(observation)
     }
@@ -69,12 +69,12 @@ impl Pipelines {
         self.eras.of_mut(opened(&observation)).apply_or_defer(observation, out)
     }
 
-    /// Lines since this was asked last, those of older configs first.
+    /// Lines since the last call, those of older configs first.
     pub(super) fn take_lines(&mut self) -> String {
         self.eras.all_mut().map(Pipeline::take_lines).collect()
     }
 
-    /// What was lost since this was asked last.
+    /// Losses since the last call.
     pub(super) fn take_lost(&mut self) -> Tally {
         let mut lost = Tally::default();
         self.eras.all_mut().for_each(|pipeline| lost.merge(&pipeline.take_lost()));
@@ -82,7 +82,7 @@ impl Pipelines {
     }
 }
 
-/// When the connection was opened that an observation is of.
+/// When the connection of an observation was opened.
 fn opened(observation: &Observation) -> KernelTime {
     match observation {
         Observation::Connection(seen) => seen.conn.opened,

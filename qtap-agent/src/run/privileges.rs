@@ -1,7 +1,7 @@
-//! What `qtap run` may do beyond what it is for, given up before it has a thread: every thread has its own rights, and those of the first are all
-//! the others'.
+//! Drops the capabilities that `qtap run` does not need, before it starts any thread: capabilities belong to a thread, and new threads inherit those
+//! of the first.
 //!
-//! In: the rights of this process, and what it is to do. Out: fewer of them. What later libraries and programs of a moment want stays: see `KEPT`.
+//! In: the capabilities of this process, and its tasks. Out: fewer of them. Those needed for later libraries and short-lived processes stay: see `KEPT`.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -11,30 +11,30 @@ use rustix::thread::{
     set_capabilities, set_no_new_privs,
 };
 
-/// What it needs as long as it runs: probes on libraries that are met later, files and processes of others.
+/// Needed as long as it runs: for probes on libraries seen later, and for files and processes of other users.
 const KEPT: CapabilitySet = CapabilitySet::SYS_ADMIN
     .union(CapabilitySet::BPF)
     .union(CapabilitySet::PERFMON)
     .union(CapabilitySet::CHECKPOINT_RESTORE)
     .union(CapabilitySet::SYS_PTRACE)
     .union(CapabilitySet::DAC_READ_SEARCH);
-/// Writing where its user may not: a folder that belongs to someone else.
+/// Needed to write where its user may not: in a folder that belongs to another user.
 const OTHERS_FOLDERS: CapabilitySet = CapabilitySet::DAC_OVERRIDE.union(CapabilitySet::FOWNER);
-/// Ports below this want a right.
+/// Ports below this require a capability.
 const PRIVILEGED_PORTS: u16 = 1024;
-/// Numbers of capabilities that a kernel may have.
+/// Upper bound on the number of capabilities of a kernel.
 const NUMBERS: u32 = 64;
 
-/// What it is to do that wants more.
+/// Tasks that require more.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Errands<'a> {
-    /// Folders, and sockets, that it writes to.
+    /// Folders and sockets that it writes to.
     pub(super) folders: &'a [&'a Path],
-    /// The port that it listens on.
+    /// The port it listens on.
     pub(super) port: u16,
 }
 
-/// Gives up everything else, for good: programs that it starts can't have it either.
+/// Drops everything else for good: programs that it starts can't regain it either.
 pub(super) fn give_up(errands: Errands<'_>) {
     let kept = kept(errands, rustix::process::geteuid().as_raw());
     if let Err(error) = reduce(kept) {
@@ -56,7 +56,7 @@ fn kept(errands: Errands<'_>, user: u32) -> CapabilitySet {
     kept
 }
 
-/// True when the folder, or the first above it that is there, belongs to someone else.
+/// True if the folder, or its closest existing ancestor, belongs to another user.
 fn is_others(folder: &Path, user: u32) -> bool {
     let there = folder.ancestors().find_map(|folder| folder.metadata().ok());
     there.is_some_and(|there| there.uid() != user)
@@ -68,7 +68,7 @@ fn reduce(kept: CapabilitySet) -> rustix::io::Result<()> {
     if has.effective.contains(CapabilitySet::SETPCAP) {
         for number in 0..NUMBERS {
             let one = CapabilitySet::from_bits_retain(1 << number);
-            // One that this kernel has not is refused.
+            // The kernel refuses a capability that it does not have.
             if !kept.contains(one) && remove_capability_from_bounding_set(one).is_err() {
                 break;
             }
@@ -84,7 +84,7 @@ fn reduce(kept: CapabilitySet) -> rustix::io::Result<()> {
     )
 }
 
-/// What this process may do: of the thread that asks, which is as all are.
+/// The capabilities of this process: those of the calling thread, which all threads share.
 #[cfg(feature = "kernel")]
 pub(super) fn told() -> Option<crate::admin::view::PrivilegesView> {
     let has = capabilities(None).ok()?.permitted;
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!((port(1024), port(80)), (KEPT, KEPT | CapabilitySet::NET_BIND_SERVICE));
     }
 
-    /// In a thread of its own: rights are a thread's.
+    /// Runs in a thread of its own: capabilities belong to a thread.
     #[test]
     fn what_is_not_kept_is_gone() {
         std::thread::spawn(|| {

@@ -1,4 +1,4 @@
-//! The probes, for status and metrics. In: how capture stands. Out: a view of each, names bounded in number, and whether what stands is enough.
+//! The probes, for status and metrics. In: the state of capture. Out: a view of each probe, with bounded names, and whether enough are attached.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use crate::admin::view::ProbeView;
 use crate::capture::kernel::Live;
 use crate::capture::kernel::standing::{Ran, Standing};
 
-/// Libraries whose functions have names of their own; a host has a few, and many containers may each bring one.
+/// Maximum number of libraries with their own names; a host has a few, but many containers may each bring one.
 const LIBRARIES: usize = 64;
-/// What later ones are called.
+/// The name for the others.
 const OTHER: &str = "other";
 
-/// True when nothing that capture needs is missing, and every probe.
+/// Every probe, and true if nothing that capture needs is missing.
 pub(super) fn view(standing: &Standing) -> (bool, Vec<ProbeView>) {
     let libraries = standing.libraries();
-    // Tracepoints are attached, or there would be no live source. A library's function may be refused; when all are, no TLS is seen.
+    // Tracepoints are attached, or there would be no live source. Single library functions may be refused; if all are, no TLS is seen.
     let ready = libraries.is_empty() || libraries.values().any(|library| !library.hooked.is_empty());
     let mut functions: BTreeMap<(&str, &str), Option<&str>> = BTreeMap::new();
     let mut names: Vec<&str> = Vec::new();
@@ -27,7 +27,7 @@ pub(super) fn view(standing: &Standing) -> (bool, Vec<ProbeView>) {
         for (symbol, _) in &library.hooked {
             functions.entry((name, symbol)).or_default();
         }
-        // Of several libraries of one name what is wrong with one is told.
+        // If several libraries share a name, a failure of any of them is shown.
         for (symbol, why) in &library.refused {
             functions.insert((name, symbol), Some(why));
         }

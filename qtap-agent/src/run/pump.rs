@@ -1,4 +1,4 @@
-//! The tap's thread: polls the source, feeds the tap, hands on what it saw.
+//! The tap's thread: polls the source, feeds the tap, hands over the observations.
 
 use std::time::Duration;
 
@@ -15,17 +15,17 @@ use crate::model::observation::Observation;
 use crate::model::time::KernelTime;
 use crate::tap::Tap;
 
-/// Longest wait for a source that has nothing.
+/// Maximum wait for a source without events.
 pub(super) const WAIT: Duration = Duration::from_millis(100);
 
-/// A source, a tap, and where it leads.
+/// A source's consumer: the tap, and the entry to the pipeline.
 pub(super) struct Pump {
     pub(super) tap: Tap,
     pub(super) intake: Intake,
     pub(super) shared: Shared,
     events: Vec<Event>,
     observations: Vec<Observation>,
-    /// Lost between tap and pipeline.
+    /// Losses between tap and pipeline.
     lost: Tally,
     now: KernelTime,
 }
@@ -43,7 +43,7 @@ impl Pump {
         }
     }
 
-    /// Turns until the source ends or the end is asked for.
+    /// Polls until the source ends or the end is requested.
     pub(super) fn run(&mut self, source: &mut impl Source, stop: &Stop) -> Result<(), SourceError> {
         while !stop.asked() {
             if self.turn(source, WAIT)? == Flow::Ended {
@@ -53,7 +53,7 @@ impl Pump {
         Ok(())
     }
 
-    /// One poll and what follows from it.
+    /// One poll, and processing of its events.
     pub(super) fn turn(&mut self, source: &mut impl Source, wait: Duration) -> Result<Flow, SourceError> {
         let polled = source.poll(wait, &mut self.events);
         self.feed();
@@ -64,14 +64,14 @@ impl Pump {
         polled
     }
 
-    /// Feeds events that were learnt beside the source's polls.
+    /// Feeds events from outside the source's polls.
     #[cfg(any(feature = "kernel", test))]
     pub(super) fn feed_more(&mut self, events: &mut Vec<Event>) {
         self.events.append(events);
         self.feed();
     }
 
-    /// Another config holds: for connections that are opened after what was seen so far.
+    /// Applies another config to connections opened after the events seen so far.
     #[cfg(any(feature = "kernel", test))]
     pub(super) fn turn_over(&mut self, change: Change) {
         let since = self.now;
@@ -85,7 +85,7 @@ impl Pump {
         self.intake.turn_over(Next { pipeline, spool, since, route: change.route }, change.turnover);
     }
 
-    /// What streams may hold, and what may wait for the pipeline, is at most so many bytes each.
+    /// Limits what streams may hold, and what may wait for the pipeline, to `bytes` each.
     #[cfg(feature = "kernel")]
     pub(super) fn hold_at_most(&mut self, bytes: usize) {
         self.tap.hold_at_most(bytes);
@@ -129,7 +129,7 @@ impl Pump {
         seen.losses.merge(&self.intake.lost_behind());
     }
 
-    /// Everything that is still open is told as far as it came. The time is the source's last.
+    /// Reports everything still open as far as it is known. The time is that of the source's last event.
     pub(super) fn finish(mut self) {
         self.tap.finish(self.now, &mut self.observations);
         self.intake.hand_over(std::mem::take(&mut self.observations), &mut self.lost);

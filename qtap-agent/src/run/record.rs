@@ -1,4 +1,4 @@
-//! `qtap record`: writes what the probes say to a file, of a command or of the host. Nothing is parsed or exported.
+//! `qtap record`: writes the probes' records to a file, for a command or for the host. Nothing is parsed or exported.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::capture::source::Source;
 use crate::cli::RecordArgs;
 use crate::config::Settings;
 
-/// Records the command, or, without one, what `--pid` and `--cgroup` name until SIGTERM or SIGINT. Returns the exit code.
+/// Records the command or, without one, what `--pid` and `--cgroup` select, until SIGTERM or SIGINT. Returns the exit code.
 ///
 /// # Errors
-/// [`Failure`] when the host lacks what capture needs, or the file can't be written.
+/// [`Failure`] if the host lacks what capture needs, or the file can't be written.
 pub fn record(settings: &Settings, args: &RecordArgs) -> Result<u8, Failure> {
     let scope = if args.command.is_empty() { live::scope(&args.scope)? } else { Scope::Listed(Vec::new()) };
     let recording = live::recording(&args.output)?;

@@ -1,4 +1,4 @@
-//! `qtap replay`: a recording through the same tap, pipeline and stores as a live run. No kernel, no privilege.
+//! `qtap replay`: runs a recording through the same tap, pipeline and stores as live capture. No kernel, no privilege.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -15,10 +15,10 @@ use crate::cli::ReplayArgs;
 use crate::config::Settings;
 use crate::tap::Tap;
 
-/// Replays a recording. What is whole before a damage is replayed; then the damage is the failure.
+/// Replays a recording. Everything before a damaged part is replayed; then the damage is returned as the failure.
 ///
 /// # Errors
-/// [`Failure`] with the exit code for a damaged or foreign recording, or for a store that can't be started.
+/// [`Failure`] with the exit code for a damaged or incompatible recording, or for a store that can't be started.
 pub fn replay(settings: &Settings, args: &ReplayArgs) -> Result<(), Failure> {
     let path = &args.recording;
     let file = File::open(path).with_context(|| format!("{} can't be read", path.display()))?;

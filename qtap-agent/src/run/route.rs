@@ -1,5 +1,5 @@
-//! Which store a record goes to: events to all that take events, an object to the one its URL names. In: records of the pipeline. Out:
-//! offers to the stores' places.
+//! Which store a record goes to: events to all that take events, an object to the one named in its URL. In: records of the pipeline. Out:
+//! offers to the stores' slots.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use super::slot::Slot;
 use crate::model::record::{Record, RecordKind};
 use crate::pipeline::settings::Locator;
 
-/// Records held back by a store above which a replay waits for it.
+/// Records buffered by a store above which a replay waits for it.
 const REPLAY_HELD: u64 = 10_000;
-/// Bytes held back by a store above which a replay waits for it.
+/// Bytes buffered by a store above which a replay waits for it.
 const REPLAY_HELD_BYTES: u64 = 32 << 20;
 
-/// The stores as one file names them.
+/// The stores of one config.
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) slots: Vec<Arc<Slot>>,
@@ -41,7 +41,7 @@ impl Route {
         }
     }
 
-    /// The store of an object.
+    /// The store that an object goes to.
     fn home(&self, record: &Record) -> Option<&str> {
         let RecordKind::Object(object) = &record.kind else { return None };
         Locator::first_for(&self.locators, object.size()).map(|locator| locator.store.as_str())

@@ -1,4 +1,4 @@
-//! What the threads let others see: written by those who do the work, read when someone asks for status or metrics.
+//! State that the threads publish: written by those who do the work, read for status or metrics.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::model::loss::Tally;
 use crate::tap::Counters;
 
-/// What the tap's thread tells at every tick.
+/// What the tap's thread publishes at every tick.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
-    /// The tap's counts.
+    /// Counters of the tap.
     pub(super) counters: Counters,
-    /// What was lost up to the tap.
+    /// Losses up to and including the tap.
     pub(super) losses: Tally,
     /// What was left out because it is qtap's own exports.
     #[cfg(feature = "kernel")]
@@ -19,37 +19,37 @@ pub(super) struct Seen {
     /// What the agent may use, and what it gives up.
     #[cfg(feature = "kernel")]
     pub(super) limits: crate::admin::view::LimitsView,
-    /// Libraries whose functions were found by their code, and confirmed by a connection, by their numbers.
+    /// Numbers of the libraries whose functions were found by their code and confirmed by a connection.
     #[cfg(feature = "kernel")]
     pub(super) confirmed: std::collections::BTreeSet<u32>,
-    /// Processes, as far as their TLS is concerned.
+    /// TLS traffic of processes.
     #[cfg(feature = "kernel")]
     pub(super) traffics: super::traffic::Traffics,
 }
 
-/// A place to leave it.
+/// Shared access to it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shared(Arc<Mutex<Seen>>);
 
 impl Shared {
-    /// The last that was told.
+    /// The latest published state.
     pub(super) fn get(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A wish to end, heard by the tap's thread.
+/// A request to end, observed by the tap's thread.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Asks for the end.
+    /// Requests the end.
     #[cfg(any(feature = "kernel", test))]
     pub(super) fn ask(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    /// True once it was asked for.
+    /// True once the end was requested.
     pub(super) fn asked(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
@@ -70,7 +70,7 @@ mod live {
     use crate::model::observation::Observation;
 
     impl Shared {
-        /// Notes what an event says of who there is. What it gives is a session that ended, which the tap may still join.
+        /// Notes what an event says about processes and sessions. Returns a session that ended, which the tap may still join.
         pub(in crate::run) fn note(&self, event: &Event) -> Option<SessionId> {
             match event {
                 Event::ProcessSeen(process) => self.get().traffics.began(process.pid),
@@ -93,7 +93,7 @@ mod live {
             ended.into_iter().for_each(|session| traffics.session_closed(session));
         }
 
-        /// Notes what a report says of a process's TLS.
+        /// Notes the TLS traffic of a process from a connection report.
         pub(in crate::run) fn note_report(&self, observation: &Observation) {
             if let Observation::Connection(seen) = observation {
                 self.get().traffics.report(seen);
@@ -101,7 +101,7 @@ mod live {
         }
     }
 
-    /// How the agent is.
+    /// The agent's state.
     pub(in crate::run) fn snapshot(
         seen: &Seen,
         stores: &[StoreStatus],

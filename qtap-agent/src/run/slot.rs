@@ -1,7 +1,7 @@
-//! A store's place: where records are offered to it, also while one store takes over from another of the same name. In: records, and
-//! the stores that take turns. Out: nothing is lost in between and nothing overtakes: what is offered meanwhile waits here, and when
-//! there is no more room whoever offers it waits too.
-// What has one config for all its life needs less.
+//! The slot of a store: records are offered to it, also while one store replaces another of the same name. In: records, and the
+//! successive stores. Out: nothing is lost or reordered in between: what is offered meanwhile waits here, and when the slot is
+//! full, whoever offers waits too.
+// A run with a single config needs only part of this.
 #![cfg_attr(not(any(feature = "kernel", test)), allow(dead_code))]
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,12 +10,12 @@ use crate::export::status::StoreStatus;
 use crate::export::store::Store;
 use crate::model::record::{Record, RecordKind};
 
-/// Records that wait between two stores: some ten seconds of a busy host.
+/// Records that may wait between two stores: some ten seconds of a busy host.
 const WAITING_RECORDS: usize = 100_000;
-/// Bytes of bodies in them.
+/// Bytes of bodies that may wait in them.
 const WAITING_BYTES: usize = 64 << 20;
 
-/// The place of one store.
+/// The slot of one store.
 #[derive(Debug)]
 pub(super) struct Slot {
     id: String,
@@ -25,11 +25,11 @@ pub(super) struct Slot {
 
 #[derive(Debug)]
 enum State {
-    /// A store is at work.
+    /// A store is active.
     Working(Arc<Store>),
-    /// None is, for a moment.
+    /// No store for a moment.
     Between { records: Vec<Arc<Record>>, bytes: usize },
-    /// None will be.
+    /// No store any more.
     Shut,
 }
 
@@ -47,7 +47,7 @@ impl Slot {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The store at work; none between two.
+    /// The active store; `None` between two.
     pub(super) fn store(&self) -> Option<Arc<Store>> {
         match &*self.state() {
             State::Working(store) => Some(Arc::clone(store)),
@@ -78,12 +78,12 @@ impl Slot {
         }
     }
 
-    /// How the store stands; none between two.
+    /// The status of the store; `None` between two.
     pub(super) fn status(&self) -> Option<StoreStatus> {
         self.store().map(|store| store.status())
     }
 
-    /// Takes the store out; what is offered from now on waits for the next.
+    /// Takes the store out; what is offered from now on waits for the next one.
     pub(super) fn take(&self) -> Option<Arc<Store>> {
         match std::mem::replace(&mut *self.state(), State::Between { records: Vec::new(), bytes: 0 }) {
             State::Working(store) => Some(store),
@@ -91,7 +91,7 @@ impl Slot {
         }
     }
 
-    /// No store comes any more, for qtap ends: what waits is lost, which is said, and nobody waits for room.
+    /// No store will come any more, because qtap ends: what waits is lost, which is logged, and nobody waits for space.
     pub(super) fn shut(&self) {
         if let State::Between { records, .. } = std::mem::replace(&mut *self.state(), State::Shut) {
             self.say_lost(records.len());
@@ -105,7 +105,7 @@ impl Slot {
         }
     }
 
-    /// Puts a store to work: first it is offered what waited; then, while nobody can add to it, what came meanwhile, for else that might
+    /// Makes a store active: it is first offered what waited, then, under the lock, what arrived meanwhile; without the lock this might
     /// never end.
     pub(super) fn put(&self, store: Store) {
         let waited = match &mut *self.state() {
@@ -135,7 +135,7 @@ fn size(record: &Record) -> usize {
     }
 }
 
-/// The store itself, once nobody offers to it any more: whoever is at it is soon done.
+/// Returns the store itself once it has no other user; those still using it finish soon.
 pub(super) async fn alone(mut store: Arc<Store>) -> Store {
     loop {
         match Arc::try_unwrap(store) {

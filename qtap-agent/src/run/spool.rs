@@ -1,5 +1,5 @@
-//! Where bodies too large for memory are put together: `<data-dir>/spool` of `qtap run`, which keeps it for itself; a folder of its own
-//! below the system's for temporary files, gone at the end, of `qtap exec` and `qtap replay`. In: settings. Out: the folder, where
+//! Where bodies too large for memory are reassembled: for `qtap run`, `<data-dir>/spool`, which it has to itself; for `qtap exec` and
+//! `qtap replay`, a folder of their own below the system's for temporary files, deleted at the end. In: settings. Out: the folder, if
 //! bodies of that size are wanted at all.
 
 use std::path::{Path, PathBuf};
@@ -14,15 +14,15 @@ use crate::export::settings::StoreKind;
 use crate::pipeline::settings::Locator;
 use crate::pipeline::spool::Folder;
 
-/// Bytes of a body above which it is put on disk: twice what is kept unless more is asked for, so that nothing changes for who asks
-/// for nothing; and little enough that a hundred such transfers at once fit into memory while their pieces pass.
+/// Size in bytes above which a body is put on disk: twice the default limit of what is kept, so that by default nothing changes; and
+/// small enough that a hundred such transfers at once fit into memory while their pieces pass.
 pub(super) const LARGE_BYTES: usize = 4 << 20;
-/// Bodies of the largest kept size that fit on disk together, as carried and as documents that stores have not taken.
+/// How many bodies of the largest kept size fit on disk together, both as carried and as documents that stores have not taken.
 const BODIES: u64 = 8;
-/// Bytes of all files at least, however small that size is.
+/// Minimum limit in bytes for all files, however small that size is.
 const LEAST_BYTES: u64 = 1 << 30;
 
-/// The folder, and what goes with it at the end.
+/// The folder, and what is deleted with it at the end.
 #[derive(Debug, Default)]
 pub(super) struct Spool {
     pub(super) folder: Option<Folder>,
@@ -30,7 +30,7 @@ pub(super) struct Spool {
 }
 
 impl Spool {
-    /// Below the data directory. One that can't be used is no reason not to start: bodies are kept in memory then.
+    /// Opens it below the data directory. If that fails, qtap starts nevertheless: bodies are then kept in memory.
     #[cfg(any(feature = "kernel", test))]
     pub(super) fn of_data_dir(settings: &Settings, data_dir: &DataDir) -> Spool {
         if !wants(settings) {
@@ -46,10 +46,10 @@ impl Spool {
         }
     }
 
-    /// Below the system's folder for temporary files (`TMPDIR`).
+    /// Opens it below the system's folder for temporary files (`TMPDIR`).
     ///
     /// # Errors
-    /// When it can't be made.
+    /// If it can't be created.
     pub(super) fn temporary(settings: &Settings) -> anyhow::Result<Spool> {
         if !wants(settings) {
             return Ok(Spool::default());
@@ -68,20 +68,20 @@ impl Drop for Spool {
     }
 }
 
-/// True when bodies of that size are kept, and some store takes objects.
+/// True if bodies of that size are kept, and some store takes objects.
 pub(super) fn wants(settings: &Settings) -> bool {
     let pipeline = &settings.pipeline;
     pipeline.keeps_bodies() && !pipeline.locators.is_empty() && settings.tap.http_buffer_size > LARGE_BYTES
 }
 
-/// Says why objects that large bodies make may not arrive whole, or not at all.
+/// Warns if objects of large bodies may arrive cut, or not at all.
 fn warn(settings: &Settings) {
     for (store, why) in doubts(settings) {
         tracing::warn!(store, "{why}");
     }
 }
 
-/// The store that large objects go to, with what it can't take of them.
+/// The store of large objects, with what it cannot take of them.
 fn doubts(settings: &Settings) -> Vec<(&str, String)> {
     let large = Locator::first_for(&settings.pipeline.locators, LARGE_BYTES as u64);
     let store = large.and_then(|locator| settings.stores.iter().find(|store| store.id == locator.store));

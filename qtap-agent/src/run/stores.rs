@@ -1,6 +1,6 @@
-//! The stores of a run, as the last file names them. In: their settings. Out: their places, shared with whoever offers to them or shows
-//! how they stand; at the end, what became of what they held. Stores that a file no longer names finish in the background.
-// What has one config for all its life needs less.
+//! The stores of a run, by the latest config. In: their settings. Out: their slots, shared with whoever offers records or shows
+//! status; at the end, the final status of each. Stores removed from the config finish in the background.
+// A run with a single config needs only part of this.
 #![cfg_attr(not(any(feature = "kernel", test)), allow(dead_code))]
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -17,26 +17,26 @@ use crate::export::status::StoreStatus;
 use crate::export::stdout::Output;
 use crate::export::store::{Store, spawn_in};
 
-/// How often it is looked whether a store is done.
+/// How often to check whether a store is done.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The stores.
 #[derive(Debug, Default)]
 pub(super) struct Stores(Arc<Mutex<Inside>>);
 
-/// The same, to look at: ends with the run.
+/// A weak handle to the stores: ends with the run.
 #[derive(Debug, Clone)]
 pub(super) struct Look(Weak<Mutex<Inside>>);
 
 #[derive(Debug, Default)]
 struct Inside {
     slots: Vec<Arc<Slot>>,
-    /// Stores that finish, by id.
+    /// Stores that are finishing, by id.
     leaving: Vec<(String, JoinHandle<()>)>,
 }
 
 impl Stores {
-    /// Starts them all. `data`: where queues are kept; without it they are in memory.
+    /// Starts all stores. `data`: where queues are kept; without it they are in memory.
     pub(super) fn start(
         settings: &[StoreSettings],
         runtime: &Handle,
@@ -54,17 +54,17 @@ impl Stores {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Their places.
+    /// Their slots.
     pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
         self.inside().slots.clone()
     }
 
-    /// For whoever shows them.
+    /// A handle for whoever shows their status.
     pub(super) fn look(&self) -> Look {
         Look(Arc::downgrade(&self.0))
     }
 
-    /// Waits until they have what they hold, for at most `limit`.
+    /// Waits until the stores have delivered what they hold, for at most `limit`.
     pub(super) async fn shutdown(self, limit: Duration) -> Vec<StoreStatus> {
         let Inside { slots, leaving } = std::mem::take(&mut *self.inside());
         let mut ended = Vec::new();
@@ -74,7 +74,7 @@ impl Stores {
             ended.push(alone(store).await.shutdown(left).await);
         }
         for (_, store) in leaving {
-            // What it has to say it says itself.
+            // It reports its own result.
             let _ = tokio::time::timeout_at(all, store).await;
         }
         ended
@@ -82,7 +82,7 @@ impl Stores {
 }
 
 impl Look {
-    /// How each stands.
+    /// The status of each store.
     pub(super) fn statuses(&self) -> Vec<StoreStatus> {
         self.slots().iter().filter_map(|slot| slot.status()).collect()
     }
@@ -92,7 +92,7 @@ impl Look {
         self.slots().iter().filter_map(|slot| slot.store()).for_each(|store| store.hurry());
     }
 
-    /// Their places.
+    /// Their slots.
     pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
         self.0
             .upgrade()
@@ -100,24 +100,24 @@ impl Look {
             .unwrap_or_default()
     }
 
-    /// The end of it: see [`Store::calm`].
+    /// The end of a hurry: see [`Store::calm`].
     pub(super) fn calm(&self) {
         self.slots().iter().filter_map(|slot| slot.store()).for_each(|store| store.calm());
     }
 
-    /// From now on these are the stores.
+    /// Replaces the stores.
     pub(super) fn set(&self, slots: Vec<Arc<Slot>>) {
         if let Some(inside) = self.0.upgrade() {
             inside.lock().unwrap_or_else(PoisonError::into_inner).slots = slots;
         }
     }
 
-    /// The store has no place any more: it sends what it holds in the background, for at most `limit`.
+    /// The store has no slot any more: it sends what it holds in the background, for at most `limit`.
     pub(super) fn finish(&self, id: &str, store: Arc<Store>, limit: Duration, runtime: &Handle) {
         self.finish_when(id, std::future::ready(Some(store)), limit, runtime);
     }
 
-    /// The same for a place that nobody offers to any more, when those are done who still do.
+    /// The same for a slot that is no longer in use, once those still offering to it are done.
     pub(super) fn finish_slot(&self, slot: Arc<Slot>, limit: Duration, runtime: &Handle) {
         let id = slot.id().to_owned();
         let store = async move {
@@ -147,7 +147,7 @@ impl Look {
         inside.leaving.push((id.to_owned(), finishing));
     }
 
-    /// Waits until no store of this id finishes any more: its queue on disk is free then.
+    /// Waits until no store of this id is finishing any more: then its queue on disk is free.
     pub(super) async fn finished(&self, id: &str) {
         let busy = || {
             let inside = self.0.upgrade()?;

@@ -1,4 +1,4 @@
-//! `qtap test-connection`: one sample record or object to each store.
+//! `qtap test-connection`: sends one sample record or object to each store.
 
 use super::{Failure, VERSION, runtime};
 use crate::cli::exit;
@@ -6,10 +6,10 @@ use crate::config::Settings;
 use crate::export::stdout::Output;
 use crate::export::store;
 
-/// Sends the samples, to the store of that id alone when there is one, and says of each what became of it. Returns the exit code.
+/// Sends the samples, only to the store with this id if one is given, and prints the result of each. Returns the exit code.
 ///
 /// # Errors
-/// [`Failure`] when there is no such store.
+/// [`Failure`] if there is no such store.
 pub fn test_connection(settings: &Settings, id: Option<&str>, say: &mut dyn FnMut(&str)) -> Result<u8, Failure> {
     let runtime = runtime()?;
     let (mut asked, mut refused) = (0, 0);

@@ -1,5 +1,5 @@
-//! What each process's TLS carried, and how much of it was seen in plaintext. In: reports on connections, and who ended. Out: sums by process, for who
-//! asks why its TLS is not seen. Pure: no clock, no IO.
+//! How much TLS each process carried, and how much of it was seen in plaintext. In: connection reports, and exits of processes. Out: sums by
+//! process, to explain why its TLS is not seen. Pure: no clock, no IO.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,29 +8,29 @@ use crate::model::conn::{Binding, ConnectionUid, SessionId, Transport};
 use crate::model::observation::{ConnState, ConnectionSeen};
 use crate::model::process::Process;
 
-/// Processes that are summed up at once.
+/// Maximum number of processes with sums.
 const PROCESSES: usize = 4096;
-/// Open connections whose last report is remembered; of more, only what they were at their end counts.
+/// Maximum number of open connections whose last report is remembered; further ones count only at their end.
 const OPEN: usize = 65_536;
 
-/// The TLS of one process.
+/// The TLS traffic of one process.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Traffic {
-    /// Who it is.
+    /// The process.
     pub(super) process: Option<Arc<Process>>,
-    /// Its TLS connections, open and ended.
+    /// Its TLS connections, open and closed.
     pub(super) connections: u64,
-    /// Bytes of TLS connections of which plaintext was seen.
+    /// Bytes of TLS connections whose plaintext was seen.
     pub(super) seen_bytes: u64,
-    /// Bytes of TLS connections of which no plaintext was seen.
+    /// Bytes of TLS connections whose plaintext was not seen.
     pub(super) unseen_bytes: u64,
-    /// Bytes among those of connections that the TLS library was seen to use, and on which nothing was said but the handshake.
+    /// The part of `unseen_bytes` on connections that the TLS library was seen to use, but that carried only the handshake.
     pub(super) mute_bytes: u64,
-    /// True when there were sessions whose connection never got known.
+    /// True if there were sessions whose connection was never found.
     pub(super) unbound: bool,
 }
 
-/// What a connection added to its process.
+/// What a connection added to the sums of its process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Share {
     seen: u64,
@@ -38,24 +38,24 @@ struct Share {
     mute: u64,
 }
 
-/// All of them.
+/// All processes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Traffics {
     table: HashMap<u32, Traffic>,
     /// What open connections have added so far.
     open: HashMap<ConnectionUid, (u32, Share)>,
-    /// Sessions that are open and whose connection is not known (yet).
+    /// Open sessions whose connection is not known (yet).
     waiting: HashMap<SessionId, u32>,
-    /// Processes that may have ended, the first one first: the first to be forgotten.
+    /// Processes that may have exited, the first one first, which is the first to be forgotten.
     ended: VecDeque<u32>,
 }
 
 impl Traffics {
-    /// A report on a connection.
+    /// Takes a report on a connection.
     pub(super) fn report(&mut self, seen: &ConnectionSeen) {
         let conn = &seen.conn;
         let Some(tls) = &conn.tls else { return };
-        // A session without a connection is told as one of its own; what it carries is counted at the socket.
+        // An unbound session is reported as a connection of its own; its bytes are counted at the socket.
         if conn.transport == Transport::Unknown {
             return;
         }
@@ -69,7 +69,7 @@ impl Traffics {
         if let Some((pid, before)) = before
             && let Some(traffic) = self.table.get_mut(&pid)
         {
-            // What was not seen in plaintext a moment ago may be by now.
+            // Bytes without plaintext in the last report may have it by now.
             traffic.seen_bytes = traffic.seen_bytes.saturating_sub(before.seen);
             traffic.unseen_bytes = traffic.unseen_bytes.saturating_sub(before.unseen);
             traffic.mute_bytes = traffic.mute_bytes.saturating_sub(before.mute);
@@ -98,26 +98,26 @@ impl Traffics {
         }
     }
 
-    /// Its connection is known.
+    /// The session's connection is known.
     pub(super) fn session_bound(&mut self, session: SessionId) {
         self.waiting.remove(&session);
     }
 
-    /// It ended.
+    /// The session ended.
     pub(super) fn session_closed(&mut self, session: SessionId) {
         if let Some(traffic) = self.waiting.remove(&session).and_then(|pid| self.of(pid)) {
             traffic.unbound = true;
         }
     }
 
-    /// A process ended. Its sums are kept until there is no room: its last connections are told of after it.
+    /// A process exited. Its sums are kept until their space is needed: its last connections are reported later.
     pub(super) fn gone(&mut self, pid: u32) {
         if self.table.contains_key(&pid) {
             self.ended.push_back(pid);
         }
     }
 
-    /// A process began, or executed something: what one of its number did before was another's.
+    /// A process started, or executed a program: earlier sums of the same pid belong to another process.
     pub(super) fn began(&mut self, pid: u32) {
         if let Some(at) = self.ended.iter().position(|ended| *ended == pid) {
             self.ended.remove(at);
@@ -125,7 +125,7 @@ impl Traffics {
         }
     }
 
-    /// Each process with its sums.
+    /// The sums of each process.
     pub(super) fn by_process(&self) -> HashMap<u32, Traffic> {
         let mut all = self.table.clone();
         for pid in self.waiting.values() {
@@ -134,7 +134,7 @@ impl Traffics {
         all
     }
 
-    /// None: there is no room for another.
+    /// The sums of a process; `None`: the table is full.
     fn of(&mut self, pid: u32) -> Option<&mut Traffic> {
         while self.table.len() >= PROCESSES && !self.table.contains_key(&pid) {
             self.table.remove(&self.ended.pop_front()?);

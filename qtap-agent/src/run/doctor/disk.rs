@@ -1,5 +1,5 @@
-//! The data directory, before `run` has it: whether it can be written, and whether there is room. In: its path. Out: a finding. Nothing is
-//! made there.
+//! The data directory, before `run` opens it: whether it can be written, and how much space is free. In: its path. Out: a finding.
+//! Nothing is created there.
 
 use std::path::{Path, PathBuf};
 
@@ -7,24 +7,24 @@ use rustix::fs::{Access, AtFlags, CWD, accessat, statvfs};
 
 use crate::model::host::Finding;
 
-/// What one queue may take unless the file says otherwise: with less the newest records may find no room.
+/// The default size of one queue: with less space the newest records may not fit.
 const ROOM: u64 = 512 << 20;
 
-/// What is known of it.
+/// Facts about the directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Disk {
-    /// Where it is.
+    /// Its path.
     path: PathBuf,
-    /// Whether it, or what it would be made in, can be written; or why not.
+    /// Whether it, or the directory it would be created in, can be written; or why not.
     writable: Result<(), String>,
-    /// Bytes that are free there.
+    /// Free bytes there.
     free: Option<u64>,
 }
 
 impl Disk {
-    /// Looks.
+    /// Reads the facts.
     pub(super) fn read(path: &Path) -> Disk {
-        // It is made when it is needed, with what is missing above it.
+        // It is created when needed, with its missing parents.
         let there = path.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
         let writable = match there.is_dir() {
             true => accessat(CWD, there, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS),
@@ -36,7 +36,7 @@ impl Disk {
     }
 }
 
-/// How it is.
+/// The finding that follows from them.
 pub(super) fn finding(disk: &Disk) -> Finding {
     const NAME: &str = "data_dir";
     if let Err(reason) = &disk.writable {

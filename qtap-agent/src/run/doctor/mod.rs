@@ -1,7 +1,7 @@
-//! `qtap doctor`: what live capture wants of this host, what of it is there, and what helps. The start and `/status` have it from here too.
+//! `qtap doctor`: what live capture requires of this host, what of it is available, and the remedies. Also used at the start and by `/status`.
 //!
-//! In: facts of the host, and what became of the probes when they were tried. Out: a report, its text, an exit code. Nothing is changed, and
-//! nobody is captured.
+//! In: facts about the host, and the result of trying the probes. Out: a report, its text, an exit code. Nothing is changed, and
+//! no process is captured.
 
 mod disk;
 mod text;
@@ -14,7 +14,7 @@ use crate::capture::host::{Facts, Trial, findings};
 use crate::cli::{DoctorArgs, exit};
 use crate::model::host::{Report, State};
 
-/// Says how this host is; returns the exit code: 3 when nothing can be captured here.
+/// Prints the report on this host; returns the exit code: 3 if nothing can be captured here.
 pub fn doctor(args: &DoctorArgs, print: &mut dyn FnMut(&str)) -> u8 {
     let report = examine(trial(), &args.data_dir);
     if args.json {
@@ -26,14 +26,14 @@ pub fn doctor(args: &DoctorArgs, print: &mut dyn FnMut(&str)) -> u8 {
     if report.state == State::Missing { exit::HOST } else { exit::OK }
 }
 
-/// Everything, with what was tried and the directory that `run` is to have.
+/// All findings, including the result of the trial and the data directory of `run`.
 pub(super) fn examine(trial: Trial, data_dir: &Path) -> Report {
     let mut all = findings(&Facts::read(trial));
     all.push(disk::finding(&disk::Disk::read(data_dir)));
     Report::of(all)
 }
 
-/// A line of the log for each thing that is not as it should be.
+/// Logs a warning for each requirement that is not fully met.
 #[cfg(feature = "kernel")]
 pub(super) fn warn(report: &Report) {
     for one in report.requirements.iter().filter(|one| one.state != State::Ok) {
@@ -42,7 +42,7 @@ pub(super) fn warn(report: &Report) {
     }
 }
 
-/// Tries the probes, with the ring that `run` has unless it is told otherwise.
+/// Tries the probes, with the default ring buffer of `run`.
 #[cfg(feature = "kernel")]
 fn trial() -> Trial {
     crate::capture::kernel::trial::attempt(super::live::usual_ring())

@@ -1,10 +1,10 @@
-//! The report, for people: a line each, what follows from it and what helps below. In: a report. Out: text, without colour.
+//! The report as text: a line per requirement, with effect and remedy below it. In: a report. Out: text, without colour.
 
 use std::fmt::Write as _;
 
 use crate::model::host::{Report, State};
 
-/// Its lines, and the verdict.
+/// The lines, and the verdict.
 pub(super) fn of(report: &Report) -> String {
     let width = report.requirements.iter().map(|one| one.requirement.len()).max().unwrap_or(0);
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! `qtap processes`: asks the agent that runs, and prints a table, or what it said. In: its address. Out: text.
+//! `qtap processes`: queries the running agent, and prints a table, or its JSON answer. In: its address. Out: text.
 
 use std::fmt::Write as _;
 
@@ -7,17 +7,17 @@ use serde_json::Value;
 use crate::cli::{ProcessesArgs, exit};
 use crate::run::{Failure, page};
 
-/// Prints what the agent says of processes. Returns the exit code.
+/// Prints the agent's view of processes. Returns the exit code.
 ///
 /// # Errors
-/// When no agent answers.
+/// If no agent answers.
 pub fn processes(args: &ProcessesArgs, say: &mut dyn FnMut(&str)) -> Result<u8, Failure> {
     let told = page::get(args.httpd_listen, "/processes")?;
     say(if args.json { format!("{told:#}") } else { table(&told) }.as_str());
     Ok(exit::OK)
 }
 
-/// A line a process; below it why its TLS is not seen.
+/// One line per process; below it the reason why its TLS is not seen.
 fn table(told: &Value) -> String {
     let none = Vec::new();
     let processes = told["processes"].as_array().unwrap_or(&none);
@@ -74,7 +74,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("?")
 }
 
-/// Bytes as people read them.
+/// A byte count for people to read.
 fn bytes(count: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match UNITS.iter().find(|(size, _)| count >= *size) {

@@ -1,7 +1,7 @@
-//! `/processes`, and `qtap processes`: per process the TLS that its files carry, what of it is probed, what of its traffic was not seen, and why.
+//! `/processes`, and `qtap processes`: for each process the TLS libraries in its files, which of them are probed, which traffic was not seen, and why.
 //!
-//! In: the files with probes, who is left out, what the tap told of traffic, and `/proc` as it is when someone asks. Out: a view. It costs nothing
-//! until someone asks.
+//! In: the files with probes, the processes left out, the tap's traffic data, and `/proc` at the time of the request. Out: a view. It costs
+//! nothing until it is requested.
 
 mod ask;
 mod reason;
@@ -24,13 +24,13 @@ use crate::capture::kernel::Library;
 use crate::capture::kernel::standing::Standing;
 use crate::cli::ScopeArgs;
 
-/// Most processes shown.
+/// Maximum number of processes shown.
 const SHOWN: usize = 4096;
 
-/// Nothing has confirmed it yet.
+/// No connection has confirmed the library yet.
 const ON_TRIAL: &str = "on_trial";
 
-/// What the view is put together from.
+/// The sources of the view.
 pub(super) struct Look {
     shared: Shared,
     standing: Standing,
@@ -43,7 +43,7 @@ impl Look {
         Look { shared, standing, scope: scope.clone(), engines: Mutex::default() }
     }
 
-    /// How it is now.
+    /// The current view.
     pub(super) fn view(&self) -> ProcessesView {
         let libraries = self.standing.libraries();
         let (traffics, confirmed) = {
@@ -58,7 +58,7 @@ impl Look {
             let traffic = traffics.get(&pid).cloned().unwrap_or_default();
             let tls = tls_of(pid, &libraries, &confirmed, &mut engines);
             if procfs::executable(pid).is_none() {
-                // It ended while its files were looked through: what was not found says nothing.
+                // The process exited while its files were inspected: the result is incomplete.
                 continue;
             }
             if processes.len() < SHOWN && (!tls.is_empty() || traffic.connections > 0 || traffic.unbound) {
@@ -66,7 +66,7 @@ impl Look {
                 processes.push(process(pid, executable, tls, &traffic, left_out.map(reason::of_left_out)));
             }
         }
-        // One file can be several on overlayfs: each once.
+        // On overlayfs one file can have several ids: show each library once.
         let once: BTreeMap<u16, &Arc<Library>> = libraries.values().map(|library| (library.number, library)).collect();
         ProcessesView {
             processes,
@@ -99,7 +99,7 @@ fn process(
     }
 }
 
-/// The TLS implementations in what a process executes and has mapped.
+/// The TLS implementations in the files that a process executes or maps.
 fn tls_of(
     pid: u32,
     libraries: &BTreeMap<FileId, Arc<Library>>,
@@ -110,12 +110,12 @@ fn tls_of(
     let mut found = Vec::new();
     for mapping in maps::executable_mappings(pid) {
         let Some(path) = maps::path_from_here(pid, &mapping) else { continue };
-        // Stacked file systems show another device in the map than that by which the file is known.
+        // Stacked file systems show another device in the memory map than the one by which the file is known.
         let id = maps::id_of(&path).unwrap_or(mapping.id);
         if let Some(library) = libraries.get(&id) {
             found.push(of_attached(library, &mapping, confirmed));
         } else if let Some(engine) = engines.of_file(&path, &mapping.path) {
-            // That a library is of 32 bits follows from the program.
+            // A library is of 32 bits because its program is: show only the program.
             if engine.engine != Engine::Bits32 || program.starts_with(&mapping.path) {
                 found.push(of_engine(&engine, &mapping));
             }
@@ -150,7 +150,7 @@ fn of_attached(library: &Library, mapping: &Mapping, confirmed: &BTreeSet<u32>) 
 fn of_engine(found: &Found, mapping: &Mapping) -> EngineView {
     let file_name = || mapping.path.file_name().map(|name| name.to_string_lossy().into_owned());
     let name = match found.engine {
-        // What is linked into programs is not called as they are.
+        // Implementations linked into a program do not have the program's name.
         Engine::Probed(Family::GoTls) => "crypto/tls".to_owned(),
         Engine::Probed(Family::Rustls) => "rustls".to_owned(),
         Engine::Probed(_) => file_name().unwrap_or_default(),
@@ -167,7 +167,7 @@ fn of_engine(found: &Found, mapping: &Mapping) -> EngineView {
     }
 }
 
-/// How it stands with functions that were found by their code alone.
+/// The state of functions found by their code alone.
 fn trial(library: &Library, confirmed: &BTreeSet<u32>) -> Option<&'static str> {
     let is_confirmed = confirmed.contains(&u32::from(library.number));
     library.by_code.then_some(if is_confirmed { "confirmed" } else { ON_TRIAL })
@@ -188,7 +188,7 @@ fn of_library(library: &Library, confirmed: &BTreeSet<u32>) -> LibraryView {
     }
 }
 
-/// Who is looked at, as the command line says, and who spoke. Of a process that left the scope since, the latter tells.
+/// The processes to show: those in scope by the command line, and those with TLS traffic, which may have left the scope since.
 fn in_scope(scope: &ScopeArgs, spoke: &HashSet<u32>) -> Vec<u32> {
     let own = std::process::id();
     let all = maps::processes();
@@ -202,7 +202,7 @@ fn in_scope(scope: &ScopeArgs, spoke: &HashSet<u32>) -> Vec<u32> {
     all.into_iter().filter(|pid| *pid != own && (inside.contains(pid) || spoke.contains(pid))).collect()
 }
 
-/// Those, and what they started.
+/// The given processes and their descendants.
 fn with_children(pids: &[u32], all: &[u32]) -> HashSet<u32> {
     let parents: Vec<(u32, u32)> = all.iter().filter_map(|pid| Some((*pid, procfs::parent(*pid)?))).collect();
     let mut inside: HashSet<u32> = pids.iter().copied().collect();
@@ -217,7 +217,7 @@ fn with_children(pids: &[u32], all: &[u32]) -> HashSet<u32> {
     }
 }
 
-/// True when the process is in that group of the version 2 hierarchy, or below.
+/// True if the process is in that version 2 control group, or below it.
 fn is_in_cgroup(pid: u32, group: &Path) -> bool {
     let Ok(told) = std::fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return false };
     let Some(path) = told.lines().find_map(|line| line.strip_prefix("0::")) else { return false };

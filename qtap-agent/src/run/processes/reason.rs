@@ -1,15 +1,15 @@
-//! Why the TLS of a process is not seen, in words. In: what was found out. Out: text that stands in `docs/processes.md` with what helps.
+//! Why the TLS of a process is not seen, in words. In: what was found. Out: text, which `docs/processes.md` lists with the remedies.
 
 use crate::admin::view::EngineView;
 use crate::capture::discover::engine::{Engine, Found};
 use crate::capture::kernel::standing::LeftOut;
 use crate::run::traffic::Traffic;
 
-/// Why functions that were found by their code say nothing yet.
+/// Why functions found by their code report nothing yet.
 pub(super) const ON_TRIAL: &str =
     "its functions were found by their code alone, and no connection has confirmed them yet";
 
-/// What is probed of all that a process carries.
+/// How much of a process's TLS is probed.
 pub(super) fn hooks(tls: &[EngineView]) -> &'static str {
     let attached = tls.iter().filter(|engine| engine.hooks == "attached").count();
     match attached {
@@ -31,7 +31,7 @@ pub(super) fn of_engine(found: &Found, deleted: bool) -> String {
     }
 }
 
-/// Why nothing of it is heard.
+/// Why nothing of a process is captured.
 pub(super) fn of_left_out(why: LeftOut) -> &'static str {
     match why {
         LeftOut::Filtered => "left out by a filter of the config (tap.filters)",
@@ -40,7 +40,7 @@ pub(super) fn of_left_out(why: LeftOut) -> &'static str {
     }
 }
 
-/// Why some of what it says is not seen; none when nothing is known to be missing.
+/// Why some of a process's traffic is not seen; `None` if nothing is known to be missing.
 pub(super) fn of_process(tls: &[EngineView], traffic: &Traffic) -> Option<String> {
     const MEMORY: &str =
         "its TLS library is given memory instead of a socket: what it says is seen, but not on which connection";
@@ -48,7 +48,7 @@ pub(super) fn of_process(tls: &[EngineView], traffic: &Traffic) -> Option<String
     const MUTE: &str = "connections on which nothing was said but the TLS handshake: it failed, or nothing was asked";
     let unseen = traffic.unseen_bytes > 0;
     if !unseen && traffic.seen_bytes > 0 {
-        // All of it was seen: what else lies in its files was not used.
+        // All of it was seen: any other TLS library in its files was not used.
         return None;
     }
     let mut reasons: Vec<String> = Vec::new();

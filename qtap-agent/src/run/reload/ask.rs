@@ -1,5 +1,5 @@
-//! `qtap reload-config`: tells a running qtap to read its config again, and what became of it. The agent's page says which process it
-//! is and, after the signal, how it went; nothing can be changed through the page itself, so whoever may not signal the process can't.
+//! `qtap reload-config`: makes a running qtap reload its config, and prints the result. The agent's page shows its process id and, after
+//! the signal, the outcome. The page itself cannot change anything, so only those who may signal the process can reload.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,15 +11,15 @@ use serde_json::Value;
 use crate::cli::exit;
 use crate::run::{Failure, page};
 
-/// How long the agent may take to go over to another config: its stores may have requests under way.
+/// How long the agent may take to switch to another config: its stores may have requests in progress.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How often the page is asked.
+/// How often the page is queried.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Tells the agent whose page is at `page`; says what became of it. Returns the exit code.
+/// Signals the agent whose page is at `page`, and prints the outcome. Returns the exit code.
 ///
 /// # Errors
-/// When there is no such agent, it may not be told, or it does not say how it went.
+/// If there is no such agent, it may not be signalled, or it does not report an outcome.
 #[cfg_attr(not(feature = "kernel"), allow(unreachable_pub))] // what is not captured is not reloaded
 pub fn reload_config(page: SocketAddr, say: &mut dyn FnMut(&str)) -> Result<u8, Failure> {
     let before = status(page)?;
@@ -42,7 +42,7 @@ pub fn reload_config(page: SocketAddr, say: &mut dyn FnMut(&str)) -> Result<u8, 
     }
 }
 
-/// What the page says.
+/// The status page's answer.
 fn status(page: SocketAddr) -> anyhow::Result<Value> {
     let status = page::get(page, "/status")?;
     if !status["config"].is_object() {
@@ -57,7 +57,7 @@ fn count(status: &Value) -> u64 {
     ["accepted", "unchanged", "refused"].iter().filter_map(|outcome| reloads[*outcome].as_u64()).sum()
 }
 
-/// The agent's process as it is numbered here. A signal to another one might end it: number and time of start must both fit.
+/// The agent's process, by its pid here. A signal to another process might end it, so both pid and start time must match.
 fn process_of(status: &Value) -> Option<Pid> {
     let pid = i32::try_from(status["process"]["pid"].as_u64()?).ok()?;
     let started = status["process"]["started_ticks"].as_u64()?;
@@ -71,7 +71,7 @@ fn process_of(status: &Value) -> Option<Pid> {
     Pid::from_raw(near.or_else(far)?.pid())
 }
 
-/// Says how it went; the exit code for it.
+/// Prints the outcome; returns its exit code.
 fn told(reload: &Value, say: &mut dyn FnMut(&str)) -> u8 {
     let texts = |key: &str| {
         let items = reload[key].as_array().cloned().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! When the config is read again, and what is said about it. In: SIGHUP, or the source itself when it is watched. Out: another config
-//! that holds, or the old one; the log, and what `/status` and the metrics show.
+//! When the config is reloaded, and how that is reported. In: SIGHUP, or changes of the source if it is watched. Out: another config in
+//! force, or the old one; the log, and what `/status` and the metrics show.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,30 +10,30 @@ use super::{Changed, Running};
 use crate::admin::view::{ConfigView, ReloadView};
 use crate::config::{Faults, Note, Settings, Source, Text};
 
-/// A file that is being written is read again until it says the same twice.
+/// Pause between reads of a file that may be being written, until two reads agree.
 const SETTLE: Duration = Duration::from_millis(200);
-/// How often it is, at most.
+/// Maximum number of such reads.
 const SETTLES: usize = 10;
 
-/// Where the config comes from, and what the command line adds to it.
+/// The source of the config, and what the command line adds to it.
 pub(in crate::run) struct Origin {
-    /// None: the built-in default.
+    /// `None`: the built-in default.
     pub(in crate::run) source: Option<Source>,
     pub(in crate::run) env: fn(&str) -> Option<String>,
     pub(in crate::run) tags: Vec<String>,
     pub(in crate::run) http_buffer_size: usize,
 }
 
-/// What the thread is told.
+/// A message to the thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::run) enum Call {
-    /// Read it again.
+    /// Reload the config.
     Reload,
     /// qtap ends.
     End,
 }
 
-/// What is known of the config, for whoever shows it.
+/// The state of the config, for whoever shows it.
 #[derive(Debug, Clone, Default)]
 pub(in crate::run) struct Told(Arc<Mutex<ConfigView>>);
 
@@ -71,19 +71,19 @@ const ACCEPTED: &str = "accepted";
 const UNCHANGED: &str = "unchanged";
 const REFUSED: &str = "refused";
 
-/// The thread.
+/// The reload thread.
 pub(in crate::run) struct Calls {
     pub(in crate::run) running: Running,
     pub(in crate::run) origin: Origin,
     pub(in crate::run) told: Told,
-    /// How often the source is looked at; none: it is not watched.
+    /// How often the source is checked; `None`: it is not watched.
     pub(in crate::run) watch: Option<Duration>,
-    /// What the source said when it was last read, or why it could not be.
+    /// What the source contained when it was last read, or why it could not be read.
     pub(in crate::run) seen: Option<Result<[u8; 32], String>>,
 }
 
 impl Calls {
-    /// Waits for calls until the last. What it is given back holds the data directory, which is ours until the stores have ended.
+    /// Processes calls until the end. The returned value holds the data directory, which qtap needs until the stores have ended.
     pub(in crate::run) fn spawn(mut self, calls: Receiver<Call>) -> std::io::Result<JoinHandle<Calls>> {
         std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
             loop {
@@ -100,7 +100,7 @@ impl Calls {
         })
     }
 
-    /// Reads the config again, whether or not it changed: what it refers to may have.
+    /// Reloads the config, even if its text is unchanged: what it refers to may have changed.
     pub(in crate::run) fn reload(&mut self) {
         let read = match &self.origin.source {
             None => None,
@@ -118,7 +118,7 @@ impl Calls {
         }
     }
 
-    /// Looks whether a source that is watched says something else than before.
+    /// Checks whether a watched source has changed.
     pub(in crate::run) fn look(&mut self) {
         let Some(source) = self.origin.source.clone().filter(|source| *source != Source::Stdin) else { return };
         let mut read = source.read(false);
@@ -197,7 +197,7 @@ impl Calls {
     }
 }
 
-/// What tells one reading of the source from another.
+/// Distinguishes one reading of the source from another.
 fn mark(read: &Result<Text, Faults>) -> Result<[u8; 32], String> {
     match read {
         Ok(text) => Ok(text.digest()),

@@ -1,13 +1,13 @@
-//! From one config to the next while everything runs. In: the next settings, checked. Out: what was changed, or why nothing was.
+//! Switches from one config to the next while everything runs. In: the next settings, checked. Out: what was changed, or why nothing was.
 //!
 //! ```text
-//! reload ─ new stores started, changed ones tried ─▶ tap's thread ─ in order with all it tells ─▶ pipeline's thread ─▶ new stores
+//! reload ─ new stores started, changed ones tried ─▶ tap's thread ─ in order with its other output ─▶ pipeline's thread ─▶ new stores
 //!    ▲                                                                                                  │
-//!    └──────────── stores that leave: queues are handed over, the rest is sent in the background ◀──────┘
+//!    └──────────── leaving stores: queues are handed over, the rest is sent in the background ◀─────────┘
 //! ```
 //!
-//! Connections keep the stack they began with (`model::eras`). A store whose settings are the same is not touched. Of one that changed the
-//! queue on disk goes on: what is offered meanwhile waits in its place (`slot`). Whatever can fail is tried before anything changes.
+//! Connections keep the stack they began with (`model::eras`). A store with unchanged settings is not touched. A changed store keeps its
+//! queue on disk: what is offered meanwhile waits in its slot (`slot`). Everything that can fail is tried before anything changes.
 
 mod ask;
 pub(super) mod calls;
@@ -41,16 +41,16 @@ use crate::export::stdout::Output;
 use crate::export::store::Store;
 use crate::{pipeline, tap};
 
-/// How long the requests of a store that changed may take to end.
+/// How long requests in progress of a changed store may take.
 const LEAVE_LIMIT: Duration = Duration::from_secs(10);
-/// How often a store that was tried and then could not be started is tried again.
+/// How often to retry a store that passed its trial but then could not be started.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What the tap's thread is to change.
+/// What the tap's thread has to change.
 pub(super) struct Change {
-    /// What holds for connections from now on; none: as before.
+    /// What applies to new connections from now on; `None`: no change.
     pub(super) new: Option<(tap::Settings, pipeline::settings::Settings, Option<pipeline::spool::Folder>)>,
-    /// What is asked of the probes from now on; none: as before.
+    /// What applies to the probes from now on; `None`: no change.
     #[cfg_attr(not(feature = "kernel"), allow(dead_code))] // there are none
     pub(super) tap: Option<TapSettings>,
     pub(super) route: Arc<Route>,
@@ -64,19 +64,19 @@ pub(super) struct Changed {
     pub(super) added: Vec<String>,
     pub(super) changed: Vec<String>,
     pub(super) gone: Vec<String>,
-    /// True: another stack, or other tags, for new connections.
+    /// True: new connections get another stack, or other tags.
     pub(super) pipeline: bool,
-    /// Keys whose new values hold from the next start on.
+    /// Keys whose new values apply from the next start on.
     pub(super) needs_restart: Vec<&'static str>,
 }
 
-/// The config that holds, and what it takes to go over to another.
+/// The config in force, and what is needed to switch to another one.
 pub(super) struct Running {
     pub(super) settings: Settings,
-    /// What qtap was started with.
+    /// The settings qtap was started with.
     pub(super) started: Settings,
     pub(super) data: Taken,
-    /// What `/status` shows of the data directory.
+    /// The state of the data directory for `/status`.
     pub(super) told: Arc<Mutex<DataDirView>>,
     pub(super) data_dir: std::path::PathBuf,
     pub(super) spool: Spool,
@@ -89,10 +89,10 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Goes over to `next`. None: it says what holds already.
+    /// Switches to `next`. `None`: it equals the config in force.
     ///
     /// # Errors
-    /// Why it can't be; nothing has changed then.
+    /// Why `next` cannot be used; nothing has changed then.
     pub(super) fn turn_to(&mut self, next: Settings) -> anyhow::Result<Option<Changed>> {
         let needs_restart = needs_restart(&self.started, &next);
         if next == self.settings {
@@ -105,7 +105,7 @@ impl Running {
             || tap != tap_settings(&self.settings, &self.spool);
         let new = pipeline.then(|| (tap, next.pipeline.clone(), self.spool.folder.clone()));
         let route = Route { slots: plan.slots.clone(), locators: next.pipeline.locators.clone().into() };
-        // A queue that blocks, changed or not, may be what the pipeline waits for: it takes in what comes until this is over.
+        // The pipeline may be waiting for a queue that blocks, changed or not: until the switch is over, such a queue accepts everything.
         self.stores.hurry();
         let (taken, took) = oneshot::channel();
         let slots = plan.changed.iter().map(|(slot, ..)| Arc::clone(slot)).collect();
@@ -134,7 +134,7 @@ impl Running {
         Ok(Some(changed))
     }
 
-    /// Makes ready what a config may need that those before it did not.
+    /// Opens what this config needs and those before it did not.
     fn take_data_dir(&mut self, next: &Settings) -> anyhow::Result<()> {
         if self.data.folder.is_none() {
             self.data = data_dir::open(next, &self.data_dir)?;
@@ -152,7 +152,7 @@ impl Running {
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = self.data.told.clone();
     }
 
-    /// Starts a store that the config before did not have, or one whose settings changed without its queue: to see that it can be.
+    /// Starts a store that is new in this config; or, as a trial, one with changed settings, without its queue.
     fn start(&self, (store, tried): (&StoreSettings, bool)) -> anyhow::Result<Store> {
         if tried {
             return stores::start(store, &self.runtime, &self.output, None);
@@ -161,7 +161,7 @@ impl Running {
         stores::start(store, &self.runtime, &self.output, self.data.folder.as_ref())
     }
 
-    /// One store takes over from another of the same name.
+    /// Replaces one store by another of the same name.
     fn hand_over(&self, slot: &Slot, before: &StoreSettings, after: &StoreSettings, store: Option<Arc<Store>>) {
         let same_queue = self.data.folder.is_some() && before.queue.is_some() && before.form() == after.form();
         match store {
@@ -171,16 +171,16 @@ impl Running {
             Some(store) => self.stores.finish(slot.id(), store, FLUSH_LIMIT, &self.runtime),
             None => {}
         }
-        // Also when qtap is about to end: what waits for the store goes into its queue.
+        // Also if qtap is about to end: what waits for the store goes into its queue.
         loop {
             match stores::start(after, &self.runtime, &self.output, self.data.folder.as_ref()) {
                 Ok(store) => {
-                    // Its queue may be full, and it may be one that blocks: what waited for it is taken in all the same.
+                    // Its queue may be full, and may be one that blocks: it accepts what waited for it nevertheless.
                     store.hurry();
                     slot.put(store);
                     return self.calm();
                 }
-                // It could be started a moment ago: a file is being exchanged, most likely.
+                // It could be started a moment ago: most likely a file is just being replaced.
                 Err(error) => tracing::error!(store = after.id, error = format!("{error:#}"), "can't be started"),
             }
             if self.stop.asked() {
@@ -190,7 +190,7 @@ impl Running {
         }
     }
 
-    /// The end of a hurry, but for one that began meanwhile: qtap is about to end.
+    /// Ends a hurry, unless qtap is about to end, which began another one.
     fn calm(&self) {
         self.stores.calm();
         if self.stop.asked() {
@@ -203,14 +203,14 @@ impl Running {
     }
 }
 
-/// What a pipeline does, wherever its objects go.
+/// A pipeline's settings, regardless of where its objects go.
 fn without_locators(settings: &pipeline::settings::Settings) -> pipeline::settings::Settings {
     pipeline::settings::Settings { locators: Vec::new(), ..settings.clone() }
 }
 
 /// Keys that are read only once, at the start.
 fn needs_restart(started: &Settings, next: &Settings) -> Vec<&'static str> {
-    // Whether probes read what name servers answer is decided when they are loaded.
+    // Whether the probes read the answers of name servers is decided when they are loaded.
     let reads_more = next.tap.reads_dns && !started.tap.reads_dns;
     let keys = [
         ("tap.audit_include_dns", reads_more && next.tap.audit_dns),

@@ -1,5 +1,5 @@
-//! What becomes of each store when another config holds. In: the stores of both, and the places of the first. Out: the places of the
-//! second, and which stores come, change and go. Whatever can't be started makes no plan.
+//! What happens to each store when another config applies. In: the stores of both configs, and the slots of the first. Out: the slots of
+//! the second, and which stores are added, changed and removed. If a store can't be started there is no plan.
 
 use std::sync::Arc;
 
@@ -7,19 +7,19 @@ use crate::export::settings::StoreSettings;
 use crate::export::store::Store;
 use crate::run::slot::Slot;
 
-/// The places of the next config.
+/// The slots of the next config.
 pub(super) struct Plan {
     /// All, in the order of the config.
     pub(super) slots: Vec<Arc<Slot>>,
-    /// Those whose stores have other settings, before and after.
+    /// Slots whose stores have changed settings, with the settings before and after.
     pub(super) changed: Vec<(Arc<Slot>, StoreSettings, StoreSettings)>,
-    /// New ones, their stores at work.
+    /// New slots, with running stores.
     pub(super) added: Vec<Arc<Slot>>,
-    /// Those of the config before that are no more.
+    /// Slots of the previous config that are removed.
     pub(super) gone: Vec<Arc<Slot>>,
 }
 
-/// Starts a store; true: only to see that it can be, without its queue.
+/// Starts a store; `true`: only to check that it can be started, without its queue.
 type Start<'a> = &'a dyn Fn((&StoreSettings, bool)) -> anyhow::Result<Store>;
 
 impl Plan {
@@ -33,7 +33,7 @@ impl Plan {
             let settings = before.iter().find(|store| store.id == id)?;
             Some((settings, slots.iter().find(|slot| slot.id() == id)?))
         };
-        // First what changes nothing when it fails.
+        // First the checks that change nothing if they fail.
         for store in after {
             if old(&store.id).is_some_and(|(settings, _)| settings != store) {
                 drop(start((store, true))?);

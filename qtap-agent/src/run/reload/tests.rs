@@ -1,5 +1,5 @@
-//! Configs that follow one another under load, from events written by hand to receivers in this process: nothing is lost, nothing is
-//! told twice, connections keep their stack, stores that did not change are not touched.
+//! Successive configs under load, from events written by hand to receivers in this process: nothing is lost or
+//! duplicated, connections keep their stack, stores that did not change are not touched.
 
 mod bench;
 mod calls;
@@ -11,14 +11,14 @@ use self::bench::{Bench, Receiver, config, settings};
 use super::needs_restart;
 use crate::export::status::StoreStatus;
 
-/// Longer than going over to another config takes, whatever else the machine does.
+/// Longer than a switch to another config takes, whatever else the machine does.
 const LONG: Duration = Duration::from_secs(120);
 
 fn ids(ids: &[&str]) -> Vec<String> {
     ids.iter().map(|id| (*id).to_owned()).collect()
 }
 
-/// Every uid once.
+/// The uids, each of which must occur once.
 fn once(told: &[String]) -> BTreeSet<String> {
     let names: BTreeSet<String> = told.iter().cloned().collect();
     assert_eq!(names.len(), told.len(), "told twice");
@@ -141,10 +141,10 @@ fn a_queue_that_blocks_holds_nobody_up_who_goes_over_to_another_config() {
         config(&[up.quick("s", queue)], "details"),
     ];
     for (round, text) in configs.iter().enumerate() {
-        // What the queue in memory holds, and more than the one on disk may.
+        // What the queue in memory holds, and more than the queue on disk may hold.
         load.wait_until_it_is_held_up(40 << 20, || bench.running().stores.statuses()[0].buffered_bytes);
         let start = Instant::now();
-        // Should it wait for the store, the store will let it go on, so that the test ends.
+        // If the switch waited for the store, the store would accept eventually, so that the test ends.
         let ended = down.refuse_until(LONG);
         assert!(bench.turn_to(text).unwrap().is_some(), "{round}");
         drop(ended);
@@ -166,7 +166,7 @@ fn qtap_may_end_while_one_store_takes_over_from_another() {
     let mut bench = Bench::start(&config(&[slow.store("s", "workers: 2")], "summary"));
     let load = bench.load();
     std::thread::sleep(Duration::from_millis(100));
-    // The one that leaves waits for its requests meanwhile, and what is captured waits for the other.
+    // The store that leaves waits for its requests meanwhile, and what is captured waits for the next one.
     let stop = bench.running().stop.clone();
     let asking = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(100));
@@ -190,7 +190,7 @@ fn a_store_that_is_gone_delivers_what_it_has_and_may_come_back() {
     for _ in 0..3 {
         std::thread::sleep(Duration::from_millis(60));
         bench.turn_to(&config(&both[1..], "summary")).unwrap().unwrap();
-        // At once, while the one before still sends from the same queue.
+        // At once, while the previous one still sends from the same queue.
         bench.turn_to(&config(&both, "summary")).unwrap().unwrap();
     }
     let seen = load.end();

@@ -1,4 +1,4 @@
-//! The bench: an engine between a hand that writes events and receivers in this process that count records by their uid.
+//! The bench: an engine between a hand that writes events and receivers in this process that count records by uid.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -38,9 +38,9 @@ use crate::tap::Tap;
 
 const REQUEST: &str = "GET /a HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
 const MS: u64 = 1_000_000;
-/// A load that did nothing for so long is held up.
+/// A load that made no progress for this long is held up.
 const HELD_UP: Duration = Duration::from_millis(500);
-/// Longest that anything may take, whatever else the machine does.
+/// The longest that anything may take, whatever else the machine does.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A config of these stores, whose one stack captures at `level`.
@@ -56,7 +56,7 @@ pub(super) fn settings(text: &str) -> config::Settings {
     config::load(source, &|_| None).unwrap_or_else(|faults| panic!("{text}\n{faults}")).0
 }
 
-/// A server that takes OTLP/JSON and remembers what it took.
+/// A server that accepts OTLP/JSON and remembers what it accepted.
 pub(super) struct Receiver {
     address: SocketAddr,
     inside: Arc<Inside>,
@@ -67,7 +67,7 @@ struct Inside {
     /// Name and uid of each record.
     told: Mutex<Vec<(String, String)>>,
     connections: AtomicUsize,
-    /// Milliseconds before an answer.
+    /// Delay of an answer in milliseconds.
     delay: AtomicUsize,
     refuses: AtomicBool,
 }
@@ -95,12 +95,12 @@ impl Receiver {
         Receiver { address, inside }
     }
 
-    /// A store that sends here.
+    /// A store that sends to this receiver.
     pub(super) fn store(&self, id: &str, keys: &str) -> String {
         self.store_of("json", id, keys)
     }
 
-    /// The same in protobuf: quick to write, and to look through.
+    /// The same in protobuf: fast to encode, and to search.
     pub(super) fn quick(&self, id: &str, keys: &str) -> String {
         self.store_of("protobuf", id, keys)
     }
@@ -112,13 +112,13 @@ impl Receiver {
         )
     }
 
-    /// The uids of records of this name, in the order in which they came.
+    /// The uids of records of this name, in order of arrival.
     pub(super) fn told(&self, name: &str) -> Vec<String> {
         let told = self.inside.told.lock().unwrap();
         told.iter().filter(|(known, _)| known == name).map(|(_, uid)| uid.clone()).collect()
     }
 
-    /// Connections that were made to it.
+    /// Number of connections accepted.
     pub(super) fn connections(&self) -> usize {
         self.inside.connections.load(Ordering::Relaxed)
     }
@@ -131,7 +131,7 @@ impl Receiver {
         self.inside.refuses.store(refuses, Ordering::Relaxed);
     }
 
-    /// Refuses everything; after `limit` no more, unless what is given back was dropped before.
+    /// Refuses everything; no longer after `limit`, unless the returned sender was dropped before.
     pub(super) fn refuse_until(&self, limit: Duration) -> mpsc::Sender<()> {
         self.refuse(true);
         let (inside, (ended, end)) = (Arc::clone(&self.inside), mpsc::channel());
@@ -151,7 +151,7 @@ async fn answer(request: Request<Incoming>, inside: Arc<Inside>) -> Result<Respo
     }
     let told = if body.first() == Some(&b'{') { told_in_json(&body) } else { told_in_protobuf(&body) };
     inside.told.lock().unwrap().extend(told);
-    // Taken, and not said yet: who asks again tells it twice.
+    // Accepted, but not acknowledged yet: a client that retries delivers it twice.
     tokio::time::sleep(Duration::from_millis(inside.delay.load(Ordering::Relaxed) as u64)).await;
     let (content_type, answer) = if body.first() == Some(&b'{') { ("json", "{}") } else { ("x-protobuf", "") };
     let content_type = format!("application/{content_type}");
@@ -174,7 +174,7 @@ fn told_in_json(body: &[u8]) -> Vec<(String, String)> {
     told
 }
 
-/// The same, by the bytes that stand before each: a record has its attributes first, then its name (field 12).
+/// The same, by the bytes before each: a record has its attributes first, then its name (field 12).
 fn told_in_protobuf(body: &[u8]) -> Vec<(String, String)> {
     let text = |from: usize, len: usize| String::from_utf8(body[from..from + len].to_vec()).unwrap();
     let uid = b"log.record.uid\x12\x22\x0a\x20";
@@ -185,9 +185,9 @@ fn told_in_protobuf(body: &[u8]) -> Vec<(String, String)> {
     names.into_iter().zip(uids).collect()
 }
 
-/// An engine, and what it takes to go over to another config.
+/// An engine, and what is needed to switch to another config.
 pub(super) struct Bench {
-    /// None once someone else calls.
+    /// `None` once `calls` has taken it.
     running: Option<Running>,
     engine: Engine,
     hand: Option<Hand>,
@@ -228,12 +228,12 @@ impl Bench {
         self.running.as_mut().unwrap()
     }
 
-    /// How often rules passed.
+    /// How often rules matched.
     pub(super) fn passed(&self) -> Passes {
         self.engine.passed.clone()
     }
 
-    /// A folder of the test's own.
+    /// The test's own folder.
     pub(super) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -242,7 +242,7 @@ impl Bench {
         self.folder.path().join("data")
     }
 
-    /// Whoever calls for another config, of this source.
+    /// The reload thread's state, for a config from this source.
     pub(super) fn calls(&mut self, source: Option<Source>, watch: Option<Duration>) -> Calls {
         let running = self.running.take().unwrap();
         let told = Told::new(source.as_ref(), watch.is_some());
@@ -251,12 +251,12 @@ impl Bench {
         Calls { running, origin, told, watch, seen: None }
     }
 
-    /// Traffic, on a thread of its own, until it is told to end.
+    /// Traffic, on a thread of its own, until it is stopped.
     pub(super) fn load(&mut self) -> Load {
         self.load_of(0, Duration::from_millis(2))
     }
 
-    /// The same as fast as it can be, with answers whose heads are of some 16 KiB: unlike bodies nobody gives them up.
+    /// The same as fast as possible, with responses whose heads are some 16 KiB: unlike bodies they are never dropped.
     pub(super) fn flood(&mut self) -> Load {
         self.load_of(16 << 10, Duration::ZERO)
     }
@@ -277,30 +277,30 @@ impl Bench {
         Load { stop, rounds, thread }
     }
 
-    /// Goes over to another config, while a load runs.
+    /// Switches to another config, while a load runs.
     pub(super) fn turn_to(&mut self, text: &str) -> anyhow::Result<Option<Changed>> {
         *self.level.lock().unwrap() = captures(text);
         self.running().turn_to(settings(text))
     }
 
-    /// Ends all; how the stores stood.
+    /// Ends everything; returns the final status of the stores.
     pub(super) fn end(self) -> Vec<StoreStatus> {
         drop(self.hand);
         self.runtime.block_on(self.engine.shutdown(PATIENCE))
     }
 }
 
-/// True when the stack of a config makes records of exchanges.
+/// True if the stack of a config makes records of exchanges.
 fn captures(text: &str) -> bool {
     !text.contains("level: none")
 }
 
-/// An answer, its head so many bytes longer than it has to be.
+/// A response whose head is padded by `head_bytes`.
 fn response(head_bytes: usize) -> Bytes {
     format!("HTTP/1.1 200 OK\r\nX-Pad: {}\r\nContent-Length: 5\r\n\r\nhello", "x".repeat(head_bytes)).into()
 }
 
-/// Traffic that runs.
+/// Running traffic.
 pub(super) struct Load {
     stop: Arc<AtomicBool>,
     rounds: Arc<AtomicUsize>,
@@ -308,7 +308,7 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Waits until so many bytes wait (`held`) and it stands still, for what takes it in takes no more. Either alone may be the machine's doing.
+    /// Waits until `least` bytes wait (by `held`) and the load stands still, because nothing is accepted any more. Either alone may be the machine's doing.
     pub(super) fn wait_until_it_is_held_up(&self, least: u64, mut held: impl FnMut() -> u64) {
         let (start, mut last, mut since) = (Instant::now(), usize::MAX, Instant::now());
         while since.elapsed() < HELD_UP {
@@ -327,12 +327,12 @@ impl Load {
     }
 }
 
-/// What the hand wrote.
+/// Totals of what the hand wrote.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Seen {
     pub(super) connections: usize,
     pub(super) exchanges: usize,
-    /// Exchanges of connections that were opened while the stack made records of them.
+    /// Exchanges of connections opened while the stack made records of them.
     pub(super) captured: usize,
 }
 
@@ -341,11 +341,11 @@ struct Hand {
     pump: Pump,
     changes: Changes<Change>,
     level: Arc<Mutex<bool>>,
-    /// What holds for connections that are opened now.
+    /// What applies to connections opened now.
     captures: bool,
     now: u64,
     next: u64,
-    /// Open connections: what holds for each, and the offsets of both directions.
+    /// Open connections: what applies to each, and the offsets of both directions.
     open: HashMap<u64, (bool, u64, u64)>,
     response: Bytes,
     seen: Seen,
@@ -370,7 +370,7 @@ impl Hand {
         KernelTime(self.now * MS)
     }
 
-    /// One connection more; an exchange on some that are open; some that close.
+    /// Opens a connection, adds an exchange to some open ones, and closes some.
     fn round(&mut self) {
         if let Ok(change) = self.changes.try_recv() {
             if change.new.is_some() {
@@ -383,7 +383,7 @@ impl Hand {
         self.next += 1;
         self.open_one(conn);
         self.exchange(conn);
-        // Every fifth stays open for a while, every fiftieth to the end.
+        // Every fifth connection stays open for a while, every fiftieth to the end.
         if conn.is_multiple_of(5) {
             self.exchange(conn);
         } else {

@@ -1,4 +1,4 @@
-//! Who calls for another config, and what is said about it.
+//! What triggers a reload, and how it is reported.
 
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -80,7 +80,7 @@ fn what_cannot_be_read_again_is_told() {
     assert_eq!((last(&calls.told).outcome, counts(&calls.told)), ("unchanged", (0, 1, 1)));
 }
 
-/// A watched source on a thread of its own, and what is known of it.
+/// A watched source on a thread of its own, and the state of its config.
 fn watched(calls: Calls) -> (mpsc::Sender<Call>, std::thread::JoinHandle<Calls>, Told) {
     let (call, called) = mpsc::channel();
     let told = calls.told.clone();
@@ -95,7 +95,7 @@ fn wait(told: &Told, what: &str, done: impl Fn((u64, u64, u64)) -> bool) {
     }
 }
 
-/// As Kubernetes exchanges a mounted ConfigMap: `qtap.yaml` → `..data/qtap.yaml`, `..data` → another folder, by one rename.
+/// As Kubernetes replaces a mounted ConfigMap: `qtap.yaml` → `..data/qtap.yaml`, `..data` → another folder, by one rename.
 #[test]
 fn a_watched_file_is_followed_through_links() {
     let (first, second) = (Receiver::start(), Receiver::start());
@@ -141,7 +141,7 @@ fn a_file_is_not_taken_while_it_is_written() {
     assert_eq!(counts(&calls.told), (0, 0, 0), "it says what holds already");
     let next = good.replace("summary", "none");
     let writer = std::thread::spawn(move || {
-        // Valid already, and not all of it.
+        // Valid already, but incomplete.
         std::fs::write(&file, "version: 2\n").unwrap();
         std::thread::sleep(Duration::from_millis(250));
         std::fs::write(&file, next).unwrap();
