@@ -84,7 +84,7 @@ pub(super) struct Intake {
     body: Body,
     tail: BytesMut,
     kept: usize,
-    /// Bytes kept, and holes recorded, in the pieces of a large body that were already handed on.
+    /// Bytes kept, and holes recorded, in the pieces of a large body that were already passed on.
     before: usize,
     holes_before: usize,
     /// How the body is reported.

@@ -57,13 +57,13 @@ pub struct Settings {
     pub part_interval: Duration,
     /// Bytes of such a body that make up a part; never more than `body_limit`.
     pub part_bytes: usize,
-    /// Size in bytes above which a body is handed on in pieces that are reassembled downstream; `None`: the whole body is kept here.
+    /// Size in bytes above which a body is passed on in pieces that are reassembled downstream; `None`: the whole body is kept here.
     /// Ignored unless it is less than `body_limit`.
     pub large_bytes: Option<usize>,
 }
 
 impl Settings {
-    /// Size in bytes above which a body is handed on in pieces.
+    /// Size in bytes above which a body is passed on in pieces.
     fn large(&self) -> Option<usize> {
         self.large_bytes.filter(|large| self.keep_bodies && *large < self.body_limit)
     }

@@ -78,7 +78,7 @@ impl Open {
     }
 
     /// Marks the exchange incomplete. The first cause stays: a hole in a body precedes whatever is noted after it, even if the
-    /// body has not been handed on yet.
+    /// body has not been passed on yet.
     pub(super) fn spoil(&mut self, why: Incomplete) {
         self.note_holes();
         self.exchange.incomplete.get_or_insert(why);

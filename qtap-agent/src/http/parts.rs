@@ -1,7 +1,7 @@
 //! Exchanges reported in parts while they run: when a part is due, and what is in it. In: pieces of bodies, holes, time. Out: parts in
 //! the sink. What has been reported is released, so that an endless body needs the memory of one part only.
 //!
-//! A body that grows too large for memory is handed on in pieces as well. Those say nothing about its end: they are put together
+//! A body that grows too large for memory is passed on in pieces as well. Those say nothing about its end: they are put together
 //! downstream, and the exchange is reported whole.
 //!
 //! A part is due by time when bytes of the exchange have waited for the interval and a body without a declared length is in
@@ -28,7 +28,7 @@ pub(super) struct Parts {
     pub(super) told: u32,
     /// Since when bytes have been waiting.
     since: Option<KernelTime>,
-    /// A body of the exchange is large: it is handed on in pieces, and reported whole at its end.
+    /// A body of the exchange is large: it is passed on in pieces, and reported whole at its end.
     pub(super) large: bool,
 }
 
@@ -136,7 +136,7 @@ impl Open {
         }
     }
 
-    /// Hands on what is held if the next `len` bytes would make a body too large for memory. Both bodies go together. They are pieces
+    /// Passes on what is held if the next `len` bytes would make a body too large for memory. Both bodies go together. They are pieces
     /// of an exchange reported whole, unless one of them may never end or carries parsed messages, or parts were reported before.
     fn make_room(&mut self, way: Way, len: usize, desk: &mut Desk, sink: &mut Sink) {
         let Some(large) = desk.settings.large() else { return };

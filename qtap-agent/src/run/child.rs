@@ -14,7 +14,7 @@ use rustix::termios::tcgetpgrp;
 
 use super::{Failure, descriptors};
 
-/// First argument of a qtap that stops, and then becomes the command that follows.
+/// First argument with which qtap stops, and then becomes the command that follows.
 pub(super) const GATE: &str = "__become-when-continued";
 /// Exit codes of a shell if a command can't be found, and if it can't be run.
 const NOT_FOUND: u8 = 127;

@@ -16,7 +16,7 @@ use crate::cli::{CaptureArgs, FeedbackGuard, ScopeArgs, SocketArgs, TlsProbe};
 use crate::config::{self, DirectionFilter, Settings, TapSettings};
 use crate::model::host::Report;
 
-/// Where the version 2 control group hierarchy is mounted: first on hybrid hosts, then the usual place, which is the parent of the first.
+/// Where the version 2 control group hierarchy is mounted: first the mount point on hybrid hosts, then the usual one, which is its parent.
 const CGROUP_MOUNTS: [&str; 2] = ["sys/fs/cgroup/unified", "sys/fs/cgroup"];
 /// Bytes of a call copied beyond the body limit: space for the head that precedes a body.
 const HEAD_ROOM: u64 = 64 << 10;

@@ -1,9 +1,9 @@
 //! Finds channels that need not be copied any more: those whose exchanges go through a stack that captures nothing. In: what is known of a
 //! connection, and its exchanges. Out: the channels, as advice to the source. What still arrives of them is counted and not parsed.
 //!
-//! A TLS session is dropped as soon as it is joined to a connection whose server name leads to such a stack. A plain connection is only known
-//! by the hosts of its requests, and its next request may name another host (a proxy's does): so a connection opened by a local process is
-//! dropped after a few requests in a row for one host, and an accepted one never is.
+//! A TLS session is no longer copied as soon as it is joined to a connection whose server name leads to such a stack. A plain connection
+//! is only known by the hosts of its requests, and its next request may name another host (a proxy's does): so one opened by a local process
+//! is no longer copied after a few requests in a row for one host, and an accepted one always is.
 
 use super::common::Common;
 use super::conn::{Conn, Socket};

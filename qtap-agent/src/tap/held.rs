@@ -17,7 +17,7 @@ use crate::model::process::Process;
 use crate::model::time::KernelTime;
 
 /// How long an observation waits at most, from one tick to another: longer than the source keeps asking, so the wait ends here only if the source no
-/// longer answers. Ticks carry the time at which they happen, other events that of reading: a source that lags delivers seconds of them at once.
+/// longer answers. Ticks arrive when they are due, other events when they are read: a source that lags delivers seconds of them at once.
 pub(super) const GRACE: Duration = Duration::from_secs(4);
 /// Maximum number of waiting observations: what a busy container produces in that time.
 pub(super) const OBSERVATIONS: usize = 16_384;

@@ -44,7 +44,7 @@ impl Memory {
         self.held.load(Ordering::Relaxed) > self.bound
     }
 
-    /// True if enough is free again: relief is expensive, so it makes room for a while.
+    /// True if enough is free again: relief is expensive, so it frees enough for a while.
     pub(super) fn is_relieved(&self) -> bool {
         self.held.load(Ordering::Relaxed) <= self.bound / 8 * 7
     }

@@ -92,7 +92,7 @@ pub struct Tap {
     sessions: HashMap<SessionId, Session>,
     /// Sessions by process.
     by_pid: BTreeSet<(u32, SessionId)>,
-    /// Sessions joined to a connection here, not yet handed out.
+    /// Sessions joined to a connection here, not yet returned by [`Tap::take_joined`].
     joined: Vec<SessionId>,
     /// Data whose session is not known yet.
     parts: Parts,

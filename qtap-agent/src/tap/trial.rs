@@ -14,7 +14,7 @@ use crate::model::loss::Loss;
 #[derive(Debug, Default)]
 pub(super) struct Trials {
     passed: BTreeSet<u32>,
-    /// Confirmed libraries not yet handed out.
+    /// Confirmed libraries not yet returned by [`Tap::take_confirmed`].
     news: Vec<u32>,
 }
 

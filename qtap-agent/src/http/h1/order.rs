@@ -1,8 +1,8 @@
 //! Pairs responses with requests on an HTTP/1 connection: by order (RFC 9112 §9.3.2), as long as no message was lost. In: the messages
 //! that begin and end in either direction, and losses. Out: exchanges, whole if the pairing is certain, otherwise halves.
 //!
-//! A loss may have taken any number of messages, so nothing is paired until order is certain again. It is once a client known to
-//! wait for each response before its next request sends a request while nothing is in progress: the next response answers that one.
+//! A loss may have taken any number of messages, so nothing is paired until order is certain again: when a client that is known to
+//! wait for each response before its next request sends a request while nothing is in progress. The next response then answers it.
 //! For a client that pipelines, only halves are exported from then on. Requests left out because of the limit are counted, so that
 //! order is certain again after as many responses.
 
@@ -122,7 +122,7 @@ impl Order {
 
     /// A request begins; `at_rest`: no response is in progress.
     pub(super) fn begin_request(&mut self, turn: Turn, at_rest: bool, desk: &mut Desk, sink: &mut Sink) {
-        // If the record of a request arrives after that of a later response, it does not show that nothing was in progress.
+        // A request whose record arrives late, after that of a later response, does not show that nothing was in progress.
         let in_time = turn.open.exchange.request.as_ref().is_some_and(|request| request.started >= self.last_answer);
         let none_open = self.queue.is_empty() && self.answering.is_none() && self.orphan.is_none();
         let idle = at_rest && in_time && none_open;

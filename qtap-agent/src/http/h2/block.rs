@@ -43,7 +43,7 @@ pub(super) enum Assembled {
 #[derive(Debug)]
 struct Partial {
     block: Block,
-    /// Its octets that have not been handed on.
+    /// Its octets that have not been passed on.
     octets: BytesMut,
     /// Octets received.
     len: usize,

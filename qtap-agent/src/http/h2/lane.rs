@@ -294,7 +294,7 @@ impl Lane {
         self.read(head, payload, settings)
     }
 
-    /// Hands on the available octets of a header block whose frame is too long to be held.
+    /// Passes on the available octets of a header block whose frame is too long to be held.
     fn long(
         &mut self,
         head: FrameHead,

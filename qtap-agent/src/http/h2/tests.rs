@@ -553,7 +553,7 @@ fn an_answer_of_http1_is_not_taken_for_a_frame() {
     }
 }
 
-/// The hole came first, whether the body was handed on in the meantime or not.
+/// The hole came first, whether the body was passed on in the meantime or not.
 #[test]
 fn a_hole_in_a_body_is_the_cause_whatever_ends_its_stream() {
     let of = |large_bytes, reset: bool| {

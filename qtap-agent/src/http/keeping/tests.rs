@@ -7,7 +7,7 @@ use crate::model::exchange::HttpExchange;
 use crate::model::judge::Judge;
 use crate::model::message::Body;
 
-/// `/yes` is wanted, `/no` is not; any other is wanted if its status is an error, or if it ended without a response.
+/// `/yes` is wanted, `/no` is not; any other is wanted if its status is 5xx, and undecided without a response.
 fn judge() -> Judge {
     Judge::new(|exchange: &HttpExchange, _| {
         let target = exchange.request.as_ref().and_then(|request| request.target.as_deref());

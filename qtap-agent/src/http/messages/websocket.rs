@@ -6,9 +6,9 @@
 //!        ┌──────── last byte of the payload: a control frame, or one more of the message's ─────┐
 //!        ▼                                                                                      │
 //!      Head ──► Payload(left) ───────────────────────────────────────────────────────────────────┘
-//!        │ breaks a rule, or is lost    │ lost beyond its end
 //!        │ violates a rule, or is lost  │ a hole beyond its end
 //!        ▼                              ▼
+//!      Broken: bytes are counted, and nothing is guessed
 //! ```
 //!
 //! Every byte is counted once: heads, and what is kept once the message is complete, as captured; the rest as lost, with the reason.
