@@ -34,7 +34,7 @@ impl Taken {
     }
 }
 
-/// Opens the directory at `path`, if any store needs one.
+/// Opens the directory at `path`, if a queue on disk or large bodies need it.
 ///
 /// # Errors
 /// If another qtap uses it. A directory that can't be written is reported instead, and records wait in memory.

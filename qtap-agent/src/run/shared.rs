@@ -11,7 +11,7 @@ use crate::tap::Counters;
 pub(super) struct Seen {
     /// Counters of the tap.
     pub(super) counters: Counters,
-    /// Losses up to and including the tap.
+    /// Losses from the source to the pipeline, without those of the stores.
     pub(super) losses: Tally,
     /// What was left out because it is qtap's own exports.
     #[cfg(feature = "kernel")]
