@@ -1,8 +1,8 @@
-//! The running kernel's type information (BTF): where in its structures a member lies.
+//! The running kernel's type information (BTF): the offsets of members in its structures.
 //!
 //! In: the bytes of `/sys/kernel/btf/vmlinux` or another BTF blob (Documentation/bpf/btf.rst). Out: member offsets and
-//! structure sizes in bytes, and with [`offsets()`] all that the probes need. The bytes are checked as if hostile: every length is
-//! bounded, every reference looked up, and nothing follows a chain for longer than a fixed number of steps.
+//! structure sizes in bytes and, with [`offsets()`], everything the probes need. The input is treated as hostile: every length is
+//! bounded, every reference is checked, and no chain is followed for more than a fixed number of steps.
 
 mod offsets;
 
@@ -11,13 +11,13 @@ use std::path::Path;
 
 pub use offsets::{ABSENT, KernelOffsets, offsets};
 
-/// Where the kernel shows its own BTF.
+/// Where the kernel exposes its own BTF.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// Largest blob read, in bytes: ten times what kernels of today carry.
+/// Largest blob accepted, in bytes: ten times what today's kernels carry.
 const MAX_BYTES: usize = 64 << 20;
 
-/// Most steps through anonymous members and type aliases: the kernel nests a handful.
+/// Most steps through nested anonymous members and type aliases; the kernel nests a handful.
 const MAX_DEPTH: u32 = 32;
 
 const MAGIC: u16 = 0xeb9f;
@@ -29,24 +29,24 @@ const KIND_UNION: u32 = 5;
 /// Why type information can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
-    /// The kernel shows none, or it can't be read.
+    /// The kernel exposes none, or it can't be read.
     #[error("{path}: {source}")]
     Read {
         /// What was opened.
         path: String,
-        /// The system's answer.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// More bytes than are read.
+    /// Larger than the limit.
     #[error("type information of more than {} MiB", MAX_BYTES >> 20)]
     TooLarge,
     /// Not BTF of this machine's byte order, or of another version.
     #[error("not BTF version 1 in this byte order")]
     NotBtf,
-    /// A part that reaches beyond the blob, or a kind of type not known.
+    /// A part reaches beyond the blob, or the kind of a type is unknown.
     #[error("damaged type information: {0}")]
     Damaged(&'static str),
-    /// A member that the probes can't do without.
+    /// A required member does not exist.
     #[error("the kernel's type information has no {0}")]
     Missing(String),
 }
@@ -62,7 +62,7 @@ pub struct Btf {
     structs: HashMap<Vec<u8>, u32>,
 }
 
-/// The three words that open a type.
+/// The three words that a type begins with.
 #[derive(Debug, Clone, Copy)]
 struct Head {
     name: u32,
@@ -88,7 +88,7 @@ impl Head {
         matches!(self.kind(), KIND_STRUCT | KIND_UNION)
     }
 
-    /// Bytes that follow the three words; none for a kind not known.
+    /// Number of bytes after the three words; `None` for an unknown kind.
     fn trailing(self) -> Option<usize> {
         let each = match self.kind() {
             // ptr, fwd, typedef, volatile, const, restrict, func, float, type_tag
@@ -116,7 +116,7 @@ struct Member {
 }
 
 impl Btf {
-    /// Reads the running kernel's.
+    /// Reads the BTF of the running kernel.
     ///
     /// # Errors
     /// [`BtfError`] when there is none or it is damaged.
@@ -186,8 +186,8 @@ impl Btf {
         Some(self.head(id)?.size_or_type)
     }
 
-    /// Offset in bytes of a member of `structure`, given as a path of names (`cred.uid` style: `__sk_common.skc_family`).
-    /// Anonymous structures and unions are looked through; a pointer ends a path. None for bit-fields.
+    /// Offset in bytes of a member of `structure`, given as a dotted path of names, such as `__sk_common.skc_family`.
+    /// Anonymous structures and unions are searched too; a path can't go through a pointer. `None` for bit-fields.
     #[must_use]
     pub fn member_offset(&self, structure: &str, path: &str) -> Option<u32> {
         let mut id = *self.structs.get(structure.as_bytes())?;
@@ -264,7 +264,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(four.try_into().ok()?))
 }
 
-/// The part of the blob whose offset (from the header's end) and length stand at `at` in the header.
+/// The part of the blob whose offset (from the header's end) and length are stored at `at` in the header.
 fn part(bytes: &[u8], header: usize, at: usize) -> Option<std::ops::Range<usize>> {
     let start = header.checked_add(word(bytes, at)? as usize)?;
     let end = start.checked_add(word(bytes, at + 4)? as usize)?;

@@ -1,7 +1,7 @@
-//! Ring bytes → events. In: one record as the probes wrote it. Out: an [`Event`], or news of a process that the source looks into.
+//! Ring bytes → events. In: one record as the probes wrote it. Out: an [`Event`], or a change of a process that the source handles itself.
 //!
-//! The bytes come from the probes or from a file that anyone may have written: nothing is taken on trust, and what can't be
-//! read is an error that says why. The layouts are those of `qtap-common`, read by offset.
+//! The bytes come from the probes, or from a file that anyone may have written. Nothing is trusted: what can't be read is an error
+//! that says why. The layouts are those of `qtap-common`, read by offset.
 
 use std::collections::HashMap;
 use std::mem::offset_of;
@@ -27,18 +27,18 @@ const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 
-/// Payloads from this size on are shared with what they were read from: of a buffer of a recording ([`super::recording`], 256 KiB),
-/// at least a sixteenth is then in use.
+/// Payloads of at least this size share the buffer they were read from: they are at least a sixteenth of a recording's buffer
+/// ([`super::recording`], 256 KiB), so little memory is held for nothing.
 const SHARED_BYTES: usize = 16 << 10;
 
-/// What a record says.
+/// The content of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decoded {
-    /// An event, as it is.
+    /// An event, to be passed on as it is.
     Event(Event),
-    /// A process has a new name.
+    /// A process executed a program.
     Exec(Executed),
-    /// A process has a child.
+    /// A process forked.
     Forked {
         /// Parent.
         parent: u32,
@@ -52,7 +52,7 @@ pub enum Decoded {
         /// When.
         time: KernelTime,
     },
-    /// A process mapped a file as executable that was not told before.
+    /// A process mapped a file as executable that had not been reported before.
     Mapped {
         /// The process.
         pid: u32,
@@ -72,7 +72,7 @@ pub struct Executed {
     pub parent: u32,
     /// Its user id.
     pub user_id: u32,
-    /// The file name that was given.
+    /// The file name passed to it.
     pub path: String,
     /// The arguments, joined by spaces.
     pub command: String,
@@ -80,10 +80,10 @@ pub struct Executed {
     pub environment: Environment,
 }
 
-/// A record that can't be read.
+/// Why a record can't be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Shorter than its kind's fixed part.
+    /// It is shorter than the fixed part of its kind.
     #[error("record of kind {kind} is {len} bytes long, too short")]
     Short {
         /// Kind.
@@ -91,7 +91,7 @@ pub enum DecodeError {
         /// Length.
         len: usize,
     },
-    /// The length in the header is not that of the record.
+    /// The length in its header is not its own.
     #[error("record says that it is {said} bytes long and is {len}")]
     Length {
         /// In the header.
@@ -99,7 +99,7 @@ pub enum DecodeError {
         /// True length.
         len: usize,
     },
-    /// No such kind, reason, binding or family.
+    /// Its kind, reason, binding or address family is unknown.
     #[error("record of kind {kind} holds the unknown value {value}")]
     Unknown {
         /// Kind.
@@ -109,22 +109,22 @@ pub enum DecodeError {
     },
 }
 
-/// What the TLS of Go programs is called.
+/// Library name of Go's TLS.
 const GO: &str = "crypto/tls";
 
-/// Decodes records. Keeps only what later records refer to: the names of libraries.
+/// Decodes records. Its only state is what later records refer to: the names of libraries.
 #[derive(Debug, Default)]
 pub struct Decoder {
     libraries: HashMap<u32, LibraryName>,
 }
 
 impl Decoder {
-    /// Names a library's number.
+    /// Sets the name of a library's number.
     pub fn library(&mut self, library: LibraryName) {
         self.libraries.insert(library.number, library);
     }
 
-    /// True when the library of this number is the one that Go programs bring.
+    /// True if this number is that of Go's TLS.
     #[must_use]
     pub fn is_go(&self, number: u32) -> bool {
         self.libraries.get(&number).is_some_and(|library| library.name == GO)
@@ -133,12 +133,12 @@ impl Decoder {
     /// Decodes one record.
     ///
     /// # Errors
-    /// [`DecodeError`] when the bytes are no record of this ABI.
+    /// [`DecodeError`] if the bytes are not a record of this ABI.
     pub fn decode(&self, bytes: &[u8]) -> Result<Decoded, DecodeError> {
         self.decode_with(bytes, Bytes::copy_from_slice)
     }
 
-    /// Decodes one record that is shared already: a payload of some size is not copied, but keeps all of `bytes` and what they are
+    /// Decodes a record in a shared buffer. A payload of at least 16 KiB is not copied, but keeps `bytes` and the buffer that they are a
     /// part of in memory.
     ///
     /// # Errors
@@ -179,7 +179,7 @@ impl Decoder {
     }
 }
 
-/// Address of the session in its process, and the process, of a `SESSION_OPENED` record: the key of the probes' table.
+/// The key in the probes' session table for a `SESSION_OPENED` record: the session's address in its process, and the process.
 #[must_use]
 pub fn session_key(bytes: &[u8]) -> Option<(u64, u32)> {
     let record = Record::new(bytes).ok()?;
@@ -187,7 +187,7 @@ pub fn session_key(bytes: &[u8]) -> Option<(u64, u32)> {
     Some((record.u64(offset_of!(wire::SessionOpened, ssl)).ok()?, record.pid))
 }
 
-/// Inode number of the socket of an `OPENED` record.
+/// Inode number of the socket in an `OPENED` record.
 #[must_use]
 pub fn socket_inode(bytes: &[u8]) -> Option<u64> {
     let record = Record::new(bytes).ok()?;
@@ -195,7 +195,7 @@ pub fn socket_inode(bytes: &[u8]) -> Option<u64> {
     record.u64(offset_of!(WireOpened, ino)).ok()
 }
 
-/// A record with its header read.
+/// A record whose header has been read.
 struct Record<'a> {
     bytes: &'a [u8],
     kind: u8,
@@ -341,7 +341,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// `sun_path`: ends at its first NUL; an abstract name begins with one, written as `@`.
+    /// `sun_path`: ends at its first NUL. An abstract name begins with NUL, which is shown as `@`.
     fn unix_name(&self, at: usize) -> Result<Endpoint, DecodeError> {
         let bytes: [u8; UNIX_NAME] = self.array(at)?;
         let text = |part: &[u8]| {
@@ -398,7 +398,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The loss behind one of the probes' reasons.
+/// The loss that one of the probes' reason codes stands for; `None` if it stands for no loss.
 #[must_use]
 pub fn loss(reason: u8) -> Option<Loss> {
     Some(match reason {

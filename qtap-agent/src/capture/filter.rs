@@ -1,17 +1,17 @@
-//! Who is left out, and of what. In: the path of a process's executable, and its environment. Out: bits of the verdict that the probes hold it by.
-//! Nothing here reads a file or writes a table.
+//! Which processes are left out, and what of them. In: the path of a process's executable, and its environment. Out: bits of the verdict that
+//! the probes apply to it. Nothing here reads a file or writes a table.
 
 use qtap_common::state::scope;
 
 use super::settings::{Aspect, Filters};
 
-/// The variable by which a process says that it wants to be left alone.
+/// The environment variable by which a process asks not to be captured.
 pub const STRATEGY: &str = "QTAP_STRATEGY";
 
-/// What it says then.
+/// The value of [`STRATEGY`] that asks for that.
 const IGNORE: &[u8] = b"ignore";
 
-/// What the filters of the file leave out of the process whose executable is at `path`.
+/// What the configured filters leave out of the process whose executable is at `path`.
 #[must_use]
 pub fn of_program(filters: &Filters, path: &str) -> u8 {
     let name = name(path);
@@ -25,8 +25,8 @@ pub fn of_program(filters: &Filters, path: &str) -> u8 {
     })
 }
 
-/// What a program is called. Of the copy of itself that a runtime sets containers up with, which is a file in memory, that of the runtime:
-/// `/memfd:runc_cloned:/proc/self/exe`.
+/// A program's name: the last component of its path. A container runtime sets up containers from a copy of itself in a memory file
+/// (`/memfd:runc_cloned:/proc/self/exe`); the name is then that of the runtime (`runc`).
 fn name(path: &str) -> &str {
     let copied = path.strip_prefix("/memfd:").and_then(|rest| rest.strip_suffix("_cloned:/proc/self/exe"));
     copied.unwrap_or_else(|| path.rsplit('/').next().unwrap_or(path))
@@ -41,8 +41,8 @@ fn bit(aspect: Aspect) -> u8 {
     }
 }
 
-/// What a process asks for itself, by its environment: as `/proc/PID/environ` has it, each variable ended by NUL. Of two that have the name
-/// the first counts, as it does for `getenv`.
+/// What a process asks for in its own environment, given as in `/proc/PID/environ`: each variable ends with NUL. If a name occurs twice, the
+/// first one counts, as it does for `getenv`.
 #[must_use]
 pub fn of_environment(environment: &[u8]) -> u8 {
     let value = environment

@@ -1,7 +1,7 @@
-//! A recording: what a source was told, framed, so that the same events can be told again.
+//! A recording: the input of a source, framed so that the same events can be replayed.
 //!
-//! Comes in and goes out again: records of the kernel's ring, as their own bytes, and the [`Fact`]s that the agent learnt
-//! elsewhere. What the ring's bytes mean is not known here; the ABI number in the header says who can read them.
+//! In and out: records of the kernel's ring as raw bytes, and the [`Fact`]s that the agent learned elsewhere. This file does not know what
+//! the ring's bytes mean; the ABI number in the header says who can read them.
 //!
 //! ```text
 //! file   = header frame*
@@ -9,7 +9,7 @@
 //! frame  = kind:u32 len:u32 crc32(kind len bytes):u32 bytes[len]
 //! ```
 //!
-//! Numbers are little-endian. A file that is cut or damaged yields every frame that is whole before the damage, and then
+//! Numbers are little-endian. Reading a truncated or damaged file yields every frame that is intact before the damage, then
 //! one error that says where and why.
 
 use std::io::{self, Read, Write};
@@ -29,18 +29,18 @@ pub const MAGIC: [u8; 8] = *b"qtap-rec";
 /// Version of the framing.
 pub const FORMAT: u32 = 1;
 
-/// Longest content of a frame. Ring records are far smaller; a process with all its labels too.
+/// Longest content of a frame. Ring records are far smaller, and so is a process with all its labels.
 pub const FRAME_BYTES: usize = 4 << 20;
 
 const HEADER_BYTES: usize = 20;
 const FRAME_HEADER_BYTES: usize = 12;
-/// What is read at once; frames are slices of it.
+/// Bytes per read; frames are slices of that buffer.
 const READ_BYTES: usize = 256 << 10;
 
 const KIND_KERNEL: u32 = 1;
 const KIND_FACT: u32 = 2;
 
-/// Something that the agent learnt by itself, in a form that can be written down.
+/// Something that the agent learned by itself, in a form that can be stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fact {
@@ -55,7 +55,7 @@ pub enum Fact {
         /// When.
         time: KernelTime,
     },
-    /// What a runtime told of a container, or that none did.
+    /// What a container runtime reported about a container, or that none reported anything.
     Container(ContainerSeen),
     /// A connection that was found open.
     Opened(Opened),
@@ -63,9 +63,9 @@ pub enum Fact {
     Closed(Counts),
     /// A TLS session that was found gone.
     SessionClosed(SessionCounts),
-    /// The name behind a library's number in the probes' records; those that follow are meant.
+    /// The name behind a library's number, for the records that follow.
     Library(LibraryName),
-    /// What the probes lost and could not tell in place.
+    /// Losses that the probes could not report where they happened.
     Lost {
         /// Why.
         reason: Loss,
@@ -81,7 +81,7 @@ pub enum Fact {
 }
 
 impl Fact {
-    /// The event it is; none for what only explains other records.
+    /// The event for this fact; `None` if it only explains other records.
     #[must_use]
     pub fn into_event(self) -> Option<Event> {
         Some(match self {
@@ -108,7 +108,7 @@ pub enum Frame {
     Fact(Fact),
 }
 
-/// Why a recording can't be read, or not further.
+/// Why a recording can't be read, or not beyond some point.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
     /// The file is something else.
@@ -138,7 +138,7 @@ pub enum RecordingError {
         /// Bytes that are there.
         found: usize,
     },
-    /// A frame is not what was written.
+    /// A frame's bytes are not those that were written.
     #[error("the recording is damaged: the frame at byte {offset} {why}")]
     Damaged {
         /// Where the frame begins.
@@ -146,7 +146,7 @@ pub enum RecordingError {
         /// What is wrong with it.
         why: String,
     },
-    /// A frame is larger than the bound, and was not written.
+    /// A frame exceeds the bound and was not written.
     #[error("a frame of {len} bytes is more than the {FRAME_BYTES} a recording takes")]
     TooLong {
         /// Its length.
@@ -160,14 +160,14 @@ pub enum RecordingError {
     Io(#[from] io::Error),
 }
 
-/// Writes a recording. Give it a buffered writer: every frame is three small writes or fewer.
+/// Writes a recording. Pass a buffered writer: each frame takes four writes, three of them of four bytes.
 #[derive(Debug)]
 pub struct Writer<W> {
     inner: W,
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins a recording of ring records of `abi`.
+    /// Starts a recording of ring records of the ABI `abi`.
     ///
     /// # Errors
     /// When the header can't be written.
@@ -198,7 +198,7 @@ impl<W: Write> Writer<W> {
         self.frame(KIND_FACT, &json)
     }
 
-    /// Hands everything to the file.
+    /// Flushes everything to the file.
     ///
     /// # Errors
     /// When it can't be written.
@@ -206,7 +206,7 @@ impl<W: Write> Writer<W> {
         Ok(self.inner.flush()?)
     }
 
-    /// The writer beneath.
+    /// Returns the underlying writer.
     pub fn into_inner(self) -> W {
         self.inner
     }
@@ -231,7 +231,7 @@ fn frame_crc(kind: [u8; 4], len: [u8; 4], bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// Reads a recording, frame by frame; after an error there are no more.
+/// Reads a recording frame by frame. After an error it yields nothing more.
 #[derive(Debug)]
 pub struct Reader<R> {
     inner: R,
@@ -242,10 +242,10 @@ pub struct Reader<R> {
 }
 
 impl<R: Read> Reader<R> {
-    /// Opens a recording whose ring records must be of `abi`.
+    /// Opens a recording; its ring records must have the ABI `abi`.
     ///
     /// # Errors
-    /// When it is none, is of another format or ABI, or can't be read.
+    /// If it is not a recording, has another format or ABI, or can't be read.
     pub fn new(inner: R, abi: u32) -> Result<Self, RecordingError> {
         let mut reader = Reader { inner, buffer: Bytes::new(), offset: 0, ended: false };
         let found = reader.fill(HEADER_BYTES)?;
@@ -269,7 +269,7 @@ impl<R: Read> Reader<R> {
         Ok(reader)
     }
 
-    /// Reads until `wanted` bytes are buffered or the file ends; says how many are.
+    /// Reads until `wanted` bytes are buffered or the file ends; returns how many are buffered.
     fn fill(&mut self, wanted: usize) -> io::Result<usize> {
         let have = self.buffer.len();
         if have < wanted {
@@ -368,7 +368,7 @@ mod tests {
         ]
     }
 
-    /// The frames that are whole, and the error's words.
+    /// The intact frames, and the error's message.
     fn read(bytes: &[u8]) -> (Vec<Frame>, Option<String>) {
         let mut whole = Vec::new();
         for frame in Reader::new(bytes, ABI).unwrap() {

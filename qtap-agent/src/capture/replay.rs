@@ -1,4 +1,4 @@
-//! A recording as a source: the same records, decoded in the same way, and the facts that were written between them.
+//! A recording as a source: the recorded ring records, decoded as live ones are, and the facts that were written between them.
 
 use std::io::Read;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::model::event::Event;
 use crate::model::loss::Loss;
 use crate::model::time::KernelTime;
 
-/// Frames handed over by one poll at most.
+/// Most frames processed by one poll.
 const FRAMES_PER_POLL: usize = 4096;
 
 /// A recording being replayed.
@@ -26,7 +26,7 @@ impl<R: Read> Replay<R> {
     /// Opens a recording.
     ///
     /// # Errors
-    /// [`RecordingError`] when it is none, or one of another ABI.
+    /// [`RecordingError`] if it is not a recording, or has another ABI.
     pub fn open(from: R) -> Result<Replay<R>, RecordingError> {
         Ok(Replay { frames: Reader::new(from, ABI)?, decoder: Decoder::default(), now: KernelTime(0) })
     }
@@ -35,7 +35,7 @@ impl<R: Read> Replay<R> {
         match frame {
             Frame::Kernel(bytes) => match self.decoder.decode_shared(&bytes) {
                 Ok(Decoded::Event(event)) => out.push(event),
-                // What the agent made of these stands beside them as facts.
+                // The agent recorded what it derived from these as facts of their own.
                 Ok(Decoded::Exec(_) | Decoded::Forked { .. } | Decoded::Exited { .. } | Decoded::Mapped { .. }) => {}
                 Err(_) => out.push(Event::Lost { reason: Loss::Undecodable, count: 1, bytes: 0, time: self.now }),
             },

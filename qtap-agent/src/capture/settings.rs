@@ -1,70 +1,70 @@
-//! Which processes are left out, as the file asks for it: checked, nothing looked up.
+//! Which processes are left out, as the configuration file asks for. The values are checked; nothing is looked up here.
 
 /// Processes that are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filters {
-    /// Programs that are known.
+    /// Groups of well-known programs.
     pub groups: Vec<Group>,
-    /// Programs that the file names.
+    /// Programs named in the file.
     pub custom: Vec<Custom>,
 }
 
-/// Programs that belong together: [`Group::programs`] are their names.
+/// Programs that belong together; [`Group::programs`] lists their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Group {
     /// Kubernetes itself.
     Kubernetes,
-    /// What runs containers.
+    /// Container runtimes.
     ContainerRuntimes,
-    /// What Amazon puts on a node of EKS.
+    /// Agents that Amazon runs on an EKS node.
     Eks,
-    /// What Google puts on a node of GKE.
+    /// Agents that Google runs on a GKE node.
     Gke,
-    /// Other qtaps; one never looks at itself.
+    /// Other qtap processes; an agent never captures itself anyway.
     Qtap,
 }
 
-/// Executables, and what is left out of what they do.
+/// A filter: some executables, and what is left out of their activity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Custom {
-    /// Which.
+    /// Which executables.
     pub exe: Match,
-    /// What; empty: all of it, as if they were not there.
+    /// What is left out. Empty: everything, as if the processes did not exist.
     pub only: Vec<Aspect>,
 }
 
 /// How the path of an executable is compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Match {
-    /// It is this.
+    /// The path equals this text.
     Exact(String),
-    /// It begins so.
+    /// The path begins with it.
     Prefix(String),
-    /// It ends so.
+    /// The path ends with it.
     Suffix(String),
-    /// This stands in it.
+    /// The path contains it.
     Contains(String),
-    /// This is found in it.
+    /// The expression matches somewhere in the path.
     Regex(Pattern),
 }
 
-/// A regular expression, which takes time in proportion to what it is held against.
+/// A regular expression; matching takes time linear in the length of the text.
 #[derive(Debug, Clone)]
 pub struct Pattern(regex::Regex);
 
-/// Bytes that a compiled expression may take.
+/// Most bytes that a compiled expression may take.
 const PATTERN_BYTES: usize = 1 << 20;
 
 impl Pattern {
-    /// Reads an expression.
+    /// Compiles an expression.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// One line that says what is wrong with it.
     pub fn new(text: &str) -> Result<Pattern, String> {
         let built = regex::RegexBuilder::new(text).size_limit(PATTERN_BYTES).build();
         built.map(Pattern).map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
-            // The last line says what; those before it show where.
+            // The last line says what is wrong; those before it show where.
             other => other.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
         })
     }
@@ -78,21 +78,21 @@ impl PartialEq for Pattern {
 
 impl Eq for Pattern {}
 
-/// A part of what processes do.
+/// A part of a process's activity that a filter can leave out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Aspect {
-    /// Payload of any protocol, the hello messages of TLS too: their connections are told and counted.
+    /// Payload of any protocol, including TLS hello messages. Connections are still reported and counted.
     Data,
-    /// Answers of name servers.
+    /// Answers from name servers.
     Dns,
-    /// What they say inside TLS.
+    /// Plaintext of TLS sessions.
     Tls,
-    /// HTTP, inside TLS and not.
+    /// HTTP, inside TLS or not.
     Http,
 }
 
 impl Match {
-    /// True when the executable at `path` is meant.
+    /// True if this matches the executable at `path`.
     #[must_use]
     pub fn holds(&self, path: &str) -> bool {
         match self {
@@ -115,7 +115,7 @@ impl Group {
         ("qtap", Group::Qtap),
     ];
 
-    /// Names of its executables, without their folders: those differ between distributions.
+    /// Names of its executables, without directories, because those differ between distributions.
     #[must_use]
     pub fn programs(self) -> &'static [&'static str] {
         match self {

@@ -1,11 +1,11 @@
-//! Seam 1: where events come from. The live kernel, a recording and a script answer the same call.
+//! Seam 1: where events come from. The live kernel, a recording and a script implement the same trait.
 
 use std::time::Duration;
 
 use crate::model::conn::Channel;
 use crate::model::event::Event;
 
-/// What a source has to say after a poll.
+/// Whether a source may deliver more events after a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
     /// There may be more.
@@ -16,15 +16,15 @@ pub enum Flow {
 
 /// A source of events.
 pub trait Source {
-    /// Appends what there is to `out`, in order; waits at most `timeout` when there is nothing. The first event of a source is
-    /// [`Event::Started`]. At most a bounded number of events is appended by one call.
+    /// Appends the available events to `out`, in order; waits at most `timeout` if there are none. The first event of a source is
+    /// [`Event::Started`]. One call appends a bounded number of events.
     ///
     /// # Errors
-    /// When nothing more can be read. What was read before the error is in `out`.
+    /// If nothing more can be read. Events read before the error are in `out`.
     fn poll(&mut self, timeout: Duration, out: &mut Vec<Event>) -> Result<Flow, SourceError>;
 
-    /// Nobody wants what these channels carry: it need not be copied. Advice: what comes all the same does no harm, and a source of what is past
-    /// has no use for it.
+    /// Tells the source that nobody wants the payload of these channels, so it need not be copied. This is only advice: payload that arrives
+    /// anyway does no harm, and a source that replays the past ignores it.
     fn leave_alone(&mut self, _channels: &[Channel]) {}
 }
 

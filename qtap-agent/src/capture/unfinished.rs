@@ -1,11 +1,11 @@
-//! Calls whose end no probe saw, since their process ended in them. In: what they were given. Out: the record that a probe would have written.
+//! TLS calls whose end no probe saw because the process ended in them. In: what the call was given. Out: the record that a probe would have made.
 
 use qtap_common::record::{Skip, flag, kind, why};
 
 use crate::model::conn::SessionId;
 use crate::model::time::KernelTime;
 
-/// Of bytes that a TLS session was sending.
+/// The record for bytes that a TLS session was sending.
 #[must_use]
 pub fn sent(session: SessionId, pid: u32, time: KernelTime, offset: u64, bytes: u64) -> Vec<u8> {
     let len = size_of::<Skip>() as u32;

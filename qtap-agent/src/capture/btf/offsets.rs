@@ -1,13 +1,13 @@
-//! The members of kernel structures that the probes read, by one name each.
+//! The members of kernel structures that the probes read, each under one name.
 //!
-//! In: type information. Out: [`KernelOffsets`], in bytes. A member is named twice here and nowhere else.
+//! In: type information. Out: [`KernelOffsets`], in bytes. Each member is named twice in this file and nowhere else.
 
 use super::{Btf, BtfError};
 
-/// Stands for an optional member that this kernel doesn't have, or has as a bit-field.
+/// Marks an optional member that this kernel doesn't have, or has as a bit-field.
 pub const ABSENT: u32 = u32::MAX;
 
-/// Offsets in bytes of what the probes read, each from the start of the structure it is named after.
+/// Offsets in bytes of the members that the probes read, each from the start of the structure in its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KernelOffsets {
     /// `task_struct.files`.
@@ -115,7 +115,7 @@ pub struct KernelOffsets {
 /// Looks all of them up.
 ///
 /// # Errors
-/// [`BtfError::Missing`] names the first required member that is not there.
+/// [`BtfError::Missing`] names the first required member that does not exist.
 pub fn offsets(btf: &Btf) -> Result<KernelOffsets, BtfError> {
     Ok(KernelOffsets {
         task_files: required(btf, "task_struct", "files")?,

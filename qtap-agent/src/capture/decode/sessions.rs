@@ -9,14 +9,14 @@ use super::{DecodeError, Record};
 use crate::model::conn::{Binding, ConnId, Random, SessionId};
 use crate::model::event::{Event, KernelTls, SessionCounts, SessionHello, SessionJoined, SessionOpened};
 
-/// What a library's number in the probes' records stands for.
+/// The library behind a number in the probes' records.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LibraryName {
     /// Number.
     pub number: u32,
     /// Name.
     pub name: String,
-    /// True when its functions were found by their code alone.
+    /// True if its functions were identified by their code alone.
     #[serde(default)]
     pub by_code: bool,
 }

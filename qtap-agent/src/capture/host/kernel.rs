@@ -1,14 +1,14 @@
-//! What the kernel is: its version, its machine, its type information, how far it is locked down. In: facts. Out: findings.
+//! Checks of the build and the kernel: version, architecture, type information, lockdown. In: facts. Out: findings.
 
 use super::{Facts, Tried};
 use crate::model::host::Finding;
 
-/// The oldest that has the cookies of uprobes, which tell a probe in which registers its arguments are.
+/// The oldest kernel with uprobe cookies, which tell a probe which registers hold its arguments.
 const OLDEST: (u32, u32) = (5, 15);
-/// The oldest that has `bpf_loop`, by which a call of any size is walked through.
+/// The oldest kernel with `bpf_loop`, with which a probe walks through a call of any size.
 const WITH_LOOP: (u32, u32) = (5, 17);
 
-/// Whether this program has probes at all.
+/// Whether this program was built with probes.
 pub(super) fn build(facts: &Facts) -> Finding {
     const NAME: &str = "build";
     if facts.trial.built {
@@ -19,7 +19,7 @@ pub(super) fn build(facts: &Facts) -> Finding {
     Finding::missing(NAME, "this qtap was built without live capture (the feature `kernel`)", effect, remedy)
 }
 
-/// Version. Distributions carry features back, so that probes that load prove more than a number.
+/// Version. Distributions backport features, so probes that load prove more than a version number.
 pub(super) fn version(facts: &Facts) -> Finding {
     const NAME: &str = "kernel";
     let release = facts.release.as_str();
@@ -69,7 +69,7 @@ pub(super) fn architecture(facts: &Facts) -> Finding {
     }
 }
 
-/// BTF.
+/// Type information (BTF).
 pub(super) fn type_information(facts: &Facts) -> Finding {
     const NAME: &str = "type_information";
     const EFFECT: &str = "the probes can't find a socket from its descriptor: nothing is captured";

@@ -1,7 +1,7 @@
-//! What this host offers to capture, and what it doesn't: `qtap doctor`, the start and `/status` say the same, because they ask here.
+//! What this host offers for capture and what it lacks. `qtap doctor`, the start and `/status` agree because they all ask here.
 //!
-//! In: [`Facts`], which one file reads. Out: a [`Finding`] for each requirement, in the order in which one needs the other. A check is a
-//! function of the facts alone; the truth about the probes is what the kernel said when they were tried, not a version or a flag.
+//! In: [`Facts`], which one file reads. Out: a [`Finding`] per requirement, ordered so that each comes after those that it needs. A check is a
+//! function of the facts alone. Whether the probes work is judged by what the kernel said when they were tried, not by a version or a flag.
 
 mod facts;
 mod kernel;
@@ -19,7 +19,7 @@ use crate::model::host::Finding;
 /// Inode number of the host's pid namespace (`PROC_PID_INIT_INO`, `include/linux/proc_ns.h`).
 const HOST_PIDS: u64 = 0xEFFF_FFFC;
 
-/// Every requirement that a host can meet, as it is here.
+/// A finding for each requirement.
 #[must_use]
 pub fn findings(facts: &Facts) -> Vec<Finding> {
     let checks: [fn(&Facts) -> Finding; 20] = [

@@ -1,4 +1,4 @@
-//! The list of mounts (proc_pid_mountinfo(5)), as far as the checks ask. In: its text. Out: what is mounted, and how `/proc` is.
+//! The list of mounts (proc_pid_mountinfo(5)), as far as the checks need it. In: its text. Out: what is mounted, and how `/proc` hides processes.
 
 use super::facts::Cgroups;
 
@@ -9,7 +9,7 @@ struct Mount<'a> {
     options: &'a str,
 }
 
-/// Every line that reads as one: `36 35 98:0 ROOT POINT OPTIONS [TAG…] - TYPE SOURCE OPTIONS`.
+/// Every line that can be parsed: `36 35 98:0 ROOT POINT OPTIONS [TAG…] - TYPE SOURCE OPTIONS`.
 fn all(text: &str) -> impl Iterator<Item = Mount<'_>> {
     text.lines().filter_map(|line| {
         let (mount, filesystem) = line.split_once(" - ")?;
@@ -24,15 +24,15 @@ pub(super) fn has(text: &str, kind: &str) -> bool {
     all(text).any(|mount| mount.kind == kind)
 }
 
-/// How `/proc` hides other users' processes; none when it doesn't.
+/// How `/proc` hides processes of other users; `None` if it doesn't.
 pub(super) fn hidepid(text: &str) -> Option<String> {
-    // The last one is on top.
+    // Of several mounts on `/proc`, the last one is on top.
     let proc = all(text).filter(|mount| mount.kind == "proc" && mount.point == "/proc").last()?;
     let value = proc.options.split(',').find_map(|option| option.strip_prefix("hidepid="))?;
     (!matches!(value, "0" | "off")).then(|| value.to_owned())
 }
 
-/// Which hierarchies of control groups there are.
+/// Which control-group hierarchies are mounted.
 pub(super) fn cgroups(text: &str) -> Cgroups {
     match (has(text, "cgroup"), has(text, "cgroup2")) {
         (false, false) => Cgroups::None,

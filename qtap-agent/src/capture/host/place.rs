@@ -1,10 +1,10 @@
-//! Where this process stands: what it sees of other processes, its namespaces, the control groups. In: facts. Out: findings.
+//! Checks of this process's environment: access to other processes, its namespaces, the control groups. In: facts. Out: findings.
 
 use super::privilege::may_look;
 use super::{Cgroups, Facts, HOST_PIDS, Others};
 use crate::model::host::Finding;
 
-/// Whether other processes can be looked into.
+/// Whether other processes can be inspected.
 pub(super) fn processes(facts: &Facts) -> Finding {
     const NAME: &str = "processes";
     const EFFECT: &str = "TLS libraries that only these use are not found, and records don't name what they run";
@@ -29,7 +29,7 @@ pub(super) fn processes(facts: &Facts) -> Finding {
     }
 }
 
-/// The kernel tells the host's process ids.
+/// The pid namespace. The kernel reports process ids of the host's.
 pub(super) fn pid_namespace(facts: &Facts) -> Finding {
     const NAME: &str = "pid_namespace";
     match facts.pid_namespace {
@@ -49,7 +49,7 @@ pub(super) fn pid_namespace(facts: &Facts) -> Finding {
     }
 }
 
-/// What is captured does not depend on it.
+/// The network namespace. What is captured does not depend on it.
 pub(super) fn network_namespace(facts: &Facts) -> Finding {
     const NAME: &str = "network_namespace";
     match facts.host_network {
@@ -64,7 +64,7 @@ pub(super) fn network_namespace(facts: &Facts) -> Finding {
     }
 }
 
-/// Control groups of version 2 have the ids that the probes compare.
+/// Control groups. Only those of version 2 have the ids that the probes compare.
 pub(super) fn cgroups(facts: &Facts) -> Finding {
     const NAME: &str = "cgroups";
     const EFFECT: &str = "--cgroup can name none";

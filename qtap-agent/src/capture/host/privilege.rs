@@ -1,4 +1,4 @@
-//! What this process may do: the user namespace and the three capabilities. In: facts. Out: findings.
+//! Checks of what this process may do: the user namespace and the capabilities. In: facts. Out: findings.
 
 use super::{Facts, Tried};
 use crate::model::host::Finding;
@@ -15,22 +15,22 @@ fn has(facts: &Facts, capability: u32) -> bool {
     facts.capabilities >> capability & 1 != 0
 }
 
-/// True where the kernel should let this process load and attach probes.
+/// True if the kernel should let this process load and attach probes.
 pub(super) fn may_probe(facts: &Facts) -> bool {
     facts.host_users && (has(facts, SYS_ADMIN) || (has(facts, BPF) && has(facts, PERFMON)))
 }
 
-/// True where nothing of what probes do is closed to it.
+/// True if the kernel denies this process nothing that probes need.
 pub(super) fn may_all(facts: &Facts) -> bool {
     facts.host_users && has(facts, SYS_ADMIN)
 }
 
-/// True where it may look into processes of other users.
+/// True if this process may inspect processes of other users.
 pub(super) fn may_look(facts: &Facts) -> bool {
     has(facts, SYS_PTRACE)
 }
 
-/// The user namespace: capabilities in one of its own mean nothing to the kernel outside.
+/// The user namespace. Capabilities in a namespace of the process's own mean nothing to the kernel outside it.
 pub(super) fn users(facts: &Facts) -> Finding {
     const NAME: &str = "user_namespace";
     if facts.host_users {
@@ -61,7 +61,7 @@ pub(super) fn sys_admin(facts: &Facts) -> Finding {
     )
 }
 
-/// Parts of it do, on some kernels.
+/// Capabilities that are parts of SYS_ADMIN are enough on some kernels.
 fn lesser(facts: &Facts) -> Finding {
     const NAME: &str = "cap_sys_admin";
     if matches!(facts.trial.uprobes, Tried::Refused(_)) {
@@ -83,7 +83,7 @@ fn lesser(facts: &Facts) -> Finding {
     )
 }
 
-/// The right to look into others' processes.
+/// The right to inspect processes of others.
 pub(super) fn sys_ptrace(facts: &Facts) -> Finding {
     const NAME: &str = "cap_sys_ptrace";
     if has(facts, SYS_PTRACE) {
@@ -97,7 +97,7 @@ pub(super) fn sys_ptrace(facts: &Facts) -> Finding {
     )
 }
 
-/// The right to read others' files.
+/// The right to read files of others.
 pub(super) fn dac_read_search(facts: &Facts) -> Finding {
     const NAME: &str = "cap_dac_read_search";
     if has(facts, DAC_READ_SEARCH) {

@@ -1,11 +1,11 @@
-//! What the kernel says to the probes, as they were tried: the system call, the ring, the verifier, each way of attaching. In: facts. Out:
-//! findings.
+//! How the kernel responded when the probes were tried: the `bpf` system call, the ring, the verifier, each way of attaching. In: facts.
+//! Out: findings.
 
 use super::privilege::{may_all, may_probe};
 use super::{Facts, Returns, Tried};
 use crate::model::host::Finding;
 
-/// What helps where the kernel refuses: as far as can be seen from here, why it does.
+/// The remedy where the kernel refuses something, as far as its reason can be seen from here.
 fn remedy(facts: &Facts) -> &'static str {
     if !may_probe(facts) {
         "the privileges above"
@@ -16,7 +16,7 @@ fn remedy(facts: &Facts) -> &'static str {
     }
 }
 
-/// One that was tried, or was not for want of another.
+/// A finding for something that was tried, or not tried because something before it failed.
 fn tried(facts: &Facts, name: &'static str, tried: &Tried, works: &str, effect: &str) -> Finding {
     match tried {
         Tried::Works => Finding::ok(name, works),
@@ -30,7 +30,7 @@ pub(super) fn bpf(facts: &Facts) -> Finding {
     tried(facts, "bpf", &facts.trial.bpf, "tables can be made", "nothing is captured")
 }
 
-/// The ring. From 5.11 on its memory is counted for the control group, no longer by `ulimit -l`.
+/// The ring. Since 5.11 its memory is charged to the control group, no longer limited by `ulimit -l`.
 pub(super) fn ring(facts: &Facts) -> Finding {
     const NAME: &str = "ring";
     let size = facts.trial.ring_bytes >> 20;
@@ -68,7 +68,7 @@ pub(super) fn uprobes(facts: &Facts) -> Finding {
             EFFECT,
             "a kernel built with CONFIG_UPROBE_EVENTS=y, and /sys mounted",
         ),
-        // What SYS_ADMIN passes, whatever the level.
+        // With SYS_ADMIN the level does not matter.
         Tried::Refused(reason) if !may_all(facts) => {
             let level = facts.paranoid.map(|level| format!(" (kernel.perf_event_paranoid is {level})"));
             Finding::degraded(NAME, reason.clone() + &level.unwrap_or_default(), EFFECT, "the capability SYS_ADMIN")
@@ -97,7 +97,7 @@ pub(super) fn return_probes(facts: &Facts) -> Finding {
     }
 }
 
-/// Not tried: where all else works, nobody asked for it.
+/// Not tried. If everything else works, TLS capture was not asked for.
 fn untried(facts: &Facts) -> Finding {
     if facts.trial.tracepoints == Tried::Works {
         return Finding::ok("", "not tried: TLS is not probed");
@@ -105,7 +105,7 @@ fn untried(facts: &Facts) -> Finding {
     Finding::not_tried("")
 }
 
-/// tracefs, for who looks for it here: other tools of this kind need it.
+/// tracefs. It is reported because other tools of this kind need it and users look for it here.
 pub(super) fn tracefs(facts: &Facts) -> Finding {
     Finding::ok("tracefs", if facts.tracefs { "mounted, not needed" } else { "not mounted, not needed" })
 }

@@ -1,9 +1,9 @@
-//! Each requirement taken away in turn, the others left: what is said of it, and that nothing else is said.
+//! Each requirement is taken away in turn and the others are left: checks what is reported then, and that nothing else is.
 
 use super::{Cgroups, Facts, Others, Returns, Trial, Tried, findings};
 use crate::model::host::{Finding, Report, State};
 
-/// A host on which all is well.
+/// A host that meets all requirements.
 fn good() -> Facts {
     Facts {
         release: "6.12.48-cloud-amd64".to_owned(),
@@ -49,7 +49,7 @@ fn faults(facts: &Facts) -> Vec<Finding> {
     findings(facts).into_iter().filter(|finding| finding.state != State::Ok).collect()
 }
 
-/// Takes something away, and gives the one thing that is said then.
+/// Takes something away and returns the one finding that results.
 fn without(take: impl FnOnce(&mut Facts)) -> Finding {
     let mut facts = good();
     take(&mut facts);
