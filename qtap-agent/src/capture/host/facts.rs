@@ -1,5 +1,5 @@
-//! The facts about this host that the checks judge, as read from `/proc`, `/sys` and the kernel. In: those files. Out: [`Facts`]. What was
-//! tried with the probes is told by whoever tried it; nothing is judged here.
+//! The facts about this host that the checks judge. In: files of `/proc` and `/sys`, and the kernel. Out: [`Facts`]. The results of trying the
+//! probes come from the caller; nothing is judged here.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
@@ -9,73 +9,73 @@ use super::{HOST_PIDS, mounts};
 use crate::capture::btf::VMLINUX;
 use crate::capture::discover::maps;
 
-/// Most that is read of one of these files: the largest is the list of mounts, of a few hundred containers.
+/// Most bytes read from one of these files. The largest is the list of mounts, with a few hundred containers.
 const MAX_BYTES: u64 = 1 << 20;
-/// Most processes that are looked into: enough to meet those of other users, and done in milliseconds.
+/// Most processes whose maps are opened: enough to include some of other users, and done in milliseconds.
 const OTHERS_MAX: usize = 256;
 
-/// What is known of the host, and of what this process may do on it.
+/// What is known about the host, and about what this process may do on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// Release of the kernel, as `uname -r` has it.
+    /// Release of the kernel, as in `uname -r`.
     pub release: String,
-    /// Machine, as `uname -m` has it.
+    /// Machine, as in `uname -m`.
     pub machine: String,
-    /// Whether type information is there and can be opened, or why not.
+    /// Whether type information exists and can be opened, or why not.
     pub type_information: Result<(), String>,
-    /// What `/sys/kernel/security/lockdown` says; none where it can't be read.
+    /// The active level in `/sys/kernel/security/lockdown`; `None` if it can't be read.
     pub lockdown: Option<String>,
-    /// Capabilities in effect, a bit each.
+    /// Effective capabilities, one bit each.
     pub capabilities: u64,
-    /// True under a seccomp filter.
+    /// True if this process is under a seccomp filter.
     pub filtered: bool,
-    /// True where user ids are those of the host: no user namespace of its own.
+    /// True if user ids are those of the host: the process has no user namespace of its own.
     pub host_users: bool,
-    /// Whether the kernel has uprobes for `perf_event_open`.
+    /// Whether the kernel offers uprobes through `perf_event_open`.
     pub uprobe_events: bool,
     /// `kernel.perf_event_paranoid`.
     pub paranoid: Option<i32>,
     /// Whether tracefs is mounted.
     pub tracefs: bool,
-    /// How `/proc` hides processes of others, where it does.
+    /// How `/proc` hides processes of other users, if it does.
     pub hidepid: Option<String>,
-    /// Which processes can be looked into.
+    /// Whether other processes can be inspected.
     pub others: Others,
     /// Inode number of the pid namespace.
     pub pid_namespace: Option<u64>,
-    /// Whether the network namespace is the host's; none where that can't be seen.
+    /// Whether the network namespace is the host's; `None` if that can't be determined.
     pub host_network: Option<bool>,
     /// Control groups.
     pub cgroups: Cgroups,
-    /// What was tried.
+    /// Results of trying the probes.
     pub trial: Trial,
 }
 
-/// Processes that were looked into.
+/// Result of trying to inspect other processes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Others {
-    /// How many were.
+    /// How many were tried.
     pub asked: usize,
-    /// How many of them can't be.
+    /// How many of them were refused.
     pub refused: usize,
-    /// What was said of the first of those.
+    /// The error for the first refused one.
     pub reason: String,
 }
 
-/// Which hierarchies of control groups are mounted.
+/// Which control-group hierarchies are mounted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cgroups {
-    /// None is.
+    /// None.
     None,
-    /// Those of version 1 only.
+    /// Version 1 only.
     V1,
-    /// That of version 2 only.
+    /// Version 2 only.
     V2,
     /// Both.
     Hybrid,
 }
 
-/// What became of something that was tried.
+/// The result of a trial.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Tried {
     /// It was not tried.
@@ -93,39 +93,39 @@ pub enum Returns {
     /// It was not tried.
     #[default]
     NotTried,
-    /// Nothing.
+    /// Nothing: it is safe.
     Safe,
-    /// It kills it.
+    /// It kills the process.
     Deadly,
-    /// That could not be found out, for this reason.
+    /// It could not be determined, for this reason.
     Unknown(String),
 }
 
-/// What was tried with the probes, in this order; what follows the first refusal was not tried.
+/// What was tried with the probes, in this order; nothing was tried after the first refusal.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Trial {
-    /// True when this qtap has probes at all.
+    /// True if this qtap was built with probes.
     pub built: bool,
-    /// A table of the smallest size.
+    /// Creating a table of the smallest size.
     pub bpf: Tried,
-    /// Type information that has what the probes need.
+    /// Finding what the probes need in the type information.
     pub layout: Tried,
-    /// The ring, at its size in bytes.
+    /// Creating the ring, with its size in bytes.
     pub ring: Tried,
-    /// See above.
+    /// That size.
     pub ring_bytes: u32,
-    /// The probes, as the verifier sees them.
+    /// Loading the probes, which the verifier checks.
     pub probes: Tried,
-    /// The probes on raw tracepoints, attached.
+    /// Attaching the probes on raw tracepoints.
     pub tracepoints: Tried,
-    /// A probe on a function of a program, attached.
+    /// Attaching a probe to a function of a program.
     pub uprobes: Tried,
     /// Return probes.
     pub returns: Returns,
 }
 
 impl Facts {
-    /// Reads them.
+    /// Reads the facts; the results of the trial are passed in.
     #[must_use]
     pub fn read(trial: Trial) -> Facts {
         let uname = rustix::system::uname();
@@ -133,7 +133,7 @@ impl Facts {
         let mounts = text("/proc/self/mountinfo");
         let inode = |path: &str| fs::metadata(path).ok().map(|metadata| metadata.ino());
         let pid_namespace = inode("/proc/self/ns/pid");
-        // The kernel's own threads are in the host's; the first of them has this number there.
+        // Kernel threads are in the host's network namespace. In the host's pid namespace the first of them has the id 2.
         let networks =
             (inode("/proc/self/ns/net"), inode("/proc/2/ns/net").filter(|_| pid_namespace == Some(HOST_PIDS)));
         Facts {
@@ -157,25 +157,25 @@ impl Facts {
     }
 }
 
-/// The first bytes of a file.
+/// The first bytes of a file; `None` if it can't be read.
 fn read(path: &str) -> Option<String> {
     let mut bytes = Vec::new();
     File::open(path).ok()?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The same; nothing where it can't be read.
+/// The same; empty if it can't be read.
 fn text(path: &str) -> String {
     read(path).unwrap_or_default()
 }
 
-/// Whether a file can be opened and something of it read.
+/// Whether a file can be opened and read.
 fn opened(path: &str) -> Result<(), String> {
     let read = File::open(path).and_then(|mut file| file.read(&mut [0; 16]));
     read.map(|_| ()).map_err(|error| format!("{path}: {error}"))
 }
 
-/// Looks into processes. One that ended meanwhile refuses nothing.
+/// Tries to open the maps of processes. One that ended meanwhile does not count as refused.
 fn others(pids: &[u32]) -> Others {
     let mut others = Others::default();
     for pid in pids.iter().take(OTHERS_MAX) {
@@ -193,7 +193,7 @@ fn others(pids: &[u32]) -> Others {
     others
 }
 
-/// A line of `/proc/PID/status`.
+/// The value of a line of `/proc/PID/status`.
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
