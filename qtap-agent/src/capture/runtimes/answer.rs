@@ -1,23 +1,23 @@
-//! What all runtimes' answers have in common: labels by which Kubernetes marks the containers of a pod, and bounds on what is kept of names and
-//! labels that others chose.
+//! What the answers of all runtimes have in common: the labels with which Kubernetes marks the containers of a pod, and bounds on names and
+//! labels, which others chose.
 
 use std::collections::BTreeMap;
 
 use crate::model::process::Pod;
 
-/// Labels, or annotations, that are kept of one container or pod; the first in the order of their names.
+/// Most labels, or annotations, kept of one container or pod: the first in the order of their names.
 const LABELS: usize = 256;
-/// Longest name of a label: Kubernetes allows a prefix of 253 and a name of 63.
+/// Longest name of a label: Kubernetes allows a prefix of 253 bytes and a name of 63.
 const LABEL_NAME_BYTES: usize = 512;
-/// Longest value: what is longer is a document (`kubectl`'s last applied configuration), no label.
+/// Longest value: anything longer is a document (`kubectl`'s last applied configuration), not a label.
 const LABEL_VALUE_BYTES: usize = 4 << 10;
 /// Longest name of a container, image or pod.
 const NAME_BYTES: usize = 1 << 10;
 
-/// The name that kubelets give a pod's own container, where they name it.
+/// The name that kubelets give to a pod's own container, if they name it.
 const POD_CONTAINER: &str = "POD";
 
-/// Labels within the bounds; those beyond them are left out whole, since half a label is another one.
+/// The labels within the bounds. Others are left out entirely, because half a label is a different label.
 pub(super) fn labels(all: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
     let fits = |(name, value): &(String, String)| name.len() <= LABEL_NAME_BYTES && value.len() <= LABEL_VALUE_BYTES;
     let mut kept: BTreeMap<String, String> = all.into_iter().filter(fits).collect();
@@ -27,12 +27,12 @@ pub(super) fn labels(all: impl IntoIterator<Item = (String, String)>) -> BTreeMa
     kept
 }
 
-/// A name; none when it is empty, or longer than names are.
+/// A name; `None` if it is empty or too long.
 pub(super) fn name(text: &str) -> Option<String> {
     (!text.is_empty() && text.len() <= NAME_BYTES).then(|| text.to_owned())
 }
 
-/// The pod that a container's labels tell of: every kubelet puts them there, whatever the runtime.
+/// The pod that a container's labels describe: every kubelet sets them, whatever the runtime.
 pub(super) fn pod_of(labels: &BTreeMap<String, String>) -> Option<Pod> {
     let label = |name: &str| labels.get(name).and_then(|value| self::name(value));
     Some(Pod {

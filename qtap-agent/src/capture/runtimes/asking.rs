@@ -1,5 +1,5 @@
-//! The thread that asks: ids in, one answer for each out. It takes its time and nobody else's: both channels are bounded, and neither end ever
-//! waits for it.
+//! The thread that asks the runtimes: ids in, one answer for each out. It delays nobody else: both channels are bounded, and the callers never
+//! wait for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use tokio::task::JoinSet;
 use super::runtime::{self, Runtime, RuntimeStatus};
 use super::{Facts, Settings, Told};
 
-/// Containers whose question waits or is under way: what a node runs, several times over.
+/// Most containers whose question waits or is in progress: several times what a node runs.
 const QUESTIONS: usize = 1024;
-/// Requests under way at once: a runtime has others to answer.
+/// Most requests in progress at once: a runtime has other clients to answer.
 const AT_ONCE: usize = 8;
-/// A container that is not known is asked for again after these: it may be on its way into the runtime's table.
+/// Pauses before the attempts for one container: one that is not known yet may be on its way into the runtime's table.
 const PAUSES: [Duration; 5] = [
     Duration::ZERO,
     Duration::from_millis(100),
@@ -22,10 +22,10 @@ const PAUSES: [Duration; 5] = [
     Duration::from_millis(500),
     Duration::from_millis(1000),
 ];
-/// How long one question may take, all of that included: shorter than records wait.
+/// How long one question may take, all attempts included: shorter than records wait.
 const QUESTION_TIME: Duration = Duration::from_secs(3);
 
-/// The runtimes, as who asks them sees them.
+/// The runtimes, as their user sees them.
 #[derive(Debug)]
 pub struct Runtimes {
     questions: mpsc::Sender<String>,
@@ -34,10 +34,10 @@ pub struct Runtimes {
 }
 
 impl Runtimes {
-    /// Starts the thread; none when there is nobody to ask. It ends when this is dropped.
+    /// Starts the thread; `None` if there is no runtime to ask. The thread ends when this is dropped.
     ///
     /// # Errors
-    /// When there can be no thread.
+    /// If the thread can't be started.
     pub fn start(settings: &Settings) -> std::io::Result<Option<Runtimes>> {
         let all: Arc<[Runtime]> = runtime::all(settings).into();
         if all.is_empty() {
@@ -53,25 +53,25 @@ impl Runtimes {
         Ok(Some(Runtimes { questions, answers, all }))
     }
 
-    /// Asks for a container. False: too many wait, and no answer will come.
+    /// Asks about a container. False if too many questions wait; then no answer will come.
     #[must_use]
     pub fn ask(&self, id: &str) -> bool {
         self.questions.try_send(id.to_owned()).is_ok()
     }
 
-    /// An answer that is there.
+    /// The next answer, if one has arrived.
     pub fn answer(&mut self) -> Option<Told> {
         self.answers.try_recv().ok()
     }
 
-    /// How each fares.
+    /// How requests to each runtime went.
     #[must_use]
     pub fn fared(&self) -> Fared {
         Fared(Arc::clone(&self.all))
     }
 }
 
-/// How the runtimes fare, to be looked at while they are asked. By itself: nobody is.
+/// How requests to the runtimes went, readable at any time. The default has no runtimes.
 #[derive(Debug, Clone, Default)]
 pub struct Fared(Arc<[Runtime]>);
 
@@ -83,7 +83,7 @@ impl Fared {
     }
 }
 
-/// Until nobody asks any more.
+/// Answers questions until nobody can ask any more.
 async fn answer_all(mut asked: mpsc::Receiver<String>, tell: &mpsc::Sender<Told>, all: &Arc<[Runtime]>) {
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     let mut under_way = JoinSet::new();

@@ -1,5 +1,5 @@
-//! containerd's own service of containers, `containerd.services.containers.v1`: of its messages the fields that are read here, under their
-//! numbers in `containers.proto`. A container stands in a namespace: that of Kubernetes, Docker or nerdctl.
+//! containerd's own container service, `containerd.services.containers.v1`: only the message fields that are read here, with their
+//! numbers from `containers.proto`. A container belongs to a namespace: that of Kubernetes, Docker or nerdctl.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,10 +12,10 @@ use crate::model::process::{Container as Known, Pod};
 
 const GET: &str = "/containerd.services.containers.v1.Containers/Get";
 
-/// Where is looked, in this order.
+/// The namespaces that are searched, in this order.
 const NAMESPACES: [&str; 3] = ["k8s.io", "moby", "default"];
 
-/// The label by which nerdctl names its containers.
+/// The label in which nerdctl keeps a container's name.
 const NERDCTL_NAME: &str = "nerdctl/name";
 
 #[derive(Clone, PartialEq, Message)]
@@ -38,12 +38,12 @@ struct Container {
     labels: HashMap<String, String>,
     #[prost(string, tag = "3")]
     image: String,
-    /// The container that is its pod's sandbox; since containerd 1.7.
+    /// The id of the container that is its pod's sandbox; since containerd 1.7.
     #[prost(string, tag = "11")]
     sandbox: String,
 }
 
-/// Asks for a container; none: there is none of this id.
+/// Asks about a container; `None` if there is none with this id.
 pub(super) async fn ask(socket: &Path, id: &str) -> Result<Option<Facts>, AskError> {
     let peer = Peer::connect(socket).await?;
     for namespace in NAMESPACES {
@@ -70,7 +70,7 @@ async fn of_container(peer: &Peer, container: Container, namespace: &'static str
     if let Some(pod) = pod.as_mut().filter(|_| !sandbox.is_empty() && sandbox != id)
         && let Some(sandbox) = get(peer, &sandbox, namespace).await?
     {
-        // The labels of a pod stand on its sandbox, with others that the runtime put there.
+        // The labels of a pod are on its sandbox, along with others that the runtime added.
         *pod = Pod { labels: answer::labels(sandbox.labels), ..std::mem::take(pod) };
     }
     let named = pod.as_ref().and_then(|pod| pod.container_name.clone());

@@ -1,7 +1,7 @@
-//! Kubernetes' Container Runtime Interface, `runtime.v1`: of its messages the fields that are read here, under their numbers in `api.proto`.
+//! Kubernetes' Container Runtime Interface, `runtime.v1`: only the message fields that are read here, with their numbers from `api.proto`.
 //!
-//! A container is listed by its id, which names its sandbox; its status knows the image by its name; the status of the sandbox has the
-//! labels and annotations of the pod. An id that is no container's may be a sandbox's own: that of the process that holds the pod's namespaces.
+//! A container's entry in the list names its sandbox; its status has the name of the image; the sandbox's status has the labels and annotations
+//! of the pod. An id that is no container's may be that of a sandbox: of the process that holds the pod's namespaces.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -122,7 +122,7 @@ struct PodSandbox {
     id: String,
 }
 
-/// Asks for a container, or for the sandbox of a pod; none: there is neither of this id.
+/// Asks about a container, or about the sandbox of a pod; `None` if there is neither with this id.
 pub(super) async fn ask(socket: &Path, id: &str) -> Result<Option<Facts>, AskError> {
     let peer = Peer::connect(socket).await?;
     let filter = || ListRequest { filter: Some(Filter { id: id.to_owned() }) };
@@ -145,14 +145,14 @@ async fn of_container(peer: &Peer, container: Container) -> Result<Facts, AskErr
     let status: Option<ContainerStatusResponse> = peer.call(STATUS, StatusRequest { id: id.clone() }, None).await?;
     let stated = status.and_then(|status| status.status).and_then(|status| status.image);
     let labels = answer::labels(labels);
-    // A sandbox that is gone already leaves what the labels tell.
+    // If the sandbox is already gone, the labels are used.
     let of_sandbox = pod(peer, &pod_sandbox_id).await?;
     let pod = of_sandbox.or_else(|| answer::pod_of(&labels)).map(|pod| Pod { container_name: name.clone(), ..pod });
     let image_name = image_name([stated, image].into_iter().flatten());
     Ok(Facts { container: Known { id, name, image_name, labels, awaited: false }, pod })
 }
 
-/// The image by a name: what the runtime has it by, what the pod asked for; else, where nothing else is told, by its digest.
+/// The image by name, as the runtime has it or as the pod asked for it; by its digest only if no name is given.
 fn image_name(specs: impl Iterator<Item = ImageSpec>) -> Option<String> {
     let all: Vec<String> = specs.flat_map(|spec| [spec.image, spec.user_specified_image]).collect();
     let is_name = |image: &&String| !image.is_empty() && !image.starts_with("sha256:");

@@ -1,4 +1,4 @@
-//! Docker Engine API over its UNIX socket: one request for one container. podman's service answers the same.
+//! Docker Engine API over its UNIX socket: one request per container. podman's service answers in the same way.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,12 +15,12 @@ use tokio::task::JoinSet;
 use super::{ANSWER_BYTES, AskError, Facts, answer};
 use crate::model::process::Container;
 
-/// What is read of `ContainerInspect`.
+/// The fields of `ContainerInspect` that are read.
 #[derive(Debug, Deserialize)]
 struct Inspected {
     #[serde(rename = "Id", default)]
     id: String,
-    /// With a slash before it.
+    /// With a leading slash.
     #[serde(rename = "Name", default)]
     name: String,
     #[serde(rename = "Config")]
@@ -35,11 +35,11 @@ struct Config {
     labels: Option<BTreeMap<String, String>>,
 }
 
-/// Asks for a container; none: there is none of this id.
+/// Asks about a container; `None` if there is none with this id.
 pub(super) async fn ask(socket: &Path, id: &str) -> Result<Option<Facts>, AskError> {
     let stream = UnixStream::connect(socket).await.map_err(AskError::Connect)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // Ends with this call, however that ends.
+    // The connection's task is aborted when this function returns, for whatever reason.
     let mut driven = JoinSet::new();
     driven.spawn(connection);
     let request = Request::get(format!("/containers/{id}/json")).header("Host", "docker").body(Empty::<Bytes>::new());

@@ -1,4 +1,4 @@
-//! One gRPC call over a UNIX socket, of a connection that is made for it: a runtime that was restarted, or hangs, leaves nothing behind here.
+//! gRPC calls over a UNIX socket, on a connection made for one question: a runtime that was restarted, or hangs, leaves no state behind here.
 
 use std::io;
 use std::path::Path;
@@ -32,7 +32,7 @@ impl Peer {
         Ok(Peer { channel })
     }
 
-    /// Calls `method`; none: it is not found. `namespace`: where containerd is to look.
+    /// Calls `method`; `None` if the answer is "not found". `namespace`: where containerd is to search.
     pub(super) async fn call<Q, A>(
         &self,
         method: &'static str,

@@ -1,7 +1,7 @@
-//! The containers that processes were found in: each is asked for once, and its facts go onto every process in it.
+//! The containers that processes were found in: each is asked about once, and its facts go to every process in it.
 //!
-//! In: processes, with what their control groups tell; answers of the runtimes. Out: processes with all that is known, or marked as awaiting more;
-//! and, when it comes, what was awaited.
+//! In: processes, with what their control groups say; answers of the runtimes. Out: processes with everything that is known, or marked as awaiting
+//! more; and, when it arrives, what was awaited.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use crate::model::event::ContainerSeen;
 use crate::model::process::{Container, Pod, Process};
 use crate::model::time::KernelTime;
 
-/// Containers remembered: a node runs some hundred. Past it the one that was met longest ago is forgotten, and asked for again when it is met.
+/// Most containers remembered: a node runs some hundred. Beyond it, the one seen least recently is forgotten, and asked about again when seen.
 const CONTAINERS: usize = 4096;
-/// How often those that no runtime told of are asked for again, while they run: a runtime may have been away.
+/// How often to ask again about running containers that no runtime knew: a runtime may have been away.
 const AGAIN: Duration = Duration::from_secs(30);
 
 /// The table.
@@ -23,7 +23,7 @@ pub struct Containers {
     /// None: nobody is asked.
     runtimes: Option<Runtimes>,
     known: HashMap<String, Entry>,
-    /// Counts what was met, so that it is known which container was met last.
+    /// Counts sightings, so that it is known which container was seen last.
     met: u64,
     asked_again: KernelTime,
 }
@@ -37,19 +37,19 @@ struct Entry {
 }
 
 impl Containers {
-    /// Nothing is known yet; these are asked.
+    /// Knows no container yet; asks these runtimes.
     #[must_use]
     pub fn new(runtimes: Option<Runtimes>) -> Containers {
         Containers { runtimes, ..Containers::default() }
     }
 
-    /// How those fare that are asked.
+    /// How requests to the runtimes went.
     #[must_use]
     pub fn fared(&self) -> Fared {
         self.runtimes.as_ref().map(Runtimes::fared).unwrap_or_default()
     }
 
-    /// Completes a process, of whose container the id is known.
+    /// Completes a process whose container's id is known.
     pub fn complete(&mut self, process: &mut Process) {
         let Some(container) = &process.container else { return };
         self.met += 1;
@@ -82,7 +82,7 @@ impl Containers {
         self.known.insert(id, Entry { container, pod, told: false, met: self.met });
     }
 
-    /// What came since the last call. `running`: ids of the containers that processes run in, looked up where it is asked.
+    /// What arrived since the last call. `running` returns the ids of the containers that processes run in; it is called only if needed.
     pub fn news(&mut self, now: KernelTime, running: impl FnOnce() -> HashSet<String>) -> Vec<ContainerSeen> {
         let mut news = Vec::new();
         while let Some(told) = self.runtimes.as_mut().and_then(Runtimes::answer) {
@@ -95,7 +95,7 @@ impl Containers {
         news
     }
 
-    /// None when it is no news: nobody awaits it.
+    /// `None` if it is no news, because nobody awaits it.
     fn learn(&mut self, told: Told, now: KernelTime) -> Option<ContainerSeen> {
         let Told { id, facts } = told;
         let known = self.known.get_mut(&id);
@@ -119,18 +119,18 @@ impl Containers {
         Some(ContainerSeen { container, pod, told, time: now })
     }
 
-    /// Asks again for those that nobody told of; those that run no more are forgotten.
+    /// Asks again about the containers that no runtime knew; those that no longer run are forgotten.
     fn ask_again(&mut self, running: &HashSet<String>) {
         let Some(runtimes) = &self.runtimes else { return };
         self.known.retain(|id, entry| entry.told || entry.container.awaited || running.contains(id));
         for (id, _) in self.known.iter().filter(|(_, entry)| !entry.told && !entry.container.awaited) {
-            // Nobody waits: should there be no room for it, there is a next time.
+            // Nobody waits for the answer: if the queue is full, there will be a next time.
             let _ = runtimes.ask(id);
         }
     }
 }
 
-/// What the runtime told of a pod, completed by what the path of the control group did.
+/// What the runtime reported about a pod, completed from the path of the control group.
 fn joined(told: Option<Pod>, of_group: Option<Arc<Pod>>) -> Option<Arc<Pod>> {
     match (told, of_group) {
         (Some(told), Some(of_group)) => Some(Arc::new(Pod { uid: told.uid.or_else(|| of_group.uid.clone()), ..told })),

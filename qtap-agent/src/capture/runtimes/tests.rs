@@ -1,7 +1,7 @@
-//! Runtimes that answer, and others that do anything but: what is told, how long it takes, and that nobody is held up.
+//! Runtimes that answer and runtimes that misbehave: what is reported, how long it takes, and that nothing else is delayed.
 //!
-//! Docker's side is HTTP written out by hand; those of CRI and containerd are gRPC servers with messages of their own, encoded field by field as
-//! the published definitions number them, so that a wrong number here is not repeated there.
+//! Docker's answers are HTTP written by hand. CRI and containerd are gRPC servers with messages of their own, encoded field by field with the
+//! published numbers, so that a wrong number in the code is not repeated in the test.
 
 mod cri;
 mod docker;
@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use self::fake::{A, B};
 use super::{Runtimes, Settings, Told};
 
-/// Longest wait for an answer: more than a question may take.
+/// Longest wait for an answer: longer than a question may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Waits for one answer, and says how long that took.
+/// Waits for one answer and returns it with the time it took.
 fn answer(runtimes: &mut Runtimes) -> (Told, Duration) {
     let start = Instant::now();
     loop {

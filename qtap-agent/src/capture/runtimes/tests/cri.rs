@@ -1,4 +1,4 @@
-//! CRI's side and containerd's: the calls that are made, and what becomes of their answers.
+//! CRI and containerd: the calls that are made, and what becomes of the answers.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -117,7 +117,7 @@ fn a_container_whose_sandbox_is_gone_tells_what_its_labels_do() {
     assert_eq!((pod.name.as_str(), pod.container_name.as_deref(), pod.uid), ("web-0", Some("app"), None));
 }
 
-/// A runtime that ignores the filter, or lies, is held to the id.
+/// The id must match even if a runtime ignores the filter, or lies.
 #[test]
 fn another_container_is_not_taken_for_it() {
     let (_dir, _server, _, settings) =
@@ -227,7 +227,7 @@ fn containerd_that_tells_of_another_is_not_believed() {
     assert!(runtimes.fared().statuses().remove(0).error.is_some_and(|error| error.contains("another container")));
 }
 
-/// Who tells of the pod is asked before who tells only of the container.
+/// The runtime that knows the pod is asked before one that knows only the container.
 #[test]
 fn of_two_that_know_it_the_one_that_knows_more_is_heard() {
     let methods = vec![(LIST, says(listed(A))), (STATUS, says(stated())), (SANDBOX_STATUS, says(sandbox()))];

@@ -1,4 +1,4 @@
-//! Docker's side: what it tells, and what it may do instead.
+//! Docker: what it answers, and how it may misbehave.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,7 +55,7 @@ fn a_container_is_told_with_name_image_and_labels() {
     assert_eq!((status.told, status.failed, status.error), (1, 0, None));
 }
 
-/// The labels that every kubelet gives are enough for the pod.
+/// The labels that every kubelet sets are enough to know the pod.
 #[test]
 fn a_container_of_a_pod_tells_of_the_pod() {
     let dir = fake::dir();
@@ -91,7 +91,7 @@ fn what_is_not_there_is_none() {
     }
 }
 
-/// A container may be started before it stands in the runtime's table.
+/// A container may start before it is in the runtime's table.
 #[test]
 fn what_is_not_known_yet_is_asked_for_again() {
     let dir = fake::dir();
@@ -212,7 +212,7 @@ fn answer_of(runtimes: &mut Runtimes) -> (Told, Duration) {
     super::answer(runtimes)
 }
 
-/// Many at once: no more than some requests are under way, and each has its answer.
+/// Many at once: only a few requests are in progress at any time, and each container gets its answer.
 #[test]
 fn a_storm_of_containers_is_weathered() {
     let dir = fake::dir();
@@ -241,7 +241,7 @@ fn a_storm_of_containers_is_weathered() {
     assert!(most.load(Ordering::SeqCst) <= 8);
 }
 
-/// One that hangs stands before one that knows.
+/// A runtime that hangs is asked before one that knows the container.
 #[test]
 fn who_hangs_does_not_hold_up_who_knows() {
     let dir = fake::dir();

@@ -1,4 +1,4 @@
-//! Runtimes of the tests' own: servers at UNIX sockets, gone when they are dropped.
+//! Fake runtimes: servers on UNIX sockets that stop when they are dropped.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -25,7 +25,7 @@ pub(super) fn dir() -> tempfile::TempDir {
     tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A server at a socket, on a thread of its own.
+/// A server on a socket, with a thread of its own.
 pub(super) struct Server {
     pub(super) socket: PathBuf,
     end: Option<oneshot::Sender<()>>,
@@ -63,7 +63,7 @@ impl Drop for Server {
     }
 }
 
-/// What a server says to a request, which it is given as text.
+/// A server's answer to a request, which it receives as text.
 pub(super) type Says = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
 
 /// HTTP as bytes: each connection is read up to the end of a head, answered with whatever `says` gives, and then closed.
@@ -98,7 +98,7 @@ pub(super) fn hung(socket: &Path) -> Server {
     })
 }
 
-/// An answer without an end, as fast as it is read.
+/// An answer without an end, sent as fast as it is read.
 pub(super) fn endless(socket: &Path) -> Server {
     Server::run(socket, |listener| async move {
         while let Ok((mut stream, _)) = listener.accept().await {
@@ -111,13 +111,13 @@ pub(super) fn endless(socket: &Path) -> Server {
     })
 }
 
-/// An answer of HTTP.
+/// An HTTP answer.
 pub(super) fn answer(status: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
         .into()
 }
 
-/// A field of a protobuf message: its number, and what it holds.
+/// A field of a protobuf message: its number and its content.
 pub(super) fn field(number: u8, content: impl AsRef<[u8]>) -> Vec<u8> {
     let content = content.as_ref();
     let mut out = Vec::new();
@@ -139,20 +139,20 @@ pub(super) fn map(number: u8, pairs: &[(&str, &str)]) -> Vec<u8> {
     pairs.iter().flat_map(|(key, value)| field(number, [field(1, key), field(2, value)].concat())).collect()
 }
 
-/// What a gRPC method answers, given the request: a message, or a status and how long that takes.
+/// A gRPC method's answer to a request: a message, a status, or a message after a delay.
 pub(super) enum Reply {
     Message(Vec<u8>),
     Status(u16),
     After(Duration, Vec<u8>),
 }
 
-/// Methods by their path, and what was asked so far: path, `containerd-namespace`, the request.
+/// Methods by path, and the requests so far: path, `containerd-namespace`, message.
 pub(super) type Method = Box<dyn Fn(&str, &[u8]) -> Reply + Send + Sync>;
 pub(super) type Asked = Arc<Mutex<Vec<(String, String, Vec<u8>)>>>;
 
 type Body = http_body_util::combinators::BoxBody<Bytes, Infallible>;
 
-/// A gRPC server: hyper's HTTP/2, messages framed by hand. A method that is not there is UNIMPLEMENTED.
+/// A gRPC server: hyper's HTTP/2, messages framed by hand. It answers an unknown method with UNIMPLEMENTED.
 pub(super) fn grpc(socket: &Path, methods: HashMap<&'static str, Method>) -> (Server, Asked) {
     let (methods, asked) = (Arc::new(methods), Asked::default());
     let seen = Arc::clone(&asked);
@@ -208,7 +208,7 @@ fn call(
     })
 }
 
-/// Frames that are there.
+/// A body of frames that are already there.
 struct Stream(std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>);
 
 impl futures_core::Stream for Stream {

@@ -1,4 +1,4 @@
-//! The table of containers: what a process is told with, and what is told later.
+//! The table of containers: what a process is reported with, and what is reported later.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ fn completed(containers: &mut Containers, id: &str, uid: Option<&str>) -> Proces
     process
 }
 
-/// Waits for this much news.
+/// Waits until this many pieces of news have arrived.
 fn news_of(containers: &mut Containers, now: u64, count: usize) -> Vec<ContainerSeen> {
     let (start, mut all) = (Instant::now(), Vec::new());
     while all.len() < count {
@@ -100,7 +100,7 @@ fn what_nobody_knew_is_asked_for_again_while_it_runs() {
     assert_eq!(containers.news(again, || HashSet::from([A.to_owned()])), []);
     let seen = news(&mut containers, again.0 + 1);
     assert!(seen.told && seen.container.id == A && seen.container.name.as_deref() == Some("web"));
-    // The other runs no more, and is forgotten: met again, it is asked for anew.
+    // The other one no longer runs and is forgotten; when it is seen again, it is asked about anew.
     assert!(completed(&mut containers, B, None).is_awaited());
 }
 
