@@ -1,5 +1,5 @@
-//! One runtime: its socket, how it is asked, and how it fared. One that fails is left alone for a while, longer each time, so that what hangs
-//! does not hold up those behind it.
+//! One runtime: its socket, how to ask it, and how that went. A runtime that fails is not asked for a while, longer each time, so that one that
+//! hangs does not delay those after it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::{AskError, Facts, Settings, containerd, cri, docker};
 
-/// How long one request may take, connecting included: an idle runtime takes milliseconds, a busy one some hundred.
+/// How long one request may take, connecting included: an idle runtime takes milliseconds, a busy one a few hundred.
 pub(super) const REQUEST_TIME: Duration = Duration::from_millis(750);
-/// How long one that failed is left alone at first.
+/// How long a runtime is not asked after its first failure.
 const SILENCE: Duration = Duration::from_millis(250);
-/// And at most.
+/// How long at most, after further ones.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
-/// What it speaks.
+/// The protocol it speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Cri,
@@ -43,29 +43,29 @@ pub(super) struct Runtime {
 #[derive(Debug, Default)]
 struct Health {
     status: RuntimeStatus,
-    /// Failures since it answered last.
+    /// Failures since its last answer.
     in_a_row: u32,
     silent_until: Option<Instant>,
 }
 
-/// How a runtime fared since the start.
+/// How requests to a runtime went since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RuntimeStatus {
     /// `cri`, `docker` or `containerd`.
     pub kind: &'static str,
     /// Path of its socket.
     pub socket: String,
-    /// Containers that it told of.
+    /// Containers that it reported.
     pub told: u64,
-    /// Questions that it answered with no.
+    /// Questions that it answered with "not found".
     pub not_found: u64,
     /// Questions that it did not answer.
     pub failed: u64,
-    /// Why, the last time; none when it answered since.
+    /// The last error; `None` if it has answered since.
     pub error: Option<String>,
 }
 
-/// Those that may be asked, the one that knows most of a container first.
+/// The runtimes that may be asked, the one that knows most about a container first.
 pub(super) fn all(settings: &Settings) -> Vec<Runtime> {
     let sockets =
         [(Kind::Cri, &settings.cri), (Kind::Docker, &settings.docker), (Kind::Containerd, &settings.containerd)];
@@ -80,12 +80,12 @@ impl Runtime {
         Runtime { kind, socket: socket.to_owned(), health: Mutex::new(health) }
     }
 
-    /// How it fared.
+    /// How requests to it went.
     pub(super) fn status(&self) -> RuntimeStatus {
         self.health().status.clone()
     }
 
-    /// Asks for a container; none: it knows none of this id, does not answer, or is left alone.
+    /// Asks about a container. `None` if the runtime does not know the id, does not answer, or is not to be asked now.
     pub(super) async fn ask(&self, id: &str) -> Option<Facts> {
         if self.health().silent_until.is_some_and(|until| Instant::now() < until) {
             return None;
