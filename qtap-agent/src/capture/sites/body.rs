@@ -1,5 +1,5 @@
-//! What a function's code says of itself: the numbers it puts into registers, the addresses it takes, the functions it goes to, whether it writes to memory. In: its
-//! bytes and where they stand. Out: [`Body`]. From end to end, whether or not control flow reaches it: it is what a function is recognised by, not what is proven of it.
+//! Features by which a function's code is recognized: the numbers it puts into registers, the addresses it takes, the functions it calls, whether it
+//! writes to memory. In: its bytes and their address. Out: [`Body`]. All bytes are read, reached by control flow or not: nothing is proven here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,36 +9,36 @@ use iced_x86::{
 
 use super::{Reg, x86};
 
-/// Constants below this are numbers, and no addresses: nothing is linked to stand in the first page.
+/// Constants below this are numbers, not addresses: nothing is linked into the first page.
 const ADDRESSES_FROM: u64 = 0x1000;
 
-/// What a function's code says of itself.
+/// The features of a function's code.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Body {
-    /// Numbers put into registers as they stand in the code.
+    /// Numbers put into registers, as they are in the code.
     numbers: BTreeSet<(Reg, u64)>,
     /// Addresses taken relative to the code (`lea reg, [rip + …]`).
     addresses: BTreeSet<u64>,
-    /// Constants that registers of arguments have at the end of a straight piece of code, where an address is among them.
+    /// Constants in registers at the end of a straight-line piece of code, if one of them may be an address.
     together: Vec<BTreeMap<Reg, u64>>,
-    /// Registers of arguments that are read before they are written, in the code's order: the function has as many arguments.
+    /// Argument registers that are read before they are written, in code order: these are the arguments that the function takes.
     pub takes: BTreeSet<Reg>,
-    /// Where calls, and jumps out of it, lead to, in the code's order.
+    /// Targets of calls, and of jumps out of the function, in the code's order.
     pub goes_to: Vec<u64>,
-    /// Displacements behind a register, of memory that is not its own stack: which members of structures it looks at.
+    /// Displacements from a register in accesses to memory that is not the function's own stack: the structure members that it accesses.
     pub members: BTreeSet<u64>,
-    /// Those of them that are not what its first argument points to: of what that leads to.
+    /// Those of them whose register does not hold the first argument: members of what is reached through it, for example.
     pub beyond: BTreeSet<u64>,
-    /// Numbers that it holds something against (`cmp`).
+    /// Numbers that it compares something with (`cmp`).
     pub compared: BTreeSet<u64>,
     /// True when it writes to memory that is addressed through neither the stack pointer nor the frame pointer.
     pub stores: bool,
-    /// True when it counts something that other threads count too (`lock`).
+    /// True if it changes memory atomically (`lock`), such as a count that other threads change too.
     pub locks: bool,
 }
 
 impl Body {
-    /// Reads the code of a function that stands at `vaddr`; none when it holds what is no instruction.
+    /// Reads the code of a function at address `vaddr`; `None` if it contains bytes that are not an instruction.
     #[must_use]
     pub fn of(code: &[u8], vaddr: u64) -> Option<Body> {
         let within = vaddr..vaddr.checked_add(code.len() as u64)?;
@@ -70,7 +70,7 @@ impl Body {
                 body.end_piece(&mut constants);
             }
             body.takes.extend(x86::reads(&mut factory, &decoded).into_iter().filter(|read| arguments.contains(read)));
-            // A call leaves nothing in them.
+            // After a call none of them holds its argument.
             let written = x86::writes(&mut factory, &decoded).registers;
             let calls = matches!(decoded.flow_control(), FlowControl::Call | FlowControl::IndirectCall);
             arguments.retain(|argument| !calls && !written.contains(argument));
@@ -93,7 +93,7 @@ impl Body {
         Some(body)
     }
 
-    /// Keeps what the registers of arguments have where a straight piece of code ends.
+    /// Keeps the constants that registers have where a straight-line piece of code ends.
     fn end_piece(&mut self, constants: &mut BTreeMap<Reg, u64>) {
         let together = std::mem::take(constants);
         if together.values().any(|number| *number >= ADDRESSES_FROM) {
@@ -131,7 +131,7 @@ impl Body {
         self.numbers.iter().filter(move |(into, _)| *into == register).map(|(_, number)| *number)
     }
 
-    /// Where it has one of the addresses in the register of an argument at the end of a straight piece of code: which argument that is, from 0, and what the one before it is.
+    /// For each piece of code that ends with one of these addresses in an argument register but the first: its index, and the argument before it.
     pub fn before<'a>(&'a self, addresses: &'a BTreeSet<u64>) -> impl Iterator<Item = (u8, Option<u64>)> + 'a {
         let of = |together: &'a BTreeMap<Reg, u64>| {
             let standing = (1..6u8).filter_map(move |index| Some((index, together.get(&Reg::of_argument(index)?)?)));
@@ -148,7 +148,7 @@ impl Body {
         self.addresses.iter().copied()
     }
 
-    /// True when it takes the address: relative to the code, or as a number, where the code is linked to stand in one place.
+    /// True if it takes the address: relative to the code, or as a number if the code is linked at a fixed address.
     #[must_use]
     pub fn refers_to(&self, address: u64) -> bool {
         self.addresses.contains(&address) || self.numbers.iter().any(|(_, number)| *number == address)
@@ -159,7 +159,7 @@ fn decoded(code: &[u8], vaddr: u64) -> Decoder<'_> {
     Decoder::with_ip(64, code, vaddr, DecoderOptions::NONE)
 }
 
-/// The member of a structure that it looks at: the register that points to the structure, and where in it.
+/// The structure member that an instruction accesses: the register that points to the structure, and the offset in it.
 fn member(decoded: &Decoded) -> Option<(Reg, u64)> {
     let base = Reg::holding(decoded.memory_base()).filter(|_| decoded.memory_index() == Register::None)?;
     let looks = !on_stack(decoded.memory_base()) && decoded.mnemonic() != Mnemonic::Lea;

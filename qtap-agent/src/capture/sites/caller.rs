@@ -1,22 +1,22 @@
-//! Where a function calls another one: calls, and jumps in their place, that its control flow reaches.
+//! Where a function calls another one: calls, and jumps instead of calls, that its control flow reaches.
 //!
-//! At such an instruction the arguments are where the convention has them, and the kernel emulates it: one trap, of this caller alone.
+//! At such an instruction the arguments are where the calling convention puts them, and the kernel emulates it: one trap, for this caller only.
 
 use iced_x86::{InstructionInfoFactory, Mnemonic};
 
 use super::flow::{Flow, Next};
 use super::{Reg, x86};
 
-/// What was put into a register.
+/// The value put into a register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
     /// An address (`lea reg, [rip + …]`), or a number.
     Address(u64),
-    /// What memory holds at this address (`mov reg, [rip + …]`).
+    /// The content of memory at this address (`mov reg, [rip + …]`).
     Held(u64),
 }
 
-/// Offsets at which `code` calls what lies at offset `to` from its first byte. Only what its control flow reaches: bytes that merely look like a call are none.
+/// Offsets at which `code` calls offset `to` from its first byte. Only what its control flow reaches counts, not bytes that look like a call.
 #[must_use]
 pub fn calls(code: &[u8], to: u64) -> Vec<u64> {
     let Ok(flow) = Flow::of(code) else { return Vec::new() };
@@ -27,8 +27,8 @@ pub fn calls(code: &[u8], to: u64) -> Vec<u64> {
     there.map(|(offset, _)| *offset).collect()
 }
 
-/// What stands in `register` at offset `at` of a function that stands at `vaddr`: what the last instruction before it put there, on the straight way to it.
-/// None where more than one way leads there, where a call comes between, and of anything that is worked out.
+/// The value of `register` at offset `at` of a function at address `vaddr`: what the last instruction on the straight path to it put there.
+/// `None` if more than one path leads there, if a call comes between, or if the value is computed.
 #[must_use]
 pub fn put(code: &[u8], vaddr: u64, at: u64, register: Reg) -> Option<Put> {
     let flow = Flow::of(code).ok()?;
@@ -44,7 +44,7 @@ pub fn put(code: &[u8], vaddr: u64, at: u64, register: Reg) -> Option<Put> {
         }
         if x86::writes(&mut factory, &step.decoded).registers.contains(&register) {
             let relative = step.decoded.is_ip_rel_memory_operand();
-            // The code was decoded as if it stood at 0.
+            // The code was decoded as if it were at address 0.
             let address = || vaddr.wrapping_add(step.decoded.ip_rel_memory_address());
             return match step.decoded.mnemonic() {
                 Mnemonic::Lea if relative => Some(Put::Address(address())),
@@ -58,8 +58,8 @@ pub fn put(code: &[u8], vaddr: u64, at: u64, register: Reg) -> Option<Put> {
     None
 }
 
-/// True when a function goes to where its code does not say: by a pointer in a register or in memory, save one at a place that the code names (a function of another
-/// file that is called without a stub). Also when its code can't be followed.
+/// True if a function calls or jumps through a pointer in a register or in memory, so that its code does not say where to, or if its code can't be
+/// followed. A pointer at an address that the code names does not count: it belongs to a function of another file that is called without a stub.
 #[must_use]
 pub fn goes_by_pointer(code: &[u8]) -> bool {
     let Ok(flow) = Flow::of(code) else { return true };

@@ -1,14 +1,14 @@
-//! The entry site: the first emulated instruction of the block at a function's start, while the arguments are still known.
+//! The entry site: the first emulated instruction of the block at a function's start at which the arguments are still known.
 //!
-//! In: the function's flow and the arguments wanted. Out: the site, or why there is none. The block is walked once, and
-//! with it where each argument is and how far the stack pointer has moved.
+//! In: the function's flow and the arguments wanted. Out: the site, or why there is none. One walk through the block tracks
+//! where each argument is and how far the stack pointer has moved.
 
 use iced_x86::InstructionInfoFactory;
 
 use super::flow::{Flow, Next, Step};
 use super::{ArgLocation, Argument, EntrySite, Instruction, Reg, Unproven, Width, x86};
 
-/// Where one argument is known to be, at a point of the walk.
+/// Where one argument is known to be, at one point of the walk.
 struct Tracked {
     own: Reg,
     width: Width,
@@ -22,7 +22,7 @@ impl Tracked {
         Some(Tracked { own, width: argument.width, holders: vec![own] })
     }
 
-    /// What an instruction that writes `written`, and perhaps copies, does to what is known.
+    /// Applies an instruction that writes `written` and may be a copy.
     fn pass(&mut self, written: &[Reg], copy: Option<x86::Move>) {
         let gains = copy.filter(|copy| self.holders.contains(&copy.from) && (copy.whole || self.width == Width::Low32));
         self.holders.retain(|holder| !written.contains(holder));
@@ -39,7 +39,7 @@ impl Tracked {
     }
 }
 
-/// Chooses the entry site; its `file_offset` is left at 0 for the caller, who knows the file.
+/// Chooses the entry site. Its `file_offset` stays 0; the caller, who knows the file, sets it.
 pub(super) fn choose(flow: &Flow, args: &[Argument]) -> Result<EntrySite, Unproven> {
     let mut tracked =
         args.iter().map(|&arg| Tracked::at_entry(arg)).collect::<Option<Vec<_>>>().ok_or(Unproven::ArgumentLost)?;
@@ -80,7 +80,7 @@ fn site(
     Ok(EntrySite { offset, file_offset: 0, instruction, args, sp_delta, fallback: None })
 }
 
-/// Carries what is known over one instruction; gives the new distance to the stack pointer at entry.
+/// Applies one instruction to what is known; returns the new distance to the stack pointer at entry.
 fn pass(
     step: &Step,
     factory: &mut InstructionInfoFactory,

@@ -2,10 +2,10 @@
 //!
 //! In: the function's flow and where the entry site is. Out: the sites, or the return with the reason why.
 //!
-//! A *candidate* is an emulated instruction from which a `ret` can be reached and behind which, on every way to a `ret`, neither
-//! rax nor memory outside the function's own stack is written (the result may also be told through a pointer). Of the
-//! candidates two sets are tried: the *last* ones (no other candidate behind them) and the *first* ones (none before
-//! them). Within either set no path can pass two, nor one twice; what remains to be checked is that no path avoids the set.
+//! A *candidate* is an emulated instruction from which a `ret` can be reached and after which, on every way to a `ret`, neither
+//! rax nor memory outside the function's own stack is written (the result may also be returned through a pointer). Two sets of
+//! candidates are tried: the *last* ones (with no candidate after them) and the *first* ones (with none before them). Within
+//! either set no path can pass two, nor one twice; what remains to be checked is that no path avoids the set.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +34,7 @@ pub(super) fn choose(flow: &Flow, entry: u64) -> ExitSites {
     ExitSites::Return { rets, fallback: Unproven::NoExit }
 }
 
-/// The return, of what is final there and not before.
+/// The return, for a result that is final only there.
 pub(super) fn at_return(flow: &Flow) -> ExitSites {
     match returns(flow) {
         Ok(rets) => ExitSites::Return { rets, fallback: Unproven::AtReturnOnly },
@@ -42,7 +42,7 @@ pub(super) fn at_return(flow: &Flow) -> ExitSites {
     }
 }
 
-/// All `ret` instructions, where it is proven that these are all ways out.
+/// All `ret` instructions, if it is proven that these are all ways out.
 fn returns(flow: &Flow) -> Result<Vec<u64>, Unproven> {
     if let Some(why) = flow.unknown_ways {
         return Err(why);
@@ -107,7 +107,7 @@ fn candidates(flow: &Flow, before: &BTreeMap<u64, Vec<u64>>, rets: &[u64], entry
     returning.into_iter().filter(|offset| *offset > entry && !spoilt.contains(offset) && emulated(offset)).collect()
 }
 
-/// Candidates with no candidate behind them, themselves included (one in a loop is behind itself).
+/// Candidates with no candidate after them, themselves included (one in a loop is after itself).
 fn last_of(before: &BTreeMap<u64, Vec<u64>>, candidates: &BTreeSet<u64>) -> BTreeSet<u64> {
     let direct = candidates.iter().flat_map(|offset| before.get(offset)).flatten().copied();
     let with_one_behind = leading_to(before, direct);

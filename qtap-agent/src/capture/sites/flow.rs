@@ -1,7 +1,7 @@
 //! The control flow of one function: every instruction that can be reached from its first byte, and what follows it.
 //!
-//! In: the function's bytes. Out: [`Flow`], or the reason why it can't be known. Direct jumps are followed; what is behind an
-//! indirect jump or outside the function is not looked at, only remembered as a way out.
+//! In: the function's bytes. Out: [`Flow`], or the reason why it can't be known. Direct jumps are followed. Code after an
+//! indirect jump or outside the function is not decoded; the jump is only noted as a way out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction as Decode
 
 use super::{Instruction, Unproven, x86};
 
-/// Most instructions looked at in one function: ten times the largest hooked one, and some milliseconds of work.
+/// Most instructions decoded in one function: ten times the largest hooked one, and some milliseconds of work.
 const MAX_INSTRUCTIONS: usize = 16 * 1024;
 
 /// Where control goes after an instruction.
@@ -47,7 +47,7 @@ pub(super) struct Step {
     pub(super) decoded: Decoded,
     pub(super) kind: Instruction,
     pub(super) next: Next,
-    /// True for calls and system calls: what the callee writes is not known.
+    /// True for calls and system calls: it is not known what the callee writes.
     pub(super) calls: bool,
 }
 
@@ -117,7 +117,7 @@ impl Flow {
                 Ok(self.jump(near_target(decoded)?, size).map_or(Next::Leaves, Next::Jumps))
             }
             FlowControl::ConditionalBranch => {
-                // A conditional tail call leaves one way and falls through the other; the way out is remembered.
+                // A conditional tail call leaves the function or falls through; the way out is noted.
                 let inside = self.jump(near_target(decoded)?, size);
                 Ok(inside.map_or(Next::Falls(following), |target| Next::Forks(following, target)))
             }
@@ -131,7 +131,7 @@ impl Flow {
         }
     }
 
-    /// The target when it lies in the function; else a tail call is remembered.
+    /// The target if it lies in the function; otherwise a tail call is noted.
     fn jump(&mut self, target: u64, size: u64) -> Option<u64> {
         if target < size {
             self.targets.insert(target);

@@ -1,19 +1,19 @@
-//! Sites in functions that Go compiled, which the rules for C do not fit: stacks move, so that a return address must never be replaced, and every
-//! function may begin anew after its stack has grown.
+//! Sites in functions compiled by Go. The rules for C do not apply: stacks move, so a return address must never be replaced, and every
+//! function may start again after its stack has grown.
 //!
-//! In: a function's bytes. Out: the entry site, in the check of the stack's room that Go functions begin with, and every `ret`; or why not.
+//! In: a function's bytes. Out: the entry site, in the stack check that Go functions begin with, and every `ret`; or why there are none.
 //!
 //! ```text
-//! cmp rsp, [r14+0x10]     r14: the goroutine, 0x10: how far its stack may be used. Large functions compare r12, made of rsp
+//! cmp rsp, [r14+0x10]     r14: the goroutine; +0x10: the limit of its stack. Large functions compare r12, computed from rsp
 //! jbe more                ◀── the entry site: emulated, arguments in their registers (rax, rbx, rcx, …)
 //! …
 //! ret                     ◀── an exit site: result in rax, stack pointer as at entry
 //! more: call morestack; jmp start      passes the entry site a second time within one call
 //! ```
 //!
-//! That the comparison goes by r14 proves that arguments travel in registers (Go 1.17, `abi-internal.md`): before, the goroutine was found by way of `fs`.
-//! Go puts no data between instructions, so the function is read from its first byte to its last, and every jump within it must lead to an instruction
-//! that was read so.
+//! A comparison through r14 proves that arguments are passed in registers (Go 1.17, `abi-internal.md`): before, the goroutine was found through
+//! `fs`. Go puts no data between instructions, so the function is decoded from its first byte to its last, and every jump within it must lead to
+//! an instruction that was decoded this way.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -23,9 +23,9 @@ use iced_x86::{OpKind, Register};
 
 use super::{EntrySite, ExitSites, Function, Instruction, Machine, Reg, Sites, x86};
 
-/// Instructions within which the check of the stack's room ends: five, where the function's own need is large.
+/// Most instructions that the stack check may take; it takes five if the function's own frame is large.
 const CHECK_MAX: usize = 8;
-/// `g.stackguard0`, behind the two words of `g.stack` (`src/runtime/runtime2.go`).
+/// Offset of `g.stackguard0`, after the two words of `g.stack` (`src/runtime/runtime2.go`).
 const STACK_GUARD: u64 = 0x10;
 
 /// Why a function has no such sites.
@@ -33,7 +33,7 @@ const STACK_GUARD: u64 = 0x10;
 pub enum NotGo {
     /// Another instruction set.
     Machine,
-    /// Arguments travel on the stack.
+    /// Arguments are passed on the stack.
     StackAbi,
     /// It does not look like what Go compiles.
     Unproven,
@@ -59,10 +59,10 @@ impl NotGo {
     }
 }
 
-/// Chooses the sites of a function; `result`: whether its end is wanted.
+/// Chooses the sites of a function; `result` says whether its end is wanted.
 ///
 /// # Errors
-/// [`NotGo`] when the function is not proven to be one that can be probed so: there is no fallback.
+/// [`NotGo`] if the function is not proven to be one that can be probed this way: there is no fallback.
 pub fn choose(function: &Function<'_>, result: bool) -> Result<Sites, NotGo> {
     if function.machine != Machine::X86_64 {
         return Err(NotGo::Machine);
@@ -75,7 +75,7 @@ pub fn choose(function: &Function<'_>, result: bool) -> Result<Sites, NotGo> {
     Ok(Sites { entry, exit: result.then_some(ExitSites::Rets(exits)) })
 }
 
-/// The same with the entry site at the function's first byte: what the chosen one is compared with.
+/// The same with the entry site at the function's first byte: chosen sites are compared with this.
 ///
 /// # Errors
 /// As [`choose`].
@@ -88,7 +88,7 @@ pub fn plain(function: &Function<'_>, result: bool) -> Result<Sites, NotGo> {
     Ok(sites)
 }
 
-/// Every instruction, from the first byte to the last.
+/// All instructions, from the first byte to the last.
 fn sweep(code: &[u8]) -> Result<Vec<Decoded>, NotGo> {
     let mut decoder = Decoder::with_ip(64, code, 0, DecoderOptions::NONE);
     let mut all = Vec::new();
@@ -102,7 +102,7 @@ fn sweep(code: &[u8]) -> Result<Vec<Decoded>, NotGo> {
     Ok(all)
 }
 
-/// The first branch of the check of the stack's room.
+/// The first branch of the stack check.
 fn entry(all: &[Decoded], code: &[u8]) -> Result<(u64, Instruction), NotGo> {
     let mut factory = InstructionInfoFactory::new();
     let mut site = None;
@@ -142,7 +142,7 @@ fn compares_with_guard(decoded: &Decoded) -> bool {
         && decoded.memory_displacement64() == STACK_GUARD
 }
 
-/// Every `ret`, once it is clear that jumps lead to instructions only, and into the beginning only to its first.
+/// Every `ret`, after checking that jumps lead only to instructions, and into the stack check only to its first one.
 fn ends(all: &[Decoded], size: u64, entry: u64) -> Result<Vec<u64>, NotGo> {
     let starts: BTreeSet<u64> = all.iter().map(Decoded::ip).collect();
     let mut ends = Vec::new();
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_check_of_the_stack_is_the_way_in_and_every_ret_a_way_out() {
-        // test eax,eax; je +1; ret; ret; nop(padding); jmp start
+        // test eax,eax; je +1; ret; ret; jmp start
         let code = [&CHECK[..], &[0x85, 0xc0, 0x74, 0x01, 0xc3, 0xc3, 0xeb, 0xf2]].concat();
         // jbe leads to +11, the second ret: any instruction will do.
         let sites = of(&code).unwrap();

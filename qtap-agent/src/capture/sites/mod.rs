@@ -1,15 +1,15 @@
-//! Where a probe stands in a function: chosen by disassembly, so that it costs one trap instead of two.
+//! Where to place a probe in a function: chosen by disassembly, so that it costs one trap instead of two.
 //!
-//! A uprobe on an instruction that the kernel emulates is one trap; on any other instruction it is executed out of line and
-//! single-stepped: two traps, the second of them dear. What comes in is a function's bytes and what is wanted of a call (which
-//! arguments, and whether the result); what goes out is an entry site and exit sites, each with what was proven of it, or
-//! the usual places (offset 0 and the return) with the reason why nothing better was proven. It reads no file and
+//! A uprobe on an instruction that the kernel emulates costs one trap. Any other instruction is executed out of line and
+//! single-stepped: two traps, the second of them expensive. In: a function's bytes and what is wanted of a call (which
+//! arguments, and whether the result). Out: an entry site and exit sites, each with what was proven about it; or the default
+//! places (offset 0 and the return), with the reason why nothing better was proven. This module reads no file and
 //! attaches nothing.
 //!
-//! What is proven of a chosen **entry** site: it lies in the straight-line block at the function's start, no jump enters
-//! that block behind its start, every wanted argument is in a known register there, and the stack pointer's distance
-//! from its value at entry is known. Of chosen **exit** sites: every path from the entry to any `ret` passes exactly one of
-//! them, exactly once, and behind it neither rax nor memory other than the function's own stack is written.
+//! Proven about a chosen **entry** site: it lies in the straight-line block at the function's start, no jump enters that
+//! block after its start, every wanted argument is in a known register there, and the stack pointer's distance from its
+//! value at entry is known. Proven about chosen **exit** sites: every path from the entry to any `ret` passes exactly one of
+//! them, exactly once, and after it neither rax nor memory other than the function's own stack is written.
 //!
 //! ```text
 //!   bytes ──flow──▶ instructions and their successors ──entry──▶ EntrySite
@@ -52,10 +52,10 @@ pub struct Function<'a> {
     pub file_offset: u64,
 }
 
-/// How much of an argument's register counts.
+/// Which part of an argument's register counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Width {
-    /// The lower 32 bits (`int`): the upper half is undefined by the calling convention and must be cut off.
+    /// The lower 32 bits (`int`): the calling convention leaves the upper half undefined, so it must be cut off.
     Low32,
     /// All 64 bits (pointers, `size_t`).
     Full,
@@ -64,7 +64,7 @@ pub enum Width {
 /// An argument that the probe needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Argument {
-    /// Its place in the call, from 0; only the six that travel in registers (System V ABI for x86-64, §3.2.3).
+    /// Its position in the call, from 0; only the six that are passed in registers (System V ABI for x86-64, §3.2.3).
     pub index: u8,
     /// How much of it counts.
     pub width: Width,
@@ -82,65 +82,65 @@ pub struct Wanted<'a> {
 /// Where an argument is when the entry probe fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ArgLocation {
-    /// In the register that the calling convention gave it.
+    /// In the register that the calling convention assigns to it.
     Own,
-    /// That register was written; a copy stands in this one.
+    /// That register was overwritten; this one holds a copy.
     Copy(Reg),
 }
 
-/// Where the probe on the way in stands.
+/// The site of the probe on the way in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntrySite {
     /// Offset within the function.
     pub offset: u64,
-    /// Offset in the file: what the kernel is told.
+    /// Offset in the file, which the kernel needs.
     pub file_offset: u64,
-    /// What stands there.
+    /// The instruction at this offset.
     pub instruction: Instruction,
     /// Where each wanted argument is, in the order it was asked for.
     pub args: Vec<ArgLocation>,
     /// What must be added to the stack pointer at the site to get its value at function entry, in bytes.
     pub sp_delta: i64,
-    /// Why nothing better was chosen; none when the site is emulated.
+    /// Why nothing better was chosen; `None` if the instruction is emulated.
     pub fallback: Option<Unproven>,
 }
 
 impl EntrySite {
-    /// True when the kernel emulates the instruction: one trap.
+    /// True if the kernel emulates the instruction: one trap.
     #[must_use]
     pub fn emulated(&self) -> bool {
         self.instruction != Instruction::Stepped
     }
 }
 
-/// Where the probes on the way out stand.
+/// The sites of the probes on the way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExitSites {
     /// Offsets within the function: every path to a `ret` passes exactly one, with the result final in rax.
     Emulated(Vec<u64>),
-    /// The function's return: a uretprobe, or probes on all `ret` instructions. The uretprobe stands where the entry probe
-    /// does and shares its trap: there the stack pointer is what it was at function entry (`sp_delta` is 0), which is all
-    /// that a uretprobe asks for.
+    /// The function's return: a uretprobe, or probes on all `ret` instructions. The uretprobe is at the place of the entry probe
+    /// and shares its trap: there the stack pointer is what it was at function entry (`sp_delta` is 0), and a uretprobe
+    /// requires nothing else.
     Return {
-        /// Offsets of all `ret` instructions; empty when it is not proven that these are all ways out (then only a
-        /// uretprobe sees them all).
+        /// Offsets of all `ret` instructions; empty if it is not proven that these are all ways out (then only a
+        /// uretprobe sees every return).
         rets: Vec<u64>,
         /// Why nothing better was chosen.
         fallback: Unproven,
     },
-    /// Offsets of all `ret` instructions, of code whose return addresses must not be replaced (Go's: its stacks move; Rust's: it unwinds).
+    /// Offsets of all `ret` instructions, in code whose return addresses must not be replaced (Go's, whose stacks move; Rust's, which unwinds).
     Rets(Vec<u64>),
-    /// Offset behind the call at which the entry site is: what is wanted is that call's, not the function's.
+    /// Offset after the call at which the entry site is: the result wanted is that of this call, not of the function.
     Behind(u64),
 }
 
-/// What stands at a site: the kinds of instruction that the kernel emulates, or any other.
+/// The instruction at a site: one of the kinds that the kernel emulates, or any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Instruction {
     /// `push` of a register.
     Push,
-    /// `call rel32`. Emulated without the user's shadow stack before Linux 6.18: not for a process that has one
-    /// (`x86_Thread_features: shstk` in /proc/PID/status).
+    /// `call rel32`. Before Linux 6.18 the emulation ignores the user's shadow stack, so it must not be used for a process that
+    /// has one (`x86_Thread_features: shstk` in /proc/PID/status).
     Call,
     /// `jmp rel`.
     Jump,
@@ -159,9 +159,9 @@ pub enum Unproven {
     Machine,
     /// The symbol has no size, or its code could not be read.
     NoCode,
-    /// More instructions than are looked at.
+    /// More instructions than are examined.
     TooLarge,
-    /// Bytes that are no instruction, instructions that overlap, or one that leaves the beaten track (far jumps, traps).
+    /// Bytes that are not an instruction, instructions that overlap, or one that can't be followed (far jumps, traps).
     Undecodable,
     /// The code runs on past the function's end.
     RunsOff,
@@ -181,9 +181,9 @@ pub enum Unproven {
     NoExit,
     /// The return is seen by a uretprobe, which needs a trap before the stack pointer moves.
     SharesReturn,
-    /// What is wanted is final at the return, and not before.
+    /// The result is final at the return, and not before.
     AtReturnOnly,
-    /// Nothing better was looked for.
+    /// Default places were asked for.
     PlainAsked,
 }
 
@@ -251,8 +251,8 @@ fn choose_with(
     Sites { entry, exit }
 }
 
-/// The same of code that unwinds: a panic that went through a return probe would find no caller, and abort. So each `ret` is a site in its place, where all are
-/// known. `at_return`: what is wanted is final at the return only, in another register than `rax`.
+/// The same for code that unwinds. A panic that reached a return probe would find no caller and abort the process, so every `ret` is a site
+/// instead, if all are known. `at_return`: the result is final only at the return, in a register other than `rax`.
 #[must_use]
 pub fn of_rust(function: &Function<'_>, wanted: Wanted<'_>, at_return: bool) -> Sites {
     choose_with(function, wanted, |flow, entry| {
@@ -263,7 +263,7 @@ pub fn of_rust(function: &Function<'_>, wanted: Wanted<'_>, at_return: bool) -> 
     })
 }
 
-/// The usual places, whatever the code looks like: what chosen sites are compared with.
+/// The default places, whatever the code looks like: chosen sites are compared with these.
 #[must_use]
 pub fn plain(function: &Function<'_>, wanted: Wanted<'_>) -> Sites {
     unproven(function, wanted, Unproven::PlainAsked)
@@ -274,7 +274,7 @@ fn unproven(function: &Function<'_>, wanted: Wanted<'_>, why: Unproven) -> Sites
     Sites { entry: plain_entry(function, wanted.args, why), exit }
 }
 
-/// Offset 0, where every argument is in its own register; cheap by luck when an emulated instruction stands there.
+/// Offset 0, where every argument is in its own register; cheap only if an emulated instruction happens to be there.
 fn plain_entry(function: &Function<'_>, args: &[Argument], why: Unproven) -> EntrySite {
     let instruction = match function.machine {
         Machine::X86_64 => x86::first_instruction(function.code),
@@ -291,7 +291,7 @@ fn plain_entry(function: &Function<'_>, args: &[Argument], why: Unproven) -> Ent
 }
 
 impl Sites {
-    /// Traps that one call costs, the return by uretprobe where it falls back.
+    /// Traps that one call costs; where the exit falls back to the return, with a uretprobe.
     #[must_use]
     pub fn traps(&self) -> u32 {
         let entry = if self.entry.emulated() { 1 } else { 2 };

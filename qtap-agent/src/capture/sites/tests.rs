@@ -1,5 +1,5 @@
-//! Each rule by hand-assembled code, accepted and rejected; the properties on the host's real libraries are held in
-//! `discover/openssl.rs`, by a walker that shares no code with the chooser.
+//! Each rule, with hand-assembled code that is accepted or rejected. `discover/openssl.rs` checks the properties on the host's real libraries, with
+//! a walker that shares no code with the chooser.
 
 use super::*;
 
@@ -134,7 +134,7 @@ fn endbr64_is_walked_over() {
 
 #[test]
 fn branches_with_prefixes_are_not_sites() {
-    // 66 e8 is read differently by different processors; bnd (f2) is left alone too.
+    // 66 e8 is decoded differently by different processors; bnd (f2) is not used either.
     for code in [&[0x66u8, 0xe8, 0, 0, 0xc3][..], &[0xf2, 0xe9, 0, 0, 0, 0, 0xc3]] {
         assert!(!entry_of(code, &[SSL]).emulated(), "{code:x?}");
     }
@@ -166,7 +166,7 @@ fn a_copy_that_is_overwritten_is_no_copy() {
     let code = [0x48, 0x89, 0xfb, 0x31, 0xff, 0x5b, 0xeb, 0x00, 0xc3];
     let entry = entry_of(&code, &[SSL]);
     assert_eq!((entry.offset, entry.fallback), (0, Some(Unproven::ArgumentLost)));
-    // An argument that nobody asked for may go.
+    // An argument that nobody asked for may be lost.
     assert_eq!(entry_of(&code, &[BUF]).offset, 6);
 }
 
@@ -285,7 +285,7 @@ fn memory_written_later_refuses_the_site_unless_it_is_the_own_stack() {
 
 #[test]
 fn a_site_in_a_loop_is_refused() {
-    // 0: push %rbx; 1: dec %edi; 3: jne 1; 5: ret: the `jne` may be passed many times.
+    // 0: push %rbx; 1: dec %edi; 3: jne 1; 5: ret: a path may pass the `jne` many times.
     assert_eq!(exit_of(&[0x53, 0xff, 0xcf, 0x75, 0xfc, 0xc3]), at_return(&[5], Unproven::NoExit));
     // with a jump behind the loop: 5: jmp 7; 7: ret
     assert_eq!(exit_of(&[0x53, 0xff, 0xcf, 0x75, 0xfc, 0xeb, 0x00, 0xc3]), ExitSites::Emulated(vec![5]));

@@ -1,5 +1,5 @@
-//! For tests: holds chosen sites to their word, and shares no code with the chooser. It decodes one instruction at a time along
-//! single paths through the function, as a processor would, and counts what it passes.
+//! For tests: checks that chosen sites keep their promises, and shares no code with the chooser. It decodes one instruction at a time along
+//! single paths through the function, as a processor would, and counts the sites that it passes.
 
 use std::collections::HashMap;
 
@@ -12,12 +12,12 @@ use super::{ArgLocation, ExitSites, Reg, Sites, Wanted, Width};
 struct Walk {
     entries: u32,
     exits: u32,
-    /// Offsets behind an exit site at which rax or foreign memory was written.
+    /// Offset of the first instruction after an exit site that wrote rax or foreign memory.
     spoilt: Option<u64>,
     returned: bool,
 }
 
-/// Checks all that is promised of `sites` on as many `paths`; gives how many of them came to a `ret`.
+/// Checks everything that `sites` promises, on as many paths as `paths` says; returns how many of them reached a `ret`.
 pub(crate) fn check(code: &[u8], sites: &Sites, wanted: Wanted<'_>, paths: u32, name: &str) -> u32 {
     let exits = match &sites.exit {
         Some(ExitSites::Emulated(offsets)) => offsets.as_slice(),
@@ -32,7 +32,7 @@ pub(crate) fn check(code: &[u8], sites: &Sites, wanted: Wanted<'_>, paths: u32, 
             continue;
         }
         returned += 1;
-        // At the very start nothing is promised of a function that jumps back there; of any chosen site it is.
+        // Offset 0 promises nothing if the function jumps back to it; a chosen site does.
         if sites.entry.offset > 0 || !exits.is_empty() {
             assert_eq!(walk.entries, 1, "{name}: entries on one path");
         }
@@ -44,7 +44,7 @@ pub(crate) fn check(code: &[u8], sites: &Sites, wanted: Wanted<'_>, paths: u32, 
     returned
 }
 
-/// Walks one path: branches are taken by chance, calls are stepped over, a jump out of the function ends it.
+/// Walks one path: branches are taken at random, calls are stepped over, a jump out of the function ends it.
 fn walk(code: &[u8], entry: u64, exits: &[u64], state: &mut u64) -> Walk {
     let mut walk = Walk::default();
     let mut factory = InstructionInfoFactory::new();
@@ -101,8 +101,8 @@ fn walk(code: &[u8], entry: u64, exits: &[u64], state: &mut u64) -> Walk {
     walk
 }
 
-/// Interprets the entry block on made-up register values: at the site each argument must hold what it held at the start, and
-/// the stack pointer must be as far away as was said.
+/// Interprets the entry block with made-up register values: at the site each argument must have the value that it had at the start, and
+/// the stack pointer must be as far away as the site says.
 fn check_entry(code: &[u8], sites: &Sites, wanted: Wanted<'_>, name: &str) {
     let entry = &sites.entry;
     let mut values: HashMap<Register, u64> = HashMap::new();

@@ -3,7 +3,7 @@
 //! In: decoded instructions and their bytes. Out: plain answers. Never looks beyond one instruction.
 //!
 //! The emulated set is that of `arch/x86/kernel/uprobes.c` since Linux 5.10 (`push_setup_xol_ops`, `branch_setup_xol_ops`),
-//! less whatever carries a prefix: `push r64` (50–57, 41 50–57), `call rel32` (e8), `jmp` (eb, e9), `jcc` (70–7f,
+//! without anything that carries a prefix: `push r64` (50–57, 41 50–57), `call rel32` (e8), `jmp` (eb, e9), `jcc` (70–7f,
 //! 0f 80–8f) and the one-byte `nop` (90). Longer nops, `endbr64` among them, are emulated by newer kernels only.
 
 use iced_x86::{
@@ -136,13 +136,13 @@ pub(super) fn first_instruction(code: &[u8]) -> Instruction {
 /// What an instruction writes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Writes {
-    /// General registers, whole or in part, for certain or perhaps.
+    /// General registers that are or may be written, in whole or in part.
     pub(super) registers: Vec<Reg>,
     /// Memory that is not addressed through rsp.
     pub(super) foreign_memory: bool,
 }
 
-/// What `instruction` writes, by the decoder's own tables; calls are not followed.
+/// What `instruction` writes, according to the decoder's tables; calls are not followed.
 pub(super) fn writes(factory: &mut InstructionInfoFactory, instruction: &Decoded) -> Writes {
     let info = factory.info(instruction);
     let mut registers = Vec::new();
@@ -157,7 +157,7 @@ pub(super) fn writes(factory: &mut InstructionInfoFactory, instruction: &Decoded
     Writes { registers, foreign_memory: info.used_memory().iter().any(foreign) }
 }
 
-/// General registers that `instruction` reads, in whole or in part, for certain or perhaps. What clears a register by itself (`xor eax, eax`) reads none.
+/// General registers that `instruction` reads or may read, in whole or in part. An instruction that clears a register (`xor eax, eax`) reads none.
 pub(super) fn reads(factory: &mut InstructionInfoFactory, instruction: &Decoded) -> Vec<Reg> {
     let used = factory.info(instruction).used_registers();
     used.iter().filter(|used| is_read(used.access())).filter_map(|used| Reg::holding(used.register())).collect()
@@ -206,7 +206,7 @@ pub(super) fn copy(instruction: &Decoded) -> Option<Move> {
     Some(Move { from: Reg::holding(from)?, to: Reg::holding(to)?, whole })
 }
 
-/// By how much `instruction` moves the stack pointer, in bytes (negative: it grows); none when that can't be told.
+/// By how much `instruction` moves the stack pointer, in bytes (negative: the stack grows); `None` if that can't be determined.
 /// Only for instructions that write rsp.
 pub(super) fn stack_change(instruction: &Decoded) -> Option<i64> {
     match instruction.mnemonic() {
