@@ -1,5 +1,5 @@
-//! What is left out because it is qtap's own exports, at their other end and behind it: the probes decide, this tells them what they can't
-//! know, and reads what they counted.
+//! What is left out because it is qtap's own exports, at their receiving end and behind it. The probes decide; this file tells them what they
+//! can't know, and reads what they counted.
 //!
 //! In: qtap's own sockets, once; the probes' tables. Out: sums, and the processes that receive what qtap exports.
 
@@ -16,30 +16,30 @@ use qtap_common::state::Losses;
 
 use crate::capture::discover::procfs::executable;
 
-/// What is left out.
+/// How much is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Guard {
-    /// The other ends of qtap's own connections, and connections made by those who accept them.
+    /// The receiving ends of qtap's own connections, and connections made by the processes that accept them.
     #[default]
     All,
-    /// The other ends alone.
+    /// The receiving ends only.
     Own,
-    /// Nothing but qtap itself.
+    /// Nothing except qtap itself.
     Off,
 }
 
 /// What was left out so far.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Feedback {
-    /// Connections with qtap, and their bytes.
+    /// Connections with qtap.
     pub qtap: Sum,
-    /// Connections that stores made, and their bytes.
+    /// Connections that stores made.
     pub stores: Sum,
-    /// Processes that receive what qtap exports: their executables by number.
+    /// Processes that receive what qtap exports: process id → executable.
     pub processes: BTreeMap<u32, String>,
 }
 
-/// How many, and how much.
+/// A number of connections and of their bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sum {
     /// Connections.
@@ -48,7 +48,7 @@ pub struct Sum {
     pub bytes: u64,
 }
 
-/// The probes' tables of it.
+/// The tables in which the probes keep this.
 pub(super) struct FeedbackTables {
     pub(super) ends: KernelMap<MapData, End, u8>,
     pub(super) stores: KernelMap<MapData, u32, u8>,
@@ -56,7 +56,7 @@ pub(super) struct FeedbackTables {
 }
 
 impl Guard {
-    /// The same, as the probes read it.
+    /// Converts to what the probes read.
     pub(super) fn told(self) -> u32 {
         match self {
             Guard::All => option::GUARD_OWN | option::GUARD_STORES,
@@ -67,7 +67,7 @@ impl Guard {
 }
 
 impl FeedbackTables {
-    /// Tells the probes of the connections that qtap had before they were attached: stores are started first.
+    /// Tells the probes about connections that qtap made before they were attached; exporters start first.
     pub(super) fn tell_own(&mut self) {
         for end in own_ends() {
             if let Err(error) = self.ends.insert(end, MADE_BY_QTAP, 0) {
@@ -76,7 +76,7 @@ impl FeedbackTables {
         }
     }
 
-    /// What was left out; `seen` are the processes that were told before, which this adds to and takes from.
+    /// What was left out so far. `seen` holds the processes that were already reported; it is updated.
     pub(super) fn read(&self, seen: &mut BTreeMap<u32, String>) -> Feedback {
         let stores: HashSet<u32> = self.stores.keys().flatten().collect();
         seen.retain(|pid, _| stores.contains(pid));
@@ -103,7 +103,7 @@ impl FeedbackTables {
     }
 }
 
-/// The client's ends of the connections of this process.
+/// The client ends of this process's connections.
 fn own_ends() -> Vec<End> {
     let Ok(me) = Process::myself() else { return Vec::new() };
     let inode = |target: FDTarget| if let FDTarget::Socket(inode) = target { Some(inode) } else { None };
@@ -112,7 +112,7 @@ fn own_ends() -> Vec<End> {
     all.filter(|entry| own.contains(&entry.inode)).filter_map(|entry| end(&entry)).collect()
 }
 
-/// None of a socket that is not connected, nor on its way to be.
+/// `None` for a socket that is neither connected nor connecting.
 fn end(entry: &TcpNetEntry) -> Option<End> {
     matches!(entry.state, TcpState::Established | TcpState::SynSent).then(|| {
         let local = entry.local_address;

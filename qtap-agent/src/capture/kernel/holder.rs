@@ -1,8 +1,8 @@
-//! Letting go of probes without making anyone wait.
+//! Releases probes without making anyone wait.
 //!
-//! Detaching a link waits until every CPU is out of its probes: tens of milliseconds a link of many, and where each probe has one of its own, they
-//! wait one for the other: a second or two for a TLS library, at the end of a command that took milliseconds. So a child of qtap's own takes the probes' descriptors over, waits for qtap's end
-//! and then ends itself: what that takes is nobody's time. The probes find no process in scope meanwhile.
+//! Detaching a link waits until every CPU has left its probes: tens of milliseconds for a link of many places. Where each probe has its own link,
+//! these waits add up to a second or two per TLS library, at the end of a command that took milliseconds. So a child process of qtap takes over the
+//! probes' descriptors, waits for qtap's end and then ends itself; nobody waits for that. Meanwhile the probes find no process in scope.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
@@ -12,16 +12,16 @@ use std::sync::{Mutex, PoisonError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, getppid, pidfd_getfd, pidfd_open};
 
-/// First argument of a qtap that is to be the child.
+/// First argument of a qtap process that is to be this child.
 pub const HOLDER: &str = "__hold-probes-until-qtap-ended";
-/// What the child says when it holds them.
+/// What the child writes when it holds the descriptors.
 const HELD: &str = "held";
-/// Longest that the child waits for qtap's end.
+/// Longest time that the child waits for qtap's end.
 const LIMIT: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
-/// Links that are closed at the same time.
+/// Links that are closed in parallel.
 const AT_ONCE: usize = 32;
 
-/// What the child does. When any of it fails, qtap waits for its probes itself; nothing is lost.
+/// The child's work. If any of it fails, qtap waits for its probes itself; nothing is lost.
 #[must_use]
 pub fn hold() -> u8 {
     u8::from(take_over().is_none())
@@ -36,19 +36,19 @@ fn take_over() -> Option<()> {
     let mut ends = [PollFd::new(&process, PollFlags::IN)];
     poll(&mut ends, Some(&LIMIT)).ok()?;
     let held = Mutex::new(held);
-    // What one waits for, the others wait for at the same time; but for the links of perf events.
+    // The threads wait in parallel, except for links of perf events.
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
-            // When none can be started, what is left is closed below.
+            // If none can be started, the remaining links are closed when `held` is dropped.
             let _ = std::thread::Builder::new().spawn_scoped(scope, || while let_go_of_one(&held) {});
         }
     });
     Some(())
 }
 
-/// False when there is none left.
+/// Closes one link. False if none is left.
 fn let_go_of_one(held: &Mutex<Vec<OwnedFd>>) -> bool {
-    // The lock is given back before the link is closed.
+    // The lock is released before the link is closed.
     let link = held.lock().unwrap_or_else(PoisonError::into_inner).pop();
     link.is_some()
 }
@@ -63,7 +63,7 @@ fn probes_of(pid: Pid) -> Vec<i32> {
     entries.filter(is_probe).filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Has a child take the probes over; returns when it holds them, or can't.
+/// Starts a child that takes the probes over; returns when it holds them, or can't.
 pub(super) fn hand_over() {
     let Ok(qtap) = std::env::current_exe() else { return };
     let mut command = Command::new(qtap);
@@ -73,7 +73,7 @@ pub(super) fn hand_over() {
     let mut line = String::new();
     if BufReader::new(said).read_line(&mut line).is_err() || line.trim_end() != HELD {
         tracing::debug!("probes are detached by qtap itself");
-        // It said why not to nobody; it must not be left as a zombie.
+        // Nobody reads its reason, but it must not be left as a zombie.
         let _ = child.wait();
     }
 }

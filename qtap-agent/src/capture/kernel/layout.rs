@@ -1,6 +1,6 @@
-//! What the probes must know of this kernel: member offsets, where a system call's registers are, and its numbers.
+//! What the probes must know about this kernel: member offsets, where a system call's registers are, and system-call numbers.
 //!
-//! In: type information. Out: the [`Layout`] global and the table of system calls. One architecture's facts stand in one place each.
+//! In: type information. Out: the [`Layout`] global and the table of system calls. The facts about an architecture are in one place each.
 
 use qtap_common::globals::{Layout, NO_OFFSET};
 use qtap_common::state::op;
@@ -8,7 +8,7 @@ use qtap_common::state::op;
 use super::KernelError;
 use crate::capture::btf::{Btf, BtfError, offsets};
 
-/// Offsets in `struct pt_regs` of the system call's number and its six arguments, of what tells a 32-bit caller, and of the first argument of one.
+/// Offsets in `struct pt_regs`: a system call's number and its six arguments, what identifies a 32-bit caller, and such a caller's first argument.
 struct Registers {
     nr: u32,
     args: [u32; 6],
@@ -16,12 +16,12 @@ struct Registers {
     compat_arg: u32,
 }
 
-/// x86-64 (`arch/x86/include/asm/ptrace.h`): `orig_ax`, then `di`, `si`, `dx`, `r10`, `r8`, `r9`; `cs` tells a 32-bit caller, whose first is in `bx`.
+/// x86-64 (`arch/x86/include/asm/ptrace.h`): `orig_ax`, then `di`, `si`, `dx`, `r10`, `r8`, `r9`. `cs` marks a 32-bit caller, with its first in `bx`.
 #[cfg(target_arch = "x86_64")]
 const REGISTERS: Registers = Registers { nr: 120, args: [112, 104, 96, 56, 72, 64], mode: 136, compat_arg: 40 };
 
-/// aarch64 (`arch/arm64/include/asm/ptrace.h`): `syscallno`; `orig_x0`, since `x0` holds the result, then `x1` to `x5`; `pstate` tells a 32-bit
-/// caller, whose arguments are in the same places.
+/// aarch64 (`arch/arm64/include/asm/ptrace.h`): `syscallno`; `orig_x0`, since `x0` holds the result, then `x1` to `x5`. `pstate` identifies a 32-bit
+/// caller; its arguments are in the same places.
 #[cfg(target_arch = "aarch64")]
 const REGISTERS: Registers = Registers { nr: 280, args: [272, 8, 16, 24, 32, 40], mode: 264, compat_arg: 272 };
 
@@ -98,7 +98,7 @@ pub(super) fn layout(btf: &Btf) -> Result<Layout, KernelError> {
     })
 }
 
-/// Where a request of io_uring has what the probes read of it: all of that, or nothing.
+/// Where an io_uring request has the members that the probes read; `None` unless all of them exist.
 fn of_requests(btf: &Btf) -> Option<[u32; 8]> {
     let of = |structure: &str, member: &str| btf.member_offset(structure, member);
     Some([
@@ -113,13 +113,13 @@ fn of_requests(btf: &Btf) -> Option<[u32; 8]> {
     ])
 }
 
-/// Where a connection has the protocol that the kernel does above TCP, as TLS, and that has its name.
+/// Where a connection has its upper-layer protocol, which the kernel runs on top of TCP (such as TLS), and where that has its name.
 fn of_protocols(btf: &Btf) -> Option<[u32; 2]> {
     let of = |structure: &str, member: &str| btf.member_offset(structure, member);
     Some([of("inet_connection_sock", "icsk_ulp_ops")?, of("tcp_ulp_ops", "name")?])
 }
 
-/// System calls the probes look at, by this architecture's numbers.
+/// System calls that the probes inspect, by this architecture's numbers.
 pub(super) fn system_calls() -> [(libc::c_long, u8); 19] {
     [
         (libc::SYS_read, op::READ),
@@ -128,7 +128,7 @@ pub(super) fn system_calls() -> [(libc::c_long, u8); 19] {
         (libc::SYS_sendto, op::SENDTO),
         (libc::SYS_readv, op::READV),
         (libc::SYS_writev, op::WRITEV),
-        // On a socket they are the same: they have no position, or fail.
+        // On a socket these do the same as readv and writev, or fail: a socket has no position.
         (libc::SYS_preadv2, op::READV),
         (libc::SYS_pwritev2, op::WRITEV),
         (libc::SYS_recvmsg, op::RECVMSG),
@@ -145,8 +145,8 @@ pub(super) fn system_calls() -> [(libc::c_long, u8); 19] {
     ]
 }
 
-/// The same of 32-bit programs, by i386's numbers (`arch/x86/entry/syscalls/syscall_32.tbl`), which as numbers of x86-64 are of no interest. (The old `socketcall` has the
-/// descriptor elsewhere: it is not counted.)
+/// The same for 32-bit programs, by i386's numbers (`arch/x86/entry/syscalls/syscall_32.tbl`). None of these is the number of an inspected call on
+/// x86-64. (The old `socketcall` has the descriptor elsewhere and is not counted.)
 #[cfg(target_arch = "x86_64")]
 pub(super) const COMPAT_CALLS: [(libc::c_long, u8); 10] = [
     (3, op::COMPAT | op::READ),
@@ -161,7 +161,7 @@ pub(super) const COMPAT_CALLS: [(libc::c_long, u8); 10] = [
     (372, op::COMPAT | op::RECVMSG),
 ];
 
-/// The same by arm's numbers (`arch/arm/tools/syscall.tbl`).
+/// The same, by arm's numbers (`arch/arm/tools/syscall.tbl`).
 #[cfg(target_arch = "aarch64")]
 pub(super) const COMPAT_CALLS: [(libc::c_long, u8); 13] = [
     (3, op::COMPAT | op::READ),

@@ -1,6 +1,6 @@
 //! Live capture: the probes, loaded and attached, and what they write.
 //!
-//! In: what is wanted. Out: events, in the order of the ring. Present with the feature `kernel` only.
+//! In: settings. Out: events, in the order of the ring. Compiled with the feature `kernel` only.
 
 mod feedback;
 pub mod holder;
@@ -37,7 +37,7 @@ use crate::model::shed::Shed;
 /// Why the probes could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// No type information, or not what the probes need.
+    /// There is no type information, or it lacks what the probes need.
     #[error("kernel type information: {0}")]
     Btf(BtfError),
     /// The number of CPUs could not be read.
@@ -46,7 +46,7 @@ pub enum KernelError {
     /// The object is not the one this agent was built with.
     #[error("the probes' object has no `{0}`")]
     Object(&'static str),
-    /// The object or its maps were refused.
+    /// The kernel refused the object or its maps.
     #[error("the kernel refused the probes: {0}")]
     Refused(#[from] aya::EbpfError),
     /// A program was refused.
@@ -65,7 +65,7 @@ pub enum KernelError {
         /// Why.
         error: aya::programs::ProgramError,
     },
-    /// A program could not be attached to functions, by a link of many places.
+    /// A program could not be attached to functions with a link that holds many places.
     #[error("the probe `{name}` can't be attached: {error}")]
     Link {
         /// Program.
@@ -76,10 +76,10 @@ pub enum KernelError {
     /// A map could not be used.
     #[error("a map of the probes: {0}")]
     Map(#[from] aya::maps::MapError),
-    /// A function whose return can't be seen without a return probe, which could kill programs on this kernel.
+    /// The function's return can be seen only by a return probe, which could kill programs on this kernel.
     #[error("its ways out are not all known, and this kernel's return probes can kill programs under seccomp")]
     NoWayOut,
-    /// More control groups than the probes compare with.
+    /// More control groups than the probes can compare with.
     #[error("at most {} control groups can be named", globals::CGROUPS_MAX)]
     TooManyCgroups,
     /// The thread that asks the container runtimes could not be started.
@@ -90,50 +90,50 @@ pub enum KernelError {
     Recording(crate::capture::recording::RecordingError),
 }
 
-/// What is to be captured, and how.
+/// What to capture, and how.
 pub struct Settings {
-    /// Who.
+    /// Which processes are captured.
     pub scope: Scope,
-    /// Processes that are left out all the same.
+    /// Which of them are left out.
     pub filters: Filters,
-    /// What may change.
+    /// What may change while the probes run.
     pub wishes: Wishes,
-    /// What of qtap's own exports is left out at their other end, and behind it.
+    /// How much is left out at the receiving end of qtap's own exports, and behind it.
     pub guard: Guard,
-    /// It may be said of connections that nobody wants them.
+    /// The agent may tell the probes that nobody wants a connection.
     pub advice: bool,
-    /// Answers of name servers are read.
+    /// Answers of name servers are captured.
     pub dns: bool,
-    /// Bytes of one call that are copied at most.
+    /// Most bytes of one call that are copied.
     pub call_limit: u64,
     /// Size of the ring in bytes: a power of two, a multiple of the page size.
     pub ring_bytes: u32,
-    /// Families of TLS libraries that are probed; none: TLS is left alone.
+    /// TLS library families that are probed. Empty: TLS is not probed.
     pub tls: Vec<Family>,
-    /// Probes stand at function entry and return, whatever the code looks like.
+    /// Probes are placed at function entry and return, whatever the code looks like.
     pub plain_sites: bool,
-    /// How long probes stay in a file that no process uses any more and that is not of the host's own system.
+    /// How long probes stay in a file that no process uses any more and that is not on the host's own file system.
     pub release_after: Duration,
-    /// Container runtimes that are asked.
+    /// The container runtimes to ask.
     pub runtimes: runtimes::Settings,
-    /// Names of the variables that are read of the environments of processes.
+    /// Names of the environment variables that are read from processes.
     pub variables: Vec<String>,
-    /// What Kubernetes calls the node.
+    /// The node's name in Kubernetes.
     pub node: Option<String>,
     /// The probes' own debug messages are on.
     pub trace: bool,
-    /// Where everything that comes from the kernel is recorded.
+    /// Where to record everything that comes from the kernel.
     pub recording: Option<Box<dyn std::io::Write + Send>>,
 }
 
-/// Who is captured.
+/// Which processes are captured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// Every process of the host but qtap.
+    /// Every process of the host except qtap.
     Everyone,
-    /// These processes and their children, now and later; [`Live::include`] adds to them.
+    /// These processes and their children, now and later; [`Live::include`] adds more.
     Listed(Vec<u32>),
-    /// Processes in these control groups and in those below; at most eight.
+    /// Processes in these control groups and their descendants; at most eight groups.
     Cgroups(Vec<Cgroup>),
 }
 
@@ -146,14 +146,14 @@ pub struct Cgroup {
     pub level: u32,
 }
 
-/// Connections in which directions.
+/// The directions in which connections are captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Directions {
     /// All.
     All,
-    /// Accepted ones.
+    /// Accepted connections.
     Ingress,
-    /// Ones that a process made.
+    /// Connections that a process made.
     Egress,
     /// Made to private addresses.
     EgressInternal,
@@ -161,19 +161,19 @@ pub enum Directions {
     EgressExternal,
 }
 
-/// What may change while the probes run, for connections that are opened from then on.
+/// What may change while the probes run. A change applies to connections opened from then on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wishes {
-    /// Connections in which directions.
+    /// The directions in which connections are captured.
     pub directions: Directions,
-    /// Connections over loopback addresses are left alone.
+    /// Connections over loopback addresses are not captured.
     pub ignore_loopback: bool,
     /// Payload of HTTP is wanted.
     pub http: bool,
 }
 
 impl Wishes {
-    /// The same, as the probes read it, with what is given up for now.
+    /// Converts to what the probes read, with what is shed for now.
     fn told(self, shed: Shed) -> globals::Wishes {
         globals::Wishes {
             direction: match self.directions {
@@ -196,7 +196,7 @@ impl Wishes {
 }
 
 impl Settings {
-    /// The same, as the probes read it.
+    /// Converts to what the probes read.
     fn wanted(&self) -> Result<Wanted, KernelError> {
         let mut wanted = Wanted {
             call_limit: self.call_limit,

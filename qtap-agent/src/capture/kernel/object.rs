@@ -1,6 +1,6 @@
-//! The probes' object: layouts and wishes written into it, loaded and verified by the kernel.
+//! The probes' object: layout and settings are written into it, and the kernel loads and verifies it.
 //!
-//! In: the running kernel's type information and what is wanted. Out: the loaded [`Probes`], nothing attached yet.
+//! In: the running kernel's type information and what is wanted. Out: the loaded [`Probes`]; nothing is attached yet.
 
 use std::path::Path;
 
@@ -22,12 +22,12 @@ use crate::capture::btf::Btf;
 
 pub(super) static OBJECT: &[u8] = include_bytes_aligned!(env!("QTAP_BPF_OBJECT"));
 
-/// Programs on raw tracepoints, each called as its tracepoint is: the life of processes, attached first, so that who is there is known before
-/// what they do.
+/// Raw-tracepoint programs, each named after its tracepoint. These follow the life of processes and are attached first, so that a process is
+/// known before what it does.
 pub(super) const PROCESS_LIFE: [&str; 3] = ["sched_process_fork", "sched_process_exec", "sched_process_exit"];
-/// The same, of sockets.
+/// The same, for sockets.
 pub(super) const SOCKETS: [&str; 3] = ["inet_sock_set_state", "tcp_destroy_sock", "sys_exit"];
-/// What io_uring moves. Where the kernel has none, or one of another shape, it is not loaded.
+/// Reports what io_uring transfers. Not loaded if the kernel has no io_uring, or one with another layout.
 const URING: &str = "io_uring_complete";
 /// The object, loaded.
 pub(super) struct Probes {
@@ -36,14 +36,14 @@ pub(super) struct Probes {
     primer: Option<Primer>,
 }
 
-/// Loads the object. `trace`: the probes' own debug messages are on.
+/// Loads the object. `trace` turns on the probes' own debug messages.
 pub(super) fn load(wanted: Wanted, ring_bytes: u32, trace: bool) -> Result<Probes, KernelError> {
     if trace {
         return load_with(wanted, ring_bytes, true, VerifierLogLevel::DEBUG | VerifierLogLevel::STATS);
     }
     match load_with(wanted, ring_bytes, false, VerifierLogLevel::DISABLE) {
-        // Without a log the verifier's reason is not told, and its error number is lost on the way (aya asks again with a buffer for a log, which the
-        // kernel refuses). With the lesser log a refusal is told in a few lines.
+        // Without a log the verifier gives no reason, and aya loses the error number: it tries again with a log buffer, which the kernel refuses.
+        // With the smallest log (`STATS`), a refusal comes with its reason in a few lines.
         Err(KernelError::Load { .. }) => load_with(wanted, ring_bytes, false, VerifierLogLevel::STATS),
         loaded => loaded,
     }
@@ -81,7 +81,7 @@ fn load_with(
     if layout.uring_file != NO_OFFSET
         && let Err(error) = program::<RawTracePoint>(&mut ebpf, URING)?.load()
     {
-        // All else is seen without it.
+        // Everything else is captured without it.
         tracing::warn!(reason = super::trial::words(&error), "{URING} was refused");
     }
     let probes = Probes { ebpf, uprobes, primer: None };
@@ -102,7 +102,7 @@ fn fill_system_calls(ebpf: &mut Ebpf) -> Result<(), KernelError> {
 }
 
 impl Probes {
-    /// How often each program ran so far, and for how long.
+    /// How often each program has run so far, and for how long.
     pub(super) fn ran(&self) -> Vec<Ran> {
         self.known().into_iter().map(|known| known.ran).collect()
     }
@@ -113,7 +113,7 @@ impl Probes {
         of_tracepoints.chain(self.uprobes.known(&self.ebpf)).collect()
     }
 
-    /// The probes' own messages go to the log, under the target `probes`, whenever this is called.
+    /// Returns a function that writes the probes' own messages, under the target `probes`, to the log each time it is called.
     pub(super) fn said(&mut self) -> Option<Box<dyn FnMut() + Send>> {
         match EbpfLogger::init(&mut self.ebpf) {
             Ok(mut logger) => Some(Box::new(move || logger.flush())),
@@ -124,7 +124,7 @@ impl Probes {
         }
     }
 
-    /// From now on what io_uring moves is seen too, where the kernel tells it.
+    /// From now on io_uring is captured too, if the kernel has its tracepoint.
     pub(super) fn watch_uring(&mut self) {
         let attached = program::<RawTracePoint>(&mut self.ebpf, URING)
             .and_then(|program| program.attach(URING).map_err(|error| KernelError::Attach { name: URING, error }));
@@ -133,17 +133,17 @@ impl Probes {
         }
     }
 
-    /// From now on the kernel is made ready to put in probes when a program starts.
+    /// From now on the kernel is prepared for new probes whenever a program starts.
     pub(super) fn keep_ready(&mut self) {
         self.primer = self.uprobes.primer();
     }
 
-    /// A program starts.
+    /// To be called when a program has started.
     pub(super) fn program_started(&self) {
         self.primer.iter().for_each(Primer::started);
     }
 
-    /// Attaches one program at these places of the file, in the process `pid` only or in each that maps it. All or none.
+    /// Attaches one program at these places of the file: in the process `pid` only, or in every process that maps it. All or none.
     pub(super) fn put(
         &mut self,
         name: &'static str,
@@ -155,7 +155,7 @@ impl Probes {
     }
 }
 
-/// The program `name`, as the kind it is.
+/// The program `name`, as its own type.
 pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, KernelError>
 where
     &'a mut P: TryFrom<&'a mut Program>,

@@ -1,8 +1,8 @@
-//! The ring, as the agent reads it, and when it sleeps.
+//! The agent's end of the ring, and when the agent sleeps.
 //!
-//! The probes wake the agent only when it says that it sleeps (or when a good part of the ring is full): a wake-up costs the
-//! target more than the record does. So while records come, the agent naps for a moment between looks and is woken by nobody;
-//! only after some naps without any does it say so and sleep.
+//! The probes wake the agent only if it has said that it sleeps, or if a good part of the ring is full: a wake-up costs the target more
+//! than writing the record. So while records arrive, the agent takes short naps between reads, from which nobody wakes it. Only after
+//! several naps without a record does it say that it sleeps.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::KernelError;
 
-/// Pause between two looks at a ring in which something was found a moment ago.
+/// Pause between two reads of a ring that had records a moment ago.
 const NAP: Duration = Duration::from_millis(1);
-/// Naps in vain before the agent sleeps.
+/// Naps without a record before the agent sleeps.
 const NAPS: u32 = 4;
 
 /// The reader's end of the ring.
@@ -24,7 +24,7 @@ pub(super) struct Ring {
     ring: RingBuf<MapData>,
     asleep: Array<MapData, u32>,
     idle_looks: u32,
-    /// Most bytes of records that one look found, since it was last asked.
+    /// Most bytes of records that one read found, since this was last taken.
     most_waiting: u64,
 }
 
@@ -35,7 +35,7 @@ impl Ring {
         Ok(Ring { ring, asleep, idle_looks: 0, most_waiting: 0 })
     }
 
-    /// Hands each waiting record to `take`, at most `limit` of them. Returns how many there were.
+    /// Passes each waiting record to `take`, at most `limit` of them. Returns how many there were.
     pub(super) fn drain(&mut self, limit: usize, mut take: impl FnMut(&[u8])) -> usize {
         let (mut count, mut bytes) = (0, 0);
         while count < limit {
@@ -49,7 +49,7 @@ impl Ring {
         count
     }
 
-    /// Most bytes that one look found waiting since this was last asked.
+    /// Most bytes that one read found waiting since the last call.
     pub(super) fn take_most_waiting(&mut self) -> u64 {
         std::mem::take(&mut self.most_waiting)
     }
@@ -60,9 +60,9 @@ impl Ring {
             self.doze(limit.min(NAP));
             return;
         }
-        // A failure to say so means sleeping until the limit, not forever.
+        // If the flag can't be set, nobody wakes the agent before `limit`.
         let _ = self.asleep.set(0, 1, 0);
-        // A record written before the flag was set woke nobody.
+        // A record written before the flag was set did not wake the agent.
         if !self.has_records() {
             self.doze(limit);
         }

@@ -1,7 +1,7 @@
-//! Processes that are left out whole, and what the ring still says of them: the probes learn of a verdict a moment after the program was
-//! executed, and what it said in that moment lies in the ring behind the record of its `exec`. In order, so that it can be told apart here.
+//! Processes that are left out entirely, and their records that are still in the ring. The probes learn of a verdict a moment after a program was
+//! executed; what it did until then is in the ring, after the record of its `exec`. The ring is in order, so it can be recognized here.
 //!
-//! In: verdicts, forks, ends, events. Out: whether an event is to be heard. What is not is neither told nor recorded.
+//! In: verdicts, forks, exits, events. Out: whether an event is dropped, that is, neither passed on nor recorded.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -9,10 +9,10 @@ use std::hash::Hash;
 use crate::model::conn::{Channel, ConnId, SessionId};
 use crate::model::event::Event;
 
-/// Connections, and sessions, of such processes that are remembered until they end: as many as the tables of the probes hold.
+/// Most connections, and sessions, of such processes that are remembered until they end: as many as the probes' tables hold.
 const CHANNELS_MAX: usize = 65_536;
 
-/// Who is not heard.
+/// The processes, connections and sessions whose events are dropped.
 #[derive(Debug, Default)]
 pub(super) struct Unheard {
     pids: HashSet<u32>,
@@ -30,19 +30,19 @@ impl Unheard {
         }
     }
 
-    /// A child is what its parent is, until it executes something. True: it is not heard.
+    /// A child inherits its parent's verdict until it executes something. Returns true if the child is left out.
     pub(super) fn forked(&mut self, parent: u32, child: u32) -> bool {
         let left_out = self.pids.contains(&parent);
         self.judged(child, left_out);
         left_out
     }
 
-    /// The process ended: its number may be another's soon.
+    /// A process ended: its id may soon be reused.
     pub(super) fn exited(&mut self, pid: u32) {
         self.pids.remove(&pid);
     }
 
-    /// True when the event is of such a process, or of a connection or session that one opened.
+    /// True if the event belongs to such a process, or to a connection or session that one opened.
     pub(super) fn hides(&mut self, event: &Event) -> bool {
         match event {
             Event::Opened(opened) => self.pids.contains(&opened.pid) && remember(&mut self.conns, opened.conn),

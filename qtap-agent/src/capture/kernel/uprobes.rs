@@ -1,4 +1,4 @@
-//! Programs on functions, attached: all places of one program in a file by one link, where the kernel can do that (Linux 6.6), else each by itself.
+//! Attaches programs to functions: all places of one program in a file with one link, if the kernel supports that (Linux 6.6), else one link each.
 //!
 //! In: the probes' object, its maps, and places in files. Out: [`Link`]s, which detach when dropped.
 
@@ -42,29 +42,29 @@ const NAMES: [&str; 13] = [
     "rustls_return",
 ];
 
-/// A place in a file, and what the program is told there.
+/// A place in a file, and the cookie that the program receives there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) file_offset: u64,
     pub(super) cookie: Cookie,
 }
 
-/// What is attached, until this is dropped.
+/// An attachment, until this is dropped.
 #[derive(Debug)]
 #[expect(dead_code, reason = "held for its drop")]
 pub(super) enum Link {
-    /// A program at all its places in a file.
+    /// One program at all its places in a file.
     Many(OwnedFd),
-    /// At one.
+    /// One program at one place.
     One(UProbeLink),
 }
 
-/// The programs, loaded.
+/// The loaded programs.
 #[derive(Debug)]
 pub(super) enum Uprobes {
-    /// For links that hold many places.
+    /// Loaded for links that hold many places.
     Many(BTreeMap<&'static str, Loaded>),
-    /// By aya, which holds them: one place a link.
+    /// Loaded and held by aya: one place per link.
     One,
 }
 
@@ -92,7 +92,7 @@ enum NotMany {
 }
 
 impl Uprobes {
-    /// Loads them, with the maps of `ebpf`, of which none was taken yet.
+    /// Loads the programs with the maps of `ebpf`, none of which may have been taken out yet.
     ///
     /// # Errors
     /// When the kernel refuses a program.
@@ -107,7 +107,7 @@ impl Uprobes {
         Ok(Uprobes::One)
     }
 
-    /// Attaches one program at these places of the file, in the process `pid` only or in each that maps it. All or none.
+    /// Attaches one program at these places of the file: in the process `pid` only, or in every process that maps it. All or none.
     pub(super) fn attach(
         &self,
         ebpf: &mut Ebpf,
@@ -136,10 +136,10 @@ impl Uprobes {
         }
     }
 
-    /// Keeps the kernel ready to put in probes; none where each is put in and taken out by itself, which takes longer than it spares.
+    /// Keeps the kernel prepared for new probes. `None` if each probe is attached and detached by itself, which takes longer than this saves.
     pub(super) fn primer(&self) -> Option<Primer> {
         match self {
-            // Whichever it is: it never runs.
+            // Any program will do: it never runs.
             Uprobes::Many(programs) => Primer::start(programs.get("tls_set_bio")?.try_clone().ok()?),
             Uprobes::One => None,
         }
@@ -158,12 +158,12 @@ impl Uprobes {
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) ran: Ran,
-    /// Instructions that the verifier has looked at.
+    /// Instructions that the verifier processed.
     pub(super) verified: Option<u32>,
 }
 
 impl Known {
-    /// Of one that aya has loaded.
+    /// For a program that aya has loaded.
     pub(super) fn of(ebpf: &Ebpf, program: &'static str) -> Option<Known> {
         let info = ebpf.program(program)?.info().ok()?;
         let ran = Ran { program, calls: info.run_count(), time: info.run_time() };
@@ -172,7 +172,7 @@ impl Known {
 }
 
 impl Loaded {
-    /// A second handle of it.
+    /// A second handle to it.
     fn try_clone(&self) -> io::Result<Loaded> {
         Ok(Loaded { program: self.program.try_clone()?, returns: self.returns })
     }
@@ -185,7 +185,7 @@ impl Loaded {
         uprobes::attach(self.program.as_fd(), places)
     }
 
-    /// By what its descriptor says in /proc (Linux 5.16 for the instructions).
+    /// From what /proc says about its descriptor (instructions since Linux 5.16).
     fn known(&self, program: &'static str) -> Known {
         let said = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.program.as_raw_fd()));
         let said = said.unwrap_or_default();
@@ -238,7 +238,7 @@ fn load_many(ebpf: &Ebpf, object: &[u8]) -> Result<BTreeMap<&'static str, Loaded
     Ok(programs)
 }
 
-/// Whether the kernel has such links: it says of a folder that it is none of its files, where one that has none does not come so far.
+/// Whether the kernel supports such links. If it does, it refuses a directory with EBADF, as not a regular file; if not, it fails before that check.
 fn try_link(loaded: &Loaded) -> Result<(), NotMany> {
     let place = Place { file_offset: 0, cookie: Cookie(0) };
     match loaded.attach(Path::new("/"), &[place], None) {
@@ -248,7 +248,7 @@ fn try_link(loaded: &Loaded) -> Result<(), NotMany> {
     }
 }
 
-/// A map of the kinds that the probes have.
+/// The data of a map, if it is of a kind that the probes use.
 fn data_of(map: &Map) -> Option<&MapData> {
     match map {
         Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data) | Map::PerCpuArray(data) | Map::RingBuf(data) => {
