@@ -1,6 +1,6 @@
-//! Who the processes are that the probes speak of: read from /proc while they live, else from what the kernel said at `exec`.
+//! Describes the processes that appear in the probes' records: from /proc while they live, else from what the kernel said at `exec`.
 //!
-//! In: news of processes. Out: [`Fact`]s, each before the first event that needs it.
+//! In: changes of processes. Out: [`Fact`]s, each before the first event that needs it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,27 +17,27 @@ use crate::model::time::KernelTime;
 /// Most processes that are known at once; a host has fewer (`kernel.pid_max` is 32 768 by default).
 const PEOPLE_MAX: usize = 65_536;
 
-/// What a program executes that executes itself: browsers, what starts containers.
+/// The path in the `exec` of a program that executes itself, as browsers and container runtimes do.
 const ITSELF: &str = "/proc/self/exe";
 
-/// The processes told so far.
+/// The processes reported so far.
 #[derive(Debug, Default)]
 pub(super) struct People {
     known: HashMap<u32, Process>,
     users: Users,
     containers: Containers,
-    /// Names of the variables that are read of their environments.
+    /// Names of the environment variables that are read from processes.
     variables: Vec<String>,
 }
 
 impl People {
-    /// Nobody yet; of whom is met, these variables are read, and these runtimes are asked.
+    /// Knows no process yet. `variables` are read from each process's environment; the runtimes in `asked` are asked about containers.
     pub(super) fn new(variables: Vec<String>, asked: &runtimes::Settings) -> Result<People, KernelError> {
         let runtimes = Runtimes::start(asked).map_err(KernelError::Runtimes)?;
         Ok(People { variables, containers: Containers::new(runtimes), ..People::default() })
     }
 
-    /// The fact about a process that was not told yet; none when it was, or can't be learnt any more.
+    /// The fact about a process that was not reported yet; `None` if it was, or if nothing can be learned about it any more.
     pub(super) fn meet(&mut self, pid: u32) -> Option<Fact> {
         if pid == 0 || self.known.contains_key(&pid) {
             return None;
@@ -46,14 +46,14 @@ impl People {
         Some(self.tell(process))
     }
 
-    /// A process has a new name. /proc knows it best; a process that is gone already is what the kernel said it was.
+    /// A process executed a program. /proc is the best source; if the process is already gone, what the kernel said is used.
     pub(super) fn executed(&mut self, mut executed: Executed) -> Fact {
         let before = [executed.pid, executed.parent].into_iter().find_map(|pid| self.known.get(&pid));
         if let Some(program) = before.filter(|before| executed.path == ITSELF && !before.executable_path.is_empty()) {
             executed.path.clone_from(&program.executable_path);
         }
         let living = procfs::process(executed.pid, &mut self.users, &[]).map(|living| living.process);
-        // It has lost its control group by then, as it has its memory.
+        // By then it has lost its control group, along with its memory.
         let is_ending = living.as_ref().is_none_or(|process| process.command.is_empty());
         let (parent, user_name) = (executed.parent, self.users.name(executed.user_id));
         let env = executed.environment.variables(executed.pid, &self.variables);
@@ -67,16 +67,16 @@ impl People {
         self.tell(process)
     }
 
-    /// A child is called what its parent is called, until it executes something.
+    /// A child has the name of its parent until it executes something.
     pub(super) fn forked(&mut self, parent: u32, child: u32) -> Option<Fact> {
         let Some(known) = self.known.get(&parent) else { return self.meet(child) };
         let mut process = Process { pid: child, parent_pid: parent, ..known.clone() };
-        // What starts containers takes its children there before they execute anything; and one that is gone was where its parent is.
+        // A container runtime moves its children into the container before they execute anything. A child that is gone was where its parent is.
         place(&mut process, &[child, parent]);
         Some(self.tell(process))
     }
 
-    /// It was not told after all.
+    /// It was not reported after all.
     pub(super) fn forget(&mut self, pid: u32) {
         self.known.remove(&pid);
     }
@@ -87,12 +87,12 @@ impl People {
         Fact::ProcessGone { pid, time }
     }
 
-    /// How the runtimes fare that are asked.
+    /// How requests to the container runtimes went.
     pub(super) fn runtimes(&self) -> Fared {
         self.containers.fared()
     }
 
-    /// What was told of containers since the last call.
+    /// What the runtimes reported about containers since the last call.
     pub(super) fn news(&mut self, now: KernelTime) -> impl Iterator<Item = Fact> + use<> {
         let known = &self.known;
         let running = || -> HashSet<String> {
@@ -110,7 +110,7 @@ impl People {
     }
 }
 
-/// Where a process is: in the first container that any of these is in.
+/// Places a process in the first container that any of these processes is in.
 fn place(process: &mut Process, pids: &[u32]) {
     if let Some((container, pod)) =
         pids.iter().map(|pid| procfs::container(*pid)).find(|(container, _)| container.is_some())
@@ -119,8 +119,8 @@ fn place(process: &mut Process, pids: &[u32]) {
     }
 }
 
-/// What a process is called after `exec`. One that is about to end has lost its memory, and its command line with it, a moment before it
-/// loses its name: what /proc no longer tells, the kernel told.
+/// The description of a process after `exec`. A process that is about to end loses its memory, and its command line with it, a moment before it
+/// loses its name: what /proc no longer has is taken from the kernel's record.
 fn named(living: Option<Process>, executed: Executed, user_name: Option<String>) -> Process {
     match living {
         Some(process) if process.executable_path.is_empty() || process.command.is_empty() => Process {
@@ -151,7 +151,7 @@ mod tests {
     /// No process has such a number.
     const GONE: u32 = u32::MAX - 9;
 
-    /// A process that ended between the two looks had a path and no command line.
+    /// A process that ended between the two reads had a path and no command line.
     #[test]
     fn what_proc_no_longer_tells_the_kernel_told() {
         let executed = || Executed {
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(process.env, [("TEAM".to_owned(), "red".to_owned())].into());
     }
 
-    /// Found with Chromium, whose processes had ended when qtap had time to look: they were told as a program of the name `exe`.
+    /// Found with Chromium, whose processes had ended before qtap could inspect them: they were reported as a program named `exe`.
     #[test]
     fn a_program_that_executes_itself_is_what_it_was() {
         let mut people = People::default();

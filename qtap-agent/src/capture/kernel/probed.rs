@@ -1,5 +1,5 @@
-//! Files with probes, and until when: those that no process uses any more and that are not of the host's own system are let go of, with the mounts that
-//! their probes hold. In: what was attached, what is in use. Out: what is to be detached.
+//! Files with probes, and for how long. A file that no process uses any more and that is not on the host's own file system is released, along with
+//! the mounts that its probes hold. In: what was attached, what is in use. Out: what to detach.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -13,14 +13,14 @@ use crate::capture::discover::elf::{Below, Elf, FileId};
 use crate::capture::discover::maps;
 use crate::model::time::KernelTime;
 
-/// A file with probes; on overlayfs, all those that are one below.
+/// A file with probes. On overlayfs, all files that show the same underlying file.
 #[derive(Debug)]
 pub(super) struct Probed {
-    /// None: it has no TLS library in it, it feeds sessions of another one.
+    /// `None`: the file has no TLS library in it, but feeds the sessions of another one.
     pub(super) library: Option<Arc<Library>>,
     pub(super) ids: HashSet<FileId>,
     pub(super) below: Option<Below>,
-    /// Its name where the host sees it, if it does.
+    /// Its path as the host sees it, if it does.
     name: PathBuf,
     pub(super) links: Vec<Link>,
     used: KernelTime,
@@ -32,11 +32,11 @@ impl Probed {
         Probed { library, ids: HashSet::from([elf.id()]), below: elf.below(), name, links, used: now }
     }
 
-    /// True when it lies on the host's own file system: it may be used at any time, and only probes that were there already see the first byte. What is on
-    /// another one does not stay: probes hold it, and it could not be unmounted.
+    /// True if it is on the host's own file system. Such a file may be used at any time, and only probes that are already there see the first byte.
+    /// Probes do not stay in a file on another file system: they hold it, so that it could not be unmounted.
     fn is_hosts(&self) -> bool {
         let from_root = self.name.strip_prefix("/").unwrap_or(&self.name);
-        // Of an agent in a container, the root of the first process is the host's.
+        // For an agent in a container, the root of process 1 is the host's.
         [Path::new("/"), Path::new("/proc/1/root")].iter().any(|root| {
             let Ok(file) = std::fs::metadata(root.join(from_root)) else { return false };
             let of_system = |folder: &str| std::fs::metadata(root.join(folder)).is_ok_and(|it| it.dev() == file.dev());
@@ -46,7 +46,7 @@ impl Probed {
     }
 }
 
-/// All of them.
+/// All files with probes.
 #[derive(Debug, Default)]
 pub(super) struct ProbedFiles {
     files: BTreeMap<u64, Probed>,
@@ -64,7 +64,7 @@ impl ProbedFiles {
         self.files.get(self.by_id.get(&id)?)
     }
 
-    /// The file that is this one below: from now on it is known by this id too.
+    /// The file that shows the same underlying file; from now on it is known by `id` too.
     pub(super) fn join(&mut self, id: FileId, below: &Below) -> Option<&Probed> {
         let number = *self.by_below.get(below)?;
         let probed = self.files.get_mut(&number)?;
@@ -84,7 +84,7 @@ impl ProbedFiles {
         self.files.values().filter_map(|probed| probed.library.as_ref())
     }
 
-    /// Takes out those that nobody has used for so long. What is in use is asked only where a file is not the host's.
+    /// Removes and returns the files that nobody has used for `after`. `in_use` is called only if there is a file that is not the host's.
     pub(super) fn take_unused(
         &mut self,
         now: KernelTime,
@@ -117,24 +117,24 @@ impl ProbedFiles {
     }
 }
 
-/// Every file that a process has mapped for execution, as `stat` gives it and as the map shows it: what can't be opened is in use all the same.
+/// Every file that a process has mapped for execution: its id from `stat`, and the id in the map, because a file that can't be opened is in use too.
 pub(super) fn files_in_use() -> HashSet<FileId> {
     mappings().flat_map(|(_, shown, file)| [Some(shown), file.map(|(id, _)| id)]).flatten().collect()
 }
 
-/// Those of these files that a process has mapped for execution, with the process and a path to it.
+/// Those of `files` that a process has mapped for execution, with the process and a path to the file.
 pub(super) fn used_among(files: &HashSet<FileId>) -> Vec<(u32, PathBuf)> {
     let used = mappings().filter_map(|(pid, _, file)| Some((pid, file.filter(|(id, _)| files.contains(id))?.1)));
     used.collect()
 }
 
-/// Processes and what they have mapped for execution, each file once: its id in the map; its id as `stat` gives it, and a path to it.
+/// Processes and what they have mapped for execution, each file once: its id in the map; and its id from `stat` with a path to it.
 fn mappings() -> impl Iterator<Item = (u32, FileId, Option<(FileId, PathBuf)>)> {
     let mut seen = HashSet::new();
     maps::processes().into_iter().flat_map(move |pid| {
         let mounts = std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
         let mut mappings = maps::executable_mappings(pid);
-        // What other mounts stack upon it is another file, though the map may show the same one.
+        // In other mount namespaces another file may be stacked on it, though the map may show the same id.
         mappings.retain(|mapping| seen.insert((mounts.clone(), mapping.id)));
         mappings.into_iter().map(move |mapping| {
             let path = maps::path_from_here(pid, &mapping);
@@ -174,7 +174,7 @@ mod tests {
         assert!(files.take_unused(at(59), AFTER, used).is_empty());
         assert_eq!(inodes(&files.take_unused(at(60), AFTER, used)), [8]);
         assert!(files.get(FileId { dev: 1, ino: 8 }).is_none());
-        // Its time begins when it was last used.
+        // The time counts from its last use.
         assert!(files.take_unused(at(119), AFTER, HashSet::new).is_empty());
         assert_eq!(inodes(&files.take_unused(at(120), AFTER, HashSet::new)), [7]);
         assert_eq!(files.len(), 0);
@@ -190,7 +190,7 @@ mod tests {
         files.insert(file);
         let asked = || unreachable!("processes are looked through for nothing");
         assert!(files.take_unused(at(1_000_000), AFTER, asked).is_empty());
-        // Another file under its name is another file.
+        // A different file at that path is not this file.
         files.insert(probed(1, &here));
         assert_eq!(inodes(&files.take_unused(at(1_000_000), AFTER, HashSet::new)), [1]);
     }

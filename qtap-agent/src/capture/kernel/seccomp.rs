@@ -1,8 +1,8 @@
-//! Whether a return probe is safe for programs that live under a seccomp filter.
+//! Whether a return probe is safe for programs under a seccomp filter.
 //!
-//! From Linux 6.11 on, a uretprobe on x86-64 ends in a system call of its own (`uretprobe`, 335), and some of those kernels put it
-//! before the program's filter, which does not know it and kills the program. Which ones do is asked, not read off a version: a
-//! child of qtap's own puts itself under a filter that kills on this one call, and calls a function that has a return probe.
+//! Since Linux 6.11, a uretprobe on x86-64 returns by a system call of its own (`uretprobe`, 335). Some of those kernels submit it to the program's
+//! filter, which does not know the call and kills the program. Which ones do is tried, not derived from a version: a child of qtap puts itself
+//! under a filter that kills on this one call, and calls a function that has a return probe.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -19,15 +19,15 @@ use crate::capture::discover::elf::Elf;
 use crate::capture::discover::maps;
 use crate::capture::host::{Returns, Tried};
 
-/// First argument of a qtap that is to be the child.
+/// First argument of a qtap process that is to be this child.
 pub const CANARY: &str = "__call-a-probed-function-under-seccomp";
-/// The function that is probed, and called: every C library has it, and the standard library calls it.
+/// The function that is probed and called: every C library has it, and Rust's standard library calls it.
 const FUNCTION: &str = "getpid";
 /// `uretprobe` of x86-64.
 #[cfg(target_arch = "x86_64")]
 const URETPROBE_CALL: i64 = 335;
 
-/// What the child does: waits for its probe, puts itself under the filter, calls the function. Returns 0 when it lives.
+/// The child's work: it waits for its probe, puts itself under the filter and calls the function. Returns 0 if it survives.
 #[must_use]
 pub fn canary() -> u8 {
     let _ = kill_process(getpid(), Signal::STOP);
@@ -44,7 +44,7 @@ fn filtered() -> bool {
     filter.is_some_and(|filter| apply_filter(&filter).is_ok())
 }
 
-/// Other architectures leave a return probe by a breakpoint: there is nothing to be killed for.
+/// On other architectures a return probe returns by a breakpoint: there is no call to be killed for.
 #[cfg(not(target_arch = "x86_64"))]
 fn filtered() -> bool {
     true
@@ -54,7 +54,7 @@ fn filtered() -> bool {
 enum Untold {
     /// The kernel refused the probe.
     Refused(String),
-    /// It did not come to that.
+    /// The trial did not get that far.
     NotTried(&'static str),
 }
 
@@ -64,7 +64,7 @@ impl From<&'static str> for Untold {
     }
 }
 
-/// Whether a probe on a function can be attached, and whether one on its return kills nobody. What can't be found out is not assumed.
+/// Whether a function can be probed, and whether a probe on its return kills nobody. What can't be determined is not assumed to be safe.
 pub(super) fn try_return_probe(probes: &mut Probes) -> (Tried, Returns) {
     let (uprobes, reason) = match ask(probes) {
         Ok(safe) => {
@@ -76,7 +76,7 @@ pub(super) fn try_return_probe(probes: &mut Probes) -> (Tried, Returns) {
         }
         Err(Untold::NotTried(reason)) => (Tried::Refused(format!("not tried: {reason}")), reason.to_owned()),
     };
-    // Only there can they kill.
+    // Return probes can kill on x86-64 only.
     if cfg!(not(target_arch = "x86_64")) {
         return (uprobes, Returns::Safe);
     }
@@ -96,14 +96,14 @@ fn ask(probes: &mut Probes) -> Result<bool, Untold> {
     let pid = Pid::from_child(&child);
     match waitpid(Some(pid), WaitOptions::UNTRACED) {
         Ok(Some((_, status))) if status.stopped() => {}
-        // It has ended, and its number may be another's: no signal is sent to it.
+        // The child has ended and its id may have been reused, so it gets no signal.
         Ok(_) => return Err("the child did not wait".into()),
         Err(_) => return Err("the child can't be waited for".into()),
     }
     let probed = probe(probes, child.id());
     let _ = kill_process(pid, if probed.is_ok() { Signal::CONT } else { Signal::KILL });
     let status = child.wait().map_err(|_| "the child can't be waited for")?;
-    // Detached only now that the child has made its call.
+    // The probe is detached only here, after the child has made its call.
     probed?;
     match (status.code(), status.signal()) {
         (Some(0), _) => Ok(true),
@@ -112,7 +112,7 @@ fn ask(probes: &mut Probes) -> Result<bool, Untold> {
     }
 }
 
-/// A return probe on the function, for the child alone; it goes when what is returned is dropped.
+/// A return probe on the function, in the child only. It is detached when the returned value is dropped.
 fn probe(probes: &mut Probes, pid: u32) -> Result<impl Drop, Untold> {
     let (path, file_offset) = function(pid).ok_or("the child's C library is not found")?;
     let place = Place { file_offset, cookie: Cookie(0) };
@@ -136,7 +136,7 @@ impl Drop for Attached {
     }
 }
 
-/// Where the function is in the files that the process has mapped.
+/// Path and file offset of the function, in the files that the process has mapped.
 fn function(pid: u32) -> Option<(PathBuf, u64)> {
     maps::executable_mappings(pid).iter().find_map(|mapping| {
         let name = mapping.path.file_name()?.to_str()?;

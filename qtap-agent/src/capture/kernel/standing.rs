@@ -1,5 +1,5 @@
-//! How capture stands, for whoever asks from another thread: the files that have probes, the processes that are left out, the ring, how often the
-//! probes ran. In: what the live source does. Out: a handle, [`Standing`], that any thread may look at. Nothing here decides anything.
+//! The state of capture, for readers on other threads: the files that have probes, the processes that are left out, the ring, how often the probes
+//! ran. In: what the live source does. Out: a handle, [`Standing`], that any thread may read. Nothing here decides anything.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,10 +10,10 @@ use qtap_common::state::scope;
 use super::tls::Library;
 use crate::capture::discover::elf::FileId;
 
-/// Processes that are remembered as left out: as many as the probes' own table holds.
+/// Most processes that are remembered as left out: as many as the probes' own table holds.
 const LEFT_OUT_MAX: usize = 65_536;
 
-/// What one program of the object did since it was loaded; the kernel counts only while `kernel.bpf_stats_enabled` is 1.
+/// How one program of the object ran since it was loaded; the kernel counts only while `kernel.bpf_stats_enabled` is 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ran {
     /// Name of the program.
@@ -24,28 +24,28 @@ pub struct Ran {
     pub time: Duration,
 }
 
-/// The ring.
+/// Use of the ring.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RingUse {
-    /// Most bytes of records that one look found waiting, in the last second.
+    /// Most bytes of records that one read found waiting, in the last second.
     pub waiting_bytes: u64,
-    /// How often a record found no room.
+    /// How often a record did not fit.
     pub full: u64,
 }
 
-/// Why a process is not heard, or not all of it.
+/// Why a process is left out, in whole or in part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeftOut {
     /// A filter leaves it out.
     Filtered,
     /// Its own environment asks for it (`QTAP_STRATEGY`).
     ByItself,
-    /// A filter leaves its TLS out.
+    /// A filter leaves out its TLS.
     Tls,
 }
 
 impl LeftOut {
-    /// What a verdict means for TLS; none when that is heard.
+    /// What a verdict means for TLS; `None` if TLS is captured.
     fn of(verdict: u8) -> Option<LeftOut> {
         match verdict {
             ignored if ignored & scope::IGNORED != 0 => Some(LeftOut::ByItself),
@@ -56,7 +56,7 @@ impl LeftOut {
     }
 }
 
-/// How capture stands now; clones look at the same.
+/// The state of capture now; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Standing(Arc<Mutex<State>>);
 
@@ -69,13 +69,13 @@ struct State {
 }
 
 impl Standing {
-    /// Files with probes, by what they are.
+    /// Files with probes, by file id.
     #[must_use]
     pub fn libraries(&self) -> BTreeMap<FileId, Arc<Library>> {
         self.state().libraries.clone()
     }
 
-    /// Why `pid` is not heard; none when it is.
+    /// Why `pid` is left out; `None` if it is not.
     #[must_use]
     pub fn left_out(&self, pid: u32) -> Option<LeftOut> {
         self.state().left_out.get(&pid).copied()
@@ -87,7 +87,7 @@ impl Standing {
         self.state().ran.clone()
     }
 
-    /// The ring.
+    /// Use of the ring.
     #[must_use]
     pub fn ring(&self) -> RingUse {
         self.state().ring
@@ -97,7 +97,7 @@ impl Standing {
         self.state().libraries.insert(id, library);
     }
 
-    /// They have no probes any more.
+    /// These files have no probes any more.
     pub(super) fn detached(&self, ids: &HashSet<FileId>) {
         self.state().libraries.retain(|id, _| !ids.contains(id));
     }
@@ -115,7 +115,7 @@ impl Standing {
         }
     }
 
-    /// A child is held by its parent's verdict until it executes something.
+    /// A child inherits its parent's verdict until it executes something.
     pub(super) fn forked(&self, parent: u32, child: u32) {
         let mut state = self.state();
         if let Some(why) = state.left_out.get(&parent).copied()

@@ -1,7 +1,7 @@
-//! The probes' largest tables take memory as they fill, where the kernel can give it safely while a probe runs: since Linux 6.1, which has an allocator
-//! for it (`kernel/bpf/memalloc.c`). Before, they take all of it when they are made, as every other table does.
+//! Makes the probes' largest tables allocate memory as they fill, if the kernel can do that safely while a probe runs: since Linux 6.1, which has an
+//! allocator for it (`kernel/bpf/memalloc.c`). On older kernels they are allocated in full when they are created, as all other tables are.
 //!
-//! In: the probes' object. Out: the same, with one more flag in the definitions of those tables. An object that is not as it is expected to be is left as it is.
+//! In: the probes' object. Out: the same, with one more flag in the definitions of those tables. An object of unexpected form is left unchanged.
 
 use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported};
@@ -9,17 +9,17 @@ use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use qtap_common::go::MAP_GO_CALLS;
 use qtap_common::state::{MAP_CONNS, MAP_SESSIONS};
 
-/// What is large, and mostly empty: 68 of 99 MB.
+/// Tables that are large and mostly empty: 68 of 99 MB.
 const TABLES: [&str; 3] = [MAP_CONNS, MAP_SESSIONS, MAP_GO_CALLS];
-/// Where the section of definitions is, and what of a definition (`struct bpf_map_def`: type, sizes of key and value, entries, flags) is changed.
+/// Section of the map definitions, and the offset of the flags in one (`struct bpf_map_def`: type, sizes of key and value, entries, flags).
 const SECTION: &str = "maps";
 const FLAGS_AT: u64 = 16;
 /// `BPF_F_NO_PREALLOC` (`linux/bpf.h`).
 const AS_THEY_FILL: u8 = 1;
 
-/// The object for this kernel.
+/// The object, adapted to this kernel.
 pub(super) fn for_this_kernel(object: &'static [u8]) -> std::borrow::Cow<'static, [u8]> {
-    // It came with 6.1, as the allocator did.
+    // This helper came with 6.1, as the allocator did.
     let is_safe = is_helper_supported(ProgramType::KProbe, BpfHelper::BPF_FUNC_user_ringbuf_drain).unwrap_or(false);
     let places = if is_safe { flags(object) } else { None };
     let Some(places) = places else { return object.into() };
@@ -30,7 +30,7 @@ pub(super) fn for_this_kernel(object: &'static [u8]) -> std::borrow::Cow<'static
     changed.into()
 }
 
-/// Where the flags of those tables stand in the file: the lowest byte of each.
+/// File offsets of those tables' flags: of the lowest byte of each.
 fn flags(bytes: &[u8]) -> Option<Vec<usize>> {
     let file = object::File::parse(bytes).ok()?;
     let section = file.section_by_name(SECTION)?;
@@ -58,7 +58,7 @@ mod tests {
         assert_eq!(places.len(), TABLES.len());
         for place in places {
             assert_eq!(OBJECT[place..place + 4], [0; 4]);
-            // Entries stand before: 65 536.
+            // The number of entries comes before it: 65 536.
             assert_eq!(OBJECT[place - 4..place], 65_536_u32.to_le_bytes());
         }
     }

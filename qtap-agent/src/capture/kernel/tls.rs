@@ -1,7 +1,7 @@
-//! Probes on TLS libraries: one attach a file, whoever maps it.
+//! Probes on TLS libraries: attached once per file, for every process that maps it.
 //!
-//! In: files that may hold TLS functions. Out: attached probes, and per file what was attached and what not. A probe that can't be
-//! attached is a fact that is reported, never an end.
+//! In: files that may contain TLS functions. Out: attached probes and, per file, what was attached and what was not. A probe that can't be
+//! attached is reported, and never ends capture.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -25,11 +25,11 @@ use crate::capture::host::{self, Tried};
 use crate::capture::sites::{ArgLocation, EntrySite, ExitSites, Reg};
 use crate::model::time::KernelTime;
 
-/// Most files that can have probes at once: the number of a library travels in 16 bits.
+/// Most files that can have probes at once: records have 16 bits for the number of a library.
 const FILES_MAX: usize = u16::MAX as usize - 1;
-/// Registers of arguments where a function is called.
+/// The registers of the first four arguments when a function is called.
 const OWN_REGISTERS: [u8; 4] = [register::RDI, register::RSI, register::RDX, register::RCX];
-/// Most files that are remembered as having none.
+/// Most files that are remembered as having no TLS functions.
 const REFUSED_MAX: usize = 65_536;
 
 /// A file with probes.
@@ -37,15 +37,15 @@ const REFUSED_MAX: usize = 65_536;
 pub struct Library {
     /// Its number in the probes' records.
     pub number: u16,
-    /// Whose interface it has.
+    /// The family of its interface.
     pub family: Family,
     /// Name in records, e.g. `libssl.so.3`.
     pub name: String,
-    /// Version, where the file tells.
+    /// Its version, if the file says it.
     pub version: Option<String>,
-    /// Its build id, hexadecimal, where it carries one.
+    /// Its build id in hexadecimal, if it has one.
     pub build_id: Option<String>,
-    /// True when its functions were found by their code alone.
+    /// True if its functions were identified by their code alone.
     pub by_code: bool,
     /// Where it was found.
     pub path: std::path::PathBuf,
@@ -55,7 +55,7 @@ pub struct Library {
     pub refused: Vec<(&'static str, String)>,
 }
 
-/// All of them.
+/// All files with probes.
 #[derive(Debug, Default)]
 pub(super) struct Tls {
     probed: ProbedFiles,
@@ -65,19 +65,19 @@ pub(super) struct Tls {
     families: Vec<Family>,
     /// Files that have no TLS functions.
     refused: HashMap<FileId, Stamp>,
-    /// Probes at function entry and return, whatever the code looks like: what chosen sites are compared with.
+    /// Use function entry and return, whatever the code looks like: chosen sites are compared with these.
     plain: bool,
     returns: Returns,
     /// How long probes stay in a file that nobody uses.
     release_after: Duration,
-    /// When it was last asked what is in use.
+    /// When the files in use were last determined.
     last_look: KernelTime,
-    /// qtap's own program: it is never captured, and would pay for the probes.
+    /// qtap's own program. It is never captured, so that probes would only slow it down.
     own: Option<FileId>,
     tried: (Tried, host::Returns),
 }
 
-/// How the return of a function is seen where no better site was proven.
+/// How a function's return is seen if no better site was proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Returns {
     /// By a return probe.
@@ -97,13 +97,13 @@ impl Tls {
         tls
     }
 
-    /// What was found out about probes on functions: a return probe is used only where it is safe.
+    /// Takes the result of trying probes on functions: return probes are used only where they are safe.
     pub(super) fn found(&mut self, tried: (Tried, host::Returns)) {
         self.returns = if tried.1 == host::Returns::Safe { Returns::Probed } else { Returns::Instructions };
         self.tried = tried;
     }
 
-    /// The same, for who asks.
+    /// That result.
     pub(super) fn tried(&self) -> (Tried, host::Returns) {
         self.tried.clone()
     }
@@ -120,10 +120,10 @@ impl Tls {
         library.is_some_and(|library| library.family == Family::Rustls)
     }
 
-    /// Attaches the TLS functions of the file at `path`, if it has any and is not yet attached. Returns it when it is new.
+    /// Attaches probes to the TLS functions of the file at `path`, if it has any and has no probes yet. Returns the library if it is new.
     ///
     /// # Errors
-    /// When the file can't be looked into.
+    /// If the file can't be inspected.
     pub(super) fn attach(&mut self, probes: &mut Probes, path: &Path) -> Result<Option<Arc<Library>>, ElfError> {
         let elf = Elf::open(path)?;
         let id = elf.id();
@@ -150,7 +150,7 @@ impl Tls {
             Err(reason) => {
                 tracing::trace!(path = %path.display(), %reason, "no probes");
                 if self.refused.len() >= REFUSED_MAX {
-                    // Most of them are gone by now; those that are not are looked through once more.
+                    // Most of them are gone by now; the others are inspected once more.
                     self.refused.clear();
                 }
                 self.attach_feeder(probes, &elf, path);
@@ -175,13 +175,13 @@ impl Tls {
         let library = Arc::new(library);
         self.standing.attached(id, Arc::clone(&library));
         let mut probed = Probed::new(&elf, Some(Arc::clone(&library)), links, procfs::now());
-        // What was refused is tried anew with the next.
+        // If functions were refused, the next file that shows the same underlying file is tried anew.
         probed.below.take_if(|_| !library.refused.is_empty());
         self.probed.insert(probed);
         Ok(Some(library))
     }
 
-    /// When it is time: lets go of the files that nobody has used for long, save those of the host's own system. Returns what they were.
+    /// From time to time, releases the files that nobody has used for long, except those on the host's own file system. Returns their ids.
     pub(super) fn let_go(&mut self, now: KernelTime) -> HashSet<FileId> {
         if now.since(self.last_look) < self.release_after / 2 {
             return HashSet::new();
@@ -197,13 +197,13 @@ impl Tls {
             links.extend(probed.links);
         }
         if !links.is_empty() {
-            // It waits until every CPU is out of them, and nobody needs to wait for that; where no thread can be started, qtap does.
+            // Detaching waits until every CPU has left the probes, and nobody needs to wait for that. If no thread can be started, qtap waits.
             let _ = std::thread::Builder::new().spawn(move || drop(links));
         }
         gone
     }
 
-    /// One that no library has: they go round, so that records on their way have the name that was meant.
+    /// A number that no library has. Numbers are reused as late as possible, so that records still on their way get the right name.
     fn next_number(&mut self) -> u16 {
         let taken: HashSet<u16> = self.probed.libraries().map(|library| library.number).collect();
         loop {
@@ -216,7 +216,7 @@ impl Tls {
 }
 
 impl Tls {
-    /// Attaches what a file without a library of its own does to feed sessions of another one, if it does.
+    /// Attaches probes to what a file without a TLS library of its own does to feed the sessions of another one, if it does.
     fn attach_feeder(&mut self, probes: &mut Probes, elf: &Elf, path: &Path) {
         let feeder = if self.families.contains(&Family::OpenSsl) { feeder::feeder(elf) } else { None };
         let Some(feeder) = feeder else {
@@ -238,7 +238,7 @@ impl Tls {
     }
 }
 
-/// A program at a place.
+/// A program and its place.
 #[derive(Debug, Clone, Copy)]
 struct Probe {
     program: &'static str,
@@ -246,7 +246,7 @@ struct Probe {
     way_in: bool,
 }
 
-/// What is attached for a file that feeds sessions from memory, function by function.
+/// The probes for a file that feeds sessions from memory, by function.
 fn probes_of_feeder(feeder: &Feeder) -> Vec<(&str, Vec<Probe>)> {
     let own_registers = Cookie::new(call::BIO, 0, OWN_REGISTERS, 0);
     let probe = |program, file_offset, cookie| Probe { program, place: Place { file_offset, cookie }, way_in: true };
@@ -270,7 +270,7 @@ fn probes_of_feeder(feeder: &Feeder) -> Vec<(&str, Vec<Probe>)> {
     }
 }
 
-/// What is attached for one function: on the way in and, where the result is wanted, on the way out.
+/// The probes for one function: on the way in and, if the result is wanted, on the way out.
 fn probes_of(hook: &Hook, library: u16, returns: Returns) -> Result<Vec<Probe>, KernelError> {
     let Some((enter, what)) = programs_of(hook.call) else { return Ok(Vec::new()) };
     let entry = &hook.sites.entry;
@@ -296,7 +296,7 @@ fn probes_of(hook: &Hook, library: u16, returns: Returns) -> Result<Vec<Probe>, 
     Ok(probes)
 }
 
-/// Attaches functions of one file, together or, when one of them is refused, each by itself; the library is told which are.
+/// Attaches the functions of one file: all together or, if one of them is refused, each by itself. `library` notes which were attached.
 fn attach(probes: &mut Probes, path: &Path, hooks: &[Hook], library: &mut Library, returns: Returns) -> Vec<Link> {
     let wanted: Vec<_> = hooks.iter().map(|hook| (hook, probes_of(hook, library.number, returns))).collect();
     let all: Vec<Probe> = wanted.iter().filter_map(|(_, of_hook)| of_hook.as_ref().ok()).flatten().copied().collect();
@@ -319,7 +319,7 @@ fn attach(probes: &mut Probes, path: &Path, hooks: &[Hook], library: &mut Librar
     links
 }
 
-/// Attaches them, by as few links as can be. The ways out first: an entry whose return is not seen would leave a call under way. All or none.
+/// Attaches probes with as few links as possible. Ways out come first: an entry whose return is not seen would leave a call in progress. All or none.
 fn put(probes: &mut Probes, path: &Path, wanted: &[Probe]) -> Result<Vec<Link>, KernelError> {
     let mut programs: BTreeMap<(bool, &'static str), Vec<Place>> = BTreeMap::new();
     for probe in wanted {
@@ -332,7 +332,7 @@ fn put(probes: &mut Probes, path: &Path, wanted: &[Probe]) -> Result<Vec<Link>, 
     Ok(links)
 }
 
-/// The probes' descriptors are held by a child when qtap lets go of them, which is quick for that reason.
+/// A child process holds the probes' descriptors when qtap drops its own, so that dropping them is quick.
 impl Drop for Tls {
     fn drop(&mut self) {
         if self.probed.has_links() {
@@ -341,8 +341,8 @@ impl Drop for Tls {
     }
 }
 
-/// The program on the way in, and what the call is to the probes; none for functions that need no probe: what `SSL_set_bio` and its
-/// kin tell is a BIO, and the socket calls inside the next TLS call tell the socket.
+/// The program for the way in, and what the call is to the probes. `None` for functions that need no probe: `SSL_set_bio` and its kin name a BIO, and
+/// the socket is learned from the socket calls inside the next TLS call.
 fn programs_of(of: Call) -> Option<(&'static str, u8)> {
     Some(match of {
         Call::Read | Call::GnutlsRecv | Call::GnutlsRecvSeq | Call::NssRead => ("tls_enter", call::READ),
@@ -377,7 +377,7 @@ fn programs_of(of: Call) -> Option<(&'static str, u8)> {
     })
 }
 
-/// What the probes are told of a site: arguments in the order in which they are wanted.
+/// The cookie for a site, with the arguments in the order in which they are wanted.
 fn cookie(what: u8, library: u16, of: Call, entry: &EntrySite) -> Cookie {
     let mut args = OWN_REGISTERS;
     for ((place, argument), location) in args.iter_mut().zip(of.wanted().args).zip(&entry.args) {
@@ -390,7 +390,7 @@ fn cookie(what: u8, library: u16, of: Call, entry: &EntrySite) -> Cookie {
     Cookie::new(what, library, args, depth)
 }
 
-/// A register, as cookies number it.
+/// The number of a register in cookies.
 fn register_number(register: Reg) -> u8 {
     match register {
         Reg::Rdi => register::RDI,

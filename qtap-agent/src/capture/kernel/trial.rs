@@ -1,6 +1,6 @@
-//! The probes, tried: loaded and attached for a moment with nobody in scope, so that what this host allows is known and not guessed.
+//! Tries the probes: loads and attaches them for a moment with no process in scope, so that what this host allows is known and not guessed.
 //!
-//! In: nothing, or why a start failed, or what runs. Out: a [`Trial`]. Nothing is captured: the list of processes in scope is empty.
+//! In: nothing, the error of a failed start, or a running capture. Out: a [`Trial`]. Nothing is captured: the list of processes in scope is empty.
 
 use std::error::Error;
 
@@ -13,7 +13,7 @@ use qtap_common::state::MAP_RING;
 use super::{KernelError, Live, object, seccomp};
 use crate::capture::host::{Returns, Trial, Tried};
 
-/// Tries everything, with a ring of that size, up to the first refusal.
+/// Tries everything, with a ring of this size, up to the first refusal.
 #[must_use]
 pub fn attempt(ring_bytes: u32) -> Trial {
     if let Err(error) = Array::<MapData, u32>::create(1, 0) {
@@ -30,7 +30,7 @@ pub fn attempt(ring_bytes: u32) -> Trial {
     }
 }
 
-/// What a start that failed has shown.
+/// What a failed start has shown.
 #[must_use]
 pub fn of_failure(error: &KernelError, ring_bytes: u32) -> Trial {
     let untried = untried(ring_bytes);
@@ -47,7 +47,7 @@ pub fn of_failure(error: &KernelError, ring_bytes: u32) -> Trial {
         KernelError::Attach { .. } | KernelError::Link { .. } => {
             Trial { ring: Tried::Works, probes: Tried::Works, tracepoints: refused(error), ..layout }
         }
-        // They say nothing of the host.
+        // These say nothing about the host.
         KernelError::Cpus(_)
         | KernelError::Object(_)
         | KernelError::Map(_)
@@ -58,7 +58,7 @@ pub fn of_failure(error: &KernelError, ring_bytes: u32) -> Trial {
     }
 }
 
-/// What a capture that runs has shown.
+/// What a running capture has shown.
 #[must_use]
 pub fn of_running(live: &Live, ring_bytes: u32) -> Trial {
     let (uprobes, returns) = live.tried();
@@ -83,7 +83,7 @@ fn attached(ring_bytes: u32) -> Trial {
     }
 }
 
-/// Attaches what needs no program; it goes with the object.
+/// Attaches the programs on tracepoints; they are detached when the object is dropped.
 fn attach(ebpf: &mut Ebpf) -> Result<(), KernelError> {
     for name in object::PROCESS_LIFE.into_iter().chain(object::SOCKETS) {
         let program: &mut RawTracePoint = object::program(ebpf, name)?;
@@ -96,7 +96,7 @@ fn refused(error: &(dyn Error + 'static)) -> Tried {
     Tried::Refused(words(error))
 }
 
-/// What an error says, and what is at its root where it doesn't say that: in one line, though the verifier uses several.
+/// An error in one line, though the verifier uses several: its message, and its root cause if the message does not contain that.
 #[must_use]
 pub fn words(error: &(dyn Error + 'static)) -> String {
     let mut root = error;

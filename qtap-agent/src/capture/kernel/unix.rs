@@ -1,21 +1,21 @@
-//! UNIX connections that are open. No tracepoint tells their end: the agent looks for it, in the kernel's list of sockets.
+//! Open UNIX connections. No tracepoint reports their end, so the agent looks for it in the kernel's list of sockets.
 //!
-//! In: what the probes tell of them, which processes ended, and that list. Out: those that ended, and when, as closely as it can be known:
-//! when its process ended; else when it was last seen alive, by bytes that passed or in an earlier list. Never the time of the look.
+//! In: what the probes report about them, which processes ended, and that list. Out: the connections that ended, and when, as precisely as known:
+//! when the process ended, else when the connection was last seen alive (bytes passed, or an earlier list had it). Never the time of the check.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::model::conn::ConnId;
 use crate::model::time::KernelTime;
 
-/// Ends of processes that are remembered from one look to the next; one host has no more processes at once.
+/// Most process ends that are remembered between two checks; a host has no more processes at once.
 const ENDS_MAX: usize = 65_536;
 
-/// The open ones.
+/// The open connections.
 #[derive(Debug, Default)]
 pub(super) struct UnixConns {
     open: HashMap<ConnId, Open>,
-    /// Processes that ended since the last look.
+    /// Processes that ended since the last check.
     ended: HashMap<u32, KernelTime>,
 }
 
@@ -28,12 +28,12 @@ struct Open {
 }
 
 impl UnixConns {
-    /// One was opened, or seen for the first time.
+    /// A connection was opened, or seen for the first time.
     pub(super) fn opened(&mut self, conn: ConnId, inode: u64, pid: u32, time: KernelTime) {
         self.open.insert(conn, Open { inode, pid, alive: time });
     }
 
-    /// Bytes passed on a connection, which may be one of these.
+    /// Bytes passed on a connection, which may or may not be one of these.
     pub(super) fn passed(&mut self, conn: ConnId, pid: u32, time: KernelTime) {
         if self.open.is_empty() {
             return;
@@ -43,7 +43,7 @@ impl UnixConns {
         }
     }
 
-    /// A connection, which may be one of these, ended.
+    /// A connection ended, which may or may not be one of these.
     pub(super) fn closed(&mut self, conn: ConnId) {
         self.open.remove(&conn);
     }
@@ -55,12 +55,12 @@ impl UnixConns {
         }
     }
 
-    /// The processes that use them; none: there is nothing to look for.
+    /// The processes that use them. Empty: there is nothing to look for.
     pub(super) fn pids(&self) -> HashSet<u32> {
         self.open.values().map(|open| open.pid).collect()
     }
 
-    /// Takes out those whose sockets are not among the `alive` ones: inode numbers, each with the time of its end.
+    /// Removes the connections whose sockets are not among the `alive` inode numbers. Returns their inode numbers, each with the time of its end.
     pub(super) fn take_gone(&mut self, alive: &HashSet<u64>, now: KernelTime) -> HashMap<u64, KernelTime> {
         let ended = std::mem::take(&mut self.ended);
         let gone = self.open.extract_if(|_, open| !alive.contains(&open.inode));
