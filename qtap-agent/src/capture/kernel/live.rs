@@ -1,4 +1,4 @@
-//! The live source: ring records in order, with the facts that go with them, told as events and, when asked, recorded.
+//! The live source: ring records in order, with the facts that go with them, delivered as events and, if asked for, recorded.
 //!
 //! ```text
 //! ring ──▶ decode ──▶ who is it? (people) ──▶ fact, record ──▶ recording
@@ -47,14 +47,14 @@ use crate::model::event::{Event, Host, Passed, Skipped};
 use crate::model::shed::Shed;
 use crate::model::time::KernelTime;
 
-/// Records handed over by one poll at most.
+/// Most records handled by one poll.
 const RECORDS_PER_POLL: usize = 4096;
-/// How often time is told.
+/// How often a tick is reported.
 const TICK: Duration = Duration::from_millis(100);
-/// How often the tables of the probes are looked through for what no record tells.
+/// How often the probes' tables are scanned for what no record reports.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How often ends that did not fit the ring are looked for, while some may not have: sooner than the end of a connection is taken
-/// for that of its sessions.
+/// How often to look for ends that did not fit the ring, while there may be some. This is shorter than the time after which the end of a
+/// connection is taken for that of its sessions.
 const SWEEP_ENDS: Duration = Duration::from_millis(300);
 
 /// Live capture.
@@ -63,11 +63,11 @@ pub struct Live {
     ring: Option<Ring>,
     decoder: Decoder,
     people: People,
-    /// None: TLS libraries are left alone.
+    /// `None`: TLS is not probed.
     tls: Option<Tls>,
     tables: Tables,
     recorder: Option<Writer<Box<dyn Write + Send>>>,
-    /// Passes on what the probes say of themselves; none when they are silent.
+    /// Forwards the probes' own messages to the log; `None` if they are off.
     pass_on: Option<Box<dyn FnMut() + Send>>,
     unix: UnixConns,
     filters: Filters,
@@ -75,20 +75,20 @@ pub struct Live {
     shed: Shed,
     unheard: Unheard,
     standing: Standing,
-    /// True when every process is in scope of which nothing else is said.
+    /// True if a process is in scope unless something else is said about it.
     everyone: bool,
     /// Processes that opened a connection.
     speakers: HashSet<u32>,
-    /// Processes that receive what qtap exports, as far as they were told.
+    /// Processes that receive what qtap exports, as far as they were reported.
     stores: BTreeMap<u32, String>,
-    /// What is new, and not yet looked through.
+    /// New files that are not inspected yet.
     looks: Looks,
-    /// Keys of the sessions that are open, by session.
+    /// Table keys of the open sessions.
     sessions: HashMap<SessionId, SessionKey>,
     losses_told: [Losses; why::COUNT],
-    /// Records that had not fitted the ring at the last look for ends.
+    /// Number of records that had not fitted the ring when ends were last looked for.
     ring_full_seen: u64,
-    /// True when another look for ends is due, whatever the count says.
+    /// True if ends are to be looked for once more, whatever that number says.
     look_again: bool,
     undecodable: u64,
     records: u64,
@@ -97,12 +97,12 @@ pub struct Live {
     last_sweep_of_ends: KernelTime,
     last_sweep_of_goroutines: KernelTime,
     started: bool,
-    /// What Kubernetes calls the node, until it is told.
+    /// The node's name in Kubernetes, until it is reported.
     node: Option<String>,
 }
 
 impl Live {
-    /// Loads and attaches everything: process life, sockets, then the TLS libraries of the host and of the processes in scope.
+    /// Loads and attaches everything: probes on process life and sockets, then on the TLS libraries of the host and of the processes in scope.
     ///
     /// # Errors
     /// [`KernelError`] when the kernel refuses the probes, or lacks what they need.
@@ -152,7 +152,7 @@ impl Live {
         for pid in settings.scope.pids() {
             live.tables.scope.insert(pid, scope::IN, 0)?;
         }
-        // Last: whoever is asked for, it is never qtap itself.
+        // Last, because qtap itself is never captured, whatever was asked for.
         live.tables.scope.insert(std::process::id(), scope::OWN, 0)?;
         live.wish(settings.wishes)?;
         live.attach(&settings)?;
@@ -198,7 +198,7 @@ impl Live {
         Ok(())
     }
 
-    /// Takes a process, and the children it will have, into scope.
+    /// Adds a process, and the children it will have, to the scope.
     ///
     /// # Errors
     /// [`KernelError::Map`] when the table of processes is full.
@@ -206,10 +206,10 @@ impl Live {
         Ok(self.tables.scope.insert(pid, scope::IN, 0)?)
     }
 
-    /// Looks for TLS functions in a program that is about to run: later its first calls may be over before its probes stand.
+    /// Probes the TLS functions of a program that is about to run. Later its first calls may be over before its probes are attached.
     pub fn expect(&mut self, program: &Path) {
         self.attach_library(program);
-        // Of an interpreter the module that feeds its sessions lies below where it was installed.
+        // An interpreter's module that feeds its sessions lies below the directory it was installed in.
         let installed = program.canonicalize().ok().and_then(|file| Some(file.parent()?.parent()?.to_owned()));
         for path in known_feeders(installed.as_slice()) {
             self.attach_library(&path);
@@ -221,18 +221,18 @@ impl Live {
         self.tables.feedback.read(&mut self.stores)
     }
 
-    /// Records of the ring so far.
+    /// Number of ring records so far.
     #[must_use]
     pub fn records(&self) -> u64 {
         self.records
     }
 
-    /// Programs that are attached to tracepoints: all of them, or there would be no live source.
+    /// Programs that are attached to tracepoints. All of them are, or the live source would not have started.
     pub fn tracepoints() -> impl Iterator<Item = &'static str> {
         object::PROCESS_LIFE.into_iter().chain(object::SOCKETS)
     }
 
-    /// How capture stands, for whoever asks from another thread.
+    /// The state of capture, for readers on other threads.
     #[must_use]
     pub fn standing(&self) -> Standing {
         self.standing.clone()
@@ -252,13 +252,13 @@ impl Live {
         }
     }
 
-    /// Records a fact and tells it.
+    /// Records a fact and reports it.
     fn tell(&mut self, fact: Fact, out: &mut Vec<Event>) {
         self.record(&fact);
         out.extend(fact.into_event());
     }
 
-    /// One record of the ring.
+    /// Handles one record of the ring.
     fn take(&mut self, bytes: &[u8], out: &mut Vec<Event>) {
         let decoded = match self.decoder.decode(bytes) {
             Ok(decoded) => decoded,
@@ -278,13 +278,13 @@ impl Live {
         {
             self.met(fact, &Environment::default(), out);
         }
-        // Once more: it may just have been met.
+        // Once more: the verdict on its process may be new.
         if let Decoded::Event(event) = &decoded
             && self.unheard.hides(event)
         {
             return;
         }
-        // An environment holds secrets; what became of it is recorded as a fact.
+        // An environment holds secrets; what was made of it is recorded as a fact.
         if !matches!(decoded, Decoded::Exec(_))
             && let Some(recorder) = &mut self.recorder
             && let Err(reason) = recorder.kernel(bytes)
@@ -316,7 +316,7 @@ impl Live {
         }
     }
 
-    /// Keeps what is needed to tell an end that no record tells.
+    /// Remembers what is needed to report an end that no record reports.
     fn remember(&mut self, event: &Event, bytes: &[u8]) {
         if let Event::Opened(opened) = event {
             self.speakers.insert(opened.pid);
@@ -347,7 +347,7 @@ impl Live {
         }
     }
 
-    /// Takes what waits in the ring. The ring steps aside meanwhile, so that a record can be read where it lies.
+    /// Handles what waits in the ring. The ring is moved out of `self` meanwhile, so that a record can be read in place.
     fn drain(&mut self, out: &mut Vec<Event>) -> usize {
         let Some(mut ring) = self.ring.take() else { return 0 };
         let count = ring.drain(RECORDS_PER_POLL, |bytes| self.take(bytes, out));
@@ -373,7 +373,7 @@ impl Live {
         }
     }
 
-    /// Writes out what was recorded.
+    /// Flushes the recording.
     ///
     /// # Errors
     /// When the file can't be written.
@@ -384,7 +384,7 @@ impl Live {
         }
     }
 
-    /// Looks through the tables once more, when what was captured has ended.
+    /// Scans the tables once more, when what was captured has ended.
     pub fn last_look(&mut self, out: &mut Vec<Event>) {
         self.drain(out);
         self.pass_on.iter_mut().for_each(|pass_on| pass_on());
@@ -423,7 +423,7 @@ impl Source for Live {
 }
 
 impl Scope {
-    /// The processes that are listed.
+    /// The listed processes.
     fn pids(&self) -> &[u32] {
         match self {
             Scope::Listed(pids) => pids,

@@ -1,5 +1,5 @@
-//! Who is in scope from the start as a child of one that is. In: processes, and who started whom. Out: verdicts in the probes' table; never one on
-//! qtap itself, whoever started it.
+//! Processes that are in scope from the start, as descendants of one that is. In: processes and their parents. Out: verdicts in the probes' table,
+//! but never one on qtap itself, whoever started it.
 
 use std::collections::HashSet;
 
@@ -10,8 +10,8 @@ use crate::capture::discover::{maps, procfs};
 use crate::capture::kernel::KernelError;
 
 impl Live {
-    /// Processes that were started by those in scope before the probes could see it. Again until none is new: one may fork
-    /// between two looks.
+    /// Adds processes that were started by those in scope before the probes could see it. Repeats until there is no new one, because a process
+    /// may fork between two scans.
     pub(super) fn adopt_children(&mut self, pids: &[u32]) -> Result<(), KernelError> {
         let own = std::process::id();
         let mut inside: HashSet<u32> = pids.iter().copied().filter(|pid| *pid != own).collect();

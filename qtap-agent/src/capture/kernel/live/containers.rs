@@ -1,4 +1,4 @@
-//! What was told of containers: as facts, in order with what else happens, and how those fared that are asked.
+//! What the container runtimes report, as facts in order with everything else, and how requests to them went.
 
 use super::Live;
 use crate::capture::runtimes::Fared;
@@ -6,14 +6,14 @@ use crate::model::event::Event;
 use crate::model::time::KernelTime;
 
 impl Live {
-    /// Tells what came of containers since the last call.
+    /// Reports what arrived about containers since the last call.
     pub(super) fn tell_containers(&mut self, now: KernelTime, out: &mut Vec<Event>) {
         for fact in self.people.news(now) {
             self.tell(fact, out);
         }
     }
 
-    /// How the container runtimes fare that are asked, to be looked at from any thread.
+    /// How requests to the container runtimes went, readable from any thread.
     #[must_use]
     pub fn runtimes(&self) -> Fared {
         self.people.runtimes()

@@ -1,5 +1,5 @@
-//! Programs and libraries that are new: looked through for TLS functions, one after the other, between records. Reading a large executable takes
-//! long, and who is to be left out is decided by records that came meanwhile.
+//! New programs and libraries: inspected for TLS functions one after the other, between records. Inspecting a large executable takes long, and the
+//! records that arrive meanwhile decide who is left out.
 
 use std::collections::{HashSet, VecDeque};
 use std::path::Path;
@@ -13,27 +13,27 @@ use crate::capture::discover::known::is_library_name;
 use crate::capture::discover::maps;
 use crate::capture::recording::Fact;
 
-/// Files and programs that wait at once; beyond them one is looked through before the next is taken in.
+/// Most files and programs that wait at once; beyond it, one is inspected before the next is added.
 const WAITING: usize = 1024;
-/// Looks at what processes have mapped, one after the other, before something else has its turn.
+/// Inspections in a row of what processes have mapped, before something else has its turn.
 const IN_A_ROW: u32 = 8;
 
-/// What is to be looked through.
+/// What to inspect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Look {
-    /// The program that a process executes: it may carry its TLS library in itself.
+    /// The program that a process executes: it may contain its TLS library.
     Program(u32),
-    /// Files that a process mapped, and no process in scope before it.
+    /// Files that a process mapped and that no process in scope had mapped before.
     Mappings(u32, Vec<FileKey>),
-    /// One of them that is not called like a TLS library.
+    /// One of them whose name is not that of a TLS library.
     File(u32, FileKey),
 }
 
-/// What is new, and not yet looked through.
+/// What is new and not inspected yet.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
     waiting: VecDeque<Look>,
-    /// Looks in a row at what processes have mapped.
+    /// Inspections in a row of what processes have mapped.
     in_a_row: u32,
 }
 
@@ -62,8 +62,8 @@ impl Looks {
         self.push(Look::Mappings(pid, vec![file]));
     }
 
-    /// The next one. What processes have mapped comes first, since a program of a moment makes its first TLS call some milliseconds after it mapped its library, but not
-    /// for ever; then whatever waited longest.
+    /// The next one. Mapped files come first, because a short-lived program makes its first TLS call some milliseconds after it mapped its
+    /// library, but only so many in a row; then whatever waited longest.
     fn next(&mut self) -> Option<Look> {
         let mappings = self.waiting.iter().position(|look| matches!(look, Look::Mappings(..)));
         match mappings.filter(|_| self.in_a_row < IN_A_ROW) {
@@ -75,7 +75,7 @@ impl Looks {
         }
     }
 
-    /// The one that waited longest of those that are single; else of all.
+    /// The single file or program that waited longest; if there is none, whatever waited longest.
     fn single(&mut self) -> Option<Look> {
         match self.waiting.iter().position(|look| !matches!(look, Look::Mappings(..))) {
             Some(at) => self.waiting.remove(at),
@@ -90,7 +90,7 @@ impl Looks {
 }
 
 impl Live {
-    /// False when the file can't be looked into.
+    /// Probes the TLS functions of a file. False if the file can't be inspected.
     pub(super) fn attach_library(&mut self, path: &Path) -> bool {
         let Some(tls) = self.tls.as_mut() else { return true };
         let library = match tls.attach(&mut self.probes, path) {
@@ -108,7 +108,7 @@ impl Live {
         true
     }
 
-    /// The same of a file that a process has in itself.
+    /// The same for a file that the process `pid` has mapped or executes.
     pub(super) fn attach_library_of(&mut self, pid: u32, path: &Path) -> bool {
         let looked_into = self.attach_library(path);
         if self.tls.as_ref().is_some_and(|tls| tls.has_rustls(path)) {
@@ -117,13 +117,13 @@ impl Live {
         looked_into
     }
 
-    /// The program of a process is to be looked through as soon as the records that wait have been taken.
+    /// The program of a process is to be inspected, once the waiting records have been handled.
     pub(super) fn look_at_program(&mut self, pid: u32) {
         self.make_room();
         self.looks.push(Look::Program(pid));
     }
 
-    /// The same of a file that a process mapped.
+    /// The same for a file that a process mapped.
     pub(super) fn look_at_mapping(&mut self, pid: u32, file: FileKey) {
         self.make_room();
         self.looks.mapped(pid, file);
@@ -137,7 +137,7 @@ impl Live {
         }
     }
 
-    /// Makes a look. False: none waited.
+    /// Inspects the next one. False if none waited.
     pub(super) fn look(&mut self) -> bool {
         let Some(look) = self.looks.next() else { return false };
         self.look_through(look);
@@ -146,7 +146,7 @@ impl Live {
 
     fn look_through(&mut self, look: Look) {
         match look {
-            // Another process that executes it is told by itself; of a library others are not.
+            // If another process executes it, that is reported too; a library that others map is not reported again.
             Look::Program(pid) if self.is_left_out(pid) => {}
             Look::Program(pid) => {
                 self.attach_library_of(pid, Path::new(&format!("/proc/{pid}/exe")));
@@ -160,7 +160,7 @@ impl Live {
         }
     }
 
-    /// Attaches whatever a process has mapped by now that is called like a TLS library. The other files that it was told to have mapped are looked through later.
+    /// Probes every file that a process has mapped by now and that is named like a TLS library. The other reported files are inspected later.
     fn look_at_mappings(&mut self, pid: u32, files: Vec<FileKey>) {
         let mappings = maps::executable_mappings(pid);
         let mut attached = HashSet::new();
@@ -174,8 +174,8 @@ impl Live {
         }
     }
 
-    /// A file was looked at. If it could not be, and its process lived too short, the next one that maps it is to be told of. (One that is there and can't be looked at
-    /// would be told of for ever.)
+    /// A file was inspected. If that failed because its process had ended, the next process that maps the file is to be reported. (If the process
+    /// lives, the file can't be inspected at all, and would be reported again forever.)
     fn looked_at(&mut self, pid: u32, file: FileKey, looked_into: bool) {
         if !looked_into && !Path::new(&format!("/proc/{pid}")).exists() {
             self.tables.tell_again(|told| told == file);
@@ -187,12 +187,12 @@ impl Live {
     }
 }
 
-/// A file as `stat` gives it.
+/// A file's id as `stat` reports it.
 pub(super) fn id_of(file: FileKey) -> FileId {
     FileId { dev: user_dev(file.dev), ino: file.ino }
 }
 
-/// A device as `stat` gives it, from the kernel's own form (`include/linux/kdev_t.h`: 32 bits, 20 of them the minor number).
+/// A device as `stat` reports it, from the kernel's own form (`include/linux/kdev_t.h`: 32 bits, 20 of them the minor number).
 fn user_dev(kernel: u64) -> u64 {
     let kernel = kernel as u32;
     rustix::fs::makedev(kernel >> 20, kernel & 0xf_ffff)

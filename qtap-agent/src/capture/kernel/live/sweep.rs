@@ -1,4 +1,4 @@
-//! What no record tells, found by looking through the probes' tables: losses without a place, ends of UNIX connections, ends whose
+//! What no record reports, found by scanning the probes' tables: losses without a position in a stream, ends of UNIX connections, ends whose
 //! record did not fit the ring, sessions of processes that ended.
 
 use std::time::Duration;
@@ -19,14 +19,14 @@ use crate::model::conn::{ConnId, SessionId};
 use crate::model::event::{Count, Counts, Event, SessionCounts};
 use crate::model::time::KernelTime;
 
-/// How often calls of goroutines are looked through for those that nobody will end: each is looked up, and there may be tens of thousands.
+/// How often goroutines' calls are scanned for those that nobody will end: each is looked up, and there may be tens of thousands.
 const SWEEP_GOROUTINES: Duration = Duration::from_secs(30);
 
-/// `1` where the kernel counts how often programs run, and how long (kernel 5.1); off by default, since it costs each run two looks at the clock.
+/// `1` if the kernel counts how often programs run, and how long (kernel 5.1); off by default, since each run then reads the clock twice.
 const RUNS_ARE_COUNTED: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 impl Live {
-    /// A process ended: so did its sessions, whether or not it freed them.
+    /// A process ended, and so did its sessions, whether or not it freed them.
     pub(super) fn exited(&mut self, pid: u32, time: KernelTime, out: &mut Vec<Event>) {
         self.tell_unfinished(pid, time, out);
         self.end_sessions_of(pid, time, out);
@@ -41,8 +41,8 @@ impl Live {
         self.tell(fact, out);
     }
 
-    /// What a Go program was writing when it ended: it may be on its way by then, as the last word before an exit is, and the call that wrote it has no end that
-    /// a probe could see. That it is missing is told.
+    /// What a Go program was writing when it ended. It may have been sent by then, as the last write before an exit often is, but the call that wrote
+    /// it has no end that a probe could see. The bytes are reported as lost.
     fn tell_unfinished(&mut self, pid: u32, time: KernelTime, out: &mut Vec<Event>) {
         let mut sessions = self.sessions.values().filter(|key| key.tgid == pid);
         if !sessions.any(|key| self.tables.sessions.get(key, 0).is_ok_and(|state| self.decoder.is_go(state.library))) {
@@ -60,7 +60,7 @@ impl Live {
         }
     }
 
-    /// Ends the sessions of a process that are known.
+    /// Ends the known sessions of a process.
     pub(super) fn end_sessions_of(&mut self, pid: u32, time: KernelTime, out: &mut Vec<Event>) {
         let known = self.sessions.iter().filter(|(_, key)| key.tgid == pid);
         let gone: Vec<_> = known
@@ -74,7 +74,7 @@ impl Live {
         }
     }
 
-    /// What no record tells: losses without a place, ends of UNIX connections.
+    /// What no record reports: losses without a position, ends of UNIX connections.
     pub(super) fn sweep(&mut self, now: KernelTime, out: &mut Vec<Event>) {
         self.count();
         self.sweep_losses(now, out);
@@ -86,7 +86,7 @@ impl Live {
         self.let_go_of_files(now);
     }
 
-    /// Probes are taken out of files that nobody uses any more; who maps one again is told of as if it were new.
+    /// Removes probes from files that nobody uses any more. If a process maps one again, it is reported as if the file were new.
     fn let_go_of_files(&mut self, now: KernelTime) {
         let Some(tls) = &mut self.tls else { return };
         let gone = tls.let_go(now);
@@ -94,13 +94,13 @@ impl Live {
             return;
         }
         self.tables.tell_again(|file| gone.contains(&id_of(file)));
-        // Who mapped one meanwhile was not told of.
+        // Processes that mapped one meanwhile were not reported.
         for (pid, path) in used_among(&gone) {
             self.attach_library_of(pid, &path);
         }
     }
 
-    /// What the probes cost, and how full their ring was.
+    /// Updates the figures: what the probes cost, and how full their ring was.
     fn count(&mut self) {
         let waiting_bytes = self.ring.as_mut().map_or(0, Ring::take_most_waiting);
         let ring = RingUse { waiting_bytes, full: self.losses_of(why::RING_FULL).count };
@@ -108,11 +108,11 @@ impl Live {
         self.standing.counted(ring, if counts { self.probes.ran() } else { Vec::new() });
     }
 
-    /// Ends whose record did not fit the ring, and sessions of processes of whose end no record tells.
+    /// Finds ends whose record did not fit the ring, and sessions of processes whose end no record reports.
     pub(super) fn sweep_ends(&mut self, now: KernelTime, out: &mut Vec<Event>) {
         let full = self.losses_of(why::RING_FULL).count;
         let more = full > self.ring_full_seen;
-        // Once more after the last of them: what came last may still have been under way.
+        // Once more after the number has stopped growing: the last ones may have been in progress.
         if more || self.look_again {
             self.look_again = more;
             self.ring_full_seen = full;
@@ -121,12 +121,12 @@ impl Live {
         }
     }
 
-    /// True when a record did not fit the ring, ever: one that told of a session may have been among them.
+    /// True if a record ever did not fit the ring; it may have been one about a session.
     fn ring_was_full(&self) -> bool {
         self.losses_of(why::RING_FULL).count > 0
     }
 
-    /// What was lost so far for a reason.
+    /// What was lost so far, for one reason.
     fn losses_of(&self, reason: u8) -> Losses {
         let Ok(per_cpu) = self.tables.losses.get(&u32::from(reason), 0) else { return Losses::default() };
         per_cpu.iter().fold(Losses::default(), |sum, losses| Losses {
@@ -162,7 +162,7 @@ impl Live {
         }
     }
 
-    /// Sessions that are over, whatever record told of them.
+    /// Reports sessions that are over, whether or not a record reported them.
     fn sweep_sessions(&mut self, is_over: impl Fn(&SessionKey) -> bool, now: KernelTime, out: &mut Vec<Event>) {
         let over: Vec<_> = self.tables.sessions.iter().flatten().filter(|(key, _)| is_over(key)).collect();
         for (key, state) in over {
@@ -204,7 +204,7 @@ impl Live {
         self.tell_end(Fact::Closed(Counts { conn: ConnId(conn.id), time, sent, received, unread: 0 }), out);
     }
 
-    /// Tells an end that was found, unless of what is not heard.
+    /// Reports an end that was found, unless its events are dropped.
     fn tell_end(&mut self, fact: Fact, out: &mut Vec<Event>) {
         if !fact.clone().into_event().is_some_and(|event| self.unheard.hides(&event)) {
             self.tell(fact, out);

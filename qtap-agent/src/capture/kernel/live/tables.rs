@@ -54,16 +54,16 @@ impl Tables {
         })
     }
 
-    /// The next process that maps one of these files for execution is to be told of, as if none had been.
+    /// Makes the probes report the next process that maps one of these files for execution, as if none had been reported.
     pub(super) fn tell_again(&mut self, is: impl Fn(FileKey) -> bool) {
         let told: Vec<FileKey> = self.mapped.keys().flatten().filter(|file| is(*file)).collect();
         for file in told {
-            // One that is not there was forgotten already.
+            // An entry that is gone needs no removal.
             let _ = self.mapped.remove(&file);
         }
     }
 
-    /// A process uses rustls: what it receives is looked at before its first call that is probed.
+    /// A process uses rustls: what it receives is inspected even before its first probed call.
     pub(super) fn uses_rustls(&mut self, pid: u32) {
         let told = self.rustls_users.insert(pid, 1, 0).and_then(|()| self.rustls_seen.set(0, 1, 0));
         if let Err(error) = told {
@@ -71,18 +71,18 @@ impl Tables {
         }
     }
 
-    /// Takes out the calls of goroutines whose process ended, or was killed, in the middle of them: nobody else will.
+    /// Removes the calls of goroutines whose process ended, or was killed, during them: nobody else will.
     pub(super) fn forget_goroutines(&mut self, is_over: impl Fn(u32) -> bool) {
         let mut known: HashMap<u32, bool> = HashMap::new();
         let is_gone = |key: &GoKey| *known.entry(key.tgid).or_insert_with(|| is_over(key.tgid));
         let over: Vec<GoKey> = self.go_calls.keys().flatten().filter(is_gone).collect();
         for key in over {
-            // One that is not there any more came to its end.
+            // A call whose entry is gone has ended.
             let _ = self.go_calls.remove(&key);
         }
     }
 
-    /// Takes out the calls of a process's goroutines, which ended with it.
+    /// Removes and returns the calls of a process's goroutines, which ended with it.
     pub(super) fn take_goroutines(&mut self, pid: u32) -> Vec<GoFrame> {
         let keys: Vec<GoKey> = self.go_calls.keys().flatten().filter(|key| key.tgid == pid).collect();
         let mut frames = Vec::new();
@@ -95,7 +95,7 @@ impl Tables {
         frames
     }
 
-    /// Nobody wants these channels. What can't be written is copied.
+    /// Nobody wants these channels. If that can't be written, they are copied anyway.
     pub(super) fn leave_alone(&mut self, channels: &[Channel]) {
         for channel in channels {
             let (Channel::Socket(ConnId(id)) | Channel::Session(SessionId(id))) = *channel;

@@ -1,8 +1,8 @@
-//! Who is left out: decided when the agent learns who a process is, and written where the probes look before they look at anything else.
+//! Who is left out: decided when the agent learns what a process is, and written to the table that the probes check before anything else.
 //!
-//! What runs when qtap starts is decided before the first probe on sockets stands. A program that is executed later is decided when the
-//! agent has read of it. What it says in the moment before the probes know is not heard either, where it is left out whole
-//! (`unheard`); where in part, that is captured. What it starts is left out with it, until that executes something else.
+//! Verdicts on the processes that run when qtap starts are made before the first probe on sockets is attached. A verdict on a program executed
+//! later is made when the agent has read its record. What the program does until the probes know is dropped if it is left out entirely (`unheard`);
+//! if it is left out in part, it is captured. Its children are left out with it, until they execute something else.
 
 use qtap_common::state::scope;
 
@@ -16,21 +16,21 @@ use crate::capture::settings::Filters;
 use crate::model::event::Event;
 use crate::model::process::Process;
 
-/// What was decided on a process in scope.
+/// The decision on a process in scope.
 #[derive(Debug, Clone, Copy)]
 struct Verdict {
-    /// Nothing of it is told.
+    /// Nothing of it is reported.
     whole: bool,
-    /// Something was looked at until now that is no more.
+    /// Something was captured until now that no longer is.
     is_less: bool,
 }
 
 impl Live {
-    /// Decides on the processes that are there.
+    /// Decides on the running processes.
     pub(super) fn judge_all(&mut self, settings: &Scope) {
         let there = match settings {
             Scope::Everyone => maps::processes(),
-            // In a control group a process has a verdict once it is met.
+            // In a control group a process has a verdict only after it was first seen.
             Scope::Listed(_) | Scope::Cgroups(_) => self.tables.scope.keys().flatten().collect(),
         };
         for pid in there {
@@ -41,7 +41,7 @@ impl Live {
         }
     }
 
-    /// Other filters hold from now on, for the processes that are there and for those to come.
+    /// Applies other filters from now on, to the running processes and to those to come.
     pub fn filter(&mut self, filters: Filters, out: &mut Vec<Event>) {
         self.filters = filters;
         let there: Vec<u32> =
@@ -53,19 +53,19 @@ impl Live {
         }
     }
 
-    /// Decides on a process, of whose environment the kernel said this, and tells who it is when it is heard.
+    /// Decides on a process, given the environment that the kernel reported, and reports the process if it is captured.
     pub(super) fn met(&mut self, fact: Fact, environment: &Environment, out: &mut Vec<Event>) {
         let Fact::Process(Process { pid, executable_path, .. }) = &fact else { return self.tell(fact, out) };
         let (pid, path) = (*pid, executable_path.clone());
         if self.decide(pid, &path, environment, out) {
-            // Should it be heard again, it is told who it is.
+            // If it is captured again later, it is reported anew.
             self.people.forget(pid);
         } else {
             self.tell(fact, out);
         }
     }
 
-    /// Decides on a process that may have been heard before. True: it is left out whole.
+    /// Decides on a process that may have been captured before. True if it is left out entirely.
     fn decide(&mut self, pid: u32, path: &str, environment: &Environment, out: &mut Vec<Event>) -> bool {
         let verdict = self.judge(pid, path, environment);
         let left_out = verdict.is_some_and(|verdict| verdict.whole);
@@ -76,14 +76,14 @@ impl Live {
         left_out
     }
 
-    /// Writes the verdict on a process; none when it is out of scope, or could not be written.
+    /// Writes the verdict on a process; `None` if it is out of scope, or if the verdict could not be written.
     fn judge(&mut self, pid: u32, path: &str, environment: &Environment) -> Option<Verdict> {
         let before = self.tables.scope.get(&pid, 0).ok();
         if pid == std::process::id() || before.is_some_and(|verdict| verdict & scope::IN == 0) {
             return None;
         }
         let left_out = filter::of_program(&self.filters, path) | filter::of_environment(&environment.of(pid));
-        // Without an entry everyone is in scope, or nobody is but those that are gone: what they said may still wait to be heard.
+        // Without an entry a process is in scope if everyone is. If not, only one that has ended gets a verdict: its records may still wait.
         if before.is_none() && !self.everyone {
             let whole = left_out & scope::NOTHING != 0;
             return (!procfs::lives(pid)).then_some(Verdict { whole, is_less: false });
@@ -103,7 +103,7 @@ impl Live {
             return None;
         }
         if !procfs::lives(pid) {
-            // Its number may be another's soon.
+            // Its id may soon be reused.
             let _ = self.tables.scope.remove(&pid);
             self.standing.exited(pid);
         }
@@ -111,8 +111,8 @@ impl Live {
         Some(told)
     }
 
-    /// What a process said in the moment before it was left out is told as far as it came. Left out in part, its connections go on as others, joined
-    /// late: so the sums of neither lack what nobody looked at.
+    /// What a process did before it was left out is reported as far as it was captured. If it is left out in part, its connections go on as new ones,
+    /// joined mid-stream, so that the sums of both add up without what nobody inspected.
     fn let_go(&mut self, pid: u32, out: &mut Vec<Event>) {
         if !self.speakers.remove(&pid) {
             return;
