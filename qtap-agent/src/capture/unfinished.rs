@@ -1,4 +1,4 @@
-//! TLS calls whose end no probe saw because the process ended in them. In: what the call was given. Out: the record that a probe would have made.
+//! TLS calls whose end no probe saw because the process ended during them. In: what the call was given. Out: the record that a probe would write.
 
 use qtap_common::record::{Skip, flag, kind, why};
 

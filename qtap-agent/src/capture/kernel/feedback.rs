@@ -67,7 +67,7 @@ impl Guard {
 }
 
 impl FeedbackTables {
-    /// Tells the probes about connections that qtap made before they were attached; exporters start first.
+    /// Tells the probes about connections that qtap made before they were attached: `qtap run` starts its exporters first.
     pub(super) fn tell_own(&mut self) {
         for end in own_ends() {
             if let Err(error) = self.ends.insert(end, MADE_BY_QTAP, 0) {

@@ -2,8 +2,8 @@
 //!
 //! Attaching a probe blocks every fork for a moment. For the first one after a pause, the kernel waits until each CPU knows that forks may have to
 //! wait (`percpu_down_write` of `dup_mmap_sem`, `kernel/events/uprobes.c`): some 10 ms, in which a short-lived program sends a request and ends.
-//! Those that follow within about that time don't wait. So when a program starts, a probe that never fires is attached at once, in a file that nobody maps:
-//! when the program has mapped a library to be probed, the wait is over, or half over. In: that a program starts. Out: nothing.
+//! Those that follow within about that time don't wait. So when a program starts, a probe that never fires is attached at once, in a file that nobody
+//! maps: when the program has mapped a library to be probed, the wait is over, or half over. In: that a program starts. Out: nothing.
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;

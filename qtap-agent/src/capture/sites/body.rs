@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(beside(&[&whole[..10], &[0x89, 0xc6], &whole[10..]].concat()), [(2, None)]);
         // The same, and a jump to where the address is taken: another number may be there.
         assert_eq!(beside(&[&whole[5..10], &whole[..5], &whole[10..], &[0xeb, 0xf4]].concat()), [(2, None)]);
-        // The address is taken behind a jump to elsewhere.
+        // The address is taken after a jump to elsewhere.
         assert_eq!(beside(&[&whole[5..10], &[0xeb, 0x7f], &whole[..5], &whole[10..]].concat()), [(2, None)]);
     }
 

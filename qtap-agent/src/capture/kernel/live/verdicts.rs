@@ -112,7 +112,7 @@ impl Live {
     }
 
     /// What a process did before it was left out is reported as far as it was captured. If it is left out in part, its connections go on as new ones,
-    /// joined mid-stream, so that the sums of both add up without what nobody inspected.
+    /// joined mid-stream, so that the byte counts of both add up.
     fn let_go(&mut self, pid: u32, out: &mut Vec<Event>) {
         if !self.speakers.remove(&pid) {
             return;
