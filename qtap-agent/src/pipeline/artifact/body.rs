@@ -1,4 +1,4 @@
-//! The body of a message as artifacts show it: the bytes that were kept, whether they are text, their digest, what they decode to.
+//! The body of a message as artifacts show it: the kept bytes, whether they are text, their digest, and the decoded form.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use crate::model::message::{Body, Redaction};
 use crate::pipeline::digest::sha256_hex;
 use crate::pipeline::spool::Bulk;
 
-/// What the bytes of `body` are of.
+/// Which part of the body the kept bytes cover.
 pub(super) fn extent(body: &Body, part: Option<Part>) -> Extent {
     match part {
         Some(_) if body.offset > 0 => Extent::Later,
@@ -22,7 +22,7 @@ pub(super) fn extent(body: &Body, part: Option<Part>) -> Extent {
     }
 }
 
-/// The same of what they decode to.
+/// The same for the decoded bytes.
 pub(super) fn decoded_extent(body: &Body, decoded: &Decoded, part: Option<Part>) -> Extent {
     match part {
         Some(_) => extent(body, part),
@@ -31,7 +31,7 @@ pub(super) fn decoded_extent(body: &Body, decoded: &Decoded, part: Option<Part>)
     }
 }
 
-/// Writes the member `body`; its data only when `data` is set.
+/// Writes the member `body`; includes its data only when `data` is set.
 pub(super) fn write(json: &mut Json, half: &Half<'_>, part: Option<Part>, data: bool) -> io::Result<()> {
     let body = half.body();
     json.name("body");
@@ -74,7 +74,7 @@ pub(super) fn write(json: &mut Json, half: &Half<'_>, part: Option<Part>, data: 
     Ok(())
 }
 
-/// Writes what was taken out.
+/// Writes what was redacted.
 fn redaction(json: &mut Json, redaction: Redaction) {
     if redaction.values > 0 {
         json.name("redacted");
@@ -86,9 +86,9 @@ fn redaction(json: &mut Json, redaction: Redaction) {
     }
 }
 
-/// Writes the data of the bytes that were kept; gives their digest.
+/// Writes the kept bytes as data; returns their digest.
 fn kept(json: &mut Json, half: &Half<'_>, part: Option<Part>) -> io::Result<String> {
-    // The type tells of what coded bytes decode to, not of them.
+    // The content type describes the decoded bytes, not the encoded ones.
     let content_type = if half.decoded.is_some() { "" } else { half.content_type() };
     let extent = extent(half.body(), part);
     let chunks = match half.kept.data() {
@@ -135,7 +135,7 @@ fn write_decoded(json: &mut Json, half: &Half<'_>, decoded: &Decoded, extent: Ex
     Ok(())
 }
 
-/// Writes `encoding`, `charset`, `data`, and the strays at its ends; gives the digest of `bytes`.
+/// Writes `encoding`, `charset`, `data`, and the partial characters at both ends; returns the digest of `bytes`.
 fn bytes(json: &mut Json, content_type: &str, bytes: &[u8], extent: Extent) -> String {
     json.name("encoding");
     let Some(text) = charset::text(content_type, bytes, extent) else {

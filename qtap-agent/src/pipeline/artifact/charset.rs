@@ -1,42 +1,42 @@
-//! Whether bytes are text, and which. In: the bytes of a body, content codings undone, and the `Content-Type` that came with them.
-//! Out: the text in UTF-8. The bytes themselves, and so their digest, stay what they are.
+//! Whether bytes are text, and in which encoding. In: the decoded bytes of a body, and its `Content-Type`.
+//! Out: the text in UTF-8. The bytes themselves, and so their digest, stay unchanged.
 //!
-//! A byte order mark wins over the `charset` of the `Content-Type`, and that over UTF-8 (Encoding Standard §6.1, "decode"). JSON and
-//! event streams are UTF-8 whatever is said of them (RFC 8259 §8.1, HTML §9.2.5). Nothing is replaced: one malformed sequence and
-//! the bytes are no text.
+//! A byte order mark takes precedence over the `charset` of the `Content-Type`, which takes precedence over UTF-8 (Encoding Standard
+//! §6.1, "decode"). JSON and event streams are always UTF-8, whatever their headers say (RFC 8259 §8.1, HTML §9.2.5). Nothing is
+//! replaced: bytes with one malformed sequence are not text.
 
 use std::borrow::Cow;
 
 use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
-/// What `bytes` are of.
+/// Which part of a body `bytes` cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// All of it.
+    /// All of the body.
     Whole,
-    /// Its beginning: the end may be missing.
+    /// Its beginning; the end may be missing.
     Prefix,
-    /// The first of its parts.
+    /// The first of several parts.
     First,
-    /// A later part: it may begin in the middle of a character, and end in one.
+    /// A later part: it may begin or end in the middle of a character.
     Later,
 }
 
-/// Text of a body.
+/// The text of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Text<'a> {
-    /// Bytes before the text: the end of a character that began in the part before.
+    /// Bytes before the text: the end of a character that began in the previous part.
     pub(super) head: &'a [u8],
     pub(super) text: Cow<'a, str>,
-    /// Bytes behind the text: the beginning of a character that goes on in the next part.
+    /// Bytes after the text: the beginning of a character that continues in the next part.
     pub(super) tail: &'a [u8],
-    /// The encoding it was in, as the Encoding Standard names it, in lower case; none for UTF-8.
+    /// The original encoding, under its Encoding Standard name in lower case; `None` for UTF-8.
     pub(super) charset: Option<String>,
 }
 
-/// The text of `bytes`; none when they are no text. Of a prefix a character that is not whole is left out at the end, but for
-/// UTF-8, where the caller sees to it. Parts of text in an encoding whose characters have several bytes are text in UTF-8 only,
-/// where it shows how a part is cut.
+/// The text of `bytes`, or `None` when they are not text. For a prefix, an incomplete character at the end is left out, except in
+/// UTF-8, where the caller handles it. A later part in a multi-byte encoding counts as text only in UTF-8, because only UTF-8
+/// shows where a character was split.
 pub(super) fn text<'a>(content_type: &str, bytes: &'a [u8], extent: Extent) -> Option<Text<'a>> {
     match encoding(content_type, bytes) {
         Some(encoding) if encoding != UTF_8 => {
@@ -47,19 +47,19 @@ pub(super) fn text<'a>(content_type: &str, bytes: &'a [u8], extent: Extent) -> O
     }
 }
 
-/// True when text of this type that begins so is UTF-8, or none. `start`: three bytes or more, or all there are.
+/// True when text of this type that begins with `start` is UTF-8, or names no encoding. `start`: at least three bytes, or all there are.
 pub(super) fn is_utf8(content_type: &str, start: &[u8]) -> bool {
     encoding(content_type, start).is_none_or(|encoding| encoding == UTF_8)
 }
 
-/// The encoding that text of this type is in when that is none of UTF-8, and the bytes of its mark, which are not part of the
-/// text. `start`: as above.
+/// The encoding of text of this type if it is not UTF-8, and the length of its byte order mark, which is not part of the text.
+/// `start`: as above.
 pub(in crate::pipeline) fn other_than_utf8(content_type: &str, start: &[u8]) -> Option<(&'static Encoding, usize)> {
     let encoding = encoding(content_type, start).filter(|encoding| *encoding != UTF_8)?;
     Some((encoding, mark(encoding, start)))
 }
 
-/// The length of the mark at the beginning of text in `encoding`; that of another encoding is no mark.
+/// The length of the byte order mark at the beginning of text in `encoding`; the mark of another encoding does not count.
 fn mark(encoding: &'static Encoding, start: &[u8]) -> usize {
     if [UTF_16LE, UTF_16BE].contains(&encoding) && Encoding::for_bom(start).is_some() { 2 } else { 0 }
 }
@@ -81,7 +81,7 @@ fn utf8(bytes: &[u8], extent: Extent) -> Option<Text<'_>> {
     Some(Text { head: bytes.get(..head)?, text: text.into(), tail: rest.get(whole.len()..)?, charset: None })
 }
 
-/// `bytes` without what is left at their end of a UTF-8 character that was cut off; all of them when they are something else.
+/// `bytes` without an incomplete UTF-8 character at their end; all of them when they are not UTF-8.
 pub(super) fn whole_characters(bytes: &[u8]) -> &[u8] {
     match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => bytes.get(..error.valid_up_to()).unwrap_or(bytes),
@@ -89,7 +89,7 @@ pub(super) fn whole_characters(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// The encoding that is named, by the bytes or by the media type; none where nothing is, or nothing that is known.
+/// The encoding named by a byte order mark or the media type; `None` when neither names a known one.
 fn encoding(content_type: &str, bytes: &[u8]) -> Option<&'static Encoding> {
     let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
     let media_type = media_type.trim().to_ascii_lowercase();
@@ -111,7 +111,7 @@ fn is_xml(media_type: &str) -> bool {
     media_type == "application/xml" || media_type.ends_with("+xml")
 }
 
-/// The `charset` parameter (RFC 9110 §8.3.2), without quotes. A semicolon in a quoted value before it is not known in the wild.
+/// The `charset` parameter (RFC 9110 §8.3.2), without quotes. Semicolons in an earlier quoted value are not handled: they do not occur in practice.
 fn charset(parameters: &str) -> Option<&str> {
     parameters.split(';').find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
@@ -119,7 +119,7 @@ fn charset(parameters: &str) -> Option<&str> {
     })
 }
 
-/// What an encoding is called in documents.
+/// The name of an encoding as documents show it.
 pub(super) fn name(encoding: &'static Encoding) -> String {
     encoding.name().to_ascii_lowercase()
 }
@@ -140,7 +140,7 @@ fn decode<'a>(encoding: &'static Encoding, bytes: &'a [u8], cut: bool) -> Option
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // text that is not there is what these tests look for
+#[allow(clippy::unwrap_used)] // the tests unwrap text that is expected to be there
 mod tests {
     use super::*;
 

@@ -1,18 +1,18 @@
-//! Content codings undone (RFC 9110 §8.4): gzip, deflate (both kinds), br, zstd, and lists of them, under a bound.
+//! Undoes content codings (RFC 9110 §8.4): gzip, deflate (both kinds), br, zstd, and lists of them, within a bound.
 //!
-//! In: the codings a message names and its body as carried, whole or in parts. Out: the body as decoded, as much of it as the
-//! bound allows, and the name of the coding that could not be undone. A body that is a prefix gives a prefix.
+//! In: the codings that a message names, and its body as carried, whole or in parts. Out: the decoded body, as much of it as the
+//! bound allows, and the name of the coding that could not be undone. A truncated body decodes to a prefix.
 
 use super::undo::{Stop, Undo};
 use crate::model::message::Fields;
 
-/// Most bytes that a body, or a part of one, is decoded to.
+/// Maximum number of bytes that a body, or a part of one, is decoded to.
 pub(in crate::pipeline) const MOST: usize = 16 << 20;
-/// Most bytes of output for one of input, above [`FREE`]: what deflate can reach at its best (1032:1) and honest text never does.
+/// Maximum output bytes per input byte, above [`FREE`]: deflate's best ratio is 1032:1, which honest text never reaches.
 const RATIO: u64 = 1024;
-/// Output that the ratio does not count against.
+/// Output bytes that are exempt from the ratio.
 const FREE: u64 = 64 << 10;
-/// Codings applied one after the other that are undone; a message that names more is broken or hostile.
+/// Maximum number of stacked codings to undo; a message that names more is broken or hostile.
 const CODINGS: usize = 4;
 
 /// A body, or a part of one, decoded.
@@ -26,12 +26,12 @@ pub(in crate::pipeline) struct Decoded {
     pub(in crate::pipeline) failed: Option<String>,
 }
 
-/// Undoes the codings of one body as it comes.
+/// Undoes the codings of one body incrementally.
 #[derive(Debug)]
 pub(in crate::pipeline) struct Decoder {
     /// In the order in which they are undone.
     stages: Vec<Stage>,
-    /// Bytes that came in.
+    /// Input bytes so far.
     carried: u64,
 }
 
@@ -39,12 +39,12 @@ pub(in crate::pipeline) struct Decoder {
 struct Stage {
     coding: String,
     undo: Undo,
-    /// Bytes that came out.
+    /// Output bytes so far.
     given: u64,
 }
 
-/// The codings of a message's body in the order in which they were applied, without `identity`: those of its content, then those of its transfer (RFC 9112 §7) but
-/// for the chunks, which are taken off where it is read.
+/// The codings of a message's body, without `identity`, in the order in which they were applied: those of its content, then those of its transfer
+/// (RFC 9112 §7) except `chunked`, which the parser has removed.
 pub(in crate::pipeline) fn codings(fields: &Fields) -> Vec<&str> {
     let named = |field: &'static str, none: &'static [&'static str]| {
         let names = fields.all(field).flat_map(|value| value.split(',')).map(str::trim);
@@ -54,7 +54,7 @@ pub(in crate::pipeline) fn codings(fields: &Fields) -> Vec<&str> {
     content.chain(named("transfer-encoding", &["identity", "chunked"])).collect()
 }
 
-/// Undoes `codings` on `carried`; `whole` says that nothing of it is missing.
+/// Undoes `codings` on `carried`; `whole` means that no bytes are missing.
 pub(in crate::pipeline) fn decode(codings: &[&str], carried: &[u8], whole: bool) -> Decoded {
     decode_at_most(codings, carried, whole, MOST)
 }
@@ -76,7 +76,7 @@ pub(in crate::pipeline) fn decode_at_most(codings: &[&str], carried: &[u8], whol
 }
 
 impl Decoder {
-    /// The decoder for a body with these `codings`, or the coding that is not known.
+    /// The decoder for a body with these `codings`, or the name of an unknown coding.
     pub(in crate::pipeline) fn new(codings: &[&str]) -> Result<Decoder, String> {
         if codings.len() > CODINGS {
             return Err("too many codings".to_owned());
@@ -88,8 +88,8 @@ impl Decoder {
         Ok(Decoder { stages: codings.iter().rev().map(stage).collect::<Result<_, _>>()?, carried: 0 })
     }
 
-    /// Takes the next bytes of the body; what comes out, at most `most` bytes, goes to the end of `decoded`. After a fault or at
-    /// a bound nothing more can come: `decoded` is truncated then.
+    /// Decodes the next bytes of the body and appends the output, at most `most` bytes, to `decoded`. After an error or at a bound, no
+    /// more output can follow; `decoded` is then marked truncated.
     pub(in crate::pipeline) fn push(&mut self, carried: &[u8], most: usize, decoded: &mut Decoded) {
         self.carried += carried.len() as u64;
         let allowed = FREE.max(self.carried.saturating_mul(RATIO));
@@ -108,7 +108,7 @@ impl Decoder {
         decoded.data.extend_from_slice(&input);
     }
 
-    /// The body has ended: what is not whole now has failed, unless it stopped at a bound.
+    /// Ends the body: an incomplete stage counts as failed, unless decoding stopped at a bound.
     pub(in crate::pipeline) fn end(&self, decoded: &mut Decoded) {
         if decoded.truncated {
             return;
@@ -119,7 +119,7 @@ impl Decoder {
         }
     }
 
-    /// Bytes of memory it holds, roughly.
+    /// Approximate memory use in bytes.
     pub(in crate::pipeline) fn memory(&self) -> usize {
         self.stages.iter().map(|stage| stage.undo.memory()).sum()
     }
@@ -206,12 +206,12 @@ mod tests {
         let cut = gzip(TEXT);
         assert_eq!(decode(&["gzip"], &cut[..cut.len() - 9], true).failed.as_deref(), Some("gzip"));
         assert_eq!(decode(&["gzip"; 5], &gzip(TEXT), true).failed.as_deref(), Some("too many codings"));
-        // A prefix that is not what the coding makes has failed all the same.
+        // A prefix that is not valid in the coding has failed too.
         let cut = decode(&["gzip"], b"not gzip at all", false);
         assert_eq!((cut.failed.as_deref(), cut.truncated), (Some("gzip"), true));
     }
 
-    /// What came in before is all there is to decode with, so that an event of a stream can be read when it was sent.
+    /// Output depends only on the input so far, so that an event of a stream can be read as soon as it was sent.
     #[test]
     fn what_was_flushed_comes_out_at_once() {
         use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(decoded, whole(b""), "{coding}");
     }
 
-    /// Three events as Node's zlib writes them, with `BROTLI_OPERATION_FLUSH` after each, and what its `end` adds.
+    /// Three events as written by Node's zlib, with `BROTLI_OPERATION_FLUSH` after each, and the output of its `end`.
     #[test]
     fn what_was_flushed_comes_out_of_br_too() {
         let pieces =
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn the_ratio_counts_over_all_parts() {
-        // 64 KiB are free; then every byte of input allows 1024 more, whichever part it came in.
+        // 64 KiB are free; then each input byte allows 1024 more, whichever part it came in.
         let bomb = gzip(&gzip(&vec![0; 64 << 20]));
         let (mut decoder, mut given) = (Decoder::new(&["gzip", "gzip"]).unwrap(), 0);
         for (nth, byte) in bomb.iter().enumerate() {

@@ -1,6 +1,6 @@
-//! Bodies on disk, as documents show them: the same text, the same base64, the same digests as of bytes in memory, read in blocks. In:
-//! a [`Bulk`], how much of it is shown, and the media type. Out: text in UTF-8 in pieces, or members of a JSON document; of a
-//! body with content codings another [`Bulk`], decoded.
+//! Bodies on disk, as documents show them: the same text, base64 and digests as for bytes in memory, but read in blocks. In:
+//! a [`Bulk`], how much of it to show, and the media type. Out: pieces of UTF-8 text, or members of a JSON document; for a
+//! body with content codings, another, decoded [`Bulk`].
 
 use std::io;
 
@@ -12,19 +12,19 @@ use super::escape::Json;
 use crate::pipeline::digest::Sha;
 use crate::pipeline::spool::{Bulk, Folder};
 
-/// Bytes that are handed to a decoder at once: each stage makes at most 1024 bytes of one.
+/// Bytes passed to a decoder at once: each stage produces at most 1024 bytes per input byte.
 const CODED_BYTES: usize = 4 << 10;
 
-/// What bytes on disk are.
+/// The form of bytes on disk.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Form {
     Utf8,
-    /// Text in this encoding, behind a mark of so many bytes.
+    /// Text in this encoding, after a byte order mark of this length.
     Other(&'static Encoding, usize),
     Bytes,
 }
 
-/// What the first `len` bytes of `bulk` are. (See `charset::text`.)
+/// The form of the first `len` bytes of `bulk`. (See `charset::text`.)
 pub(super) fn form(bulk: &Bulk, len: u64, content_type: &str, extent: Extent) -> io::Result<Form> {
     match charset::other_than_utf8(content_type, bulk.start()) {
         None if bulk.is_utf8(len) => Ok(Form::Utf8),
@@ -36,7 +36,7 @@ pub(super) fn form(bulk: &Bulk, len: u64, content_type: &str, extent: Extent) ->
     }
 }
 
-/// Hands the text over, in pieces; false when it is none.
+/// Passes the text to `take` in pieces; returns false when the bytes are not text.
 pub(super) fn text(
     bulk: &Bulk,
     len: u64,
@@ -62,14 +62,14 @@ pub(super) fn text(
         fits = fits && decode(&mut decoder, block.get(from..).unwrap_or_default(), false);
         Ok(())
     })?;
-    // Of a prefix the end may be missing in the middle of a character.
+    // A prefix may end in the middle of a character.
     if fits && extent == Extent::Whole {
         fits = decode(&mut decoder, &[], true);
     }
     Ok(fits)
 }
 
-/// Writes `encoding`, `charset` and `data` of the first `len` bytes of `bulk`; gives their digest. (See `body::bytes`.)
+/// Writes `encoding`, `charset` and `data` of the first `len` bytes of `bulk`; returns their digest. (See `body::bytes`.)
 pub(super) fn write(json: &mut Json, bulk: &Bulk, len: u64, content_type: &str, extent: Extent) -> io::Result<String> {
     let mut sha = Sha::default();
     json.name("encoding");
@@ -109,7 +109,7 @@ pub(super) fn write(json: &mut Json, bulk: &Bulk, len: u64, content_type: &str, 
     Ok(sha.hex())
 }
 
-/// Undoes `codings` on the first `len` bytes of `bulk`; `whole` says that nothing is missing. (See `decode::decode`.)
+/// Undoes `codings` on the first `len` bytes of `bulk`; `whole` means that no bytes are missing. (See `decode::decode`.)
 pub(in crate::pipeline) fn decode(
     codings: &[&str],
     bulk: &Bulk,

@@ -1,25 +1,25 @@
-//! A JSON writer (RFC 8259) in one pass over what it is given: values in, bytes at the end of a `Vec` and their digest out. It
-//! keeps the commas; that objects and arrays are closed is the caller's to see to.
+//! A one-pass JSON writer (RFC 8259). In: values. Out: bytes appended to a `Vec`, and their digest. It writes the commas; the caller
+//! must close objects and arrays.
 //!
-//! What a body is written from is hashed too. The two digests are made in step, a few blocks of the one and a few of the other: what
-//! SHA-256 waits for is its own last round, and a processor that looks far enough ahead fills the wait with the other
-//! one's.
+//! The source bytes of a body are hashed too. The two digests are computed in an interleaved way, a few blocks of each in turn: each
+//! SHA-256 round waits for its previous one, and an out-of-order processor with a large enough window fills that wait with the other
+//! digest's rounds.
 
 use super::out::Out;
 use crate::pipeline::digest::Sha;
 
-/// Bytes that are looked at together on the fast path.
+/// Bytes that the fast path examines together.
 const WORD: usize = 8;
 /// Input bytes between two copies to the output.
 const BLOCK: usize = 512;
-/// Room for a block of bytes that all become the longest there is, `\u00XX`; a power of two, so that a mask bounds an index.
+/// Capacity for a block of which every byte becomes the longest escape, `\u00XX`; a power of two, so that a mask bounds an index.
 const SCRATCH: usize = 4096;
 const MASK: usize = SCRATCH - 1;
 const _: () = assert!(SCRATCH.is_power_of_two() && BLOCK * 6 + WORD <= SCRATCH);
-/// Text up to here most often needs no escaping at all.
+/// Text up to this length usually needs no escaping.
 const SHORT: usize = 64;
 
-/// Bytes that are written between two rounds of hashing: they are in the nearest cache then.
+/// Bytes written between two rounds of hashing: few enough to still be in the L1 cache.
 const HASHED: usize = 6 << 10;
 const _: () = assert!(HASHED.is_multiple_of(3), "base64 of it has no padding");
 
@@ -35,7 +35,7 @@ impl Json {
         Json { out, comma: false }
     }
 
-    /// What it was written to.
+    /// The underlying output.
     pub(super) fn into_out(self) -> Out {
         self.out
     }
@@ -51,13 +51,13 @@ impl Json {
         self.comma = true;
     }
 
-    /// What is between two values, commas included.
+    /// Writes raw JSON between two values, commas included.
     pub(super) fn between(&mut self, json: &'static str) {
         self.out.bytes.extend_from_slice(json.as_bytes());
         self.comma = false;
     }
 
-    /// The name of the next member: one of ours, that needs no escaping.
+    /// Writes the name of the next member: a constant that needs no escaping.
     pub(super) fn name(&mut self, name: &'static str) {
         let before: &[u8] = if self.comma { b",\"" } else { b"\"" };
         self.out.bytes.reserve(name.len() + 4);
@@ -75,7 +75,7 @@ impl Json {
         self.comma = true;
     }
 
-    /// Text in several pieces, which are UTF-8 when they are put together. Its SHA-256, as hexadecimal digits.
+    /// Writes text in several pieces, which together are UTF-8. Returns its SHA-256 as hexadecimal digits.
     pub(super) fn text_and_digest(&mut self, pieces: &[impl AsRef<[u8]>]) -> String {
         self.begin_string();
         let mut sha = Sha::default();
@@ -84,19 +84,19 @@ impl Json {
         sha.hex()
     }
 
-    /// Begins a string that comes in pieces.
+    /// Begins a string that is written in pieces.
     pub(super) fn begin_string(&mut self) {
         self.separate();
         self.out.bytes.push(b'"');
     }
 
-    /// The string has ended.
+    /// Ends the string.
     pub(super) fn end_string(&mut self) {
         self.out.bytes.push(b'"');
         self.comma = true;
     }
 
-    /// The next piece of a string that is text; its bytes go into `sha` too.
+    /// Writes the next piece of a text string and adds its bytes to `sha`.
     pub(super) fn add_text(&mut self, piece: &[u8], sha: Option<&mut Sha>) {
         let Some(sha) = sha else {
             escape(piece, &mut self.out.bytes);
@@ -109,7 +109,7 @@ impl Json {
         }
     }
 
-    /// The next piece of a string in base64, a multiple of three bytes but for the last; its bytes go into `sha` too.
+    /// Writes the next piece of a base64 string and adds its bytes to `sha`. Every piece but the last is a multiple of three bytes.
     pub(super) fn add_base64(&mut self, piece: &[u8], sha: &mut Sha) {
         for block in piece.chunks(HASHED) {
             self.encode(block);
@@ -118,7 +118,7 @@ impl Json {
         }
     }
 
-    /// Text that is known to need no escaping.
+    /// Writes text that is known to need no escaping.
     pub(super) fn plain(&mut self, parts: &[&str]) {
         self.separate();
         self.out.bytes.push(b'"');
@@ -127,7 +127,7 @@ impl Json {
         self.comma = true;
     }
 
-    /// `bytes` in base64 (RFC 4648 §4).
+    /// Writes `bytes` in base64 (RFC 4648 §4).
     pub(super) fn base64(&mut self, bytes: &[u8]) {
         self.separate();
         self.out.bytes.push(b'"');
@@ -136,7 +136,7 @@ impl Json {
         self.comma = true;
     }
 
-    /// The same, and their SHA-256, as hexadecimal digits.
+    /// The same; also returns their SHA-256 as hexadecimal digits.
     pub(super) fn base64_and_digest(&mut self, bytes: &[u8]) -> String {
         self.begin_string();
         let mut sha = Sha::default();
@@ -149,7 +149,7 @@ impl Json {
         use base64::engine::{Engine, general_purpose::STANDARD};
         let start = self.out.bytes.len();
         self.out.bytes.resize(start + bytes.len().div_ceil(3) * 4, b'=');
-        // The room is what the RFC says it takes, so the only error there is can't come.
+        // The buffer has exactly the size that the RFC requires, so the only possible error can't occur.
         let room = self.out.bytes.get_mut(start..).unwrap_or_default();
         let written = STANDARD.encode_slice(bytes, room).unwrap_or(0);
         self.out.bytes.truncate(start + written);
@@ -182,16 +182,16 @@ impl Json {
     }
 }
 
-/// Appends `text`, escaped. Clean blocks, and clean words of the others, are copied as they are; else each byte is written behind a backslash, and the
-/// next one over it or after it. So nothing depends on where in a word a quote stands, and text with a quote every few bytes,
-/// as JSON in JSON has it, has no branch to guess wrong at each.
+/// Appends `text`, escaped. Clean blocks, and clean words of other blocks, are copied as they are. Otherwise each byte is written after a
+/// backslash, and the next one over it or after it. So the speed does not depend on where in a word a quote is, and text with a quote
+/// every few bytes, such as JSON in JSON, causes no branch mispredictions.
 fn escape(text: &[u8], out: &mut Vec<u8>) {
     if text.len() <= SHORT && is_clean(text) {
         return out.extend_from_slice(text);
     }
     let mut scratch = [0; SCRATCH];
     for block in text.chunks(BLOCK) {
-        // Without a branch a byte: it compiles to vector instructions.
+        // No branch per byte, so it compiles to vector instructions.
         if !block.iter().fold(false, |found, byte| found | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\')) {
             out.extend_from_slice(block);
             continue;
@@ -211,7 +211,7 @@ fn escape(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// True when no byte of `text` must be escaped. The last word is looked at where it ends, over what was seen already.
+/// True when no byte of `text` must be escaped. The last word is read aligned to the end, so it may overlap the word before it.
 fn is_clean(text: &[u8]) -> bool {
     let (words, rest) = text.as_chunks::<WORD>();
     let clean = |word: &[u8; WORD]| !unclean(u64::from_le_bytes(*word));
@@ -221,7 +221,7 @@ fn is_clean(text: &[u8]) -> bool {
     }
 }
 
-/// What stands behind the backslash, for each byte; 0 for those that need none.
+/// The character after the backslash for each byte; 0 for bytes that need no escape.
 const ESCAPE: [u8; 256] = {
     let mut table = [0; 256];
     let mut control = 0;
@@ -239,8 +239,8 @@ const ESCAPE: [u8; 256] = {
     table
 };
 
-/// True when a byte of the word must be escaped: below 0x20, `"` or `\`. (For each, subtracting borrows from the top bit of a
-/// byte that is less; a byte whose own top bit is set is none of them.)
+/// True when a byte of the word must be escaped: below 0x20, `"` or `\`. (For each byte, subtraction borrows from the top bit if the
+/// byte is less; a byte whose own top bit is set never needs escaping.)
 fn unclean(word: u64) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = 0x8080_8080_8080_8080;
@@ -249,7 +249,7 @@ fn unclean(word: u64) -> bool {
     (less(word, 0x20) | equal(b'"') | equal(b'\\')) & TOPS != 0
 }
 
-/// Writes one byte at `to`, escaped where it must be, and says where the next one goes.
+/// Writes one byte at `to`, escaped if necessary, and returns the position of the next one.
 fn escape_byte(byte: u8, scratch: &mut [u8; SCRATCH], to: usize) -> usize {
     let escape = ESCAPE[usize::from(byte)];
     if escape == b'u' {
@@ -266,7 +266,7 @@ fn escape_byte(byte: u8, scratch: &mut [u8; SCRATCH], to: usize) -> usize {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a document that does not parse is what these tests look for
+#[allow(clippy::unwrap_used)] // the tests unwrap documents that are expected to parse
 mod tests {
     use super::*;
     use proptest::prelude::{ProptestConfig, any, proptest};

@@ -1,5 +1,5 @@
-//! WebSocket messages written as frames (RFC 6455 §5.2): unmasked, uncompressed, one frame a message. Of a message that is a prefix
-//! the FIN bit is left out: more was to come.
+//! Writes WebSocket messages as frames (RFC 6455 §5.2): unmasked, uncompressed, one frame per message. A truncated message has no
+//! FIN bit, because more was to follow.
 
 use crate::model::messages::{Close, Framing, Message, MessageKind, Messages};
 
@@ -7,11 +7,11 @@ const FIN: u8 = 0x80;
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
 const CLOSE: u8 = 0x8;
-/// Longest reason: a control frame holds 125 bytes, two of them the status code (§5.5).
+/// Maximum length of a close reason: a control frame holds 125 bytes, two of them the status code (§5.5).
 const REASON: usize = 123;
 
-/// Appends the messages of a WebSocket direction that were kept, and its Close frame; nothing for any other framing, whose bytes
-/// stand in the body.
+/// Appends the kept messages of a WebSocket direction and its Close frame; does nothing for any other framing, whose bytes are in
+/// the body.
 pub(super) fn write(out: &mut Vec<u8>, messages: &Messages) {
     let Framing::WebSocket(websocket) = &messages.framing else { return };
     messages.kept.iter().for_each(|message| data(out, message));

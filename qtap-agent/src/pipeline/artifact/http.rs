@@ -1,9 +1,9 @@
 //! Format `http`: the message as it was sent, as `message/http` (RFC 9112 §10.1).
 //!
-//! What came over HTTP/2 is written as an intermediary would forward it (RFC 9113 §8.3, §8.2.2): pseudo-header fields as start
-//! line and `Host`. The body is the content; where the message was sent chunked, or HTTP/2 sent trailers, it stands as one
-//! chunk, without the last chunk when its end is missing. Fields that are unknown are left out; an unknown word of the start
-//! line is a `?`. Behind the answer to a WebSocket handshake, and behind the request, stand their messages as frames.
+//! HTTP/2 messages are written as an intermediary would forward them (RFC 9113 §8.3, §8.2.2): pseudo-header fields become the start
+//! line and `Host`. The body is the content. If the message was sent chunked, or HTTP/2 sent trailers, the body is written as one
+//! chunk, without the last chunk when its end is missing. Unknown fields are left out; an unknown word of the start
+//! line is written as `?`. WebSocket messages follow as frames: the client's after the request, the server's after the handshake response.
 
 use std::io;
 
@@ -57,13 +57,13 @@ fn message(to: &mut Out, half: &Half<'_>, bodies: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// The pieces that HTTP/2 parts a cookie field into, as one again (RFC 9113 §8.2.3).
+/// Joins the pieces into which HTTP/2 splits a cookie field (RFC 9113 §8.2.3).
 fn joined_cookies(fields: &Fields) -> Vec<u8> {
     let pieces = fields.0.iter().filter(|field| field.is_named("cookie")).filter_map(line_of);
     pieces.map(|(_, value)| value).collect::<Vec<_>>().join(&b"; "[..])
 }
 
-/// Writes the request line, and says which `Host` the fields lack.
+/// Writes the request line, and returns the `Host` that the fields lack.
 fn request_line<'a>(out: &mut Vec<u8>, request: &'a Request) -> Option<&'a str> {
     let parts = [request.method.as_deref(), request.target.as_deref(), Some(on_the_wire(request.version))];
     for (nth, part) in parts.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The bytes of a body that are shown, in the pieces that they came in, or on disk: a large body is not copied to be looked at.
+//! The bytes of a body that are shown, in the pieces they arrived in, or on disk. A large body is not copied for inspection.
 
 use std::borrow::Cow;
 use std::io;
@@ -10,7 +10,7 @@ use crate::model::message::Body;
 use crate::pipeline::digest::Sha;
 use crate::pipeline::spool::{Bulk, Utf8};
 
-/// Bytes of a body that were kept, in order.
+/// The kept bytes of a body, in order.
 #[derive(Debug)]
 pub(super) struct Kept<'a> {
     data: Data<'a>,
@@ -20,13 +20,13 @@ pub(super) struct Kept<'a> {
 #[derive(Debug)]
 pub(super) enum Data<'a> {
     Memory(Cow<'a, [Bytes]>),
-    /// The first `len` bytes of it.
+    /// Its first `len` bytes.
     Disk(&'a Bulk),
 }
 
 impl<'a> Kept<'a> {
-    /// The bytes of `body` that were kept, in it or on disk. Where the end was cut off in the middle of a character, the rest of the
-    /// character is cut off too: so that text stays text.
+    /// The kept bytes of `body`, in memory or on disk. If the end was cut off in the middle of a character, the rest of that
+    /// character is removed too, so that text stays text.
     pub(super) fn of(body: &'a Body, bulk: Option<&'a Bulk>) -> Kept<'a> {
         if let Some(bulk) = bulk {
             let len = if body.is_whole() { bulk.len() } else { bulk.whole_characters() };
@@ -54,7 +54,7 @@ impl<'a> Kept<'a> {
         &self.data
     }
 
-    /// Bytes of it that are in memory.
+    /// Number of its bytes in memory.
     pub(super) fn held(&self) -> usize {
         match &self.data {
             Data::Memory(chunks) => chunks.iter().map(Bytes::len).sum(),
@@ -62,7 +62,7 @@ impl<'a> Kept<'a> {
         }
     }
 
-    /// Hands all of it over, in pieces.
+    /// Passes all bytes to `take`, in pieces.
     pub(super) fn each(&self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
         match &self.data {
             Data::Memory(chunks) => chunks.iter().for_each(|chunk| take(chunk)),
@@ -82,13 +82,13 @@ impl<'a> Kept<'a> {
     }
 }
 
-/// The first bytes of `chunks`: three or more, or all there are; none where they are spread over pieces.
+/// The first bytes of `chunks`: at least three, or all there are; `None` when they are spread over several pieces.
 pub(super) fn start(chunks: &[Bytes]) -> Option<&[u8]> {
     let first = chunks.first()?;
     (first.len() >= 3 || chunks.len() == 1).then_some(&first[..])
 }
 
-/// In one piece; copied when there are several.
+/// All chunks as one; copies only when there are several.
 pub(super) fn joined(chunks: &[Bytes]) -> Bytes {
     match chunks {
         [one] => one.clone(),
@@ -96,7 +96,7 @@ pub(super) fn joined(chunks: &[Bytes]) -> Bytes {
     }
 }
 
-/// True when all of it together is UTF-8.
+/// True when the chunks together are UTF-8.
 pub(super) fn is_utf8(chunks: &[Bytes]) -> bool {
     let mut utf8 = Utf8::default();
     chunks.iter().for_each(|chunk| utf8.push(chunk));

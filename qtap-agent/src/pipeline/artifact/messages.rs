@@ -1,7 +1,7 @@
-//! The messages that a body carries, as artifacts show them: counts at every level, what they say at `full`.
+//! The messages that a body carries, as artifacts show them: counts at every level, contents at `full`.
 //!
-//! In: what was counted and kept of one direction. Out: the member `messages` of a JSON document, or readable lines. Of gRPC the
-//! coding that the head names (`grpc-encoding`) is undone, under a bound.
+//! In: what was counted and kept of one direction. Out: the member `messages` of a JSON document, or readable lines. For gRPC, the
+//! coding that the head names (`grpc-encoding`) is undone, within a bound.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use crate::model::message::Fields;
 use crate::model::messages::{Framing, Message, MessageKind, Messages, WebSocket};
 use crate::model::time::WallClock;
 
-/// What a message says.
+/// The contents of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Said<'a> {
     bytes: Cow<'a, [u8]>,
@@ -24,7 +24,7 @@ struct Said<'a> {
 }
 
 impl Said<'_> {
-    /// What it says, where that is meant for reading: a text message, or bytes that hold no control characters.
+    /// The contents as text, if they are readable: a text message, or bytes without control characters.
     fn text(&self, kind: MessageKind) -> Option<&str> {
         let bytes = if self.truncated { whole_characters(&self.bytes) } else { &self.bytes };
         let text = std::str::from_utf8(bytes).ok()?;
@@ -38,7 +38,7 @@ impl Said<'_> {
     }
 }
 
-/// What the kept messages say. What they are decoded to is bounded for all of them together.
+/// The contents of the kept messages. The bound on decoded bytes applies to all of them together.
 fn said<'a>(fields: &'a Fields, messages: &'a Messages) -> impl Iterator<Item = (&'a Message, Said<'a>)> {
     let coding = fields.get("grpc-encoding").unwrap_or("identity").trim();
     let mut left = MOST;
@@ -53,7 +53,7 @@ fn said<'a>(fields: &'a Fields, messages: &'a Messages) -> impl Iterator<Item = 
     })
 }
 
-/// A compressed gRPC message, undone; as carried where that can't be done. (`identity` contradicts the message's own flag.)
+/// A compressed gRPC message, decoded; as carried if decoding fails. (`identity` contradicts the message's own flag.)
 fn undone<'a>(coding: &'a str, carried: Said<'a>, most: usize) -> Said<'a> {
     let decoded = decode::decode_at_most(&[coding], &carried.bytes, !carried.truncated, most);
     if decoded.failed.is_some() && decoded.data.is_empty() {
@@ -63,7 +63,7 @@ fn undone<'a>(coding: &'a str, carried: Said<'a>, most: usize) -> Said<'a> {
     Said { bytes: Cow::Owned(decoded.data), truncated: decoded.truncated, failed }
 }
 
-/// Writes the member `messages`; what they say only when `data` is set.
+/// Writes the member `messages`; includes their contents only when `data` is set.
 pub(super) fn write(json: &mut Json, fields: &Fields, messages: &Messages, clock: WallClock, data: bool) {
     json.name("messages");
     json.open(b'{');
@@ -172,7 +172,7 @@ fn kind(kind: MessageKind) -> &'static str {
     }
 }
 
-/// Hands the lines of the readable form to `line`: notes (true), which are to stand in brackets, and text.
+/// Passes the lines of the readable form to `line`: notes (true), to be shown in brackets, and text.
 pub(super) fn lines(fields: &Fields, messages: &Messages, clock: WallClock, mut line: impl FnMut(bool, &str)) {
     for (message, said) in said(fields, messages) {
         let (kind, time) = (kind(message.kind), rfc3339(clock.unix_ns(message.time)));

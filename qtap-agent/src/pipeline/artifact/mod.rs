@@ -1,8 +1,8 @@
-//! Artifacts: an exchange, or a part of one, redacted before, written out as documents that are stored as objects.
+//! Artifacts: writes an already redacted exchange, or a part of one, as documents that are stored as objects.
 //!
-//! In: the exchange, and how it is to be written (`http_capture`: level, format, one document or two). Out: for each document
-//! its bytes and their digest. The bytes of a body are gone through once to be escaped and once to be hashed, the document once
-//! to be hashed, and nothing is done that the level does not ask for. What each member means is in `docs/records.md`.
+//! In: the exchange, and how to write it (`http_capture`: level, format, one document or two). Out: the bytes and the digest of each
+//! document. The bytes of a body are read once for escaping and once for hashing, the document once for hashing; only the work that
+//! the level requires is done. `docs/records.md` explains each member.
 
 mod body;
 pub(super) mod charset;
@@ -66,14 +66,14 @@ pub(super) struct Artifact {
     pub(super) kind: Kind,
     /// Media type of the document itself.
     pub(super) content_type: &'static str,
-    /// Empty when it is on disk.
+    /// Empty when the document is on disk.
     pub(super) data: Bytes,
     pub(super) spooled: Option<Arc<SpoolFile>>,
     /// SHA-256 of the document, hexadecimal.
     pub(super) sha256: String,
-    /// True when a body in it was cut at the body limit.
+    /// True when a body in it was truncated at the body limit.
     pub(super) truncated: bool,
-    /// Ranges that are missing from the body in it; of the response's, where there are two.
+    /// Ranges that are missing from the body in it; from the response's body if there are two.
     pub(super) missing: Vec<Range<u64>>,
 }
 
@@ -84,7 +84,7 @@ impl Artifact {
     }
 }
 
-/// What a document is written from.
+/// The source of a document.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) exchange: &'a HttpExchange,
@@ -92,20 +92,20 @@ pub(super) struct Source<'a> {
     pub(super) url: Option<&'a str>,
     pub(super) clock: WallClock,
     pub(super) duration_ms: Option<f64>,
-    /// Its bodies that are on disk.
+    /// Bodies that are on disk.
     pub(super) spooled: Option<&'a Spooled>,
-    /// What its bodies decode to.
+    /// The decoded bodies.
     pub(super) undone: &'a Both,
 }
 
 impl<'a> Source<'a> {
-    /// Bytes of its bodies on disk.
+    /// Size in bytes of the bodies on disk.
     fn on_disk(self) -> u64 {
         let bulks = self.spooled.iter().flat_map(|spooled| [&spooled.request, &spooled.response]);
         bulks.flatten().map(Bulk::len).sum()
     }
 
-    /// The body of `message`, where it is on disk.
+    /// The body of `message`, if it is on disk.
     fn bulk(self, message: Message<'_>) -> Option<&'a Bulk> {
         let spooled = self.spooled?;
         match message {
@@ -114,7 +114,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// What the body of `message` decodes to.
+    /// The decoded body of `message`.
     fn undone(self, message: Message<'_>) -> Option<&'a Undone> {
         let [request, response] = self.undone;
         match message {
@@ -124,13 +124,13 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The documents of an exchange, or of a part of one; none below level `details`. One that the disk would not take is left out, and
-/// counted.
+/// The documents of an exchange, or of a part of one; none below level `details`. A document that the disk could not take is left out
+/// and counted.
 pub(super) fn write(source: Source<'_>, capture: &HttpCapture, lost: &mut Tally) -> [Option<Artifact>; 2] {
     if capture.level < Level::Details {
         return [None, None];
     }
-    // Format `http` shows what was sent.
+    // Format `http` shows the bytes as sent.
     let undone = capture.level == Level::Full && capture.format != Format::Http;
     let half = |message| Half::new(source, message, undone);
     let mut written = |kind, halves: Vec<Half<'_>>| match document(source, capture, kind, &halves) {
@@ -159,13 +159,13 @@ pub(super) fn write(source: Source<'_>, capture: &HttpCapture, lost: &mut Tally)
     }
 }
 
-/// The first bytes of a body with its content codings undone, at most `most`, for who looks into it; `bulk`: it is on disk. Of a later
-/// part of a body that has a coding there are none: its decoder is somewhere else.
+/// The first bytes of a body with its content codings undone, at most `most`, for inspection; `bulk`: the body is on disk. Empty for
+/// a later part of a body that has a coding, because its decoder is not available here.
 pub(super) fn beginning<'a>(fields: &Fields, body: &'a Body, bulk: Option<&Bulk>, most: usize) -> Cow<'a, [u8]> {
     let carried = match (bulk, body.chunks.as_slice()) {
         (Some(bulk), _) => {
             let mut bytes = Vec::new();
-            // What could not be read is not there to be found.
+            // Bytes that could not be read are treated as absent.
             let _ = bulk.each(most as u64, |block| {
                 bytes.extend_from_slice(block);
                 Ok(())
@@ -215,7 +215,7 @@ fn document(source: Source<'_>, capture: &HttpCapture, kind: Kind, halves: &[Hal
     })
 }
 
-/// A request or a response: what both have.
+/// A request or a response: what both have in common.
 #[derive(Debug, Clone, Copy)]
 enum Message<'a> {
     Request(&'a Request),
@@ -258,11 +258,11 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// True when a document of its own tells of it: always the first and the last part; of those between, the ones that brought
-    /// something.
+    /// True when it gets a document of its own: always in the first and the last part; in a part between, only if it brought
+    /// something new.
     fn is_told(self, part: Option<Part>) -> bool {
         let body = self.body();
-        // Bytes that were carried since the part before, kept or not.
+        // Bytes carried since the previous part, kept or not.
         let brings = body.size > body.offset
             || body.messages.as_ref().is_some_and(|messages| !messages.kept.is_empty() || messages.left_out > 0);
         part.is_none_or(|part| part.number == 0 || part.last) || brings
@@ -275,9 +275,9 @@ struct Half<'a> {
     message: Message<'a>,
     /// The bytes of its body that are shown.
     kept: Kept<'a>,
-    /// Its body with content codings undone, where it has some.
+    /// Its body with content codings undone, if it has any.
     decoded: Option<&'a Decoded>,
-    /// What it was decoded to, where that is on disk.
+    /// The decoded body, if that is on disk.
     unpacked: Option<&'a Bulk>,
 }
 
@@ -305,7 +305,7 @@ impl<'a> Half<'a> {
         self.message.body()
     }
 
-    /// Room for a document that holds this half: a guess that spares most of the growing.
+    /// The estimated size of a document that holds this half; avoids most reallocations.
     fn room(&self, bodies: bool) -> usize {
         let size = |text: &FieldText| text.bytes().map_or(4, Bytes::len);
         let fields = self.fields().0.iter().chain(&self.message.trailers().0);
@@ -318,7 +318,7 @@ impl<'a> Half<'a> {
     }
 }
 
-/// A version as start lines have it.
+/// A version as it is written in start lines.
 fn version_name(version: Version) -> &'static str {
     match version {
         Version::Http10 => "HTTP/1.0",
@@ -327,7 +327,7 @@ fn version_name(version: Version) -> &'static str {
     }
 }
 
-/// Bytes of a field as text: UTF-8, else ISO-8859-1 (RFC 9110 §5.5), which loses nothing.
+/// The bytes of a field as text: UTF-8, else ISO-8859-1 (RFC 9110 §5.5), which is lossless.
 fn field_text(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),
@@ -335,8 +335,8 @@ fn field_text(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// Name and value of a field in the `http` and `text` forms; none when either is unknown. A line break can't be in a field
-/// (RFC 9110 §5.5), so that one from a hostile peer does not look like the end of it.
+/// Name and value of a field in the `http` and `text` formats; `None` when either is unknown. Line breaks, which a field must not
+/// contain (RFC 9110 §5.5), become spaces, so that one from a hostile peer does not look like the end of the field.
 fn line_of(field: &Field) -> Option<(Vec<u8>, Vec<u8>)> {
     let on_one_line =
         |text: &Bytes| text.iter().map(|b| if matches!(b, b'\r' | b'\n' | 0) { b' ' } else { *b }).collect();

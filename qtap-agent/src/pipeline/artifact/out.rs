@@ -1,5 +1,5 @@
-//! Where a document is written to: memory, or a file when a body in it is too large for that. In: bytes, in order. Out: the document
-//! and its SHA-256. The bytes are the same whichever it is; a file is written to in pieces, and hashed as they go.
+//! Where a document is written: memory, or a file if a body in it is too large. In: bytes, in order. Out: the document
+//! and its SHA-256. The bytes are the same in both cases; a file is written in pieces, which are hashed as they are written.
 
 use std::io;
 
@@ -7,26 +7,26 @@ use crate::model::spool::SpoolFile;
 use crate::pipeline::digest::Sha;
 use crate::pipeline::spool::Document;
 
-/// Bytes that are gathered before they go to a file.
+/// Bytes to collect before writing them to the file.
 const GATHERED: usize = 256 << 10;
 
-/// A document in the making.
+/// A document that is being written.
 #[derive(Debug)]
 pub(super) struct Out {
-    /// Its end, as far as it is in memory. What is there is only added to.
+    /// The end of the document, as far as it is in memory. Append only.
     pub(super) bytes: Vec<u8>,
     sha: Sha,
-    /// Bytes of `bytes` that went into `sha`.
+    /// Number of bytes of `bytes` that `sha` has hashed.
     hashed: usize,
     file: Option<Document>,
-    /// Why the file is none.
+    /// The error that made the file unusable.
     failed: Option<io::Error>,
 }
 
-/// A document that is finished.
+/// A finished document.
 #[derive(Debug)]
 pub(super) struct Finished {
-    /// Empty when it is in a file.
+    /// Empty when the document is in a file.
     pub(super) data: Vec<u8>,
     pub(super) file: Option<SpoolFile>,
     /// SHA-256, as hexadecimal digits.
@@ -34,7 +34,7 @@ pub(super) struct Finished {
 }
 
 impl Out {
-    /// In memory, with room for so many bytes; or in `file`.
+    /// Writes to memory with an initial capacity of `room` bytes, or to `file`.
     pub(super) fn new(room: usize, file: Option<Document>) -> Out {
         let room = if file.is_some() { GATHERED * 2 } else { room };
         Out { bytes: Vec::with_capacity(room), sha: Sha::default(), hashed: 0, file, failed: None }
@@ -45,13 +45,13 @@ impl Out {
         self.pass_on();
     }
 
-    /// Hashes `bytes` into `sha`, and what was written into the document's own digest.
+    /// Hashes `bytes` into `sha`, and the bytes written so far into the document's own digest.
     pub(super) fn hash_with(&mut self, sha: &mut Sha, bytes: &[u8]) {
         let written = self.bytes.get(self.hashed..).unwrap_or_default();
         self.hashed += Sha::update_both(&mut self.sha, written, sha, bytes);
     }
 
-    /// Passes on to the file what was gathered, when it is enough.
+    /// Writes the collected bytes to the file once there are enough.
     pub(super) fn pass_on(&mut self) {
         if self.file.is_some() && self.bytes.len() >= GATHERED {
             self.flush();
@@ -69,10 +69,10 @@ impl Out {
         self.bytes.clear();
     }
 
-    /// Nothing more comes.
+    /// Finishes the document.
     ///
     /// # Errors
-    /// What the file says: it is removed.
+    /// The I/O error of the file, which is then removed.
     pub(super) fn finish(mut self) -> io::Result<Finished> {
         if self.file.is_none() {
             self.sha.update(self.bytes.get(self.hashed..).unwrap_or_default());

@@ -1,6 +1,6 @@
-//! What bodies that are told in parts go on with, decoders and what waits to be looked through: kept from one part to the next, in a
-//! table with a bound. In: a carry with the offset at which its body goes on. Out: the same, when the next part begins just there.
-//! One that was pushed out, or whose body has a hole, is gone: the part is then shown as carried, or left out, and says so.
+//! The state of bodies that are reported in parts (decoders, and bytes that wait for redaction), kept from one part to the next in a
+//! bounded table. In: a carry with the offset at which its body continues. Out: the same, when the next part begins exactly there.
+//! A carry is lost if it was evicted or its body has a hole: the part is then shown as carried, or left out, and says so.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,36 +8,36 @@ use super::decode::Decoder;
 use crate::model::conn::ConnectionUid;
 use crate::pipeline::redact::Streams;
 
-/// Most decoders that are kept.
+/// Maximum number of entries.
 const MOST: usize = 4096;
-/// Most memory that they hold together: some five hundred of gzip, or thirty of br or zstd with windows of a megabyte.
+/// Maximum memory of all entries together: about five hundred gzip decoders, or thirty of br or zstd with windows of a megabyte.
 const MOST_BYTES: usize = 32 << 20;
 
-/// Names a body: connection, number of the exchange, true for the response.
+/// Identifies a body: connection, exchange number, true for the response.
 pub(in crate::pipeline) type Key = (ConnectionUid, u64, bool);
 
-/// What a body goes on with.
+/// The state with which a body continues.
 #[derive(Debug)]
 pub(in crate::pipeline) struct Carry {
-    /// None: it has no codings, or they can't be undone.
+    /// `None`: the body has no codings, or they can't be undone.
     pub(in crate::pipeline) decoder: Option<Decoder>,
-    /// The coding that can't be undone, until it was said.
+    /// The coding that can't be undone, until it has been reported.
     pub(in crate::pipeline) failed: Option<String>,
     pub(in crate::pipeline) streams: Streams,
 }
 
 impl Carry {
-    /// Bytes of memory it holds, roughly.
+    /// Approximate memory use in bytes.
     fn memory(&self) -> usize {
         size_of::<Carry>() + self.decoder.as_ref().map_or(0, Decoder::memory) + self.streams.memory()
     }
 }
 
-/// The table. The one that waited longest goes first.
+/// The table. The oldest entry is evicted first.
 #[derive(Debug)]
 pub(in crate::pipeline) struct Running {
     kept: HashMap<Key, Kept>,
-    /// Keys in the order in which they were put there.
+    /// Keys in the order of insertion.
     order: BTreeMap<u64, Key>,
     puts: u64,
     bytes: usize,
@@ -48,7 +48,7 @@ pub(in crate::pipeline) struct Running {
 #[derive(Debug)]
 struct Kept {
     carry: Carry,
-    /// Offset of the byte that it waits for.
+    /// Offset of the byte at which the body must continue.
     next: u64,
     nth: u64,
     bytes: usize,
@@ -65,7 +65,7 @@ impl Running {
         Running { kept: HashMap::new(), order: BTreeMap::new(), puts: 0, bytes: 0, most, most_bytes }
     }
 
-    /// What the body `key` goes on with, when it waits for the byte at `offset`. It is not in the table any more.
+    /// Removes and returns the state of the body `key`, if it continues at `offset`.
     pub(in crate::pipeline) fn take(&mut self, key: Key, offset: u64) -> Option<Carry> {
         let kept = self.kept.remove(&key)?;
         self.order.remove(&kept.nth);
@@ -73,7 +73,7 @@ impl Running {
         (kept.next == offset).then_some(kept.carry)
     }
 
-    /// Keeps what the body `key` goes on with at `next`.
+    /// Stores the state of the body `key`, which continues at `next`.
     pub(in crate::pipeline) fn put(&mut self, key: Key, carry: Carry, next: u64) {
         drop(self.take(key, next));
         let bytes = carry.memory();

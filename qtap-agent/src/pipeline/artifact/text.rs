@@ -1,5 +1,5 @@
-//! Format `text`: for reading. Start line with the whole URL, fields, and the body as decoded where it is text; what is not
-//! shown, or not there, is said in square brackets.
+//! Format `text`: for human readers. Start line with the whole URL, fields, and the decoded body if it is text; notes in square
+//! brackets say what is not shown or missing.
 
 use std::fmt::Write;
 use std::io;
@@ -156,7 +156,7 @@ fn in_memory(out: &mut String, half: &Half<'_>, shown: &[u8], extent: Extent) {
     }
 }
 
-/// The same of the first `len` bytes of what is on disk. `out` goes before them.
+/// The same for the first `len` bytes of a body on disk. Writes `out` before them.
 fn on_disk(to: &mut Out, out: &mut String, half: &Half<'_>, bulk: &Bulk, len: u64, extent: Extent) -> io::Result<()> {
     to.extend(std::mem::take(out).as_bytes());
     let mut last = b'\n';

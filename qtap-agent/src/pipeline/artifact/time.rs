@@ -34,8 +34,8 @@ fn digits(text: &mut [u8], mut number: u64) {
     }
 }
 
-/// The date of a day since 1970-01-01 in the Gregorian calendar, counted in eras of 400 years (146 097 days) that begin on
-/// the first of March, so that the leap day is the last of its year.
+/// The Gregorian date of a day number since 1970-01-01, computed in eras of 400 years (146 097 days) that begin on
+/// March 1, so that the leap day is the last day of its year.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);

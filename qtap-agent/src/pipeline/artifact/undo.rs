@@ -1,5 +1,5 @@
-//! One content coding undone while its bytes come in: what was written before a flush comes out at once, so that a body can be
-//! told in parts. In: the bytes as carried, in pieces of any size. Out: the bytes before coding, appended to a `Vec` under a
+//! Undoes one content coding incrementally: bytes that the sender flushed come out at once, so that a body can be
+//! reported in parts. In: the bytes as carried, in pieces of any size. Out: the decoded bytes, appended to a `Vec` within a
 //! bound.
 
 use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
@@ -10,35 +10,35 @@ use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer};
 const ZSTD_WINDOW: u32 = 23;
 /// Largest window of deflate, as a power of two (RFC 1951 §2).
 const DEFLATE_WINDOW: u8 = 15;
-/// Output room that is asked for at a time.
+/// Output space to request at a time.
 const ROOM: usize = 64 << 10;
-/// What a decoder of deflate holds: its window and its tables.
+/// Memory of a deflate decoder: its window and its tables.
 const DEFLATE_MEMORY: usize = 64 << 10;
-/// What a decoder of br holds beside its window.
+/// Memory of a br decoder in addition to its window.
 const BROTLI_MEMORY: usize = 64 << 10;
 
-/// The decoder of one coding. Large state lies on the heap.
+/// The decoder of one coding. Large state is on the heap.
 pub(super) enum Undo {
-    /// gzip (RFC 1952), one member after the other.
+    /// gzip (RFC 1952), possibly several members in a row.
     Gzip(Inflate),
-    /// `deflate` is the zlib format (RFC 9110 §8.4.1.2), and from some servers the bare one: two bytes tell.
+    /// `deflate` is the zlib format (RFC 9110 §8.4.1.2), but some servers send raw deflate: the first two bytes decide.
     Deflate(Deflate),
     /// br (RFC 7932).
     Brotli(Box<Brotli>),
-    /// zstd (RFC 8878), one frame after the other, skippable ones among them.
+    /// zstd (RFC 8878), possibly several frames in a row, including skippable ones.
     Zstd(Zstd),
 }
 
-/// Why no more comes out.
+/// Why decoding stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
     /// The bound was reached.
     Bound,
-    /// The bytes are not what the coding makes.
+    /// The bytes are not valid in this coding.
     Broken,
 }
 
-/// What one step took, and gave.
+/// Bytes read and written by one step.
 #[derive(Debug, Clone, Copy, Default)]
 struct Step {
     read: usize,
@@ -46,7 +46,7 @@ struct Step {
 }
 
 impl Undo {
-    /// The decoder of `coding`; none when it isn't known.
+    /// The decoder of `coding`; `None` for an unknown coding.
     pub(super) fn of(coding: &str) -> Option<Undo> {
         let is = |name: &str| coding.eq_ignore_ascii_case(name);
         if is("gzip") || is("x-gzip") {
@@ -62,12 +62,12 @@ impl Undo {
         }
     }
 
-    /// Takes all of `input`; at most `bound` bytes are appended to `out`.
+    /// Consumes all of `input`; appends at most `bound` bytes to `out`.
     pub(super) fn push(&mut self, mut input: &[u8], out: &mut Vec<u8>, bound: usize) -> Result<(), Stop> {
         let most = out.len().saturating_add(bound);
         loop {
             let start = out.len();
-            // One byte more than the bound, so that reaching it and going beyond it are told apart.
+            // One byte more than the bound, to distinguish reaching it from exceeding it.
             let room = ROOM.min(most.saturating_add(1).saturating_sub(start));
             out.resize(start + room, 0);
             let step = self.step(input, out.get_mut(start..).unwrap_or_default());
@@ -99,7 +99,7 @@ impl Undo {
         }
     }
 
-    /// True when what came in so far is whole.
+    /// True when the input so far is complete.
     pub(super) fn is_whole(&self) -> bool {
         match self {
             Undo::Gzip(inflate) | Undo::Deflate(Deflate::Known(inflate)) => inflate.ended,
@@ -109,7 +109,7 @@ impl Undo {
         }
     }
 
-    /// Bytes of memory it holds, roughly.
+    /// Approximate memory use in bytes.
     pub(super) fn memory(&self) -> usize {
         match self {
             Undo::Gzip(_) | Undo::Deflate(_) => DEFLATE_MEMORY,
@@ -119,7 +119,7 @@ impl Undo {
     }
 }
 
-/// deflate in one of its wrappings.
+/// deflate in one of its wrappers.
 #[derive(Debug)]
 pub(super) struct Inflate {
     state: Decompress,
@@ -131,7 +131,7 @@ impl Inflate {
         Inflate { state, ended: false }
     }
 
-    /// What follows the end is taken and means nothing.
+    /// Input after the end is consumed and ignored.
     fn step(&mut self, input: &[u8], room: &mut [u8]) -> Result<Step, Stop> {
         if self.ended {
             return Ok(Step { read: input.len(), written: 0 });
@@ -144,10 +144,10 @@ impl Inflate {
     }
 }
 
-/// `deflate`, whose kind the check bits of its first two bytes tell (RFC 1950 §2.2).
+/// `deflate`; the check bits of its first two bytes tell zlib from raw deflate (RFC 1950 §2.2).
 #[derive(Debug)]
 pub(super) enum Deflate {
-    /// With the first byte, once it was there.
+    /// Holds the first byte once it has arrived.
     Undecided(Option<u8>),
     Known(Inflate),
 }
@@ -175,7 +175,7 @@ impl Deflate {
         };
         let zlib = method & 0x0f == 8 && u16::from_be_bytes([method, flags]).is_multiple_of(31);
         let mut inflate = Inflate::new(Decompress::new(zlib));
-        // A byte alone makes no output: a stored block has a head of five, and a code is looked at with what follows it.
+        // One byte alone yields no output: a stored block has a five-byte header, and a code is decoded together with the bytes after it.
         let before = match first {
             Some(first) => inflate.step(&[first], room)?.written,
             None => 0,
@@ -186,7 +186,7 @@ impl Deflate {
     }
 }
 
-/// br. The window grows as it is needed, to 16 MiB at most.
+/// br. The window grows on demand, up to 16 MiB.
 pub(super) struct Brotli {
     state: BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>,
     total: usize,
@@ -224,7 +224,7 @@ pub(super) struct Zstd {
 }
 
 impl Zstd {
-    /// None when there is no memory for it.
+    /// `None` when memory for it could not be allocated.
     fn new() -> Option<Zstd> {
         let mut context = DCtx::try_create()?;
         context.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW)).ok()?;
