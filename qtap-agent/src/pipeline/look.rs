@@ -1,8 +1,8 @@
-//! Bodies decoded, once, and looked through before anybody is shown them. In: an exchange, or a part of one, heads redacted. Out: the same with
-//! what may be seen of its bodies, in memory or on disk, and what they decode to.
+//! Decodes bodies, once, and redacts them before anything shows them. In: an exchange, or a part of one, with redacted heads. Out: the
+//! same with redacted bodies, in memory or on disk, and their decoded forms.
 //!
-//! What is shown was looked through: a byte that was not is left out, and the body says why. The bytes of a coded body as carried are
-//! shown only when all of them were decoded and nothing was found.
+//! Only scanned bytes are shown: a byte that was not scanned is left out, and the body says why. The encoded bytes of a body are
+//! shown only if all of them were decoded and nothing had to be redacted.
 
 use std::io;
 
@@ -22,34 +22,34 @@ use crate::model::loss::{Loss, Tally};
 use crate::model::message::{Body, Field, FieldText, Fields, LeftOut, Redaction};
 use crate::model::messages::Framing;
 
-/// Bytes of the beginning of a body on disk that tell whether it is to be looked through.
+/// Bytes at the beginning of a body on disk that decide whether it must be scanned.
 const BEGINNING: u64 = 4 << 10;
 
-/// What a body decodes to.
+/// A decoded body.
 #[derive(Debug, Default)]
 pub(super) struct Undone {
     pub(super) decoded: Decoded,
-    /// Its bytes, where they are on disk.
+    /// Its bytes, if they are on disk.
     pub(super) bulk: Option<Bulk>,
 }
 
-/// The two bodies of an exchange: what that of the request decodes to, and that of the response.
+/// The decoded bodies of an exchange: that of the request, and that of the response.
 pub(super) type Both = [Option<Undone>; 2];
 
 /// What is to be shown.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
-    /// How much of the request, and of the response.
+    /// Levels for the request and the response.
     pub(super) levels: [Level; 2],
-    /// True when what bodies decode to is shown.
+    /// True when the decoded bodies are shown.
     pub(super) decoded: bool,
 }
 
-/// Names an exchange: its connection, and its number there.
+/// Identifies an exchange: its connection, and its number there.
 type Name = (ConnectionUid, u64);
 
-/// Looks the bodies of `http` through, as far as they are shown. None when the disk would not take one, which is counted: then
-/// nothing can be shown.
+/// Redacts the bodies of `http`, as far as they are shown. Returns `None` when the disk could not take one, which is counted: nothing
+/// can be shown then.
 pub(super) fn bodies(
     http: &mut HttpExchange,
     spooled: &mut Option<Spooled>,
@@ -91,7 +91,7 @@ fn look_at_both(
             (spooled.folder.clone(), if nth == 0 { &mut spooled.request } else { &mut spooled.response })
         });
         if level < Level::Full {
-            // The digest of bytes that are not shown would tell whether a guess of them is right.
+            // A digest of hidden bytes would let readers verify guesses of them.
             if !looks.is_empty() {
                 body.chunks.clear();
                 bulk.into_iter().for_each(|(_, bulk)| *bulk = None);
@@ -109,21 +109,21 @@ fn look_at_both(
     Ok(both)
 }
 
-/// One side of an exchange, but for its body.
+/// One side of an exchange, without its body.
 #[derive(Debug, Clone, Copy)]
 struct Side<'a> {
     fields: &'a Fields,
     content_type: &'a str,
-    /// All is known that its head says of the body.
+    /// Everything the head says about the body is known.
     is_told: bool,
-    /// Its end was seen.
+    /// Its end was observed.
     ended: bool,
     part: Option<Part>,
     looks: &'a Looks,
 }
 
 impl Side<'_> {
-    /// A body in memory, or the part of one.
+    /// Redacts a body in memory, or a part of one.
     fn in_memory(&self, body: &mut Body, key: artifact::Key, running: &mut Running) -> Option<Undone> {
         if let Some(messages) = &mut body.messages {
             let framed = matches!(messages.framing, Framing::Grpc);
@@ -169,15 +169,15 @@ impl Side<'_> {
         undone
     }
 
-    /// What a body that begins with `start` is looked through as: what its media type says. Where that, or whether it is coded, may stand in what is not known of the head,
-    /// it is what it proves to be, byte by byte: JSON; or text of the type that is known, which no coding makes.
+    /// The media type by which a body that begins with `start` is scanned. If the type or a coding may be among the unknown fields of the head, the body is
+    /// scanned as JSON, which proves itself byte by byte, unless its type is known and it is text, which no coding produces.
     fn media_type(&self, start: &[u8]) -> &str {
         let is_text = || !std::str::from_utf8(start).is_err_and(|error| error.error_len().is_some());
         let is_known = || !self.content_type.is_empty() && (!decode::codings(self.fields).is_empty() || is_text());
         if self.is_told || is_known() { self.content_type } else { "application/json" }
     }
 
-    /// What a body begins with.
+    /// The initial state of a body that begins with `start`.
     fn begin(&self, codings: &[&str], start: &[u8]) -> Carry {
         let streams = Streams::new(self.looks, self.media_type(start));
         match Decoder::new(codings) {
@@ -187,14 +187,14 @@ impl Side<'_> {
         }
     }
 
-    /// What a body goes on with whose earlier parts are not known any more.
+    /// The state for a body whose earlier parts are no longer known.
     fn lost(&self, codings: &[&str]) -> Carry {
         let mut streams = Streams::new(self.looks, self.content_type);
         streams.leave_out(LeftOut::Untracked);
         Carry { decoder: None, failed: codings.last().map(|coding| (*coding).to_owned()), streams }
     }
 
-    /// Looks through `joined`, or what it was `decoded` to. `hole`: bytes that came after one are in the body too.
+    /// Redacts `joined`, or its `decoded` form. `hole`: the body also has bytes after a hole.
     fn look(
         &self,
         body: &mut Body,
@@ -233,7 +233,7 @@ impl Side<'_> {
         body.redaction = out.note;
         let same = self.part.is_none() && out.note.is_clean();
         if !coded {
-            // What waits goes out with a later part: so a part is what came out of it, changed or not.
+            // Held bytes go out with a later part, so a part always consists of the scanner's output, changed or not.
             if !same {
                 body.chunks = vec![out.bytes.into()];
             }
@@ -252,7 +252,7 @@ impl Side<'_> {
         decoded.map(|decoded| Undone { decoded, bulk: None })
     }
 
-    /// A body on disk: all there is of it.
+    /// Redacts a complete body on disk.
     fn on_disk(&self, body: &mut Body, slot: &mut Option<Bulk>, folder: &Folder) -> io::Result<Option<Undone>> {
         let Some(bulk) = slot.as_ref() else { return Ok(None) };
         let codings = decode::codings(self.fields);
@@ -285,7 +285,7 @@ impl Side<'_> {
         Ok(Some(Undone { decoded, bulk: Some(bulk) }))
     }
 
-    /// What may be seen of the first `len` bytes of `bulk`. `more`: why others that come behind them can't be looked through.
+    /// Redacts the first `len` bytes of `bulk`. `more`: why any bytes after them can't be scanned.
     fn seen_on_disk(
         &self,
         bulk: &Bulk,
@@ -318,7 +318,7 @@ impl Side<'_> {
     }
 }
 
-/// True when `fields` may say something of the body that is not known: an entry of HPACK's table that was sent before the probes looked.
+/// True if `fields` may describe the body in a field that is unknown: an entry of the HPACK table that was sent before the probes were attached.
 fn may_say_more(fields: &Fields) -> bool {
     let says = |field: &Field| field.is_named("content-type") || field.is_named("content-encoding");
     fields.0.iter().any(|field| match field.name {
@@ -327,17 +327,17 @@ fn may_say_more(fields: &Fields) -> bool {
     })
 }
 
-/// What may be seen of a body on disk.
+/// The redacted form of a body on disk.
 enum Seen {
-    /// All of it, whatever it holds.
+    /// All of it; it needs no scan.
     All,
     /// All of it: nothing was found.
     Same,
-    /// This.
+    /// These bytes instead.
     Other(Bulk, Redaction),
 }
 
-/// Decodes the next part of a body. The decoder stays when more can come.
+/// Decodes the next part of a body. Keeps the decoder if more can follow.
 fn decoded_part(carry: &mut Carry, joined: &[u8], empty: bool, cut: bool, last: bool) -> Option<Decoded> {
     let Some(mut decoder) = carry.decoder.take() else {
         let failed = carry.failed.take();
@@ -356,13 +356,13 @@ fn decoded_part(carry: &mut Carry, joined: &[u8], empty: bool, cut: bool, last: 
     told.then_some(decoded)
 }
 
-/// The bytes of `body` as carried are not shown.
+/// Replaces the encoded bytes of `body` with the mask.
 fn hide(body: &mut Body, why: LeftOut) {
     body.chunks = vec![Bytes::from_static(MASK.as_bytes())];
     body.redaction.left_out.get_or_insert(why);
 }
 
-/// What of `carried`, the bytes that `body` has, comes before the first hole.
+/// The bytes of `carried` (the kept bytes of `body`) before the first hole.
 pub(super) fn until_hole<'a>(body: &Body, carried: &'a [u8]) -> &'a [u8] {
     let hole = body.missing.iter().find(|hole| hole.end > body.offset);
     let until = hole.map_or(u64::MAX, |hole| hole.start.saturating_sub(body.offset));

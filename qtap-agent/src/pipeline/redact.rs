@@ -1,9 +1,9 @@
-//! What may be seen: header and trailer fields by name, cookies by name, query parameters by name, userinfo, and what patterns find.
+//! Redaction: header and trailer fields, cookies and query parameters by name, userinfo, and whatever the patterns match.
 //!
-//! An exchange comes in as it was captured and is changed in place before anything is written from it, so that a record can't
-//! hold what is not there: attributes, artifacts in every format, summaries and lines are all made of what is left. Parameters
-//! and userinfo are looked for in the target, in the authority, in every field's value (`Referer`, `Location`, `Link`, …) and
-//! in the command line of the process. Bodies are looked through where they are decoded (`look`), by the rules here.
+//! In: an exchange as captured. Out: the same exchange, changed in place before any record is built from it, so that no record can
+//! contain the removed values: attributes, artifacts in every format, summaries and lines are all built from the result. Parameters
+//! and userinfo are searched for in the target, in the authority, in every field's value (`Referer`, `Location`, `Link`, …) and
+//! in the command line of the process. Bodies are redacted where they are decoded (`look`), by the rules defined here.
 
 pub(super) mod body;
 mod cookies;
@@ -32,7 +32,7 @@ use out::{Instead, Out};
 use paths::Paths;
 use patterns::Patterns;
 
-/// What one `redact` step takes out of bodies, made ready.
+/// What one `redact` step removes from bodies, compiled.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     json: Paths,
@@ -42,42 +42,42 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// True when nothing is taken out of bodies.
+    /// True when nothing is removed from bodies.
     fn is_empty(&self) -> bool {
         self.json.is_empty() && self.form.is_empty() && self.patterns.is_empty()
     }
 }
 
-/// What all `redact` steps of a stack take out of bodies.
+/// What all `redact` steps of a stack remove from bodies.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Looks(Vec<Arc<Rules>>);
 
 impl Looks {
-    /// What this step takes out too.
+    /// Adds the rules of a step.
     pub(super) fn add(&mut self, step: &Redactor) {
         if !step.rules.is_empty() {
             self.0.push(Arc::clone(&step.rules));
         }
     }
 
-    /// True when nothing is taken out of bodies.
+    /// True when nothing is removed from bodies.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// True when nothing can be taken out of gRPC messages of this type: they are no text, and nothing is looked for by its form.
+    /// True when nothing can be redacted in gRPC messages of this type: they are not text, and there are no patterns.
     pub(super) fn is_plain_grpc(&self, content_type: &str) -> bool {
         !content_type.contains("json") && self.0.iter().all(|rules| rules.patterns.is_empty())
     }
 
-    /// Looks through all there is of something.
+    /// Redacts a value that is available as a whole.
     pub(super) fn whole(&self, content_type: &str, bytes: &[u8], end: End) -> Out {
         let (mut streams, mut out) = (Streams::new(self, content_type), Out::default());
         streams.push(self, bytes, end, &mut out);
         out
     }
 
-    /// True when a body of this type and beginning goes out as it comes in.
+    /// True when a body of this type that begins with `start` passes unchanged.
     pub(super) fn passes(&self, content_type: &str, start: &[u8]) -> bool {
         let mut streams = Streams::new(self, content_type);
         streams.push(self, start, End::More, &mut Out::default());
@@ -94,22 +94,22 @@ impl Streams {
         Streams(looks.0.iter().map(|rules| Stream::new(rules, content_type)).collect())
     }
 
-    /// All that comes is left out.
+    /// Leaves out everything that follows.
     pub(super) fn leave_out(&mut self, why: LeftOut) {
         self.0.iter_mut().for_each(|stream| stream.leave_out(why));
     }
 
-    /// True when the body goes out as it comes in.
+    /// True when the body passes unchanged.
     pub(super) fn is_plain(&self) -> bool {
         self.0.iter().all(Stream::is_plain)
     }
 
-    /// Bytes of memory they hold, roughly.
+    /// Approximate memory use in bytes.
     pub(super) fn memory(&self) -> usize {
         self.0.iter().map(Stream::memory).sum()
     }
 
-    /// Takes the next piece; what may be seen goes to the end of `out`.
+    /// Redacts the next piece and appends the result to `out`.
     pub(super) fn push(&mut self, looks: &Looks, piece: &[u8], end: End, out: &mut Out) {
         let mut seen = std::borrow::Cow::Borrowed(piece);
         for (stream, rules) in self.0.iter_mut().zip(&looks.0) {
@@ -126,11 +126,11 @@ impl Streams {
     }
 }
 
-/// A `redact` step, made ready.
+/// A compiled `redact` step.
 #[derive(Debug)]
 pub(super) struct Redactor {
     headers: Vec<String>,
-    /// Bit n: one of them has n bytes, or more than 63 where n is 63. Most fields need no other look.
+    /// Bit n: one of `headers` has n bytes; bit 63: one has 63 or more. Rules out most fields without a comparison.
     header_lens: u64,
     query_keys: Vec<String>,
     cookies: Cookies,
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(redactor(RedactAction::Drop).authority("u:p@h").as_deref(), Some("h"));
     }
 
-    /// Percent-encodes what has a meaning in a URL, `times` times.
+    /// Percent-encodes the characters with a meaning in URLs, `times` times.
     fn encode(text: &str, times: u8) -> String {
         (0..times).fold(text.to_owned(), |text, _| {
             let encoded = |c: char| match c {

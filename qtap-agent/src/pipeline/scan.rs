@@ -1,33 +1,33 @@
-//! Finding what must not be seen in text that may hold URLs: values of query parameters by name, and userinfo
-//! (`user:password@`, RFC 3986 §3.2.1). Text in, byte ranges out; what takes their place is decided elsewhere.
+//! Finds secrets in text that may contain URLs: values of query parameters by name, and userinfo
+//! (`user:password@`, RFC 3986 §3.2.1). In: text. Out: byte ranges; their replacement is decided elsewhere.
 //!
-//! URLs are nested in URLs, percent-encoded once or more (`?next=https%3A%2F%2Fhost%2F%3Ftoken%3D…`), so every character is
-//! looked at with its *depth*: how many times it was encoded. A value that began at one depth ends at a delimiter of the same
-//! depth or a lesser one. Where it is not certain where a value ends, too much is found rather than too little.
+//! URLs can be nested in URLs, percent-encoded once or more (`?next=https%3A%2F%2Fhost%2F%3Ftoken%3D…`), so every character is
+//! read with its *depth*: how many times it was encoded. A value that began at one depth ends at a delimiter of the same
+//! depth or a lesser one. If the end of a value is uncertain, the range is too long rather than too short.
 
 use std::ops::Range;
 
-/// What the text is.
+/// The kind of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Within {
     /// A request target or URL: white space has no meaning.
     Target,
     /// A header field's value: URLs end at white space or `>`.
     Text,
-    /// A command line: as text, and `name=value` may stand alone, as an argument.
+    /// A command line: like `Text`, but `name=value` may also be an argument by itself.
     Command,
 }
 
-/// Something found.
+/// A secret that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
     /// The secret itself.
     pub(super) value: Range<usize>,
-    /// The secret and what names it (`name=value`, `user:password@`).
+    /// The secret and its name (`name=value`, `user:password@`).
     pub(super) whole: Range<usize>,
 }
 
-/// One character as written: itself once decoded, where it stands, how often it was encoded.
+/// One character as written: its decoded byte, its position, and how often it was encoded.
 #[derive(Debug, Clone, Copy)]
 struct Char {
     byte: u8,
@@ -36,14 +36,14 @@ struct Char {
     depth: usize,
 }
 
-/// All values of parameters for which `is_key` holds, and all userinfo, in order and not overlapping.
+/// All values of parameters for which `is_key` holds, and all userinfo, in order and without overlaps.
 pub(super) fn secrets(text: &[u8], within: Within, is_key: impl Fn(&[u8]) -> bool) -> Vec<Found> {
     let mut found = Vec::new();
     if !worth_a_look(text) {
         return found;
     }
     let mut name_start = (within == Within::Command).then_some(0);
-    let mut before = [0, 0]; // the two characters before, decoded; 0 at the start
+    let mut before = [0, 0]; // the two previous characters, decoded; 0 at the start
     let mut at = 0;
     while let Some(char) = char_at(text, at) {
         at = char.end;
@@ -71,13 +71,13 @@ pub(super) fn secrets(text: &[u8], within: Within, is_key: impl Fn(&[u8]) -> boo
     found
 }
 
-/// True for what may stand before the two slashes of an authority: a scheme's colon; or, where a reference has none (RFC 3986 §4.2), its beginning, in a field's value or a
-/// parameter's. Not inside a path.
+/// True if `before` may precede the two slashes of an authority: the colon of a scheme or, in a reference without one (RFC 3986 §4.2), whatever begins the value of a
+/// field or parameter. Inside a path nothing does.
 fn may_begin_authority(before: u8) -> bool {
     matches!(before, 0 | b':' | b'=' | b'<' | b'(' | b',' | b'"' | b'\'') || before.is_ascii_whitespace()
 }
 
-/// `text` as it reads once it is decoded, and for each of its bytes where that begins in `text`.
+/// `text` decoded, and for each decoded byte its position in `text`.
 pub(super) fn decoded(text: &[u8]) -> (Vec<u8>, Vec<usize>) {
     let (mut decoded, mut places, mut at) = (Vec::with_capacity(text.len()), Vec::with_capacity(text.len()), 0);
     while let Some(char) = char_at(text, at) {
@@ -88,12 +88,12 @@ pub(super) fn decoded(text: &[u8]) -> (Vec<u8>, Vec<usize>) {
     (decoded, places)
 }
 
-/// False for most texts, at the price of one pass.
+/// A quick check that returns false for most texts.
 fn worth_a_look(text: &[u8]) -> bool {
     memchr::memchr3(b'=', b'@', b'%', text).is_some()
 }
 
-/// The character at `at`: `%` `25`… and two digits are one character, encoded as often as there are percent signs to undo.
+/// The character at `at`: `%` `25`… and two digits are one character, encoded once per percent sign to undo.
 fn char_at(text: &[u8], at: usize) -> Option<Char> {
     let byte = *text.get(at)?;
     let plain = Char { byte, start: at, end: at + 1, depth: 0 };
@@ -141,7 +141,7 @@ fn names_a_key(name: &[u8], is_key: &impl Fn(&[u8]) -> bool) -> bool {
     is_key(name) || last.is_some_and(is_key)
 }
 
-/// Where the value that begins at `from` ends.
+/// The end of the value that begins at `from`.
 fn value_end(text: &[u8], from: usize, depth: usize, within: Within) -> usize {
     let mut at = from;
     while let Some(char) = char_at(text, at) {
@@ -158,7 +158,7 @@ fn value_end(text: &[u8], from: usize, depth: usize, within: Within) -> usize {
     text.len()
 }
 
-/// The `@` that ends userinfo, where the authority that begins at `from` has one.
+/// The `@` that ends userinfo, if the authority that begins at `from` has userinfo.
 fn userinfo_end(text: &[u8], from: usize, depth: usize) -> Option<Range<usize>> {
     let mut sign = None;
     let mut at = from;

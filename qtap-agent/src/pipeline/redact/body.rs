@@ -1,6 +1,6 @@
-//! A body looked through as it comes, whatever it is. In: its media type, once; its bytes, content codings undone, in pieces of any size.
-//! Out: what may be seen of it. What can't be read as what it is said to be is left out from there on, and so is what would have
-//! to wait too long for its end.
+//! Redacts a body of any kind incrementally. In: its media type, once; its bytes, content codings undone, in pieces of any size.
+//! Out: the redacted body. From the first byte that does not fit the body's format, the rest is left out; so is the rest
+//! if a unit of it (a value, line or event) is too large to be held until its end.
 
 use std::borrow::Cow;
 
@@ -11,17 +11,17 @@ use super::{Rules, form, lines, text};
 use crate::model::message::LeftOut;
 use crate::pipeline::artifact::charset;
 
-/// Most bytes of a body that wait for what follows: one value, line or event.
+/// Maximum bytes of a body that wait for their continuation: one value, line or event.
 const HELD: usize = 1 << 20;
 
-/// Whether more of a body comes.
+/// Whether more of a body follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::pipeline) enum End {
-    /// More comes, in a later piece.
+    /// More follows in a later piece.
     More,
-    /// That was all of it.
+    /// The body is complete.
     Whole,
-    /// That was all that is known of it.
+    /// The known part of the body ends here; the rest is missing.
     Cut,
 }
 
@@ -29,25 +29,25 @@ pub(in crate::pipeline) enum End {
 #[derive(Debug)]
 pub(in crate::pipeline) struct Stream {
     form: Form,
-    /// What waits for what follows.
+    /// Input that waits for its continuation.
     held: Vec<u8>,
 }
 
-/// What a body is.
+/// The format of a body.
 #[derive(Debug)]
 enum Form {
-    /// What its media type says; its first bytes have a say too.
+    /// Depends on this media type, and on the first bytes.
     Undecided(String),
-    /// Nothing is looked for in it.
+    /// Nothing has to be redacted.
     Plain,
     Json(Box<Json>),
     Lines,
     Events,
-    /// True once a pair was told.
+    /// Form fields. True once a pair was written.
     Pairs(bool),
     Parts(Box<Multipart>),
     Text,
-    /// The rest of it is left out, for this reason; none when that was said.
+    /// The rest is left out, for this reason; `None` once the reason was reported.
     Out(Option<LeftOut>),
 }
 
@@ -57,7 +57,7 @@ impl Stream {
         Stream { form, held: Vec::new() }
     }
 
-    /// All that comes is left out.
+    /// Leaves out everything that follows.
     pub(super) fn leave_out(&mut self, why: LeftOut) {
         if !matches!(self.form, Form::Plain | Form::Out(_)) {
             self.form = Form::Out(Some(why));
@@ -65,12 +65,12 @@ impl Stream {
         }
     }
 
-    /// True when it goes out as it comes in, to its end.
+    /// True when the rest of it passes unchanged.
     pub(in crate::pipeline) fn is_plain(&self) -> bool {
         matches!(self.form, Form::Plain)
     }
 
-    /// Bytes of memory it holds, roughly.
+    /// Approximate memory use in bytes.
     pub(super) fn memory(&self) -> usize {
         let form = match &self.form {
             Form::Json(json) => json.memory(),
@@ -86,7 +86,7 @@ impl Stream {
         size_of::<Stream>() + self.held.capacity() + form
     }
 
-    /// Takes the next piece.
+    /// Redacts the next piece.
     pub(super) fn push(&mut self, rules: &Rules, piece: &[u8], end: End, out: &mut Out) {
         let input = if self.held.is_empty() {
             Cow::Borrowed(piece)
@@ -114,7 +114,7 @@ impl Stream {
         self.form = Form::Out(None);
     }
 
-    /// Looks `input` through; how much of it was taken.
+    /// Redacts `input`; returns how much of it was consumed.
     fn look(&mut self, rules: &Rules, input: &[u8], last: bool, out: &mut Out) -> Result<usize, LeftOut> {
         if let Form::Undecided(content_type) = &self.form {
             match decide(rules, content_type, input, last)? {
@@ -141,7 +141,7 @@ impl Stream {
         }
     }
 
-    /// It has ended, and nothing is missing.
+    /// Ends a body that is complete.
     fn end(&mut self, rest: &[u8], out: &mut Out) {
         let whole = match &self.form {
             Form::Json(json) => json.is_between(),
@@ -159,7 +159,7 @@ impl Stream {
         }
     }
 
-    /// It was cut off.
+    /// Ends a body that was cut off.
     fn cut(&mut self, rules: &Rules, rest: &[u8], out: &mut Out) {
         let kept = match &self.form {
             Form::Text => text::without_last_word(rest),
@@ -172,13 +172,13 @@ impl Stream {
     }
 }
 
-/// A value by itself: JSON where it looks like it, else text.
+/// Redacts a single value: JSON if it looks like JSON, else text.
 pub(super) fn value(rules: &Rules, value: &[u8], out: &mut Out) {
     Stream::new(rules, "").push(rules, value, End::Whole, out);
 }
 
-/// What a body is that is said to be `content_type` and begins with `start`; none when that is not enough to tell. `all`: there is
-/// no more of it.
+/// The format of a body with this `content_type` that begins with `start`; `None` when more bytes are needed to decide. `all`: there
+/// are no more bytes.
 fn decide(rules: &Rules, content_type: &str, start: &[u8], all: bool) -> Result<Option<Form>, LeftOut> {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_lines = ["ndjson", "jsonl", "jsonlines", "json-lines", "stream+json", "json-stream"];
@@ -203,7 +203,7 @@ fn decide(rules: &Rules, content_type: &str, start: &[u8], all: bool) -> Result<
     if encoding.is_some_and(|(encoding, _)| !encoding.is_ascii_compatible()) {
         return Err(LeftOut::Charset);
     }
-    // Each character of it stands for others.
+    // Its base64 text is not decoded, so patterns could not match.
     if essence.starts_with("application/grpc-web-text") && !rules.patterns.is_empty() {
         return Err(LeftOut::Undecoded);
     }
@@ -216,7 +216,7 @@ fn decide(rules: &Rules, content_type: &str, start: &[u8], all: bool) -> Result<
     }
 }
 
-/// Whether text begins as an object, or an array of strings, objects or arrays; none when there is too little of it.
+/// Whether text begins as an object, or as an array of strings, objects or arrays; `None` when there is too little of it.
 fn begins_json(start: &[u8]) -> Option<bool> {
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
     let mut bytes = start.iter().filter(|byte| !byte.is_ascii_whitespace());
@@ -228,7 +228,7 @@ fn begins_json(start: &[u8]) -> Option<bool> {
     }
 }
 
-/// The parameter `boundary` (RFC 2046 §5.1.1): 1 to 70 characters.
+/// The `boundary` parameter (RFC 2046 §5.1.1): 1 to 70 characters.
 fn boundary(content_type: &str) -> Option<&str> {
     let boundary = content_type.split(';').skip(1).find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;

@@ -1,11 +1,11 @@
-//! Cookies by name (RFC 6265 §4): of a `Cookie` or `Set-Cookie` field the value of single cookies is taken out, the rest stays. In: the
-//! field's value. Out: the same, without them.
+//! Redacts cookies by name (RFC 6265 §4): removes the values of single cookies from a `Cookie` or `Set-Cookie` field. In: the
+//! field's value. Out: the places to redact in it.
 
 use std::ops::Range;
 
 use super::super::scan::Found;
 
-/// Names of cookies, lower case; `*` stands for all.
+/// Names of cookies in lower case; `*` matches all.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cookies {
     names: Vec<String>,
@@ -22,7 +22,7 @@ impl Cookies {
         self.all || self.is_named(name)
     }
 
-    /// The same where anything may be a name.
+    /// Like `has`, but ignores `*`: for places where any word could be a name.
     pub(super) fn is_named(&self, name: &[u8]) -> bool {
         self.names.iter().any(|named| name.eq_ignore_ascii_case(named.as_bytes()))
     }
@@ -31,17 +31,17 @@ impl Cookies {
         self.names.is_empty()
     }
 
-    /// Those of a `Cookie` field: pairs between semicolons.
+    /// Matches in a `Cookie` field: pairs separated by semicolons.
     pub(super) fn of_request(&self, value: &[u8]) -> Vec<Found> {
         self.find(value, |_| true)
     }
 
-    /// That of a `Set-Cookie` field: its first pair; and where several fields were joined, each that stands behind a comma.
+    /// Matches in a `Set-Cookie` field: its first pair and, where several fields were joined, each pair after a comma.
     pub(super) fn of_response(&self, value: &[u8]) -> Vec<Found> {
         self.find(value, |before| matches!(before, None | Some(b',')))
     }
 
-    /// Pairs before which a separator stands that is one (none: the beginning). A value goes on to the next semicolon.
+    /// Finds pairs whose preceding separator satisfies `begins` (`None`: the start of the value). A value extends to the next semicolon.
     fn find(&self, value: &[u8], begins: impl Fn(Option<&u8>) -> bool) -> Vec<Found> {
         let (mut found, mut at): (Vec<Found>, usize) = (Vec::new(), 0);
         while at <= value.len() {
@@ -63,7 +63,7 @@ impl Cookies {
     }
 }
 
-/// The pair from `at` to `end`, with what parts it from its neighbours.
+/// The pair from `at` to `end`, including the separator.
 fn whole(value: &[u8], at: usize, end: usize) -> Range<usize> {
     let space = value.get(end + 1..).unwrap_or_default().iter().take_while(|byte| **byte == b' ').count();
     if end < value.len() { at..end + 1 + space.saturating_sub(usize::from(at > 0)) } else { at.saturating_sub(1)..end }

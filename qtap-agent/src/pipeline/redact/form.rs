@@ -1,11 +1,11 @@
-//! Forms looked through pair by pair (`application/x-www-form-urlencoded`, WHATWG URL §5): fields by name, also as `name[]` or by the last
-//! bracket (`user[password]`), text and JSON in the others. In: the bytes of whole pairs. Out: the same, looked through.
+//! Redacts forms pair by pair (`application/x-www-form-urlencoded`, WHATWG URL §5): fields by name, also as `name[]` or by the last
+//! bracket (`user[password]`), and text and JSON in the other fields. In: the bytes of whole pairs. Out: the redacted bytes.
 
 use super::names::Names;
 use super::out::Out;
 use super::{Rules, body, text};
 
-/// Looks whole pairs through; how much of `input` they are. `told`: true once a pair was. `last`: nothing follows.
+/// Redacts whole pairs; returns how much of `input` they are. `told`: true once a pair was written. `last`: nothing follows.
 pub(super) fn push(rules: &Rules, told: &mut bool, input: &[u8], last: bool, out: &mut Out) -> usize {
     let mut at = 0;
     while let Some(len) = memchr::memchr(b'&', input.get(at..).unwrap_or_default()) {
@@ -49,7 +49,7 @@ fn pair(rules: &Rules, told: &mut bool, pair: &[u8], out: &mut Out) {
     }
 }
 
-/// True for a field that is taken out.
+/// True for a field whose value is redacted.
 pub(super) fn is_hidden(names: &Names, name: &[u8]) -> bool {
     let mut plain = name.trim_ascii();
     while let Some(rest) = plain.strip_suffix(b"[]") {
@@ -59,7 +59,7 @@ pub(super) fn is_hidden(names: &Names, name: &[u8]) -> bool {
     names.has(plain) || last.is_some_and(|last| names.has(last))
 }
 
-/// A name or value that is not taken out, looked through.
+/// Writes a name, or the value of a field that is not hidden, after scanning it.
 fn shown(rules: &Rules, raw: &[u8], out: &mut Out) {
     let mut seen = Out::default();
     body::value(rules, &text::form_decoded(raw), &mut seen);

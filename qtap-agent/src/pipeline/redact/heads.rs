@@ -1,5 +1,5 @@
-//! Heads, URLs and command lines as they may be seen. In: an exchange, an authority, a command line. Out: the same, without what was named, and
-//! without what a pattern finds, percent-encoded or not.
+//! Redacts heads, URLs and command lines. In: an exchange, an authority, a command line. Out: the same, without the named values and
+//! without pattern matches, percent-encoded or not.
 
 use std::ops::Range;
 
@@ -13,8 +13,8 @@ use crate::model::exchange::HttpExchange;
 use crate::model::message::{Field, FieldText, Fields, LeftOut};
 use crate::pipeline::settings::RedactAction;
 
-/// Options by which programs are given what they make an `Authorization` or `Proxy-Authorization` of, as curl and wget call them; true: it counts only as a pair `name:password`
-/// (other programs mean other things by the option).
+/// Options that pass the value of an `Authorization` or `Proxy-Authorization` field to a program, as curl and wget name them; true: the
+/// option counts only with a pair `name:password` (in other programs it has other meanings).
 const CREDENTIALS: [(&str, bool); 8] = [
     ("-u", true),
     ("-U", true),
@@ -26,7 +26,7 @@ const CREDENTIALS: [(&str, bool); 8] = [
     ("--proxy-password", false),
 ];
 
-/// The option of [`CREDENTIALS`] that a word is or begins with, and the first word of its value: what stands behind it, or the next.
+/// The option of [`CREDENTIALS`] that a word is or begins with, and the first word of its value: the rest of the word, or the next word.
 fn credentials<'c>(word: &'c str, next: Option<&'c str>) -> Option<(&'static str, &'c str)> {
     CREDENTIALS.iter().find_map(|(option, pair)| {
         let value = match word.strip_prefix(option)? {
@@ -39,12 +39,12 @@ fn credentials<'c>(word: &'c str, next: Option<&'c str>) -> Option<(&'static str
 }
 
 impl Redactor {
-    /// Takes out of `exchange` what must not be seen.
+    /// Redacts `exchange`.
     pub(in crate::pipeline) fn exchange(&self, exchange: &mut HttpExchange) {
         if let Some(request) = &mut exchange.request {
             let replace = |text: &mut String, seen: Option<String>| seen.into_iter().for_each(|seen| *text = seen);
             if let Some(target) = &mut request.target {
-                // RFC 9112 §3.2: what is neither a path nor a URL is an authority, or `*`.
+                // RFC 9112 §3.2: a target that is neither a path nor a URL is an authority, or `*`.
                 let url = target.starts_with('/') || target.contains("://");
                 let seen = if url { self.text(target.as_bytes(), Within::Target) } else { self.authority(target) };
                 replace(target, seen);
@@ -65,19 +65,19 @@ impl Redactor {
         }
     }
 
-    /// `authority` without its userinfo; none when it has none, or when it may be seen as it is.
+    /// `authority` without its userinfo and other secrets; `None` when nothing has to be redacted.
     pub(in crate::pipeline) fn authority(&self, authority: &str) -> Option<String> {
         let seen =
             authority.rsplit_once('@').map(|(userinfo, host)| match self.rules.instead.of(userinfo.as_bytes()) {
                 Some(instead) => format!("{instead}@{host}"),
                 None => host.to_owned(),
             });
-        // An authority that is none, e.g. a `Host` field that holds a whole URL.
+        // It may not be an authority at all, e.g. a `Host` field that contains a whole URL.
         let text = seen.as_deref().unwrap_or(authority);
         self.text(text.as_bytes(), Within::Target).or(seen)
     }
 
-    /// A command line; none when it may be seen as it is.
+    /// A redacted command line; `None` when nothing has to be redacted.
     pub(in crate::pipeline) fn command(&self, command: &str) -> Option<String> {
         let scanned = self.text(command.as_bytes(), Within::Command);
         let mut seen = scanned.clone().unwrap_or_else(|| command.to_owned());
@@ -94,8 +94,8 @@ impl Redactor {
         changed.then_some(seen)
     }
 
-    /// Takes what programs make an `Authorization` of, where that is hidden, out of a command line: the value of [`CREDENTIALS`], up to the next option or
-    /// URL, since where an argument ends is not known any more.
+    /// Redacts credentials in a command line if `authorization` is hidden: the value of [`CREDENTIALS`], up to the next option or
+    /// URL, because the boundaries of arguments are no longer known.
     fn command_credentials(&self, command: &str) -> Option<String> {
         if !self.headers.iter().any(|name| name == "authorization") {
             return None;
@@ -121,8 +121,8 @@ impl Redactor {
         changed.then(|| seen.join(" "))
     }
 
-    /// Takes the value of every `name: value` out of a command line. Where the argument ends is not known any more: the value
-    /// goes on to the next option or URL.
+    /// Redacts the value of every `name: value` in a command line. The boundaries of arguments are no longer known, so the value
+    /// extends to the next option or URL.
     fn command_field(&self, command: &mut String, name: &str) -> bool {
         let lower = command.to_ascii_lowercase();
         let mut seen = String::new();
@@ -150,7 +150,7 @@ impl Redactor {
         true
     }
 
-    /// Looks through what may be JSON in a command line. What begins as JSON and is none goes with all that follows.
+    /// Redacts JSON in a command line. If something begins like JSON but is not valid, everything from there on is removed.
     fn command_json(&self, command: &str) -> Option<String> {
         if self.rules.json.is_empty() {
             return None;
@@ -198,12 +198,12 @@ impl Redactor {
             if let Some(seen) = field.value.bytes().and_then(|value| self.field_value(field, value)) {
                 field.value = FieldText::Known(seen);
             }
-            // A cookie field of which nothing is left.
+            // Remove a cookie field that has become empty.
             !field.value.bytes().is_some_and(|value| value.is_empty() && self.drops_from(field))
         });
     }
 
-    /// True for the fields that are named. A field whose name is unknown (HPACK) might be any of them.
+    /// True for the named fields, and for a field with an unknown name (HPACK), which might be any of them.
     fn hides(&self, field: &Field) -> bool {
         match field.name.bytes() {
             Some(name) => {
@@ -220,7 +220,7 @@ impl Redactor {
         drops && (field.is_named("cookie") || field.is_named("set-cookie"))
     }
 
-    /// The value of a cookie field without the cookies that are named; none when it has none of them.
+    /// The value of a cookie field without the named cookies; `None` when it has none of them.
     fn cookies(&self, field: &Field, value: &Bytes) -> Option<Bytes> {
         if self.cookies.is_empty() {
             return None;
@@ -229,7 +229,7 @@ impl Redactor {
             self.cookies.of_request(value)
         } else if field.is_named("set-cookie") {
             let found = self.cookies.of_response(value);
-            // What says how to keep it goes with it.
+            // Without the cookie, its attributes are dropped too.
             if !found.is_empty() && self.drops_from(field) {
                 return Some(Bytes::new());
             }
@@ -240,7 +240,7 @@ impl Redactor {
         (!found.is_empty()).then(|| self.replace(value, &found).trim_ascii().to_vec().into())
     }
 
-    /// The value of a field that is not hidden, without the secrets in the URLs it holds.
+    /// The value of a field that is not hidden, without the secrets in the URLs it contains.
     fn field_value(&self, field: &Field, value: &Bytes) -> Option<Bytes> {
         let seen = if field.is_named("host") {
             std::str::from_utf8(value).ok().and_then(|host| self.authority(host)).map(Bytes::from)
@@ -257,7 +257,7 @@ impl Redactor {
     fn bytes(&self, text: &[u8], within: Within) -> Option<Vec<u8>> {
         let is_key = |name: &[u8]| {
             let named = |key: &String| name.eq_ignore_ascii_case(key.as_bytes());
-            // What an argument of a command stands for is not known: a field of a form, a cookie.
+            // The meaning of a command's argument is unknown: it may be a form field or a cookie.
             let argument = || within == Within::Command && (self.cookies.is_named(name) || self.rules.form.has(name));
             self.query_keys.iter().any(named) || argument()
         };
@@ -266,7 +266,7 @@ impl Redactor {
         self.found_by_form(seen.as_deref().unwrap_or(text)).or(seen)
     }
 
-    /// `text` without what patterns find in it, as it stands or once it is decoded; none when they find nothing.
+    /// `text` without pattern matches, raw or percent-decoded; `None` when there are none.
     fn found_by_form(&self, text: &[u8]) -> Option<Vec<u8>> {
         if self.rules.patterns.is_empty() {
             return None;

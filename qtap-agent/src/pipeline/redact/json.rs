@@ -1,10 +1,10 @@
-//! JSON looked through as it comes (RFC 8259), without a tree of it: values on the wanted paths are replaced, and text that a pattern
-//! finds in strings, names and numbers. In: the bytes of one document, or of several one after the other (RFC 7464, NDJSON), in
-//! pieces of any size. Out: the same bytes but for what was replaced, white space included.
+//! Redacts JSON incrementally (RFC 8259), without building a tree: replaces the values on the wanted paths, and pattern
+//! matches in strings, names and numbers. In: the bytes of one document, or of several in sequence (RFC 7464, NDJSON), in
+//! pieces of any size. Out: the same bytes except for the replacements; white space is preserved.
 //!
-//! Safe by construction: a byte goes out only when the place where it stands is proven. What is no JSON ends it: what came before
-//! stands, the rest is the caller's to leave out. A token whose end has not come waits, but for long strings of which the path
-//! alone decides.
+//! Safe by construction: a byte is written only when its place in the document is proven. Invalid JSON stops the scanner: the output so
+//! far stays, and the caller leaves out the rest. An incomplete token waits for its end, except for long strings whose path alone
+//! decides.
 
 mod strings;
 mod taken;
@@ -20,33 +20,33 @@ use super::{Rules, text};
 use crate::pipeline::settings::RedactAction;
 use strings::{Quote, string_end};
 
-/// Deepest nesting that is followed: nobody's documents are deeper, and a hostile one would grow the stack.
+/// Maximum nesting depth: real documents are not deeper, and a hostile one would make the stack of frames grow.
 const MOST_DEPTH: usize = 512;
-/// What some servers put before JSON so that it is no script; up to the end of its line.
+/// A prefix that some servers put before JSON so that it can't run as a script; it extends to the end of its line.
 const NO_SCRIPT: &[u8] = b")]}'";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Where a document is.
+/// The position in a document.
 #[derive(Debug, Default)]
 pub(super) struct Json {
     frames: Vec<Frame>,
     expect: Expect,
-    /// What the value of the member whose name came last is.
+    /// What the paths say about the value of the most recent member name.
     next: Next,
-    /// A value that is taken out is under way.
+    /// Set while the scanner is inside a redacted value.
     secret: Option<Secret>,
-    /// A string is under way whose beginning is settled; true: its last byte was a backslash.
+    /// Set while the scanner is inside a string whose beginning was already handled; true: its last byte was a backslash.
     long: Option<bool>,
     started: bool,
 }
 
-/// It is no JSON from this byte on.
+/// The input is not valid JSON from this byte on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Broken(pub(super) usize);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Expect {
-    /// A value; between documents too.
+    /// A value; also between documents.
     #[default]
     Value,
     /// A value, or the end of an array.
@@ -63,7 +63,7 @@ enum Expect {
 #[derive(Debug, Clone, Copy)]
 struct Frame {
     array: bool,
-    /// True once something in it was kept (where values are dropped).
+    /// True once something in it was kept (for the action `drop`).
     kept: bool,
     states: States,
     index: u64,
@@ -71,13 +71,13 @@ struct Frame {
 
 #[derive(Debug)]
 struct Secret {
-    /// Containers around it.
+    /// Number of containers around it.
     depth: usize,
     hash: Option<Keyed>,
 }
 
 impl Json {
-    /// Looks `input` through; how much of it was taken. The rest is to be given again, with what follows. `last`: nothing does.
+    /// Redacts `input`; returns how much was consumed. The rest must be passed again, followed by new input. `last`: nothing follows.
     pub(super) fn push(&mut self, rules: &Rules, input: &[u8], last: bool, out: &mut Out) -> Result<usize, Broken> {
         let mut run = Run { json: self, rules, input, last, at: 0, copied: 0, hashed: 0, comma: None, out };
         run.begin();
@@ -90,42 +90,42 @@ impl Json {
         end
     }
 
-    /// True when no document is under way.
+    /// True when the scanner is between documents.
     pub(super) fn is_between(&self) -> bool {
         self.frames.is_empty() && self.expect == Expect::Value && self.long.is_none() && self.secret.is_none()
     }
 
-    /// Bytes of memory it holds, roughly.
+    /// Approximate memory use in bytes.
     pub(super) fn memory(&self) -> usize {
         size_of::<Json>() + self.frames.len() * size_of::<Frame>()
     }
 }
 
-/// Why a run ends.
+/// Why a run ended.
 enum End {
-    /// What is at `.0` has not come to its end.
+    /// The token at `.0` is incomplete.
     Wait(usize),
     Broken,
 }
 
-/// One piece being looked through.
+/// The scan of one piece.
 struct Run<'a> {
     json: &'a mut Json,
     rules: &'a Rules,
     input: &'a [u8],
     last: bool,
     at: usize,
-    /// What comes before it went out, or was left out.
+    /// Input before this position was written or left out.
     copied: usize,
-    /// What comes before it went into the hash of the secret under way.
+    /// Input before this position was added to the hash of the current secret.
     hashed: usize,
-    /// The comma before what is not decided yet, where values are dropped: it goes with them.
+    /// The comma before a value that is not decided yet, for the action `drop`: it is dropped with the value.
     comma: Option<usize>,
     out: &'a mut Out,
 }
 
 impl Run<'_> {
-    /// What may stand before a document.
+    /// Skips prefixes that may precede a document.
     fn begin(&mut self) {
         if self.json.started {
             return;
@@ -138,9 +138,9 @@ impl Run<'_> {
         self.json.started = !self.input.is_empty();
     }
 
-    /// Token after token, until no more can be read.
+    /// Reads tokens until no more can be read.
     fn tokens(&mut self) -> End {
-        // A string that has come to no end ends the run: it is gone on with at the beginning of the next, if ever.
+        // An unfinished string ends the run; if it continues at all, that is at the beginning of the next run.
         if let Some(escaped) = self.json.long
             && let Err(end) = self.rest_of_string(escaped)
         {
@@ -153,7 +153,7 @@ impl Run<'_> {
         }
     }
 
-    /// One token, with the colon or the comma behind it where it follows at once.
+    /// Reads one token, and the colon or comma right after it.
     #[inline]
     fn token(&mut self) -> Result<(), End> {
         let Some(byte) = self.skip_space() else { return Err(self.wait(self.input.len())) };
@@ -181,7 +181,7 @@ impl Run<'_> {
                 return Some(*byte);
             }
             let space = matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
-            // RFC 7464: a record separator stands before each document.
+            // RFC 7464: a record separator precedes each document.
             let separator = *byte == 0x1e && self.json.frames.is_empty();
             if !space && !separator {
                 return Some(*byte);
@@ -191,7 +191,7 @@ impl Run<'_> {
         None
     }
 
-    /// Nothing can be done but to wait for what follows the token at `at`.
+    /// Waits for the input that follows the token at `at`.
     fn wait(&mut self, at: usize) -> End {
         match self.comma {
             Some(comma) => {
@@ -223,13 +223,13 @@ impl Run<'_> {
         if frame.kept {
             self.comma = Some(at);
         } else {
-            // All before it was dropped: so is the comma.
+            // Everything before this comma was dropped, so drop the comma too.
             self.copy(at);
             self.copied = at + 1;
         }
     }
 
-    /// A member's name.
+    /// Reads a member's name.
     fn name(&mut self) -> Result<(), End> {
         let start = self.at;
         let (end, escaped) = match string_end(self.input, start + 1) {
@@ -293,7 +293,7 @@ impl Run<'_> {
         }
     }
 
-    /// What is known of the value that comes.
+    /// What the paths say about the next value.
     fn known(&self) -> Next {
         match self.json.frames.last() {
             _ if self.json.secret.is_some() => Next::default(),
@@ -313,7 +313,7 @@ impl Run<'_> {
         if word.starts_with(rest) && !self.last { Err(self.wait(start)) } else { Err(End::Broken) }
     }
 
-    /// An object or an array begins.
+    /// Begins an object or an array.
     fn open(&mut self, byte: u8, start: usize, next: Next) -> Result<(), End> {
         if self.json.frames.len() >= MOST_DEPTH {
             return Err(End::Broken);
@@ -342,7 +342,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A value that is no container; `string`: it is a string, and true when it has escapes.
+    /// Handles a value that is not a container; `string`: set for strings, true if it has escapes.
     fn scalar(&mut self, start: usize, end: usize, next: Next, string: Option<bool>) {
         self.at = end;
         if next.secret && self.json.secret.is_none() {
@@ -372,11 +372,11 @@ impl Run<'_> {
         self.end_value();
     }
 
-    /// A string whose end is not here.
+    /// Handles a string whose end is not in the input yet.
     fn open_string(&mut self, start: usize, next: Next, escaped: bool) -> Result<(), End> {
         let in_secret = self.json.secret.is_some();
         let hashes = self.rules.instead.action == RedactAction::Hash;
-        // Patterns, and the hash of what it says, need all of it.
+        // Patterns, and the hash of its unescaped content, need the whole string.
         if !in_secret && if next.secret { hashes } else { !self.rules.patterns.is_empty() } {
             return Err(self.wait(start));
         }
@@ -389,7 +389,7 @@ impl Run<'_> {
         Err(End::Wait(self.at))
     }
 
-    /// Goes on in a string.
+    /// Continues a string.
     fn rest_of_string(&mut self, escaped: bool) -> Result<(), End> {
         if self.at >= self.input.len() {
             return Err(End::Wait(self.at));
@@ -409,7 +409,7 @@ impl Run<'_> {
         }
     }
 
-    /// A value has ended; with it, it may be, one that is taken out.
+    /// Ends a value, and with it possibly the redacted value.
     fn end_value(&mut self) {
         if self.json.secret.as_ref().is_some_and(|secret| secret.depth == self.json.frames.len()) {
             let secret = self.json.secret.take();

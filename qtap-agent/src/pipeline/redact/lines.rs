@@ -1,5 +1,5 @@
-//! Streams of JSON, looked through unit by unit: NDJSON by the line, server-sent events by the event (HTML, "Server-sent events"). In: the
-//! bytes of whole units. Out: the same, looked through. A line that is no JSON is left out, and the next one is looked at.
+//! Redacts streams of JSON unit by unit: NDJSON by line, server-sent events by event (HTML, "Server-sent events"). In: the
+//! bytes of whole units. Out: the redacted bytes. A line that is not valid JSON is left out, and scanning continues with the next one.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use super::out::Out;
 use super::{Rules, body, text};
 use crate::model::message::LeftOut;
 
-/// Looks whole lines through; how much of `input` they are. `last`: nothing follows.
+/// Redacts whole lines; returns how much of `input` they are. `last`: nothing follows.
 pub(super) fn push(rules: &Rules, input: &[u8], last: bool, out: &mut Out) -> usize {
     let mut at = 0;
     while let Some(end) = memchr::memchr(b'\n', input.get(at..).unwrap_or_default()) {
@@ -36,14 +36,14 @@ fn line(rules: &Rules, line: &[u8], out: &mut Out) {
 /// One line of an event stream.
 #[derive(Debug, Clone)]
 struct Line {
-    /// Without its end.
+    /// Without its line end.
     text: Range<usize>,
-    /// With it.
+    /// With its line end.
     whole: Range<usize>,
 }
 
 impl Line {
-    /// What its field `data` says, where it is one.
+    /// The value of its `data` field, if it is one.
     fn data<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
         let text = input.get(self.text.clone())?;
         // A stream may begin with a mark (HTML, "Parsing an event stream"). Anywhere else it makes another name of it, which is looked at all the same.
@@ -56,7 +56,7 @@ impl Line {
     }
 }
 
-/// Looks whole events through; how much of `input` they are. `last`: nothing follows.
+/// Redacts whole events; returns how much of `input` they are. `last`: nothing follows.
 pub(super) fn push_events(rules: &Rules, input: &[u8], last: bool, out: &mut Out) -> usize {
     let (mut at, mut taken, mut event) = (0, 0, Vec::new());
     while let Some(line) = next_line(input, at, last) {
@@ -76,12 +76,12 @@ pub(super) fn push_events(rules: &Rules, input: &[u8], last: bool, out: &mut Out
     taken
 }
 
-/// The line at `at`: it ends with a line feed, a carriage return, or both.
+/// The line at `at`, which ends with a line feed, a carriage return, or both.
 fn next_line(input: &[u8], at: usize, last: bool) -> Option<Line> {
     let rest = input.get(at..).filter(|rest| !rest.is_empty())?;
     let (text, end) = match memchr::memchr2(b'\n', b'\r', rest) {
         Some(end) if rest.get(end..end + 2) == Some(b"\r\n") => (end, end + 2),
-        // What follows a carriage return may belong to it.
+        // A line feed may still follow the carriage return.
         Some(end) if end + 1 == rest.len() && rest.last() == Some(&b'\r') && !last => return None,
         Some(end) => (end, end + 1),
         None if last => (rest.len(), rest.len()),

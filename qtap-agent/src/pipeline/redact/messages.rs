@@ -1,5 +1,5 @@
-//! Messages of gRPC and WebSocket looked through, each by itself. In: the messages of one direction, and the fields that name how they are
-//! coded. Out: the same, decoded where they had to be, without what must not be seen.
+//! Redacts gRPC and WebSocket messages, each by itself. In: the messages of one direction, and the fields that name their
+//! coding. Out: the redacted messages, decoded where necessary.
 
 use bytes::Bytes;
 
@@ -10,7 +10,7 @@ use crate::model::message::{Fields, LeftOut, Redaction};
 use crate::model::messages::{Framing, Message, MessageKind, Messages};
 use crate::pipeline::artifact::decode::{self, MOST};
 
-/// Takes out of `messages` what must not be seen; what was done.
+/// Redacts `messages`; returns what was done.
 pub(in crate::pipeline) fn look(looks: &Looks, fields: &Fields, messages: &mut Messages) -> Redaction {
     let mut note = Redaction::default();
     let coding = fields.get("grpc-encoding").unwrap_or("identity").trim();
@@ -20,7 +20,7 @@ pub(in crate::pipeline) fn look(looks: &Looks, fields: &Fields, messages: &mut M
     };
     let mut left = MOST;
     for message in &mut messages.kept {
-        // Without a media type it may be anything.
+        // Without a media type, the content may be anything.
         let content_type = if message.kind == MessageKind::Grpc { content_type } else { "" };
         let grpc = message.kind == MessageKind::Grpc;
         if looks.is_empty() || (grpc && looks.is_plain_grpc(content_type)) {
@@ -50,7 +50,7 @@ pub(in crate::pipeline) fn look(looks: &Looks, fields: &Fields, messages: &mut M
     note
 }
 
-/// Undoes the coding of a message; false when that can't be done.
+/// Decodes a message; returns false when that fails.
 fn undo(coding: &str, message: &mut Message, left: &mut usize) -> bool {
     let decoded = decode::decode_at_most(&[coding], &message.data, !message.truncated, *left);
     if decoded.failed.is_some() {

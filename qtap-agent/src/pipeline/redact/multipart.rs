@@ -1,5 +1,5 @@
-//! Bodies of several parts looked through as they come (RFC 2046 §5.1, RFC 7578): parts of a form by name, what is in the others by its own
-//! media type. In: the bytes, in pieces of any size. Out: the same, looked through. What is not built as it should be ends it.
+//! Redacts multipart bodies incrementally (RFC 2046 §5.1, RFC 7578): form fields by name, the content of other parts by their own
+//! media type. In: the bytes, in pieces of any size. Out: the redacted bytes. A malformed body stops the scanner.
 
 use memchr::memmem;
 
@@ -11,13 +11,13 @@ use crate::model::message::LeftOut;
 use crate::pipeline::digest::Keyed;
 use crate::pipeline::settings::RedactAction;
 
-/// Most bytes of the fields of one part.
+/// Maximum bytes of the header of one part.
 const HEAD: usize = 16 << 10;
 
-/// Where a body is.
+/// The position in a body.
 #[derive(Debug)]
 pub(super) struct Multipart {
-    /// `--` and the boundary.
+    /// `--` followed by the boundary.
     delimiter: Vec<u8>,
     form: bool,
     at: At,
@@ -27,24 +27,24 @@ pub(super) struct Multipart {
 enum At {
     /// Before the first part.
     Start,
-    /// Behind a delimiter.
+    /// After a delimiter.
     Delimiter,
-    /// In the fields of a part. What is left of the delimiter's line goes out with them.
+    /// In the header of a part. The rest of the delimiter's line, which is written together with the header.
     Head(Vec<u8>),
-    /// In a part that is taken out; the hash of its bytes so far, where they are hashed.
+    /// In a part that is redacted; the hash of its bytes so far, if secrets are hashed.
     Hidden(Option<Keyed>),
-    /// In one that is looked through.
+    /// In a part that is scanned.
     Part(Box<Stream>),
-    /// Behind the last part.
+    /// After the last part.
     Over,
 }
 
-/// It is no body of several parts from here on.
+/// The body is malformed from here on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Broken;
 
 impl Multipart {
-    /// `form`: its parts are fields of a form.
+    /// `form`: its parts are form fields.
     pub(super) fn new(boundary: &[u8], form: bool) -> Multipart {
         Multipart { delimiter: [b"--", boundary].concat(), form, at: At::Start }
     }
@@ -61,7 +61,7 @@ impl Multipart {
         }
     }
 
-    /// Looks `input` through; how much of it was taken.
+    /// Redacts `input`; returns how much was consumed.
     pub(super) fn push(&mut self, rules: &Rules, input: &[u8], last: bool, out: &mut Out) -> Result<usize, Broken> {
         let mut at = 0;
         while let Some(taken) = self.step(rules, input.get(at..).unwrap_or_default(), last, out)? {
@@ -70,7 +70,7 @@ impl Multipart {
         Ok(at)
     }
 
-    /// One step; how much it took, or none when more is needed.
+    /// Takes one step; returns how much it consumed, or `None` when it needs more input.
     fn step(&mut self, rules: &Rules, rest: &[u8], last: bool, out: &mut Out) -> Result<Option<usize>, Broken> {
         match &self.at {
             At::Start => self.start(rest, out),
@@ -82,7 +82,7 @@ impl Multipart {
             At::Hidden(_) | At::Part(_) => Ok(self.content(rules, rest, out)),
             At::Over if rest.is_empty() => Ok(None),
             At::Over => {
-                // Nothing has to stand there (RFC 2046: an epilogue is ignored).
+                // There should be nothing here (RFC 2046: an epilogue is ignored).
                 if rest.iter().all(u8::is_ascii_whitespace) {
                     out.extend(rest)
                 } else {
@@ -115,7 +115,7 @@ impl Multipart {
             self.at = At::Over;
             return Ok(Some(2));
         }
-        // Up to the end of the line only white space may stand.
+        // Only white space is allowed up to the end of the line.
         let Some(end) = memchr::memchr(b'\n', rest) else {
             let fits = rest.len() < 128 && !last && rest.iter().all(|b| b.is_ascii_whitespace() || *b == b'-');
             return if fits { Ok(None) } else { Err(Broken) };
@@ -173,7 +173,7 @@ impl Multipart {
         }
         let delimiter = [b"\r\n", self.delimiter.as_slice()].concat();
         let end = memmem::find(rest, &delimiter);
-        // What may be the beginning of a delimiter waits.
+        // The possible beginning of a delimiter waits.
         let begins = |n: &usize| rest.ends_with(delimiter.get(..*n).unwrap_or_default());
         let begun = (1..delimiter.len().min(rest.len() + 1)).rev().find(begins).unwrap_or(0);
         let safe = end.unwrap_or(rest.len() - begun);
@@ -193,7 +193,7 @@ impl Multipart {
         if end.is_none() {
             return (safe > 0).then_some(safe);
         }
-        // Of one that is dropped the delimiter before it stands for the one behind it.
+        // If the part was dropped, the delimiter before it takes the place of this one.
         if !dropped {
             out.extend(&delimiter);
         }
@@ -202,12 +202,12 @@ impl Multipart {
     }
 }
 
-/// What the fields of a part say.
+/// The relevant header fields of a part.
 #[derive(Debug, Default)]
 struct Head {
     name: Option<Vec<u8>>,
     content_type: String,
-    /// Its bytes stand for others.
+    /// It has a transfer encoding that changes its bytes.
     is_coded: bool,
 }
 
@@ -231,7 +231,7 @@ impl Head {
     }
 }
 
-/// The semicolon behind a parameter; what stands in quotes (RFC 9110 §5.6.4) is none.
+/// The position of the semicolon after a parameter; one inside a quoted string (RFC 9110 §5.6.4) does not count.
 fn parameter_end(rest: &[u8]) -> Option<usize> {
     let (mut quoted, mut escaped) = (false, false);
     rest.iter().position(|byte| {
@@ -247,7 +247,7 @@ fn parameter_end(rest: &[u8]) -> Option<usize> {
     })
 }
 
-/// The parameter `name` of a `Content-Disposition`; none where there is none, or it is written in a way that is not followed.
+/// The `name` parameter of a `Content-Disposition`; `None` when it is missing or in an unsupported syntax.
 fn name_of(value: &[u8]) -> Option<Vec<u8>> {
     let mut rest = value;
     while let Some(at) = parameter_end(rest) {

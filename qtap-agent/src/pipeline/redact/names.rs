@@ -1,8 +1,8 @@
-//! Names of members and fields that are taken out: those that were named, and those that credentials usually go under. In: a name, its
-//! escapes undone. Out: whether its value is taken out. Upper and lower case, and `_`, `-`, `.` and spaces, make no difference for
-//! credentials: `accessToken`, `access_token` and `ACCESS-TOKEN` are one.
+//! Names of members and fields whose values are redacted: configured names, and usual names of credentials. In: an unescaped
+//! name. Out: whether its value is redacted. For credentials, upper and lower case, and `_`, `-`, `.` and spaces, make no
+//! difference: `accessToken`, `access_token` and `ACCESS-TOKEN` are the same.
 
-/// What names of credentials end in.
+/// Endings of credential names.
 const ENDINGS: &[&str] = &[
     "password",
     "passwd",
@@ -25,7 +25,7 @@ const ENDINGS: &[&str] = &[
     "credential",
     "credentials",
 ];
-/// What they are as a whole.
+/// Complete credential names.
 const WHOLE: &[&str] = &[
     "pwd",
     "token",
@@ -39,29 +39,29 @@ const WHOLE: &[&str] = &[
     "secretaccesskey",
 ];
 
-/// Names.
+/// A set of names.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
     named: Vec<Vec<u8>>,
-    /// Bit n: one of them has n bytes, or more than 63 where n is 63. Most names need no other look.
+    /// Bit n: one of `named` has n bytes; bit 63: one has 63 or more. Rules out most names without a comparison.
     lens: u64,
     any_case: bool,
     credentials: bool,
 }
 
 impl Names {
-    /// These names, told apart by case unless `any_case`; and those of credentials.
+    /// These names, case-sensitive unless `any_case`; with `credentials`, the usual names of credentials too.
     pub(super) fn new(named: Vec<Vec<u8>>, any_case: bool, credentials: bool) -> Names {
         let lens = named.iter().fold(0, |lens, name| lens | len_bit(name.len()));
         Names { named, lens, any_case, credentials }
     }
 
-    /// True when there are none.
+    /// True when the set is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.named.is_empty() && !self.credentials
     }
 
-    /// True when the value of what is called `name` is taken out.
+    /// True when the value of the member or field `name` is redacted.
     #[inline]
     pub(super) fn has(&self, name: &[u8]) -> bool {
         let is = |named: &Vec<u8>| if self.any_case { named.eq_ignore_ascii_case(name) } else { named == name };
@@ -76,7 +76,7 @@ pub(super) fn len_bit(len: usize) -> u64 {
 fn is_credential(name: &[u8]) -> bool {
     let mut letters = name.iter().rev().filter(|byte| !is_separator(**byte)).map(u8::to_ascii_lowercase);
     let (Some(last), Some(before_last)) = (letters.next(), letters.next()) else { return false };
-    // Most names end in other letters than the words above.
+    // Most names end in letters that end none of the words above.
     if !may_end(last, before_last) {
         return false;
     }
@@ -85,7 +85,7 @@ fn is_credential(name: &[u8]) -> bool {
         || WHOLE.iter().filter(same_end).any(|word| before(name, word) == Some(0))
 }
 
-/// By the last letter of a word, the letters that stand before it: bit 0 is `a`.
+/// For each last letter of a word, the letters that precede it: bit 0 is `a`.
 const ENDS: [u32; 26] = {
     let mut ends = [0; 26];
     let mut n = 0;
@@ -104,7 +104,7 @@ fn may_end(last: u8, before_last: u8) -> bool {
     1_u32.checked_shl(before_last.wrapping_sub(b'a').into()).is_some_and(|bit| ends & bit != 0)
 }
 
-/// How many letters stand before `word`, when `name` ends in it; separators don't count.
+/// The number of letters before `word` in a `name` that ends in it; separators don't count.
 fn before(name: &[u8], word: &str) -> Option<usize> {
     let mut rest = name.iter().rev().filter(|byte| !is_separator(**byte));
     for wanted in word.bytes().rev() {

@@ -1,5 +1,5 @@
-//! What takes the place of what must not be seen, and where text goes that was looked through. In: secrets, and bytes that may be seen.
-//! Out: bytes, and a note of what became of the rest.
+//! Replacements for secrets, and the output that redacted text is written to. In: secrets, and bytes that may be shown.
+//! Out: bytes, and a note of what was redacted.
 
 use std::ops::Range;
 
@@ -8,10 +8,10 @@ use super::super::digest::{self, Keyed};
 use super::super::settings::RedactAction;
 use crate::model::message::{LeftOut, Redaction};
 
-/// What stands for a masked value, and for what was left out.
+/// Replaces a masked value, and whatever was left out.
 pub(in crate::pipeline) const MASK: &str = "[redacted]";
 
-/// What takes the place of secrets.
+/// How secrets are replaced.
 #[derive(Debug, Clone)]
 pub(super) struct Instead {
     pub(super) action: RedactAction,
@@ -23,7 +23,7 @@ impl Instead {
         Instead { action, key }
     }
 
-    /// What takes the place of `secret`; none: nothing does.
+    /// The replacement of `secret`; `None`: it is dropped.
     pub(super) fn of(&self, secret: &[u8]) -> Option<String> {
         match self.action {
             RedactAction::Mask => Some(MASK.to_owned()),
@@ -32,18 +32,18 @@ impl Instead {
         }
     }
 
-    /// The hash of a secret that comes in pieces, where secrets are hashed.
+    /// A hash for a secret that arrives in pieces, if secrets are hashed.
     pub(super) fn keyed(&self) -> Option<Keyed> {
         (self.action == RedactAction::Hash).then(|| Keyed::new(&self.key))
     }
 }
 
-/// What stands for a hashed value.
+/// The replacement of a hashed value.
 pub(super) fn hashed(digits: &str) -> String {
     ["[hash:", digits, "]"].concat()
 }
 
-/// Text that was looked through.
+/// Redacted text.
 #[derive(Debug, Default)]
 pub(in crate::pipeline) struct Out {
     pub(in crate::pipeline) bytes: Vec<u8>,
@@ -55,13 +55,13 @@ impl Out {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// What comes now is left out, for this reason. Of several reasons the first is told.
+    /// Leaves out what comes next, for this reason. Only the first of several reasons is reported.
     pub(in crate::pipeline) fn leave_out(&mut self, why: LeftOut) {
         self.extend(MASK.as_bytes());
         self.note.left_out.get_or_insert(why);
     }
 
-    /// Appends `text` with what is at `found`, ranges in order, replaced.
+    /// Appends `text` with the ranges `found`, which are in order, replaced.
     pub(super) fn replaced(&mut self, text: &[u8], found: &[Range<usize>], instead: &Instead) {
         let mut copied = 0;
         for secret in found {

@@ -1,21 +1,21 @@
-//! Paths of JSON made ready: which of them a value is at the end of. In: paths, once; then names and places, from the document inwards. Out:
-//! whether the value there is taken out, and which steps may go on below it. A set of steps is one number of 128 bits, so that
+//! Compiled JSON paths: which of them lead to a value. In: paths, once; then names and indexes, from the document inwards. Out:
+//! whether the value there is redacted, and which steps may continue below it. A set of steps is a 128-bit number, so
 //! following any number of paths costs no more than following one.
 
 use super::super::settings::BodyValues;
 use super::super::settings::json_path::{JsonPath, MOST_TOGETHER, PathChild, PathStep};
 use super::names::Names;
 
-/// Steps that may come next: bit n stands for step n.
+/// Steps that may come next: bit n represents step n.
 pub(super) type States = u128;
 const _: () = assert!(MOST_TOGETHER == States::BITS as usize);
 
-/// What is known of a value before it is looked at.
+/// What is known of a value before it is read.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Next {
-    /// It is taken out.
+    /// The value is redacted.
     pub(super) secret: bool,
-    /// Steps that may go on in it.
+    /// Steps that may continue in it.
     pub(super) states: States,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Paths {
     steps: Vec<Step>,
     /// What is known of a document.
     pub(super) start: Next,
-    /// `..name` and nothing more: looked up, not followed.
+    /// Paths of the form `..name`: looked up by name, not followed.
     anywhere: Names,
 }
 
@@ -43,7 +43,7 @@ impl Paths {
                 anywhere.push(name.clone().into_bytes());
                 continue;
             }
-            // Of too many everything is taken out rather than too little: a file with so many is refused.
+            // With too many paths, redact everything rather than too little; the config check refuses such a file anyway.
             if path.steps.is_empty() || steps.len() + path.steps.len() > MOST_TOGETHER {
                 start.secret = true;
                 continue;
@@ -59,7 +59,7 @@ impl Paths {
         self.steps.is_empty() && !self.start.secret && self.anywhere.is_empty()
     }
 
-    /// The member `name` of an object in which `states` may go on.
+    /// The member `name` of an object in which `states` may continue.
     #[inline]
     pub(super) fn member(&self, states: States, name: &[u8]) -> Next {
         if self.anywhere.has(name) {
@@ -72,7 +72,7 @@ impl Paths {
         })
     }
 
-    /// The element at `index` of an array in which `states` may go on.
+    /// The element at `index` of an array in which `states` may continue.
     #[inline]
     pub(super) fn element(&self, states: States, index: u64) -> Next {
         self.follow(states, |child| match child {

@@ -1,5 +1,5 @@
-//! What is looked for in text by its form: regular expressions, and card numbers by their check digit. In: text. Out: where it stands.
-//! Expressions take time in proportion to the text, whatever it is.
+//! Patterns to search text for: regular expressions, and card numbers with a valid check digit. In: text. Out: the places of the
+//! matches. The time is linear in the length of the text, whatever it contains.
 
 use std::ops::Range;
 
@@ -8,13 +8,13 @@ use regex::bytes::Regex;
 
 use super::super::settings::{Ready, SecretForm};
 
-/// Addresses: letters of any script, as mail takes them.
+/// Email addresses: letters of any script, as mail allows.
 const EMAIL: &str = r"[\p{L}\p{N}._%+'-]+@(?:[\p{L}\p{N}-]+\.)+\p{L}{2,}";
-/// JSON web tokens, signed (three parts) and encrypted (five): the first is JSON, which begins with `{"`.
+/// JSON web tokens, signed (three parts) and encrypted (five): the first part is JSON that begins with `{"`.
 const JWT: &str = r"(?-u:eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){2,4})";
-/// From `BEGIN` to `END`, or as far as the text goes.
+/// From `BEGIN` to `END`, or to the end of the text.
 const PRIVATE_KEY: &str = r"(?s-u:-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:.*?-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|.*))";
-/// By the prefixes that their makers gave them.
+/// Keys with vendor prefixes.
 const CLOUD_KEYS: &[&str] = &[
     r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b",
     r#"(?i:(?:(?:aws_?)?secret_?access_?key|aws_?secret_?key)["'\s]*[:=]["'\s]*)[A-Za-z0-9/+=]{40}"#,
@@ -38,7 +38,7 @@ const CLOUD_KEYS: &[&str] = &[
     r"(?i:AccountKey=)[A-Za-z0-9+/=]{60,}",
 ];
 
-/// Digits of a card number (ISO/IEC 7812-1): the networks' own have 13 to 19.
+/// Number of digits of a card number (ISO/IEC 7812-1): the card networks use 13 to 19.
 const CARD_DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
 
 /// The patterns of one `redact` step.
@@ -48,7 +48,7 @@ pub(super) struct Patterns(Vec<One>);
 #[derive(Debug, Clone)]
 enum One {
     Card,
-    /// `literal`: what a match can't do without, if anything; `least`: bytes that it has at least.
+    /// `literal`: text that every match contains, if any; `least`: the minimum length of a match in bytes.
     Regex {
         regex: Regex,
         literal: Option<Box<memmem::Finder<'static>>>,
@@ -57,7 +57,7 @@ enum One {
 }
 
 impl Patterns {
-    /// Made ready; none when an expression of qtap's own is none, which a test sees to.
+    /// Compiles the patterns. Skips a built-in expression that does not compile, which a test rules out.
     pub(super) fn new(patterns: &[SecretForm]) -> Patterns {
         Patterns(patterns.iter().filter_map(ready).collect())
     }
@@ -66,7 +66,7 @@ impl Patterns {
         self.0.is_empty()
     }
 
-    /// Where in `text` something is found, in order and not overlapping; what overlaps or touches is one.
+    /// All matches in `text`, in order; overlapping or adjacent ones are merged.
     pub(super) fn find(&self, text: &[u8]) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         for one in &self.0 {
@@ -102,7 +102,7 @@ fn ready(pattern: &SecretForm) -> Option<One> {
     }
 }
 
-/// In order; what overlaps or touches becomes one.
+/// Sorts ranges and merges those that overlap or touch.
 pub(super) fn merge(found: &mut Vec<Range<usize>>) {
     found.sort_by_key(|range| range.start);
     let mut merged: Vec<Range<usize>> = Vec::with_capacity(found.len());
@@ -115,7 +115,7 @@ pub(super) fn merge(found: &mut Vec<Range<usize>>) {
     *found = merged;
 }
 
-/// Card numbers: digits in groups, between which stands a space, a dash or a plus (a space in a form), whose check digit is right.
+/// Card numbers: groups of digits separated by a space, a dash or a plus (a space in a form), with a valid check digit.
 fn cards(text: &[u8], found: &mut Vec<Range<usize>>) {
     if text.len() < *CARD_DIGITS.start() {
         return;
@@ -128,7 +128,7 @@ fn cards(text: &[u8], found: &mut Vec<Range<usize>>) {
                 found.push(start..end);
                 at = end;
             }
-            // The next number begins with the next group.
+            // No card number starts here: continue at the next group.
             None => {
                 at = start + text.get(start..).unwrap_or_default().iter().take_while(|b| b.is_ascii_digit()).count()
             }
@@ -136,10 +136,10 @@ fn cards(text: &[u8], found: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Where the card number that begins at `start` ends: the longest there is.
+/// The end of the longest card number that begins at `start`.
 fn card(text: &[u8], start: usize) -> Option<usize> {
     let rest = text.get(start..)?;
-    // Industry digits of the networks (ISO/IEC 7812-1): 2 to 6.
+    // First digits of the card networks (ISO/IEC 7812-1): 2 to 6.
     if !matches!(rest.first()?, b'2'..=b'6') {
         return None;
     }
@@ -150,7 +150,7 @@ fn card(text: &[u8], start: usize) -> Option<usize> {
             *digits.get_mut(count)? = byte - b'0';
             count += 1;
             at += 1;
-            // Behind a whole group only.
+            // A number may end only at the end of a group.
             if !rest.get(at).is_some_and(u8::is_ascii_digit)
                 && let Some(end) = ends.get_mut(count)
             {
@@ -171,7 +171,7 @@ fn card(text: &[u8], start: usize) -> Option<usize> {
     })
 }
 
-/// The check of ISO/IEC 7812-1, Annex B.
+/// The Luhn check of ISO/IEC 7812-1, Annex B.
 fn is_luhn(digits: &[u8]) -> bool {
     let doubled = |n: usize, digit: u8| match (n % 2, digit) {
         (0, digit) => digit,

@@ -1,15 +1,15 @@
-//! Text in which patterns are looked for, and the two ways in which text is written in bodies: with the escapes of JSON strings (RFC 8259
-//! §7), and percent-encoded (WHATWG URL, `application/x-www-form-urlencoded`). Bytes in, bytes out.
+//! Scans text for patterns, and converts the two encodings of text in bodies: escapes of JSON strings (RFC 8259 §7), and
+//! percent-encoding (WHATWG URL, `application/x-www-form-urlencoded`). In: bytes. Out: bytes.
 
 use super::Rules;
 use super::out::Out;
 
-/// Bytes at the end of text that comes in pieces which wait for what follows: what a pattern finds is found wherever the text is cut
-/// when it is no longer than this.
+/// Bytes held back at the end of a piece until more input follows: a pattern match that is no longer than this is found wherever the
+/// text is split.
 pub(super) const TAIL: usize = 16 << 10;
 
-/// Looks `input` through for patterns; how much of it was taken. The rest is to be given again, with what follows. `last`: nothing
-/// does.
+/// Redacts pattern matches in `input`; returns how much was consumed. The rest must be passed again, followed by new input. `last`:
+/// nothing follows.
 pub(super) fn push(rules: &Rules, input: &[u8], last: bool, out: &mut Out) -> usize {
     let safe = if last { input.len() } else { input.len().saturating_sub(TAIL) };
     if safe == 0 {
@@ -18,7 +18,7 @@ pub(super) fn push(rules: &Rules, input: &[u8], last: bool, out: &mut Out) -> us
     let mut found = rules.patterns.find(input);
     let mut taken = safe;
     if !last {
-        // What may go on beyond the end waits, however long it is; what ends beyond the safe part goes with it.
+        // A match that may continue past the input waits, however long it is; one that ends in the held-back bytes is consumed whole.
         if let Some(open) = found.iter().position(|range| range.end == input.len() && range.start < safe) {
             taken = found.get(open).map_or(safe, |range| range.start);
         } else if let Some(across) = found.iter().find(|range| range.start < safe && range.end > safe) {
@@ -30,14 +30,14 @@ pub(super) fn push(rules: &Rules, input: &[u8], last: bool, out: &mut Out) -> us
     taken
 }
 
-/// What is left of the end of text that was cut off, without the word that was cut: it may be the beginning of a secret.
+/// The end of a truncated text, without its last word, which may be the beginning of a secret.
 pub(super) fn without_last_word(text: &[u8]) -> &[u8] {
     let end =
         text.iter().rposition(|byte| byte.is_ascii_whitespace() || matches!(byte, b'<' | b'>' | b',' | b';' | b'"'));
     text.get(..end.map_or(0, |at| at + 1)).unwrap_or_default()
 }
 
-/// What the inside of a JSON string says.
+/// The text of a JSON string, given the raw bytes between its quotes.
 pub(super) fn unescaped(raw: &[u8]) -> Vec<u8> {
     let mut said = Vec::with_capacity(raw.len());
     let mut rest = raw;
@@ -64,7 +64,7 @@ pub(super) fn unescaped(raw: &[u8]) -> Vec<u8> {
     said
 }
 
-/// Four digits, and where they are half of a pair the other half.
+/// Decodes four digits, and for a surrogate the other half of the pair.
 fn unicode<'a>(digits: &'a [u8], said: &mut Vec<u8>) -> &'a [u8] {
     let unit = |digits: &[u8]| {
         let digits = digits.get(..4).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
@@ -87,7 +87,7 @@ fn unicode<'a>(digits: &'a [u8], said: &mut Vec<u8>) -> &'a [u8] {
     after
 }
 
-/// Text as the inside of a JSON string.
+/// Text escaped for a JSON string.
 pub(super) fn escaped(said: &[u8]) -> Vec<u8> {
     let mut raw = Vec::with_capacity(said.len() + 8);
     for byte in said {
@@ -103,7 +103,7 @@ pub(super) fn escaped(said: &[u8]) -> Vec<u8> {
     raw
 }
 
-/// What percent-encoded text of a form says.
+/// The text of a percent-encoded form value.
 pub(super) fn form_decoded(raw: &[u8]) -> Vec<u8> {
     let mut said = Vec::with_capacity(raw.len());
     let mut rest = raw;
@@ -122,7 +122,7 @@ pub(super) fn form_decoded(raw: &[u8]) -> Vec<u8> {
     said
 }
 
-/// Text as a form has it; brackets stay, so that what was put in place of a secret is read as it stands elsewhere.
+/// Text as a form value; brackets stay unescaped, so that replacements of secrets read the same as elsewhere.
 pub(super) fn form_encoded(said: &[u8]) -> Vec<u8> {
     let mut raw = Vec::with_capacity(said.len() + 16);
     for byte in said {

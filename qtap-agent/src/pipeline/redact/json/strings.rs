@@ -1,20 +1,20 @@
-//! Where strings of JSON end (RFC 8259 §7). In: bytes, from behind the first quote on. Out: the quote that ends them, or that it is not
-//! here.
+//! Finds the ends of JSON strings (RFC 8259 §7). In: bytes after the opening quote. Out: the closing quote, or that it is not in
+//! the input.
 
-/// Bytes of a string after which the search for its end is worth its price.
+/// Length from which a vectorized search for the end of a string pays off.
 const SHORT: usize = 32;
-/// One in each byte.
+/// The value 1 in each byte.
 const EACH: u64 = u64::MAX / 255;
 
 /// Where a string ends.
 pub(super) enum Quote {
-    /// At this quote; true: it has escapes.
+    /// At this quote; true: the string has escapes.
     At(usize, bool),
-    /// Not here; true: the last byte is a backslash.
+    /// Not in the input; true: the last byte is a backslash.
     Open(bool),
 }
 
-/// The quote that ends the string whose text begins at `from`.
+/// The closing quote of the string whose text begins at `from`.
 #[inline]
 pub(super) fn string_end(input: &[u8], from: usize) -> Quote {
     let (mut at, mut escaped) = (from, false);
@@ -34,8 +34,8 @@ pub(super) fn string_end(input: &[u8], from: usize) -> Quote {
     }
 }
 
-/// Where the first of the two stands. Names and most values are short: their end is looked for a word at a time, for what it costs
-/// to begin a search that is fast once it runs.
+/// Position of the first quote or backslash. Names and most values are short, so the search starts one word at a time, which avoids the
+/// setup cost of the vectorized search.
 #[inline]
 pub(super) fn quote_or_backslash(text: &[u8]) -> Option<usize> {
     let mut at = 0;
@@ -52,7 +52,7 @@ pub(super) fn quote_or_backslash(text: &[u8]) -> Option<usize> {
     memchr::memchr2(b'"', b'\\', text.get(at..).unwrap_or_default()).map(|n| at + n)
 }
 
-/// The highest bit of the lowest byte that is zero, and of none below it; those above it don't count.
+/// Sets the highest bit of the lowest zero byte, and no bit below it; the bits above it are meaningless.
 #[inline]
 fn zero_bytes(word: u64) -> u64 {
     word.wrapping_sub(EACH) & !word & (EACH << 7)

@@ -1,5 +1,5 @@
-//! What the scanner puts out: bytes as they came, and what takes the place of a value that is taken out. In: where in the piece a value
-//! begins and ends. Out: bytes. Nothing goes out twice, and nothing of what is taken out.
+//! The output of the scanner: input bytes, and replacements for redacted values. In: the positions in the piece where a value begins
+//! and ends. Out: bytes. Nothing is written twice, and nothing of a redacted value is written.
 
 use std::borrow::Cow;
 
@@ -9,12 +9,12 @@ use super::{Next, Run, Secret};
 use crate::pipeline::settings::RedactAction;
 
 impl Run<'_> {
-    /// A value of several tokens begins; nothing to do unless it is taken out.
+    /// Begins a value of several tokens; does nothing unless the value must be redacted.
     pub(super) fn begin_secret(&mut self, start: usize, next: Next) {
         if self.json.secret.is_some() || !next.secret {
             return;
         }
-        // Counted now: its end may never come.
+        // Count it now: its end may never arrive.
         self.out.note.values += 1;
         self.cut(start);
         let hash = self.rules.instead.keyed();
@@ -25,7 +25,7 @@ impl Run<'_> {
         self.json.secret = Some(Secret { depth: self.json.frames.len(), hash });
     }
 
-    /// What comes before the value at `start` goes out; where values are dropped, without the comma before it.
+    /// Writes the input before the value at `start`; for the action `drop`, without the comma before it.
     pub(super) fn cut(&mut self, start: usize) {
         if self.drops() { self.drop_from(start) } else { self.copy(start) }
     }
@@ -36,7 +36,7 @@ impl Run<'_> {
         self.copied = from;
     }
 
-    /// What comes is kept, and the comma before it too.
+    /// Marks the next value, and the comma before it, as kept.
     pub(super) fn keep(&mut self) {
         self.comma = None;
         if let Some(frame) = self.json.frames.last_mut() {
@@ -55,7 +55,7 @@ impl Run<'_> {
         self.copied = until;
     }
 
-    /// Looks for patterns in the string from one quote to the other.
+    /// Redacts pattern matches in the string between the two quotes.
     pub(super) fn look(&mut self, start: usize, end: usize, escaped: bool) {
         if self.rules.patterns.is_empty() {
             return;
@@ -80,13 +80,13 @@ impl Run<'_> {
             return;
         }
         self.copy(start);
-        // In place of a number stands a value in any case: what is left of its digits would be another number.
+        // A number is always replaced as a whole: the remaining digits would be a different number.
         self.put(&self.rules.instead.of(raw).unwrap_or_else(|| MASK.to_owned()));
         self.out.note.values += 1;
         self.copied = end;
     }
 
-    /// The piece ends; what comes before `until` is settled.
+    /// Ends the piece; the input before `until` is settled.
     pub(super) fn settle(&mut self, until: usize) {
         match &mut self.json.secret {
             Some(secret) => {

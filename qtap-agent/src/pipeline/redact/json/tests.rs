@@ -1,5 +1,5 @@
-//! The scanner against literals, and against a reference that has a tree of the document and a list of where everything is.
-#![allow(clippy::unwrap_used)] // values that are not there are what these tests look for
+//! The scanner against literals, and against a reference that has a tree of the document and a list of all positions.
+#![allow(clippy::unwrap_used)] // the tests unwrap values that are expected to be there
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -27,7 +27,7 @@ fn rules(paths: &[&str], action: RedactAction, patterns: &[Ready]) -> Rules {
     Rules::clone(&Redactor::new(&settings, &RedactionKey([1; 32])).rules)
 }
 
-/// What is shown of a body of this type that comes in pieces of `size`.
+/// The redacted form of a body of this type that arrives in pieces of `size`.
 fn seen_as(content_type: &str, rules: &Rules, body: &[u8], size: usize, end: End) -> Out {
     let (mut stream, mut out) = (Stream::new(rules, content_type), Out::default());
     body.chunks(size).for_each(|piece| stream.push(rules, piece, End::More, &mut out));
@@ -43,7 +43,7 @@ fn text(out: &Out) -> String {
     String::from_utf8_lossy(&out.bytes).into_owned()
 }
 
-/// In one piece, and in every smaller size.
+/// Checks the result for the whole body in one piece, and for every smaller piece size.
 fn everywhere(rules: &Rules, body: &str, wanted: &str, left_out: Option<LeftOut>) {
     for size in (1..=body.len().max(1)).rev() {
         let out = seen(rules, body, size);
@@ -184,14 +184,14 @@ fn a_long_string_goes_by_without_being_held_unless_all_of_it_is_needed() {
     }
 }
 
-/// Where a value is.
+/// One step of a value's position.
 #[derive(Debug, Clone, PartialEq)]
 enum Place {
     Name(String),
     Index(u64),
 }
 
-/// The reference: does the path lead to just this place?
+/// The reference: does the path lead exactly to this position?
 fn leads(steps: &[PathStep], places: &[Place]) -> bool {
     let Some((step, later)) = steps.split_first() else { return places.is_empty() };
     let reach = if step.deep { places.len() } else { places.len().min(1) };
@@ -229,13 +229,13 @@ fn reference(value: &Value, paths: &[JsonPath], places: &mut Vec<Place>, drops: 
     })
 }
 
-/// One time of so many, by the next number of `style`.
+/// True one time out of `of`, from the next number of `style`.
 fn turn(style: &mut u64, of: u64) -> bool {
     *style = style.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     (*style >> 33).is_multiple_of(of)
 }
 
-/// A document as somebody might write it: `style` decides on white space and escapes.
+/// Writes a document in varying styles: `style` decides on white space and escapes.
 fn write(value: &Value, style: &mut u64, out: &mut String) {
     let string = |text: &str, escape: bool| {
         let plain = serde_json::to_string(text).unwrap();
@@ -341,7 +341,7 @@ fn the_end_of_a_string_is_found_wherever_it_stands() {
             let mut text = vec![filler; len];
             assert_eq!(quote_or_backslash(&text), None, "{filler} {len}");
             for (at, mark) in (0..len).flat_map(|at| [(at, b'"'), (at, b'\\')]) {
-                // What stands behind it makes no difference.
+                // The byte after it makes no difference.
                 for behind in [filler, b'"', b'\\'] {
                     text.fill(filler);
                     text[at] = mark;
