@@ -1,5 +1,5 @@
-//! A rule as it was written: a tree of conditions and operands, each with its place in the text. Out again: the same rule in one
-//! spelling, from which the same tree is read (`Display`). It knows no types and no facts.
+//! A rule as written: a tree of conditions and operands, each with its position in the text. Printing it (`Display`) gives the rule in a
+//! canonical spelling that parses to the same tree. This module knows no types and no facts.
 
 use std::fmt::{self, Display, Formatter, Write};
 use std::net::IpAddr;
@@ -8,22 +8,22 @@ use std::ops::Range;
 use super::field::Field;
 use super::net::{Mac, Net};
 
-/// A part of a rule.
+/// A node of a rule's tree.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
-    /// Where it stands: bytes of the text.
+    /// Position: a byte range of the text.
     pub(super) at: Range<usize>,
     pub(super) kind: Kind,
 }
 
-/// Two nodes are one when they say the same, wherever they stand.
+/// Nodes are equal when their contents are equal, whatever their positions.
 impl PartialEq for Node {
     fn eq(&self, other: &Node) -> bool {
         self.kind == other.kind
     }
 }
 
-/// What a part of a rule is.
+/// The kind of a node.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Kind {
     /// `a or b or c`.
@@ -34,7 +34,7 @@ pub(super) enum Kind {
     Not(Box<Node>),
     /// `a == b`.
     Compare(Box<Node>, Op, Box<Node>),
-    /// `name(a, b)`: a function, or a macro before it is put in place.
+    /// `name(a, b)`: a function, or a macro that is not expanded yet.
     Call(String, Vec<Node>),
     /// `http.req.method`.
     Field(Field),
@@ -42,11 +42,11 @@ pub(super) enum Kind {
     Literal(Literal),
     /// `[a, b]`.
     Array(Vec<Node>),
-    /// A macro that has a fault of its own, told there.
+    /// A call of a faulty macro, whose fault was already reported.
     Broken,
 }
 
-/// What stands between two operands.
+/// An operator between two operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Op {
     Eq,
@@ -61,7 +61,7 @@ pub(super) enum Op {
 }
 
 impl Op {
-    /// As it is printed.
+    /// The operator as printed.
     pub(super) fn sign(self) -> &'static str {
         match self {
             Op::Eq => "==",
@@ -77,7 +77,7 @@ impl Op {
     }
 }
 
-/// A value that stands in the rule.
+/// A literal value in a rule.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Literal {
     Int(i64),
@@ -87,7 +87,7 @@ pub(super) enum Literal {
     Ip(IpAddr),
     Net(Net),
     Mac(Mac),
-    /// The source of a regex, `\/` already as `/`, and its flags.
+    /// The source of a regex, with `\/` already replaced by `/`, and its flags.
     Pattern(String, String),
 }
 
@@ -123,7 +123,7 @@ impl Display for Node {
 }
 
 impl Node {
-    /// In parentheses where it would fall apart without.
+    /// Prints the node in parentheses if its precedence requires them.
     fn grouped(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.kind {
             Kind::Any(_) | Kind::All(_) => write!(f, "({self})"),
@@ -131,7 +131,7 @@ impl Node {
         }
     }
 
-    /// As an operand of a comparison.
+    /// Prints the node as an operand of a comparison.
     fn operand(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.kind {
             Kind::Any(_) | Kind::All(_) | Kind::Not(_) | Kind::Compare(..) => write!(f, "({self})"),
@@ -164,7 +164,7 @@ impl Display for Literal {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Literal::Int(int) => int.fmt(f),
-            // Debug keeps the point that tells it from a whole number.
+            // `Debug` keeps the decimal point that distinguishes it from an integer.
             Literal::Float(float) => write!(f, "{float:?}"),
             Literal::Flag(flag) => flag.fmt(f),
             Literal::Text(text) => quoted(text, f),
@@ -176,13 +176,13 @@ impl Display for Literal {
     }
 }
 
-/// Looks at every node of a tree.
+/// Visits every node of a tree.
 pub(super) fn walk<'n>(node: &'n Node, look: &mut impl FnMut(&'n Node)) {
     look(node);
     children(node).for_each(|child| walk(child, look));
 }
 
-/// The nodes right below a node.
+/// The direct children of a node.
 pub(super) fn children(node: &Node) -> impl Iterator<Item = &Node> {
     let (list, pair): (&[Node], [Option<&Node>; 2]) = match &node.kind {
         Kind::Any(nodes) | Kind::All(nodes) | Kind::Array(nodes) | Kind::Call(_, nodes) => (nodes, [None, None]),
@@ -193,7 +193,7 @@ pub(super) fn children(node: &Node) -> impl Iterator<Item = &Node> {
     list.iter().chain(pair.into_iter().flatten())
 }
 
-/// A text in quotes.
+/// Prints a text in quotes.
 pub(super) fn quoted(text: &str, f: &mut Formatter<'_>) -> fmt::Result {
     f.write_char('"')?;
     for c in text.chars() {
@@ -210,7 +210,7 @@ pub(super) fn quoted(text: &str, f: &mut Formatter<'_>) -> fmt::Result {
     f.write_char('"')
 }
 
-/// The source of a regex between slashes: a slash that is not escaped would end it.
+/// The source of a regex for use between slashes: unescaped slashes are escaped, because they would end it.
 fn slashed(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut escaped = false;

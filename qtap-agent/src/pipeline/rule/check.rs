@@ -1,5 +1,5 @@
-//! Does a rule make sense? In: a tree, macros put in place. Out: the condition, made ready; or the first comparison that can never be
-//! right, and what was probably meant.
+//! Type-checks and compiles a rule. In: a tree with macros expanded. Out: the compiled condition, or the first comparison that can
+//! never hold, with a suggestion of what was meant.
 
 use std::ops::Range;
 
@@ -17,10 +17,10 @@ use crate::model::conn::Protocol;
 use crate::model::exchange::HttpExchange;
 use crate::model::near::nearest;
 
-/// Bytes that a compiled regex may take; the same again for what it remembers while it runs.
+/// Maximum bytes of a compiled regex, and of its run-time cache.
 const MAX_REGEX_BYTES: usize = 1 << 20;
 
-/// Functions, and what they take.
+/// Functions and their signatures.
 pub(super) const FUNCTIONS: [(&str, &str); 4] = [
     ("starts_with", "starts_with(FIELD, \"text\")"),
     ("ends_with", "ends_with(FIELD, \"text\")"),
@@ -28,7 +28,7 @@ pub(super) const FUNCTIONS: [(&str, &str); 4] = [
     ("in_zone", "in_zone(ADDRESS, \"private\")"),
 ];
 
-/// What a macro may be: a condition, or a value.
+/// Checks that a macro is a condition or a value.
 ///
 /// # Errors
 /// It is neither.
@@ -42,10 +42,10 @@ pub(super) fn part(node: &Node) -> Result<(), RuleFault> {
     }
 }
 
-/// A tree as a condition.
+/// Compiles a tree as a condition.
 ///
 /// # Errors
-/// The first thing in it that makes no sense.
+/// The first fault in it.
 pub(super) fn condition(node: &Node) -> Result<Cond, RuleFault> {
     match &node.kind {
         Kind::Any(parts) => Ok(several(parts, Outcomes::TRUE, Outcomes::FALSE)?.map_or_else(|only| only, Cond::Any)),
@@ -74,7 +74,7 @@ pub(super) fn condition(node: &Node) -> Result<Cond, RuleFault> {
     }
 }
 
-/// Parts of an `or` or `and`: `ends` settles the whole, `idle` adds nothing. What is left, or the one condition it comes to.
+/// The parts of an `or` or `and`: `ends` decides the whole, `idle` has no effect. Returns the remaining parts, or a single equivalent condition.
 fn several(parts: &[Node], ends: Outcomes, idle: Outcomes) -> Result<Result<Box<[Cond]>, Cond>, RuleFault> {
     let mut conds = Vec::with_capacity(parts.len());
     for part in parts {
@@ -84,7 +84,7 @@ fn several(parts: &[Node], ends: Outcomes, idle: Outcomes) -> Result<Result<Box<
         return Ok(Err(Cond::Const(ends)));
     }
     conds.retain(|cond| !matches!(cond, Cond::Const(outcomes) if *outcomes == idle));
-    // What they come to does not depend on their order, and the cheap ones may settle it.
+    // The result does not depend on the order, and a cheap part may decide it.
     conds.sort_by_key(Cond::cost);
     Ok(match conds.len() {
         0 => Err(Cond::Const(idle)),
@@ -93,7 +93,7 @@ fn several(parts: &[Node], ends: Outcomes, idle: Outcomes) -> Result<Result<Box<
     })
 }
 
-/// Works out what asks for no field.
+/// Evaluates tests that use no field.
 fn folded(test: Test) -> Cond {
     if !test.is_constant() {
         return Cond::Test(test);
@@ -141,7 +141,7 @@ fn compare(left: &Node, op: Op, right: &Node) -> Result<Cond, RuleFault> {
     Ok(folded(Test::Order(a, order, b)))
 }
 
-/// What a source's values are; a hardware address has no field.
+/// The type of a source's values; no field is a hardware address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Takes {
     Type(Type),
@@ -169,7 +169,7 @@ fn takes(source: &Source, node: &Node) -> Result<Takes, RuleFault> {
     }
 }
 
-/// Can the two ever be equal?
+/// Checks that the two can be equal at all.
 fn comparable(left: &Node, a: Takes, right: &Node, b: Takes) -> Result<(), RuleFault> {
     let free = Takes::Type(Type::Free);
     let text = Takes::Type(Type::Text);
@@ -185,7 +185,7 @@ fn comparable(left: &Node, a: Takes, right: &Node, b: Takes) -> Result<(), RuleF
     Err(RuleFault::new(at, message, mend(left, a, right, b)))
 }
 
-/// What was probably meant.
+/// Suggests what was probably meant.
 fn mend(left: &Node, a: Takes, right: &Node, b: Takes) -> String {
     let list = Takes::Type(Type::List);
     match (&left.kind, &right.kind) {
@@ -219,7 +219,7 @@ fn contains(left: &Node, right: &Node) -> Result<Cond, RuleFault> {
     }))
 }
 
-/// A source of text, or (`list`) of several.
+/// A source of one text or, with `list`, of several.
 fn text(node: &Node, list: bool) -> Result<Source, RuleFault> {
     let source = source(node)?;
     match takes(&source, node)? {
@@ -238,7 +238,7 @@ fn matches(left: &Node, right: &Node) -> Result<Cond, RuleFault> {
     Ok(folded(Test::Matches(source, Box::new(pattern(right)?))))
 }
 
-/// A regex that stands in the rule.
+/// Compiles a regex literal.
 fn pattern(node: &Node) -> Result<Regex, RuleFault> {
     let (source, flags) = match &node.kind {
         Kind::Literal(Literal::Pattern(source, flags)) => (source.as_str(), flags.as_str()),
@@ -309,7 +309,7 @@ fn is_in(left: &Node, right: &Node) -> Result<Cond, RuleFault> {
     Ok(folded(Test::In(source, set.into())))
 }
 
-/// A value that stands in the rule.
+/// A literal value in an array.
 fn constant(node: &Node) -> Result<Literal, RuleFault> {
     match &node.kind {
         Kind::Literal(Literal::Pattern(..)) => {
@@ -320,7 +320,7 @@ fn constant(node: &Node) -> Result<Literal, RuleFault> {
     }
 }
 
-/// An IPv4-mapped address is the IPv4 address it stands for.
+/// Converts an IPv4-mapped address to the IPv4 address.
 fn canonical(literal: &Literal) -> Literal {
     match literal {
         Literal::Ip(ip) => Literal::Ip(ip.to_canonical()),
@@ -328,7 +328,7 @@ fn canonical(literal: &Literal) -> Literal {
     }
 }
 
-/// Where the value of an operand comes from.
+/// The source of an operand's value.
 fn source(node: &Node) -> Result<Source, RuleFault> {
     match &node.kind {
         Kind::Field(field) => Ok(Source::Field(field.clone())),
@@ -404,7 +404,7 @@ fn call(name: &str, given: &[Node], node: &Node) -> Result<Cond, RuleFault> {
                 "write `zone(src.ip) == \"private\"`",
             ))
         }
-        // What is no function was put in place, or refused, before.
+        // Calls of macros were expanded or refused earlier.
         _ => Err(RuleFault::new(node.at.clone(), format!("there is no function `{name}()`"), "")),
     }
 }

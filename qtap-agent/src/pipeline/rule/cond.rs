@@ -1,5 +1,5 @@
-//! A rule made ready: fields resolved, values typed, regexes compiled, what is constant worked out. In: facts. Out: what it comes to.
-//! It allocates nothing, and goes no deeper than the rule is written.
+//! A compiled rule: fields resolved, values typed, regexes compiled, constants folded. In: facts. Out: the possible outcomes.
+//! Evaluation does not allocate, and its recursion is no deeper than the rule's nesting.
 
 use memchr::memmem;
 use regex::Regex;
@@ -14,7 +14,7 @@ use super::zone::Zone;
 /// A condition.
 #[derive(Debug)]
 pub(super) enum Cond {
-    /// Known without facts.
+    /// Known without any facts.
     Const(Outcomes),
     Any(Box<[Cond]>),
     All(Box<[Cond]>),
@@ -22,20 +22,20 @@ pub(super) enum Cond {
     Test(Test),
 }
 
-/// A question to the facts.
+/// A test of the facts.
 #[derive(Debug)]
 pub(super) enum Test {
     /// The field is `true`.
     Flag(Field),
-    /// The field is there.
+    /// The field exists.
     Present(Field),
-    /// The two compare so.
+    /// The comparison holds.
     Order(Source, Order, Source),
-    /// It is one of these, or in one of these networks.
+    /// The value is one of these, or in one of these networks.
     In(Source, Box<[Literal]>),
-    /// The text holds the other, or the list has it.
+    /// The text contains the other text, or the list has it as an element.
     Contains(Source, Source),
-    /// The text holds this one.
+    /// The text contains this one.
     Holds(Source, Box<memmem::Finder<'static>>),
     StartsWith(Source, Source),
     EndsWith(Source, Source),
@@ -47,12 +47,12 @@ pub(super) enum Test {
 #[derive(Debug)]
 pub(super) enum Source {
     Field(Field),
-    /// The zone of that address.
+    /// The zone of the address in this field.
     Zone(Field),
     Const(Literal),
 }
 
-/// How two values compare.
+/// A comparison operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     Eq,
@@ -64,7 +64,7 @@ pub(super) enum Order {
 }
 
 impl Cond {
-    /// About what it takes to answer, in nanoseconds.
+    /// Approximate cost of evaluating it, in nanoseconds.
     pub(super) fn cost(&self) -> u32 {
         match self {
             Cond::Const(_) => 0,
@@ -74,7 +74,7 @@ impl Cond {
         }
     }
 
-    /// What it comes to.
+    /// The possible outcomes for these facts.
     #[inline]
     pub(super) fn outcomes(&self, facts: &Facts<'_>) -> Outcomes {
         match self {
@@ -87,7 +87,7 @@ impl Cond {
     }
 }
 
-// Each kind in a function of its own: one for all would make room on the stack for the greediest at every call.
+// One function per kind: a common one would need the stack frame of the largest kind at every level.
 
 #[inline(never)]
 fn all(parts: &[Cond], facts: &Facts<'_>) -> Outcomes {
@@ -119,7 +119,7 @@ fn not(inner: &Cond, facts: &Facts<'_>) -> Outcomes {
 }
 
 impl Test {
-    /// About what it takes to answer, in nanoseconds: of several tests the cheapest are asked first.
+    /// Approximate cost of evaluating it, in nanoseconds; of several tests the cheapest run first.
     fn cost(&self) -> u32 {
         match self {
             Test::Flag(field) | Test::Present(field) => field.cost(),
@@ -134,7 +134,7 @@ impl Test {
         }
     }
 
-    /// True when it asks for no field.
+    /// True when it uses no field.
     pub(super) fn is_constant(&self) -> bool {
         let constant = |source: &Source| matches!(source, Source::Const(_));
         match self {
@@ -236,7 +236,7 @@ impl Source {
 }
 
 impl Literal {
-    /// As a value; a regex is none.
+    /// The literal as a value; a regex is not a value.
     #[inline]
     fn scalar(&self) -> Option<Scalar<'_>> {
         match self {
@@ -252,7 +252,7 @@ impl Literal {
     }
 }
 
-/// Takes the values one by one.
+/// Calls `take` for each value.
 fn each(value: &Value<'_>, mut take: impl FnMut(&Scalar<'_>)) {
     match value {
         Value::Missing | Value::NotYet => {}
@@ -262,7 +262,7 @@ fn each(value: &Value<'_>, mut take: impl FnMut(&Scalar<'_>)) {
     }
 }
 
-/// As [`with`]; mostly the second is a constant.
+/// As [`with`]; optimized for a constant second value, which is usual.
 #[inline(never)]
 fn both(
     left: &Source,
@@ -279,7 +279,7 @@ fn both(
     }
 }
 
-/// True when it is for one of the values, false when for none and for some it could be told.
+/// True when the test holds for one of the values; false when it holds for none but could be evaluated for some.
 #[inline]
 fn any(value: &Value<'_>, test: impl Fn(&Scalar<'_>) -> Option<bool>) -> Outcomes {
     match value {
@@ -292,7 +292,7 @@ fn any(value: &Value<'_>, test: impl Fn(&Scalar<'_>) -> Option<bool>) -> Outcome
                 (Some(true), _) | (_, None) => {}
                 (_, Some(now)) => held = Some(now),
             });
-            // A list that is empty is there all the same, and has nothing of it.
+            // An empty list exists but contains nothing.
             let empty = matches!(value, Value::Texts([])).then_some(false);
             Outcomes::of(held.or(empty))
         }
@@ -337,15 +337,15 @@ fn is_in(value: &Scalar<'_>, set: &[Literal]) -> Option<bool> {
             None => {}
         }
     }
-    // Nothing is in an empty array.
+    // An empty array contains nothing.
     held.or(set.is_empty().then_some(false))
 }
 
-/// How two values compare; none when they can't: a text that should be a number is none.
+/// Whether two values compare this way; `None` when they are not comparable, e.g. a text that is not a number with a number.
 #[inline]
 fn holds(order: Order, left: &Scalar<'_>, right: &Scalar<'_>) -> Option<bool> {
     let ordering = match (left, right) {
-        // Most that differ differ in length.
+        // Different texts usually differ in length.
         (Scalar::Text(a), Scalar::Text(b)) if order == Order::Eq => return Some(a == b),
         (Scalar::Text(a), Scalar::Text(b)) => a.cmp(b),
         (Scalar::Int(a), Scalar::Int(b)) => a.cmp(b),
@@ -375,7 +375,7 @@ fn number(value: &Scalar<'_>) -> Option<f64> {
     match value {
         Scalar::Int(int) => Some(*int as f64),
         Scalar::Float(float) => Some(*float),
-        // Not `inf` and `nan`, which parse too.
+        // Excludes `inf` and `nan`, which parse too.
         Scalar::Text(text) => {
             let text = text.trim();
             let starts = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '.'));

@@ -1,6 +1,6 @@
-//! What a rule is asked about: an exchange, where it happened, and how much of it is known by now. In: the model's words, borrowed.
-//! Out: the value of a field. Nothing is copied; only `http.req.url` is put together. That, and what has to be looked for, is done
-//! once, when the first rule asks for it.
+//! The facts that a rule is evaluated on: an exchange, its context, and how much of it is known so far. In: borrowed model types.
+//! Out: the value of a field. Nothing is copied; only `http.req.url` is assembled. That, and values that need a search, are computed
+//! once, when the first rule needs them.
 
 use std::cell::{Cell, OnceCell};
 use std::net::IpAddr;
@@ -16,22 +16,22 @@ use crate::model::process::{Container, Pod, Process};
 use crate::pipeline::origin;
 use crate::pipeline::url;
 
-/// What a field comes to.
+/// The value of a field.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Value<'a> {
-    /// There is none, and there won't be.
+    /// The field is absent and will stay so.
     Missing,
-    /// It may still come.
+    /// The field may still arrive.
     NotYet,
-    /// One.
+    /// A single value.
     One(Scalar<'a>),
-    /// Any of these.
+    /// Any of these texts.
     Texts(&'a [String]),
-    /// Any of the values of header fields of this name.
+    /// Any of the values of the header fields with this name.
     Header(&'a Fields, &'a str),
 }
 
-/// One value.
+/// A single value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Scalar<'a> {
     Int(i64),
@@ -50,14 +50,14 @@ pub struct Facts<'a> {
     conn: Option<&'a ConnFacts>,
     process: Option<&'a Process>,
     host: Option<&'a Host>,
-    /// None when they are not known.
+    /// `None` when the tags are not known.
     tags: Option<&'a [String]>,
-    /// More may come: what is absent is not yet known.
+    /// More may arrive: what is absent is not known yet.
     so_far: bool,
     known: Known<'a>,
 }
 
-/// What was looked for already.
+/// Cached results of searches.
 #[derive(Debug, Default)]
 struct Known<'a> {
     url: OnceCell<Option<String>>,
@@ -70,36 +70,36 @@ struct Known<'a> {
     response: Head,
 }
 
-/// How often a head was asked, and where its fields stand once that was often.
+/// How often a head was searched, and an index of its fields once that was often enough.
 #[derive(Debug, Default)]
 struct Head {
     asked: Cell<u8>,
     heads: OnceCell<Heads>,
 }
 
-/// Questions to a head before it is worth the price to note where everything stands.
+/// Number of searches in a head before building an index pays off.
 const OFTEN: u8 = 3;
 
 impl<'a> Facts<'a> {
-    /// An exchange that has ended, or a part of one; nothing but itself is known of it.
+    /// The facts of an exchange that has ended, or of a part of one, without any context.
     #[must_use]
     pub fn of(http: &'a HttpExchange) -> Facts<'a> {
         Facts { http, conn: None, process: None, host: None, tags: None, so_far: false, known: Known::default() }
     }
 
-    /// Where it happened.
+    /// Adds the connection, process and host.
     #[must_use]
     pub fn on(self, conn: &'a ConnFacts, process: Option<&'a Process>, host: &'a Host) -> Facts<'a> {
         Facts { conn: Some(conn), process, host: Some(host), ..self }
     }
 
-    /// The tags of the agent.
+    /// Adds the agent's tags.
     #[must_use]
     pub fn tagged(self, tags: &'a [String]) -> Facts<'a> {
         Facts { tags: Some(tags), ..self }
     }
 
-    /// It still runs: what is absent may come, a head that is there is whole.
+    /// Marks the exchange as still running: absent parts may arrive, but a head that is present is complete.
     #[must_use]
     pub fn so_far(self) -> Facts<'a> {
         Facts { so_far: true, ..self }
@@ -181,7 +181,7 @@ impl<'a> Facts<'a> {
                 self.header(self.http.response.as_ref().map(|response| &response.fields), &self.known.response, name)
             }
             Named::ProcessEnv => of(self.process.map(|process| &process.env)),
-            // While a runtime is asked, a label that is not there is no label that isn't.
+            // While a container runtime lookup is pending, a missing label is unknown rather than absent.
             Named::ContainerLabel | Named::PodLabel | Named::PodAnnotation if self.is_awaited() => self.absent(),
             Named::ContainerLabel => of(self.container().map(|container| &container.labels)),
             Named::PodLabel => of(self.pod().map(|pod| &pod.labels)),
@@ -202,7 +202,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// What the request's head says; once it is there, what it does not say won't come.
+    /// A value from the request's head; once the head is present, what it lacks will not arrive.
     fn request(&self, part: impl FnOnce(&'a Request) -> Option<&'a str>) -> Value<'a> {
         match &self.http.request {
             Some(request) => part(request).map_or(Value::Missing, |text| Value::One(Scalar::Text(text))),
@@ -246,7 +246,7 @@ impl<'a> Facts<'a> {
         ms.map_or_else(|| self.absent(), |ms| Value::One(Scalar::Float(ms)))
     }
 
-    /// That a stream of HTTP/2 carries gRPC either head may say.
+    /// Either head may show that an HTTP/2 stream carries gRPC.
     fn protocol(&self) -> Value<'a> {
         match self.http.protocol {
             Protocol::Http1 => Value::One(Scalar::Text("http1")),
@@ -257,7 +257,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The host that was asked for, else the server's name in the TLS handshake, else the name that DNS gave for the address.
+    /// The requested host, else the server name of the TLS handshake, else the DNS name of the address.
     fn domain(&self) -> Value<'a> {
         if self.so_far && self.http.request.is_none() {
             return Value::NotYet;
@@ -275,7 +275,7 @@ impl<'a> Facts<'a> {
         known.get_or_init(ip).map_or_else(|| self.absent(), |ip| Value::One(Scalar::Ip(ip)))
     }
 
-    /// The end of the connection that asks, or that answers.
+    /// The client's or the server's end of the connection.
     fn end(&self, which: Role) -> Option<&'a Endpoint> {
         self.conn.map(|conn| if self.role(conn) == which { &conn.local } else { &conn.peer })
     }

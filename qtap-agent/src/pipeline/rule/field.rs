@@ -1,4 +1,4 @@
-//! Every field that a rule can name, its type, and how it is written. In: a path as written. Out: the field, or the nearest one.
+//! Every field that a rule can name, with its type and spelling. In: a path as written. Out: the field, or the nearest known one.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -9,13 +9,13 @@ use crate::model::near::nearest;
 /// A field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Field {
-    /// One that there is once.
+    /// A field with a fixed path.
     Plain(Plain),
-    /// One of those that have names of their own: header fields, labels, variables.
+    /// A field with a user-defined name: a header field, label or variable.
     Named(Named, Box<str>),
 }
 
-/// A field that there is once.
+/// A field with a fixed path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Plain {
     Method,
@@ -51,7 +51,7 @@ pub(super) enum Plain {
     TlsAlpn,
 }
 
-/// Fields by a name of the user's.
+/// Kinds of fields with user-defined names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Named {
     RequestHeader,
@@ -62,14 +62,14 @@ pub(super) enum Named {
     PodAnnotation,
 }
 
-/// What a field's values are.
+/// The type of a field's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
     /// A number.
     Number,
     /// Text.
     Text,
-    /// Text that may as well be a number or an address.
+    /// Text that may also be compared as a number or an address.
     Free,
     /// `true` or `false`.
     Flag,
@@ -122,13 +122,13 @@ const NAMED: [(&str, Named); 6] = [
     ("src.pod.annotations", Named::PodAnnotation),
 ];
 
-/// What a word turned out to be.
+/// The result of looking up a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Found {
     Field(Field),
-    /// It wants a name after it.
+    /// A prefix that lacks the name after it.
     Nameless(Named, &'static str),
-    /// No field; the nearest one, as it would be written.
+    /// Not a field; the nearest one, in the usual spelling.
     Unknown(Option<String>),
 }
 
@@ -155,13 +155,13 @@ fn near(path: &str) -> Option<String> {
     nearest(path, known.iter().map(String::as_str)).map(str::to_owned)
 }
 
-/// True when labels go on behind `path` in which a slash may stand (`app.kubernetes.io/name`).
+/// True when `path` is followed by a label name, which may contain slashes (`app.kubernetes.io/name`).
 pub(super) fn takes_slashes(path: &str) -> bool {
     ["src.container.labels.", "src.pod.labels.", "src.pod.annotations."].iter().any(|prefix| path.starts_with(prefix))
 }
 
 impl Field {
-    /// A field by name; names of header fields are the same in any case.
+    /// A field with a user-defined name; names of header fields are case-insensitive.
     pub(super) fn named(named: Named, name: &str) -> Field {
         let name = match named {
             Named::RequestHeader | Named::ResponseHeader => name.to_ascii_lowercase(),
@@ -170,19 +170,19 @@ impl Field {
         Field::Named(named, name.into())
     }
 
-    /// About what it takes to find its value, in nanoseconds.
+    /// Approximate cost of finding its value, in nanoseconds.
     pub(super) fn cost(&self) -> u32 {
         match self {
             Field::Plain(Plain::Url) => 100,
             Field::Plain(Plain::Path | Plain::Host | Plain::DstDomain | Plain::Scheme) => 8,
             Field::Plain(_) => 2,
-            // All fields of the head are looked at.
+            // Searches all fields of the head.
             Field::Named(Named::RequestHeader | Named::ResponseHeader, _) => 30,
             Field::Named(..) => 20,
         }
     }
 
-    /// What its values are.
+    /// The type of its values.
     pub(super) fn takes(&self) -> Type {
         match self {
             Field::Plain(plain) => PLAIN.iter().find(|(_, known, _)| known == plain).map_or(Type::Text, |(.., t)| *t),
@@ -227,7 +227,7 @@ fn is_plain_name(prefix: &str, name: &str) -> bool {
 }
 
 impl Type {
-    /// In words, as messages say it.
+    /// The type as messages describe it.
     pub(super) fn words(self) -> &'static str {
         match self {
             Type::Number => "a number",

@@ -1,27 +1,27 @@
-//! Where the fields of a head stand, by name, so that of many rules not each walks the whole head. In: a head, once; then names. Out: the
-//! field of that name, or that the head has to be walked. It holds no text and allocates nothing.
+//! An index of a head's fields by name, so that many rules need not each search the whole head. In: a head, once; then names. Out: the
+//! field with that name, or that a search is necessary. The index holds no text and allocates nothing.
 
 use crate::model::message::{Field, Fields};
 
-/// Places for names: a head has a dozen or two.
+/// Number of slots: a head has one to two dozen fields.
 const SLOTS: usize = 64;
-/// No field's name belongs here.
+/// No field's name maps to this slot.
 const EMPTY: u8 = u8::MAX;
-/// Several fields' names do, or one that stands too far behind.
+/// Several fields' names map to this slot, or one with an index that does not fit.
 const SEVERAL: u8 = EMPTY - 1;
 
-/// The fields of one head.
+/// The index of one head.
 #[derive(Debug, Clone)]
 pub(super) struct Heads([u8; SLOTS]);
 
-/// What is known of a name.
+/// The result of a lookup.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Stands<'a> {
-    /// No field has it.
+    /// No field has this name.
     Nowhere,
-    /// This one has it, and no other.
+    /// Exactly this field has the name.
     Here(&'a Field),
-    /// Walk and see.
+    /// Unknown: search the head.
     Somewhere,
 }
 
@@ -38,7 +38,7 @@ impl Heads {
         Heads(slots)
     }
 
-    /// The field `name` of the same `fields`, in any case.
+    /// Looks up the field `name` (case-insensitive) in the same `fields`.
     #[inline]
     pub(super) fn find<'a>(&self, fields: &'a Fields, name: &str) -> Stands<'a> {
         match self.0.get(place(name.as_bytes())) {
@@ -52,7 +52,7 @@ impl Heads {
     }
 }
 
-/// The place of a name, the same in any case: by its length and its first and last letters.
+/// The slot of a name (case-insensitive): depends on its length and its first and last letters.
 #[inline]
 fn place(name: &[u8]) -> usize {
     let letter = |byte: Option<&u8>| byte.map_or(0, |byte| usize::from(byte.to_ascii_lowercase()));
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(heads.find(&fields, "accept"), Stands::Here(&fields.0[4]));
         assert_eq!(heads.find(&fields, "x-a"), Stands::Somewhere);
         assert_eq!(heads.find(&fields, "cookie"), Stands::Nowhere);
-        // Of the same length and letters as one that is there.
+        // Same length and letters as an existing field.
         assert_eq!(heads.find(&fields, "hoot"), Stands::Nowhere);
     }
 

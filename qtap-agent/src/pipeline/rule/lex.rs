@@ -1,5 +1,5 @@
-//! The words of a rule. In: its text. Out: tokens, each with its place; a fault for what is no word of the language. It knows no
-//! grammar: what may follow what is `parse`'s.
+//! The lexer of rules. In: the text of a rule. Out: tokens, each with its position; a fault for anything that is not a token. It knows no
+//! grammar: that is the job of `parse`.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use super::ast::{Literal, Op};
 use super::field;
 use super::net::{Mac, Net};
 
-/// A word of a rule.
+/// A token of a rule.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Token<'t> {
     And,
@@ -27,7 +27,7 @@ pub(super) enum Token<'t> {
     End,
 }
 
-/// Words that are operators or values, in any case of their letters.
+/// Words that are operators or values; case-insensitive.
 const KEYWORDS: [(&str, Token<'static>); 14] = [
     ("and", Token::And),
     ("or", Token::Or),
@@ -45,7 +45,7 @@ const KEYWORDS: [(&str, Token<'static>); 14] = [
     ("false", Token::Literal(Literal::Flag(false))),
 ];
 
-/// Signs, the longer before those they begin with.
+/// Operator signs; longer ones come before their prefixes.
 const SIGNS: [(&str, Token<'static>); 15] = [
     ("&&", Token::And),
     ("||", Token::Or),
@@ -64,7 +64,7 @@ const SIGNS: [(&str, Token<'static>); 15] = [
     (",", Token::Comma),
 ];
 
-/// Signs of other languages, and what is written here instead.
+/// Signs of other languages, and what to write instead.
 const FOREIGN: [(&str, &str); 8] = [
     ("!~", "write `not a matches b`"),
     ("=", "two values are compared with `==`"),
@@ -79,12 +79,12 @@ const FOREIGN: [(&str, &str); 8] = [
 /// Flags of a regex.
 const FLAGS: &str = "imsx";
 
-/// True for what a name of a field, function or macro may consist of.
+/// True for characters allowed in the name of a field, function or macro.
 pub(super) fn is_word_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
 }
 
-/// Cuts a text into words.
+/// Splits a text into tokens.
 #[derive(Debug)]
 pub(super) struct Lexer<'t> {
     text: &'t str,
@@ -100,10 +100,10 @@ impl<'t> Lexer<'t> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    /// The next word and its place.
+    /// The next token and its position.
     ///
     /// # Errors
-    /// What stands there is no word of the language.
+    /// The text there is not a token.
     pub(super) fn next(&mut self) -> Result<(Token<'t>, Range<usize>), RuleFault> {
         self.skip()?;
         let start = self.at;
@@ -118,7 +118,7 @@ impl<'t> Lexer<'t> {
         Ok((token, start..self.at))
     }
 
-    /// Goes past white space and comments.
+    /// Skips white space and comments.
     fn skip(&mut self) -> Result<(), RuleFault> {
         loop {
             let rest = self.rest();
@@ -142,7 +142,7 @@ impl<'t> Lexer<'t> {
         let foreign = FOREIGN.iter().find(|(sign, _)| rest.starts_with(sign));
         let known = SIGNS.iter().find(|(sign, _)| rest.starts_with(sign));
         if let (Some((sign, token)), None) = (known, foreign.filter(|(sign, _)| *sign == "!~")) {
-            // `==` begins with `=`, which alone is none.
+            // `==` begins with `=`, which is not a token by itself.
             self.at += sign.len();
             return Ok(token.clone());
         }
@@ -179,7 +179,7 @@ impl<'t> Lexer<'t> {
         })
     }
 
-    /// An address, or a network when its bits follow.
+    /// An address, or a network if a prefix length follows.
     fn address(&mut self, ip: IpAddr, start: usize) -> Result<Literal, RuleFault> {
         let digits = |rest: &str| rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let Some(after) = self.rest().strip_prefix('/').filter(|after| digits(after) > 0) else {
@@ -199,7 +199,7 @@ impl<'t> Lexer<'t> {
         })
     }
 
-    /// A text in quotes.
+    /// A quoted text.
     fn quoted(&mut self, quote: char) -> Result<String, RuleFault> {
         let start = self.at;
         let mut out = String::new();
@@ -221,7 +221,7 @@ impl<'t> Lexer<'t> {
         Err(RuleFault::new(start..start + 1, "a text opens here and is not closed", help))
     }
 
-    /// What stands behind a backslash; `from`: where that is.
+    /// The character after a backslash; `from`: the position of the escape.
     fn escape(&mut self, from: usize) -> Result<char, RuleFault> {
         let rest = self.rest();
         let c = rest.chars().next().unwrap_or('\\');
@@ -280,7 +280,7 @@ impl<'t> Lexer<'t> {
     }
 }
 
-/// The length of the word that a text begins with.
+/// The length of the word at the beginning of a text.
 fn run(text: &str) -> usize {
     let fits = |c: char| is_word_char(c) || c == ':';
     let len = text.find(|c: char| !fits(c)).unwrap_or(text.len());
@@ -288,7 +288,7 @@ fn run(text: &str) -> usize {
     text.get(..len).and_then(|word| word.find("--")).unwrap_or(len)
 }
 
-/// `\/` is a slash; all else is as the regex has it.
+/// Replaces `\/` with a slash; everything else stays as the regex has it.
 fn unslashed(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut chars = source.chars();

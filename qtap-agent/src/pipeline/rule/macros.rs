@@ -1,5 +1,5 @@
-//! Macros: rules, or values, that have a name. In: names and texts, in any order. Out: a table of what each stands for, all macros in
-//! it put in place; and every fault. A macro that leads back to itself is refused, as is one that grows without measure.
+//! Macros: named rules or values. In: names and texts, in any order. Out: a table of names and their fully expanded trees, and all
+//! faults. A macro that calls itself, directly or not, is refused, and so is one whose expansion is too large.
 
 use std::ops::Range;
 
@@ -8,26 +8,26 @@ use super::check::{self, FUNCTIONS};
 use super::{MAX_DEPTH, MAX_NODES, RuleFault, parse};
 use crate::model::near::nearest;
 
-/// What can be called by name in a rule.
+/// The macros that rules can call.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Macros {
-    /// Names, and what they stand for.
+    /// Names and expanded trees.
     ready: Vec<(String, Node)>,
 }
 
-/// What is wrong with a macro.
+/// A fault in a macro.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MacroFault {
-    /// Which of the list it is, from 0.
+    /// Index of the macro in the list, from 0.
     pub nth: usize,
-    /// True when it is about its name, not about its text.
+    /// True when the fault is in the name, not in the text.
     pub of_name: bool,
-    /// What is wrong. About a name: its place is the whole name.
+    /// The fault. For a fault in a name, the position covers the whole name.
     pub fault: RuleFault,
 }
 
 impl Macros {
-    /// Reads all macros: name and text of each. A macro with a fault stays callable, so that its fault is told once.
+    /// Parses all macros: name and text of each. A macro with a fault stays callable, so that its fault is reported only once.
     #[must_use]
     pub fn new(list: &[(String, String)]) -> (Macros, Vec<MacroFault>) {
         let mut faults = Vec::new();
@@ -71,10 +71,10 @@ impl Macros {
         (macros, faults)
     }
 
-    /// The same tree with every macro in place of its name.
+    /// The same tree with all macro calls expanded.
     ///
     /// # Errors
-    /// A name that is none, or a tree that grew too large.
+    /// An unknown name, or a tree that grew too large.
     pub(super) fn expand(&self, node: &Node) -> Result<Node, RuleFault> {
         let mut room = MAX_NODES;
         self.place(node, &mut room, 0)
@@ -144,7 +144,7 @@ fn name_fault(name: &str, taken: bool) -> Option<RuleFault> {
     if taken { fault(format!("a second macro `{name}`"), "choose another name") } else { None }
 }
 
-/// Counts what is used up of a rule's size.
+/// Subtracts from the remaining size of a rule.
 fn take(room: &mut usize, nodes: usize, depth: usize, node: &Node) -> Result<(), RuleFault> {
     let at = || node.at.clone();
     *room = room.checked_sub(nodes).ok_or_else(|| {
@@ -161,10 +161,10 @@ fn take(room: &mut usize, nodes: usize, depth: usize, node: &Node) -> Result<(),
     Ok(())
 }
 
-/// Names that are called, with their places.
+/// Called names with their positions.
 type Calls<'n> = Vec<(&'n str, Range<usize>)>;
 
-/// The calls in a tree that are no functions.
+/// The calls in a tree that are not functions.
 fn calls(node: &Node) -> Calls<'_> {
     let mut found = Vec::new();
     walk(node, &mut |node| {
@@ -177,12 +177,12 @@ fn calls(node: &Node) -> Calls<'_> {
     found
 }
 
-/// Parts of a tree, and its levels.
+/// Number of nodes and depth of a tree.
 fn measure(node: &Node) -> (usize, usize) {
     children(node).map(measure).fold((1, 1), |(nodes, levels), (more, below)| (nodes + more, levels.max(below + 1)))
 }
 
-/// The same tree as if all of it stood where the call stands.
+/// The same tree with all nodes at the position of the call.
 fn moved(node: &Node, at: &Range<usize>) -> Node {
     let all = |nodes: &[Node]| nodes.iter().map(|node| moved(node, at)).collect();
     let kind = match &node.kind {
@@ -197,7 +197,7 @@ fn moved(node: &Node, at: &Range<usize>) -> Node {
     Node { at: at.clone(), kind }
 }
 
-/// Where a macro calls what leads back to it; none when it only calls others that do so.
+/// The position where a macro calls something that leads back to it; `None` if it only calls others that do.
 fn way_back(name: &str, open: &[(&str, Calls<'_>)]) -> Option<Range<usize>> {
     let calls =
         |of: &str| open.iter().find(|(known, _)| *known == of).map(|(_, calls)| calls.as_slice()).unwrap_or_default();

@@ -1,12 +1,12 @@
-//! Rules: which exchanges are meant. In: the text of a rule and the macros it may call, once; then the facts of each exchange. Out:
-//! true, false, or neither (a field that decides is missing). The language is told in `docs/rules.md`.
+//! Rules select exchanges. In: the text of a rule and the macros it may call, once; then the facts of each exchange. Out:
+//! true, false, or neither (a deciding field is missing). `docs/rules.md` describes the language.
 //!
 //! ```text
 //! text ─ lex, parse ─▶ Node (ast) ─ macros ─▶ Node ─ check ─▶ Cond ──┐
 //!                                                 Facts ─────────────┴─▶ Outcomes
 //! ```
-//! A rule is compiled once. Evaluated it allocates nothing, takes time linear in what it looks at, and never fails: what makes no
-//! sense was refused when it was compiled, with the place in the text and what would be right.
+//! A rule is compiled once. Evaluation allocates nothing, takes time linear in the data it examines, and never fails: compilation
+//! refuses invalid rules, and reports the position in the text and a suggestion.
 
 mod ast;
 mod check;
@@ -35,22 +35,22 @@ use lex::{Lexer, Token};
 pub use macros::{MacroFault, Macros};
 pub use outcome::Outcomes;
 
-/// Bytes of a rule's text.
+/// Maximum bytes of a rule's text.
 pub const MAX_BYTES: usize = 16 << 10;
-/// Levels of a rule as it is written; each is a call on the stack of who reads it.
+/// Maximum nesting of a rule as written; each level is a recursive call of the parser.
 pub const MAX_DEPTH: usize = 32;
-/// Parts of a rule, macros in place: macros that call macros grow without measure else.
+/// Maximum nodes of a rule with macros expanded: nested macros could otherwise grow without limit.
 pub const MAX_NODES: usize = 4096;
 
-/// Why a text is no rule.
+/// Why a text is not a valid rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct RuleFault {
-    /// Where: bytes of the rule's text.
+    /// Position: a byte range of the rule's text.
     pub at: Range<usize>,
-    /// What is so.
+    /// The fault.
     pub message: String,
-    /// What would be right; may be empty.
+    /// A suggested correction; may be empty.
     pub help: String,
 }
 
@@ -60,30 +60,30 @@ impl RuleFault {
     }
 }
 
-/// A rule, ready to be asked. Clones are cheap.
+/// A compiled rule. Clones are cheap.
 #[derive(Debug, Clone)]
 pub struct Rule(Arc<Ready>);
 
 #[derive(Debug)]
 struct Ready {
-    /// As it reads with its macros in place.
+    /// The rule's text with macros expanded.
     text: String,
     cond: Cond,
-    /// Variables of processes that it asks for.
+    /// Environment variables of processes that it uses.
     variables: Vec<String>,
 }
 
-/// Two rules are one when they read the same, macros in place.
+/// Rules are equal when their texts with macros expanded are equal.
 impl PartialEq for Rule {
     fn eq(&self, other: &Rule) -> bool {
         self.0.text == other.0.text
     }
 }
 
-/// Makes a rule of a text.
+/// Compiles the text of a rule.
 ///
 /// # Errors
-/// The first thing in it that is wrong.
+/// The first fault in it.
 pub fn compile(text: &str, macros: &Macros) -> Result<Rule, RuleFault> {
     let node = macros.expand(&parse::read(text)?)?;
     let cond = check::condition(&node)?;
@@ -99,7 +99,7 @@ pub fn compile(text: &str, macros: &Macros) -> Result<Rule, RuleFault> {
 }
 
 impl Rule {
-    /// Does it hold? None: neither, a field that decides is missing. A rule passes only when it holds.
+    /// Whether the rule holds; `None`: neither, because a deciding field is missing. A rule matches only if it holds.
     #[must_use]
     pub fn eval(&self, facts: &Facts<'_>) -> Option<bool> {
         let outcomes = self.outcomes(facts);
@@ -112,26 +112,26 @@ impl Rule {
         }
     }
 
-    /// All that it can come to, by what is known ([`Facts::so_far`]).
+    /// All outcomes that are possible with what is known so far ([`Facts::so_far`]).
     #[must_use]
     pub fn outcomes(&self, facts: &Facts<'_>) -> Outcomes {
         self.0.cond.outcomes(facts)
     }
 
-    /// Names of the variables of processes that it asks for: they have to be captured.
+    /// Names of the environment variables it uses; these must be captured.
     #[must_use]
     pub fn variables(&self) -> &[String] {
         &self.0.variables
     }
 
-    /// The rule in one spelling, its macros in place.
+    /// The rule in canonical spelling, with macros expanded.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.0.text
     }
 }
 
-/// True for what is a number or an address when it stands without quotes.
+/// True for text that is a number or an address when written without quotes.
 fn is_literal(text: &str) -> bool {
     let mut lexer = Lexer::new(text);
     let is_one = matches!(lexer.next(), Ok((Token::Literal(literal), _)) if !matches!(literal, Literal::Text(_) | Literal::Pattern(..)));

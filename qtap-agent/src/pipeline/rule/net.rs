@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
 
-/// A network in CIDR notation (RFC 4632 §3.1, RFC 4291 §2.3): its first address, those of the bits that count, and how many these are.
+/// A network in CIDR notation (RFC 4632 §3.1, RFC 4291 §2.3): its first address, its mask, and its prefix length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Net {
     V4(u32, u32, u8),
@@ -11,12 +11,12 @@ pub(super) enum Net {
 }
 
 impl Net {
-    /// None when there are more bits than the address has, or some are set after them.
+    /// `None` when the prefix is longer than the address, or bits after it are set.
     pub(super) fn new(address: IpAddr, bits: u8) -> Option<Net> {
         Net::around(address, bits).filter(|net| net.first() == address)
     }
 
-    /// The network of so many bits that `address` is in; none when it has not so many.
+    /// The network with this prefix length that contains `address`; `None` when the prefix is longer than the address.
     pub(super) fn around(address: IpAddr, bits: u8) -> Option<Net> {
         match address {
             IpAddr::V4(ip) => {
@@ -32,7 +32,7 @@ impl Net {
         }
     }
 
-    /// True when `ip` is in it; an IPv4-mapped address is the IPv4 address it stands for.
+    /// True when the network contains `ip`; an IPv4-mapped address counts as the IPv4 address.
     #[inline]
     pub(super) fn contains(&self, ip: &IpAddr) -> bool {
         match (*self, ip) {
@@ -62,7 +62,7 @@ impl Display for Net {
     }
 }
 
-/// A hardware address of 48 bits (IEEE 802).
+/// A 48-bit hardware address (IEEE 802).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mac([u8; 6]);
 

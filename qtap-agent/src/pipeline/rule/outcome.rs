@@ -1,21 +1,21 @@
-//! What a condition can come to: true, false, or neither, when a field that decides is missing. As long as not all is known it is
-//! several of them. In: the outcomes of parts. Out: those of the whole (Kleene's strong logic, taken for every case at once).
+//! The possible outcomes of a condition: true, false, or neither, when a deciding field is missing. While facts are incomplete,
+//! several are possible. In: the outcomes of parts. Out: those of the whole (Kleene's strong logic, applied to every combination).
 
 /// A set of outcomes; never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcomes(u8);
 
 impl Outcomes {
-    /// It holds.
+    /// The condition holds.
     pub const TRUE: Outcomes = Outcomes(1);
-    /// It does not hold.
+    /// The condition does not hold.
     pub const FALSE: Outcomes = Outcomes(2);
-    /// Neither: a field that decides is missing.
+    /// Neither: a deciding field is missing.
     pub const MISSING: Outcomes = Outcomes(4);
-    /// It is not known yet: it may come to any of the three.
+    /// Not known yet: any of the three is possible.
     pub const ANY: Outcomes = Outcomes(7);
 
-    /// Of one test.
+    /// The outcome of one test.
     #[inline]
     pub(super) fn of(held: Option<bool>) -> Outcomes {
         match held {
@@ -25,21 +25,21 @@ impl Outcomes {
         }
     }
 
-    /// True when it may come to `outcome`.
+    /// True when `outcome` is possible.
     #[must_use]
     #[inline]
     pub fn may_be(self, outcome: Outcomes) -> bool {
         self.0 & outcome.0 != 0
     }
 
-    /// True when it can come to nothing else.
+    /// True when no other outcome is possible.
     #[must_use]
     #[inline]
     pub fn is_only(self, outcome: Outcomes) -> bool {
         self.0 & !outcome.0 == 0
     }
 
-    /// False where one of the two is, true where both are, else neither.
+    /// False if either is false, true if both are true, else neither.
     #[inline]
     pub(super) fn and(self, other: Outcomes) -> Outcomes {
         let (t, f, m) = (Outcomes::TRUE.0, Outcomes::FALSE.0, Outcomes::MISSING.0);
@@ -47,13 +47,13 @@ impl Outcomes {
         Outcomes(self.0 & other.0 & t | (self.0 | other.0) & f | if missing { m } else { 0 })
     }
 
-    /// True where one of the two is, false where both are, else neither.
+    /// True if either is true, false if both are false, else neither.
     #[inline]
     pub(super) fn or(self, other: Outcomes) -> Outcomes {
         self.not().and(other.not()).not()
     }
 
-    /// The other way round; what is missing stays so.
+    /// Negation; a missing outcome stays missing.
     #[inline]
     pub(super) fn not(self) -> Outcomes {
         Outcomes(self.0 & Outcomes::MISSING.0 | (self.0 & 1) << 1 | (self.0 & 2) >> 1)
@@ -66,7 +66,7 @@ mod tests {
 
     const SINGLE: [Outcomes; 3] = [Outcomes::TRUE, Outcomes::FALSE, Outcomes::MISSING];
 
-    /// Kleene's tables, written down.
+    /// Kleene's truth tables.
     #[test]
     fn the_side_that_can_decide_decides() {
         let (t, f, m) = (Outcomes::TRUE, Outcomes::FALSE, Outcomes::MISSING);
@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(SINGLE.map(Outcomes::not), [f, t, m]);
     }
 
-    /// A set comes to what its members come to, one by one.
+    /// The outcome of sets equals the union over their members.
     #[test]
     fn sets_are_their_members() {
         let members = |set: u8| SINGLE.into_iter().filter(move |one| one.0 & set != 0);

@@ -1,5 +1,5 @@
-//! Text → tree. In: the text of a rule. Out: what it says, each part with its place; or the first fault. The grammar stands in
-//! `docs/rules.md`; a function here is a line of it. Names of macros are left as they are, types are not looked at.
+//! The parser of rules. In: the text of a rule. Out: its tree, each node with its position; or the first fault. The grammar is in
+//! `docs/rules.md`; each function here implements one line of it. Macro names are not resolved, and types are not checked.
 
 use std::ops::Range;
 
@@ -8,13 +8,13 @@ use super::field::{self, Field, Found};
 use super::lex::{Lexer, Token};
 use super::{MAX_BYTES, MAX_DEPTH, RuleFault};
 
-/// Reads a rule.
+/// Parses a rule.
 ///
 /// # Errors
-/// The first thing in it that the grammar does not allow.
+/// The first violation of the grammar.
 pub(super) fn read(text: &str) -> Result<Node, RuleFault> {
     tree(text).map_err(|fault| {
-        // A place of one byte is that of a whole character.
+        // Extend the position to whole characters.
         let start = (0..=fault.at.start).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         let end = (fault.at.end..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
         RuleFault { at: start..end, ..fault }
@@ -41,10 +41,10 @@ fn tree(text: &str) -> Result<Node, RuleFault> {
 
 struct Parser<'t> {
     lexer: Lexer<'t>,
-    /// The token that is looked at, and its place.
+    /// The current token and its position.
     token: Token<'t>,
     at: Range<usize>,
-    /// Where the token before it ended.
+    /// Where the previous token ended.
     before: usize,
     depth: usize,
 }
@@ -207,7 +207,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// What a rule that was over goes on with.
+    /// The fault for what follows a complete rule.
     fn leftover(&self, node: &Node) -> RuleFault {
         match (&self.token, &node.kind) {
             (Token::Close | Token::CloseList, _) => {
@@ -234,7 +234,7 @@ impl<'t> Parser<'t> {
     }
 }
 
-/// The last place before the end, so that there is something to point at.
+/// The position before the end, so that the message has something to point at.
 fn last(at: &Range<usize>) -> Range<usize> {
     at.start.saturating_sub(1)..at.end
 }

@@ -1,4 +1,4 @@
-//! Rules as a whole: what they come to, and what is said of what is no rule. (The language's table is `tests/rules.rs`.)
+//! Whole rules: their outcomes, and the faults of invalid rules. (The table of the language is in `tests/rules.rs`.)
 
 use bytes::Bytes;
 

@@ -1,5 +1,5 @@
-//! Words for what stands in a rule, as messages say them; and fields that have few words of their own. In: nodes. Out: text, or the fault that a
-//! word is none of a field's.
+//! How messages describe parts of a rule; and fields with a fixed set of values. In: nodes. Out: text, or the fault that a
+//! value is not in a field's set.
 
 use super::RuleFault;
 use super::ast::{Kind, Literal, Node};
@@ -7,7 +7,7 @@ use super::field::{Field, Plain};
 use super::zone::ZONES;
 use crate::model::near::nearest;
 
-/// A part as messages call it.
+/// A node as messages describe it.
 pub(super) fn words(node: &Node) -> String {
     match &node.kind {
         Kind::Field(field) => format!("`{field}`, {},", field.takes().words()),
@@ -25,7 +25,7 @@ pub(super) fn words(node: &Node) -> String {
     }
 }
 
-/// Words that a field has, and no others.
+/// The fixed set of values of a field, if it has one.
 fn vocabulary(node: &Node) -> Option<Vec<&'static str>> {
     match &node.kind {
         Kind::Field(Field::Plain(Plain::Direction)) => Some(vec!["ingress", "egress-internal", "egress-external"]),
@@ -36,7 +36,7 @@ fn vocabulary(node: &Node) -> Option<Vec<&'static str>> {
     }
 }
 
-/// A text that a field of few words never is.
+/// Refuses a text that can never be the value of a field with a fixed set of values.
 pub(super) fn known_word(field: &Node, value: &Node) -> Result<(), RuleFault> {
     let (Some(words), Kind::Literal(Literal::Text(text))) = (vocabulary(field), &value.kind) else { return Ok(()) };
     if words.contains(&text.as_str()) {

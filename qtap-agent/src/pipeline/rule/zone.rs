@@ -1,8 +1,8 @@
-//! What kind of address an IP address is. In: an address. Out: its zone. It asks nobody: names and routes are not looked up.
+//! Classifies IP addresses. In: an address. Out: its zone. Names and routes are not looked up.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Where an address leads, by the registries of special-purpose addresses (RFC 6890).
+/// The scope of an address, according to the registries of special-purpose addresses (RFC 6890).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Zone {
     Unspecified,
@@ -30,7 +30,7 @@ pub(super) const ZONES: [(&str, Zone); 9] = [
 ];
 
 impl Zone {
-    /// The zone of an address; of an IPv4-mapped one that of the IPv4 address.
+    /// The zone of an address; an IPv4-mapped address has the zone of the IPv4 address.
     pub(super) fn of(ip: IpAddr) -> Zone {
         match ip.to_canonical() {
             IpAddr::V4(ip) => of_v4(ip),
