@@ -1,8 +1,8 @@
-//! `gen_ai`: what a call of a language model was about. In: exchanges and their parts, redacted and decoded, in the order in which they were
-//! observed. Out: with the last part the facts of the call, and the conversation as a document.
+//! `gen_ai`: what a call to a language model was about. In: exchanges and their parts, redacted and decoded, in the order of
+//! observation. Out: with the last part, the facts of the call, and the conversation as a document.
 //!
-//! A call is known by its path, and by its host or the looks of its body. What is remembered of calls under way is bounded, in number
-//! and in bytes; the one that waited longest is forgotten first, and told without its facts. Of bodies on disk a bounded beginning is read.
+//! A call is recognized by its path, and by its host or the shape of its body. The state of calls in progress is bounded in number
+//! and in bytes; the oldest call is evicted first and reported without its facts. For bodies on disk, a bounded prefix is read.
 
 mod answered;
 mod api;
@@ -30,20 +30,20 @@ use frames::Frames;
 use said::Said;
 use source::Source;
 
-/// Most calls that are under way at once.
+/// Maximum number of calls in progress.
 const MOST: usize = 1024;
-/// Most bytes that are remembered of them together.
+/// Maximum bytes that are remembered of them together.
 const MOST_BYTES: usize = 32 << 20;
 
-/// Names an exchange: its connection, and its number there.
+/// Identifies an exchange: its connection, and its number there.
 type Name = (ConnectionUid, u64);
 
-/// True when `http` is a call of a language model, as far as its head tells.
+/// True when `http` is a call to a language model, judging by its head.
 pub(super) fn is_call(http: &HttpExchange) -> bool {
     http.request.as_ref().is_some_and(|request| api::of(request).is_some())
 }
 
-/// Whether the bodies of `http` are read, as far as its head tells.
+/// Whether the bodies of `http` are to be read, judging by its head.
 pub(super) fn wanted(http: &HttpExchange) -> Wanted {
     match &http.request {
         None => Wanted::Open,
@@ -52,7 +52,7 @@ pub(super) fn wanted(http: &HttpExchange) -> Wanted {
     }
 }
 
-/// What is told of a call.
+/// What is reported of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Told {
     pub(super) facts: GenAi,
@@ -60,11 +60,11 @@ pub(super) struct Told {
     pub(super) conversation: Vec<u8>,
 }
 
-/// Calls under way.
+/// Calls in progress.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     under_way: HashMap<Name, (u64, Call)>,
-    /// Names in the order in which something came of them.
+    /// Names in the order of their last update.
     order: BTreeMap<u64, Name>,
     turns: u64,
     bytes: usize,
@@ -76,17 +76,17 @@ struct Call {
     api: Api,
     facts: Option<GenAi>,
     said: Said,
-    /// Bytes of the request's document.
+    /// Size in bytes of the request document.
     said_bytes: usize,
     request: Frames,
     answer: Option<Frames>,
     answered: Answered,
-    /// The body of the request looks like one of a call.
+    /// True when the request body looks like that of a call.
     fits: bool,
 }
 
 impl Calls {
-    /// Reads an exchange, or the next part of one; what is to be told of it comes with the last.
+    /// Reads an exchange, or the next part of one; returns the result with the last part.
     pub(super) fn read(
         &mut self,
         name: Name,
@@ -149,7 +149,7 @@ impl Call {
         }
     }
 
-    /// Bytes it holds, roughly.
+    /// Approximate memory use in bytes.
     fn memory(&self) -> usize {
         let answer = self.answer.as_ref().map_or(0, Frames::memory);
         size_of::<Call>() + self.request.memory() + self.said_bytes * 2 + answer + self.answered.memory()
@@ -181,7 +181,7 @@ impl Call {
         }
     }
 
-    /// What is told of it; nothing when it was none.
+    /// The result of the call; `None` if the exchange was not a call.
     fn told(self) -> Option<Told> {
         if !self.fits {
             return None;
@@ -203,7 +203,7 @@ impl Call {
     }
 }
 
-/// A request that names a model, and something that is said to it.
+/// True for a request that names a model and contains input for it.
 fn looks_like_one(request: &Value) -> bool {
     let has = |name: &str| request.get(name).is_some_and(|value| value.is_string() || value.is_array());
     let said = ["messages", "prompt", "input", "contents", "inputText"].iter().any(|name| has(name));

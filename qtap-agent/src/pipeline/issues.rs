@@ -1,9 +1,9 @@
-//! `detect_errors`: what of an exchange is an issue. In: an exchange, or a part of one, as the steps before left it. Out: the rules that
-//! it meets, each with why, and what is to be recorded of it. Everything a rule asks for has to be met; every rule that is met makes
+//! `detect_errors`: which exchanges are issues. In: an exchange, or a part of one, as the previous steps left it. Out: the rules that
+//! match, each with its reasons and what to record. All conditions of a rule must hold; every rule that matches makes
 //! an issue of its own, at the end of the exchange.
 //!
-//! Bodies are looked into with their content codings undone, as far as [`LOOKED_AT`]. Of an exchange that is told in parts each part
-//! is looked at behind the end of the one before ([`across`]); what was found in one is remembered until the last.
+//! Bodies are inspected with their content codings undone, up to [`LOOKED_AT`]. For an exchange reported in parts, each part
+//! is inspected together with the end of the previous one ([`across`]); matches are remembered until the last part.
 
 mod across;
 
@@ -18,30 +18,30 @@ use crate::model::judge::Wanted;
 use crate::model::message::{Response, host_of};
 use crate::model::observation::ExchangeSeen;
 
-/// Bytes of a body, or of the part of one, decoded, that are looked into: an error says what it is at its beginning.
+/// Decoded bytes of a body, or of a part of one, that are inspected: an error message is at the beginning.
 pub(super) const LOOKED_AT: usize = 1 << 20;
 
-/// A `detect_errors` step, made ready.
+/// A compiled `detect_errors` step.
 #[derive(Debug)]
 pub(super) struct Detectors {
     rules: Vec<IssueRule>,
     looks_into_bodies: bool,
-    /// Bytes of a part of a body that what is looked for may have before the next part.
+    /// Bytes of a part that a pattern may need when it matches in the next part.
     carried: usize,
-    /// Exchanges told in parts.
+    /// State of exchanges reported in parts.
     across: Across,
 }
 
-/// A rule that an exchange meets.
+/// A rule that an exchange matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Issue {
-    /// Number of the step's rule.
+    /// Index of the rule in its step.
     pub(super) rule: u32,
     pub(super) name: String,
     pub(super) category: Option<String>,
-    /// What the rule asked for.
+    /// The conditions of the rule that hold.
     pub(super) reasons: Vec<&'static str>,
-    /// What is recorded.
+    /// How much of the request and of the response to record.
     pub(super) request: Level,
     pub(super) response: Level,
 }
@@ -54,21 +54,21 @@ impl Detectors {
         Detectors { rules, looks_into_bodies, carried, across: Across::default() }
     }
 
-    /// The rules whose expressions hold, or that have none: one bit each. Asked of the exchange as it was.
+    /// The rules whose expressions hold, or that have none: one bit each. Evaluated on the exchange before redaction.
     pub(super) fn hold(&self, facts: &Facts<'_>) -> u64 {
         let holds = |rule: &IssueRule| rule.expr.as_ref().is_none_or(|expr| expr.eval(facts) == Some(true));
         let rules = self.rules.iter().enumerate().filter(|(_, rule)| holds(rule));
         rules.fold(0, |bits, (number, _)| bits | 1 << number)
     }
 
-    /// The issues of an exchange that has ended; none of a part before the last. `held`: what [`hold`](Detectors::hold) said.
+    /// The issues of an exchange that has ended; none for a part before the last. `held`: the result of [`hold`](Detectors::hold).
     pub(super) fn look(&mut self, seen: &ExchangeSeen, spooled: Option<&Spooled>, held: u64) -> Vec<Issue> {
         let Exchange::Http(http) = &seen.exchange;
         let found = self.in_body(seen, http, spooled);
         if http.part.is_some_and(|part| !part.last) {
             return Vec::new();
         }
-        // Only what the rules before did not rule out is asked of: most exchanges are no issue.
+        // Evaluate only what the previous conditions did not rule out: most exchanges are not issues.
         let url = std::cell::OnceCell::new();
         let url = || url.get_or_init(|| Subject::of(http, &seen.conn));
         let issue = |(number, rule): (usize, &IssueRule)| {
@@ -86,7 +86,7 @@ impl Detectors {
         self.rules.iter().enumerate().filter_map(issue).collect()
     }
 
-    /// The rules whose texts stand in the body, here or in a part before: one bit each.
+    /// The rules whose texts occur in the body, in this part or an earlier one: one bit each.
     fn in_body(&mut self, seen: &ExchangeSeen, http: &HttpExchange, spooled: Option<&Spooled>) -> u64 {
         if !self.looks_into_bodies {
             return 0;
@@ -104,7 +104,7 @@ impl Detectors {
     }
 
     fn texts(&self, response: &Response, part: bool, spooled: Option<&Spooled>, before: &mut Before) -> u64 {
-        // A rule that the head rules out does not have the body undone.
+        // A rule that the head rules out needs no decoded body.
         let asks = |rule: &IssueRule| !rule.body.is_empty() && may_meet(rule, response);
         if !self.rules.iter().any(asks) {
             return 0;
@@ -118,7 +118,7 @@ impl Detectors {
     }
 }
 
-/// True when the rules look into bodies, or record them.
+/// True when the rules inspect bodies, or record them.
 pub(super) fn want_bodies(detect: &DetectErrors) -> bool {
     detect.rules.iter().any(wants_bodies)
 }
@@ -127,7 +127,7 @@ fn wants_bodies(rule: &IssueRule) -> bool {
     !rule.body.is_empty() || rule.request.max(rule.response) == Recorded::Body
 }
 
-/// Whether the bodies of an exchange that runs are wanted, by what is known of it.
+/// Whether the bodies of a running exchange are wanted, judging by what is known of it.
 pub(super) fn wanted(detect: &DetectErrors, http: &HttpExchange, facts: &Facts<'_>) -> Wanted {
     let may_hold = |rule: &IssueRule| {
         rule.expr.as_ref().is_none_or(|expr| expr.outcomes(facts).may_be(Outcomes::TRUE))
@@ -140,7 +140,7 @@ pub(super) fn wanted(detect: &DetectErrors, http: &HttpExchange, facts: &Facts<'
     }
 }
 
-/// Why `http` is an issue by `rule`; none when it is not.
+/// Why `http` is an issue by `rule`; `None` if it is not.
 fn met<'u>(
     rule: &IssueRule,
     http: &HttpExchange,
@@ -187,17 +187,17 @@ fn status(rule: &IssueRule, response: Option<&Response>, incomplete: Option<Inco
     rule.status.is_empty() || rule.status.iter().any(is)
 }
 
-/// False when the head of a response says already that the exchange will not be an issue by `rule`. Whether it fails is not known yet.
+/// False when the head of a response already rules out an issue by `rule`. Whether the exchange fails is not known yet.
 fn may_meet(rule: &IssueRule, response: &Response) -> bool {
     rule.status.contains(&StatusPattern::Failed) || status(rule, Some(response), None)
 }
 
-/// A response that ended without a byte of body, where one may have a body at all (RFC 9110 §6.4.1, §15.3.6).
+/// True for a response that ended with an empty body although it could have had one (RFC 9110 §6.4.1, §15.3.6).
 fn is_empty(http: &HttpExchange) -> bool {
     let Some(response) = &http.response else { return false };
     let asked_for_none = http.request.as_ref().and_then(|request| request.method.as_deref());
     let may_have_none = matches!(response.status, None | Some(0..=199 | 204 | 205 | 304));
-    // An answer of gRPC that is an error has trailers alone.
+    // A gRPC error response has only trailers.
     let is_rpc = http.protocol == Protocol::Grpc;
     !is_rpc
         && response.ended.is_some()
@@ -213,7 +213,7 @@ fn is_of(content_types: &[Pattern], response: &Response) -> bool {
     content_types.iter().any(|pattern| pattern.is_in(media_type.as_bytes()))
 }
 
-/// What patterns for URLs are held against.
+/// The strings that URL patterns are matched against.
 struct Subject {
     whole: String,
     host_and_path: String,

@@ -1,5 +1,5 @@
-//! What a model answered, put together from a document or from the events of a stream. In: those, one after the other. Out: messages in the shape of
-//! the conventions. What is gathered is bounded.
+//! A model's answer, assembled from a document or from the events of a stream. In: those, one after the other. Out: messages in the shape
+//! that the semantic conventions define. The collected data is bounded.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,16 @@ use serde_json::{Value, json};
 
 use super::said;
 
-/// Most bytes of an answer that are gathered.
+/// Maximum bytes of an answer to collect.
 const MOST: usize = 1 << 20;
-/// Most choices, and parts of one, that are told apart.
+/// Maximum number of choices, and of parts per choice.
 const PLACES: u64 = 64;
 
 /// The answer so far.
 #[derive(Debug, Default)]
 pub(super) struct Answered {
     choices: BTreeMap<u64, Choice>,
-    /// Answers that came whole.
+    /// Answers that arrived whole.
     whole: Vec<Value>,
     bytes: usize,
     pub(super) truncated: bool,
@@ -44,18 +44,18 @@ enum Kind {
     Call,
 }
 
-/// Places of parts that have none of their own.
+/// Default indexes for parts that do not carry an index.
 const REASONING: u64 = 0;
 const TEXT: u64 = 1;
 const CALLS: u64 = 2;
 
 impl Answered {
-    /// Bytes it holds, roughly.
+    /// Approximate memory use in bytes.
     pub(super) fn memory(&self) -> usize {
         self.bytes
     }
 
-    /// Takes in a document, or an event.
+    /// Adds a document or an event.
     pub(super) fn take(&mut self, value: &Value) {
         self.openai(value);
         self.responses(value);
@@ -64,7 +64,7 @@ impl Answered {
         self.plain(value);
     }
 
-    /// What came, with the reasons why each ended.
+    /// The messages so far, each with its finish reason.
     pub(super) fn messages(&self, reasons: &[String]) -> Vec<Value> {
         let told = self.choices.values().map(|choice| {
             let parts = choice.parts.values().filter(|part| part.kind == Kind::Call || !part.text.is_empty());
@@ -117,7 +117,7 @@ impl Answered {
         }
     }
 
-    /// Chat completions and completions.
+    /// OpenAI chat completions and completions.
     fn openai(&mut self, value: &Value) {
         for (at, choice) in array(value.get("choices")).enumerate() {
             let index = choice.get("index").and_then(Value::as_u64).unwrap_or(at as u64);
@@ -145,7 +145,7 @@ impl Answered {
         }
     }
 
-    /// Responses: whole at the end; until then in pieces.
+    /// OpenAI responses: whole at the end, in pieces until then.
     fn responses(&mut self, value: &Value) {
         let kind = value.get("type").and_then(Value::as_str).unwrap_or_default();
         match kind {
@@ -172,7 +172,7 @@ impl Answered {
         self.whole = vec![json!({"role": "assistant", "parts": parts})];
     }
 
-    /// Content blocks: Anthropic's, and those of Converse.
+    /// Content blocks of Anthropic and Converse.
     fn blocks(&mut self, value: &Value) {
         let whole = value.get("content").or_else(|| value.pointer("/output/message/content"));
         for (at, block) in array(whole).enumerate() {
@@ -181,7 +181,7 @@ impl Answered {
         let index = ["index", "contentBlockIndex"].iter().find_map(|name| value.get(*name)?.as_u64());
         let Some(index) = index else { return };
         if let Some(block) = value.get("content_block").or_else(|| value.get("start")) {
-            // Its input comes in pieces.
+            // The input of the call arrives in pieces.
             let call = block.get("toolUse").unwrap_or(block);
             if call.get("name").is_some() {
                 self.call(0, index, call.get("id").or_else(|| call.get("toolUseId")), call.get("name"));
@@ -225,14 +225,14 @@ impl Answered {
         }
     }
 
-    /// Interfaces with one text: Ollama, and models behind Bedrock.
+    /// Interfaces that return a single text: Ollama, and models behind Bedrock.
     fn plain(&mut self, value: &Value) {
         let text = ["response", "generation", "completion", "outputText"].iter().find_map(|name| value.get(*name));
         self.add(0, TEXT, Kind::Text, text.filter(|text| text.is_string()));
         for (at, result) in array(value.get("results")).enumerate() {
             self.add(at as u64, TEXT, Kind::Text, result.get("outputText"));
         }
-        // Of Ollama; a message of Anthropic's has a type.
+        // From Ollama; an Anthropic message has a type.
         if let Some(message) = value.get("message").filter(|message| message.get("type").is_none()) {
             self.message(0, message);
         }

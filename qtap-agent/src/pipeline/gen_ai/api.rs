@@ -1,24 +1,24 @@
-//! Which interface of a language model a request is for: told by its path, and by its host who the provider is. In: method, authority, path.
-//! Out: the interface, or none, which is the answer for nearly every request and costs a look at the path's end.
+//! Which language-model interface a request is for: the path decides, and the host names the provider. In: method, authority, path.
+//! Out: the interface, or `None`, which is the answer for nearly every request and costs one check of the end of the path.
 
 use crate::model::message::{Request, host_of};
 
 /// How requests and answers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
-    /// Chat completions, completions, embeddings: OpenAI's, and everybody else's that is like it.
+    /// Chat completions, completions, embeddings: OpenAI's, and those of compatible providers.
     OpenAi,
-    /// OpenAI's responses.
+    /// OpenAI's Responses.
     Responses,
-    /// Anthropic's messages.
+    /// Anthropic's Messages.
     Anthropic,
-    /// Gemini's contents.
+    /// Gemini's `contents`.
     Gemini,
-    /// Bedrock's Converse.
+    /// Bedrock's Converse API.
     Converse,
-    /// What Bedrock hands on to a model as it is.
+    /// Bedrock's pass-through to a model.
     Invoke,
-    /// Ollama's own.
+    /// Ollama's own API.
     Ollama,
 }
 
@@ -30,11 +30,11 @@ pub(super) struct Api {
     pub(super) operation: &'static str,
     /// The model, where the path names it.
     pub(super) model: Option<String>,
-    /// False: the path alone says so; the body has to look like it too.
+    /// False: only the path matches, so the body must look like a call too.
     pub(super) certain: bool,
 }
 
-/// Hosts, by their ends, and the providers they belong to.
+/// Host suffixes and the providers they belong to.
 const PROVIDERS: &[(&str, &str)] = &[
     ("api.openai.com", "openai"),
     (".openai.azure.com", "azure.ai.openai"),
@@ -102,7 +102,7 @@ fn told_by(path: &str) -> Option<(Format, &'static str)> {
     })
 }
 
-/// The model that stands in the path: behind `models/`, `deployments/` or `model/`.
+/// The model named in the path: after `models/`, `deployments/` or `model/`.
 fn model(path: &str) -> Option<String> {
     let mut segments = path.split('/');
     segments.find(|segment| matches!(*segment, "models" | "deployments" | "model"))?;

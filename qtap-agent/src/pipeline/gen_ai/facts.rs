@@ -1,15 +1,15 @@
-//! The facts of a call, wherever an interface writes them. In: the document of a request, and those of an answer, streamed or not. Out: the
-//! facts. Each has a list of the places where interfaces have it; the first that is there counts, and of several documents the
-//! last that says something.
+//! The facts of a call, wherever an interface puts them. In: the request document, and the documents of the answer, streamed or not. Out:
+//! the facts. Each fact has a list of places where interfaces put it: within a document the first place that exists counts, and among
+//! several documents the last that has a value.
 
 use serde_json::Value;
 
 use super::api::{Api, Format};
 use crate::model::gen_ai::GenAi;
 
-/// Most characters of a name or reason that is told.
+/// Maximum characters of a reported name or reason.
 const TEXT: usize = 256;
-/// Most texts of a list.
+/// Maximum number of texts in a list.
 const LIST: usize = 16;
 
 const TEMPERATURE: &[&str] = &[
@@ -80,13 +80,13 @@ const REASONING: &[&str] = &[
     "/usage/output_tokens_details/reasoning_tokens",
     "/usageMetadata/thoughtsTokenCount",
 ];
-/// Where one reason stands.
+/// Where a single finish reason is found.
 const REASON: &[&str] =
     &["/stop_reason", "/delta/stop_reason", "/stopReason", "/done_reason", "/incomplete_details/reason"];
-/// Lists of answers, and where each has its reason.
+/// Lists of answers, and the member of each that holds the reason.
 const REASONS: &[(&str, &str)] =
     &[("/choices", "finish_reason"), ("/candidates", "finishReason"), ("/results", "completionReason")];
-/// Objects that events have what a document has inside of.
+/// Members of an event that contain what a document has at its top level.
 const INSIDE: &[&str] = &["/message", "/response"];
 
 fn number(value: &Value, places: &[&str]) -> Option<u64> {
@@ -106,7 +106,7 @@ fn short(value: &Value) -> Option<String> {
     Some(text.chars().take(TEXT).collect())
 }
 
-/// A text, or a list of them.
+/// A text, or a list of texts.
 fn texts(value: &Value, places: &[&str]) -> Vec<String> {
     match places.iter().find_map(|place| value.pointer(place)) {
         Some(Value::Array(list)) => list.iter().filter_map(short).take(LIST).collect(),
@@ -115,7 +115,7 @@ fn texts(value: &Value, places: &[&str]) -> Vec<String> {
     }
 }
 
-/// What the document of a request says.
+/// The facts in the request document.
 pub(super) fn of_request(api: &Api, request: &Value) -> GenAi {
     GenAi {
         provider: api.provider,
@@ -135,9 +135,9 @@ pub(super) fn of_request(api: &Api, request: &Value) -> GenAi {
     }
 }
 
-/// Takes in what a document, or an event, of the answer says.
+/// Adds what a document or an event of the answer says.
 pub(super) fn of_answer(facts: &mut GenAi, answer: &Value) {
-    // The answer's own first: what events have inside of them is older.
+    // The answer itself takes precedence: the objects inside events are older.
     for part in INSIDE.iter().filter_map(|inside| answer.pointer(inside)).chain([answer]) {
         let number = |places| number(part, places);
         let kept = |new: Option<u64>, old: &mut Option<u64>| *old = new.or(*old);
@@ -164,7 +164,7 @@ pub(super) fn of_answer(facts: &mut GenAi, answer: &Value) {
     }
 }
 
-/// False for events that have an `id` of something else, e.g. of an item.
+/// False for events whose `id` identifies something else, e.g. an item.
 fn is_answer(part: &Value) -> bool {
     !part
         .get("type")
@@ -172,16 +172,16 @@ fn is_answer(part: &Value) -> bool {
         .is_some_and(|kind| kind.starts_with("response.") || kind.starts_with("content_block"))
 }
 
-/// What is left to do once all was read.
+/// Finishes the facts once everything was read.
 pub(super) fn finish(facts: &mut GenAi, format: Format) {
     facts.finish_reasons.retain(|reason| !reason.is_empty());
     match format {
-        // These count what caches had beside the rest; the conventions count it in.
+        // These report cached tokens separately; the semantic conventions include them.
         Format::Anthropic | Format::Converse | Format::Invoke => {
             let caches = facts.cache_read_tokens.unwrap_or(0).saturating_add(facts.cache_creation_tokens.unwrap_or(0));
             facts.input_tokens = facts.input_tokens.map(|input| input.saturating_add(caches));
         }
-        // The thoughts are counted beside the answer.
+        // Reasoning tokens are reported separately from the answer's.
         Format::Gemini => {
             let thoughts = facts.reasoning_tokens.unwrap_or(0);
             facts.output_tokens = facts.output_tokens.map(|output| output.saturating_add(thoughts));

@@ -1,15 +1,15 @@
-//! JSON out of the ways in which it is streamed: whole documents, server-sent events, lines, and the event stream of AWS (a binary frame an
-//! event). In: the bytes of a body in pieces. Out: documents. What waits for its end is bounded, and what is broken ends it.
+//! Extracts JSON from the framings that stream it: whole documents, server-sent events, lines, and the AWS event stream (one binary
+//! frame per event). In: the bytes of a body in pieces. Out: documents. The bytes waiting for an end are bounded; broken input stops reading.
 
 use serde_json::Value;
 
-/// Most bytes that wait: a document that is told in parts, or one event.
+/// Maximum bytes that wait: a document that is reported in parts, or one event.
 const HELD: usize = 4 << 20;
-/// Most bytes of a document that is there as a whole: as many as a body is decoded to in memory.
+/// Maximum bytes of a document that is available as a whole: as many as a body is decoded to in memory.
 pub(super) const WHOLE: usize = 16 << 20;
-/// Most values in a document: read, each takes some hundred bytes with its name, however short it is written. An image is one.
+/// Maximum values in a document: once parsed, each takes some hundred bytes with its name, however short its text. An image is one value.
 const VALUES: usize = 512 << 10;
-/// Bytes of an AWS frame before its headers, and behind its payload ("Event stream encoding").
+/// Bytes of an AWS frame before its headers, and after its payload ("Event stream encoding").
 const PRELUDE: usize = 12;
 const CHECKSUM: usize = 4;
 
@@ -22,18 +22,18 @@ enum Framing {
     Aws,
 }
 
-/// A body being read.
+/// A body that is being read.
 #[derive(Debug)]
 pub(super) struct Frames {
     framing: Framing,
     held: Vec<u8>,
-    /// Bytes of a document that may wait.
+    /// Maximum bytes of a document that may wait.
     most: usize,
     broken: bool,
 }
 
 impl Frames {
-    /// `parts`: the body is told in parts, so that it may wait for long.
+    /// `parts`: the body is reported in parts, so it may wait for a long time.
     pub(super) fn new(content_type: &str, parts: bool) -> Frames {
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let framing = match essence.as_str() {
@@ -51,12 +51,12 @@ impl Frames {
         self.held.capacity()
     }
 
-    /// True when so many bytes can have no document.
+    /// True when a body of `bytes` bytes exceeds the maximum size of a document.
     pub(super) fn is_too_small_for(&self, bytes: u64) -> bool {
         self.framing == Framing::Document && bytes > self.most as u64
     }
 
-    /// Takes the next piece, and hands over the documents that it ends. `last`: nothing follows.
+    /// Adds the next piece, and passes on the documents that it completes. `last`: nothing follows.
     pub(super) fn push(&mut self, piece: &[u8], last: bool, take: &mut impl FnMut(Value)) {
         if self.broken {
             return;
@@ -78,7 +78,7 @@ impl Frames {
         }
     }
 
-    /// Each line is a document, or the `data` of an event. (No interface parts the data of one event into several lines.)
+    /// Each line is a document, or the `data` of an event. (No interface splits the data of one event into several lines.)
     fn lines(&self, last: bool, take: &mut impl FnMut(Value)) -> usize {
         let end = match memchr::memrchr(b'\n', &self.held) {
             _ if last => self.held.len(),
@@ -118,16 +118,16 @@ impl Frames {
     }
 }
 
-/// What a frame of `InvokeModelWithResponseStream` holds stands in it as base64.
+/// Unwraps the base64 content of an `InvokeModelWithResponseStream` frame.
 fn unwrapped(value: Value) -> Value {
     use base64::engine::{Engine, general_purpose::STANDARD};
     let inner = value.get("bytes").and_then(Value::as_str).and_then(|bytes| STANDARD.decode(bytes).ok());
     inner.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or(value)
 }
 
-/// Hands over a document, or the elements of an array of them.
+/// Passes on a document, or each element of an array of documents.
 fn documents(json: &[u8], take: &mut impl FnMut(Value)) {
-    // Those in texts are counted too: a megabyte of prose has some ten thousand.
+    // This also counts delimiters inside strings: a megabyte of prose has some ten thousand.
     if memchr::memchr3_iter(b',', b'[', b'{', json).take(VALUES + 1).count() > VALUES {
         return;
     }

@@ -1,16 +1,16 @@
-//! What was said to a model, in the shape of the conventions: messages of parts. In: the document of a request, of any interface. Out: its
-//! messages, and what instructs the model. Images and the like are named, not told.
+//! The input of a model, in the shape that the semantic conventions define: messages made of parts. In: the request document of any
+//! interface. Out: its messages and instructions. Images and the like are mentioned, but their content is left out.
 
 use serde_json::{Value, json};
 
-/// Messages, and instructions.
+/// Messages and instructions.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Said {
     pub(super) instructions: Vec<Value>,
     pub(super) messages: Vec<Value>,
 }
 
-/// What the document of a request says.
+/// The messages and instructions in the request document.
 pub(super) fn of(request: &Value) -> Said {
     let mut said = Said::default();
     for place in ["/system", "/instructions", "/systemInstruction/parts", "/system_instruction/parts"] {
@@ -47,7 +47,7 @@ fn message(item: &Value) -> Value {
     json!({"role": role.unwrap_or("user"), "parts": told})
 }
 
-/// The parts of a content: text, or a list of them.
+/// The parts of a content, which is a text or a list of parts.
 pub(super) fn parts(content: &Value) -> Vec<Value> {
     match content {
         Value::Array(list) => list.iter().filter_map(part).collect(),
@@ -90,8 +90,8 @@ fn part(part: &Value) -> Option<Value> {
     })
 }
 
-/// A call of a tool. Arguments that are written as text are read, so that what redaction looks for by name is found in them; text that can't
-/// be read is left out.
+/// A tool call. Arguments written as text are parsed, so that redaction by name applies to them; text that can't be parsed
+/// is left out.
 pub(super) fn tool_call(id: Option<&Value>, name: Option<&Value>, arguments: Option<&Value>) -> Value {
     let read = match arguments {
         Some(Value::String(text)) => serde_json::from_str(text).ok(),

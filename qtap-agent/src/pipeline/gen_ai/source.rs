@@ -1,5 +1,5 @@
-//! Where the bytes of a body are: in memory, as they came or decoded, or on disk. In: a body that was looked through, or the part of one. Out: its bytes to
-//! whoever takes documents out of them. Of what is on disk no more is read than a document may have.
+//! Where the bytes of a body are: in memory, as carried or decoded, or on disk. In: a redacted body, or a part of one. Out: its bytes,
+//! for reading documents from. Reads no more from disk than the maximum size of a document.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -16,7 +16,7 @@ pub(super) enum Source<'a> {
 }
 
 impl Source<'_> {
-    /// Those of `body`, as they may be seen. `bulk`: what of it is on disk.
+    /// The redacted bytes of `body`. `bulk`: its bytes on disk.
     pub(super) fn of<'a>(body: &Body, undone: &'a Option<Undone>, bulk: Option<&'a Bulk>) -> Source<'a> {
         match (undone, bulk) {
             (Some(Undone { bulk: Some(bulk), .. }), _) | (None, Some(bulk)) => Source::Disk(bulk),
@@ -25,7 +25,7 @@ impl Source<'_> {
         }
     }
 
-    /// Bytes that it is worth to remember.
+    /// Number of bytes that may have to be remembered.
     pub(super) fn len(&self) -> usize {
         match self {
             Source::Memory(bytes) => bytes.len(),
@@ -33,7 +33,7 @@ impl Source<'_> {
         }
     }
 
-    /// Hands its documents over. `last`: nothing follows.
+    /// Passes its documents to `take`. `last`: nothing follows.
     pub(super) fn read(&self, frames: &mut Frames, last: bool, take: &mut impl FnMut(Value)) {
         match self {
             Source::Memory(bytes) => frames.push(bytes, last, take),
@@ -43,7 +43,7 @@ impl Source<'_> {
                     frames.push(block, false, take);
                     Ok(())
                 });
-                // What is cut, or could not be read, has no last document.
+                // A body that was truncated, or could not be read, has no last document.
                 let whole = read.is_ok() && bulk.len() <= WHOLE as u64;
                 frames.push(&[], last && whole, take);
             }

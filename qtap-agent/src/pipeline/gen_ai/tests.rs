@@ -1,6 +1,6 @@
-//! Calls of each interface, written after the public documentation of its maker, streamed and not. In: a request and an answer, whole
+//! Calls of each interface, modelled on its vendor's public documentation, streamed and not. In: a request and an answer, whole
 //! or in parts. Out: the facts and the conversation.
-#![allow(clippy::unwrap_used)] // values that are not there are what these tests look for
+#![allow(clippy::unwrap_used)] // the tests unwrap values that are expected to be there
 
 use base64::engine::{Engine as _, general_purpose::STANDARD};
 use bytes::Bytes;
@@ -61,7 +61,7 @@ fn exchange(url: &str, asked: &[u8], content_type: &str, answer: Body, part: Opt
     }
 }
 
-/// What is told of a call whose answer comes in pieces of `size`; of size 0, whole.
+/// The result for a call whose answer arrives in pieces of `size` bytes; whole if `size` is 0.
 fn told(url: &str, asked: &Value, content_type: &str, answer: &[u8], size: usize) -> Option<Told> {
     let (mut calls, name) = (Calls::default(), (ConnectionUid([1; 16]), 7));
     let asked = asked.to_string().into_bytes();
@@ -81,7 +81,7 @@ fn told(url: &str, asked: &Value, content_type: &str, answer: &[u8], size: usize
     told
 }
 
-/// The same however it comes.
+/// The result, which must be the same for every piece size.
 fn always(url: &str, asked: &Value, content_type: &str, answer: &[u8]) -> (GenAi, Value) {
     let whole = told(url, asked, content_type, answer, 0).unwrap();
     for size in [1, 7, 100] {
@@ -99,7 +99,7 @@ fn events(list: &[Value]) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// AWS frames, with headers and checksums that nobody reads.
+/// AWS frames, with headers and checksums that the parser ignores.
 fn frames(list: &[Value]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for event in list {
@@ -513,7 +513,7 @@ fn a_document_of_too_many_values_is_not_read() {
         told.unwrap().facts.request_model
     };
     assert_eq!((model(500 << 10).as_deref(), model(513 << 10)), (Some("gpt-4o"), None));
-    // However short: what a few megabytes of text would become hundreds of.
+    // Many short values, which would turn a few megabytes of text into hundreds of megabytes.
     let deep = format!("{{\"model\": \"m\", \"input\": [{}]}}", "{},".repeat(1 << 20) + "{}");
     let http = exchange("api.openai.com/v1/embeddings", deep.as_bytes(), JSON, body(0, b"{}"), None);
     let told = Calls::default().read((ConnectionUid([1; 16]), 7), &http, (&[None, None], None)).unwrap();

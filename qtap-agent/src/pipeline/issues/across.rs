@@ -1,8 +1,8 @@
-//! Bodies that are told in parts, for who looks into them: what goes over from one part to the next. In: the parts of a response's body, one after
-//! the other. Out: the text of each, decoded, behind the end of what came before it, so that what stands in two parts is seen whole.
+//! Inspection of bodies that are reported in parts: the state that is kept from one part to the next. In: the parts of a response's body,
+//! in order. Out: the decoded text of each, preceded by the end of the text before it, so that text split across two parts is found.
 //!
-//! What waits between two parts is bounded, in number and in bytes; where there is no room for it, or bytes are missing, the next part is looked at
-//! by itself.
+//! What is kept between two parts is bounded in number and in bytes; if there is no space for it, or bytes are missing, the next part
+//! is inspected by itself.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,52 +15,52 @@ use crate::pipeline::artifact::decode::{self, Decoded, Decoder};
 use crate::pipeline::look::until_hole;
 use crate::pipeline::spool::Bulk;
 
-/// Exchanges told in parts of which something waits. Of one more, parts are looked at by themselves.
+/// Maximum number of exchanges with kept state. Parts of any further exchange are inspected by themselves.
 const MOST: usize = 4096;
-/// Bytes that wait together, decoders most of all: some two hundred and fifty of gzip.
+/// Maximum bytes kept together, mostly decoders: about two hundred and fifty of gzip.
 const MOST_BYTES: usize = 16 << 20;
 
-/// Names an exchange: its connection, and its number there.
+/// Identifies an exchange: its connection, and its number there.
 type Name = (ConnectionUid, u64);
 
-/// What waits for the next part of each exchange.
+/// The state kept for the next part of each exchange.
 #[derive(Debug, Default)]
 pub(super) struct Across {
     waiting: HashMap<Name, Before>,
     bytes: usize,
 }
 
-/// What came before a part.
+/// The state from the parts before a part.
 #[derive(Debug, Default)]
 pub(super) struct Before {
     /// Rules whose texts were found, one bit each.
     pub(super) found: u64,
     /// The end of the text so far.
     tail: Vec<u8>,
-    /// True when that is not all of it.
+    /// True when `tail` is not all of the text.
     cut: bool,
-    /// Undoes the codings of what comes.
+    /// Decodes the following parts.
     decoder: Option<Decoder>,
-    /// Offset of the byte that it waits for.
+    /// Offset of the byte at which the next part must begin.
     next: u64,
 }
 
-/// What is looked into.
+/// The text to inspect.
 pub(super) struct Text<'a> {
     pub(super) bytes: Cow<'a, [u8]>,
-    /// Where what is found may begin; what stands before is there for the words and lines that it ends.
+    /// Where matches may begin; the text before it only provides context for word and line boundaries.
     pub(super) from: usize,
 }
 
 impl Across {
-    /// What came before the next part of that exchange.
+    /// Removes and returns the state for the next part of that exchange.
     pub(super) fn take(&mut self, name: Name) -> Before {
         let before = self.waiting.remove(&name);
         self.bytes -= before.as_ref().map_or(0, Before::memory);
         before.unwrap_or_default()
     }
 
-    /// There are more parts to come.
+    /// Stores the state, because more parts follow.
     pub(super) fn put(&mut self, name: Name, mut before: Before) {
         if self.bytes + before.memory() > MOST_BYTES {
             before.forget();
@@ -73,8 +73,8 @@ impl Across {
 }
 
 impl Before {
-    /// The text of the next part, or of a whole body; `bulk`: its bytes are on disk. At most `carried` bytes of it are kept for the part
-    /// behind it.
+    /// The text of the next part, or of a whole body; `bulk`: its bytes are on disk. At most `carried` bytes of it are kept for the
+    /// next part.
     pub(super) fn text<'a>(
         &mut self,
         response: &'a Response,
@@ -106,7 +106,7 @@ impl Before {
         let bytes = if self.tail.is_empty() { text } else { Cow::Owned([&self.tail, &text[..]].concat()) };
         self.next = body.size;
         if whole {
-            // One byte more than can belong to what is found: what it begins with may ask what stands before.
+            // One byte more than a match can need, because the beginning of a match may depend on the byte before it.
             let start = bytes.len().saturating_sub(carried);
             self.tail = bytes.get(start..).unwrap_or_default().to_vec();
             self.cut |= start > 0;
@@ -116,7 +116,7 @@ impl Before {
         Text { bytes, from }
     }
 
-    /// What comes out of a part, and whether more can.
+    /// The decoded part, and whether more can follow.
     fn decode(&mut self, mut decoder: Decoder, response: &Response) -> (Vec<u8>, bool) {
         let carried = response.body.to_bytes();
         let joined = until_hole(&response.body, &carried);
