@@ -1,4 +1,4 @@
-//! What the pipeline does with an observation, checked and resolved. Settings of a plugin that are more than a few have a file of
+//! What the pipeline does with an observation, checked and resolved. Larger plugin settings have a file of
 //! their own.
 
 mod access_logs;
@@ -30,23 +30,23 @@ mod redact;
 
 pub use redact::{BodyValues, Ready, Redact, RedactAction, Salt, SecretForm};
 
-/// All of it.
+/// All settings of the pipeline.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// The stack that HTTP exchanges go through, unless `routing` says otherwise; none: they leave no record.
+    /// The stack for HTTP exchanges, unless `routing` selects another; `None`: they leave no record.
     pub http_stack: Option<Stack>,
-    /// What goes through other stacks.
+    /// Exchanges that go through other stacks.
     pub routing: Routing,
-    /// Where object records are stored, so that the artifact record can name their URL; none: no object store.
+    /// Where object records are stored, so that the artifact record can contain their URL; empty: no object store.
     pub locators: Vec<Locator>,
     /// `key:value` tags on every record.
     pub tags: Vec<String>,
-    /// Tags on the records of processes that have the fact.
+    /// Tags for records of processes that have a certain fact.
     pub fact_tags: Vec<FactTag>,
 }
 
 impl Settings {
-    /// Hosts that have a label of their own in the HTTP metrics: the most that some stack asks for.
+    /// Number of hosts with a label of their own in the HTTP metrics: the maximum over all stacks.
     #[must_use]
     pub fn max_hosts(&self) -> u16 {
         let hosts = self.stacks().flat_map(|stack| &stack.steps).filter_map(|step| match step {
@@ -73,20 +73,20 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// The most that it shows of an exchange, wherever.
+    /// The highest level at which any output shows an exchange.
     #[must_use]
     pub fn shows(&self) -> Level {
         self.steps.iter().map(Step::shows).max().unwrap_or(Level::None)
     }
 
-    /// The most that it makes objects of.
+    /// The highest level at which objects are stored.
     #[must_use]
     pub fn stores(&self) -> Level {
         self.steps.iter().map(Step::stores).max().unwrap_or(Level::None)
     }
 }
 
-/// What a stack can do.
+/// A step of a stack.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// `http_capture`.
@@ -108,7 +108,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// The most that it makes objects of.
+    /// The highest level at which objects are stored.
     fn stores(&self) -> Level {
         match self {
             Step::HttpCapture(capture) => capture.highest(),
@@ -125,7 +125,7 @@ impl Step {
         }
     }
 
-    /// The most that it shows of an exchange, wherever.
+    /// The highest level at which any output shows an exchange.
     fn shows(&self) -> Level {
         match self {
             Step::AccessLogs(logs) => logs.highest(),
@@ -142,7 +142,7 @@ impl Step {
     fn needs_bodies(&self) -> bool {
         let looks = match self {
             Step::DetectErrors(detect) => detect.rules.iter().any(|rule| !rule.body.is_empty()),
-            // Of calls: see `judge`.
+            // Only for LLM calls: see `judge`.
             Step::GenAi(_) => true,
             Step::HttpCapture(_)
             | Step::AccessLogs(_)
@@ -188,7 +188,7 @@ pub enum Format {
     Text,
 }
 
-/// Which artifacts an exchange makes.
+/// Which artifacts an exchange produces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Artifacts {
     /// One `http_request`, one `http_response`.
@@ -206,7 +206,7 @@ pub struct HttpCapture {
     pub format: Format,
     /// Which artifacts.
     pub artifacts: Artifacts,
-    /// The first that passes says the level instead.
+    /// The first rule that matches sets the level instead.
     pub rules: Vec<CaptureRule>,
 }
 
@@ -216,25 +216,25 @@ impl Default for HttpCapture {
     }
 }
 
-/// Where an object will be found: known before it is stored, from its digest alone.
+/// The location of an object, known before it is stored, from its digest alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Locator {
     /// Id of the object store.
     pub store: String,
-    /// URL with `{{DIGEST}}` left to fill in; for S3 the object's key (prefix + digest) is already part of it.
+    /// URL with the placeholder `{{DIGEST}}`; for S3 it already contains the rest of the object's key (prefix + digest).
     pub url: String,
     /// Objects smaller than this go to the next store in the list.
     pub min_bytes: u64,
 }
 
 impl Locator {
-    /// The store of an object of `bytes`: the first that takes objects as small as it.
+    /// The store for an object of `bytes` bytes: the first that accepts objects this small.
     #[must_use]
     pub fn first_for(locators: &[Locator], bytes: u64) -> Option<&Locator> {
         locators.iter().find(|locator| locator.min_bytes <= bytes)
     }
 
-    /// The URL of the object whose SHA-256 is `digest`, in hexadecimal digits without a prefix, as object keys have it.
+    /// The URL of the object whose SHA-256 is `digest`, in hexadecimal digits without a prefix, as in object keys.
     #[must_use]
     pub fn url_of(&self, digest: &str) -> String {
         const PLACE: &str = "{{DIGEST}}";

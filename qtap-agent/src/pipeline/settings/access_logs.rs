@@ -2,7 +2,7 @@
 
 use super::{CaptureRule, Level};
 
-/// How a line is written.
+/// Format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LogFormat {
     /// For people.
@@ -14,11 +14,11 @@ pub enum LogFormat {
 /// `access_logs`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AccessLogs {
-    /// What a line tells when no rule passes: nothing, the exchange, also its heads, also its bodies.
+    /// What a line contains when no rule matches: nothing, the exchange, also its heads, also its bodies.
     pub mode: Level,
-    /// How.
+    /// Format of the line.
     pub format: LogFormat,
-    /// What a line tells of some exchanges: the first that passes says it.
+    /// The first rule that matches sets the mode instead.
     pub rules: Vec<CaptureRule>,
 }
 

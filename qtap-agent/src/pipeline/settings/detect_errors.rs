@@ -1,5 +1,5 @@
-//! Settings of `detect_errors`: what of an exchange is an issue, and what is recorded of it then. Checked values only: a pattern that
-//! stands here has been compiled.
+//! Settings of `detect_errors`: what makes an exchange an issue, and what is recorded of it then. Checked values only: the patterns
+//! here are compiled.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -8,48 +8,48 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use super::{Level, Rule};
 
-/// Bytes that a compiled pattern may take: a page of alternatives does.
+/// Maximum bytes of a compiled pattern: enough for a page of alternatives.
 const PATTERN_BYTES: usize = 1 << 20;
 
-/// Bytes of a text that are looked for across two parts of a body: longer ones are found in one part.
+/// Maximum bytes of a text that is found across two parts of a body: longer ones are found only within one part.
 const CARRIED_TEXT: usize = 4 << 10;
-/// The same of what an expression matches, whose length nobody knows: more than a line of a log.
+/// The same for matches of an expression, whose length is unknown: more than a line of a log.
 const CARRIED_MATCH: usize = 1 << 10;
 
 /// `detect_errors`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DetectErrors {
-    /// Each makes an issue of its own of an exchange that meets it.
+    /// Each rule that an exchange matches makes an issue of its own.
     pub rules: Vec<IssueRule>,
 }
 
 impl DetectErrors {
-    /// Rules of one step: what each finds in a body that is told in parts is remembered as one bit.
+    /// Maximum number of rules in one step: their matches in a body that is reported in parts are remembered as one bit each.
     pub const MOST_RULES: usize = 64;
 }
 
-/// One of its rules: all that it asks for has to be met.
+/// A rule: all its conditions must hold.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct IssueRule {
     /// Name of the issue.
     pub name: String,
-    /// The user's own word for what kind of issue it is.
+    /// The user's own category for the issue.
     pub category: Option<String>,
-    /// What has to hold of the exchange as it was.
+    /// Must hold for the exchange before redaction.
     pub expr: Option<Rule>,
-    /// Any of these; empty: not asked for.
+    /// Any of these; empty: no condition.
     pub status: Vec<StatusPattern>,
-    /// A response without a body where there should be one.
+    /// The response has no body although it should have one.
     pub empty_body: bool,
-    /// It took at least so long.
+    /// The exchange took at least this long.
     pub min_duration: Option<Duration>,
-    /// Any of these stands in the body of the response; empty: not asked for.
+    /// Any of these occurs in the body of the response; empty: no condition.
     pub body: Vec<Pattern>,
-    /// Any of these is the media type of the response; empty: not asked for.
+    /// Any of these matches the media type of the response; empty: no condition.
     pub content_types: Vec<Pattern>,
-    /// Any of these is the URL; empty: not asked for.
+    /// Any of these matches the URL; empty: no condition.
     pub urls: Vec<UrlPattern>,
-    /// None of these is.
+    /// None of these matches the URL.
     pub except_urls: Vec<UrlPattern>,
     /// What is recorded of the request.
     pub request: Recorded,
@@ -81,12 +81,12 @@ impl Recorded {
     }
 }
 
-/// A status, or that there was none.
+/// A status, or a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StatusPattern {
-    /// One of a range.
+    /// A status code in this range.
     Codes(RangeInclusive<u16>),
-    /// The exchange failed before its answer, or in it.
+    /// The exchange failed before or during its response.
     Failed,
 }
 
@@ -94,7 +94,7 @@ pub enum StatusPattern {
 #[derive(Debug, Clone)]
 pub struct Pattern {
     regex: Regex,
-    /// Bytes of what it finds, where that is a text.
+    /// Length in bytes of a match, if the pattern is a literal text.
     len: Option<usize>,
 }
 
@@ -105,79 +105,79 @@ impl PartialEq for Pattern {
 }
 
 impl Pattern {
-    /// A pattern as it was written.
+    /// Compiles a regular expression.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// A description of the fault.
     pub fn regex(text: &str) -> Result<Pattern, String> {
         let built = RegexBuilder::new(text).size_limit(PATTERN_BYTES).build();
         built.map(|regex| Pattern { regex, len: None }).map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
-            // The first lines repeat the pattern, and point into it.
+            // The first lines only repeat the pattern and point into it.
             error => error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
         })
     }
 
-    /// That text itself, anywhere.
+    /// Matches this literal text anywhere.
     #[must_use]
     pub fn text(text: &str) -> Option<Pattern> {
         let pattern = Pattern::regex(&regex::escape(text)).ok()?;
         Some(Pattern { len: Some(text.len()), ..pattern })
     }
 
-    /// A text in which `*` stands for any characters, from end to end, in either case.
+    /// Matches a whole text, case-insensitively; `*` matches any characters.
     #[must_use]
     pub fn glob(text: &str) -> Option<Pattern> {
         let pieces: Vec<String> = text.split('*').map(regex::escape).collect();
         Pattern::regex(&format!("(?is-u)^{}$", pieces.join(".*"))).ok()
     }
 
-    /// True when it stands in `bytes`.
+    /// True when the pattern matches in `bytes`.
     #[must_use]
     pub fn is_in(&self, bytes: &[u8]) -> bool {
         self.is_in_from(bytes, 0)
     }
 
-    /// True when it stands in `bytes` and begins at `from` or behind; what is before that is no beginning of a text.
+    /// True when the pattern matches in `bytes` at `from` or later; `from` itself does not count as the beginning of a text.
     #[must_use]
     pub fn is_in_from(&self, bytes: &[u8], from: usize) -> bool {
         from <= bytes.len() && self.regex.is_match_at(bytes, from)
     }
 
-    /// Bytes of a text that are to be seen again with what comes behind them, so that it is found in both together: what of it may stand there, and one more,
-    /// by which it is known what it stands behind.
+    /// Number of bytes at the end of a part to inspect again together with the next part, so that a match across both is found: the part
+    /// of a match that fits there, and one more byte as context for the beginning of the match.
     #[must_use]
     pub fn carried(&self) -> usize {
         self.len.map_or(CARRIED_MATCH, |len| len.min(CARRIED_TEXT))
     }
 }
 
-/// What of a URL a pattern is held against.
+/// The part of a URL that a pattern is matched against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UrlSubject {
     /// The path.
     Path,
     /// Host and path.
     HostAndPath,
-    /// All of it.
+    /// The whole URL.
     Whole,
 }
 
 /// A pattern for URLs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UrlPattern {
-    /// What it is held against.
+    /// The part of the URL it is matched against.
     pub subject: UrlSubject,
-    /// What it has to be.
+    /// The pattern that must match.
     pub pattern: Pattern,
 }
 
 impl UrlPattern {
-    /// Reads one: `~` begins a regular expression over the whole URL; what has a `*` is a glob, from end to end; anything else is a
-    /// beginning. Those of the latter two that begin with `/` are of paths, those with a scheme of whole URLs, the others of host and path.
+    /// Parses one: `~` begins a regular expression over the whole URL; text with a `*` is a glob over its whole subject; other text is a prefix.
+    /// The subject of globs and prefixes is the path if they begin with `/`, the whole URL if they have a scheme, else host and path.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// A description of the fault.
     pub fn read(text: &str) -> Result<UrlPattern, String> {
         if let Some(regex) = text.strip_prefix('~') {
             let pattern = Pattern::regex(regex.trim_start())?;
@@ -196,7 +196,7 @@ impl UrlPattern {
 }
 
 impl Default for DetectErrors {
-    /// What failed, and what was refused.
+    /// Failed exchanges, and refused requests.
     fn default() -> Self {
         let rule = |name: &str, status: &[StatusPattern]| IssueRule {
             name: name.to_owned(),

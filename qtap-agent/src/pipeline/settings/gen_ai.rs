@@ -1,9 +1,9 @@
-//! What `gen_ai` tells of calls of language models.
+//! Settings of `gen_ai`: what is reported of calls to language models.
 
 /// `gen_ai`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GenAiStep {
-    /// The conversation becomes an object, where bodies do.
+    /// The conversation becomes an object, wherever bodies do.
     pub conversations: bool,
 }
 

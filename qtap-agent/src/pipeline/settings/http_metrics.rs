@@ -1,9 +1,9 @@
-//! Settings of `http_metrics`: that the exchanges of a stack are counted, and how finely. Checked values only.
+//! Settings of `http_metrics`: the exchanges of a stack are counted, with this label cardinality. Checked values only.
 
 /// `http_metrics`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpMetrics {
-    /// Hosts that have a label of their own; the others are counted under `other`.
+    /// Number of hosts with a label of their own; the others are counted under `other`.
     pub max_hosts: u16,
 }
 

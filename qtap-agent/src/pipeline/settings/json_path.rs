@@ -1,5 +1,5 @@
-//! The small path language of `redact`: which values of a JSON document are meant. In: text, as a file has it. Out: the steps of the path,
-//! or in words what would be right. What it says is in `docs/redaction.md`.
+//! The small path language of `redact`, which selects values in a JSON document. In: text from the configuration file. Out: the steps of
+//! the path, or a description of the fault. `docs/redaction.md` explains the language.
 //!
 //! ```text
 //! path = "$" *step
@@ -8,18 +8,18 @@
 
 use std::fmt;
 
-/// Most steps of one path.
+/// Maximum number of steps in one path.
 const MOST_STEPS: usize = 32;
-/// Most bytes of a path: a name in it is compared with every name of a document.
+/// Maximum bytes of a path: every name in it is compared with every name of a document.
 const MOST_BYTES: usize = 1024;
 
-/// Most steps of all paths of one `redact` together: each is a bit of a set.
+/// Maximum number of steps in all paths of one `redact` step together: each is a bit of a set.
 pub const MOST_TOGETHER: usize = 128;
 
 /// A path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonPath {
-    /// From the document inwards; none: the document itself.
+    /// From the document inwards; empty: the document itself.
     pub steps: Vec<PathStep>,
 }
 
@@ -28,23 +28,23 @@ pub struct JsonPath {
 pub struct PathStep {
     /// True for `..`: at any depth below, not only directly.
     pub deep: bool,
-    /// What it goes to.
+    /// Where it leads.
     pub child: PathChild,
 }
 
-/// What a step goes to.
+/// The target of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathChild {
-    /// The member of this name, upper and lower case told apart.
+    /// The member with this name (case-sensitive).
     Name(String),
-    /// The element at this place, from 0.
+    /// The element with this index, from 0.
     Index(u64),
-    /// Every member, or element.
+    /// Every member or element.
     Any,
 }
 
 impl JsonPath {
-    /// Reads a path.
+    /// Parses a path.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -66,7 +66,7 @@ impl JsonPath {
     }
 }
 
-/// What is wrong with a path.
+/// A fault in a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PathFault(&'static str);
 
@@ -121,7 +121,7 @@ fn bracket(rest: &str) -> Result<(PathChild, &str), PathFault> {
     Ok((child, after))
 }
 
-/// A name up to its quote, behind which the rest stands; a backslash takes away the meaning of what follows it.
+/// A name up to its closing quote, and the rest after it; a backslash escapes the next character.
 fn quoted(rest: &str, quote: char) -> Option<(String, &str)> {
     let mut name = String::new();
     let mut chars = rest.char_indices();

@@ -1,10 +1,10 @@
-//! What `redact` takes out, and what it puts in its place. Checked and resolved: paths and expressions are whole here.
+//! Settings of `redact`: what to redact, and how to replace it. Checked and resolved: paths and expressions are complete here.
 
 use std::fmt;
 
 use super::json_path::JsonPath;
 
-/// Names of header fields that hold credentials.
+/// Names of header fields that contain credentials.
 const HEADERS: &[&str] = &[
     "authorization",
     "proxy-authorization",
@@ -22,7 +22,7 @@ const HEADERS: &[&str] = &[
     "private-token",
 ];
 
-/// Names of query parameters that hold credentials.
+/// Names of query parameters that contain credentials.
 const QUERY_KEYS: &[&str] = &[
     "access_token",
     "api_key",
@@ -42,7 +42,7 @@ const QUERY_KEYS: &[&str] = &[
     "x-amz-signature",
 ];
 
-/// Names of cookies that hold credentials.
+/// Names of cookies that contain credentials.
 const COOKIES: &[&str] = &[
     "session",
     "sessionid",
@@ -73,14 +73,14 @@ const COOKIES: &[&str] = &[
     "remember_token",
 ];
 
-/// What is put in place of what must not be seen.
+/// How redacted values are replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RedactAction {
     /// `[redacted]`.
     Mask,
     /// A keyed SHA-256, so that equal values stay equal: within one run, or wherever the salt is the same.
     Hash,
-    /// Nothing: what holds it is left out.
+    /// Nothing: the element that contains the value is removed.
     Drop,
 }
 
@@ -93,29 +93,29 @@ pub struct Redact {
     pub query_keys: Vec<String>,
     /// Names of cookies, lower case; `*` for all of them.
     pub cookies: Vec<String>,
-    /// Values of JSON documents.
+    /// Values in JSON documents.
     pub json: BodyValues<JsonPath>,
     /// Fields of forms, lower case.
     pub form: BodyValues<String>,
-    /// What is looked for in all text.
+    /// Patterns to search for in all text.
     pub patterns: Vec<SecretForm>,
-    /// What takes their place.
+    /// How matches are replaced.
     pub action: RedactAction,
-    /// Key of the hashes that is the same in every run; none: one of this run's own.
+    /// A key for the hashes that is the same in every run; `None`: a random key per run.
     pub salt: Option<Salt>,
 }
 
-/// What is taken out of a kind of body.
+/// What is redacted in one kind of body.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BodyValues<T> {
-    /// Values with names that credentials go under.
+    /// Redact values with usual names of credentials.
     pub credentials: bool,
-    /// What was named.
+    /// Configured names or paths.
     pub named: Vec<T>,
 }
 
 impl<T> BodyValues<T> {
-    /// True when nothing is.
+    /// True when nothing is redacted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.credentials && self.named.is_empty()
@@ -126,16 +126,16 @@ impl<T> BodyValues<T> {
     }
 }
 
-/// Something that is looked for in text.
+/// A pattern to search for in text.
 #[derive(Debug, Clone)]
 pub enum SecretForm {
-    /// One that qtap has.
+    /// A built-in pattern.
     Ready(Ready),
-    /// One of the user's own.
+    /// A user-defined pattern.
     Own {
-        /// What messages call it.
+        /// The name in messages.
         name: String,
-        /// What it is.
+        /// The expression.
         regex: regex::bytes::Regex,
     },
 }
@@ -152,23 +152,23 @@ impl PartialEq for SecretForm {
     }
 }
 
-/// Patterns that qtap has.
+/// Built-in patterns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ready {
-    /// Numbers of payment cards, by their check digit.
+    /// Payment card numbers with a valid check digit.
     Card,
-    /// Addresses of electronic mail.
+    /// Email addresses.
     Email,
     /// JSON web tokens.
     Jwt,
-    /// Keys and tokens of cloud providers and services, by the form that their makers gave them.
+    /// Keys and tokens of cloud providers and services, by their vendors' formats.
     CloudKeys,
     /// Private keys in PEM form.
     PrivateKey,
 }
 
 impl Ready {
-    /// All of them, with their names in the file.
+    /// All built-in patterns with their names in the configuration file.
     pub const ALL: [(&'static str, Ready); 5] = [
         ("card", Ready::Card),
         ("email", Ready::Email),
@@ -177,11 +177,11 @@ impl Ready {
         ("private_key", Ready::PrivateKey),
     ];
 
-    /// Those that find credentials.
+    /// The patterns that match credentials.
     pub const CREDENTIALS: [Ready; 3] = [Ready::Jwt, Ready::CloudKeys, Ready::PrivateKey];
 }
 
-/// A key of hashes that was given.
+/// A user-supplied key for hashes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Salt(pub [u8; 32]);
 
@@ -192,7 +192,7 @@ impl fmt::Debug for Salt {
 }
 
 impl Salt {
-    /// The key that `text` stands for.
+    /// The key derived from `text`.
     #[must_use]
     pub fn of(text: &str) -> Salt {
         use sha2::Digest as _;
@@ -206,7 +206,7 @@ fn words(list: &[&str]) -> Vec<String> {
 }
 
 impl Redact {
-    /// Names of cookies that the word `credentials` stands for.
+    /// Names of cookies that the keyword `credentials` includes.
     #[must_use]
     pub fn cookie_credentials() -> Vec<String> {
         words(COOKIES)
@@ -214,7 +214,7 @@ impl Redact {
 }
 
 impl Default for Redact {
-    /// Credentials, by the names they usually go under.
+    /// Redacts credentials by their usual names.
     fn default() -> Self {
         Redact {
             headers: words(HEADERS),

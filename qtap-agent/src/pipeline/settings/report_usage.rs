@@ -1,11 +1,11 @@
-//! Settings of `report_usage`: which credentials are looked for, and what of them is told. Checked values only.
+//! Settings of `report_usage`: which credentials are searched for, and what is reported of them. Checked values only.
 
-/// Whose SHA-256 is told.
+/// Credentials whose SHA-256 is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum UsageDigest {
-    /// That of tokens, which nobody can guess; not that of a name with its password.
+    /// Tokens, which can't be guessed; not a user name with its password.
     Tokens,
-    /// That of every credential.
+    /// Every credential.
     All,
     /// None.
     None,
@@ -14,15 +14,15 @@ pub enum UsageDigest {
 /// `report_usage`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReportUsage {
-    /// Names of header fields that hold an API key, lower case.
+    /// Names of header fields that contain an API key, lower case.
     pub headers: Vec<String>,
-    /// Names of cookies that hold a session, lower case.
+    /// Names of cookies that contain a session, lower case.
     pub cookies: Vec<String>,
-    /// Names of query parameters that hold an API key, lower case.
+    /// Names of query parameters that contain an API key, lower case.
     pub query_keys: Vec<String>,
-    /// Whose SHA-256 is told.
+    /// Credentials whose SHA-256 is reported.
     pub digest: UsageDigest,
-    /// Claims of a JWT that are told.
+    /// Claims of a JWT to report.
     pub claims: Vec<String>,
 }
 

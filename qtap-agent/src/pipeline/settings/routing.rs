@@ -1,34 +1,34 @@
-//! Several stacks: those beside the one for all, and which endpoints go through them. In: names, as the file has them, checked. Out: the
-//! table that tap and pipeline ask.
+//! Several stacks: those besides the default one, and which endpoints use them. In: checked names from the configuration file. Out: the
+//! table that tap and pipeline use.
 
 use super::{Settings, Stack, Step};
 use crate::model::route::{Appetite, Routes, StackId, Wants};
 
-/// What does not go through the stack for all.
+/// Exchanges that do not go through the default stack.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Routing {
-    /// Other stacks: endpoints name them, or the label of a pod.
+    /// Other stacks, selected by endpoints or by a pod's label.
     pub stacks: Vec<Stack>,
-    /// Endpoints that have a stack of their own.
+    /// Endpoints with a stack of their own.
     pub endpoints: Vec<Endpoint>,
 }
 
-/// Far ends of one name, or of all names below one.
+/// Peers with one name, or with any name below a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// `api.example.com` or `*.example.com`, lower case.
     pub domain: String,
-    /// Name of a stack; none: its payload leaves no record.
+    /// Name of a stack; `None`: the endpoint's exchanges leave no record.
     pub stack: Option<String>,
 }
 
 impl Settings {
-    /// Every stack. Its place here is its [`StackId`].
+    /// All stacks. The index in this list is the [`StackId`].
     pub fn stacks(&self) -> impl Iterator<Item = &Stack> {
         self.http_stack.iter().chain(&self.routing.stacks)
     }
 
-    /// Which exchange goes through which stack.
+    /// Which exchanges go through which stack.
     #[must_use]
     pub fn routes(&self) -> Routes {
         let mut routes = Routes::new(self.http_stack.as_ref().map(|_| StackId(0)));
@@ -42,19 +42,19 @@ impl Settings {
         routes
     }
 
-    /// The same, and what each stack makes of an exchange.
+    /// The same, together with what each stack needs.
     #[must_use]
     pub fn wants(&self) -> Wants {
         Wants { routes: self.routes(), appetites: self.stacks().map(Stack::appetite).collect() }
     }
 
-    /// True when some stack exports bodies: else they are only measured.
+    /// True when some stack needs bodies; otherwise they are only measured.
     #[must_use]
     pub fn keeps_bodies(&self) -> bool {
         self.wants().at_most().bodies
     }
 
-    /// True when what goes through the stack for all, or that of an endpoint, leaves a record: else no payload is copied, whatever labels say.
+    /// True when the default stack or that of an endpoint produces records; otherwise no payload is copied, whatever pod labels say.
     #[must_use]
     pub fn wants_http(&self) -> bool {
         let named = |stack: &Stack| {
@@ -66,7 +66,7 @@ impl Settings {
 }
 
 impl Stack {
-    /// What it makes of an exchange, at most.
+    /// What the stack needs at most.
     #[must_use]
     pub fn appetite(&self) -> Appetite {
         Appetite {

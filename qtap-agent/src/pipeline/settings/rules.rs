@@ -1,19 +1,19 @@
-//! Rules that choose the level of an exchange, or the mode of its line, and what follows from a list of them.
+//! Rules that choose the level of an exchange, or the mode of its log line, and what a list of them implies.
 
 use super::{AccessLogs, HttpCapture, Level, Settings, Step};
 use crate::pipeline::rule::{Facts, Outcomes};
 
-/// What the text of a rule is made into, for who reads the file.
+/// For the code that reads the configuration file.
 pub use crate::pipeline::rule::{Macros, Rule, compile};
 
 /// One of the `rules` of `http_capture`, or of `access_logs`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CaptureRule {
-    /// Its name in counts; unique in its list.
+    /// Its name in the counts; unique in its list.
     pub name: String,
-    /// Which exchanges it is for.
+    /// Selects exchanges.
     pub rule: Rule,
-    /// How much of them is exported, or told in a line.
+    /// How much of them is exported, or written to the log line.
     pub level: Level,
 }
 
@@ -24,13 +24,13 @@ impl HttpCapture {
         highest(self.level, &self.rules)
     }
 
-    /// The first rule that passes, by its number.
+    /// The index of the first rule that matches.
     #[must_use]
     pub fn passed(&self, facts: &Facts<'_>) -> Option<usize> {
         first_to_pass(&self.rules, facts)
     }
 
-    /// The lowest and the highest level that an exchange can still have, by what is known of it.
+    /// The lowest and the highest level that an exchange can still get, given what is known of it.
     #[must_use]
     pub fn outlook(&self, facts: &Facts<'_>) -> (Level, Level) {
         outlook(self.level, &self.rules, facts)
@@ -44,13 +44,13 @@ impl HttpCapture {
 }
 
 impl AccessLogs {
-    /// The most that a line can tell.
+    /// The highest mode that a line can have.
     #[must_use]
     pub fn highest(&self) -> Level {
         highest(self.mode, &self.rules)
     }
 
-    /// The least and the most that the line of an exchange can still tell, by what is known of it.
+    /// The lowest and the highest mode that the line of an exchange can still get, given what is known of it.
     #[must_use]
     pub fn outlook(&self, facts: &Facts<'_>) -> (Level, Level) {
         outlook(self.mode, &self.rules, facts)
@@ -67,12 +67,12 @@ fn highest(level: Level, rules: &[CaptureRule]) -> Level {
     rules.iter().map(|rule| rule.level).fold(level, Level::max)
 }
 
-/// The first rule that passes, by its number.
+/// The index of the first rule that matches.
 pub(crate) fn first_to_pass(rules: &[CaptureRule], facts: &Facts<'_>) -> Option<usize> {
     rules.iter().position(|rule| rule.rule.eval(facts) == Some(true))
 }
 
-/// The lowest and the highest that `level` and `rules` can still come to.
+/// The lowest and the highest level that `level` and `rules` can still yield.
 fn outlook(level: Level, rules: &[CaptureRule], facts: &Facts<'_>) -> (Level, Level) {
     let mut reach: Option<(Level, Level)> = None;
     let mut add = |level: Level| {
@@ -96,7 +96,7 @@ fn outlook(level: Level, rules: &[CaptureRule], facts: &Facts<'_>) -> (Level, Le
 }
 
 impl Settings {
-    /// Names of the variables of processes that rules ask for: the only ones that are captured.
+    /// Names of the environment variables that rules use: only these are captured.
     #[must_use]
     pub fn variables(&self) -> Vec<String> {
         let steps = self.stacks().flat_map(|stack| &stack.steps);

@@ -1,26 +1,26 @@
-//! Settings of `sample`: how many exchanges of a stack are told. Checked values only.
+//! Settings of `sample`: how many exchanges of a stack are kept. Checked values only.
 
-/// What is drawn for.
+/// The unit of sampling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SampleBy {
-    /// A connection: all exchanges of it, or none.
+    /// A connection: all its exchanges are kept, or none.
     Connection,
-    /// A trace: all exchanges of it, on whatever host, or none.
+    /// A trace: all its exchanges are kept, on every host, or none.
     Trace,
 }
 
 /// `sample`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// The share that is told, 0 to 1.
+    /// The ratio that is kept, 0 to 1.
     pub ratio: f64,
-    /// What it is a share of.
+    /// The unit that the ratio applies to.
     pub by: SampleBy,
-    /// Exchanges told per second, on average; none: as many as there are.
+    /// Exchanges kept per second, on average; `None`: no limit.
     pub rate: Option<u64>,
-    /// Exchanges told at once, after a pause.
+    /// Exchanges kept at once, after a pause.
     pub burst: u64,
-    /// True: an exchange that failed is told anyway.
+    /// True: failed exchanges are kept anyway.
     pub keep_errors: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Tags whose value is a fact of the process: what its pod or its container is labelled with.
+//! Tags whose values are facts of the process: labels of its pod or its container.
 
 use std::borrow::Cow;
 
@@ -7,26 +7,26 @@ use crate::model::process::Process;
 /// A tag that some processes have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FactTag {
-    /// Told as `key:value`.
+    /// Reported as `key:value`.
     pub key: String,
-    /// Whose value it is.
+    /// Where the value comes from.
     pub fact: Fact,
     /// Name of the label or annotation.
     pub name: String,
 }
 
-/// Where a label stands.
+/// The source of a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fact {
-    /// At the pod.
+    /// A label of the pod.
     PodLabel,
-    /// At the pod, as an annotation.
+    /// An annotation of the pod.
     PodAnnotation,
-    /// At the container.
+    /// A label of the container.
     ContainerLabel,
 }
 
-/// All tags of a process: those that every record has, and those of its facts.
+/// All tags of a process: those of every record, and those from its facts.
 pub(crate) fn tags_of<'a>(tags: &'a [String], fact_tags: &[FactTag], process: Option<&Process>) -> Cow<'a, [String]> {
     if fact_tags.is_empty() {
         return Cow::Borrowed(tags);
@@ -36,7 +36,7 @@ pub(crate) fn tags_of<'a>(tags: &'a [String], fact_tags: &[FactTag], process: Op
 }
 
 impl FactTag {
-    /// The tag of a process; none when it has no such label.
+    /// The tag of a process; `None` if it has no such label.
     #[must_use]
     pub fn of(&self, process: &Process) -> Option<String> {
         let pod = || process.pod.as_deref();

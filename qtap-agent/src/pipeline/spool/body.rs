@@ -1,6 +1,6 @@
-//! One body as its pieces come: in memory as long as it is small, then in a file. In: pieces, in order, with their holes. Out: the
-//! body, and a [`Bulk`] where its bytes are on disk. Whether they are text is looked at on the way, so that nobody has to read
-//! them once more for that.
+//! Collects the pieces of one body: in memory while it is small, then in a file. In: pieces, in order, with their holes. Out: the
+//! body, and a [`Bulk`] if its bytes are on disk. Whether they are UTF-8 is checked on the way, so that nobody has to read
+//! them again for that.
 
 use std::io;
 use std::ops::Range;
@@ -10,26 +10,26 @@ use super::growing::Growing;
 use crate::model::loss::{Loss, Tally};
 use crate::model::message::Body;
 
-/// Bytes of a body up to which it stays in memory: many a large answer has a small question.
+/// Bodies up to this size stay in memory: large responses often have small requests.
 const SMALL_BYTES: usize = 64 << 10;
-/// Ranges that are missing that are told apart; a body with more is cut at the last of them.
+/// Maximum number of separate missing ranges; a body with more is truncated at the last of them.
 const MOST_MISSING: usize = 256;
-/// Bytes that are read at a time; a multiple of three, so that base64 of a block has no padding.
+/// Bytes to read at a time; a multiple of three, so that base64 of a block has no padding.
 const BLOCK_BYTES: usize = 96 << 10;
 const _: () = assert!(BLOCK_BYTES.is_multiple_of(3));
-/// Bytes of the beginning that are remembered: a byte order mark has three at most.
+/// Bytes of the beginning that are remembered: a byte order mark has at most three.
 const START_BYTES: usize = 4;
 
-/// One body under way.
+/// A body that is being collected.
 #[derive(Debug, Default)]
 pub(super) struct Way {
     small: Vec<u8>,
     file: Option<Bulk>,
     missing: Vec<Range<u64>>,
     truncated: bool,
-    /// Messages of the pieces before, which only a stream would show.
+    /// Messages of the previous pieces, which are shown only for bodies in parts.
     messages_left_out: u64,
-    /// Bytes of it that were told so far.
+    /// Offset of the end of the last piece.
     told: u64,
 }
 
@@ -38,10 +38,10 @@ impl Way {
         self.file.is_some()
     }
 
-    /// Takes the piece that `body` is. Without a folder, what does not fit into memory is left out.
+    /// Adds the piece in `body`. Without a folder, bytes that do not fit into memory are left out.
     pub(super) fn take(&mut self, body: &mut Body, folder: Option<&Folder>, lost: &mut Tally) {
         if body.offset > self.told {
-            // A piece before it is not here.
+            // A piece before this one is missing.
             self.miss(self.told..body.offset);
         }
         self.told = body.size;
@@ -63,7 +63,7 @@ impl Way {
         body.chunks = Vec::new();
     }
 
-    /// All bytes of the piece, or none.
+    /// Stores all bytes of the piece, or none.
     fn put(&mut self, body: &Body, kept: u64, folder: Option<&Folder>) -> io::Result<()> {
         if self.file.is_none() && self.small.len() as u64 + kept <= SMALL_BYTES as u64 {
             body.chunks.iter().for_each(|chunk| self.small.extend_from_slice(chunk));
@@ -90,7 +90,7 @@ impl Way {
         }
     }
 
-    /// What it has is left out.
+    /// Counts the collected bytes as lost.
     pub(super) fn count_lost(&self, lost: &mut Tally) {
         let bytes = self.small.len() as u64 + self.file.as_ref().map_or(0, Bulk::len);
         if bytes > 0 {
@@ -98,7 +98,7 @@ impl Way {
         }
     }
 
-    /// `body`, the last piece, becomes the whole; what is on disk comes out.
+    /// Turns `body`, the last piece, into the whole body; returns the bytes on disk.
     pub(super) fn finish(self, body: &mut Body) -> Option<Bulk> {
         body.offset = 0;
         body.truncated = self.truncated;
@@ -114,7 +114,7 @@ impl Way {
     }
 }
 
-/// Bytes on disk that are gone through in order, as often as it takes.
+/// Bytes on disk that can be read in order, any number of times.
 #[derive(Debug)]
 pub(in crate::pipeline) struct Bulk {
     file: Growing,
@@ -145,18 +145,17 @@ impl Bulk {
         Ok(())
     }
 
-    /// Bytes in it.
+    /// Number of bytes.
     pub(in crate::pipeline) fn len(&self) -> u64 {
         self.file.len()
     }
 
-    /// Bytes in it without what is left at the end of a UTF-8 character that was cut off; all of them when they are something
-    /// else.
+    /// Number of bytes without an incomplete UTF-8 character at the end; the number of all bytes if they are not UTF-8.
     pub(in crate::pipeline) fn whole_characters(&self) -> u64 {
         if self.utf8.is_broken() { self.len() } else { self.len() - self.utf8.begun() as u64 }
     }
 
-    /// Its first bytes: three or more, or all there are.
+    /// Its first bytes: at least three, or all there are.
     pub(in crate::pipeline) fn start(&self) -> &[u8] {
         &self.start
     }
@@ -166,7 +165,7 @@ impl Bulk {
         !self.utf8.is_broken() && (self.utf8.begun() == 0 || len < self.len())
     }
 
-    /// Hands its first `len` bytes over, in blocks of a multiple of three bytes but for the last.
+    /// Passes its first `len` bytes to `take`, in blocks whose size, except for the last, is a multiple of three.
     pub(in crate::pipeline) fn each(&self, len: u64, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         let mut room = vec![0; BLOCK_BYTES];
         let mut offset = 0;
@@ -182,17 +181,17 @@ impl Bulk {
     }
 }
 
-/// Whether bytes that come in pieces are UTF-8 when they are put together.
+/// Checks incrementally whether the concatenation of pieces is UTF-8.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::pipeline) struct Utf8 {
-    /// A character that is spread over pieces: its bytes so far.
+    /// A character split across pieces: its bytes so far.
     begun: [u8; 4],
     count: usize,
     broken: bool,
 }
 
 impl Utf8 {
-    /// Takes the next piece.
+    /// Adds the next piece.
     pub(in crate::pipeline) fn push(&mut self, piece: &[u8]) {
         let mut rest = piece;
         while self.count > 0 && !self.broken {
@@ -221,12 +220,12 @@ impl Utf8 {
         self.count += 1;
     }
 
-    /// True when they are something else, whatever follows.
+    /// True when the bytes are not UTF-8, whatever follows.
     pub(in crate::pipeline) fn is_broken(self) -> bool {
         self.broken
     }
 
-    /// Bytes of a character whose end has not come.
+    /// Number of bytes of an incomplete character at the end.
     pub(in crate::pipeline) fn begun(self) -> usize {
         self.count
     }

@@ -1,6 +1,6 @@
-//! The folder that spooled files are in: `<data-dir>/spool`. In: its path, and how many bytes may be in it. Out: new files. What an
-//! earlier run left in it is swept when it is opened; so nobody else may use it at the same time. Files hold plaintext: they are
-//! their owner's alone.
+//! The folder of spooled files: `<data-dir>/spool`. In: its path, and the maximum number of bytes in it. Out: new files. Opening
+//! deletes the files of an earlier run, so no other process may use the folder at the same time. Files contain plaintext, so only
+//! their owner can access them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::growing::{Document, Growing};
 use crate::model::spool::SpoolRoom;
 
-/// What files of this folder end in.
+/// File extension of the files in this folder.
 const SUFFIX: &str = "spool";
 
-/// The folder. Copies are the same one.
+/// The folder. Clones refer to the same folder.
 #[derive(Debug, Clone)]
 pub struct Folder(Arc<Inner>);
 
@@ -23,17 +23,17 @@ pub struct Folder(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     room: SpoolRoom,
-    /// Most bytes that a body is decoded to.
+    /// Maximum decoded bytes of a body.
     decoded: u64,
     next: AtomicU64,
 }
 
 impl Folder {
-    /// Makes the folder, or sweeps it. Its files may take `most` bytes together, documents that stores have not taken yet included;
-    /// a body with content codings is decoded to `decoded` bytes at most.
+    /// Creates the folder, or cleans it up. Its files may take `most` bytes together, including documents that stores have not accepted yet;
+    /// a body with content codings is decoded to at most `decoded` bytes.
     ///
     /// # Errors
-    /// When it can't be made or read.
+    /// The folder can't be created or read.
     pub fn open(path: &Path, most: u64, decoded: u64) -> io::Result<Folder> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         for entry in fs::read_dir(path)? {
@@ -46,25 +46,25 @@ impl Folder {
         Ok(Folder(Arc::new(Inner { path: path.to_owned(), room, decoded, next })))
     }
 
-    /// Most bytes that a body is decoded to.
+    /// Maximum decoded bytes of a body.
     pub(in crate::pipeline) fn decoded(&self) -> u64 {
         self.0.decoded
     }
 
-    /// Bytes that its files take.
+    /// Bytes that its files take up.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.0.room.used()
     }
 
-    /// A file without a name: it is gone with who has it, whatever ends this process.
+    /// A file without a name: it disappears with its last handle, however this process ends.
     pub(in crate::pipeline) fn unnamed(&self) -> io::Result<Growing> {
         let (file, path) = self.create()?;
         fs::remove_file(path)?;
         Ok(Growing::new(file, self.0.room.share()))
     }
 
-    /// A file that is to become a document.
+    /// A file for a document.
     pub(in crate::pipeline) fn document(&self) -> io::Result<Document> {
         let (file, path) = self.create()?;
         Ok(Document::new(Growing::new(file, self.0.room.share()), path))

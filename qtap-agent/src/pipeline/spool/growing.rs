@@ -1,5 +1,5 @@
-//! Files that are being written: one without a name for a body, one with a name for a document. In: bytes. Out: the file, finished.
-//! A write that fails leaves what was written before as it was, so that the next one may succeed.
+//! Files that are being written: an unnamed one for a body, a named one for a document. In: bytes. Out: the finished file.
+//! A failed write leaves the earlier content intact, so that the next write may succeed.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::model::spool::{SpoolFile, SpoolShare};
 
-/// A file that grows, within its folder's bound.
+/// A growing file, within the bound of its folder.
 #[derive(Debug)]
 pub(in crate::pipeline) struct Growing {
     file: File,
@@ -21,9 +21,9 @@ impl Growing {
         Growing { file, written: 0, share }
     }
 
-    /// Appends `bytes`, all of them or none.
+    /// Appends all of `bytes`, or none.
     pub(in crate::pipeline) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        // The share of a write that fails stays taken until the file goes: it may be on the disk in part.
+        // The share of a failed write stays reserved until the file is released: part of it may be on disk.
         if !self.share.grow(bytes.len() as u64) {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "the spool is full"));
         }
@@ -32,17 +32,17 @@ impl Growing {
         Ok(())
     }
 
-    /// Where it ends now.
+    /// The current end.
     pub(super) fn mark(&self) -> u64 {
         self.written
     }
 
-    /// What was written behind the mark is none of it.
+    /// Discards everything after the mark.
     pub(super) fn back_to(&mut self, mark: u64) {
         self.written = mark;
     }
 
-    /// Bytes in it.
+    /// Number of bytes.
     pub(in crate::pipeline) fn len(&self) -> u64 {
         self.written
     }
@@ -53,7 +53,7 @@ impl Growing {
     }
 }
 
-/// A document that is being written. One that is let go unfinished is removed.
+/// A document that is being written. Dropping it unfinished removes the file.
 #[derive(Debug)]
 pub(in crate::pipeline) struct Document {
     growing: Growing,
@@ -69,10 +69,10 @@ impl Document {
         self.growing.append(bytes)
     }
 
-    /// It is finished.
+    /// Finishes the document.
     pub(in crate::pipeline) fn finish(mut self) -> Option<SpoolFile> {
         let path = self.path.take()?;
-        // What it may have taken beyond its length is given back with the rest.
+        // Any reservation beyond its length is returned together with the rest.
         let nothing = self.growing.share.sibling();
         let share = std::mem::replace(&mut self.growing.share, nothing);
         Some(SpoolFile::sharing(path, self.growing.written, share))

@@ -1,13 +1,13 @@
-//! Bodies that are too large for memory: pieces of an exchange come in and are put together on disk, the whole exchange comes out
-//! with its last piece. What has no place is left out, counted, and said in the body's `missing` ranges, so that the rest of the
-//! exchange is told all the same.
+//! Bodies that are too large for memory. In: pieces of an exchange, which are assembled on disk. Out: with the last piece, the whole
+//! exchange. Bytes that could not be stored are left out, counted, and listed in the body's `missing` ranges, so that the rest of the
+//! exchange is still reported.
 //!
 //! ```text
-//! piece ─► way: memory, up to 64 KiB ─► file without a name ─ last piece ─► Bulk ─ artifact ─► document, a file with one
+//! piece ─► way: memory, up to 64 KiB ─► unnamed file ─ last piece ─► Bulk ─ artifact ─► document, a named file
 //! ```
 //!
-//! Bounds: files at once (`MOST_FILES`), exchanges at once (`MOST_EXCHANGES`), bytes of all files, documents that wait for
-//! their stores included ([`Folder::open`]).
+//! Bounds: files at once (`MOST_FILES`), exchanges at once (`MOST_EXCHANGES`), bytes of all files, including documents that wait for
+//! their stores ([`Folder::open`]).
 
 mod body;
 mod folder;
@@ -23,39 +23,39 @@ use crate::model::conn::ConnectionUid;
 use crate::model::exchange::HttpExchange;
 use crate::model::loss::Tally;
 
-/// Bodies on disk at once: each is an open file, and a host has few transfers of this size at a time.
+/// Maximum bodies on disk at once: each is an open file, and a host has few transfers of this size at a time.
 const MOST_FILES: usize = 64;
-/// Exchanges whose pieces are put together at once; what they hold in memory is at most twice 64 KiB each.
+/// Maximum exchanges being assembled at once; each holds at most twice 64 KiB in memory.
 const MOST_EXCHANGES: usize = 256;
 
-/// Names an exchange: its connection, and its number there.
+/// Identifies an exchange: its connection, and its number there.
 type Name = (ConnectionUid, u64);
 
 /// The bodies of an exchange that are on disk.
 #[derive(Debug)]
 pub(super) struct Spooled {
-    /// Where its documents go.
+    /// The folder for its documents.
     pub(super) folder: Folder,
     pub(super) request: Option<Bulk>,
     pub(super) response: Option<Bulk>,
 }
 
-/// Exchanges that are being put together.
+/// Exchanges that are being assembled.
 #[derive(Debug, Default)]
 pub(super) struct Spools {
-    /// None: nothing can be put on disk.
+    /// `None`: nothing can be stored on disk.
     folder: Option<Folder>,
     open: HashMap<Name, [Way; 2]>,
 }
 
 impl Spools {
-    /// In that folder.
+    /// Stores bodies in that folder.
     pub(super) fn new(folder: Folder) -> Spools {
         Spools { folder: Some(folder), open: HashMap::new() }
     }
 
-    /// Takes a piece of the exchange `name`. With the last one `http` becomes the whole exchange, and what of it is on disk comes
-    /// out; before that, none.
+    /// Adds a piece of the exchange `name`. With the last piece, `http` becomes the whole exchange, and its bodies on disk, if any, are
+    /// returned; until then the result is `None`.
     pub(super) fn join(&mut self, name: Name, http: &mut HttpExchange, lost: &mut Tally) -> Option<Option<Spooled>> {
         let part = http.part?;
         let mut ways = self.open.remove(&name).unwrap_or_default();
