@@ -1,5 +1,5 @@
-//! `detect_errors` on bodies that are told in parts: what stands in several of them is found as it is in the whole, and what waits is bounded.
-#![allow(clippy::unwrap_used)] // values that are not there are what these tests look for
+//! `detect_errors` on bodies that are reported in parts: text split across parts is found as in a whole body, and the kept state is bounded.
+#![allow(clippy::unwrap_used)] // the tests unwrap values that are expected to be there
 
 use std::io::Write as _;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::model::exchange::Part;
 use crate::pipeline::settings::{AccessLogs, LogFormat, Pattern, Recorded, ReportUsage};
 
-/// The parts of one exchange, in which the body of the answer comes.
+/// The parts of one exchange, each with a part of the response body.
 fn in_parts(bodies: &[&str], status: u16) -> Vec<HttpExchange> {
     let mut offset = 0;
     let last = bodies.len() - 1;
@@ -47,13 +47,13 @@ fn an_exchange_in_parts_is_told_once_with_what_any_part_held() {
     assert_eq!(told(&["a", "b", "it failed"]), (1, 1, 3));
 }
 
-/// A pipeline that looks for this in bodies.
+/// A pipeline that searches bodies for this pattern.
 fn looking_for(pattern: Pattern) -> Pipeline {
     let rule = rule(|rule| rule.body = vec![pattern]);
     Pipeline::new(stack(vec![detect(vec![rule])]), &RedactionKey([9; 32]))
 }
 
-/// A body in pieces, as carried, with that coding.
+/// A body in pieces, carried with that coding.
 fn pieces(body: &[u8], sizes: impl IntoIterator<Item = usize>, coding: &str) -> Vec<HttpExchange> {
     let (mut rest, mut offset, mut parts) = (body, 0, Vec::new());
     for size in sizes {
@@ -126,7 +126,7 @@ fn what_bytes_are_missing_between_is_not_put_together() {
     assert!(!found(&mut pipeline, later), "a part is missing");
     let hole = with(0, &|body| (body.size, body.missing) = (body.size + 7, std::iter::once(5..12).collect()));
     assert!(!found(&mut pipeline, hole), "the first part has a hole at its end");
-    // Parts of two exchanges, one after the other.
+    // Parts of two interleaved exchanges.
     let mut out = Vec::new();
     for (number, part) in [(1, 0), (2, 1), (1, 1)] {
         let Observation::Exchange(one) = seen(cut().swap_remove(part)) else { panic!("no exchange") };
@@ -143,7 +143,7 @@ fn a_long_text_is_found_in_one_part_and_beyond_the_bound_nothing_is() {
     assert!(found(&mut pipeline, pieces(body.as_bytes(), [body.len()], "identity")));
     assert!(found(&mut pipeline, pieces(body.as_bytes(), [500, body.len()], "identity")), "most of it is in one part");
     assert!(!found(&mut pipeline, pieces(body.as_bytes(), [4_500, body.len()], "identity")), "more than waits");
-    // Bytes of a part that are not looked into are a hole.
+    // Bytes of a part that are not inspected count as a hole.
     let most = crate::pipeline::issues::LOOKED_AT;
     let mut pipeline = looking_for(Pattern::text("needle").unwrap());
     let body = [&b"x".repeat(most - 3)[..], b"needle"].concat();

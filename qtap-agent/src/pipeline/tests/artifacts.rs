@@ -1,9 +1,9 @@
-//! Golden artifacts: what is written, byte for byte.
-#![allow(clippy::unwrap_used)] // values that are not there are what these tests look for
+//! Golden artifacts: the exact bytes that are written.
+#![allow(clippy::unwrap_used)] // the tests unwrap values that are expected to be there
 
 use super::*;
 
-/// As `sha256sum` gives them.
+/// As computed with `sha256sum`.
 const REQUEST_DIGEST: &str = "2d66f0f9a00bfc787311365db68c918160d1ab335cd9089330f8709d566f6d1c";
 const RESPONSE_DIGEST: &str = "3c42c70dc17f17b02103c56fe9d89a2a1cd0703e9bd65eae5b4ea4ddda5c4a16";
 

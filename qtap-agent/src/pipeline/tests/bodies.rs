@@ -1,5 +1,5 @@
-//! A secret in every kind of body, under every coding, cut at every place, leaves through none; what is no secret stays.
-#![allow(clippy::unwrap_used)] // values that are not there are what these tests look for
+//! A secret in any kind of body, under any coding, split at any place, never leaks; everything else stays.
+#![allow(clippy::unwrap_used)] // the tests unwrap values that are expected to be there
 
 use std::io::Write as _;
 
@@ -13,10 +13,10 @@ use crate::pipeline::settings::json_path::JsonPath;
 use crate::pipeline::settings::{BodyValues, Ready, SecretForm};
 
 const CANARY: &str = "c4n4ry";
-/// A card number, which only its form tells.
+/// A card number, which only its form reveals.
 const CARD: &str = "4111111111111111";
 
-/// Bodies that hold the canary where a name tells of it, and the card number where only its form does; and what of them is to be seen.
+/// Bodies with the canary under a telling name, and with the card number where only its form reveals it; and their expected redacted forms.
 const BODIES: &[(&str, &str, &str)] = &[
     (
         "application/json",
@@ -87,7 +87,7 @@ fn coded(coding: &str, bytes: &[u8]) -> Vec<u8> {
     }
 }
 
-/// br without compression (RFC 7932 §9.2): a window of 16 bits, one block of bytes as they are, one that is empty and last.
+/// br without compression (RFC 7932 §9.2): a window of 16 bits, one uncompressed block, and an empty last block.
 fn stored_brotli(bytes: &[u8]) -> Vec<u8> {
     assert!((1..=1 << 16).contains(&bytes.len()));
     // WBITS 0, ISLAST 0, MNIBBLES 0 (four), MLEN - 1, ISUNCOMPRESSED 1, from the lowest bit on.
@@ -107,7 +107,7 @@ fn exchange(content_type: &str, coding: &str, body: Body) -> HttpExchange {
     }
 }
 
-/// What the bytes of a document say, in every way that somebody might read them.
+/// All plausible readings of a document's bytes.
 fn readings(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut all = vec![bytes.to_vec()];
     let mut inner = Vec::new();
@@ -123,7 +123,7 @@ fn readings(bytes: &[u8]) -> Vec<Vec<u8>> {
         }
         all.push(text);
     }
-    // Text is no coded body.
+    // Text is not an encoded body.
     for bytes in all.clone().into_iter().filter(|bytes| std::str::from_utf8(bytes).is_err()) {
         for coding in ["gzip", "br", "zstd", "deflate"] {
             all.push(decode::decode(&[coding], &bytes, false).data);
@@ -145,7 +145,7 @@ fn holds(bytes: &[u8], needle: &str) -> bool {
     bytes.windows(needle.len()).any(|window| window == needle.as_bytes())
 }
 
-/// No record says the secret.
+/// Checks that no record contains the secret.
 fn assert_silent(records: &[Record], what: &dyn std::fmt::Debug) {
     for record in records {
         let debug = format!("{record:?}");
@@ -217,7 +217,7 @@ fn a_secret_leaves_through_no_body_that_is_cut_off_or_has_a_hole() {
     }
 }
 
-/// The records of a response told in these parts.
+/// The records of a response that is reported in these parts.
 fn parts(settings: &Settings, content_type: &str, coding: &str, pieces: &[&[u8]]) -> Vec<Record> {
     let mut pipeline = Pipeline::new(settings.clone(), &RedactionKey([9; 32]));
     let (mut records, mut offset) = (Vec::new(), 0);
@@ -270,7 +270,7 @@ fn a_secret_cut_between_parts_leaves_through_neither() {
     }
 }
 
-/// What a body shows, strays at its ends included.
+/// The bytes that a body shows, including partial characters at its ends.
 fn shown_bytes(body: &serde_json::Value) -> Vec<u8> {
     let plain = |text: &serde_json::Value| {
         base64::engine::general_purpose::STANDARD.decode(text.as_str().unwrap_or_default()).unwrap()
@@ -345,7 +345,7 @@ fn by_default_credentials_are_taken_out_of_bodies_and_nothing_else_is() {
         )),
     );
     assert!(data(&records[1]).contains("grant_type=password&client_secret=[redacted]&code=1"));
-    // Binary data goes by as it is.
+    // Binary data passes unchanged.
     let records = apply(settings, seen(exchange("image/png", "", body(b"\x89PNG\0\xff"))));
     assert!(data(&records[1]).contains(r#""encoding":"base64","data":"iVBORwD/""#), "{}", data(&records[1]));
 }
@@ -395,7 +395,7 @@ fn a_secret_leaves_through_no_message() {
             }
             let records = apply(with(redact(action), Level::Full, format, Artifacts::Split), seen(http));
             assert_silent(&records, &(content_type, format, action));
-            // Of gRPC only format `json` shows what is no text.
+            // For gRPC, only format `json` shows content that is not text.
             let shown = says(&records[1], "end") || (format != Format::Json && !content_type.is_empty());
             assert!(shown, "{content_type} {format:?}: what is no secret stays");
         }
@@ -486,7 +486,7 @@ fn patterns_are_found_in_heads_urls_and_command_lines() {
     }
 }
 
-/// Bodies that go through the disk, in pieces that cut them anywhere.
+/// Bodies that go through the disk, in pieces split at any place.
 #[test]
 fn a_secret_leaves_through_no_body_on_disk() {
     let pad = "x".repeat(150 << 10);
@@ -504,7 +504,7 @@ fn a_secret_leaves_through_no_body_on_disk() {
         for (coding, format) in
             ["", "gzip", "compress"].into_iter().flat_map(|coding| FORMATS.map(|format| (coding, format)))
         {
-            // What is coded has to be larger than what stays in memory.
+            // An encoded body must be larger than what stays in memory.
             let noise: String =
                 (0..100_000_u32).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 27) as u8 % 26)).collect();
             let plain = body_text.replace(&pad, &format!("{noise}{noise}"));

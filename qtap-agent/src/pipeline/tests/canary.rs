@@ -1,11 +1,11 @@
-//! A secret in every place that redaction is to reach leaves through none.
-#![allow(clippy::unwrap_used)] // values that are not there are what these tests look for
+//! A secret in any place that redaction must cover never leaks.
+#![allow(clippy::unwrap_used)] // the tests unwrap values that are expected to be there
 
 use super::*;
 
 const CANARY: &str = "c4n4ry";
 
-/// The canary in every place that redaction is to reach.
+/// The canary in every place that redaction must cover.
 fn poisoned() -> HttpExchange {
     let secret = [
         ("Authorization", "Bearer c4n4ry"),
@@ -87,7 +87,7 @@ fn a_secret_leaves_through_no_field_at_any_level_in_any_format() {
     }
 }
 
-/// Every plugin that tells something, at the most that it tells; `redact` first, or last.
+/// Every plugin that produces output, at its highest level; `redact` first, or last.
 #[test]
 fn a_secret_leaves_through_no_plugin() {
     use crate::pipeline::settings::{

@@ -1,5 +1,5 @@
-//! `gen_ai` in a stack: what lands on which record at which level, and that what is redacted is redacted in it too.
-#![allow(clippy::unwrap_used)] // values that are not there are what these tests look for
+//! `gen_ai` in a stack: which data ends up in which record at which level, and that redaction applies to all of it.
+#![allow(clippy::unwrap_used)] // the tests unwrap values that are expected to be there
 
 use std::io::Write as _;
 
@@ -146,7 +146,7 @@ fn large(asked: &[u8], answer: &[u8], content_type: &str, coding: &[(&str, &str)
     (0..numbers).map(of).collect()
 }
 
-/// What is told of it.
+/// The records of these pieces.
 fn told_of_large(settings: Settings, pieces: Vec<HttpExchange>) -> Vec<Record> {
     let folder = tempfile::tempdir().unwrap();
     let spool = crate::pipeline::spool::Folder::open(folder.path(), 1 << 30, 64 << 20).unwrap();
@@ -157,7 +157,7 @@ fn told_of_large(settings: Settings, pieces: Vec<HttpExchange>) -> Vec<Record> {
     records
 }
 
-/// A request with so many images, of 800 KB each: of a value that is larger redaction shows nothing where it looks for patterns.
+/// A request with this many images of 800 KB each. (With patterns configured, redaction does not show larger values.)
 fn with_images(count: usize) -> Vec<u8> {
     let image = format!("data:image/png;base64,{}", "iVBORw0K".repeat(100_000));
     let image = serde_json::json!({"type": "image_url", "image_url": {"url": image}});
@@ -207,7 +207,7 @@ fn of_bodies_on_disk_no_more_is_read_than_may_be() {
     };
     let too_large = facts(&with_images(22), ANSWER.as_bytes(), "application/json");
     assert_eq!((too_large.request_model, too_large.input_tokens), (None, Some(900)), "the answer is read all the same");
-    // Of events each by itself, until there are too many.
+    // Events are redacted one by one, until there are too many.
     let event =
         format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n", "x".repeat(9_000));
     let streamed =

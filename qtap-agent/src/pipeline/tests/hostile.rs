@@ -1,6 +1,6 @@
-//! Bytes that nobody chose: whatever an exchange holds, records are made of it, and a JSON artifact is JSON that gives the body
-//! back.
-#![allow(clippy::unwrap_used)] // an artifact that can't be read is what these tests look for
+//! Arbitrary bytes: whatever an exchange contains, it yields records, and a JSON artifact is valid JSON from which the body can be
+//! recovered.
+#![allow(clippy::unwrap_used)] // the tests unwrap artifacts that are expected to be readable
 
 use base64::engine::{Engine, general_purpose::STANDARD};
 use proptest::collection::vec;
@@ -107,7 +107,7 @@ proptest! {
     }
 }
 
-/// Every plugin, whatever an exchange holds: as many lines, uses and issues as there should be.
+/// Every plugin, whatever an exchange contains: the expected numbers of lines, uses and issues.
 fn every_plugin_bears(http: &HttpExchange, told: bool) {
     use crate::pipeline::settings::{
         AccessLogs, DetectErrors, IssueRule, LogFormat, Pattern, Recorded, ReportUsage, UrlPattern,

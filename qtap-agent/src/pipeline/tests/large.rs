@@ -1,6 +1,6 @@
-//! Bodies that are too large for memory: put together of pieces, on disk, they make the same records, byte for byte, as the exchange
-//! told whole; and what has no place is left out and said.
-#![allow(clippy::unwrap_used)] // values that are not there are what these tests look for
+//! Bodies that are too large for memory: assembled from pieces, on disk, they yield the same records, byte for byte, as the exchange
+//! reported whole; and bytes that could not be stored are left out and reported as missing.
+#![allow(clippy::unwrap_used)] // the tests unwrap values that are expected to be there
 
 use std::io::Write as _;
 use std::ops::Range;
@@ -12,10 +12,10 @@ use super::*;
 use crate::model::exchange::Part;
 use crate::pipeline::spool::Folder;
 
-/// What bodies are decoded to in memory: so that both are held to the same.
+/// The decoding bound for memory, so that both variants have the same.
 const DECODED: u64 = 16 << 20;
 
-/// A body, and where it is cut into pieces.
+/// A body, and where it is split into pieces.
 #[derive(Debug, Clone)]
 struct Cut {
     bytes: Vec<u8>,
@@ -68,7 +68,7 @@ impl Cut {
     }
 }
 
-/// The exchange with these bodies, told whole or as its pieces.
+/// The exchange with these bodies, whole or one of its pieces.
 fn exchange(request_body: (Body, &Cut), response_body: (Body, &Cut), part: Option<Part>) -> HttpExchange {
     let ended = part.is_none_or(|part| part.last);
     let request = Request { body: request_body.0, fields: request_body.1.fields(), ..request() };
@@ -105,7 +105,7 @@ fn apply_all(pipeline: &mut Pipeline, exchanges: Vec<HttpExchange>) -> Vec<Recor
     out
 }
 
-/// What two ways of telling an exchange have to agree in, the data of objects included.
+/// What must be the same for the whole exchange and for its pieces, including the data of objects.
 fn told(record: &Record) -> (String, Vec<u8>) {
     let mut record = record.clone();
     let mut data = Vec::new();
@@ -285,7 +285,7 @@ proptest! {
     }
 }
 
-/// Applies the pieces in a spool of so many bytes; gives the records, and what was lost.
+/// Applies the pieces with a spool of `most` bytes; returns the records, and what was lost.
 fn within(most: u64, exchanges: Vec<HttpExchange>) -> (Vec<Record>, Tally) {
     let folder = tempfile::tempdir().unwrap();
     let spool = Folder::open(folder.path(), most, DECODED).unwrap();
@@ -294,7 +294,7 @@ fn within(most: u64, exchanges: Vec<HttpExchange>) -> (Vec<Record>, Tally) {
     let records = apply_all(&mut pipeline, exchanges);
     let lost = pipeline.take_lost();
     drop(pipeline);
-    // Documents are read while the folder is there.
+    // Read documents while the folder exists.
     let in_memory = |mut record: Record| {
         if let RecordKind::Object(object) = &mut record.kind
             && let Some(file) = object.spooled.take()
@@ -311,7 +311,7 @@ fn within(most: u64, exchanges: Vec<HttpExchange>) -> (Vec<Record>, Tally) {
 #[test]
 fn what_has_no_place_is_left_out_and_said() {
     let response = Cut { cuts: vec![70_000], ..cut(repeated(b"0123456789", 300_000), "text/plain", "") };
-    // Room for the first piece, and for a document of it.
+    // Space for the first piece, and for its document.
     let (records, lost) = within(200_000, pieces(&small(), &response));
     assert_eq!((lost.count(Loss::SpoolFull), lost.bytes(Loss::SpoolFull)), (1, 230_000));
     let response = records
@@ -326,7 +326,7 @@ fn what_has_no_place_is_left_out_and_said() {
     assert_eq!((whole.len(), lost.is_empty()), (3, true), "with room for both nothing is left out");
 }
 
-/// The document alone finds no room: the exchange is told without it.
+/// Only the document finds no space: the exchange is reported without it.
 #[test]
 fn a_document_that_has_no_place_is_counted() {
     let response = cut(repeated(b"0123456789", 300_000), "text/plain", "");
@@ -338,7 +338,7 @@ fn a_document_that_has_no_place_is_counted() {
     assert!(about.request_artifact.is_some() && about.response_artifact.is_none());
 }
 
-/// A disk that takes nothing, here because the folder is gone: the exchange is told all the same.
+/// A disk that accepts nothing, here because the folder is gone: the exchange is still reported.
 #[test]
 fn a_disk_that_takes_nothing_costs_the_body_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -348,13 +348,13 @@ fn a_disk_that_takes_nothing_costs_the_body_alone() {
     let response = cut(repeated(b"0123456789", 300_000), "text/plain", "");
     let mut all = pieces(&small(), &response);
     let last = all.pop().unwrap();
-    // The body is there, and then there is no place for its document.
+    // The body is stored, and then there is no space for its document.
     let mut records = apply_all(&mut pipeline, all);
     std::fs::remove_dir_all(folder.path().join("spool")).unwrap();
     records.extend(apply_all(&mut pipeline, vec![last]));
     assert_eq!(records.len(), 2, "the artifact record, and the request");
     assert_eq!(pipeline.take_lost().bytes(Loss::SpoolFull), 300_000);
-    // And then there is no place for a body either.
+    // And then there is no space for a body either.
     let records = apply_all(&mut pipeline, pieces(&small(), &response));
     let RecordKind::Object(object) = &records[2].kind else { panic!("no object") };
     assert_eq!(records.len(), 3);
@@ -366,7 +366,7 @@ fn a_disk_that_takes_nothing_costs_the_body_alone() {
     assert!(pipeline.take_lost().bytes(Loss::SpoolFull) > 299_000);
 }
 
-/// Without a folder only what is small has a place.
+/// Without a folder only small bodies are stored.
 #[test]
 fn without_a_folder_bodies_are_left_out() {
     let mut pipeline = Pipeline::new(settings(Level::Full, Format::Json, Artifacts::Split), &RedactionKey([9; 32]));
@@ -376,7 +376,7 @@ fn without_a_folder_bodies_are_left_out() {
     assert_eq!(pipeline.take_lost().bytes(Loss::SpoolFull), 299_999, "but for a piece of one byte");
 }
 
-/// Pieces whose bodies the host shed on the way are holes.
+/// Pieces whose bodies the host dropped on the way are holes.
 #[test]
 fn pieces_that_were_shed_are_holes() {
     let response = cut(repeated(b"0123456789", 300_000), "text/plain", "");
@@ -411,7 +411,7 @@ fn more_bodies_at_once_than_there_are_files_are_left_out() {
     assert_eq!(pipeline.take_lost().bytes(Loss::SpoolFull), 6 * 70_000);
 }
 
-/// Who looks into bodies reads those on disk too, and records them whole; a line leaves them out.
+/// Steps that inspect bodies read those on disk too, and record them whole; a log line leaves them out.
 #[test]
 fn a_body_on_disk_is_looked_into_and_recorded() {
     use crate::pipeline::settings::{AccessLogs, DetectErrors, IssueRule, LogFormat, Pattern, Recorded};

@@ -1,5 +1,5 @@
-//! Messages inside bodies: what each level and format tells of them.
-#![allow(clippy::unwrap_used)] // values that are not there are what these tests look for
+//! Messages inside bodies: what each level and format shows of them.
+#![allow(clippy::unwrap_used)] // the tests unwrap values that are expected to be there
 
 use std::io::Write;
 
@@ -107,7 +107,7 @@ fn grpc_messages_are_undone_by_the_coding_of_the_head() {
         let shown = shown(Level::Full, grpc(encoding, kept));
         let time = "2026-01-02T03:04:05.120000000Z";
         let first = json!({"type": "grpc", "time": time, "size": carried.len(), "compressed": true, "encoding": "text", "data": "hello hello"});
-        // A control character: not for reading.
+        // Contains a control character, so it is not readable text.
         let second = json!({"type": "grpc", "time": time, "size": 7, "encoding": "base64", "data": "CgV3b3JsZA=="});
         assert_eq!(shown["kept"], json!([first, second]));
         assert_eq!((&shown["count"], &shown["left_out"], &shown["broken"]), (&json!(5), &json!(1), &json!(true)));

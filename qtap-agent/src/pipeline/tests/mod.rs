@@ -1,6 +1,6 @@
-//! The pipeline as its neighbours see it: observations in, records out. What is expected was written from the contract of the
-//! records, not from the code. Here are the values in; the files beside this one hold what is expected.
-#![allow(clippy::unwrap_used)] // values that are not there are what these tests look for
+//! The pipeline from the outside. In: observations. Out: records. The expectations were written from the contract of the
+//! records, not from the code. This file has the inputs; the files beside it have the expectations.
+#![allow(clippy::unwrap_used)] // the tests unwrap values that are expected to be there
 
 mod across;
 mod artifacts;
@@ -176,7 +176,7 @@ fn settings(level: Level, format: Format, artifacts: Artifacts) -> Settings {
     }
 }
 
-/// A stack of these steps, as they stand.
+/// A stack with exactly these steps.
 fn stack(steps: Vec<Step>) -> Settings {
     let stack = Stack { name: "s".to_owned(), steps };
     Settings { http_stack: Some(stack), ..settings(Level::None, Format::Json, Artifacts::Split) }

@@ -1,5 +1,5 @@
-//! Exchanges that are told in parts: which records there are, and what goes on from one part to the next.
-#![allow(clippy::unwrap_used)] // values that are not there are what these tests look for
+//! Exchanges that are reported in parts: which records they yield, and which state continues from one part to the next.
+#![allow(clippy::unwrap_used)] // the tests unwrap values that are expected to be there
 
 use std::io::Write;
 

@@ -1,5 +1,5 @@
-//! What plugins tell of an exchange beside capturing it: lines, uses, issues.
-#![allow(clippy::unwrap_used)] // values that are not there are what these tests look for
+//! What plugins report of an exchange besides its artifacts: log lines, uses, issues.
+#![allow(clippy::unwrap_used)] // the tests unwrap values that are expected to be there
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ fn a_line_as_json_tells_what_its_mode_says() {
     assert_eq!((&value["error"], &value["incomplete"], value.get("status")), (&"reset".into(), &"reset".into(), None));
 }
 
-/// A line is one line, and moves no cursor, whatever a peer sends.
+/// A line stays on one line, and moves no cursor, whatever a peer sends.
 #[test]
 fn hostile_text_stays_on_its_line() {
     let mut http = http();
@@ -153,7 +153,7 @@ pub(super) fn detect(rules: Vec<IssueRule>) -> Step {
     Step::DetectErrors(DetectErrors { rules })
 }
 
-/// Why `http` is an issue by this rule alone; none when it is not.
+/// Why `http` is an issue by this rule alone; `None` if it is not.
 fn reasons(rule: &IssueRule, http: HttpExchange) -> Option<Vec<&'static str>> {
     let records = apply(stack(vec![detect(vec![rule.clone()])]), seen(http));
     issues(&records).first().map(|issue| issue.reasons.clone())
@@ -206,7 +206,7 @@ fn each_condition_of_a_rule_is_obeyed() {
     let matches = rule(|rule| rule.body = vec![Pattern::text("no").unwrap(), Pattern::regex(r"(?i)^P\w+\n$").unwrap()]);
     assert_eq!(reasons(&matches, http()), Some(vec!["body"]));
 
-    // Asked of the exchange as it was, whatever stands before.
+    // Evaluated on the original exchange, whatever steps come before.
     let expr = |text: &str| rule(|rule| rule.expr = compile(text, &Macros::default()).ok());
     for (text, is_one) in [
         ("http.req.method == \"POST\" and http.res.status == 200", true),

@@ -1,5 +1,5 @@
-//! Which records there are, and what stands in them.
-#![allow(clippy::unwrap_used)] // values that are not there are what these tests look for
+//! Which records there are, and what they contain.
+#![allow(clippy::unwrap_used)] // the tests unwrap values that are expected to be there
 
 use super::*;
 
@@ -135,7 +135,7 @@ fn severity_and_error_type_follow_the_outcome() {
     assert_eq!(outcome(Some(503), false, None), (Severity::Error, text("503")));
     assert_eq!(outcome(None, true, Some(Incomplete::NoResponse)), (Severity::Error, text("no_response")));
     assert_eq!(outcome(Some(200), true, Some(Incomplete::Reset)), (Severity::Error, text("reset")));
-    // What qtap did not see is no error of the exchange.
+    // What qtap did not observe is not an error of the exchange.
     for unseen in [Incomplete::BytesLost, Incomplete::JoinedLate, Incomplete::FieldsUnknown, Incomplete::StillOpen] {
         assert_eq!(outcome(Some(200), true, Some(unseen)), (Severity::Info, None), "{unseen:?}");
     }

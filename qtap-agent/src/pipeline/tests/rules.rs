@@ -1,5 +1,5 @@
-//! The level of an exchange follows the rules, and so does what is wanted while it runs.
-#![allow(clippy::unwrap_used)] // values that are not there are what these tests look for
+//! The level of an exchange follows the rules, and so does what is wanted while it is running.
+#![allow(clippy::unwrap_used)] // the tests unwrap values that are expected to be there
 
 use super::*;
 use crate::model::exchange::Part;
@@ -18,7 +18,7 @@ fn rules(list: &[(&str, Level)]) -> Vec<CaptureRule> {
     list.iter().enumerate().map(rule).collect()
 }
 
-/// Redaction stands before the rules, so that they would see what it left if they could.
+/// Redaction comes before the rules, so that a rule that wrongly saw redacted values would not match.
 fn ruled(level: Level, list: &[(&str, Level)]) -> Settings {
     let capture = Step::HttpCapture(HttpCapture { level, rules: rules(list), ..HttpCapture::default() });
     let stack = Stack { name: "s".to_owned(), steps: vec![Step::Redact(Redact::default()), capture] };
@@ -29,7 +29,7 @@ fn failed() -> HttpExchange {
     HttpExchange { response: Some(Response { status: Some(502), ..response() }), ..http() }
 }
 
-/// Records that an exchange makes, and whether a body is among them.
+/// The number of records that an exchange yields, and whether a body is among them.
 fn told(settings: &Settings, http: HttpExchange) -> (usize, bool) {
     let records = apply(settings.clone(), seen(http));
     let objects = records.iter().filter(|record| matches!(record.kind, RecordKind::Object(_)));
@@ -131,7 +131,7 @@ fn a_body_is_wanted_as_long_as_a_level_above_it_can_come() {
     assert_eq!(by_port.of(&request_only(), None), Open, "a connection that is not known yet");
 }
 
-/// What a runtime is still asked for may come: a label that is not there is then no label that isn't.
+/// While a container runtime lookup is pending, labels may still arrive: a missing label is then unknown, not absent.
 #[test]
 fn what_is_awaited_of_a_container_is_waited_for() {
     use crate::model::process::{Container, Pod};
@@ -151,7 +151,7 @@ fn what_is_awaited_of_a_container_is_waited_for() {
         let judge = ruled(Level::Summary, &[(&format!("{field} == \"x\""), Level::Full)]).judge().unwrap();
         assert_eq!(judge.of(&http(), Some(&of(true, ""))), Wanted::Open, "{field}");
     }
-    // Which stack it is depends on the label.
+    // The choice of the stack depends on the label.
     let mut two = ruled(Level::Summary, &[("http.req.path == \"/\"", Level::Full)]);
     let full = Step::HttpCapture(HttpCapture { level: Level::Full, ..HttpCapture::default() });
     two.routing.stacks.push(Stack { name: "full".to_owned(), steps: vec![full] });
@@ -241,7 +241,7 @@ fn other_plugins_want_bodies_too_and_a_sample_wants_none() {
     assert_eq!(asked(vec![logs(Level::Summary, &[("http.res.status == 503", Level::Full)])], &running(200)), No);
     assert_eq!(asked(vec![logs(Level::Summary, &[("http.res.status == 503", Level::Full)])], &running(503)), Yes);
     assert_eq!(stack(vec![logs(Level::Full, &[])]).judge(), None, "all are wanted");
-    // What one of them wants is wanted.
+    // The steps' wishes add up.
     let both = vec![logs(Level::Full, &[]), issue(&server, Vec::new(), Recorded::Body)];
     assert_eq!(asked(both, &running(200)), Yes);
 

@@ -1,6 +1,6 @@
-//! How many exchanges a `sample` step tells: within its ratio and its rate, alike for all of a connection or a trace, each that is left
-//! out counted.
-#![allow(clippy::unwrap_used)] // values that are not there are what these tests look for
+//! How many exchanges a `sample` step keeps: within its ratio and its rate, the same decision for a whole connection or trace, and every
+//! left-out exchange counted.
+#![allow(clippy::unwrap_used)] // the tests unwrap values that are expected to be there
 
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 use proptest::test_runner::RngSeed;
@@ -40,7 +40,7 @@ fn pipeline(sample: Sample) -> Pipeline {
     Pipeline::new(stack(vec![capture, Step::Sample(sample)]), &RedactionKey([9; 32]))
 }
 
-/// True when it is told.
+/// True when the exchange is kept.
 fn tells(pipeline: &mut Pipeline, observation: Observation) -> bool {
     let mut out = Vec::new();
     pipeline.apply(observation, &mut out);
@@ -68,7 +68,7 @@ fn the_share_is_that_which_was_asked_for() {
 proptest! {
     #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), failure_persistence: None, cases: 128, ..ProptestConfig::default() })]
 
-    /// What is told at a ratio is told at every larger one, by whoever sees it.
+    /// What is kept at one ratio is kept at every larger one, on every host.
     #[test]
     fn a_trace_is_told_whole(id in 1_u128.., ratio in 0.0..1.0_f64, more in 0.0..1.0_f64, connection in any::<u64>()) {
         let told = |ratio, connection, number| tells(&mut pipeline(by(SampleBy::Trace, ratio)), on(connection, number, ms(1), traced(id)));
@@ -84,7 +84,7 @@ proptest! {
         prop_assert!(told.iter().all(|one| *one == told[0]), "{told:?}");
     }
 
-    /// Whatever the times, no more than the burst and what the rate allows in between.
+    /// Whatever the timestamps, no more than the burst and what the rate allows in between.
     #[test]
     fn the_rate_is_held(steps in proptest::collection::vec(0_u64..400, 1..200), rate in 1_u64..50, burst in 1_u64..20) {
         let mut pipeline = pipeline(Sample { rate: Some(rate), burst, ..Sample::default() });
@@ -146,7 +146,7 @@ fn errors_are_kept_where_that_is_asked_for() {
         let told = exchanges.map(|http| tells(&mut pipeline, on(1, 0, ms(1), http)));
         assert_eq!(told, wanted, "{keep_errors}");
     }
-    // An issue is an error too; and one that is left out makes no issue.
+    // An issue counts as an error too; and an exchange that is left out makes no issue.
     let steps = |keep_errors| {
         let sample = Sample { keep_errors, ..by(SampleBy::Connection, 0.0) };
         vec![Step::DetectErrors(DetectErrors::default()), Step::Sample(sample)]
@@ -169,7 +169,7 @@ fn an_exchange_in_parts_counts_once_and_is_told_whole_or_not_at_all() {
     for (name, number, last) in
         [(0, 0, false), (1, 0, false), (0, 1, false), (1, 1, false), (1, 2, true), (0, 2, true), (2, 0, true)]
     {
-        // The second begins in the second of the first; time goes on while it runs.
+        // The second exchange begins in the same second as the first; time passes while it is running.
         let at = ms(1000 + if number == 0 { 0 } else { 60_000 });
         told.push((name, tells(&mut pipeline, on(1, name, at, part(number, last)))));
     }

@@ -1,4 +1,4 @@
-//! Several stacks at once: each exchange goes through its own. And tags, which depend on the same facts.
+//! Several stacks at once: each exchange goes through its own. Also tests tags, which depend on the same facts.
 
 use super::*;
 use crate::model::process::{Container, Pod};
@@ -13,7 +13,7 @@ fn stack(name: &str, level: Level, redact: bool) -> Stack {
     Stack { name: name.to_owned(), steps }
 }
 
-/// Summaries for all; `full` and `other` for who is named so.
+/// Summaries by default; `full` and `other` for the endpoints that name them.
 fn several(endpoints: &[(&str, Option<&str>)]) -> Settings {
     let endpoint = |(domain, stack): &(&str, Option<&str>)| Endpoint {
         domain: (*domain).to_owned(),
