@@ -1,5 +1,5 @@
-//! How much of an exchange is told: the level of the first rule that passes, else the plugin's own. In: facts. Out: a level. It counts how
-//! often each rule was the one.
+//! How much of an exchange is reported: the level of the first rule that matches, else the plugin's own. In: facts. Out: a level. Counts
+//! how often each rule was the first match.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,23 +7,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::rule::Facts;
 use super::settings::{AccessLogs, CaptureRule, HttpCapture, Level, first_to_pass};
 
-/// How often a rule was the first to pass.
+/// How often a rule was the first to match.
 #[derive(Debug)]
 pub struct Passed {
-    /// Its name; that of `access_logs` stands before those of its rules.
+    /// The rule's name; rules of `access_logs` have the prefix `access_logs.`.
     pub rule: String,
     count: AtomicU64,
 }
 
 impl Passed {
-    /// Exchanges so far.
+    /// Number of exchanges so far.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 }
 
-/// The rules of a plugin, made ready.
+/// The compiled rules of a plugin.
 #[derive(Debug)]
 pub(super) struct Chooser {
     level: Level,
@@ -45,7 +45,7 @@ impl Chooser {
         Chooser { level, passed: passed.collect(), rules: rules.to_vec() }
     }
 
-    /// How much is told of an exchange, or of a part of one. `counts`: it is the whole, or the last part.
+    /// How much of an exchange, or of a part of one, is reported. `counts`: it is a whole exchange, or its last part.
     pub(super) fn choose(&self, facts: &Facts<'_>, counts: bool) -> Level {
         let Some(nth) = first_to_pass(&self.rules, facts) else { return self.level };
         if let Some(passed) = self.passed.get(nth).filter(|_| counts) {
@@ -54,7 +54,7 @@ impl Chooser {
         self.rules.get(nth).map_or(self.level, |rule| rule.level)
     }
 
-    /// The counts, which go on.
+    /// The counts; they continue to change.
     pub(super) fn passed(&self) -> &Arc<[Passed]> {
         &self.passed
     }

@@ -1,4 +1,4 @@
-//! A report on a connection → its `qtap.connection` record. Made at every level: that a connection was there is no payload.
+//! A connection report → its `qtap.connection` record. Written at every level, because the fact that a connection existed is not payload.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use crate::model::message::host_of;
 use crate::model::observation::{ConnState, ConnectionSeen};
 use crate::model::record::{Address, ConnectionRecord, Origin, Record, RecordKind, Severity};
 
-/// The record of `seen`, redacted as its stack says; `sampled_out`: how many of its exchanges were left out.
+/// The record of `seen`, redacted as its stack demands; `sampled_out`: how many of its exchanges sampling left out.
 pub(super) fn record(
     seen: &ConnectionSeen,
     sampled_out: Option<u64>,
@@ -28,7 +28,7 @@ pub(super) fn record(
         process: seen.process.as_ref(),
         role: conn.role,
         protocol: conn.protocol,
-        // The first exchange of an upgraded connection was of the version before.
+        // The first exchange of an upgraded connection used the previous version.
         version: seen.version.filter(|_| conn.protocol == Protocol::Http1),
         stack: stack.map(|stack| stack.id),
     };
@@ -75,13 +75,12 @@ fn about(seen: &ConnectionSeen, origin: &Origin, steps: Option<&Steps>) -> Conne
     }
 }
 
-/// What the kernel counted; where it keeps no count, what the probed calls reported.
+/// The kernel's byte count; if there is none, the count that the probed calls reported.
 fn carried(count: &Count) -> u64 {
     count.kernel.unwrap_or(count.carried)
 }
 
-/// `connection.endpoint_id`: the host of the first request (the name that was asked for), else the TLS server name, else the name in DNS, else the
-/// server's address.
+/// `connection.endpoint_id`: the requested host of the first request, else the TLS server name, else the DNS name, else the server's address.
 fn endpoint_id(seen: &ConnectionSeen, origin: &Origin, steps: Option<&Steps>) -> Option<String> {
     let authority = seen.authority.as_deref().filter(|authority| !authority.is_empty());
     let named =

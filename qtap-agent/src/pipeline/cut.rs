@@ -1,6 +1,6 @@
-//! Text cut to a length, between characters.
+//! Truncates text at a character boundary.
 
-/// The first bytes of `text`, at most `most`.
+/// The longest prefix of `text` that has at most `most` bytes and ends at a character boundary.
 pub(super) fn cut(text: &str, most: usize) -> &str {
     if text.len() <= most {
         return text;

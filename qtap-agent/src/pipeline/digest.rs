@@ -1,4 +1,4 @@
-//! Names drawn from content: SHA-256 digests (FIPS 180-4), record uids, keyed hashes. Bytes in, hexadecimal text out.
+//! Names derived from content: SHA-256 digests (FIPS 180-4), record uids, keyed hashes. In: bytes. Out: hexadecimal text.
 
 use sha2::{Digest, Sha256};
 
@@ -10,13 +10,13 @@ pub(super) fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// A SHA-256 in the making.
+/// A SHA-256 computation in progress.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sha(Sha256);
 
 impl Sha {
-    /// Bytes of each digest that are hashed before it is the other one's turn: two blocks. Fewer, and calls cost more than
-    /// is won; more, and the processor does not look that far ahead.
+    /// Bytes to hash into one digest before switching to the other: two blocks. With fewer, the calls cost more than
+    /// the interleaving saves; with more, the processor does not look far enough ahead.
     const TURN: usize = 128;
 
     pub(super) fn update(&mut self, bytes: &[u8]) {
@@ -28,8 +28,8 @@ impl Sha {
         hex(&self.0.finalize())
     }
 
-    /// Hashes whole blocks of `first_bytes` into `first` and all of `second_bytes` into `second`, by turns; how many of the first
-    /// were taken.
+    /// Hashes whole `TURN`s of `first_bytes` into `first` and all of `second_bytes` into `second`, alternately; returns how many of the
+    /// first bytes were hashed.
     pub(super) fn update_both(first: &mut Sha, first_bytes: &[u8], second: &mut Sha, second_bytes: &[u8]) -> usize {
         let taken = first_bytes.len() - first_bytes.len() % Self::TURN;
         let mut one = first_bytes.get(..taken).unwrap_or_default().chunks(Self::TURN);
@@ -48,7 +48,7 @@ impl Sha {
     }
 }
 
-/// The kinds of record that a uid tells apart.
+/// The kinds of record that a uid distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UidKind {
     Connection,
@@ -58,8 +58,8 @@ pub(super) enum UidKind {
     Issue,
 }
 
-/// `log.record.uid`: 32 hexadecimal digits of the SHA-256 of connection, exchange number, kind and part; so a resend and a
-/// replay give it again, and no two records share it.
+/// `log.record.uid`: 32 hexadecimal digits of the SHA-256 of connection, exchange number, kind and part. A resend and a
+/// replay produce the same uid; no two records share one.
 pub(super) fn record_uid(connection: ConnectionUid, number: Option<u64>, kind: UidKind, part: u32) -> String {
     let kind = match kind {
         UidKind::Connection => "connection",
@@ -68,7 +68,7 @@ pub(super) fn record_uid(connection: ConnectionUid, number: Option<u64>, kind: U
         UidKind::Request => "request",
         UidKind::Issue => "issue",
     };
-    // Put together first: it is less than a block, which is hashed in one go.
+    // Concatenate first: the name is shorter than one block and is hashed in a single call.
     let mut name = Name { bytes: [0; NAME], len: 0 };
     name.push(&connection.0);
     match number {
@@ -83,11 +83,11 @@ pub(super) fn record_uid(connection: ConnectionUid, number: Option<u64>, kind: U
     hex(Sha256::digest(name.bytes.get(..name.len).unwrap_or_default()).get(..16).unwrap_or_default())
 }
 
-/// Room for a record's name: connection, number, part, and the longest kind there is.
+/// Maximum length of a record's name: connection, number, part, and the longest kind.
 const NAME: usize = 16 + 9 + 4 + 19;
 const _: () = assert!("gen_ai_conversation".len() <= 19 && "artifact_record".len() <= 19);
 
-/// A record's name in the making.
+/// A record's name under construction.
 struct Name {
     bytes: [u8; NAME],
     len: usize,
@@ -109,7 +109,7 @@ pub(super) fn keyed_hash(key: &RedactionKey, value: &[u8]) -> String {
     keyed.hex()
 }
 
-/// The same of a value that comes in pieces.
+/// The same for a value that arrives in pieces.
 #[derive(Clone)]
 pub(super) struct Keyed {
     inner: Sha256,

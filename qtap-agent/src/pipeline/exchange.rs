@@ -1,7 +1,7 @@
-//! An exchange → its records: the artifact record, an object for each artifact, and what else the steps want told (`also`), or written
-//! down (`access_log`). Of one that is told in parts each part makes objects, and the last one the rest.
+//! An exchange → its records: the artifact record, an object for each artifact, additional records for other steps (`also`), and log
+//! lines (`access_log`). For an exchange reported in parts, each part yields objects, and the last part also yields the rest.
 //!
-//! The steps of the stack decide and redact first; everything here is made of what they left.
+//! The steps of the stack decide and redact first; everything here is built from their output.
 
 mod access_log;
 mod also;
@@ -36,7 +36,7 @@ use crate::model::record::{
 };
 use crate::model::time::{KernelTime, WallClock};
 
-/// An exchange, or a part of one, that the steps have left something of: everything is known of it but what its documents are.
+/// An exchange, or a part of one, that the steps let through; everything about it is known except its documents.
 #[derive(Debug)]
 pub(super) struct Untold {
     http: HttpExchange,
@@ -44,23 +44,23 @@ pub(super) struct Untold {
     about: ArtifactRecord,
     common: Common,
     clock: WallClock,
-    /// Its bodies that are on disk.
+    /// Bodies that are on disk.
     spooled: Option<Spooled>,
-    /// What its bodies decode to, once they were looked through.
+    /// The decoded bodies, once they have been inspected.
     undone: Option<look::Both>,
-    /// False when the disk would not take what may be seen of a body: nothing can be shown.
+    /// False when the disk could not take the redacted body: nothing can be shown then.
     shown: bool,
-    /// The conversation that it is, looked through.
+    /// The conversation of an LLM call, redacted.
     conversation: Option<Vec<u8>>,
 }
 
-/// True when it was told whole, or this is its last part.
+/// True for a whole exchange, or for the last part of one.
 pub(super) fn has_ended(seen: &ExchangeSeen) -> bool {
     let Exchange::Http(http) = &seen.exchange;
     http.part.is_none_or(|part| part.last)
 }
 
-/// True when the server failed, or the exchange did.
+/// True when the server or the exchange failed.
 pub(super) fn has_failed(seen: &ExchangeSeen) -> bool {
     let Exchange::Http(http) = &seen.exchange;
     let response = http.response.as_ref();
@@ -68,7 +68,7 @@ pub(super) fn has_failed(seen: &ExchangeSeen) -> bool {
     severity(http, response.and_then(|response| response.status), rpc.as_deref()) == Severity::Error
 }
 
-/// What is to be told of `seen`; none when that is nothing.
+/// What is to be reported of `seen`; `None` if nothing is.
 pub(super) fn untold(
     seen: ExchangeSeen,
     verdict: Verdict,
@@ -79,7 +79,7 @@ pub(super) fn untold(
     let ExchangeSeen { host, conn, process, number, exchange: Exchange::Http(mut http), observed } = seen;
     verdict.say_unwanted(&mut http);
     let goes_on = http.part.is_some_and(|part| !part.last);
-    // Of a call every part is read, whatever the last one comes to.
+    // All parts of an LLM call are read, whatever its last part turns out to be.
     let read = goes_on && verdict.gen_ai.is_some();
     if !read && (!verdict.is_any() || (goes_on && verdict.capture.level < Level::Details)) {
         return None;
@@ -115,12 +115,12 @@ pub(super) fn untold(
 }
 
 impl Untold {
-    /// True when writing its documents takes long: a body of it is on disk.
+    /// True when writing its documents takes long, because a body is on disk.
     pub(super) fn is_large(&self) -> bool {
         self.spooled.is_some()
     }
 
-    /// Looks its bodies through, as far as somebody is shown them, or reads them.
+    /// Inspects and redacts its bodies, as far as they are shown or read.
     pub(super) fn look(
         &mut self,
         locators: &[Locator],
@@ -132,7 +132,7 @@ impl Untold {
         let stored = if locators.is_empty() { [Level::None; 2] } else { self.verdict.levels() };
         let wanted = look::Wanted {
             levels: stored.map(|level| level.max(logged).max(read)),
-            // Format `http` shows what was sent.
+            // Format `http` shows the bytes as sent.
             decoded: self.verdict.capture.format != Format::Http || logged.max(read) == Level::Full,
         };
         let Untold { http, spooled, common, verdict, .. } = self;
@@ -149,7 +149,7 @@ impl Untold {
         link(&mut about, stored.iter().flatten(), &http);
         about.parts = http.part.map(|part| part.number.saturating_add(1));
         let line = line(&about);
-        // The artifact record comes first; what the others say is made of it before it is moved there.
+        // The artifact record comes first in the output; the other records are built from it before it is moved there.
         let first = out.len();
         if stored.iter().any(Option::is_some) {
             objects(stored, &http, &about, &line, &common, out);
@@ -166,7 +166,7 @@ impl Untold {
         }
     }
 
-    /// What its documents are written from.
+    /// The source of its documents.
     fn source(&self) -> artifact::Source<'_> {
         artifact::Source {
             exchange: &self.http,
@@ -179,7 +179,7 @@ impl Untold {
     }
 }
 
-/// Appends an object record for each artifact. `line`: that of the artifact record.
+/// Appends an object record for each artifact. `line`: the text line of the artifact record.
 fn objects(
     stored: [Option<(Artifact, ArtifactLink)>; 2],
     http: &HttpExchange,
@@ -221,7 +221,7 @@ fn object_line(kind: &str, exchange: &str, part: Option<u32>, bytes: u64) -> Str
     [kind, " of ", exchange, name, number, ": ", size.format(bytes), " B"].concat()
 }
 
-/// Which end the process is; where the connection does not know, the exchange tells.
+/// Which end the process is; if the connection does not know, the exchange decides.
 fn role(of_connection: Role, outgoing: bool) -> Role {
     match of_connection {
         Role::Client | Role::Server => of_connection,
@@ -230,7 +230,7 @@ fn role(of_connection: Role, outgoing: bool) -> Role {
     }
 }
 
-/// Names in the artifact record where its artifacts are.
+/// Adds the locations of the artifacts to the artifact record.
 fn link<'a>(
     about: &mut ArtifactRecord,
     stored: impl Iterator<Item = &'a (Artifact, ArtifactLink)>,
@@ -281,7 +281,7 @@ impl Common {
     }
 }
 
-/// The artifacts of an exchange that have a place to be stored, each with its link.
+/// The artifacts of an exchange that a store accepts, each with its link.
 fn stored(
     source: artifact::Source<'_>,
     verdict: &Verdict,
@@ -302,7 +302,7 @@ fn stored(
     let written = if request == response {
         artifact::write(source, &at(request), lost)
     } else {
-        // An issue records more of the one than of the other: each is a document of its own then.
+        // An issue may record the two halves at different levels; each half is then a document of its own.
         let split = |level| HttpCapture { artifacts: Artifacts::Split, ..at(level) };
         let half = |request, response| HttpExchange { request, response, ..source.exchange.clone() };
         let one = half(source.exchange.request.clone(), None);
@@ -367,7 +367,7 @@ fn timing(request: Option<&Request>, response: Option<&Response>) -> Timing {
     }
 }
 
-/// What is counted of the messages of a body.
+/// The message counts of a body.
 fn sums(body: &Body) -> Option<MessageSums> {
     let Messages { framing, count, bytes, .. } = body.messages.as_deref()?;
     let (of, close_code) = match framing {
@@ -398,7 +398,7 @@ fn object(artifact: Artifact, link: ArtifactLink, part: Option<Part>, summary: O
     }
 }
 
-/// What the summaries of an exchange's objects share.
+/// The summary that all objects of an exchange share.
 fn summary(http: &HttpExchange, about: &ArtifactRecord, origin: &Origin) -> ObjectSummary {
     let some = |text: &str| (!text.is_empty()).then(|| Arc::from(text));
     let authority = http.request.as_ref().and_then(|request| request.authority.as_deref());

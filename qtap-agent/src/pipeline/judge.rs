@@ -1,6 +1,6 @@
-//! Which bodies are wanted, told while exchanges run: what the settings come to, as the word that the parsers ask. In: settings. Out: a
-//! [`Judge`]; none where nothing in them decides of bodies. It decides nothing of what is exported: `step` does, when the exchange has
-//! ended, by the same table, the same rules and the same draw.
+//! Decides which bodies are wanted while exchanges are still running: the settings, as a function that the parsers call. In: settings.
+//! Out: a [`Judge`], or `None` if nothing in them decides about bodies. It does not decide what is exported: `step` does that once the
+//! exchange has ended, with the same table, the same rules and the same sampling decision.
 
 use super::gen_ai;
 use super::issues;
@@ -11,28 +11,28 @@ use crate::model::exchange::HttpExchange;
 use crate::model::judge::{Judge, Scene, Wanted};
 use crate::model::route::{self, Routes};
 
-/// What an exchange is judged by.
+/// What exchanges are judged by.
 struct Table {
     routes: Routes,
-    /// By the place of the stack.
+    /// Indexed by stack.
     stacks: Vec<Wishes>,
     tags: Vec<String>,
     fact_tags: Vec<FactTag>,
 }
 
-/// The steps of a stack that want bodies, or leave them out.
+/// The steps of a stack that want bodies or leave them out.
 #[derive(Default)]
 struct Wishes {
     capture: Option<HttpCapture>,
     logs: Option<AccessLogs>,
     detect: Option<DetectErrors>,
     sample: Option<Sample>,
-    /// Calls of language models are read.
+    /// Calls to language models are read.
     gen_ai: bool,
 }
 
 impl Settings {
-    /// Who tells which bodies are wanted of those that a stack wants at most; none: all of them.
+    /// Decides which of the bodies that a stack may want are in fact wanted; `None`: all of them.
     #[must_use]
     pub fn judge(&self) -> Option<Judge> {
         let stacks: Vec<Wishes> = self.stacks().map(|stack| Wishes::of(&stack.steps)).collect();
@@ -47,7 +47,7 @@ impl Settings {
 }
 
 impl Wishes {
-    /// Of several `http_capture` steps the last one holds, as when the steps are walked; of the others there is one.
+    /// The last of several `http_capture` steps applies, as when the steps run; the other steps occur at most once.
     fn of(steps: &[Step]) -> Wishes {
         let mut wishes = Wishes::default();
         for step in steps {
@@ -63,7 +63,7 @@ impl Wishes {
         wishes
     }
 
-    /// True when what is wanted depends on the exchange.
+    /// True when the wanted bodies depend on the exchange.
     fn decide(&self) -> bool {
         let rules = self.capture.iter().map(|capture| &capture.rules).chain(self.logs.iter().map(|logs| &logs.rules));
         let draws = self.sample.as_ref().is_some_and(sample::draws_by_connection);
@@ -123,7 +123,7 @@ impl Table {
         if let Some(scene) = scene {
             facts = facts.on(&scene.conn, process, &scene.host);
         }
-        // One that is not there may still be learnt of the process.
+        // A tag that is missing may still be learned from the process.
         if tags.len() == self.tags.len() + self.fact_tags.len() {
             facts = facts.tagged(&tags);
         }

@@ -1,11 +1,11 @@
-//! The policy: from observations to records. Which exchanges are exported and how much of them (`step`), how many (`sample`), what may
-//! be seen of them (`redact`), how they are written (`artifact`), what is wrong with them (`issues`), who asked (`usage`).
+//! The policy: turns observations into records. Decides which exchanges are exported and at which level (`step`), how many (`sample`),
+//! what is redacted (`redact`), how they are written (`artifact`), what is wrong with them (`issues`), who sent them (`usage`).
 //!
-//! An [`Observation`] comes in, [`Record`]s go out, in the order in which they were observed: the artifact record of an
-//! exchange, its objects, then what else is told of it; and lines of text, which are no records. What leaves has been redacted and carries its object's URL and digest already, so that no
-//! exporter waits for another. Nothing here asks for the time, draws a random number, or reads the network; of files only those of
-//! bodies that are too large for memory (`spool`), and what becomes of an exchange does not depend on which it was: the same
-//! observations under the same settings and key give the same records, byte for byte.
+//! In: [`Observation`]s. Out: [`Record`]s, in the order of observation: the artifact record of an exchange, its objects, then its
+//! additional records; and lines of text, which are not records. Records are already redacted and contain the URL and digest of their
+//! objects, so that no exporter waits for another. This module does not read the clock, draw random numbers, or use the network; the only
+//! files it uses hold bodies too large for memory (`spool`), and the result does not depend on where a body was: the same
+//! observations under the same settings and key yield the same records, byte for byte.
 
 mod artifact;
 mod choose;
@@ -49,8 +49,8 @@ use sample::LeftOut;
 use settings::{Locator, Settings};
 use spool::{Folder, Spools};
 
-/// Key of the `hash` form of redaction: one a run (or one a host, where equal values are to stay equal across runs and in a
-/// replay). Whoever has it can test guesses of what was hashed.
+/// Key of the redaction action `hash`: one per run (or one per host, where equal values are to stay equal across runs and in a
+/// replay). Anyone who has it can test guesses of hashed values.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedactionKey(pub [u8; 32]);
 
@@ -74,7 +74,7 @@ pub struct Pipeline {
     lost: Tally,
 }
 
-/// An exchange whose documents are written to disk: that takes long, and can be done elsewhere.
+/// An exchange whose documents are written to disk, which takes long and can be done on another thread.
 #[derive(Debug)]
 pub struct Later {
     untold: Untold,
@@ -82,7 +82,7 @@ pub struct Later {
 }
 
 impl Later {
-    /// Appends its records; what was lost on the way.
+    /// Appends its records; returns what was lost on the way.
     pub fn tell(self, out: &mut Vec<Record>) -> Tally {
         let mut lost = Tally::default();
         let mut untold = self.untold;
@@ -93,7 +93,7 @@ impl Later {
 }
 
 impl Pipeline {
-    /// The pipeline that `settings` describe. Bodies that are too large for memory have no place: see [`Pipeline::spooling`].
+    /// The pipeline that `settings` describe. It has no storage for bodies that are too large for memory: see [`Pipeline::spooling`].
     #[must_use]
     pub fn new(settings: Settings, key: &RedactionKey) -> Pipeline {
         Pipeline {
@@ -109,18 +109,18 @@ impl Pipeline {
         }
     }
 
-    /// The same, with a folder for bodies that are too large for memory.
+    /// Adds a folder for bodies that are too large for memory.
     #[must_use]
     pub fn spooling(self, folder: Folder) -> Pipeline {
         Pipeline { spools: Spools::new(folder), ..self }
     }
 
-    /// From now on objects are said to be there.
+    /// Changes the locations of objects from now on.
     pub fn locate(&mut self, locators: Arc<[Locator]>) {
         self.locators = locators;
     }
 
-    /// Appends to `out` the records that `observation` makes: none, one, or an artifact record with its objects.
+    /// Appends the records of `observation` to `out`: none, one, or an artifact record with its objects.
     pub fn apply(&mut self, observation: Observation, out: &mut Vec<Record>) {
         if let Some(later) = self.apply_or_defer(observation, out) {
             let lost = later.tell(out);
@@ -128,7 +128,7 @@ impl Pipeline {
         }
     }
 
-    /// The same; but what takes long comes out, to be told elsewhere.
+    /// The same, but returns work that takes long, to be done elsewhere.
     pub fn apply_or_defer(&mut self, observation: Observation, out: &mut Vec<Record>) -> Option<Later> {
         let mut seen = match observation {
             Observation::Connection(seen) => {
@@ -168,7 +168,7 @@ impl Pipeline {
         None
     }
 
-    /// True when the exchange is to be counted by the HTTP metrics: its stack has `http_metrics`.
+    /// True when the HTTP metrics count the exchange: its stack has `http_metrics`.
     #[must_use]
     pub fn counts(&self, observation: &Observation) -> bool {
         match observation {
@@ -177,24 +177,24 @@ impl Pipeline {
         }
     }
 
-    /// The lines of `access_logs` since this was asked last, each with its end.
+    /// The lines of `access_logs` since the last call, each with its line end.
     pub fn take_lines(&mut self) -> String {
         std::mem::take(&mut self.lines)
     }
 
-    /// How often each rule was the first to pass: counts that go on while the pipeline does.
+    /// How often each rule was the first to match; the counts continue to change while the pipeline runs.
     #[must_use]
     pub fn passed(&self) -> Vec<Arc<[Passed]>> {
         self.router.passed()
     }
 
-    /// What was lost since this was asked last.
+    /// The losses since the last call.
     pub fn take_lost(&mut self) -> Tally {
         std::mem::take(&mut self.lost)
     }
 }
 
-/// Counts an exchange that a `sample` step left out: once, when it has ended.
+/// Counts an exchange that a `sample` step left out, once, when it has ended.
 fn leave_out(seen: &ExchangeSeen, left_out: &mut LeftOut, lost: &mut Tally) {
     let Exchange::Http(http) = &seen.exchange;
     if exchange::has_ended(seen) {

@@ -1,7 +1,7 @@
-//! Where it happened: what is known of a connection and its process → the [`Origin`] that all its records share.
+//! What is known of a connection and its process → the [`Origin`] that all its records share.
 //!
-//! Direction is told here: `ingress` when the process is the server; else `egress-internal` when the far end is on a network
-//! that is not routed in public, or on this host, and `egress-external` when it is not. What isn't known stays none.
+//! Direction is decided here: `ingress` when the process is the server; else `egress-internal` when the peer is on this host or in a
+//! network that is not publicly routed, and `egress-external` otherwise. Unknown facts stay `None`.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,26 +18,26 @@ use crate::model::process::Process;
 use crate::model::record::{Address, Origin};
 use crate::model::route::StackId;
 
-/// Origins kept for connections that are open: past it all are forgotten and made anew as they are needed.
+/// Maximum number of cached origins of open connections: beyond it all are dropped and rebuilt on demand.
 const KEPT: usize = 16_384;
 
-/// What was seen, as far as an origin depends on it.
+/// The part of an observation that an origin depends on.
 #[derive(Debug, Clone)]
 pub(super) struct Place<'a> {
     pub(super) host: &'a Arc<Host>,
     pub(super) conn: &'a Arc<ConnFacts>,
     pub(super) process: Option<&'a Arc<Process>>,
-    /// Role of the process; told by the exchange where the connection does not know.
+    /// Role of the process; taken from the exchange if the connection does not know.
     pub(super) role: Role,
     /// Protocol of the exchange, else of the connection.
     pub(super) protocol: Protocol,
     /// Version of the exchange.
     pub(super) version: Option<Version>,
-    /// The stack that redacts.
+    /// The stack whose steps redact the origin.
     pub(super) stack: Option<StackId>,
 }
 
-/// Makes origins, and keeps them for as long as the facts they were made of are the same ones.
+/// Builds origins, and caches them as long as the facts they were built from stay the same.
 #[derive(Debug)]
 pub(super) struct Origins {
     tags: Vec<String>,
@@ -80,7 +80,7 @@ impl Origins {
         tags_of(&self.tags, &self.fact_tags, process)
     }
 
-    /// The origin of `place`, redacted as `steps` say.
+    /// The origin of `place`, redacted as `steps` demand.
     pub(super) fn of(&mut self, place: &Place<'_>, steps: Option<&Steps>) -> Arc<Origin> {
         if let Some(kept) = self.kept.get(&place.conn.uid).filter(|kept| kept.holds_for(place)) {
             return Arc::clone(&kept.origin);
@@ -103,7 +103,7 @@ impl Origins {
         origin
     }
 
-    /// Forgets a connection that is closed.
+    /// Forgets a closed connection.
     pub(super) fn forget(&mut self, uid: ConnectionUid) {
         self.kept.remove(&uid);
     }
@@ -157,7 +157,7 @@ pub(super) fn direction(role: Role, peer: &Endpoint) -> Option<&'static str> {
     }
 }
 
-/// An endpoint as records give it: a v4-mapped address as the IPv4 address it stands for.
+/// An endpoint as records show it: a v4-mapped address becomes the IPv4 address.
 pub(super) fn address(endpoint: &Endpoint) -> Option<Address> {
     match endpoint {
         Endpoint::Inet(addr) => Some(Address::Inet(addr.ip().to_canonical(), addr.port())),
@@ -191,7 +191,7 @@ fn protocol_version(place: &Place<'_>) -> Option<&'static str> {
     }
 }
 
-/// `connection.protocol`: the innermost protocol that is known.
+/// `connection.protocol`: the innermost known protocol.
 fn protocol(place: &Place<'_>) -> Option<&'static str> {
     match place.protocol {
         Protocol::Http1 => Some("http1"),
@@ -205,7 +205,7 @@ fn protocol(place: &Place<'_>) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a literal that does not parse is a fault of the test
+#[allow(clippy::unwrap_used)] // literals in tests always parse
 mod tests {
     use super::*;
 

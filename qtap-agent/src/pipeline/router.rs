@@ -1,5 +1,5 @@
-//! Which stack: what was seen of a connection, its process and a request → the steps of its stack. The table is the one that the tap asks, so that
-//! what was read with one stack in mind goes through no other.
+//! Chooses the stack: facts about a connection, its process and a request → the steps of its stack. The tap uses the same table, so
+//! what was read for one stack never goes through another.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use crate::model::observation::ExchangeSeen;
 use crate::model::process::Process;
 use crate::model::route::{Facts, Routes, StackId};
 
-/// All stacks, made ready.
+/// All compiled stacks.
 #[derive(Debug)]
 pub(super) struct Router {
     stacks: Vec<Steps>,
     routes: Routes,
 }
 
-/// One of them.
+/// A stack that was chosen.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Chosen<'a> {
     pub(super) id: StackId,
@@ -32,7 +32,7 @@ impl Router {
         Router { stacks: settings.stacks().map(|stack| Steps::new(stack, key)).collect(), routes: settings.routes() }
     }
 
-    /// The stack of an exchange; none: it leaves no record.
+    /// The stack of an exchange; `None`: the exchange leaves no record.
     pub(super) fn of_exchange(&self, seen: &ExchangeSeen) -> Option<StackId> {
         let Exchange::Http(http) = &seen.exchange;
         let authority = http.request.as_ref().and_then(|request| request.authority.as_deref());
@@ -44,13 +44,13 @@ impl Router {
         self.stacks.get_mut(id.0)
     }
 
-    /// True when the exchanges of a stack are to be counted.
+    /// True when the exchanges of a stack are counted by the HTTP metrics.
     pub(super) fn counts(&self, id: StackId) -> bool {
         self.stacks.get(id.0).is_some_and(Steps::counts)
     }
 
-    /// The stack by which a connection is redacted: its own, else the one for all, else the first. That it has none says that nothing is
-    /// captured of it, not that what is told anyway may be seen.
+    /// The stack that redacts a connection's record: its own, else the one for all, else the first. No stack of its own means that nothing
+    /// of it is captured, not that the record may show everything.
     pub(super) fn of_connection(
         &self,
         conn: &ConnFacts,
@@ -62,7 +62,7 @@ impl Router {
         self.get(id)
     }
 
-    /// How often each rule was the first to pass.
+    /// How often each rule was the first to match.
     pub(super) fn passed(&self) -> Vec<Arc<[Passed]>> {
         self.stacks.iter().flat_map(Steps::passed).collect()
     }

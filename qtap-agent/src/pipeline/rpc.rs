@@ -1,13 +1,13 @@
-//! gRPC as the semantic conventions name it: the path of the request → method, the `grpc-status` trailer → status name, the
+//! gRPC in the terms of the semantic conventions: the path of the request → method, the `grpc-status` trailer → status name, the
 //! `grpc-message` trailer → status message.
 
 use super::cut::cut;
 use crate::model::message::Response;
 
-/// Longest status message that is told, in bytes: a server may put a stack trace there.
+/// Maximum length of a reported status message in bytes: a server may put a stack trace there.
 const MESSAGE: usize = 4096;
 
-/// Status codes in order of their numbers (gRPC, "Status codes and their use in gRPC").
+/// Names of the status codes, indexed by code (gRPC, "Status codes and their use in gRPC").
 const STATUS: [&str; 17] = [
     "OK",
     "CANCELLED",
@@ -28,7 +28,7 @@ const STATUS: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
-/// Whose fault a status is, as the conventions for gRPC servers have it.
+/// Whose fault a status is, according to the conventions for gRPC servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     None,
@@ -43,23 +43,23 @@ pub(super) fn method(path: &str) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// `rpc.status_code`: the name of the `grpc-status` in the trailers, or in the header fields of a trailers-only answer; the
-/// number where it has no name.
+/// `rpc.status_code`: the name of the `grpc-status` in the trailers, or in the header fields of a trailers-only response; the
+/// number if it has no name.
 pub(super) fn status(response: &Response) -> Option<String> {
     let number = trailer(response, "grpc-status")?;
     let code: u32 = number.parse().ok()?;
     Some(STATUS.get(code as usize).map_or_else(|| code.to_string(), |name| (*name).to_owned()))
 }
 
-/// `rpc.status_message`: the `grpc-message` that goes with the status, percent-decoded. What is not valid is left as it stands, as the
-/// specification ("gRPC over HTTP2", Responses) has it.
+/// `rpc.status_message`: the percent-decoded `grpc-message` of the status. Invalid encodings are left as they are, as the
+/// specification ("gRPC over HTTP2", Responses) demands.
 pub(super) fn message(response: &Response) -> Option<String> {
     let encoded = trailer(response, "grpc-message")?;
     let message = percent_decoded(encoded.as_bytes());
     Some(cut(&message, MESSAGE).to_owned()).filter(|message| !message.is_empty())
 }
 
-/// A trailer; from the header fields where the answer has nothing else (Trailers-Only).
+/// A trailer; taken from the header fields if the response has no trailers (Trailers-Only).
 fn trailer<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
     response.trailers.get(name).or_else(|| response.fields.get(name))
 }

@@ -1,9 +1,9 @@
-//! `sample`: which exchanges of a stack are told. In: an exchange as it was seen. Out: whether it is told. A share is drawn by the
-//! name of its connection or by its trace, so that who asks again, here or on another host, gets the same answer; a rate is held by
-//! the kernel's time of what was seen. Nothing here asks for a time or draws a random number.
+//! `sample`: which exchanges of a stack are kept. In: an exchange as observed. Out: whether it is kept. The ratio is applied to a hash of
+//! the connection id, or to the trace, so that every evaluation, here or on another host, has the same result; the rate limit uses the
+//! kernel timestamps of the observations. Nothing here reads a clock or draws a random number.
 //!
-//! By trace the randomness is that of OpenTelemetry's consistent probability sampling: `rv` of the `ot` member of `tracestate` where
-//! there is one, else the last 56 bits of the trace id, which W3C Trace Context Level 2 wants to be random.
+//! For traces, the randomness is that of OpenTelemetry's consistent probability sampling: `rv` in the `ot` member of `tracestate` if
+//! present, else the last 56 bits of the trace id, which W3C Trace Context Level 2 requires to be random.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,24 +17,24 @@ use crate::model::message::Fields;
 use crate::model::observation::ExchangeSeen;
 use crate::model::time::KernelTime;
 
-/// One more than the largest randomness there is.
+/// One more than the largest randomness value.
 const RANDOMNESS: u64 = 1 << 56;
-/// Exchanges told in parts that the rate left out, remembered until their last part: as many as there are connections. One more is
-/// told.
+/// Maximum number of exchanges in parts that the rate limit left out and that are remembered until their last part: as many as there
+/// are connections. Any further one is kept.
 const UNDER_WAY: usize = 65_536;
-/// Connections whose left-out exchanges are counted each: as many as the tap has at once. Those of more are counted in sum alone.
+/// Maximum number of connections with a separate count of left-out exchanges: as many as the tap tracks. The rest count only in the total.
 const CONNECTIONS: usize = 65_536;
 const NANOS: u128 = 1_000_000_000;
 
-/// A `sample` step, made ready.
+/// A compiled `sample` step.
 #[derive(Debug)]
 pub(super) struct Sampler {
-    /// The least randomness that is told.
+    /// The smallest randomness that is kept.
     threshold: u64,
     by: SampleBy,
     bucket: Option<Bucket>,
     keep_errors: bool,
-    /// Exchanges that are told in parts and that the rate left out.
+    /// Exchanges in parts that the rate limit left out.
     under_way: HashSet<(ConnectionUid, u64)>,
 }
 
@@ -49,17 +49,17 @@ impl Sampler {
         }
     }
 
-    /// True when an exchange that failed is told anyway.
+    /// True when failed exchanges are kept anyway.
     pub(super) fn keeps_errors(&self) -> bool {
         self.keep_errors
     }
 
-    /// True when nothing of the connection is told, whatever it carries.
+    /// True when nothing of the connection is kept, whatever it carries.
     pub(super) fn leaves_out(&self, connection: ConnectionUid) -> bool {
         self.by == SampleBy::Connection && !self.keep_errors && of_connection(connection) < self.threshold
     }
 
-    /// True when the exchange, or this part of it, is told.
+    /// True when the exchange, or this part of it, is kept.
     pub(super) fn tells(&mut self, seen: &ExchangeSeen, http: &HttpExchange) -> bool {
         let fields = http.request.as_ref().map(|request| &request.fields);
         let randomness = match self.by {
@@ -69,7 +69,7 @@ impl Sampler {
         randomness.unwrap_or_else(|| of_connection(seen.conn.uid)) >= self.threshold && self.is_in_time(seen, http)
     }
 
-    /// Holds the rate: an exchange counts once, with its first part.
+    /// Applies the rate limit: an exchange counts once, with its first part.
     fn is_in_time(&mut self, seen: &ExchangeSeen, http: &HttpExchange) -> bool {
         let Some(bucket) = &mut self.bucket else { return true };
         let name = (seen.conn.uid, seen.number);
@@ -89,28 +89,28 @@ impl Sampler {
     }
 }
 
-/// True when the name of a connection alone may say that nothing of it is told.
+/// True when the id of a connection alone can decide that nothing of it is kept.
 pub(super) fn draws_by_connection(settings: &Sample) -> bool {
     settings.by == SampleBy::Connection && !settings.keep_errors && settings.ratio < 1.0
 }
 
-/// True when it does, of one that [draws by connection](draws_by_connection).
+/// True when nothing of `connection` is kept, given that the settings [draw by connection](draws_by_connection).
 pub(super) fn leaves_out(settings: &Sample, connection: ConnectionUid) -> bool {
     of_connection(connection) < threshold(settings)
 }
 
-/// The least randomness that is told.
+/// The smallest randomness that is kept.
 fn threshold(settings: &Sample) -> u64 {
-    // Exact: 2^56 has a float of its own, and what is left is not negative.
+    // Exact: 2^56 is representable as a float, and the difference is not negative.
     ((1.0 - settings.ratio.clamp(0.0, 1.0)) * RANDOMNESS as f64) as u64
 }
 
-/// Tokens that come at a rate, of which so many are kept.
+/// A token bucket.
 #[derive(Debug)]
 struct Bucket {
-    /// Tokens a second.
+    /// Tokens per second.
     rate: u128,
-    /// Billionths of a token: those that are there, and the most there may be.
+    /// In billionths of a token: those available, and the maximum.
     level: u128,
     most: u128,
     filled: Option<KernelTime>,
@@ -122,7 +122,7 @@ impl Bucket {
         Bucket { rate: rate.into(), level: most, most, filled: None }
     }
 
-    /// Takes a token, if there is one. Time that runs backwards, between two processors, brings none.
+    /// Takes a token if one is available. If time runs backwards, between two CPUs, no tokens are added.
     fn take(&mut self, now: KernelTime) -> bool {
         let since = self.filled.map_or(0, |filled| now.since(filled).as_nanos());
         self.level = self.level.saturating_add(since.saturating_mul(self.rate)).min(self.most);
@@ -133,13 +133,13 @@ impl Bucket {
     }
 }
 
-/// 56 bits of the connection's name, hashed: its beginning is a time.
+/// 56 bits of a hash of the connection id, because the id itself begins with a time.
 fn of_connection(uid: ConnectionUid) -> u64 {
     let digest = Sha256::digest(uid.0);
     digest.iter().take(7).fold(0, |bits, byte| bits << 8 | u64::from(*byte))
 }
 
-/// The randomness of a trace; none where there is no trace.
+/// The randomness of a trace; `None` without a trace.
 fn of_trace(fields: &Fields) -> Option<u64> {
     let trace = trace_context::of(fields)?;
     let told = trace_context::state(fields).iter().flat_map(|state| state.split(',')).find_map(explicit);
@@ -149,7 +149,7 @@ fn of_trace(fields: &Fields) -> Option<u64> {
     })
 }
 
-/// `rv` of the member `ot`: 14 hexadecimal digits.
+/// `rv` in the member `ot`: 14 hexadecimal digits.
 fn explicit(member: &str) -> Option<u64> {
     let value = member.trim().strip_prefix("ot=")?;
     let digits = value.split(';').find_map(|pair| pair.strip_prefix("rv:"))?;
@@ -157,12 +157,12 @@ fn explicit(member: &str) -> Option<u64> {
     (digits.len() == 14 && digits.bytes().all(lower)).then(|| u64::from_str_radix(digits, 16).ok()).flatten()
 }
 
-/// How many exchanges were left out, by connection, while it is open.
+/// The number of left-out exchanges per open connection.
 #[derive(Debug, Default)]
 pub(super) struct LeftOut(HashMap<ConnectionUid, u64>);
 
 impl LeftOut {
-    /// Counts one.
+    /// Counts one left-out exchange.
     pub(super) fn add(&mut self, connection: ConnectionUid) {
         if self.0.len() < CONNECTIONS || self.0.contains_key(&connection) {
             let count = self.0.entry(connection).or_insert(0);
@@ -170,7 +170,7 @@ impl LeftOut {
         }
     }
 
-    /// How many there were of it; none where there was none. `closed`: no more will come.
+    /// The count for a connection; `None` if there is none. `closed`: the count is removed.
     pub(super) fn of(&mut self, connection: ConnectionUid, closed: bool) -> Option<u64> {
         if closed { self.0.remove(&connection) } else { self.0.get(&connection).copied() }
     }

@@ -1,9 +1,8 @@
-//! What a stack does with an exchange: its steps, evaluated in the order of the file.
+//! Applies a stack to an exchange: its steps, evaluated in the order of the configuration file.
 //!
-//! In: the stack's settings, once; then each exchange with all that is known of where it happened. Out: a [`Verdict`], and the
-//! exchange itself with everything taken out that must not be seen. Rules are asked first, about the exchange as it was; of what
-//! changes it, a step sees what the steps before it left. Each plugin is a variant of [`Step`], and says what it wants in the
-//! verdict. No record is written here.
+//! In: the stack's settings, once; then each exchange with its context. Out: a [`Verdict`], and the redacted exchange. Rules are
+//! evaluated first, on the original exchange; a step that inspects the exchange itself sees it as changed by the steps before it. Each
+//! plugin is a variant of [`Step`], and adds its result to the verdict. No record is written here.
 
 use std::sync::Arc;
 
@@ -23,14 +22,14 @@ use crate::model::exchange::{Exchange, HttpExchange};
 use crate::model::observation::ExchangeSeen;
 use crate::model::process::Process;
 
-/// One step, made ready.
+/// A compiled step.
 #[derive(Debug)]
 enum Step {
     HttpCapture(HttpCapture, Chooser),
     AccessLogs(AccessLogs, Chooser),
     ReportUsage(Usage),
     DetectErrors(Detectors),
-    /// Counted by who hands exchanges in.
+    /// The caller of the pipeline does the counting.
     HttpMetrics,
     Redact(Redactor),
     Sample(Sampler),
@@ -38,27 +37,27 @@ enum Step {
     GenAi(bool),
 }
 
-/// What the steps of a stack say of one exchange, or of a part of one.
+/// What the steps of a stack decide about one exchange, or about a part of one.
 #[derive(Debug)]
 pub(super) struct Verdict {
-    /// How it is captured.
+    /// How to capture it.
     pub(super) capture: HttpCapture,
-    /// What is taken out of its bodies.
+    /// What to redact in its bodies.
     pub(super) looks: Looks,
-    /// It is read as a call of a language model; true: its conversation becomes an object.
+    /// Set if it is read as a call to a language model; true: its conversation becomes an object.
     pub(super) gen_ai: Option<bool>,
-    /// The line that is written of it; none: none is.
+    /// The log line to write; `None`: no line.
     pub(super) log: Option<AccessLogs>,
-    /// Who used what; none: nobody asked.
+    /// Who used what; `None`: no step asks for it.
     pub(super) usage: Option<Used>,
-    /// What is wrong with it.
+    /// What is wrong with the exchange.
     pub(super) issues: Vec<Issue>,
 }
 
-/// What is told of a use beside the exchange itself.
+/// What is reported of a use in addition to the exchange itself.
 #[derive(Debug)]
 pub(super) struct Used {
-    /// None: the request had no credential.
+    /// `None`: the request had no credential.
     pub(super) credential: Option<Credential>,
 }
 
@@ -71,14 +70,14 @@ impl Default for Verdict {
 }
 
 impl Verdict {
-    /// The levels at which the request and the response become objects: what an issue records is not less than what is captured.
+    /// The levels at which the request and the response become objects: an issue never records less than what is captured anyway.
     pub(super) fn levels(&self) -> [Level; 2] {
         let captured = self.capture.level;
         let most = |of: fn(&Issue) -> Level| self.issues.iter().map(of).fold(captured, Level::max);
         [most(|issue| issue.request), most(|issue| issue.response)]
     }
 
-    /// A rule came true that could not: what it was told changed since. A body that is shown and was not kept is not whole, and says so.
+    /// Marks a shown body that was not kept as truncated. (A rule may match after all if its facts changed meanwhile.)
     pub(super) fn say_unwanted(&self, http: &mut HttpExchange) {
         let shown = self.log.as_ref().map_or(Level::None, |log| log.mode);
         let bodies = [http.request.as_mut().map(|r| &mut r.body), http.response.as_mut().map(|r| &mut r.body)];
@@ -87,7 +86,7 @@ impl Verdict {
         }
     }
 
-    /// True when something is told of the exchange.
+    /// True when something of the exchange is reported.
     pub(super) fn is_any(&self) -> bool {
         self.capture.level > Level::None || self.log.is_some() || self.usage.is_some() || !self.issues.is_empty()
     }
@@ -98,7 +97,7 @@ impl Verdict {
 pub(super) struct Steps(Vec<Step>);
 
 impl Steps {
-    /// Makes the steps of `stack` ready.
+    /// Compiles the steps of `stack`.
     pub(super) fn new(stack: &Stack, key: &RedactionKey) -> Steps {
         let ready = |step: &settings::Step| match step {
             settings::Step::HttpCapture(capture) => {
@@ -115,10 +114,10 @@ impl Steps {
         Steps(stack.steps.iter().map(ready).collect())
     }
 
-    /// Walks the steps; none when a `sample` step leaves the exchange, or this part of it, out. Of several `http_capture` steps the
-    /// last one holds; of several `redact` steps all do. Without an `http_capture` step nothing is captured. Where a `sample` step
-    /// stands makes no difference, and a `report_usage` step sees credentials wherever it stands: only their digests leave it.
-    /// `tags`: what rules are told of them.
+    /// Evaluates the steps; `None` when a `sample` step leaves out the exchange, or this part of it. Of several `http_capture` steps the
+    /// last one applies; of several `redact` steps all do. Without an `http_capture` step nothing is captured. The position of a `sample`
+    /// step makes no difference, and a `report_usage` step sees credentials wherever it is: it outputs only their digests.
+    /// `tags`: the tags that rules see.
     pub(super) fn evaluate(
         &mut self,
         seen: &mut ExchangeSeen,
@@ -154,7 +153,7 @@ impl Steps {
         (is_told || is_error()).then_some(verdict)
     }
 
-    /// What the steps want that look at the exchange as it was; and which rules for issues hold of it.
+    /// The results of the steps that inspect the original exchange, and which issue rules hold for it.
     fn choose(&self, seen: &ExchangeSeen, tags: &[String], ended: bool) -> (Verdict, u64) {
         let Exchange::Http(http) = &seen.exchange;
         let facts = Facts::of(http).on(&seen.conn, seen.process.as_deref(), &seen.host).tagged(tags);
@@ -185,12 +184,12 @@ impl Steps {
         (verdict, held)
     }
 
-    /// True when nothing of the connection will be told, whatever it carries.
+    /// True when nothing of the connection will be kept, whatever it carries.
     pub(super) fn leaves_out(&self, connection: ConnectionUid) -> bool {
         self.0.iter().any(|step| matches!(step, Step::Sample(sampler) if sampler.leaves_out(connection)))
     }
 
-    /// True when its exchanges are to be counted.
+    /// True when the HTTP metrics count its exchanges.
     pub(super) fn counts(&self) -> bool {
         self.0.iter().any(|step| matches!(step, Step::HttpMetrics))
     }
@@ -204,7 +203,7 @@ impl Steps {
         self.0.iter().any(|step| matches!(step, Step::Sample(sampler) if sampler.keeps_errors()))
     }
 
-    /// How often each rule was the first to pass.
+    /// How often each rule was the first to match.
     pub(super) fn passed(&self) -> Vec<Arc<[Passed]>> {
         let counts = self.0.iter().filter_map(|step| match step {
             Step::HttpCapture(_, chooser) | Step::AccessLogs(_, chooser) => Some(Arc::clone(chooser.passed())),
@@ -218,13 +217,13 @@ impl Steps {
         counts.collect()
     }
 
-    /// The authority of a request, outside of an exchange, as it may be seen.
+    /// The redacted authority of a request, outside of an exchange.
     pub(super) fn authority(&self, authority: &str) -> String {
         let seen = |text: String, redactor: &Redactor| redactor.authority(&text).unwrap_or(text);
         self.redactors().fold(authority.to_owned(), seen)
     }
 
-    /// The process as it may be seen: its command line may hold a URL or a header field.
+    /// The redacted process: its command line may contain a URL or a header field.
     pub(super) fn process(&self, process: &Arc<Process>) -> Arc<Process> {
         let mut seen = Arc::clone(process);
         for redactor in self.redactors() {

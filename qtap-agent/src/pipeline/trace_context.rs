@@ -1,29 +1,29 @@
 //! The trace a request belongs to: W3C Trace Context (Recommendation, 23 November 2021), else B3 (openzipkin/b3-propagation) →
-//! trace id, span id, flags, state. Strict: what the specifications call invalid gives none; nothing is repaired.
+//! trace id, span id, flags, state. Strict: values that the specifications call invalid yield nothing; nothing is repaired.
 
 use crate::model::message::Fields;
 use crate::model::record::TraceContext;
 
 /// Length of a version 00 value: `00-<32>-<16>-<2>`.
 const LENGTH: usize = 55;
-/// Members of a `tracestate` that are told (§3.3.1.1: there are no more).
+/// Maximum members of a `tracestate` that are reported (§3.3.1.1: there are no more).
 const MEMBERS: usize = 32;
-/// Bytes of a `tracestate` that are told; members that go beyond are left out whole (§3.3.1.5: at least 512 are to be propagated).
+/// Maximum bytes of a `tracestate` that are reported; a member that does not fit is left out whole (§3.3.1.5: propagate at least 512).
 const STATE: usize = 512;
 /// The sampled bit (§3.2.2.5.1).
 const SAMPLED: u8 = 1;
 
-/// The trace context of a request: of W3C where it has that, else of B3.
+/// The trace context of a request: W3C if present, else B3.
 pub(super) fn of(fields: &Fields) -> Option<TraceContext> {
     w3c(fields).or_else(|| b3(fields))
 }
 
-/// `traceparent`. A field that is there twice is invalid (§3.2: it is a single field).
+/// `traceparent`. A duplicate field is invalid (§3.2: it is a single field).
 fn w3c(fields: &Fields) -> Option<TraceContext> {
     parse(single(fields, "traceparent")?)
 }
 
-/// The value of a field that is there once.
+/// The value of a field that occurs exactly once.
 fn single<'a>(fields: &'a Fields, name: &str) -> Option<&'a [u8]> {
     let mut named = fields.0.iter().filter(|field| field.is_named(name));
     match (named.next(), named.next()) {
@@ -32,8 +32,8 @@ fn single<'a>(fields: &'a Fields, name: &str) -> Option<&'a [u8]> {
     }
 }
 
-/// The list of `tracestate` (§3.3), all fields joined as one; empty where there is none, or no valid `traceparent` (§3.3: it is
-/// not to be used then).
+/// The list of `tracestate` (§3.3), all fields joined as one; empty if there is none, or no valid `traceparent` (§3.3: it must
+/// not be used then).
 pub(super) fn state(fields: &Fields) -> Vec<String> {
     let mut state = String::new();
     let members = fields.all("tracestate").flat_map(|value| value.split(',')).map(str::trim).filter(|m| !m.is_empty());
@@ -47,7 +47,7 @@ pub(super) fn state(fields: &Fields) -> Vec<String> {
     if state.is_empty() || w3c(fields).is_none() { Vec::new() } else { vec![state] }
 }
 
-/// B3: the single field, which wins, else the several ones. Without both ids there is no context, whatever was decided.
+/// B3: the single field, which takes precedence, else the separate ones. Without both ids there is no context, whatever the sampling decision.
 fn b3(fields: &Fields) -> Option<TraceContext> {
     if let Some(value) = single(fields, "b3") {
         return b3_single(value);
@@ -58,7 +58,7 @@ fn b3(fields: &Fields) -> Option<TraceContext> {
     context(trace_id, single(fields, "x-b3-spanid")?, debug || decided == Some(true))
 }
 
-/// `{trace id}-{span id}-{sampling state}-{parent span id}`, the last two may be missing.
+/// `{trace id}-{span id}-{sampling state}-{parent span id}`; the last two may be missing.
 fn b3_single(value: &[u8]) -> Option<TraceContext> {
     let mut parts = value.split(|byte| *byte == b'-');
     let (trace_id, span_id) = (parts.next()?, parts.next()?);
@@ -72,7 +72,7 @@ fn b3_single(value: &[u8]) -> Option<TraceContext> {
     context(trace_id, span_id, sampled).filter(|_| valid)
 }
 
-/// Ids of B3: 32 or 16 digits of the trace, 16 of the span. A trace id of 64 bits is padded with zeros on the left.
+/// B3 ids: 32 or 16 digits for the trace, 16 for the span. A 64-bit trace id is padded with zeros on the left.
 fn context(trace_id: &[u8], span_id: &[u8], sampled: bool) -> Option<TraceContext> {
     let trace_id: [u8; 16] = match trace_id.len() {
         32 => hex(trace_id)?,
@@ -85,7 +85,7 @@ fn context(trace_id: &[u8], span_id: &[u8], sampled: bool) -> Option<TraceContex
 }
 
 /// §3.2.2: `version-trace_id-parent_id-flags`, lower-case hexadecimal; version ff and all-zero ids are invalid. §3.2.4:
-/// a later version may go on after another dash.
+/// a later version may continue after another dash.
 fn parse(value: &[u8]) -> Option<TraceContext> {
     let (known, rest) = value.split_at_checked(LENGTH)?;
     let [version] = hex(known.get(..2)?)?;

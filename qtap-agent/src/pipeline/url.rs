@@ -1,12 +1,12 @@
-//! The target URI of a request (RFC 9110 §7.1, RFC 9112 §3.3): from its target, authority and the connection it came on to
-//! `url.full`, `url.scheme`, `url.path`, `url.query`. What comes in was redacted before.
+//! The target URI of a request (RFC 9110 §7.1, RFC 9112 §3.3). In: its target, authority and connection, already redacted. Out:
+//! `url.full`, `url.scheme`, `url.path`, `url.query`.
 
 use std::sync::Arc;
 
 use crate::model::message::Request;
 use crate::model::record::Address;
 
-/// What the request was for, as far as it is known.
+/// The URL of a request, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Url {
     pub(super) full: Option<String>,
@@ -38,7 +38,7 @@ fn form(request: &Request, target: &str) -> Form {
     }
 }
 
-/// The URL of `request`; `secure` when the connection is TLS, `server` the address for a request that names no authority.
+/// The URL of `request`; `secure`: the connection uses TLS; `server`: the address to use for a request without an authority.
 pub(super) fn of(request: &Request, secure: bool, server: Option<&Address>) -> Url {
     let Some(target) = request.target.as_deref() else {
         return Url { scheme: request.scheme.clone(), ..Url::default() };
@@ -64,7 +64,7 @@ pub(super) fn of(request: &Request, secure: bool, server: Option<&Address>) -> U
     }
 }
 
-/// The path of a request's target, where it has one.
+/// The path of a request's target, if it has one.
 pub(super) fn path_of(request: &Request) -> Option<&str> {
     let target = request.target.as_deref()?;
     let rest = match form(request, target) {
@@ -79,7 +79,7 @@ pub(super) fn path_of(request: &Request) -> Option<&str> {
     rest.get(..end).filter(|path| !path.is_empty())
 }
 
-/// The scheme of a request, as [`of`] has it; none when it depends on the connection, and nothing is known of that.
+/// The scheme of a request, as in [`of`]; `None` when it depends on the connection, and nothing is known about that.
 pub(super) fn scheme_of(request: &Request, secure: Option<bool>) -> Option<&str> {
     let target = request.target.as_deref()?;
     if form(request, target) == Form::Absolute {
@@ -88,7 +88,7 @@ pub(super) fn scheme_of(request: &Request, secure: Option<bool>) -> Option<&str>
     request.scheme.as_deref().or_else(|| Some(if secure? { "https" } else { "http" }))
 }
 
-/// Path and query of what follows the authority; a fragment has no place in a target and belongs to neither.
+/// Path and query after the authority; a fragment, which is not allowed in a target, belongs to neither.
 fn split(rest: &str) -> (Option<Arc<str>>, Option<String>) {
     let rest = rest.split('#').next().unwrap_or(rest);
     let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
@@ -96,7 +96,7 @@ fn split(rest: &str) -> (Option<Arc<str>>, Option<String>) {
     ((!path.is_empty()).then(|| Arc::from(path)), query.and_then(some))
 }
 
-/// The server's address as an authority (RFC 3986 §3.2.2), without the scheme's own port.
+/// The server's address as an authority (RFC 3986 §3.2.2), without the scheme's default port.
 fn server_authority(server: Option<&Address>, scheme: &str) -> Option<String> {
     let Some(Address::Inet(ip, port)) = server else { return None };
     let host = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };

@@ -1,8 +1,8 @@
-//! `report_usage`: who used what. In: a request as it was seen, before anything was taken out of it. Out: what kind of credential it
-//! had, where that stood, and its SHA-256; never the credential. Nothing here is kept from one request to the next.
+//! `report_usage`: who used what. In: a request as captured, before redaction. Out: the kind of its credential,
+//! its location, and its SHA-256; never the credential. No state is kept from one request to the next.
 //!
-//! A credential is looked for in `Authorization`, then in the header fields, cookies and query parameters that the settings name, in
-//! this order; the first that is there is told.
+//! Credentials are searched for in `Authorization`, then in the header fields, cookies and query parameters that the settings name, in
+//! this order; the first one found is reported.
 
 mod jwt;
 mod template;
@@ -14,26 +14,26 @@ use super::settings::{ReportUsage, UsageDigest};
 use crate::model::message::Request;
 pub(super) use template::template;
 
-/// Bytes of a credential that is looked into: heads are bounded too, but larger.
+/// Maximum bytes of a credential that is examined: heads are bounded too, but larger.
 const LONGEST: usize = 16 << 10;
 
-/// What is told of a credential.
+/// What is reported of a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Credential {
     /// Its kind.
     pub(super) kind: &'static str,
-    /// Where it stood: `authorization`, the name of a header field, `cookie:NAME`, `query:NAME`.
+    /// Its location: `authorization`, the name of a header field, `cookie:NAME`, `query:NAME`.
     pub(super) source: String,
     /// SHA-256, as hexadecimal digits.
     pub(super) sha256: Option<String>,
-    /// Claims of a JWT that are told.
+    /// Claims of a JWT to report.
     pub(super) claims: Vec<(String, String)>,
 }
 
-/// A credential as it was found: its kind, and the secret itself where it has one that stays the same.
+/// A credential as found: its kind, and the secret itself if it is the same in every request.
 type Found<'a> = (&'static str, Option<&'a str>);
 
-/// A `report_usage` step, made ready.
+/// A compiled `report_usage` step.
 #[derive(Debug)]
 pub(super) struct Usage(ReportUsage);
 
@@ -93,8 +93,8 @@ const JWT: &str = "bearer_jwt";
 const BASIC: &str = "basic";
 const API_KEY: &str = "api_key";
 
-/// What the value of `Authorization` holds (RFC 9110 §11.4: a scheme, and what it wants). Only schemes that are known are told by
-/// name: a first word that is none may be the secret itself.
+/// The content of an `Authorization` value (RFC 9110 §11.4: a scheme and its parameters). Only known schemes are reported by
+/// name, because an unknown first word may be the secret itself.
 fn authorization(value: &str) -> Found<'_> {
     let Some((scheme, rest)) = value.split_once([' ', '\t']) else {
         return if jwt::is_jwt(value) { (JWT, Some(value)) } else { (API_KEY, Some(value)) };
@@ -106,14 +106,14 @@ fn authorization(value: &str) -> Found<'_> {
         "basic" => (BASIC, Some(rest)),
         "token" | "apikey" | "api-key" | "key" | "bot" => (API_KEY, Some(rest)),
         "aws4-hmac-sha256" | "aws4-ecdsa-p256-sha256" => ("aws_sigv4", access_key_id(rest)),
-        // The answer to a challenge is another one each time.
+        // The response to a challenge differs each time.
         "digest" => ("digest", None),
         "negotiate" | "ntlm" => ("negotiate", None),
         _ => ("other", Some(rest)),
     }
 }
 
-/// The name of the key that a request was signed with: what stays the same of its credential.
+/// The id of the key that signed the request: the part of its credential that is the same in every request.
 fn access_key_id(rest: &str) -> Option<&str> {
     let credential = rest.split(',').find_map(|part| part.trim().strip_prefix("Credential="))?;
     credential.split('/').next().filter(|id| !id.is_empty())

@@ -1,8 +1,8 @@
-//! `access_logs`: one line for an exchange that has ended. In: the exchange, redacted. Out: a line of text with its end, for people or as
-//! a JSON object. A line is one line whatever is in it: characters that would end it, or move a terminal's cursor, are escaped.
+//! `access_logs`: one line per finished exchange. In: the redacted exchange. Out: a line of text with its line end, for people or as
+//! a JSON object. It is always a single line: characters that would end it, or move a terminal's cursor, are escaped.
 //!
-//! Heads and bodies are written by the same hand as artifacts are, so that they show what those show and hide what those hide. Bodies
-//! that are on disk, or were told in parts, are left out.
+//! Heads and bodies are written by the code that writes artifacts, so they show and hide the same things. Bodies
+//! that are on disk, or were reported in parts, are left out.
 
 use std::fmt::Write as _;
 
@@ -16,11 +16,11 @@ use crate::pipeline::artifact::{self, Artifact, rfc3339};
 use crate::pipeline::cut::cut;
 use crate::pipeline::settings::{AccessLogs, Artifacts, Format, HttpCapture, Level, LogFormat};
 
-/// Bytes of a URL, a head or a body in a line for people; what is beyond is `…`.
+/// Maximum bytes of a URL, a head or a body in a line for people; the rest is replaced with `…`.
 const SHOWN: usize = 8 << 10;
 
 impl Untold {
-    /// Appends its line, where one is wanted.
+    /// Appends its line, if one is wanted.
     pub(in crate::pipeline) fn log(&self, lines: &mut String) {
         match &self.verdict.log {
             Some(AccessLogs { mode, format: LogFormat::Console, .. }) => self.log_for_people(*mode, lines),
@@ -145,7 +145,7 @@ impl Untold {
         let without;
         let mut source = artifact::Source { spooled: None, ..self.source() };
         if self.undone.is_none() {
-            // Not looked through yet: not even a digest is made of them.
+            // Bodies not inspected yet: don't even compute a digest of them.
             without = self.without_bodies();
             source.exchange = &without;
         }
@@ -162,7 +162,7 @@ impl Untold {
     }
 }
 
-/// Bytes of a time up to its milliseconds.
+/// Length of a timestamp up to its milliseconds.
 const MILLIS: usize = "2026-01-02T03:04:05.100".len();
 
 /// Writing to a `String` can't fail.
@@ -170,7 +170,7 @@ fn put(line: &mut String, what: std::fmt::Arguments<'_>) {
     let _ = line.write_fmt(what);
 }
 
-/// Appends text that stays on its line, cut where it is long.
+/// Appends text on one line, truncated if it is long.
 fn escaped(line: &mut String, text: &str) {
     let shown = cut(text, SHOWN);
     for c in shown.chars() {
@@ -185,7 +185,7 @@ fn escaped(line: &mut String, text: &str) {
     }
 }
 
-/// Line and paragraph separators, and marks that turn the direction of what follows.
+/// Line and paragraph separators, and marks that change the text direction.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }

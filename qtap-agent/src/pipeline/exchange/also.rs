@@ -1,4 +1,4 @@
-//! What else is told of an exchange: who used what, and what is wrong with it. In: the verdict, and what is known of the exchange. Out:
+//! Additional records of an exchange: who used what, and what is wrong with it. In: the verdict, and the facts about the exchange. Out:
 //! a `qtap.request` record, and a `qtap.issue` record for each issue. Never a credential.
 
 use super::Common;
@@ -10,7 +10,7 @@ use crate::pipeline::issues::Issue;
 use crate::pipeline::step::{Used, Verdict};
 use crate::pipeline::usage::template;
 
-/// Appends the records; `line`: that of the artifact record.
+/// Appends the records; `line`: the text line of the artifact record.
 pub(super) fn tell(
     verdict: Verdict,
     http: &HttpExchange,

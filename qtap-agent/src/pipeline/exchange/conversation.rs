@@ -1,6 +1,6 @@
-//! What a call of a language model was about: its facts, in the artifact record, and its conversation, as an object of its own. In: an exchange
-//! whose bodies were looked through. Out: those. The conversation is looked through once more as it is put together: what a
-//! stream parts into many events is one text in it.
+//! What a call to a language model was about: its facts, in the artifact record, and its conversation, as a separate object. In: an
+//! exchange with redacted bodies. Out: those two. The assembled conversation is redacted again, because a text that a stream
+//! splits into many events is a single text in it.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::pipeline::settings::{Level, Locator};
 const TYPE: &str = "gen_ai_conversation";
 
 impl Untold {
-    /// Reads what is there of a call. What is to be told of it is there with its last part.
+    /// Reads the call's facts and conversation. They become available with its last part.
     pub(super) fn read_call(&mut self, calls: &mut Calls) {
         let Some(conversations) = self.verdict.gen_ai else { return };
         let none = [None, None];
@@ -31,7 +31,7 @@ impl Untold {
     }
 }
 
-/// Appends the object of a conversation, where there is one and a store takes it.
+/// Appends the conversation object, if there is a conversation and a store accepts it.
 pub(super) fn tell(
     conversation: Option<Vec<u8>>,
     locators: &[Locator],

@@ -1,12 +1,12 @@
-//! Whether an exchange went wrong, and whose fault that is. In: an exchange, its status and that of gRPC. Out: `error.type`, and how severe its
-//! records are.
+//! Whether an exchange failed, and whose fault it was. In: an exchange, its HTTP status and gRPC status. Out: `error.type`, and the
+//! severity of its records.
 
 use super::rpc::{self, Fault};
 use crate::model::exchange::{HttpExchange, Incomplete};
 use crate::model::record::Severity;
 
-/// `error.type`: the status of a server's error, and of a client's where this process is the client; the gRPC status where it
-/// is one; else how the exchange failed. What qtap failed to see is `qtap.incomplete`'s alone.
+/// `error.type`: the HTTP status of a server error, or of a client error if this process is the client; else the gRPC status if that
+/// is an error; else how the exchange failed. What qtap failed to observe is reported only in `qtap.incomplete`.
 pub(super) fn error_type(http: &HttpExchange, status: Option<u16>, rpc_status: Option<&str>) -> Option<String> {
     let is_error = |fault| fault == Fault::Server || (fault == Fault::Client && http.outgoing);
     let http_error = status.filter(|status| is_error(http_fault(*status))).map(|status| status.to_string());
@@ -37,7 +37,7 @@ pub(super) fn http_fault(status: u16) -> Fault {
     }
 }
 
-/// ERROR: the server failed, or the exchange did. WARN: the client's request was refused. What qtap failed to see is no
+/// ERROR: the server or the exchange failed. WARN: the client's request was refused. What qtap failed to observe is not a
 /// failure of the exchange.
 pub(super) fn severity(http: &HttpExchange, status: Option<u16>, rpc_status: Option<&str>) -> Severity {
     let failed = http.incomplete.is_some_and(is_failure);

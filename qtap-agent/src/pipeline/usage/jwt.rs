@@ -1,5 +1,5 @@
-//! JSON Web Tokens (RFC 7519), as far as they say of themselves what they are. In: a token. Out: whether it is one, and claims that
-//! were asked for. No signature is checked: what a claim says is what the client said.
+//! JSON Web Tokens (RFC 7519), as self-declared. In: a token. Out: whether it is a JWT, and the requested
+//! claims. Signatures are not checked: a claim is only what the client says.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::pipeline::cut::cut;
 
-/// Bytes of the value of one claim that are told.
+/// Maximum reported bytes of a claim's value.
 const VALUE: usize = 256;
-/// Members of a claim that is a list which are told.
+/// Maximum reported members of a claim that is a list.
 const MEMBERS: usize = 8;
 
 /// True for the compact form of a signed (three parts, RFC 7515 §3.1) or an encrypted token (five, RFC 7516 §3.1).
@@ -18,9 +18,9 @@ pub(super) fn is_jwt(token: &str) -> bool {
     matches!(parts, 3 | 5) && part(token, 0).is_some_and(|header| header.get("alg").is_some_and(Value::is_string))
 }
 
-/// The claims of `names` that the token has, in that order.
+/// Those of the claims `names` that the token has, in that order.
 pub(super) fn claims(token: &str, names: &[String]) -> Vec<(String, String)> {
-    // What is encrypted is none of ours.
+    // Encrypted claims can't be read.
     let payload = if token.split('.').count() == 3 { part(token, 1) } else { None };
     let told = |name: &String| Some((name.clone(), shown(payload.as_ref()?.get(name)?)?));
     names.iter().filter_map(told).collect()

@@ -1,13 +1,13 @@
-//! A path with what tells one thing from another taken out: `/users/42/orders` → `/users/{id}/orders`. Text in, text out, of bounded
+//! A path with its identifiers replaced: `/users/42/orders` → `/users/{id}/orders`. In: text. Out: text of bounded
 //! length.
 
-/// Bytes of a template.
+/// Maximum bytes of a template.
 const LONGEST: usize = 256;
-/// Digits and letters from which on a segment is taken for an id: a word of a route is seldom as long.
+/// Minimum lengths of hexadecimal and of mixed segments to count as an id: words in routes are rarely that long.
 const HEX: usize = 16;
 const MIXED: usize = 20;
 
-/// The template of `path`; what is beyond the bound is `…`.
+/// The template of `path`; anything beyond the bound is replaced with `…`.
 pub(in crate::pipeline) fn template(path: &str) -> String {
     let mut out = String::with_capacity(path.len().min(LONGEST));
     for (nth, segment) in path.split('/').enumerate() {
@@ -24,7 +24,7 @@ pub(in crate::pipeline) fn template(path: &str) -> String {
     out
 }
 
-/// True for numbers, UUIDs, long hexadecimal or mixed names, and addresses; and for what redaction put in place of something.
+/// True for numbers, UUIDs, long hexadecimal or mixed names, and addresses; also for replacements by redaction.
 fn is_id(segment: &str) -> bool {
     let all = |is: fn(u8) -> bool| segment.bytes().all(is);
     let has = |is: fn(u8) -> bool| segment.bytes().any(is);

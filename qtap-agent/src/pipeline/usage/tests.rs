@@ -1,5 +1,5 @@
-//! Each kind of credential, where it may stand, and that none of them leaves.
-#![allow(clippy::unwrap_used)] // a credential that is not found is what these tests look for
+//! Each kind of credential, its possible locations, and that none of them leaks.
+#![allow(clippy::unwrap_used)] // the tests unwrap credentials that are expected to be found
 
 use bytes::Bytes;
 
@@ -32,7 +32,7 @@ fn credential(settings: &ReportUsage, target: &str, list: &[(&str, &str)]) -> Op
     Usage::new(settings).credential(&request(target, list))
 }
 
-/// Kind, source, and the secret whose SHA-256 is told.
+/// Checks kind, source, and the secret whose SHA-256 is reported.
 fn found(target: &str, list: &[(&str, &str)], wanted: (&str, &str, Option<&str>)) {
     let settings = ReportUsage { digest: UsageDigest::All, ..ReportUsage::default() };
     let found = credential(&settings, target, list).unwrap_or_else(|| panic!("{target} {list:?}"));
