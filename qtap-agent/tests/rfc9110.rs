@@ -58,7 +58,12 @@ fn rfc9110_expectations_informational_answers_and_switches() {
             0,
         ),
         case("7.8", "an upgrade that is passed over", &[b"> GET /1 HTTP/1.1\r\nUpgrade: IRC/6.9\r\n\r\nGET /a HTTP/1.1\r\n\r\n", OK, OK], &["GET /1| -> 200|ok", ONE[0]], 0),
-        case("9.3.6", "CONNECT: 2xx makes a tunnel", &[b"> CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n", b"< HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", b"> GET / HTTP/1.1\r\n\r\n", b"< HTTP/1.1 200 OK\r\n\r\n"], &["CONNECT h:80|GET / HTTP/1.1\\r\\n\\r\\n -> 200|HTTP/1.1 200 OK\\r\\n\\r\\n"], 0),
+        case("9.3.6", "CONNECT: 2xx makes a tunnel", &[b"> CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n", b"< HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", b"> EHLO me\r\n", b"< 250 you\r\n"], &["CONNECT h:80|EHLO me\\r\\n -> 200|250 you\\r\\n"], 0),
+        case("9.3.6", "HTTP in the clear inside a tunnel", &[b"> CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n", b"< HTTP/1.1 200 OK\r\n\r\n", GET, OK, GET, OK], &["CONNECT h:80| -> 200|", ONE[0], ONE[0]], 0),
+        case("9.3.6", "HTTP inside a tunnel, the request with the CONNECT", &[b"> CONNECT h:80 HTTP/1.1\r\n\r\nGET /a HTTP/1.1\r\n\r\n", b"< HTTP/1.1 200 OK\r\n\r\n", OK], &["CONNECT h:80| -> 200|", ONE[0]], 0),
+        case("9.3.6", "a tunnel inside a tunnel", &[b"> CONNECT h:80 HTTP/1.1\r\n\r\n", b"< HTTP/1.1 200 OK\r\n\r\n", b"> CONNECT i:443 HTTP/1.1\r\n\r\n", b"< HTTP/1.1 200 OK\r\n\r\n", b"> \x16\x03", b"< \x16\x03"], &["CONNECT h:80| -> 200|", "CONNECT i:443|\\x16\\x03 -> 200|\\x16\\x03"], 0),
+        case("9.3.6", "a tunnel in which the server speaks first", &[b"> CONNECT h:25 HTTP/1.1\r\n\r\n", b"< HTTP/1.1 200 OK\r\n\r\n", b"< 220 mail\r\n", b"> EHLO me\r\n"], &["CONNECT h:25|EHLO me\\r\\n -> 200|220 mail\\r\\n"], 0),
+        case("9.3.6", "a tunnel that nobody uses", &[b"> CONNECT h:80 HTTP/1.1\r\n\r\n", b"< HTTP/1.1 200 OK\r\n\r\n"], &["CONNECT h:80| -> 200|"], 0),
         case("9.3.6", "CONNECT: refused, then again", &[b"> CONNECT h:80 HTTP/1.1\r\n\r\n", b"< HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 2\r\n\r\nno", b"> CONNECT h:80 HTTP/1.1\r\n\r\n", b"< HTTP/1.1 200 OK\r\n\r\n", b"> \x16\x03", b"< \x16\x03"], &["CONNECT h:80| -> 407|no", "CONNECT h:80|\\x16\\x03 -> 200|\\x16\\x03"], 0),
         case("7.5", "an early answer while the body goes on", &[b"> PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n", b"< HTTP/1.1 400 Bad\r\nContent-Length: 2\r\n\r\nno", b"> 1\r\nb\r\n0\r\n\r\n", GET, OK], &["PUT /|ab -> 400|no", ONE[0]], 0),
     ];

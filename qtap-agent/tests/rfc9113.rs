@@ -194,6 +194,21 @@ fn section_8_messages() {
         row("8.1", "trailers", &[ask(1, "/a"), with_trailers(0)], &["GET /a| -> 200|ok"]),
         row(
             "8.1",
+            "trailers that do not end the stream",
+            &[
+                ask(1, "/a"),
+                [
+                    frame(HEADERS, 4, 1, OK),
+                    frame(DATA, 0, 1, b"ok"),
+                    frame(HEADERS, 4, 1, &literal("x-end", "1")),
+                    frame(DATA, 1, 1, b""),
+                ]
+                .concat(),
+            ],
+            &["GET /a| -> 200|ok (unparsed)"],
+        ),
+        row(
+            "8.1",
             "a request with a body and trailers",
             &[
                 [post.clone(), frame(DATA, 0, 1, b"abc"), frame(HEADERS, 5, 1, &literal("t", "t"))].concat(),
@@ -405,6 +420,36 @@ fn section_3_upgrade_to_h2c() {
     let cases = [
         Case { section: "7540 3.2", what: "accepted", said, heard, lost: 0 },
         Case { section: "7540 3.2", what: "passed over", said: refused, heard: in_h1, lost: 0 },
+    ];
+    check(&cases, &usual());
+}
+
+#[test]
+fn section_3_inside_the_tunnel_of_a_connect() {
+    let connected = "HTTP/1.1 200 OK\r\n\r\n";
+    let settings = frame(SETTINGS, 0, 0, &[]);
+    let asked = [PREFACE, &settings, &ask(1, "/1")].concat();
+    let answered = [settings.clone(), answer(1, b"one")].concat();
+    let said = vec![
+        Say::Up(b"CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n".to_vec()),
+        Say::Down(connected.into()),
+        Say::Up(asked.clone()),
+        Say::Down(answered.clone()),
+        Say::Up(ask(3, "/3")),
+        Say::Down(answer(3, b"three")),
+    ];
+    let server_first = vec![
+        Say::Up(b"CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n".to_vec()),
+        Say::Down([connected.as_bytes(), &answered[..settings.len()]].concat()),
+        Say::Up(asked),
+        Say::Down(answered[settings.len()..].to_vec()),
+    ];
+    let heard: Vec<String> =
+        ["CONNECT h:80| -> 200|", "GET /1| -> 200|one", "GET /3| -> 200|three"].map(ToOwned::to_owned).into();
+    let two = heard[..2].to_vec();
+    let cases = [
+        Case { section: "3.3", what: "the client's preface first", said, heard, lost: 0 },
+        Case { section: "3.4", what: "the server's SETTINGS first", said: server_first, heard: two, lost: 0 },
     ];
     check(&cases, &usual());
 }

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::body::Budget;
 use super::detect::{self, LINE_LIMIT, Verdict};
-use super::h1::{H1, Input};
+use super::h1::{H1, Input, Switch};
 use super::h2::{self, H2};
 use super::introduction::{self, Begins};
 use super::pair::{Desk, Stamp};
@@ -209,13 +209,16 @@ impl Http {
         !matches!(self.state, State::Other)
     }
 
-    /// After `101 Switching Protocols` to h2c the request is stream 1 of an HTTP/2 connection (RFC 7540 §3.2).
+    /// Goes over to HTTP/2 where HTTP/1 did: by `101 Switching Protocols` to h2c (RFC 7540 §3.2), or inside the tunnel of a CONNECT.
     fn follow_switch(&mut self, sink: &mut Sink) {
         let State::H1(h1) = &mut self.state else { return };
         let requests = h1.requests();
-        let Some((open, rest)) = h1.take_switch(&mut self.desk, sink) else { return };
+        let Some((switch, ordinal, rest)) = h1.take_switch(&mut self.desk, sink) else { return };
         let mut h2 = H2::new(Some(requests), false);
-        h2.adopt(open);
+        match switch {
+            Switch::Upgraded(open) => h2.adopt(open),
+            Switch::InTunnel => h2.number_from(ordinal),
+        }
         for (direction, input) in rest {
             h2.on_input(direction, input, &mut self.desk, sink);
         }

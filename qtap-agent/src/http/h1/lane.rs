@@ -13,6 +13,7 @@
 //! ```
 //! A head that may have answered a HEAD goes through Unsure, and so does a request whose body was refused: the next bytes show whether there is a body.
 
+mod ahead;
 mod unsure;
 
 use std::collections::VecDeque;

@@ -10,6 +10,7 @@ mod lane;
 mod order;
 mod text;
 mod token;
+mod tunnel;
 mod wait;
 
 use std::time::Duration;
@@ -39,6 +40,15 @@ pub(super) use self::token::Input;
 const WAIT: Duration = Duration::from_millis(200);
 /// How long bytes after a CONNECT or Upgrade wait for its response.
 const SWITCH_WAIT: Duration = Duration::from_secs(60);
+/// How HTTP/2 follows.
+#[derive(Debug)]
+pub(super) enum Switch {
+    /// By an upgrade: the request is its first stream (RFC 7540 §3.2).
+    Upgraded(Open),
+    /// Inside the tunnel of a CONNECT, which is an exchange of its own.
+    InTunnel,
+}
+
 /// The parser of a channel that speaks HTTP/1.
 #[derive(Debug)]
 pub(super) struct H1 {
@@ -52,8 +62,10 @@ pub(super) struct H1 {
     down_waits: Wait,
     /// Framing of the request being sent, if its body waits for a response (`Expect`) and none of it has been seen.
     expected: Option<Framing>,
-    /// The request that became stream 1 of an HTTP/2 connection (RFC 7540 §3.2).
-    switch: Option<Open>,
+    /// A CONNECT was accepted, and what its tunnel carries is not known yet.
+    opening: bool,
+    /// The connection goes on in HTTP/2.
+    switch: Option<Switch>,
 }
 
 impl H1 {
@@ -66,6 +78,7 @@ impl H1 {
             up_waits: Wait::default(),
             down_waits: Wait::default(),
             expected: None,
+            opening: false,
             switch: None,
         }
     }
@@ -94,9 +107,12 @@ impl H1 {
     }
 
     pub(super) fn on_close(&mut self, still_open: bool, desk: &mut Desk, sink: &mut Sink) {
-        while self.switch.is_none() && (self.up.has_input() || self.down.has_input()) {
+        while self.switch.is_none() && (self.opening || self.up.has_input() || self.down.has_input()) {
             self.up_waits.over = true;
             self.down_waits.over = true;
+            if self.opening {
+                self.open_tunnel(true, desk, sink);
+            }
             self.run(desk, sink);
         }
         if self.switch.is_some() {
@@ -111,15 +127,20 @@ impl H1 {
         self.order.close(still_open, desk, sink);
     }
 
-    /// If the connection became HTTP/2: the request that is its stream 1, and the input not read yet.
-    pub(super) fn take_switch(&mut self, desk: &mut Desk, sink: &mut Sink) -> Option<(Open, Vec<(Direction, Input)>)> {
-        let open = self.switch.take()?;
+    /// When the connection goes on in HTTP/2: how, the number of its next exchange, and the input not yet read.
+    pub(super) fn take_switch(
+        &mut self,
+        desk: &mut Desk,
+        sink: &mut Sink,
+    ) -> Option<(Switch, u64, Vec<(Direction, Input)>)> {
+        let switch = self.switch.take()?;
         self.order.close(false, desk, sink);
         let up = std::mem::replace(&mut self.up, Lane::new(Kind::Request, false)).into_rest();
         let down = std::mem::replace(&mut self.down, Lane::new(Kind::Response, false)).into_rest();
         let of = |direction: Direction| move |input| (direction, input);
         let requests = self.requests;
-        Some((open, up.into_iter().map(of(requests)).chain(down.into_iter().map(of(requests.flip()))).collect()))
+        let rest = up.into_iter().map(of(requests)).chain(down.into_iter().map(of(requests.flip())));
+        Some((switch, self.order.ordinal(), rest.collect()))
     }
 
     /// The direction that carries requests.
@@ -130,6 +151,9 @@ impl H1 {
     /// Reads both directions until neither can proceed.
     fn run(&mut self, desk: &mut Desk, sink: &mut Sink) {
         loop {
+            if self.opening && !self.open_tunnel(false, desk, sink) {
+                return;
+            }
             let up = self.run_up(desk, sink);
             let down = self.run_down(desk, sink);
             if !(up || down) || self.switch.is_some() {
@@ -138,10 +162,15 @@ impl H1 {
         }
     }
 
+    /// True while neither direction is read on.
+    fn is_paused(&self) -> bool {
+        self.opening || self.switch.is_some()
+    }
+
     /// Reads the direction of requests; true if it made progress.
     fn run_up(&mut self, desk: &mut Desk, sink: &mut Sink) -> bool {
         let mut moved = false;
-        while self.switch.is_none() && self.up.has_input() {
+        while !self.is_paused() && self.up.has_input() {
             if let Some(len) = self.up.advance() {
                 self.hole_up(len, desk, sink);
             } else if self.up_shall_wait() {
@@ -241,7 +270,7 @@ impl H1 {
     /// Reads the direction of responses; true if it made progress.
     fn run_down(&mut self, desk: &mut Desk, sink: &mut Sink) -> bool {
         let mut moved = false;
-        while self.switch.is_none() && self.down.has_input() {
+        while !self.is_paused() && self.down.has_input() {
             if let Some(len) = self.down.advance() {
                 self.hole_down(len, desk, sink);
             } else if self.down_shall_wait(desk) {
@@ -274,7 +303,7 @@ impl H1 {
                 Token::End(trailers) => self.end_response(trailers, desk, sink),
                 Token::Broken(why) => self.order.lose_responses(why, desk, sink),
             }
-            if self.down.is_about_to_begin() || self.switch.is_some() {
+            if self.down.is_about_to_begin() || self.is_paused() {
                 return;
             }
         }
@@ -307,18 +336,22 @@ impl H1 {
         let framing = framing::of_response(&response.fields, status, method);
         if status == 101 && names_h2c(&response.fields) {
             turn.open.inform(status);
-            self.switch = self.order.take_answering();
+            self.switch = self.order.take_answering().map(Switch::Upgraded);
             return;
         }
-        let tunnel = status == 101 || (method_is_connect(turn) && framing == Framing::ToClose);
+        let connected = status != 101 && method_is_connect(turn) && framing == Framing::ToClose;
         turn.open.begin_response_body(framing.manner(&response.fields), stamp.time);
         turn.open.answer(response);
+        self.opening = connected && self.up.is_between();
+        if self.opening {
+            return;
+        }
         self.down.begin(framing);
         // Of a body that has begun the rest comes.
         if let Some(framing) = refused.filter(|_| self.up.is_untouched()) {
             self.up.begin_unsure(framing);
         }
-        if tunnel {
+        if connected || status == 101 {
             self.become_tunnel(desk, sink);
         }
         if framing == Framing::Unknowable {

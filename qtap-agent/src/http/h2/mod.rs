@@ -99,6 +99,11 @@ impl H2 {
         }
     }
 
+    /// Numbers its exchanges from here on: others were on the connection before.
+    pub(super) fn number_from(&mut self, ordinal: u64) {
+        self.next_ordinal = ordinal;
+    }
+
     /// Takes over the request that became stream 1 by an upgrade (RFC 7540 §3.2).
     pub(super) fn adopt(&mut self, mut open: Open) {
         open.exchange.protocol = Protocol::Http2;

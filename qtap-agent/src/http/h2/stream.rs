@@ -186,6 +186,9 @@ impl Stream {
         }
         if let Some(time) = ended {
             self.open.end_request(trailers, time);
+        } else if headed {
+            // Trailers that do not end the stream are malformed (RFC 9113 §8.1).
+            self.open.spoil(Incomplete::Unparsed);
         }
         self.note_grpc(media)
     }
@@ -227,6 +230,9 @@ impl Stream {
         }
         if let Some(time) = ended {
             self.open.end_response(trailers, time);
+        } else if headed {
+            // Trailers that do not end the stream are malformed (RFC 9113 §8.1).
+            self.open.spoil(Incomplete::Unparsed);
         }
         self.note_grpc(media)
     }
