@@ -132,7 +132,11 @@ pub(super) struct Redactor {
     headers: Vec<String>,
     /// Bit n: one of `headers` has n bytes; bit 63: one has 63 or more. Rules out most fields without a comparison.
     header_lens: u64,
+    /// Fields with usual names of credentials are hidden too.
+    credential_headers: bool,
     query_keys: Vec<String>,
+    /// So are query parameters with such names.
+    credential_query_keys: bool,
     cookies: Cookies,
     rules: Arc<Rules>,
 }
@@ -145,7 +149,9 @@ impl Redactor {
         Redactor {
             headers: lower(&settings.headers),
             header_lens: settings.headers.iter().fold(0, |lens, name| lens | len_bit(name.len())),
+            credential_headers: settings.credential_headers,
             query_keys: lower(&settings.query_keys),
+            credential_query_keys: settings.credential_query_keys,
             cookies: Cookies::new(&settings.cookies),
             rules: Arc::new(Rules {
                 json: Paths::new(&settings.json),
@@ -173,6 +179,27 @@ mod tests {
     fn fields(list: &[(&'static str, &'static str)]) -> Fields {
         let known = |text: &'static str| FieldText::Known(text.into());
         Fields(list.iter().map(|(name, value)| Field { name: known(name), value: known(value) }).collect())
+    }
+
+    #[test]
+    fn fields_and_parameters_named_like_credentials_are_masked_in_any_spelling() {
+        let mut seen = fields(&[
+            ("X-AccessToken", "a"),
+            ("X-My_App-Password", "b"),
+            ("X-Token", "c"),
+            ("ApiKey", "d"),
+            ("Referer", "http://h/?accessToken=e&p.w.d=f&page=2"),
+            ("X-Token-Count", "7"),
+        ]);
+        redactor(RedactAction::Mask).fields(&mut seen);
+        let values: Vec<&[u8]> = seen.0.iter().map(|field| &**field.value.bytes().unwrap()).collect();
+        let url = b"http://h/?accessToken=[redacted]&p.w.d=[redacted]&page=2".as_slice();
+        assert_eq!(values, [MASK.as_bytes(), MASK.as_bytes(), MASK.as_bytes(), MASK.as_bytes(), url, b"7"]);
+        let none = Redact { credential_headers: false, credential_query_keys: false, ..Redact::default() };
+        let mut seen = fields(&[("X-AccessToken", "a"), ("Referer", "http://h/?accessToken=e")]);
+        let before = seen.clone();
+        Redactor::new(&none, &RedactionKey([1; 32])).fields(&mut seen);
+        assert_eq!(seen, before);
     }
 
     #[test]

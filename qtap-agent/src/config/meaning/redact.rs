@@ -28,7 +28,9 @@ pub(super) fn settle(typed: &Typed, at: Span, around: &Around<'_>) -> Redact {
     let action = typed.action.as_ref().map_or(RedactAction::Mask, |at| at.value);
     let redact = Redact {
         headers: names(typed.headers.as_deref(), CREDENTIALS, headers),
+        credential_headers: asks_for_credentials(typed.headers.as_deref()),
         query_keys: names(typed.query_keys.as_deref(), CREDENTIALS, default.query_keys),
+        credential_query_keys: asks_for_credentials(typed.query_keys.as_deref()),
         cookies: typed
             .cookies
             .as_deref()
@@ -50,6 +52,11 @@ pub(super) fn settle(typed: &Typed, at: Span, around: &Around<'_>) -> Redact {
         around.out.note(at, message, "`headers: [credentials]` is the built-in list");
     }
     redact
+}
+
+/// Whether a list has the credentials in it: it is silent, or says so.
+fn asks_for_credentials(given: Option<&[At<String>]>) -> bool {
+    given.is_none_or(|words| words.iter().any(|word| word.value == CREDENTIALS))
 }
 
 fn fields(given: Option<&[At<String>]>) -> BodyValues<String> {

@@ -448,7 +448,9 @@ fn plugins_of_a_stack() {
     assert_eq!(steps("- {type: http_capture, config: {rules: []}}"), [Step::HttpCapture(HttpCapture::default())]);
     let redact = Step::Redact(Redact {
         headers: vec!["x-session".to_owned()],
+        credential_headers: false,
         query_keys: Vec::new(),
+        credential_query_keys: false,
         action: RedactAction::Drop,
         ..Redact::default()
     });
@@ -462,6 +464,7 @@ fn plugins_of_a_stack() {
         panic!("not redact")
     };
     assert_eq!(more.headers.len(), Redact::default().headers.len() + 1);
+    assert!(more.credential_headers && more.credential_query_keys);
     assert_eq!((more.action, more.query_keys), (RedactAction::Hash, Redact::default().query_keys));
 }
 

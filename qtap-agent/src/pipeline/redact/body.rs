@@ -196,6 +196,10 @@ fn decide(rules: &Rules, content_type: &str, start: &[u8], all: bool) -> Result<
         let parts = Multipart::new(boundary.as_bytes(), essence == "multipart/form-data");
         return Ok(Some(Form::Parts(Box::new(parts))));
     }
+    // A message inside a message (RFC 9112 §10; what TRACE answers, a part of a batch): its fields are not inspected.
+    if matches!(essence.as_str(), "message/http" | "application/http") {
+        return Err(LeftOut::Unparsed);
+    }
     if start.is_empty() && !all {
         return Ok(None);
     }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::json::{Broken, Json};
-use super::names::len_bit;
+use super::names::{is_credential, len_bit};
 use super::out::Out;
 use super::{Found, Redactor, Within, scan};
 use crate::model::exchange::HttpExchange;
@@ -208,10 +208,11 @@ impl Redactor {
         match field.name.bytes() {
             Some(name) => {
                 let name = name.trim_ascii();
-                self.header_lens & len_bit(name.len()) != 0
-                    && self.headers.iter().any(|hidden| name.eq_ignore_ascii_case(hidden.as_bytes()))
+                let is_listed = || self.headers.iter().any(|hidden| name.eq_ignore_ascii_case(hidden.as_bytes()));
+                (self.header_lens & len_bit(name.len()) != 0 && is_listed())
+                    || (self.credential_headers && is_credential(bare(name)))
             }
-            None => !self.headers.is_empty(),
+            None => !self.headers.is_empty() || self.credential_headers,
         }
     }
 
@@ -259,7 +260,8 @@ impl Redactor {
             let named = |key: &String| name.eq_ignore_ascii_case(key.as_bytes());
             // The meaning of a command's argument is unknown: it may be a form field or a cookie.
             let argument = || within == Within::Command && (self.cookies.is_named(name) || self.rules.form.has(name));
-            self.query_keys.iter().any(named) || argument()
+            let credential = || self.credential_query_keys && is_credential(name);
+            self.query_keys.iter().any(named) || credential() || argument()
         };
         let found = scan::secrets(text, within, is_key);
         let seen = (!found.is_empty()).then(|| self.replace(text, &found));
@@ -301,4 +303,9 @@ impl Redactor {
         seen.extend_from_slice(text.get(copied..).unwrap_or_default());
         seen
     }
+}
+
+/// A field's name without the `X-` that RFC 6648 advises against.
+fn bare(name: &[u8]) -> &[u8] {
+    name.split_at_checked(2).filter(|(x, _)| x.eq_ignore_ascii_case(b"x-")).map_or(name, |(_, bare)| bare)
 }

@@ -73,7 +73,8 @@ pub(super) fn len_bit(len: usize) -> u64 {
     1 << len.min(63)
 }
 
-fn is_credential(name: &[u8]) -> bool {
+/// True for the usual names of credentials.
+pub(super) fn is_credential(name: &[u8]) -> bool {
     let mut letters = name.iter().rev().filter(|byte| !is_separator(**byte)).map(u8::to_ascii_lowercase);
     let (Some(last), Some(before_last)) = (letters.next(), letters.next()) else { return false };
     // Most names end in letters that end none of the words above.
@@ -122,6 +123,16 @@ fn is_separator(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_has_the_names() {
+        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/redaction.md"));
+        for (row, names) in [("whole names", WHOLE), ("endings", ENDINGS)] {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            let line = format!("| {row} | {} |", names.join(", "));
+            assert!(page.lines().any(|of_page| of_page == line), "docs/redaction.md lacks this row:\n{line}");
+        }
+    }
 
     #[test]
     fn names_of_credentials_are_known_in_every_spelling() {

@@ -13,13 +13,26 @@ const HEADERS: &[&str] = &[
     "x-api-key",
     "api-key",
     "x-auth-token",
+    "x-access-token",
+    "x-refresh-token",
+    "x-id-token",
+    "x-session-token",
     "x-csrf-token",
+    "x-xsrf-token",
+    "x-forwarded-access-token",
+    "x-goog-iap-jwt-assertion",
+    "x-amzn-oidc-accesstoken",
+    "x-amzn-oidc-data",
+    "cf-access-jwt-assertion",
+    "apikey",
     "x-amz-security-token",
     "x-goog-api-key",
     "dd-api-key",
     "x-honeycomb-team",
     "x-vault-token",
     "private-token",
+    // Browsers can set no other field of the handshake of a WebSocket, so tokens are put there (Kubernetes: base64url.bearer.authorization.k8s.io.…).
+    "sec-websocket-protocol",
 ];
 
 /// Names of query parameters that contain credentials.
@@ -28,12 +41,15 @@ const QUERY_KEYS: &[&str] = &[
     "api_key",
     "apikey",
     "auth",
+    "auth_token",
     "client_secret",
     "id_token",
+    "jwt",
     "key",
     "password",
     "refresh_token",
     "secret",
+    "session_token",
     "sig",
     "signature",
     "token",
@@ -89,8 +105,12 @@ pub enum RedactAction {
 pub struct Redact {
     /// Names of header fields, lower case.
     pub headers: Vec<String>,
+    /// Header fields with usual names of credentials too, in any spelling.
+    pub credential_headers: bool,
     /// Names of query parameters, lower case.
     pub query_keys: Vec<String>,
+    /// Query parameters with usual names of credentials too, in any spelling.
+    pub credential_query_keys: bool,
     /// Names of cookies, lower case; `*` for all of them.
     pub cookies: Vec<String>,
     /// Values in JSON documents.
@@ -218,13 +238,30 @@ impl Default for Redact {
     fn default() -> Self {
         Redact {
             headers: words(HEADERS),
+            credential_headers: true,
             query_keys: words(QUERY_KEYS),
+            credential_query_keys: true,
             cookies: Vec::new(),
             json: BodyValues::credentials(),
             form: BodyValues::credentials(),
             patterns: Vec::new(),
             action: RedactAction::Mask,
             salt: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_the_names() {
+        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/redaction.md"));
+        for (row, names) in [("headers", HEADERS), ("query_keys", QUERY_KEYS), ("cookies", COOKIES)] {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            let line = format!("| `{row}` | {} |", names.join(", "));
+            assert!(page.lines().any(|of_page| of_page == line), "docs/redaction.md lacks this row:\n{line}");
         }
     }
 }

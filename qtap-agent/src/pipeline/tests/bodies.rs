@@ -325,6 +325,8 @@ fn what_was_taken_out_is_counted_and_what_was_left_out_is_said() {
     let utf16: Vec<u8> = "\u{feff}pay 4111111111111111".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let body = shown("text/plain; charset=utf-16", "", &utf16);
     assert_eq!(body["left_out"], "charset");
+    let body = shown("application/http; msgtype=request", "", b"GET / HTTP/1.1\r\nCookie: c4n4ry\r\n\r\n");
+    assert_eq!((body["left_out"].as_str(), body["data"].as_str()), (Some("unparsed"), Some("[redacted]")));
 }
 
 #[test]
@@ -573,7 +575,11 @@ fn what_may_be_coded_or_a_form_is_not_shown() {
         let records = json(Level::Full, HttpExchange { response: Some(response), ..http() });
         let shown: serde_json::Value = serde_json::from_str(data(records.last().unwrap())).unwrap();
         let body = &shown["body"];
-        assert_eq!((body["data"].as_str(), body["left_out"].as_str()), (Some("[redacted]"), Some("unparsed")), "{number}");
+        assert_eq!(
+            (body["data"].as_str(), body["left_out"].as_str()),
+            (Some("[redacted]"), Some("unparsed")),
+            "{number}"
+        );
     }
 }
 
