@@ -1,6 +1,6 @@
-//! One map of the file, read by its table: unknown, repeated and not yet supported keys are faults, old spellings notes;
-//! values are held to the table's types and bounds. In: a node and a `Shape`. Out: typed values, each with its place, and
-//! findings. Never a default and never what values mean together: that is `meaning`'s.
+//! Reads one map of the file by its table: unknown, repeated and unsupported keys are faults, old spellings notes; values are
+//! checked against the table's types and bounds. In: a node and a `Shape`. Out: typed values, each with its place, and findings.
+//! Applies no defaults and never relates values to one another: that is the job of `meaning`.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::wording::{
 };
 use super::yaml::{Kind, Node, Scalar};
 
-/// A value and where it stands.
+/// A value and its place in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct At<T> {
     pub(crate) span: Span,
@@ -34,9 +34,9 @@ pub(crate) enum Given {
     File(String),
 }
 
-/// A map whose keys were held against its table.
+/// A map whose keys have been checked against its table.
 pub(crate) struct Fields<'n> {
-    /// The map itself, for what is missing in it.
+    /// The map itself: the place to report missing keys at.
     pub(crate) span: Span,
     shape: &'static Shape,
     values: Vec<(&'static str, Span, &'n Node)>,
@@ -44,7 +44,7 @@ pub(crate) struct Fields<'n> {
 }
 
 impl<'n> Fields<'n> {
-    /// Opens a map; none, and a fault, when the node is none.
+    /// Opens a map; reports a fault and returns `None` when the node is not a map.
     pub(crate) fn open(node: &'n Node, shape: &'static Shape, out: &'n Findings) -> Option<Fields<'n>> {
         let span = head(node);
         let mut fields = Fields { span, shape, values: Vec::new(), out };
@@ -90,8 +90,8 @@ impl<'n> Fields<'n> {
     fn unknown(&self, name: &str, at: Span, value: &Node) {
         let elsewhere = shape::ALL.iter().find(|shape| shape.key(name).is_some());
         let near = value::nearest(name, self.shape.all().map(|key| key.name)).filter(|_| elsewhere.is_none());
-        // Shown when the right key's would be, where no key of this table hides: `typret` may be left of `type` and the secret's
-        // line that followed, `rd` of `password`. A short word is near to anything.
+        // The value may be shown if the nearest key's value may, provided that no key of this table hides its value: `typret` may be
+        // what is left of `type` and a following secret, `rd` of `password`. Short words are excluded: they are near to anything.
         let may_hide = self.shape.all().any(shape::hides);
         if let Some(near) = near.filter(|near| near.len() > 3 && !may_hide) {
             self.show_if_public(near, value);
@@ -102,7 +102,7 @@ impl<'n> Fields<'n> {
             (None, Some(shape)) => format!("it belongs to {}; {}", shape.what, keys_of(self.shape)),
             (None, None) => keys_of(self.shape),
         };
-        // A word alone may be a value whose key was lost.
+        // A lone word may be a value that lost its key.
         let lone = near.is_none() && elsewhere.is_none() && is_null(value) && !glued(name);
         if lone {
             self.out.fault(at, format!("a word in {} that is no key", self.shape.what), help);
@@ -114,31 +114,31 @@ impl<'n> Fields<'n> {
         }
     }
 
-    /// Shows a value that is in the way where the key's own is none that hides.
+    /// Marks an offending value as showable, when the key's regular value is public.
     fn show_if_public(&self, name: &str, value: &Node) {
         if shape::is_public(name) {
             self.out.show(value.span);
         }
     }
 
-    /// The value of a key, as it stands; none when absent or null.
+    /// The node of a key's value; `None` when absent or null.
     pub(crate) fn node(&self, name: &str) -> Option<&'n Node> {
         self.values.iter().find(|(key, _, _)| *key == name).map(|(_, _, node)| *node)
     }
 
-    /// Where a key that was given stands.
+    /// The place of a key that was given.
     pub(crate) fn key_span(&self, name: &str) -> Option<Span> {
         self.values.iter().find(|(key, _, _)| *key == name).map(|(_, span, _)| *span)
     }
 
-    /// Says that a key must be there.
+    /// Reports a fault when a required key is missing.
     pub(crate) fn require(&self, name: &str, help: &str) {
         if self.node(name).is_none() {
             self.out.fault(self.span, format!("`{name}` is missing in {}", self.shape.what), help);
         }
     }
 
-    /// Says that a key must be there whose words the table lists.
+    /// Like `require`, for a key whose allowed words the table lists.
     pub(crate) fn require_choice(&self, name: &str) {
         self.require(name, &format!("one of {}", listed(self.choices(name))));
     }
@@ -150,7 +150,7 @@ impl<'n> Fields<'n> {
         }
     }
 
-    /// Text; numbers and flags are taken as they are written.
+    /// Text; numbers and flags are accepted as written.
     pub(crate) fn text(&self, name: &str) -> Option<At<String>> {
         let node = self.node(name)?;
         let text = scalar(name, node, self.out)?;
@@ -223,7 +223,7 @@ impl<'n> Fields<'n> {
         read.map(|value| At { span: node.span, value }).or_else(|| self.wrong(name, node, &bounds()))
     }
 
-    /// One of the table's words, as the value that stands beside it in `meanings`.
+    /// One of the table's words, translated to its value in `meanings`.
     pub(crate) fn choice<T: Copy>(&self, name: &str, meanings: &[(&str, T)]) -> Option<At<T>> {
         let node = self.public(name)?;
         let found = plain(node).and_then(|text| meanings.iter().find(|(word, _)| *word == text));
@@ -272,7 +272,7 @@ impl<'n> Fields<'n> {
         Some(self.list(name).iter().filter_map(word).collect())
     }
 
-    /// A map of names that are the user's own; a name written twice is a fault.
+    /// A map with names chosen by the user; a repeated name is a fault.
     pub(crate) fn names(&self, name: &str) -> Vec<(At<String>, &'n Node)> {
         let Some(node) = self.node(name) else { return Vec::new() };
         let Kind::Map(pairs) = &node.kind else {
@@ -318,7 +318,7 @@ impl<'n> Fields<'n> {
         None
     }
 
-    /// What the table says that a key takes.
+    /// The table's description of what a key takes.
     fn takes(&self, name: &str) -> &'static str {
         match self.shape.key(name).map(|key| key.takes) {
             Some(Takes::More(words)) => words,
@@ -328,7 +328,7 @@ impl<'n> Fields<'n> {
     }
 }
 
-/// What is right, where a number or a flag is wanted: one in quotes is text (YAML 1.2 §10.3.2), and looks the same in a message.
+/// The help where a number or a flag is expected: a quoted one is text (YAML 1.2 §10.3.2), yet looks the same in a message.
 fn without_quotes(node: &Node, right: &str) -> String {
     match &node.kind {
         Kind::Scalar(text, Scalar::Text)
@@ -368,7 +368,7 @@ pub(crate) fn given(name: &str, node: &Node, out: &Findings) -> Option<At<Given>
     Some(value.map(make.value))
 }
 
-/// Says that a name stands there for the second time.
+/// Reports a fault: a name appears for the second time.
 pub(crate) fn twice(name: &str, at: Span, first: Span, out: &Findings) {
     let help = format!("it stands in line {} already: keep one", first.line);
     out.fault(at, format!("`{}` is written twice", wording::name(name)), help);

@@ -1,6 +1,6 @@
-//! What there is to say about a settings file: faults that refuse it, notes that don't, each with its place, the line itself
-//! and what would be right. In: findings as they are made, in any order. Out: text, in the order of the file.
-//! Never shows a secret: of a line it quotes it hides every value that was not read as a public one.
+//! Findings about a settings file: faults, which refuse it, and notes, which don't; each with its place, the line itself and the
+//! correction. In: findings as they are made, in any order. Out: text, in file order.
+//! Never shows a secret: in a quoted line, every value that was not read as public is hidden.
 
 use std::cell::RefCell;
 use std::fmt::{self, Display};
@@ -12,13 +12,13 @@ use super::place::{Malformed, Span, lines};
 use super::shape;
 use super::yaml::Node;
 
-/// Faults that are shown; the rest is counted.
+/// Maximum number of faults shown; the rest is counted.
 const MAX_SHOWN: usize = 50;
 
-/// Characters of a line that are shown.
+/// Maximum number of characters of a line shown.
 const MAX_EXCERPT: usize = 160;
 
-/// One thing to say about a file.
+/// One finding about a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// The file's name, as given.
@@ -27,15 +27,15 @@ pub struct Finding {
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
-    /// What is so.
+    /// What the finding is.
     pub message: String,
-    /// What would be right; may be empty.
+    /// The correction; may be empty.
     pub help: String,
-    /// The line, its secrets hidden, and where in it (characters to skip, characters to mark).
+    /// The line, its secrets hidden, and the marks under it (characters to skip, characters to mark).
     excerpt: Option<(String, usize, usize)>,
 }
 
-/// Something worth knowing about a file that is used all the same.
+/// Something worth knowing about a file that is accepted all the same.
 pub type Note = Finding;
 
 /// Why a file is refused: everything that is wrong with it.
@@ -76,12 +76,12 @@ impl Display for Faults {
 }
 
 impl Faults {
-    /// A fault of the file as a whole: not there, too large, not text.
+    /// A fault of the file as a whole: missing, too large, not text.
     pub(crate) fn whole(file: &str, message: impl Into<String>, help: impl Into<String>) -> Faults {
         Faults::at(file, 0, 0, message, help)
     }
 
-    /// The one fault of a file of which nothing can be shown.
+    /// The only fault of a file whose text can't be quoted.
     pub(crate) fn at(
         file: &str,
         line: usize,
@@ -99,11 +99,11 @@ impl Faults {
         }])
     }
 
-    /// The one fault of a text that is no YAML.
+    /// The only fault of a text that is not valid YAML.
     pub(crate) fn malformed(file: &str, text: &str, at: Malformed) -> Faults {
         let lines = lines(text);
         let line = lines.get(at.span.line.saturating_sub(1));
-        // A reader that stumbles over a character counts the bytes before it; and none is behind the line.
+        // A parser that fails on an unprintable character counts bytes, not characters; and no column may lie beyond the line's end.
         let column = match line {
             Some(line) if at.message.contains("unprintable") => unprintable(line).unwrap_or(at.span.column),
             _ => at.span.column,
@@ -121,19 +121,19 @@ impl Faults {
     }
 }
 
-/// The column of the first character that YAML does not take for printable (YAML 1.2.2, §5.1).
+/// The column of the first character that is not printable by YAML (YAML 1.2.2, §5.1).
 fn unprintable(line: &str) -> Option<usize> {
     let prints = |c: char| matches!(c, '\t' | '\u{20}'..='\u{7e}' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
     line.chars().position(|c| !prints(c)).map(|at| at + 1)
 }
 
-/// Where findings gather while a file is read.
+/// Collects findings while a file is read.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     faults: RefCell<Vec<(Span, String, String)>>,
     notes: RefCell<Vec<(Span, String, String)>>,
     public: RefCell<Vec<Span>>,
-    /// Faults inside a value: where the value stands, the value, which bytes of it.
+    /// Faults inside a value: the value with its place, and which bytes of it.
     inside: RefCell<Vec<Inside>>,
 }
 
@@ -150,7 +150,7 @@ impl Findings {
         self.faults.borrow_mut().push((at, message.into(), help.into()));
     }
 
-    /// A fault at some bytes of a value, whose place in the file is found when it is told.
+    /// A fault at some bytes of a value; their place in the file is computed when the fault is reported.
     pub(crate) fn fault_inside(
         &self,
         value: &At<String>,
@@ -166,7 +166,7 @@ impl Findings {
         self.notes.borrow_mut().push((at, message.into(), help.into()));
     }
 
-    /// Says that a value may be shown; one that goes on in the next line never is, for that may be another's.
+    /// Marks a value as showable. A value that spans several lines never is: the next line may belong to another value.
     pub(crate) fn show(&self, at: Span) {
         if at.line == at.last_line {
             self.public.borrow_mut().push(at);
@@ -177,7 +177,7 @@ impl Findings {
         self.faults.borrow().is_empty() && self.inside.borrow().is_empty()
     }
 
-    /// Faults and notes as they are told, in the order of the file.
+    /// Renders faults and notes, in file order.
     pub(crate) fn tell(self, file: &str, text: &str, root: Option<&Node>) -> (Vec<Finding>, Vec<Note>) {
         let mut hidden = Vec::new();
         if let Some(root) = root {
@@ -205,7 +205,7 @@ impl Findings {
     }
 }
 
-/// A line with the `hidden` columns replaced by `…`, and the marks under what `span` covers of it.
+/// A line with the `hidden` columns replaced by `…`, and the position of the marks for the part of it that `span` covers.
 fn mark(line: &str, span: Span, mut hidden: Vec<(usize, usize)>) -> (String, usize, usize) {
     hidden.extend(user_info(line));
     hidden.extend(comment(line));
@@ -227,14 +227,14 @@ fn mark(line: &str, span: Span, mut hidden: Vec<(usize, usize)>) -> (String, usi
                 skip_until = *to;
                 shown.push('…');
             }
-            // A tab or an escape sequence must not shift or colour what is printed.
+            // A tab or an escape sequence must not shift or colour the output.
             None => shown.push(if c.is_control() { ' ' } else { c }),
         }
     }
     (shown, skip.unwrap_or(width), len.max(1))
 }
 
-/// The columns of a comment, which may be a setting that was put aside with its secret.
+/// The columns of a comment, which may be a commented-out setting with its secret.
 fn comment(line: &str) -> Option<(usize, usize)> {
     let mut before = ' ';
     let mut quotes = 0;
@@ -248,7 +248,7 @@ fn comment(line: &str) -> Option<(usize, usize)> {
     None
 }
 
-/// The columns of the names of anchors: a secret that begins with `&` and has no quotes is one.
+/// The columns of anchor names: an unquoted secret that begins with `&` reads as an anchor.
 fn anchors(line: &str) -> Vec<(usize, usize)> {
     let chars: Vec<char> = line.chars().collect();
     let starts = (1..).zip(&chars).filter(|(_, c)| **c == '&').map(|(column, _)| column);
@@ -258,7 +258,7 @@ fn anchors(line: &str) -> Vec<(usize, usize)> {
     starts.map(|column| (column + 1, column + 1 + end(column))).filter(|(from, to)| from < to).collect()
 }
 
-/// The columns of the user and password of the URL in a line.
+/// The columns of the user and password of the first URL in a line.
 fn user_info(line: &str) -> Option<(usize, usize)> {
     let start = line.find("://")? + 3;
     let rest = line.get(start..)?;
@@ -268,18 +268,18 @@ fn user_info(line: &str) -> Option<(usize, usize)> {
     Some((from, from + rest.get(..user)?.chars().count()))
 }
 
-/// What may be shown of a line of a file that does not parse: without a tree only the key tells whether the value may.
+/// What may be shown of a line of a file that does not parse: without a tree, only the key decides whether its value may be shown.
 fn unparsed(line: &str) -> String {
     let start = line.find(|c: char| !c.is_whitespace() && c != '-').unwrap_or(line.len());
     let word: String = line[start..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     let end = start + word.len();
     let rest = &line[end..];
     let flow = rest.trim_start_matches([':', ' ']).strip_prefix("{{").unwrap_or(rest).contains(['{', '[']);
-    // A colon that ends a key has a blank behind it; else it is part of a text, in which whatever may stand.
+    // The colon that ends a key is followed by white space; any other is part of a text, which may hold anything.
     let ends_key = |at: usize| rest[at + 1..].chars().next().is_none_or(char::is_whitespace);
     let keys = rest.match_indices(':').filter(|(at, _)| ends_key(*at)).count();
     let is_key = rest.is_empty() || (rest.trim_start().starts_with(':') && rest.find(':').is_some_and(ends_key));
-    // A second key on the line is one that ran into it.
+    // A second key on the line means that another setting ran into this one.
     if shape::is_public(&word) && is_key && !flow && keys < 2 {
         return line.to_owned();
     }

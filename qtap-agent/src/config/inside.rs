@@ -1,6 +1,6 @@
-//! Where a piece of a value stands in the file. In: the file, where the value stands, the value as YAML reads it, and which bytes of it.
-//! Out: lines and columns. The value is followed through the text as it is written: quotes, escapes, line folds and the indentation
-//! of blocks are in the text and not in the value.
+//! Locates a piece of a value in the file. In: the file, the value's place, the value as YAML reads it, and which bytes of it.
+//! Out: lines and columns. The value is followed through the text as written: quotes, escapes, line folds and the indentation
+//! of blocks are in the text but not in the value.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ enum Style {
     Block,
 }
 
-/// A place in the text of the file.
+/// A position in the text of the file.
 #[derive(Debug, Clone)]
 struct Cursor<'t> {
     rest: std::iter::Peekable<std::str::Chars<'t>>,
@@ -24,7 +24,7 @@ struct Cursor<'t> {
 }
 
 impl<'t> Cursor<'t> {
-    /// At a line and column, from 1.
+    /// Starts at a line and column, counted from 1.
     fn new(text: &'t str, line: usize, column: usize) -> Cursor<'t> {
         let mut cursor = Cursor { rest: text.chars().peekable(), line: 1, column: 1 };
         while (cursor.line, cursor.column) < (line, column) && cursor.step().is_some() {}
@@ -37,7 +37,7 @@ impl<'t> Cursor<'t> {
 
     fn step(&mut self) -> Option<char> {
         let c = self.rest.next()?;
-        // A carriage return alone ends a line, before a line feed it is part of the end (YAML 1.2 §5.4).
+        // A lone carriage return ends a line; before a line feed it is part of the line end (YAML 1.2 §5.4).
         if c == '\n' || (c == '\r' && self.peek() != Some('\n')) {
             self.line += 1;
             self.column = 1;
@@ -53,13 +53,13 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    /// Goes past the next character of the value, which is `c`. False: the text says something else.
+    /// Moves past the next character of the value, `c`. False: the text has something else there.
     fn follow(&mut self, c: char, style: Style) -> bool {
         if style == Style::Double && self.peek() == Some('\\') {
             return self.escape();
         }
         if c.is_whitespace() {
-            // A fold is one character of the value and several of the text, or none, where lines are joined.
+            // A fold is one character of the value but several of the text, or none of the value where lines are joined.
             match self.peek() {
                 Some('\n' | '\r') => self.skip(char::is_whitespace),
                 Some(next) if next.is_whitespace() => {
@@ -75,7 +75,7 @@ impl<'t> Cursor<'t> {
         self.step() == Some(c)
     }
 
-    /// Goes past an escape (YAML 1.2 §5.7).
+    /// Moves past an escape (YAML 1.2 §5.7).
     fn escape(&mut self) -> bool {
         self.step();
         let digits = match self.step() {
@@ -88,7 +88,7 @@ impl<'t> Cursor<'t> {
         (0..digits).all(|_| self.step().is_some())
     }
 
-    /// Before a character of the value that is no white space: line ends and indentation, and escaped line ends.
+    /// Before a character that is not white space: skips line ends, indentation, and escaped line ends.
     fn settle(&mut self, style: Style) {
         loop {
             self.skip(char::is_whitespace);
@@ -103,7 +103,7 @@ impl<'t> Cursor<'t> {
     }
 }
 
-/// Where the bytes `at` of `value` stand, which stands at `span` of `text`. Where the two can't be followed to there: as far as they can.
+/// The place of the bytes `at` of `value`, which starts at `span` in `text`. Falls short where the text can't be followed that far.
 pub(crate) fn place(text: &str, span: Span, value: &str, at: Range<usize>) -> Span {
     let mut cursor = Cursor::new(text, span.line, span.column);
     let style = match cursor.peek() {
@@ -116,7 +116,7 @@ pub(crate) fn place(text: &str, span: Span, value: &str, at: Range<usize>) -> Sp
         Style::Double | Style::Single => {
             cursor.step();
         }
-        // The header of a block: what follows on its line is no part of the value.
+        // The header of a block: the rest of its line is not part of the value.
         Style::Block => cursor.skip(|c| !matches!(c, '\n' | '\r')),
         Style::Plain => {}
     }
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use crate::config::yaml::{Kind, read};
 
-    /// The text that the marks of `find` cover, in a file whose key `a` has `scalar`.
+    /// The text that the marks for `find` cover, in a file whose key `a` holds `scalar`.
     fn covered(scalar: &str, find: &str) -> (usize, String) {
         let text = format!("# é\na: {scalar}\nz: 1\n");
         let root = match read(&text) {

@@ -1,12 +1,12 @@
 //! `qtap.yaml` → checked settings of each room. In: the text, and what it refers to (variables, files of secrets). Out:
-//! [`Settings`], or every fault of the file at once, each with its line and what would be right.
+//! [`Settings`], or every fault of the file at once, each with its line and the correction.
 //!
 //! ```text
 //! text ─ place, yaml ─▶ nodes ─ fields by shape ─▶ file (as typed) ─ meaning ─▶ Settings
 //!                                      └──────── finding ────────┴──▶ Faults, Notes
 //! ```
 //!
-//! The file as typed comes first, its meaning second: `file/` knows keys and types, `meaning/` defaults, variables and
+//! `file/` reads the file as typed: it knows keys and types. `meaning/` then interprets it: defaults, variables and
 //! references. Old spellings end here: no other room knows them. Nothing here shows a secret.
 
 mod fields;
@@ -39,46 +39,46 @@ use crate::capture::settings::Filters;
 use crate::export::settings::StoreSettings;
 use crate::pipeline;
 
-/// Bytes of a settings file.
+/// Maximum size of a settings file, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// What the rooms need to know.
+/// The settings that the other rooms need.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Where records go; ids are unique.
     pub stores: Vec<StoreSettings>,
-    /// What becomes of what was seen.
+    /// How observations become records.
     pub pipeline: pipeline::settings::Settings,
-    /// What is looked at.
+    /// What is captured.
     pub tap: TapSettings,
 }
 
-/// What is looked at: decided in the kernel, before a byte is copied.
+/// What is captured: decided in the kernel, before a byte is copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TapSettings {
-    /// Connections that are looked at.
+    /// Directions of the connections that are captured.
     pub direction: DirectionFilter,
-    /// True: connections over loopback are not looked at.
+    /// True: connections over loopback are not captured.
     pub ignore_loopback: bool,
-    /// False: no HTTP payload is copied, because no stack would make anything of it.
+    /// False: no HTTP payload is copied, because no stack would use it.
     pub http_wanted: bool,
-    /// Bytes of a body that are kept, per direction (`--http-buffer-size`).
+    /// Body bytes to keep, per direction (`--http-buffer-size`).
     pub http_buffer_size: usize,
-    /// Processes that are left out.
+    /// Processes that are excluded.
     pub filters: Filters,
-    /// Answers of name servers are read: they are told, or endpoints may be known by them.
+    /// DNS answers are parsed, because they are reported or because endpoints may be matched by name.
     pub reads_dns: bool,
-    /// Answers of name servers are told as connections.
+    /// DNS traffic is reported as connections.
     pub audit_dns: bool,
 }
 
-/// Bytes of a body that are kept unless told otherwise, per direction.
+/// Default number of body bytes to keep, per direction.
 pub const HTTP_BUFFER_SIZE: usize = 2 << 20;
 
-/// The most that can be asked for.
+/// Upper limit of the above.
 pub const MAX_HTTP_BUFFER_SIZE: u64 = 2 << 30;
 
-/// Which connections are looked at (`tap.direction`).
+/// Which connections are captured (`tap.direction`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum DirectionFilter {
     /// All of them.
@@ -94,7 +94,7 @@ pub enum DirectionFilter {
     EgressExternal,
 }
 
-/// Where a file comes from.
+/// Where a config comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A file.
@@ -103,14 +103,14 @@ pub enum Source {
     Url {
         /// The URL.
         url: String,
-        /// The data directory, where a copy is kept; none: no copy is kept.
+        /// The data directory in which a copy is kept; `None`: no copy is kept.
         copies: Option<PathBuf>,
     },
     /// Standard input.
     Stdin,
-    /// A text at hand, and the name to call it by.
+    /// A text in memory, and a name for it.
     Text {
-        /// Name, as messages say it.
+        /// The name used in messages.
         name: String,
         /// The text.
         text: String,
@@ -118,7 +118,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// What `--config` and `validate` name: a path, a URL, or `-` for standard input.
+    /// From the argument of `--config` or `validate`: a path, a URL, or `-` for standard input.
     #[must_use]
     pub fn named(name: &str) -> Source {
         match name {
@@ -130,7 +130,7 @@ impl Source {
         }
     }
 
-    /// The same; what comes from a URL is kept in this data directory, for when the server can't be reached.
+    /// Sets the data directory that keeps a copy of a config fetched from a URL, used when the server can't be reached.
     #[must_use]
     pub fn with_copies(self, data_dir: &Path) -> Source {
         match self {
@@ -139,7 +139,7 @@ impl Source {
         }
     }
 
-    /// As messages call it.
+    /// The name used in messages.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
@@ -150,7 +150,7 @@ impl Source {
         }
     }
 
-    /// Relative paths in the file start here: at its own folder, or else where qtap was started.
+    /// The base of relative paths in the file: its own folder, or else qtap's working directory.
     fn folder(&self) -> PathBuf {
         match self {
             Source::Path(path) => path.parent().map(Path::to_path_buf).unwrap_or_default(),
@@ -158,10 +158,10 @@ impl Source {
         }
     }
 
-    /// Reads it. `copy_may_do`: a copy stands in for a server that can't be reached.
+    /// Reads the source. `copy_may_do`: the kept copy may be used when the server can't be reached.
     ///
     /// # Errors
-    /// When it can't be read, is too large, or no text.
+    /// When the source can't be read, is too large, or is not text.
     pub fn read(&self, copy_may_do: bool) -> Result<Text, Faults> {
         let name = self.name();
         let mut read =
@@ -186,14 +186,14 @@ impl Source {
     }
 }
 
-/// A text that was read, before it is checked.
+/// A config text that has been read but not yet checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
     name: String,
     folder: PathBuf,
     text: String,
     notes: Vec<Note>,
-    /// What is to be kept when it proves to be valid, and where.
+    /// The copy to keep, its folder and its URL; written only once the text proves valid.
     fresh: Option<(remote::Copy, PathBuf, String)>,
 }
 
@@ -215,16 +215,16 @@ impl Text {
         Ok(self)
     }
 
-    /// Tells one text from another.
+    /// Digest of the text, to detect changes.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         sha2::Sha256::digest(self.text.as_bytes()).into()
     }
 
-    /// Checks it. `env` looks up environment variables.
+    /// Checks the text. `env` looks up environment variables.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// Everything that is wrong with the text.
     pub fn check(self, env: &dyn Fn(&str) -> Option<String>) -> Result<(Settings, Vec<Note>), Faults> {
         let Text { name, folder, text, notes: mut all, fresh } = self;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
@@ -249,7 +249,7 @@ impl Text {
     }
 }
 
-/// Why these bytes are no text, and where they cease to be.
+/// The fault of bytes that are not UTF-8, with the place of the first invalid one.
 fn not_text(name: &str, bytes: &[u8], error: std::str::Utf8Error) -> Faults {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Faults::whole(name, "not UTF-8 text, but UTF-16", "save it as UTF-8");
@@ -268,13 +268,13 @@ fn bounded(reader: impl Read) -> std::io::Result<Vec<u8>> {
 }
 
 impl Settings {
-    /// What holds when there is no file: events and objects to standard output, credentials redacted, HTTP at `level`.
+    /// The settings used when there is no file: events and objects to standard output, credentials redacted, HTTP at `level`.
     #[must_use]
     pub fn built_in(level: Level) -> Settings {
         meaning::built_in(level)
     }
 
-    /// The same with what the command line adds: tags (`key:value`), and how much of a body is kept.
+    /// Adds what the command line says: tags (`key:value`), and how much of a body to keep.
     #[must_use]
     pub fn with(mut self, tags: &[String], http_buffer_size: usize) -> Settings {
         self.pipeline.tags.extend_from_slice(tags);

@@ -1,5 +1,5 @@
-//! `docs/config.md` beside the tables: which part of the page tells of which table, how a key's row begins, and what the page says of
-//! it. In: the page, as it was when this was built. Out: text. The page is where a key is described, once; `schema` says the same.
+//! Relates `docs/config.md` to the tables: which section describes which table, how a key's row begins, and what it says about the
+//! key. In: the page as it was at build time. Out: text. The page is the one description of each key; `schema` repeats it.
 
 use super::shape::{self, Key, Shape, Takes};
 use super::value;
@@ -7,7 +7,7 @@ use super::value;
 /// The page.
 pub(crate) const TEXT: &str = include_str!("../../../docs/config.md");
 
-/// Headings of the page, and the tables they stand for.
+/// Headings of the page, and the tables that each describes.
 pub(crate) const SECTIONS: &[(&str, &[&Shape])] = &[
     ("The file", &[&shape::FILE]),
     ("services", &[&shape::SERVICES]),
@@ -45,14 +45,14 @@ pub(crate) const SECTIONS: &[(&str, &[&Shape])] = &[
     ("Secrets and headers", &[&shape::VALUE]),
 ];
 
-/// The part of the page under a heading.
+/// The section of the page under a heading.
 pub(crate) fn section(heading: &str) -> Option<&'static str> {
     TEXT.split("\n#").find(|part| {
         part.trim_start_matches('#').lines().next().and_then(|line| line.strip_prefix(' ')) == Some(heading)
     })
 }
 
-/// The first three cells of a key's row; none for a key that has no row.
+/// The first three cells of a key's row; `None` for a key without a row.
 pub(crate) fn row(key: &Key) -> Option<String> {
     let words = |words: &[&str]| words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" ");
     let takes = match key.takes {
@@ -75,7 +75,7 @@ pub(crate) fn row(key: &Key) -> Option<String> {
     Some(format!("| `{}` | {takes} | {default} |", key.name))
 }
 
-/// What the page says of a key, without its markup; none where it says nothing.
+/// The page's description of a key, without markup; `None` when there is none.
 pub(crate) fn about(shape: &Shape, key: &Key) -> Option<String> {
     let row = row(key)?;
     let (heading, _) = SECTIONS.iter().find(|(_, shapes)| shapes.iter().any(|known| known.is(shape)))?;

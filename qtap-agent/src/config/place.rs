@@ -1,20 +1,20 @@
-//! Where every value of a YAML document stands, as `saphyr-parser` tells it. In: text. Out: a tree of places that has the
-//! document's shape. Never what a value means: that is `yaml`'s other reader.
+//! The place of every value of a YAML document, as reported by `saphyr-parser`. In: text. Out: a tree of places with the
+//! document's shape. Never the type of a value: that comes from the other parser, in `yaml`.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use saphyr_parser::{Event, Parser, ScanError, Span as Extent, Tag};
 
-/// Levels of nesting in a file; the deepest key of qtap's own stands at ten.
+/// Maximum nesting depth of a file; the deepest of qtap's own keys is at level ten.
 const MAX_DEPTH: usize = 64;
 
-/// Where something stands: lines, and columns in characters, from 1.
+/// A place in the text: lines, and columns in characters, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Span {
     pub(crate) line: usize,
     pub(crate) column: usize,
-    /// The line it ends on.
+    /// The line that the span ends on.
     pub(crate) last_line: usize,
     /// The column after its end.
     pub(crate) end: usize,
@@ -26,7 +26,7 @@ impl Span {
         Span { line, column, last_line: line, end: column + len }
     }
 
-    /// The columns it takes of a line, the second exclusive; none when it takes nothing of it.
+    /// The columns of `line` that the span covers, the second exclusive; `None` when it covers none.
     pub(crate) fn on(self, line: usize) -> Option<(usize, usize)> {
         if line < self.line || line > self.last_line {
             return None;
@@ -37,7 +37,7 @@ impl Span {
     }
 }
 
-/// Why a text is not one YAML document, and where.
+/// Why a text is not a single YAML document, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Malformed {
     pub(crate) span: Span,
@@ -51,25 +51,25 @@ impl Malformed {
     }
 }
 
-/// A node's place, and those below it.
+/// A node's place, and the places below it.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) span: Span,
     pub(crate) form: Form,
 }
 
-/// the form of a node.
+/// The form of a node.
 #[derive(Debug)]
 pub(crate) enum Form {
     /// The text as written, without quotes.
     Scalar(String),
     /// A list.
     List(Vec<Rc<Place>>),
-    /// Keys and values in the order of the file; a key may stand there twice.
+    /// Keys and values in file order; a key may appear twice.
     Map(Vec<(Rc<Place>, Rc<Place>)>),
 }
 
-/// The places of the one document in `text`; none for an empty text.
+/// The places of the single document in `text`; `None` for an empty text.
 pub(crate) fn read(text: &str) -> Result<Option<Rc<Place>>, Malformed> {
     let mut builder = Builder::default();
     for item in Parser::new_from_str(text) {
@@ -88,7 +88,7 @@ struct Builder {
     documents: usize,
 }
 
-/// A list or map whose end has not come yet.
+/// A list or map whose end has not been reached.
 struct Open {
     span: Span,
     anchor: usize,
@@ -170,7 +170,7 @@ impl Open {
     }
 }
 
-/// Tags of one's own (`!secret x`) would be read and not obeyed.
+/// Refuses custom tags (`!secret x`), which would otherwise be read and ignored.
 fn refuse_tag(tag: Option<&Tag>, span: Span) -> Result<(), Malformed> {
     match tag {
         Some(tag) if !tag.is_yaml_core_schema() => {
@@ -185,7 +185,7 @@ fn span_of(extent: Extent) -> Span {
     Span { line: start.line(), column: start.col() + 1, last_line: end.line(), end: end.col() + 1 }
 }
 
-/// What usually lies behind the parser's words, in the words of someone who has to mend the file.
+/// The usual causes of the parser's errors, in terms that help to fix the file.
 const CAUSES: &[(&str, &str, &str)] = &[
     (
         "mapping values are not allowed",
@@ -235,7 +235,7 @@ const CAUSES: &[(&str, &str, &str)] = &[
     ("did not find expected node content", "a value is missing here", "write it, or delete the `,` or the `:`"),
 ];
 
-/// What helps with most other things that YAML does not take.
+/// Help for most other YAML errors.
 const LOOK: &str = "look at this line and the one above: indentation, `:` with a space behind it, brackets, quotes";
 
 fn unreadable(error: &ScanError) -> Malformed {
@@ -246,7 +246,7 @@ fn unreadable(error: &ScanError) -> Malformed {
     }
 }
 
-/// The lines of a text as YAML counts them (YAML 1.2 §5.4): a carriage return alone ends one too.
+/// The lines of a text as YAML counts them (YAML 1.2 §5.4): a lone carriage return ends one too.
 pub(crate) fn lines(text: &str) -> Vec<&str> {
     let mut lines = Vec::new();
     let mut rest = text;
@@ -258,7 +258,7 @@ pub(crate) fn lines(text: &str) -> Vec<&str> {
     lines
 }
 
-/// A character that ends a line in YAML 1.1 and not in 1.2: readers would count lines differently, and see different values.
+/// Finds a character that ends a line in YAML 1.1 but not in 1.2: parsers would count lines differently, and see different values.
 pub(crate) fn doubtful_line_end(text: &str) -> Option<Malformed> {
     let doubtful = |c: char| matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}');
     lines(text).into_iter().enumerate().find_map(|(index, line)| {
@@ -268,7 +268,7 @@ pub(crate) fn doubtful_line_end(text: &str) -> Option<Malformed> {
     })
 }
 
-/// A tab in the indentation, which YAML forbids and parsers report elsewhere; looked for only in what does not parse.
+/// Finds a tab in the indentation, which YAML forbids and parsers report elsewhere; searched only in a text that does not parse.
 fn tab(text: &str) -> Option<Malformed> {
     lines(text).into_iter().enumerate().find_map(|(index, line)| {
         let indent = line.chars().take_while(|c| matches!(c, ' ' | '\t'));
@@ -278,7 +278,7 @@ fn tab(text: &str) -> Option<Malformed> {
     })
 }
 
-/// `key: {{ NAME }}:4317` without quotes, which YAML takes for a map in a map.
+/// Finds `key: {{ NAME }}:4317` without quotes, which YAML takes for a map in a map.
 fn braces(text: &str, error: &ScanError) -> Option<Malformed> {
     let number = error.marker().line();
     let line = lines(text).get(number.checked_sub(1)?).copied()?;

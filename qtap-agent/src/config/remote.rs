@@ -1,6 +1,6 @@
-//! A config from an `http://` or `https://` URL. In: the URL, and a folder for the copy. Out: the text, fresh or the copy's. The copy is
-//! the last text that was valid: it is asked for again only when it changed (`ETag`, `Last-Modified`), and read when the server can't
-//! be reached. Never shows what of a URL may be a secret: user, password, query.
+//! Fetches a config from an `http://` or `https://` URL. In: the URL, and a folder for the copy. Out: the text, fresh or the copy's.
+//! The copy is the last text that was valid: the request is conditional on it (`ETag`, `Last-Modified`), and it is used when the
+//! server can't be reached. Parts of the URL that may be secret are never shown: user, password, query.
 
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -18,14 +18,14 @@ use url::Url;
 
 use super::MAX_FILE_BYTES;
 
-/// How long the server has for all of it.
+/// Time limit for the whole exchange with the server.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Other places the server may send us to.
+/// Maximum number of redirects.
 const REDIRECTS: usize = 5;
-/// Bytes of a copy: the text as JSON writes it, at worst six for one.
+/// Maximum size of a copy: JSON needs at worst six bytes for one of the text.
 const MAX_COPY_BYTES: u64 = 8 * MAX_FILE_BYTES;
 
-/// What the server said, as it is kept.
+/// The server's answer, as kept on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Copy {
     etag: Option<String>,
@@ -41,18 +41,18 @@ impl Copy {
     }
 }
 
-/// A text.
+/// The result of a fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fetched {
-    /// New: worth a copy once it was found to be valid.
+    /// A new text: kept as a copy once it has been found valid.
     New(Copy),
-    /// The copy is what the server has.
+    /// The server still has what the copy holds.
     Same(String),
-    /// The server could not be asked, and why; the copy, and its age.
+    /// The server could not be reached, and why; the copy, and its age.
     Unasked { why: String, text: String, age: Duration },
 }
 
-/// The URL as it may be shown.
+/// The URL without the parts that may be secret.
 pub(super) fn shown(url: &str) -> String {
     let Ok(mut parsed) = Url::parse(url) else { return "a URL".to_owned() };
     let _ = parsed.set_username("");
@@ -62,10 +62,10 @@ pub(super) fn shown(url: &str) -> String {
     parsed.to_string()
 }
 
-/// Asks the server; `folder`: where the copy is.
+/// Asks the server; `folder` holds the copy.
 ///
 /// # Errors
-/// Why there is no text: neither the server's nor, where it may be used, a copy's.
+/// Why there is no text: the server gave none, and there is no copy, or none that may be used.
 pub(super) fn fetch(url: &str, folder: Option<&Path>, copy_may_do: bool) -> Result<Fetched, String> {
     let place = folder.map(|folder| place(folder, url));
     let copy = place.as_deref().and_then(read_copy);
@@ -82,7 +82,7 @@ pub(super) fn fetch(url: &str, folder: Option<&Path>, copy_may_do: bool) -> Resu
     }
 }
 
-/// Keeps a copy: its owner's alone, for a config may hold secrets.
+/// Keeps a copy, readable by its owner only, because a config may hold secrets.
 ///
 /// # Errors
 /// When it can't be written.
@@ -98,7 +98,7 @@ pub(super) fn keep(copy: &Copy, folder: &Path, url: &str) -> std::io::Result<()>
     std::fs::rename(&partial, &place)
 }
 
-/// Where the copy of a URL is.
+/// The path of a URL's copy.
 fn place(folder: &Path, url: &str) -> PathBuf {
     let digest = Sha256::digest(url.as_bytes());
     let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
@@ -112,7 +112,7 @@ fn read_copy(place: &Path) -> Option<Copy> {
     serde_json::from_slice(&bytes).ok()
 }
 
-/// The server's text; none: it is still the copy's.
+/// The server's text; `None`: unchanged since the copy.
 fn ask(url: &str, copy: Option<&Copy>) -> Result<Option<Copy>, String> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
@@ -136,7 +136,7 @@ async fn get(url: &str, copy: Option<&Copy>) -> Result<Option<Copy>, String> {
     }
 }
 
-/// Only what changed is asked for.
+/// Headers that make the request conditional on a change since the copy.
 fn conditions(copy: Option<&Copy>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let Some(copy) = copy else { return headers };
@@ -159,7 +159,7 @@ async fn body(mut response: Response) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "not UTF-8 text".to_owned())
 }
 
-/// The system's roots; a secure place never sends us to one that isn't.
+/// A client that trusts the system's root certificates and refuses redirects from `https` to `http`.
 fn client() -> Result<Client, String> {
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
@@ -181,7 +181,7 @@ fn client() -> Result<Client, String> {
     builder.build().map_err(|error| reason(&error))
 }
 
-/// Why, to the last cause, without the URL.
+/// The innermost cause of an error, without the URL.
 fn reason(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(next) = cause.source() {

@@ -1,4 +1,4 @@
-//! Every key of `qtap.yaml`: where it stands, what it takes, its bounds and its default. `fields` reads by these tables,
+//! Every key of `qtap.yaml`: its place, what it takes, its bounds and its default. `fields` reads the file by these tables, and
 //! `docs/config.md` is checked against them.
 
 mod plugins;
@@ -11,7 +11,7 @@ pub(crate) use plugins::{ACCESS_LOGS, DETECT_ERRORS, HTTP_METRICS, ISSUE_RULE, L
 /// A map of the file.
 #[derive(Debug)]
 pub(crate) struct Shape {
-    /// What it is, as messages say it: `an otel store`.
+    /// What it is, as messages name it: `an otel store`.
     pub(crate) what: &'static str,
     /// Its keys, in groups that shapes share.
     pub(crate) keys: &'static [&'static [Key]],
@@ -22,7 +22,7 @@ pub(crate) struct Shape {
 pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) takes: Takes,
-    /// What holds when the key is absent, as the file would write it; empty: nothing holds.
+    /// The default, as the file would write it; empty: there is none.
     pub(crate) default: &'static str,
 }
 
@@ -43,7 +43,7 @@ pub(crate) enum Takes {
     Time(Duration, Duration),
     /// A number of bytes within bounds.
     Size(u64, u64),
-    /// One of these words. The format may know more, that this version refuses by name.
+    /// One of these words. The format may define more, which this version refuses by name.
     Choice(&'static [&'static str]),
     /// A list of words.
     Words,
@@ -51,14 +51,14 @@ pub(crate) enum Takes {
     Names,
     /// A map of header names to secrets.
     Headers,
-    /// A map, or a list or map of maps, that has a table of its own: told in words.
+    /// A map, or a list or map of maps, that has a table of its own; described in words.
     More(&'static str),
     /// The old spelling of another key.
     Now(&'static str),
 }
 
 impl Shape {
-    /// True for the same table: no two have the same words.
+    /// True for the same table: no two tables have the same `what`.
     pub(crate) fn is(&self, other: &Shape) -> bool {
         self.what == other.what
     }
@@ -79,8 +79,8 @@ pub(crate) fn hides(key: &Key) -> bool {
     matches!(key.takes, Takes::Secret | Takes::Headers)
 }
 
-/// True for a word that can only be a key whose value may be shown: a known one, and not what is left of one that hides it
-/// when its beginning is lost (`key` of `access_key`).
+/// True for a word that can only be a key whose value may be shown: it is a known key, and not the tail of one that hides its
+/// value (`key` of `access_key`, with its beginning lost).
 pub(crate) fn is_public(name: &str) -> bool {
     let keys: Vec<&Key> = ALL.iter().flat_map(|shape| shape.all()).collect();
     keys.iter().any(|key| key.name == name) && !keys.iter().any(|key| hides(key) && key.name.ends_with(name))
@@ -104,7 +104,7 @@ const PLUGINS: &[&str] =
 pub(super) const LEVELS: &[&str] = &["none", "summary", "details", "full"];
 const TAG_SOURCES: &[&str] = &["env", "k8s.label", "k8s.annotation", "container.label"];
 
-/// Every table, with the path its maps have in the file; `[]` stands for each item of a list, `*` for any name.
+/// Every table, with the path of its maps in the file; `[]` stands for each item of a list, `*` for any name.
 pub(crate) const ALL: &[&Shape] = &[
     &FILE,
     &SERVICES,
@@ -189,7 +189,7 @@ const OTLP: &[Key] = &[
     key("limits", Takes::More("map"), "{}"),
     key("queue", Takes::More("map"), "{}"),
 ];
-/// How long a request of an OTLP store may take.
+/// Bounds of the request timeout of an OTLP store.
 pub(crate) const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 const OTLP_SENDING: &[Key] = &[
     key("timeout", Takes::Time(*TIMEOUT.start(), *TIMEOUT.end()), "10s"),

@@ -1,17 +1,17 @@
-//! `qtap validate`: what there is to say about a file, and the exit code it is worth. Prints nothing itself.
+//! `qtap validate`: the findings about a file, and its exit code. Prints nothing itself.
 
 use super::{Source, load};
 
-/// The answer of `validate`.
+/// The result of `validate`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// For people: faults and notes, or that there are none.
+    /// Human-readable: faults and notes, or that there are none.
     pub text: String,
-    /// True when a run would take the file.
+    /// True when `qtap run` would accept the file.
     pub valid: bool,
 }
 
-/// Checks a file as a run would read it.
+/// Checks a file the way `qtap run` reads it.
 #[must_use]
 pub fn validate(source: Source, env: &dyn Fn(&str) -> Option<String>) -> Verdict {
     let name = source.name();

@@ -1,4 +1,4 @@
-//! How durations, sizes and `${NAME}` are written. In: text. Out: the value, or in words what would be right.
+//! The syntax of durations, sizes and `${NAME}`. In: text. Out: the value, or a description of the correct form.
 //! Never reads a file or the environment.
 
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub fn duration(text: &str) -> Option<Duration> {
 /// case; without a unit it counts bytes.
 ///
 /// # Errors
-/// Says how a size is written.
+/// A description of how a size is written.
 pub fn size(text: &str) -> Result<u64, String> {
     let read = || {
         let (number, unit) = number(text.trim())?;
@@ -78,7 +78,7 @@ pub(crate) fn show_size(bytes: u64) -> String {
     }
 }
 
-/// Replaces `${NAME}` and `{{ NAME }}` by what `lookup` says. What is not such a form stays as it is.
+/// Replaces `${NAME}` and `{{ NAME }}` with the result of `lookup`. Anything else stays as it is.
 ///
 /// # Errors
 /// The first name that `lookup` does not know.

@@ -1,29 +1,29 @@
-//! Words for what stands in a file: names, lists, kinds of values. In: nodes and names. Out: text for findings, that shows
-//! no more of the file than it must.
+//! The wording of messages: names, lists, kinds of values. In: nodes and names. Out: text for findings that shows no more of
+//! the file than necessary.
 
 use super::place::Span;
 use super::shape::{Shape, Takes};
 use super::yaml::{Kind, Node, Scalar};
 
-/// Where to point at for a map or list as a whole: its beginning.
+/// Where messages about a map or list as a whole point: its beginning.
 pub(crate) fn head(node: &Node) -> Span {
     Span::within(node.span.line, node.span.column, 1)
 }
 
-/// The help for what `glued` finds.
+/// The help for a word that `glued` recognises.
 pub(crate) const GLUED: &str = "a space is missing after `:`";
 
-/// True for `key:value`, which YAML takes for one word.
+/// True for `key:value`, which YAML takes for a single word.
 pub(crate) fn glued(text: &str) -> bool {
     text.contains(':')
 }
 
-/// True for nothing, `~` and `null`.
+/// True for an absent value, `~` and `null`.
 pub(crate) fn is_null(node: &Node) -> bool {
     matches!(node.kind, Kind::Scalar(_, Scalar::Null))
 }
 
-/// `{{ NAME }}` without quotes is read by YAML as a map in a map.
+/// True for an unquoted `{{ NAME }}`, which YAML reads as a map in a map.
 pub(crate) fn braces(node: &Node) -> bool {
     match &node.kind {
         Kind::Map(pairs) => matches!(pairs.as_slice(), [(key, value)]
@@ -32,12 +32,12 @@ pub(crate) fn braces(node: &Node) -> bool {
     }
 }
 
-/// Words as messages list them.
+/// Words, formatted as a list for messages.
 pub(crate) fn listed(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{}`", brief(word))).collect::<Vec<_>>().join(", ")
 }
 
-/// The keys that may stand in a map.
+/// The keys allowed in a map.
 pub(crate) fn keys_of(shape: &'static Shape) -> String {
     let usable = shape.all().filter(|key| !matches!(key.takes, Takes::Now(_)));
     format!("keys here: {}", listed(&usable.map(|key| key.name).collect::<Vec<_>>()))
@@ -63,12 +63,12 @@ pub(crate) fn name_of(node: &Node) -> &'static str {
     }
 }
 
-/// The value itself where it is one, else what it is.
+/// The value itself when it is a scalar, else what kind of node it is.
 pub(crate) fn quoted(node: &Node) -> String {
     plain(node).map_or_else(|| name_of(node).to_owned(), |text| format!("`{}`", word(text)))
 }
 
-/// A key as messages name it: what follows its first word may be a value that ran into it.
+/// A key as messages name it. Only its first word is shown: the rest may be a value that ran into the key.
 pub(crate) fn name(key: &str) -> String {
     match key.find(|c: char| !is_name_char(c)) {
         Some(end) => format!("{}…", brief(&key[..end])),
@@ -76,12 +76,12 @@ pub(crate) fn name(key: &str) -> String {
     }
 }
 
-/// Characters of plain names.
+/// Characters allowed in plain names.
 pub(crate) fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/')
 }
 
-/// A word as messages quote it: what follows it is the next value, that lost its key.
+/// A word as messages quote it. Only the first is shown: the rest may be the next value, which lost its key.
 pub(crate) fn word(text: &str) -> String {
     match text.find(char::is_whitespace) {
         Some(end) => format!("{}…", brief(&text[..end])),

@@ -1,9 +1,9 @@
 //! The text of a settings file → a tree of nodes, each with its place.
 //!
-//! Two readers look at the same text: `serde_yaml` says what each value is, `saphyr-parser` where it stands (the first
-//! gives no positions of what it accepts, the second no types). The two trees are joined node by node; where they do not
-//! agree the file is refused. Aliases and merge keys (`<<: *base`) are resolved here; a key written twice is kept, so that
-//! it can be reported with everything else. Nothing here knows a single key of qtap's.
+//! Two parsers read the same text: `serde_yaml` gives the type of each value, `saphyr-parser` its place (the first gives no
+//! positions of what it accepts, the second no types). The two trees are joined node by node; where they disagree, the file
+//! is refused. Aliases and merge keys (`<<: *base`) are resolved here; a repeated key is kept, so that it can be reported
+//! with everything else. Nothing here knows any of qtap's own keys.
 
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use super::place::{self, Form, Malformed, Place, Span};
 use super::wording::{is_name_char, is_null};
 
-/// A value and where it stands.
+/// A value and its place in the file.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
     pub(crate) span: Span,
@@ -23,22 +23,22 @@ pub(crate) struct Node {
 /// What a node is.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Kind {
-    /// The text as written, without quotes, and what YAML takes it for.
+    /// The text as written, without quotes, and the type that YAML gives it.
     Scalar(String, Scalar),
     /// A list.
     List(Vec<Node>),
-    /// Keys and values in the order of the file; a key may stand there twice.
+    /// Keys and values in file order; a key may appear twice.
     Map(Vec<(Node, Node)>),
 }
 
-/// What YAML takes a scalar for.
+/// The type that YAML gives a scalar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scalar {
     /// Nothing, `~` or `null`.
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A whole number from 0 on.
+    /// A non-negative whole number.
     Whole(u64),
     /// Any other number.
     Number,
@@ -47,8 +47,8 @@ pub(crate) enum Scalar {
 }
 
 impl Node {
-    /// Every scalar in and below this node that may be a secret: the values; keys that are no plain names, since a value may
-    /// have run into them; keys without a value, since they may be a value without its key.
+    /// Every scalar in and below this node that may be a secret: the values; keys that are not plain names, because a value may
+    /// have run into them; keys without a value, because they may be a value that lost its key.
     pub(crate) fn scalars(&self, found: &mut Vec<Span>) {
         match &self.kind {
             Kind::Scalar(_, Scalar::Null) => {}
@@ -65,7 +65,7 @@ impl Node {
     }
 }
 
-/// Reads one YAML document; none for an empty one.
+/// Reads one YAML document; `None` for an empty one.
 pub(crate) fn read(text: &str) -> Result<Option<Node>, Malformed> {
     place::doubtful_line_end(text).map_or(Ok(()), Err)?;
     let Some(place) = place::read(text)? else { return Ok(None) };
@@ -73,7 +73,7 @@ pub(crate) fn read(text: &str) -> Result<Option<Node>, Malformed> {
     join(&place, typed).map(Some)
 }
 
-/// What `serde_yaml` makes of a value.
+/// A value as `serde_yaml` reads it.
 enum Typed {
     Scalar(Scalar),
     List(Vec<Typed>),
@@ -134,7 +134,7 @@ impl<'de> Visitor<'de> for TypedVisitor {
     }
 }
 
-/// Both trees as one.
+/// Joins the two trees.
 fn join(place: &Rc<Place>, typed: Typed) -> Result<Node, Malformed> {
     let kind = match (&place.form, typed) {
         (Form::Scalar(text), Typed::Scalar(scalar)) => Kind::Scalar(text.clone(), scalar),
@@ -159,7 +159,7 @@ fn join(place: &Rc<Place>, typed: Typed) -> Result<Node, Malformed> {
     Ok(Node { span: place.span, kind })
 }
 
-/// Resolves merge keys: what `<<` brings yields to what the map itself says, and the earlier of two to the later none.
+/// Resolves merge keys: the map's own keys win over those that `<<` brings in, and earlier bases win over later ones.
 fn merged(map: Vec<(Node, Node)>) -> Vec<(Node, Node)> {
     let is_merge = |key: &Node| matches!(&key.kind, Kind::Scalar(text, _) if text == "<<");
     let (merges, mut own): (Vec<_>, Vec<_>) =
@@ -179,7 +179,7 @@ fn merged(map: Vec<(Node, Node)>) -> Vec<(Node, Node)> {
     own
 }
 
-/// What `serde_yaml` did not take though the other reader did: hardly ever more than a bound of its own.
+/// The fault for what `serde_yaml` refused and the other parser accepted: nearly always a limit of `serde_yaml`'s own.
 fn refused(error: &serde_yaml::Error) -> Malformed {
     let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
     let help = match error.to_string() {

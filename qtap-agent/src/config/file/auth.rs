@@ -28,7 +28,7 @@ pub(crate) struct Auth {
     pub(crate) issuer: Option<At<String>>,
     pub(crate) subject: Option<At<String>>,
     pub(crate) audience: Option<At<String>>,
-    /// The keys that were given, `type` aside, and where their values stand.
+    /// The given keys other than `type`, and the places of their values.
     pub(crate) given: Vec<(&'static str, Span)>,
 }
 

@@ -1,4 +1,4 @@
-//! `tap.endpoints` as typed: domains, each with the stack that its HTTP goes through.
+//! `tap.endpoints` as typed: domains, each with the stack for its HTTP traffic.
 
 use super::tap::http;
 use crate::config::fields::{At, Fields};
@@ -9,7 +9,7 @@ use crate::config::shape;
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     pub(crate) domain: At<String>,
-    /// The stack that `http` names; empty text: none.
+    /// The stack that `http` names; empty: none.
     pub(crate) stack: At<String>,
 }
 

@@ -1,4 +1,4 @@
-//! `tap.filters` as typed: groups of programs, and programs by the path of their executable.
+//! `tap.filters` as typed: groups of programs, and programs by executable path.
 
 use crate::capture::settings::Aspect;
 use crate::config::fields::{At, Fields};

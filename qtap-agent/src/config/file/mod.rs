@@ -1,5 +1,5 @@
-//! The file as typed: what its keys say, one by one, before anything is made of them. In: the tree of nodes. Out: structs
-//! of the same form as the file, absent where nothing is written. Never a default, a variable or a reference: `meaning`.
+//! The file as typed: the values of its keys, not yet interpreted. In: the tree of nodes. Out: structs with the structure of the
+//! file, `None` where nothing is written. No defaults, variables or references: those belong to `meaning`.
 
 pub(crate) mod auth;
 pub(crate) mod endpoints;
@@ -27,7 +27,7 @@ pub(crate) struct File {
     pub(crate) tap: tap::Tap,
     pub(crate) tags: Vec<tap::Tag>,
     pub(crate) macros: Vec<rules::Named>,
-    /// Where `services` stands, or would.
+    /// The place of `services`, or where it would be.
     pub(crate) services_at: Option<Span>,
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn read(root: Option<&Node>, out: &Findings) -> File {
     }
 }
 
-/// The table of the word that `type` says, or a fault.
+/// The variant for the value of `type`; reports a fault when there is none.
 pub(crate) fn kind<T: Copy>(fields: &Fields<'_>, kinds: &[(&str, T)]) -> Option<At<T>> {
     fields.require_choice("type");
     fields.choice("type", kinds)

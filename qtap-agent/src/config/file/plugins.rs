@@ -1,4 +1,4 @@
-//! The configs of plugins as typed, but for `http_capture` and `redact`. In: the node of a plugin's `config`. Out: what its keys say.
+//! The plugin configs as typed, except `http_capture` and `redact`. In: the node of a plugin's `config`. Out: the values of its keys.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::config::shape;
 use crate::config::yaml::Node;
 use crate::pipeline::settings::{Level, LogFormat, SampleBy, UsageDigest};
 
-/// A list of words; none when the file has none.
+/// A list of words; `None` when the file has none.
 pub(crate) type Words = Option<Vec<At<String>>>;
 
 #[derive(Debug)]

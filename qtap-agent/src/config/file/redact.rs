@@ -6,7 +6,7 @@ use crate::config::shape;
 use crate::config::yaml::{Kind, Node};
 use crate::pipeline::settings::RedactAction;
 
-/// The keys that were given.
+/// The keys that the file gives.
 #[derive(Debug, Default)]
 pub(crate) struct Redact {
     pub(crate) headers: Option<Vec<At<String>>>,
@@ -22,13 +22,13 @@ pub(crate) struct Redact {
 /// One pattern.
 #[derive(Debug)]
 pub(crate) enum Pattern {
-    /// By its name.
+    /// A built-in pattern, by name.
     Ready(At<String>),
-    /// One of the user's own.
+    /// A pattern of the user's own.
     Own { name: At<String>, regex: At<String> },
 }
 
-/// Reads it.
+/// Reads the config of `redact`.
 pub(crate) fn read(node: &Node, out: &Findings) -> Option<Redact> {
     let fields = Fields::open(node, &shape::REDACT, out)?;
     Some(Redact {

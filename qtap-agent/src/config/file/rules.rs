@@ -1,4 +1,4 @@
-//! Rules and macros as typed: names and expressions, not yet read. In: nodes of `rules` and `rulekit`. Out: texts with their places.
+//! Rules and macros as typed: names and expressions, not yet parsed. In: nodes of `rules` and `rulekit`. Out: texts with their places.
 
 use crate::config::fields::{At, Fields};
 use crate::config::finding::Findings;
@@ -6,7 +6,7 @@ use crate::config::shape::{self, Shape};
 use crate::config::yaml::Node;
 use crate::pipeline::settings::Level;
 
-/// A name, and the expression that it stands for; the name is none where it is missing, which was told.
+/// A name and its expression; the name is `None` when it is missing, which has been reported.
 #[derive(Debug)]
 pub(crate) struct Named {
     pub(crate) name: Option<At<String>>,
@@ -17,11 +17,11 @@ pub(crate) struct Named {
 #[derive(Debug)]
 pub(crate) struct CaptureRule {
     pub(crate) rule: Named,
-    /// Its `level`, or its `mode`. None where it is missing or wrong, which was told.
+    /// Its `level`, or its `mode`. `None` when it is missing or wrong, which has been reported.
     pub(crate) level: Option<At<Level>>,
 }
 
-/// Reads one of the `rules` of `http_capture`; none, and a fault, when it has no expression.
+/// Reads one of the `rules` of `http_capture`; reports a fault and returns `None` when it has no expression.
 pub(crate) fn capture_rule(node: &Node, out: &Findings) -> Option<CaptureRule> {
     let fields = Fields::open(node, &shape::CAPTURE_RULE, out)?;
     let rule = named(&fields, "what it is called in counts, e.g. `name: errors`");
@@ -30,7 +30,7 @@ pub(crate) fn capture_rule(node: &Node, out: &Findings) -> Option<CaptureRule> {
     Some(CaptureRule { rule: rule?, level })
 }
 
-/// Reads one of the `rules` of `access_logs`; none, and a fault, when it has no expression.
+/// Reads one of the `rules` of `access_logs`; reports a fault and returns `None` when it has no expression.
 pub(crate) fn log_rule(node: &Node, out: &Findings) -> Option<CaptureRule> {
     let fields = Fields::open(node, &shape::LOG_RULE, out)?;
     let rule = named(&fields, "what it is called in counts, e.g. `name: health`");
@@ -39,7 +39,7 @@ pub(crate) fn log_rule(node: &Node, out: &Findings) -> Option<CaptureRule> {
     Some(CaptureRule { rule: rule?, level })
 }
 
-/// Reads `rulekit`: its macros.
+/// Reads the macros of `rulekit`.
 pub(crate) fn rulekit(node: &Node, out: &Findings) -> Vec<Named> {
     let Some(fields) = Fields::open(node, &shape::RULEKIT, out) else { return Vec::new() };
     fields
@@ -49,12 +49,12 @@ pub(crate) fn rulekit(node: &Node, out: &Findings) -> Vec<Named> {
         .collect()
 }
 
-/// Reads a map with nothing but a name and an expression.
+/// Reads a map that holds only a name and an expression.
 fn open(node: &Node, shape: &'static Shape, name: &str, out: &Findings) -> Option<Named> {
     named(&Fields::open(node, shape, out)?, name)
 }
 
-/// The keys `name` and `expr` of a map; `name`: what the name is for.
+/// The keys `name` and `expr` of a map; `name`: the help for a missing name.
 pub(crate) fn named(fields: &Fields<'_>, name: &str) -> Option<Named> {
     fields.require("name", name);
     fields.require("expr", "e.g. `expr: http.res.status >= 500`");

@@ -18,9 +18,9 @@ use crate::model::record::Severity;
 pub(crate) struct Store {
     pub(crate) span: Span,
     pub(crate) id: Option<At<String>>,
-    /// Object stores only.
+    /// Only for object stores.
     pub(crate) min_bytes: Option<At<u64>>,
-    /// Stores that are sent to over a network only.
+    /// Only for stores that are reached over a network.
     pub(crate) queue: Option<Queue>,
     pub(crate) kind: StoreKind,
 }
@@ -58,7 +58,7 @@ pub(crate) struct Otel {
     pub(crate) json: Option<At<bool>>,
     pub(crate) put: Option<At<bool>>,
     pub(crate) compression: Option<At<Compression>>,
-    /// None: the file says nothing of them.
+    /// `None`: the file does not mention them.
     pub(crate) headers: Option<Vec<(At<String>, At<Given>)>>,
     pub(crate) auth: Option<Auth>,
     pub(crate) tls: Option<Tls>,
@@ -85,7 +85,7 @@ pub(crate) struct Tls {
     pub(crate) insecure_skip_verify: Option<At<bool>>,
 }
 
-/// How a store is sent to, whatever it speaks.
+/// Sending to a store, whatever its protocol.
 #[derive(Debug)]
 pub(crate) struct Sending {
     pub(crate) timeout: Option<At<Duration>>,
@@ -158,7 +158,7 @@ pub(crate) fn store(node: &Node, objects: bool, out: &Findings) -> Option<Store>
         (Type::Stdout, false) => &shape::EVENT_STDOUT,
         (Type::Stdout, true) => &shape::OBJECT_STDOUT,
         (Type::S3, _) => &shape::S3,
-        // Whatever it was before it was disabled may stay written there.
+        // A disabled store may keep its other keys, whatever type it had before.
         (Type::Disabled, _) => {
             return Some(Store { span: node.span, id: None, min_bytes: None, queue: None, kind: StoreKind::Disabled });
         }
@@ -192,7 +192,7 @@ fn queue(fields: &Fields<'_>, out: &Findings) -> Option<Queue> {
     })
 }
 
-/// `type` decides which table the rest is held against, so it is looked for first.
+/// The value of `type`. It decides which table the rest is checked against, so it is read first.
 fn store_type(node: &Node, objects: bool, out: &Findings) -> Option<Type> {
     let words = if objects { shape::OBJECT_STORES } else { shape::EVENT_STORES };
     let help = format!("one of {}", listed(words));

@@ -17,10 +17,10 @@ pub(crate) struct Stack {
     pub(crate) plugins: Vec<Plugin>,
 }
 
-/// One plugin that this version has.
+/// One plugin that this version supports.
 #[derive(Debug)]
 pub(crate) struct Plugin {
-    /// Where its `type` stands.
+    /// The place of its `type`.
     pub(crate) span: Span,
     pub(crate) kind: PluginKind,
 }

@@ -14,7 +14,7 @@ pub(crate) struct Tap {
     pub(crate) direction: Option<At<DirectionFilter>>,
     pub(crate) ignore_loopback: Option<At<bool>>,
     pub(crate) audit_include_dns: Option<At<bool>>,
-    /// The stack that `http` names; empty text: none is wanted.
+    /// The stack that `http` names; empty: HTTP is not wanted.
     pub(crate) http_stack: Option<At<String>>,
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) filters: Filters,
@@ -60,7 +60,7 @@ pub(crate) fn read(node: &Node, out: &Findings) -> Tap {
     }
 }
 
-/// `http: {stack: NAME}`; `none` and empty text stand for no stack, for the name and for the whole map.
+/// `http: {stack: NAME}`; `none` and the empty text mean no stack, both as the name and in place of the whole map.
 pub(crate) fn http(fields: &Fields<'_>, out: &Findings) -> Option<At<String>> {
     let node = fields.node("http")?;
     let stack = match &node.kind {
@@ -70,7 +70,7 @@ pub(crate) fn http(fields: &Fields<'_>, out: &Findings) -> Option<At<String>> {
     Some(stack.map(|name| if name == "none" { String::new() } else { name }))
 }
 
-/// Reads one tag; none, and a fault, when it is not whole.
+/// Reads one tag; reports a fault and returns `None` when it is incomplete.
 pub(crate) fn tag(node: &Node, out: &Findings) -> Option<Tag> {
     let fields = Fields::open(node, &shape::TAG, out)?;
     for (name, help) in [

@@ -1,18 +1,18 @@
-//! The URL at which an object will be found. In: `access_url` as typed, and the place. Out: the URL with everything filled in but
-//! the digest, which the prefix precedes: an object's key is both.
+//! The URL under which an object can be found. In: `access_url` as typed, and the place. Out: the URL with everything filled in
+//! except the digest. The prefix is put before the digest: an object's key is prefix + digest.
 
 use super::Around;
 use crate::config::fields::At;
 use crate::config::wording::brief;
 use crate::export::settings::{Place, S3Settings};
 
-/// What `access_url` may hold.
+/// The placeholders allowed in `access_url`.
 const PLACEHOLDERS: &[&str] = &["SCHEME", "ENDPOINT", "BUCKET", "DIGEST"];
 
-/// Where objects are when `access_url` does not say.
+/// The default of `access_url`.
 const ACCESS_URL: &str = "{{SCHEME}}://{{ENDPOINT}}/{{BUCKET}}/{{DIGEST}}";
 
-/// What stands for the placeholders.
+/// The values of the placeholders.
 struct Words {
     scheme: &'static str,
     endpoint: String,
@@ -48,7 +48,7 @@ pub(super) fn of(given: Option<&At<String>>, settings: &S3Settings, around: &Aro
 
 fn words(place: &Place, around: &Around<'_>) -> Words {
     let variable = |name| (around.env)(name).filter(|text| !text.is_empty());
-    // What the environment names instead of the cloud's own endpoint: an emulator, a gateway.
+    // An endpoint that the environment names instead of the cloud's own: an emulator, a gateway.
     let elsewhere = |name, usual: String| match variable(name) {
         Some(url) if url.starts_with("http://") => ("http", host(&url)),
         Some(url) => ("https", host(&url)),
@@ -69,7 +69,7 @@ fn words(place: &Place, around: &Around<'_>) -> Words {
             let (scheme, endpoint) = elsewhere("AZURE_STORAGE_ENDPOINT", format!("{account}.blob.core.windows.net"));
             Words { scheme, endpoint, bucket: container.clone() }
         }
-        // `file:///dir/…`: there is no host, and the path begins with the slash behind it.
+        // `file:///dir/…`: there is no host, and the path begins with the slash that follows it.
         Place::Folder(folder) => {
             let path = folder.to_string_lossy();
             Words { scheme: "file", endpoint: String::new(), bucket: path.trim_matches('/').to_owned() }
@@ -101,7 +101,7 @@ fn check(template: &At<String>, around: &Around<'_>) {
     }
 }
 
-/// What stands before the next `{{NAME}}`, its name, and what stands after it.
+/// Splits at the next `{{NAME}}`: the text before it, its name, and the text after it.
 fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
     let (before, rest) = text.split_once("{{")?;
     let (name, after) = rest.split_once("}}")?;

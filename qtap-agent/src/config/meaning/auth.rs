@@ -1,5 +1,5 @@
-//! Headers and authentication of a store: what a type of it needs, what it has no use for, what a transport cannot carry.
-//! In: `auth` and `headers` as typed. Out: settings, or findings.
+//! Headers and authentication of a store: which keys a type of `auth` needs, which it does not use, and what a transport cannot
+//! carry. In: `auth` and `headers` as typed. Out: settings, or findings.
 
 use http::{HeaderName, HeaderValue};
 
@@ -11,7 +11,7 @@ use crate::config::place::Span;
 use crate::config::wording::{self, listed};
 use crate::export::settings::{Algorithm, Auth, Grant, JwtSettings, OAuthSettings, OtlpProtocol, Secret};
 
-/// Headers, each once: their names are the same in either case (RFC 9110 §5.1).
+/// Checked headers, each once: names are compared without regard to case (RFC 9110 §5.1).
 pub(crate) fn headers(typed: &[(At<String>, At<Given>)], around: &Around<'_>) -> Vec<(String, Secret)> {
     for (index, (name, _)) in typed.iter().enumerate() {
         let same = |(earlier, _): &&(At<String>, At<Given>)| earlier.value.eq_ignore_ascii_case(&name.value);
@@ -22,7 +22,7 @@ pub(crate) fn headers(typed: &[(At<String>, At<Given>)], around: &Around<'_>) ->
     typed.iter().filter_map(|(name, value)| header(name, value, around)).collect()
 }
 
-/// A header that can be sent (RFC 9110 §5.1, §5.5).
+/// Checks that a header can be sent (RFC 9110 §5.1, §5.5).
 fn header(name: &At<String>, value: &At<Given>, around: &Around<'_>) -> Option<(String, Secret)> {
     if HeaderName::from_bytes(name.value.as_bytes()).is_err() {
         around.out.fault(
@@ -38,7 +38,7 @@ fn header(name: &At<String>, value: &At<Given>, around: &Around<'_>) -> Option<(
     Some((name.value.clone(), secret))
 }
 
-/// What a type of `auth` needs, and what it may have beside that.
+/// The keys that a type of `auth` requires, and those it also accepts.
 pub(crate) struct Keys {
     pub(crate) needed: &'static [&'static str],
     pub(crate) more: &'static [&'static str],
@@ -92,7 +92,7 @@ const JWT: &[&str] = &[
     "audience",
 ];
 
-/// The authentication; none, and faults, when it cannot be used.
+/// The authentication; reports faults and returns `None` when it is unusable.
 pub(crate) fn auth(typed: &typed::Auth, protocol: OtlpProtocol, around: &Around<'_>) -> Option<Auth> {
     let kind = typed.kind.as_ref()?;
     let grant = typed.grant.as_ref().map(|at| at.value);
@@ -175,7 +175,7 @@ fn oauth(typed: &typed::Auth, around: &Around<'_>) -> Option<OAuthSettings> {
     })
 }
 
-/// A URL, and TLS for it unless it is this host: secrets are sent there.
+/// Checks the token URL; notes one without TLS, unless it is on this host, because secrets are sent there.
 fn token_url(typed: Option<&At<String>>, around: &Around<'_>) -> Option<String> {
     let url = around.expanded(typed?)?;
     let fault = |span: Span| {

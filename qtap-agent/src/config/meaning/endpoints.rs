@@ -1,4 +1,4 @@
-//! Endpoints: a domain is checked to be one, and its stack to be there.
+//! Endpoints: checks that each domain is valid and that its stack exists.
 
 use super::Around;
 use super::stacks::Names;
@@ -7,11 +7,11 @@ use crate::config::file::endpoints::Endpoint as Typed;
 use crate::config::wording::brief;
 use crate::pipeline::settings::Endpoint;
 
-/// Longest name of a host (RFC 1035 §2.3.4), and of one of its labels.
+/// Maximum length of a host name (RFC 1035 §2.3.4), and of one of its labels.
 const NAME_BYTES: usize = 253;
 const LABEL_BYTES: usize = 63;
 
-/// Endpoints of the file, whose stacks are among `names`.
+/// The endpoints of the file; their stacks must be among `names`.
 pub(crate) fn settle(typed: &[Typed], names: &Names<'_>, around: &Around<'_>) -> Vec<Endpoint> {
     let mut known: Vec<(At<String>, Endpoint)> = Vec::new();
     for endpoint in typed {
@@ -29,7 +29,7 @@ pub(crate) fn settle(typed: &[Typed], names: &Names<'_>, around: &Around<'_>) ->
     known.into_iter().map(|(_, endpoint)| endpoint).collect()
 }
 
-/// A name, or `*.` and a name, in lower case; a fault when it is something else.
+/// A name, or `*.` and a name, in lower case; reports a fault for anything else.
 fn domain(given: &At<String>, around: &Around<'_>) -> Option<String> {
     let text = given.value.to_ascii_lowercase();
     let text = text.strip_suffix('.').unwrap_or(&text);

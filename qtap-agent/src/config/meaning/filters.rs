@@ -1,4 +1,4 @@
-//! Filters: groups that there are, paths that can be, expressions that can be read.
+//! Filters: checks that groups exist, paths are possible, and expressions compile.
 
 use super::Around;
 use crate::capture::settings::{Aspect, Custom, Filters, Group, Match, Pattern};
@@ -7,7 +7,7 @@ use crate::config::file::filters::{ASPECTS, Custom as TypedCustom, Filters as Ty
 use crate::config::value;
 use crate::config::wording::{brief, listed};
 
-/// Filters of the file.
+/// The filters of the file.
 pub(crate) fn settle(typed: &Typed, around: &Around<'_>) -> Filters {
     let group = |word: &At<String>| one_of("a group of programs", word, &Group::NAMES, around);
     Filters {
@@ -44,11 +44,11 @@ fn settle_custom(typed: &TypedCustom, around: &Around<'_>) -> Option<Custom> {
             }
         },
     };
-    // A fault in `only` is told; what is left of it must not mean everything.
+    // A faulty word in `only` is reported. The filter is then dropped: with fewer words it must not come to mean everything.
     (only.len() == typed.only.len()).then_some(Custom { exe, only })
 }
 
-/// What a word of a list means.
+/// The meaning of a word from a fixed list; reports a fault for any other.
 fn one_of<T: Copy>(what: &str, word: &At<String>, meanings: &[(&str, T)], around: &Around<'_>) -> Option<T> {
     if let Some((_, meaning)) = meanings.iter().find(|(name, _)| *name == word.value) {
         return Some(*meaning);

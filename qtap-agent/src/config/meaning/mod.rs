@@ -1,5 +1,5 @@
 //! What the file means: defaults, variables, secrets, and references between its parts. In: the file as typed. Out:
-//! `Settings`. Goes on after a fault, with the default in place of what is wrong, so that all faults are told at once.
+//! `Settings`. Continues after a fault, with the default in place of the faulty value, so that all faults are reported at once.
 
 mod access_url;
 pub(crate) mod auth;
@@ -32,17 +32,17 @@ use crate::pipeline::settings::{
 };
 pub(crate) use rules::macros;
 
-/// What a file may refer to, and where findings go.
+/// What a file may refer to, and where findings are collected.
 pub(crate) struct Around<'a> {
     pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
     pub(crate) folder: &'a Path,
     pub(crate) out: &'a Findings,
-    /// What rules may call by name.
+    /// The macros that rules may call by name.
     pub(crate) macros: &'a Macros,
 }
 
 impl Around<'_> {
-    /// The secret itself.
+    /// Resolves a secret.
     fn secret(&self, given: &At<Given>) -> Option<Secret> {
         match &given.value {
             Given::Text(text) => Some(Secret::text(text.clone())),
@@ -53,7 +53,7 @@ impl Around<'_> {
 
     fn variable(&self, name: &str, at: Span) -> Option<String> {
         if !value::is_name(name) {
-            // Not shown: it may be the secret itself, written where its name belongs.
+            // Not shown: it may be the secret itself, put where its name belongs.
             self.out.fault(at, "this cannot be the name of an environment variable", "letters, digits and `_`");
             return None;
         }
@@ -86,7 +86,7 @@ impl Around<'_> {
         }
     }
 
-    /// The path of a file that must be there.
+    /// The path of a file, which must exist.
     fn file(&self, path: &At<String>) -> PathBuf {
         let full = self.folder.join(&path.value);
         if let Err(error) = std::fs::metadata(&full) {
@@ -96,7 +96,7 @@ impl Around<'_> {
         full
     }
 
-    /// The text with its variables filled in.
+    /// The text with its variables expanded.
     fn expanded(&self, text: &At<String>) -> Option<At<String>> {
         match value::expand(&text.value, self.env) {
             Ok(value) => Some(At { span: text.span, value }),
@@ -112,7 +112,7 @@ impl Around<'_> {
     }
 }
 
-/// Everything the file says, as the rooms want it.
+/// The settings of all rooms, from the whole file.
 pub(crate) fn settle(file: &File, around: &Around<'_>) -> Settings {
     let (stores, locators) = stores::settle(file, around);
     let (http_stack, routing) = stacks::settle(file, around);
@@ -144,7 +144,7 @@ pub(crate) fn settle(file: &File, around: &Around<'_>) -> Settings {
     Settings { stores, pipeline, tap }
 }
 
-/// Tags whose variable is not set are left out: a host without a team is no reason not to start.
+/// Tags from environment variables. A tag whose variable is not set is left out: that is no reason not to start.
 fn tags(file: &File, around: &Around<'_>) -> Vec<String> {
     let variables = file.tags.iter().filter(|tag| tag.source == TagSource::Env);
     let tag = |tag: &Tag| match (around.env)(&tag.location.value) {
@@ -158,7 +158,7 @@ fn tags(file: &File, around: &Around<'_>) -> Vec<String> {
     variables.filter_map(tag).collect()
 }
 
-/// Tags that are looked up for each process.
+/// Tags whose value is looked up for each process.
 fn fact_tags(file: &File) -> Vec<FactTag> {
     let tag = |tag: &Tag| {
         let fact = match tag.source {
@@ -202,7 +202,7 @@ pub(crate) fn built_in(level: Level) -> Settings {
     }
 }
 
-/// The stack of a host without a file, and of a file without stacks.
+/// The stack used without a file, and for a file without stacks.
 fn built_in_stack(level: Level) -> Stack {
     let capture = HttpCapture { level, ..HttpCapture::default() };
     let steps =

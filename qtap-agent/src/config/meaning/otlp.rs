@@ -1,5 +1,5 @@
-//! An otel store: endpoint, TLS, and the bounds of what is sent; where the file is silent, what the environment says. Says so where keys
-//! contradict one another: what a transport can't do is a fault, what merely has no effect a note.
+//! An otel store: endpoint, TLS, and the limits of what is sent; where the file is silent, the environment decides. Reports keys that
+//! contradict one another: what a transport can't do is a fault, what merely has no effect is a note.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::export::settings::{
 };
 use crate::model::record::Severity;
 
-/// The least that values can be cut to: a digest has 71 bytes.
+/// The lowest limit on attribute values: a digest has 71 bytes.
 const LEAST_VALUE_BYTES: u64 = 128;
 
-/// What the store is, and the URL of an object in it. `at` is where it stands.
+/// The store's settings, and the URL of an object in it. `at` is the store's place in the file.
 pub(crate) fn settle(typed: &typed::Otel, at: Span, around: &Around<'_>) -> (StoreKind, String) {
     let variables = Variables::new(around, at);
     let resource = stores::resource(&typed.resource);
@@ -67,7 +67,7 @@ pub(crate) fn settle(typed: &typed::Otel, at: Span, around: &Around<'_>) -> (Sto
     (StoreKind::Otlp(Box::new(settings)), url)
 }
 
-/// Transport and encoding, each from the file, else from the environment; none: the stdout protocol.
+/// Transport and encoding, each from the file, else from the environment; `None`: the stdout protocol.
 fn protocol(typed: &typed::Otel, variables: &Variables<'_>) -> Option<OtlpProtocol> {
     let told = if typed.protocol.is_none() || typed.json.is_none() { variables.protocol() } else { None };
     let protocol = match (typed.protocol.as_ref().map(|at| at.value), told) {
@@ -84,12 +84,12 @@ fn protocol(typed: &typed::Otel, variables: &Variables<'_>) -> Option<OtlpProtoc
     }
 }
 
-/// Where the store is, and who says so.
+/// The store's endpoint, and where it was configured.
 struct Endpoint {
     text: String,
     exact: bool,
     authority: String,
-    /// True: a variable does.
+    /// True: the endpoint comes from an environment variable.
     told: bool,
 }
 
@@ -128,7 +128,7 @@ fn endpoint(
     }
 }
 
-/// The file's headers, else those of the environment. They may be meant for another endpoint than the file's own.
+/// The file's headers, else those of the environment. The latter may be meant for another endpoint than the one the file names.
 fn headers(typed: &typed::Otel, variables: &Variables<'_>, around: &Around<'_>) -> Vec<(String, Secret)> {
     if let Some(typed) = &typed.headers {
         return auth::headers(typed, around);
@@ -159,7 +159,7 @@ fn limits(typed: Option<&typed::Limits>, around: &Around<'_>) -> Limits {
     }
 }
 
-/// What gRPC has no choice in.
+/// Reports keys that are not available with gRPC.
 fn http_only(typed: &typed::Otel, around: &Around<'_>) {
     for (key, at) in [("encoding: json", &typed.json), ("method: PUT", &typed.put)] {
         if let Some(At { span, value: true }) = at {
@@ -168,7 +168,7 @@ fn http_only(typed: &typed::Otel, around: &Around<'_>) {
     }
 }
 
-/// Host and port of `host:port` or a URL; a fault when it is neither.
+/// Host and port of `host:port` or a URL; reports a fault for anything else.
 pub(crate) fn authority(endpoint: &At<String>, around: &Around<'_>) -> Option<Authority> {
     match parsed(&endpoint.value) {
         Ok(authority) => Some(authority),
@@ -179,7 +179,7 @@ pub(crate) fn authority(endpoint: &At<String>, around: &Around<'_>) -> Option<Au
     }
 }
 
-/// Host and port; or what is wrong, and what would be right.
+/// Host and port; or what is wrong, and the correction.
 fn parsed(endpoint: &str) -> Result<Authority, (String, &'static str)> {
     let rest = match endpoint.split_once("://") {
         Some(("http" | "https", rest)) => rest,
@@ -195,7 +195,7 @@ fn parsed(endpoint: &str) -> Result<Authority, (String, &'static str)> {
         return Err(("an endpoint with a user name in it".to_owned(), help));
     }
     match host.parse::<Authority>() {
-        // A port that is none, or more than 65535, leaves `port_u16` empty.
+        // `port_u16` is empty for a port that is not a number, or is above 65535.
         Ok(parsed)
             if !parsed.host().is_empty() && (parsed.as_str() == parsed.host() || parsed.port_u16().is_some()) =>
         {
@@ -237,8 +237,8 @@ fn otlp_tls(
     tls(typed, told, endpoint.text.starts_with("https://"), |variable| variables.file(variable), around)
 }
 
-/// TLS of any store: on where the file says so, or else as `told`. `spoken`: the endpoint's scheme says that it is spoken whatever else
-/// is written. `variable` has the files that the file is silent about.
+/// TLS of any store: enabled as the file says, else as `told`. `spoken`: the endpoint's scheme requires TLS, whatever else is
+/// written. `variable` looks up the files that the file does not name.
 pub(crate) fn tls(
     typed: Option<&typed::Tls>,
     told: bool,
@@ -279,8 +279,8 @@ pub(crate) fn tls(
     settings
 }
 
-/// What the variables say of TLS, which they do only for a gRPC endpoint without a scheme: INSECURE, and where they name the
-/// endpoint themselves, TLS unless told otherwise.
+/// Whether the environment enables TLS. It has a say only for a gRPC endpoint without a scheme: by INSECURE, and when that is not set,
+/// TLS is on if the endpoint itself comes from the environment.
 fn told_of_tls(protocol: OtlpProtocol, endpoint: &Endpoint, variables: &Variables<'_>) -> bool {
     if protocol != OtlpProtocol::Grpc || endpoint.text.contains("://") {
         return false;
@@ -288,7 +288,7 @@ fn told_of_tls(protocol: OtlpProtocol, endpoint: &Endpoint, variables: &Variable
     variables.insecure().map_or(endpoint.told, |insecure| !insecure)
 }
 
-/// Bounds of a batch, within what the store takes: some room is left for what is around the records.
+/// Limits of a batch, within what the store accepts; an eighth of the bytes is left for what surrounds the records.
 fn batch(typed: Option<&typed::Batch>, limits: &Limits) -> BatchSettings {
     let default = BatchSettings::default();
     let whole = |at: &At<u64>| usize::try_from(at.value).unwrap_or(usize::MAX);
@@ -305,7 +305,7 @@ fn batch(typed: Option<&typed::Batch>, limits: &Limits) -> BatchSettings {
     }
 }
 
-/// Retries of any store.
+/// Retry settings of any store.
 pub(crate) fn retry(typed: Option<&typed::Retry>, around: &Around<'_>) -> RetrySettings {
     let default = RetrySettings::default();
     let Some(typed) = typed else { return default };
@@ -318,7 +318,7 @@ pub(crate) fn retry(typed: Option<&typed::Retry>, around: &Around<'_>) -> RetryS
     RetrySettings { initial, max, max_elapsed: given(&typed.max_elapsed, default.max_elapsed) }
 }
 
-/// Requests under way at once, for any store.
+/// Number of concurrent requests, for any store.
 pub(crate) fn workers(typed: &typed::Sending, default: usize) -> usize {
     typed.workers.as_ref().and_then(|at| usize::try_from(at.value).ok()).unwrap_or(default)
 }

@@ -1,4 +1,4 @@
-//! What the configs of plugins mean: defaults, patterns, and keys that need one another. In: a config as typed. Out: the step's settings.
+//! The meaning of plugin configs: defaults, patterns, and keys that depend on one another. In: a config as typed. Out: the step's settings.
 
 use super::stacks::names;
 use super::{Around, rules};
@@ -114,7 +114,7 @@ fn issue_rule(given: &typed::IssueRule, around: &Around<'_>) -> IssueRule {
     rule
 }
 
-/// `404`, `5xx`, `500-599`, or `failed`.
+/// Parses `404`, `5xx`, `500-599`, or `failed`.
 fn status(text: &str) -> Result<StatusPattern, String> {
     let code = |text: &str| {
         let code: u16 = text.trim().parse().ok()?;
@@ -132,7 +132,7 @@ fn status(text: &str) -> Result<StatusPattern, String> {
     codes.map(StatusPattern::Codes).ok_or_else(|| right.to_owned())
 }
 
-/// Of the request, and of the response.
+/// What to record of the request, and of the response.
 fn recorded(text: &str) -> Result<(Recorded, Recorded), String> {
     match text {
         "request_headers" => Ok((Recorded::Head, Recorded::Nothing)),
@@ -143,7 +143,7 @@ fn recorded(text: &str) -> Result<(Recorded, Recorded), String> {
     }
 }
 
-/// What is made of each word; a fault where that is nothing.
+/// Applies `make` to each word; reports a fault for each word that it refuses.
 fn each<T>(key: &str, given: &typed::Words, around: &Around<'_>, make: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
     let one = |at: &At<String>| match make(&at.value) {
         Ok(made) => Some(made),

@@ -1,5 +1,5 @@
-//! What a `redact` takes out: the built-in lists where the file is silent or says `credentials`, paths and expressions read, the key of
-//! hashes drawn from its salt.
+//! What a `redact` removes: the built-in lists where the file is silent or says `credentials`; compiled paths and expressions; the key for
+//! hashes, derived from the salt.
 
 use super::Around;
 use super::stacks::names;
@@ -13,12 +13,12 @@ use crate::pipeline::settings::{BodyValues, Ready, Redact, RedactAction, Salt, S
 
 /// The word that stands for the built-in list in the lists of `redact`.
 const CREDENTIALS: &str = "credentials";
-/// Fields that hold cookies: where single cookies are named, the built-in list does without them.
+/// Header fields that hold cookies: when the file names single cookies, these are left out of the built-in list.
 const COOKIE_FIELDS: [&str; 2] = ["cookie", "set-cookie"];
-/// Most bytes of a compiled expression: hundreds of states for each of its characters.
+/// Maximum size of a compiled expression in bytes: hundreds of states for each of its characters.
 const REGEX_BYTES: usize = 4 << 20;
 
-/// What `typed` means.
+/// The settings that `typed` means.
 pub(super) fn settle(typed: &Typed, at: Span, around: &Around<'_>) -> Redact {
     let default = Redact::default();
     let mut headers = default.headers;

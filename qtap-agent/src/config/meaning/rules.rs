@@ -1,5 +1,5 @@
-//! Rules and macros, compiled. In: their texts. Out: what the pipeline evaluates; what is wrong with one is told at its very place in
-//! the file. The language is the pipeline's: nothing here knows a word of it.
+//! Rules and macros, compiled. In: their texts. Out: what the pipeline evaluates; a fault in a rule is reported at its exact place in
+//! the file. The rule language belongs to the pipeline: nothing here knows its syntax.
 
 use super::Around;
 use crate::config::fields::At;
@@ -10,12 +10,12 @@ use crate::config::place::Span;
 use crate::config::wording::brief;
 use crate::pipeline::settings::{CaptureRule, Macros, Rule, compile};
 
-/// Macros of a file; rules are evaluated for each exchange, and a macro is looked up by going through all of them.
+/// Maximum number of macros in a file: rules are evaluated for each exchange, and a macro is found by a linear search.
 const MAX_MACROS: usize = 256;
-/// Rules of one list: each may be asked about each exchange.
+/// Maximum number of rules in one list: each may be evaluated for each exchange.
 const MAX_RULES: usize = 1000;
 
-/// What rules may call by name.
+/// The macros that rules may call by name.
 pub(crate) fn macros(file: &File, out: &Findings) -> Macros {
     bounded(&file.macros, MAX_MACROS, "macros", |item| item.expr.span, out);
     let typed = file.macros.get(..MAX_MACROS).unwrap_or(&file.macros);
@@ -49,7 +49,7 @@ pub(crate) fn with_levels(typed: &[Typed], around: &Around<'_>) -> Vec<CaptureRu
     rules
 }
 
-/// A rule; none, and a fault, when it is none.
+/// Compiles a rule; reports a fault and returns `None` when it is not valid.
 pub(crate) fn rule(expr: &At<String>, around: &Around<'_>) -> Option<Rule> {
     match compile(&expr.value, around.macros) {
         Ok(rule) => Some(rule),
@@ -60,7 +60,7 @@ pub(crate) fn rule(expr: &At<String>, around: &Around<'_>) -> Option<Rule> {
     }
 }
 
-/// Says that a list is longer than it may be.
+/// Reports a fault when a list is longer than allowed.
 fn bounded<T>(list: &[T], most: usize, what: &str, span: impl Fn(&T) -> Span, out: &Findings) {
     if let Some(first) = list.get(most) {
         out.fault(span(first), format!("{} {what}", list.len()), format!("at most {most}"));

@@ -1,4 +1,4 @@
-//! An s3 store: which place for objects its endpoint names, by scheme, and what holds there. Keys that say nothing to a place are
+//! An s3 store: which kind of place its endpoint names, by scheme, and the settings for that. Keys that do not apply to a place are
 //! faults, each with its reason.
 
 use std::path::PathBuf;
@@ -13,10 +13,10 @@ use crate::config::place::Span;
 use crate::config::wording::brief;
 use crate::export::settings::{Encryption, Keys, Place, S3Place, S3Settings};
 
-/// Amazon's own name: it stands for the host of the region.
+/// Amazon's generic host name: it stands for the host of the region.
 const AMAZON: &str = "s3.amazonaws.com";
 
-/// The store, and the URL of an object in it, `{{DIGEST}}` left to fill in.
+/// The store, and the URL of an object in it, with `{{DIGEST}}` left in place.
 pub(crate) fn settle(typed: &typed::S3, around: &Around<'_>) -> (S3Settings, String) {
     let endpoint = match &typed.endpoint {
         Some(endpoint) => around.expanded(endpoint),
@@ -51,12 +51,12 @@ pub(crate) fn settle(typed: &typed::S3, around: &Around<'_>) -> (S3Settings, Str
     (settings, url)
 }
 
-/// The first of these variables that is set.
+/// The value of the first of these variables that is set.
 fn variable(names: &[&str], around: &Around<'_>) -> Option<String> {
     names.iter().find_map(|name| (around.env)(name).filter(|text| !text.is_empty()))
 }
 
-/// The place that the endpoint names, and what of its path begins each key.
+/// The place that the endpoint names, and the part of its path that prefixes each key.
 fn place(typed: &typed::S3, endpoint: Option<&At<String>>, around: &Around<'_>) -> (Place, String) {
     let Some(endpoint) = endpoint else { return (bucket(typed, None, around), String::new()) };
     let Some((scheme, rest)) = endpoint.value.split_once("://") else {
@@ -100,7 +100,7 @@ fn place(typed: &typed::S3, endpoint: Option<&At<String>>, around: &Around<'_>) 
     }
 }
 
-/// A bucket that is named beside the endpoint.
+/// A bucket named by `bucket`, beside the endpoint.
 fn bucket(typed: &typed::S3, endpoint: Option<&At<String>>, around: &Around<'_>) -> Place {
     if let Some(endpoint) = endpoint {
         otlp::authority(endpoint, around);
@@ -111,7 +111,7 @@ fn bucket(typed: &typed::S3, endpoint: Option<&At<String>>, around: &Around<'_>)
     Place::S3(s3(typed, endpoint, around))
 }
 
-/// A container of the account that the environment names.
+/// A container of the Azure account that the environment names.
 fn azure(container: String, at: Span, around: &Around<'_>) -> Place {
     let set = |name| (around.env)(name).is_some_and(|text| !text.is_empty());
     if !set("AZURE_STORAGE_ACCOUNT_NAME") && !set("AZURE_STORAGE_USE_EMULATOR") {
@@ -124,7 +124,7 @@ fn azure(container: String, at: Span, around: &Around<'_>) -> Place {
     Place::Azure { container }
 }
 
-/// Keys that say nothing to a place whose URL names all of it.
+/// Reports keys that do not apply to a place whose URL names everything.
 fn foreign(typed: &typed::S3, scheme: &str, not_s3: bool, around: &Around<'_>) {
     let help = match scheme {
         "s3" => "its URL names the bucket",
@@ -170,7 +170,7 @@ fn s3(typed: &typed::S3, endpoint: Option<&At<String>>, around: &Around<'_>) -> 
     }
 }
 
-/// Amazon's hosts know a bucket by its name in the host; of others most want it in the path.
+/// True for Amazon's hosts, which take the bucket's name in the host; most others want it in the path.
 fn is_amazon(host: &str) -> bool {
     host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")
 }
@@ -221,7 +221,7 @@ fn encryption(typed: &typed::S3, around: &Around<'_>) -> Option<Encryption> {
     })
 }
 
-/// True for what may begin an object's key: no part of it is empty, `.` or `..`.
+/// True for a valid prefix of an object's key: no part of it is empty, `.` or `..`.
 fn is_key(prefix: &str) -> bool {
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     prefix.is_empty() || prefix.split('/').all(|part| !matches!(part, "" | "." | ".."))

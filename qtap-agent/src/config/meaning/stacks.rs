@@ -1,5 +1,5 @@
-//! The stacks, and which HTTP goes through which. A file without `stacks` has the built-in one; `tap.http.stack` names the one for all,
-//! `tap.endpoints` others.
+//! The stacks, and which HTTP traffic goes through which. A file without `stacks` has the built-in one; `tap.http.stack` names the default
+//! stack, `tap.endpoints` others.
 
 use super::{Around, endpoints, plugins};
 use crate::config::fields::At;
@@ -9,18 +9,18 @@ use crate::config::value;
 use crate::config::wording::{brief, listed};
 use crate::pipeline::settings::{GenAiStep, HttpCapture, Level, Routing, Stack, Step};
 
-/// The stack of a file that has none, and the one that several are taken to mean.
+/// The name of the built-in stack, and of the default among several.
 const BUILT_IN: &str = "default_stack";
 
-/// Names of the stacks that there are.
+/// The names of the existing stacks.
 pub(crate) struct Names<'f> {
     names: Vec<&'f str>,
-    /// False: the file has none, and there is the built-in one.
+    /// False: the file has none, and the built-in one is used.
     in_file: bool,
 }
 
 impl Names<'_> {
-    /// The place of the stack of that name; a fault when there is none.
+    /// The index of the stack of that name; reports a fault when there is none.
     pub(crate) fn find(&self, name: &At<String>, around: &Around<'_>) -> Option<usize> {
         let found = self.names.iter().position(|known| *known == name.value);
         if found.is_none() {
@@ -35,7 +35,7 @@ impl Names<'_> {
     }
 }
 
-/// The stack for HTTP, none when the file wants none; and what goes through others.
+/// The default stack for HTTP, `None` when the file wants none; and the other stacks, with what goes through them.
 pub(crate) fn settle(file: &File, around: &Around<'_>) -> (Option<Stack>, Routing) {
     let names = match &file.stacks {
         Some(stacks) => Names { names: stacks.iter().map(|stack| stack.name.value.as_str()).collect(), in_file: true },
@@ -59,7 +59,7 @@ pub(crate) fn settle(file: &File, around: &Around<'_>) -> (Option<Stack>, Routin
     (for_all, Routing { stacks, endpoints })
 }
 
-/// The place of the stack for all.
+/// The index of the default stack.
 fn choose(file: &File, names: &Names<'_>, around: &Around<'_>) -> Option<usize> {
     match (&file.tap.http_stack, names.names.as_slice()) {
         (Some(name), _) if name.value.is_empty() => None,
@@ -131,7 +131,7 @@ fn step(plugin: &Plugin, around: &Around<'_>) -> Step {
     }
 }
 
-/// The names of a list, in lower case and once each; `all` stands for the built-in ones, as does no list at all.
+/// The names of a list, in lower case and without duplicates; the word in `all` stands for the built-in names, as does a missing list.
 pub(super) fn names(given: Option<&[At<String>]>, all: &str, built_in: Vec<String>) -> Vec<String> {
     let Some(given) = given else { return built_in };
     let mut names: Vec<String> = Vec::new();

@@ -1,5 +1,5 @@
-//! The stores of both lists, their ids, and where objects will be found. A store that stands in both lists with the same
-//! keys is one store that takes both.
+//! The stores of both lists, their ids, and the URLs of objects. A store that appears in both lists with the same
+//! keys is a single store for both.
 
 use super::{Around, otlp, s3};
 use crate::config::fields::At;
@@ -10,10 +10,10 @@ use crate::export::settings::{QueueSettings, ResourceSettings, StoreKind, StoreS
 use crate::model::record::Severity;
 use crate::pipeline::settings::Locator;
 
-/// Where an object on standard output is said to be.
+/// The URL given for an object on standard output.
 pub(crate) const STDOUT_URL: &str = "stdout://{{DIGEST}}";
 
-/// A store with its meaning, before it has a name.
+/// A store's settings, before it has a name.
 struct Unnamed<'f> {
     id: Option<&'f At<String>>,
     events: bool,
@@ -25,7 +25,7 @@ struct Unnamed<'f> {
 /// All stores that are not disabled, and the locators of those that take objects, in the order of the file.
 pub(crate) fn settle(file: &File, around: &Around<'_>) -> (Vec<StoreSettings>, Vec<Locator>) {
     let mut all: Vec<Unnamed<'_>> = Vec::new();
-    // Which store of `all` each object store is, its URL, and the typed form it came from.
+    // For each object store: its index in `all`, its URL, and the typed form it came from.
     let mut located: Vec<(usize, String, &Store)> = Vec::new();
     for (store, objects) in
         file.event_stores.iter().map(|s| (s, false)).chain(file.object_stores.iter().map(|s| (s, true)))
@@ -57,7 +57,7 @@ pub(crate) fn settle(file: &File, around: &Around<'_>) -> (Vec<StoreSettings>, V
     (stores, locators)
 }
 
-/// The index of the store in `all`: its own, or that of an equal one of the other list.
+/// The index of the store in `all`: a new entry, or that of an equal store in the other list.
 fn place<'f>(
     all: &mut Vec<Unnamed<'f>>,
     store: &'f Store,
@@ -92,7 +92,7 @@ fn place<'f>(
     all.len() - 1
 }
 
-/// Gives every store its name: its id, or its kind, counted where that is taken.
+/// Names every store: by its id, or by its kind, with a number where that name is taken.
 fn named(all: Vec<Unnamed<'_>>) -> Vec<StoreSettings> {
     let mut taken: Vec<String> = all.iter().filter_map(|store| store.id.map(|id| id.value.clone())).collect();
     let mut name = |kind: &StoreKind| {
@@ -120,7 +120,7 @@ fn named(all: Vec<Unnamed<'_>>) -> Vec<StoreSettings> {
     all.into_iter().map(settings).collect()
 }
 
-/// What a store is, and the URL of an object in it; none for a disabled one.
+/// A store's settings, and the URL of an object in it; `None` for a disabled one.
 fn kind(store: &Store, around: &Around<'_>) -> Option<(StoreKind, String)> {
     match &store.kind {
         Typed::Disabled => None,
@@ -133,7 +133,7 @@ fn kind(store: &Store, around: &Around<'_>) -> Option<(StoreKind, String)> {
     }
 }
 
-/// The queue that a store has on disk; none for one that is not sent to over a network.
+/// The store's queue on disk; `None` for a store that is not reached over a network.
 fn queue(store: &Store, kind: &StoreKind, around: &Around<'_>) -> Option<QueueSettings> {
     let typed = store.queue.as_ref();
     match kind {
@@ -156,7 +156,7 @@ fn queue(store: &Store, kind: &StoreKind, around: &Around<'_>) -> Option<QueueSe
     })
 }
 
-/// The resource that a store's records are exported under.
+/// The resource under which a store's records are exported.
 pub(crate) fn resource(typed: &Resource) -> ResourceSettings {
     let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone()).filter(|text| !text.is_empty());
     ResourceSettings {

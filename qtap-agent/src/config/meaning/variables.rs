@@ -1,6 +1,6 @@
-//! What the environment says where the file is silent: the variables of the OpenTelemetry specification for an OTLP exporter of logs, and
-//! those of proxies. In: the environment. Out: values by key; a value that can't be one is said and not used, as the
-//! specification has it ("Environment Variable Specification"). Values of headers and proxies are never shown.
+//! Settings from the environment where the file is silent: the variables of the OpenTelemetry specification for an OTLP exporter of logs,
+//! and those of proxies. In: the environment. Out: values by key; an invalid value is reported and ignored, as the
+//! specification demands ("Environment Variable Specification"). Values of headers and proxies are never shown.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::config::place::Span;
 use crate::config::shape;
 use crate::export::settings::{Compression, OtlpProtocol, ProxySettings, Secret};
 
-/// The variables of one store. `OTEL_EXPORTER_OTLP_LOGS_…` wins over `OTEL_EXPORTER_OTLP_…`; one that is empty is not set.
+/// The variables of one store. `OTEL_EXPORTER_OTLP_LOGS_…` wins over `OTEL_EXPORTER_OTLP_…`; an empty variable counts as not set.
 pub(crate) struct Variables<'a> {
     around: &'a Around<'a>,
-    /// Where the store stands: what is wrong with a variable is said of it.
+    /// The place of the store: findings about a variable are reported there.
     at: Span,
 }
 
-/// A value, and the variable it is of.
+/// A value, and the variable that it comes from.
 pub(crate) struct Of<T> {
     pub(crate) variable: String,
     pub(crate) value: T,
@@ -52,7 +52,7 @@ impl<'a> Variables<'a> {
         None
     }
 
-    /// The endpoint, and true when it is the whole URL of logs.
+    /// The endpoint; true when it is the full URL for logs.
     pub(crate) fn endpoint(&self) -> Option<(Of<String>, bool)> {
         let found = self.get("ENDPOINT")?;
         let exact = found.variable.contains("_LOGS_");
@@ -81,7 +81,7 @@ impl<'a> Variables<'a> {
         }
     }
 
-    /// The timeout; the variable counts milliseconds.
+    /// The timeout; the variable is in milliseconds.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         let found = self.get("TIMEOUT")?;
         let read = found.value.parse().ok().map(Duration::from_millis);
@@ -101,7 +101,7 @@ impl<'a> Variables<'a> {
         }
     }
 
-    /// A file of certificates or a key: CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY.
+    /// A certificate or key file: CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY.
     pub(crate) fn file(&self, name: &str) -> Option<PathBuf> {
         let found = self.get(name)?;
         let path = PathBuf::from(found.value);
@@ -112,7 +112,7 @@ impl<'a> Variables<'a> {
         Some(path)
     }
 
-    /// Headers: `name=value` with commas between them, as W3C Baggage writes them, percent-decoded.
+    /// Headers: `name=value`, separated by commas, in the format of W3C Baggage, percent-decoded.
     pub(crate) fn headers(&self) -> Option<Of<Vec<(String, Secret)>>> {
         let found = self.get("HEADERS")?;
         let mut out: Vec<(String, Secret)> = Vec::new();
@@ -135,7 +135,7 @@ impl<'a> Variables<'a> {
         Some(Of { variable: found.variable, value: out })
     }
 
-    /// Proxies; the variables in capital letters win over those in small ones.
+    /// Proxies; upper-case variables win over lower-case ones.
     pub(crate) fn proxies(&self) -> ProxySettings {
         let get = |name: &str| self.look(name).or_else(|| self.look(&name.to_ascii_lowercase()));
         ProxySettings {

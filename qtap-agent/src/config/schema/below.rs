@@ -1,11 +1,11 @@
-//! What the tables leave to the readers of the file, for the schema: which table stands below a key, which keys must be there, and
-//! which old words are still taken. A key that is told as a map or list without an entry here fails a test.
+//! What the schema needs and the tables leave to the readers of the file: which table a key's value has, which keys are required, and
+//! which old words are still accepted. A key described as a map or list but without an entry here fails a test.
 
 use crate::capture::settings::Group;
 use crate::config::file::filters::ASPECTS;
 use crate::config::shape::{self, Shape};
 
-/// What stands below a key.
+/// The structure of a key's value.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Below {
     /// A map.
@@ -16,22 +16,22 @@ pub(super) enum Below {
     List(&'static Shape),
     /// A list of maps and words.
     ListOr(&'static Shape),
-    /// A map of names of the user's own to maps; these can't be names.
+    /// A map from user-chosen names to maps; the listed words are not allowed as names.
     Named(&'static Shape, &'static [&'static str]),
-    /// A list of maps; `type` says by which table. A word without a table takes anything.
+    /// A list of maps; `type` selects the table. A type without a table accepts anything.
     Kinds(&'static [(&'static str, Option<&'static Shape>)]),
-    /// A map by the table that the `type` beside it says.
+    /// A map whose table is selected by the neighbouring key `type`.
     ByType(&'static [(&'static str, &'static Shape)]),
 }
 
-/// By table and key, where the name alone does not say it.
+/// By table and key, where the key's name alone is ambiguous.
 const OF: &[(&Shape, &str, Below)] = &[
     (&shape::HTTP_CAPTURE, "rules", Below::List(&shape::CAPTURE_RULE)),
     (&shape::ACCESS_LOGS, "rules", Below::List(&shape::LOG_RULE)),
     (&shape::DETECT_ERRORS, "rules", Below::List(&shape::ISSUE_RULE)),
 ];
 
-/// By the name of the key.
+/// By the key's name.
 const BELOW: &[(&str, Below)] = &[
     ("services", Below::Map(&shape::SERVICES)),
     ("stacks", Below::Named(&shape::STACK, &["none", ""])),
@@ -79,7 +79,7 @@ const BELOW: &[(&str, Below)] = &[
     ("http", Below::MapOr(&shape::TAP_HTTP, &["none", ""])),
 ];
 
-/// Keys that must be there, whatever else is.
+/// Keys that are always required.
 const REQUIRED: &[(&Shape, &[&str])] = &[
     (&shape::FILE, &["version"]),
     (&shape::EVENT_OTEL, &["type"]),
@@ -100,11 +100,11 @@ const REQUIRED: &[(&Shape, &[&str])] = &[
     (&shape::VALUE, &["value"]),
 ];
 
-/// Words that a choice once had, and what they are now.
+/// Old words of a choice, and their replacements.
 const OLD_WORDS: &[(&Shape, &str, &str, &str)] =
     &[(&shape::HTTP_CAPTURE, "level", "headers", "details"), (&shape::CAPTURE_RULE, "level", "headers", "details")];
 
-/// Words that a list takes, where it does not take any.
+/// The words that a list accepts; empty when it accepts any.
 pub(super) fn words(shape: &Shape, name: &str) -> Vec<&'static str> {
     match name {
         "groups" if shape.is(&shape::FILTERS) => Group::NAMES.iter().map(|(word, _)| *word).collect(),
@@ -113,18 +113,18 @@ pub(super) fn words(shape: &Shape, name: &str) -> Vec<&'static str> {
     }
 }
 
-/// What stands below a key.
+/// The structure of a key's value.
 pub(super) fn below(shape: &Shape, name: &str) -> Option<Below> {
     let own = OF.iter().find(|(known, key, _)| known.is(shape) && *key == name).map(|(_, _, below)| *below);
     own.or_else(|| BELOW.iter().find(|(known, _)| *known == name).map(|(_, below)| *below))
 }
 
-/// The keys that must be there in a map of this table.
+/// The keys required in a map of this table.
 pub(super) fn required(shape: &Shape) -> &'static [&'static str] {
     REQUIRED.iter().find(|(known, _)| known.is(shape)).map_or(&[], |(_, names)| names)
 }
 
-/// Old words of a choice, each with the new one.
+/// Old words of a choice, each with its replacement.
 pub(super) fn old_words(shape: &Shape, name: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
     let of = OLD_WORDS.iter().filter(move |(known, key, _, _)| known.is(shape) && *key == name);
     of.map(|(_, _, old, new)| (*old, *new))

@@ -1,6 +1,6 @@
-//! `qtap schema`: a JSON Schema (2020-12) of `qtap.yaml`, for editors and for checks elsewhere. Made of the tables that the file is read
-//! by, so that it can't say anything else; descriptions are the page's. Out: JSON. It knows form, not meaning: references between
-//! parts of the file, variables, and bounds of durations and sizes that are written with a unit are the reader's alone.
+//! `qtap schema`: a JSON Schema (2020-12) of `qtap.yaml`, for editors and external checks. It is generated from the tables that the file
+//! is read by, so the two can't disagree; descriptions are taken from the page. Out: JSON. It knows form, not meaning: only the reader
+//! checks references between parts of the file, variables, and bounds of durations and sizes that are written with a unit.
 
 mod below;
 mod takes;
@@ -13,7 +13,7 @@ use super::meaning::auth;
 use super::page;
 use super::shape::{self, Key, Shape, Takes};
 
-/// Where the tables stand in the schema.
+/// The key of the schema that holds the tables.
 const DEFS: &str = "$defs";
 
 /// The schema.
@@ -33,7 +33,7 @@ pub fn schema() -> Value {
     Value::Object(all)
 }
 
-/// A table's name among the definitions: its words, e.g. `otel_event_store`.
+/// A table's name among the definitions, made of its words, e.g. `otel_event_store`.
 fn name(shape: &Shape) -> String {
     let what = shape.what.trim_start_matches("the ").trim_start_matches("an ").trim_start_matches("a ");
     what.replace('`', "").replace(|c: char| !c.is_ascii_alphanumeric(), "_")
@@ -43,7 +43,7 @@ fn link(shape: &Shape) -> String {
     format!("#/{DEFS}/{}", name(shape))
 }
 
-/// A map: its keys, no others. Nothing at all stands for a map without keys, where one may be left out.
+/// A map: its keys and no others. Null stands for a map without keys, where the map may be left out.
 fn table(shape: &'static Shape) -> Value {
     let mut properties = Map::new();
     for key in shape.all() {
@@ -75,12 +75,12 @@ fn table(shape: &'static Shape) -> Value {
     out
 }
 
-/// What holds when `key` is `word`.
+/// A subschema that applies when `key` is `word`.
 fn when(key: &str, word: &str, then: Value) -> Value {
     json!({ "if": { "properties": { key: { "const": word } }, "required": [key] }, "then": then })
 }
 
-/// What a table does not say: which keys go together.
+/// Constraints that a table does not express: which keys go together.
 fn more(shape: &'static Shape) -> Vec<Value> {
     if shape.is(&shape::AUTH) {
         return auths();
@@ -91,12 +91,12 @@ fn more(shape: &'static Shape) -> Vec<Value> {
     Vec::new()
 }
 
-/// The keys of each type of `auth`, and of each grant.
+/// The keys allowed for each type of `auth`, and for each grant.
 fn auths() -> Vec<Value> {
     let mut all = Vec::new();
     for (word, kind) in KINDS {
         let keys = auth::keys(kind, None);
-        // Of `none` nothing is read.
+        // With `none`, no key is read.
         if !keys.needed.is_empty() {
             all.push(when("type", word, only(&keys)));
         }
@@ -109,7 +109,7 @@ fn auths() -> Vec<Value> {
     all
 }
 
-/// These keys must be there, those may; the others may not say anything.
+/// Requires some keys, allows others, and forbids the rest to have a value.
 fn only(keys: &auth::Keys) -> Value {
     let mut properties = Map::new();
     for key in shape::AUTH.all().filter(|key| key.name != "type") {
@@ -150,7 +150,7 @@ fn property(shape: &'static Shape, key: &'static Key) -> Value {
     out
 }
 
-/// The default, as JSON has it.
+/// The default as JSON.
 fn default(key: &Key) -> Option<Value> {
     if key.default.is_empty() { None } else { serde_yaml::from_str(key.default).ok() }
 }

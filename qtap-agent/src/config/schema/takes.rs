@@ -1,4 +1,4 @@
-//! What a key takes, as a schema says it: types, words, bounds, and how durations and sizes are written. Null is a key that is left out.
+//! A key's value as a subschema: types, words, bounds, and the syntax of durations and sizes. Null means that the key is left out.
 
 use serde_json::{Value, json};
 
@@ -6,12 +6,12 @@ use super::below::{old_words, words};
 use super::link;
 use crate::config::shape::{self, Shape, Takes};
 
-/// How a size is written: `config::value::size`.
+/// The syntax of a size: `config::value::size`.
 const SIZE: &str = r"^\s*[0-9]+\s*([bB]|[kKmMgG]([iI]?[bB])?)?\s*$";
-/// How a duration is written: `config::value::duration`.
+/// The syntax of a duration: `config::value::duration`.
 const DURATION: &str = r"^\s*(0|([0-9]+(ms|[smhd])\s*)+)\s*$";
 
-/// A key that has no table below it.
+/// A key without a table of its own.
 pub(super) fn scalar(shape: &'static Shape, name: &str, takes: Takes) -> Value {
     match takes {
         Takes::Text => text(),
@@ -39,17 +39,17 @@ pub(super) fn scalar(shape: &'static Shape, name: &str, takes: Takes) -> Value {
             without_null(&mut value);
             json!({ "type": ["object", "null"], "additionalProperties": value })
         }
-        // A table without an entry: a test says so.
+        // A table without an entry: a test fails on it.
         Takes::More(_) | Takes::Now(_) => json!({}),
     }
 }
 
-/// Text; numbers and flags are taken as they are written.
+/// Text; numbers and flags are accepted as written.
 fn text() -> Value {
     json!({ "type": ["string", "number", "boolean", "null"] })
 }
 
-/// The same, where there must be some.
+/// The same, but required.
 fn word() -> Value {
     json!({ "type": ["string", "number", "boolean"] })
 }
@@ -72,7 +72,7 @@ fn choice(shape: &'static Shape, name: &str, words: &'static [&'static str]) -> 
     json!({ "anyOf": any })
 }
 
-/// Takes null out of what a value may be: the key must be there.
+/// Removes null from the values that a schema accepts: the key is required.
 pub(super) fn without_null(schema: &mut Value) {
     if let Some(any) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {
         any.retain(|one| one["type"] != "null");

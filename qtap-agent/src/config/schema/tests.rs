@@ -1,5 +1,5 @@
-//! The schema against the reader: what the reader takes, the schema takes; of what the reader refuses, the schema takes only what
-//! is said in a list here, because only meaning tells that it is wrong.
+//! Compares the schema with the reader: the schema accepts whatever the reader accepts; of what the reader refuses, the schema accepts
+//! only the faults listed here, which are about meaning.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::config::{Source, load};
 
 const BAD_FILES: &str = include_str!("../tests/bad_files.txt");
 
-/// Faults that take more than form to see: what is referred to, what is written twice, what a unit hides, what only a transport, a
+/// Faults that form alone does not show: references, repeated names, bounds behind a unit, and what only a transport, a
 /// platform or the text of a value decides.
 const MEANING: &[&str] = &[
     "`version` is written twice",
@@ -41,7 +41,7 @@ fn validator() -> Validator {
     jsonschema::draft202012::options().build(&schema()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A document as an editor's schema support sees it: with merge keys resolved; of a key that is written twice, the last.
+/// A document as an editor's schema support sees it: with merge keys resolved; of a repeated key, the last value.
 fn json_of(node: &Node) -> Value {
     match &node.kind {
         Kind::Scalar(_, Scalar::Null) => Value::Null,
@@ -60,13 +60,13 @@ fn json_of(node: &Node) -> Value {
     }
 }
 
-/// What the schema says against a text; none where it is no YAML at all.
+/// The schema's errors for a text; `None` when it is not YAML.
 fn said(validator: &Validator, text: &str) -> Option<Vec<String>> {
     let document = yaml::read(text).ok()?.map_or(Value::Null, |node| json_of(&node));
     Some(validator.iter_errors(&document).map(|error| format!("{}: {error}", error.instance_path())).collect())
 }
 
-/// Whole files on the pages and in the examples.
+/// The whole files on the pages and in the examples.
 fn good_files() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut files = Vec::new();
@@ -121,7 +121,7 @@ fn each_key_is_there_with_all_that_is_known_of_it() {
     }
 }
 
-/// A row of the page begins with "required" where the schema says so, and nowhere else.
+/// A row of the page begins with "required" exactly where the schema says so.
 #[test]
 fn what_the_page_calls_required_is() {
     for shape in shape::ALL {
@@ -170,7 +170,7 @@ fn bad_files_are_refused_unless_only_meaning_tells() {
     assert!(known.is_empty(), "never met: {known:?}");
 }
 
-/// One slip each, in a file that is right but for it: the schema marks it, as the reader does.
+/// Files with a single mistake: the schema reports it, as the reader does.
 #[test]
 fn slips_are_marked() {
     let validator = validator();
@@ -238,7 +238,7 @@ fn slips_are_marked() {
     }
 }
 
-/// What an editor offers: the words of a choice; that a word is an old one; what a key is.
+/// What an editor can offer: the words of a choice; that a word is outdated; what a key is.
 #[test]
 fn an_editor_learns_what_it_needs() {
     let schema = schema();

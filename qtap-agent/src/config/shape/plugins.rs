@@ -1,4 +1,4 @@
-//! The tables of plugins that do more than capture.
+//! The tables of all plugins other than `http_capture`.
 
 use std::time::Duration;
 

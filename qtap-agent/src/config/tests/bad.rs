@@ -1,5 +1,5 @@
-//! Files that are refused, and every word that is said about them. `bad_files.txt` holds both: after a line of `=`, the file;
-//! after a line of `-`, what is said. Secrets in them begin with `hunter`. Then: files that chance has changed.
+//! Files that are refused, and the exact messages about them. `bad_files.txt` holds both: after a line of `=`, the file;
+//! after a line of `-`, the messages. Secrets in them begin with `hunter`. Then: randomly changed files.
 
 use proptest::prelude::{Strategy, any, prop_assert, prop_oneof, proptest};
 use proptest::test_runner::{Config as ProptestConfig, RngSeed};
@@ -9,7 +9,7 @@ use crate::config::{Source, Verdict, load, validate};
 
 const BAD_FILES: &str = include_str!("bad_files.txt");
 
-/// A file with a secret in every place that takes one.
+/// A file with a secret in every place that accepts one.
 const WITH_SECRETS: &str = "version: 2
 services:
   event_stores:
@@ -173,7 +173,7 @@ fn validate_says_valid_or_why_not() {
     assert!(!validate(source("version: 3\n"), &env).valid);
 }
 
-/// One change to a text: what an editor's slip, a bad merge or a broken disk may do.
+/// One change to a text, as an editing mistake, a bad merge or a broken disk may make it.
 #[derive(Debug, Clone)]
 enum Change {
     Delete(usize, usize),
@@ -221,7 +221,7 @@ fn apply(text: &str, change: &Change) -> String {
     lines.join("\n")
 }
 
-/// What looks like a public key without the blank that ends one is text, and what follows it may be anything.
+/// What looks like a public key, but lacks the space after its colon, is text, and what follows it may be anything.
 #[test]
 fn no_secret_is_shown_of_a_line_that_does_not_parse() {
     for line in ["type:rsio-a\u{1}b value: hunter2}", "type:\tx, value: hunter2", "type: x\tvalue:\thunter2: \u{1}"] {
@@ -244,7 +244,7 @@ fn no_secret_is_shown_of_a_line_that_does_not_parse() {
     assert!(told.starts_with("qtap.yaml:1:8: ") || told.starts_with("qtap.yaml:1:1: "), "{told}");
 }
 
-/// True when a secret stands there as a word of its own; one that lost the space and colon before it is a key like another.
+/// True when a secret is shown as a word of its own; one that lost the space and colon before it counts as a key.
 fn shows_secret(told: &str) -> bool {
     told.match_indices("hunter2")
         .any(|(at, _)| !told[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/')))
@@ -258,7 +258,7 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// No panic, a place within the file for every fault, and no secret in what is said.
+    /// No panic, a place within the file for every fault, and no secret in the messages.
     #[test]
     fn changed_files_are_taken_or_told(changes in proptest::collection::vec(change(), 1..4)) {
         let text = changes.iter().fold(WITH_SECRETS.to_owned(), |text, change| apply(&text, change));

@@ -1,4 +1,4 @@
-//! `docs/config.md` says of every key what the tables say, and of no other; every example is a file that is taken.
+//! `docs/config.md` describes exactly the keys of the tables, as the tables do; every example is a valid file.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ fn the_page_says_what_the_tables_say() {
     assert!(missing.is_empty(), "rows that are missing or differ:\n{missing}");
 }
 
-/// The values that an example's README tells its reader to set.
+/// The variables that an example's README asks its reader to set.
 fn example_env(name: &str) -> Option<String> {
     let value = match name {
         "COLLECTOR" | "OTLP_ENDPOINT" => "127.0.0.1:4317",
@@ -67,7 +67,7 @@ fn every_example_is_taken_without_a_note() {
     assert!(count >= 4, "{count} examples");
 }
 
-/// Names of all keys in a file, wherever they stand.
+/// The names of all keys in a file, at any level.
 fn names(node: &Node, found: &mut BTreeSet<String>) {
     match &node.kind {
         Kind::Scalar(..) => {}
@@ -83,7 +83,7 @@ fn names(node: &Node, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Every key, and every word for a `type`, stands in the example that has all.
+/// The reference example holds every key, and every word for a `type`.
 #[test]
 fn the_reference_has_every_key() {
     let text = std::fs::read_to_string(root().join("examples/reference/qtap.yaml")).expect("the reference");
@@ -94,7 +94,7 @@ fn the_reference_has_every_key() {
         match key.takes {
             Takes::Now(_) => {}
             _ if !found.contains(key.name) => missing.push(format!("{}: {}", shape.what, key.name)),
-            // Of a choice, what else there is stands beside what is chosen.
+            // A choice's other words are mentioned beside the chosen one.
             Takes::Choice(words) => {
                 let unsaid = words.iter().filter(|word| !text.contains(*word));
                 missing.extend(unsaid.map(|word| format!("{}: {}: {word}", shape.what, key.name)));
@@ -105,7 +105,7 @@ fn the_reference_has_every_key() {
     assert!(missing.is_empty(), "examples/reference/qtap.yaml lacks {missing:#?}");
 }
 
-/// The pages' own YAML is true too: every fenced block that is a whole file is taken.
+/// The YAML on the pages is valid too: every fenced block that is a whole file is accepted.
 #[test]
 fn files_on_the_pages_are_taken() {
     let mut pages = vec![root().join("README.md")];
@@ -123,7 +123,7 @@ fn files_on_the_pages_are_taken() {
     }
 }
 
-/// The programs of each group stand on the page.
+/// The page lists the programs of each group.
 #[test]
 fn groups_of_programs_are_those_on_the_page() {
     let page = std::fs::read_to_string(root().join("docs/filters.md")).expect("docs/filters.md");

@@ -1,17 +1,17 @@
-//! No key is read and then ignored: of each there are two files that differ in it alone, and what they mean differs too. What a meaning does is tested
-//! where it is done. A key without a line here fails the test.
+//! No key is read and then ignored: for each there are two files that differ only in it, and their meanings must differ. The effect of a
+//! setting is tested where it is implemented. A key without a row here fails the test.
 
 use super::{Settings, env, load, source};
 use crate::config::shape::{self, Shape, Takes};
 
-/// By which table a store is read.
+/// Pairs of stores that differ in `type`, which selects the table by which a store is read.
 const KINDS: &[(&str, &str)] = &[
     ("event_stores: [{type: otel}]", "event_stores: [{type: stdout}]"),
     ("object_stores: [{type: otel}]", "object_stores: [{type: stdout}]"),
     ("object_stores: [{type: otel}]", "object_stores: [{type: s3, bucket: b}]"),
 ];
 
-/// What is the same in two files, `@` standing where they differ; and for each key what stands there in the one, and in the other.
+/// The text that two files share, with `@` where they differ; and for each key what `@` is in the first file, and in the second.
 type Row = (&'static Shape, &'static str, &'static [(&'static str, &'static str, &'static str)]);
 
 const EVENTS: &str = "version: 2\nservices: {event_stores: [{@}]}\n";
@@ -507,7 +507,7 @@ fn no_key_is_left_out() {
         let known = |name: &str| shape.key(name).is_some();
         let named = rows().filter(|(of, ..)| of.is(shape)).flat_map(|(.., keys)| keys.iter());
         missing.extend(named.filter(|(name, ..)| !known(name)).map(|(name, ..)| format!("no key: `{name}`")));
-        // Of the version there is only one; the type of a store says by which table it is read.
+        // There is only one version; and the type of a store selects the table by which it is read.
         let is_store = shape.key("type").is_some() && shape.key("id").is_some();
         let other = |name: &str| name == "version" || (name == "type" && is_store);
         let keys = shape.all().filter(|key| !matches!(key.takes, Takes::Now(_)) && !other(key.name));

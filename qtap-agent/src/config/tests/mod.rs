@@ -1,4 +1,4 @@
-//! Good files and their settings, bad files and what is said about them.
+//! Valid files and their settings, invalid files and the messages about them.
 
 mod bad;
 mod docs;
@@ -11,7 +11,7 @@ mod rules;
 mod tap;
 mod transport;
 
-/// Files that are right, in ways that the pages and examples are not.
+/// Valid files, covering forms that the pages and examples do not.
 pub(super) const GOOD_FILES: &[&str] = &[
     "version: 2\nservices: {event_stores: [], object_stores: }\nstacks:\ntap: {direction: , http: none}\ntags: []\n",
     "version: 2\ntap: {http: ''}\nrulekit: {macros: []}\n",
@@ -104,7 +104,7 @@ fn locator(store: &str, url: &str, min_bytes: u64) -> Locator {
     Locator { store: store.to_owned(), url: url.to_owned(), min_bytes }
 }
 
-/// An event store with these lines in it.
+/// A file with an event store that has these lines.
 fn with_otel(lines: &str) -> String {
     format!("version: 2\nservices:\n  event_stores:\n    - type: otel\n{}", indented(lines, 6))
 }
@@ -287,12 +287,12 @@ fn queues() {
     let (settings, notes) = good(&with_otel("protocol: stdout\nqueue: {max_bytes: 1mb}"));
     assert_eq!(settings.stores[0].queue, None);
     assert!(notes.len() == 1 && notes[0].contains("standard output has no queue on disk"), "{notes:?}");
-    // Two lists, two queues: not one store.
+    // Two lists, two different queues: not one store.
     let text = "version: 2\nservices:\n  event_stores: [{type: otel, queue: {max_bytes: 1mb}}]\n  object_stores: [{type: otel}]\n";
     assert_eq!(good(text).0.stores.len(), 2);
 }
 
-/// What the table says holds when a key is absent, holds.
+/// The defaults that the table states are those that apply.
 #[test]
 fn defaults_are_as_told() {
     for (shape, base) in [

@@ -1,4 +1,4 @@
-//! Stores of type s3: which place each endpoint names, what holds there, and where its objects will be found.
+//! Stores of type s3: which place each endpoint names, the settings for it, and the URLs of its objects.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ fn store(lines: &str) -> (S3Settings, String) {
     found(&good(&text(lines)).0)
 }
 
-/// With these variables set, and no others.
+/// With these environment variables set, and no others.
 fn with(lines: &str, variables: &[(&str, &str)]) -> (S3Settings, String) {
     let env = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
     let source = Source::Text { name: "qtap.yaml".to_owned(), text: text(lines) };

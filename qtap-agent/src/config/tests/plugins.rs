@@ -1,4 +1,4 @@
-//! The configs of plugins: each key is obeyed, and what is wrong is told.
+//! The configs of plugins: each key is obeyed, and what is wrong is reported.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Each key of `redact`, and of `gen_ai`, means what the page says; what can't be is said where it stands.
+//! Each key of `redact`, and of `gen_ai`, means what the page says; what is invalid is reported at its place.
 
 use super::*;
 use crate::pipeline::settings::json_path::JsonPath;

@@ -1,4 +1,4 @@
-//! A config from a URL: what is asked, what is kept, and what holds when the server can't be asked.
+//! A config from a URL: what is requested, what is kept, and which config applies when the server can't be reached.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ use crate::config::{Source, load};
 
 const GOOD: &str = "version: 2\nservices: {event_stores: [{type: stdout}]}\n";
 
-/// A server of one page: what it answers, and what it was asked.
+/// A server with a single page: its response, and the requests it received.
 struct Server {
     url: String,
     answer: Arc<Mutex<String>>,
@@ -73,7 +73,7 @@ fn it_is_asked_for_again_only_when_it_changed_and_its_copy_stands_in() {
     assert_eq!(told(&server.url, Some(&data)), Ok(vec![]));
     assert!(server.last_asked().contains("if-none-match: \"one\""), "{}", server.last_asked());
 
-    // Not valid: refused, and the copy stays what it was.
+    // Not valid: it is refused, and the copy stays as it was.
     server.answers("200 OK", "ETag: \"two\"\r\n", "version: 3\n");
     let refused = told(&server.url, Some(&data)).expect_err("a fault");
     assert!(refused.starts_with(&format!("{}:1:10: `version` cannot be `3`", server.url)), "{refused}");

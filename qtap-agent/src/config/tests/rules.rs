@@ -1,4 +1,4 @@
-//! Rules of a file: what they are taken for, and that a fault in one is told at its very place, however the value is written.
+//! Rules of a file: how they are read, and that a fault in one is reported at its exact place, however the value is written.
 
 use super::{bad, good};
 use crate::config::Level;
@@ -40,7 +40,7 @@ fn rules_choose_levels_and_call_macros() {
     assert_eq!((capture.level, capture.highest()), (Level::None, Level::Full));
     let told: Vec<_> = capture.rules.iter().map(|rule| (rule.name.as_str(), rule.rule.text(), rule.level)).collect();
     assert_eq!(told, [("one", "http.res.status >= 500 or http.duration_ms > 1000", Level::Full)]);
-    // What a rule may want is captured at all, kept, and looked for.
+    // Whatever a rule may need is captured, kept, and evaluated.
     assert!(settings.tap.http_wanted && settings.pipeline.keeps_bodies() && settings.pipeline.judge().is_some());
 }
 

@@ -1,4 +1,4 @@
-//! What `tap` says, key by key: each has a line here that fails when it is not obeyed.
+//! `tap`, key by key: each has an assertion here that fails when the key is not obeyed.
 
 use super::*;
 use crate::capture::settings::{Aspect, Custom, Filters, Group, Match, Pattern};

@@ -1,4 +1,4 @@
-//! OTLP stores: OAuth, limits, and what the environment says where the file is silent.
+//! OTLP stores: OAuth, limits, and the environment's settings where the file is silent.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::export::settings::{
     StoreKind,
 };
 
-/// The store of these lines in this environment, and the notes.
+/// The store with these lines, read in this environment, and the notes.
 fn within(lines: &str, variables: &[(&str, &str)]) -> (OtlpSettings, Vec<String>) {
     let env = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
     let (mut settings, notes) = load(source(&with_otel(lines)), &env).unwrap_or_else(|faults| panic!("{faults}"));
@@ -112,7 +112,7 @@ fn limits_bound_batches_too() {
     assert!(told.contains("digests and ids are longer"), "{told}");
 }
 
-/// Each variable alone, the one of logs before the general one, the file before both.
+/// Each variable alone; the one for logs wins over the general one, the file over both.
 #[test]
 fn variables_hold_where_the_file_is_silent() {
     let told = |lines: &str, variables: &[(&str, &str)]| {
@@ -160,10 +160,10 @@ fn headers_of_the_environment_are_percent_decoded() {
         ("authorization".to_owned(), Secret::text("Basic eA==")),
     ];
     assert_eq!(within("", &[variable]), (OtlpSettings { headers: want.clone(), ..otlp() }, Vec::new()));
-    // A key of the file, even an empty one, is not silence.
+    // A key of the file overrides the variable, even when it is empty.
     assert_eq!(within("headers: {}", &[variable]).0.headers, []);
     assert_eq!(within("headers: {a: b}", &[variable]).0.headers, [("a".to_owned(), Secret::text("b"))]);
-    // They may be meant for another endpoint.
+    // The headers may be meant for another endpoint.
     let (store, notes) = within("endpoint: h:1", &[variable]);
     assert_eq!(store.headers, want);
     assert!(notes[0].contains("OTEL_EXPORTER_OTLP_HEADERS") && notes[0].contains("`headers: {}`"), "{notes:?}");
