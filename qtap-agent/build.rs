@@ -1,6 +1,6 @@
-//! Builds the probes (`../qtap-ebpf`) when the feature `kernel` is on, and tells the crate where the object is
-//! (`QTAP_BPF_OBJECT`; `QTAP_BPF_EMPTY`: the benchmark's) and which revision it is built from (`QTAP_GIT_REVISION`). When the probes can't be built it says in one
-//! message what is missing and the remedy. It installs nothing.
+//! Builds the probes (`../qtap-ebpf`) when the feature `kernel` is on. Sets for the crate the paths of the objects (`QTAP_BPF_OBJECT`, and
+//! `QTAP_BPF_EMPTY` for the benchmark) and the git revision (`QTAP_GIT_REVISION`). When the probes can't be built, it prints a
+//! single message with what is missing and the remedy. It installs nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use std::{env, fs, io};
 #[path = "../xtask/src/bpf_toolchain.rs"]
 mod bpf_toolchain;
 
-/// Variables for the crate, and the objects they name.
+/// Environment variables set for the crate, and the objects they point to.
 const OBJECTS: [(&str, &str); 2] = [("QTAP_BPF_OBJECT", "qtap"), ("QTAP_BPF_EMPTY", "empty")];
 
 fn main() {
@@ -26,13 +26,13 @@ fn main() {
     }
 }
 
-/// Where the crate finds an object.
+/// The path at which the crate finds an object.
 fn object(name: &str) -> PathBuf {
     out_dir().join(format!("{name}.bpf.o"))
 }
 
-/// Builds the objects and copies them, so that builds that share the kernel crate's target directory can't take them away from
-/// one another.
+/// Builds the objects and copies them, so that other builds that share the kernel crate's target directory can't replace them
+/// under this one.
 fn build_probes() -> Result<(), String> {
     let toolchain = bpf_toolchain::find().map_err(|missing| format!("{missing}.\nRemedy: cargo xtask setup"))?;
     watch(&toolchain);
@@ -52,7 +52,7 @@ fn build_probes() -> Result<(), String> {
     })
 }
 
-/// What, when it changes, makes another object.
+/// Registers everything that affects the objects for rebuilds.
 fn watch(toolchain: &bpf_toolchain::Toolchain) {
     for path in ["qtap-ebpf/src", "qtap-ebpf/Cargo.toml", "qtap-common/src", "qtap-common/Cargo.toml", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", workspace().join(path).display());
@@ -62,11 +62,11 @@ fn watch(toolchain: &bpf_toolchain::Toolchain) {
     println!("cargo::rerun-if-env-changed={}", bpf_toolchain::RUSTC_OVERRIDE);
 }
 
-/// Ends the build with `reason`, except under clippy, which needs no object: it gets empty ones and a warning.
+/// Fails the build with `reason`, except under clippy, which needs no object: it gets empty files and a warning.
 fn refuse(reason: &str) {
     let wrapper = env::var("RUSTC_WORKSPACE_WRAPPER").unwrap_or_default();
     if wrapper.contains("clippy-driver") && OBJECTS.iter().all(|(_, name)| fs::write(object(name), []).is_ok()) {
-        // Only now: a later `cargo build` must come here again.
+        // Only in this case: a later `cargo build` must run this script again.
         println!("cargo::rerun-if-env-changed=RUSTC_WORKSPACE_WRAPPER");
         reason.lines().for_each(|line| println!("cargo::warning={line}"));
         return;
@@ -84,7 +84,7 @@ fn shared_target_dir() -> PathBuf {
     root.unwrap_or(&out).join("bpf")
 }
 
-/// Copies by way of a second name, so that nobody reads half a file, and leaves an equal one untouched.
+/// Copies through a temporary name, so that nobody reads a partial file; leaves an identical file untouched.
 fn place(from: &Path, to: &Path) -> io::Result<()> {
     let bytes = fs::read(from)?;
     if fs::read(to).is_ok_and(|old| old == bytes) {
@@ -95,7 +95,7 @@ fn place(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(partial, to)
 }
 
-/// The commit that HEAD names, shortened; `QTAP_GIT_REVISION` where there is no repository (an image build); else `unknown`.
+/// The abbreviated commit of HEAD, unless `QTAP_GIT_REVISION` is set (an image build has no repository); else `unknown`.
 fn git_revision() -> String {
     println!("cargo::rerun-if-env-changed=QTAP_GIT_REVISION");
     if let Ok(given) = env::var("QTAP_GIT_REVISION")
@@ -103,7 +103,7 @@ fn git_revision() -> String {
     {
         return given;
     }
-    // Both change at every commit and checkout; a path that is not there would make every build run this again.
+    // Both change at every commit and checkout. A missing path would make every build run this script again.
     for name in ["HEAD", "logs/HEAD"] {
         if let Some(path) = git(&["rev-parse", "--git-path", name]).map(|path| manifest_dir().join(path))
             && path.is_file()

@@ -1,5 +1,5 @@
-//! The command line: what a user may type, with the environment's twin of each flag. In: arguments and environment. Out:
-//! [`Cli`]. Never acts on anything.
+//! The command line: commands and flags, each flag with its environment variable. In: arguments and environment. Out:
+//! [`Cli`]. Only parses: the commands are carried out elsewhere.
 
 mod limits;
 mod listen;
@@ -22,17 +22,17 @@ pub use self::sockets::{Socket, SocketArgs};
 pub use self::watch::Watch;
 use crate::config;
 
-/// What a process of qtap's ends with.
+/// Exit codes of qtap.
 pub mod exit {
-    /// Everything went well.
+    /// Success.
     pub const OK: u8 = 0;
-    /// It did not, in a way that has no code of its own.
+    /// A failure without a code of its own.
     pub const FAILED: u8 = 1;
-    /// The config or the command line is wrong. clap uses the same.
+    /// The config or the command line is wrong. clap uses the same code.
     pub const USAGE: u8 = 2;
-    /// The host lacks what is needed: privilege, BTF, tracefs.
+    /// The host lacks something that is needed: privilege, BTF, tracefs.
     pub const HOST: u8 = 3;
-    /// The recording is damaged, or of another ABI.
+    /// The recording is damaged, or has another ABI.
     pub const RECORDING: u8 = 4;
 }
 
@@ -51,16 +51,16 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads the process's arguments and environment; ends the process where they are wrong, or ask for help.
+    /// Parses the process's arguments and environment; exits when they are wrong or ask for help.
     #[must_use]
     pub fn parse() -> Cli {
         <Cli as Parser>::parse_from(with_command(std::env::args_os().collect()))
     }
 }
 
-/// Puts `run` where a command would stand, when none does: flags that every command takes may come before it.
+/// Inserts `run` where the command belongs, when there is none: flags that every command takes may come before it.
 fn with_command(mut args: Vec<OsString>) -> Vec<OsString> {
-    // What people type at a program they don't know.
+    // The usual flags for the version, which people try on an unknown program.
     if let Some(first) = args.get_mut(1).filter(|first| *first == "--version" || *first == "-V") {
         *first = OsString::from("version");
     }
@@ -124,12 +124,12 @@ pub enum Command {
 }
 
 impl Command {
-    /// The log level when none is asked for: beside the output of a command only what is wrong is worth a line.
+    /// The default log level: for commands with output of their own, only problems are worth a line.
     #[must_use]
     pub fn log_level(&self) -> &'static str {
         match self {
             Command::Exec(_) | Command::Replay(_) => "warn",
-            // What would be worth a line is a finding.
+            // Doctor reports its findings itself.
             Command::Doctor(_) => "error",
             Command::Record(args) if !args.command.is_empty() => "warn",
             Command::Run(_)
@@ -143,7 +143,7 @@ impl Command {
         }
     }
 
-    /// True when the probes are to say what they do.
+    /// True when the probes are to log what they do.
     #[must_use]
     pub fn traces_probes(&self) -> bool {
         match self {
@@ -199,7 +199,7 @@ impl RunArgs {
         self.config.source().map(|source| source.with_copies(&self.data_dir))
     }
 
-    /// How often the config is looked at; none: never.
+    /// How often to check the config for changes; `None`: never.
     #[must_use]
     pub fn watch(&self) -> Option<Duration> {
         self.config_watch.of(&self.config.source()?)
@@ -339,7 +339,7 @@ pub struct RecordsArgs {
     pub tags: Tags,
 }
 
-/// `key:value` each.
+/// Each is `key:value`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tags(pub Vec<String>);
 
@@ -405,7 +405,7 @@ pub enum TlsProbe {
     Rustls,
 }
 
-/// The file that a command names, found as `execvp` finds it.
+/// The executable file of a command, found the way `execvp` finds it.
 #[must_use]
 pub fn program_of(command: &[OsString]) -> Option<PathBuf> {
     let name = Path::new(command.first()?);
@@ -416,14 +416,14 @@ pub fn program_of(command: &[OsString]) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
-/// What `qtap version` prints; `revision` of git and `abi` number of the probes are the caller's to know.
+/// The output of `qtap version`; the caller knows git's `revision` and the `abi` number of the probes.
 #[must_use]
 pub fn version_text(revision: Option<&str>, abi: u32) -> String {
     let less = if cfg!(feature = "kernel") { "" } else { ", without live capture" };
     format!("qtap {} (revision {}, ABI {abi}){less}", env!("CARGO_PKG_VERSION"), revision.unwrap_or("unknown"))
 }
 
-/// The kernel wants a power of two, and whole pages.
+/// The kernel requires a power of two, and whole pages.
 fn ring_size(text: &str) -> Result<u32, String> {
     let size = u32::try_from(config::size(text)?).map_err(|_| "at most 2gb".to_owned())?;
     if size.is_power_of_two() && size >= 4096 { Ok(size) } else { Err("a power of two, 4kb or more".to_owned()) }

@@ -1,4 +1,4 @@
-//! `qtap`: arguments, environment, logging, exit code. What the commands do is `run`'s.
+//! `qtap`: arguments, environment, logging, exit code. `run` carries out the commands.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use qtap_agent::cli::{Cli, Command, RecordsArgs, Tags, TestConnectionArgs, exit,
 use qtap_agent::config::{self, Level, Settings, Source};
 use qtap_agent::{logging, run};
 
-/// Records are made on one thread and let go on another, many thousand a second: what the C library's allocator is slow at.
+/// Records are allocated on one thread and freed on another, many thousand per second: the C library's allocator is slow at that.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         return code.into();
     }
     let Cli { command, global } = Cli::parse();
-    // A variable that is empty counts as not set.
+    // An empty variable counts as not set.
     #[cfg(feature = "kernel")]
     let (wanted, notes) = telemetry(&command);
     let level = global.log_level.as_deref().filter(|level| !level.is_empty()).unwrap_or(command.log_level());
@@ -46,13 +46,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// For people, on stderr: what a command ends with.
+/// The final message of a command, for people, on stderr.
 #[allow(clippy::print_stderr)] // the last word of a command, also when logging is off
 fn say(text: &str) {
     eprintln!("qtap: {text}");
 }
 
-/// What a command was asked to print. Who reads only its first lines is done with it: that is no fault.
+/// Prints the output that a command was asked for. A reader that closes the pipe early is no error.
 fn print(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
@@ -106,8 +106,8 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// What the variables of the OpenTelemetry specification ask for of qtap's own signals, of the one command that runs for long; and what they
-/// ask for that can't be had.
+/// The telemetry of qtap's own that the variables of the OpenTelemetry specification ask for, for the one long-running command; and notes on
+/// what they ask for that is not available.
 #[cfg(feature = "kernel")]
 fn telemetry(command: &Command) -> (run::Telemetry, Vec<String>) {
     match command {
@@ -116,15 +116,15 @@ fn telemetry(command: &Command) -> (run::Telemetry, Vec<String>) {
     }
 }
 
-/// A config holds secrets: no core dump of this process from here on, and no look into it for others of the same user. Ends with
-/// `execve`, so that a command that is run is as it would be.
+/// Protects the secrets of a config: from here on this process makes no core dump, and other processes of the same user can't inspect it.
+/// `execve` resets this, so a command that qtap runs is not affected.
 fn keep_to_ourselves() {
     if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
         tracing::debug!(%error, "core dumps are not prevented");
     }
 }
 
-/// The settings of a file, or what holds without one.
+/// The settings from the config's source, or the built-in ones.
 fn load(from: Option<Source>, records: &RecordsArgs, built_in: Level) -> Result<Settings, run::Failure> {
     let settings = match from {
         None => Settings::built_in(built_in),
@@ -144,7 +144,7 @@ fn load(from: Option<Source>, records: &RecordsArgs, built_in: Level) -> Result<
     Ok(settings.with(&records.tags.0, records.http_buffer_size))
 }
 
-/// One sample to each store.
+/// Sends one sample to each store.
 fn connect(args: &TestConnectionArgs) -> Result<u8, run::Failure> {
     let records = RecordsArgs { http_buffer_size: config::HTTP_BUFFER_SIZE, tags: Tags::default() };
     let settings = load(args.config.source(), &records, Level::Summary)?;

@@ -1,14 +1,14 @@
-//! Flags that bound what qtap itself uses. In: arguments and environment. Out: [`LimitsArgs`].
+//! Flags that limit qtap's own use of resources. In: arguments and environment. Out: [`LimitsArgs`].
 
 use clap::Args;
 
 use crate::config;
 
-/// Least memory that can be asked for: less is what an idle agent takes.
+/// The lowest memory limit: an idle agent needs about that much.
 const LEAST_MEMORY: u64 = 64 << 20;
-/// Least processor that can be asked for: a hundredth of one.
+/// The lowest CPU limit: a hundredth of a core.
 const LEAST_CPU: f64 = 0.01;
-/// Most processors: more than any host has.
+/// The highest CPU limit: more cores than any host has.
 const MOST_CPU: f64 = 10_000.0;
 
 /// What the agent may use; beyond it bodies are given up, then heads, then new connections, each counted.

@@ -1,8 +1,8 @@
-//! Where the page of health and metrics is served. In: the flag's text. Out: an address and a port.
+//! The address that serves health and metrics. In: the flag's text. Out: an address and a port.
 
 use std::net::SocketAddr;
 
-/// An address of this host; `localhost` is one that everybody writes.
+/// Parses an address of this host; `localhost` is accepted too, because it is commonly used.
 pub(super) fn parse(text: &str) -> Result<SocketAddr, String> {
     let local = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
     local.as_deref().unwrap_or(text).parse().map_err(|_| {

@@ -1,4 +1,4 @@
-//! The page of the command line says what the program takes: each flag with its variable, its default and its commands, and no other. Tests only.
+//! Checks that the page about the command line matches the program: each flag with its variable, default and commands, and no others. Tests only.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::Cli;
 
 const PAGE: &str = include_str!("../../../docs/command-line.md");
 
-/// A flag as the page has it: its names, variable, default, commands.
+/// A flag as the page describes it: its names, variable, default, commands.
 type Row = [String; 4];
 
 fn coded(word: &str) -> String {
@@ -42,7 +42,7 @@ fn taken() -> BTreeMap<String, Row> {
     all
 }
 
-/// The first cells of the table below a heading, without what is said last.
+/// The cells of the table below a heading, without the last column.
 fn table(heading: &str) -> impl Iterator<Item = Vec<&'static str>> {
     let below = PAGE.split_once(heading).map_or("", |(_, below)| below);
     let lines = below.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));

@@ -1,4 +1,4 @@
-//! Flags by which qtap keeps to itself. In: arguments and environment. Out: [`ProtectionArgs`].
+//! Flags that keep qtap's own traffic out of the capture. In: arguments and environment. Out: [`ProtectionArgs`].
 
 use clap::{Args, ValueEnum};
 

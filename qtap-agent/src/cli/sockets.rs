@@ -27,7 +27,7 @@ pub struct SocketArgs {
     pub cri_runtime_socket_endpoint: Socket,
 }
 
-/// Path of a UNIX socket; none where it is given as nothing.
+/// Path of a UNIX socket; `None` when the value is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Socket(pub Option<PathBuf>);
 

@@ -1,30 +1,30 @@
-//! How often the config is looked at while qtap runs, as `--config-watch` says. In: the flag's value, and where the config comes from. Out: an
-//! interval, or none. Nothing is looked at here.
+//! How often qtap checks the config for changes while it runs, as `--config-watch` says. In: the flag's value, and the config's source. Out: an
+//! interval, or none. The checks themselves are made elsewhere.
 
 use std::time::Duration;
 
 use crate::config;
 
-/// How often a file is looked at: soon enough for who waits for it, and nothing beside what an idle agent does.
+/// Interval for a file: short enough for someone who waits for it, and negligible beside an idle agent's other work.
 const WATCH_FILE: Duration = Duration::from_secs(2);
-/// How often a server is asked, which has others to answer.
+/// Interval for a URL: longer, because the server has other clients.
 const WATCH_URL: Duration = Duration::from_secs(30);
-/// How often either can be.
+/// Allowed intervals.
 const WATCH_WITHIN: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 
-/// Whether the config is looked at while qtap runs.
+/// Whether to check the config for changes while qtap runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Watch {
     /// No.
     Off,
-    /// At the usual interval.
+    /// At the default interval.
     On,
-    /// At this one.
+    /// At this interval.
     Every(Duration),
 }
 
 impl Watch {
-    /// How often a config that comes from there is looked at; none: never.
+    /// How often to check a config from this source; `None`: never.
     pub(super) fn of(self, source: &config::Source) -> Option<Duration> {
         match (self, source) {
             (Watch::Off, _) | (_, config::Source::Stdin) => None,

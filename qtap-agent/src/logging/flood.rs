@@ -1,7 +1,7 @@
-//! A flood of log lines, held back: of each place in the code that logs, so many lines pass in an interval. In: each line's place, and the time. Out:
-//! whether it passes; and, later, one line for each place that says how many did not.
+//! Rate limit for log lines: each place in the code that logs may write a fixed number of lines per interval. In: each line's place, and the
+//! time. Out: whether the line passes; and, later, one line per place with the number of suppressed lines.
 //!
-//! What is asked for by `debug` and below passes whole: who asks for that wants all of it.
+//! Lines at `debug` and below always pass: whoever enables them wants all of them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,14 +11,14 @@ use tracing::callsite::Identifier;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
-/// Lines of one place in an interval: more than a start has to say of anything.
+/// Lines per place and interval: more than startup writes about anything.
 const LINES: u32 = 100;
 /// The interval.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// Places that are told apart; the program has some hundreds. What is beyond them is one place.
+/// Maximum number of places tracked separately; the program has some hundreds. All others share one entry.
 const PLACES: usize = 2048;
 
-/// What passed of a place since when, and how many lines did not.
+/// State of one place: when its interval began, how many lines passed, and how many did not.
 #[derive(Debug)]
 struct Place {
     since: Duration,
@@ -29,14 +29,14 @@ struct Place {
     at: String,
 }
 
-/// What is known of each place.
+/// State of all places.
 #[derive(Debug)]
 struct Places<K> {
     by_key: HashMap<K, Place>,
     others: Option<Place>,
 }
 
-/// Of one place, so many lines were left out.
+/// A report: so many lines of one place were suppressed.
 #[derive(Debug, PartialEq, Eq)]
 struct LeftOut {
     level: Level,
@@ -51,7 +51,7 @@ impl Place {
     }
 
     fn passes(&mut self, now: Duration) -> bool {
-        // What was left out is told first: until then the interval goes on.
+        // Suppressed lines are reported first: until then the interval is extended.
         if self.left_out == 0 && now.saturating_sub(self.since) >= INTERVAL {
             (self.since, self.passed) = (now, 0);
         }
@@ -64,7 +64,7 @@ impl Place {
         passes
     }
 
-    /// How many lines were left out in an interval that is over, or `at_once`.
+    /// The number of lines suppressed in an interval that is over, or so far when `at_once`.
     fn due(&mut self, now: Duration, at_once: bool) -> Option<LeftOut> {
         if self.left_out == 0 || !(at_once || now.saturating_sub(self.since) >= INTERVAL) {
             return None;
@@ -95,7 +95,7 @@ impl<K: std::hash::Hash + Eq> Places<K> {
     }
 }
 
-/// What the layer and the one who tells share.
+/// State shared by the layer and the reporting thread.
 #[derive(Debug)]
 struct Shared {
     places: Mutex<Places<Identifier>>,
@@ -109,7 +109,7 @@ impl Shared {
     }
 }
 
-/// The layer.
+/// The layer that limits log lines.
 #[derive(Debug, Clone)]
 pub(super) struct Flood {
     shared: Arc<Shared>,
@@ -122,13 +122,13 @@ impl Flood {
         Flood { shared: Arc::new(shared), teller: Arc::new(std::sync::Once::new()) }
     }
 
-    /// Says what was left out until now.
+    /// Reports what was suppressed so far.
     pub(super) fn tell_all(&self) {
         let due = self.shared.places().due(self.shared.began.elapsed(), true);
         due.iter().for_each(tell);
     }
 
-    /// A thread that says it, from the first line on that is left out: an agent that floods nothing has none.
+    /// Starts the reporting thread when the first line is suppressed: an agent without floods has none.
     fn tell_later(&self) {
         self.teller.call_once(|| {
             let shared = Arc::clone(&self.shared);
@@ -164,7 +164,7 @@ impl<S: Subscriber> Layer<S> for Flood {
     }
 }
 
-/// Target of what is told here, which is never held back: a line a place in an interval.
+/// Target of the reports, which are never suppressed: at most one line per place and interval.
 const TARGET: &str = "qtap::log";
 
 fn tell(left_out: &LeftOut) {
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(due.iter().map(|one| one.count).collect::<Vec<_>>(), [2 * PLACES as u64 - u64::from(LINES)]);
     }
 
-    /// Where the lines go.
+    /// Collects the lines written.
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);
 
@@ -234,7 +234,7 @@ mod tests {
         }
     }
 
-    /// Lines that a subscriber with the layer writes.
+    /// The lines that a subscriber with this layer writes.
     #[test]
     fn lines_are_held_back_and_it_is_said() {
         use tracing_subscriber::layer::SubscriberExt as _;
