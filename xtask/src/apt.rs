@@ -1,5 +1,5 @@
-//! apt with lists, a cache and a status of its own, by which packages of another processor or another release are downloaded, not installed. In: a folder of its
-//! own, an architecture. Out: the configuration that `APT_CONFIG` names.
+//! Runs apt with its own lists, cache and status, to download packages for another processor or release without installing them. In: a
+//! folder, an architecture. Out: the configuration that `APT_CONFIG` names.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 
 use crate::shell;
 
-/// What is asked of apt under such a configuration: not as apt's own user, which may not be able to write where temporary files are.
+/// Options for apt under such a configuration: not run as apt's own user, which may be unable to write to the temporary directory.
 const OPTIONS: [&str; 4] = ["-qq", "-y", "-o", "APT::Sandbox::User=root"];
 
-/// Writes it below `home`, where the lists and what is downloaded are kept too; nothing counts as installed.
+/// Writes the configuration below `home`, where the lists and downloads are kept too; no package counts as installed.
 pub(crate) fn configure(home: &Path, architecture: &str, more: &[(&str, String)]) -> Result<PathBuf> {
     for folder in ["lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(home.join(folder))?;
@@ -35,12 +35,12 @@ pub(crate) fn configure(home: &Path, architecture: &str, more: &[(&str, String)]
     Ok(config)
 }
 
-/// Fetches the lists of what there is.
+/// Fetches the package lists.
 pub(crate) fn update(config: &Path) -> Result<()> {
     shell::run(Command::new("apt-get").env("APT_CONFIG", config).args(OPTIONS).arg("update"))
 }
 
-/// The files of packages and of all they depend on, downloaded.
+/// Downloads packages with all their dependencies; returns the files.
 pub(crate) fn download(config: &Path, packages: &[&str]) -> Result<Vec<PathBuf>> {
     let mut get = Command::new("apt-get");
     get.env("APT_CONFIG", config).args(OPTIONS).args(["--download-only", "install"]).args(packages);
@@ -51,7 +51,7 @@ pub(crate) fn download(config: &Path, packages: &[&str]) -> Result<Vec<PathBuf>>
     Ok(files.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).collect())
 }
 
-/// The files of these packages alone, downloaded into a folder.
+/// Downloads only these packages into a folder; returns the files.
 pub(crate) fn fetch(config: &Path, packages: &[&str], into: &Path) -> Result<Vec<PathBuf>> {
     let mut get = Command::new("apt-get");
     get.env("APT_CONFIG", config).current_dir(into).args(OPTIONS).arg("download").args(packages);

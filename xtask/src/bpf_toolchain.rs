@@ -1,49 +1,49 @@
-//! Who can compile `qtap-ebpf`: finds a rustc that has `core` for the BPF target, the linker, and the LLVM library the linker
-//! borrows. In: the file system and what the compilers say of themselves. Out: a [`Toolchain`] and the command that builds with
+//! Finds a toolchain that can compile `qtap-ebpf`: a rustc that has `core` for the BPF target, the linker, and the LLVM library that the
+//! linker loads. In: the file system and what the compilers report about themselves. Out: a [`Toolchain`] and the command that builds with
 //! it, or what is missing, in words. It installs nothing. Shared by `xtask` and, by path, by `qtap-agent/build.rs`; std only.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fmt, fs};
 
-/// The target triple of the probes. Little-endian only: x86-64 and aarch64 are.
+/// The target triple of the probes. Little-endian only, as x86-64 and aarch64 are.
 pub(crate) const BPF_TARGET: &str = "bpfel-unknown-none";
 
-/// The bpf-linker that `cargo xtask setup` installs: the last that borrows LLVM from an installed rustc, so that it builds
+/// The bpf-linker version that `cargo xtask setup` installs: the last that uses the LLVM of an installed rustc, so that it builds
 /// without LLVM's own headers.
 pub(crate) const LINKER_VERSION: &str = "0.10.3";
 
-/// The LLVM that bpf-linker 0.10 speaks. Bitcode of a newer one it can't read.
+/// The LLVM version of bpf-linker 0.10. It can't read the bitcode of a newer one.
 pub(crate) const LINKER_LLVM_MAJOR: u32 = 22;
 
-/// Names the compiler to use, when the search is not to decide: the path of a rustc.
+/// Environment variable with the path of the rustc to use, instead of the search.
 pub(crate) const RUSTC_OVERRIDE: &str = "QTAP_BPF_RUSTC";
 
-/// v3 has 32-bit jumps and arithmetic (kernel 5.1), which verify faster than masked 64-bit ones. The probes use no fetching
-/// atomics, so nothing asks for v4, and v2 would do.
+/// v3 is the least with fetching atomics (Linux 5.12), which the probes use (`qtap-ebpf/src/atomic.rs`). It also has 32-bit jumps and
+/// arithmetic (Linux 5.1), which verify faster than masked 64-bit ones. Nothing needs v4.
 const BPF_CPU: &str = "v3";
 
 /// Where `core` for the BPF target comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Core {
-    /// The compiler brings it, built.
+    /// The compiler ships it prebuilt.
     Prebuilt,
-    /// Its source is there (`rust-src`): cargo builds it first.
+    /// Its source is installed (`rust-src`): cargo builds it first.
     FromSource,
 }
 
-/// All that is needed to build the probes.
+/// Everything needed to build the probes.
 #[derive(Debug, Clone)]
 pub(crate) struct Toolchain {
     /// The compiler.
     pub(crate) rustc: PathBuf,
-    /// What it says of itself, e.g. `rustc 1.96.0 (…)`.
+    /// Its version line, e.g. `rustc 1.96.0 (…)`.
     pub(crate) version: String,
     /// Where `core` comes from.
     pub(crate) core: Core,
     /// bpf-linker.
     pub(crate) linker: PathBuf,
-    /// Directory of the LLVM library that the linker loads; none when it carries its own.
+    /// Directory of the LLVM library that the linker loads; `None` when LLVM is linked into it.
     pub(crate) llvm: Option<PathBuf>,
 }
 
@@ -71,7 +71,7 @@ impl fmt::Display for Toolchain {
     }
 }
 
-/// Looks for compiler and linker; when both can't be had, says all that is missing.
+/// Searches for compiler and linker; the error lists everything that is missing.
 pub(crate) fn find() -> Result<Toolchain, Missing> {
     let linker = find_linker();
     let mut missing = Vec::new();
@@ -98,7 +98,7 @@ impl Toolchain {
         if self.core == Core::FromSource {
             cargo.args(["-Z", "build-std=core"]);
         }
-        // A build script, clippy or `cargo run` leave settings in the environment that are meant for the host's compiler.
+        // A build script, clippy or `cargo run` set variables that are meant for the host's compiler only.
         for (name, _) in env::vars_os() {
             if name.to_str().is_some_and(is_meant_for_the_outer_build) {
                 cargo.env_remove(name);
@@ -112,7 +112,7 @@ impl Toolchain {
             "-Clink-arg=--btf".to_owned(),
         ];
         cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
-        // The BPF target is not among the stable ones; this lets a stable compiler build it.
+        // The BPF target is not a stable one; this lets a stable compiler build it.
         cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", &self.rustc);
         if let Some(dir) = &self.llvm {
             let inherited = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
@@ -124,7 +124,7 @@ impl Toolchain {
         cargo
     }
 
-    /// `core` is built from source by the cargo that came with the compiler; else any cargo will do.
+    /// The cargo that came with the compiler, when `core` is built from source; else any cargo will do.
     fn cargo(&self) -> PathBuf {
         let own = self.rustc.with_file_name("cargo");
         match self.core {
@@ -139,7 +139,7 @@ pub(crate) fn object_path(target_dir: &Path, name: &str) -> PathBuf {
     target_dir.join(BPF_TARGET).join("release").join(name)
 }
 
-/// True for variables that steer a compiler or cargo's build, false for those that say where crates come from.
+/// True for variables that affect a compiler or cargo's build, false for those that say where crates come from.
 fn is_meant_for_the_outer_build(name: &str) -> bool {
     const KEPT: [&str; 8] = [
         "CARGO_HOME",
@@ -177,7 +177,7 @@ fn find_compiler() -> Result<(PathBuf, String, Core), String> {
     Err(reason)
 }
 
-/// Every compiler that could: the one named, rustup's (nightly first), the distribution's.
+/// Every candidate: the compiler named by the variable, rustup's (nightly first), the distribution's.
 fn candidates() -> Vec<(PathBuf, Core)> {
     let named = env::var_os(RUSTC_OVERRIDE).map(PathBuf::from).filter(|path| !path.as_os_str().is_empty());
     let alone = named.is_some();
@@ -201,7 +201,7 @@ pub(crate) fn rustup_toolchains() -> Vec<PathBuf> {
     found
 }
 
-/// Where the compiler at `PREFIX/bin/rustc` would take `core` from.
+/// Where the compiler at `PREFIX/bin/rustc` would get `core` from.
 fn core_of(rustc: &Path) -> Option<Core> {
     let rustlib = rustc.is_file().then(|| rustc.parent()?.parent()).flatten()?.join("lib/rustlib");
     let is_core = |name: &str| name.starts_with("libcore-") && name.ends_with(".rlib");
@@ -211,7 +211,7 @@ fn core_of(rustc: &Path) -> Option<Core> {
     rustlib.join("src/rust/library/core/Cargo.toml").is_file().then_some(Core::FromSource)
 }
 
-/// What a compiler says of itself: its version line and its LLVM's major version.
+/// What a compiler reports about itself: its version line and the major version of its LLVM.
 pub(crate) fn ask(rustc: &Path) -> Option<(String, u32)> {
     let output = Command::new(rustc).arg("-vV").output().ok().filter(|output| output.status.success())?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -224,7 +224,7 @@ fn llvm_major(text: &str) -> Option<u32> {
     version.split('.').next()?.trim().parse().ok()
 }
 
-/// bpf-linker, on the PATH or where cargo installs.
+/// bpf-linker, on the PATH or in cargo's bin directory.
 pub(crate) fn find_linker() -> Option<PathBuf> {
     let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(home()?.join(".cargo")));
     let path = env::var_os("PATH").unwrap_or_default();
@@ -232,8 +232,8 @@ pub(crate) fn find_linker() -> Option<PathBuf> {
     dirs.map(|dir| dir.join("bpf-linker")).find(|file| file.is_file())
 }
 
-/// A directory whose only LLVM library is the linker's: it loads the first file there that is called so. First those of
-/// the compilers, told by the names of their files; then the distribution's, whose name says it.
+/// A directory whose only LLVM library has the linker's version, because the linker loads the first such file that it finds. Compilers'
+/// directories come first, their version known from file names; then the distribution's, which has the version in its path.
 fn find_llvm(rustc: &Path) -> Option<PathBuf> {
     let mut prefixes: Vec<PathBuf> = rustc.parent().and_then(Path::parent).map(Path::to_owned).into_iter().collect();
     prefixes.extend(rustup_toolchains());

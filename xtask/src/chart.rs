@@ -1,6 +1,6 @@
-//! `cargo xtask chart`: the Helm chart, rendered by Helm and held against what stands in `charts/qtap/ci`. In: the chart, and a values
-//! file a case. Out: what differs, as a diff; or, with `--write`, the renderings written anew. Kubernetes' own schemas say whether the
-//! result is one. With `--render` it is what `kubectl apply` takes, of somebody's own values.
+//! `cargo xtask chart`: renders the Helm chart and compares it with the files in `charts/qtap/ci`. In: the chart, and one values file per
+//! case. Out: the differences, as a diff; or, with `--write`, new renderings. Kubernetes' own schemas check that the result is
+//! valid. `--render` instead writes manifests for `kubectl apply`, from the user's own values.
 
 use std::fs;
 use std::io::Write as _;
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{setup, shell};
 
-/// Where nothing says another version.
+/// Default version of Kubernetes.
 const KUBERNETES: &str = "1.31";
 
 /// What `cargo xtask chart` is told.
@@ -31,12 +31,12 @@ pub(crate) struct Options {
     kubernetes: String,
 }
 
-/// A values file, and what the chart makes of it.
+/// A values file, and the version it is rendered for.
 struct Case {
     name: String,
     /// `1.31`: from the file's first line, `# Kubernetes 1.31: …`.
     kubernetes: String,
-    /// Each over the one before it, and over the chart's own.
+    /// Each overrides the one before it, and the chart's own.
     values: Vec<PathBuf>,
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn check() -> Result<()> {
     run(&Options { write: false, render: Vec::new(), to: None, kubernetes: String::new() })
 }
 
-/// What Helm would give to Kubernetes, by its schemas too.
+/// Writes the manifests that Helm would apply, checked by the schemas too.
 fn render_to(to: &Path, home: &Path, options: &Options) -> Result<()> {
     let (name, kubernetes) = ("qtap".to_owned(), options.kubernetes.clone());
     let case = Case { name, kubernetes, values: options.render.clone() };
@@ -92,7 +92,7 @@ fn golden(home: &Path, case: &Case) -> PathBuf {
     home.join("ci/golden").join(format!("{}.yaml", case.name))
 }
 
-/// The files of a folder that end so, by name.
+/// The files of a folder with this suffix, sorted by name.
 fn files(folder: &Path, end: &str) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
     let mut found = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
@@ -119,7 +119,7 @@ fn case(path: &Path) -> Result<Case> {
     Ok(Case { name, kubernetes: kubernetes.to_owned(), values: vec![path.to_owned()] })
 }
 
-/// `helm`, for the name `qtap` and the namespace `observability`, with the values of a case.
+/// Runs `helm` for the release `qtap` in the namespace `observability`, with the values of a case.
 fn helm(words: &[&str], home: &Path, case: &Case) -> Result<Output> {
     let program = setup::helm::program()?;
     let mut command = Command::new(&program);
@@ -132,7 +132,7 @@ fn helm(words: &[&str], home: &Path, case: &Case) -> Result<Output> {
     })
 }
 
-/// What it printed, or why it did not.
+/// Its standard output, or an error with its standard error.
 fn said(case: &Case, output: &Output) -> Result<String> {
     if !output.status.success() {
         bail!("{}: {}", case.name, String::from_utf8_lossy(&output.stderr).trim());
@@ -144,12 +144,12 @@ fn template(home: &Path, case: &Case) -> Result<Output> {
     helm(&["template", "--kube-version", &format!("v{}.0", case.kubernetes)], home, case)
 }
 
-/// The documents.
+/// The rendered manifests.
 fn manifests(home: &Path, case: &Case) -> Result<String> {
     said(case, &template(home, case)?)
 }
 
-/// What people are told at the end, as a comment.
+/// The installation notes, as a comment.
 fn notes(home: &Path, case: &Case) -> Result<String> {
     let text = said(case, &helm(&["install", "--dry-run=client"], home, case)?)?;
     let (_, notes) = text.split_once("\nNOTES:\n").with_context(|| format!("{}: no notes", case.name))?;
@@ -157,14 +157,14 @@ fn notes(home: &Path, case: &Case) -> Result<String> {
     Ok(format!("# NOTES:\n{}", lines.collect::<String>()))
 }
 
-/// What Helm has against the chart itself.
+/// Helm's complaints about the chart itself.
 fn lint(home: &Path) -> Result<Option<String>> {
     let mut command = Command::new(setup::helm::program()?);
     let output = shell::output_of(command.args(["lint", "--strict", "--quiet"]).arg(home))?;
     Ok((!output.status.success()).then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned()))
 }
 
-/// What `diff` says, when the two are not the same.
+/// The output of `diff`, when the two differ.
 fn difference(golden: &Path, found: &str) -> Result<Option<String>> {
     if fs::read_to_string(golden).is_ok_and(|expected| expected == found) {
         return Ok(None);
@@ -177,7 +177,7 @@ fn difference(golden: &Path, found: &str) -> Result<Option<String>> {
     Ok(Some(format!("{}:\n{}", golden.display(), String::from_utf8_lossy(&said))))
 }
 
-/// Values that are of the right form and make no sense: the templates refuse them, in the words of the file's second line.
+/// Values of the right form that make no sense: the templates refuse them, with the message in the file's second line.
 fn refusals(home: &Path) -> Result<Vec<String>> {
     let mut faults = Vec::new();
     for path in files(&home.join("ci/refused"), "-values.yaml")? {
@@ -188,7 +188,7 @@ fn refusals(home: &Path) -> Result<Vec<String>> {
             faults.push(format!("{}: not refused with `{words}`: {said}", path.display()));
         }
     }
-    // By the schema, in words that `qtap-agent/tests/chart.rs` knows better.
+    // Refused by the schema; `qtap-agent/tests/chart.rs` checks the messages.
     for path in files(&home.join("ci/bad"), ".yaml")? {
         let bad = Case { name: "bad".to_owned(), kubernetes: KUBERNETES.to_owned(), values: vec![path.clone()] };
         let output = template(home, &bad)?;
@@ -200,7 +200,7 @@ fn refusals(home: &Path) -> Result<Vec<String>> {
     Ok(faults)
 }
 
-/// What Kubernetes' schemas have against the renderings.
+/// Errors of the renderings by Kubernetes' schemas.
 fn validate(home: &Path, cases: &[Case]) -> Result<Option<String>> {
     valid(&cases.iter().map(|case| (case, golden(home, case))).collect::<Vec<_>>())
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask demo`: a real nginx, a real curl, HTTPS between them, and what qtap saw of it. Succeeds only when the three kinds
-//! of record were printed under one `connection.id`.
+//! `cargo xtask demo`: a real nginx, a real curl, HTTPS between them, and what qtap captured of it. Succeeds only when the three kinds
+//! of record were printed with a common `connection.id`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ const HELLO: &[u8] = b"{\"hello\": \"from nginx, over TLS\"}\n";
 /// The kinds of record that one exchange makes.
 const KINDS: [&str; 3] = ["connection", "artifact_record", "object"];
 
-/// What is shown of a record; the rest is counted.
+/// Attributes that are shown of a record; the rest is only counted.
 const SHOWN: [&str; 20] = [
     "connection.id",
     "process.pid",
@@ -44,7 +44,7 @@ const SHOWN: [&str; 20] = [
 /// Characters of a value that are shown.
 const SHOWN_CHARS: usize = 400;
 
-/// Sets the machine up, builds qtap, captures one exchange, shows it.
+/// Prepares the machine, builds qtap, captures one exchange, and shows it.
 pub(crate) fn run() -> Result<()> {
     setup::run(setup::Purpose::Demo)?;
     shell::run(shell::cargo().args(["build", "--release", "--package", "qtap-agent"]))?;
@@ -61,7 +61,7 @@ pub(crate) fn run() -> Result<()> {
     show(&String::from_utf8_lossy(&output.stdout))
 }
 
-/// Capture needs root; sudo asks for it where we are not.
+/// Capture needs root: uses sudo when this process is not root.
 fn capture_command(qtap: &Path, url: &str) -> Result<Command> {
     let mut command = if shell::is_root() {
         Command::new(qtap)
@@ -88,14 +88,14 @@ fn show(output: &str) -> Result<()> {
     Ok(())
 }
 
-/// A log record, told for people, and what links it.
+/// A log record as text for people, and the fields that link it.
 struct Record {
     text: String,
     kind: String,
     connection: String,
 }
 
-/// The records among the output's lines; the rest is the command's own.
+/// The records among the output lines; the other lines are the command's own.
 fn records_of(output: &str) -> Vec<Record> {
     let mut records = Vec::new();
     for line in output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
@@ -111,7 +111,7 @@ fn records_of(output: &str) -> Vec<Record> {
     records
 }
 
-/// The record's name and its body, then an attribute a line.
+/// The record's name and body, then one attribute per line.
 fn describe(record: &Value) -> String {
     let name = record["eventName"].as_str().unwrap_or("record");
     let mut text = format!("{name}: {}\n", record["body"]["stringValue"].as_str().unwrap_or_default());
@@ -145,7 +145,7 @@ fn attribute(record: &Value, key: &str) -> Option<String> {
     found["value"]["stringValue"].as_str().map(ToOwned::to_owned)
 }
 
-/// The connection that has records of all kinds.
+/// The connection that has records of all three kinds.
 fn linked(records: &[Record]) -> Result<&str> {
     let mut kinds: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for record in records.iter().filter(|record| !record.connection.is_empty()) {

@@ -1,5 +1,5 @@
-//! `cargo xtask fuzz [TARGET] [--minutes N]`: builds the fuzz targets (`qtap-agent/fuzz`), runs one or all, and prints what it cost and reached. What is found is left
-//! where it was found; what is worth keeping goes into `qtap-agent/fuzz/corpus`, which `tests/corpora.rs` replays.
+//! `cargo xtask fuzz [TARGET] [--minutes N]`: builds the fuzz targets (`qtap-agent/fuzz`), runs one or all, prints cost and coverage. Findings
+//! stay where libFuzzer put them; inputs worth keeping go into `qtap-agent/fuzz/corpus`, which `tests/corpora.rs` replays.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -15,11 +15,11 @@ use crate::{bench::usage, shell};
 /// The compiler that libFuzzer needs.
 const TOOLCHAIN: &str = "nightly";
 
-/// Longest input: enough for several messages, and short enough to be tried often.
+/// Maximum input size: enough for several messages, and small enough for a high rate.
 const MOST_BYTES: u32 = 4096;
 
-/// After which an input is taken to hang, by the clock on the wall, which is the only one libFuzzer knows: on a machine that is busy with other things a few
-/// seconds of work, and some rooms try every cut of their input, take minutes.
+/// Time after which an input is considered to hang. libFuzzer knows only wall-clock time: on a busy machine, the few seconds that an input
+/// may need (some targets try every split of it) take minutes.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What is fuzzed, and for how long.
@@ -35,7 +35,7 @@ pub(crate) struct Options {
     keep: bool,
 }
 
-/// What a run cost and reached.
+/// Cost and coverage of a run.
 #[derive(Default)]
 struct Ran {
     cpu_minutes: f64,
@@ -97,7 +97,7 @@ fn targets() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// cargo-fuzz, and the compiler it needs.
+/// Installs cargo-fuzz; fails without the compiler it needs.
 fn install() -> Result<()> {
     if shell::capture(Command::new("rustup").args(["run", TOOLCHAIN, "rustc", "--version"])).is_err() {
         bail!("libFuzzer needs a nightly compiler: rustup toolchain install {TOOLCHAIN}");
@@ -109,11 +109,11 @@ fn install() -> Result<()> {
     Ok(())
 }
 
-/// Builds a target; its program.
+/// Builds a target; returns its program.
 fn build(target: &str) -> Result<PathBuf> {
     let work = work()?;
     let mut cargo = Command::new("rustup");
-    // This run's own cargo must not be the one that the nightly compiler is asked through.
+    // The variables set by the cargo that runs xtask must not override the nightly one.
     cargo.current_dir(shell::workspace()).env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
     cargo
         .args(["run", TOOLCHAIN, "cargo", "fuzz", "build", target])
@@ -127,7 +127,7 @@ fn build(target: &str) -> Result<PathBuf> {
     Ok(work.join(triple).join("release").join(target))
 }
 
-/// Where a target's inputs are gathered while it runs.
+/// The folder that collects a target's inputs while it runs.
 fn gathered(target: &str) -> Result<PathBuf> {
     let folder = work()?.join("corpus").join(target);
     fs::create_dir_all(&folder)?;
@@ -157,8 +157,8 @@ fn fuzz(target: &str, binary: &Path, minutes: u64) -> Result<Ran> {
     watch(&mut child, &lines, minutes)
 }
 
-/// Passes on what it says, and notes what it used until it ends. It is asked to end when it has used its minutes: those of the CPU, so that a busy machine
-/// makes it run longer, not try less.
+/// Passes the output on, and measures the CPU time until the process ends. It is asked to end when its minutes of CPU time are used up, so that
+/// a busy machine makes it run longer, not try less.
 fn watch(child: &mut Child, lines: &Receiver<String>, minutes: u64) -> Result<Ran> {
     let mut ran = Ran::default();
     let mut asked = false;
@@ -192,8 +192,8 @@ fn read(line: &str, ran: &mut Ran) {
     ran.executions = after("stat::number_of_executed_units:").unwrap_or(ran.executions);
 }
 
-/// Merges what was gathered into what is committed: only inputs that reach code that nothing else does. How often they do, which the
-/// search itself goes by, would keep thousands.
+/// Merges the collected inputs into the committed corpus: only those that reach code that no other does. Execution counts, which the
+/// search itself uses, are ignored: they would keep thousands.
 fn keep(target: &str, binary: &Path) -> Result<()> {
     let mut merge = Command::new(binary);
     merge.args(["-merge=1", "-use_counters=0"]).arg(home().join("corpus").join(target)).arg(gathered(target)?);

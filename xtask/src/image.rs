@@ -1,6 +1,6 @@
-//! `cargo xtask image`: a container image with qtap and what it needs to run, and nothing else: no shell, no package, no base. In: the
-//! program as it is built here, for this processor or another, its shared libraries and the authorities that this machine trusts. Out: an image in podman's or docker's
-//! store, and its size. No registry is asked.
+//! `cargo xtask image`: a container image with qtap and its run-time needs, and nothing else: no shell, no packages, no base image. In: the
+//! program built here, for this processor or another, its shared libraries, and the certificate authorities that this machine trusts. Out: an
+//! image in podman's or docker's store, and its size. No registry is contacted.
 
 mod client;
 mod foreign;
@@ -40,10 +40,10 @@ pub(crate) struct Options {
     layout: Option<PathBuf>,
 }
 
-/// What builds images, the first that is there.
+/// Programs that build images; the first available one is used.
 const BUILDERS: [(&str, &[&str]); 2] = [("podman", &["build", "--isolation", "chroot"]), ("docker", &["build"])];
 
-/// Where distributions keep the authorities they trust, as one file.
+/// Where distributions keep the trusted certificate authorities, as one file.
 const AUTHORITIES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
 
@@ -52,23 +52,23 @@ const AUTHORITIES_INSIDE: &str = "etc/ssl/certs/ca-certificates.crt";
 
 const PROGRAM_INSIDE: &str = "usr/local/bin/qtap";
 
-/// Of an image that is a file system, and a program in it.
+/// The Containerfile: a file system, and a program in it as the entry point.
 const CONTAINERFILE: &str = "FROM scratch
 COPY root/ /
 ENTRYPOINT [\"/usr/local/bin/qtap\"]
 ";
 
-/// Builds it.
+/// Builds the image.
 pub(crate) fn run(options: &Options) -> Result<()> {
     match &options.layout {
         Some(folder) => fill(folder, &program(options)?, options.foreign()),
-        // That there is an engine is known before minutes are spent on the program.
+        // The engine is searched for first: the build of the program takes minutes.
         None => assemble(options, Engine::find()?),
     }
 }
 
 impl Options {
-    /// The processor, where it is not this machine's.
+    /// The processor, when it is not this machine's.
     fn foreign(&self) -> Option<&'static Processor> {
         self.platform.filter(|processor| !processor.is_the_hosts())
     }
@@ -109,14 +109,14 @@ fn assemble(options: &Options, engine: Engine) -> Result<()> {
     }
 }
 
-/// True when it can do something: docker's client alone, without its daemon, can't.
+/// True when the engine works: docker's client without its daemon does not.
 fn answers(engine: &str) -> bool {
     let mut info = Command::new(engine);
     info.arg("info").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     info.status().is_ok_and(|status| status.success())
 }
 
-/// What builds and runs images.
+/// A program that builds and runs images.
 #[derive(Debug, Clone, Copy)]
 struct Engine {
     name: &'static str,
@@ -135,7 +135,7 @@ impl Engine {
         })
     }
 
-    /// Builds the image of `home/root`, whose first program is its entry, for this machine or the platform of another. Its size in megabytes.
+    /// Builds the image of `home/root`, whose first program is its entry point, for this machine or another platform. Returns its size in MB.
     fn build(self, tag: &str, home: &Path, of: Option<&Processor>) -> Result<f64> {
         fs::write(home.join("Containerfile"), CONTAINERFILE)?;
         let mut command = Command::new(self.name);
@@ -150,7 +150,7 @@ impl Engine {
         Ok(bytes / 1e6)
     }
 
-    /// Where control groups are of both versions, crun can't make a container.
+    /// Fails where crun can't create containers: with control groups of both versions.
     fn makes_containers(self) -> Result<()> {
         let of_both = Path::new("/sys/fs/cgroup/unified").exists();
         anyhow::ensure!(
@@ -160,13 +160,13 @@ impl Engine {
         Ok(())
     }
 
-    /// `run`, with what this machine wants beside.
+    /// The command `run`, with the options that this machine needs.
     fn run(self) -> Command {
         let mut command = Command::new(self.name);
         if self.name == "podman" && shell::which("runc").is_some() {
             command.args(["--runtime", "runc"]);
         }
-        // Who may not raise limits can't ask for the usual ones.
+        // The default limits can't be requested without the right to raise limits.
         command.args(["run", "--rm", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"]);
         command
     }
@@ -177,7 +177,7 @@ fn build() -> Result<PathBuf> {
     Ok(shell::target_dir()?.join("release/qtap"))
 }
 
-/// The same for another processor, with what that takes.
+/// Builds the program for another processor, and installs what that needs.
 fn build_for(processor: &Processor) -> Result<PathBuf> {
     let missing = cross::missing(processor);
     if !missing.is_empty() {
@@ -190,9 +190,9 @@ fn build_for(processor: &Processor) -> Result<PathBuf> {
     Ok(built.join("release/qtap"))
 }
 
-/// A program that was built without live capture looks like any other, and does nothing of what an image is for.
+/// Refuses a program built without live capture: it runs, but can't do what the image is for.
 fn refuse_without_capture(program: &Path) -> Result<()> {
-    // What is built for another machine can't be asked.
+    // A program for another processor can't be run here to ask it.
     let said = shell::capture(Command::new(program).arg("version")).unwrap_or_default();
     anyhow::ensure!(
         !said.contains("without live capture"),
@@ -202,7 +202,7 @@ fn refuse_without_capture(program: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The file system of the image.
+/// Lays out the file system of the image.
 fn fill(root: &Path, program: &Path, foreign: Option<&Processor>) -> Result<()> {
     let mut strip = match foreign {
         None => {

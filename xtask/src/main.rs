@@ -1,4 +1,4 @@
-//! Every habit of the repository as a command: `cargo xtask COMMAND`. Each command is a file; this one only reads the arguments.
+//! The repository's tasks as commands: `cargo xtask COMMAND`. Each command is a file; this one only reads the arguments.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // talking to a terminal is what it is for
 
 mod apt;
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Task::Setup { purpose } => setup::run(purpose),
         Task::Demo => demo::run(),
-        // It has its own last line.
+        // It prints its own last line.
         Task::Check(options) => return if check::run(&options) { ExitCode::SUCCESS } else { ExitCode::FAILURE },
         Task::Chart(options) => chart::run(&options),
         Task::Kernel(options) => kernel::run(&options),

@@ -1,5 +1,5 @@
-//! A private nginx: its own directory, its own certificate, free ports on 127.0.0.1, gone when dropped. Serves the files it is
-//! given over HTTP, and over HTTPS with HTTP/1.1 and HTTP/2. It touches no nginx that was there before.
+//! A private nginx with its own directory, its own certificate, and free ports on 127.0.0.1; removed when dropped. Serves the given
+//! files over HTTP, and over HTTPS with HTTP/1.1 and HTTP/2. It leaves any other nginx alone.
 
 use std::fmt::Write as _;
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::shell;
 
-/// How long nginx may take to listen, or to go.
+/// How long nginx may take to listen, or to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running nginx.
@@ -49,7 +49,7 @@ impl Nginx {
         Ok(nginx)
     }
 
-    /// Its certificate, which is its own authority, as PEM.
+    /// Its self-signed certificate, as PEM.
     pub(crate) fn certificate(&self) -> Result<Vec<u8>> {
         Ok(fs::read(self.dir.join("cert.pem"))?)
     }
@@ -67,14 +67,14 @@ impl Nginx {
 }
 
 impl Drop for Nginx {
-    /// SIGTERM to the master, which ends the workers; SIGKILL would leave them behind.
+    /// Sends SIGTERM to the master, which ends the workers; SIGKILL would leave them behind.
     fn drop(&mut self) {
         end(&mut self.master, PATIENCE);
         let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
-/// Waits until a server listens at all these ports.
+/// Waits until a server listens on all these ports.
 pub(crate) fn wait_until_it_listens(server: &mut Child, name: &str, ports: &[u16]) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
@@ -89,7 +89,7 @@ pub(crate) fn wait_until_it_listens(server: &mut Child, name: &str, ports: &[u16
     bail!("{name} does not listen after {} s", PATIENCE.as_secs())
 }
 
-/// Ends it with SIGTERM, and with SIGKILL if it has not gone in time.
+/// Ends a process with SIGTERM, or with SIGKILL if it has not ended in time.
 pub(crate) fn end(child: &mut Child, patience: Duration) {
     let _ = Command::new("sh").args(["-c", "kill -TERM \"$0\""]).arg(child.id().to_string()).status();
     let start = Instant::now();
@@ -100,7 +100,7 @@ pub(crate) fn end(child: &mut Child, patience: Duration) {
     let _ = child.wait();
 }
 
-/// `cert.pem`, which is its own authority, and `key.pem` in `dir`.
+/// Creates a self-signed certificate `cert.pem` and its `key.pem` in `dir`.
 pub(crate) fn make_certificate(dir: &Path) -> Result<()> {
     let mut openssl = Command::new("openssl");
     openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]);
@@ -109,7 +109,7 @@ pub(crate) fn make_certificate(dir: &Path) -> Result<()> {
     shell::capture(&mut openssl).map(drop)
 }
 
-/// Two ports that were free a moment ago, both held until both are known.
+/// Two ports that were free a moment ago, both kept open until both are known.
 fn free_ports() -> io::Result<(u16, u16)> {
     let (first, second) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
     Ok((first.local_addr()?.port(), second.local_addr()?.port()))
@@ -118,7 +118,7 @@ fn free_ports() -> io::Result<(u16, u16)> {
 fn configuration(http_port: u16, https_port: u16) -> String {
     let mut text = String::new();
     if shell::is_root() {
-        // Else the worker is `nobody`, who may not read a private directory.
+        // Without this the worker runs as `nobody`, who may not read a private directory.
         text.push_str("user root;\n");
     }
     text.push_str("daemon off;\nworker_processes 1;\npid nginx.pid;\nerror_log stderr error;\n");

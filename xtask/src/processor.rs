@@ -1,30 +1,30 @@
-//! Processors that machines and images are made for, and what differs with them. In: the name of a kernel, or of an image's platform, as the command line has it. Out: facts, each
-//! in one place.
+//! Processors that machines and images are made for, and their differences. In: the name of a kernel, or of an image's platform, from the
+//! command line. Out: facts, each in one place.
 
 use std::env;
 
-/// A processor, by the names that others have for it.
+/// A processor, with its name in various places.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Processor {
     /// Debian's name.
     pub(crate) debian: &'static str,
     /// Rust's name.
     pub(crate) rust: &'static str,
-    /// Its number in headers of ELF.
+    /// `e_machine` in its ELF headers.
     pub(crate) elf: u16,
-    /// The target that programs for it are built for, and the compiler that links them.
+    /// The Rust target of programs for it, and the compiler that links them.
     pub(crate) target: &'static str,
     pub(crate) linker: &'static str,
-    /// What emulates it, and the package of that.
+    /// The emulator, and its package.
     pub(crate) qemu: &'static str,
     pub(crate) qemu_package: &'static str,
-    /// Where its code is translated: how.
+    /// Emulator options for translating its code.
     pub(crate) translated: &'static [&'static str],
-    /// The rest of the machine around it.
+    /// Emulator options for the rest of the machine.
     pub(crate) board: &'static [&'static str],
-    /// Where its kernel speaks.
+    /// The console of its kernel.
     pub(crate) console: &'static str,
-    /// Where what is run there speaks, and what makes that a device of its own.
+    /// The device for the output of the job, and emulator options that create it.
     pub(crate) voice: &'static str,
     pub(crate) voice_device: &'static [&'static str],
 }
@@ -37,8 +37,8 @@ const X86_64: Processor = Processor {
     linker: "x86_64-linux-gnu-gcc",
     qemu: "qemu-system-x86_64",
     qemu_package: "qemu-system-x86",
-    // One thread for all processors: with more, one of them runs what another has just changed. A kernel that changes its own code, as it does where a
-    // tracepoint gets its first probe, dies of that (`Oops: int3`).
+    // One thread for all CPUs: with more, one CPU may execute what another has just changed. A kernel that patches its own code, as it does when a
+    // tracepoint gets its first probe, crashes then (`Oops: int3`).
     translated: &["-accel", "tcg,thread=single", "-cpu", "max"],
     board: &[],
     console: "ttyS0",
@@ -54,11 +54,11 @@ const ARM64: Processor = Processor {
     linker: "aarch64-linux-gnu-gcc",
     qemu: "qemu-system-aarch64",
     qemu_package: "qemu-system-arm",
-    // One that clouds have, and not `max`: that signs pointers, which takes most of the time where it is translated.
+    // A CPU that clouds offer, not `max`: that one signs pointers, which takes most of the time under translation.
     translated: &["-accel", "tcg", "-cpu", "neoverse-n1"],
     board: &["-machine", "virt,gic-version=3"],
     console: "ttyAMA0",
-    // It has one serial line.
+    // The machine has a single serial line.
     voice: "hvc0",
     voice_device: &[
         "-device",
@@ -70,11 +70,11 @@ const ARM64: Processor = Processor {
     ],
 };
 
-/// What is added to a version for a kernel that is not for the host's processor: `6.12-arm64`.
+/// The suffix of a version for a kernel that is not for the host's processor: `6.12-arm64`.
 const FOREIGN: &str = "-arm64";
 
 impl Processor {
-    /// The one of a kernel, and the kernel's name without it. A folder keeps its name, which ends in its processor's as Debian names packages.
+    /// The processor of a kernel, and the kernel's name without the suffix. A folder keeps its name, whose suffix is Debian's for the processor.
     pub(crate) fn of(kernel: &str) -> (&'static Processor, &str) {
         match kernel.strip_suffix(FOREIGN) {
             Some(version) if !kernel.contains('/') => (&ARM64, version),
@@ -83,19 +83,19 @@ impl Processor {
         }
     }
 
-    /// The one of a platform, as podman and docker name it: `linux/arm64`, where the variant that all of them have may stand behind it.
+    /// The processor of a platform, as podman and docker name it: `linux/arm64`, optionally followed by the variant that all of them have, `/v8`.
     pub(crate) fn of_platform(platform: &str) -> Result<&'static Processor, String> {
         let name = platform.strip_suffix("/v8").unwrap_or(platform);
         let found = [&X86_64, &ARM64].into_iter().find(|processor| name == processor.platform());
         found.ok_or_else(|| format!("images are built for {} and {}", X86_64.platform(), ARM64.platform()))
     }
 
-    /// Its platform: their names are Debian's.
+    /// Its platform, which uses Debian's name.
     pub(crate) fn platform(&self) -> String {
         format!("linux/{}", self.debian)
     }
 
-    /// True where its programs run without a machine.
+    /// True when its programs run directly on this host.
     pub(crate) fn is_the_hosts(&self) -> bool {
         self.rust == env::consts::ARCH
     }

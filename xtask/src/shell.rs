@@ -1,4 +1,4 @@
-//! Running other programs: say what is run, wait, and turn a bad end into an error that names the command. Nothing here reads
+//! Runs other programs: prints the command, waits for it, and turns a failure into an error that names the command. Nothing here reads
 //! from standard input.
 
 use std::env;
@@ -18,12 +18,12 @@ pub(crate) fn describe(command: &Command) -> String {
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
-/// A word as a shell reads it back.
+/// A word, quoted for a shell.
 pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// Runs the command, its output going where ours goes.
+/// Runs the command; its output goes where this process's output goes.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = describe(command);
     println!("$ {shown}");
@@ -34,7 +34,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs the command quietly and gives its standard output; on a bad end the error carries what it said.
+/// Runs the command quietly and returns its standard output; on failure the error holds its standard error.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
     let output = output_of(command)?;
     if !output.status.success() {
@@ -44,23 +44,23 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs the command quietly and gives all it said, however it ended.
+/// Runs the command quietly and returns its whole output, whatever its exit status.
 pub(crate) fn output_of(command: &mut Command) -> Result<Output> {
     command.stdin(Stdio::null()).output().with_context(|| format!("{} does not start", describe(command)))
 }
 
-/// Where the program is: on the PATH, or where Debian keeps servers' programs.
+/// The path of a program: on the PATH, or where Debian installs servers.
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let dirs = env::split_paths(&path).chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
     dirs.map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
-/// What cargo tells a program that it runs of that program's package. Build scripts name such variables among what they depend on (ring's): with them, all that
-/// depends on those would be built anew whenever cargo is run by xtask and by hand in turn.
+/// Prefixes of the variables by which cargo describes a package to the program it runs. Some build scripts depend on such variables (ring's): if they
+/// were passed on, everything that depends on those would be rebuilt whenever cargo is run by xtask and by hand in turn.
 const OF_OUR_PACKAGE: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
 
-/// The cargo that runs us.
+/// The cargo that runs this process, without these variables.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace());
@@ -76,7 +76,7 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// Cargo's target directory, as cargo itself works it out.
+/// Cargo's target directory, as cargo itself determines it.
 pub(crate) fn target_dir() -> Result<&'static Path> {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     if let Some(dir) = DIR.get() {
@@ -88,12 +88,12 @@ pub(crate) fn target_dir() -> Result<&'static Path> {
     Ok(DIR.get_or_init(|| PathBuf::from(dir)))
 }
 
-/// True for the superuser.
+/// True when running as root.
 pub(crate) fn is_root() -> bool {
     capture(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
 }
 
-/// True when a person may be asked for a password.
+/// True when a user can be asked for a password.
 pub(crate) fn has_terminal() -> bool {
     std::io::stdin().is_terminal()
 }
@@ -102,7 +102,7 @@ pub(crate) fn has_terminal() -> bool {
 mod tests {
     use super::*;
 
-    /// The test itself is run by cargo, so they are there.
+    /// Cargo itself runs this test, so the variables are set.
     #[test]
     fn cargo_is_told_nothing_of_our_package() {
         let cargo = cargo();

@@ -1,6 +1,6 @@
-//! What is not copied because nobody wants it: nginx and curl, plain and over TLS, one of them watched; once by a config that wants all, once by one
-//! that leads their host nowhere. Bytes said, copied to user space and spared are those of the agent's own records and of its page; the figure
-//! beside them is what the server paid for a request.
+//! Measures what is not copied because nobody wants it: nginx and curl, plain and over TLS, one of them watched; once with a config that wants
+//! everything, once with one that wants nothing of their host. The bytes carried, copied to user space and spared come from the agent's own
+//! records and its metrics page; beside them stands the server's CPU time per request.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -18,16 +18,16 @@ use super::{build, free_port, loss, machine, pin, table, usage};
 use crate::nginx::Nginx;
 use crate::shell;
 
-/// The host that is asked for.
+/// The host name in the requests.
 const HOST: &str = "quiet.example";
-/// Bytes of each answer.
+/// Body bytes of each response.
 const BODY_BYTES: usize = 64 << 10;
-/// Requests of a run, one after the other on one connection.
+/// Requests per run, sequential on one connection.
 const REQUESTS: u32 = 2000;
-/// Longest a run may take, and the end of its connection be waited for.
+/// Longest a run may take, and longest wait for the end of its connection.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Who is watched, and what the config wants of the host; in the words of the table.
+/// Who is watched, and what the config wants of the host; the words appear in the table.
 struct Case {
     watched: &'static str,
     wanted: &'static str,
@@ -47,18 +47,18 @@ const CASES: [Case; 5] = [
     Case { watched: CLIENT, wanted: NOTHING },
 ];
 
-/// One run.
+/// The result of one run.
 #[derive(Debug, Clone, Copy)]
 struct Run {
-    /// Bytes that the watched connection carried and that are read where they are wanted.
+    /// Bytes that the watched connection carried; all of them are copied when they are wanted.
     said: u64,
-    /// Of these, the ones that were not copied out of the kernel.
+    /// Of these, the bytes that were not copied out of the kernel.
     spared: u64,
     /// CPU time of the server per request, µs.
     server_us: f64,
 }
 
-/// Measures each protocol, each run lasting about so many seconds.
+/// Measures each protocol; a run lasts about `seconds`.
 pub(super) fn run(protocols: &[Protocol], rounds: u32, seconds: u32) -> Result<()> {
     build()?;
     let nginx = Nginx::start(&[("64k.bin", &vec![b'x'; BODY_BYTES])])?;
@@ -114,7 +114,7 @@ fn row(protocol: Protocol, case: &Case, runs: &[Run]) {
     );
 }
 
-/// What the runs share.
+/// State shared by the runs.
 struct Bench<'a> {
     nginx: &'a Nginx,
     workers: &'a [u32],
@@ -140,7 +140,7 @@ impl Bench<'_> {
         Ok(Run { said, spared, server_us })
     }
 
-    /// Lets the client go, and measures the server meanwhile.
+    /// Starts the client, and measures the server's CPU time until it ends.
     fn load(&self, client: Client) -> Result<f64> {
         let before = usage::cpu_of(self.workers)?;
         client.go()?;
@@ -148,7 +148,7 @@ impl Bench<'_> {
     }
 }
 
-/// curl, held back until it is told to go: who watches it has to know its process first.
+/// curl, blocked until it is told to start: the watcher must know its process first.
 struct Client {
     child: Child,
     gate: ChildStdin,
@@ -161,7 +161,7 @@ impl Client {
             Protocol::Https1 => ("https", nginx.https_port, "--http1.1"),
             Protocol::Https2 => ("https", nginx.https_port, "--http2"),
         };
-        // As a busy service would, not as fast as memory is: what was said before the probes hear that it is not wanted is copied.
+        // At the rate of a busy service, not as fast as possible: bytes sent before the probes learn that they are unwanted are copied.
         let rate = u64::from(REQUESTS) * BODY_BYTES as u64 / u64::from(seconds.max(1));
         let mut command = Command::new("sh");
         command.args(["-c", "read -r go && exec \"$@\"", "sh", "curl", "-sk", "--noproxy", "*", "-o", "/dev/null"]);
@@ -173,7 +173,7 @@ impl Client {
         Ok(Client { child, gate })
     }
 
-    /// Says so, and waits for its end.
+    /// Starts curl, and waits until it ends.
     fn go(mut self) -> Result<()> {
         self.gate.write_all(b"go\n")?;
         let status = self.child.wait()?;
@@ -183,7 +183,7 @@ impl Client {
 }
 
 impl Drop for Client {
-    /// One that was never told to go ends as its gate is shut.
+    /// A curl that was never started ends when its standard input is closed.
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -196,7 +196,7 @@ fn folder() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// qtap, whose records go to `out`.
+/// qtap, with its records written to `out`.
 fn stage(case: &Case, port: u16, out: &Path) -> Result<Stage> {
     let file = folder()?.join("advice.yaml");
     let endpoints = if case.wanted == NOTHING {
@@ -212,7 +212,7 @@ fn stage(case: &Case, port: u16, out: &Path) -> Result<Stage> {
     Stage::qtap(arguments.map(ToOwned::to_owned).to_vec(), out)
 }
 
-/// Waits until the connection is closed; how many bytes were not copied, then.
+/// Waits until the connection is closed; returns how many bytes were not copied by then.
 fn wait_for_the_end(port: u16) -> Result<u64> {
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
@@ -229,7 +229,7 @@ fn value(page: &str, name: &str) -> Option<u64> {
     page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-/// What connections carried, captured or left alone, by their last records.
+/// The bytes that connections carried, captured or not, from their final records.
 fn said(told: &str) -> Result<u64> {
     let mut sum = 0;
     for line in told.lines().filter(|line| line.contains("qtap.connection")) {
@@ -249,7 +249,7 @@ fn said(told: &str) -> Result<u64> {
     Ok(sum)
 }
 
-/// The elements of a list; none of anything else.
+/// The elements of a list; nothing for any other value.
 pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }

@@ -1,5 +1,5 @@
-//! How many first requests are captured of programs that make one and end: curl, over and over, asking nginx for a page over TLS, each a process of its own. In: a
-//! release build. Out: of each kind of program how many there were, and of how many the request was captured whole. It asserts nothing.
+//! How many first requests of short-lived programs are captured: curl requests a page from nginx over TLS, each time in a new process. In:
+//! a release build. Out: for each kind of program, how many there were, and for how many the request was captured in full. It asserts nothing.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -20,21 +20,21 @@ use crate::shell;
 const PROGRAMS: usize = 200;
 /// Longest that all programs of one kind may take.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Longest wait for the probes of a qtap before to be gone: one after the other.
+/// Longest wait until the probes of an earlier qtap are gone: they are detached one after the other.
 const DETACHING: Duration = Duration::from_secs(1200);
-/// First argument of a qtap that holds them.
+/// First argument of a qtap process that holds such probes.
 const HOLDER: &[u8] = b"__hold-probes-until-qtap-ended";
 
-/// Whose TLS library a program uses.
+/// Which TLS library a program uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// The host's, which was there when qtap started.
+    /// The host's, which existed when qtap started.
     Hosts,
-    /// A file that came later; all programs have the same.
+    /// A file that appeared later, shared by all programs.
     Shared,
-    /// A file that came later; each program has one of its own.
+    /// A file that appeared later, a different one for each program.
     Own,
-    /// The same, of programs that read the host's authorities before they ask, as curl does by itself.
+    /// Like `Own`, for programs that read the host's certificate authorities before the request, as curl does by default.
     Careful,
 }
 
@@ -50,7 +50,7 @@ impl Kind {
         }
     }
 
-    /// The directories of the libraries of all programs that are about to run; an empty one is the host's.
+    /// The library directories of all programs to be run; empty for the host's library.
     fn libraries(self, folder: &Path) -> Result<Vec<String>> {
         let library = hosts_library()?;
         let name = library.file_name().context("a library has a name")?;
@@ -69,7 +69,7 @@ impl Kind {
     }
 }
 
-/// Waits until nobody detaches probes any more: whoever attaches waits behind that (`capture/kernel/holder.rs`).
+/// Waits until no process detaches probes any more: attaching has to wait for that (`capture/kernel/holder.rs`).
 fn until_probes_are_gone() -> Result<()> {
     let start = Instant::now();
     while holders()? > 0 {
@@ -79,16 +79,16 @@ fn until_probes_are_gone() -> Result<()> {
     Ok(())
 }
 
-/// Processes that hold the probes of a qtap that ended.
+/// The number of processes that hold the probes of a qtap that ended.
 fn holders() -> Result<usize> {
     let command_lines = fs::read_dir("/proc")?.filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
     Ok(command_lines.filter(|line| line.split(|&byte| byte == 0).nth(1) == Some(HOLDER)).count())
 }
 
-/// What came of one kind.
+/// The result for one kind.
 struct Outcome {
     captured: usize,
-    /// From the start of a program to its end, ms: the median.
+    /// Median time from the start of a program to its end, ms.
     program_ms: f64,
 }
 
@@ -117,7 +117,7 @@ fn measure(kind: Kind, nginx: &Nginx) -> Result<Outcome> {
         fs::remove_dir_all(&folder)?;
     }
     fs::create_dir_all(&folder)?;
-    // Before the agent starts, and out of its sight: what it is to meet as new it finds no other way.
+    // Before the agent starts, and outside its scope: otherwise it would already know the files that are meant to be new.
     let libraries = kind.libraries(&folder)?;
     until_probes_are_gone()?;
     let authorities = (kind == Kind::Careful).then(|| bundle(nginx, &folder)).transpose()?;
@@ -141,7 +141,7 @@ fn measure(kind: Kind, nginx: &Nginx) -> Result<Outcome> {
     Ok(Outcome { captured: captured(&told)?, program_ms: table::middle(times) })
 }
 
-/// The authorities of the host, as Debian keeps them, and the server's own.
+/// A bundle of the host's certificate authorities, as Debian keeps them, and the server's own certificate.
 fn bundle(nginx: &Nginx, folder: &Path) -> Result<PathBuf> {
     let (hosts, path) = (Path::new("/etc/ssl/certs/ca-certificates.crt"), folder.join("authorities.pem"));
     let mut all = fs::read(hosts).with_context(|| format!("{}: install ca-certificates", hosts.display()))?;
@@ -150,7 +150,7 @@ fn bundle(nginx: &Nginx, folder: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The file that curl's TLS comes from.
+/// The host's libssl, as curl loads it.
 fn hosts_library() -> Result<PathBuf> {
     let listed = Command::new("sh").args(["-c", "ldd \"$(command -v curl)\""]).output().context("no ldd")?;
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
@@ -158,11 +158,11 @@ fn hosts_library() -> Result<PathBuf> {
     Ok(PathBuf::from(path.context("curl has no libssl")?))
 }
 
-/// A shell that starts a curl for each line it is given, and says when that has ended.
+/// A shell that runs a curl for each line it reads, and reports when that has ended.
 struct Programs(Child);
 
 impl Programs {
-    /// `authorities`: what the programs read before they ask; none: they take any certificate.
+    /// `authorities`: the file that the programs read before the request; `None`: they accept any certificate.
     fn start(authorities: Option<&Path>) -> Result<Programs> {
         let script =
             "while read -r url libraries; do LD_LIBRARY_PATH=$libraries curl $0 -o /dev/null \"$url\"; echo $?; done";
@@ -191,7 +191,7 @@ impl Drop for Programs {
     }
 }
 
-/// Exchanges with nothing missing, each program's once.
+/// The number of complete exchanges, at most one for each program.
 fn captured(told: &str) -> Result<usize> {
     let mut programs = std::collections::BTreeSet::new();
     for line in told.lines().filter(|line| line.contains("qtap.artifact_record")) {

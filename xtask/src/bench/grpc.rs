@@ -1,5 +1,5 @@
-//! The sink's other door: OTLP over gRPC (HTTP/2 without TLS). Each call's message is counted and answered with an empty response
-//! and status OK (gRPC over HTTP/2, "Responses"). Nothing is decoded but the frame around the message.
+//! The sink's gRPC port: OTLP over gRPC (HTTP/2 without TLS). Each call's message is counted and answered with an empty response
+//! and status OK (gRPC over HTTP/2, "Responses"). Only the frame around the message is decoded.
 
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::sink::Counts;
 
-/// Window of a connection and of a stream: no sender ever waits for it.
+/// Window of a connection and of a stream: so large that no sender ever waits for it.
 const WINDOW_BYTES: u32 = 64 << 20;
-/// An uncompressed message of no bytes.
+/// An uncompressed message of zero bytes.
 const EMPTY_MESSAGE: &[u8] = &[0; 5];
 
 /// Listens on a free port; the thread ends with the process.
@@ -25,7 +25,7 @@ pub(super) fn start(counts: &Arc<Counts>) -> Result<u16> {
     let port = listener.local_addr()?.port();
     let counts = Arc::clone(counts);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    // An error ends the thread; the agent then says that it can't deliver.
+    // An error ends the thread; the agent then reports that it can't deliver.
     thread::spawn(move || runtime.block_on(listen(listener, counts)));
     Ok(port)
 }
@@ -34,7 +34,7 @@ async fn listen(listener: StdListener, counts: Arc<Counts>) -> Result<()> {
     let listener = TcpListener::from_std(listener)?;
     loop {
         let (stream, _) = listener.accept().await?;
-        // An error ends that connection, as a client going away does.
+        // An error ends only this connection, just as when the client closes it.
         tokio::spawn(serve(stream, Arc::clone(&counts)));
     }
 }

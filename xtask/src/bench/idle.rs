@@ -1,5 +1,5 @@
-//! What an agent costs that has nothing to do, and how long it takes until the first request is captured. In: a release build, a process that
-//! sleeps and one that asks nginx for a page over TLS when it is told to. Out: a table of medians. It asserts nothing.
+//! What an idle agent costs, and how long it takes from start until the first request is captured. In: a release build, a process that sleeps,
+//! and one that requests a page from nginx over TLS when told to. Out: a table of medians. It asserts nothing.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -16,7 +16,7 @@ use crate::shell;
 
 /// Longest wait for a start, or for a record.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often it is looked whether it is so.
+/// Polling interval.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// One start.
@@ -28,7 +28,7 @@ struct Sample {
     tables_mb: f64,
 }
 
-/// Starts the agent so often, and leaves it idle for so many seconds each time.
+/// Starts the agent `rounds` times, and leaves it idle for `seconds` each time.
 pub(super) fn run(rounds: u32, seconds: u32) -> Result<()> {
     build()?;
     let nginx = Nginx::start(&[("hello.json", b"{}\n")])?;
@@ -62,7 +62,7 @@ fn measure(url: &str, seconds: u32) -> Result<Sample> {
     let mut agent = Agent::start(&folder, &out, asks.0.id(), port)?;
     agent.wait_until(|| http(port, "/readyz").is_some_and(|answer| answer.contains(" 200 ")))?;
     let ready_ms = start.elapsed().as_secs_f64() * 1e3;
-    // What the shell runs has its library known: the first request is to be captured, not the third.
+    // The library of the shell's curl is already known to the agent: the first request must be captured, not the third.
     asks.go()?;
     agent.wait_until(|| fs::read_to_string(&out).is_ok_and(|told| told.contains("qtap.artifact_record")))?;
     let captured_ms = start.elapsed().as_secs_f64() * 1e3;
@@ -76,7 +76,7 @@ fn measure(url: &str, seconds: u32) -> Result<Sample> {
     Ok(Sample { ready_ms, captured_ms, cpu_permille, resident_mb, tables_mb })
 }
 
-/// A shell that asks once, when it is told to, and then sleeps until its input ends.
+/// A shell that sends one request when told to, and then sleeps until its input ends.
 struct Asks(Child);
 
 impl Asks {
@@ -130,7 +130,7 @@ impl Drop for Agent {
     }
 }
 
-/// The answer's head and body; none when nobody answers.
+/// The response's head and body; `None` when there is no response.
 fn http(port: u16, path: &str) -> Option<String> {
     use std::io::Read as _;
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;

@@ -14,7 +14,7 @@ const CONNECTIONS: u32 = 64;
 /// A slow server takes a second to accept all connections.
 const WARM_UP_SECONDS: u32 = 2;
 
-/// How much longer than it is told to a run may take.
+/// Grace period beyond the requested duration of a run.
 const PATIENCE_SECONDS: u32 = 10;
 
 /// Streams at once on each HTTP/2 connection.
@@ -41,7 +41,7 @@ impl Protocol {
         }
     }
 
-    /// The load on `nginx` for so many seconds.
+    /// The load on `nginx` for `seconds`.
     pub(super) fn load(self, nginx: &Nginx, seconds: u32) -> Load {
         let url = match self {
             Protocol::Http => format!("http://127.0.0.1:{}/1k.txt", nginx.http_port),
@@ -51,14 +51,14 @@ impl Protocol {
     }
 }
 
-/// A load that can be run.
+/// A load to run.
 pub(super) struct Load {
     pub(super) protocol: Protocol,
     pub(super) url: String,
     pub(super) seconds: u32,
 }
 
-/// What a run achieved.
+/// The result of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Achieved {
     /// Requests answered.
@@ -68,18 +68,18 @@ pub(super) struct Achieved {
 }
 
 impl Load {
-    /// A little of it, for caches, compilers and connections.
+    /// Runs it briefly, to warm up caches, compilers and connections.
     pub(super) fn warm_up(&self) -> Result<Achieved> {
         self.run_for(WARM_UP_SECONDS)
     }
 
-    /// All of it.
+    /// Runs it for the full time.
     pub(super) fn run(&self) -> Result<Achieved> {
         self.run_for(self.seconds)
     }
 
     fn run_for(&self, seconds: u32) -> Result<Achieved> {
-        // h2load 1.52 was seen not to end against a server that was slow to take its connections.
+        // h2load 1.52 has been seen to hang against a server that was slow to accept its connections.
         let mut command = Command::new("timeout");
         command.args([&(seconds + PATIENCE_SECONDS).to_string(), "taskset"]);
         let last_core = thread::available_parallelism().map_or(1, usize::from).max(2) - 1;
@@ -102,7 +102,7 @@ impl Load {
     }
 }
 
-/// Reads `  180123 requests in 3.00s, 220.00MB read`; an answer other than 2xx or a broken connection spoils the run.
+/// Reads `  180123 requests in 3.00s, 220.00MB read`; a response other than 2xx or a broken connection invalidates the run.
 fn requests_of_wrk(said: &str) -> Result<u64> {
     if let Some(line) = said.lines().find(|line| line.contains("Non-2xx") || line.contains("Socket errors")) {
         bail!("wrk: {}", line.trim());

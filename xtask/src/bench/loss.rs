@@ -1,5 +1,5 @@
-//! Is anything lost in silence? A minute of load as high as the machine goes, then three numbers side by side: exchanges made,
-//! exchanges that reached the store, and what the agent says it lost, by reason.
+//! Is anything lost without being counted? A minute of load as high as the machine allows, then three numbers: exchanges made,
+//! exchanges that reached the store, and the agent's own count of losses, by reason.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -17,7 +17,7 @@ use crate::nginx::Nginx;
 /// How long the agent may take to deliver what it still holds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Measures each protocol once, for so many seconds.
+/// Measures each protocol once, for `seconds`.
 pub(super) fn run(protocols: &[Protocol], otlp: Otlp, seconds: u32) -> Result<()> {
     build()?;
     let sink = Sink::start()?;
@@ -54,7 +54,7 @@ pub(super) fn run(protocols: &[Protocol], otlp: Otlp, seconds: u32) -> Result<()
     Ok(())
 }
 
-/// Waits until nothing more comes.
+/// Waits until no more records arrive.
 fn settle(sink: &Sink) {
     let start = Instant::now();
     let mut last = sink.bytes();
@@ -77,7 +77,7 @@ pub(super) fn metrics(port: u16) -> Result<String> {
     Ok(page)
 }
 
-/// `reason: count` of every reason that has a count.
+/// `reason: count` for every reason with a nonzero count.
 fn losses(page: &str) -> Vec<String> {
     let counted = page.lines().filter_map(|line| line.strip_prefix("qtap_loss_total{reason=\""));
     let each = counted.filter_map(|rest| rest.split_once("\"} ")).filter(|(_, count)| *count != "0");

@@ -1,8 +1,8 @@
-//! `cargo xtask bench`: what watching costs the watched. nginx serves 1 KB over keep-alive connections, bare and under each kind of
-//! probe, in interleaved rounds; the table of medians is printed as Markdown, with the machine named. It asserts nothing. Beside it:
-//! what it costs servers of other kinds, how fast a recording is replayed, beside tshark too, whether anything is lost uncounted under a
-//! minute of load, and how fast records are delivered, what rules cost, what of what nobody wants is not copied, what an idle agent costs, and how
-//! many first requests of programs of a moment are captured.
+//! `cargo xtask bench`: what watching costs the watched. nginx serves 1 KB over keep-alive connections, without probes and under each kind
+//! of probe, in interleaved rounds; the table of medians is printed as Markdown, with the machine's name. It asserts nothing. Other
+//! subjects: the cost for other servers; the speed of replaying a recording, also beside tshark; whether a minute of load loses
+//! anything uncounted; the speed of delivery; the cost of rules; the bytes not copied because nobody wants them; the cost of an idle
+//! agent; and how many first requests of short-lived programs are captured.
 
 mod advice;
 mod discovery;
@@ -33,7 +33,7 @@ use sink::{Otlp, Sink};
 use stage::{Stage, Watcher};
 use usage::Cpu;
 
-/// How long an agent may take over its start, and over what came last, before its memory and CPU time are read.
+/// How long an agent may take to settle after its start, and after the last requests, before its memory and CPU time are read.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// What is measured.
@@ -91,27 +91,27 @@ pub(crate) struct Options {
 struct Sample {
     /// CPU time of the server per request, µs.
     server_us: f64,
-    /// CPU time of what watches, per request, µs; none where nothing does.
+    /// CPU time of the watcher per request, µs; `None` without a watcher.
     agent_us: Option<f64>,
-    /// Resident memory of what watches, before the load, MB.
+    /// Resident memory of the watcher, before the load, MB.
     agent_idle_mb: Option<f64>,
     /// The same after the load.
     agent_mb: Option<f64>,
-    /// Exchanges that reached the store, of those made; none where nothing exports.
+    /// Share of the exchanges that reached the store; `None` when nothing exports.
     exported: Option<f64>,
     /// Requests per second.
     rate: f64,
 }
 
-/// What is measured under each stage.
+/// One row group of the table: what is measured under each stage.
 struct Case {
     name: String,
     load: Load,
-    /// The processes that serve; the first is watched.
+    /// The serving processes; the first is watched.
     pids: Vec<u32>,
 }
 
-/// All samples by case and stage, both by their place in the lists.
+/// All samples by case and stage, both as indexes into their lists.
 type Samples = BTreeMap<(usize, usize), Vec<Sample>>;
 
 /// Builds, measures, prints.
@@ -131,7 +131,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
 }
 
-/// A bench of the agent that needs no kernel.
+/// Runs a benchmark of the agent that needs no kernel.
 fn bench_of(name: &str) -> Result<()> {
     println!("{}.\n", machine());
     let bench = ["bench", "--package", "qtap-agent", "--no-default-features", "--bench", name];
@@ -173,7 +173,7 @@ fn stages(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Each case under each stage, round after round; beside the samples, what was not measured in some round, and why.
+/// Measures each case under each stage, round by round; also returns what could not be measured in some round, and why.
 fn measure_all(rounds: u32, cases: &[Case], stages: &[Stage], sink: &Sink) -> (Samples, BTreeMap<String, String>) {
     let mut samples = Samples::new();
     let mut unmeasured = BTreeMap::new();
@@ -195,13 +195,13 @@ fn measure_all(rounds: u32, cases: &[Case], stages: &[Stage], sink: &Sink) -> (S
     (samples, unmeasured)
 }
 
-/// One case under one stage: what watches is started, the load warms up, then runs.
+/// Measures one case under one stage: starts the watcher, warms up, runs the load.
 fn measure(stage: &Stage, Case { load, pids, .. }: &Case, sink: &Sink) -> Result<Sample> {
     let told_before = sink.exchanges();
     let watcher = stage.start(*pids.first().context("nobody serves")?)?;
     let pid = watcher.as_ref().map(Watcher::pid);
     if pid.is_some() {
-        // What starting took is given back a moment later.
+        // Memory that only the start needed is released shortly after.
         thread::sleep(SETTLE);
     }
     let agent_idle_mb = pid.map(usage::resident_mb).transpose()?;
@@ -211,7 +211,7 @@ fn measure(stage: &Stage, Case { load, pids, .. }: &Case, sink: &Sink) -> Result
     let result = load.run()?;
     let server = usage::cpu_of(pids)? - server_before;
     if watcher.is_some() {
-        // What came last is still on its way through the agent.
+        // The last exchanges are still on their way through the agent.
         thread::sleep(SETTLE);
     }
     let per_request = |cpu: Cpu| cpu.as_micros() / result.requests as f64;
@@ -229,7 +229,7 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// The server has the first core to itself; the load has the others.
+/// Gives the server the first core to itself; the load uses the others.
 fn pin(workers: &[u32]) -> Result<()> {
     for worker in workers {
         let mut taskset = Command::new("taskset");
@@ -238,7 +238,7 @@ fn pin(workers: &[u32]) -> Result<()> {
     Ok(())
 }
 
-/// The machine in one line.
+/// A one-line description of the machine.
 fn machine() -> String {
     let cpu_info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu_info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");
@@ -254,7 +254,7 @@ fn machine() -> String {
     format!("{model}, {cores} cores, Linux {}; {nginx}; {openssl}", kernel.trim())
 }
 
-/// All that a command prints.
+/// Everything that a command prints.
 fn said_by(command: &mut Command) -> Result<String> {
     let output = shell::output_of(command)?;
     Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())

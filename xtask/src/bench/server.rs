@@ -1,4 +1,4 @@
-//! A server of the bench of servers: found, told to answer everything with 1 KB over TLS, started on the first core, gone when dropped. It installs nothing.
+//! A server of the bench of servers: found, not installed; answers everything with 1 KB over TLS on the first core; stopped when dropped.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,10 +12,10 @@ use super::{free_port, pin, said_by};
 use crate::nginx::{self, Nginx};
 use crate::{setup, shell};
 
-/// Bytes of an answer's body.
+/// Size of a response's body, in bytes.
 const BODY_BYTES: usize = 1024;
 
-/// How long one may take to end.
+/// How long a server may take to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which server.
@@ -41,7 +41,7 @@ impl Kind {
         }
     }
 
-    /// As the table names it.
+    /// Its name in the table.
     fn title(self, version: &str) -> String {
         let note = match self {
             Kind::Nginx | Kind::Node => "",
@@ -52,7 +52,7 @@ impl Kind {
         format!("{} {version}{note}", self.name())
     }
 
-    /// What it speaks; asyncio brings no HTTP/2.
+    /// Whether it speaks the protocol; asyncio has no HTTP/2.
     pub(super) fn speaks(self, protocol: Protocol) -> bool {
         match protocol {
             Protocol::Http => false,
@@ -61,7 +61,7 @@ impl Kind {
         }
     }
 
-    /// Its program; none: it is not installed.
+    /// Its program; `None`: not installed.
     fn program(self) -> Result<Option<PathBuf>> {
         let tools = setup::python_dir()?.join("bin");
         let program = match self {
@@ -74,7 +74,7 @@ impl Kind {
         Ok(program.filter(|file| file.is_file()))
     }
 
-    /// The word that has it say its version.
+    /// The argument that prints its version.
     fn version_flag(self) -> &'static str {
         match self {
             Kind::Nginx => "-v",
@@ -83,7 +83,7 @@ impl Kind {
         }
     }
 
-    /// Starts it with the certificate in `folder`, where its settings go too; none: it is not installed.
+    /// Starts it with the certificate in `folder`, where its settings go too; `None`: not installed.
     pub(super) fn start(self, folder: &Path) -> Result<Option<Server>> {
         let Some(program) = self.program()? else { return Ok(None) };
         let said = said_by(Command::new(&program).arg(self.version_flag()))?;
@@ -94,7 +94,7 @@ impl Kind {
             return Ok(Some(Server { title, process: Process::Nginx(nginx) }));
         }
         let port = free_port()?;
-        // All threads that it will ever have are where its first one is.
+        // Threads that it starts later inherit this CPU affinity.
         let mut command = Command::new("taskset");
         command.args(["-c", "0"]).arg(&program).args(self.arguments(folder, port)?);
         command.env("GOMAXPROCS", "1").env("HOME", folder);
@@ -104,7 +104,7 @@ impl Kind {
         Ok(Some(Server { title, process: Process::Own(own) }))
     }
 
-    /// What its program is told; settings are written.
+    /// The arguments of its program; writes its settings.
     fn arguments(self, folder: &Path, port: u16) -> Result<Vec<String>> {
         let dir = folder.to_string_lossy();
         let write = |name: &str, text: String| {
@@ -143,7 +143,7 @@ enum Process {
 }
 
 impl Server {
-    /// Who serves.
+    /// The serving processes.
     pub(super) fn pids(&self) -> Result<Vec<u32>> {
         match &self.process {
             Process::Nginx(nginx) => nginx.workers(),
@@ -151,7 +151,7 @@ impl Server {
         }
     }
 
-    /// The load on it for so many seconds.
+    /// The load on it for `seconds`.
     pub(super) fn load(&self, protocol: Protocol, seconds: u32) -> Load {
         match &self.process {
             Process::Nginx(nginx) => protocol.load(nginx, seconds),
@@ -160,7 +160,7 @@ impl Server {
     }
 }
 
-/// Ended when dropped.
+/// Stopped when dropped.
 struct Own {
     child: Child,
     port: u16,
@@ -221,7 +221,7 @@ fn envoys(dir: &str, port: u16) -> String {
     )
 }
 
-/// The first number with points in it; a commit, which may stand before it, has none.
+/// The first number with a dot in it; a commit hash, which may come first, has none.
 fn version_in(said: &str) -> Option<&str> {
     let words = said.split([' ', '/', '\n']).map(|word| word.trim_start_matches('v'));
     let mut versions =

@@ -1,5 +1,5 @@
-//! What watching costs servers of other kinds than nginx, each with the TLS that it brings: Node, Caddy, Envoy and Python's asyncio beside it, over TLS, each by itself on the
-//! first core, bare and with qtap at level full, in interleaved rounds. In: a release build. Out: a table of medians. It asserts nothing.
+//! What watching costs servers other than nginx, each with its own TLS: Node, Caddy, Envoy and Python's asyncio, over TLS, one at a time on the first
+//! core, without qtap and with it at level full, in interleaved rounds. In: a release build. Out: a table of medians. It asserts nothing.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ use crate::{nginx, shell};
 const HEAD: &str = "| server | protocol | server CPU per request, bare, µs | under qtap, µs | requests/s, bare | under qtap | kept, % | agent CPU per request, µs | exported, % |
 |---|---|---|---|---|---|---|---|---|";
 
-/// Measures each server that is installed over each protocol that it speaks.
+/// Measures each installed server over each protocol that it speaks.
 pub(super) fn run(options: &Options) -> Result<()> {
     build()?;
     let folder = shell::target_dir()?.join("qtap-bench/servers");

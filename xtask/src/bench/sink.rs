@@ -1,5 +1,5 @@
-//! A store that takes everything: an HTTP/1.1 server on 127.0.0.1 that reads each request's body, counts its bytes and the exchanges
-//! told in it, and answers 200 with an empty OTLP response. It keeps nothing.
+//! A store that accepts everything: an HTTP/1.1 server on 127.0.0.1 that reads each request's body, counts its bytes and the exchanges
+//! reported in it, and answers 200 with an empty OTLP response. It keeps nothing.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -22,7 +22,7 @@ pub(crate) enum Otlp {
 }
 
 impl Otlp {
-    /// As the config names it.
+    /// Its name in the config.
     pub(super) fn name(self) -> &'static str {
         match self {
             Otlp::Http => "http",
@@ -38,10 +38,10 @@ pub(super) struct Sink {
     counts: Arc<Counts>,
 }
 
-/// The event name that each exchange's record carries once, as it stands in protobuf: field 12 of `LogRecord`, 20 bytes.
+/// The event name that each exchange's record holds once, as encoded in protobuf: field 12 of `LogRecord`, 20 bytes.
 const EXCHANGE: &[u8] = b"\x62\x14qtap.artifact_record";
 
-/// What was taken.
+/// What the sink received.
 #[derive(Default)]
 pub(super) struct Counts {
     exchanges: AtomicU64,
@@ -67,7 +67,7 @@ impl Sink {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let counts = Arc::clone(&shared);
-                // An error ends that connection, as a client going away does.
+                // An error ends only this connection, just as when the client closes it.
                 thread::spawn(move || drop(serve(&stream, &counts)));
             }
         });
@@ -75,7 +75,7 @@ impl Sink {
         Ok(Sink { port, grpc_port, counts })
     }
 
-    /// Where it listens for `protocol`.
+    /// The port for `protocol`.
     pub(super) fn port(&self, protocol: Otlp) -> u16 {
         match protocol {
             Otlp::Http => self.port,
@@ -83,12 +83,12 @@ impl Sink {
         }
     }
 
-    /// Exchanges told.
+    /// Exchanges received.
     pub(super) fn exchanges(&self) -> u64 {
         self.counts.exchanges.load(Ordering::Relaxed)
     }
 
-    /// Bytes of bodies taken.
+    /// Body bytes received.
     pub(super) fn bytes(&self) -> u64 {
         self.counts.bytes.load(Ordering::Relaxed)
     }
@@ -110,14 +110,14 @@ fn serve(stream: &TcpStream, counts: &Counts) -> io::Result<()> {
     Ok(())
 }
 
-/// How long a body is (RFC 9112 §6).
+/// How the length of a body is determined (RFC 9112 §6).
 #[derive(Debug, PartialEq, Eq)]
 enum Framing {
     Length(u64),
     Chunked,
 }
 
-/// Reads a request's head; none at the connection's end.
+/// Reads a request's head; `None` at the end of the connection.
 fn head(reader: &mut impl BufRead) -> io::Result<Option<Framing>> {
     let mut framing = Framing::Length(0);
     let mut line = String::new();

@@ -1,5 +1,5 @@
-//! What watches the server while it is measured: nothing, empty programs, or qtap. A stage is a command line; it is ready when it
-//! says so on standard error, and ends at SIGTERM.
+//! What watches the server during a measurement: nothing, empty programs, or qtap. A stage is a command line; it reports on
+//! standard error when it is ready, and ends at SIGTERM.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -13,29 +13,29 @@ use anyhow::{Context, Result, bail};
 use super::sink::{Otlp, Sink};
 use crate::{nginx, shell};
 
-/// How long a stage may take to be ready, or to end.
+/// How long a stage may take to become ready, or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The stage under which nothing watches.
 pub(super) const BARE: &str = "bare";
 
-/// The word that says it.
+/// The word by which a stage reports that it is ready.
 const READY: &str = "ready";
 
 /// One way of watching.
 pub(super) struct Stage {
     /// Name in the table and on the command line.
     pub(super) name: &'static str,
-    /// Program and arguments; `{pid}` is the server's. None: nothing watches.
+    /// Program and arguments; `{pid}` is the server's. `None`: nothing watches.
     command: Option<(PathBuf, Vec<String>)>,
-    /// Where what it prints goes; none: nowhere.
+    /// The file for its standard output; `None`: discarded.
     out: Option<PathBuf>,
 }
 
-/// The stage under which all is exported.
+/// The stage that exports everything.
 pub(super) const FULL: &str = "qtap-full";
 
-/// Every stage, in the table's order. qtap sends its records to the sink, and answers questions at `admin_port`.
+/// Every stage, in the table's order. qtap sends its records to the sink, and serves its metrics at `admin_port`.
 pub(super) fn all(sink: &Sink, otlp: Otlp, admin_port: u16) -> Result<Vec<Stage>> {
     let release = shell::target_dir()?.join("release");
     let settings = shell::target_dir()?.join("qtap-bench");
@@ -45,7 +45,7 @@ pub(super) fn all(sink: &Sink, otlp: Otlp, admin_port: u16) -> Result<Vec<Stage>
         Some((release.join("examples/empty_probes"), arguments))
     };
     let admin = format!("127.0.0.1:{admin_port}");
-    // What an earlier run left in its queues is not to be delivered in this one.
+    // Records that an earlier run left in its queues must not be delivered in this one.
     let data = settings.join("data");
     if data.exists() {
         fs::remove_dir_all(&data)?;
@@ -89,7 +89,7 @@ tap:
 }
 
 impl Stage {
-    /// qtap with these arguments; what it prints goes to `out`.
+    /// qtap with these arguments; its standard output goes to `out`.
     pub(super) fn qtap(arguments: Vec<String>, out: &Path) -> Result<Stage> {
         let program = shell::target_dir()?.join("release/qtap");
         Ok(Stage { name: "qtap", command: Some((program, arguments)), out: Some(out.to_owned()) })
@@ -100,7 +100,7 @@ impl Stage {
         self.name.starts_with("qtap")
     }
 
-    /// Starts what watches the process `pid`, and waits until it is ready.
+    /// Starts the watcher of the process `pid`, and waits until it is ready.
     pub(super) fn start(&self, pid: u32) -> Result<Option<Watcher>> {
         let Some((program, arguments)) = &self.command else { return Ok(None) };
         let printed = self.out.as_ref().map(fs::File::create).transpose()?;
@@ -114,7 +114,7 @@ impl Stage {
         let stderr = child.stderr.take().context("standard error is piped")?;
         let watcher = Watcher { child };
         let (say, said) = mpsc::channel();
-        // Reads to the end, so that the watcher is never held up by a full pipe.
+        // Reads until the end, so that a full pipe never blocks the watcher.
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let _ = say.send(line);
@@ -132,7 +132,7 @@ impl Stage {
     }
 }
 
-/// What watches; ended when dropped.
+/// The watching process; ended when dropped.
 pub(super) struct Watcher {
     child: Child,
 }

@@ -1,4 +1,4 @@
-//! The table: medians over the rounds, as Markdown to be pasted in BENCHMARKS.md.
+//! The table: medians over the rounds, as Markdown for BENCHMARKS.md.
 
 use std::fmt::Write as _;
 
@@ -55,17 +55,17 @@ fn server_us(samples: &Samples, protocol: usize, stages: &[Stage], name: &str) -
     samples.get(&(protocol, place)).map(|list| median(list, |sample| Some(sample.server_us)))
 }
 
-/// With so many digits behind the point; a dash for NaN.
+/// A value with this many decimals; a dash for NaN.
 pub(super) fn figure(value: f64, digits: usize) -> String {
     if value.is_nan() { "–".to_owned() } else { format!("{value:.digits$}") }
 }
 
-/// The middle value; NaN when there is none.
+/// The median; NaN when there are no values.
 pub(super) fn median(list: &[Sample], value: impl Fn(&Sample) -> Option<f64>) -> f64 {
     middle(list.iter().filter_map(value).collect())
 }
 
-/// The middle one; NaN when there is none.
+/// The median of a list; NaN when it is empty.
 pub(super) fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

@@ -1,6 +1,6 @@
-//! What users would take instead: the same traffic read by `qtap replay` and by `tshark -T fields -Y http`, in interleaved rounds. The
-//! replay bench writes it twice, as a recording and as packets. The figure is CPU time of the whole process, user and system; what is
-//! printed goes to this process, which counts the exchanges in it: both must have seen them all.
+//! Compares qtap with what users would use instead: the same traffic read by `qtap replay` and by `tshark -T fields -Y http`, in interleaved
+//! rounds. The replay bench writes the traffic twice, as a recording and as packets. The figure is CPU time of the whole process, user and
+//! system; this process reads the output and counts the exchanges in it: both programs must have seen all of them.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -14,7 +14,7 @@ use super::usage::{self, Cpu};
 use super::{machine, table};
 use crate::{setup, shell};
 
-/// A traffic: the name of its files, the title of its rows, and how tshark is asked about it.
+/// A kind of traffic: the name of its files, the title of its rows, and tshark's arguments for it.
 struct Traffic {
     name: &'static str,
     title: &'static str,
@@ -27,7 +27,7 @@ const TRAFFICS: [Traffic; 3] = [
     Traffic { name: "http2-100-streams", title: "HTTP/2, 100 streams, 1 KB", tshark: &HTTP2 },
 ];
 
-/// Without names looked up; the fields that qtap's own record has too.
+/// No name resolution; the fields that qtap's own record has too.
 const HTTP1: [&str; 14] = [
     "-n",
     "-Y",
@@ -45,7 +45,7 @@ const HTTP1: [&str; 14] = [
     "-l",
 ];
 
-/// A port that is not known for HTTP/2 has to be named.
+/// tshark must be told that this port, which is not a registered one, carries HTTP/2.
 const HTTP2: [&str; 16] = [
     "-n",
     "-d",
@@ -65,7 +65,7 @@ const HTTP2: [&str; 16] = [
     "-l",
 ];
 
-/// A program, and how it says that it saw an exchange.
+/// A program, and how its output shows an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Reader {
     Summary,
@@ -102,11 +102,11 @@ impl Reader {
         Ok(command)
     }
 
-    /// Exchanges in a line of its output.
+    /// The number of exchanges in a line of its output.
     fn count(self, line: &str) -> u64 {
         match self {
             Reader::Summary | Reader::Full => u64::from(line.contains("\"eventName\":\"qtap.artifact_record\"")),
-            // The last column: one code, or one for each stream in the packet.
+            // The last column: one status code, or one for each stream in the packet.
             Reader::Tshark => {
                 let codes = line.rsplit('\t').next().unwrap_or_default();
                 codes.split(',').filter(|code| !code.trim().is_empty()).count() as u64
@@ -131,7 +131,7 @@ tap: {{http: {{stack: bench}}}}
 /// Builds, writes the traffic, measures, prints.
 pub(super) fn run(rounds: u32) -> Result<()> {
     setup::run(setup::Purpose::Bench)?;
-    // With the same features as every other bench, so that nothing is built twice.
+    // The same features as in every other bench, so that nothing is built twice.
     super::build_release()?;
     let directory = shell::target_dir()?.join("qtap-bench");
     fs::create_dir_all(&directory)?;
@@ -155,7 +155,7 @@ pub(super) fn run(rounds: u32) -> Result<()> {
     Ok(())
 }
 
-/// CPU time of one run, in which all exchanges must have been seen.
+/// CPU time of one run; fails unless it saw all exchanges.
 fn measure(reader: Reader, traffic: &Traffic, directory: &Path) -> Result<Cpu> {
     let mut command = reader.command(traffic, directory)?;
     let before = usage::cpu_of_ended_children()?;

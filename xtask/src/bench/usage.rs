@@ -24,26 +24,26 @@ impl Sub for Cpu {
     }
 }
 
-/// What the processes have used since they began.
+/// CPU time of the processes since they started.
 pub(crate) fn cpu_of(pids: &[u32]) -> Result<Cpu> {
     let each = pids.iter().map(|pid| precise(*pid).map_or_else(|| coarse(*pid), Ok));
     Ok(Cpu(each.sum::<Result<u64>>()?))
 }
 
-/// Nanoseconds on a CPU of a process with one thread; with more, those that have ended would be missing.
+/// CPU time in nanoseconds, for a process with a single thread; with several, the time of threads that ended would be missing.
 fn precise(pid: u32) -> Option<u64> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.count();
     let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok().filter(|_| threads == 1)?;
     text.split_whitespace().next()?.parse().ok().filter(|used| *used > 0)
 }
 
-/// What all children that have ended and were waited for have used, in ticks of 10 ms.
+/// CPU time of all children that have ended and were waited for; the kernel counts it in ticks of 10 ms.
 pub(crate) fn cpu_of_ended_children() -> Result<Cpu> {
     let text = fs::read_to_string("/proc/self/stat")?;
     ticks_in(&text, ENDED_CHILDREN).map(|ticks| Cpu(ticks * 10_000_000)).context("/proc/self/stat reads otherwise")
 }
 
-/// Fields 14 and 15, utime and stime, counted from the one behind the name.
+/// Fields 14 and 15, utime and stime, as an index after the name field.
 const OWN: usize = 11;
 /// Fields 16 and 17, cutime and cstime.
 const ENDED_CHILDREN: usize = 13;
@@ -54,7 +54,7 @@ fn coarse(pid: u32) -> Result<u64> {
     ticks_in(&text, OWN).map(|ticks| ticks * 10_000_000).context("/proc/PID/stat reads otherwise than proc(5) says")
 }
 
-/// User and system time; the name, field 2, may hold spaces and parentheses.
+/// User and system time; the name, field 2, may contain spaces and parentheses.
 fn ticks_in(stat: &str, from: usize) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(") ")?;
     let mut fields = after_name.split(' ').skip(from);
@@ -70,11 +70,11 @@ pub(crate) fn resident_mb(pid: u32) -> Result<f64> {
     Ok(kib * 1024.0 / 1e6)
 }
 
-/// What the kernel holds for a process's BPF tables, in MB (10⁶ bytes), as it tells of their descriptors; exact since Linux 6.4.
+/// Kernel memory of a process's BPF maps, in MB (10⁶ bytes), as its descriptors' fdinfo reports it; exact since Linux 6.4.
 pub(crate) fn tables_mb(pid: u32) -> Result<f64> {
     let mut bytes = 0.0;
     for entry in fs::read_dir(format!("/proc/{pid}/fdinfo")).with_context(|| format!("process {pid} is gone"))? {
-        // One that is closed meanwhile is none.
+        // A descriptor that was closed in the meantime counts as none.
         let text = fs::read_to_string(entry?.path()).unwrap_or_default();
         let of_table = text.lines().filter(|_| text.contains("map_type:"));
         bytes += of_table.filter_map(|line| line.strip_prefix("memlock:")?.trim().parse::<f64>().ok()).sum::<f64>();

@@ -1,5 +1,5 @@
-//! Licences, sources, banned crates and yanked versions of all that is linked, read from `cargo metadata` and from cargo's
-//! own copy of the registry's index. Security advisories are not looked at: their database is fetched over the network.
+//! Checks licences, sources, banned crates and yanked versions of everything that is linked, from `cargo metadata` and cargo's
+//! own copy of the registry's index. Security advisories are not checked: their database would be fetched over the network.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::shell;
 
-/// Licences that ask for no more than attribution.
+/// Licences that require no more than attribution.
 const LICENCES: [&str; 13] = [
     "0BSD",
     "Apache-2.0",
@@ -28,7 +28,7 @@ const LICENCES: [&str; 13] = [
     "Zlib",
 ];
 
-/// Crates that must not come in, and why.
+/// Banned crates, and why.
 const BANNED: [(&str, &str); 6] = [
     ("aws-lc-sys", "needs cmake; ring is the one provider of cryptography"),
     ("evalexpr", "AGPL"),
@@ -40,12 +40,12 @@ const BANNED: [(&str, &str); 6] = [
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// A package that is in the lock file.
+/// A package in the lock file.
 struct Package {
     name: String,
     version: String,
     licence: Option<String>,
-    /// None for our own.
+    /// `None` for the workspace's own packages.
     source: Option<String>,
 }
 
@@ -113,7 +113,7 @@ fn is_allowed(expression: &str) -> bool {
     any_of(&mut rest) == Some(true) && rest.is_empty()
 }
 
-/// Each of these takes what it understands off the front; none is a broken expression.
+/// Each of these parsers consumes what it understands from the front; `None` means a malformed expression.
 fn any_of(words: &mut &[&str]) -> Option<bool> {
     let mut allowed = all_of(words)?;
     while let ["OR", rest @ ..] = *words {
@@ -141,7 +141,7 @@ fn one(words: &mut &[&str]) -> Option<bool> {
             *words = rest;
             Some(allowed)
         }
-        // A licence that is allowed stays so when an exception permits more.
+        // An exception only adds permissions: an allowed licence stays allowed.
         [licence, "WITH", _, rest @ ..] | [licence, rest @ ..] => {
             *words = rest;
             Some(LICENCES.contains(licence))
@@ -159,7 +159,7 @@ fn several_versions(packages: &[Package]) -> String {
     several.map(|(name, list)| format!("{name} ({})", list.join(", "))).collect::<Vec<_>>().join(", ")
 }
 
-/// Where cargo keeps what it has read of the index.
+/// Cargo's caches of the registry index.
 fn index_caches() -> Vec<PathBuf> {
     let home = shell::capture(Command::new("sh").args(["-c", "printf %s \"${CARGO_HOME:-$HOME/.cargo}\""]))
         .unwrap_or_default();
@@ -167,12 +167,12 @@ fn index_caches() -> Vec<PathBuf> {
     entries.map(|entry| entry.path().join(".cache")).filter(|dir| dir.is_dir()).collect()
 }
 
-/// Whether the index calls this version yanked; none when it is not in cargo's copy.
+/// Whether the index marks this version as yanked; `None` when it is not in cargo's copy.
 fn is_yanked(indexes: &[PathBuf], name: &str, version: &str) -> Option<bool> {
     indexes.iter().find_map(|dir| yanked_in(&fs::read(dir.join(index_path(name))).ok()?, version))
 }
 
-/// The cache file holds versions and their JSON, in turn, with a NUL after each.
+/// The cache file holds versions and their JSON alternately, each followed by a NUL.
 fn yanked_in(cache: &[u8], version: &str) -> Option<bool> {
     let entries = cache.split(|byte| *byte == 0).filter_map(|part| serde_json::from_slice::<Value>(part).ok());
     entries.into_iter().find(|entry| entry["vers"] == version).map(|entry| entry["yanked"] == true)

@@ -1,4 +1,4 @@
-//! Runs `cargo test`, shows what it says as it says it, and counts.
+//! Runs `cargo test`, passes its output on as it comes, and counts the results.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,15 +12,15 @@ use anyhow::{Context, Result, bail};
 use super::Tally;
 use crate::shell;
 
-/// Tests of the running kernel: those of `qtap-agent/tests` whose name begins so.
+/// Tests of the running kernel: the files of `qtap-agent/tests` with this prefix.
 const KERNEL_TESTS: &str = "kernel";
 
-/// `cargo test` with these arguments. Tests show what they say: figures, and why they are skipped.
+/// Runs `cargo test` with these arguments. The tests' output is shown: figures, and why tests are skipped.
 pub(super) fn run(arguments: &[&str]) -> Result<Tally> {
     run_with(arguments, &[])
 }
 
-/// The same, with more arguments for the tests' own harness.
+/// The same, with additional arguments for the test harness.
 fn run_with(arguments: &[&str], own: &[&str]) -> Result<Tally> {
     let mut cargo = shell::cargo();
     cargo.args(["test", "--no-fail-fast"]).args(arguments).args(["--", "--show-output"]).args(own);
@@ -31,7 +31,7 @@ fn run_with(arguments: &[&str], own: &[&str]) -> Result<Tally> {
     Ok(tally)
 }
 
-/// Every test but those of the running kernel.
+/// Runs every test except those of the running kernel.
 pub(super) fn run_all_but_kernel() -> Result<Tally> {
     let mut arguments = vec!["--lib", "--bins", "--examples"];
     let names = integration_tests()?;
@@ -43,18 +43,18 @@ pub(super) fn run_all_but_kernel() -> Result<Tally> {
     Ok(tally)
 }
 
-/// The tests of the running kernel that take minutes, as users' builds are made.
+/// Runs the kernel tests that take minutes, in a release build.
 pub(super) fn run_long_kernel() -> Result<Tally> {
     run_with(&["--release", "--package", "qtap-agent", "--test", "kernel*"], &["--ignored", "a_million"])
 }
 
-/// A body that is larger than any bound on memory, as users' builds are made.
+/// Runs the test with a body larger than any memory limit, in a release build.
 pub(super) fn run_long_bodies() -> Result<Tally> {
     let arguments = ["--release", "--no-default-features", "--package", "qtap-agent", "--test", "large_bodies"];
     run_with(&arguments, &["--ignored", "a_body_of_a_gibibyte"])
 }
 
-/// The tests of the running kernel, as root; else they are built, and counted as skipped.
+/// Runs the tests of the running kernel when root; otherwise builds them, and counts them as skipped.
 pub(super) fn run_kernel() -> Result<Tally> {
     if !integration_tests()?.iter().any(|name| name.starts_with(KERNEL_TESTS)) {
         println!("there are none");
@@ -62,7 +62,7 @@ pub(super) fn run_kernel() -> Result<Tally> {
     }
     let arguments = ["--package", "qtap-agent", "--test", "kernel*"];
     if shell::is_root() {
-        // The program of rustls that they capture.
+        // The rustls program that they capture.
         let build = ["build", "--package", "qtap-agent", "--example", "rustls_talks"];
         shell::run(shell::cargo().args(build))?;
         return run(&arguments);
@@ -83,11 +83,11 @@ fn integration_tests() -> Result<Vec<String>> {
     Ok(tests.filter_map(|target| target["name"].as_str().map(ToOwned::to_owned)).collect())
 }
 
-/// How long the tests' last lines may take after their end.
+/// How long to wait for the last output lines after the tests ended.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
-/// Runs the command, passes its lines on and sums the results in them; also whether it ended well. A program that a test left
-/// behind may hold the output open: what it says after the tests' end is not waited for.
+/// Runs the command, passes its lines on and sums up the results in them; also returns whether it succeeded. A program that a test left
+/// running may keep the output open: what it writes after the tests' end is not waited for.
 fn count(command: &mut Command) -> Result<(Tally, bool)> {
     println!("$ {}", shell::describe(command));
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cargo does not start")?;
@@ -122,21 +122,21 @@ fn count(command: &mut Command) -> Result<(Tally, bool)> {
     Ok((tally, child.wait()?.success()))
 }
 
-/// What tests say of themselves: under a heading each, before the result. One that says `skipped: …` for the harness passed.
+/// What tests print: under one heading per test, before the result. The harness counts a test that prints `skipped: …` as passed.
 #[derive(Debug, Default)]
 struct Said {
     skipped: u64,
-    /// The test under whose heading it is was counted.
+    /// The test of the current heading has been counted.
     counted: bool,
-    /// The test under whose heading it is.
+    /// The test of the current heading.
     heading: String,
-    /// How many lines are still kept of why it failed.
+    /// How many more lines to keep of the reason why it failed.
     kept: usize,
-    /// Why tests failed: where they did, and the first lines of what they said then.
+    /// Why tests failed: by test, the place of the panic and the first lines of its message.
     reasons: BTreeMap<String, String>,
 }
 
-/// Lines that are kept of why a test failed, and characters of each: the last lines of a long output are what is read first.
+/// Maximum lines of the reason why a test failed, and characters of each: the summary, which is read first, must stay short.
 const REASON: (usize, usize) = (4, 500);
 
 impl Said {
@@ -158,7 +158,7 @@ impl Said {
         }
     }
 
-    /// Adds to the names of tests that failed why they did.
+    /// Appends to the names of failed tests the reason.
     fn explain(&mut self, names: &mut [String]) {
         for name in names {
             if let Some(reason) = self.reasons.remove(name.as_str()) {
@@ -167,14 +167,14 @@ impl Said {
         }
     }
 
-    /// The result with those that were skipped, and begins anew.
+    /// The result with skipped tests counted as such; resets the state.
     fn correct(&mut self, result: Tally) -> Tally {
         let skipped = std::mem::take(self).skipped.min(result.passed);
         Tally { passed: result.passed - skipped, skipped: result.skipped + skipped, ..result }
     }
 }
 
-/// Reads `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+/// Parses `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
 fn result_in(line: &str) -> Option<Tally> {
     let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let count = |word: &str| {

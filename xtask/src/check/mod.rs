@@ -1,5 +1,5 @@
-//! `cargo xtask check`: all that must hold before a change is taken. Every step runs, whatever became of those before it; the
-//! last line sums the tests, and a failed step that is no test counts as one failed.
+//! `cargo xtask check`: everything that must hold before a change is accepted. Every step runs, whatever the result of those before it;
+//! the last line sums up the tests, and a failed step that is not a test counts as one failure.
 
 mod dependencies;
 mod harness;
@@ -12,13 +12,13 @@ use anyhow::{Result, bail};
 
 use crate::{bpf_toolchain, chart, kernel, setup, shell};
 
-/// What became of tests.
+/// Results of tests.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Tally {
     passed: u64,
     failed: u64,
     skipped: u64,
-    /// Those that failed, where they have names.
+    /// The names of those that failed, where known.
     names: Vec<String>,
 }
 
@@ -31,7 +31,7 @@ impl Tally {
     }
 }
 
-/// A step, how it ended, and how long it took.
+/// A step, its result, and how long it took.
 struct Done {
     name: &'static str,
     outcome: Result<Tally>,
@@ -63,7 +63,7 @@ pub(crate) struct Options {
     long: bool,
 }
 
-/// What takes minutes.
+/// The steps of `--long`.
 const LONG: [Step; 2] =
     [("kernel tests, long", harness::run_long_kernel), ("large bodies, long", harness::run_long_bodies)];
 
@@ -85,7 +85,7 @@ pub(crate) fn run(options: &Options) -> bool {
         println!("failed: {name}");
     }
     if sum.failed > 0 {
-        // What a compiler or a linker that was killed does not say itself.
+        // Shortage of disk or memory may be the cause: a compiler or linker that was killed does not say so.
         println!("{}", room::left().unwrap_or_else(|error| format!("{error:#}")));
     }
     println!("{} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped);
@@ -119,7 +119,7 @@ fn format() -> Result<Tally> {
     cargo(&["fmt", "--all", "--check"])
 }
 
-/// The kernel crate is linted by its compiler alone: Debian's brings no clippy.
+/// The kernel crate is checked only by its compiler's lints: Debian's toolchain has no clippy.
 fn probes() -> Result<Tally> {
     let toolchain = bpf_toolchain::find().map_err(|missing| anyhow::anyhow!("{missing}"))?;
     let target = shell::target_dir()?.join("bpf");
@@ -152,7 +152,7 @@ fn docs() -> Result<Tally> {
     Ok(Tally::default())
 }
 
-/// What tells whether other kernels take the probes; all tests on all of them take hours (`cargo xtask kernel`).
+/// A short test whether other kernels accept the probes; all tests on all of them take hours (`cargo xtask kernel`).
 fn other_kernels() -> Result<Tally> {
     let [passed, failed, skipped] = kernel::smoke()?;
     Ok(Tally { passed, failed, skipped, names: Vec::new() })

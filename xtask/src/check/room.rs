@@ -1,22 +1,22 @@
-//! The room that a whole check takes. In: the file system of the target directory, and memory. Out: a line that says what is left, with the
-//! remedy where that is too little: a compiler that the system kills for it says nothing of the reason.
+//! Disk and memory for a whole check. In: the file system of the target directory, and memory. Out: a line with what is available, and the
+//! remedy when that is too little: a compiler that the kernel kills for lack of memory does not report the reason.
 
 use anyhow::{Context, Result};
 
 use crate::shell;
 
-/// What a first check leaves on the disk, in GB.
+/// Disk space that a first check uses, in GB.
 const DISK: f64 = 11.0;
-/// What the largest of its compilers and linkers use of memory at a time, in GB.
+/// Peak memory of the largest of its compilers and linkers, in GB.
 const MEMORY: f64 = 3.0;
 
-/// Says what there is, before anything is built.
+/// Prints what is available, before anything is built.
 pub(super) fn check() -> Result<()> {
     println!("{}", left()?);
     Ok(())
 }
 
-/// What is left.
+/// A line with what is available.
 pub(super) fn left() -> Result<String> {
     let target = shell::target_dir()?;
     std::fs::create_dir_all(target)?;

@@ -1,20 +1,20 @@
-//! How deep the stacks of the probes are. Functions called one inside another have 512 bytes together on kernels up to 6.12 (`MAX_BPF_STACK`,
-//! `check_max_stack_depth` of the verifier); later ones give each program a stack of its own and say nothing. In: the object. Out: the deepest way through
+//! Checks the stack depth of the probes. On kernels up to 6.12, nested functions share 512 bytes (`MAX_BPF_STACK`, `check_max_stack_depth` of the
+//! verifier); later kernels give each program a stack of its own and do not complain. In: the object. Out: the deepest call path of
 //! each program, and whether it is too deep.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 
-/// What all functions on a way have together.
+/// The limit for all functions on a call path together.
 const MOST: u64 = 512;
-/// What each takes is rounded up to this.
+/// A function's stack use is rounded up to a multiple of this.
 const UNIT: u64 = 32;
 
-/// Where a function is: its section and its offset there.
+/// A function's location: its section and its offset there.
 type Place = (usize, u64);
 
-/// A function: what it is called, what it takes, whom it calls.
+/// A function: its name, its stack use, and the functions it calls.
 #[derive(Debug, Default)]
 struct Function {
     name: String,
@@ -23,7 +23,7 @@ struct Function {
     calls: Vec<Place>,
 }
 
-/// Fails when a way through a program is too deep; prints the deepest.
+/// Fails when a call path of a program is too deep; prints the deepest.
 pub(super) fn check(object: &[u8]) -> Result<()> {
     let functions = functions(object).context("the object can't be read")?;
     let programs = functions.iter().filter(|(_, function)| function.is_program);
@@ -33,7 +33,7 @@ pub(super) fn check(object: &[u8]) -> Result<()> {
     if *depth > MOST { bail!("kernels up to 6.12 refuse the probes: {depth} bytes of stack") } else { Ok(()) }
 }
 
-/// The deepest way from a function on. The verifier lets functions call eight deep, and none itself.
+/// The deepest call path from a function on. The verifier allows eight levels of calls, and no recursion.
 fn deepest(functions: &BTreeMap<Place, Function>, from: Place, level: u32) -> (u64, String) {
     let Some(function) = functions.get(&from).filter(|_| level < 8) else { return (0, String::new()) };
     let below = function.calls.iter().map(|to| deepest(functions, *to, level + 1)).max().unwrap_or_default();
@@ -42,7 +42,7 @@ fn deepest(functions: &BTreeMap<Place, Function>, from: Place, level: u32) -> (u
     (own + below.0, format!("{} ({own}){next}", function.name))
 }
 
-/// A little-endian number of `bytes` at `at`.
+/// A little-endian number of `bytes` bytes at `at`.
 fn number(data: &[u8], at: u64, bytes: usize) -> Option<u64> {
     let at = usize::try_from(at).ok()?;
     let read = data.get(at..at.checked_add(bytes)?)?;
@@ -54,7 +54,7 @@ fn text(data: &[u8], at: u64) -> Option<String> {
     Some(String::from_utf8_lossy(&rest[..rest.iter().position(|byte| *byte == 0)?]).into_owned())
 }
 
-/// A section of an ELF file (`Elf64_Shdr`), as far as it is of use here.
+/// A section of an ELF file (`Elf64_Shdr`); only the fields used here.
 struct Section {
     name: u64,
     kind: u64,
@@ -124,7 +124,7 @@ fn functions(data: &[u8]) -> Option<BTreeMap<Place, Function>> {
     Some(functions)
 }
 
-/// An instruction that names something: a call of a function, or an address, which a helper may call.
+/// An instruction that refers to something: a call of a function, or the load of an address, which may be a callback for a helper.
 #[derive(Debug, PartialEq, Eq)]
 struct Named {
     at: u64,
@@ -132,7 +132,7 @@ struct Named {
     is_call: bool,
 }
 
-/// What an instruction of the function at `own` names. An address of what is no function is found nowhere, and no harm.
+/// The location that an instruction of the function at `own` refers to. The address of something that is no function matches none.
 fn called(relocations: &BTreeMap<Place, &Symbol>, own: Place, named: &Named) -> Option<Place> {
     let at = (own.0, own.1 + named.at);
     let beyond = if named.is_call { (named.immediate + 1) * 8 } else { named.immediate };
@@ -144,11 +144,11 @@ fn called(relocations: &BTreeMap<Place, &Symbol>, own: Place, named: &Named) -> 
     }
 }
 
-/// What a function takes of the stack, and what it names: read instruction by instruction, eight bytes each (RFC 9669).
+/// A function's stack use, and what it refers to: decoded instruction by instruction, eight bytes each (RFC 9669).
 fn walked(code: &[u8]) -> (u64, Vec<Named>) {
     const FRAME: u8 = 10;
     let (mut lowest, mut named) = (0i64, Vec::new());
-    // Registers that hold an address in the frame, by how far below its top.
+    // Registers that hold an address in the frame, with its offset from the frame's top.
     let mut addresses: BTreeMap<u8, i64> = BTreeMap::new();
     for (index, word) in code.chunks_exact(8).enumerate() {
         let [op, registers, low, high, rest @ ..] = word else { continue };
@@ -156,12 +156,12 @@ fn walked(code: &[u8]) -> (u64, Vec<Named>) {
         let offset = i64::from(i16::from_le_bytes([*low, *high]));
         let immediate = rest.iter().rev().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte)) as i32 as i64;
         match (op & 7, *op) {
-            // Loads from the frame, stores to it.
+            // Loads from the frame, and stores to it.
             (1, _) => {
                 if from == FRAME {
                     lowest = lowest.min(offset);
                 }
-                // What is loaded is no address in the frame, whatever the register held.
+                // A loaded value is not an address in the frame, whatever the register held before.
                 addresses.remove(&to);
             }
             (2 | 3, _) if to == FRAME => lowest = lowest.min(offset),
@@ -172,7 +172,7 @@ fn walked(code: &[u8]) -> (u64, Vec<Named>) {
                     lowest = lowest.min(*address);
                 }
             }
-            // A call of a function of the object (of a helper, the second register is 0), or an address.
+            // A call of a function in the object (for a helper, the second register is 0), or the load of an address.
             (_, 0x85) if from == 1 => named.push(Named { at: index as u64 * 8, immediate, is_call: true }),
             (_, 0x18) => named.push(Named { at: index as u64 * 8, immediate, is_call: false }),
             (4 | 7, _) => drop(addresses.remove(&to)),
@@ -182,7 +182,7 @@ fn walked(code: &[u8]) -> (u64, Vec<Named>) {
     (lowest.unsigned_abs(), named)
 }
 
-/// What a mangled name says behind the crate's: lengths and words, `4conn11tell_counts` is `conn::tell_counts`. Others stay as they are.
+/// The part of a mangled name after the crate's: lengths and words, `4conn11tell_counts` is `conn::tell_counts`. Other names stay as they are.
 fn plain(name: &str) -> String {
     let Some((_, mut rest)) = name.split_once("4qtap") else { return name.to_owned() };
     let mut words = Vec::new();

@@ -1,5 +1,5 @@
-//! An image with nothing but a client: curl, with a TLS library that no other container and no program of the host maps. In: this machine's curl. Out:
-//! an image, and a shell that runs containers of it, one after the other, once it is told to.
+//! An image with only a client: curl, with a TLS library that no other container and no program of the host maps. In: this machine's curl.
+//! Out: an image, and a shell that runs containers of it one after the other, once told to start.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,27 +10,27 @@ use anyhow::{Context, Result};
 use super::{Engine, layout};
 use crate::shell;
 
-/// Its name.
+/// Name of the image.
 const IMAGE: &str = "qtap-trial-client";
 
-/// Waits to be told, then runs container after container. `$0`: the file that tells; `$1`: how many; the rest: the command.
+/// Waits for the start signal, then runs container after container. `$0`: the signal file; `$1`: how many; the rest: the command.
 const SCRIPT: &str = "while ! [ -e \"$0\" ]; do sleep 0.1; done
 n=$1; shift; i=0
 while [ $i -lt $n ]; do \"$@\" || exit 1; i=$((i+1)); done";
 
-/// Containers to come.
+/// A shell that will run the containers.
 pub(super) struct Clients {
     shell: Child,
     tells: PathBuf,
 }
 
 impl Clients {
-    /// Builds the image below `home`; each container of it asks for `url` this often, twice a second, and ends.
+    /// Builds the image below `home`; each of its containers sends `requests` requests to `url`, two per second, and ends.
     pub(super) fn prepare(engine: Engine, home: &Path, url: &str, containers: u32, requests: u32) -> Result<Clients> {
         let (folder, tells) = (home.join("client"), home.join("go"));
         let _ = fs::remove_file(&tells);
         let curl = shell::which("curl").context("curl is not installed")?;
-        // The entry of the image is the program that stands where qtap stands in its own.
+        // The image's entry point is the path where qtap's own image has qtap.
         layout::program(&folder.join("root"), &curl, super::PROGRAM_INSIDE)?;
         engine.build(IMAGE, &folder, None)?;
         let mut run = engine.run();
@@ -49,12 +49,12 @@ impl Clients {
         Ok(Clients { shell, tells })
     }
 
-    /// The process that all of them descend from.
+    /// The process that all containers descend from.
     pub(super) fn pid(&self) -> u32 {
         self.shell.id()
     }
 
-    /// Runs them, and waits until the last has ended.
+    /// Runs the containers, and waits until the last has ended; true when all succeeded.
     pub(super) fn run(&mut self) -> Result<bool> {
         fs::write(&self.tells, b"")?;
         Ok(self.shell.wait()?.success())

@@ -1,5 +1,5 @@
-//! The image of another processor, tried in a machine of it: the file system that the engine gives back, with nothing of the machine's in it but `/proc`, `/sys` and `/dev`. In: the
-//! image. Out: that its program starts, finds that it can capture, and sees an exchange over TLS of a program outside of it.
+//! Tries the image of another processor in a virtual machine: the file system as the engine exports it, plus the machine's `/proc`, `/sys` and
+//! `/dev`. In: the image. Out: that its program starts, finds that it can capture, and captures a TLS exchange of a program outside of it.
 
 use std::fs;
 use std::path::Path;
@@ -12,13 +12,13 @@ use super::Engine;
 use crate::processor::Processor;
 use crate::{kernel, shell};
 
-/// The kernel of the machine, without its processor.
+/// The machine's kernel version; the processor is appended.
 const KERNEL: &str = "6.12";
 
-/// Longest that all of it takes.
+/// Time limit for the whole trial.
 const LIMIT: Duration = Duration::from_secs(1200);
 
-/// What the machine does with the file system that stands in `$image`. Each step that is right is said.
+/// The script that the machine runs over the file system in `$image`. It prints a line for each step that succeeds.
 const JOB: &str = r#"export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/run TMPDIR=/run/tmp
 root=/run/image
 mkdir $root && cp -a "$image"/. $root || exit 1
@@ -48,10 +48,10 @@ kill -TERM $qtap
 wait $qtap && echo "qtap-image: ends when it is told to"
 "#;
 
-/// What it must have said.
+/// The steps that it must have reported.
 const STEPS: [&str; 4] = ["starts", "doctor finds", "sees an exchange over TLS", "ends when"];
 
-/// Tries it.
+/// Runs the trial.
 pub(super) fn run(engine: Engine, image: &str, processor: &Processor, home: &Path) -> Result<()> {
     let folder = home.join("exported");
     export(engine, image, processor, &folder)?;
@@ -68,7 +68,7 @@ pub(super) fn run(engine: Engine, image: &str, processor: &Processor, home: &Pat
     }
 }
 
-/// Its file system, as the engine unpacks it, and whose it says that it is.
+/// Exports its file system through the engine, and checks the architecture that the image declares.
 fn export(engine: Engine, image: &str, processor: &Processor, folder: &Path) -> Result<()> {
     let of =
         shell::capture(Command::new(engine.name).args(["image", "inspect", "--format", "{{.Architecture}}", image]))?;

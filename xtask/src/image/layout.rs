@@ -1,5 +1,5 @@
-//! File systems of images: a program with the shared libraries that it maps, copied from this machine, or from the compiler's own where it is another processor's. In: the
-//! program. Out: a folder.
+//! File systems of images: a program with the shared libraries that it maps, copied from this machine, or, for another processor, from the
+//! cross compiler. In: the program. Out: a folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::processor::Processor;
 use crate::{cross, shell};
 
-/// Puts `program` below `root` as `inside`, with its libraries where it looks for them.
+/// Copies `program` to the path `inside` below `root`, with its libraries at the paths where it looks for them.
 pub(super) fn program(root: &Path, program: &Path, inside: &str) -> Result<()> {
     place(program, &root.join(inside))?;
     for library in libraries(program)? {
@@ -19,7 +19,7 @@ pub(super) fn program(root: &Path, program: &Path, inside: &str) -> Result<()> {
     Ok(())
 }
 
-/// The same of another processor's program, which can't be asked what it maps: what it names is followed, and lies where such a program looks.
+/// The same for another processor's program, which can't be run to list its libraries: readelf lists those that it and they need.
 pub(super) fn foreign_program(root: &Path, program: &Path, inside: &str, processor: &Processor) -> Result<()> {
     place(program, &root.join(inside))?;
     let read = |file: &Path| shell::capture(cross::tool(processor, "readelf").args(["-dlW"]).arg(file));
@@ -55,13 +55,13 @@ fn needed(said: &str) -> Vec<String> {
     names.filter_map(|(_, rest)| rest.split_once(']')).map(|(name, _)| name.to_owned()).collect()
 }
 
-/// A copy of the file that a name leads to.
+/// Copies the file that a path resolves to.
 pub(super) fn place(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to.parent().context("a file has a folder")?)?;
     fs::copy(from, to).map(|_| ()).with_context(|| format!("{} to {}", from.display(), to.display()))
 }
 
-/// Files that the dynamic linker maps for the program, and itself.
+/// The files that the dynamic linker maps for the program, including the linker itself.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let said = shell::capture(Command::new("ldd").arg(program))?;
     if said.contains("not found") {
@@ -70,7 +70,7 @@ fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     Ok(said.lines().filter_map(library_of).collect())
 }
 
-/// `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, or `/lib64/ld-linux-x86-64.so.2 (0x…)`; the kernel's own has no file.
+/// `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, or `/lib64/ld-linux-x86-64.so.2 (0x…)`; the kernel's vDSO has no file.
 fn library_of(line: &str) -> Option<PathBuf> {
     let line = line.split(" (0x").next()?.trim();
     let path = line.split(" => ").last()?;

@@ -1,5 +1,5 @@
-//! The image, tried: a container with every privilege, and one with just the capabilities that the chart names, each over programs of this
-//! host and of other containers, as the pages say to run it. In: the image. Out: that each saw the exchanges over TLS, and what it held.
+//! Tries the image: a privileged container, and one with only the capabilities that the chart names, each watching programs of this host
+//! and of other containers, run as the pages say. In: the image. Out: that each captured the TLS exchanges, and its memory use.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -16,19 +16,19 @@ use super::client::Clients;
 use crate::nginx::Nginx;
 use crate::shell;
 
-/// How long a container may take to see something: a build for debugging takes long to start.
+/// How long a container may take to capture something: a debug build starts slowly.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A program of this host asks for a page, again and again, until it is ended; or so often.
+/// A program of this host that requests a page again and again, until it is ended, at most 1000 times.
 const ASKS: &str = "i=0; while [ $i -lt 1000 ]; do curl -sk -o /dev/null \"$0\"; sleep 0.2; i=$((i+1)); done";
 
-/// Requests of a container that stays for twelve seconds: the later half must be seen. Its library is new, and a qtap that ended a moment ago lets go of its probes one by one, a
-/// tenth of a second each, while whoever attaches one waits in the kernel.
+/// Requests of a container that runs for twelve seconds: the later half must be captured. Its library is new, and attaching blocks in the kernel
+/// while a qtap that ended shortly before releases its probes one by one, a tenth of a second each.
 const REQUESTS: u32 = 24;
-/// Growth of resident memory over all the containers of a trial that is no leak: tables and buffers at work.
+/// Growth of resident memory during a trial that is not considered a leak: tables and buffers in use.
 const GROWTH_KB: u64 = 32 << 10;
 
-/// Runs all of it.
+/// Runs the whole trial.
 pub(super) fn run(engine: Engine, image: &str, containers: u32) -> Result<()> {
     let nginx = Nginx::start(&[("hello.json", b"{}\n"), ("other.json", b"{}\n")])?;
     let url = |page: &str| format!("https://127.0.0.1:{}/{page}", nginx.https_port);
@@ -44,7 +44,7 @@ pub(super) fn run(engine: Engine, image: &str, containers: u32) -> Result<()> {
     over_containers(engine, image, &levels[0].1, &url("other.json"), containers, 1)
 }
 
-/// A program of the host.
+/// Watches a program of the host.
 fn over_the_host(engine: Engine, image: &str, rights: &[String], url: &str) -> Result<()> {
     let mut curl = Command::new("sh").args(["-c", ASKS, url]).stdin(Stdio::null()).spawn().context("sh")?;
     let start = Instant::now();
@@ -57,7 +57,7 @@ fn over_the_host(engine: Engine, image: &str, rights: &[String], url: &str) -> R
     Ok(())
 }
 
-/// So many containers, one after the other, with a TLS library of their own, in pid and mount namespaces of their own.
+/// Watches `containers` containers, one after the other, each with its own TLS library, pid namespace and mount namespace.
 fn over_containers(
     engine: Engine,
     image: &str,
@@ -74,7 +74,7 @@ fn over_containers(
     if !clients.run()? {
         bail!("a client did not get its answer");
     }
-    // One whose library was not known yet may be missed at first, and none after it.
+    // Exchanges may be missed while the library is not known yet, but none after that.
     let all = u64::from(containers * requests);
     let least = if containers == 1 { all / 2 } else { all - 2 };
     qtap.wait_for("the exchanges of other containers", |qtap| Ok(qtap.exchanges()? >= least))?;
@@ -94,7 +94,7 @@ fn over_containers(
     Ok(())
 }
 
-/// Those of values.yaml.
+/// The capabilities in values.yaml.
 fn chart_capabilities() -> Result<Vec<String>> {
     let text = fs::read_to_string(shell::workspace().join("charts/qtap/values.yaml"))?;
     let values: Value = serde_yaml::from_str(&text)?;
@@ -102,7 +102,7 @@ fn chart_capabilities() -> Result<Vec<String>> {
     Ok(list.iter().filter_map(|name| name.as_str().map(ToOwned::to_owned)).collect())
 }
 
-/// A container of qtap, which is stopped when this is dropped.
+/// A container of qtap; stopped when dropped.
 struct Container {
     engine: Engine,
     name: String,
@@ -112,7 +112,7 @@ struct Container {
 }
 
 impl Container {
-    /// Over that process and what it starts.
+    /// Starts a container that watches the process and its children.
     fn start(engine: Engine, image: &str, pid: u32, rights: &[String]) -> Result<Container> {
         let name = format!("qtap-trial-{}", process::id());
         let page = format!("127.0.0.1:{}", TcpListener::bind("127.0.0.1:0")?.local_addr()?.port());
@@ -127,7 +127,7 @@ impl Container {
         Ok(Container { engine, name, process, said, page })
     }
 
-    /// Exchanges that it told of.
+    /// The number of exchanges that it reported.
     fn exchanges(&self) -> Result<u64> {
         let said = fs::read_to_string(&self.said)?;
         let told = |line: &&str| line.contains("\"qtap.artifact_record\"") && line.contains("https://");

@@ -1,11 +1,11 @@
-//! The first file system of a machine: a cpio archive in the form `newc` (`Documentation/driver-api/early-userspace/buffer-format.rst` of the kernel).
+//! The initial file system of a machine: a cpio archive in `newc` format (`Documentation/driver-api/early-userspace/buffer-format.rst` of the kernel).
 //! In: names and contents. Out: bytes.
 
 /// An archive under construction.
 #[derive(Default)]
 pub(super) struct Archive {
     bytes: Vec<u8>,
-    /// Entries so far; also the next one's inode number.
+    /// Number of entries so far; also the inode number of the next.
     entries: u32,
 }
 
@@ -14,17 +14,17 @@ const PROGRAM: u32 = 0o100_755;
 const END: &str = "TRAILER!!!";
 
 impl Archive {
-    /// A folder; those above it come first.
+    /// Adds a folder; its parents must be added first.
     pub(super) fn folder(&mut self, name: &str) {
         self.entry(name, FOLDER, &[]);
     }
 
-    /// A file that can be executed.
+    /// Adds an executable file.
     pub(super) fn file(&mut self, name: &str, content: &[u8]) {
         self.entry(name, PROGRAM, content);
     }
 
-    /// The whole.
+    /// The finished archive.
     pub(super) fn finish(mut self) -> Vec<u8> {
         self.entry(END, 0, &[]);
         self.bytes
@@ -33,7 +33,7 @@ impl Archive {
     fn entry(&mut self, name: &str, mode: u32, content: &[u8]) {
         self.entries += 1;
         let (size, name_size) = (content.len() as u32, name.len() as u32 + 1);
-        // Magic; inode, mode, owner, group, links, time, size, device (two), device it stands for (two), length of the name, sum.
+        // After the magic: inode, mode, owner, group, links, time, size, device (two), represented device (two), name length, checksum.
         let fields = [self.entries, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name_size, 0];
         self.bytes.extend_from_slice(b"070701");
         for field in fields {

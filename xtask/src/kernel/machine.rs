@@ -1,9 +1,9 @@
-//! A virtual machine with another kernel and this host's files. In: an unpacked kernel, its processor, a root, a shell script. Out: what the script prints, line
-//! by line.
+//! A virtual machine with another kernel and this host's files. In: an unpacked kernel, its processor, a root, a shell script. Out: the script's
+//! output, line by line.
 //!
-//! Its root is this host's own, shared by virtiofs: so whatever tests need is there, and nothing is built or copied. For another processor it is a folder of
-//! programs for that, with the workspace in it. The share is read-only on this side of it. There is no network, and no disk; what is written in the machine is in
-//! its memory and gone with it.
+//! Its root is this host's own, shared by virtiofs: what the tests need is there, and nothing is built or copied. For another processor it is a
+//! folder of that processor's programs, with the workspace in it. The host exports the share read-only. There is no network and no disk; files written
+//! in the machine are in its memory and are lost with it.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -25,28 +25,28 @@ use crate::shell;
 const INIT: &[u8] = include_bytes!("../../kernel/init.sh");
 /// Enough for a ring, nginx, a Python with its packages, and what tests write.
 const MEMORY: &str = "3072M";
-/// Two, so that probes meet one another.
+/// Two, so that probes run concurrently.
 const CPUS: &str = "2";
-/// Longest that a machine takes to come up where KVM works; it is up in two seconds or never.
+/// Longest that a machine takes to boot where KVM works: it boots within two seconds or never.
 const TRIAL: Duration = Duration::from_secs(15);
-/// Longest wait for the server of files.
+/// Longest wait for the file server.
 const SERVER: Duration = Duration::from_secs(10);
-/// Where distributions keep it.
+/// Where distributions install it.
 const VIRTIOFSD: [&str; 3] = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd", "/usr/lib/virtiofsd"];
-/// In the last line of a machine that did all it was for.
+/// Part of the last line from a machine that ran its script to the end.
 const ENDED: &str = "qtap-kernel: ended";
 const BUSYBOX: &str = "/bin/busybox";
 
-/// How instructions are executed.
+/// How the guest's instructions are executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Accelerator {
     Kvm,
-    /// Translated: ten to twenty times slower.
+    /// Emulated by translation: ten to twenty times slower.
     Tcg,
 }
 
 impl Accelerator {
-    /// How much longer tests may wait.
+    /// Factor by which tests may wait longer.
     pub(super) fn slowness(self) -> u32 {
         match self {
             Accelerator::Kvm => 2,
@@ -59,11 +59,11 @@ impl Accelerator {
 pub(super) struct Parts {
     pub(super) processor: &'static Processor,
     pub(super) image: Image,
-    /// None: the host's own.
+    /// `None`: the host's own.
     pub(super) root: Option<PathBuf>,
 }
 
-/// The one that works here; found out once. Another processor's instructions are translated, always.
+/// The fastest accelerator that works here, determined once. Another processor's instructions are always translated.
 pub(super) fn accelerator(parts: &Parts) -> Accelerator {
     static FOUND: OnceLock<Accelerator> = OnceLock::new();
     if !parts.processor.is_the_hosts() {
@@ -82,17 +82,17 @@ pub(super) fn accelerator(parts: &Parts) -> Accelerator {
     })
 }
 
-/// True when there is a program that serves this host's files.
+/// True when a program that can serve this host's files is installed.
 pub(super) fn has_file_server() -> bool {
     VIRTIOFSD.iter().any(|path| Path::new(path).exists())
 }
 
-/// Runs the script in a machine, at most `limit`.
+/// Runs the script in a machine, for at most `limit`.
 pub(super) fn run(parts: &Parts, job: &str, limit: Duration, hear: impl FnMut(&str)) -> Result<()> {
     run_by(accelerator(parts), parts, job, limit, hear)
 }
 
-/// Ends with what holds it.
+/// A process that is killed when its owner is dropped.
 struct Kept(Child);
 
 impl Drop for Kept {
@@ -102,7 +102,7 @@ impl Drop for Kept {
     }
 }
 
-/// What this machine alone has; qemu maps files of it, which another run must not write.
+/// This machine's own folder: qemu maps files in it, which another run must not overwrite.
 struct Home(PathBuf);
 
 impl Drop for Home {
@@ -111,7 +111,7 @@ impl Drop for Home {
     }
 }
 
-/// Goes with its server, which leaves it.
+/// The server's socket, removed when dropped: the server leaves it behind.
 struct Socket(PathBuf);
 
 impl Drop for Socket {
@@ -140,12 +140,12 @@ fn run_by(by: Accelerator, parts: &Parts, job: &str, limit: Duration, mut hear: 
         match lines.recv_timeout(Duration::from_millis(200)) {
             Ok(line) => {
                 let line = String::from_utf8_lossy(&line);
-                // What was cut short may stand before it on its line.
+                // A truncated line may precede it on the same line.
                 ended |= line.contains(ENDED);
                 hear(line.trim_end_matches('\r'));
             }
             Err(RecvTimeoutError::Disconnected) => break,
-            // It stands still then, and does not end.
+            // The machine then hangs instead of ending.
             Err(RecvTimeoutError::Timeout) if text(&complaints).contains("KVM internal error") => {
                 bail!("KVM does not work")
             }
@@ -167,7 +167,7 @@ fn run_by(by: Accelerator, parts: &Parts, job: &str, limit: Duration, mut hear: 
 
 fn qemu(by: Accelerator, parts: &Parts, initrd: &Path, socket: &Path, console: &Path) -> Command {
     let Parts { processor, image, .. } = parts;
-    // So that no machine outlives the command, however that ends.
+    // So that the machine never outlives this command, however it ends.
     let mut qemu = Command::new("setpriv");
     qemu.args(["--pdeathsig", "KILL", processor.qemu]).args(processor.board);
     match by {
@@ -175,7 +175,7 @@ fn qemu(by: Accelerator, parts: &Parts, initrd: &Path, socket: &Path, console: &
         Accelerator::Tcg => qemu.args(processor.translated),
     };
     qemu.args(["-smp", CPUS, "-m", MEMORY, "-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot"]);
-    // virtiofs wants memory that its server can map too.
+    // virtiofs requires memory that its server can map too.
     qemu.args([
         "-object",
         &format!("memory-backend-memfd,id=memory,size={MEMORY},share=on"),
@@ -190,7 +190,7 @@ fn qemu(by: Accelerator, parts: &Parts, initrd: &Path, socket: &Path, console: &
     qemu
 }
 
-/// What the machine begins with.
+/// The machine's initial file system.
 fn first_files(parts: &Parts, job: &str) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for folder in ["bin", "proc", "sys", "dev", "host", "modules"] {
@@ -208,16 +208,16 @@ fn first_files(parts: &Parts, job: &str) -> Result<Vec<u8>> {
     Ok(archive.finish())
 }
 
-/// Serves this host's files, or those of another root and the workspace in it, read-only: in a mount namespace of its own, in which they are. Gives the socket too.
+/// Serves this host's files, or another root with the workspace in it, read-only, from a mount namespace of its own. Returns the socket too.
 fn serve_files(home: &Path, root: Option<&Path>) -> Result<(Kept, Socket)> {
     let program = VIRTIOFSD.iter().find(|path| Path::new(path).exists()).context("no virtiofsd")?;
-    // Not below the root, which can't be written there.
+    // Not below the root, which can't be written from there.
     let socket = Socket(PathBuf::from(format!("/dev/shm/qtap-kernel-{}.sock", std::process::id())));
     let _ = fs::remove_file(&socket.0);
     let mut script = "set -e\nmount -t tmpfs tmpfs /run\n".to_owned();
     if let Some(root) = root {
         foreign::make_places(root)?;
-        // The root first: it would hide what was bound into it before.
+        // The root first: it would hide what was mounted into it before.
         let mut binds = vec![(root.to_owned(), root.to_owned())];
         binds.extend(foreign::shared()?.into_iter().map(|path| (foreign::within(root, &path), path)));
         for (to, from) in binds {
@@ -249,7 +249,7 @@ fn text(path: &Path) -> String {
     String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
 }
 
-/// The end of what a kernel said, as one line.
+/// The last lines of a kernel's console, as one line.
 fn last_lines(console: &Path) -> String {
     let said = text(console);
     let mut lines: Vec<&str> = said.lines().rev().map(str::trim).filter(|line| !line.is_empty()).take(5).collect();

@@ -1,6 +1,6 @@
-//! `cargo xtask kernel`: the tests of the running kernel, on this one and on others in virtual machines. In: which kernels, which tests. Out: for each
-//! kernel what passed, failed and was skipped, by name, and what each program costs the verifier. A failure anywhere is the command's.
-//! `coverage` prints what is seen of which program instead, `sites` where probes stand.
+//! `cargo xtask kernel`: runs the tests of the running kernel on this kernel and on others in virtual machines. In: which kernels, which tests. Out:
+//! for each kernel what passed, failed and was skipped, by name, and each program's cost to the verifier. A failure on any kernel fails the command.
+//! `coverage` instead prints which programs' traffic is captured, `sites` where probes are placed.
 
 mod archive;
 mod coverage;
@@ -29,7 +29,7 @@ use packages::Apt;
 /// The kernel that runs here.
 const HOST: &str = "host";
 
-/// Kernels that are run in machines: Debian's for virtual machines of these versions.
+/// Kernels that are run in machines: these versions of Debian's kernels for virtual machines.
 const VERSIONS: [&str; 2] = ["6.1", "6.12"];
 
 /// What `cargo xtask kernel` is told.
@@ -58,7 +58,7 @@ enum Instead {
     Sites(sites::Options),
 }
 
-/// What shows in a minute or two that a kernel takes the probes and that they see.
+/// Tests that show within a minute or two that a kernel accepts the probes and that they capture something.
 const SMOKE: [&str; 3] = [
     "alone::everyone_is_captured_but_qtap",
     "doctor::the_probes_are_tried",
@@ -78,7 +78,7 @@ const LEFT_OUT: [(&str, &str); 9] = [
     ("a_library_of_programs_of_a_moment", "of how fast a library is found that is mapped for milliseconds"),
 ];
 
-/// The same on another processor, where no code is read (`docs/how-it-works.md`), and whose root has less in it than a host.
+/// The same for another processor, where machine code is not analysed (`docs/how-it-works.md`), and whose root has fewer programs than a host.
 const LEFT_OUT_THERE: [(&str, &str); 7] = [
     ("go_tls::", "of Go's TLS, which is not probed there"),
     ("rustls_tls::", "of rustls, which is not probed there"),
@@ -89,11 +89,11 @@ const LEFT_OUT_THERE: [(&str, &str); 7] = [
     ("odd_programs", "of a program in i386's assembly"),
 ];
 
-/// Longest that all tests take on one kernel, and the smoke.
+/// Time limits for all tests on one kernel, and for the smoke test.
 const WHOLE: Duration = Duration::from_secs(3 * 3600);
 const SHORT: Duration = Duration::from_secs(12 * 60);
 
-/// Runs what is wanted.
+/// Runs what the options ask for.
 pub(crate) fn run(options: &Options) -> Result<()> {
     match &options.instead {
         Some(Instead::Coverage(options)) => return coverage::run(options),
@@ -122,7 +122,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if failed > 0 { bail!("{failed} failed") } else { Ok(()) }
 }
 
-/// How many tests passed, failed and were skipped, of the smoke on all kernels of machines; it is skipped where it can't be had.
+/// Runs the smoke test on all kernels of machines: counts of passed, failed and skipped tests. Skipped where machines are not possible.
 pub(crate) fn smoke() -> Result<[u64; 3]> {
     let images = || -> Result<()> {
         if !shell::is_root() {
@@ -149,7 +149,7 @@ pub(crate) fn smoke() -> Result<[u64; 3]> {
         .fold([0; 3], |sum, more| [0, 1, 2].map(|at| sum[at] + more[at])))
 }
 
-/// Passed, failed, skipped. A machine that did not come up says nothing of the probes: what it was for is skipped.
+/// Passed, failed, skipped. A machine that did not boot says nothing about the probes: its tests are skipped.
 fn counts(outcome: &Outcome) -> [u64; 3] {
     if outcome.release.is_none() {
         println!("skipped: no machine came up: {}", outcome.failed.join("; "));
@@ -181,14 +181,14 @@ fn prepare(processor: &Processor) -> Result<()> {
     if !missing.is_empty() {
         setup::install(&missing)?;
     }
-    // Debian 12 has it in qemu's packages for its own processor, later ones in one of its own.
+    // Debian 12 ships it in qemu's packages, later releases in a package of its own.
     if machine::has_file_server() {
         return Ok(());
     }
     setup::install(&["virtiofsd"]).or_else(|_| setup::install(&["qemu-system-common"]))
 }
 
-/// The tests on one kernel.
+/// Runs the tests on one kernel.
 fn perform(kernel: &str, filter: &[String], limit: Duration) -> Result<Outcome> {
     let processor = Processor::of(kernel).0;
     let tests = program::of_the_tests(processor)?;
@@ -214,7 +214,7 @@ fn perform(kernel: &str, filter: &[String], limit: Duration) -> Result<Outcome> 
     Ok(outcome)
 }
 
-/// What a machine with that kernel is made of.
+/// The parts of a machine with that kernel.
 fn parts(kernel: &str) -> Result<Parts> {
     let (processor, version) = Processor::of(kernel);
     let apt = Apt::of(processor)?;
@@ -223,19 +223,19 @@ fn parts(kernel: &str) -> Result<Parts> {
     Ok(Parts { processor, image, root })
 }
 
-/// Runs a script where the tests are run: in a machine with that kernel.
+/// Runs a script in a machine with that kernel, where the tests are run too.
 pub(crate) fn in_machine(kernel: &str, job: &str, limit: Duration, hear: impl FnMut(&str)) -> Result<()> {
     prepare(Processor::of(kernel).0)?;
     machine::run(&parts(kernel)?, job, limit, hear)
 }
 
-/// Names of tests that are left out in its machines, and why.
+/// Names of tests that are left out in the processor's machines, and why.
 fn left_out(processor: &Processor) -> impl Iterator<Item = &'static (&'static str, &'static str)> + use<> {
     let there = if processor.is_the_hosts() { &[][..] } else { &LEFT_OUT_THERE[..] };
     LEFT_OUT.iter().chain(there)
 }
 
-/// Arguments for the tests' own harness: one after another, in words that are read here.
+/// Arguments for the test harness: one test at a time, with output in the format parsed here.
 const HARNESS: [&str; 5] = ["--show-output", "--test-threads", "1", "--color", "never"];
 
 fn on_host(tests: &Path, filter: &[String], hear: &mut impl FnMut(&str)) -> Result<()> {
@@ -247,7 +247,7 @@ fn on_host(tests: &Path, filter: &[String], hear: &mut impl FnMut(&str)) -> Resu
     Ok(())
 }
 
-/// What a machine does.
+/// The script for the machine.
 fn job(tests: &Path, processor: &Processor, filter: &[String], slowness: u32, limit: Duration) -> String {
     let quoted = shell::quoted;
     let left_out = left_out(processor).flat_map(|(name, _)| ["--skip", name]);
@@ -269,7 +269,7 @@ cd {} && exec timeout {} {} {}
     )
 }
 
-/// The last words: names, and the table of the verifier.
+/// Prints the summary: names, and the table of the verifier's counts.
 fn tell(outcomes: &[(&str, Outcome)]) {
     println!("\nleft out in machines:");
     LEFT_OUT.iter().for_each(|(name, why)| println!("  {name:<44} {why}"));

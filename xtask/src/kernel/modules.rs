@@ -1,5 +1,5 @@
-//! Modules that a machine needs before it has its root: which they are, and in which order. In: the folder of a kernel's modules. Out: names and contents,
-//! each after those it depends on. What is built into the kernel is left out.
+//! Modules that a machine needs before it has its root: which ones, and in which order. In: the folder of a kernel's modules. Out: names and
+//! contents, each after its dependencies. Modules built into the kernel are left out.
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,15 +11,15 @@ use memchr::memmem;
 
 use crate::shell;
 
-/// The root, where the machine speaks, what tests have beside the loopback device, and TLS in the kernel with its cipher, the parts of which no module names: they are asked for when keys
-/// are given, and nothing loads modules in a machine.
+/// For the root, the machine's output, the network devices that tests use beside loopback, and kernel TLS with its cipher. No module depends on
+/// the cipher's parts: the kernel requests them when keys are set, and nothing loads modules on request in a machine.
 const WANTED: [&str; 10] =
     ["virtio_pci", "virtio_console", "virtiofs", "overlay", "veth", "dummy", "tls", "ctr", "ghash_generic", "gcm"];
 
 /// A module: its name and its content.
 pub(super) type Module = (String, Vec<u8>);
 
-/// All that are wanted and those they depend on.
+/// All wanted modules and their dependencies, dependencies first.
 pub(super) fn ordered(folder: &Path) -> Result<Vec<Module>> {
     let mut files = HashMap::new();
     find(&folder.join("kernel"), &mut files)?;
@@ -30,7 +30,7 @@ pub(super) fn ordered(folder: &Path) -> Result<Vec<Module>> {
     Ok(found)
 }
 
-/// Files of modules by their names, below `folder`.
+/// Finds the files of modules below `folder`, by module name.
 fn find(folder: &Path, files: &mut HashMap<String, PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
@@ -73,7 +73,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// What a module says that it depends on, in its section `.modinfo`.
+/// The dependencies that a module declares in its section `.modinfo`.
 fn depends(content: &[u8]) -> Vec<String> {
     const KEY: &[u8] = b"\0depends=";
     let Some(at) = memmem::find(content, KEY) else { return Vec::new() };

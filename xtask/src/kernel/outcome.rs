@@ -1,28 +1,28 @@
-//! What a program of tests says, read as it comes. In: lines of `--show-output`, one test at a time. Out: names by how they ended, counts of the verifier.
+//! Parses a test program's output as it comes. In: lines of `--show-output`, one test at a time. Out: test names by result, counts of the verifier.
 
 use std::collections::BTreeMap;
 
-/// What became of the tests on one kernel.
+/// The results of the tests on one kernel.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub(super) passed: Vec<String>,
     pub(super) failed: Vec<String>,
-    /// With what they said of it.
+    /// Each with the reason that it gave.
     pub(super) skipped: Vec<(String, String)>,
     /// Instructions that the verifier walked, by program.
     pub(super) verified: BTreeMap<String, u64>,
-    /// Release of the kernel, as the machine said.
+    /// The kernel's release, as the machine reported it.
     pub(super) release: Option<String>,
-    /// The last line of the tests came.
+    /// The last line of the tests has been read.
     pub(super) ended: bool,
-    /// The test whose end has not been told.
+    /// The test whose result has not been read yet.
     running: Option<String>,
-    /// The test under whose heading lines stand.
+    /// The test whose heading precedes the current lines.
     heading: Option<String>,
 }
 
 impl Outcome {
-    /// One more line.
+    /// Takes one more line.
     pub(super) fn hear(&mut self, line: &str) {
         if let Some(release) = line.strip_prefix("qtap-kernel: up ") {
             self.release = Some(release.to_owned());
@@ -42,7 +42,7 @@ impl Outcome {
         }
     }
 
-    /// `test a::b ... ok`. What a program writes past the harness can stand before the last word, or break the line.
+    /// `test a::b ... ok`. Output that bypasses the harness may appear before the last word, or break the line.
     fn hear_test(&mut self, line: &str) {
         if let Some((name, _)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
             self.running = Some(name.to_owned());
@@ -62,7 +62,7 @@ impl Outcome {
         self.running = None;
     }
 
-    /// The test under the heading passed only because it did nothing.
+    /// Moves the test under the heading from passed to skipped.
     fn skip(&mut self, reason: &str) {
         let Some(name) = &self.heading else { return };
         if let Some(at) = self.passed.iter().position(|passed| passed == name) {
@@ -71,7 +71,7 @@ impl Outcome {
         }
     }
 
-    /// No more lines come: a test that has not ended failed.
+    /// No more lines come: a test without a result failed.
     pub(super) fn close(&mut self) {
         if let Some(name) = self.running.take() {
             self.failed.push(format!("{name} (did not end)"));

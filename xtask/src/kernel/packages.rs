@@ -1,5 +1,5 @@
-//! Debian's kernels for virtual machines: found by name among what apt knows, downloaded, unpacked, kept under the target directory. In: a version such
-//! as `6.1`, and a processor. Out: an [`Image`]. Nothing is installed.
+//! Debian's kernels for virtual machines: found by name among apt's packages, downloaded, unpacked, kept below the target directory. In: a
+//! version such as `6.1`, and a processor. Out: an [`Image`]. Nothing is installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,17 +12,17 @@ use crate::{apt, shell};
 
 /// An unpacked kernel.
 pub(super) struct Image {
-    /// What a boot loader loads.
+    /// The image that a boot loader loads.
     pub(super) kernel: PathBuf,
     /// Folder of its modules.
     pub(super) modules: PathBuf,
 }
 
-/// apt, as it is asked about packages for one processor. For the host's it is the host's own; for another's it has lists of its own, from the same places, and knows
-/// nothing to be installed.
+/// apt, set up for one processor. For the host's processor it is the host's own; for another it has its own lists, from the same sources, in which
+/// no package counts as installed.
 pub(super) struct Apt {
     debian: &'static str,
-    /// Its configuration, where it is not the host's own.
+    /// Its configuration; `None`: the host's own.
     config: Option<PathBuf>,
 }
 
@@ -50,11 +50,11 @@ impl Apt {
     }
 
     fn update(&self) -> Result<()> {
-        // Not as apt's own user: it may not be able to write where temporary files are.
+        // Not as apt's own user, which may be unable to write to the temporary directory.
         shell::run(self.command("apt-get").args(["-qq", "-o", "APT::Sandbox::User=root", "update"]))
     }
 
-    /// The newest package, among those that it knows; its lists are fetched once when there is none.
+    /// The newest package in its lists; they are fetched once when there is none.
     fn newest(&self, version: &str) -> Option<String> {
         among(version, self.debian, &self.known()?).or_else(|| {
             self.update().ok()?;
@@ -62,14 +62,14 @@ impl Apt {
         })
     }
 
-    /// The files of packages and of all they depend on, downloaded where nothing is installed.
+    /// Downloads packages with all their dependencies; returns the files.
     pub(super) fn with_dependencies(&self, packages: &[&str]) -> Result<Vec<PathBuf>> {
         let config = self.config.as_ref().context("the host's own packages are installed, not unpacked")?;
         apt::download(config, packages)
     }
 }
 
-/// The newest kernel of `version`, unpacked; or, where that is a folder, what is unpacked there. What was unpacked before serves where apt can't be asked.
+/// The newest kernel of `version`, unpacked; when `version` is a path, the kernel unpacked there. When apt is not available, an earlier one is used.
 pub(super) fn image(version: &str, apt: &Apt) -> Result<Image> {
     if version.contains('/') {
         return open(Path::new(version));
@@ -91,19 +91,19 @@ pub(super) fn image(version: &str, apt: &Apt) -> Result<Image> {
     open(&folder)
 }
 
-/// The newest of `version` in a list of names.
+/// The newest package for `version` in a list of names.
 fn among(version: &str, debian: &str, names: &str) -> Option<String> {
     names.lines().filter(|name| is_of(name, version, debian)).max_by_key(|name| numbers(name)).map(ToOwned::to_owned)
 }
 
-/// `linux-image-6.1.0-56-cloud-amd64` is of 6.1; so is not `linux-image-6.12-cloud-amd64`, which is a name for whichever is the newest.
+/// `linux-image-6.1.0-56-cloud-amd64` is of 6.1; `linux-image-6.12-cloud-amd64` is of none: it is a metapackage for the newest kernel.
 fn is_of(name: &str, version: &str, debian: &str) -> bool {
     let rest = name.strip_prefix("linux-image-").and_then(|rest| rest.strip_prefix(version));
     let flavour = rest.and_then(|rest| rest.strip_suffix(debian));
     flavour.is_some_and(|rest| rest.starts_with('.') && rest.ends_with("-cloud-"))
 }
 
-/// All numbers of a name, in order.
+/// All numbers in a name, in order.
 fn numbers(name: &str) -> Vec<u64> {
     name.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
 }
@@ -126,7 +126,7 @@ fn is_file_of(path: &Path, package: &str) -> bool {
     name.strip_prefix(package).is_some_and(|rest| rest.starts_with('_') && rest.ends_with(".deb"))
 }
 
-/// What an earlier run unpacked.
+/// The newest kernel that an earlier run unpacked.
 fn kept(version: &str, apt: &Apt, home: &Path) -> Option<PathBuf> {
     let names: Vec<String> =
         fs::read_dir(home).ok()?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();

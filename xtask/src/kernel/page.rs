@@ -1,19 +1,19 @@
-//! Tables that a command prints, in the pages of the documentation. In: a page, two lines in it, a table. Out: the page with the table between them.
+//! Puts the tables that commands print into documentation pages. In: a page, two lines in it, a table. Out: the page with the table between them.
 
 use anyhow::{Context, Result};
 
 use crate::shell;
 
-/// Where a table stands.
+/// Where a table belongs.
 pub(super) struct Place {
     /// The page.
     pub page: &'static str,
-    /// The line before the table, which names the command, and the line behind it.
+    /// The line before the table, which names the command, and the line after it.
     pub marks: [&'static str; 2],
 }
 
 impl Place {
-    /// Puts the table there.
+    /// Writes the table into the page.
     pub(super) fn keep(&self, table: &str) -> Result<()> {
         let path = shell::workspace().join(self.page);
         let page = std::fs::read_to_string(&path).with_context(|| format!("{} can't be read", self.page))?;

@@ -1,4 +1,4 @@
-//! The program of the kernel tests, built: by cargo, for the processor that is to run it. In: a processor. Out: the program's path.
+//! Builds the program of the kernel tests with cargo, for the processor that will run it. In: a processor. Out: the program's path.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -8,10 +8,10 @@ use anyhow::{Context, Result, bail};
 use crate::processor::Processor;
 use crate::{cross, shell};
 
-/// The tests, built, with the programs that they run.
+/// Builds the tests, with the programs that they run.
 pub(super) fn of_the_tests(processor: &Processor) -> Result<PathBuf> {
     let mut cargo = shell::cargo();
-    // With the program of rustls that they capture.
+    // The rustls program that they capture.
     let what = ["--package", "qtap-agent", "--test", "kernel", "--example", "rustls_talks"];
     cargo.args(["test", "--no-run", "--message-format=json"]).args(what);
     if !processor.is_the_hosts() {

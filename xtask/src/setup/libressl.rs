@@ -1,5 +1,5 @@
-//! LibreSSL, which no distribution at hand has: an old one, whose sources a crate carries, built below the target directory as a library, with its own client. Nothing
-//! is installed.
+//! LibreSSL, which no distribution at hand packages: an old version, whose sources a crate contains, built below the target directory as a
+//! library, with its own client. Nothing is installed.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use super::report;
 use crate::shell;
 
-/// A package that does nothing but name the crate.
+/// A package that only depends on that crate.
 const MANIFEST: &str = r#"[package]
 name = "sources"
 version = "0.0.0"
@@ -25,7 +25,7 @@ libressl-pnacl-sys = "=2.1.6"
 [workspace]
 "#;
 
-/// What a crate does not keep: which files may be run, and which was made after which.
+/// Builds it, after restoring what a crate does not keep: which files are executable, and the order of their timestamps.
 const BUILD: &str = "set -e
 chmod +x configure install-sh compile config.guess config.sub depcomp missing
 find . -name '*.am' -exec touch -r configure.ac {} +
@@ -35,10 +35,10 @@ touch configure
 sh ./configure --disable-static --disable-dependency-tracking CFLAGS='-O2 -w -fcommon'
 for folder in crypto ssl apps; do make -C $folder; done";
 
-/// Where what is wanted comes to lie.
+/// The build's results that are used.
 const MADE: [&str; 3] = ["ssl/.libs/libssl.so.26", "crypto/.libs/libcrypto.so.29", "apps/.libs/openssl"];
 
-/// Builds it where it is missing. A host where that can't be done goes without.
+/// Builds it where it is missing. On a host where that is not possible, it stays missing.
 pub(super) fn ensure() -> Result<()> {
     let home = shell::target_dir()?.join("qtap-tools/libressl");
     if home.join("openssl").exists() {

@@ -1,4 +1,4 @@
-//! `cargo xtask setup`: finds or installs what building, the demo and the checks need, and says what it found, what it
+//! `cargo xtask setup`: finds or installs what building, the demo and the checks need, and prints what it found, what it
 //! installed and what it chose. A second run finds everything and changes nothing.
 
 mod bpf;
@@ -28,7 +28,7 @@ pub(crate) enum Purpose {
     Bench,
 }
 
-/// Makes the machine fit for `purpose`.
+/// Prepares the machine for `purpose`.
 pub(crate) fn run(purpose: Purpose) -> Result<()> {
     let start = Instant::now();
     let mut changed = packages::ensure(purpose)?;
@@ -42,12 +42,12 @@ pub(crate) fn run(purpose: Purpose) -> Result<()> {
     Ok(())
 }
 
-/// Installs Debian packages that one command needs and others don't.
+/// Installs Debian packages that only one command needs.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     packages::install(packages)
 }
 
-/// Installs what the table of coverage looks at, beside what the tests want.
+/// Installs what the coverage table needs beyond the tests.
 pub(crate) fn for_coverage() -> Result<()> {
     run(Purpose::Check)?;
     coverage::ensure()?;
@@ -56,7 +56,7 @@ pub(crate) fn for_coverage() -> Result<()> {
     releases::ensure()
 }
 
-/// Where the Python of the tests is, and what came with it.
+/// The directory of the tests' Python and its packages.
 pub(crate) fn python_dir() -> Result<PathBuf> {
     python::environment()
 }

@@ -1,5 +1,5 @@
-//! Programs that come from the distribution. What is there already, from wherever, is left alone; the rest is installed with apt,
-//! in one go, without starting any service. Without the right to install, the command to type is said instead.
+//! Programs from the distribution. What is already present, from whatever source, is left alone; the rest is installed with apt
+//! in one go, without starting any service. Without the right to install, it prints the command to run instead.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,20 +9,20 @@ use anyhow::{Result, bail};
 use super::{Purpose, report};
 use crate::shell;
 
-/// A need, and the Debian/Ubuntu package that meets it.
+/// A requirement, and the Debian/Ubuntu package that meets it.
 struct Need {
     purpose: Purpose,
     package: &'static str,
     met_by: Test,
 }
 
-/// How to tell that a need is met.
+/// How to check that a requirement is met.
 enum Test {
-    /// This program is there.
+    /// This program is installed.
     Program(&'static str),
-    /// One of these files is there.
+    /// One of these files exists.
     File(&'static [&'static str]),
-    /// The first `python3` can make virtual environments.
+    /// The first `python3` on the PATH can create virtual environments.
     PythonVenv,
 }
 
@@ -61,7 +61,7 @@ const NEEDS: [Need; 20] = [
     Need { purpose: Purpose::Bench, package: "tshark", met_by: Test::Program("tshark") },
 ];
 
-/// Needs of tests that say so when they are skipped, met by packages that not each release has.
+/// Requirements of tests that otherwise report themselves as skipped; not every release has these packages.
 const WHERE_OFFERED: [Need; 2] = [
     Need {
         purpose: Purpose::Check,
@@ -75,7 +75,7 @@ const WHERE_OFFERED: [Need; 2] = [
     },
 ];
 
-/// Installs what `purpose` needs and is not there. True when something was installed.
+/// Installs what `purpose` requires and is missing. Returns true when something was installed.
 pub(super) fn ensure(purpose: Purpose) -> Result<bool> {
     let offered = WHERE_OFFERED.iter().filter(|need| is_met(&need.met_by) || is_offered(need.package));
     let wanted: Vec<&Need> = NEEDS.iter().chain(offered).filter(|need| need.purpose <= purpose).collect();
@@ -98,7 +98,7 @@ fn is_met(test: &Test) -> bool {
     match test {
         Test::Program(name) => shell::which(name).is_some(),
         Test::File(paths) => paths.iter().any(|path| Path::new(path).exists()),
-        // The environment that an earlier run made is the proof; asking Python takes a while.
+        // An environment that an earlier run created is proof; asking Python takes a while.
         Test::PythonVenv => {
             super::python::is_ready()
                 || shell::capture(Command::new("python3").args(["-c", "import venv, ensurepip"])).is_ok()
@@ -106,12 +106,12 @@ fn is_met(test: &Test) -> bool {
     }
 }
 
-/// True when this release has the package, as far as its lists say.
+/// True when this release has the package, according to apt's lists.
 fn is_offered(package: &str) -> bool {
     shell::capture(Command::new("apt-cache").args(["show", package])).is_ok()
 }
 
-/// Installs Debian packages, with the lists fetched again when one is not known.
+/// Installs Debian packages; the lists are fetched again when a package is unknown.
 pub(super) fn install(packages: &[&str]) -> Result<()> {
     let script = install_script(packages);
     if shell::which("apt-get").is_none() {
@@ -140,8 +140,8 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The installation as a shell script. A `policy-rc.d` that says 101 keeps Debian from starting the services it installs
-/// (invoke-rc.d(8)); one that is there already is the owner's and stays.
+/// The installation as a shell script. A `policy-rc.d` that exits with 101 keeps Debian from starting the services it installs
+/// (invoke-rc.d(8)); an existing one belongs to the owner and is kept.
 fn install_script(packages: &[&str]) -> String {
     let list = packages.join(" ");
     format!(

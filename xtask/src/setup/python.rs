@@ -1,4 +1,4 @@
-//! The Python that plays other people's clients, servers and receivers in the tests: a virtual environment under the target
+//! The Python that runs third-party clients, servers and receivers in the tests: a virtual environment below the target
 //! directory, with the packages and versions of `xtask/python-requirements.txt`.
 
 use std::ffi::OsStr;
@@ -14,28 +14,28 @@ use crate::shell;
 
 const REQUIREMENTS: &str = include_str!("../../python-requirements.txt");
 
-/// An index that is away for a moment is asked again this often.
+/// Retries for a package index that is temporarily unavailable.
 const RETRIES: u32 = 2;
 
-/// Where it is.
+/// The path of the environment.
 pub(super) fn environment() -> Result<PathBuf> {
     Ok(shell::target_dir()?.join("qtap-tools/python"))
 }
 
-/// True when the environment is there with exactly the packages asked for.
+/// True when the environment exists with exactly the packages required.
 pub(super) fn is_ready() -> bool {
     let stamp = environment().map(|dir| dir.join("installed.txt"));
     stamp.is_ok_and(|stamp| fs::read_to_string(stamp).is_ok_and(|text| text == REQUIREMENTS))
 }
 
-/// Makes the environment. True when it had to.
+/// Creates the environment. Returns true when it had to.
 pub(super) fn ensure() -> Result<bool> {
     let dir = environment()?;
     if is_ready() {
         report("python", format_args!("{}, complete", dir.display()));
         return Ok(false);
     }
-    // `--clear` would empty what the link leads to, and that is somebody else's.
+    // `--clear` would empty the link's target, which belongs to someone else.
     if dir.is_symlink() {
         bail!(
             "{} is a link to an environment with other packages: remove the link, or use what it leads to",
@@ -50,12 +50,12 @@ pub(super) fn ensure() -> Result<bool> {
     Ok(true)
 }
 
-/// `pip install` with these words.
+/// Runs `pip install` with these arguments.
 pub(super) fn install(words: &[&OsStr]) -> Result<()> {
     pip(&[&["install".as_ref()], words].concat())
 }
 
-/// `pip` with these words.
+/// Runs `pip` with these arguments.
 pub(super) fn pip(words: &[&OsStr]) -> Result<()> {
     let python = environment()?.join("bin/python");
     let mut attempt = 0;

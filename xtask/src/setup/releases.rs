@@ -1,5 +1,5 @@
-//! Programs of other releases of Debian, which `cargo xtask kernel coverage` looks at: other versions of TLS libraries, beside those of this host. Unpacked below the
-//! target directory, each release a root of its own; nothing is installed.
+//! Programs of other Debian releases for `cargo xtask kernel coverage`: other versions of TLS libraries than this host's. Unpacked below the
+//! target directory, each release in a root of its own; nothing is installed.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,23 +11,23 @@ use anyhow::{Context, Result};
 use super::report;
 use crate::{apt, shell};
 
-/// Number, name, and the programs.
+/// Number, name, and packages of each release.
 const RELEASES: [(&str, &str, &[&str]); 2] = [
     ("11", "bullseye", &["ca-certificates", "curl", "nginx-core", "nodejs", "wget"]),
     ("13", "trixie", &["ca-certificates", "curl", "nginx", "nodejs", "wget"]),
 ];
 
-/// Folders that Debian has as links (`/bin` is `/usr/bin`), which the installer makes.
+/// Folders that are links in Debian (`/bin` is `/usr/bin`), created by its installer.
 const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
-/// What nginx has at hand, which its package makes when it is installed.
+/// Folders that nginx needs; its package would create them when it is installed.
 const FOLDERS: [&str; 6] = ["proc", "dev", "tmp", "run", "var/lib/nginx", "var/log/nginx"];
-/// Whoever nginx asks who it is.
+/// The user and group files that nginx reads.
 const USERS: [(&str, &str); 2] = [
     ("etc/passwd", "root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n"),
     ("etc/group", "root:x:0:\nnogroup:x:65534:\n"),
 ];
 
-/// Unpacks what is missing. A host whose apt has no place of Debian's goes without.
+/// Unpacks what is missing. On a host whose apt has no Debian source, it stays missing.
 pub(super) fn ensure() -> Result<()> {
     let tools = shell::target_dir()?.join("qtap-tools");
     for (number, name, packages) in RELEASES {
@@ -58,7 +58,7 @@ fn unpack(home: &Path, name: &str, packages: &[&str]) -> Result<()> {
         symlink(format!("usr/{folder}"), root.join(folder))?;
     }
     for file in apt::download(&config, packages)? {
-        // dpkg-deb would put a folder in place of a link.
+        // dpkg-deb alone would replace a link with a folder.
         let into = ["-x", "--keep-directory-symlink", "-C"];
         let line = format!("dpkg-deb --fsys-tarfile \"$1\" | tar {} \"$2\"", into.join(" "));
         shell::capture(Command::new("sh").args(["-c", &line, "sh"]).arg(&file).arg(&root))?;
@@ -69,11 +69,11 @@ fn unpack(home: &Path, name: &str, packages: &[&str]) -> Result<()> {
     for (file, text) in USERS {
         fs::write(root.join(file), text)?;
     }
-    // Lists and packages are a third of it, and have done their part.
+    // Lists and packages take a third of the space, and are no longer needed.
     fs::remove_dir_all(home.join("apt")).with_context(|| home.display().to_string())
 }
 
-/// What a release has, for apt, below `home`.
+/// Configures apt for a release, below `home`; returns the configuration.
 pub(super) fn lists_of(home: &Path, name: &str) -> Result<PathBuf> {
     let sources = home.join("sources.list");
     fs::write(
@@ -86,7 +86,7 @@ pub(super) fn lists_of(home: &Path, name: &str) -> Result<PathBuf> {
     Ok(config)
 }
 
-/// Where apt has Debian's packages from.
+/// The source of the host's Debian packages.
 fn place() -> Result<String> {
     let form = "$(ORIGIN) $(COMPONENT) $(REPO_URI)";
     let known =
