@@ -68,7 +68,7 @@ pub struct TapSettings {
     pub filters: Filters,
     /// DNS answers are parsed, because they are reported or because endpoints may be matched by name.
     pub reads_dns: bool,
-    /// DNS traffic is reported as connections.
+    /// DNS answers are reported as connections.
     pub audit_dns: bool,
 }
 

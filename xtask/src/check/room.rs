@@ -5,9 +5,9 @@ use anyhow::{Context, Result};
 
 use crate::shell;
 
-/// Disk space that a first check uses, in GB.
+/// Disk space that a first check leaves occupied, in GB.
 const DISK: f64 = 11.0;
-/// Peak memory of the largest of its compilers and linkers, in GB.
+/// Memory that the largest of its compilers and linkers use at a time, in GB.
 const MEMORY: f64 = 3.0;
 
 /// Prints what is available, before anything is built.

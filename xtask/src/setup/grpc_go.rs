@@ -1,4 +1,4 @@
-//! grpc-go, as Debian packages it for builds without modules: its sources and those of its imports, unpacked below the target directory.
+//! grpc-go, as Debian packages it for builds without modules: its sources and those of its imports, unpacked (not installed) below the target directory.
 
 use std::fs;
 use std::path::Path;
