@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::body::Budget;
 use super::detect::{self, LINE_LIMIT, Verdict};
-use super::h1::{H1, Input, Switch};
+use super::h1::{H1, Input, Switch, Switched};
 use super::h2::{self, H2};
 use super::introduction::{self, Begins};
 use super::pair::{Desk, Stamp};
@@ -213,10 +213,10 @@ impl Http {
     fn follow_switch(&mut self, sink: &mut Sink) {
         let State::H1(h1) = &mut self.state else { return };
         let requests = h1.requests();
-        let Some((switch, ordinal, rest)) = h1.take_switch(&mut self.desk, sink) else { return };
+        let Some(Switched { how, ordinal, rest }) = h1.take_switch(&mut self.desk, sink) else { return };
         let mut h2 = H2::new(Some(requests), false);
-        match switch {
-            Switch::Upgraded(open) => h2.adopt(open),
+        match how {
+            Switch::Upgraded(open) => h2.adopt(*open),
             Switch::InTunnel => h2.number_from(ordinal),
         }
         for (direction, input) in rest {

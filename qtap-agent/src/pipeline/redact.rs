@@ -192,9 +192,8 @@ mod tests {
             ("X-Token-Count", "7"),
         ]);
         redactor(RedactAction::Mask).fields(&mut seen);
-        let values: Vec<&[u8]> = seen.0.iter().map(|field| &**field.value.bytes().unwrap()).collect();
-        let url = b"http://h/?accessToken=[redacted]&p.w.d=[redacted]&page=2".as_slice();
-        assert_eq!(values, [MASK.as_bytes(), MASK.as_bytes(), MASK.as_bytes(), MASK.as_bytes(), url, b"7"]);
+        let values: Vec<_> = seen.0.iter().filter_map(|field| field.value.text()).collect();
+        assert_eq!(values, [MASK, MASK, MASK, MASK, "http://h/?accessToken=[redacted]&p.w.d=[redacted]&page=2", "7"]);
         let none = Redact { credential_headers: false, credential_query_keys: false, ..Redact::default() };
         let mut seen = fields(&[("X-AccessToken", "a"), ("Referer", "http://h/?accessToken=e")]);
         let before = seen.clone();

@@ -175,12 +175,14 @@ pub fn unguarded(lab: &Lab, mut case: Case, comes_back: &str) {
     let agent = case.agent(lab, "off");
     case.ask();
     wait_until("exports tell of exports", || case.got().1.iter().any(|path| path == comes_back));
-    let unasked = case.unasked();
-    let sent_on = case.got().1.iter().filter(|path| *path == "/sent-on").count();
-    assert!(unasked > 5 && sent_on > 5, "{unasked} exports, {sent_on} of them told of");
+    let before = case.got().0;
+    // How fast they come is the machine's affair; that they go on is not.
+    wait_until("more than five exports that nobody asked for, and told of", || {
+        let (requests, paths) = case.got();
+        requests - before > 5 && paths.iter().filter(|path| *path == "/sent-on").count() > 5
+    });
     assert_eq!(feedback(&agent)["qtap_connections"], 0);
     agent.end();
-    println!("without the guard: {unasked} exports in {WINDOW:?}");
 }
 
 pub const LOGS: &str = "/v1/logs";

@@ -44,9 +44,19 @@ const SWITCH_WAIT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) enum Switch {
     /// By an upgrade: the request is its first stream (RFC 7540 §3.2).
-    Upgraded(Open),
+    Upgraded(Box<Open>),
     /// Inside the tunnel of a CONNECT, which is an exchange of its own.
     InTunnel,
+}
+
+/// What the parser of HTTP/2 takes over.
+#[derive(Debug)]
+pub(super) struct Switched {
+    pub(super) how: Switch,
+    /// The number of the next exchange.
+    pub(super) ordinal: u64,
+    /// Input not yet read.
+    pub(super) rest: Vec<(Direction, Input)>,
 }
 
 /// The parser of a channel that speaks HTTP/1.
@@ -127,20 +137,16 @@ impl H1 {
         self.order.close(still_open, desk, sink);
     }
 
-    /// When the connection goes on in HTTP/2: how, the number of its next exchange, and the input not yet read.
-    pub(super) fn take_switch(
-        &mut self,
-        desk: &mut Desk,
-        sink: &mut Sink,
-    ) -> Option<(Switch, u64, Vec<(Direction, Input)>)> {
-        let switch = self.switch.take()?;
+    /// If the connection goes on in HTTP/2: what its parser takes over.
+    pub(super) fn take_switch(&mut self, desk: &mut Desk, sink: &mut Sink) -> Option<Switched> {
+        let how = self.switch.take()?;
         self.order.close(false, desk, sink);
         let up = std::mem::replace(&mut self.up, Lane::new(Kind::Request, false)).into_rest();
         let down = std::mem::replace(&mut self.down, Lane::new(Kind::Response, false)).into_rest();
         let of = |direction: Direction| move |input| (direction, input);
         let requests = self.requests;
         let rest = up.into_iter().map(of(requests)).chain(down.into_iter().map(of(requests.flip())));
-        Some((switch, self.order.ordinal(), rest.collect()))
+        Some(Switched { how, ordinal: self.order.ordinal(), rest: rest.collect() })
     }
 
     /// The direction that carries requests.
@@ -336,7 +342,7 @@ impl H1 {
         let framing = framing::of_response(&response.fields, status, method);
         if status == 101 && names_h2c(&response.fields) {
             turn.open.inform(status);
-            self.switch = self.order.take_answering().map(Switch::Upgraded);
+            self.switch = self.order.take_answering().map(|open| Switch::Upgraded(Box::new(open)));
             return;
         }
         let connected = status != 101 && method_is_connect(turn) && framing == Framing::ToClose;
