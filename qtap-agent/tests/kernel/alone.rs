@@ -1,4 +1,4 @@
-//! Everyone on a host, where there is nobody but the test: in a virtual machine (`cargo xtask kernel`), and nowhere else.
+//! Capture of a whole host. It runs only where nothing but the test runs: in a virtual machine (`cargo xtask kernel`).
 
 use std::process::Command;
 
@@ -19,7 +19,7 @@ fn everyone_is_captured_but_qtap() {
         output_of(Command::new("curl").args(["-sk", "--http1.1", url]));
         agent.wait_for(&format!("\"url.query\",\"value\":{{\"stringValue\":\"{query}\"}}"), 2);
     }
-    // Whoever asks for the page of health is seen too: the test itself. Who answers is not.
+    // The test itself asks for the health page, so its end is captured too. The agent, which answers, is not.
     let records = agent.stop().records;
     for (query, _) in &urls {
         let exchanges = records.exchanges().into_iter().filter(|one| one.text("url.query") == *query);

@@ -1,4 +1,4 @@
-//! What contract §5 says of what is wrong, and that nobody notices what is merely odd.
+//! The bad input of contract §5, and input that is merely odd and must disturb nobody.
 
 use super::lab::{Guarded, Lab, output_of};
 use super::nginx::Nginx;
@@ -60,7 +60,7 @@ fn noise_on_sockets_and_inside_tls() {
     let Some(python) = interpreter() else { return };
     let nginx = Nginx::start(&lab, 9);
     nginx.serve("a.txt", b"a\n");
-    // Both ends are captured: a server that reads noise, a client that writes it; then one good exchange.
+    // Both ends are captured: a server that reads noise and a client that writes it. One good exchange follows.
     let line = format!(
         "{} {} noise {} {}; curl -sk '{}'",
         python.display(),
@@ -94,7 +94,7 @@ fn odd_programs() {
         got
     });
     let elf32 = thirty_two_bits(&lab, port);
-    // An executable that is deleted while it runs; a program of the 32-bit ABI; a script without an interpreter line.
+    // An executable that is deleted while it runs, and a program of the 32-bit ABI.
     let script = format!(
         "set -e; cp /usr/bin/curl {curl}; (sleep 0.5; rm {curl}) & {curl} -sk --retry 3 --retry-delay 1 --retry-connrefused \
          'http://127.0.0.1:1/' || :; wait
@@ -107,7 +107,7 @@ cp /usr/bin/curl {curl}; {curl} -sk '{}'; rm {curl}; {elf32}",
         records.exchanges().into_iter().filter(|record| record.text("url.query") == "deleted").collect();
     assert_eq!(deleted.len(), 1, "{}", records.told());
     assert_eq!(deleted[0].text("process.executable.name"), "curl-of-its-own");
-    // Calls of the 32-bit ABI are counted, not read: its connection is told, and that all of it went unseen; the program does not notice.
+    // Calls of the 32-bit ABI are counted, not captured: the connection is reported, with all its bytes lost, and the program is undisturbed.
     let of_32_bits = |record: &&Record| record.text("process.executable.name") == "thirty-two";
     let told: Vec<_> = records.all.iter().filter(of_32_bits).collect();
     assert!(told.len() == 1 && told[0].kind() == "connection", "{told:?}");
@@ -121,7 +121,7 @@ fn refused_and_reset_connections_end() {
     let line = format!("{} {} refused_and_reset; sleep 1", python.display(), script("client.py").display());
     let records = exec_script(&lab, &[], &line).records;
     assert_eq!(records.connections().len(), records.closed().len(), "{}", records.told());
-    // Eight refused; eight that are reset before the client has read, and the eight servers' ends of them.
+    // Eight refused; eight that are reset before the client has read, and the servers' ends of those eight.
     assert_eq!(records.closed().len(), 24, "{}", records.told());
 }
 
@@ -178,7 +178,7 @@ fn sigterm_flushes() {
     let Some(lab) = Lab::open() else { return };
     let nginx = Nginx::start(&lab, 9);
     nginx.serve("a.txt", b"a\n");
-    // The command is told to end as well, and what it did until then is told.
+    // The command gets the signal too, and what it did until then is reported.
     let line = format!(
         "curl -s '{}' > /dev/null; touch {}; exec sleep 60",
         nginx.http("/a.txt?told"),

@@ -1,4 +1,4 @@
-//! System calls that few programs use: what they carry is told as what others carry is.
+//! System calls that few programs use: their bytes are captured like those of any other call.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use super::python::{interpreter, script};
 use super::qtap::exec;
 use super::records::Records;
 
-/// Both ends of one exchange by such calls (`calls.py`): both tell all of it. Gives what was told.
+/// One exchange made with such calls (`calls.py`), captured whole at both ends. Returns the records.
 fn told_of(way: &str) -> Option<Records> {
     let lab = Lab::open()?;
     let python = interpreter()?;
@@ -37,7 +37,7 @@ fn several_messages_that_are_sent() {
     told_of("messages_sent");
 }
 
-/// A connection's first call in pieces so small, and so many, that those which are looked at don't tell what it is.
+/// A connection whose first call carries many small pieces: those that the probe inspects do not show which protocol it is.
 #[test]
 fn first_calls_in_small_pieces() {
     for way in ["begun_in_messages", "begun_in_buffers"] {
@@ -45,7 +45,7 @@ fn first_calls_in_small_pieces() {
     }
 }
 
-/// `recvmmsg` of several messages, none of which fills its buffers: what is behind it there is none of the stream.
+/// `recvmmsg` of several messages, none of which fills its buffer: the rest of each buffer is not part of the stream.
 #[test]
 fn several_messages_that_are_received() {
     told_of("messages_received");
@@ -57,20 +57,20 @@ fn calls_with_a_position() {
     told_of("positioned");
 }
 
-/// What the kernel gives back of what was sent (`MSG_ERRQUEUE`) is nothing that was received.
+/// Data that the kernel returns to the sender with a timestamp (`MSG_ERRQUEUE`) was not received.
 #[test]
 fn what_is_given_back_with_its_time() {
     told_of("stamped");
 }
 
-/// `ftp:` by way of an HTTP proxy, as the first request of its connection.
+/// An `ftp:` URL requested through an HTTP proxy, as the first request of its connection.
 #[test]
 fn a_request_for_another_scheme() {
     let Some(records) = told_of("by_ftp") else { return };
     assert_eq!(records.exchanges().iter().map(|one| one.text("url.full")).collect::<Vec<_>>(), ["ftp://x/way"; 2]);
 }
 
-/// A connection whose `connect` does nothing, since its first bytes go with the SYN (`TCP_FASTOPEN_CONNECT`): the kernel begins to count when they do.
+/// A `connect` that does nothing because the first bytes go with the SYN (`TCP_FASTOPEN_CONNECT`): the kernel starts counting when they are sent.
 #[test]
 fn a_connection_that_its_first_word_opens() {
     let Some(records) = told_of("opened_by_the_first_word") else { return };
@@ -81,7 +81,7 @@ fn a_connection_that_its_first_word_opens() {
     }
 }
 
-/// MPTCP, whose connection is none of TCP's: at both ends, and where one of them speaks TCP only. Each is told, its end too.
+/// MPTCP sockets are not TCP sockets: at both ends, and where one end speaks TCP only. Each connection is reported, and so is its end.
 #[test]
 fn connections_over_several_paths() {
     if !Path::new("/proc/sys/net/mptcp/enabled").exists() {
@@ -98,7 +98,7 @@ fn connections_over_several_paths() {
     }
 }
 
-/// A socket that was refused and is used again: that it was refused is no byte sent, and what is not known of it is not told.
+/// A socket that is reused after its first connection was refused: the refusal counts as no byte sent, and unknown values are left out.
 #[test]
 fn a_socket_that_was_refused_at_first() {
     let Some(records) = told_of("refused_at_first") else { return };

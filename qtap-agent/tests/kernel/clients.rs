@@ -1,4 +1,4 @@
-//! Programs that people use, each captured from its first byte: what qtap tells is what they did.
+//! Common client programs, each captured from its first byte: the records must match what the program did.
 
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::records::{Record, parse};
 
 const BODY: &[u8] = "{\"greeting\": \"grüße\"}\n".as_bytes();
 
-/// Facts of the contract that hold for a curl of these tests.
+/// Facts of the contract that hold for every curl of these tests.
 fn assert_is_curls(record: &Record, port: u16) {
     assert!(record.number("process.pid") > 1);
     assert_eq!(record.text("process.executable.path"), "/usr/bin/curl");
@@ -72,7 +72,7 @@ curl -sk --http2 -T {file} '{up}2'",
         let response = records.artifact_of(exchange, "response");
         assert_eq!(response["body"]["digest"], digest(BODY));
         assert_eq!(response["body"]["data"], String::from_utf8_lossy(BODY).as_ref());
-        // On a slow machine it was also reported while it was open.
+        // On a slow machine the connection was also reported while it was open.
         let is_last = |one: &&Record| one.kind() != "connection" || one.flag("connection.finalized");
         let own = records.all.iter().filter(|one| one.connection() == exchange.connection());
         let own: Vec<_> = own.filter(is_last).collect();
@@ -95,7 +95,7 @@ curl -sk --http2 -T {file} '{up}2'",
     }
 }
 
-/// What passes through a tunnel is told inside its session, and is no body of the CONNECT that made it.
+/// What passes through a tunnel is reported as exchanges of the session inside it, not as a body of the CONNECT that opened it.
 #[test]
 fn curl_through_a_tunnel() {
     let Some(lab) = Lab::open() else { return };
@@ -129,7 +129,7 @@ fn curl_through_a_tunnel() {
     }
 }
 
-/// A connection that is something else at first, and TLS then: by SOCKS, whose proxy is asked in binary.
+/// A connection that starts with another protocol and continues with TLS: SOCKS, whose proxy takes a binary request.
 #[test]
 fn curl_through_socks() {
     let Some(lab) = Lab::open() else { return };
@@ -157,7 +157,7 @@ fn curl_through_socks() {
     }
 }
 
-/// The same without TLS: behind what the proxy is asked, and says, both directions are HTTP. At both ends of it, and behind it.
+/// The same without TLS: after the SOCKS negotiation both directions are HTTP. Captured at both ends, and behind the proxy.
 #[test]
 fn curl_through_socks_in_the_clear() {
     let Some(lab) = Lab::open() else { return };
@@ -174,7 +174,7 @@ curl -s -o one -o two -x socks5://127.0.0.1:{port} '{url}?1' '{url}?2'; result=$
         python.display(),
         proxy.display(),
     );
-    // Not held to the law of what is HTTP only.
+    // `exec` would hold the records to the conservation law, which is exact for connections that are HTTP alone.
     let file = lab.path("records.jsonl");
     let captured = run_exec(&lab, [] as [&str; 0], &file, ["bash", "-c", &script]);
     assert_eq!(captured.code, Some(0), "{}", captured.stderr);
@@ -190,7 +190,7 @@ curl -s -o one -o two -x socks5://127.0.0.1:{port} '{url}?1' '{url}?2'; result=$
         if connection.number("server.port") == i64::from(port) && connection.carried() > 0 {
             through += 1;
             assert_eq!(connection.number("connection.lost_bytes"), 0, "{connection:?}");
-            // What is said of SOCKS, by curl 4 bytes (or 3) and 10, by the proxy 2 and 10.
+            // The SOCKS negotiation: 4 bytes (or 3) and 10 from curl, 2 and 10 from the proxy.
             let of_socks = connection.carried() - connection.number("connection.captured_bytes");
             assert!((25..=26).contains(&of_socks), "{of_socks}: {connection:?}");
         }
@@ -300,15 +300,15 @@ h2load -n 500 -c 2 -m 20 'http://127.0.0.1:{h2c}/hello.json?h2cload' | grep -q '
     assert_eq!(bodies, vec![serde_json::Value::from(wanted); 2501]);
 }
 
-/// A request in the first flight of a resumed session (RFC 8446 §2.3), which programs send and take by functions of their own: `SSL_write_early_data` and
-/// `SSL_read_early_data`, which do it by those that have probes.
+/// A request in the first flight of a resumed session (RFC 8446 §2.3). Programs send and receive it with functions of their own,
+/// `SSL_write_early_data` and `SSL_read_early_data`, which call functions that have probes.
 #[test]
 fn early_data_on_both_sides() {
     let Some(lab) = Lab::open() else { return };
     certificate(lab.dir());
     let [port] = free_ports();
     lab.write("early.bin", b"GET /early HTTP/1.1\r\nHost: early.example\r\n\r\n");
-    // What the server answers it is given when it has printed what it was asked.
+    // The server gets its answer once it has printed the request.
     let script = format!(
         "set -e; cd '{}'
 mkfifo answer
@@ -336,7 +336,7 @@ exec 3>&-; wait",
     }
 }
 
-/// A handshake in the middle of a connection (RFC 5246 §7.4.1.1), which the reads and writes around it make.
+/// A handshake in the middle of a connection (RFC 5246 §7.4.1.1), performed inside the reads and writes around it.
 #[test]
 fn renegotiation_between_two_requests() {
     let Some(lab) = Lab::open() else { return };

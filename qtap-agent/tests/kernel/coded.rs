@@ -1,4 +1,4 @@
-//! Bodies with a content coding, by the servers that people use: what is told is what was carried, and what it means.
+//! Bodies with a content coding, from common servers: each is reported as carried and as decoded.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,13 +9,13 @@ use super::python::{installed, interpreter};
 use super::qtap::{Agent, exec_script};
 use super::records::Records;
 
-/// A text that compresses, and that no coding carries in one piece.
+/// A text that compresses well, and that no coding sends in one piece.
 fn text() -> String {
     (0..6000).map(|number| format!("Zeile {number}: Grüße aus dem Süden, {}\n", number * number)).collect()
 }
 
-/// Caddy with the files of `root`: compressed as it sends them, below `/made/`; as they lie there, with the suffix of their coding, below
-/// `/ready/`. (Its standard build makes no Brotli, but sends what is ready.)
+/// Caddy serving the files of `root`: compressed on the fly below `/made/`; precompressed, as files with the suffix of their coding, below
+/// `/ready/`. (Its standard build has no Brotli encoder, but serves Brotli files.)
 fn caddy(lab: &Lab, root: &Path) -> Option<(Guarded, u16)> {
     let program = installed("caddy")?;
     let [port] = free_ports();
@@ -44,7 +44,7 @@ http://127.0.0.1:{port} {{
     Some((caddy, port))
 }
 
-/// The response to `query` is told with the digests of what curl received, as carried and as decoded.
+/// The response to `query` is reported with the digests of what curl received, as carried and as decoded.
 fn assert_told(records: &Records, query: &str, coding: &str, carried: &[u8]) {
     let exchange = records.exchanges().into_iter().find(|one| one.text("url.query") == query);
     let response = records.artifact_of(exchange.unwrap_or_else(|| panic!("{query}: {}", records.told())), "response");

@@ -1,4 +1,4 @@
-//! Whose container and pod it is: processes in control groups that are called as runtimes call them, and runtimes that tell of them in time, late or
+//! Container and pod of a process: control groups named as container runtimes name them, and runtimes that answer in time, late or
 //! never.
 
 use std::io::{BufRead as _, BufReader};
@@ -15,9 +15,9 @@ use super::scope::config;
 const ID: &str = "1f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c5b6a7988";
 const UID: &str = "4a1f8a34-d7a5-4f4e-9f5b-1c2d3e4f5a6b";
 
-/// A control group of the test's own, its path as `/proc/PID/cgroup` tells it; gone when the test ends.
+/// A control group of the test, with its path as `/proc/PID/cgroup` shows it. Removed when the test ends.
 struct Group {
-    /// Those that were made, the outermost first.
+    /// The directories that were created, outermost first.
     made: Vec<PathBuf>,
 }
 
@@ -28,7 +28,7 @@ impl Group {
     }
 
     fn below(mount: &Path, path: &str) -> Group {
-        // Of one test there may be several side by side.
+        // One test may have several side by side.
         static MADE: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = MADE.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut group = Group { made: Vec::new() };
@@ -41,7 +41,7 @@ impl Group {
         group
     }
 
-    /// Shell words that take the shell that runs them into it.
+    /// Shell command that moves the shell that runs it into this group.
     fn enter(&self) -> String {
         format!("echo 0 > '{}/cgroup.procs'", self.made.last().unwrap().display())
     }
@@ -50,7 +50,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         for dir in self.made.iter().rev() {
-            // Processes that have ended leave it a moment later.
+            // An ended process leaves its group a moment later.
             for _ in 0..100 {
                 if std::fs::remove_dir(dir).is_ok() {
                     break;
@@ -71,7 +71,7 @@ fn mount(is_it: impl Fn(&str, &str) -> bool) -> Option<PathBuf> {
     })
 }
 
-/// A runtime at a socket; none where there is no Python for it.
+/// A runtime listening on a socket. None where there is no Python for it.
 fn runtime(lab: &Lab, arguments: &[&str]) -> Option<(Guarded, String)> {
     let socket = lab.path(&format!("{}.sock", arguments[0])).display().to_string();
     let mut command = Command::new(interpreter()?);
@@ -83,7 +83,7 @@ fn runtime(lab: &Lab, arguments: &[&str]) -> Option<(Guarded, String)> {
     Some((server, format!("unix://{socket}")))
 }
 
-/// A shell that was outside when qtap started is moved in, out and in again, as a runtime moves the first process of a container.
+/// A shell that was outside the group when qtap started is moved in, out and in again, as a runtime moves the first process of a container.
 #[test]
 fn a_control_group_is_whoever_is_in_it_at_the_time() {
     let Some(lab) = Lab::open() else { return };
@@ -133,7 +133,7 @@ fn a_control_group_tells_the_container_and_the_pod() {
     let escaped = UID.replace('-', "_");
     let kubelet = format!("kubepods.slice/kubepods-burstable-pod{escaped}.slice/cri-containerd-{ID}.scope");
     let mut groups = vec![(Group::unified(&kubelet), Some(UID))];
-    // Host of version 1, or hybrid: the group is in one of several hierarchies.
+    // A host with version 1, or a hybrid: the group is in one of several hierarchies.
     if let Some(pids) = mount(|kind, options| kind == "cgroup" && options.split(',').any(|one| one == "pids")) {
         groups.push((Group::below(&pids, &format!("docker/{ID}")), None));
     }
@@ -157,7 +157,7 @@ fn a_control_group_tells_the_container_and_the_pod() {
     }
 }
 
-/// Tags, rules and stacks by label, of what Docker tells.
+/// Tags, rules and stacks selected by the labels that Docker reports.
 #[test]
 fn docker_tells_name_image_and_labels() {
     let Some(lab) = Lab::open() else { return };
@@ -210,7 +210,7 @@ tags:
     }
 }
 
-/// The runtime knows the container only a while after it was started; and a recording tells the same again.
+/// The runtime knows the container only some time after it started. A replay of the recording gives the same records.
 #[test]
 fn cri_tells_of_the_pod_late_and_a_replay_does_too() {
     let Some(lab) = Lab::open() else { return };
@@ -226,7 +226,7 @@ fn cri_tells_of_the_pod_late_and_a_replay_does_too() {
     let file = lab.write("pod.yaml", config(rule, tap).as_bytes()).display().to_string();
     let recording = lab.path("r.qtap").display().to_string();
     let url = nginx.https("/a.txt");
-    // It says what it has to say before the runtime knows of it, and lives on for a while.
+    // The process sends its first request before the runtime knows the container, and lives on for a while.
     let line = format!("{}; curl -sk '{url}?early'; sleep 3; curl -sk '{url}?later'", group.enter());
     let arguments = ["--config", &file, "--cri-runtime-socket-endpoint", &socket, "--recording", &recording];
     let captured = exec(&lab, arguments, ["sh", "-c", &line]);
@@ -257,7 +257,7 @@ fn cri_tells_of_the_pod_late_and_a_replay_does_too() {
     assert_eq!(facts(&text(&again)), facts(&live));
 }
 
-/// A runtime that hangs, and one that knows nothing: records go on without, in time, and are counted.
+/// A runtime that hangs, and one that does not know the container: records are exported on time without its data, and counted.
 #[test]
 fn records_go_without_what_nobody_tells() {
     let Some(lab) = Lab::open() else { return };
@@ -297,7 +297,7 @@ fn records_go_without_what_nobody_tells() {
     }
 }
 
-/// Another pid namespace, another root, another user: the host's number, the path as the process sees it, its container.
+/// A process in its own pid namespace, root and user: records have the host's pid, the path as the process sees it, and its container.
 #[test]
 fn a_process_in_namespaces_of_its_own_is_called_what_it_is() {
     let Some(lab) = Lab::open() else { return };
@@ -309,7 +309,7 @@ fn a_process_in_namespaces_of_its_own_is_called_what_it_is() {
     std::fs::set_permissions(lab.dir(), std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
     let curl = output_of(Command::new("sh").args(["-c", "readlink -f $(command -v curl)"]));
     let url = nginx.https("/a.txt");
-    // What lies in the jail is there for who is in that namespace only. The number is 1 or a little more inside.
+    // The jail's content is visible only in that mount namespace. Inside, the pid is 1 or a little more.
     let inner = format!(
         "mount -t tmpfs none '{0}'; cp '{1}' '{0}/speaker'; chmod 755 '{0}' '{0}/speaker'; \
          exec setpriv --reuid 65534 --regid 65534 --clear-groups '{0}/speaker' -sk '{url}'",

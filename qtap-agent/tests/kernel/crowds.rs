@@ -1,4 +1,4 @@
-//! Many at once: connections, requests, processes, and more than the ring can hold.
+//! Crowds: many connections, requests and processes at once, and more than the ring can hold.
 
 use super::lab::Lab;
 use super::nginx::Nginx;
@@ -21,7 +21,7 @@ fn wrk_with_64_connections() {
         let (made, records) = (wrk_count(&captured.stdout), captured.records);
         assert!(made > 200, "{}", captured.stdout);
         assert_eq!(records.complete().len(), made, "{url}: {}", captured.stdout);
-        // wrk goes while each of its connections waits for one more answer.
+        // wrk exits while each of its connections waits for one more response.
         let left = records.exchanges().len() - made;
         assert!(left <= 64, "{left} more: {}", records.told());
         for record in records.closed() {
@@ -65,7 +65,7 @@ fn a_ring_too_small_loses_by_name() {
     let nginx = Nginx::start(&lab, 9);
     nginx.serve("a.txt", &[b'a'; 30_000]);
     for url in [nginx.http("/a.txt"), nginx.https("/a.txt")] {
-        // What comes after has sockets where those of the crowd were, whose ends may still wait to be read.
+        // Connections that follow reuse sockets of the crowd, whose end events may still wait to be read.
         let after = format!("for i in $(seq 20); do curl -sk '{url}?after' > /dev/null; done");
         let script = format!("wrk -c64 -t2 -d2s '{url}'; {after}");
         let captured = exec_script(&lab, &["--ring-size", "64kb"], &script);

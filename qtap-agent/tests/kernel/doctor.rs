@@ -1,4 +1,4 @@
-//! `qtap doctor` on this very host: with everything, the probes are tried and work; with something taken away, it says so, as does a
+//! `qtap doctor` on the running host: with all privileges, the probes are tried and work; with one taken away, it says so, and so does a
 //! start that fails for want of it.
 
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::lab::{Guarded, Lab};
 use super::qtap::{Agent, command, command_by, get, run_command};
 
-/// The verdicts of a doctor that was started so, and its exit code.
+/// The verdicts of `qtap doctor` run by this command, and its exit code.
 fn told_by(lab: &Lab, mut qtap: Command) -> (Value, Option<i32>) {
     qtap.args(["doctor", "--json", "--data-dir"]).arg(lab.path("data"));
     let ended = run_command(lab, &mut qtap);
@@ -88,7 +88,7 @@ fn a_running_agent_shows_it() {
         assert_eq!(state(&status["host"], name), expected, "{name}: {:#}", status["host"]);
     }
     let ended = agent.end();
-    // A processor may be one of them.
+    // A warning about a processor may be among them.
     let mut said = ended.stderr.lines().filter(|line| line.contains("the host lacks something"));
     assert!(said.any(|line| line.contains("cap_dac_read_search")), "{}", ended.stderr);
 }

@@ -1,4 +1,4 @@
-//! How connections end, where the end comes at an odd moment.
+//! Connections that end at an odd moment.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ use super::nginx::Nginx;
 use super::python::{interpreter, script};
 use super::qtap::{Agent, exec};
 
-/// The peer is gone when the last word is said: the kernel resets the connection while the call that says it is under way.
+/// The peer is gone when the last request is sent: the kernel resets the connection while the call that sends it is under way.
 #[test]
 fn a_last_word_to_a_peer_that_left_is_of_its_connection() {
     let Some(lab) = Lab::open() else { return };
@@ -31,7 +31,7 @@ exec 3<>/dev/tcp/127.0.0.1/{port}; say first; cat <&3; say last; exit 0"
     server.join().unwrap();
     assert!(captured.code == Some(0) && captured.stdout.ends_with("ok"), "{}", captured.stderr);
     let records = captured.records;
-    // On a slow machine it was also reported while it was open.
+    // On a slow machine the connection was also reported while it was open.
     let is_last = |one: &&super::records::Record| one.flag("connection.finalized");
     let connections: Vec<_> = records.connections().into_iter().filter(is_last).collect();
     assert_eq!(connections.len(), 1, "{}", records.told());
@@ -42,7 +42,7 @@ exec 3<>/dev/tcp/127.0.0.1/{port}; say first; cat <&3; say last; exit 0"
     assert_eq!(told, [("/first", ""), ("/last", "no_response")]);
 }
 
-/// A reset by the process itself is the one end at which the kernel forgets what it counted before the `sock` goes.
+/// A reset by the process itself is the only kind of end where the kernel drops its byte counts before the `sock` is freed.
 #[test]
 fn a_close_that_does_not_linger() {
     let Some(lab) = Lab::open() else { return };
@@ -61,7 +61,7 @@ fn a_close_that_does_not_linger() {
     assert!(closed[0].number("connection.bytes_received") > 100_000, "{:?}", closed[0]);
 }
 
-/// Of two connections over one socket, each has its own peer and its own counts.
+/// Two connections over one socket: each has its own peer and its own counts.
 #[test]
 fn a_socket_that_is_used_for_another_connection() {
     let Some(lab) = Lab::open() else { return };
@@ -92,8 +92,8 @@ fn a_socket_that_is_used_for_another_connection() {
     assert_eq!(records.closed().len(), 3, "{}", records.told());
 }
 
-/// Who says nothing more, reads the answer and goes, while the other end stays: the kernel ends the connection without that end's FIN, which it counts as a
-/// byte where it comes.
+/// A process shuts its sending side, reads the response and closes, while the peer stays open. The kernel ends the connection without the peer's
+/// FIN, which it would count as a byte.
 #[test]
 fn a_peer_that_stays_says_no_last_byte() {
     let Some(lab) = Lab::open() else { return };
@@ -121,7 +121,7 @@ s.shutdown(socket.SHUT_WR)\nassert s.recv(100).endswith(b'ok')\ns.close()\n"
     assert_eq!((closed[0].carried(), closed[0].number("connection.lost_bytes")), (32 + 40, 0));
 }
 
-/// Who shuts both ways before it has read what came can read it still: of the same connection.
+/// A process that shuts both directions can still read what had arrived: it belongs to the same connection.
 #[test]
 fn an_answer_that_is_read_after_both_ways_are_shut() {
     let Some(lab) = Lab::open() else { return };
@@ -149,7 +149,7 @@ select.select([s], [], [], 20)\ns.shutdown(socket.SHUT_RDWR)\nassert s.recv(100)
     assert_eq!((closed[0].carried(), closed[0].number("connection.lost_bytes")), (31 + 40, 0));
 }
 
-/// A command that the kernel kills, as it does when memory is out: qtap ends as a shell does, and what was captured is told.
+/// A command that the kernel kills, as it does when memory runs out: qtap exits as a shell would, and what was captured is reported.
 #[test]
 fn a_command_that_is_killed() {
     let Some(lab) = Lab::open() else { return };
@@ -162,7 +162,7 @@ fn a_command_that_is_killed() {
     assert_eq!(captured.records.exchanges().len(), 1, "{}", captured.records.told());
 }
 
-/// Children of this process's children that run an errand of qtap's.
+/// Grandchildren of this process that run a helper command of qtap.
 fn errands(parent: u32) -> Vec<rustix::process::Pid> {
     let stat = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let parent_of = |pid| stat(pid).rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<u32>().ok();
@@ -176,7 +176,7 @@ fn errands(parent: u32) -> Vec<rustix::process::Pid> {
     pids.filter(is_errand).filter_map(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).unwrap())).collect()
 }
 
-/// The children that qtap starts for its own ends are killed as soon as they are there: it starts, captures and ends all the same.
+/// The helper children of qtap are killed as soon as they start: qtap starts, captures and ends all the same.
 #[test]
 fn children_that_are_killed() {
     let Some(lab) = Lab::open() else { return };
@@ -203,7 +203,7 @@ fn children_that_are_killed() {
     });
     assert!(killed >= 1, "nothing was killed");
     assert_eq!(captured.code, Some(0), "{}", captured.stderr);
-    // Elsewhere they kill nobody, whatever became of the trial.
+    // On other architectures return probes kill no process, whatever became of the trial.
     if cfg!(target_arch = "x86_64") {
         assert!(captured.stderr.contains("return probes could not be tried under seccomp"), "{}", captured.stderr);
     }

@@ -1,4 +1,4 @@
-//! Programs of Go: what its compilers make of `talk.go`, and what others made of theirs, stripped.
+//! Go programs: `talk.go` built by several compilers, and stripped programs that others built.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -70,7 +70,7 @@ https://127.0.0.1:{front} {{
     vec![program.passes_on(Version::One, one).passes_on(Version::Two, two)]
 }
 
-/// Two ways to a proxy's back, by the version of HTTP.
+/// Two ways to the backend of a proxy, one for each version of HTTP.
 pub(super) fn traefik(place: &Place<'_>) -> Vec<Program> {
     let Some(traefik) = installed("traefik") else { return Vec::new() };
     let [front, one, two] = free_ports();
@@ -110,7 +110,7 @@ entryPoints:
     vec![program.passes_on(Version::One, one).passes_on(Version::Two, two)]
 }
 
-/// Built by the first two Go that pass arguments in registers, whose compilers can't be had.
+/// Built by the first two releases of Go that pass arguments in registers; those compilers are not available.
 pub(super) fn kubectl(place: &Place<'_>) -> Vec<Program> {
     let settings = format!(
         "{{apiVersion: v1, kind: Config, current-context: one,

@@ -1,4 +1,4 @@
-//! Programs for the sake of the TLS library that they have: one server over one library after another, and BoringSSL and LibreSSL with their names.
+//! Programs chosen for their TLS library: one server over several libraries, and BoringSSL and LibreSSL with their function names.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use super::{Ask, Version};
 use crate::lab::free_ports;
 use crate::python::tools;
 
-/// What a server of many libraries calls them, and what others do.
+/// The names of lighttpd's TLS modules, and the usual names of those libraries.
 const MODULES: [(&str, &str); 5] =
     [("openssl", "OpenSSL"), ("gnutls", "GnuTLS"), ("nss", "NSS"), ("mbedtls", "Mbed TLS"), ("wolfssl", "wolfSSL")];
 
@@ -53,7 +53,7 @@ $HTTP[\"url\"] =~ \"^/put/\" {{ webdav.activate = \"enable\" }}
     MODULES.into_iter().map(of).collect()
 }
 
-/// BoringSSL's own client, over a library with names of functions.
+/// BoringSSL's own client, over a library that has function names.
 fn boringssl() -> Option<Program> {
     const CLIENT: &str = "bssl-tool";
     found(CLIENT)?;
@@ -70,7 +70,7 @@ fn libressl() -> Option<Program> {
     Some(by_pipe("openssl s_client, LibreSSL", version, format!("{run} s_client -quiet")))
 }
 
-/// A client that connects, and says what it is given.
+/// A client that connects and sends its standard input.
 fn by_pipe(name: &str, version: String, client: String) -> Program {
     let line = move |asks: &[Ask]| {
         let each = asks.iter().map(|ask| {
@@ -83,7 +83,7 @@ fn by_pipe(name: &str, version: String, client: String) -> Program {
             let length = if ask.file.is_some() { format!("Content-Length: {}\\r\\n", ask.size) } else { String::new() };
             let head =
                 format!("{method} /{path} HTTP/1.1\\r\\nHost: {place}\\r\\nConnection: close\\r\\n{length}\\r\\n");
-            // Its input's end would end the connection.
+            // The end of its input would end the connection.
             format!("(printf '{head}'; {body} sleep 0.3) | {client} -connect {place} > said || exit 1\n")
         });
         each.collect::<String>()

@@ -1,7 +1,7 @@
-//! The table of what is seen of which program, on which side, over which version of HTTP: `cargo xtask kernel coverage`.
+//! The coverage table: what qtap sees of each program, on each side, over each version of HTTP (`cargo xtask kernel coverage`).
 //!
-//! Each program is by itself in the capture; whoever it talks to is not, and knows what was said. It gets files and puts them; what qtap tells of that is
-//! held against what was asked: every exchange, the bytes of every body, the ports of both ends. Where less than all was told, qtap has to say why.
+//! Only the program under test is captured; its peer is not, and knows what was exchanged. The program GETs and PUTs files. The records are checked
+//! against what was asked: every exchange, the bytes of every body, the ports of both ends. Where anything is missing, qtap has to say why.
 
 mod go;
 mod libraries;
@@ -22,9 +22,9 @@ use super::records::{Record, Records};
 use super::scope::config;
 use programs::{How, Place, Program, Talk};
 
-/// Bytes of the files that are got and put: none, one, a few, as much as a record of TLS takes and one more (RFC 8446, section 5.1), many.
+/// Sizes in bytes of the files: none, one, a few, as many as a TLS record holds and one more (RFC 8446, section 5.1), many.
 const SIZES: [usize; 6] = [0, 1, 1000, 16_384, 16_385, 100_000];
-/// Which programs, by parts of their names, with commas between.
+/// Selects programs: parts of their names, separated by commas.
 const ONLY: &str = "QTAP_COVERAGE_ONLY";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,25 +49,25 @@ impl Version {
     }
 }
 
-/// One request. Its query is like no other's.
+/// One request, with a unique query.
 #[derive(Debug, Clone)]
 struct Ask {
     query: String,
     size: usize,
     url: String,
-    /// What is put.
+    /// The file that a PUT sends.
     file: Option<PathBuf>,
 }
 
 impl Ask {
-    /// curl's words for it.
+    /// curl arguments for this request.
     fn by_curl(&self, version: &str) -> String {
         let put = self.file.as_ref().map(|file| format!("-T '{}'", file.display())).unwrap_or_default();
         format!("-sfk {version} -o /dev/null -w '%{{url}} %{{local_port}}\\n' {put} '{}'", self.url)
     }
 }
 
-/// A first request, and all: of each size a GET and a PUT.
+/// A first request, and the list of all requests: a GET and a PUT of each size.
 fn asks(lab: &Lab, base: &str, name: &str) -> (Vec<Ask>, Vec<Ask>) {
     let ask = |put: bool, size: usize, query: String| {
         let folder = if put { "put" } else { "seen" };
@@ -78,14 +78,14 @@ fn asks(lab: &Lab, base: &str, name: &str) -> (Vec<Ask>, Vec<Ask>) {
     (vec![ask(false, 1000, format!("{name}-first"))], SIZES.iter().flat_map(each).collect())
 }
 
-/// A command of whoever the programs talk to: by a copy of OpenSSL of its own, in which no probe stands, since a trap of its own would count as the program's.
+/// A command for the peer of the program. It uses its own copy of OpenSSL, which has no probes: its traps would count as the program's.
 fn peer(lab: &Lab, program: &str) -> Command {
     let (own, listed) = (lab.path("peer"), output_of(Command::new("ldconfig").arg("-p")));
     std::fs::create_dir_all(&own).unwrap();
     for line in listed.lines().filter(|line| line.trim_start().starts_with("libssl.so")) {
         let file = Path::new(line.rsplit(' ').next().unwrap());
         let copy = own.join(file.file_name().unwrap());
-        // Once: another program may be running what is there.
+        // Copied once: another program may be running from the existing copy.
         if !copy.exists() {
             std::fs::copy(file, copy).unwrap();
         }
@@ -95,7 +95,7 @@ fn peer(lab: &Lab, program: &str) -> Command {
     command
 }
 
-/// A shell that is told lines, of which one after another ends.
+/// A shell that runs the lines it is given, one after another.
 struct Shell {
     child: Guarded,
     input: ChildStdin,
@@ -113,12 +113,12 @@ impl Shell {
         Shell { child, input, dir: dir.to_owned(), told: 0 }
     }
 
-    /// Goes on at once.
+    /// Sends a line without waiting for it.
     fn tell(&mut self, line: &str) {
         writeln!(self.input, "{line}").unwrap();
     }
 
-    /// Waits for its end, with something to do meanwhile; false when it failed.
+    /// Runs a line and waits for its end, calling `meanwhile` repeatedly. Returns false when the line failed.
     fn run(&mut self, line: &str, mut meanwhile: impl FnMut()) -> bool {
         self.told += 1;
         let done = self.dir.join(format!("done-{}", self.told));
@@ -131,7 +131,7 @@ impl Shell {
     }
 }
 
-/// The kernel counts how often probes run, until this is dropped.
+/// Makes the kernel count how often probes run, until this is dropped.
 struct Counted(String);
 
 impl Counted {
@@ -143,7 +143,7 @@ impl Counted {
         Counted(before)
     }
 
-    /// How often a probe of a function ran, once that has not changed for two looks of the agent's.
+    /// How often the function probes ran, once the count has stayed the same over two updates of the agent's metrics.
     fn traps(agent: &Agent) -> f64 {
         let now = || -> f64 {
             let page = get(agent.port, "/metrics").unwrap_or_default();
@@ -171,15 +171,15 @@ impl Drop for Counted {
     }
 }
 
-/// What was asked in one talk, and what it cost.
+/// The requests of one talk, and what they cost.
 struct Asked {
     first: Ask,
     asks: Vec<Ask>,
-    /// Local ports of who asked a server, by query.
+    /// By query: the local port of the client that asked a server.
     ports: BTreeMap<String, i64>,
     traps: f64,
     failed: bool,
-    /// What qtap said meanwhile of processes whose HTTPS it does not see.
+    /// The reasons qtap gave meanwhile for not seeing HTTPS of some processes.
     unseen: BTreeSet<String>,
 }
 
@@ -196,7 +196,7 @@ fn of_each_program() {
     };
     let _counted = Counted::begin();
     let mut silent = Vec::new();
-    // The harness begins a line where tests run one after another.
+    // The test harness has begun a line when tests run one after another.
     println!("\n{HEAD}");
     for name in names {
         let Some(lab) = Lab::open() else { return };
@@ -220,7 +220,7 @@ fn of_each_program() {
     assert!(silent.is_empty(), "not whole, and qtap does not say why: {silent:#?}");
 }
 
-/// All that one program does.
+/// All talks of one program.
 fn rows(place: &Place<'_>, program: &Program) -> Vec<Row> {
     let mut shell = Shell::start(place.lab.dir());
     for line in &program.started {
@@ -234,7 +234,7 @@ fn rows(place: &Place<'_>, program: &Program) -> Vec<Row> {
     let settings = place.lab.write("qtap.yaml", config("level: full", "").as_bytes()).display().to_string();
     let agent = Agent::start(place.lab, ["--config", &settings, "--pid", &shell.child.pid().to_string()]);
     let mut asked: Vec<Asked> = program.talks.iter().map(|talk| perform(place, talk, &mut shell, &agent)).collect();
-    // One that is gone at once is not there to be asked about; but it is the same program.
+    // A program that ends at once can't be asked about later; the reasons of its other talks apply to it.
     let unseen: BTreeSet<String> = asked.iter().flat_map(|asked| asked.unseen.clone()).collect();
     asked.iter_mut().for_each(|asked| asked.unseen.clone_from(&unseen));
     shell.tell("kill $servers; wait; exit");
@@ -288,7 +288,7 @@ fn perform(place: &Place<'_>, talk: &Talk, shell: &mut Shell, agent: &Agent) -> 
     Asked { first: first[0].clone(), asks, ports, traps, failed: !well, unseen }
 }
 
-/// Why qtap does not see some of what processes say that have connections, as `qtap processes` tells it; files by their names alone.
+/// Why qtap does not see all of the processes that have connections, as `qtap processes` reports it. Files are given without their directories.
 fn reasons(agent: &Agent) -> Vec<String> {
     let page = get(agent.port, "/processes").unwrap_or_default();
     let page: serde_json::Value =
@@ -302,7 +302,7 @@ fn reasons(agent: &Agent) -> Vec<String> {
     talking.filter_map(|one| one["reason"].as_str()).map(short).collect()
 }
 
-/// What was told of one talk.
+/// What was reported of one talk.
 #[derive(Debug)]
 struct Row {
     side: Side,
@@ -323,7 +323,7 @@ const HEAD: &str = "| program | version | side | HTTP | exchanges | bodies exact
 
 impl Row {
     fn of(place: &Place<'_>, talk: &Talk, asked: &Asked, records: &Records) -> Row {
-        // A proxy says the same once more without TLS.
+        // A proxy makes the same requests once more without TLS.
         let mut plain = vec![place.nginx.http];
         plain.extend(if let How::PassesOn(port) = talk.how { Some(port) } else { None });
         let mut row = Row {
@@ -401,14 +401,14 @@ impl Row {
     }
 }
 
-/// What was told of a request, but for that at these ports.
+/// The exchanges reported for a request, except those at these ports.
 fn told<'a>(records: &'a Records, ask: &Ask, plain: &[u16]) -> Vec<&'a Record> {
     let is_plain = |one: &Record| plain.iter().any(|port| one.int("server.port") == Some(i64::from(*port)));
     let is = |one: &&Record| one.text("url.query") == ask.query && !is_plain(one);
     records.exchanges().into_iter().filter(is).collect()
 }
 
-/// The file is in the exchange, byte for byte.
+/// The exchange has the file, byte for byte.
 fn is_exact(records: &Records, exchange: &Record, ask: &Ask) -> bool {
     let side = if ask.file.is_some() { "request" } else { "response" };
     let size = exchange.int(&format!("http.{side}.body.size")).unwrap_or(0);
@@ -420,7 +420,7 @@ fn is_exact(records: &Records, exchange: &Record, ask: &Ask) -> bool {
     size == 0 || object.is_some_and(|object| object.artifact()["body"]["digest"] == digest(&noise(ask.size)))
 }
 
-/// The ports are those that the other end saw: nginx says it in its answer, curl on its output.
+/// The ports match those that the peer saw: nginx reports them in its response, curl in its output.
 fn is_peer(records: &Records, exchange: &Record, side: Side, port: u16, local: Option<&i64>) -> bool {
     let right = exchange.text("server.address") == "127.0.0.1" && exchange.int("server.port") == Some(i64::from(port));
     let seen = match side {

@@ -1,4 +1,4 @@
-//! libcurl as it was built over NSS.
+//! libcurl built over NSS.
 
 use std::path::Path;
 use std::process::Command;

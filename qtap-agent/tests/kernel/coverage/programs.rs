@@ -1,4 +1,4 @@
-//! The programs of the table: how each is asked for what is to be talked, and how it serves. One that is not installed says so, and has no row.
+//! The programs of the table: how each is made to send requests, and how it serves them. A program that is not installed is skipped and says so.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,34 +11,34 @@ use crate::python::{installed, interpreter, tools};
 /// A program that talks.
 pub(super) struct Program {
     pub name: String,
-    /// What it says of its own version.
+    /// As the program itself reports it.
     pub version: String,
-    /// Runs in the background, before qtap: what it takes to serve, and to pass on.
+    /// Shell lines that run in the background, started before qtap: what serving and proxying need.
     pub started: Vec<String>,
     pub talks: Vec<Talk>,
 }
 
-/// One thing that it does.
+/// One thing that a program does.
 pub(super) struct Talk {
     pub side: Side,
     pub version: Version,
     pub how: How,
 }
 
-/// Makes a line of a shell, of what is asked and the plan that has the same.
+/// Makes a shell line from the requests and the plan file, which lists the same requests.
 type Line = Box<dyn Fn(&[Ask], &Path) -> String>;
 
-/// Who does what.
+/// The role of the program.
 pub(super) enum How {
-    /// It serves at this port.
+    /// It serves on this port.
     Serves(u16),
-    /// It is run with a plan, as a line of a shell.
+    /// A client, run as a shell line with a plan.
     Asks(Line),
-    /// It passes on what it is asked at this port, without TLS.
+    /// A proxy: it passes on the requests it gets on this port, without TLS.
     PassesOn(u16),
 }
 
-/// Where all of it happens.
+/// The environment of the programs.
 pub(super) struct Place<'a> {
     pub lab: &'a Lab,
     pub nginx: &'a Nginx,
@@ -51,7 +51,7 @@ impl Program {
         Program { name: name.to_owned(), version, started: Vec::new(), talks: Vec::new() }
     }
 
-    /// A client that reads the plan itself.
+    /// A client that reads the plan file itself.
     pub(super) fn asks(mut self, versions: &[Version], line: &str) -> Program {
         for version in versions {
             let line = line.replace("VERSION", version.number());
@@ -61,14 +61,14 @@ impl Program {
         self
     }
 
-    /// A client whose line is made of what is asked.
+    /// A client whose shell line is made from the requests.
     pub(super) fn asks_by(mut self, version: Version, line: impl Fn(&[Ask]) -> String + 'static) -> Program {
         let how = How::Asks(Box::new(move |asks, _| line(asks)));
         self.talks.push(Talk { side: Side::Client, version, how });
         self
     }
 
-    /// It serves at `port` once the line was run.
+    /// It serves on `port` once the line was run.
     pub(super) fn serves(mut self, versions: &[Version], port: u16, line: &str) -> Program {
         self.started.push(line.replace("PORT", &port.to_string()));
         let talk = |version: &Version| Talk { side: Side::Server, version: *version, how: How::Serves(port) };
@@ -76,14 +76,14 @@ impl Program {
         self
     }
 
-    /// What it is asked at this port it asks by this version.
+    /// It passes on the requests it gets on this port, by this version of HTTP.
     pub(super) fn passes_on(mut self, version: Version, port: u16) -> Program {
         self.talks.push(Talk { side: Side::Client, version, how: How::PassesOn(port) });
         self
     }
 }
 
-/// All that are here and whose name holds one of these words.
+/// All programs that are installed and whose name contains one of these words.
 pub(super) fn all(place: &Place<'_>, words: &[String]) -> Vec<Program> {
     let made = [
         curl,
@@ -120,7 +120,7 @@ pub(super) fn version_of(command: &mut Command) -> String {
     words.into_iter().find(|word| word.starts_with(|first: char| first.is_ascii_digit())).unwrap_or("?").to_owned()
 }
 
-/// The same of a program that is run by words of a shell.
+/// The same for a program that is run by a shell command.
 pub(super) fn version_by(run: &str, option: &str) -> String {
     version_of(Command::new("sh").args(["-c", &format!("{run} {option}")]))
 }
@@ -135,7 +135,7 @@ pub(super) fn found(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// A program that was put there for this table.
+/// A program that was installed for this table.
 pub(super) fn found_at(file: PathBuf) -> Option<PathBuf> {
     if !file.is_file() {
         println!("skipped: no {}", file.display());
@@ -148,7 +148,7 @@ fn curl(_: &Place<'_>) -> Vec<Program> {
     vec![curl_by("curl", "curl")]
 }
 
-/// curl, run by these words of a shell.
+/// curl, run by this shell command.
 pub(super) fn curl_by(name: &str, run: &str) -> Program {
     let line = |version: &'static str| {
         let run = run.to_owned();
@@ -184,7 +184,7 @@ fn nginx(place: &Place<'_>) -> Vec<Program> {
     vec![nginx_by(place, "nginx", "nginx")]
 }
 
-/// It has its own nginx; the other one is its peer.
+/// nginx as the program under test; the nginx of `place` is its peer.
 pub(super) fn nginx_by(place: &Place<'_>, name: &str, run: &str) -> Program {
     let [port] = free_ports();
     let dir = place.lab.path(&format!("its {name}"));
@@ -267,7 +267,7 @@ fn python(place: &Place<'_>) -> Vec<Program> {
     ]
 }
 
-/// Debian's or another that PATH leads to, which brings names of functions or a library; those of PyPI, which were stripped.
+/// Debian's Node, or another on the PATH, which has function names or a TLS library; and those from PyPI, which are stripped.
 fn node(place: &Place<'_>) -> Vec<Program> {
     let beside = |module: &str| -> Option<PathBuf> {
         let line = format!("import {module}; print({module}.__path__[0])");
@@ -292,7 +292,7 @@ pub(super) fn by_javascript(place: &Place<'_>, name: &str, run: &str) -> Program
     program
 }
 
-/// Under what speaks HTTP by it. The version is that of rustls.
+/// rustls under several HTTP libraries. The version is that of rustls.
 fn rustls(place: &Place<'_>) -> Vec<Program> {
     let Some(file) = crate::rustls_tls::program() else { return Vec::new() };
     let (talks, dir) = (format!("'{}'", file.display()), place.lab.dir().display());
@@ -319,7 +319,7 @@ fn envoy(place: &Place<'_>) -> Vec<Program> {
     vec![program.passes_on(Version::One, one).passes_on(Version::Two, two)]
 }
 
-/// One with TLS in front, and two that pass on over TLS.
+/// One Envoy with TLS in front, and two that pass requests on over TLS.
 fn envoys(place: &Place<'_>, [front, one, two]: [u16; 3]) -> String {
     const EXTENSIONS: &str = "type.googleapis.com/envoy.extensions";
     let (dir, http, https) = (place.lab.dir().display(), place.nginx.http, place.nginx.https);
@@ -382,7 +382,7 @@ fn envoys(place: &Place<'_>, [front, one, two]: [u16; 3]) -> String {
     )
 }
 
-/// Both run what Node runs, over TLS of their own.
+/// Both run the script for Node, over TLS stacks of their own.
 fn deno_and_bun(place: &Place<'_>) -> Vec<Program> {
     let deno = installed("deno").map(|file| {
         let run = format!(
@@ -402,7 +402,7 @@ fn java(place: &Place<'_>) -> Vec<Program> {
         return Vec::new();
     }
     output_of(Command::new("javac").arg("-d").arg(place.lab.dir()).arg(script("Talk.java")));
-    // The name in the certificate is not the peer's for every version.
+    // The certificate's name does not match the peer in every version.
     let line = format!(
         "java -Djdk.internal.httpclient.disableHostnameVerification -cp '{}' Talk VERSION PLAN",
         place.lab.dir().display()

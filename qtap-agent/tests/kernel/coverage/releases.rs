@@ -1,14 +1,14 @@
-//! Programs of other releases of Debian, with the TLS libraries that they came with: each as in a container, under a root of its own that this host's process sees it by.
+//! Programs of other Debian releases with the TLS libraries that they shipped, each in its own root, as in a container.
 
 use std::path::Path;
 
 use super::programs::{Place, Program, by_javascript, curl_by, nginx_by, wget_by};
 use crate::python::tools;
 
-/// Numbers of the releases.
+/// Release numbers of Debian.
 const RELEASES: [&str; 2] = ["11", "13"];
 
-/// Those of all releases that are unpacked here.
+/// The programs of all releases that are unpacked here.
 pub(super) fn all(place: &Place<'_>) -> Vec<Program> {
     RELEASES.into_iter().flat_map(|number| of(place, number)).collect()
 }
@@ -29,7 +29,7 @@ fn of(place: &Place<'_>, number: &str) -> Vec<Program> {
     ]
 }
 
-/// A script that runs its arguments under that root, in mounts of its own, where what they talk about lies where it lies here.
+/// A script that runs its arguments in that root, in its own mounts. The files they use keep their paths.
 fn enters(place: &Place<'_>, number: &str, root: &Path) -> String {
     let scripts = crate::python::script("coverage");
     let text = format!(
