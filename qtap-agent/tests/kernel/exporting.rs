@@ -1,4 +1,4 @@
-//! Out of the house: recordings that say the same again, receivers in another language, a store of objects.
+//! Exports from a live capture: replays that give the same records, OTLP receivers in another language, an object store.
 
 use super::lab::{Lab, digest, noise, output_of, wait_until};
 use super::nginx::Nginx;
@@ -41,7 +41,7 @@ curl -sk --http1.1 '{}'; curl -sk --http2 '{}'; curl -s '{}'; curl -s --unix-soc
     }
 }
 
-/// The stores of the file, in place of standard output.
+/// A config with these stores in place of standard output.
 pub fn config(stores: &str) -> String {
     let text = super::scope::config("level: full", "");
     let (head, tail) =
@@ -77,7 +77,7 @@ fn otlp_to_a_receiver_in_python() {
                     let attributes = log["attributes"].as_array().unwrap();
                     let named = |name: &str| attributes.iter().find(|one| one["key"] == name);
                     let id = named("connection.id").unwrap();
-                    // On a slow machine it was also reported while it was open.
+                    // On a slow machine the connection was also reported while it was open.
                     if named("connection.finalized").is_none_or(|one| one["value"]["boolValue"] == true) {
                         names.push(log["eventName"].as_str().unwrap().to_owned());
                     }
@@ -128,7 +128,7 @@ fn objects_fetched_back_from_s3() {
     }
 }
 
-/// A store that can't be reached: what was captured waits on disk, a second agent on the same directory is refused, and the next one has it.
+/// A store that can't be reached: records wait on disk, a second agent on the same data directory is refused, and the next agent sends them.
 #[test]
 fn what_waits_on_disk_is_there_at_the_next_start() {
     let Some(lab) = Lab::open() else { return };
@@ -137,7 +137,7 @@ fn what_waits_on_disk_is_there_at_the_next_start() {
     let store = "{type: otel, id: far, endpoint: 'http://127.0.0.1:9', retry: {initial: 100ms, max: 1s}}";
     let stores = format!("  event_stores: [{store}]\n  object_stores: [{store}]\n");
     let file = lab.write("qtap.yaml", config(&stores).as_bytes()).display().to_string();
-    // Both workers: either may answer.
+    // Both workers, because either may answer.
     let workers = nginx.workers().iter().map(u32::to_string).collect::<Vec<_>>();
     let arguments = ["--config", &file, "--pid", &workers[0], "--pid", &workers[1]];
     let queued = |agent: &Agent| {
@@ -148,7 +148,7 @@ fn what_waits_on_disk_is_there_at_the_next_start() {
     };
     let agent = Agent::start(&lab, arguments);
     output_of(std::process::Command::new("curl").arg("-s").arg(nginx.http("/a.txt")));
-    // The exchange, request and response, and a report of the connection.
+    // The exchange, its request and response objects, and a connection report.
     wait_until("records wait", || queued(&agent) >= 4);
     let data = lab.path("data").display().to_string();
     let refused = run(&lab, ["run", "--config", &file, "--data-dir", &data, "--pid", &workers[0]]);

@@ -1,5 +1,5 @@
-//! A collector on the watched host: what qtap exports to it is not captured at its other end, nor what it sends on. Each case is run without the guard
-//! too, where one request to the collector comes back again and again.
+//! A collector on the watched host: qtap's exports are not captured at the collector's end, nor is what the collector forwards. Each case also
+//! runs without the guard, where one request to the collector leads to exports without end.
 
 use std::process::Command;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use super::python::Script;
 use super::qtap::{Agent, command, get};
 use super::scope::config;
 
-/// How long exports are counted, at ten a second.
+/// How long exports are counted, at up to ten a second.
 const WINDOW: Duration = Duration::from_secs(3);
 
-/// The scripts of a case, the store of the file, and the processes that are watched.
+/// The scripts of a case, the `store` entry of its config, and the processes to watch.
 pub struct Case {
     collector: Script,
     app: String,
     sink: Script,
     relay: Option<Script>,
     pub store: String,
-    /// Where the collector's other port is.
+    /// The network namespace of the collector's second port.
     pub namespace: Option<String>,
-    /// Variables of qtap's, and processes that are watched besides.
+    /// Environment variables for qtap, and further processes to watch.
     pub variables: Vec<(&'static str, String)>,
     pub watched: Vec<u32>,
 }
@@ -35,18 +35,18 @@ fn part(arguments: &[&str]) -> Option<(Script, String)> {
     Some((script, said))
 }
 
-/// A free port below those that clients are given (`ip_local_port_range`): of a connection that was there before, the ports tell which end is the client's.
+/// A free port below the ephemeral range (`ip_local_port_range`): for a connection older than the agent, the ports show which end is the client.
 pub fn server_port() -> u16 {
     let first = 20_000 + (std::process::id() % 10_000) as u16;
     (first..32_000).find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
-/// A loopback address of this test's own, for ports that are given.
+/// A loopback address of this test's own, for fixed ports.
 pub fn own_address() -> String {
     format!("127.77.{}.{}", std::process::id() / 250 % 250, std::process::id() % 250 + 1)
 }
 
-/// A collector that speaks `how` at an address, what it sends to, and in front of it a relay where asked for.
+/// A collector that speaks `how` at an address, the sink that it forwards to and, on request, a relay in front of it.
 pub fn case(lab: &Lab, how: &str, address: &str, port: &str, behind_relay: bool) -> Option<Case> {
     let (sink, to) = part(&["sink", "127.0.0.1", &server_port().to_string()])?;
     let upstream = format!("http://127.0.0.1:{to}/sent-on");
@@ -54,7 +54,7 @@ pub fn case(lab: &Lab, how: &str, address: &str, port: &str, behind_relay: bool)
     joined(how, address, collector, (sink, behind_relay))
 }
 
-/// The same, of parts that run.
+/// The same from parts that already run.
 pub fn joined(
     how: &str,
     address: &str,
@@ -85,7 +85,7 @@ pub fn joined(
 }
 
 impl Case {
-    /// An agent that watches all of it.
+    /// An agent that watches all processes of the case.
     fn agent(&self, lab: &Lab, guard: &str) -> Agent {
         let (head, tail) =
             config("level: full", "").split_once("  event_stores").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
@@ -112,14 +112,14 @@ impl Case {
         assert_eq!(output_of(Command::new(words.next().unwrap()).args(words)), "app\n");
     }
 
-    /// What the collector got until now: requests, and paths of exchanges.
+    /// What the collector has received so far: the number of requests, and the paths of exchanges.
     fn got(&mut self) -> (u64, Vec<String>) {
         let told: Value = serde_json::from_str(&self.collector.ask("?")).unwrap();
         let paths = told["paths"].as_array().unwrap().iter().map(|path| path.as_str().unwrap().to_owned());
         (told["requests"].as_u64().unwrap(), paths.collect())
     }
 
-    /// Requests that came while nobody asked for anything.
+    /// Requests that arrive while the test sends none.
     fn unasked(&mut self) -> u64 {
         let before = self.got().0;
         std::thread::sleep(WINDOW);
@@ -137,21 +137,21 @@ fn feedback(agent: &Agent) -> Value {
     status["feedback"].clone()
 }
 
-/// With the guard one request is one exchange, and it is silent then; without, exports tell of exports.
+/// With the guard, one request gives one exchange and then silence. Without it, exports lead to further exports.
 pub fn guarded(lab: &Lab, case: Case) {
     guarded_after(lab, case, 0);
 }
 
-/// The same, when so many exports may have been told of before a connection was known for what it is.
+/// The same, allowing `early` extra exchanges exported before a connection was recognized as an export.
 fn guarded_after(lab: &Lab, mut case: Case, early: usize) {
     let agent = case.agent(lab, "all");
-    // The first export makes the collector known, the second is what would come back.
+    // The first export makes the collector known; the second would come back.
     for asked in 1..=3 {
         case.ask();
         wait_until("the exchange is exported", || apps(&case.got().1) >= asked);
         std::thread::sleep(if early > 0 { Duration::from_millis(1500) } else { Duration::ZERO });
     }
-    // Reports of connections that stay open are due at their times, whatever happens.
+    // Reports of open connections are still due on schedule.
     let unasked = case.unasked();
     let (_, paths) = case.got();
     assert!(apps(&paths) == 3 && paths.len() <= 3 + early, "{paths:?}");
@@ -212,7 +212,7 @@ fn over_grpc() {
     unguarded(&lab, case(&lab, "grpc", "127.0.0.1", "0", false).unwrap(), EXPORT);
 }
 
-/// Something between, as a published port of a container is, or another collector: who accepts at OTLP's port from a store is one too.
+/// A relay in between, such as a published container port or another collector: who accepts a store's connection on the OTLP port is one too.
 #[test]
 fn behind_a_relay() {
     let Some(lab) = Lab::open() else { return };
@@ -220,7 +220,7 @@ fn behind_a_relay() {
     guarded(&lab, one);
 }
 
-/// The other ends alone: what the collector sends on is seen, and exported, and sent on.
+/// Only the collector's own ends of the exports are guarded: what it forwards is captured, exported and forwarded again.
 #[test]
 fn its_own_ends_alone() {
     let Some(lab) = Lab::open() else { return };
@@ -234,7 +234,7 @@ fn its_own_ends_alone() {
     agent.end();
 }
 
-/// A connection that the collector had before qtap came is looked at again once a second, at both ends: what comes back meanwhile comes to an end.
+/// A connection that the collector opened before qtap started is checked again once a second, at both ends, so that any feedback stops.
 #[test]
 fn sent_on_over_a_connection_that_was_there_before() {
     let Some(lab) = Lab::open() else { return };
@@ -242,7 +242,7 @@ fn sent_on_over_a_connection_that_was_there_before() {
     guarded_after(&lab, one, 25);
 }
 
-/// A collector in a network of its own, as in a container: both ends have the same addresses, and are told by the same kernel.
+/// A collector in its own network namespace, as in a container: both ends have the same addresses, and the same kernel reports them.
 #[test]
 fn to_another_namespace() {
     let Some(lab) = Lab::open() else { return };
@@ -261,18 +261,18 @@ fn to_another_namespace() {
     let address = "10.251.77.2";
     let collector = run(&["collect", address, "0", "plain", &upstream]);
     let mut one = joined("plain", address, collector, (sink, false)).unwrap();
-    // Its own port of the other kind is not to be reached from here.
+    // Its second port can't be reached from this namespace.
     one.namespace = Some(namespace.name.clone());
     guarded(&lab, one);
 }
 
-/// Whoever is asked for, it is never qtap: not even where it is a child of a process that is.
+/// qtap never captures itself, not even as a child of a process in the scope.
 #[test]
 fn never_itself() {
     let Some(lab) = Lab::open() else { return };
     let file = lab.write("qtap.yaml", config("level: summary", "").as_bytes()).display().to_string();
     let agent = Agent::start(&lab, ["--config", &file, "--pid", &std::process::id().to_string()]);
-    // This process asks it for its page, which is seen from this end.
+    // This process requests the agent's page; the exchange is captured at this end.
     for _ in 0..3 {
         get(agent.port, "/metrics").unwrap();
     }

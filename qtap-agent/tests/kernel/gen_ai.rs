@@ -1,4 +1,4 @@
-//! Calls of language models, as their interfaces are spoken by real programs: what is told of them, and that without the plugin nothing is.
+//! Calls to language models as real programs make them: the gen_ai attributes of each, and none without the plugin.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::python::{Script, interpreter, script};
 use super::qtap::exec;
 use super::records::{Record, Records};
 
-/// Attributes of a call of chat completions, but for what its answer says.
+/// Attributes of a chat completion call, without those that come from its response.
 fn asked() -> Value {
     json!({
         "gen_ai.provider.name": "openai",
@@ -27,7 +27,7 @@ fn asked() -> Value {
     })
 }
 
-/// What has to be told of the call of that query.
+/// The attributes expected for the call with that query.
 fn attributes(query: &str) -> Value {
     let chat = |id: &str, reason: &str| {
         let mut told = asked();
@@ -66,7 +66,7 @@ fn attributes(query: &str) -> Value {
     }
 }
 
-/// The conversation of the call of that query.
+/// The conversation expected for the call with that query.
 fn conversation(query: &str) -> Value {
     let said = |role: &str, text: &str| json!({"role": role, "parts": [{"type": "text", "content": text}]});
     let chat = |answer: &str, reason: &str| {
@@ -99,7 +99,7 @@ fn conversation(query: &str) -> Value {
     }
 }
 
-/// The attributes of a record that begin with `gen_ai.`, their values as JSON has them.
+/// The attributes of a record that begin with `gen_ai.`, as plain JSON values.
 fn told(record: &Record) -> Value {
     let plain = |value: &Value| match value.as_object().and_then(|value| value.iter().next()) {
         Some((kind, value)) if kind == "intValue" => value.as_str().unwrap().parse::<i64>().unwrap().into(),
@@ -122,7 +122,7 @@ fn conversations(records: &Records) -> BTreeMap<&str, Value> {
     objects.map(|object| (object.text("connection.request_id"), object.artifact())).collect()
 }
 
-/// What is told of a program that asks, and of curl, by a stack with `capture` and `plugin`.
+/// The records of a program that calls models, and of curl, with a stack of `capture` and `plugin`.
 fn ask(lab: &Lab, [plain, tls]: [&str; 2], capture: &str, plugin: &str) -> Records {
     let config = format!(
         "version: 2
@@ -137,7 +137,7 @@ stacks:
     let config = lab.write("qtap.yaml", config.as_bytes()).display().to_string();
     let (python, program) = (interpreter().unwrap(), script("llm.py"));
     let (python, program) = (python.display(), program.display());
-    // The second names the provider in its URL, the first in the field Host alone.
+    // curl names the provider in its URL, the program in the Host header alone.
     let line = format!(
         "cd {dir} && {python} {program} asked > asked.json && {python} {program} ask http://127.0.0.1:{plain} https://127.0.0.1:{tls} && \
          curl -skN -o /dev/null --resolve api.openai.com:{tls}:127.0.0.1 -H 'Content-Type: application/json' \

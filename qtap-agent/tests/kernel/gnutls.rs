@@ -7,7 +7,7 @@ use super::nginx::{Nginx, certificate};
 use super::qtap::exec_script;
 use super::records::{Record, Records};
 
-/// A program of GnuTLS. None: the test is skipped, and says so.
+/// A program that uses GnuTLS. None: the test is skipped, and says so.
 fn installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
@@ -17,7 +17,7 @@ fn installed(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// The exchange is told by a connection that GnuTLS carried, to its right peer.
+/// The exchange belongs to a connection that GnuTLS carried, with the right peer.
 fn assert_peer(records: &Records, exchange: &Record, port: u16) {
     assert_eq!(exchange.text("server.address"), "127.0.0.1", "{}", records.told());
     assert_eq!(exchange.number("server.port"), i64::from(port));
@@ -61,7 +61,7 @@ wget -q --no-check-certificate -O /dev/null '{}' '{}'",
     assert_peer(&records, put, nginx.https);
 }
 
-/// git's own HTTPS is libcurl over GnuTLS where Debian built it; elsewhere it may be OpenSSL, and is seen as well.
+/// git's HTTPS is libcurl over GnuTLS in Debian's build. Elsewhere it may be OpenSSL, which is captured as well.
 #[test]
 fn git_asks_for_a_repository() {
     let Some(lab) = Lab::open() else { return };
@@ -96,7 +96,7 @@ kill %1",
         client = client.display(),
     );
     let records = exec_script(&lab, &[], &script).records;
-    // Each is seen twice: by its client and by the server.
+    // Each exchange is captured twice: at its client and at the server.
     for (path, client) in [("/by-curl", "curl"), ("/by-cli", "gnutls-cli")] {
         let both: Vec<&Record> = records.exchanges().into_iter().filter(|one| one.text("url.path") == path).collect();
         let by = |name: &str| both.iter().find(|one| one.text("process.executable.name") == name).copied();

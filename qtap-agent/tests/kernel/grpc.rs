@@ -1,4 +1,4 @@
-//! gRPC calls of every kind between a server and a client by grpcio, both of them captured, over a plain channel and over TLS; and the same by grpc-go.
+//! gRPC calls of every kind between a grpcio server and client, both captured, in the clear and over TLS; and the same with grpc-go.
 
 use super::lab::Lab;
 use super::nginx::certificate;
@@ -6,7 +6,7 @@ use super::python::{go_program_with, interpreter, script, tools};
 use super::qtap::{exec, exec_script, until_attached};
 use super::records::Records;
 
-/// Method, times called, status, message of the status, messages and their bytes: of the requests, of the responses.
+/// Method, number of calls, status, status message, and the count and bytes of messages: of the requests, then of the responses.
 type Calls = (&'static str, usize, &'static str, &'static str, (i64, i64), (i64, i64));
 
 const CALLS: [Calls; 7] = [
@@ -18,7 +18,7 @@ const CALLS: [Calls; 7] = [
     ("FailLate", 1, "RESOURCE_EXHAUSTED", "that was all", (1, 0), (1, 3)),
     ("NotThere", 1, "UNIMPLEMENTED", NOT_THERE, (1, 1), (0, 0)),
 ];
-/// What stands for the server's own words.
+/// Placeholder for the server's own message.
 const NOT_THERE: &str = "not there";
 
 #[test]
@@ -28,13 +28,13 @@ fn calls_of_every_kind() {
     talk(&lab, &format!("{} {}", python.display(), script("grpc_talk.py").display()), BY_PYTHON);
 }
 
-/// By a BoringSSL inside grpcio's module, which has no names of functions, and gives its sessions memory instead of a socket.
+/// With the BoringSSL inside grpcio's module, which has no function names and gives its sessions memory instead of a socket.
 #[test]
 fn calls_of_every_kind_over_tls() {
     let Some(lab) = Lab::open() else { return };
     let Some(python) = interpreter() else { return };
     certificate(lab.dir());
-    // The module is looked through when it is first mapped.
+    // The module is examined when it is first mapped.
     let line = format!(
         "{python} -c 'import time, grpc; time.sleep(60)' & first=$!\n{}kill $first; {python} {} tls '{}'",
         until_attached(&lab, "cygrpc"),
@@ -45,7 +45,7 @@ fn calls_of_every_kind_over_tls() {
     assert_ends(&talk(&lab, &line, BY_PYTHON), "cygrpc.", "ciphertext");
 }
 
-/// grpc-go, by Go's own TLS, stripped and not.
+/// grpc-go over Go's own TLS, stripped and not.
 #[test]
 #[ignore = "by cargo xtask kernel coverage: its sources are there, and building them takes minutes"]
 fn calls_of_every_kind_by_go_over_tls() {
@@ -67,7 +67,7 @@ fn calls_of_every_kind_by_go_over_tls() {
     }
 }
 
-/// Both ends of the one connection by this library.
+/// Both ends of the one connection use this library.
 fn assert_ends(records: &Records, library: &str, binding: &str) {
     let closed: Vec<_> = records.closed().into_iter().filter(|one| one.text("connection.protocol") == "grpc").collect();
     assert_eq!(closed.len(), 2, "both ends of it: {}", records.told());
@@ -77,10 +77,10 @@ fn assert_ends(records: &Records, library: &str, binding: &str) {
     }
 }
 
-/// grpcio's words for a method that there is not.
+/// The message of grpcio for a method that does not exist.
 const BY_PYTHON: &str = "Method not found!";
 
-/// What is told of a server and its client, started by `line`, once it was found to be all that they said.
+/// The records of a server and its client, started by `line`, after checking that they match the calls.
 fn talk(lab: &Lab, line: &str, not_there: &str) -> Records {
     let records = exec_script(lab, &["--log-level", "info"], line).records;
     assert_told(&records, not_there);
@@ -88,7 +88,7 @@ fn talk(lab: &Lab, line: &str, not_there: &str) -> Records {
     records
 }
 
-/// All that they said, and no more.
+/// The records have all calls, and no others.
 fn assert_told(records: &Records, not_there: &str) {
     records.assert_whole();
     for (method, times, status, said, requests, responses) in CALLS {
@@ -98,7 +98,7 @@ fn assert_told(records: &Records, not_there: &str) {
         let sum = |side: &str, what: &str| {
             ends.iter().map(|end| end.int(&format!("rpc.{side}.message_{what}")).unwrap_or(0)).sum::<i64>()
         };
-        // Seen by the client and by the server.
+        // Captured by the client and by the server.
         for (side, (count, bytes)) in [("request", requests), ("response", responses)] {
             assert_eq!((sum(side, "count"), sum(side, "bytes")), (2 * count, 2 * bytes), "{name}, {side}: {ends:?}");
         }

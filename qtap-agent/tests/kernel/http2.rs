@@ -1,4 +1,4 @@
-//! HTTP/2 without TLS, by the stacks of Node and Go, a hundred streams at once: as many are told as were made, each answer with its
+//! HTTP/2 without TLS, with the stacks of Node and Go, a hundred streams at once: every exchange is reported, each response with its
 //! own request.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,12 +11,12 @@ use super::records::Records;
 
 const COUNT: usize = 1000;
 
-/// Every id once, its request, answer and the names of both agreeing.
+/// Every id occurs once, and its request and response carry the same id.
 fn assert_each_with_its_own(records: &Records, prefix: &str) {
     records.assert_whole();
     assert_eq!(records.exchanges().len(), COUNT, "{}", records.told());
     let mut ids = BTreeSet::new();
-    // Thousands of objects: each is looked at once.
+    // There are thousands of objects, so each is parsed only once.
     let objects: BTreeMap<_, _> =
         records.objects().into_iter().map(|object| (object.text("artifact.digest"), object)).collect();
     for exchange in records.exchanges() {
@@ -48,7 +48,7 @@ fn a_hundred_streams_at_once_from_node_and_from_go() {
         ("g", format!("{} {port} {COUNT}", go.display())),
     ];
     for (prefix, client) in clients {
-        // Both ends: the client from its first byte, the server beside what runs already.
+        // Both ends: the client from its first byte, the server as a process that already runs.
         let agent = Agent::start(&lab, ["--config", &config, "--pid", &server.child.pid().to_string()]);
         let captured = exec_script(&lab, &[], &client);
         assert_eq!(captured.stdout.trim(), format!("{COUNT} answered"));
@@ -58,7 +58,7 @@ fn a_hundred_streams_at_once_from_node_and_from_go() {
     }
 }
 
-/// Answers that were on their way when their requests were cancelled are no exchanges, however many they are.
+/// Responses already under way when their requests were cancelled are not exchanges, however many there are.
 #[test]
 fn hundreds_of_streams_are_cancelled_at_once() {
     const COUNT: usize = 800;
@@ -75,7 +75,7 @@ fn hundreds_of_streams_are_cancelled_at_once() {
     captured.records.assert_conserved();
 }
 
-/// gRPC, or what else knows beforehand, at a port of HTTP/1: the answer is no frame of four megabytes.
+/// gRPC, or another HTTP/2 client with prior knowledge, on an HTTP/1 port: the response must not be parsed as a frame of four megabytes.
 #[test]
 fn a_server_of_http1_by_prior_knowledge() {
     let Some(lab) = Lab::open() else { return };

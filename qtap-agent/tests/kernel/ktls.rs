@@ -1,5 +1,5 @@
-//! TLS that the kernel does (kTLS): whoever has the keys gives them to the kernel, and writes plaintext to the socket. Where the kernel lacks it, or no OpenSSL is there that
-//! uses it (Debian's does since its release 13), these are skipped.
+//! TLS in the kernel (kTLS): the process hands its keys to the kernel and writes plaintext to the socket. The tests are skipped where the kernel
+//! lacks it, or where no OpenSSL is there that uses it (Debian's does since release 13).
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use super::nginx::Nginx;
 use super::python::{Script, interpreter, script, tools};
 use super::qtap::{Agent, exec_script};
 
-/// For every program that reads OpenSSL's settings: whatever it makes uses TLS of the kernel.
+/// OpenSSL configuration that makes every program that reads it use kernel TLS.
 const SETTINGS: &str = "openssl_conf = first
 [first]
 ssl_conf = ssl
@@ -19,7 +19,7 @@ system_default = all
 Options = KTLS
 ";
 
-/// A laboratory on a kernel that does TLS.
+/// A lab on a kernel that has TLS.
 fn open() -> Option<Lab> {
     let lab = Lab::open()?;
     if !Path::new("/proc/net/tls_stat").exists() {
@@ -29,7 +29,7 @@ fn open() -> Option<Lab> {
     Some(lab)
 }
 
-/// How a program of Debian 13 is run here, with its own libraries.
+/// The command line that runs a Debian 13 program here, with its own libraries.
 fn of_debian_13(program: &str) -> Option<Vec<String>> {
     let root = tools().join("debian-13/root");
     if !root.join(program).exists() {
@@ -41,7 +41,7 @@ fn of_debian_13(program: &str) -> Option<Vec<String>> {
     Some(vec![within("usr/lib64/ld-linux-x86-64.so.2"), "--library-path".into(), libraries, within(program)])
 }
 
-/// The server of these tests, which uses it.
+/// The server of these tests, with kTLS enabled.
 fn nginx(lab: &Lab) -> Option<Nginx> {
     let words = of_debian_13("usr/sbin/nginx")?;
     let mut command = Command::new(&words[0]);
@@ -52,7 +52,7 @@ fn nginx(lab: &Lab) -> Option<Nginx> {
     Some(nginx)
 }
 
-/// Connections that were given their keys for sending, since the kernel is up.
+/// Connections whose sending keys the kernel was given since boot.
 fn given() -> u64 {
     let counts = std::fs::read_to_string("/proc/net/tls_stat").unwrap();
     let sent = counts.lines().find_map(|line| line.strip_prefix("TlsTxSw")).unwrap();
@@ -134,7 +134,7 @@ fn a_client_that_sends_and_receives_by_it_is_whole() {
     }
 }
 
-/// Both ends by themselves, with no library of TLS: nothing of it is told as if it had been in the clear.
+/// Both ends give the kernel keys themselves, with no TLS library: no byte of it is reported as if it had been in the clear.
 #[test]
 fn a_program_that_gives_the_kernel_keys_itself_is_said_to_be_not_seen() {
     let Some(lab) = open() else { return };

@@ -1,4 +1,4 @@
-//! What every test has: the right to capture, a directory of its own, one turn at a time, and waits that end.
+//! What every test needs: the privilege to capture, its own directory, one turn at a time, and bounded waits.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -8,18 +8,18 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-/// Longest wait for anything that is not a capture: a port, an end.
+/// Longest wait for anything that is not a capture, such as a port or an exit.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How many times longer waits are allowed to be: set by who runs the tests where every instruction is translated (`cargo xtask kernel`).
+/// Factor for all waits, set by the runner where every instruction is emulated (`cargo xtask kernel`).
 const SLOWNESS: &str = "QTAP_TEST_SLOWNESS";
 
-/// Set, to 1, only by the init of a virtual machine that was started for the tests: there is nobody else whose traffic could be captured.
+/// Set to 1 only by the init of a virtual machine that was started for the tests, where nobody else's traffic could be captured.
 const WHOLE_HOST: &str = "QTAP_TEST_WHOLE_HOST";
 
 static TURN: Mutex<()> = Mutex::new(());
 
-/// A limit as it holds on this machine. What is asserted never depends on it, only when is given up.
+/// A limit scaled for this machine. No assertion depends on it, only when a wait gives up.
 pub fn slowed(limit: Duration) -> Duration {
     static FACTOR: LazyLock<u32> = LazyLock::new(|| {
         std::env::var(SLOWNESS).map_or(1, |text| text.parse().expect("QTAP_TEST_SLOWNESS is a number"))
@@ -27,14 +27,14 @@ pub fn slowed(limit: Duration) -> Duration {
     limit * *FACTOR
 }
 
-/// One test's turn and directory.
+/// One test's turn, and its directory.
 pub struct Lab {
     _turn: MutexGuard<'static, ()>,
     dir: tempfile::TempDir,
 }
 
 impl Lab {
-    /// None without root: the test is skipped, and says so.
+    /// None without root: the test is then skipped, and says so.
     pub fn open() -> Option<Lab> {
         if !rustix::process::geteuid().is_root() {
             println!("skipped: capture needs root");
@@ -44,7 +44,7 @@ impl Lab {
         Some(Lab { _turn: turn, dir: tempfile::tempdir().unwrap() })
     }
 
-    /// The same, for a test that captures everyone. None also where there is somebody else.
+    /// The same for a test that captures the whole host. None also where others use the host.
     pub fn open_alone() -> Option<Lab> {
         if std::env::var_os(WHOLE_HOST).is_none_or(|value| value != "1") {
             println!("skipped: everyone is captured only where nobody else is (cargo xtask kernel)");
@@ -68,7 +68,7 @@ impl Lab {
     }
 }
 
-/// A child that is killed when the test ends, and nobody else.
+/// A child process that is killed when the test ends; no other process is.
 pub struct Guarded(pub Child);
 
 impl Guarded {
@@ -81,7 +81,7 @@ impl Guarded {
         let _ = rustix::process::kill_process(pid, signal);
     }
 
-    /// Waits for its end, at most `limit`, as it holds on this machine.
+    /// Waits for the child to exit, at most `limit`, scaled for this machine.
     pub fn end_within(&mut self, limit: Duration) -> Option<std::process::ExitStatus> {
         let (start, limit) = (Instant::now(), slowed(limit));
         while start.elapsed() < limit {
@@ -101,7 +101,7 @@ impl Drop for Guarded {
     }
 }
 
-/// Waits until `holds`, or ends the test with `what`.
+/// Waits until `holds` returns true, or fails the test with `what`.
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let (start, patience) = (Instant::now(), slowed(PATIENCE));
     while !holds() {
@@ -110,7 +110,7 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Ports that were free a moment ago, all held until all are known.
+/// Ports that were free a moment ago. All are held until all are known, so they differ.
 pub fn free_ports<const N: usize>() -> [u16; N] {
     let held: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
     held.each_ref().map(|listener| listener.local_addr().unwrap().port())
@@ -127,7 +127,7 @@ pub fn libssl() -> PathBuf {
     PathBuf::from(path.expect("curl has an OpenSSL"))
 }
 
-/// Runs a command that is no test of its own, and gives what it printed.
+/// Runs a helper command, asserts that it succeeds, and returns its output.
 pub fn output_of(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -139,7 +139,7 @@ pub fn digest(data: &[u8]) -> String {
     format!("sha256:{}", Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
-/// Bytes that no compression and no luck makes alike.
+/// Random bytes of that length, the same on each call, which do not compress.
 pub fn noise(len: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(len as u64);
     let mut bytes = vec![0; len];

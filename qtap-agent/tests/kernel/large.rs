@@ -15,7 +15,7 @@ fn whole_when_the_limit_allows() {
     let nginx = Nginx::start(&lab, 9);
     nginx.serve("large.bin", &body);
     let file = lab.write("large.bin", &body).display().to_string();
-    // Two at a time: what waits for the output has a bound.
+    // Two at a time: the memory for waiting output is bounded.
     let turns = [
         format!(
             "curl -sk --http1.1 '{}' | cmp - {file} && curl -s -H Expect: -T {file} '{}'",

@@ -1,4 +1,4 @@
-//! Connections that were open before qtap was.
+//! Connections that were open before qtap started.
 
 use super::lab::Lab;
 use super::nginx::{Nginx, certificate};
@@ -53,7 +53,7 @@ fn captured_from_the_next_request_on() {
     assert!(inspected[0].flag("connection.tls.joined_late"), "what was before is missing: {:?}", inspected[0]);
 }
 
-/// What a server of rustls receives is looked at before it is decrypted for the first time since.
+/// The probe reads what a rustls server receives before it is decrypted, so the first request after the start is captured too.
 #[test]
 fn a_connection_of_rustls_from_the_next_request_on() {
     let Some(lab) = Lab::open() else { return };
@@ -81,8 +81,8 @@ fn a_connection_of_rustls_from_the_next_request_on() {
     }
 }
 
-/// A connection of HTTP/2 keeps tables of header fields from its first request on: what was put into them before qtap came is unknown,
-/// and said to be so, until it is sent again.
+/// HTTP/2 keeps tables of header fields from a connection's first request on. Entries made before qtap started are unknown, and are
+/// reported as unknown until they are sent again.
 #[test]
 fn joined_in_the_middle_of_http2() {
     let Some(lab) = Lab::open() else { return };
@@ -96,7 +96,7 @@ fn joined_in_the_middle_of_http2() {
     }
     let config = lab.write("full.yaml", super::scope::config("level: full", "").as_bytes()).display().to_string();
     let agent = Agent::start(&lab, ["--config", &config, "--pid", &client.child.pid().to_string()]);
-    // Eight short ones, then sixteen that push all there was out of tables of 4 KiB, then eight short ones.
+    // Eight short ids, then sixteen that evict every old entry from tables of 4 KiB, then eight short ones.
     let pad = |number: usize| if (8..24).contains(&number) { "x".repeat(500) } else { String::new() };
     let ids: Vec<String> = (0..32).map(|number| format!("after{number}{}", pad(number))).collect();
     for id in &ids {
@@ -116,11 +116,11 @@ fn joined_in_the_middle_of_http2() {
     );
     assert!(first.unknown > 0, "the tables hold something from before");
     assert!(first.known > 0);
-    // All was sent again, but for one name: each entry of `x-id` takes it from the one before, back to one that was never seen.
+    // All was sent again, except one name: each entry of `x-id` refers for it to the entry before, back to one that was never seen.
     assert_eq!((last.value_only, last.unknown), (16, 0), "learnt again");
 }
 
-/// Fields of which name and value are known, the value alone, neither.
+/// The number of fields whose name and value are known, whose value alone is known, and of which neither is.
 #[derive(Debug, Clone, Copy, Default)]
 struct Recovered {
     known: usize,
@@ -146,7 +146,7 @@ impl std::fmt::Display for Recovered {
     }
 }
 
-/// Of an exchange: what was told is what was said, or is told as unknown.
+/// Every field of an exchange is reported as it was sent, or as unknown.
 fn assert_never_guessed(records: &Records, exchange: &Record, id: &str) -> Recovered {
     let mut recovered = Recovered::default();
     let (request, response) = (records.artifact_of(exchange, "request"), records.artifact_of(exchange, "response"));
@@ -158,7 +158,7 @@ fn assert_never_guessed(records: &Records, exchange: &Record, id: &str) -> Recov
     ];
     for (artifact, said) in said {
         let told = artifact["headers"].as_array().unwrap();
-        // One whose name is unknown may be `:authority`.
+        // A field whose name is unknown may be `:authority`.
         assert!((said.len()..=said.len() + 1).contains(&told.len()), "{artifact}");
         for field in told {
             let (name, value) = (field["name"].as_str(), field["value"].as_str());

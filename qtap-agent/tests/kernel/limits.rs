@@ -1,4 +1,4 @@
-//! What the agent itself may use: kept to under load, what is given up for it told, and taken up again.
+//! The agent's own resource limits: kept under load, with what is given up reported, and taken up again later.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,12 +14,12 @@ use super::scope::config;
 
 /// Processors that the agent may use.
 const LIMIT: f64 = 0.1;
-/// How far beyond it is still within: a second passes before it is seen.
+/// Tolerated factor above the limit: the agent notices only after a second.
 const TOLERANCE: f64 = 1.5;
-/// Until steps are taken: one a second, the first after two looks.
+/// Time until the steps are taken: one a second, the first after two measurements.
 const SETTLE: Duration = Duration::from_secs(7);
 const WINDOW: Duration = Duration::from_secs(4);
-/// Until three steps are taken back.
+/// Time until three steps are reversed.
 const CALM: Duration = Duration::from_secs(60);
 
 fn load(nginx: &Nginx, seconds: u64) -> Guarded {
@@ -106,10 +106,10 @@ fn processor_time_is_kept_to_and_what_it_costs_is_told() {
     }
 }
 
-/// Resident memory that the agent may use, in MB; what connections hold at their usual bound is more.
+/// Resident memory that the agent may use, in MB. Connections at their default bounds would hold more.
 const MEMORY: u64 = 160;
 
-/// Uploads that do not end, on both of their ends: the most that the agent had of resident memory, in MB, and what it told.
+/// Uploads that do not end, captured at both ends: the agent's peak resident memory in MB, its reported limits, and the records.
 fn holds(lab: &Lab, more: &[&str]) -> Option<(u64, Value, Records)> {
     let mut uploads = Script::start("unfinished.py", &[])?;
     assert_eq!(uploads.line(), "ready");
@@ -141,7 +141,7 @@ fn memory_is_kept_to_and_what_it_costs_is_told() {
     println!("most of resident memory: without a limit {without} MB, with one of {MEMORY} MB {within} MB; {told}");
     assert!(within <= MEMORY, "{within} MB: {told}");
     assert_eq!(told["max_memory"], Value::from(MEMORY << 20));
-    // Every connection is there. What was let go of before its end was told as far as it had come, and says so.
+    // Every connection is reported. An exchange that was dropped before its end was exported as far as it had come, and says so.
     assert_eq!(records.closed().len(), 120);
     let reasons: Vec<&str> = records.exchanges().iter().map(|one| one.text("qtap.incomplete")).collect();
     let cut = reasons.iter().filter(|reason| **reason == "limit").count();
@@ -149,7 +149,7 @@ fn memory_is_kept_to_and_what_it_costs_is_told() {
     assert!(cut > 0, "{reasons:?}");
 }
 
-/// Programs, each with a copy of the TLS library, that are there until all copies have probes.
+/// Number of programs, each with its own copy of the TLS library, that live until all copies have probes.
 const COPIES: u32 = 2;
 
 #[test]
@@ -172,7 +172,7 @@ kill $pids",
         log.display(),
         there = slowed(Duration::from_secs(90)).as_secs(),
     );
-    // What qtap itself needs, and the probes of one library.
+    // Enough file descriptors for qtap itself and the probes of one library.
     let mut qtap = command_by(["sh", "-c", "ulimit -Sn 128; exec \"$0\" \"$@\""]);
     qtap.args(["exec", "--log-level", "info", "-o"]).arg(lab.path("records.jsonl")).args(["--", "sh", "-c", &script]);
     let captured = run_long(&lab, &mut qtap);

@@ -1,4 +1,4 @@
-//! Programs that have OpenSSL or BoringSSL in themselves and no names of functions: what they say is seen all the same.
+//! Programs that contain OpenSSL or BoringSSL and have no function names: their plaintext is captured all the same.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use super::python::{installed, script};
 use super::qtap::{exec_script, until_attached};
 use super::records::{Record, Records};
 
-/// The exchange is whole, on a connection whose TLS the file `library` carried.
+/// The exchange is on a connection whose TLS library is reported as the file `library`, with a known socket.
 fn assert_seen(records: &Records, exchange: &Record, library: &str) {
     let closed = records.closed().into_iter().find(|one| one.connection() == exchange.connection()).unwrap();
     assert_eq!(closed.text("connection.tls.library"), library, "{}", records.told());
@@ -17,7 +17,7 @@ fn assert_seen(records: &Records, exchange: &Record, library: &str) {
     assert!(["nested", "set_fd"].contains(&closed.text("connection.binding")), "{closed:?}");
 }
 
-/// The program of `static_tls.c`, stripped; none, and the test is skipped, where there is no library to link.
+/// The stripped program of `static_tls.c`. None where there is no library to link: the test is then skipped.
 fn program(lab: &Lab) -> Option<String> {
     let program = lab.path("static_tls").display().to_string();
     let mut build = Command::new("cc");
@@ -42,7 +42,7 @@ fn openssl_in_a_stripped_program_on_both_sides() {
 fn openssl_in_a_program_that_does_not_tell_where_functions_are() {
     let Some(lab) = Lab::open() else { return };
     let Some(program) = program(&lab) else { return };
-    // By another name nobody finds the table.
+    // Under another name the section is not found.
     let mut bytes = std::fs::read(&program).unwrap();
     let name = bytes.windows(14).position(|bytes| bytes == b".eh_frame_hdr\0").unwrap();
     bytes[name + 1] = b'x';
@@ -54,7 +54,7 @@ fn assert_seen_on_both_sides(lab: &Lab, program: &str) {
     const TIMES: usize = 30;
     certificate(lab.dir());
     let dir = lab.dir().display();
-    // The file is looked through when it is first executed.
+    // The file is examined when it is first executed.
     let ready = until_attached(lab, "static_tls");
     let script = format!("'{program}' '{dir}' /first 1\n{ready}'{program}' '{dir}' /echo {TIMES}");
     let captured = exec_script(lab, &["--log-level", "info"], &script);
@@ -74,7 +74,7 @@ fn assert_seen_on_both_sides(lab: &Lab, program: &str) {
     }
 }
 
-/// A proxy whose front and back are TLS, before one of its own that answers.
+/// Configuration of a proxy with TLS in front and towards its backend, which is a listener of its own that answers.
 fn envoy_configuration(dir: &Path, front: u16, back: u16) -> String {
     let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
     let (cert, key) = (cert.display(), key.display());
@@ -143,7 +143,7 @@ for try in $(seq 200); do curl -sk -o /dev/null https://127.0.0.1:{front}/first 
         let told: Vec<&Record> = records.exchanges().into_iter().filter(|one| one.text("url.path") == path).collect();
         let of_envoy = |one: &&&Record| one.text("process.executable.name") == "envoy";
         let ends: Vec<&Record> = told.iter().filter(of_envoy).copied().collect();
-        // What curl asked; what the front asked the back, from both ends.
+        // The request of curl, and the request from front to backend, captured at both ends.
         assert_eq!((told.len(), ends.len()), (4, 3), "{path}: {}", records.told());
         let asked = ends.iter().find(|one| one.number("server.port") == i64::from(front)).unwrap();
         assert_eq!(asked.text("network.protocol.version"), version, "{asked:?}");

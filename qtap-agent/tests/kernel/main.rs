@@ -1,8 +1,8 @@
-//! The real program on the running kernel against real programs, as a stranger would use it: a command line, JSON lines back.
+//! The real program on the running kernel with real programs, used as a stranger would use it: a command line in, JSON lines out.
 //!
-//! Needs root; each test says so when it is skipped. Every capture is limited to processes that the test started, every wait has an
-//! end, and tests run one after another: they share two cores and one kernel.
-#![allow(clippy::unwrap_used, clippy::print_stdout, unreachable_pub)] // tests say what they skip, and end where something is not so
+//! Needs root; each test says so when it is skipped. Every capture is limited to processes that the test started, every wait is
+//! bounded, and tests run one after another, because they share two cores and one kernel.
+#![allow(clippy::unwrap_used, clippy::print_stdout, unreachable_pub)] // tests say what they skip, and panic on failure
 
 mod alone;
 mod bad_input;

@@ -1,4 +1,4 @@
-//! Programs that give their TLS library memory instead of a socket: each exchange whole, and under its right peer, from the first request on.
+//! Programs that give their TLS library memory instead of a socket: each exchange is whole and has its right peer, from the first request on.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use super::python::{Script, interpreter, node, script};
 use super::qtap::{Agent, exec};
 use super::records::{Record, Records};
 
-/// A program of these tests, by its interpreter.
+/// The command line of a program of these tests.
 struct Tool(String);
 
 impl Tool {
@@ -23,7 +23,7 @@ impl Tool {
     }
 }
 
-/// The program of `own_bio.c`; none, and the test is skipped, where there is no library to link.
+/// The program of `own_bio.c`. None where there is no library to link: the test is then skipped.
 fn own_bio(lab: &Lab) -> Option<Tool> {
     let program = lab.path("own_bio").display().to_string();
     let mut build = Command::new("cc");
@@ -35,8 +35,8 @@ fn own_bio(lab: &Lab) -> Option<Tool> {
     Some(Tool(program))
 }
 
-/// Servers, each with its port, that run before qtap, and clients that come after it: what is captured of them. The files of both have been seen by then, so
-/// that nothing depends on how soon new ones get their probes.
+/// Runs servers, each on its port, from before qtap starts, and clients after that; returns the records. The files of both have been examined
+/// by then, so that nothing depends on how soon new files get their probes.
 fn talk(lab: &Lab, servers: &[(&Tool, &str, u16)], clients: &[(&Tool, String)]) -> Records {
     let mut lines = format!("cd '{}'\n", lab.dir().display());
     for (tool, how, port) in servers {
@@ -53,12 +53,12 @@ fn talk(lab: &Lab, servers: &[(&Tool, &str, u16)], clients: &[(&Tool, String)]) 
     lab.write("go", b"");
     wait_until("the clients are done", || lab.path("done").exists());
     assert!(lab.path("well").exists(), "a client failed");
-    // The end of what the servers held is told a moment after their own.
+    // The close of the servers' connections is reported a moment after that of the clients'.
     std::thread::sleep(slowed(Duration::from_secs(1)));
     agent.stop().records
 }
 
-/// The exchanges of each path, the client's and the server's, by name of what was asked for.
+/// The exchanges of each path, the client's and the server's, by the requested name.
 fn by_name(records: &Records) -> BTreeMap<String, Vec<&Record>> {
     let mut all: BTreeMap<String, Vec<&Record>> = BTreeMap::new();
     for exchange in records.exchanges() {
@@ -68,7 +68,7 @@ fn by_name(records: &Records) -> BTreeMap<String, Vec<&Record>> {
     all
 }
 
-/// Each of `count` names was told by both ends, over one and the same connection, each end joined to it by what passed through memory.
+/// Each of `count` names was reported by both ends of one connection, each end joined to its socket by ciphertext.
 fn assert_both_ends(records: &Records, count: usize, port_of: impl Fn(&str) -> u16) {
     records.over_tcp().assert_whole();
     let all = by_name(records);
@@ -87,13 +87,13 @@ fn assert_both_ends(records: &Records, count: usize, port_of: impl Fn(&str) -> u
     }
 }
 
-/// nginx says back what it is asked for, if that is `name`.
+/// Makes nginx return the name for a request for `name`, as the other servers do.
 fn serve_echo(lab: &Lab, nginx: &Nginx, name: &str) {
     std::fs::create_dir(lab.path("nginx/www/echo")).unwrap();
     nginx.serve(&format!("echo/{name}"), format!("echo {name} ").as_bytes());
 }
 
-/// By ciphertext, to a connection that had a socket.
+/// Joined by ciphertext, to a connection with a socket.
 fn assert_joined(records: &Records, exchange: &Record) {
     let closed = records.connections().into_iter().rfind(|one| one.connection() == exchange.connection());
     let closed = closed.unwrap_or_else(|| panic!("not told: {exchange:?}\n{}", records.told()));
@@ -102,7 +102,7 @@ fn assert_joined(records: &Records, exchange: &Record) {
     assert!(closed.flag("connection.tls.inspected"), "{closed:?}");
 }
 
-/// The port that a name begins with.
+/// The port at the start of a name.
 fn named(name: &str) -> u16 {
     name.split('-').next().unwrap().parse().unwrap()
 }
@@ -127,7 +127,7 @@ fn asyncio_with_its_streams_one_request_a_program() {
     assert_eq!(versions, 6, "both ends of three: {}", records.told());
 }
 
-/// Before it there was no program that fed sessions from memory: its module is looked for where its interpreter was installed.
+/// No program fed TLS sessions from memory before this one: qtap finds its module where the interpreter is installed.
 #[test]
 fn the_first_connection_of_the_first_program() {
     let Some(lab) = Lab::open() else { return };
@@ -200,8 +200,7 @@ fn node_as_client_and_server_over_both_versions_of_http() {
     assert_both_ends(&records, 80, named);
 }
 
-/// The server wants another group than the client offers first: its first answer is a HelloRetryRequest, whose random is everyone's.
-/// As Node's library has it where OpenSSL is a library too.
+/// A BIO implemented by the program itself, as Node's is, over an OpenSSL that is a shared library.
 #[test]
 fn memory_of_a_programs_own_making() {
     let Some(lab) = Lab::open() else { return };
@@ -214,6 +213,7 @@ fn memory_of_a_programs_own_making() {
     assert_both_ends(&records, names.len(), named);
 }
 
+/// The server wants another group than the client offers first, so its first answer is a HelloRetryRequest, whose random is always the same.
 #[test]
 fn a_hello_that_is_asked_for_again() {
     let Some(lab) = Lab::open() else { return };
@@ -227,7 +227,7 @@ fn a_hello_that_is_asked_for_again() {
     assert_both_ends(&records, 3, named);
 }
 
-/// The program passes its own ciphertext on through a second pair of sockets: of two that received the same hello, neither is known to be the session's.
+/// The program relays its own ciphertext over a second pair of sockets. Two sockets received the same hello: neither can be taken for the session's.
 #[test]
 fn a_hello_that_two_sockets_have_tells_nothing() {
     let Some(lab) = Lab::open() else { return };
@@ -244,7 +244,7 @@ fn a_hello_that_two_sockets_have_tells_nothing() {
     assert!(!shared.has("server.port") && !shared.has("client.port"), "{shared:?}");
     let told = records.connections().into_iter().rfind(|one| one.connection() == shared.connection()).unwrap();
     assert_eq!(told.text("connection.binding"), "none", "{told:?}");
-    // The server has it once, and so has a client that passes nothing on.
+    // The server received it once, and so did a client that relays nothing.
     for one in [server("shared"), client("direct"), server("direct")] {
         assert_joined(&records, one);
     }
@@ -283,7 +283,7 @@ fn a_process_with_both_kinds() {
     }
 }
 
-/// What was said before qtap came is known to nobody: such a session has no connection, and its exchanges say so.
+/// Nobody knows what was exchanged before qtap started: such a session has no connection, and its exchanges say so.
 #[test]
 fn a_session_that_was_open_before_stays_without_a_connection() {
     let Some(lab) = Lab::open() else { return };

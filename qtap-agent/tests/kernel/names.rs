@@ -1,4 +1,4 @@
-//! Names: answers of name servers as connections, and what they say of the addresses that connections lead to.
+//! DNS: answers of name servers reported as connections, and used to name the addresses that connections go to.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use super::qtap::{exec, text};
 use super::records::{Record, Records};
 use super::scope::config;
 
-/// A network with a name server and a web server, outside of the capture.
+/// A network namespace with a name server and a web server, which are not captured.
 struct Network {
     namespace: Namespace,
     _server: Guarded,
@@ -29,12 +29,12 @@ impl Network {
         Network { namespace, _server: server, program }
     }
 
-    /// What is told of the program that asks, with these lines of `tap`.
+    /// The records of the asking program, with these lines in the `tap` section.
     fn ask(&self, lab: &Lab, tap: &str) -> Records {
         self.ask_with(lab, "level: summary", tap)
     }
 
-    /// The same, with these lines of `http_capture`.
+    /// The same, with this `http_capture` config.
     fn ask_with(&self, lab: &Lab, capture: &str, tap: &str) -> Records {
         let config = lab.write("qtap.yaml", config(capture, tap).as_bytes()).display().to_string();
         let line = ["ip", "netns", "exec", &self.namespace.name, "python3", &self.program, "ask"];
@@ -50,7 +50,7 @@ fn queries(records: &Records) -> Vec<&str> {
     all
 }
 
-/// Last reports of connections to port 80, by their address.
+/// The `connection.endpoint_id` of each closed connection to port 80, by address.
 fn endpoints(records: &Records) -> BTreeMap<&str, &str> {
     let web = records.closed().into_iter().filter(|record| record.int("server.port") == Some(80));
     web.map(|record| (record.text("server.address"), record.text("connection.endpoint_id"))).collect()
@@ -105,7 +105,7 @@ fn endpoints_are_known_by_their_names_in_dns() {
 fn rules_know_the_names_in_dns() {
     let Some(lab) = Lab::open() else { return };
     let network = Network::of(&lab);
-    // No request names its host.
+    // No request names its host, so only DNS can.
     let expr = "dst.domain == \"tcp.internal\" or ends_with(dst.domain, \".quiet.internal\")";
     let capture = format!("{{level: none, rules: [{{name: named, expr: '{expr}', level: summary}}]}}");
     let read = network.ask_with(&lab, &capture, "  audit_include_dns: true");

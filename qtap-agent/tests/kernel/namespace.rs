@@ -1,4 +1,4 @@
-//! A network of the test's own: a namespace with the addresses it asks for, gone when the test ends.
+//! A network namespace for a test, with the addresses it asks for. It is removed when the test ends.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -8,12 +8,12 @@ use super::lab::output_of;
 /// The namespace.
 pub struct Namespace {
     pub name: String,
-    /// This network's end of the pair that joins them.
+    /// The host's end of the veth pair that joins the two networks.
     near: std::cell::OnceCell<String>,
 }
 
 impl Namespace {
-    /// With these addresses on its loopback device.
+    /// Creates it, with these addresses on its loopback device.
     pub fn with(addresses: &[&str]) -> Namespace {
         let namespace = Namespace { name: format!("qtap-test-{}", std::process::id()), near: Default::default() };
         let name = namespace.name.as_str();
@@ -25,7 +25,7 @@ impl Namespace {
         namespace
     }
 
-    /// Joins it to this network by a pair of addresses, `here` and `there`; gone with it.
+    /// Joins it to the host's network by a veth pair with the addresses `here` and `there`. The pair is removed with the namespace.
     pub fn join(&self, here: &str, there: &str) {
         let (near, far) = (format!("qt{}a", std::process::id()), format!("qt{}b", std::process::id()));
         let ip = |arguments: &[&str]| output_of(Command::new("ip").args(arguments));
@@ -37,7 +37,7 @@ impl Namespace {
         ip(&["-n", &self.name, "link", "set", &far, "up"]);
     }
 
-    /// Has its kernel exchange addresses by these rules, as nft reads them. None: the test is skipped, and says so.
+    /// Loads these NAT rules, in nft's syntax, into the namespace. None: the test is skipped, and says so.
     pub fn translate(&self, rules: &str) -> Option<()> {
         let mut nft = Command::new("ip");
         nft.args(["netns", "exec", &self.name, "nft", "-f", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped());
@@ -55,7 +55,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // The namespace takes it along some time later, and the next test has one that is called so.
+        // The namespace removes the pair only some time later, and the next test creates one of the same name.
         if let Some(near) = self.near.get() {
             let _ = Command::new("ip").args(["link", "delete", near]).status();
         }

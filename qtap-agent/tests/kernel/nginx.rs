@@ -1,4 +1,4 @@
-//! A private nginx: its own directory, certificate and ports, gone when dropped.
+//! A private nginx with its own directory, certificate and ports, stopped when dropped.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,17 +13,17 @@ pub struct Nginx {
     pub http: u16,
     /// HTTPS with HTTP/1.1 and HTTP/2, on 127.0.0.1 and ::1.
     pub https: u16,
-    /// The same two behind the PROXY protocol, on 127.0.0.1.
+    /// The same two, expecting the PROXY protocol, on 127.0.0.1.
     pub introduced: [u16; 2],
 }
 
 impl Nginx {
-    /// Starts it, with `/up/` passed on to that port.
+    /// Starts it, with `/up/` forwarded to that port.
     pub fn start(lab: &Lab, upstream: u16) -> Nginx {
         Nginx::start_by(lab, upstream, Command::new("nginx"))
     }
 
-    /// The same by a command that runs it.
+    /// The same, started by this command.
     pub fn start_by(lab: &Lab, upstream: u16, mut master: Command) -> Nginx {
         let dir = lab.path("nginx");
         std::fs::create_dir_all(dir.join("www/put")).unwrap();
@@ -51,7 +51,7 @@ impl Nginx {
         children.split_whitespace().map(|word| word.parse().unwrap()).collect()
     }
 
-    /// Puts a file where it is served.
+    /// Writes a file that it serves.
     pub fn serve(&self, name: &str, content: &[u8]) {
         std::fs::write(self.dir.join("www").join(name), content).unwrap();
     }
@@ -77,7 +77,7 @@ impl Drop for Nginx {
     }
 }
 
-/// A certificate of its own. It is no authority's: rustls takes no such one from a server.
+/// Creates a self-signed certificate. It is not a CA certificate, because rustls refuses one of those from a server.
 pub fn certificate(dir: &Path) {
     let mut openssl = Command::new("openssl");
     openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]);

@@ -1,4 +1,4 @@
-//! NSS, on both sides: libcurl over it and programs of its own as clients, lighttpd and a socket that accepts by it as servers, a browser that puts a layer of its own above.
+//! NSS, on both sides: libcurl over NSS and NSS tools as clients, lighttpd and an NSS socket as servers, and a browser that adds a layer of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +9,7 @@ use super::python::{interpreter, script};
 use super::qtap::{exec_script, run_exec, text};
 use super::records::{Record, Records, parse};
 
-/// Libraries of the host. None: the test is skipped, and says so.
+/// Checks that the host has these libraries. None: the test is skipped, and says so.
 fn libraries(names: &[&str]) -> Option<()> {
     let listed = output_of(Command::new("ldconfig").arg("-p"));
     let missing = names.iter().find(|name| !listed.contains(&format!("{name} ")));
@@ -28,12 +28,12 @@ fn installed(path: &str) -> Option<PathBuf> {
     found
 }
 
-/// The words of a shell that run the script of this test.
+/// The shell command that runs the script of these tests.
 fn talks() -> Option<String> {
     Some(format!("{} {}", interpreter()?.display(), script("nss.py").display()))
 }
 
-/// A database of NSS with a certificate that it calls `server`.
+/// An NSS database with a certificate named `server`.
 fn database(lab: &Lab) -> Option<PathBuf> {
     installed("/usr/bin/pk12util")?;
     certificate(lab.dir());
@@ -46,7 +46,7 @@ pk12util -i server.p12 -d sql:database -W ''";
     Some(database)
 }
 
-/// The exchange is told by a connection that NSS carried, to its right peer.
+/// The exchange belongs to a connection that NSS carried, with the right peer.
 fn assert_peer(records: &Records, exchange: &Record, port: u16) {
     assert_eq!(exchange.text("server.address"), "127.0.0.1", "{}", records.told());
     assert_eq!(exchange.number("server.port"), i64::from(port));
@@ -56,7 +56,7 @@ fn assert_peer(records: &Records, exchange: &Record, port: u16) {
     assert!(closed.flag("connection.tls.inspected"), "{}", records.told());
 }
 
-/// The only exchange that was asked for with this query.
+/// The only exchange with this query.
 fn of_query<'a>(records: &'a Records, query: &str) -> &'a Record {
     let found: Vec<&Record> =
         records.exchanges().into_iter().filter(|one| one.has("url.query") && one.text("url.query") == query).collect();
@@ -102,7 +102,7 @@ fn libcurl_downloads_and_uploads() {
     }
 }
 
-/// Answers that were looked at before they were read, requests from several buffers, a layer above that of NSS, files read by the same function, a session that nobody uses.
+/// Responses peeked at before they are read, requests in several buffers, a layer above NSS, files read by the same function, an unused session.
 #[test]
 fn what_it_reads_is_told_once_by_whatever_way() {
     let Some(lab) = Lab::open() else { return };
@@ -120,7 +120,7 @@ fn what_it_reads_is_told_once_by_whatever_way() {
     assert_eq!(records.closed().len(), 2, "{}", records.told());
 }
 
-/// A session whose beginning was seen, and which carries something else, is not looked through for HTTP later.
+/// A session that was seen from its beginning and carries another protocol is not searched for HTTP later.
 #[test]
 fn a_session_is_known_from_its_beginning() {
     let Some(lab) = Lab::open() else { return };
@@ -145,7 +145,7 @@ wait",
     assert!(records.exchanges().is_empty(), "{}", records.told());
 }
 
-/// Firefox brings an NSS of its own, which is probed when it is mapped, and puts a layer of its own above.
+/// Firefox brings its own NSS, which gets its probes when it is mapped, and puts a layer of its own above.
 #[test]
 fn firefox_asks() {
     let Some(lab) = Lab::open() else { return };
@@ -170,7 +170,7 @@ fn firefox_asks() {
         let (program, firefox) = (script("firefox.py"), firefox.display());
         lines += &format!("{} {} {firefox} {version} {}\n", python.display(), program.display(), plan.display());
     }
-    // What it says to itself over UNIX sockets is another matter.
+    // Its internal traffic over UNIX sockets is left out.
     let out = lab.path("records.jsonl");
     let captured = run_exec(&lab, [] as [&str; 0], &out, ["sh", "-c", &lines]);
     assert_eq!(captured.code, Some(0), "{}\n{}", captured.stderr, captured.stdout);
@@ -190,7 +190,7 @@ fn firefox_asks() {
     }
 }
 
-/// Both ends of each exchange are told, with the same ports and bodies.
+/// Both ends of each exchange are reported, with the same ports and bodies.
 fn assert_both_ends(records: &Records, path: &str, server: &str, port: u16, body: &[u8]) {
     let both: Vec<&Record> = records.exchanges().into_iter().filter(|one| one.text("url.path") == path).collect();
     let by = |direction: &str| both.iter().find(|one| one.text("connection.direction").starts_with(direction)).copied();
@@ -249,7 +249,7 @@ ssl.pemfile = \"{dir}/both.pem\"
     )
 }
 
-/// NSS makes the session of a connection itself, where the socket that accepts it has TLS.
+/// NSS creates the session of a connection itself when the listening socket is an NSS socket.
 #[test]
 fn a_socket_accepts_by_it() {
     let Some(lab) = Lab::open() else { return };

@@ -1,4 +1,4 @@
-//! OpenSSL as other programs use it than most: by its own BIO, and without a call that is a handshake and nothing else.
+//! Less usual ways to use OpenSSL: with a BIO of the program's own, and without a separate call for the handshake.
 
 use super::lab::{Lab, digest, free_ports, libssl, noise};
 use super::nginx::{Nginx, certificate};
@@ -6,7 +6,7 @@ use super::python::{interpreter, script};
 use super::qtap::exec_script;
 use super::records::Records;
 
-/// The program `name` told one whole exchange on the connection of its end, and its TLS was looked into.
+/// The program `name` reported one whole exchange on the connection of its end, and that connection's TLS was inspected.
 fn assert_told(records: &Records, name: &str, body: &[u8], bound: &[&str]) {
     let told = records.exchanges().into_iter().filter(|one| one.text("process.executable.name").starts_with(name));
     let told: Vec<_> = told.collect();
@@ -68,7 +68,7 @@ wait",
         script("openssl.py").display(),
     );
     let records = exec_script(&lab, &[], &lines).records.over_tcp();
-    // What it said first is a server's settings for certain only where it was heard from its beginning: the client's preface is then no bytes that nobody understands.
+    // Its first bytes are certainly a server's SETTINGS only if the session was captured from the start; the client's preface is then understood.
     assert_told(&records, "python", b"spoke first", &["set_fd", "nested"]);
     records.assert_whole();
 }

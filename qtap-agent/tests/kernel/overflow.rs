@@ -1,5 +1,5 @@
-//! A ring so small that it overflows: every exchange is told whole, told as incomplete with the right ranges, or its bytes are among
-//! the losses of its connection. How many were made is known by who made them and by who answered.
+//! A ring so small that it overflows: every exchange is reported whole, reported as incomplete with the right ranges, or its bytes are
+//! counted as lost on its connection. The client and the server know how many exchanges there were.
 
 use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader};
@@ -13,37 +13,37 @@ use super::records::{Record, parse};
 const SMALL: usize = 20_000;
 const MILLION: usize = 1_000_000;
 
-/// A body of so many lines, of which every part tells where it stands.
+/// A body of that many lines, each of which is its own number.
 fn body(lines: usize) -> String {
     (0..lines).map(|number| format!("{number:06}\n")).collect()
 }
 
-/// What is asked for, how often.
+/// The requests to make.
 struct Load {
     url: String,
     count: usize,
-    /// What is told of each.
+    /// The capture level.
     level: &'static str,
     body: String,
-    /// Bytes of a request and of an answer, where TLS hides them.
+    /// Bytes of a request and of a response, where TLS hides them.
     known: Option<(i64, i64)>,
 }
 
-/// What was told, summed while it is read: a million exchanges are more than memory should hold.
+/// Totals of the records, added while they are read: a million exchanges are too many to hold in memory.
 #[derive(Debug, Default)]
 struct Sums {
     whole: i64,
     incomplete: i64,
-    /// Requests and responses told, alone or together.
+    /// Requests and responses that were reported, alone or paired.
     requests: i64,
     responses: i64,
-    /// Exchanges by id that are said to be incomplete; and those of which a part of the body is missing.
+    /// Exchange ids reported as incomplete; and ids of exchanges with a part of the body missing.
     said: HashSet<String>,
     holed: HashSet<String>,
-    /// Bodies left out because the pipeline was behind: the exchange was seen whole.
+    /// Bodies dropped because the pipeline was behind: the exchange itself was captured whole.
     shed: usize,
     connections: usize,
-    /// Bytes at the sockets.
+    /// Bytes that the sockets carried.
     sent: i64,
     received: i64,
     captured: i64,
@@ -88,7 +88,7 @@ impl Sums {
         }
     }
 
-    /// What is there of a body, and what is said to be missing, are the body.
+    /// The reported data and the ranges reported as missing must together make up the body.
     fn add_object(&mut self, record: &Record, body: &str) {
         if record.text("artifact.type") != "http_response" {
             return;
@@ -97,7 +97,7 @@ impl Sums {
         let told = &artifact["body"];
         let missing: Vec<(usize, usize)> = serde_json::from_value(told["missing"].clone()).unwrap_or_default();
         assert_eq!(record.has("artifact.missing"), !missing.is_empty(), "{record:?}");
-        // Of one that was cut off at its end, what is there and what is missing ends before it.
+        // A body that was cut off ends there, in its data and in its missing ranges.
         let size = told["size"].as_u64().unwrap_or_default() as usize;
         let (mut wanted, mut at) = (String::new(), 0);
         for (from, to) in &missing {
@@ -115,13 +115,13 @@ impl Sums {
     }
 }
 
-/// Requests that nginx has answered.
+/// Number of requests that nginx has answered.
 fn answered(nginx: &Nginx) -> usize {
     let page = output_of(std::process::Command::new("curl").args(["-s", &nginx.http("/status")]));
     page.lines().nth(2).unwrap().split_whitespace().nth(2).unwrap().parse().unwrap()
 }
 
-/// Requests over 64 connections, all alike, as are their answers. Gives the bytes of a request and of an answer.
+/// Makes identical requests over 64 connections, with identical responses. Returns the bytes of a request and of a response.
 fn overflow(lab: &Lab, nginx: &Nginx, load: &Load) -> (i64, i64) {
     let Load { url, count, level, body, known } = load;
     nginx.serve("k.txt", body.as_bytes());
@@ -179,11 +179,11 @@ fn whole_incomplete_or_lost_by_name() {
 #[test]
 #[ignore = "minutes: cargo xtask check --long"]
 fn a_million_whole_incomplete_or_lost_by_name() {
-    // Without the artifacts: nobody writes three million lines of JSON as fast as they come.
+    // Without the artifacts: nothing writes three million lines of JSON as fast as they come.
     small_answers(MILLION, "summary");
 }
 
-/// Answers of many records each, of which some fit the ring and some do not.
+/// Responses of many ring records each, of which some fit the ring and some do not.
 #[test]
 fn holes_have_the_right_ranges() {
     let Some(lab) = Lab::open() else { return };

@@ -1,4 +1,4 @@
-//! Overlayfs, as containers have it: each mount has a device number of its own, and the file below is one. It gets its probes once.
+//! Overlayfs, as containers use it: each mount has its own device number, but the file below is the same. It gets its probes once.
 
 use std::process::Command;
 
@@ -6,8 +6,8 @@ use super::lab::{Lab, libssl};
 use super::nginx::Nginx;
 use super::qtap::exec_script;
 
-/// A mount of the same folders in each of so many mount namespaces, with nobody else in it, and in each a few curls with the library there; the last one of the first
-/// when that has its probes, which may have to wait for those that a qtap before let go of.
+/// Mounts the same directories in each of `containers` mount namespaces, and runs a few curls with the library in each. The last curl of the first
+/// namespace waits until the library has its probes, which may in turn wait for those that an earlier qtap released.
 fn script(lab: &Lab, url: &str, containers: u32) -> String {
     let library = libssl().file_name().unwrap().to_string_lossy().into_owned();
     let (dir, log) = (lab.dir().display(), lab.path("qtap.err").display().to_string());
@@ -20,7 +20,7 @@ LD_LIBRARY_PATH=\"{dir}/merged\" curl -sk -o /dev/null \"{url}?$0.$n\"; sleep 0.
     )
 }
 
-/// False, and it is said, where overlays can't be mounted: in some containers.
+/// False, with a message, where overlays can't be mounted, as in some containers.
 fn can_mount(lab: &Lab) -> bool {
     let dir = lab.dir().display();
     let mount = format!("mount -t overlay overlay -o lowerdir='{dir}/lower:{dir}/empty' '{dir}/merged'");
@@ -49,7 +49,7 @@ fn a_file_that_many_mounts_show_is_probed_once() {
     let attached = |line: &&str| line.contains("TLS library attached") && line.contains("/merged/libssl.so");
     let times = captured.stderr.lines().filter(attached).count();
     assert_eq!(times, 1, "{}", captured.stderr);
-    // The first requests of the first may have come before its library was known.
+    // The first requests in the first namespace may precede the discovery of their library.
     let records = captured.records;
     for query in ["1.4", "2.1", "2.4", "3.1", "3.4"] {
         let seen = records.exchanges().iter().filter(|one| one.text("url.query") == query).count();

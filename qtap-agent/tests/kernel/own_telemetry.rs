@@ -1,4 +1,4 @@
-//! qtap's own log, metrics and spans, as the variables of the OpenTelemetry specification ask for them, to a receiver in another language.
+//! qtap's own logs, metrics and spans, enabled by the environment variables of the OpenTelemetry specification, to a receiver in another language.
 
 use std::process::Command;
 use std::time::Duration;
@@ -19,7 +19,7 @@ fn has(seen: &Value, kind: &str, name: &str) -> bool {
     seen[kind].as_array().unwrap().iter().any(|one| one == name)
 }
 
-/// An agent with these variables, that captured something.
+/// An agent with these environment variables that has captured something.
 fn agent(lab: &Lab, nginx: &Nginx, port: &str, protocol: &str, more: &[(&str, &str)]) -> Agent {
     let file = lab.write("qtap.yaml", config("level: summary", "").as_bytes()).display().to_string();
     let mut qtap = command();

@@ -1,4 +1,4 @@
-//! Plugins on live traffic: what each tells of what real programs say.
+//! Plugins on live traffic: what each reports about real programs.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::records::{Records, parse};
 
 const STORES: &str = "version: 2\nservices: {event_stores: [{type: stdout}], object_stores: [{type: stdout}]}\n";
 
-/// A file with a stack of these plugins.
+/// A config with a stack of these plugins.
 fn config(lab: &Lab, plugins: &str) -> String {
     let text = format!("{STORES}stacks:\n  s:\n    plugins:\n{plugins}");
     lab.write("qtap.yaml", text.as_bytes()).display().to_string()
@@ -85,7 +85,7 @@ fn told(lab: &Lab, arguments: &[&str], script: &str) -> (Records, Vec<Value>) {
     let ended = run_exec(lab, line, &out, ["sh", "-c", script]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let all = text(&out);
-    // The command line of the shell and of curl are told; what they hold is redacted where it is known to be a secret.
+    // The command lines of the shell and of curl are reported; known secrets in them are redacted.
     assert!(!all.contains("hunter2-token"), "{all}");
     let (records, lines): (Vec<&str>, Vec<&str>) = all.lines().partition(|line| line.contains("resourceLogs"));
     let records = parse(&records.join("\n"));

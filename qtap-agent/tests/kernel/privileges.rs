@@ -1,5 +1,5 @@
-//! What qtap may do, and what of it it needs: exactly the capabilities that the chart gives are enough, each of them is needed; and a library
-//! that only others' short lives lead to is found.
+//! The privileges of qtap: exactly the capabilities that the chart grants are enough, and each is needed. Also: a library that only
+//! short-lived processes of another user map is found.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use super::nginx::Nginx;
 use super::qtap::{Agent, command_by, exec_script};
 use super::scope::config;
 
-/// `nobody`.
+/// The user `nobody`.
 const STRANGER: u32 = 65_534;
 
-/// A copy of the OpenSSL that curl has, in a folder of its own: a file that nobody else maps.
+/// A copy of curl's OpenSSL in its own directory: a file that no other process maps.
 fn library(lab: &Lab) -> PathBuf {
     let curl = output_of(Command::new("sh").args(["-c", "command -v curl"]));
     let libraries = output_of(Command::new("ldd").arg(curl.trim()));
@@ -29,7 +29,7 @@ fn permit(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Another user who asks for a page again and again, each time by a curl of its own, with a library that nobody else can read.
+/// Another user requesting a page again and again, each time with a new curl and a library that nobody else can read.
 fn stranger(lab: &Lab, nginx: &Nginx) -> Guarded {
     let folder = library(lab);
     permit(lab.dir(), 0o711);
@@ -46,7 +46,7 @@ fn stranger(lab: &Lab, nginx: &Nginx) -> Guarded {
     Guarded(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
 }
 
-/// The capabilities that the chart names.
+/// The capabilities that the chart grants.
 fn capabilities() -> Vec<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/qtap/values.yaml");
     let values: serde_json::Value = serde_yaml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
@@ -54,7 +54,7 @@ fn capabilities() -> Vec<String> {
     list.map(|name| name.as_str().unwrap().to_lowercase()).collect()
 }
 
-/// A qtap that watches that user, with these capabilities and no others.
+/// A qtap that watches that process, with these capabilities and no others.
 fn agent(lab: &Lab, pid: u32, capabilities: &[String]) -> Agent {
     let kept: String = capabilities.iter().map(|name| format!(",+{name}")).collect();
     let qtap = command_by(["setpriv", "--bounding-set", &format!("-all{kept}"), "--inh-caps", "-all"]);
@@ -73,10 +73,10 @@ fn the_least_privilege_is_enough_and_no_more_than_is_needed() {
     let watching = agent(&lab, stranger.pid(), &all);
     watching.wait_for("\"artifact_record\"", 5);
     let records = watching.stop().records;
-    // The first may have begun before its library was found.
+    // The first requests may precede the discovery of their library.
     let whole = records.exchanges().into_iter().filter(|one| one.text("url.path") == "/a.txt").count();
     assert!(whole >= 3, "{}", records.told());
-    // Without SYS_ADMIN it depends on the kernel whether it starts at all.
+    // Whether qtap starts at all without SYS_ADMIN depends on the kernel.
     for missing in ["sys_ptrace", "dac_read_search"] {
         let fewer: Vec<String> = all.iter().filter(|name| *name != missing).cloned().collect();
         assert_eq!(fewer.len(), 2, "{missing}");
@@ -87,7 +87,7 @@ fn the_least_privilege_is_enough_and_no_more_than_is_needed() {
     }
 }
 
-/// Each curl lives for some milliseconds, and the only name by which its library can be reached from here ends with it.
+/// Each curl lives for some milliseconds, and the only path by which its library can be reached from here ends with it.
 #[test]
 fn a_library_of_programs_of_a_moment_is_probed_whole() {
     let Some(lab) = Lab::open() else { return };
@@ -108,7 +108,7 @@ fn a_library_of_programs_of_a_moment_is_probed_whole() {
     assert!(records.exchanges().len() >= 27, "{}", records.told());
 }
 
-/// What a thread may do: its status by name.
+/// The status file of a thread, by field.
 fn status_of(path: &Path) -> std::collections::BTreeMap<String, String> {
     let text = std::fs::read_to_string(path).unwrap();
     let lines = text.lines().filter_map(|line| line.split_once(':'));
@@ -141,14 +141,14 @@ fn what_is_not_needed_is_given_up_by_every_thread() {
     assert_eq!(told["privileges"]["no_new_privs"], true);
     let names = told["privileges"]["capabilities"].as_array().unwrap();
     assert!(names.contains(&"sys_admin".into()) && !names.contains(&"chown".into()), "{names:?}");
-    // A library that is met now can still be probed.
+    // A library that is discovered after that can still be probed.
     let asks = output_of(Command::new("curl").args(["-sk", &nginx.https("/a.txt")]));
     assert_eq!(asks, "a\n");
     agent.wait_for("\"artifact_record\"", 1);
     agent.stop();
 }
 
-/// What is run by qtap may do what it could without.
+/// A command that qtap runs keeps the privileges it would have without qtap.
 #[test]
 fn a_command_keeps_its_rights() {
     let Some(lab) = Lab::open() else { return };

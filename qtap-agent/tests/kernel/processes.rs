@@ -1,4 +1,4 @@
-//! What qtap says of processes: the TLS library of each, what of it is probed, what of its traffic is not seen, and why.
+//! What qtap reports about processes: the TLS library of each, which of its functions have probes, which traffic is not seen, and why.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::python::{installed, interpreter};
 use super::qtap::{Agent, command, get};
 use super::scope::config;
 
-/// A request whose answer is read slowly, with memory instead of a socket under its TLS, which was there before qtap.
+/// A request whose response is read slowly, over TLS on memory instead of a socket, on a connection opened before qtap starts.
 const ASYNCIO: &str = r"
 import asyncio, os, ssl, sys
 async def main():
@@ -26,7 +26,7 @@ async def main():
 asyncio.run(main())
 ";
 
-/// What `/processes` says of the process whose executable is called so, a version behind it or not.
+/// The entry in `/processes` of the process whose executable's name starts with `name`: a version may follow.
 fn of(port: u16, name: &str) -> Option<Value> {
     let answer = get(port, "/processes")?;
     let told: Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
@@ -39,7 +39,7 @@ fn quiet(command: &mut Command) -> &mut Command {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
 }
 
-/// Clients of one shell, each of which takes its time; they begin when there is a file `go`.
+/// Slow clients, all run by one shell. They begin when a file `go` exists.
 fn clients(lab: &Lab, nginx: &Nginx) -> Option<Guarded> {
     let (python, script) = (interpreter()?, lab.write("slow.py", ASYNCIO.as_bytes()));
     let url = nginx.https("/long.bin");
@@ -67,7 +67,7 @@ fn clients(lab: &Lab, nginx: &Nginx) -> Option<Guarded> {
 fn each_process_has_its_library_and_what_is_not_seen_its_reason() {
     let Some(lab) = Lab::open() else { return };
     let nginx = Nginx::start(&lab, 9);
-    // At the rate that the clients keep to.
+    // As much as the clients read at their limited rate in that time.
     let seconds = slowed(Duration::from_secs(100)).as_secs();
     nginx.serve("long.bin", &vec![b'x'; 20_000 * seconds as usize]);
     let Some(clients) = clients(&lab, &nginx) else { return };

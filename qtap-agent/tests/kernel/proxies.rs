@@ -1,5 +1,5 @@
-//! HTTP proxies that want to know who asks (`Proxy-Authorization`): Debian's tinyproxy and squid, on loopback, before clients as people write them, captured at
-//! every end; and before the stores of qtap itself.
+//! HTTP proxies that require credentials (`Proxy-Authorization`): Debian's tinyproxy and squid, on loopback, used by common clients and captured
+//! at every end; and used by the stores of qtap itself.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -12,17 +12,17 @@ use super::python::{Script, go_program, interpreter, node, script};
 use super::qtap::{Captured, command, run_command, text};
 use super::records::{Record, Records, parse};
 
-/// Who asks. The second is what leaves as `Basic` credentials.
+/// The credentials. The second constant is their form in a `Basic` header.
 const USER: &str = "ann:opensesame";
 const CODED: &str = "YW5uOm9wZW5zZXNhbWU";
 
-/// A name that the proxy alone knows, for an address of this host. (To moto, what does not begin so is the name of a bucket.)
+/// A name that only the proxy resolves, to an address of this host. (moto takes any name without this prefix for a bucket's.)
 const NAME: &str = "localhost.test";
 
 const FILE: &str = "/bytes.bin";
 const SIZE: usize = 100_000;
 
-/// How a proxy is started, and where it listens: in the clear and, where it can, behind TLS.
+/// How a proxy is started, and its ports: in the clear and, where it supports that, behind TLS.
 struct Proxy {
     command: Vec<String>,
     name: &'static str,
@@ -30,7 +30,7 @@ struct Proxy {
     tls: Option<u16>,
 }
 
-/// One that runs; ended by SIGTERM, at which it takes what it made away.
+/// A running proxy. It is ended by SIGTERM, so that it removes its files.
 struct Running(Guarded);
 
 impl Drop for Running {
@@ -62,7 +62,7 @@ fn squid(lab: &Lab) -> Option<Proxy> {
     squid_that_knows(lab, "127.0.0.1")
 }
 
-/// One to whom [`NAME`] is that address. It runs as a user of its own, who has to reach its files.
+/// A squid that resolves [`NAME`] to that address. It runs as its own user, who has to be able to read its files.
 fn squid_that_knows(lab: &Lab, address: &str) -> Option<Proxy> {
     let program = program("squid")?.display().to_string();
     let helper = ["/usr/lib/squid/basic_ncsa_auth", "/usr/lib64/squid/basic_ncsa_auth"];
@@ -102,7 +102,7 @@ shutdown_lifetime 0 seconds
     std::fs::create_dir_all(lab.path("squid")).unwrap();
     output_of(Command::new("chmod").args(["-R", "a+rX"]).arg(lab.dir()));
     output_of(Command::new("chmod").arg("777").arg(lab.path("squid")));
-    // What it shares between its processes has the name of the service, on all of the host.
+    // The names of what it shares between its processes contain the service name, and are host-wide.
     let service = format!("qtap{}", std::process::id());
     let command = vec![program, "-N".into(), "-n".into(), service, "-f".into(), file];
     Some(Proxy { command, name: "squid", port, tls: Some(tls) })
@@ -113,7 +113,7 @@ impl Proxy {
         format!("http://{USER}@127.0.0.1:{}", self.port)
     }
 
-    /// Starts it where nothing is captured.
+    /// Starts it outside the capture.
     fn start(&self) -> Running {
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -123,7 +123,7 @@ impl Proxy {
         running
     }
 
-    /// Lines of a shell that start it, and wait for it. It is `$proxy` then.
+    /// Shell lines that start it and wait for it. `$proxy` is its pid afterwards.
     fn script(&self) -> String {
         let words: Vec<_> = self.command.iter().map(|word| format!("'{word}'")).collect();
         let port = self.port;
@@ -134,12 +134,12 @@ impl Proxy {
     }
 }
 
-/// What was told of a shell script, and that nothing in it says who asked.
+/// The records of a shell script, after checking that they do not contain the credentials.
 fn told(lab: &Lab, line: &str) -> Records {
     told_of(lab, &["bash", "-c", line], &[])
 }
 
-/// The same of a program, whose probes stand before it begins, with variables.
+/// The same for a program, which has its probes before it begins, with environment variables.
 fn told_of(lab: &Lab, words: &[&str], variables: &[(&str, &str)]) -> Records {
     let file = lab.path("records.jsonl");
     let _ = std::fs::remove_file(&file);
@@ -152,7 +152,7 @@ fn told_of(lab: &Lab, words: &[&str], variables: &[(&str, &str)]) -> Records {
         assert!(!lines.contains(secret), "{secret} is told");
     }
     let records = parse(&lines);
-    // What a proxy says to a helper of its own is no HTTP.
+    // What a proxy says to its helper processes over UNIX sockets is not HTTP.
     for closed in records.over_tcp().closed() {
         assert_eq!(closed.losses(), [].into(), "{closed:?}");
     }
@@ -163,7 +163,7 @@ fn is_connect(record: &&Record) -> bool {
     record.text("http.request.method") == "CONNECT"
 }
 
-/// Whether a request said who asks, and that it is taken out then.
+/// Whether a request had credentials; asserts that they were redacted.
 fn says_who(records: &Records, exchange: &Record) -> bool {
     let request = records.artifact_of(exchange, "request");
     let headers = request["headers"].as_array().unwrap_or_else(|| panic!("{request}"));
@@ -176,7 +176,7 @@ fn says_who(records: &Records, exchange: &Record) -> bool {
     !found.is_empty()
 }
 
-/// Exchanges of this query: whole, at the proxy, with the file's body.
+/// Asserts `times` whole exchanges of this URL at the proxy, with the file as body.
 fn assert_asked(records: &Records, url: &str, port: u16, times: usize) {
     let found: Vec<_> = records.exchanges().into_iter().filter(|one| one.text("url.full") == url).collect();
     let answered: Vec<_> = found.iter().filter(|one| one.int("http.response.status_code") == Some(200)).collect();
@@ -201,7 +201,7 @@ fn curl_says_who_it_is() {
     for proxy in [tinyproxy, squid] {
         let running = proxy.start();
         let url = proxy.url();
-        // Said at once; and only when asked (407), on the same connection where the proxy keeps it.
+        // Credentials sent at once, and only when asked for (407), on the same connection where the proxy keeps it open.
         let mut line = format!(
             "set -e; cd '{}'; exec > said
 curl -s -x {url} '{plain}?one'; curl -sk --http1.1 -x {url} '{tls}?two'; curl -sk --http2 -x {url} '{tls}?three'
@@ -251,7 +251,7 @@ curl -sk --proxy-insecure --http1.1 -x {url} '{tls}?over1'; curl -sk --proxy-ins
     }
 }
 
-/// The same by those who are given the proxy by the environment, or by a setting; some give their TLS memory, and feed the tunnel themselves.
+/// The same by clients that get the proxy from the environment or a setting. Some give their TLS library memory, and feed the tunnel themselves.
 #[test]
 fn each_of_the_usual_clients() {
     let Some(lab) = Lab::open() else { return };
@@ -268,11 +268,11 @@ fn each_of_the_usual_clients() {
         }
         let tunnels: Vec<_> = records.exchanges().into_iter().filter(is_connect).collect();
         assert_eq!(tunnels.len(), clients.len(), "one a client: {}", records.told());
-        // A tunnel, and what is said inside, is one connection.
+        // A tunnel and the exchanges inside it are one connection.
         for tunnel in tunnels {
             assert!(says_who(records, tunnel) && !tunnel.has("qtap.incomplete"), "{tunnel:?}");
             let inside = records.exchanges().into_iter().filter(|one| one.connection() == tunnel.connection());
-            // What is asked in the clear may have been asked there before.
+            // A plain request may have been sent on the same connection before.
             assert!((2..=4).contains(&inside.count()), "{tunnel:?}\n{}", records.told());
         }
     };
@@ -281,7 +281,7 @@ fn each_of_the_usual_clients() {
 wget -q -O /dev/null '{plain}?wget' && wget -q --no-check-certificate -O /dev/null '{tls}?wget'"
     );
     clients(&told(&lab, &wget), &plain, &tls, &["wget"]);
-    // Go asks this host itself, whatever the environment says: but not under a name that is not its own.
+    // Go bypasses the proxy for loopback whatever the environment says, but not under a name that it can't resolve.
     let [elsewhere, elsewhere_tls] =
         [("http", nginx.http), ("https", nginx.https)].map(|(scheme, port)| format!("{scheme}://{NAME}:{port}{FILE}"));
     let [asked, asked_tls] = [&elsewhere, &elsewhere_tls].map(|url| format!("{url}?go"));
@@ -298,7 +298,7 @@ wget -q -O /dev/null '{plain}?wget' && wget -q --no-check-certificate -O /dev/nu
     assert_asked(&records, &format!("{tls}?again"), squid.port, 1);
 }
 
-/// The proxies themselves are captured with who asks them: what they are asked, and what they ask.
+/// The proxies themselves are captured together with their clients: the requests they get, and those they send.
 #[test]
 fn the_proxies_themselves() {
     let Some(lab) = Lab::open() else { return };
@@ -334,7 +334,7 @@ kill $proxy; wait $proxy; exit $result",
             assert!(!exchange.has("qtap.incomplete"), "{exchange:?}");
             assert_eq!(records.artifact_of(exchange, "response")["body"]["digest"], digest(&noise(SIZE)));
         }
-        // At the proxy a tunnel is what passes through it; at its client what is said inside.
+        // At the proxy, a tunnel's body is what passes through it; at the client, the exchanges are inside the tunnel.
         let tunnels: Vec<_> = records.exchanges().into_iter().filter(is_connect).collect();
         assert_eq!(tunnels.len(), 2, "{}", records.told());
         for tunnel in tunnels {
@@ -346,7 +346,7 @@ kill $proxy; wait $proxy; exit $result",
     }
 }
 
-/// A run of qtap that has the proxy in its environment, with a store of the file. What it captures goes without.
+/// A run of qtap that has the proxy in its environment, and this store. The captured command does not use the proxy.
 fn exporting(lab: &Lab, stores: &str, proxy: &str, asks: &str) -> Captured {
     let file = lab.write("qtap.yaml", config(stores).as_bytes()).display().to_string();
     let mut qtap = command();
@@ -421,7 +421,7 @@ fn a_store_of_objects_behind_squid() {
     }
 }
 
-/// What qtap exports by way of a proxy that is watched too, as is the collector behind it, comes back from neither.
+/// qtap exports through a proxy that is watched too, as is the collector behind it: neither makes the exports come back.
 fn exported_by_way_of_a_proxy(how: &str, port: &str) {
     let Some(lab) = Lab::open() else { return };
     let address = own_address();

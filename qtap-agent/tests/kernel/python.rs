@@ -1,4 +1,4 @@
-//! Other people's clients and servers: in Python, and those that come with it or stand beside it.
+//! Clients and servers that other people wrote: in Python, or installed with its packages or next to them.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -6,8 +6,8 @@ use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
 use super::lab::{Guarded, Lab, digest, output_of};
 
-/// The interpreter that has the packages: QTAP_TEST_PYTHON, else what `cargo xtask setup` made. None: the test is skipped, and
-/// says so.
+/// The interpreter that has the packages: QTAP_TEST_PYTHON, else the one that `cargo xtask setup` installed. None: the test is
+/// skipped, and says so.
 pub fn interpreter() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("QTAP_TEST_PYTHON") {
         return Some(named.into());
@@ -20,7 +20,7 @@ pub fn interpreter() -> Option<PathBuf> {
     None
 }
 
-/// A program that was installed with the packages; go and Caddy come that way. None: the test is skipped, and says so.
+/// A program installed with the Python packages, as go and Caddy are. None: the test is skipped, and says so.
 pub fn installed(name: &str) -> Option<PathBuf> {
     let program = interpreter()?.with_file_name(name);
     if program.exists() {
@@ -45,21 +45,21 @@ pub fn tools() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../qtap-tools")
 }
 
-/// What a flag begins with that is the place of Go's sources.
+/// Prefix of the flag that gives the GOPATH of the sources.
 const GOPATH: &str = "gopath=";
 
-/// A Go program of this directory, built. It is kept beside the packages, as is what the compiler makes on the way: the first time takes half a minute. None: the test is
-/// skipped, and says so; also where nothing can be written beside the packages, in a machine, and it was not built before.
+/// A Go program of this directory, built. The result and the build cache are kept beside the packages; the first build takes half a minute. None:
+/// the test is skipped, and says so. That is also so in a virtual machine, which can't write there, for a program that was not built before.
 pub fn go_program(lab: &Lab, source: &str) -> Option<PathBuf> {
     go_program_with(lab, source, source.trim_end_matches(".go"), &[])
 }
 
-/// The same under another name, with flags of the compiler; among them `cgo`, which is none, and `gopath=…`, where it finds what it imports.
+/// The same under another name, with compiler flags. Two are not the compiler's: `cgo`, and `gopath=…`, the place of imported sources.
 pub fn go_program_with(lab: &Lab, source: &str, name: &str, flags: &[&str]) -> Option<PathBuf> {
     go_program_by(&installed("go")?, lab, source, name, flags)
 }
 
-/// The same by another compiler; the name has to be of it alone.
+/// The same with another compiler; the name must be unique to it.
 pub fn go_program_by(go: &Path, lab: &Lab, source: &str, name: &str, flags: &[&str]) -> Option<PathBuf> {
     let tools = tools();
     let text = std::fs::read(script(source)).unwrap();
@@ -93,7 +93,7 @@ pub fn script(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/kernel").join(name)
 }
 
-/// A script that talks with the test by lines, and is killed with it.
+/// A script that exchanges lines with the test, and is killed with it.
 pub struct Script {
     pub child: Guarded,
     input: ChildStdin,
@@ -101,12 +101,12 @@ pub struct Script {
 }
 
 impl Script {
-    /// One in Python.
+    /// A Python script.
     pub fn start(name: &str, arguments: &[&str]) -> Option<Script> {
         Some(Script::run_by(interpreter()?, name, arguments))
     }
 
-    /// One for this interpreter.
+    /// A script for this interpreter.
     pub fn run_by(interpreter: PathBuf, name: &str, arguments: &[&str]) -> Script {
         let mut command = Command::new(interpreter);
         Script::talk(command.arg(script(name)).args(arguments))
@@ -118,7 +118,7 @@ impl Script {
         Script { child: Guarded(child), input, output }
     }
 
-    /// One in Python, in a network namespace.
+    /// A Python script in a network namespace.
     pub fn run_in(namespace: &str, name: &str, arguments: &[&str]) -> Option<Script> {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", namespace]).arg(interpreter()?).arg(script(name)).args(arguments);
@@ -132,7 +132,7 @@ impl Script {
         line.trim().to_owned()
     }
 
-    /// Sends it a line, and gives its answer.
+    /// Sends it a line, and returns its answer.
     pub fn ask(&mut self, line: &str) -> String {
         writeln!(self.input, "{line}").unwrap();
         self.line()

@@ -1,4 +1,4 @@
-//! qtap itself: run over a command, or beside what runs already.
+//! The qtap program: run with a command, or beside processes that already run.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -10,34 +10,34 @@ use std::time::Duration;
 use super::lab::{Guarded, Lab, free_ports, slowed, wait_until};
 use super::records::{Records, parse};
 
-/// Longest a capture may take, its command included.
+/// Longest time a capture may take, its command included.
 const LIMIT: Duration = Duration::from_secs(100);
 
-/// The same where minutes are asked for.
+/// The same for captures that need minutes.
 const LONG_LIMIT: Duration = Duration::from_secs(600);
 
-/// What a run of qtap left.
+/// The results of a qtap run.
 pub struct Captured {
     pub records: Records,
     /// Exit code; none when a signal ended it.
     pub code: Option<i32>,
     /// What qtap and the command printed.
     pub stdout: String,
-    /// What qtap logged, and the command said.
+    /// What qtap logged, and what the command wrote there.
     pub stderr: String,
 }
 
-/// qtap with these arguments, bounded, its output whole.
+/// Runs qtap with these arguments, with a time limit, and collects its output.
 pub fn run<A: AsRef<OsStr>>(lab: &Lab, arguments: impl IntoIterator<Item = A>) -> Captured {
     run_command(lab, command().args(arguments))
 }
 
-/// qtap, with nothing of this process's environment that means something to it.
+/// qtap, without the environment variables of this process that it would read.
 pub fn command() -> Command {
     command_by([])
 }
 
-/// The same, started by another program: its name and arguments.
+/// The same, started through another program, given by name and arguments.
 pub fn command_by<'a>(words: impl IntoIterator<Item = &'a str>) -> Command {
     let mut words = words.into_iter().chain([env!("CARGO_BIN_EXE_qtap")]);
     let mut command = Command::new(words.next().unwrap());
@@ -61,12 +61,12 @@ pub fn command_by<'a>(words: impl IntoIterator<Item = &'a str>) -> Command {
     command
 }
 
-/// A qtap that was made ready by the test.
+/// Runs a qtap command that the test prepared.
 pub fn run_command(lab: &Lab, command: &mut Command) -> Captured {
     run_within(LIMIT, lab, command)
 }
 
-/// The same, where minutes are asked for.
+/// The same for runs that need minutes.
 pub fn run_long(lab: &Lab, command: &mut Command) -> Captured {
     run_within(LONG_LIMIT, lab, command)
 }
@@ -81,14 +81,14 @@ fn run_within(limit: Duration, lab: &Lab, command: &mut Command) -> Captured {
     Captured { records: Records::default(), code: status.code(), stdout, stderr }
 }
 
-/// What was told, held to the law that no capture may break.
+/// Parses the records and asserts the conservation law, which every capture must keep.
 fn lawful(lines: &str) -> Records {
     let records = parse(lines);
     records.assert_conserved();
     records
 }
 
-/// `qtap exec` of a command line, with more arguments for qtap.
+/// Runs `qtap exec` on a command line, with further arguments for qtap.
 pub fn exec<A: AsRef<OsStr>, C: AsRef<OsStr>>(
     lab: &Lab,
     arguments: impl IntoIterator<Item = A>,
@@ -99,7 +99,7 @@ pub fn exec<A: AsRef<OsStr>, C: AsRef<OsStr>>(
     Captured { records: lawful(&text(&records)), ..captured }
 }
 
-/// The same, its records left in a file.
+/// The same, leaving the records in a file.
 pub fn run_exec<A: AsRef<OsStr>, C: AsRef<OsStr>>(
     lab: &Lab,
     arguments: impl IntoIterator<Item = A>,
@@ -112,15 +112,15 @@ pub fn run_exec<A: AsRef<OsStr>, C: AsRef<OsStr>>(
     run_within(LONG_LIMIT, lab, &mut qtap)
 }
 
-/// `qtap exec` of a shell script.
+/// Runs `qtap exec` on a shell script.
 pub fn exec_script(lab: &Lab, arguments: &[&str], script: &str) -> Captured {
     let captured = exec(lab, arguments, ["sh", "-c", script]);
     assert_eq!(captured.code, Some(0), "{}\n{}", captured.stderr, captured.stdout);
     captured
 }
 
-/// Lines of a shell script of [`exec_script`] that go on once the probes stand in a file that is called so, which needs `--log-level info`. What a qtap before let go of may
-/// keep them waiting.
+/// Shell lines for [`exec_script`] that wait until a file whose path contains `library` has its probes. Needs `--log-level info`. The probes that an
+/// earlier qtap released may prolong the wait.
 pub fn until_attached(lab: &Lab, library: &str) -> String {
     let log = lab.path("qtap.err");
     format!(
@@ -138,12 +138,12 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts it and waits until it says that it is ready.
+    /// Starts it and waits until it reports ready.
     pub fn start<A: AsRef<OsStr>>(lab: &Lab, arguments: impl IntoIterator<Item = A>) -> Agent {
         Agent::start_by(lab, command(), arguments)
     }
 
-    /// The same, of a command that was made ready by the test.
+    /// The same, with a command that the test prepared.
     pub fn start_by<A: AsRef<OsStr>>(lab: &Lab, mut qtap: Command, arguments: impl IntoIterator<Item = A>) -> Agent {
         let (out, err) = (lab.path("agent.out"), lab.path("agent.err"));
         let [port] = free_ports();
@@ -161,7 +161,7 @@ impl Agent {
         agent
     }
 
-    /// Its number.
+    /// Its pid.
     pub fn pid(&self) -> u32 {
         self.qtap.pid()
     }
@@ -171,23 +171,23 @@ impl Agent {
         self.qtap.signal(signal);
     }
 
-    /// What it printed so far.
+    /// What it has printed so far.
     pub fn printed(&self) -> String {
         text(&self.out)
     }
 
-    /// Waits until what it printed holds `part` this often.
+    /// Waits until its output contains `part` this often.
     pub fn wait_for(&self, part: &str, times: usize) {
         wait_until(part, || self.printed().matches(part).count() >= times);
     }
 
-    /// Asks it to end by SIGTERM, and reads what it told.
+    /// Ends it with SIGTERM, and parses its records.
     pub fn stop(self) -> Captured {
         let ended = self.end();
         Captured { records: lawful(&ended.stdout), ..ended }
     }
 
-    /// The same, where what it printed is more than records.
+    /// The same without parsing, for output that is not records alone.
     pub fn end(mut self) -> Captured {
         self.qtap.signal(rustix::process::Signal::TERM);
         let status = self.qtap.end_within(LIMIT).expect("qtap ends when told");
@@ -197,7 +197,7 @@ impl Agent {
     }
 }
 
-/// The answer of the agent's page, as sent.
+/// The HTTP response of the agent's page, as sent.
 pub fn get(port: u16, path: &str) -> Option<String> {
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(slowed(Duration::from_secs(5)))).ok()?;
@@ -207,7 +207,7 @@ pub fn get(port: u16, path: &str) -> Option<String> {
     Some(answer)
 }
 
-/// What a file holds; nothing when there is none.
+/// The contents of a file; empty when there is none.
 pub fn text(path: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }

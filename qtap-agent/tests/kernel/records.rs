@@ -1,4 +1,4 @@
-//! Records of the stdout protocol, read as OTLP/JSON by someone who knows only the contract.
+//! Records of the stdout protocol, read as OTLP/JSON by a reader that knows only the contract.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,19 +42,19 @@ impl Record {
         self.text("connection.id")
     }
 
-    /// Sum of the bytes lost by name.
+    /// Lost bytes by reason.
     pub fn losses(&self) -> BTreeMap<&str, i64> {
         let names = self.attributes.keys().filter_map(|name| name.strip_prefix("connection.loss."));
         names.map(|name| (name, self.number(&format!("connection.loss.{name}")))).collect()
     }
 
-    /// Bytes that the connection's socket carried, both ways.
+    /// Bytes that the connection's socket carried in both directions.
     pub fn carried(&self) -> i64 {
         self.number("connection.bytes_sent") + self.number("connection.bytes_received")
     }
 
-    /// Of a connection at its end: captured and lost by name is what was carried. Where all of it was plain HTTP, byte for byte;
-    /// of what is no HTTP, and of TLS, the record itself says whether the sums meet.
+    /// For a closed connection: captured bytes plus losses by reason equal the bytes carried. This is exact where all of it was plain HTTP; for other
+    /// protocols and for TLS the record itself says whether the sums agree.
     pub fn assert_conserved(&self) {
         let losses = self.losses();
         assert!(!losses.contains_key("unaccounted"), "unaccounted: {self:?}");
@@ -66,7 +66,7 @@ impl Record {
         let accounted = self.number("connection.captured_bytes") + lost;
         let carried = [self.carried(), self.number("connection.bytes_sent"), self.number("connection.bytes_received")];
         if ["http1", "http2", "grpc"].contains(&self.text("connection.protocol")) {
-            // A direction that was no HTTP from its first byte is counted and not captured: nobody asked for it.
+            // A direction that was not HTTP from its first byte is counted and not captured, because no one asked for it.
             assert!(carried.contains(&accounted), "carried is not captured and lost: {self:?}");
         } else {
             assert!(accounted <= carried[0], "captured and lost is more than carried: {self:?}");
@@ -79,13 +79,13 @@ impl Record {
     }
 }
 
-/// What a run told.
+/// The records of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Records {
     pub all: Vec<Record>,
 }
 
-/// Reads lines and holds each to the form that the contract gives it.
+/// Parses lines, and asserts that each has the form the contract requires.
 pub fn parse(lines: &str) -> Records {
     let mut all = Vec::new();
     let mut known = BTreeSet::new();
@@ -119,7 +119,7 @@ fn named(attributes: &Value) -> BTreeMap<String, Value> {
     map
 }
 
-/// OTLP/JSON of one log record, as the contract §3 has it.
+/// Asserts the OTLP/JSON form of one log record, as contract §3 requires.
 fn assert_form(record: &Record) {
     for time in ["timeUnixNano", "observedTimeUnixNano"] {
         let text = record.log[time].as_str().unwrap_or_else(|| panic!("{time} is no string: {record:?}"));
@@ -154,13 +154,13 @@ impl Records {
         self.of_kind("connection")
     }
 
-    /// Those of TCP connections alone: programs wake themselves by bytes in UNIX sockets.
+    /// The records of TCP connections only: programs wake themselves through UNIX sockets.
     pub fn over_tcp(&self) -> Records {
         let tcp = |record: &&Record| record.text("network.transport") == "tcp";
         Records { all: self.all.iter().filter(tcp).cloned().collect() }
     }
 
-    /// Last reports of connections.
+    /// Final reports of connections.
     pub fn closed(&self) -> Vec<&Record> {
         let all = self.connections().into_iter();
         all.filter(|record| record.text("connection.state") == "closed").collect()
@@ -178,7 +178,7 @@ impl Records {
         found[0]
     }
 
-    /// The object a digest names.
+    /// The object with that digest.
     pub fn object(&self, digest: &str) -> &Record {
         let found = self.objects().into_iter().find(|record| record.text("artifact.digest") == digest);
         found.unwrap_or_else(|| panic!("no object {digest}"))
@@ -189,7 +189,7 @@ impl Records {
         self.object(exchange.text(&format!("artifact.{side}.digest"))).artifact()
     }
 
-    /// One line a record, for people.
+    /// One line per record, for failure messages.
     pub fn told(&self) -> String {
         let line = |record: &Record| {
             let losses = record.losses();
@@ -199,8 +199,8 @@ impl Records {
         self.all.iter().take(60).map(line).collect::<Vec<_>>().join("\n")
     }
 
-    /// The law: at the end of a connection, what was carried is what was captured or lost by name; and every exchange and
-    /// object belongs to a connection that was told. Held against all that any test captures.
+    /// The conservation law: when a connection closes, the bytes carried equal those captured plus the losses by reason; and every exchange
+    /// and object belongs to a reported connection. Asserted on every capture of these tests.
     pub fn assert_conserved(&self) {
         for record in self.closed() {
             record.assert_conserved();
@@ -216,7 +216,7 @@ impl Records {
         }
     }
 
-    /// The law, and every connection at its end, each exchange whole, with nothing lost.
+    /// The same law, and in addition no connection lost bytes and every exchange is whole.
     pub fn assert_whole(&self) {
         self.assert_conserved();
         for record in self.closed() {

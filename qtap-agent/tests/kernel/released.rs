@@ -1,11 +1,11 @@
-//! Files that come and go: what had probes can be unmounted when nobody uses it any more, and what comes in its place is looked into anew.
+//! Files that come and go: a file that had probes can be unmounted once no process uses it, and a file in its place is examined anew.
 
 use super::lab::{Lab, libssl};
 use super::nginx::Nginx;
 use super::qtap::{Captured, exec_script};
 
-/// Runs these lines in mounts of their own, with `own` an empty folder, `put` to make it a file system that holds that library under that name, and `ask` to ask for a
-/// path by a curl that takes its libraries from there first.
+/// Runs these lines in their own mount namespace. `own` is an empty directory, `put` mounts a file system there that has that library under that
+/// name, and `ask` requests a path with a curl that looks for its libraries there first.
 fn run(lab: &Lab, nginx: &Nginx, lines: &str) -> Captured {
     let ask = format!("{}/$1", nginx.https(""));
     let script = lab.write(
@@ -38,7 +38,7 @@ fn what_nobody_uses_can_be_unmounted_and_is_probed_again_when_it_comes_back() {
     nginx.serve("first", b"1");
     nginx.serve("second", b"2");
     let library = libssl().display().to_string();
-    // The first programs may be over before their library has its probes, or be met in the middle.
+    // The first programs may end before their library has its probes, or get them midway.
     let captured = run(
         &lab,
         &nginx,
@@ -54,7 +54,7 @@ put '{library}' libssl.so.3; for time in 1 2 3 4 5; do ask second; sleep 0.3; do
     }
 }
 
-/// A library that has the inode number of a file that was looked into and had nothing to probe.
+/// A library that has the inode number of an earlier file that was examined and had nothing to probe.
 #[test]
 fn a_file_is_not_taken_for_another_that_had_its_number() {
     let Some(lab) = Lab::open() else { return };
@@ -62,7 +62,7 @@ fn a_file_is_not_taken_for_another_that_had_its_number() {
     nginx.serve("asked", b"1");
     let library = libssl();
     let other = library.with_file_name("libz.so.1").canonicalize().unwrap();
-    // Whoever has another number is kept aside, so that the next one may have the right one.
+    // Copies with other inode numbers are kept, so that a later copy may get the right one.
     let captured = run(
         &lab,
         &nginx,

@@ -1,4 +1,4 @@
-//! Another config while the agent runs: by SIGHUP, by `reload-config`, by itself.
+//! A new config while the agent runs: by SIGHUP, by `reload-config`, or found by the agent itself.
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -15,7 +15,7 @@ use super::nginx::Nginx;
 use super::qtap::{Agent, command, get};
 use super::scope::config;
 
-/// What the agent says of its config.
+/// The agent's status of its config.
 fn status(agent: &Agent) -> Value {
     let answer = get(agent.port, "/status").unwrap();
     let status: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
@@ -138,7 +138,7 @@ fn the_probes_are_told_too() {
         assert_eq!((code, said.lines().last()), (Some(0), Some("accepted")), "{said}");
         let mut stream = TcpStream::connect(("127.0.0.1", nginx.http)).unwrap();
         ask(&mut stream, &format!("/a.txt?{query}"));
-        // One that was wanted when it was opened still is.
+        // A connection that was wanted when it was opened still is.
         ask(&mut first, &format!("/a.txt?first-{query}"));
     }
     drop(first);
@@ -169,7 +169,7 @@ fn reloads_under_load_lose_nothing_and_tell_nothing_twice() {
             let (code, said) = reload_config(&agent);
             assert_eq!(code, Some(0), "{said}");
         } else {
-            // The last two are found by itself.
+            // The agent finds the last two by itself.
             wait_until("it is seen", || status(&agent)["reloads"]["accepted"] == round + 1);
         }
     }

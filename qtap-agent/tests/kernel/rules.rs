@@ -1,5 +1,5 @@
-//! Rules over real traffic: each exchange has the level that the first rule says, by what is known of it early, late, and of its process; and bodies
-//! that no rule wants are counted.
+//! Rules on real traffic: each exchange gets the level of the first rule that matches, by fields known early, fields known late, and fields of
+//! its process; and bodies that no rule wants are counted.
 
 use super::lab::{Lab, output_of, wait_until};
 use super::nginx::Nginx;

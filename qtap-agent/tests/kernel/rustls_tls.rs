@@ -1,4 +1,4 @@
-//! HTTPS by rustls, on both sides: under ureq, reqwest, hyper and by hand, over both versions of TLS, with session tickets and without.
+//! HTTPS over rustls, on both sides: with ureq, reqwest, hyper and by hand, with TLS 1.2 and 1.3, with session tickets and without.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -15,12 +15,12 @@ use super::qtap::{Agent, command, run_command, text};
 use super::records::{Record, Records, parse};
 use super::scope::config;
 
-/// What the program asks for, in turn: none, one, a few, as much as a record of TLS takes and one more, many.
+/// Sizes of the bodies, in turn: none, one byte, a few, as many as a TLS record holds and one more, many.
 const SIZES: [usize; 6] = [0, 1, 1000, 16_384, 16_385, 100_000];
-/// Bodies that a client gets, and as many that it puts.
+/// Number of bodies that a client GETs, and of those that it PUTs.
 const COUNT: usize = 2 * SIZES.len();
 
-/// How the programs of a test are told to speak TLS: nothing but 1.2, and with session tickets.
+/// TLS options of the test's programs: whether 1.2 is the only version, and whether the server sends session tickets.
 #[derive(Debug, Clone, Copy)]
 pub struct Tls {
     old: bool,
@@ -29,9 +29,9 @@ pub struct Tls {
 
 impl Tls {
     pub const NEW: Tls = Tls { old: false, tickets: true };
-    /// A server's first record is then an answer.
+    /// The first record after the server's handshake is then a response.
     const BARE: Tls = Tls { old: false, tickets: false };
-    /// (Tickets are of TLS 1.3 alone.)
+    /// (Only TLS 1.3 has these tickets.)
     const OLD: Tls = Tls { old: true, tickets: true };
 
     fn version(self) -> &'static str {
@@ -44,7 +44,7 @@ impl Tls {
     }
 }
 
-/// The program of these tests, which cargo puts beside qtap. None: the test is skipped, and says so.
+/// The program of these tests, which cargo builds next to qtap. None: the test is skipped, and says so.
 pub fn program() -> Option<PathBuf> {
     let program = Path::new(env!("CARGO_BIN_EXE_qtap")).with_file_name("examples").join("rustls_talks");
     if program.exists() {
@@ -54,12 +54,12 @@ pub fn program() -> Option<PathBuf> {
     None
 }
 
-/// A lab, and the program; none, and the test is skipped, where there is not both.
+/// A lab and the program. None where either is missing: the test is then skipped.
 fn prepared() -> Option<(Lab, PathBuf)> {
     Lab::open().zip(program())
 }
 
-/// The same with a program that was stripped of its symbols.
+/// The same with a program stripped of its symbols.
 fn prepared_stripped() -> Option<(Lab, PathBuf)> {
     let (lab, program) = prepared()?;
     let stripped = lab.path("stripped");
@@ -67,7 +67,7 @@ fn prepared_stripped() -> Option<(Lab, PathBuf)> {
     Some((lab, stripped))
 }
 
-/// A server of the program, until the test ends it.
+/// The program as a server, until the test ends it.
 pub struct Server {
     child: Guarded,
     port: u16,
@@ -97,7 +97,7 @@ impl Server {
     }
 }
 
-/// A body of that size, as the program makes it.
+/// A body of that size, generated like the program's.
 fn pattern(size: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while bytes.len() < size {
@@ -107,7 +107,7 @@ fn pattern(size: usize) -> Vec<u8> {
     bytes
 }
 
-/// One exchange as it was, and has to be told.
+/// One exchange as it took place, and as it must be reported.
 #[derive(Debug)]
 struct Said {
     method: &'static str,
@@ -119,7 +119,7 @@ struct Said {
 }
 
 impl Said {
-    /// What a client gets and puts below that path, of a server that says back what is put, or of nginx, which makes a file of it.
+    /// The GETs and PUTs of a client below that path. The program's server echoes what is PUT; nginx stores it in a file.
     fn all(count: usize, below: &str, to_nginx: bool) -> Vec<Said> {
         (0..count).flat_map(|number| Said::both(below, number, to_nginx)).collect()
     }
@@ -145,13 +145,13 @@ impl Said {
         [get, put]
     }
 
-    /// By hand, once.
+    /// The single exchange of the client that uses a rustls stream by hand.
     fn by_stream() -> Said {
         let query = "stream".to_owned();
         Said { method: "GET", path: "/seen/1000".to_owned(), query, status: 200, sent: 0, answered: 1000 }
     }
 
-    /// curl's words for it, where `lab` holds a file of each size.
+    /// curl arguments for it, where `lab` holds a file of each size.
     fn by_curl(&self, lab: &Lab, url: &str, version: &str) -> Vec<String> {
         let ca = lab.path("cert.pem").display().to_string();
         let mut words = ["-sSf", version, "--cacert", &ca, "-o", "/dev/null"].map(ToOwned::to_owned).to_vec();
@@ -162,7 +162,7 @@ impl Said {
         words
     }
 
-    /// This exchange, whole: its heads, the bytes of both bodies, and both ends of its connection, by which the server says that it was asked.
+    /// Asserts that this exchange was reported whole: heads, both bodies, and the addresses of both ends, which the server echoes in its response.
     fn assert_told(&self, records: &Records, exchange: &Record, port: u16, http: &str) {
         assert_eq!(exchange.text("http.request.method"), self.method, "{exchange:?}");
         assert_eq!(exchange.text("url.path"), self.path, "{exchange:?}");
@@ -186,14 +186,14 @@ impl Said {
     }
 }
 
-/// The port that an answer says its client came by.
+/// The client's port according to a response.
 fn client_port(response: &Value) -> Option<i64> {
     let mut headers = response["headers"].as_array()?.iter();
     let named = headers.find(|field| field["name"].as_str().unwrap().eq_ignore_ascii_case("x-client-port"));
     named?["value"].as_str()?.parse().ok()
 }
 
-/// Each of these once and nothing else, over connections of rustls that were found by their ciphertext.
+/// Asserts that the exchanges are exactly these, over rustls connections that were matched by ciphertext.
 fn assert_each(records: &Records, exchanges: &[&Record], all: &[Said], port: u16, http: &str, tls: &str) {
     assert_eq!(exchanges.len(), all.len(), "{}", records.told());
     for said in all {
@@ -211,14 +211,14 @@ fn assert_each(records: &Records, exchanges: &[&Record], all: &[Said], port: u16
     }
 }
 
-/// Nothing lost, and nothing that qtap did not look into; but for connections that a client opened and did not use.
+/// Nothing was lost, and all TLS was inspected, except on connections that a client opened and did not use.
 fn assert_inspected(records: &Records) {
     let records = records.over_tcp();
     records.assert_whole();
     for closed in records.closed() {
         if closed.number("connection.captured_bytes") == 0 {
             let why = closed.text("connection.tls.uninspected_reason");
-            // The latter where it left before the handshake was over.
+            // The second reason: the client left before the handshake was over.
             let known = [
                 "no plaintext of the TLS session of this connection was seen",
                 "no call of a TLS library that qtap probes was seen for this connection",
@@ -230,7 +230,7 @@ fn assert_inspected(records: &Records) {
     }
 }
 
-/// The exchanges of what one client asked for.
+/// The exchanges that one client made.
 fn below_path<'a>(records: &'a Records, below: &str) -> Vec<&'a Record> {
     let is = |one: &&Record| one.text("url.path").strip_prefix(below).is_some_and(|rest| rest.starts_with('/'));
     records.exchanges().into_iter().filter(is).collect()
@@ -240,12 +240,12 @@ fn connections<'a>(exchanges: &[&'a Record]) -> BTreeSet<&'a str> {
     exchanges.iter().map(|one| one.connection()).collect()
 }
 
-/// By how many connections at most a client asks. One that asks for more at once than a connection takes may open any number.
+/// The most connections that a client may use. One that sends more requests at once than a connection takes may open any number.
 fn most(client: &str) -> usize {
     if client.contains("reqwest1") { usize::MAX } else { 1 }
 }
 
-/// The program by itself, so that it is looked into before it runs.
+/// Captures the program as the command itself, so that it is examined before it runs.
 fn run<'a>(lab: &Lab, program: &Path, tls: Tls, words: impl IntoIterator<Item = &'a str>) -> Records {
     let told = lab.path("records.jsonl");
     let _ = std::fs::remove_file(&told);
@@ -256,7 +256,7 @@ fn run<'a>(lab: &Lab, program: &Path, tls: Tls, words: impl IntoIterator<Item = 
     parse(&text(&told))
 }
 
-/// A client of nginx, which is OpenSSL, and of servers of rustls, outside the scope.
+/// A client of nginx (OpenSSL) and of rustls servers, which are outside the scope.
 fn assert_asks(prepared: Option<(Lab, PathBuf)>, way: &str, http: &str, of_nginx: Tls, of_rustls: &[(&str, Tls)]) {
     let Some((lab, program)) = prepared else { return };
     certificate(lab.dir());
@@ -300,7 +300,7 @@ fn a_stream_asks() {
     let Some((lab, program)) = prepared() else { return };
     certificate(lab.dir());
     let ca = lab.path("cert.pem").display().to_string();
-    // The latter is written before the handshake.
+    // With `early`, the request is written before the handshake.
     for (way, tls, how) in [
         ("hyper", Tls::NEW, "stream"),
         ("stream", Tls::OLD, "stream"),
@@ -319,7 +319,7 @@ fn a_stream_asks() {
     }
 }
 
-/// New keys for both directions in the middle of a connection (RFC 8446 §4.6.3), between a question and its answer.
+/// New keys for both directions in the middle of a connection (RFC 8446 §4.6.3), between a request and its response.
 #[test]
 fn keys_are_changed_on_the_way() {
     let Some((lab, program)) = prepared() else { return };
@@ -332,14 +332,14 @@ fn keys_are_changed_on_the_way() {
     server.stdin(Stdio::piped()).stdout(File::create(lab.path("asked")).unwrap());
     let mut server = Guarded(server.spawn().unwrap());
     wait_until("openssl listens", || text(Path::new("/proc/net/tcp")).contains(&format!(":{port:04X} 00000000:0000")));
-    // That it takes no leave, the client does not mind.
+    // The client does not mind that the server closes without a `close_notify`.
     let lines = format!(
         "while ! [ -e go ]; do sleep 0.05; done; '{}' client stream 127.0.0.1:{port} localhost cert.pem; touch done",
         program.display()
     );
     let mut shell = Command::new("timeout");
     let shell = Guarded(shell.current_dir(lab.dir()).args([&limit, "sh", "-c", &lines]).spawn().unwrap());
-    // It is asked nothing: the program has its probes then before it is the client.
+    // This server gets no request: it runs so that the program has its probes before it runs as the client.
     let idle = Server::start(&lab, &program, "stream", Tls::NEW);
     let agent = agent(&lab, &[server.pid().to_string(), shell.pid().to_string(), idle.pid()]);
     lab.write("go", b"");
@@ -368,14 +368,14 @@ fn keys_are_changed_on_the_way() {
     }
 }
 
-/// A qtap that captures these, and keeps the bodies.
+/// A qtap that captures these processes, with bodies.
 fn agent(lab: &Lab, pids: &[String]) -> Agent {
     let full = lab.write("full.yaml", config("level: full", "").as_bytes()).display().to_string();
     let pids = pids.iter().flat_map(|pid| ["--pid", pid]);
     Agent::start(lab, ["--config", &full, "--ring-size", "128mb"].into_iter().chain(pids))
 }
 
-/// A server that runs already, asked by clients outside the scope: curl, by one connection for each version of HTTP, and the program.
+/// A running server with clients outside the scope: curl, with one connection for each version of HTTP, and the program.
 fn assert_answers(prepared: Option<(Lab, PathBuf)>, way: &str, last: &str, tls: Tls) {
     let Some((lab, program)) = prepared else { return };
     certificate(lab.dir());
@@ -423,7 +423,7 @@ fn a_stripped_program_asks_and_answers() {
     assert_answers(prepared_stripped(), "stream", "reqwest1", Tls::OLD);
 }
 
-/// Both ends of what twenty programs say to one at the same time.
+/// Both ends of twenty clients that talk to one server at the same time.
 fn assert_crowd(tls: Tls) {
     const CLIENTS: usize = 20;
     const EACH: usize = SIZES.len();

@@ -1,4 +1,4 @@
-//! Only what was asked for is seen, and what is seen has the right name.
+//! Only what was asked for is captured, and what is captured has the right names.
 
 use std::process::Stdio;
 
@@ -6,7 +6,7 @@ use super::lab::{Guarded, Lab, output_of};
 use super::nginx::Nginx;
 use super::qtap::{Agent, exec, exec_script};
 
-/// A config of one stdout store and one stack: `capture` are lines of http_capture's config, `tap` of the tap section.
+/// A config with stdout stores and one stack. `capture` is the config of http_capture, `tap` are lines of the tap section.
 pub fn config(capture: &str, tap: &str) -> String {
     format!(
         "version: 2
@@ -30,7 +30,7 @@ fn processes_outside_are_not_seen() {
     let Some(lab) = Lab::open() else { return };
     let nginx = Nginx::start(&lab, 9);
     nginx.serve("a.txt", b"a\n");
-    // Another program that talks all the while.
+    // Another program that makes requests all the while.
     let url = nginx.https("/a.txt?outside");
     let noise = format!("i=0; while [ $i -lt 500 ]; do curl -sk '{url}' > /dev/null; i=$((i+1)); done");
     let _outside =
@@ -50,7 +50,7 @@ fn processes_outside_are_not_seen() {
 fn a_process_of_a_moment_has_its_name() {
     let Some(lab) = Lab::open() else { return };
     let nginx = Nginx::start(&lab, 9);
-    // Connects, says one request and is gone: it lives two or three milliseconds, and reads nothing.
+    // Connects, sends one request, reads once and exits: it lives two or three milliseconds.
     let source = lab.write(
         "moment.c",
         b"#include <arpa/inet.h>\n#include <stdlib.h>\n#include <string.h>\n#include <unistd.h>\n\
@@ -81,7 +81,7 @@ fn levels_and_directions_of_the_file() {
     let nginx = Nginx::start(&lab, 9);
     nginx.serve("a.txt", b"the body\n");
     let script = format!("curl -sk '{}' && curl -s '{}'", nginx.https("/a.txt"), nginx.http("/a.txt"));
-    // Lines of http_capture, of the tap; exchanges, objects, connections; a body in the objects.
+    // The config of http_capture, a line of the tap; the exchanges, objects and connections; whether objects have a body.
     let cases = [
         ("level: none", "", (0, 0, 2), false),
         ("level: summary", "", (2, 0, 2), false),

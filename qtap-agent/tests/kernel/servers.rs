@@ -1,4 +1,4 @@
-//! Servers, captured beside what runs already: their clients are outside the scope.
+//! Servers that already run when qtap starts; their clients are outside the scope.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ fn nginx_with_its_clients_outside() {
     let nginx = Nginx::start(&lab, 9);
     nginx.serve("hello.txt", b"hello\n");
     let file = lab.write("sent.bin", &noise(50_000));
-    // A UNIX socket's end is told by no record, so there is a TCP connection after it.
+    // No record reports the end of a UNIX socket, so a TCP connection follows it.
     let agent = Agent::start(&lab, ["--pid", &nginx.pid().to_string()]);
     curl(&["-k", "--http1.1", &nginx.https("/hello.txt?h1")]);
     curl(&["-k", "--http2", &nginx.https("/hello.txt?h2")]);
@@ -51,7 +51,7 @@ fn nginx_with_its_clients_outside() {
     assert_eq!(of("missing").number("http.response.status_code"), 404);
     assert_eq!(of("missing").log["severityText"], "WARN");
     assert_eq!(records.exchange_of("/put/it").number("http.request.body.size"), 50_000);
-    // The bytes of a sendfile never were in nginx's memory: counted, and said in the exchange.
+    // The bytes of a sendfile were never in nginx's memory: they are counted, and the exchange says so.
     let sent = records.exchange_of("/sendfile/hello.txt");
     assert_eq!(sent.number("http.response.body.size"), 6);
     let closed = records.closed().into_iter().find(|one| one.connection() == sent.connection()).unwrap();
@@ -98,7 +98,7 @@ fn a_proxy_and_its_upstream_are_never_mixed() {
     }
 }
 
-/// Load balancers say whom they speak for before the first byte (`proxy_protocol`, `send-proxy`): both ends, in text and in binary, plain and before TLS.
+/// Load balancers name their client before the first byte (`proxy_protocol`, `send-proxy`): both ends, in text and in binary, plain and before TLS.
 #[test]
 fn behind_the_proxy_protocol() {
     let Some(lab) = Lab::open() else { return };

@@ -1,4 +1,4 @@
-//! Where probes stand makes no difference to what is seen.
+//! The choice of probe sites makes no difference to what is captured.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use super::python::{Script, interpreter, script};
 use super::qtap::exec_script;
 use super::records::Records;
 
-/// Holds all that is carried: what does not fit is no difference between sites.
+/// Large enough for all traffic: losses would look like a difference between sites.
 const RING: &str = "128mb";
 
-/// What was exchanged, without what differs from run to run.
+/// The exchanges, without what differs from run to run.
 fn said(records: &Records) -> BTreeMap<String, Vec<String>> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for exchange in records.exchanges() {
@@ -32,7 +32,7 @@ fn said(records: &Records) -> BTreeMap<String, Vec<String>> {
     all
 }
 
-/// Captured bytes per program, and how the sessions were joined to their sockets.
+/// Captured bytes per program, and how its sessions were bound to their sockets.
 fn carried(records: &Records) -> BTreeMap<String, Vec<(i64, String)>> {
     let mut all: BTreeMap<String, Vec<(i64, String)>> = BTreeMap::new();
     for closed in records.closed() {
@@ -76,7 +76,7 @@ printf 'GET /a.bin?s_client HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\
     let (left, right) = (said(&chosen), said(&plain));
     assert_eq!(left.values().map(Vec::len).sum::<usize>(), 10 + 60 + 2 + 1 + 200 + 1, "{}", chosen.told());
     assert_eq!(left, right);
-    // h2load's two connections share its streams as they come, and frames of flow control come by chance.
+    // How h2load spreads its streams over two connections, and how many flow control frames are sent, is up to chance.
     let (mut left, mut right) = (carried(&chosen), carried(&plain));
     for all in [&mut left, &mut right] {
         assert_eq!(all.remove("h2load").map(|list| list.len()), Some(2));

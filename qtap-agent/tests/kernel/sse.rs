@@ -1,4 +1,4 @@
-//! An answer that goes on for long (`text/event-stream`): it is told in parts while it runs, and all of them together are what was sent.
+//! A long response (`text/event-stream`): it is reported in parts while it runs, and the parts together are what was sent.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::qtap::Agent;
 
 const EVENTS: usize = 28;
 const EVERY: f64 = 0.5;
-/// Data of the third event: more than a part holds.
+/// Size of the third event's data: more than a part holds.
 const LARGE: usize = 1_200_000;
 
 fn events() -> String {
@@ -28,7 +28,7 @@ fn events_are_told_while_they_come() {
     let mut curl = Command::new("curl");
     curl.args(["-sN", "-o"]).arg(&got).arg(&url).stdin(Stdio::null());
     let mut curl = Guarded(curl.spawn().unwrap());
-    // By size within the first seconds, by time ten seconds later; whatever is told before its end was told while it ran.
+    // One part by size within the first seconds, one by time ten seconds later. Both must arrive while the response still runs.
     for part in [0, 1] {
         agent.wait_for("\"http_response\"", part + 1);
         assert!(curl.0.try_wait().unwrap().is_none(), "part {part}, and it still runs");

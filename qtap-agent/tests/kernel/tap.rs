@@ -1,4 +1,4 @@
-//! What the `tap` section of the file says, key by key, against real programs.
+//! The `tap` section of the config, key by key, with real programs.
 
 use super::lab::{Lab, noise, output_of, wait_until};
 use super::namespace::Namespace;
@@ -54,7 +54,7 @@ fn directions_by_network() {
     let inside = sorted(&[&INTERNAL, &LOOPBACK]);
     let external = sorted(&[&EXTERNAL]);
     let none = Vec::new();
-    // Lines of the tap; exchanges that the client's end told, and the server's.
+    // A line of the tap; the exchanges reported by the client's end, and by the server's.
     let cases = [
         ("", &all, &all),
         ("  ignore_loopback: true", &outside, &outside),
@@ -103,7 +103,7 @@ tap:
     let config = lab.write("qtap.yaml", text.as_bytes()).display().to_string();
     let (plain, tls) = (nginx.http("/a.txt"), nginx.https("/a.txt"));
     let port = nginx.https;
-    // The last two are to be told by their server names: their Host says nothing.
+    // The last two can be told apart only by their server names: their Host is the same.
     let script = format!(
         "for host in full.example a.b.full.example quiet.full.example other.example; do \
            curl -s -H \"Host: $host\" '{plain}?plain-'$host; curl -sk -H \"Host: $host\" '{tls}?tls-'$host; done; \
@@ -146,7 +146,7 @@ tap:
   endpoints: [{domain: quiet.example, http: none}]
 ";
     let config = lab.write("qtap.yaml", text.as_bytes()).display().to_string();
-    // As a client, plain and inside TLS: twenty times on one connection each, no faster than a busy host reads.
+    // As a client, plain and inside TLS: twenty requests on one connection each, no faster than a busy host reads.
     let urls = |scheme: &str, port: u16| format!("'{scheme}://quiet.example:{port}/a.bin?[1-20]'");
     let resolve = [nginx.http, nginx.https].map(|port| format!("--resolve quiet.example:{port}:127.0.0.1")).join(" ");
     let script = format!(
@@ -163,12 +163,12 @@ tap:
         assert_eq!(names, ["not_wanted"], "{record:?}");
         assert!(record.losses()["not_wanted"] > 2 << 20, "{record:?}");
     }
-    // As a server, with the figure on the page of metrics.
+    // As a server, with the counter on the metrics page.
     let agent = Agent::start(&lab, ["--config", &config, "--pid", &nginx.pid().to_string()]);
     output_of(std::process::Command::new("sh").args(["-c", &script]));
     agent.wait_for("connection.finalized\",\"value\":{\"boolValue\":true}", 2);
-    // All of TLS; of the plain connection a server reads all, since another host may follow. The page is written from time to time: it may tell of the first
-    // connection before the second.
+    // The counter has all of the TLS connection. On the plain one the probe copies everything, since a request for another host may follow. The
+    // metrics are updated periodically, so they may include the first connection before the second.
     let mut avoided = 0.0;
     wait_until("the figure", || {
         let page = get(agent.port, "/metrics").unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Addresses that are exchanged on the way, as those of a cluster's services and of published ports are (NAT): each end is told as its own socket has it, and
-//! qtap's own exports are known all the same, whichever end's address it was.
+//! NAT, as for a cluster's services and published ports: each end is reported with the addresses of its own socket, and qtap's own exports are
+//! recognized all the same, whichever end's address was translated.
 
 use std::fs::File;
 use std::process::Command;
@@ -10,14 +10,14 @@ use super::namespace::Namespace;
 use super::python::{Script, interpreter, script};
 use super::qtap::exec_script;
 
-/// Ends of the pair that joins the namespace to this one.
+/// Addresses of the veth pair that joins the namespace to this one.
 const HERE: &str = "10.251.77.1";
 const THERE: &str = "10.251.77.2";
-/// Addresses that are nobody's, until they are exchanged.
+/// Addresses that no interface has; they exist only through NAT.
 const SERVICE: &str = "10.251.78.1";
 const CLIENT: &str = "10.251.77.77";
 
-/// A namespace that is asked at [`SERVICE`], port 80, and answers by `to` of its own, a port at [`THERE`].
+/// A namespace that translates requests to [`SERVICE`], port 80, to its own port `to` at [`THERE`].
 fn namespace(to: u16, more: &str) -> Option<Namespace> {
     interpreter()?;
     let namespace = Namespace::with(&[]);
@@ -72,7 +72,7 @@ curl -s -o said 'http://{SERVICE}/app'; result=$?; kill $server; wait $server; e
     assert_eq!(at(server, "network.peer").0, HERE);
 }
 
-/// A collector in the namespace that is exported to at [`SERVICE`].
+/// A collector in the namespace; qtap exports to it at [`SERVICE`].
 fn exported_to(how: &str, more: &str) -> Option<(Namespace, Case)> {
     let port = server_port();
     let namespace = namespace(port, more)?;
@@ -106,7 +106,7 @@ fn exports_to_a_service_over_grpc() {
     guarded(&lab, case);
 }
 
-/// Who comes from the host's own network to a service is given another address as well (masquerading): the collector's end has none of qtap's.
+/// Masquerading translates the source address too: the collector's end then has no address of qtap's.
 fn exported_under_another_name(how: &str) {
     let Some(lab) = Lab::open() else { return };
     let masquerading = format!(
@@ -128,7 +128,7 @@ fn exports_to_a_service_under_another_name_over_grpc() {
     exported_under_another_name("grpc");
 }
 
-/// All of it in one network, and the port is exchanged on loopback.
+/// All in one network namespace, where the port is translated on loopback.
 #[test]
 fn exports_to_a_port_of_loopback_that_is_another() {
     let Some(lab) = Lab::open() else { return };

@@ -1,4 +1,4 @@
-//! io_uring, by which bytes go without a system call of their own.
+//! io_uring, which transfers bytes without a system call for each transfer.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -10,10 +10,10 @@ use super::records::{Record, Records, parse};
 
 const BODY: usize = 400_000;
 
-/// Exit code of `uring.c` where io_uring is not to be had.
+/// Exit code of `uring.c` where io_uring is not available.
 const SKIPPED: i32 = 77;
 
-/// One exchange of `uring.c` with itself, its server's end in this way. The client's end, which is plain, is whole.
+/// One exchange of `uring.c` with itself, with the server's end done in this `way`. The client's end uses plain calls, and is whole.
 fn told_of(way: &str) -> Option<Records> {
     let lab = Lab::open()?;
     let program = lab.path("uring").display().to_string();
@@ -46,7 +46,7 @@ fn is_of(record: &Record, direction: &str) -> bool {
     record.text("connection.direction") == direction
 }
 
-/// The connection as that end has it.
+/// The connection as reported by the end with this direction.
 fn end<'a>(records: &'a Records, direction: &str) -> &'a Record {
     let mut ends = records.closed().into_iter().filter(|one| is_of(one, direction));
     let end = ends.next().unwrap_or_else(|| panic!("{direction}: {}", records.told()));
@@ -59,7 +59,7 @@ fn assert_body(records: &Records, exchange: &Record) {
     assert_eq!(records.artifact_of(exchange, "response")["body"]["digest"], digest(&body), "{exchange:?}");
 }
 
-/// Both ends tell all of it.
+/// Both ends report all of it.
 fn assert_both_whole(records: &Records) {
     records.assert_conserved();
     records.assert_whole();
@@ -72,7 +72,7 @@ fn assert_both_whole(records: &Records) {
     assert_eq!(end(records, "ingress").losses(), BTreeMap::new(), "{}", records.told());
 }
 
-/// Requests with one buffer: to connect, accept, send, receive, read and write; a send that takes several tries among them.
+/// Requests with one buffer (connect, accept, send, receive, read and write), among them a send that takes several tries.
 #[test]
 fn requests_with_one_buffer_are_whole() {
     if let Some(records) = told_of("plain") {
@@ -80,7 +80,7 @@ fn requests_with_one_buffer_are_whole() {
     }
 }
 
-/// The same where a thread of the kernel's takes the requests, and the program makes no system call at all.
+/// The same where a kernel thread takes the requests, and the program makes no system call at all.
 #[test]
 fn requests_that_the_kernel_takes_by_itself_are_whole() {
     if let Some(records) = told_of("polled") {
@@ -88,7 +88,7 @@ fn requests_that_the_kernel_takes_by_itself_are_whole() {
     }
 }
 
-/// Lists of buffers need not be there any more when a request is done: they are counted, not believed.
+/// A request's list of buffers may be gone by the time the request is done. Such requests are counted and the list is not read.
 #[test]
 fn requests_with_lists_of_buffers_are_counted() {
     let Some(records) = told_of("listed") else { return };
@@ -98,7 +98,7 @@ fn requests_with_lists_of_buffers_are_counted() {
     assert_eq!(server.losses(), [("uncaptured_call", server.carried())].into());
 }
 
-/// Of a request that is answered more than once nothing is seen: what it moved is missing by number, and the exchange says that bytes were lost.
+/// A request with several completions is not captured: its bytes are reported as unaccounted, and the exchange says that bytes were lost.
 #[test]
 fn requests_with_several_answers_are_missed_by_number() {
     let Some(records) = told_of("several") else { return };

@@ -1,4 +1,4 @@
-//! Calls that carry several buffers: all of them arrive, and small ones in one record.
+//! Calls with several buffers: all of them are captured, and small ones share one ring record.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use super::lab::Lab;
 use super::python::{Script, interpreter, script};
 use super::qtap;
 
-/// Sizes of the buffers of a body, behind a head of some sixty bytes: none, one byte, around what is gathered (4096) and what a piece
-/// holds (32 KiB), many small ones.
+/// Buffer sizes of a body, after a head of some sixty bytes: none, one byte, around the size that is gathered (4096) and the size of a piece
+/// (32 KiB), many small ones.
 const SHAPES: [&str; 9] = [
     "0",
     "1",
@@ -48,12 +48,12 @@ fn bodies_of_several_buffers_are_whole() {
             let body = &captured.records.artifact_of(exchange, "request")["body"];
             assert_eq!(body["digest"], format!("sha256:{sha256}"), "{number}");
         }
-        // The answer came in buffers of seven bytes.
+        // The response was sent in buffers of seven bytes.
         assert_eq!(captured.records.artifact_of(exchange, "response")["body"]["data"], format!("{answer}\n"));
     }
 }
 
-/// A record costs the target more than its bytes do: the head and a short body of one call come in one.
+/// A record costs the target more than its bytes do, so the head and a short body sent by one call share one.
 #[test]
 fn small_buffers_of_one_call_come_in_one_record() {
     let (Some(lab), Some(mut upstream)) = (Lab::open(), Script::start("upstream.py", &[])) else { return };
@@ -65,7 +65,7 @@ fn small_buffers_of_one_call_come_in_one_record() {
     let mut replay = Replay::open(std::fs::File::open(&file).unwrap()).unwrap();
     let mut events = Vec::new();
     while replay.poll(Duration::ZERO, &mut events).unwrap() == Flow::Open {}
-    // By the path of the request, the records until the next one.
+    // Number of records by the path of the request, up to the next request.
     let (mut records, mut last) = (HashMap::<usize, usize>::new(), None);
     for event in &events {
         let Event::Passed(passed) = event else { continue };

@@ -1,4 +1,4 @@
-//! What the probes cost the verifier of this kernel, which refuses a program after a million instructions: the counts, and bounds on them.
+//! What the probes cost the verifier of this kernel, which rejects a program after a million instructions: the counts, and bounds on them.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use super::lab::Lab;
 use super::qtap::{exec, exec_script};
 use super::scope::config;
 
-/// Most instructions of each program, by what it does: twice the worst that was measured (`docs/kernels.md`). A count that doubles is a path that is
-/// walked once for each way to it, and the next kernel may walk it once more: that is to be seen long before a kernel refuses it.
+/// Bounds on the verified instructions of each program, by its job: twice the worst measurement (`docs/kernels.md`). A count that doubles means a path
+/// that the verifier walks once per way to reach it, and the next kernel may do so once more. The test notices long before a kernel rejects it.
 const CALLS: u32 = 250_000;
 const TLS_ENDS: u32 = 65_000;
 const TLS_SOCKETS: u32 = 20_000;
@@ -46,7 +46,7 @@ const BUDGETS: [(&str, u32); 20] = [
 #[test]
 fn every_program_is_within_its_budget() {
     let Some(lab) = Lab::open() else { return };
-    // With all that widens the programs: what is not wanted is a constant to the verifier, which drops it.
+    // With every option that enlarges the programs: the verifier treats an unwanted feature as a constant, and drops its code.
     let text = format!(
         "{}  audit_include_dns: true\n  endpoints: [{{domain: quiet.example, http: none}}]\n",
         config("level: full", "")
@@ -77,7 +77,7 @@ fn every_program_is_within_its_budget() {
     }
 }
 
-/// Of a kernel that can give it: the tables of connections, of sessions and of goroutines' calls have 65 536 entries each, of which a host has a few.
+/// Where the kernel allows it: the tables of connections, sessions and goroutine calls have 65 536 entries each, of which a host uses a few.
 #[test]
 fn large_tables_take_memory_as_they_fill() {
     let Some(lab) = Lab::open() else { return };
@@ -89,7 +89,7 @@ fn large_tables_take_memory_as_they_fill() {
         return;
     }
     let told = lab.path("fdinfo").display().to_string();
-    // A line of its own for each descriptor of qtap.
+    // One line for each file descriptor of qtap.
     let script = format!("for fd in /proc/$PPID/fdinfo/*; do tr '\\n' ' ' <$fd; echo; done >'{told}'");
     let captured = exec_script(&lab, &[], &script);
     assert_eq!(captured.code, Some(0), "{}", captured.stderr);
@@ -106,7 +106,7 @@ fn large_tables_take_memory_as_they_fill() {
     for table in tables {
         let flags = table.split_once("map_flags:").unwrap().1.split_whitespace().next();
         assert_eq!(flags, Some("0x1"), "BPF_F_NO_PREALLOC: {table}");
-        // Before, Linux tells what a table could take, whatever it takes.
+        // Older kernels report what a table could take, whatever it takes.
         if version >= (6, 4) {
             assert!(of(table, "memlock").unwrap() < 4 << 20, "{table}");
         }

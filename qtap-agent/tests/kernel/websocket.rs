@@ -1,4 +1,4 @@
-//! WebSocket conversations between a server and a client that nobody here wrote, both of them captured.
+//! WebSocket conversations between a third-party server and client, both captured.
 
 use serde_json::{Value, json};
 
@@ -6,13 +6,13 @@ use super::lab::Lab;
 use super::python::{interpreter, script};
 use super::qtap::exec_script;
 
-/// What the client says in texts; the server says the same, but for the last, which ends it.
+/// The client's text messages. The server echoes them, except the last, which ends the conversation.
 fn texts() -> Vec<String> {
     let numbered = (0..20).map(|number| format!("Nummer {number}: grüße"));
     numbered.chain(["in drei Stücken".to_owned(), "genug".to_owned()]).collect()
 }
 
-/// Both ends of plain and TLS, with and without permessage-deflate.
+/// Both ends, in the clear and over TLS, with and without permessage-deflate.
 #[test]
 fn both_ends_of_a_conversation() {
     let Some(lab) = Lab::open() else { return };
@@ -46,7 +46,7 @@ fn both_ends_of_a_conversation() {
 fn assert_said(path: &str, by_client: bool, messages: &Value) {
     assert_eq!(messages["framing"], "websocket", "{path}");
     let frames = if by_client {
-        // The message in three pieces ends with an empty one.
+        // The message sent in three pieces ends with an empty one.
         json!({"text": 22, "binary": 1, "continuation": 3, "ping": 1, "pong": 0, "close": 1})
     } else {
         json!({"text": 21, "binary": 1, "continuation": 0, "ping": 0, "pong": 1, "close": 1})
