@@ -1,6 +1,6 @@
-//! What the Helm chart promises, held against the program: its schema takes what it should and nothing else, its settings are a config
-//! that qtap takes, its arguments are arguments of `qtap run`. In: `charts/qtap`, and the renderings in its folder `ci`, which
-//! `cargo xtask chart` makes and compares. Nothing is rendered here.
+//! The promises of the Helm chart, checked against the program: its schema accepts what it should and nothing else, its settings are a
+//! config that qtap accepts, and its arguments are arguments of `qtap run`. In: `charts/qtap`, and the renderings in its folder `ci`,
+//! which `cargo xtask chart` makes and compares. Nothing is rendered here.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -37,7 +37,7 @@ fn schema() -> (Value, Validator) {
     (schema, validator)
 }
 
-/// As Helm joins values: maps key by key, anything else as a whole.
+/// Merges values as Helm does: maps key by key, anything else as a whole.
 fn merged(mut into: Value, from: &Value) -> Value {
     if let (Some(into), Some(from)) = (into.as_object_mut(), from.as_object()) {
         for (key, value) in from {
@@ -49,7 +49,7 @@ fn merged(mut into: Value, from: &Value) -> Value {
     from.clone()
 }
 
-/// The documents of a rendering that are of this kind.
+/// The documents of this kind in a rendering.
 fn documents(path: &Path, kind: &str) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap();
     let all = text.split("---\n").filter(|text| !text.trim().is_empty());
@@ -57,7 +57,7 @@ fn documents(path: &Path, kind: &str) -> Vec<Value> {
     all.filter(|document| document["kind"] == kind).collect()
 }
 
-/// One rendering: its config as text, and its pods.
+/// One rendering: its config as text, and its pod template.
 fn rendering(path: &Path) -> (String, Value) {
     let config = documents(path, "ConfigMap").remove(0)["data"]["qtap.yaml"].as_str().unwrap().to_owned();
     (config, documents(path, "DaemonSet").remove(0)["spec"]["template"].clone())
@@ -77,7 +77,7 @@ fn values_of_each_case_meet_the_schema() {
     }
 }
 
-/// Each of these files holds one fault, and its first line says in which words it is refused.
+/// Each of these files has one fault. Its first line gives the words of the error that refuses it.
 #[test]
 fn bad_values_are_refused() {
     let (_, validator) = schema();
@@ -93,13 +93,13 @@ fn bad_values_are_refused() {
     }
 }
 
-/// Each map of the schema is closed, or says what its members are; and what it names stands in values.yaml.
+/// Each map of the schema is closed, or describes its members; and every name in it occurs in values.yaml.
 #[test]
 fn the_schema_is_strict_and_values_are_whole() {
     let (schema, _) = schema();
     let mut open = Vec::new();
     closed(&schema, "", &mut open);
-    // What Kubernetes or qtap define, and check themselves; and what Helm hands to every chart.
+    // Maps that Kubernetes or qtap define and check themselves, and what Helm passes to every chart.
     let known = [
         "/properties/affinity/properties/nodeAffinity",
         "/properties/affinity/properties/podAffinity",
@@ -133,7 +133,7 @@ fn closed(schema: &Value, at: &str, open: &mut Vec<String>) {
     }
 }
 
-/// The config of each rendering is one that the agent takes, with the variables and files that its pods have.
+/// The agent accepts the config of each rendering, with the variables and files of its pods.
 #[test]
 fn each_config_is_valid() {
     for path in files("ci/golden") {
@@ -159,7 +159,7 @@ fn each_config_is_valid() {
     }
 }
 
-/// The values that the examples begin with, and the config in them.
+/// The values at the beginning of the examples, and the config in them.
 #[test]
 fn values_of_the_examples_are_good() {
     let (_, validator) = schema();
@@ -178,7 +178,7 @@ fn values_of_the_examples_are_good() {
     }
 }
 
-/// The arguments of each rendering are ones that `qtap run` has, and it is what the values say.
+/// `qtap run` accepts the arguments of each rendering, with the meaning that the values have.
 #[test]
 fn each_argument_is_known() {
     let mut sockets = BTreeSet::new();
@@ -187,7 +187,7 @@ fn each_argument_is_known() {
         let container = &template["spec"]["containers"][0];
         let arguments: Vec<_> = container["args"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
         let name = path.display();
-        // The variable that stands for a flag, as that flag.
+        // The environment variable, given as the flag that it stands for.
         let address = container["env"].as_array().unwrap().iter().find(|one| one["name"] == "HTTPD_LISTEN").unwrap();
         let address = format!("--httpd-listen={}", address["value"].as_str().unwrap());
         let words = ["qtap"].into_iter().chain(arguments.iter().copied()).chain([address.as_str()]);
@@ -202,7 +202,7 @@ fn each_argument_is_known() {
             assert!(socket.0.as_deref().is_none_or(is_mounted), "{name}: {socket:?}");
         }
         sockets.insert((asked.cri_runtime_socket_endpoint.0.is_some(), asked.docker_socket_endpoint.0.is_some()));
-        // Where the kubelet asks, and what Prometheus is sent to.
+        // The paths of the kubelet's probes, and where Prometheus is sent.
         assert_eq!(container["ports"][0]["containerPort"], run.httpd_listen.port(), "{name}");
         for (probe, page) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
             let asked = &container[probe]["httpGet"];
@@ -223,7 +223,7 @@ fn each_argument_is_known() {
     assert_eq!(sockets.len(), 3, "runtimes are asked, or none is: {sockets:?}");
 }
 
-/// A change of the config rolls the pods, unless they watch it; nothing else in it does.
+/// A change of the config rolls the pods, unless they watch it. Nothing else in the ConfigMap does.
 #[test]
 fn another_config_is_another_checksum() {
     let mut seen = 0;
@@ -239,7 +239,7 @@ fn another_config_is_another_checksum() {
     assert_eq!(seen, 1, "one case watches");
 }
 
-/// What the container may do is all, or the list; it never writes to its own file system.
+/// The container is privileged, or has the listed capabilities; its own file system is always read-only.
 #[test]
 fn privileges_are_those_of_the_level() {
     let mut levels = BTreeSet::new();

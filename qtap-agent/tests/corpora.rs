@@ -1,5 +1,5 @@
-//! The corpora of the fuzz targets, replayed: what once broke a promise is tried again by every `cargo test`. In: `fuzz/corpus/<target>/*`. Out: the
-//! first promise that does not hold.
+//! Replays the corpora of the fuzz targets, so that every `cargo test` repeats the inputs that once broke a promise. In: `fuzz/corpus/<target>/*`.
+//! Out: the first promise that does not hold.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 #[path = "../fuzz/rooms/mod.rs"]

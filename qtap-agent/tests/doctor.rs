@@ -1,5 +1,5 @@
-//! `qtap doctor`, run by whoever runs the tests: every requirement is told, in JSON and in lines that say the same, and the exit code is
-//! the verdict. What each says when it is taken away stands beside the checks.
+//! `qtap doctor`, run as the user of the tests: every requirement is reported, in JSON and in lines that say the same, and the exit code
+//! is the verdict. The tests beside the checks show what each reports when its requirement is missing.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// What a host is asked for.
+/// The requirements that are checked.
 const REQUIREMENTS: [&str; 21] = [
     "build",
     "kernel",

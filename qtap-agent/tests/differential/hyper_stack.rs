@@ -1,4 +1,4 @@
-//! hyper, as a server of requests and as a client that reads responses, over pipes in memory. In: bytes. Out: what it read.
+//! hyper as a server that reads requests and as a client that reads responses, over in-memory pipes. In: bytes. Out: the messages it read.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ fn pairs(fields: &HeaderMap) -> Vec<(String, String)> {
     fields.iter().map(|(name, value)| (name.as_str().to_owned(), latin1(value.as_bytes()))).collect()
 }
 
-/// Puts the body into what was read of the head.
+/// Adds the body to a message whose head was read.
 async fn finish(mut read: Read, body: Incoming) -> Read {
     if let Some(Ok(whole)) = at_most(body.collect()).await {
         read.ended = true;
@@ -29,12 +29,12 @@ async fn finish(mut read: Read, body: Incoming) -> Read {
     read
 }
 
-/// Runs it on a clock that stands still while there is work, so that a second is over as soon as nobody can go on.
+/// Runs the future on a paused clock, which advances only when nothing can make progress: a timeout of a second then ends at once.
 fn run<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(work)
 }
 
-/// What would wait for ever is given up.
+/// Gives up on what would wait for ever.
 async fn at_most<T>(work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(Duration::from_secs(1), work).await.ok()
 }
@@ -70,7 +70,7 @@ pub(crate) fn serve(bytes: &[u8]) -> Vec<Read> {
     seen.lock().unwrap().clone()
 }
 
-/// Answers each request that comes with the bytes of its turn.
+/// Answers each incoming request with the bytes of its turn.
 async fn answer(mut pipe: DuplexStream, turns: Vec<Vec<u8>>) {
     let mut heard = Vec::new();
     for turn in turns {
@@ -89,7 +89,7 @@ async fn answer(mut pipe: DuplexStream, turns: Vec<Vec<u8>>) {
     }
 }
 
-/// The responses that a client reads, which asks for each when it has read the one before.
+/// The responses that a client reads. It sends each request after reading the response before.
 pub(crate) fn ask(said: &Conversation) -> Vec<Read> {
     let turns: Vec<Vec<u8>> = said.turns.iter().map(|turn| turn.1.clone()).collect();
     run(async {

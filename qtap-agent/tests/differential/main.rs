@@ -1,5 +1,5 @@
-//! The same bytes given to qtap and to real stacks: hyper, and (where `cargo xtask setup` made its Python) h11, h2 and nghttp2. In: random conversations, whole
-//! and damaged, always the same ones. Out: every message that another stack has read to its end and qtap has not read alike.
+//! The same bytes given to qtap and to real stacks: hyper and, where `cargo xtask setup` installed its Python, h11, h2 and nghttp2. In: random
+//! conversations with fixed seeds, whole and damaged. Out: every message that another stack read to its end and qtap read differently.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 #![allow(clippy::print_stdout, reason = "a test that is skipped says so, and a comparison says how much it compared")]
 
@@ -11,9 +11,9 @@ mod talk2;
 
 use fastrand::Rng;
 
-/// Conversations of each kind.
+/// Number of conversations of each kind.
 const CONVERSATIONS: u64 = 150;
-/// Damaged ones of each.
+/// Number of damaged ones of each kind.
 const DAMAGES: u64 = 600;
 
 /// A request or a response, as some stack read it.
@@ -23,15 +23,15 @@ pub(crate) struct Read {
     pub(crate) target: Option<String>,
     pub(crate) status: Option<u16>,
     pub(crate) informational: Vec<u16>,
-    /// Names in lower case; in order.
+    /// In order, with names in lower case.
     pub(crate) fields: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     pub(crate) trailers: Vec<(String, String)>,
-    /// It came to its end.
+    /// Whether the message was read to its end.
     pub(crate) ended: bool,
 }
 
-/// What two ends say, in the order in which it is said; `asked` is what the client asks, as method and target.
+/// What two ends say, in order; `asked` has the method and target of each request.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Conversation {
     pub(crate) turns: Vec<(Vec<u8>, Vec<u8>)>,
@@ -48,7 +48,7 @@ impl Conversation {
     }
 }
 
-/// Changes, takes away, doubles or inserts a few bytes of one turn of one direction.
+/// Changes, removes, doubles or inserts a few bytes in one turn of one direction.
 fn damage(conversation: &Conversation, up: bool, rng: &mut Rng) -> Conversation {
     let mut damaged = conversation.clone();
     let turn = rng.usize(..damaged.turns.len());
@@ -69,7 +69,7 @@ fn damage(conversation: &Conversation, up: bool, rng: &mut Rng) -> Conversation 
     damaged
 }
 
-/// The messages of `theirs` that came to their end must be the first of `ours`; how many were compared.
+/// Asserts that the complete messages of `theirs` are the first of `ours`; returns how many were compared.
 fn compare_in_order(what: &str, ours: &[Read], theirs: &[Read]) -> usize {
     let ended: Vec<&Read> = theirs.iter().take_while(|read| read.ended).collect();
     for (n, their) in ended.iter().enumerate() {
@@ -78,14 +78,14 @@ fn compare_in_order(what: &str, ours: &[Read], theirs: &[Read]) -> usize {
     ended.len()
 }
 
-/// The messages of `theirs` that came to their end must be among `ours`; how many were compared.
+/// Asserts that the complete messages of `theirs` are among `ours`; returns how many were compared.
 fn compare_as_sets(what: &str, ours: &[Read], theirs: &[Read]) -> usize {
     let ended = theirs.iter().filter(|read| read.ended);
     ended.map(|their| assert!(ours.contains(their), "{what}: {their:?}\n is not among {ours:#?}")).count()
 }
 
-/// Damaged field names and values are read alike by no two stacks, nor are octets that are no ASCII, nor messages without a method or a status:
-/// of the others, what is said and how long it is must be.
+/// No two stacks agree on damaged field names and values, on octets that are not ASCII, or on messages without a method or a status.
+/// What is compared of the others: their content and length.
 fn essential(reads: Vec<Read>, requests: bool) -> Vec<Read> {
     let ascii = |text: Option<String>| text.map(|text| text.chars().filter(char::is_ascii).collect());
     let bare = |read: Read| Read {
@@ -135,7 +135,7 @@ fn hyper_reads_the_same_of_what_is_damaged() {
     println!("{compared} messages of damaged conversations compared with hyper");
 }
 
-/// Compares with a stack of the Python helper; skipped without it.
+/// Compares with a stack of the Python helper; skipped without Python.
 fn with_python(stack: &'static str, make: fn(&mut Rng) -> Conversation, damaged: bool) {
     let count = if damaged { DAMAGES } else { CONVERSATIONS };
     let mut cases = Vec::new();

@@ -1,4 +1,4 @@
-//! qtap's reading of a conversation. In: what both ends say. Out: the requests and the responses, in the order of their exchanges.
+//! qtap's reading of a conversation. In: what both ends say. Out: the requests and the responses, in exchange order.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ fn pairs(fields: &Fields) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Requests, and responses.
+/// Returns the requests and the responses.
 pub(crate) fn hear(said: &Conversation) -> (Vec<Read>, Vec<Read>) {
     let mut http = Http::new(&Arc::new(Settings::default()), false);
     let (mut sink, mut now, mut given) = (Sink::default(), 0, 0);

@@ -1,4 +1,4 @@
-//! The stacks behind `stacks.py`. In: cases. Out: what each stack made of its case; none for one that is not there. Nothing at all without Python.
+//! The stacks behind `stacks.py`. In: cases. Out: what each stack read; None for a stack that is not installed. None for all without Python.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::Read;
 
-/// Bytes for a stack.
+/// Bytes for one stack.
 pub(crate) struct Case {
     pub(crate) stack: &'static str,
-    /// The stack is the server's: the bytes are requests. Else it is the client's, which has asked.
+    /// True: the stack is a server and the bytes are requests. False: it is a client, which has sent the requests `asked`.
     pub(crate) server: bool,
     pub(crate) asked: Vec<(String, String)>,
     pub(crate) data: Vec<u8>,
@@ -21,7 +21,7 @@ pub(crate) struct Case {
 /// What a stack read, and why it stopped.
 pub(crate) type Answer = (Vec<Read>, Option<String>);
 
-/// The interpreter that has the packages: QTAP_TEST_PYTHON, else what `cargo xtask setup` made.
+/// The interpreter that has the packages: QTAP_TEST_PYTHON, else the one that `cargo xtask setup` installed.
 fn interpreter() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("QTAP_TEST_PYTHON") {
         return Some(named.into());
@@ -34,7 +34,7 @@ fn interpreter() -> Option<PathBuf> {
     None
 }
 
-/// Gives all cases to the stacks.
+/// Runs all cases.
 pub(crate) fn run(cases: &[Case]) -> Option<Vec<Option<Answer>>> {
     let list: Vec<Value> = cases
         .iter()

@@ -1,4 +1,4 @@
-//! Random conversations in HTTP/1.1. In: a generator of numbers. Out: what both ends say, with all the framings of RFC 9112.
+//! Random HTTP/1.1 conversations. In: a random number generator. Out: what both ends say, with all the framings of RFC 9112.
 
 use fastrand::Rng;
 
@@ -17,7 +17,7 @@ fn body(rng: &mut Rng) -> Vec<u8> {
     (0..len).map(|_| *rng.choice(b"ab\r\n0;HTTP/1.1 200 OK\xff\0").unwrap()).collect()
 }
 
-/// The body behind its framing, and the head's fields for it.
+/// A head and body, framed by Content-Length or chunked.
 fn framed(rng: &mut Rng, head: String, body: &[u8]) -> Vec<u8> {
     if rng.bool() {
         return [head.as_bytes(), format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes(), body].concat();
@@ -63,7 +63,7 @@ fn response(rng: &mut Rng, method: &str) -> Vec<u8> {
     bytes
 }
 
-/// A conversation of a few exchanges, turn by turn.
+/// A conversation of a few exchanges, in turns.
 pub(crate) fn conversation(rng: &mut Rng) -> Conversation {
     let mut said = Conversation::default();
     for n in 0..rng.usize(1..7) {

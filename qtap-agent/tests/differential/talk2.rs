@@ -1,4 +1,4 @@
-//! Random conversations in HTTP/2. In: a generator of numbers. Out: what both ends say: frames of every kind, header blocks that use, change and resize their tables.
+//! Random HTTP/2 conversations. In: a random number generator. Out: both ends' frames of every kind, with header blocks that use and resize tables.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use super::Conversation;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// An encoder: what the decoder's dynamic table must hold, newest first.
+/// An encoder. It tracks what the decoder's dynamic table must hold, newest first.
 struct Encoder {
     table: VecDeque<(String, String)>,
     capacity: usize,
@@ -102,7 +102,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A payload with padding, or as it is; and the flag for it.
+/// A payload, with padding or without, and the flag for it.
 fn padded(rng: &mut Rng, payload: Vec<u8>) -> (u8, Vec<u8>) {
     if rng.u8(..4) > 0 {
         return (0, payload);
@@ -121,7 +121,7 @@ fn headers(rng: &mut Rng, stream: u32, block: &[u8], end: bool) -> Vec<u8> {
     let (flag, payload) = if payload.is_empty() { (0, payload) } else { padded(rng, payload) };
     let flags = u8::from(end) | flag | if priority { 0x20 } else { 0 };
     let mut bytes = frame(1, flags | if rest.is_empty() { 4 } else { 0 }, stream, &payload);
-    // nghttp2 takes no more than eight of them.
+    // nghttp2 accepts at most eight of them.
     for left in (0..4).rev() {
         if rest.is_empty() {
             break;
@@ -133,7 +133,7 @@ fn headers(rng: &mut Rng, stream: u32, block: &[u8], end: bool) -> Vec<u8> {
     bytes
 }
 
-/// A message's frames after its head: bodies, trailers.
+/// The frames of a message after its head: body and trailers.
 fn rest_of(rng: &mut Rng, encoder: &mut Encoder, stream: u32, parts: usize) -> Vec<Vec<u8>> {
     let trailers = rng.u8(..3) == 0;
     let mut frames = Vec::new();
@@ -151,7 +151,7 @@ fn rest_of(rng: &mut Rng, encoder: &mut Encoder, stream: u32, parts: usize) -> V
     frames
 }
 
-/// What may stand between any two frames.
+/// A frame that may occur between any two others.
 fn aside(rng: &mut Rng) -> Vec<u8> {
     match rng.u8(..12) {
         0 => frame(6, 0, 0, b"abcdefgh"),
@@ -162,7 +162,7 @@ fn aside(rng: &mut Rng) -> Vec<u8> {
     }
 }
 
-/// A conversation of several streams, all open at once.
+/// A conversation of several streams that are all open at once.
 pub(crate) fn conversation(rng: &mut Rng) -> Conversation {
     let (mut up_encoder, mut down_encoder) = (Encoder::new(), Encoder::new());
     let settings = frame(4, 0, 0, &[]);
@@ -184,7 +184,7 @@ pub(crate) fn conversation(rng: &mut Rng) -> Conversation {
         said.asked.push((method.to_owned(), target));
         answers.push((stream, VecDeque::new()));
     }
-    // Blocks of the responses go out in this order, whatever the order of the frames between them.
+    // The responses' header blocks are sent in this order, whatever the order of the frames between them.
     for (stream, frames) in &mut answers {
         if rng.u8(..3) == 0 {
             let block = down_encoder.block(rng, &[(":status", "103")]);

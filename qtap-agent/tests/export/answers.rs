@@ -1,6 +1,6 @@
-//! Every answer an OTLP server can give, over each transport, and what it means: taken, split, waited for, misconfigured. The
-//! codes are those of the OTLP specification ("Failures", "OTLP/gRPC Response", "OTLP/HTTP Response"), sorted as the table of
-//! bad input has it.
+//! Every response an OTLP server can give, over each transport, and what the exporter does: accept, split, wait, report a wrong
+//! configuration. The codes are those of the OTLP specification ("Failures", "OTLP/gRPC Response", "OTLP/HTTP Response"), sorted as in
+//! the table of bad input.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,7 +20,7 @@ use super::records::{connection, one_of_each};
 
 const BOTH: Takes = Takes { events: true, objects: true };
 
-/// An exporter of any transport.
+/// An exporter over either transport.
 pub(crate) enum Any {
     Grpc(GrpcExporter),
     Http(HttpExporter),
@@ -59,7 +59,7 @@ fn wait(millis: u64) -> Remedy {
     Remedy::Wait(Some(Duration::from_millis(millis)))
 }
 
-/// What comes of one answer; then the store is well again.
+/// The result of one response; after it the store accepts again.
 async fn answered(receiver: &mut Receiver, exporter: &Any, answer: &Value) -> Result<Receipt, Refusal> {
     receiver.plan(&json!({"answers": [answer]}));
     let result = exporter.send().await;
@@ -68,7 +68,7 @@ async fn answered(receiver: &mut Receiver, exporter: &Any, answer: &Value) -> Re
     result
 }
 
-/// Each status of HTTP, and a word of what is said to the operator.
+/// Each HTTP status, its remedy, and a word of the message for the operator.
 const HTTP: &[(u16, Remedy, &str)] = &[
     (301, Remedy::Reconfigure, "redirects"),
     (302, Remedy::Reconfigure, "redirects"),
@@ -120,7 +120,7 @@ async fn every_status_of_http() {
     }
 }
 
-/// Where a status means that a human must act, Retry-After changes nothing; where it means to wait, it says how long.
+/// Where a status needs a human, Retry-After changes nothing; where it means waiting, Retry-After gives the time.
 #[tokio::test]
 async fn retry_after_with_every_status_that_waits() {
     let Some(mut receiver) = Receiver::start(&json!({})) else { return };
@@ -147,7 +147,7 @@ async fn retry_after_with_every_status_that_waits() {
     }
 }
 
-/// Each code of gRPC, alone.
+/// Each gRPC code by itself.
 const GRPC: &[(&str, Remedy, &str)] = &[
     ("CANCELLED", WAIT, "CANCELLED (scripted)"),
     ("UNKNOWN", WAIT, "UNKNOWN"),
@@ -183,7 +183,7 @@ async fn every_code_of_grpc_with_and_without_retry_info() {
     assert_eq!(answered(&mut receiver, &exporter, &long).await.unwrap_err().remedy, wait(300_000));
 }
 
-/// "Too large" of servers in several languages; with RetryInfo it is a throttle all the same.
+/// "Too large" as servers in several languages say it. With RetryInfo it is throttling all the same.
 #[tokio::test]
 async fn resource_exhausted_by_size() {
     let Some(mut receiver) = Receiver::start(&json!({})) else { return };
@@ -225,7 +225,7 @@ async fn partial_success_in_every_form() {
     }
 }
 
-/// No whole answer: whoever has the records, they are sent again.
+/// No complete response: the records are sent again, whether or not the server has them.
 #[tokio::test]
 async fn a_connection_that_breaks_is_waited_for() {
     let Some(mut receiver) = Receiver::start(&json!({})) else { return };
@@ -238,7 +238,7 @@ async fn a_connection_that_breaks_is_waited_for() {
     }
 }
 
-/// A server that takes fewer encodings than asked for gets what it takes, and nothing twice once that is known.
+/// A server that accepts fewer encodings than requested gets one that it accepts, and none is tried twice once that is known.
 #[tokio::test]
 async fn compression_steps_down_to_what_a_server_takes() {
     let Some(mut receiver) = Receiver::start(&json!({})) else { return };
@@ -255,7 +255,7 @@ async fn compression_steps_down_to_what_a_server_takes() {
             for _ in 0..2 {
                 assert_eq!(exporter.send().await, Ok(Receipt::default()), "{asked:?} {takes}");
             }
-            // The second batch goes at once as the first was taken.
+            // The second batch is sent at once in the encoding that was accepted.
             for encoding in tried.iter().chain(tried.last()) {
                 assert_eq!(receiver.next()["headers"]["content-encoding"].as_str(), *encoding, "{asked:?} {takes}");
             }
@@ -263,7 +263,7 @@ async fn compression_steps_down_to_what_a_server_takes() {
     }
 }
 
-/// The path of a URL that is used as it stands, and one that logs are added to.
+/// The path of a URL that is used unchanged, and of one to which the logs path is appended.
 #[tokio::test]
 async fn paths_and_methods() {
     let Some(mut receiver) = Receiver::start(&json!({})) else { return };
@@ -290,7 +290,7 @@ async fn paths_and_methods() {
     }
 }
 
-/// No request is larger than `limits` say: several records that are too much together are to be sent in halves.
+/// No request exceeds the `limits`: several records that are too large together are to be split.
 #[tokio::test]
 async fn a_request_beyond_the_limits_is_not_sent() {
     let Some(mut receiver) = Receiver::start(&json!({})) else { return };

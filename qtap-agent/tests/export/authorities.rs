@@ -1,4 +1,4 @@
-//! Certificates for tests: an authority, and what it signs. Nothing is kept but the files that a test asks for.
+//! Certificates for tests: an authority, and what it signs. Only the files that a test asks for are written.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 
-/// An authority.
+/// A certificate authority.
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
@@ -34,7 +34,7 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// Signs a certificate for a host; one that has run out, if asked.
+    /// Signs a certificate for a host, an expired one on request.
     pub(crate) fn identity(&self, name: &str, expired: bool) -> Identity {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         if expired {
@@ -52,7 +52,7 @@ impl Authority {
 }
 
 impl Identity {
-    /// What a server needs to show it; with an authority, clients must show a certificate of that.
+    /// The server's TLS config for this identity. With an authority, clients must present a certificate that it signed.
     pub(crate) fn server(&self, clients: Option<&Authority>) -> Arc<ServerConfig> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
@@ -71,7 +71,7 @@ impl Identity {
         Arc::new(config)
     }
 
-    /// Writes certificate and key into a folder.
+    /// Writes the certificate and the key into a folder.
     pub(crate) fn write(&self, folder: &Path) -> (PathBuf, PathBuf) {
         let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
         std::fs::write(&certificate, &self.certificate).unwrap();

@@ -1,6 +1,6 @@
-//! A real OpenTelemetry Collector between a store and the receiver in Python: what it understood is what it passes on, and that must be what
-//! was sent. It is not installed by `cargo xtask setup`: `QTAP_TEST_OTELCOL` names a collector that has the otlp receiver and the otlp
-//! exporter, else one called `otelcol` is looked for; without one these tests are skipped, and say so.
+//! A real OpenTelemetry Collector between a store and the Python receiver: what it forwards must be what was sent. It is not installed
+//! by `cargo xtask setup`: `QTAP_TEST_OTELCOL` names a collector with the otlp receiver and the otlp exporter, else `otelcol` is
+//! looked up on the PATH; without one these tests are skipped, and say so.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -25,7 +25,7 @@ fn program() -> Option<PathBuf> {
     found
 }
 
-/// A collector that passes on what it receives, a child of the test.
+/// A collector that forwards what it receives, as a child of the test.
 struct Collector {
     child: Child,
     grpc: u64,
@@ -34,7 +34,7 @@ struct Collector {
 }
 
 impl Collector {
-    /// Starts one that passes on over gRPC to `next`; it listens when this returns.
+    /// Starts one that forwards over gRPC to `next`. It listens when this returns.
     fn start(program: &PathBuf, next: u64) -> Collector {
         let free = || u64::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
         let (grpc, http) = (free(), free());

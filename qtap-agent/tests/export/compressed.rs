@@ -1,4 +1,4 @@
-//! A gRPC server that answers compressed, as grpc-go does to a request that was: the answer is read, and nothing is sent twice.
+//! A gRPC server that compresses its response, as grpc-go does after a compressed request: the response is read, and nothing is sent twice.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +16,7 @@ use tonic::codec::CompressionEncoding;
 use super::conformance::{BOTH, settings};
 use super::records::one_of_each;
 
-/// The content encoding of each call that came.
+/// The content encoding of each call received.
 struct Server(Arc<Mutex<Vec<String>>>);
 
 #[tonic::async_trait]
@@ -39,7 +39,7 @@ async fn server(encoding: CompressionEncoding, name: &'static str, calls: Arc<Mu
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let service = service.clone();
-            // grpc-go does not ask whether the client takes what it sent itself.
+            // grpc-go does not check whether the client accepts the encoding that it sent itself.
             let service = tower::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
                 request.headers_mut().insert("grpc-accept-encoding", http::HeaderValue::from_static(name));
                 tower::ServiceExt::oneshot(service.clone(), request)

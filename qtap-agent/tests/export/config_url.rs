@@ -1,5 +1,5 @@
-//! A config from an `https` URL: whose certificate is trusted, and what its copy is for. The roots are those that the process finds, so what reads the
-//! config is a process of its own, with roots of the test's (`SSL_CERT_FILE`).
+//! A config from an `https` URL: which certificates are trusted, and what the local copy is for. A process looks up its trusted roots itself, so
+//! the config is read in another process, with the roots of the test (`SSL_CERT_FILE`).
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ use super::far_end::{self, Answer};
 use super::relay::{Manner, Relay};
 
 const GOOD: &str = "version: 2\nservices: {event_stores: [{type: stdout}]}\n";
-/// What the other process is to read, and where copies are.
+/// Tells the other process what to read, and where copies are.
 const ORDERS: &str = "QTAP_TEST_CONFIG_URL";
 
 #[test]
@@ -25,7 +25,7 @@ fn child() {
     }
 }
 
-/// Reads the config by these roots, in another process; what came of it.
+/// Reads the config with these roots in another process, and returns the outcome.
 async fn read(url: &str, copies: &Path, roots: &str) -> String {
     let file = copies.join("roots.pem");
     std::fs::write(&file, roots).unwrap();
@@ -38,7 +38,7 @@ async fn read(url: &str, copies: &Path, roots: &str) -> String {
     told.take_while(|line| *line != "ok" && !line.starts_with("test ")).collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
-/// A server of one page behind TLS.
+/// A server of one page behind a relay, for example over TLS.
 async fn server(manner: Manner, answer: impl Fn() -> Answer + Send + Sync + 'static) -> (Relay, String) {
     let (port, _) = far_end::start(move |_| answer()).await;
     let relay = Relay::start(u64::from(port), manner).await;

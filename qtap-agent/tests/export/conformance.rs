@@ -1,5 +1,5 @@
-//! What every implementer of `Exporter` must do, whatever it speaks: OTLP over gRPC, HTTP with protobuf and with JSON, S3,
-//! lines, memory. The far ends are in-process and small; receivers that nobody here wrote are in `otlp` and `s3`.
+//! What every implementer of `Exporter` must do, whatever its protocol: OTLP over gRPC, HTTP with protobuf and with JSON, S3,
+//! lines, memory. The servers here are small and in-process; third-party receivers are in `otlp` and `s3`.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -36,10 +36,10 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) const BOTH: Takes = Takes { events: true, objects: true };
 
-/// What arrived: the uids of records, or the digests of objects for a store that keeps only those.
+/// What arrived: uids of records, or digests of objects for a store that keeps only those.
 type Arrived = Arc<Mutex<Vec<String>>>;
 
-/// The suite. `arrived` tells what the far end has; `names` what a record is known by there, none when it is not taken.
+/// The suite. `arrived` returns what the server has; `names` returns the name of a record there, or None when it is not accepted.
 async fn conforms<E, A>(exporter: E, arrived: A, names: fn(&Record) -> Option<String>)
 where
     E: Exporter,
@@ -137,7 +137,7 @@ async fn grpc() {
     conforms(exporter, async || arrived.lock().unwrap().clone(), uid).await;
 }
 
-/// An HTTP/1 server that reads OTLP in the form it is labelled as.
+/// An HTTP/1 server that decodes OTLP by its content type.
 async fn http_server(arrived: Arrived) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -198,7 +198,7 @@ async fn s3() {
     conforms(exporter, arrived, hex_digest).await;
 }
 
-/// A directory, which keeps no media types.
+/// A directory, which stores no media types.
 #[tokio::test]
 async fn folder() {
     let folder = tempfile::tempdir().unwrap();
@@ -225,7 +225,7 @@ fn hex_digest(record: &Record) -> Option<String> {
     }
 }
 
-/// A writer that others can look into.
+/// A writer whose contents others can read.
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Vec<u8>>>);
 

@@ -1,5 +1,5 @@
-//! Killed with SIGKILL at random moments while records flow: none that was accepted is lost, and what arrives twice has the same id. The
-//! killed one is this very program, run again for the test `child` alone.
+//! A process killed with SIGKILL at random moments while records flow: no accepted record is lost, and one that arrives twice has the same
+//! id. The killed process is this very program, run again for the test `child` alone.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -21,12 +21,12 @@ use tokio::runtime::Handle;
 use super::conformance;
 use super::records::{connection, object};
 
-/// By which the child is told where to work: folder, port, first number, and the number to stop before.
+/// Tells the child where to work: folder, port, first number, and the number to stop before.
 const ORDERS: &str = "QTAP_TEST_CRASH";
-/// Every so many records one is an object.
+/// One in this many records is an object.
 const OBJECTS: u64 = 8;
 
-/// Numbers that arrived, how often, and the bodies under each.
+/// The numbers that arrived: how often, and with which body.
 type Arrived = Arc<Mutex<HashMap<u64, (u32, String)>>>;
 
 struct Sink {
@@ -40,7 +40,7 @@ impl LogsService for Sink {
         &self,
         request: tonic::Request<ExportLogsServiceRequest>,
     ) -> Result<tonic::Response<ExportLogsServiceResponse>, tonic::Status> {
-        // Now and then not now, and now and then too late: the answer does not come before the next kill.
+        // Some requests are refused for now, and some answered too late: after the next kill.
         match self.requests.fetch_add(1, Ordering::Relaxed) % 31 {
             7 => return Err(tonic::Status::unavailable("not now")),
             19 => tokio::time::sleep(Duration::from_millis(30)).await,
@@ -76,7 +76,7 @@ async fn sink() -> (u16, Arrived) {
     (port, arrived)
 }
 
-/// What is killed: offers records by number, and says how many of them were accepted.
+/// The process that is killed: it offers records by number, and reports how many were accepted.
 #[test]
 #[ignore = "run by the tests below, as another process"]
 fn child() {
@@ -105,7 +105,7 @@ async fn offer(folder: &Path, port: u16, first: u64, end: u64) {
     let mut said = 0;
     let mut say = |accepted: u64| {
         if accepted > said {
-            // One write, so that what is read of it is whole.
+            // A single write, so that the reader sees a whole line.
             std::io::stdout().write_all(format!("\naccepted {}\n", first + accepted).as_bytes()).unwrap();
             std::io::stdout().flush().unwrap();
             said = accepted;
@@ -143,7 +143,7 @@ impl Drop for Killed {
     }
 }
 
-/// One life: how far it said it came, and whether it came to its end.
+/// One life of the child: the number it reported last, and whether it ran to its end.
 fn life(folder: &Path, port: u16, first: u64, end: u64, kill_after: Option<Duration>) -> (u64, bool) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "crash::child", "--ignored", "--nocapture", "--test-threads=1"]);
@@ -168,7 +168,7 @@ fn life(folder: &Path, port: u16, first: u64, end: u64, kill_after: Option<Durat
     reading.join().unwrap()
 }
 
-/// Kills so many times while so many records flow.
+/// Kills the child `kills` times while `records` records flow.
 async fn killed(kills: u32, records: u64) {
     let folder = tempfile::tempdir().unwrap();
     let (port, arrived) = sink().await;
@@ -177,7 +177,7 @@ async fn killed(kills: u32, records: u64) {
     let accepted = tokio::task::spawn_blocking(move || {
         let mut accepted = 0;
         for kill in 1..=u64::from(kills) {
-            // Each life gets its share, so that records flow until the last kill.
+            // Each life gets its share, so that records still flow at the last kill.
             let end = records * kill / u64::from(kills);
             let after = Duration::from_micros(fastrand::u64(1_000..90_000));
             let (now, _) = life(&path, port, accepted, end.max(accepted), Some(after));
@@ -206,7 +206,7 @@ async fn what_was_accepted_outlives_kills() {
     killed(15, 6_000).await;
 }
 
-/// The same, long: `cargo test --release --test export -- --ignored two_hundred --nocapture`.
+/// The long version: `cargo test --release --test export -- --ignored two_hundred --nocapture`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a minute"]
 async fn what_was_accepted_outlives_two_hundred_kills() {

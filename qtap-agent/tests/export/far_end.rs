@@ -1,4 +1,4 @@
-//! A far end for stores of objects, in this process: answers each request as the test says, and keeps what was asked.
+//! An in-process server for object stores: answers each request as the test says, and keeps the requests.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,7 +7,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 
-/// A request, as far as tests look at it.
+/// The parts of a request that tests examine.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
     /// Method, path and query.
@@ -22,23 +22,23 @@ impl Asked {
     }
 }
 
-/// What was asked, in order.
+/// The requests, in order.
 pub(crate) type Log = Arc<Mutex<Vec<Asked>>>;
 
-/// The answer: status, headers, body. None: the connection is cut when the request's body has begun.
+/// The response: status, headers, body. None: the connection is cut once the request's body has begun.
 pub(crate) type Answer = Option<(u16, Vec<(&'static str, String)>, String)>;
 
-/// An answer with a status alone.
+/// A response with only a status.
 pub(crate) fn status(code: u16) -> Answer {
     Some((code, Vec::new(), String::new()))
 }
 
-/// An answer as S3 gives its errors.
+/// An error response in the form of S3.
 pub(crate) fn error(code: u16, word: &str) -> Answer {
     Some((code, Vec::new(), format!("<?xml version=\"1.0\"?><Error><Code>{word}</Code><Message>m</Message></Error>")))
 }
 
-/// Starts it; its port, and what it is asked.
+/// Starts it; returns its port and the log of requests.
 pub(crate) async fn start(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> (u16, Log) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -78,7 +78,7 @@ async fn serve(
     Ok(response.body(Full::new(text.into())).unwrap())
 }
 
-/// The lines of what was asked.
+/// The request lines of the log.
 pub(crate) fn lines(log: &Log) -> Vec<String> {
     log.lock().unwrap().iter().map(|asked| asked.line.clone()).collect()
 }

@@ -1,5 +1,5 @@
-//! Stores that take little: a strict receiver refuses what is beyond its limits, and with the same limits in the settings nothing is
-//! refused, nothing of an artifact is lost, and what is missing is said.
+//! Stores with small limits: a strict receiver refuses what exceeds them, and with the same limits in the settings nothing is refused,
+//! no part of an artifact is lost, and what is missing is reported.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ fn find<'v>(record: &'v Value, key: &str) -> Option<&'v Value> {
         .map(|found| &found["value"])
 }
 
-/// The data of the chunks put together, as a reader would.
+/// The data of the chunks, joined as a reader would join them.
 fn whole(records: &[Value]) -> Vec<u8> {
     let mut out = Vec::new();
     for (index, record) in records.iter().enumerate() {
@@ -49,7 +49,7 @@ fn whole(records: &[Value]) -> Vec<u8> {
     out
 }
 
-/// Bodies of text, of characters that JSON escapes, of several bytes each, and of none that is text.
+/// Bodies: plain text, characters that JSON escapes, multi-byte characters, and bytes that are not text.
 fn data() -> Vec<Vec<u8>> {
     vec![
         b"0123456789abcdef".repeat(20_000),
@@ -89,7 +89,7 @@ async fn a_body_longer_than_a_value_is_sent_in_chunks() {
     }
 }
 
-/// Decompressed, as encoded, envelope included: nothing is refused for its size by a server that takes so much and no byte more.
+/// Sizes are of the encoded request, decompressed, envelope included: a server that accepts exactly that many bytes refuses none for its size.
 #[tokio::test]
 async fn no_request_is_larger_than_the_store_takes() {
     let Some(mut receiver) = Receiver::start(&json!({})) else { return };
@@ -109,7 +109,7 @@ async fn no_request_is_larger_than_the_store_takes() {
                 taken(&lines).into_iter().filter(|record| find(record, "artifact.data").is_some()).collect();
             assert!(whole(&objects) == data, "{protocol:?}");
             assert_eq!(bodies(&lines).len() - objects.len(), 190);
-            // As few as it takes.
+            // No more chunks than needed.
             assert!(objects.len() <= data.len() * 6 / 60_000 + 2, "{}", objects.len());
         }
     }
@@ -131,7 +131,7 @@ async fn no_request_has_more_records_than_the_store_takes() {
     }
 }
 
-/// A record with long values everywhere.
+/// A record with long values in every field.
 fn wordy() -> Arc<Record> {
     let mut record = (*artifact(1)).clone();
     let mut origin: Origin = (*record.origin).clone();
@@ -197,7 +197,7 @@ async fn the_least_important_attributes_are_left_out() {
     }
 }
 
-/// Everything at once is too much: all of it is cut, and still it arrives.
+/// A record too large in every part: all of it is cut, and it still arrives.
 #[tokio::test]
 async fn a_record_that_does_not_fit_without_its_data_is_cut_until_it_does() {
     let Some(mut receiver) = Receiver::start(&json!({})) else { return };

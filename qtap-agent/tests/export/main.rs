@@ -1,5 +1,5 @@
 //! The export room from outside: one conformance suite for every implementer of `Exporter`, whole stores under faults, and
-//! receivers that nobody here wrote (Python with opentelemetry-proto, moto). A config from an `https` URL, too. Loopback only.
+//! third-party receivers (Python with opentelemetry-proto, moto). Also a config from an `https` URL. Loopback only.
 #![allow(clippy::unwrap_used)] // tests
 #![allow(clippy::print_stdout)] // a test that is skipped says so
 

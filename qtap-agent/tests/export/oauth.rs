@@ -1,4 +1,4 @@
-//! OAuth 2.0 against a token endpoint in Python: each grant by its RFC, a token that is shared, renewed and refused, and what is said
+//! OAuth 2.0 against a token endpoint in Python: each grant by its RFC, a token that is shared, renewed and refused, and the error
 //! when there is none.
 
 use std::time::Duration;
@@ -49,7 +49,7 @@ fn jwt(algorithm: Algorithm, key: &str) -> Grant {
     }))
 }
 
-/// A key made by the openssl program, private and public.
+/// The private and public key that the openssl program generates.
 fn key_pair(arguments: &[&str]) -> (String, String) {
     let folder = tempfile::tempdir().unwrap();
     let private = folder.path().join("key.pem");
@@ -117,7 +117,7 @@ async fn workers_share_one_token() {
 async fn a_token_is_renewed_before_it_expires() {
     let (Some(mut server), Some(mut receiver)) = (tokens(&json!({})), Receiver::start(&json!({}))) else { return };
     let base = settings(OtlpProtocol::HttpJson, receiver.http);
-    // A life of 1.25 s is renewed after 1 s; one that is not told is used until it is refused; text is read as a number.
+    // A token that lives 1.25 s is renewed after 1 s; without a lifetime it is used until refused; text is read as a number.
     for (life, pause, asked) in
         [(json!(1.25), 1050, 2), (json!("1.25"), 1050, 2), (json!(3600), 0, 1), (Value::Null, 0, 1), (json!(0), 0, 2)]
     {
@@ -128,7 +128,7 @@ async fn a_token_is_renewed_before_it_expires() {
         exporter.send().await.unwrap();
         assert_eq!(server.said().len(), asked, "{life}");
     }
-    // While the token endpoint is in trouble, the old one is used to its end.
+    // While the token endpoint fails, the old token is used until it expires.
     server.plan(&json!({"expires_in": 1.25}));
     let exporter = Any::new(&with(credentials(), &server, base.clone()));
     exporter.send().await.unwrap();
@@ -153,7 +153,7 @@ async fn a_token_that_is_refused_is_renewed_once_per_refusal() {
         let (first, second) = (receiver.next(), receiver.next());
         assert_ne!(first["headers"]["authorization"], second["headers"]["authorization"], "{protocol:?}");
         assert_eq!(server.said().len(), 2, "{protocol:?}");
-        // Refused again at once: it is not the token.
+        // A second refusal at once: the token is not the cause.
         receiver.plan(&json!({"answers": [refused, refused]}));
         let refusal = exporter.send().await.unwrap_err();
         assert_eq!(refusal.remedy, Remedy::Reconfigure, "{protocol:?}");
@@ -163,7 +163,7 @@ async fn a_token_that_is_refused_is_renewed_once_per_refusal() {
     }
 }
 
-/// What a token endpoint may say, and what becomes of it.
+/// What a token endpoint may answer, and the result.
 #[tokio::test]
 async fn why_there_is_no_token_is_told() {
     let (Some(mut server), Some(mut receiver)) = (tokens(&json!({})), Receiver::start(&json!({}))) else { return };
@@ -192,7 +192,7 @@ async fn why_there_is_no_token_is_told() {
         assert!(refusal.why.contains(words) && refusal.why.starts_with("no token: 127.0.0.1:"), "{}", refusal.why);
         assert!(receiver.said().is_empty(), "nothing is sent without a token");
     }
-    // A type in any case (RFC 6749 §5.1), and none at all.
+    // A token type in any case (RFC 6749 §5.1), and none at all.
     for answer in ["{\"access_token\":\"a\",\"token_type\":\"bearer\"}", "{\"access_token\":\"a\"}"] {
         server.plan(&json!({"answers": [{"text": answer}]}));
         let exporter = Any::new(&with(credentials(), &server, settings(OtlpProtocol::Grpc, receiver.grpc)));
@@ -216,7 +216,7 @@ async fn a_store_waits_for_its_token_and_loses_nothing() {
     assert_eq!(bodies(&receiver.finish()), ["record 1", "record 2"]);
 }
 
-/// TLS and proxy of the token endpoint are the store's, but for the name to verify.
+/// The token endpoint uses the TLS and proxy settings of the store, except the name to verify.
 #[tokio::test]
 async fn a_token_is_asked_for_as_the_store_is_reached() {
     let (Some(mut server), Some(receiver)) = (tokens(&json!({})), Receiver::start(&json!({}))) else { return };
@@ -242,7 +242,7 @@ async fn a_token_is_asked_for_as_the_store_is_reached() {
         assert_eq!(exporter.send().await, Ok(Receipt::default()), "{protocol:?}");
         assert_eq!(server.said().len(), 1);
 
-        // Only the proxy knows the name of the token endpoint; the store is on this host, and reached directly.
+        // Only the proxy can resolve the token endpoint; the store is on this host, and reached directly.
         let proxy = Relay::start(server.http, Manner::Proxy(None)).await;
         let url = Some(Secret::text(format!("http://127.0.0.1:{}", proxy.port)));
         let auth = OAuthSettings { token_url: "http://id.invalid/token".into(), ..credentials() };

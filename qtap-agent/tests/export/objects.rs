@@ -1,5 +1,5 @@
-//! Stores of objects under faults: servers that do not know conditions, are slow, refuse, or cut; and the places that other
-//! schemes name. What a real server makes of it is in `s3`.
+//! Object stores under faults: servers that do not support conditions, are slow, refuse, or cut; and the stores that other URL
+//! schemes name. `s3` tests against a third-party server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -64,7 +64,7 @@ fn hex(data: &[u8]) -> String {
     digest(data).strip_prefix("sha256:").unwrap().to_owned()
 }
 
-/// What one attempt is answered by a server that always says the same.
+/// The result of one attempt against a server with a fixed answer.
 async fn refused(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Refusal {
     let (port, _) = start(answer).await;
     let exporter = s3(port);
@@ -111,7 +111,7 @@ async fn one_that_is_there_already_is_a_success() {
     assert_eq!(under_way.remedy, Remedy::Wait(None));
 }
 
-/// What HEAD says of an object that is there.
+/// The response to HEAD for an existing object.
 fn found() -> Answer {
     let headers = [
         ("etag", "\"1\"".to_owned()),
@@ -121,7 +121,7 @@ fn found() -> Answer {
     Some((200, headers.to_vec(), "x".to_owned()))
 }
 
-/// It is asked with HEAD instead, and not tried with the condition again.
+/// A HEAD is sent first instead, and the condition is not tried again.
 #[tokio::test]
 async fn a_server_that_knows_no_conditions_is_looked_at_first() {
     let (port, log) = start(|asked| match asked.line.split_once(' ').unwrap().0 {
@@ -138,7 +138,7 @@ async fn a_server_that_knows_no_conditions_is_looked_at_first() {
     assert_eq!(methods, ["PUT", "HEAD", "PUT", "HEAD", "PUT"]);
 }
 
-/// One who may write and not read.
+/// Credentials that may write but not read.
 #[tokio::test]
 async fn who_may_not_look_puts_all_the_same() {
     let (port, log) = start(|asked| match asked.line.split_once(' ').unwrap().0 {
@@ -236,7 +236,7 @@ async fn encryption_and_session_are_asked_for() {
     }
 }
 
-/// Keys that stand in files may change while qtap runs.
+/// Keys stored in files may change while qtap runs.
 #[tokio::test]
 async fn keys_are_read_again_when_their_file_changes() {
     let (port, log) = start(|_| status(200)).await;
@@ -256,7 +256,7 @@ async fn keys_are_read_again_when_their_file_changes() {
     assert_eq!((key(0), key(1)), ("first".to_owned(), "another".to_owned()));
 }
 
-/// A server for uploads in parts; `part` answers the part of that number, the time it comes.
+/// A server for multipart uploads. `part` answers for a part number, and the count of the attempt.
 async fn uploads(part: impl Fn(&str, usize) -> Answer + Send + Sync + 'static) -> (u16, Log) {
     let times = AtomicUsize::new(0);
     start(move |asked| {
@@ -286,12 +286,12 @@ fn taken() -> Answer {
     Some((200, vec![("etag", "\"p\"".to_owned())], String::new()))
 }
 
-/// More than one request takes, different everywhere.
+/// More than fits in one request, with no two parts alike.
 fn large() -> Vec<u8> {
     (0..MULTIPART_BYTES / 8 + 100_000).flat_map(u64::to_be_bytes).collect()
 }
 
-/// The parts that were taken, put together in the order of their numbers.
+/// The accepted parts, joined in the order of their numbers.
 fn put_together(log: &Log) -> Vec<u8> {
     let mut parts: Vec<(u32, bytes::Bytes)> = Vec::new();
     for asked in log.lock().unwrap().iter().filter(|asked| !asked.body.is_empty() && asked.line.starts_with("PUT")) {
@@ -324,7 +324,7 @@ async fn a_large_object_goes_in_parts_from_memory_and_from_a_file() {
     }
 }
 
-/// A connection that is cut in the middle of a part costs that part.
+/// A connection that is cut in the middle of a part costs only that part.
 #[tokio::test]
 async fn a_part_that_is_cut_is_sent_again() {
     let (port, log) = uploads(|_, nth| if nth == 1 { None } else { taken() }).await;
@@ -353,14 +353,14 @@ async fn an_upload_that_fails_is_aborted() {
     }
 }
 
-/// One that nobody waits for any more is aborted too.
+/// An upload whose caller stops waiting is aborted too.
 #[tokio::test]
 async fn an_upload_that_is_let_go_is_aborted() {
     let (port, log) =
         uploads(|number, _| if number == "2" { Some((503, Vec::new(), String::new())) } else { taken() }).await;
     let exporter = s3(port);
     let items = item(&exporter, &large());
-    // Part 2 is tried again after half a second: until then it is under way.
+    // Part 2 is retried after half a second; until then the upload is in progress.
     assert!(tokio::time::timeout(Duration::from_millis(400), exporter.send(&items)).await.is_err());
     tokio::time::timeout(Duration::from_secs(10), async {
         while !lines(&log).iter().any(|line| line.starts_with("DELETE ")) {

@@ -1,4 +1,4 @@
-//! Whole stores against the receiver in Python.
+//! Whole stores against the Python receiver.
 
 use std::time::Duration;
 
@@ -76,12 +76,12 @@ pub(crate) async fn finish(store: Store) -> StoreStatus {
     store.shutdown(Duration::from_secs(20)).await
 }
 
-/// Texts of the bodies the receiver took, in order.
+/// Body texts of the records that the receiver accepted, in order.
 pub(crate) fn bodies(lines: &[Value]) -> Vec<String> {
     taken(lines).iter().map(|record| record["body"]["stringValue"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The records the receiver took, in order.
+/// The records that the receiver accepted, in order.
 pub(crate) fn taken(lines: &[Value]) -> Vec<Value> {
     let mut out = Vec::new();
     for line in lines.iter().filter(|line| line["answer"] == "OK") {
@@ -247,7 +247,7 @@ async fn partial_success_is_counted_and_shown() {
     }
 }
 
-// The receiver is read while the store works: on another thread.
+// The receiver is read while the store works, so the store runs on another thread.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_refused_keeps_the_records_and_says_so() {
     for protocol in PROTOCOLS {
@@ -256,7 +256,7 @@ async fn who_is_refused_keeps_the_records_and_says_so() {
         store.offer(&[connection(1)]);
         let line = receiver.next();
         assert_ne!(line["answer"], "OK");
-        // A second answer shows that it is probed again; what came of the first is on the board by then.
+        // A second response shows that the store is probed again; by then the status has the result of the first.
         receiver.next();
         let status = store.status();
         assert_eq!((status.health, status.buffered_records), (Health::Misconfigured, 1), "{protocol:?}: {status:?}");
@@ -281,7 +281,7 @@ async fn a_store_that_stalls_is_given_up_on_in_time() {
 #[tokio::test]
 async fn a_store_that_is_not_there_is_named_and_the_rest_is_counted() {
     for protocol in PROTOCOLS {
-        // A port nobody listens on: bound, then let go.
+        // A port that nobody listens on: bound, then released.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let store = start(settings(protocol, port.into()));
         store.offer(&[connection(1), connection(2)]);
@@ -331,7 +331,7 @@ async fn a_connection_can_be_tested() {
             OtlpProtocol::HttpProtobuf | OtlpProtocol::HttpJson => receiver.grpc,
         };
         let error = test_connection(&store(settings(protocol, wrong)), "1.2.3", &output()).await.unwrap_err();
-        // Which sign of it comes first is a matter of timing; each asks the question that leads on.
+        // Which symptom comes first depends on timing; each message asks the right question.
         let asks = |error: &str| error.contains("is it a") || error.contains("does the port speak this protocol");
         assert!(asks(&error), "{protocol:?}: {error}");
         let tls = TlsSettings { enabled: true, insecure_skip_verify: true, ..TlsSettings::default() };
@@ -345,7 +345,7 @@ async fn a_connection_can_be_tested() {
     assert!(error.contains("not known (DNS)"), "{error}");
 }
 
-/// Nobody is woken by a sample, and no store leaves it out.
+/// A sample must wake nobody, and no store may filter it out.
 #[tokio::test]
 async fn a_sample_is_no_more_severe_than_it_has_to_be() {
     for (lowest, wanted) in [(Severity::Trace, "INFO"), (Severity::Info, "INFO"), (Severity::Error, "ERROR")] {
@@ -380,7 +380,7 @@ async fn tls_is_verified_as_asked() {
         assert_eq!(test(TlsSettings { server_name: name.clone(), ..own.clone() }).await, Ok(()), "{protocol:?}");
         let unknown = TlsSettings { ca_file: None, server_name: name, ..own.clone() };
         let unknown = test(unknown).await.unwrap_err();
-        // A machine without any trusted certificates says that instead.
+        // A machine without any trusted certificates reports that instead.
         assert!(unknown.contains("tls.ca_file"), "{protocol:?}: {unknown}");
         let skip = TlsSettings { ca_file: None, insecure_skip_verify: true, ..own };
         assert_eq!(test(skip).await, Ok(()), "{protocol:?}");

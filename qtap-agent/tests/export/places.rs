@@ -1,18 +1,18 @@
-//! Places for objects as an operator names them, file and environment: the program itself sends its sample (`qtap
-//! test-connection`). What of Google and Azure stands here is a small far end that checks path, method and condition; no
-//! emulator of theirs that takes these requests can be had everywhere.
+//! Object stores as an operator configures them, by file and environment: the program itself sends its sample (`qtap test-connection`).
+//! Google and Azure are small in-process servers that check path, method and condition: no emulator of theirs that accepts these
+//! requests is available everywhere.
 
 use std::path::Path;
 use std::process::{Command, Output};
 
 use super::far_end::{Answer, Asked, Log, lines, start, status};
 
-/// The digest of the sample.
+/// The request that carried the sample: the last one.
 fn sample(log: &Log) -> Asked {
     log.lock().unwrap().last().unwrap().clone()
 }
 
-/// Sends the sample to a store with these lines and variables. Nothing of this process's own environment is left.
+/// Sends the sample to a store with this config and these variables, and none of this process's own environment.
 async fn send(store: &str, variables: &[(&str, String)]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("qtap.yaml");
@@ -73,7 +73,7 @@ async fn azure_blob_storage() {
     assert!(asked.header("authorization").starts_with("SharedKey acc:"), "{}", asked.header("authorization"));
 }
 
-/// What a bucket of S3 was asked with: access key and session token.
+/// The credentials of a request to S3: access key and session token.
 fn credentials(asked: &Asked) -> (String, String) {
     let authorization = asked.header("authorization");
     let key = authorization.split("Credential=").nth(1).unwrap_or_default().split('/').next().unwrap_or_default();
@@ -102,7 +102,7 @@ async fn keys_of_the_environment() {
         ("AWS_SECRET_ACCESS_KEY", "s".to_owned()),
         ("AWS_SESSION_TOKEN", "envtok".to_owned()),
         ("AWS_REGION", "eu-west-3".to_owned()),
-        // The file's endpoint holds, whatever the environment says.
+        // The endpoint of the file takes precedence over the environment.
         ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1".to_owned()),
     ];
     accepted(&send(&bucket(port), &variables).await);
@@ -182,7 +182,7 @@ async fn a_proxy_of_the_environment_is_used() {
     assert!(sample(&log).line.starts_with("PUT http://objects.example/b/"), "{}", sample(&log).line);
 }
 
-/// The virtual-host style asks the bucket's own host.
+/// The virtual-host style sends requests to the bucket's own host.
 #[tokio::test]
 async fn the_bucket_stands_in_the_host() {
     let (port, log) = start(|_| status(200)).await;

@@ -1,4 +1,4 @@
-//! Stores behind a proxy: tunnels, forwarded requests, credentials, exceptions, and proxies that refuse, cut or are not there.
+//! Stores behind a proxy: tunnels, forwarded requests, credentials, exceptions, and proxies that refuse, cut or are absent.
 
 use qtap_agent::export::exporter::Receipt;
 use qtap_agent::export::refusal::Remedy;
@@ -16,7 +16,7 @@ fn proxies(relay: &Relay, user: &str) -> ProxySettings {
     ProxySettings { http: url.clone(), https: url, no_proxy: String::new() }
 }
 
-/// A store that only the proxy can find: its name is in no DNS.
+/// A store that only the proxy can find, because DNS does not have its name.
 fn behind(protocol: OtlpProtocol, proxy: ProxySettings) -> OtlpSettings {
     OtlpSettings { endpoint: "collector.invalid:4000".into(), proxy, ..settings(protocol, 1) }
 }
@@ -29,7 +29,7 @@ async fn a_store_is_reached_through_a_proxy_that_knows_its_name() {
         let exporter = Any::new(&behind(protocol, proxies(&relay, "")));
         assert_eq!(exporter.send().await, Ok(Receipt::default()), "{protocol:?}");
         let head = relay.heads().remove(0);
-        // gRPC in the clear needs a tunnel, a request of HTTP/1 is forwarded.
+        // gRPC in the clear needs a tunnel; an HTTP/1 request is forwarded.
         let line = match protocol {
             OtlpProtocol::Grpc => "CONNECT collector.invalid:4000 HTTP/1.1",
             OtlpProtocol::HttpProtobuf | OtlpProtocol::HttpJson => {
@@ -117,7 +117,7 @@ async fn proxies_that_refuse_cut_or_are_not_there() {
     }
 }
 
-/// A proxy that cuts in the middle of a request, wherever that is: nothing is taken as sent, and the next attempt gets through.
+/// A proxy that cuts the connection in the middle of a request, at any point: nothing counts as sent, and the next attempt succeeds.
 #[tokio::test]
 async fn a_connection_that_is_cut_is_made_again() {
     let Some(receiver) = Receiver::start(&json!({})) else { return };
@@ -143,7 +143,7 @@ async fn who_is_excepted_is_reached_directly() {
     let Some(receiver) = Receiver::start(&json!({})) else { return };
     for protocol in PROTOCOLS {
         let relay = Relay::start(1, Manner::Refuse("")).await;
-        // This host needs no exception; others are named.
+        // This host is reached directly without an exception; other hosts need one.
         let here = OtlpSettings { proxy: proxies(&relay, ""), ..settings(protocol, port(&receiver, protocol)) };
         assert_eq!(Any::new(&here).send().await, Ok(Receipt::default()), "{protocol:?}");
         let proxy = ProxySettings { no_proxy: ".invalid".into(), ..proxies(&relay, "") };

@@ -1,4 +1,4 @@
-//! Receivers in Python, each a child of the test, ended by closing its input.
+//! Receivers in Python, each a child of the test, which ends it by closing its input.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// The interpreter that has the packages: QTAP_TEST_PYTHON, else what `cargo xtask setup` made. None: the test is skipped,
+/// The interpreter that has the packages: QTAP_TEST_PYTHON, else the one that `cargo xtask setup` installed. None: the test is skipped,
 /// and says so.
 pub(crate) fn interpreter() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("QTAP_TEST_PYTHON") {
@@ -24,7 +24,7 @@ pub(crate) fn interpreter() -> Option<PathBuf> {
     None
 }
 
-/// The OTLP receiver. What it says is read by a thread of its own, so that it never waits for the test.
+/// The OTLP receiver. Its own thread reads its output, so that it never waits for the test.
 pub(crate) struct Receiver {
     child: Child,
     lines: mpsc::Receiver<Value>,
@@ -33,12 +33,12 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// Starts it with its plan; none when there is no Python.
+    /// Starts it with its plan. None when there is no Python.
     pub(crate) fn start(plan: &Value) -> Option<Receiver> {
         Receiver::run("otlp_receiver.py", plan)
     }
 
-    /// Starts another script that talks the same way.
+    /// Starts another script with the same protocol.
     pub(crate) fn run(script: &str, plan: &Value) -> Option<Receiver> {
         let python = interpreter()?;
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/export").join(script);
@@ -66,17 +66,17 @@ impl Receiver {
         Some(receiver)
     }
 
-    /// Gives it another plan; what it said until now is forgotten.
+    /// Gives it another plan; its output so far is discarded.
     pub(crate) fn plan(&mut self, plan: &Value) {
         self.tell(&plan.to_string());
     }
 
-    /// What it has said until now.
+    /// Its output so far.
     pub(crate) fn said(&mut self) -> Vec<Value> {
         self.tell("")
     }
 
-    /// Says a line to it, and gives what it said before it had read that.
+    /// Sends it a line, and returns what it printed before it read that line.
     fn tell(&mut self, line: &str) -> Vec<Value> {
         let stdin = self.child.stdin.as_mut().unwrap();
         stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
@@ -84,12 +84,12 @@ impl Receiver {
         std::iter::from_fn(|| Some(self.next()).filter(|line| line["ready"] != true)).collect()
     }
 
-    /// What it says next.
+    /// The next line of its output.
     pub(crate) fn next(&mut self) -> Value {
         self.lines.recv_timeout(Duration::from_secs(30)).unwrap()
     }
 
-    /// Closes its input and gives the rest of what it says.
+    /// Closes its input and returns the rest of its output.
     pub(crate) fn finish(mut self) -> Vec<Value> {
         drop(self.child.stdin.take());
         self.child.wait().unwrap();

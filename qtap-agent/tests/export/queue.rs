@@ -1,4 +1,4 @@
-//! Whole stores with a queue on disk, around the exporter in memory: what was accepted arrives across restarts and outages, or is counted.
+//! Whole stores with a queue on disk and the exporter in memory: accepted records arrive across restarts and outages, or are counted as lost.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,11 +39,11 @@ fn with_queue(settings: QueueSettings) -> Drive {
     Drive { queue: Some(QueueSettings { fsync: Fsync::Never, ..settings }), ..drive() }
 }
 
-/// A store that answers as its memory says, or refuses everything while a file is there.
+/// A store that answers from its memory exporter, or refuses everything while a file exists.
 struct Gate {
     inner: MemoryExporter,
     closed: std::path::PathBuf,
-    /// Text that no batch may hold.
+    /// Text that makes a batch fail.
     poison: Option<&'static str>,
 }
 
@@ -118,7 +118,7 @@ async fn a_restart_resumes_where_the_store_left_off() {
     assert_eq!((status.queue, status.buffered_records), ("disk", 28));
     assert!(status.oldest_age.is_some());
     let status = store.shutdown(Duration::from_millis(50)).await;
-    // What remains is not lost, and not counted so.
+    // What remains is not lost, and not counted as lost.
     assert_eq!((status.buffered_records, status.losses.is_empty()), (28, true));
     drop(data);
     open(folder.path());
@@ -133,7 +133,7 @@ async fn a_restart_resumes_where_the_store_left_off() {
     assert_eq!((events, objects), ((0..21).collect(), (106..120).collect()));
 }
 
-/// A week in miniature: a store that is down for longer than the queue holds. What was dropped is the oldest, bodies first, and the
+/// A week in miniature: a store that is down for longer than the queue can hold. The oldest records are dropped, bodies first, and the
 /// count is exact.
 #[tokio::test]
 async fn a_store_that_is_down_for_longer_than_the_queue_holds() {
@@ -165,13 +165,13 @@ async fn a_store_that_is_down_for_longer_than_the_queue_holds() {
     assert_eq!(status.losses.iter().map(|(_, count, _)| count).sum::<u64>(), dropped, "{:?}", status.losses);
     let mut arrived = uids(&memory);
     arrived.sort_unstable();
-    // One worker held the first batch all the while; else the last are there, without a gap.
+    // One worker held the first batch all the while; otherwise the newest records are there, without a gap.
     let first_batch = arrived.iter().filter(|uid| **uid < 1000).count();
     assert!(first_batch <= 4, "{arrived:?}");
     let events: Vec<u64> = arrived.iter().copied().filter(|uid| *uid >= 1000 && *uid < 1_000_000).collect();
     let objects = arrived.len() - first_batch - events.len();
     assert_eq!(events, (3000 - events.len() as u64..3000).collect::<Vec<_>>());
-    // Bodies went before records.
+    // Bodies were dropped before records.
     assert!(objects <= 4 && events.len() >= 492, "{objects} objects, {} events", events.len());
 }
 
@@ -183,7 +183,7 @@ async fn a_queue_that_blocks_lets_the_pipeline_wait_and_loses_nothing() {
     let settings = QueueSettings { max_records: 100, when_full: WhenFull::Block, ..QueueSettings::default() };
     let (store, data) = start(folder.path(), &memory, with_queue(settings));
     let store = Arc::new(store);
-    // More than the queue and the way to it hold.
+    // More than fits in the queue and on the way to it.
     let large = vec![b'x'; 2 << 20];
     let offering = std::thread::spawn({
         let (store, large) = (Arc::clone(&store), large.clone());
@@ -196,7 +196,7 @@ async fn a_queue_that_blocks_lets_the_pipeline_wait_and_loses_nothing() {
     tokio::task::spawn_blocking(|| offering.join().unwrap()).await.unwrap();
     let status = until(&store, |status| status.exported_records == 240).await;
     assert!(status.losses.is_empty(), "{:?}", status.losses);
-    // At the end nobody waits: what is left goes in, though the queue is full, and out at the next start.
+    // At shutdown nothing waits: what is left is queued although the queue is full, and sent after the next start.
     close(folder.path());
     let offering = std::thread::spawn({
         let store = Arc::clone(&store);
@@ -213,8 +213,8 @@ async fn a_queue_that_blocks_lets_the_pipeline_wait_and_loses_nothing() {
     until(&store, |status| status.exported_records == 240).await;
 }
 
-/// A batch that the store answers with 500 for ever, while it takes others: it is halved until what can pass has passed, and the record
-/// that can't goes to the dead-letter file. With one worker nothing else passes, and nothing is given up.
+/// A batch that the store answers with 500 for ever, while it accepts others: it is halved until every good record has passed, and the bad
+/// record goes to the dead-letter file. With one worker nothing else could pass, and nothing is given up.
 #[tokio::test]
 async fn a_batch_that_is_poison_holds_no_worker_for_ever() {
     let folder = tempfile::tempdir().unwrap();
@@ -258,7 +258,7 @@ async fn the_record_that_no_store_will_take_is_a_dead_letter() {
     assert!(lines.contains("too old") && lines.lines().count() == 1, "{lines}");
 }
 
-/// What a store asks for in Retry-After is not waited for at the end: what is kept on disk is left there.
+/// At shutdown the store's Retry-After is not waited for: records that are on disk stay there.
 #[tokio::test]
 async fn a_pause_does_not_hold_up_the_end() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Records as the pipeline would make them.
+//! Records like those of the pipeline.
 
 use std::sync::Arc;
 
@@ -131,7 +131,7 @@ pub(crate) fn issue(number: u32) -> Arc<Record> {
     )
 }
 
-/// One of each kind.
+/// One record of each kind.
 pub(crate) fn one_of_each() -> Vec<Arc<Record>> {
     vec![connection(1), artifact(2), object(3, r#"{"a":"é"}"#.as_bytes()), request(4), issue(5)]
 }

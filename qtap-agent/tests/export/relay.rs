@@ -1,5 +1,5 @@
-//! What may stand between a store and its server: TLS in front of a receiver in the clear, a proxy that tunnels or forwards, one that
-//! cuts, one that goes silent. In this process, on loopback; it goes when the test's runtime does.
+//! What may be between a store and its server: TLS in front of a plain receiver, a proxy that tunnels or forwards, one that cuts, one
+//! that goes silent. It runs in this process, on loopback, and ends with the test's runtime.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,18 +8,18 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, co
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// What a relay does with connections, from the next one on.
+/// What a relay does with its next connections.
 #[derive(Clone)]
 pub(crate) enum Manner {
-    /// Passes bytes on.
+    /// Forwards bytes.
     Plain,
     /// Speaks TLS with the client.
     Tls(Arc<ServerConfig>),
-    /// Is a proxy; with credentials, which it wants as the value of `Proxy-Authorization`.
+    /// Acts as a proxy. With credentials, it requires them as the value of `Proxy-Authorization`.
     Proxy(Option<String>),
-    /// Is a proxy that answers `CONNECT` so and closes.
+    /// Acts as a proxy that answers `CONNECT` with this and closes.
     Refuse(&'static str),
-    /// Passes so many bytes of the client on, then closes.
+    /// Forwards this many bytes of the client, then closes.
     Cut(usize),
     /// Reads and never answers.
     Silent,
@@ -48,12 +48,12 @@ impl Relay {
         relay
     }
 
-    /// Another manner for the next connections.
+    /// Changes the manner for the next connections.
     pub(crate) fn become_of(&self, manner: Manner) {
         *self.manner.lock().unwrap() = manner;
     }
 
-    /// First lines and fields that a proxy was told.
+    /// Request lines and headers that a proxy received.
     pub(crate) fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
     }
@@ -78,7 +78,7 @@ impl Relay {
         }
     }
 
-    /// Whatever name is asked for is the one server.
+    /// Whatever name is requested, it connects to the one server.
     async fn proxy(&self, mut client: TcpStream, to: u64, credentials: Option<String>) -> Option<()> {
         let head = head(&mut client).await?;
         self.heads.lock().unwrap().push(head.clone());
@@ -91,7 +91,7 @@ impl Relay {
             client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.ok()?;
             return join(client, to).await;
         }
-        // The absolute form of a request (RFC 9112 §3.2.2) made into the origin form.
+        // Converts the absolute form of a request (RFC 9112 §3.2.2) to the origin form.
         let mut server = TcpStream::connect(("127.0.0.1", to as u16)).await.ok()?;
         let (line, rest) = head.split_once("\r\n")?;
         let mut words = line.split(' ');
@@ -107,7 +107,7 @@ async fn join(mut client: impl AsyncRead + AsyncWrite + Unpin, to: u64) -> Optio
     copy_bidirectional(&mut client, &mut server).await.ok().map(|_| ())
 }
 
-/// Up to the empty line.
+/// Reads up to the empty line.
 async fn head(stream: &mut TcpStream) -> Option<String> {
     let mut out = Vec::new();
     while !out.ends_with(b"\r\n\r\n") {

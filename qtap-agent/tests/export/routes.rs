@@ -1,5 +1,5 @@
-//! Where objects go by their size, from the program itself: a recording is replayed to a bucket (moto) and an OTLP receiver (Python), and
-//! every object is found where its artifact record says. One body is larger than what is kept in memory.
+//! Routing of objects by size, with the program itself: it replays a recording to a bucket (moto) and an OTLP receiver (Python), and
+//! every object is where its artifact record says. One body is larger than what is kept in memory.
 
 use std::path::Path;
 use std::process::Command;

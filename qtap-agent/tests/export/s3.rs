@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use super::python::{Receiver, interpreter};
 use super::records::{connection, digest, object};
 
-/// moto's server on a port of its own choice, with the bucket made; ends when its input is closed.
+/// moto's server on a port that it chooses, with the bucket created; it ends when its input is closed.
 const SERVER: &str = "
 import sys, urllib.request
 from moto.server import ThreadedMotoServer
@@ -89,7 +89,7 @@ fn start(settings: &StoreSettings) -> Store {
     spawn(settings, &Handle::current(), "1.2.3", &output()).unwrap()
 }
 
-/// Status, media type and body of a GET. moto wants some authorization for an object that is not public; it checks no signature.
+/// Status, media type and body of a GET. moto requires some authorization for an object that is not public, but checks no signature.
 pub(crate) async fn get(port: u16, path: &str) -> (u16, String, Vec<u8>) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
@@ -125,7 +125,7 @@ async fn objects_are_found_at_their_url() {
     }
 }
 
-/// In parts, from a file; and what is there already is found before it is sent again.
+/// Sent in parts, from a file; on the next attempt the existing object is found before anything is sent.
 #[tokio::test]
 async fn a_large_object_is_found_at_its_url() {
     let Some(moto) = Moto::start() else { return };
@@ -171,7 +171,7 @@ async fn a_server_that_is_not_there_is_named() {
     assert_eq!(error, format!("127.0.0.1:{port}: connection refused: nothing listens there"));
 }
 
-/// The settings of `tls` are those of the store: the far end is a receiver that knows no buckets, and says so once it is trusted.
+/// The store uses the `tls` settings: the server here knows no buckets, and says so once it is trusted.
 #[tokio::test]
 async fn tls_is_verified_as_asked() {
     let folder = tempfile::tempdir().unwrap();

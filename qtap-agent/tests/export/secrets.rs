@@ -1,4 +1,4 @@
-//! A secret in every place that takes one, errors of every kind, servers that repeat what they were sent: nothing that is said holds it.
+//! A secret in every setting that takes one, errors of every kind, servers that echo requests: no output contains the secret.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::python::Receiver;
 use super::records::connection;
 use super::relay::{Manner, Relay};
 
-/// Stands in each secret; base64 of it too, whatever stands before it.
+/// Part of each secret. Its base64 is also recognized, whatever precedes it.
 const MARK: &str = "hunter2hunter2hunter2";
 
 fn shown(text: &str) -> bool {
@@ -62,7 +62,7 @@ fn to_token_server(auth: Auth, server: &Receiver) -> Auth {
     }
 }
 
-/// Everything that a store says, in one text.
+/// All output of a store, in one text.
 async fn said(settings: OtlpSettings) -> String {
     let store = store(settings);
     let mut out = format!("{store:?} {:?} ", test_connection(&store, "1.2.3", &output()).await);
@@ -160,7 +160,7 @@ async fn stores_that_are_not_reached() {
     }
 }
 
-/// An endpoint is shown, but not what does not belong into it.
+/// An endpoint is shown, but without parts that do not belong in it.
 #[tokio::test]
 async fn endpoints_with_a_secret_in_them() {
     for protocol in PROTOCOLS {

@@ -1,4 +1,4 @@
-//! Whole stores around the exporter in memory: every record ends in exactly one place.
+//! Whole stores with the exporter in memory: every record ends up in exactly one place.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -85,7 +85,7 @@ async fn what_has_no_room_is_counted_and_bodies_go_first() {
         store.offer(&[object(number, b"x"), connection(100 + number)]);
     }
     let status = store.status();
-    // Of eight places six are open to objects: three pairs, then only events until all eight are taken.
+    // Objects may take six of the eight places: three pairs fit, then only events until all eight are taken.
     assert_eq!((status.buffered_records, status.losses.count(Loss::ExportFull)), (8, 12));
     tokio::time::sleep(Duration::from_secs(60)).await;
     let status = store.shutdown(Duration::from_secs(1)).await;
@@ -93,7 +93,7 @@ async fn what_has_no_room_is_counted_and_bodies_go_first() {
     assert_eq!(uids(&memory), [0, 100, 1, 101, 2, 102, 103, 104]);
 }
 
-/// Offers that the intake has not seen yet are bounded by the budget like everything else, not by their number.
+/// Offers that the intake has not processed yet are bounded by the budget, like everything else, not by their number.
 #[tokio::test(start_paused = true)]
 async fn many_small_offers_have_room_as_long_as_the_budget_has() {
     let memory = Memory::default();
@@ -147,12 +147,12 @@ async fn rejected_records_are_found_by_halving() {
     let store = start(&memory, BOTH, drive());
     store.offer(&[connection(0), connection(1), connection(2), connection(3)]);
     let status = store.shutdown(Duration::from_secs(1)).await;
-    // 0..4 bad; 0..2 taken; 2..4 bad; 2 bad, dropped; 3 taken.
+    // Batch 0..4 fails; 0..2 is accepted; 2..4 fails; 2 fails and is dropped; 3 is accepted.
     assert_eq!(uids(&memory), [0, 1, 3]);
     assert_eq!((status.losses.count(Loss::ExportRejected), status.exported_records), (1, 3));
 }
 
-/// A writer that keeps what it got, or fails as a pipe without a reader does.
+/// A writer that keeps what it gets, or fails as a pipe without a reader does.
 #[derive(Clone, Default)]
 struct Sink {
     got: Arc<Mutex<Vec<u8>>>,
@@ -243,7 +243,7 @@ async fn a_terminal_gets_indented_json() {
     assert_eq!(read.len(), 5);
 }
 
-/// Of an object on disk a store of records gets the beginning, and what the whole is; a line holds more than a message.
+/// A store of records gets the beginning of an object on disk, and the size of the whole; a line has room for more than an OTLP message.
 #[tokio::test]
 async fn a_store_of_records_gets_the_beginning_of_an_object_on_disk() {
     let folder = tempfile::tempdir().unwrap();
@@ -253,7 +253,7 @@ async fn a_store_of_records_gets_the_beginning_of_an_object_on_disk() {
     };
     for (len, cut) in [(100_000, false), (3 << 20, true)] {
         let path = folder.path().join("1");
-        // Characters of three bytes: the end of the excerpt falls into one.
+        // Characters of three bytes, so that the excerpt ends inside one.
         let data = "日".repeat(len / 3 + 1).into_bytes();
         std::fs::write(&path, &data).unwrap();
         let mut record = (*object(1, &data)).clone();
@@ -284,7 +284,7 @@ async fn a_store_of_records_gets_the_beginning_of_an_object_on_disk() {
     }
 }
 
-/// What a store takes of an object on disk is counted before it is taken: a store that reads the file needs no room for it.
+/// The memory that a store needs for an object on disk is counted beforehand: a store that reads the file needs none.
 #[tokio::test(start_paused = true)]
 async fn objects_on_disk_need_the_room_that_they_take_in_memory() {
     for (of_spooled, admitted) in [(1 << 20, 2), (0, 5)] {

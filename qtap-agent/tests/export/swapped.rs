@@ -1,4 +1,4 @@
-//! Files that are swapped under a running store: authorities, client certificates, secrets. And connections that die without a word.
+//! Files that change under a running store: authorities, client certificates, secrets. And connections that die silently.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::otlp::{PROTOCOLS, port, settings};
 use super::python::Receiver;
 use super::relay::{Manner, Relay};
 
-/// How long a changed file may take to be seen: files are looked at once a second.
+/// Time until a changed file is noticed: files are checked once a second.
 const SEEN: Duration = Duration::from_millis(1100);
 
 fn to(relay: &Relay, protocol: OtlpProtocol, tls: TlsSettings) -> OtlpSettings {
@@ -35,7 +35,7 @@ async fn a_new_authority_is_trusted_without_a_restart() {
         assert_eq!(exporter.send().await, Ok(Receipt::default()), "{protocol:?}");
 
         relay.become_of(Manner::Tls(new.identity("localhost", false).server(None)));
-        // Half a file is no reason to stop: the old one stands, and with it the connection.
+        // An incomplete file is no reason to stop: the old authority stays valid, and so does the connection.
         std::fs::write(&ca_file, "-----BEGIN CERTIFICATE-----\n").unwrap();
         tokio::time::sleep(SEEN).await;
         assert_eq!(exporter.send().await, Ok(Receipt::default()), "{protocol:?}");
@@ -43,7 +43,7 @@ async fn a_new_authority_is_trusted_without_a_restart() {
         std::fs::write(&ca_file, new.pem()).unwrap();
         tokio::time::sleep(SEEN).await;
         assert_eq!(exporter.send().await, Ok(Receipt::default()), "{protocol:?}: the new one is trusted");
-        // The old one is not: nothing that was verified by it is used any longer.
+        // The old authority is not trusted any more: no connection verified with it is used any longer.
         relay.become_of(Manner::Tls(old.identity("localhost", false).server(None)));
         std::fs::write(&ca_file, format!("{}\n", new.pem())).unwrap();
         tokio::time::sleep(SEEN).await;
@@ -99,7 +99,7 @@ async fn a_secret_that_is_swapped_is_sent() {
     }
 }
 
-/// The far end went away without a word: the attempt that finds out is given up in time, and the next one finds another way.
+/// The server vanished silently: the attempt that notices times out, and the next one connects anew.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_does_not_answer_is_left() {
     let Some(receiver) = Receiver::start(&json!({})) else { return };

@@ -1,5 +1,5 @@
-//! What `qtap test-connection` says of a store that does not take its sample: the cause, and what to do about it. A table of all that
-//! can stand between.
+//! What `qtap test-connection` says about a store that does not accept its sample: the cause, and what to do about it. One table of all
+//! possible causes.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn said(settings: OtlpSettings) -> Result<(), String> {
     test_connection(&store(settings), "1.2.3", &output()).await
 }
 
-/// True when every word of one of the choices is said. Which sign of a wrong protocol comes first is a matter of timing.
+/// True when all words of one of the choices occur. Which symptom of a wrong protocol comes first depends on timing.
 fn says(told: &str, choices: &[&str]) -> bool {
     choices.iter().any(|words| words.split(" & ").all(|word| told.contains(word)))
 }

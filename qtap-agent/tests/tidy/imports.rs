@@ -12,14 +12,14 @@ const ROOMS: [&str; 13] = [
     "tap",
 ];
 
-/// What belongs to `main`: nobody else names it; but `run` is told in `cli`'s words what was asked.
+/// Modules that belong to `main`: no other room names them, except that `run` names `cli` for the parsed arguments.
 const COMMAND_LINE: [&str; 3] = ["main", "cli", "logging"];
 
-/// Faults against the import rule in the file at `path` (below `src/`, e.g. `export/otlp/map.rs`).
+/// Violations of the import rule in the file at `path` (below `src/`, e.g. `export/otlp/map.rs`).
 pub(crate) fn faults(path: &str, tokens: &[(usize, Token<'_>)]) -> Vec<(usize, String)> {
     let module = module_of(path);
     let home = match path {
-        // The root says which rooms there are.
+        // The crate root declares the rooms.
         "lib.rs" => return Vec::new(),
         "main.rs" => "main",
         _ => module.first().copied().unwrap_or_default(),
@@ -37,7 +37,7 @@ pub(crate) fn faults(path: &str, tokens: &[(usize, Token<'_>)]) -> Vec<(usize, S
             found.extend(beside_settings(room, tokens));
         }
     }
-    // The table of networks is one, for the probes and for everyone.
+    // The table of networks exists once, for the probes and for the agent.
     if home != "capture" && path != "model/address.rs" {
         let strangers = tokens.iter().filter(|(_, token)| *token == Token::Word("qtap_common"));
         found.extend(strangers.map(|(line, _)| (*line, "only capture/ may use qtap_common".to_owned())));
@@ -57,7 +57,7 @@ fn fault(home: &str, room: &str, inside: &str) -> Option<String> {
         "main" => matches!(room, "run" | "config") || COMMAND_LINE.contains(&room),
         "cli" | "logging" => room == "config" || COMMAND_LINE.contains(&room),
         "tap" => matches!(room, "stream" | "http" | "dns" | "model"),
-        // A room named whole is looked at where it is used.
+        // A room imported as a whole is checked where it is used.
         "config" => room == "model" || matches!(inside, "" | "settings" | "Settings"),
         "admin" => room == "model",
         _ if COLUMNS.contains(&home) => room == "model",
@@ -67,7 +67,7 @@ fn fault(home: &str, room: &str, inside: &str) -> Option<String> {
     (!may).then(|| format!("{home} may not name {room}"))
 }
 
-/// Uses of a column that was named whole, for anything but its settings.
+/// Uses of a column that was imported as a whole for anything but its settings.
 fn beside_settings(room: &str, tokens: &[(usize, Token<'_>)]) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (at, (line, token)) in tokens.iter().enumerate() {
@@ -92,11 +92,11 @@ fn module_of(path: &str) -> Vec<&str> {
     names
 }
 
-/// Every path in the file that leads from the crate's root, as its first two names: written `crate::…`, `qtap_agent::…` or with
+/// The first two names of every path in the file that starts at the crate root: written `crate::…`, `qtap_agent::…` or with
 /// enough `super`s, alone or in braces.
 fn paths_from_root(module: &[&str], tokens: &[(usize, Token<'_>)]) -> Vec<(usize, Vec<String>)> {
     let mut found = Vec::new();
-    // Modules written in place, each with the depth of braces it opened at.
+    // Inline modules, each with the brace depth at which it opened.
     let mut inline: Vec<usize> = Vec::new();
     let mut depth = 0;
     let mut at = 0;
@@ -126,7 +126,7 @@ fn paths_from_root(module: &[&str], tokens: &[(usize, Token<'_>)]) -> Vec<(usize
     found
 }
 
-/// The one or several paths that begin at `at`, each cut after two names.
+/// The path, or the paths in braces, at `at`, each cut after two names.
 fn children(tokens: &[(usize, Token<'_>)], at: usize) -> Vec<Vec<String>> {
     if !is_sign(tokens, at, '{') {
         return vec![two_names(tokens, at)];
@@ -168,7 +168,7 @@ fn is_super(tokens: &[(usize, Token<'_>)], at: usize) -> bool {
     tokens.get(at).is_some_and(|(_, token)| *token == Token::Word("super")) && is_path(tokens, at + 1)
 }
 
-/// `pub(in crate::…)` names no import.
+/// `pub(in crate::…)` is not an import.
 fn is_visibility(tokens: &[(usize, Token<'_>)], at: usize) -> bool {
     at > 0 && tokens.get(at - 1).is_some_and(|(_, token)| *token == Token::Word("in"))
 }

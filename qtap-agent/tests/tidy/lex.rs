@@ -1,12 +1,12 @@
-//! Just enough of Rust's lexical structure (Reference, "Tokens") to tell code from comments and literals. In: source text. Out:
-//! words, signs and string literals with their lines. It knows nothing of grammar.
+//! Just enough of Rust's lexical structure (Reference, "Tokens") to separate code from comments and literals. In: source text. Out:
+//! words, signs and string literals with their line numbers. Grammar is not parsed.
 
-/// A piece of source that means something.
+/// A token of the source; comments and white space are not tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Token<'s> {
     /// Identifier, keyword or number.
     Word(&'s str),
-    /// The inside of a string literal, as written.
+    /// The contents of a string literal, as written.
     Text(&'s str),
     /// Any other character.
     Sign(char),
@@ -28,7 +28,7 @@ pub(crate) fn tokens(source: &str) -> Vec<(usize, Token<'_>)> {
     found
 }
 
-/// The token at the start of `rest`, if it is one, and how many bytes it takes.
+/// The token at the start of `rest`, if there is one, and how many bytes to skip.
 fn next(rest: &str, first: char) -> (Option<Token<'_>>, usize) {
     if rest.starts_with("//") {
         return (None, rest.find('\n').unwrap_or(rest.len()));
@@ -73,7 +73,7 @@ fn block_comment(rest: &str) -> usize {
     }
 }
 
-/// A string literal of any kind: its inside and the length of the whole.
+/// A string literal of any kind: its contents, and the length of the whole literal.
 fn string(rest: &str) -> Option<(&str, usize)> {
     let opens = |prefix: &&&str| rest.strip_prefix(**prefix).is_some_and(|rest| rest.starts_with(['"', '#']));
     let prefix = ["br", "cr", "b", "c", "r", ""].iter().find(opens)?.len();
@@ -91,7 +91,7 @@ fn string(rest: &str) -> Option<(&str, usize)> {
     Some((&inside[..end], open + 1 + end + 1 + hashes))
 }
 
-/// Where the closing quote stands, with escapes skipped.
+/// Position of the closing quote, with escapes skipped.
 fn end_of_escaped(inside: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in inside.char_indices() {

@@ -1,5 +1,5 @@
-//! Tidiness is a test: the import rule, who may name attributes and read the environment, that each file opens by saying what it
-//! is, its length, and that no path of somebody's machine is left in it. In: the sources of the workspace. Out: every fault as
+//! Tidiness tests: the import rule, which files may name attributes and read the environment, the `//!` head of each file, its
+//! length, and no path of one machine anywhere. In: the sources of the workspace. Out: every fault as
 //! `file:line: what`.
 
 mod imports;
@@ -9,16 +9,16 @@ mod words;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Files are looked at again at 400 lines; beyond this they need a reason. The tests at a file's foot are not counted.
+/// A file of 400 lines should be reviewed; one longer than this needs a reason. The tests at the end of a file are not counted.
 const MAX_LINES: usize = 450;
 
-/// The same for files that hold nothing but tests: literals take room.
+/// The same for files that hold only tests: literals take space.
 const MAX_TEST_LINES: usize = 600;
 
-/// Files that are longer, and why that is better than two files.
+/// Longer files, and why one file is better than two.
 const LONG_FILES: [(&str, &str); 0] = [];
 
-/// Where Rust is kept.
+/// Directories with Rust sources.
 const SOURCE_DIRS: [&str; 8] = [
     "qtap-agent/src",
     "qtap-agent/tests",
@@ -51,7 +51,7 @@ fn the_house_is_tidy() {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
-/// Every fault of one file, whose name is told from the workspace's root.
+/// All faults of one file; `name` is its path from the workspace's root.
 fn faults_of(name: &str, source: &str) -> Vec<(usize, String)> {
     let tokens = lex::tokens(source);
     let mut faults = shape(name, source);
@@ -65,7 +65,7 @@ fn faults_of(name: &str, source: &str) -> Vec<(usize, String)> {
     faults
 }
 
-/// How a file opens, and its length.
+/// Checks the head of a file, and its length.
 fn shape(name: &str, source: &str) -> Vec<(usize, String)> {
     let mut faults = Vec::new();
     if !source.starts_with("//!") {
@@ -87,11 +87,11 @@ fn allowed_lines(name: &str) -> usize {
     if is_test(name) { MAX_TEST_LINES } else { MAX_LINES }
 }
 
-/// Lines up to the tests at the foot.
+/// Lines before the tests at the end of the file.
 fn counted_lines(name: &str, source: &str) -> usize {
     let is_foot = |line: &&str| !is_test(name) && *line == "#[cfg(test)]";
     let lines = source.lines().collect::<Vec<_>>();
-    // Not `#[cfg(test)] mod tests;` at the head: what follows it there is code.
+    // `#[cfg(test)] mod tests;` at the head is not the end: code follows it.
     let foot = lines.iter().rposition(is_foot).filter(|at| !lines[*at..].contains(&"mod tests;"));
     foot.unwrap_or(lines.len())
 }

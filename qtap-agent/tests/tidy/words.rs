@@ -1,13 +1,13 @@
 //! Words that belong to one room: attribute names to `export/otlp/map.rs`, the environment to `config/` and the command line; and
-//! words that belong nowhere: paths of a machine. In: tokens or text of a file. Out: faults with their lines.
+//! words that belong nowhere: paths of one machine. In: tokens or text of a file. Out: faults with their lines.
 
 use crate::lex::Token;
 
-/// The one file that knows attribute names, and what it is parted into.
+/// The one file that knows attribute names, and the folder of its parts.
 const MAP: &str = "export/otlp/map.rs";
 const MAP_ROOM: &str = "export/otlp/map/";
 
-/// Attribute names that are nothing else too: `http.duration_ms`, say, is also a field of rules.
+/// Names that are used only as attributes: `http.duration_ms`, for example, is also a field of rules.
 const ATTRIBUTES: [&str; 115] = [
     "artifact.chunk",
     "artifact.chunk_offset",
@@ -148,7 +148,7 @@ pub(crate) fn without_tests<'s>(tokens: &[(usize, Token<'s>)]) -> Vec<(usize, To
     kept
 }
 
-/// After the block or the semicolon that ends the item.
+/// The index after the block or semicolon that ends the item.
 fn end_of_item(tokens: &[(usize, Token<'_>)], start: usize) -> usize {
     let mut depth = 0usize;
     for (offset, (_, token)) in tokens.iter().enumerate().skip(start) {
@@ -163,7 +163,7 @@ fn end_of_item(tokens: &[(usize, Token<'_>)], start: usize) -> usize {
     tokens.len()
 }
 
-/// Attribute names outside the one file that maps them.
+/// Attribute names outside the file that maps them.
 pub(crate) fn attribute_names(path: &str, code: &[(usize, Token<'_>)]) -> Vec<(usize, String)> {
     let mut faults = Vec::new();
     for (line, token) in code.iter().filter(|_| path != MAP && !path.starts_with(MAP_ROOM)) {
@@ -191,12 +191,12 @@ pub(crate) fn environment(path: &str, code: &[(usize, Token<'_>)]) -> Vec<(usize
     lines.map(|line| (line, "only config/ and the command line read the environment".to_owned())).collect()
 }
 
-/// Paths that are true on one machine only. Written in two halves here, so that this file holds none.
+/// Prefixes of paths that exist on one machine only. Each is written in two halves, so that this file contains none.
 const MACHINE_PATHS: [&str; 4] =
     [concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/tmp/", "wt/")];
 
-/// Such paths in the text, comments and strings included. `/proc/PID/root/…` is none: a path begins where nothing of a path
-/// stands before it.
+/// Such paths in the text, including comments and strings. `/proc/PID/root/…` is not one: a match must be the beginning of a path, with
+/// no path component before it.
 pub(crate) fn machine_paths(source: &str) -> Vec<(usize, String)> {
     let mut faults = Vec::new();
     for (line, text) in (1..).zip(source.lines()) {
