@@ -1,5 +1,5 @@
-//! HTTP/2 joined in the middle, or with a hole: at every frame and every byte nothing is guessed. And the share of header fields that is known, as a
-//! figure.
+//! HTTP/2 joined mid-stream, or with a hole, at every frame and every byte: nothing is guessed. Also measures the share of header fields that is
+//! known.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 mod talk;
@@ -16,7 +16,7 @@ fn usual() -> Arc<Settings> {
     Arc::new(Settings::default())
 }
 
-/// A connection whose exchanges differ, both ways; its frames, so that it can be joined and split at each.
+/// A connection whose exchanges differ in both directions, as single frames, so that it can be joined and split at each.
 fn conversation() -> Vec<Say> {
     let mut said =
         vec![Say::Up(PREFACE.to_vec()), Say::Up(frame(SETTINGS, 0, 0, &[])), Say::Down(frame(SETTINGS, 0, 0, &[]))];
@@ -32,7 +32,7 @@ fn conversation() -> Vec<Say> {
     said
 }
 
-/// What is known of each exchange must be what was said; what is not known is marked.
+/// What is known of an exchange must be what was sent; what is not known is marked as unknown.
 fn assert_nothing_is_guessed(exchange: &HttpExchange) {
     let number = |text: Option<&str>| text.and_then(|text| text.rsplit([' ', '/']).next()?.parse::<u32>().ok());
     let (request, response) = (exchange.request.as_ref(), exchange.response.as_ref());

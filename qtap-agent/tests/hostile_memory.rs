@@ -1,5 +1,5 @@
-//! Ten thousand connections that each say what costs most: the tap stays under the bound that docs/http.md names, every byte is
-//! in a record or counted, and honest neighbours are still captured whole.
+//! Ten thousand connections that each send what costs most: the tap's memory stays under the bound in docs/http.md, every byte is
+//! in a record or counted as lost, and well-behaved connections beside them are still captured whole.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test prints its figures")]
 
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use qtap_agent::tap::{Settings, Tap};
 const CONNECTIONS: u64 = 10_000;
 /// Segments for each connection.
 const ROUNDS: u64 = 4;
-/// What a call carries.
+/// Bytes of a call.
 const SEGMENT: usize = 16 << 10;
-/// Most that the tap may add to the resident memory of the process, in MiB: named in docs/http.md.
+/// Most MiB that the tap may add to the resident memory of the process, as stated in docs/http.md.
 const BOUND_MIB: u64 = 320;
 
 use Direction::{Received, Sent};
 
-/// What the hostile ones say, one kind each.
+/// Number of kinds of hostile input.
 const KINDS: u64 = 10;
 
 struct Bench {
@@ -58,7 +58,7 @@ impl Bench {
         }
     }
 
-    /// Passes `bytes` on a connection, `skip` bytes after the last.
+    /// Passes `bytes` on a connection, leaving a hole of `skip` bytes before them.
     fn pass(&mut self, conn: u64, direction: Direction, skip: u64, bytes: &[u8]) {
         let session = conn % KINDS == 9;
         let channel = if session { Channel::Session(SessionId(conn)) } else { Channel::Socket(ConnId(conn)) };
@@ -109,12 +109,12 @@ fn resident_kib() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// The segment of `round` of a kind.
+/// The segment that a kind sends in a round.
 fn hostile(kind: u64, round: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(SEGMENT);
     let first = round == 0;
     match kind {
-        // A request line without an end, a byte too short to be given up.
+        // A request line without an end, just too short to be given up.
         0 => bytes.extend(if first { [b"GET /".as_slice(), &[b'a'; 16_000]].concat() } else { vec![b'a'; 60] }),
         // A head without an end.
         1 => {
@@ -125,7 +125,7 @@ fn hostile(kind: u64, round: u64) -> Vec<u8> {
                 bytes.extend(b"x: y\r\n");
             }
         }
-        // All of it beyond a hole; then in the smallest pieces (see the caller).
+        // All of it beyond a hole; and the same in the smallest pieces (see the caller).
         2 | 3 => bytes.resize(SEGMENT, b'z'),
         // A body that never ends.
         4 => {
@@ -134,7 +134,7 @@ fn hostile(kind: u64, round: u64) -> Vec<u8> {
             }
             bytes.resize(SEGMENT, b'b');
         }
-        // Requests that are never answered, of the smallest field lines.
+        // Requests without responses, with the smallest header lines.
         5 => {
             while bytes.len() < SEGMENT {
                 bytes.extend(b"GET / HTTP/1.1\r\n");
@@ -142,7 +142,7 @@ fn hostile(kind: u64, round: u64) -> Vec<u8> {
                 bytes.extend(b"\r\n");
             }
         }
-        // Streams that are never answered, each with the largest table entries.
+        // Streams without responses, each with the largest table entries.
         6 => {
             preface(&mut bytes, first);
             let mut stream = 1 + round * 4000;
@@ -159,7 +159,7 @@ fn hostile(kind: u64, round: u64) -> Vec<u8> {
             preface(&mut bytes, first);
             frame(&mut bytes, if first { 1 } else { 9 }, 0, 1, &[0x40; 16_000]);
         }
-        // Pieces that are kept, each in a segment that is not.
+        // Frames that are kept, each in a segment whose rest is not.
         8 => {
             preface(&mut bytes, first);
             if first {
@@ -168,7 +168,7 @@ fn hostile(kind: u64, round: u64) -> Vec<u8> {
             frame(&mut bytes, 0, 0, 1, &[b'k'; 1100]);
             frame(&mut bytes, 0xfe, 0, 0, &[0; 14_000]);
         }
-        // Exchanges inside TLS whose connection is never told.
+        // Exchanges inside TLS whose connection is never reported.
         _ => bytes.extend(b"POST /t HTTP/1.1\r\nHost: a\r\nContent-Length: 12000\r\n\r\n"),
     }
     bytes

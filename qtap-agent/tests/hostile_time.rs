@@ -1,6 +1,6 @@
-//! What a hostile peer can say costs time in proportion to its length: eight times as much may not take twenty times as long. Each shape is told
-//! in one piece, in records as large as the probes write, and in small pieces. And it costs as much when many streams are open as when one
-//! is. Times are the thread's own CPU time, the least of a few tries.
+//! The time that hostile input costs is proportional to its length: eight times the length may not take twenty times as long. Each shape is passed
+//! in one piece, in records as large as the probes write, and in small pieces. And it costs as much with many open streams as with
+//! one. Times are the thread's own CPU time; the best of a few tries counts.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 mod talk;
@@ -17,29 +17,29 @@ use talk::frames::{
 };
 use talk::{Say, tell};
 
-/// Bytes of the shorter one.
+/// Bytes of the shorter input.
 const SHORT: usize = 128 << 10;
-/// How much longer the longer one is.
+/// How many times longer the longer input is.
 const LONGER: usize = 8;
-/// How much more time it may take: what is quadratic takes 64 times as much.
+/// How many times as long it may take: a quadratic cost would take 64 times as long.
 const MOST: f64 = 20.0;
-/// How much more time the same may take when 1024 streams are open: what looks at all of them takes a hundred times as much.
+/// How many times as long the same may take with 1024 open streams: a scan of all of them would take a hundred times as long.
 const MOST_IN_A_CROWD: f64 = 10.0;
-/// Longest heads. What is longer is searched for the next message, which costs another sum a byte than what may still be a head: of one
-/// limit both lengths are longer, of the other both are shorter.
+/// Limits on the head. Input beyond the limit is searched for the next message, at a different cost per byte than a possible head: both
+/// lengths are above one limit and below the other.
 const HEAD_LIMITS: [usize; 2] = [4 << 10, 16 << 20];
-/// Times a measurement is made; one that is in order is not made again.
+/// How often a measurement is tried; the first good one is final.
 const TRIES: usize = 3;
-/// Below this a time says nothing.
+/// Shorter times mean nothing.
 const LEAST: Duration = Duration::from_millis(2);
 
 struct Shape {
     what: &'static str,
     joined_late: bool,
-    /// What is said before, in whatever length.
+    /// Passed first, whatever the length.
     before: Vec<Say>,
     direction: Direction,
-    /// The `n`th of what is said again and again.
+    /// The `n`th of the repeated pieces.
     piece: fn(usize) -> Vec<u8>,
 }
 
@@ -56,7 +56,7 @@ fn alone() -> Vec<Say> {
     open(1)
 }
 
-/// HTTP/2 with as many streams open as are kept.
+/// HTTP/2 with the most open streams that are kept.
 fn crowd() -> Vec<Say> {
     open(1024)
 }
@@ -70,7 +70,7 @@ fn open(count: u32) -> Vec<Say> {
     ]
 }
 
-/// A stream of the crowd.
+/// A stream id of the crowd.
 fn one_of(n: usize) -> u32 {
     2 * (n as u32 % 1024) + 1
 }
@@ -185,7 +185,7 @@ fn cpu_time() -> Duration {
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap())
 }
 
-/// Time for so many bytes of the shape in pieces of at most `piece`.
+/// The time for this many bytes of the shape, in pieces of at most `piece`.
 fn time(shape: &Shape, bytes: usize, piece: usize, head_limit: usize) -> Duration {
     let mut said = Vec::with_capacity(bytes + 100);
     let mut n = 0;
@@ -204,7 +204,7 @@ fn time(shape: &Shape, bytes: usize, piece: usize, head_limit: usize) -> Duratio
     once(&all).saturating_sub(once(&shape.before))
 }
 
-/// The least of a few ratios; the first that is in order ends the search.
+/// Tries a few times whether the longer time is within `bound`; returns the last times when it never is.
 fn ratio(bound: f64, measure: impl Fn() -> (Duration, Duration)) -> Option<String> {
     let mut last = String::new();
     for _ in 0..TRIES {

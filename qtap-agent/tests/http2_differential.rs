@@ -1,5 +1,5 @@
-//! A real HTTP/2 client and server (the `h2` crate's, with its own encoder) talk over a pipe; what passes at the client's end is given to
-//! the `http` room, and what comes out must be what the two said to one another.
+//! A real HTTP/2 client and server (the `h2` crate's, with its own encoder) talk over a pipe. The bytes at the client's end are given to
+//! the `http` room, and its exchanges must be what the two said to one another.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 type Log = Arc<Mutex<Vec<(Direction, Bytes)>>>;
 
-/// One end of a pipe that notes what passes.
+/// One end of a pipe that records the bytes in both directions.
 struct Noted {
     pipe: DuplexStream,
     log: Log,
@@ -54,7 +54,7 @@ impl AsyncWrite for Noted {
     }
 }
 
-/// What the `n`th request says; its size grows so that windows, frames and tables are all exceeded.
+/// The body of the `n`th request. Its size grows so that windows, frames and tables are all exceeded.
 fn body(n: usize) -> Bytes {
     (0..n * 997).map(|i| (i * 7 + n) as u8).collect()
 }
@@ -63,7 +63,7 @@ fn value(n: usize, k: usize) -> String {
     format!("value {n} of {k} {}", "é~x".repeat((n * k) % 40))
 }
 
-/// Answers every request with its own body, its own fields, and trailers.
+/// Answers every request with its own body, header fields and trailers.
 async fn serve(pipe: DuplexStream, table: u32) {
     let mut builder = h2::server::Builder::new();
     builder.max_header_list_size(1 << 20).initial_window_size(1 << 20);
@@ -191,7 +191,7 @@ fn with_tables_of_other_sizes() {
     }
 }
 
-/// Whenever one begins to look, nothing that comes out contradicts what was said.
+/// Joined at any point, no exchange contradicts what was said.
 #[test]
 fn joined_at_any_time() {
     let log = talk(60, 4096);
@@ -207,7 +207,7 @@ fn joined_at_any_time() {
     }
 }
 
-/// What a client asks again and again: what differs is the path and an id.
+/// A client that repeats a request, with only the path and an id changing.
 async fn browse(pipe: Noted, count: usize) {
     let (mut client, connection) = h2::client::handshake(pipe).await.unwrap();
     let driver = tokio::spawn(connection);
@@ -235,7 +235,7 @@ async fn browse(pipe: Noted, count: usize) {
     driver.abort();
 }
 
-/// Answers each request with a few words.
+/// Answers each request with a few header fields.
 async fn serve_items(pipe: DuplexStream) {
     let mut server = h2::server::handshake(pipe).await.unwrap();
     while let Some(Ok((_, mut respond))) = server.accept().await {
@@ -258,7 +258,7 @@ fn visit(count: usize) -> Vec<(Direction, Bytes)> {
     Arc::into_inner(log).unwrap().into_inner().unwrap()
 }
 
-/// Header fields of a request; of how many the name and the value are known; and of how many the value.
+/// Counts a request's header fields: all; those with known name and value; those with known value.
 fn known_fields(exchange: &HttpExchange) -> Option<[usize; 3]> {
     let request = exchange.request.as_ref()?;
     let pseudo = [&request.method, &request.target, &request.scheme, &request.authority];
@@ -268,8 +268,8 @@ fn known_fields(exchange: &HttpExchange) -> Option<[usize; 3]> {
     Some([request.fields.0.len(), both.count(), values.count()].map(|count| pseudo + count))
 }
 
-/// The figure of `docs/http.md`: joined in the middle, what share of a request's header fields is known, by how many requests passed since. A
-/// field is known as soon as the encoder writes it out again, which it does when its table has let go of it; a name that is only ever
+/// The figure of `docs/http.md`: after joining mid-stream, the share of a request's header fields that is known, by the number of requests since. A
+/// field is known once the encoder writes it out again, which it does when its table has evicted it; a name that is only ever
 /// written as a reference to the field before it stays unknown.
 #[test]
 #[allow(clippy::print_stdout, reason = "the figure is for reading")]
@@ -277,7 +277,7 @@ fn fields_are_learnt_again() {
     const REQUESTS: usize = 300;
     let log = visit(REQUESTS);
     let mut by_request = vec![[0usize; 3]; REQUESTS];
-    // Not before the table is full: from then on every place is like every other.
+    // Only once the table is full: from then on every starting point is alike.
     for start in log.len() / 3..log.len() / 2 {
         let (exchanges, _) = listen(&log[start..], true);
         let known = exchanges.iter().filter_map(known_fields);

@@ -1,5 +1,5 @@
-//! What holds for every input of the `http` room: how bytes are cut makes no difference, every byte is counted once whatever is
-//! lost, no wrong pair is ever made, and nothing panics.
+//! Properties of the `http` room for every input: how bytes are cut makes no difference, every byte is counted once whatever is lost,
+//! no request is paired with another's response, and nothing panics.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use qtap_agent::model::message::{Body, Fields};
 use qtap_agent::model::segment::{Gap, Segment};
 use qtap_agent::model::time::KernelTime;
 
-/// What passes: bytes of one direction, a hole of so many, or time.
+/// A step: bytes of one direction, a hole of some length, or time.
 #[derive(Debug, Clone)]
 enum Step {
     Bytes(Direction, Vec<u8>),
@@ -23,7 +23,7 @@ enum Step {
     Wait,
 }
 
-/// Tells a channel what passes, closes it, and asserts the law of conservation.
+/// Passes the steps to a channel, closes it, and asserts the conservation law.
 fn tell(steps: &[Step], settings: &Arc<Settings>, joined_late: bool) -> Vec<HttpExchange> {
     let mut http = Http::new(settings, joined_late);
     let mut sink = Sink::default();
@@ -57,7 +57,7 @@ fn tell(steps: &[Step], settings: &Arc<Settings>, joined_late: bool) -> Vec<Http
     sink.exchanges
 }
 
-/// An exchange without what cutting may change: times, and how a body lies in pieces.
+/// An exchange without what cutting may change: times, and the pieces of a body.
 fn essence(exchange: &HttpExchange) -> String {
     let body = |body: &Body| format!("{:?} {} {} {:?}", body.to_bytes(), body.size, body.truncated, body.missing);
     let fields = |fields: &Fields| format!("{fields:?}");
@@ -77,7 +77,7 @@ fn essences(exchanges: &[HttpExchange]) -> Vec<String> {
     exchanges.iter().map(essence).collect()
 }
 
-/// The bytes of a request and of its response; or of a client and of its server.
+/// The bytes of a request and its response; or of a client and its server.
 type Pair = (Vec<u8>, Vec<u8>);
 
 /// How a body is framed.
@@ -136,7 +136,7 @@ fn pairs(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Pair>> {
     })
 }
 
-/// Turn by turn, as a client does that waits for each answer.
+/// In turns, as by a client that waits for each response.
 fn in_turns(pairs: &[Pair]) -> Vec<Step> {
     let steps = |(request, response): &Pair| {
         [Step::Bytes(Direction::Sent, request.clone()), Step::Bytes(Direction::Received, response.clone())]
@@ -144,7 +144,7 @@ fn in_turns(pairs: &[Pair]) -> Vec<Step> {
     pairs.iter().flat_map(steps).collect()
 }
 
-/// All requests, then all responses, as a client does that pipelines.
+/// All requests, then all responses, as by a client that pipelines.
 fn in_bursts(pairs: &[Pair]) -> Vec<Step> {
     let requests = pairs.iter().map(|pair| Step::Bytes(Direction::Sent, pair.0.clone()));
     requests.chain(pairs.iter().map(|pair| Step::Bytes(Direction::Received, pair.1.clone()))).collect()
@@ -154,7 +154,7 @@ fn laid_out(pairs: &[Pair], burst: bool) -> Vec<Step> {
     if burst { in_bursts(pairs) } else { in_turns(pairs) }
 }
 
-/// Cuts each step's bytes in pieces, at the given distances.
+/// Cuts the bytes of each step into pieces of the given lengths.
 fn cut(steps: &[Step], distances: &[usize]) -> Vec<Step> {
     let mut distance = distances.iter().copied().cycle();
     let mut pieces = Vec::new();
@@ -173,7 +173,7 @@ fn cut(steps: &[Step], distances: &[usize]) -> Vec<Step> {
     pieces
 }
 
-/// Takes `len` bytes of one direction away, from `at` on, and leaves a hole.
+/// Removes `len` bytes of one direction from `at` on, leaving a hole.
 fn lose(steps: &[Step], direction: Direction, at: usize, len: usize) -> Vec<Step> {
     let mut seen = 0;
     let mut left = Vec::new();
@@ -198,7 +198,7 @@ fn lose(steps: &[Step], direction: Direction, at: usize, len: usize) -> Vec<Step
     left
 }
 
-/// No exchange has a request that carries one number and a response that carries another.
+/// No exchange has a request with one number and a response with another.
 fn assert_no_wrong_pair(exchanges: &[HttpExchange]) {
     for exchange in exchanges {
         let asked = exchange.request.as_ref().and_then(|r| r.target.as_deref()).map(|t| t.trim_start_matches('/'));
@@ -227,7 +227,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A literal with incremental indexing, so that the table matters.
+/// A literal with incremental indexing, so that the table has an effect.
 fn literal(name: &str, value: &str) -> Vec<u8> {
     let mut bytes = vec![0x40, name.len() as u8];
     bytes.extend(name.bytes());
@@ -236,7 +236,7 @@ fn literal(name: &str, value: &str) -> Vec<u8> {
     bytes
 }
 
-/// A connection of HTTP/2. Each exchange carries its number on both sides.
+/// An HTTP/2 connection. Each exchange carries its number in both directions.
 fn h2_connection() -> impl Strategy<Value = Pair> {
     let body = || proptest::collection::vec(any::<u8>(), 0..50);
     proptest::collection::vec((body(), body(), any::<bool>()), 1..6).prop_map(|list| {
@@ -359,7 +359,7 @@ proptest! {
     }
 }
 
-/// Bytes at random, bytes that look like HTTP, holes, and time.
+/// Random bytes, bytes that look like HTTP, holes, and time.
 fn anything() -> impl Strategy<Value = Step> {
     let words: Vec<&'static [u8]> = vec![
         b"GET / HTTP/1.1\r\n",
@@ -398,7 +398,7 @@ fn anything() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// More of one thing than any window or wait holds.
+/// More of one kind of input than any window or wait holds.
 fn plenty() -> impl Strategy<Value = Step> {
     let words: Vec<&'static [u8]> = vec![
         b"GET / HTTP/1.1\r\nA: b\r\n",

@@ -1,5 +1,5 @@
-//! A body that does not fit into memory, on its whole way: calls of a program → tap → pipeline → a store that is a directory. One object
-//! comes of it, which holds all of the body; and the process grows by no more than a bound that has nothing to do with its size.
+//! A body that does not fit in memory, on its whole way: calls of a program → tap → pipeline → a store that is a directory. The result is
+//! one object with the whole body, and the process grows by no more than a fixed bound, whatever the body's size.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test prints its figures")]
 
 use std::io::Read as _;
@@ -24,18 +24,18 @@ use qtap_agent::pipeline::{Pipeline, RedactionKey};
 use qtap_agent::tap::{self, Tap};
 use sha2::{Digest as _, Sha256};
 
-/// The program's own.
+/// The allocator of the real program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What a call carries.
+/// Bytes of a call.
 const CALL: usize = 256 << 10;
-/// Bytes of a body above which it goes to disk, as the program has it.
+/// Bytes above which a body goes to disk, as in the program.
 const LARGE: usize = 4 << 20;
-/// Most that the process may grow by.
+/// The most bytes that the process may grow by.
 const BOUND: u64 = 64 << 20;
 
-/// The store, and the folder of spooled bodies.
+/// The tap, the pipeline and the store, with a folder for spooled bodies.
 struct Bench {
     tap: Tap,
     pipeline: Pipeline,
@@ -96,7 +96,7 @@ impl Bench {
         self.event(Event::Passed(Passed { channel, direction, offset, time, pid: 7, payload }));
     }
 
-    /// An answer with a body of `size` bytes.
+    /// A response with a body of `size` bytes.
     fn talk(&mut self, size: u64) {
         self.event(Event::Started(Arc::new(Host::default())));
         self.event(Event::Opened(Opened {
@@ -121,7 +121,7 @@ impl Bench {
     }
 }
 
-/// The next call's bytes: lines that say where they are, so that none is where another should be.
+/// The bytes of the next call: lines that contain their own offset, so that misplaced bytes are noticed.
 fn call(from: u64, size: u64) -> Vec<u8> {
     let len = (size - from).min(CALL as u64) as usize;
     let mut bytes = Vec::with_capacity(len + 64);
@@ -144,7 +144,7 @@ fn objects(folder: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(folder.join("objects")).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
-/// Reads the document of the response as it stands on disk: its digest is its name, and the body in it is what was sent.
+/// Reads the response's document on disk: its name must be its digest, and its body must be what was sent.
 fn check(path: &Path, size: u64) {
     let mut file = std::io::BufReader::with_capacity(1 << 20, std::fs::File::open(path).unwrap());
     let (mut document, mut body, mut sent) = (Sha256::new(), Sha256::new(), Sha256::new());
@@ -182,7 +182,7 @@ fn one_object_comes_of(size: u64) {
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut bench = Bench::new(folder.path(), size as usize, &runtime);
-    // From here on the peak is measured anew.
+    // Resets the peak memory of the process.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let (before, started) = (status("VmRSS:"), Instant::now());
     bench.talk(size);

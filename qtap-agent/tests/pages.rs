@@ -1,5 +1,5 @@
-//! What the pages say is so: links lead somewhere, every page is in the index, and each message that troubleshooting.md explains is one
-//! that the program has. In: the repository's Markdown and sources. Out: every fault as `page: what`.
+//! The documentation is correct: links lead somewhere, every page is in the index, and the program has each message that troubleshooting.md
+//! explains. In: the repository's Markdown and sources. Out: every fault as `page: what`.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Files below a folder whose names end so.
+/// Files below a folder whose names end in `end`.
 fn files(folder: &Path, end: &str, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -32,7 +32,7 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// A page without what is code in it.
+/// The text of a page, without code.
 fn prose(page: &Path) -> String {
     let text = fs::read_to_string(page).unwrap();
     let mut fenced = false;
@@ -44,7 +44,7 @@ fn prose(page: &Path) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// What headings are called in links.
+/// The link anchors of a page's headings.
 fn anchors(page: &Path) -> BTreeSet<String> {
     let slug = |heading: &str| -> String {
         let kept = heading.to_lowercase();
@@ -95,7 +95,7 @@ fn every_page_and_example_is_in_an_index() {
     }
 }
 
-/// The first cells of the page's tables that are messages: `…` in them stands for what differs.
+/// The messages in the first cells of the page's tables; `…` in them stands for what varies.
 fn explained() -> Vec<String> {
     let page = prose(&root().join("docs/troubleshooting.md"));
     let cell = Regex::new(r"^\| (?:`` (.+?) ``|`(.+?)`) \|").unwrap();

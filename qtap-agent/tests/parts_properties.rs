@@ -1,5 +1,5 @@
-//! What holds for every exchange that is told in parts: put together again they are the exchange as it is told whole, wherever
-//! the bytes are cut and whenever time passes; every byte is counted once; and nothing panics, whatever comes.
+//! Properties of exchanges reported in parts: joined, the parts equal the exchange reported whole, wherever the bytes are cut and
+//! whenever time passes; every byte is counted once; and nothing panics, whatever the input.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use qtap_agent::model::messages::Messages;
 use qtap_agent::model::segment::{Gap, Segment};
 use qtap_agent::model::time::KernelTime;
 
-/// What passes: bytes of one direction, a hole of so many, or time.
+/// A step: bytes of one direction, a hole of some length, or time.
 #[derive(Debug, Clone)]
 enum Step {
     Bytes(Direction, Vec<u8>),
@@ -26,7 +26,7 @@ enum Step {
     Wait(u64),
 }
 
-/// Tells a channel what passes, closes it, and asserts the law of conservation.
+/// Passes the steps to a channel, closes it, and asserts the conservation law.
 fn tell(steps: &[Step], settings: &Settings) -> (Vec<HttpExchange>, Sink) {
     let mut http = Http::new(&Arc::new(settings.clone()), false);
     let mut sink = Sink::default();
@@ -59,7 +59,7 @@ fn tell(steps: &[Step], settings: &Settings) -> (Vec<HttpExchange>, Sink) {
     (std::mem::take(&mut sink.exchanges), sink)
 }
 
-/// Adds the body of the next part.
+/// Appends the body of the next part.
 fn add_body(whole: &mut Body, part: Body) {
     assert_eq!(part.offset, whole.size, "a part begins where the one before ended");
     whole.chunks.extend(part.chunks);
@@ -82,7 +82,7 @@ fn add_body(whole: &mut Body, part: Body) {
     };
 }
 
-/// Puts the parts of each exchange together.
+/// Joins the parts of each exchange.
 fn joined(exchanges: Vec<HttpExchange>) -> Vec<HttpExchange> {
     let mut whole: BTreeMap<u64, HttpExchange> = BTreeMap::new();
     for mut exchange in exchanges {
@@ -106,7 +106,7 @@ fn joined(exchanges: Vec<HttpExchange>) -> Vec<HttpExchange> {
     whole.into_values().collect()
 }
 
-/// An exchange without what cutting may change: times, and how a body lies in pieces.
+/// An exchange without what cutting may change: times, and the pieces of a body.
 fn essence(exchange: &HttpExchange) -> String {
     let messages = |messages: &Messages| {
         let kept = messages.kept.iter();
@@ -143,7 +143,7 @@ fn never() -> Settings {
     Settings { part_bytes: usize::MAX, part_interval: Duration::MAX, ..Settings::default() }
 }
 
-/// Cuts each step's bytes in pieces, at the given distances, and lets time pass between them.
+/// Cuts the bytes of each step into pieces of the given lengths, and lets time pass between them.
 fn cut(steps: &[Step], distances: &[usize], waits: &[u64]) -> Vec<Step> {
     let (mut distance, mut wait) = (distances.iter().copied().cycle(), waits.iter().copied().cycle());
     let mut pieces = Vec::new();
@@ -168,7 +168,7 @@ fn chunked(body: &[Vec<u8>]) -> Vec<u8> {
     [body.iter().flat_map(chunk).collect(), b"0\r\nT: t\r\n\r\n".to_vec()].concat()
 }
 
-/// Exchanges whose answers are streams, and some whose requests are.
+/// Exchanges whose responses are streams; some of their requests are streams too.
 fn streams() -> impl Strategy<Value = Vec<Step>> {
     let body = || proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..60), 0..8);
     proptest::collection::vec((body(), body(), any::<bool>()), 1..4).prop_map(|list| {
@@ -190,7 +190,7 @@ fn streams() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-/// A message of a WebSocket connection: text, compressed or not, in how many frames.
+/// A message of a WebSocket connection: text, compressed or not, and its number of frames.
 #[derive(Debug, Clone)]
 struct Said {
     text: String,
@@ -221,7 +221,7 @@ fn frame(first: u8, payload: &[u8], key: Option<[u8; 4]>) -> Vec<u8> {
     bytes
 }
 
-/// One direction, its window kept from message to message.
+/// The bytes of one direction; the compression window is kept between messages.
 fn write_websocket(messages: &[Said], key: Option<[u8; 4]>) -> Vec<u8> {
     let mut compress = Compress::new(Compression::default(), false);
     let mut bytes = Vec::new();
@@ -231,7 +231,7 @@ fn write_websocket(messages: &[Said], key: Option<[u8; 4]>) -> Vec<u8> {
             let mut deflated = Vec::with_capacity(1000);
             compress.compress_vec(&payload, &mut deflated, FlushCompress::Sync).unwrap();
             deflated.truncate(deflated.len().saturating_sub(4));
-            // RFC 7692 §7.2.3.6: what an empty message is sent as.
+            // RFC 7692 §7.2.3.6: the form of an empty message.
             payload = if deflated.is_empty() { vec![0] } else { deflated };
         }
         let size = payload.len() / said.frames + 1;
@@ -279,7 +279,7 @@ fn literal(name: &str, value: &str) -> Vec<u8> {
     [vec![0], text(name), text(value)].concat()
 }
 
-/// Calls side by side; each direction's messages lie in DATA frames of a size of their own.
+/// Concurrent calls; the messages of each direction are in DATA frames of a random size.
 fn grpc() -> impl Strategy<Value = Vec<Step>> {
     let body = || proptest::collection::vec((any::<bool>(), proptest::collection::vec(any::<u8>(), 0..90)), 0..6);
     proptest::collection::vec((body(), body(), 1usize..60), 1..4).prop_map(|calls| {
@@ -312,7 +312,7 @@ fn anything_streamed() -> impl Strategy<Value = Vec<Step>> {
     prop_oneof![streams(), websocket(), grpc()]
 }
 
-/// Uploads and downloads that end, of a declared length or chunked: nothing that is told in parts by itself.
+/// Uploads and downloads that end, with a Content-Length or chunked: nothing that is reported in parts by itself.
 fn transfers() -> impl Strategy<Value = Vec<Step>> {
     let body = || (proptest::collection::vec(any::<u8>(), 0..600), any::<bool>());
     proptest::collection::vec((body(), body()), 1..4).prop_map(|exchanges| {
@@ -332,8 +332,8 @@ fn transfers() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-/// Many bodies at once on one connection, none of them large: together they are more than may be held, and go on in pieces before any
-/// of it is cut off.
+/// Many bodies at once on one connection, none of them large: together they exceed what may be held, and are passed on in pieces before
+/// any of them is cut off.
 #[test]
 fn many_bodies_at_once_are_all_whole() {
     const STREAMS: u32 = 40;
@@ -347,7 +347,7 @@ fn many_bodies_at_once_are_all_whole() {
     let mut down = h2_frame(4, 0, 0, b"");
     ids().for_each(|id| down.extend(h2_frame(1, 4, id, &[0x88])));
     steps.push(Step::Bytes(Direction::Received, down));
-    // One after the other comes nearly to what makes a body large, and stays there.
+    // One after the other comes close to the size of a large body, and stays there.
     for id in ids() {
         (0..19).for_each(|_| steps.push(Step::Bytes(Direction::Received, h2_frame(0, 0, id, &[b'x'; 50]))));
     }
@@ -358,7 +358,7 @@ fn many_bodies_at_once_are_all_whole() {
     assert_eq!(essences(&joined(pieces)), essences(&joined(whole)));
 }
 
-/// Bodies above so many bytes are handed on in pieces of eight.
+/// Bodies above this many bytes are passed on in pieces of eight.
 fn large(large_bytes: usize) -> Settings {
     Settings { large_bytes: Some(large_bytes), part_bytes: 8, ..never() }
 }
@@ -425,7 +425,7 @@ proptest! {
         let limited = |settings: Settings| Settings { body_limit: limit, ..settings };
         let (whole, counted) = tell(&steps, &limited(never()));
         let (pieces, sink) = tell(&steps, &limited(large(large_bytes)));
-        // A stream's parts have the limit each; what is large before its answer turns out to be a stream has it once.
+        // The limit applies to each part of a stream; a body that is large before its exchange turns out to be a stream has it only once.
         let streamed = pieces.iter().chain(&whole).any(|e| e.part.is_some_and(|part| !part.large));
         if !streamed {
             prop_assert_eq!(essences(&joined(pieces)), essences(&joined(whole)));
@@ -439,7 +439,7 @@ proptest! {
     ) {
         let steps = cut(&steps, &distances, &[0]);
         let (pieces, _) = tell(&steps, &large(large_bytes));
-        // A call of up to 60 bytes may come on top of what was held; heads are not bodies.
+        // A call of up to 60 bytes may be added to what was held; heads do not count as bodies.
         let bodies = pieces.iter().flat_map(|e| e.request.as_ref().map(|r| &r.body).into_iter().chain(e.response.as_ref().map(|r| &r.body)));
         prop_assert!(bodies.into_iter().all(|body| body.kept() <= (large_bytes + 60) as u64));
     }

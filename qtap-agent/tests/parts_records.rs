@@ -1,4 +1,4 @@
-//! From the bytes of a stream to the records of its parts: event streams under each content coding, told while they run, read
+//! From the bytes of a stream to the records of its parts: event streams under each content coding, reported while they run and read
 //! back from the artifacts; and a WebSocket conversation.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
@@ -18,7 +18,7 @@ use qtap_agent::pipeline::settings::{Format, HttpCapture, Level, Locator, Redact
 use qtap_agent::pipeline::{Pipeline, RedactionKey};
 use serde_json::Value;
 
-/// A channel whose exchanges go through a pipeline; each piece comes a minute after the one before.
+/// A channel whose exchanges go through a pipeline. Each piece comes a minute after the one before.
 struct Line {
     http: Http,
     sink: Sink,
@@ -121,7 +121,7 @@ fn artifacts(records: &[Record]) -> Vec<&ArtifactRecord> {
 const REQUEST: &[u8] = b"GET /events HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer s3cret\r\n\r\n";
 const EVENTS: [&str; 4] = ["data: one\n\n", "data: zwei €\n\n", "data: one\n\n", "data: 四\n\n"];
 
-/// The events, each as what the server writes at once; the last piece ends the coding.
+/// The events as the server writes them, one piece each; the last piece ends the coding.
 fn pieces(coding: &str) -> Vec<Vec<u8>> {
     fn flushed<E: Write>(
         mut encoder: E,
@@ -207,7 +207,7 @@ fn no_part_shows_more_than_its_level() {
     }
 }
 
-/// The opening handshake of RFC 6455 §1.3, and the frames of §5.7: a text message of the client, masked, its answer, and a Close.
+/// The opening handshake of RFC 6455 §1.3 and frames of §5.7: a masked text message of the client, the response to it, and a Close.
 #[test]
 fn a_websocket_conversation_is_told_by_message() {
     let mut line = Line::new(Level::Full);

@@ -1,5 +1,5 @@
-//! Plugins over recordings of real exchanges, by the program itself: every line that comes out is whole, says what it is, and comes out
-//! again. In: the recordings of `replay/` and a config. Out: lines of the stdout protocol, and those of `access_logs`.
+//! Plugins on recordings of real exchanges, run by the program itself: every line of output is complete, says what it is, and is the same on a
+//! second run. In: the recordings of `replay/` and a config. Out: lines of the stdout protocol, and those of `access_logs`.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-/// Everything that a stack can tell, with `more` behind it.
+/// A config with every plugin of a stack, followed by `more`.
 fn config(format: &str, more: &str) -> String {
     format!(
         "version: 2
@@ -31,12 +31,12 @@ stacks:
     )
 }
 
-/// What one replay told.
+/// The output of one replay.
 #[derive(Debug, Default, PartialEq)]
 struct Told {
-    /// Records, each with its attributes by name, by the name of the event.
+    /// Records by event name, each with its attributes by name.
     records: BTreeMap<String, Vec<BTreeMap<String, Value>>>,
-    /// Lines that are no records, in order.
+    /// Lines that are not records, in order.
     lines: Vec<String>,
     whole: String,
 }
@@ -76,7 +76,7 @@ fn replay(case: &str, config: &str) -> Told {
     told
 }
 
-/// The value itself, without the name of its type.
+/// The plain value, without the name of its type.
 fn flat(value: &Value) -> Value {
     let (kind, inner) = value.as_object().unwrap().iter().next().unwrap();
     match kind.as_str() {

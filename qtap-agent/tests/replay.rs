@@ -1,5 +1,5 @@
-//! Recordings of real exchanges, replayed by the program itself: the records must be those that stand beside them, line by line,
-//! byte for byte. `replay/README.md` says how they were made. With `UPDATE_EXPECT=1` the expected records are written anew.
+//! Recordings of real exchanges, replayed by the program itself: the records must equal the expected ones beside them, line by line,
+//! byte for byte. `replay/README.md` says how they were made. `UPDATE_EXPECT=1` rewrites the expected records.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -10,7 +10,7 @@ use qtap_agent::capture::ABI;
 use qtap_agent::capture::recording::{Fact, Frame, Reader};
 use sha2::{Digest, Sha256};
 
-/// Together they stay small enough to live in a repository.
+/// Limit on all recordings together, so that they can live in a repository.
 const MOST_BYTES: u64 = 2 << 20;
 
 fn cases() -> Vec<PathBuf> {
@@ -25,7 +25,7 @@ fn name(case: &Path) -> String {
     case.file_name().unwrap().to_string_lossy().into_owned()
 }
 
-/// `qtap replay`, with nothing of this process's environment.
+/// `qtap replay`, without the environment of this process.
 fn qtap_replay(recording: &Path, config: Option<&Path>, out: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qtap"));
     command.env_clear().arg("replay").arg("-o").arg(out);
@@ -45,7 +45,7 @@ fn records_of(case: &Path) -> String {
     fs::read_to_string(out).unwrap()
 }
 
-/// First line that differs, of both.
+/// The first line that differs, from both.
 fn difference(expected: &str, found: &str) -> Option<String> {
     if expected == found {
         return None;
@@ -82,7 +82,7 @@ fn each_recording_gives_the_expected_records() {
     assert!(faults.is_empty(), "\n{}\nIf the new records are right: UPDATE_EXPECT=1\n", faults.join("\n"));
 }
 
-/// The values that the READMEs of the examples tell their readers to set.
+/// The environment variables that the examples' READMEs tell their readers to set.
 const EXAMPLE_ENV: [(&str, &str); 10] = [
     ("COLLECTOR", "127.0.0.1:4317"),
     ("OTLP_ENDPOINT", "127.0.0.1:4317"),
@@ -96,7 +96,7 @@ const EXAMPLE_ENV: [(&str, &str); 10] = [
     ("AWS_SESSION_TOKEN", "x"),
 ];
 
-/// Each example is valid as it stands; and with its stores exchanged for standard output it makes records of a recording.
+/// Each example is valid as it is; with its stores replaced by standard output, it makes records from a recording.
 #[test]
 fn each_example_is_valid_and_replays() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
@@ -129,7 +129,7 @@ fn each_example_is_valid_and_replays() {
         if text.contains("http_capture") && !text.contains("level: none") {
             assert_eq!(records.matches("\"qtap.artifact_record\"").count(), 3, "{}", name(&folder));
         }
-        // What names its tags has them on every record.
+        // A config with tags has them on every record.
         if text.contains("TEAM") {
             let lines: Vec<&str> = records.lines().filter(|line| line.starts_with("{\"resourceLogs\"")).collect();
             assert!(lines.iter().all(|line| line.contains("team:blue")), "{}", name(&folder));
@@ -180,7 +180,7 @@ fn recordings_are_small_and_name_no_machine() {
     assert!(cases().len() >= 14);
 }
 
-/// What `qtap replay` says of this file: exit code, words, records by name and time.
+/// What `qtap replay` makes of this file: exit code, messages, records by name and time.
 fn verdict(bytes: &[u8]) -> (Option<i32>, String, Vec<(String, u64)>) {
     let dir = tempfile::tempdir().unwrap();
     let (file, out) = (dir.path().join("r.qtap"), dir.path().join("out.jsonl"));

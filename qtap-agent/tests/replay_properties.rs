@@ -1,5 +1,5 @@
-//! Recordings that are damaged, or lack what a full ring would have lost: nothing breaks, all ends, and nothing is said that was
-//! not so. In: the recordings of `replay/`, and written ones. All goes the whole way: recording, tap, pipeline.
+//! Recordings that are damaged, or lack what a full ring would have lost: nothing breaks, every replay ends, and nothing untrue is
+//! reported. In: the recordings of `replay/`, and generated ones. Each goes all the way: recording, tap, pipeline.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -22,7 +22,7 @@ use qtap_agent::pipeline::settings::Level;
 use qtap_agent::pipeline::{Pipeline, RedactionKey};
 use qtap_agent::tap::{self, Tap};
 
-/// Kinds and places in the probes' records (`qtap-common`).
+/// Kinds and offsets in the probes' records (`qtap-common`).
 const OPENED: u8 = 4;
 const DATA: u8 = 5;
 const SKIP: u8 = 6;
@@ -33,14 +33,14 @@ const RING_FULL: u8 = 2;
 const KIND_AT: usize = 28;
 const DATA_HEAD: usize = 40;
 
-/// Whatever the input, the process stays below this (in kB).
+/// The process stays below this whatever the input (in kB).
 const MOST_MEMORY_KB: u64 = 512 << 10;
 
-/// What came of a recording.
+/// The result of a recording.
 #[derive(Default)]
 struct Played {
     exchanges: Vec<HttpExchange>,
-    /// Bytes that connections were told to have lost.
+    /// Bytes that were reported as lost on connections.
     lost: u64,
     /// Bytes of artifacts.
     artifacts: usize,
@@ -93,7 +93,7 @@ fn take(seen: &mut Vec<Observation>, pipeline: &mut Pipeline, played: &mut Playe
     }
 }
 
-/// Everything said in an exchange that came whole: no times.
+/// The content of a whole exchange, without times.
 fn said(exchange: &HttpExchange) -> String {
     let (request, response) = (exchange.request.as_ref(), exchange.response.as_ref());
     let request = request.map(|r| (&r.method, &r.target, &r.authority, &r.fields, r.body.to_bytes(), &r.trailers));
@@ -101,7 +101,7 @@ fn said(exchange: &HttpExchange) -> String {
     format!("{request:?} {response:?}")
 }
 
-/// The recordings of `replay/` but the large ones, in their order, as frames.
+/// The frames of the recordings in `replay/`, in order, except the large ones.
 fn fixtures() -> &'static [(String, Vec<Frame>)] {
     static FIXTURES: OnceLock<Vec<(String, Vec<Frame>)>> = OnceLock::new();
     FIXTURES.get_or_init(|| {
@@ -136,7 +136,7 @@ fn is_data(frame: &Frame) -> bool {
     matches!(frame, Frame::Kernel(bytes) if bytes.get(KIND_AT) == Some(&DATA))
 }
 
-/// What the probes write in the place of bytes for which the ring had no room.
+/// What the probes write in place of bytes that did not fit in the ring.
 fn lost(data: &Bytes) -> Frame {
     let mut skip = data[..DATA_HEAD].to_vec();
     skip.extend_from_slice(&((data.len() - DATA_HEAD) as u64).to_ne_bytes());
@@ -145,7 +145,7 @@ fn lost(data: &Bytes) -> Frame {
     Frame::Kernel(skip.into())
 }
 
-/// Loses the `DATA` records that `losses` say: 0 keeps one, 1 loses it in silence, 2 has it told.
+/// Loses `DATA` records as `losses` says: 0 keeps one, 1 loses it silently, 2 reports the loss.
 fn lose(frames: &[Frame], losses: &[u8]) -> Vec<Frame> {
     let mut fates = losses.iter().cycle();
     let mut left = Vec::new();
@@ -166,7 +166,7 @@ fn peak_memory_kb() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// Changes a recording frame by frame; each frame stays well framed, so that its content is what is read.
+/// Damages a recording frame by frame. The framing stays valid, so that the content is read.
 fn mangle(frames: &[Frame], changes: &[(usize, usize, u8, u8)]) -> Vec<Frame> {
     let mut frames = frames.to_vec();
     for &(which, at, value, how) in changes {
@@ -183,7 +183,7 @@ fn mangle(frames: &[Frame], changes: &[(usize, usize, u8, u8)]) -> Vec<Frame> {
             }
             (_, Frame::Kernel(bytes)) => {
                 let mut changed = bytes.to_vec();
-                // Most of the meaning stands at the front.
+                // Most of the meaning is in the first bytes.
                 let at = if value % 2 == 0 { at % 56 } else { at } % changed.len().max(1);
                 changed.get_mut(at).into_iter().for_each(|byte| *byte = value);
                 frames[which] = Frame::Kernel(changed.into());
@@ -252,13 +252,13 @@ proptest! {
 
 // --- a connection whose exchanges are numbered -------------------------------------------------------------------------------
 
-/// How one exchange is said.
+/// The form of one exchange.
 #[derive(Debug, Clone)]
 struct Said {
     upload: usize,
     download: usize,
     chunked: bool,
-    /// Length of the pieces it is carried in.
+    /// Length of the pieces in which it is carried.
     piece: usize,
 }
 
@@ -313,7 +313,7 @@ impl Probe {
         }
     }
 
-    /// Time passes; the connection is closed with counts that are true of all that was carried.
+    /// Lets time pass and closes the connection, with counts that match what was carried.
     fn close(mut self, lost: [u64; 2]) -> Vec<Frame> {
         let mut body = Vec::new();
         for (carried, lost) in self.offsets.into_iter().zip(lost) {
@@ -357,7 +357,7 @@ fn numbered(exchanges: &[Said], together: usize, late: bool) -> Probe {
     probe
 }
 
-/// Every part of an exchange says the same number.
+/// Every part of an exchange carries the same number.
 fn agrees(exchange: &HttpExchange) -> Result<(), String> {
     let request = exchange.request.as_ref();
     let asked = request.and_then(|request| request.target.as_deref()?.strip_prefix('/')?.parse::<usize>().ok());

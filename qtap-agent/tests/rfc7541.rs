@@ -1,5 +1,5 @@
-//! RFC 7541 from outside: what two encoders do with their tables, and what is heard of it. Appendix C and the corpus of header blocks are tested beside
-//! the code. `docs/http.md` is the same for readers.
+//! RFC 7541 from outside: what two encoders do with their tables, and what qtap decodes. Appendix C and the corpus of header blocks are tested beside
+//! the code. `docs/http.md` is the readable version.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 mod talk;
@@ -9,12 +9,12 @@ use qtap_agent::model::message::{FieldText, Fields};
 use talk::frames::*;
 use talk::hear;
 
-/// A request whose only field of interest is one of the table, and its value.
+/// A request whose only field of interest is a table entry, and its value.
 fn from_table(stream: u32, update: &[u8], field: &[u8]) -> Vec<u8> {
     frame(HEADERS, 5, stream, &[update, &[0x82, 0x86, 0x84], field].concat())
 }
 
-/// Values of `x` in the requests; `?` where unknown, `-` where there is none.
+/// The decoded values of `x` in the requests; `?` where unknown, `-` where there is none.
 fn values(blocks: &[Vec<u8>]) -> Vec<String> {
     let heard = hear(&row("", "", &[blocks.concat()], &[]).said);
     let value = |fields: &Fields| {
@@ -26,7 +26,7 @@ fn values(blocks: &[Vec<u8>]) -> Vec<String> {
     heard.exchanges.iter().map(|exchange| value(&exchange.request.as_ref().unwrap().fields)).collect()
 }
 
-/// An integer behind a prefix of five bits (RFC 7541 §5.1), with the mark of a size update (§6.3).
+/// A table size update (RFC 7541 §6.3): an integer with a prefix of five bits (§5.1).
 fn resize(to: usize) -> Vec<u8> {
     if to < 31 {
         return vec![0x20 | to as u8];
@@ -40,7 +40,7 @@ fn resize(to: usize) -> Vec<u8> {
     octets
 }
 
-/// What it is about, the blocks, and the values that are heard.
+/// A description, the header blocks, and the decoded values.
 type Row<'a> = (&'a str, Vec<Vec<u8>>, &'a [&'a str]);
 
 #[test]
@@ -120,7 +120,7 @@ fn rfc7541_table_sizes() {
 
 #[test]
 fn rfc7541_tables_of_a_mebibyte_and_more() {
-    // 30 entries of about 32 KiB: 1 MiB is what the encoder was allowed; 256 KiB is what qtap remembers.
+    // 30 entries of about 32 KiB: the encoder may use 1 MiB, and qtap remembers 256 KiB.
     let long = |n: usize| format!("{n:02}{}", "v".repeat(32_000));
     let mut blocks = Vec::new();
     for n in 0..30 {
@@ -150,7 +150,7 @@ fn rfc7541_tables_of_a_mebibyte_and_more() {
     assert_eq!(exchange.incomplete, Some(Incomplete::FieldsUnknown));
 }
 
-/// The two directions have tables of their own (RFC 7541 §2.2).
+/// The two directions have separate tables (RFC 7541 §2.2).
 #[test]
 fn rfc7541_a_table_for_each_direction() {
     let tell = |stream, block: &[&[u8]]| frame(HEADERS, 5, stream, &block.concat());
@@ -165,13 +165,13 @@ fn rfc7541_a_table_for_each_direction() {
     }
 }
 
-/// SETTINGS_HEADER_TABLE_SIZE of either side (RFC 9113 §6.5.2): what it allows is done by updates in the other side's blocks.
+/// SETTINGS_HEADER_TABLE_SIZE of either side (RFC 9113 §6.5.2): the other side applies it by size updates in its blocks.
 #[test]
 fn rfc7541_sizes_that_settings_allow() {
     let allow = |size: u32| frame(SETTINGS, 0, 0, &[&[0, 1][..], &size.to_be_bytes()].concat());
     let tell = |stream, block: &[&[u8]]| frame(HEADERS, 5, stream, &block.concat());
     let value = |n: usize| format!("{n:03}{}", "v".repeat(100));
-    // The client allows 64 KiB: the hundredth entry back is still there. The server allows nothing: the client empties its table.
+    // The client allows 64 KiB, so the hundredth entry back is still there. The server allows 0, so the client empties its table.
     let mut up = [allow(65_536), from_table(1, &[], &indexed("x", "1")), frame(SETTINGS, 1, 0, &[])].concat();
     let mut down = [allow(0), frame(SETTINGS, 1, 0, &[])].concat();
     for n in 0..100u32 {

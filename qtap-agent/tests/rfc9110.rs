@@ -1,5 +1,5 @@
-//! RFC 9110, as far as it says where a message ends and what comes before and after an answer (§6.4, §7, §9.3, §10.1, §15), and the limits that qtap sets.
-//! Rows written from its text; `docs/http.md` is the same for readers.
+//! RFC 9110, as far as it says where a message ends and what comes before and after a response (§6.4, §7, §9.3, §10.1, §15), and the limits of qtap.
+//! The rows are written from its text; `docs/http.md` is the readable version.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 mod talk;

@@ -1,5 +1,5 @@
-//! RFC 9112 and the parts of RFC 9110 that say where a message ends, section by section: rows written from their text. `docs/http.md` is the same for
-//! readers.
+//! RFC 9112 and the parts of RFC 9110 that say where a message ends, section by section. The rows are written from their text; `docs/http.md` is the
+//! readable version.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 mod talk;
@@ -505,7 +505,7 @@ fn section_9_connections() {
     check(&cases, &usual());
 }
 
-/// The PROXY protocol of HAProxy, versions 1 and 2: a header before the first message, by whoever connected.
+/// The PROXY protocol of HAProxy, versions 1 and 2: a header that the side that connects sends before the first message.
 #[test]
 fn the_header_of_a_proxy_before_it() {
     let cases = [

@@ -1,5 +1,5 @@
-//! RFC 9113 from outside: what two ends of HTTP/2 say, and what is heard of it. Rows written from their text; every one is also told in
-//! pieces of one and of seven bytes. `docs/http.md` is the same for readers.
+//! RFC 9113 from outside: what two ends say in HTTP/2, and what qtap reports. The rows are written from its text; each is also passed in pieces of
+//! one and of seven bytes. `docs/http.md` is the readable version.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 mod talk;
@@ -139,7 +139,7 @@ fn sections_4_and_6_frames_in_each_direction() {
             one,
         ),
     ];
-    // A flag that is defined for another kind must not be read as padding; rows with undefined flags leave PADDED out.
+    // A flag defined for another frame type must not be read as PADDED; rows with undefined flags leave that bit out.
     check(&cases, &usual());
 }
 
@@ -381,7 +381,7 @@ fn section_5_streams_that_end_early() {
 fn section_5_hundreds_of_streams_at_once() {
     let ids: Vec<u32> = (0..500).map(|n| 2 * n + 1).collect();
     let asked: Vec<u8> = ids.iter().flat_map(|id| ask(*id, &format!("/{id}"))).collect();
-    // Heads first, then the bodies frame by frame in turns, from the last stream to the first.
+    // Heads first, then the frames of the bodies in turn, from the last stream to the first.
     let mut told: Vec<u8> = ids
         .iter()
         .rev()

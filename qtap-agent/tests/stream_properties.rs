@@ -1,4 +1,4 @@
-//! Whatever way the same bytes come, they are told once, in order, and what did not come is counted.
+//! However the same bytes arrive, they are reported once, in order, and missing bytes are counted.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use qtap_agent::tap::{Settings, Tap};
 
 const T: KernelTime = KernelTime(1);
 
-/// What the reassembly told: the bytes, `None` where they lack, and that offsets follow one another.
+/// What the reassembly reported: the bytes, `None` for missing ones. Asserts that offsets are consecutive.
 #[derive(Default)]
 struct Told {
     stream: Vec<Option<u8>>,
@@ -57,7 +57,7 @@ fn pieces(bytes: &[u8], cuts: &[usize]) -> Vec<(u64, Bytes)> {
     ends.into_iter().map(piece).filter(|(_, bytes)| !bytes.is_empty()).collect()
 }
 
-/// Lets each piece move by up to `window` places.
+/// Moves each piece by up to `window` places.
 fn shuffle<T>(pieces: &mut [T], moves: &[usize], window: usize) {
     for (at, by) in moves.iter().enumerate() {
         if pieces.is_empty() {
@@ -180,8 +180,8 @@ proptest! {
         prop_assert_eq!(split, whole);
     }
 
-    /// The law over the whole tap: whatever way the bytes of a connection come, or do not, they are captured or counted, and
-    /// when all come, in any order, the same exchanges are told.
+    /// The conservation law for the whole tap: however the bytes of a connection arrive, or don't, they are captured or counted, and
+    /// when all arrive, in any order, the same exchanges are reported.
     #[test]
     fn every_byte_of_a_connection_is_captured_or_counted(
         bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..6),
@@ -257,7 +257,7 @@ impl Run {
         self.tap.on_event(event, &mut self.out);
     }
 
-    /// Fate 10: lost in silence; 11: said to be lost; else it comes.
+    /// Fate 10: lost silently; 11: reported as lost; any other: delivered.
     fn piece(&mut self, direction: Direction, offset: u64, payload: Bytes, fate: u8) {
         let (channel, time, pid, len) = (Channel::Socket(ConnId(1)), KernelTime(self.now), 1, payload.len() as u64);
         match fate {

@@ -1,4 +1,4 @@
-//! Events in any order, true or not: nothing breaks, nothing stays behind, and every exchange has its connection.
+//! Events in any order, true or not: nothing breaks, no state stays behind, and every exchange has its connection.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashSet;
@@ -32,7 +32,7 @@ const PIECES: [&[u8]; 9] = [
     &CLIENT_HELLO,
 ];
 
-/// A whole one, whose random is all sevens.
+/// A whole ClientHello, whose random is all sevens.
 const CLIENT_HELLO: [u8; 50] = {
     let mut hello = [7; 50];
     let (head, tail) = (b"\x16\x03\x01\0\x2d\x01\0\0\x29\x03\x03", b"\0\0\x02\x13\x01\x01\0");
@@ -49,7 +49,7 @@ const CLIENT_HELLO: [u8; 50] = {
     hello
 };
 
-/// What one event is drawn from.
+/// The random input for one event.
 #[derive(Debug, Clone)]
 struct Draw {
     kind: u8,
@@ -79,7 +79,7 @@ prop_compose! {
     }
 }
 
-/// Turns draws into events; offsets mostly follow one another, so that parsers have something to do.
+/// Turns draws into events. Offsets are mostly consecutive, so that parsers have something to do.
 #[derive(Default)]
 struct Script {
     now: u64,
@@ -152,7 +152,7 @@ impl Script {
                     payload: Bytes::from_static(PIECES[draw.piece]),
                 })
             }
-            // That of the hello among the pieces.
+            // The random of the ClientHello among the pieces.
             14 => Event::SessionHello(SessionHello { session, time, pid, direction, random: Random([7; 32]) }),
             15 => {
                 let whose = draw.inside.then_some(SessionId(draw.conn));
@@ -173,7 +173,7 @@ impl Script {
     }
 }
 
-/// `a` leads to no stack, and answers of name servers are told.
+/// The endpoint `a` has no stack, and the answers of name servers are reported.
 fn settings() -> Settings {
     let mut wants = Wants::default();
     wants.routes.endpoint("a", None);

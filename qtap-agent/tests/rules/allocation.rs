@@ -1,4 +1,4 @@
-//! To ask a rule costs no memory: allocations of this thread are counted.
+//! Evaluating a rule allocates no memory: the allocations of this thread are counted.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -13,16 +13,16 @@ thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-// SAFETY: all is the system's; beside it a counter of this thread goes up, which allocates nothing.
+// SAFETY: every call goes to the system allocator; the thread-local counter beside it does not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise is the system's.
+        // SAFETY: the caller's guarantees are those that the system allocator requires.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: it came from the system.
+        // SAFETY: the memory came from the system allocator.
         unsafe { System.dealloc(at, layout) }
     }
 }
@@ -30,7 +30,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Every kind of test there is.
+/// Every kind of test that a rule can have.
 const RULES: [&str; 14] = [
     "http.res.status >= 500 or http.duration_ms > 1000",
     "http.req.method in [\"PUT\", \"POST\"] and not tls.enabled",
@@ -55,7 +55,7 @@ fn to_ask_allocates_nothing() {
     let facts = [get.facts(), post.facts()];
     let ask =
         || facts.iter().flat_map(|facts| rules.iter().map(|rule| rule.eval(facts))).filter(Option::is_some).count();
-    // What a regex remembers, and the URL, are made when they are asked for the first time.
+    // The cache of a regex, and the URL, are allocated on the first evaluation.
     let first = ask();
     let before = ALLOCATIONS.get();
     for _ in 0..100 {

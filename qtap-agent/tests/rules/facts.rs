@@ -1,4 +1,4 @@
-//! Exchanges to ask rules about, each with a name. In: a name. Out: what is known of it.
+//! Exchanges to evaluate rules on, each with a name. In: a name. Out: the facts known about it.
 
 use std::collections::BTreeMap;
 
@@ -103,7 +103,7 @@ fn conn(role: Role, local: &str, peer: &str, tls: Option<TlsFacts>) -> ConnFacts
     }
 }
 
-/// A request that left the house over TLS, from a container in a pod.
+/// A request that was sent to another host over TLS, from a container in a pod.
 fn get() -> Case {
     let asked = fields(&[
         ("Accept", "text/html"),
@@ -184,7 +184,7 @@ pub(crate) fn named(name: &str) -> Case {
     match name {
         "get" => get(),
         "post" => post(),
-        // Its answer never came.
+        // No response was seen.
         "unanswered" => of(get(), |case| case.http.response = None),
         // A response that no request was seen for.
         "orphan" => of(get(), |case| case.http.request = None),
@@ -198,7 +198,7 @@ pub(crate) fn named(name: &str) -> Case {
             case.http.protocol = Protocol::Http2;
             case.http.request.as_mut().unwrap().scheme = Some("https".to_owned());
         }),
-        // Absolute form, as a proxy is asked.
+        // Absolute form, as sent to a proxy.
         "proxied" => of(get(), |case| {
             case.http.request.as_mut().unwrap().target = Some("http://other.example/p/q?r".to_owned());
         }),
@@ -206,13 +206,13 @@ pub(crate) fn named(name: &str) -> Case {
             let request = case.http.request.as_mut().unwrap();
             (request.method, request.target) = (Some("CONNECT".to_owned()), Some("other.example:443".to_owned()));
         }),
-        // It runs: the request's head is there, and nothing is known of the connection.
+        // In progress: the request's head is known, and nothing about the connection.
         "head" => of(get(), |case| {
             (case.http.response, case.scene, case.so_far) = (None, None, true);
         }),
-        // It runs: the request's head is there, and the connection known.
+        // In progress: the request's head and the connection are known.
         "met" => of(get(), |case| (case.http.response, case.so_far) = (None, true)),
-        // It runs: both heads are there.
+        // In progress: both heads are known.
         "heads" => of(get(), |case| {
             case.http.response.as_mut().unwrap().ended = None;
             case.so_far = true;

@@ -1,5 +1,5 @@
-//! The rule language, from outside: a table written from `docs/rules.md`, properties against a naive reading of the same page, and that
-//! to ask a rule costs no memory.
+//! The rule language from outside: a table written from `docs/rules.md`, properties checked against a naive implementation of the same
+//! page, and a test that evaluating a rule allocates no memory.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 mod allocation;

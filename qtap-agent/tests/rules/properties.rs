@@ -1,4 +1,4 @@
-//! Rules made by chance: against a naive reading of the page, and for what must hold of all of them.
+//! Random rules, checked against a naive implementation of the page, and for what must hold for all rules.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -7,7 +7,7 @@ use qtap_agent::pipeline::rule::{MAX_BYTES, Macros, Outcomes, Rule, compile};
 
 use crate::facts::named;
 
-/// A condition, as simple as can be.
+/// A condition in its simplest form.
 #[derive(Debug, Clone)]
 enum Naive {
     /// A test, by its number.
@@ -17,7 +17,7 @@ enum Naive {
     Or(Box<Naive>, Box<Naive>),
 }
 
-/// Tests whose answer is known for `get`.
+/// Tests with a known result for `get`.
 const TESTS: [(&str, Option<bool>); 8] = [
     ("true", Some(true)),
     ("false", Some(false)),
@@ -30,7 +30,7 @@ const TESTS: [(&str, Option<bool>); 8] = [
 ];
 
 impl Naive {
-    /// Kleene's tables, one by one.
+    /// Kleene's three-valued logic, written out.
     fn eval(&self) -> Option<bool> {
         match self {
             Naive::Test(nth) => TESTS[*nth].1,
@@ -48,7 +48,7 @@ impl Naive {
         }
     }
 
-    /// With no more parentheses than precedence asks for: 0 in an `or`, 1 in an `and`, 2 behind a `not`. `style` chooses the spelling.
+    /// Prints it with only the parentheses that precedence needs. `within`: 0 in an `or`, 1 in an `and`, 2 after a `not`. `style` varies the spelling.
     fn print(&self, within: u8, style: &mut u32) -> String {
         let mut pick = |words: &[&str]| {
             *style = style.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -86,7 +86,7 @@ fn compiled(text: &str) -> Rule {
     compile(text, &Macros::default()).unwrap_or_else(|fault| panic!("{text}: {fault:?}"))
 }
 
-/// Pieces of rules, good and bad.
+/// Fragments of rules, valid and invalid.
 fn pieces() -> impl Strategy<Value = String> {
     let piece = select(vec![
         "http.req.method",
@@ -146,8 +146,8 @@ fn config(cases: u32) -> ProptestConfig {
 proptest! {
     #![proptest_config(config(400))]
 
-    /// Precedence, spelling, white space and comments: a rule comes to what the tree it was printed from comes to; and it reads the same
-    /// when it is printed again.
+    /// Precedence, spelling, white space and comments: a rule evaluates to the same as the tree it was printed from, and parses the same when
+    /// it is printed again.
     #[test]
     fn a_rule_means_what_its_tree_means(tree in naive(), style: u32) {
         let text = tree.print(0, &mut style.clone());
@@ -160,7 +160,7 @@ proptest! {
         prop_assert!(again == rule);
     }
 
-    /// What a rule comes to at last it could come to all the time before.
+    /// The final result of a rule was among its possible results at every earlier stage.
     #[test]
     fn what_is_known_early_stays_true(tree in naive(), style: u32) {
         let rule = compiled(&tree.print(0, &mut style.clone()));
@@ -175,7 +175,7 @@ proptest! {
         }
     }
 
-    /// A text is what stands between its quotes, whatever that is.
+    /// A string is what its quotes enclose, whatever that is.
     #[test]
     fn texts_come_back(text: String, quote in select(vec!['"', '\''])) {
         let escaped: String = text.chars().map(|c| match c {
@@ -193,7 +193,7 @@ proptest! {
         }
     }
 
-    /// So do numbers, addresses, networks, names of fields, and regexes.
+    /// The same for numbers, addresses, networks, field names, and regexes.
     #[test]
     fn values_come_back(
         int: i64, float in any::<f64>().prop_filter("finite", |float| float.is_finite()), v4: std::net::Ipv4Addr,
@@ -215,7 +215,7 @@ proptest! {
         }
     }
 
-    /// Nothing makes it panic, and the place of a fault lies in the text.
+    /// No input causes a panic, and the position of a fault is inside the text.
     #[test]
     fn what_is_no_rule_is_told(text in pieces()) {
         match compile(&text, &Macros::default()) {
@@ -254,11 +254,11 @@ fn every_bound_has_its_fault() {
     assert_eq!(told(" /* */ -- x"), "the rule is empty");
     let deep = compiled(&format!("{}true{}", "(".repeat(32), ")".repeat(32)));
     assert_eq!(deep.text(), "true");
-    // Each doubles the one before: without a bound the last would have 2^40 parts.
+    // Each macro doubles the one before: without a bound the last would have 2^40 parts.
     let mut list = vec![("m0".to_owned(), "true".to_owned())];
     list.extend((1..40).map(|n| (format!("m{n}"), format!("m{0}() or m{0}()", n - 1))));
     let (macros, faults) = Macros::new(&list);
-    // One that is refused counts as one part in those that call it: they grow anew.
+    // A macro that is refused counts as one part in its callers, so their size starts anew.
     let told: Vec<_> = faults.iter().map(|fault| (fault.nth, fault.fault.message.as_str())).collect();
     assert_eq!(told, [11, 22, 33].map(|nth| (nth, "the rule grows too large here")));
     assert!(compile("m39()", &macros).is_ok(), "what calls it is not told once more");

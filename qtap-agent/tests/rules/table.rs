@@ -1,15 +1,15 @@
-//! `table.txt`: a line a rule, what it is asked about (`facts`), and what it comes to. Of one that runs: all that it can come to. A rule that is refused
-//! has the first byte of the place, and how the message, or the help, begins.
+//! `table.txt`: one rule per line, the exchange it is evaluated on (`facts`), and the result; for an exchange in progress, all possible results.
+//! For a rule that is refused: the byte offset of the fault, and the beginning of the message or the help.
 
 use qtap_agent::pipeline::rule::{Macros, Outcomes, compile};
 
 use crate::facts::named;
 
 const TABLE: &str = include_str!("table.txt");
-/// What parts the three columns.
+/// Separates the three columns.
 const COLUMN: char = '⇒';
 
-/// `true`, `false`, `neither`; several of an exchange that runs; `open` for all three.
+/// `true`, `false`, `neither`; several for an exchange in progress; `open` for all three.
 fn words(outcomes: Outcomes) -> String {
     if outcomes == Outcomes::ANY {
         return "open".to_owned();
@@ -32,7 +32,7 @@ fn macros() -> Macros {
     macros
 }
 
-/// None when the row is true, else what is so.
+/// None when the row holds, else the actual result.
 fn check(text: &str, facts: &str, wanted: &str, macros: &Macros) -> Option<String> {
     let told = match compile(text, macros) {
         Ok(rule) if facts == "-" => Some(format!("taken as {}", rule.text())),

@@ -1,4 +1,4 @@
-//! Frames and header blocks of HTTP/2, written out by hand (RFC 9113 §4.1, RFC 7541 §6). In: what they say. Out: their octets.
+//! HTTP/2 frames and header blocks, written by hand (RFC 9113 §4.1, RFC 7541 §6). In: their contents. Out: their octets.
 
 use super::{Case, Say};
 
@@ -27,7 +27,7 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     bytes
 }
 
-/// A header block with nothing of it in a dynamic table: `:method: GET`, `:scheme: http`, and a path.
+/// A header block that uses no dynamic table: `:method: GET`, `:scheme: http`, and a path.
 pub(crate) fn get(path: &str) -> Vec<u8> {
     [vec![0x82, 0x86, 0x04], string(path)].concat()
 }
@@ -57,7 +57,7 @@ pub(crate) fn answer(stream: u32, body: &[u8]) -> Vec<u8> {
     [frame(HEADERS, END_HEADERS, stream, OK), frame(DATA, END_STREAM, stream, body)].concat()
 }
 
-/// A row: the client's bytes after its preface, the server's, the client's again …
+/// A row. `said` alternates: the client's bytes after its preface, the server's, the client's again …
 pub(crate) fn row(section: &'static str, what: &'static str, said: &[Vec<u8>], heard: &[&str]) -> Case {
     let settings = frame(SETTINGS, 0, 0, &[]);
     let opening = [Say::Up([PREFACE, &settings].concat()), Say::Down(settings)];

@@ -1,5 +1,5 @@
-//! For tests of the `http` room from outside: what two ends say, and what is heard of it. In: tables of cases. Out: every case that is not as the
-//! RFC has it, together; each is also told byte by byte, and cut in two at every byte, which must make no difference.
+//! For tests of the `http` room from outside: what two ends say, and what is reported. In: tables of cases. Out: all cases that differ from the RFC,
+//! together. Each is also passed byte by byte, and cut in two at every byte, which must make no difference.
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
@@ -17,20 +17,20 @@ use qtap_agent::model::message::Body;
 use qtap_agent::model::segment::{Gap, Segment};
 use qtap_agent::model::time::KernelTime;
 
-/// What is said, in order.
+/// A step of a conversation.
 #[derive(Debug, Clone)]
 pub(crate) enum Say {
     /// The client, which is the probed process.
     Up(Vec<u8>),
     /// The server.
     Down(Vec<u8>),
-    /// Bytes that are lost.
+    /// Bytes of a direction that are lost.
     Lost(Direction, u64),
-    /// Nothing, for so many milliseconds.
+    /// A pause of this many milliseconds.
     Wait(u64),
 }
 
-/// A line of a table: `> ` what the client says, `< ` what the server says, `~ ` milliseconds.
+/// A line of a table: `> ` bytes of the client, `< ` bytes of the server, `~ ` milliseconds to wait.
 pub(crate) fn say(text: &[u8]) -> Say {
     let (mark, rest) = text.split_at(2);
     match mark {
@@ -40,7 +40,7 @@ pub(crate) fn say(text: &[u8]) -> Say {
     }
 }
 
-/// What is heard.
+/// What the channel reports.
 pub(crate) struct Heard {
     pub exchanges: Vec<HttpExchange>,
     pub losses: Tally,
@@ -52,7 +52,7 @@ impl Heard {
     }
 }
 
-/// Tells a channel all of it, in pieces of at most `piece` bytes, and closes it.
+/// Passes all of it to a channel, in pieces of at most `piece` bytes, and closes the channel.
 pub(crate) fn tell(said: &[Say], settings: &Arc<Settings>, joined_late: bool, piece: usize) -> Heard {
     let mut http = Http::new(settings, joined_late);
     let (mut sink, mut offsets, mut now, mut given) = (Sink::default(), [0u64; 2], 0u64, 0u64);
@@ -88,7 +88,7 @@ pub(crate) fn tell(said: &[Say], settings: &Arc<Settings>, joined_late: bool, pi
     Heard { exchanges: sink.exchanges, losses: sink.losses }
 }
 
-/// The same from its first byte, under the usual limits.
+/// The same, captured from the first byte, in one piece and with default settings.
 pub(crate) fn hear(said: &[Say]) -> Heard {
     tell(said, &Arc::new(Settings::default()), false, usize::MAX)
 }
@@ -116,17 +116,17 @@ pub(crate) struct Case {
     pub what: &'static str,
     pub said: Vec<Say>,
     pub heard: Vec<String>,
-    /// Bytes that no exchange has.
+    /// Bytes that are in no exchange.
     pub lost: u64,
 }
 
-/// A row: section, what it is about, what is said, what is heard, how many bytes are lost.
+/// A row: section, description, what is said, the expected exchanges, and how many bytes are lost.
 pub(crate) fn case(section: &'static str, what: &'static str, said: &[&[u8]], heard: &[&str], lost: u64) -> Case {
     let heard = heard.iter().map(|line| (*line).to_owned()).collect();
     Case { section, what, said: said.iter().map(|text| say(text)).collect(), heard, lost }
 }
 
-/// All that is said, with one thing said in two pieces; each such way.
+/// Every way to split one step of the conversation in two.
 fn cut_in_two(said: &[Say]) -> impl Iterator<Item = Vec<Say>> + '_ {
     said.iter().enumerate().flat_map(move |(n, one)| {
         let (Say::Up(bytes) | Say::Down(bytes)) = one else { return Vec::new() };
@@ -137,10 +137,10 @@ fn cut_in_two(said: &[Say]) -> impl Iterator<Item = Vec<Say>> + '_ {
     })
 }
 
-/// Longest thing said that is cut at every byte.
+/// The longest step that is cut at every byte.
 const SHORT: usize = 600;
 
-/// Every case that is not as it should be.
+/// Asserts that every case is as expected; reports all that are not.
 pub(crate) fn check(cases: &[Case], settings: &Arc<Settings>) {
     let mut faults = Vec::new();
     for case in cases {
