@@ -1,4 +1,4 @@
-"""`calls.py WAY`: a request and its answer over one connection, both ends in this program, by system calls that few use. Prints the SHA-256 of both bodies."""
+"""`calls.py WAY`: a request and its response over one connection, both ends in this program, with system calls that few programs use. Prints the SHA-256 of both bodies."""
 
 import ctypes
 import hashlib
@@ -34,12 +34,12 @@ class Message(ctypes.Structure):
     ]
 
 
-# What the kernel is given the address of.
+# Keeps alive the objects whose addresses the kernel has.
 KEPT = []
 
 
 def buffers(pieces):
-    """A `struct iovec` for each, with room of its own."""
+    """A `struct iovec` for each piece, with its own buffer."""
     room = [ctypes.create_string_buffer(piece, max(len(piece), 1)) for piece in pieces]
     made = (Buffer * len(pieces))(*[Buffer(ctypes.addressof(at), len(piece)) for at, piece in zip(room, pieces)])
     KEPT.extend((room, made))
@@ -83,7 +83,7 @@ def many_messages_sent(sock):
 
 
 def begun_in_messages(sock):
-    """Which hold the method."""
+    """The small pieces contain the method."""
     lists = [[b""], [REQUEST[:1]], [REQUEST[1:3], REQUEST[3:5]]]
     assert libc.sendmmsg(sock.fileno(), messages(lists), len(lists), 0) == len(lists)
     sock.sendall(REQUEST[5:])
@@ -102,7 +102,7 @@ def asked_slowly(sock):
 
 
 def many_messages_received(sock):
-    """Neither fills its buffers."""
+    """Neither message fills its buffers."""
     room = messages([[bytes(3000), bytes(1000)], [bytes(4000)]])
     assert libc.recvmmsg(sock.fileno(), room, 2, 0, None) == 2
     came = room[0].len + room[1].len
@@ -124,7 +124,7 @@ def positioned_received(sock):
 
 
 def stamped(sock):
-    """The kernel gives back what was sent, with the time at which it was."""
+    """The kernel returns the sent data to the sender, with a timestamp."""
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, SENT_AND_ACKED)
     sock.sendall(REQUEST)
     select.select([], [], [sock], 5)
@@ -136,7 +136,7 @@ BY_FTP = REQUEST.replace(b"/way", b"ftp://x/way", 1)
 
 
 def ask_by_ftp(sock):
-    """As a client of an HTTP proxy does for what is not HTTP's."""
+    """As the client of an HTTP proxy requests a URL of another scheme."""
     sock.sendall(BY_FTP)
 
 
@@ -157,7 +157,7 @@ WAYS = {
 
 
 def refused_at_first():
-    """A socket that was refused, and is used again."""
+    """A socket whose connection was refused, and that is used again."""
     listener = socket.create_server(("127.0.0.1", 0))
     with socket.create_server(("127.0.0.1", 0)) as other:
         nobody = other.getsockname()
@@ -172,7 +172,7 @@ def refused_at_first():
 
 
 def several_paths(client, server):
-    """MPTCP, of both ends or of one."""
+    """MPTCP, at both ends or at one."""
     listener = socket.socket(proto=IPPROTO_MPTCP if server else 0)
     listener.bind(("127.0.0.1", 0))
     listener.listen()

@@ -1,4 +1,4 @@
-"""Clients, one a mode: `client.py MODE ARGUMENTS…`. Each is what a program would do that was never told of qtap."""
+"""Clients, one per mode: `client.py MODE ARGUMENTS…`. Each behaves like a program that knows nothing of qtap."""
 
 import ctypes
 import http.client
@@ -18,7 +18,7 @@ def no_check():
 
 
 def answer(stream):
-    """Reads one response off a buffered stream; its body."""
+    """Reads one response from a buffered stream; returns its body."""
     status = stream.readline()
     assert status.startswith((b"HTTP/1.0 20", b"HTTP/1.1 20")), status
     length = 0
@@ -42,7 +42,7 @@ def with_requests(url, count):
 
 
 def pipelined(port, path, count):
-    """All requests in one write, then all answers."""
+    """Sends all requests in one write, then reads all responses."""
     with socket.create_connection(("127.0.0.1", int(port))) as sock:
         request = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode()
         sock.sendall(request * int(count))
@@ -52,7 +52,7 @@ def pipelined(port, path, count):
 
 
 def single_write(port, path, file, tls):
-    """A body in one write, as large as it is."""
+    """Sends a body of any size in one write."""
     body = open(file, "rb").read()
     sock = socket.create_connection(("127.0.0.1", int(port)))
     if tls == "tls":
@@ -68,7 +68,7 @@ def single_write(port, path, file, tls):
 
 
 def vectored(port, path, *shapes):
-    """A request for each shape: its head and the buffers of its body, of so many bytes each, in one call. The answers come in buffers of 7 bytes."""
+    """For each shape, sends a request in one call: its head, and the buffers of its body with these sizes. Reads the responses into buffers of 7 bytes."""
     sock = socket.create_connection(("127.0.0.1", int(port)))
     for number, shape in enumerate(shapes):
         sizes = [int(size) for size in shape.split(",")]
@@ -90,7 +90,7 @@ def vectored(port, path, *shapes):
 
 
 def kept(url):
-    """One connection, one request a line of input."""
+    """One connection, with one request per line of input."""
     scheme, rest = url.split("://")
     host, port = rest.split(":")
     if scheme == "https":
@@ -107,7 +107,7 @@ def kept(url):
 
 
 def crowd(port, path, count):
-    """That many connections open at once, a request on each, then the answers, then their ends."""
+    """Opens `count` connections at once, sends a request on each, reads the responses, and closes them."""
     socks = []
     for number in range(int(count)):
         sock = socket.socket()
@@ -134,7 +134,7 @@ def unix(path, target):
 
 
 def refused_and_reset():
-    """Connections that are refused while the call does not wait, and such that are reset with bytes unread and unsent."""
+    """Non-blocking connections that are refused, and connections that are reset with bytes unread and unsent."""
     held = []
     for _ in range(8):
         sock = socket.socket()
@@ -147,7 +147,7 @@ def refused_and_reset():
         server, _ = listener.accept()
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         server.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
-        # The request is not read: closing answers with a reset.
+        # The request is not read, so closing sends a reset.
         server.close()
         try:
             client.send(b"more")
@@ -159,7 +159,7 @@ def refused_and_reset():
 
 
 def without_lingering(port):
-    """Closes with a reset, which makes the kernel forget what it counted."""
+    """Closes with a reset, at which the kernel drops its byte counts."""
     sock = socket.create_connection(("127.0.0.1", int(port)))
     sock.sendall(b"GET /large.bin?reset HTTP/1.1\r\nHost: x\r\n\r\n")
     answer(sock.makefile("rb"))
@@ -168,7 +168,7 @@ def without_lingering(port):
 
 
 def used_again(*ports):
-    """One socket for one connection after another: `connect` to no address ends what there was."""
+    """One socket for several connections in turn: `connect` to AF_UNSPEC ends the one before."""
     libc = ctypes.CDLL(None, use_errno=True)
     sock = socket.socket()
     for port in ports:
@@ -179,7 +179,7 @@ def used_again(*ports):
 
 
 def deaf(folder):
-    """A server of TLS that shakes hands and reads nothing."""
+    """A TLS server that completes the handshake and reads nothing."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(f"{folder}/cert.pem", f"{folder}/key.pem")
     listener = socket.create_server(("127.0.0.1", 0))
@@ -190,7 +190,7 @@ def deaf(folder):
 
 
 def last_word_first():
-    """A server that accepts what has said all it will ever say."""
+    """A server that accepts a connection on which the client has already sent everything."""
     listener = socket.create_server(("127.0.0.1", 0))
     client = socket.create_connection(listener.getsockname())
     client.sendall(b"POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello")
@@ -205,7 +205,7 @@ def last_word_first():
 
 
 def noise(port, tls_port):
-    """Random bytes on a socket and inside TLS, and heads that go on with random bytes."""
+    """Random bytes on a socket and inside TLS, and message heads that continue with random bytes."""
     import random
 
     chance = random.Random(7)
@@ -227,7 +227,7 @@ def noise(port, tls_port):
 
 
 def threads(url, count, each):
-    """Connections of many threads of one process."""
+    """Connections from many threads of one process."""
     def work():
         scheme, rest = url.split("://")
         host, port = rest.split("/")[0].split(":")
@@ -245,7 +245,7 @@ def threads(url, count, each):
 
 
 def forks(port, path, count):
-    """That many children, a hundred at a time; the last of them says something."""
+    """Starts `count` children, a hundred at a time; the last one makes a request."""
     count = int(count)
     for number in range(count):
         if os.fork() == 0:
@@ -258,7 +258,7 @@ def forks(port, path, count):
 
 
 def passed_on(port, path):
-    """A connection that a child goes on with."""
+    """A connection that a child process continues to use."""
     sock = socket.create_connection(("127.0.0.1", int(port)))
     stream = sock.makefile("rb")
     request = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode()

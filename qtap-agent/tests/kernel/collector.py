@@ -1,9 +1,9 @@
-"""A collector on the watched host, and what stands beside it.
+"""A collector on the watched host, and the processes around it.
 
-`collect ADDRESS PORT plain|kept|tls|grpc UPSTREAM [DIR]` receives OTLP logs and sends each request on, as it came, to UPSTREAM (a URL) on a connection of its
-own (`kept`: on one that it has from its start). It also serves `/app` at a port of its own, as a program that does more than collect. `sink ADDRESS PORT` receives what is sent on. `relay PORT` passes
-bytes on to that port. Each prints its port or ports. A line on stdin is answered with what was received: how many requests, and the paths of the exchanges
-that they tell of.
+`collect ADDRESS PORT plain|kept|tls|grpc UPSTREAM [DIR]` receives OTLP logs and forwards each request unchanged to UPSTREAM (a URL), on a new connection
+(`kept`: on one that it opened at its start). It also serves `/app` on a second port, as a program that does more than collect. `sink ADDRESS PORT`
+receives the forwarded requests. `relay PORT` forwards bytes to that port. Each prints its port or ports. The answer to a line on stdin is what was
+received: the number of requests, and the paths of the exchanges in them.
 """
 
 import gzip

@@ -1,4 +1,4 @@
-"""Has Firefox ask what a plan says: `firefox.py PROGRAM VERSION PLAN`, with a profile of its own in the folder of the plan. By Marionette, its protocol for who drives it.
+"""Makes Firefox send the requests of a plan: `firefox.py PROGRAM VERSION PLAN`, with its own profile in the plan's folder. Uses Marionette, its automation protocol.
 
 Each line of the plan: `GET URL` or `PUT URL FILE`.
 """
@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-# Nothing but what it is told to ask for.
+# Turns off all requests that the plan does not have.
 SETTINGS = """user_pref("marionette.port", PORT);
 user_pref("network.http.http2.enabled", HTTP2);
 user_pref("network.http.http3.enable", false);
@@ -79,7 +79,7 @@ def main(program, version, plan):
             marionette = Marionette(port)
             marionette.tell("WebDriver:NewSession", acceptInsecureCerts=True)
             marionette.tell("WebDriver:SetTimeouts", script=60_000)
-            # Of the same origin.
+            # A page of the same origin, so that fetch is allowed.
             marionette.tell("WebDriver:Navigate", url=asks[0][1])
             said = marionette.tell("WebDriver:ExecuteAsyncScript", script=ASKS, args=[asks[1:]])
             assert said["value"] == "asked", said

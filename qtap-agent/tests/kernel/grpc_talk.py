@@ -1,7 +1,7 @@
-"""gRPC by grpcio, both sides of it: a server in this process, its client in another. Messages are bytes.
+"""gRPC with grpcio, both sides: a server in this process, its client in another. Messages are bytes.
 
-Every kind of call, each with sizes that tell it from the others. `tls DIR`: over TLS with the `cert.pem` and `key.pem` that are there, else over a plain channel;
-`talk PORT` before that is the client.
+Makes every kind of call, each with its own sizes. `tls DIR`: over TLS with the `cert.pem` and `key.pem` of DIR, else over a plain channel;
+`talk PORT` before that runs the client.
 """
 
 import os
@@ -14,7 +14,7 @@ import grpc
 
 SERVICE = "lab.v1.Talk"
 
-# How many times longer waits may be: see `lab.rs`.
+# Factor for all waits: see `lab.rs`.
 SLOWNESS = int(os.environ.get("QTAP_TEST_SLOWNESS", "1"))
 
 
@@ -110,7 +110,7 @@ else:
     port = listen(server)
     server.start()
     subprocess.run([sys.executable, __file__, "talk", str(port), *sys.argv[1:]], check=True, timeout=60 * SLOWNESS)
-    # What the client's end of the connection said last is still on its way.
+    # The last bytes of the client's end may still be on their way.
     time.sleep(0.2)
     server.stop(None).wait(10 * SLOWNESS)
     print("talked")

@@ -1,9 +1,9 @@
-// HTTP/2 without TLS by Node's `http2`, by prior knowledge: `http2.mjs MODE ARGUMENTS…`. Prints what the test needs to know, a line each.
+// HTTP/2 without TLS, by prior knowledge, with Node's `http2`: `http2.mjs MODE ARGUMENTS…`. Prints what the test needs, one value per line.
 import http2 from 'node:http2';
 import readline from 'node:readline';
 
 const modes = {
-  // A server that says back what it is sent, and its name for it. Ends when its input does.
+  // A server that echoes the body and its id. Ends when its input does.
   serve() {
     const server = http2.createServer({ settings: { maxConcurrentStreams: 100 } });
     server.on('stream', (stream, headers) => {
@@ -20,7 +20,7 @@ const modes = {
     process.stdin.resume().on('end', () => process.exit());
   },
 
-  // That many requests over one connection, a hundred at a time.
+  // `count` requests over one connection, a hundred at a time.
   async many(port, count) {
     const session = http2.connect(`http://127.0.0.1:${port}`);
     let next = 0;
@@ -36,7 +36,7 @@ const modes = {
     console.log(`${count} answered`);
   },
 
-  // That many requests at once over one connection, all of which are cancelled when the first answers come.
+  // `count` requests at once over one connection, all cancelled when the first responses arrive.
   async cancelled(port, count) {
     const session = http2.connect(`http://127.0.0.1:${port}`, { peerMaxConcurrentStreams: Number(count) });
     await new Promise((connected) => session.on('remoteSettings', connected));
@@ -66,7 +66,7 @@ const modes = {
     process.stdin.resume().on('end', () => process.exit());
   },
 
-  // One connection that is kept, and one request a line of input.
+  // One connection that stays open, with one request per line of input.
   async kept(port) {
     const session = http2.connect(`http://127.0.0.1:${port}`);
     await new Promise((connected) => session.on('remoteSettings', connected));

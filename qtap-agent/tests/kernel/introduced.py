@@ -1,4 +1,4 @@
-"""A client that speaks the PROXY protocol before it asks, in ways that curl does not: PORT. Prints the statuses."""
+"""A client that sends a PROXY protocol header before its request, in ways that curl does not: PORT. Prints the statuses."""
 
 import socket
 import struct

@@ -1,7 +1,7 @@
-"""TLS that the kernel does, and a client of one that uses it.
+"""TLS in the kernel, and a client of a server that uses it.
 
-`ktls.py ask PORT`: one connection by Python's own TLS; asks for each path that is read, and says status and length.
-`ktls.py itself`: a server and a client that give the kernel keys which they have agreed on before (`uapi/linux/tls.h`).
+`ktls.py ask PORT`: one connection with Python's own TLS; requests each path that it reads, and prints status and length.
+`ktls.py itself`: a server and a client that give the kernel keys agreed on beforehand (`uapi/linux/tls.h`).
 """
 
 import http.client

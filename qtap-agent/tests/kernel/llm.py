@@ -1,10 +1,10 @@
-"""A server that answers as language models' interfaces do, and a program that asks it.
+"""A server with the interfaces of language models, and a program that calls it.
 
-`serve CERT KEY` listens on two ports of its own choice, plain and TLS, and prints them. Chat completions, whole or streamed as server-sent
-events with the usage in the last chunk; Anthropic's messages, streamed; Ollama's chat, a document a line; anything else is echoed. An answer that is not
-streamed is packed where the client takes that. Ends when its input is closed.
+`serve CERT KEY` listens on two ports that it chooses, plain and TLS, and prints them. Chat completions, whole or streamed as server-sent
+events with the usage in the last chunk; Anthropic's messages, streamed; Ollama's chat, one document per line; anything else is echoed. A response that
+is not streamed is compressed where the client accepts that. Ends when its input is closed.
 
-`ask URL…` asks each of these for all of them (requests). `asked` prints what asks for a streamed chat.
+`ask URL…` makes all of these calls to each URL (with requests). `asked` prints the request body of a streamed chat.
 """
 
 import gzip
@@ -68,7 +68,7 @@ def chat_events():
         return [{"index": 0, "delta": what, "finish_reason": reason}]
 
     yield chunk(delta({"role": "assistant", "content": ""}))
-    # A number in two events: neither holds it.
+    # A card number split over two events: neither contains it whole.
     for text in ["You said 4111 11", "11 1111 1111", "."]:
         yield chunk(delta({"content": text}))
     yield chunk(delta({}, "length"))
@@ -183,7 +183,7 @@ def ask(*urls):
             ("api.openai.com", "/v1/chat/completions?streamed", CHAT_STREAMED),
             ("api.anthropic.com", "/v1/messages?messages", MESSAGES),
             ("localhost:11434", "/api/chat?ollama", OLLAMA),
-            # What is no call: another path, and a path that is one while the body is none.
+            # Not calls: another path, and the path of a call with another body.
             ("api.example.com", "/v1/echo?other", CHAT),
             ("api.example.com", "/v1/chat/completions?unlike", {"hello": "there"}),
         ]:

@@ -1,9 +1,9 @@
-// HTTPS by Node, whose TLS is given memory instead of a socket: `memory_bio.mjs MODE ARGUMENTS…`.
+// HTTPS with Node, whose TLS works on memory instead of a socket: `memory_bio.mjs MODE ARGUMENTS…`.
 import fs from 'node:fs';
 import http2 from 'node:http2';
 import https from 'node:https';
 
-// How many times longer waits may be: see `lab.rs`.
+// Factor for all waits: see `lab.rs`.
 const slowness = Number(process.env.QTAP_TEST_SLOWNESS ?? 1);
 
 const said = (request) =>
@@ -14,7 +14,7 @@ const said = (request) =>
   });
 
 const modes = {
-  // A server of HTTP/1.1 and HTTP/2 that says back the last part of the path, a little later.
+  // A server of HTTP/1.1 and HTTP/2 that returns the last part of the path, a little later.
   serve(folder, port) {
     const options = { key: fs.readFileSync(`${folder}/key.pem`), cert: fs.readFileSync(`${folder}/cert.pem`) };
     const server = http2.createSecureServer({ ...options, allowHTTP1: true });
@@ -23,13 +23,13 @@ const modes = {
       response.setHeader('content-type', 'text/plain');
       setTimeout(() => response.end(`echo ${request.url.split('/').pop()} ${body}`), 20);
     });
-    // Of a slow machine no connection is taken for idle between two requests.
+    // On a slow machine, no connection must count as idle between two requests.
     server.keepAliveTimeout = 5_000 * slowness;
     server.listen(Number(port), '127.0.0.1');
     setTimeout(() => process.exit(), 60_000 * slowness);
   },
 
-  // Twenty connections at once, by turns to each port, three requests each.
+  // Twenty connections at once, alternating between the ports, with three requests each.
   async many(...ports) {
     const one = async (number) => {
       const port = ports[number % ports.length];
@@ -51,7 +51,7 @@ const modes = {
     await Promise.all(Array.from({ length: 20 }, (_, number) => one(number)));
   },
 
-  // Streams of one connection of HTTP/2.
+  // Concurrent streams of one HTTP/2 connection.
   async streams(port) {
     const session = http2.connect(`https://127.0.0.1:${port}`, { rejectUnauthorized: false });
     await Promise.all(

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-SLOWNESS = int(os.environ.get("QTAP_TEST_SLOWNESS", "1"))  # how many times longer waits may be: see `lab.rs`
+SLOWNESS = int(os.environ.get("QTAP_TEST_SLOWNESS", "1"))  # factor for all waits: see `lab.rs`
 
 
 def client_context(*alpn):
@@ -20,7 +20,7 @@ def client_context(*alpn):
 
 
 def server_context(folder):
-    """The group of keys that is asked for may be named by the environment."""
+    """The environment may name the key exchange group to require."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(f"{folder}/cert.pem", f"{folder}/key.pem")
     if "GROUP" in os.environ:
@@ -29,7 +29,7 @@ def server_context(folder):
 
 
 async def serve(folder, port):
-    """aiohttp: says back the last part of the path, a little later, so that many are under way at once."""
+    """aiohttp: returns the last part of the path, a little later, so that many requests are in progress at once."""
     from aiohttp import web
 
     async def echo(request):
@@ -45,7 +45,7 @@ async def serve(folder, port):
 
 
 async def app(scope, receive, send):
-    """The same, for servers of ASGI."""
+    """The same, as an ASGI application."""
     if scope["type"] != "http":
         raise NotImplementedError(scope["type"])
     body, more = b"", True
@@ -58,7 +58,7 @@ async def app(scope, receive, send):
 
 
 async def serve2(folder, port):
-    """hypercorn: over HTTP/2 where it is asked for."""
+    """hypercorn: over HTTP/2 where the client wants it."""
     from hypercorn.asyncio import serve as run
     from hypercorn.config import Config
 
@@ -69,7 +69,7 @@ async def serve2(folder, port):
 
 
 def by_uvicorn(loop, folder, port):
-    """uvicorn, over asyncio's loop or uvloop's."""
+    """uvicorn, on asyncio's event loop or uvloop's."""
     import uvicorn
 
     files = {"ssl_certfile": f"{folder}/cert.pem", "ssl_keyfile": f"{folder}/key.pem"}
@@ -90,7 +90,7 @@ async def raw(port, name, version=None):
 
 
 async def many(*ports):
-    """aiohttp: twenty connections at once, by turns to each port: `/echo/PORT-NUMBER`."""
+    """aiohttp: twenty connections at once, alternating between the ports: `/echo/PORT-NUMBER`."""
     import aiohttp
 
     async def one(session, number):
@@ -121,7 +121,7 @@ async def by_httpx(port, version):
 
 
 def relay(port, name):
-    """One session whose records pass through two pairs of sockets of this process: of two it can't be told whose it is."""
+    """One session whose records pass through two pairs of sockets of this process: which pair is the session's can't be determined."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def pass_on():
@@ -136,7 +136,7 @@ def relay(port, name):
 
 
 def threads(port, name):
-    """A session whose calls are made by two threads in turn, and its socket's by a third."""
+    """A session used by two threads in turn, with a third thread that handles its socket."""
     connection = socket.create_connection(("127.0.0.1", int(port)))
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     session = client_context().wrap_bio(incoming, outgoing)
@@ -171,7 +171,7 @@ def threads(port, name):
 
 
 def both_kinds(port):
-    """Sessions over sockets and over memory, by turns, in one process and at the same time."""
+    """Sessions over sockets and over memory, alternating in one process and at the same time."""
     import urllib.request
 
     def over_a_socket(number):
@@ -197,7 +197,7 @@ def wait_for(port):
 
 
 def kept(port):
-    """A connection that is open when it says so, and a request for each line of input."""
+    """Opens a connection, reports that it is open, and sends a request for each line of input."""
 
     async def run():
         reader, writer = await asyncio.open_connection("127.0.0.1", int(port), ssl=client_context())

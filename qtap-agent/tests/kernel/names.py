@@ -1,5 +1,5 @@
 # A network with names: `names.py serve` answers DNS (UDP and TCP) on 127.0.0.1:53 and HTTP on port 80 of every address; `names.py ask` looks names up
-# in each way that programs do, and asks for a page of what it found, without saying whom.
+# in each way that programs do, and requests a page from the address found, without naming the host.
 import http.server
 import socket
 import struct
@@ -98,7 +98,7 @@ def page(address, query):
 
 if sys.argv[1] == "serve":
     serve()
-time.sleep(1)  # until who it is was read, on a busy host too
+time.sleep(1)  # until the agent has read the answers, on a busy host too
 for how, name in zip(["connected", "recvfrom", "recvmsg", "tcp"], NAMES):
     page(socket.inet_ntoa(look_up(how, name)[-4:]), name)
 look_up("connected", "nobody.internal")

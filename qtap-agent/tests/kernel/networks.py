@@ -1,4 +1,4 @@
-# Serves HTTP on all addresses at once, or asks it on each of those named: `networks.py serve PORT` (0: one that is free), `networks.py ask PORT ADDRESS…`.
+# Serves HTTP on all addresses at once, or requests a page from each given address: `networks.py serve PORT` (0: any free port), `networks.py ask PORT ADDRESS…`.
 import http.server
 import socket
 import sys

@@ -1,4 +1,4 @@
-"""Talks by NSS: as curl does, by libcurl over it (`curl VERSION PLAN`), and by its own functions (`client PORT`, `other PORT`, `server PORT DATABASE`)."""
+"""Talks over NSS: as curl does, with libcurl (`curl VERSION PLAN`), and with NSS's own functions (`client PORT`, `other PORT`, `server PORT DATABASE`)."""
 
 import ctypes
 import struct
@@ -59,7 +59,7 @@ class Vector(ctypes.Structure):
 
 
 class Nss:
-    """The libraries, and what is the same for clients and servers."""
+    """The libraries, and what clients and servers share."""
 
     def __init__(self, database):
         self.nspr = ctypes.CDLL("libnspr4.so")
@@ -86,7 +86,7 @@ class Nss:
         return create_string_buffer(struct.pack("=H", 2) + struct.pack("!H4s", port, b"\x7f\0\0\1"), 128)
 
     def layer(self, fd):
-        """One layer more on top, which hands on what it is given: the descriptor that was on top is of another layer then."""
+        """Adds a layer on top that passes everything through: the descriptor that was on top then belongs to another layer."""
         identity = self.nspr.PR_GetUniqueIdentity(b"above")
         methods = c_void_p(self.nspr.PR_GetDefaultIOMethods())
         layer = c_void_p(self.nspr.PR_CreateIOLayerStub(c_int(identity), methods))
@@ -113,7 +113,7 @@ class Nss:
 
 
 def client(port):
-    """Requests in other ways than curl's: in parts, from several buffers, answers looked at before they are read, layers above, and files and a session that nobody uses beside it."""
+    """Requests made differently than curl does: in parts, from several buffers, peeking at responses before reading them, with layers above; also files, and an unused session."""
     nss = Nss(None)
     unused = c_void_p(nss.ssl.SSL_ImportFD(None, c_void_p(nss.nspr.PR_NewTCPSocket())))
     for name, layers in [("plain", 0), ("layered", 1)]:
@@ -149,7 +149,7 @@ def client(port):
 
 
 def other(port):
-    """Something else than HTTP, and what looks like it behind."""
+    """Another protocol, followed by what looks like HTTP."""
     nss = Nss(None)
     fd = nss.connected(None, port)
     for data in [b"\1\2 something else\n" * 20, b"GET /not-asked HTTP/1.1\r\nHost: localhost\r\n\r\n"]:
@@ -158,7 +158,7 @@ def other(port):
 
 
 def server(port, database):
-    """Answers by sessions that NSS makes itself of what is accepted at a socket with TLS, until asked for /end."""
+    """Answers on sessions that NSS itself creates for connections accepted on a TLS socket, until /end is requested."""
     nss = Nss(database)
     listens = c_void_p(nss.ssl.SSL_ImportFD(None, c_void_p(nss.nspr.PR_NewTCPSocket())))
     certificate = c_void_p(nss.nss.PK11_FindCertFromNickname(b"server", None))

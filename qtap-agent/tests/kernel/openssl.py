@@ -1,8 +1,8 @@
-"""Users of OpenSSL that the libraries of languages are not: how words[1] says, and what follows.
+"""Less usual users of OpenSSL: the first argument chooses the way, and its own arguments follow.
 
-first PORT DIR: a server that speaks first, over HTTP/2, without a handshake of its own: its first write makes it. One connection.
-fed PORT DIR: a server that gives its session the client's hello before it calls anything of it. One connection.
-bio LIBSSL PORT PATH: asks by OpenSSL's own BIO (`BIO_new_ssl_connect`), and writes what came after the head to standard output.
+first PORT DIR: a server that speaks first, over HTTP/2, without a call for the handshake: its first write performs it. One connection.
+fed PORT DIR: a server that feeds its session the ClientHello before any other call on it. One connection.
+bio LIBSSL PORT PATH: sends a request through OpenSSL's own BIO (`BIO_new_ssl_connect`), and writes the response's body to standard output.
 """
 
 import ctypes

@@ -1,7 +1,7 @@
-// A TLS program whose sessions read from, and write to, memory of its own making (BIO_meth_new), which it carries to its socket and back itself.
+// A TLS program whose sessions read from and write to its own memory BIO (BIO_meth_new). The program itself moves the bytes to its socket and back.
 //
-// own_bio serve DIR PORT: answers connections, one request each, with what is asked for, until it is killed.
-// own_bio get PORT NAME…: asks for each, on a connection each.
+// own_bio serve DIR PORT: answers connections, one request each, with the requested name, until it is killed.
+// own_bio get PORT NAME…: requests each name, on a connection each.
 #include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -67,7 +67,7 @@ static void end(const char *why) {
 
 static struct memory in, out;
 
-// What the session left goes out, and what it waits for comes in, until `did` what it does.
+// Sends what the session wrote, and reads what it waits for, as the result `did` requires.
 static int until(SSL *ssl, int fd, int did) {
     for (int from = out.from; from < out.to;) {
         int sent = write(fd, out.bytes + from, out.to - from);
@@ -126,7 +126,7 @@ int main(int count, char **words) {
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     address.sin_port = htons(atoi(words[3]));
     if (bind(listener, (void *)&address, sizeof address) || listen(listener, 16)) end("listen");
-    // Whoever looks whether it listens says nothing.
+    // A connection that only checks whether it listens sends nothing.
     for (;;) {
         int fd = accept(listener, NULL, NULL);
         char first;

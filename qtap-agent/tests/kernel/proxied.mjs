@@ -1,4 +1,4 @@
-// A client of Node that asks through an HTTP proxy as agents for it do: PROXY-URL and the URLs. Of https it makes a tunnel, on which two requests follow one another.
+// A Node client that uses an HTTP proxy as proxy agents do: PROXY-URL and the URLs. For https it opens a tunnel, and sends two requests on it in turn.
 import http from 'node:http';
 import https from 'node:https';
 import tls from 'node:tls';

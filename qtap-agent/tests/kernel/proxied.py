@@ -1,4 +1,4 @@
-"""Clients that ask through an HTTP proxy: PROXY-URL and the URLs. Each is asked by each of them, its name as the query."""
+"""Clients that use an HTTP proxy: PROXY-URL and the URLs. Each client requests each URL, with its own name as the query."""
 
 import asyncio
 import ssl

@@ -1,8 +1,8 @@
-"""Container runtimes for the tests: Docker's HTTP and CRI's gRPC, each at a UNIX socket, by servers that are not qtap's.
+"""Container runtimes for the tests: Docker's HTTP and CRI's gRPC, each on a UNIX socket, with third-party servers.
 
-    runtimes.py docker SOCKET ID        tells of the container ID
-    runtimes.py cri SOCKET ID SECONDS   the same, of a pod; the first question is answered after so many seconds
-    runtimes.py hung SOCKET             takes connections and says nothing
+    runtimes.py docker SOCKET ID        knows the container ID
+    runtimes.py cri SOCKET ID SECONDS   the same, in a pod; the container is known that many seconds after the first request
+    runtimes.py hung SOCKET             accepts connections and never answers
 
 Prints `ready` when the socket is there.
 """
@@ -81,7 +81,7 @@ def cri(path, container, seconds):
     asked = {"at": None}
 
     def known():
-        # From the first question on the container is on its way into the table.
+        # The delay until the container is listed starts with the first request.
         with first:
             asked["at"] = asked["at"] or time.monotonic()
             return time.monotonic() - asked["at"] >= seconds
@@ -111,7 +111,7 @@ def cri(path, container, seconds):
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("runtime.v1.RuntimeService", raw),))
     server.add_insecure_port(f"unix:{path}")
     server.start()
-    # The first answer takes more than qtap waits for one, in a machine that is translated.
+    # On an emulated machine the first response takes longer than qtap waits.
     with grpc.insecure_channel(f"unix:{path}") as channel:
         channel.unary_unary("/runtime.v1.RuntimeService/ListPodSandbox")(b"")
     print("ready", flush=True)

@@ -1,4 +1,4 @@
-"""moto's S3 server on a port of its own choice, which it prints, with the bucket `artifacts`. Ends when its input is closed."""
+"""moto's S3 server on a port that it chooses and prints, with the bucket `artifacts`. Ends when its input is closed."""
 
 import sys
 import urllib.request

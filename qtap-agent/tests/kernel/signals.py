@@ -1,5 +1,5 @@
-"""A receiver of OTLP logs, metrics and spans, over HTTP with protobuf or gRPC (`http` or `grpc`), on a port of its own choice, which it prints. A line on stdin
-is answered with what came: bodies of log records, names of metrics and spans, attributes of the resources, and what was asked for by header.
+"""A receiver of OTLP logs, metrics and spans, over HTTP with protobuf or gRPC (`http` or `grpc`), on a port that it chooses and prints. The answer to
+a line on stdin is what came: bodies of log records, names of metrics and spans, attributes of the resources, and the request headers of interest.
 """
 
 import gzip

@@ -1,4 +1,4 @@
-"""A SOCKS proxy (RFC 1928) without passwords, for as long as it is let: PORT."""
+"""A SOCKS proxy (RFC 1928) without passwords, until it is killed: PORT."""
 
 import socket
 import sys

@@ -1,4 +1,4 @@
-"""A server of `text/event-stream` (aiohttp) on a port of its own choice, which it prints.
+"""A server of `text/event-stream` (aiohttp) on a port that it chooses and prints.
 
 `/events?count=N&every=SECONDS&large=BYTES` sends N events, each with its number and the time; the third has that many bytes of
 data. Ends when its input is closed.

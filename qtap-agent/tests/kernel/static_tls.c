@@ -1,5 +1,5 @@
-/* A server and its client that have OpenSSL in themselves: static_tls FOLDER PATH TIMES. The server has cert.pem and key.pem of FOLDER; the client asks it TIMES for
-   PATH, on a connection each, and sends a body of BODY bytes, which the server sends back. Bytes are moved by every function of the interface in turn. */
+/* A server and its client, linked statically with OpenSSL: static_tls FOLDER PATH TIMES. The server uses cert.pem and key.pem of FOLDER; the client requests PATH
+   TIMES times, on a connection each, with a body of BODY bytes, which the server echoes. Every read and write function of the API is used in turn. */
 #include <arpa/inet.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
@@ -27,7 +27,7 @@ static size_t some(SSL *session, char *to, size_t room) {
         result = SSL_read(session, to, (int)room);
         return result > 0 ? (size_t)result : 0;
     case 1:
-        /* What is looked at is not taken. */
+        /* SSL_peek does not consume the bytes. */
         if (SSL_peek(session, to, (int)room) <= 0) return 0;
         result = SSL_read(session, to, (int)room);
         return result > 0 ? (size_t)result : 0;
@@ -45,7 +45,7 @@ static void all(SSL *session, const char *from, size_t size) {
     }
 }
 
-/* Reads a message with a body of BODY bytes; gives where the body begins. */
+/* Reads a message with a body of BODY bytes; returns the start of the body. */
 static char *whole(SSL *session) {
     size_t have = 0;
     for (;;) {

@@ -1,4 +1,4 @@
-"""A proxy that makes tunnels by CONNECT, for as long as it is let: PORT."""
+"""A proxy that makes CONNECT tunnels, until it is killed: PORT."""
 
 import socket
 import sys

@@ -1,5 +1,5 @@
-"""Uploads that do not end: on each of so many connections to itself, a head and so many bytes of a longer body. A line on stdin is answered with `sent` when all of that has
-arrived; the next is answered with `ended`.
+"""Uploads that do not end: on many connections to itself, a head and the first part of a longer body each. The first line on stdin is answered with `sent`
+when all of that has arrived; the next with `ended`.
 """
 
 import socket
@@ -20,7 +20,7 @@ def main():
         server, _ = listener.accept()
         held += [client, server]
         for part in (HEAD % nth, *[b"a" * 60_000] * (BYTES // 60_000)):
-            # No faster than the ring is read: what is lost there is held by nobody.
+            # No faster than the agent reads the ring: bytes lost there would not take memory.
             time.sleep(0.003)
             client.sendall(part)
             left = len(part)

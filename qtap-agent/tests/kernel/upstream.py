@@ -1,6 +1,6 @@
-"""An HTTP/1.1 server on a port of its own choice, which it prints. `tls CERT KEY` makes it HTTPS.
+"""An HTTP/1.1 server on a port that it chooses and prints. `tls CERT KEY` makes it HTTPS.
 
-GET answers with the path; POST and PUT with the SHA-256 and size of what came. Ends when its input is closed.
+GET answers with the path; POST and PUT with the SHA-256 and size of the body. Ends when its input is closed.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
-// `uring WAY`: a request and its answer over one connection of this program with itself, by io_uring at both ends, without a library for it. WAY is how the server's
-// end receives and sends: `plain`; `polled`, by a thread of the kernel's; `listed`, by lists of buffers; `several`, by a request that is answered more than once, into
-// buffers that the kernel chooses. Prints the client's port. Ends with 77 where io_uring is not to be had.
+// `uring WAY`: a request and its response over one connection of this program with itself, with io_uring at both ends and no library for it. WAY is how the
+// server's end receives and sends: `plain`; `polled`, through a kernel thread; `listed`, with lists of buffers; `several`, with a request that completes more
+// than once, into buffers that the kernel chooses. Prints the client's port. Exits with 77 where io_uring is not available.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <linux/io_uring.h>
@@ -37,7 +37,7 @@ static void check(int holds, const char *what) {
     }
 }
 
-// Of one entry: each request is waited for.
+// A ring of one entry, because each request is waited for.
 static struct ring open_ring(unsigned flags) {
     struct io_uring_params given = {.flags = flags, .sq_thread_idle = 2000};
     struct ring ring = {.flags = flags, .fd = syscall(SYS_io_uring_setup, 1, &given)};
@@ -62,7 +62,7 @@ static int ask(struct ring *ring, struct io_uring_sqe asked) {
     unsigned flags = IORING_ENTER_GETEVENTS;
     if (ring->flags & IORING_SETUP_SQPOLL && *ring->sq_flags & IORING_SQ_NEED_WAKEUP) flags |= IORING_ENTER_SQ_WAKEUP;
     while (*ring->cq_head == *ring->cq_tail) syscall(SYS_io_uring_enter, ring->fd, ring->flags ? 0 : 1, 1, flags, 0, 0);
-    // As many answers as twice the entries.
+    // The completion queue has twice as many entries.
     int result = ring->done[*ring->cq_head & 1].res;
     ++*ring->cq_head;
     return result;
@@ -72,7 +72,7 @@ static struct io_uring_sqe moves(int what, int fd, const void *at, unsigned len)
     return (struct io_uring_sqe){.opcode = what, .fd = fd, .addr = (uintptr_t)at, .len = len};
 }
 
-// By a list of buffers, which need not be there any more when it is done.
+// With a list of buffers, which may be gone when the request is done.
 static int listed(struct ring *ring, int what, int fd, char *at, unsigned len) {
     struct iovec buffers[2] = {{at, 10}, {at + 10, len - 10}};
     struct msghdr message = {.msg_iov = buffers, .msg_iovlen = 2};

@@ -13,7 +13,7 @@ const BODY: usize = 400_000;
 /// Exit code of `uring.c` where io_uring is not available.
 const SKIPPED: i32 = 77;
 
-/// One exchange of `uring.c` with itself, with the server's end done in this `way`. The client's end uses plain calls, and is whole.
+/// One exchange of `uring.c` with itself, with the server's end done in this `way`. The client's end uses the way `plain`, and is whole.
 fn told_of(way: &str) -> Option<Records> {
     let lab = Lab::open()?;
     let program = lab.path("uring").display().to_string();

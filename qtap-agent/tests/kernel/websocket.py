@@ -1,8 +1,8 @@
-"""WebSocket by the package `websockets`, both sides of it: `websocket.py CERT KEY`.
+"""WebSocket with the package `websockets`, both sides: `websocket.py CERT KEY`.
 
 A server for plain HTTP and one for TLS, in this process; a client of each, with and without permessage-deflate, in processes of their
-own. The path says which: /plain, /plain/deflate, /tls, /tls/deflate. Each client says the same, the server says it back, and ends
-the conversation when told.
+own. The path says which: /plain, /plain/deflate, /tls, /tls/deflate. Each client sends the same messages; the server echoes them, and
+ends the conversation on request.
 """
 
 import os
@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.sync.server import serve
 
-SLOWNESS = int(os.environ.get("QTAP_TEST_SLOWNESS", "1"))  # how many times longer waits may be: see `lab.rs`
+SLOWNESS = int(os.environ.get("QTAP_TEST_SLOWNESS", "1"))  # factor for all waits: see `lab.rs`
 TEXTS = [f"Nummer {number}: grüße" for number in range(20)]
 BINARY = bytes(range(256)) * 4
 FRAGMENTS = ["in ", "drei ", "Stücken"]
@@ -66,7 +66,7 @@ if sys.argv[1] == "talk":
 else:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(*sys.argv[1:3])
-    # A ticket would wake the client's thread that reads, which then waits inside the session while another writes to it. OpenSSL allows one at a time; with tickets, runs stood still now and then, without qtap too.
+    # A ticket would wake the client's reading thread, which then waits inside the session while another thread writes to it. OpenSSL allows one at a time; with tickets, runs hung now and then, without qtap too.
     tls.num_tickets = 0
     ports = {"/plain": server(None), "/tls": server(tls)}
     for path in ["/plain", "/plain/deflate", "/tls", "/tls/deflate"]:

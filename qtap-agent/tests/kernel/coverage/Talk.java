@@ -1,4 +1,4 @@
-// HTTPS by Java's own TLS: `Talk VERSION PLAN`; plans as in talk.py.
+// HTTPS with Java's own TLS: `Talk VERSION PLAN`; plans as in talk.py.
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
@@ -23,7 +23,7 @@ public class Talk {
                 words.length > 2 ? BodyPublishers.ofFile(Path.of(words[2])) : BodyPublishers.noBody();
             HttpRequest request = HttpRequest.newBuilder(URI.create(words[1])).method(words[0], body).build();
             HttpResponse<byte[]> answer = client.send(request, HttpResponse.BodyHandlers.ofByteArray());
-            // nginx keeps no file of a body that is empty and has no length.
+            // nginx creates no file for an empty body without a length.
             boolean empty = words.length > 2 && Files.size(Path.of(words[2])) == 0;
             if (answer.statusCode() >= 300 && !empty || answer.version() != version) {
                 throw new IllegalStateException(line + ": " + answer);
@@ -31,7 +31,7 @@ public class Talk {
         }
     }
 
-    /** The certificate is made for the moment. */
+    /** Trusts any certificate: the test's is self-signed. */
     static class Everyone extends X509ExtendedTrustManager {
         public void checkClientTrusted(X509Certificate[] chain, String kind) {}
         public void checkServerTrusted(X509Certificate[] chain, String kind) {}

@@ -1,4 +1,4 @@
-// HTTPS by Node and what is like it: `talk.mjs ask VERSION PLAN`, `talk.mjs serve VERSION FOLDER PORT`; plans as in talk.py.
+// HTTPS with Node and compatible runtimes: `talk.mjs ask VERSION PLAN`, `talk.mjs serve VERSION FOLDER PORT`; plans as in talk.py.
 import fs from 'node:fs';
 import http2 from 'node:http2';
 import https from 'node:https';
@@ -58,7 +58,7 @@ const modes = {
     const [key, cert] = ['key', 'cert'].map((name) => fs.readFileSync(`${folder}/${name}.pem`, 'utf8'));
     const options = { key, cert };
     if (globalThis.Deno) {
-      // It has no server of HTTP/2 under Node's name.
+      // Deno has no HTTP/2 server in its Node API.
       globalThis.Deno.serve({ ...options, hostname: '127.0.0.1', port: Number(port) }, async (request) => {
         await request.arrayBuffer();
         return request.method === 'GET' ? new Response(content(request.url)) : new Response(null, { status: 201 });
@@ -66,7 +66,7 @@ const modes = {
       return;
     }
     const server = version === '2' ? http2.createSecureServer(options) : https.createServer(options);
-    // Whoever only looks whether the port answers hangs up, of which Bun would die.
+    // A check whether the port answers hangs up at once, which would end Bun.
     process.on('uncaughtException', (error) => console.error(String(error)));
     server.on('request', async (request, response) => {
       await drained(request);

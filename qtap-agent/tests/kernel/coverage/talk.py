@@ -1,6 +1,6 @@
-"""HTTPS by Python's libraries: `talk.py ask LIBRARY VERSION PLAN`, `talk.py serve LIBRARY FOLDER PORT`.
+"""HTTPS with Python's libraries: `talk.py ask LIBRARY VERSION PLAN`, `talk.py serve LIBRARY FOLDER PORT`.
 
-A plan has a line for each request: `GET URL` or `PUT URL FILE`. A server answers GET with a file of its folder, and takes PUT.
+A plan has a line for each request: `GET URL` or `PUT URL FILE`. A server answers GET with a file of its folder, and accepts PUT.
 """
 
 import asyncio
@@ -124,7 +124,7 @@ def by_awscrt(version, asks):
 
 
 async def app(scope, receive, send):
-    """For servers of ASGI."""
+    """The ASGI application."""
     if scope["type"] != "http":
         raise NotImplementedError(scope["type"])
     more = True
