@@ -205,6 +205,7 @@ fn curl_says_who_it_is() {
         let mut line = format!(
             "set -e; cd '{}'; exec > said
 curl -s -x {url} '{plain}?one'; curl -sk --http1.1 -x {url} '{tls}?two'; curl -sk --http2 -x {url} '{tls}?three'
+curl -sp -H 'Authorization: Basic {CODED}' -x {url} '{plain}?inside' '{plain}?inside'
 curl -s --proxy-anyauth -x {url} '{plain}?asked'; curl -sk --http1.1 --proxy-anyauth -x {url} '{tls}?asked'\n",
             lab.dir().display()
         );
@@ -222,6 +223,15 @@ curl -sk --proxy-insecure --http1.1 -x {url} '{tls}?over1'; curl -sk --proxy-ins
         }
         for asked in ["two", "three", "asked"] {
             assert_asked(&records, &format!("{tls}?{asked}"), proxy.port, 1);
+        }
+        // In the clear inside a tunnel: exchanges of their own behind the CONNECT, on its connection.
+        let inside: Vec<_> = records.exchanges().into_iter().filter(|one| one.text("url.query") == "inside").collect();
+        assert_eq!(inside.len(), 2, "{}", records.told());
+        for exchange in inside {
+            assert_eq!((exchange.text("url.full"), says_who(&records, exchange)), (&*format!("{plain}?inside"), false));
+            assert_eq!(records.artifact_of(exchange, "response")["body"]["digest"], digest(&noise(SIZE)));
+            let of_tunnel = records.exchanges().into_iter().filter(|one| one.connection() == exchange.connection());
+            assert_eq!(of_tunnel.filter(is_connect).count(), 1, "{}", records.told());
         }
         let refused: Vec<_> = records
             .exchanges()
