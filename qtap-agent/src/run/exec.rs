@@ -13,7 +13,7 @@ use crate::cli::{self, ExecArgs};
 use crate::config::Settings;
 use crate::tap::Tap;
 
-/// Silence after the command's exit that counts as the end of its traffic: the kernel closes its open connections in the meantime.
+/// Silence after the command's exit, and after all that the ring held by then, that counts as the end of its traffic: the kernel closes its open connections in the meantime.
 const QUIET: Duration = Duration::from_millis(150);
 /// Maximum wait for that silence.
 const LINGER: Duration = Duration::from_secs(2);
@@ -58,6 +58,7 @@ pub(super) fn follow(
     while !running.ended() {
         turn(source, Duration::from_millis(20))?;
     }
+    live::catch_up(source, turn, Duration::MAX)?;
     let ended = Instant::now();
     let mut seen = source.records();
     let mut quiet_since = ended;

@@ -122,6 +122,8 @@ pub fn run(
     let capture = std::thread::Builder::new().name("tap".to_owned()).spawn(move || {
         tracing::info!(version = super::VERSION, "ready: capturing");
         let ran = capture_until(&stop, &mut pump, &mut source, &mut keeper, &to_change);
+        let mut turn = |source: &mut Live, wait| pump.turn(source, wait).map(drop);
+        let ran = ran.and_then(|()| live::catch_up(&mut source, &mut turn, live::CATCH_UP));
         let mut last = Vec::new();
         source.last_look(&mut last);
         pump.feed_more(&mut last);

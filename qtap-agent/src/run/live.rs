@@ -3,12 +3,13 @@
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 
 use super::{Failure, descriptors};
 use crate::capture::discover::call::Family;
+use crate::capture::discover::procfs;
 use crate::capture::host::{Facts, findings};
 use crate::capture::kernel::{Cgroup, Directions, Guard, Live, Scope, Settings as Probes, Wishes, trial};
 use crate::capture::runtimes;
@@ -24,6 +25,29 @@ const HEAD_ROOM: u64 = 64 << 10;
 const RING_MIN: u64 = 8 << 20;
 /// Largest ring buffer.
 const RING_MAX: u64 = 256 << 20;
+
+/// How long the end of the capture may take to read what the ring holds by then.
+pub(super) const CATCH_UP: Duration = Duration::from_secs(10);
+
+/// Reads all that the ring holds by now, within `limit`: after a burst that is more than one turn reads.
+pub(super) fn catch_up<E>(
+    source: &mut Live,
+    turn: &mut dyn FnMut(&mut Live, Duration) -> Result<(), E>,
+    limit: Duration,
+) -> Result<(), E> {
+    let (now, begun) = (procfs::now(), Instant::now());
+    while !source.has_taken_until(now) {
+        if begun.elapsed() > limit {
+            tracing::warn!(
+                seconds = limit.as_secs(),
+                "the capture ends; what the ring buffer still holds is not reported"
+            );
+            break;
+        }
+        turn(source, Duration::ZERO)?;
+    }
+    Ok(())
+}
 
 /// Settings of the probes.
 pub(super) fn probes(

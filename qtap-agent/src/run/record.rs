@@ -26,6 +26,7 @@ pub fn record(settings: &Settings, args: &RecordArgs) -> Result<u8, Failure> {
     };
     let code = if args.command.is_empty() {
         until_told(&mut source, &mut turn)?;
+        live::catch_up(&mut source, &mut turn, live::CATCH_UP)?;
         0
     } else {
         follow(&args.command, &mut source, &mut turn)?

@@ -95,8 +95,8 @@ fn a_program_of_32_bits() {
     of_32_bits(&lab, nginx.http, &[], std::str::from_utf8(BODY).unwrap());
 }
 
-/// Its system calls have other numbers, and are not read: the connection is told, and that all of it went unseen.
-fn of_32_bits(lab: &Lab, port: u16, words: &[String], received: &str) {
+/// The program; none where nothing makes one.
+fn program_of_32_bits(lab: &Lab) -> Option<String> {
     const COMPILER: [&str; 2] =
         if cfg!(target_arch = "aarch64") { ["arm-linux-gnueabihf-gcc", "-marm"] } else { ["gcc", "-m32"] };
     let program = lab.path("harm32").display().to_string();
@@ -107,8 +107,14 @@ fn of_32_bits(lab: &Lab, port: u16, words: &[String], received: &str) {
         .status();
     if !built.is_ok_and(|status| status.success()) {
         println!("skipped: {compiler} makes no program of 32 bits here");
-        return;
+        return None;
     }
+    Some(program)
+}
+
+/// Its system calls have other numbers, and are not read: the connection is told, and that all of it went unseen.
+fn of_32_bits(lab: &Lab, port: u16, words: &[String], received: &str) {
+    let Some(program) = program_of_32_bits(lab) else { return };
     let line = [&[program, port.to_string()], words].concat();
     let without_date =
         |text: &str| text.lines().filter(|line| !line.starts_with("Date:")).collect::<Vec<_>>().join("\n");
@@ -123,6 +129,27 @@ fn of_32_bits(lab: &Lab, port: u16, words: &[String], received: &str) {
     assert_eq!(closed[0].number("server.port"), i64::from(port));
     assert!(closed[0].carried() > received.len() as i64, "{closed:?}");
     assert_eq!(closed[0].losses(), [("compat_call", closed[0].carried())].into());
+}
+
+/// More waits in the ring then than is read in the seconds that `qtap exec` gives to what comes later: it stood still meanwhile.
+#[test]
+fn what_waits_when_the_command_ends_is_reported() {
+    const CALLS: usize = 400_000;
+    let Some(lab) = Lab::open() else { return };
+    certificate(lab.dir());
+    let files = ["cert.pem", "key.pem"].map(|name| lab.path(name).display().to_string());
+    let Some(mut server) = Script::start("harm_bytes.py", &["serve", &files[0], &files[1]]) else { return };
+    let Some(program) = program_of_32_bits(&lab) else { return };
+    let ports = server.line();
+    let plain = ports.split_once(' ').unwrap().1;
+    let script = format!("kill -STOP $PPID; '{program}' {plain} {CALLS} > /dev/null; (sleep 0.2; kill -CONT $PPID) &");
+    let captured = exec(&lab, ["--ring-size", "128mb"], ["sh", "-c", &script]);
+    assert_eq!(captured.code, Some(0), "{}", captured.stderr);
+    let records = captured.records.over_tcp();
+    let closed = records.closed();
+    assert_eq!(closed.len(), 1, "{}", records.told());
+    assert_eq!(closed[0].losses(), [("compat_call", closed[0].carried())].into());
+    assert!(closed[0].carried() > 2 * CALLS as i64, "{closed:?}");
 }
 
 #[test]

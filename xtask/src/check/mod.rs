@@ -58,7 +58,8 @@ const STEPS: [Step; 12] = [
 /// How much is checked.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Also what takes minutes: a million exchanges through a ring that is too small, a body of a gibibyte.
+    /// Also what takes minutes: a million exchanges through a ring that is too small, a million calls of each program that a
+    /// probe may harm, a body of a gibibyte.
     #[arg(long)]
     long: bool,
 }

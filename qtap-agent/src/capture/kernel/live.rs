@@ -8,6 +8,7 @@
 mod adopt;
 mod containers;
 mod looks;
+mod reading;
 mod sweep;
 mod tables;
 mod tried;
@@ -47,8 +48,6 @@ use crate::model::event::{Event, Host, Passed, Skipped};
 use crate::model::shed::Shed;
 use crate::model::time::KernelTime;
 
-/// Most records handled by one poll.
-const RECORDS_PER_POLL: usize = 4096;
 /// How often a tick is reported.
 const TICK: Duration = Duration::from_millis(100);
 /// How often the probes' tables are scanned for what no record reports.
@@ -92,6 +91,8 @@ pub struct Live {
     look_again: bool,
     undecodable: u64,
     records: u64,
+    /// Every record written before was taken.
+    taken_until: KernelTime,
     last_tick: KernelTime,
     last_sweep: KernelTime,
     last_sweep_of_ends: KernelTime,
@@ -142,6 +143,7 @@ impl Live {
             look_again: false,
             undecodable: 0,
             records: 0,
+            taken_until: KernelTime(0),
             last_tick: now,
             last_sweep: now,
             last_sweep_of_ends: now,
@@ -219,12 +221,6 @@ impl Live {
     /// What was left out so far because it is qtap's own exports.
     pub fn feedback(&mut self) -> Feedback {
         self.tables.feedback.read(&mut self.stores)
-    }
-
-    /// Number of ring records so far.
-    #[must_use]
-    pub fn records(&self) -> u64 {
-        self.records
     }
 
     /// Programs that are attached to tracepoints. All of them are, or the live source would not have started.
@@ -347,15 +343,6 @@ impl Live {
         }
     }
 
-    /// Handles what waits in the ring. The ring is moved out of `self` meanwhile, so that a record can be read in place.
-    fn drain(&mut self, out: &mut Vec<Event>) -> usize {
-        let Some(mut ring) = self.ring.take() else { return 0 };
-        let count = ring.drain(RECORDS_PER_POLL, |bytes| self.take(bytes, out));
-        self.records += count as u64;
-        self.ring = Some(ring);
-        count
-    }
-
     fn tick(&mut self, out: &mut Vec<Event>) {
         let now = procfs::now();
         self.tell_containers(now, out);
@@ -382,17 +369,6 @@ impl Live {
             Some(recorder) => recorder.flush().map_err(KernelError::Recording),
             None => Ok(()),
         }
-    }
-
-    /// Scans the tables once more, when what was captured has ended.
-    pub fn last_look(&mut self, out: &mut Vec<Event>) {
-        self.drain(out);
-        self.pass_on.iter_mut().for_each(|pass_on| pass_on());
-        let now = procfs::now();
-        self.look_again = true;
-        self.sweep_ends(now, out);
-        self.sweep(now, out);
-        self.tell(Fact::Tick(now), out);
     }
 }
 
