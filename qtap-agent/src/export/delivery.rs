@@ -22,7 +22,7 @@ use super::dead_letter::DeadLetters;
 use super::exporter::{Exporter, Item, Receipt};
 use super::queue::Queue;
 use super::refusal::{Refusal, Remedy};
-use super::retry::{Backoff, Pause};
+use super::retry::{Backoff, Pause, RETRY_AFTER_MIN};
 use super::status::Board;
 use super::store::Drive;
 use crate::model::loss::Loss;
@@ -111,8 +111,8 @@ impl<E: Exporter> Line<E> {
                 Remedy::Reconfigure | Remedy::Wait(_) if closing && self.queue.outlives() => return End::Left,
                 Remedy::Reconfigure if closing => return self.dropped(batch, Loss::Shutdown).await,
                 Remedy::Reconfigure => self.rest(self.drive.retry.max).await,
-                Remedy::Wait(Some(after)) => self.pause.hold(after),
-                Remedy::Wait(None) => self.rest(backoff.wait()).await,
+                Remedy::Wait(Some(after)) if after >= RETRY_AFTER_MIN => self.pause.hold(after),
+                Remedy::Wait(_) => self.rest(backoff.wait()).await,
             }
             let limit = self.drive.retry.max_elapsed;
             if matches!(refusal.remedy, Remedy::Wait(_)) && !limit.is_zero() && started.elapsed() >= limit {

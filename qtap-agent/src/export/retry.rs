@@ -11,6 +11,9 @@ use super::settings::RetrySettings;
 /// Longest Retry-After that is obeyed; if a store asks for more, qtap still retries after this time.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
+/// Shortest Retry-After that counts as one. Below it, a date in the past included, the backoff applies: the store asked for less, not for more.
+pub const RETRY_AFTER_MIN: Duration = Duration::from_millis(100);
+
 /// Waits that double from `initial` to `max`, each chosen at random between half and all of it, so that agents that
 /// failed together do not retry together.
 #[derive(Debug)]

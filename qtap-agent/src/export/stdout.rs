@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,12 +40,13 @@ impl Output {
         Output::to(Box::new(stdout), indented)
     }
 
-    /// A new file; an existing one is truncated.
+    /// A new file, which only its owner can read, since records may hold bodies; an existing one is truncated.
     ///
     /// # Errors
     /// When it can't be created.
     pub fn file(path: &Path) -> io::Result<Output> {
-        Ok(Output::to(Box::new(File::create(path)?), false))
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        Ok(Output::to(Box::new(file), false))
     }
 
     /// Any writer.
@@ -127,5 +129,21 @@ impl Exporter for StdoutExporter {
             }
             Err(error) => Err(Refusal::wait(format!("writing the output was interrupted: {error}"))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn nobody_else_can_read_a_new_file() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("records.jsonl");
+        Output::file(&path)?;
+        assert_eq!(std::fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
+        Ok(())
     }
 }

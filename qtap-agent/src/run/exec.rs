@@ -40,6 +40,8 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8, Failure> {
     pump.finish();
     source.flush().map_err(anyhow::Error::new)?;
     super::report(&runtime.block_on(engine.shutdown(FLUSH_LIMIT)));
+    // A write that its reader does not take would be waited for without end.
+    runtime.shutdown_background();
     Ok(code)
 }
 

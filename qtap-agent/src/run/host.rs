@@ -141,6 +141,8 @@ pub fn run(
         super::report(&engine.shutdown(FLUSH_LIMIT).await);
     });
     drop(held);
+    // A write that its reader does not take would be waited for without end.
+    runtime.shutdown_background();
     ran.map_err(|error| Failure::from(anyhow::Error::new(error)))
 }
 

@@ -32,5 +32,6 @@ pub fn replay(settings: &Settings, args: &ReplayArgs) -> Result<(), Failure> {
     let played = pump.run(&mut source, &Stop::default());
     pump.finish();
     super::report(&runtime.block_on(engine.shutdown(FLUSH_LIMIT)));
+    runtime.shutdown_background();
     played.with_context(which).map_err(Failure::recording)
 }

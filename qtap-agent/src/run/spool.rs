@@ -2,6 +2,7 @@
 //! `qtap replay`, a folder of their own below the system's for temporary files, deleted at the end. In: settings. Out: the folder, if
 //! bodies of that size are wanted at all.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -55,7 +56,9 @@ impl Spool {
             return Ok(Spool::default());
         }
         warn(settings);
-        let path = std::env::temp_dir().join(format!("qtap-spool-{}", std::process::id()));
+        // Nobody else can have made it: what is there already is refused.
+        let path = std::env::temp_dir().join(format!("qtap-spool-{}-{:016x}", std::process::id(), fastrand::u64(..)));
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Spool { folder: Some(open(settings, &path)?), temporary: Some(path) })
     }
 }

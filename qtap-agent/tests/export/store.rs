@@ -123,6 +123,20 @@ async fn backoff_is_cut_short_at_shutdown_and_what_remains_is_counted() {
     assert_eq!(status.exported_records, 0);
 }
 
+/// `Retry-After: 0`, or a date that has passed on this host's clock: the backoff applies, and nobody asks without a pause.
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_of_nothing_is_no_leave_to_ask_at_once() {
+    let memory = Memory::default();
+    for _ in 0..100 {
+        memory.answer(Err(Refusal::http(http::StatusCode::SERVICE_UNAVAILABLE, "", Some(Duration::ZERO))));
+    }
+    let store = start(&memory, BOTH, drive());
+    store.offer(&[connection(1)]);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    // After a second, two, four, four, …, each shortened by half at most.
+    assert!((5..=12).contains(&store.status().sends), "{}", store.status().sends);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_batch_is_given_up_after_the_longest_time() {
     let memory = Memory::default();

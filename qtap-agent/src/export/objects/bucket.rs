@@ -1,6 +1,7 @@
 //! From settings to a client for the bucket, container or directory they name. In: checked settings. Out: the client, its name in messages,
 //! whether it keeps media types, and whether it supports conditional requests.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -55,7 +56,8 @@ impl Bucket {
             }
             Place::Folder(folder) => {
                 let name = folder.display().to_string();
-                std::fs::create_dir_all(folder).map_err(|error| StartError::Client(format!("{name}: {error}")))?;
+                let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+                made.map_err(|error| StartError::Client(format!("{name}: {error}")))?;
                 // With fsync, because an accepted object is not sent again.
                 let store = LocalFileSystem::new_with_prefix(folder).map_err(client)?.with_fsync(true);
                 let bucket = Bucket::known(Arc::new(store), format!("file://{name}"), &name);

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! item ─ recent? ──► done
-//!   ├── small ─► PUT if absent ─ 412, 409 ─► HEAD: is it there?
+//!   ├── small ─► PUT if absent ─ 412: it is there; 409 ─► HEAD: is it?
 //!   │              └ the server does not know the condition ─► HEAD, then PUT
 //!   └── large ─► HEAD ─► parts, a few at once ─► complete   (failed: aborted)
 //! ```
@@ -90,8 +90,9 @@ impl ObjectExporter {
         if self.bucket.is_conditional() {
             match self.put_once(key, media_type, payload.clone(), PutMode::Create).await {
                 Ok(()) => return Ok(()),
-                // 412 says that the object exists, 409 that another put is in progress: only a HEAD request tells them apart.
-                Err(Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotModified { .. }) => {
+                Err(error) if says_that_it_exists(&error) => return Ok(()),
+                // 409 says that another put is in progress, or was: a HEAD request tells.
+                Err(Error::AlreadyExists { .. }) => {
                     return match self.is_there(key).await? {
                         true => Ok(()),
                         false => Err(Refusal::wait("the object is being put by someone else")),
@@ -138,6 +139,16 @@ impl ObjectExporter {
 
     fn refusal(&self, error: &Error) -> Refusal {
         answer::refusal(error, self.bucket.target())
+    }
+}
+
+/// True for an answer to a conditional put that says that the object exists: 412, or 304 of some servers. It is the same object, since its
+/// name is the digest of its content.
+fn says_that_it_exists(error: &Error) -> bool {
+    match error {
+        Error::Precondition { .. } | Error::NotModified { .. } => true,
+        Error::AlreadyExists { source, .. } => source.downcast_ref::<Error>().is_some_and(says_that_it_exists),
+        _ => false,
     }
 }
 

@@ -356,9 +356,11 @@ pub(super) mod fault {
     thread_local! {
         /// Bytes that this thread may still write; none: no limit.
         pub(in crate::export::queue) static ROOM: Cell<Option<usize>> = const { Cell::new(None) };
+        /// How writes fail then.
+        pub(in crate::export::queue) static ERROR: Cell<rustix::io::Errno> = const { Cell::new(rustix::io::Errno::NOSPC) };
     }
 
-    /// Uses up `bytes` of the allowance, or fails as a full disk does.
+    /// Uses up `bytes` of the allowance, or fails as a full disk does, or as a test says.
     pub(super) fn check(bytes: usize) -> io::Result<()> {
         match ROOM.get() {
             None => Ok(()),
@@ -366,7 +368,7 @@ pub(super) mod fault {
                 ROOM.set(Some(room - bytes));
                 Ok(())
             }
-            Some(_) => Err(rustix::io::Errno::NOSPC.into()),
+            Some(_) => Err(ERROR.get().into()),
         }
     }
 }

@@ -158,7 +158,7 @@ impl DiskQueue {
             };
             self.board.queue_fails(&error);
             let freed = match self.settings.when_full {
-                WhenFull::DropOldest => self.free_disk(class),
+                WhenFull::DropOldest => is_full(&error) && self.free_disk(class),
                 WhenFull::DropNewest => false,
                 WhenFull::Block => {
                     self.wait_for_room();
@@ -223,6 +223,11 @@ impl DiskQueue {
         self.lost(Loss::QueueUnwritable, freed);
         freed.records > 0
     }
+}
+
+/// True when space would help. Whatever else keeps the disk from being written, dropping what waits on it would only lose that too.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// What an item takes in the queue, in bytes: its entry and its file.

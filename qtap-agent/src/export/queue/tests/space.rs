@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::super::segment::fault::ROOM;
+use super::super::segment::fault::{ERROR, ROOM};
 use super::{Bench, LARGE, cost, segments};
 use crate::export::exporter::Class;
 use crate::export::settings::{QueueSettings, WhenFull};
@@ -23,6 +23,24 @@ fn the_newest_are_kept_on_a_full_disk() {
     assert_eq!(bench.board.read().queue_error, None);
     assert_eq!(bench.drain(Class::Event), (25..30).collect::<Vec<_>>());
     assert_eq!(bench.lost(Loss::QueueDamaged), (0, 0));
+}
+
+/// What waits is intact, and space is not what is missing: dropping it would help nobody.
+#[test]
+fn a_disk_that_fails_otherwise_costs_the_new_records_only() {
+    for error in [rustix::io::Errno::ROFS, rustix::io::Errno::IO, rustix::io::Errno::MFILE] {
+        let folder = tempfile::tempdir().unwrap();
+        let bench = Bench::open(folder.path(), LARGE);
+        assert_eq!(bench.push(Class::Event, 0..5), 5);
+        ERROR.set(error);
+        ROOM.set(Some(0));
+        assert_eq!(bench.push(Class::Event, 5..7), 0);
+        assert_eq!((bench.lost(Loss::QueueUnwritable).0, bench.queue.held().0), (2, 5));
+        ROOM.set(None);
+        ERROR.set(rustix::io::Errno::NOSPC);
+        assert_eq!(bench.push(Class::Event, 7..9), 2);
+        assert_eq!(bench.drain(Class::Event), [0, 1, 2, 3, 4, 7, 8]);
+    }
 }
 
 /// A write that fails in the middle of a group leaves nothing behind, whichever byte it fails at.
