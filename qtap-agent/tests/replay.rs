@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use qtap_agent::capture::ABI;
 use qtap_agent::capture::recording::{Fact, Frame, Reader};
@@ -43,6 +45,25 @@ fn records_of(case: &Path) -> String {
     assert!(ended.status.success(), "{}: {}", name(case), String::from_utf8_lossy(&ended.stderr));
     assert!(ended.stdout.is_empty(), "{}: records go where they were sent", name(case));
     fs::read_to_string(out).unwrap()
+}
+
+/// Its standard output is a pipe that is full, and that nobody reads: it gives up after the ten seconds that stores have at the end.
+#[test]
+fn a_reader_that_does_not_read_keeps_nobody() {
+    let (_reader, mut writer) = std::io::pipe().unwrap();
+    // What a pipe holds (pipe(7)).
+    writer.write_all(&[b'x'; 65_536]).unwrap();
+    let recording = cases().into_iter().next().unwrap().join("recording.qtap");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qtap"));
+    let mut replay = command.env_clear().arg("replay").arg(recording).stdout(writer).spawn().unwrap();
+    let start = Instant::now();
+    while replay.try_wait().unwrap().is_none() {
+        if start.elapsed() > Duration::from_secs(60) {
+            replay.kill().unwrap();
+            panic!("it waits for its reader");
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// The first line that differs, from both.

@@ -187,6 +187,13 @@ pub fn session_key(bytes: &[u8]) -> Option<(u64, u32)> {
     Some((record.u64(offset_of!(wire::SessionOpened, ssl)).ok()?, record.pid))
 }
 
+/// When a record was written.
+#[must_use]
+pub fn time_of(bytes: &[u8]) -> Option<KernelTime> {
+    let time = bytes.get(offset_of!(Header, time)..)?.first_chunk()?;
+    Some(KernelTime(u64::from_ne_bytes(*time)))
+}
+
 /// Inode number of the socket in an `OPENED` record.
 #[must_use]
 pub fn socket_inode(bytes: &[u8]) -> Option<u64> {

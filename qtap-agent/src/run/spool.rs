@@ -56,9 +56,9 @@ impl Spool {
             return Ok(Spool::default());
         }
         warn(settings);
-        // Nobody else can have made it: what is there already is refused.
+        // In a folder that everybody may write to: what is there already, another user's or a link, is refused.
         let path = std::env::temp_dir().join(format!("qtap-spool-{}-{:016x}", std::process::id(), fastrand::u64(..)));
-        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        std::fs::DirBuilder::new().mode(0o700).create(&path).with_context(|| path.display().to_string())?;
         Ok(Spool { folder: Some(open(settings, &path)?), temporary: Some(path) })
     }
 }

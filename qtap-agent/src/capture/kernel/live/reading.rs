@@ -1,6 +1,7 @@
 //! The ring is read: a bounded number of records at a time, and to its end when the capture ends. In: the ring. Out: events, and how far it was read.
 
 use super::Live;
+use crate::capture::decode::time_of;
 use crate::capture::discover::procfs;
 use crate::capture::recording::Fact;
 use crate::model::event::Event;
@@ -13,11 +14,14 @@ impl Live {
     /// Handles what waits in the ring. The ring is moved out of `self` meanwhile, so that a record can be read in place.
     pub(super) fn drain(&mut self, out: &mut Vec<Event>) -> usize {
         let Some(mut ring) = self.ring.take() else { return 0 };
-        let now = procfs::now();
-        let count = ring.drain(RECORDS_PER_POLL, |bytes| self.take(bytes, out));
-        if count < RECORDS_PER_POLL {
-            self.taken_until = now;
-        }
+        let (now, mut newest) = (procfs::now(), None);
+        let count = ring.drain(RECORDS_PER_POLL, |bytes| {
+            newest = time_of(bytes).or(newest);
+            self.take(bytes, out);
+        });
+        // Who writes faster than is read here never lets the ring be empty, but its records come later and later.
+        let until = if count < RECORDS_PER_POLL { Some(now) } else { newest };
+        self.taken_until = until.map_or(self.taken_until, |until| until.max(self.taken_until));
         self.records += count as u64;
         self.ring = Some(ring);
         count
