@@ -339,6 +339,15 @@ pub struct RecordsArgs {
     pub tags: Tags,
 }
 
+/// When return probes may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReturnProbes {
+    /// Where a function has no better site, and this kernel's are safe.
+    Auto,
+    /// Not at all.
+    Never,
+}
+
 /// Each is `key:value`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tags(pub Vec<String>);
@@ -355,6 +364,10 @@ pub struct CaptureArgs {
     /// TLS libraries whose calls are probed.
     #[arg(long, env = "TLS_PROBES", default_value = "all", value_name = "LIST", value_delimiter = ',')]
     pub tls_probes: Vec<TlsProbe>,
+    /// Probes on the returns of functions, which replace return addresses: where a function has no better site (auto), or not at all (never), for
+    /// programs that switch stacks inside their TLS calls.
+    #[arg(long, env = "RETURN_PROBES", value_enum, default_value = "auto", value_name = "WHEN")]
+    pub return_probes: ReturnProbes,
     /// Container runtimes that are asked.
     #[command(flatten)]
     pub sockets: SocketArgs,

@@ -29,6 +29,10 @@ pub const MAP_MAPPED: &str = "MAPPED";
 pub const MAP_RUSTLS_USERS: &str = "RUSTLS_USERS";
 /// Index 0: 1 when a process uses rustls. Writers: agent, when it knows of one; the probes.
 pub const MAP_RUSTLS_SEEN: &str = "RUSTLS_SEEN";
+/// Process → 1: it switches stacks inside its TLS calls. Writers: agent, when it knows the program; probes (fork).
+pub const MAP_FIBER_USERS: &str = "FIBER_USERS";
+/// Index 0: 1 when a process does. Writer: agent.
+pub const MAP_FIBER_SEEN: &str = "FIBER_SEEN";
 /// Connection or session → 1: no stack wants its payload. Writer: agent; the probes remove an entry when they have read it.
 pub const MAP_LEFT_ALONE: &str = "LEFT_ALONE";
 
@@ -313,6 +317,10 @@ pub mod call {
     pub const RECV: u8 = 13;
     /// NSS's `SSL_ImportFD`: returns an NSPR descriptor, which holds the session.
     pub const IMPORT: u8 = 14;
+    /// `SSL_clear`: resets a session, which may then begin again.
+    pub const CLEAR: u8 = 15;
+    /// `SSL_set_bio` and its kin, in a file with a BIO of its own: the session writes its records to it. (With [`BIO`]: it reads them from it.)
+    pub const OWN_BIO: u8 = 16;
 }
 
 /// The cookie of a probe on a TLS function: what the function does, and where its arguments are at the chosen site.
@@ -368,6 +376,12 @@ impl Cookie {
             index += 1;
         }
         Cookie(value)
+    }
+
+    /// The same with another depth.
+    #[must_use]
+    pub const fn with_depth(self, depth: u32) -> Cookie {
+        Cookie(self.0 & !(0xffff << 44) | ((depth / 8) as u64 & 0xffff) << 44)
     }
 
     /// What the function does.

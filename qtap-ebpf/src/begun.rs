@@ -1,12 +1,11 @@
 //! What is known of a TLS session before its handshake and carries over to it: the socket that the program named, the hello that it was fed.
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use qtap_common::record::{SessionOpened, kind};
 use qtap_common::state::{Session, SessionKey};
 
 use crate::carry::user;
 use crate::emit;
-use crate::maps::{CALLS, IMPORTED, SESSIONS};
+use crate::maps::{BEGUN, SESSIONS};
 use crate::session::{self, Frame};
 
 /// Offset of `PRFileDesc.secret` (`prio.h` of NSPR), the private data of a descriptor's layer: for the layer that NSS puts on top, its session.
@@ -16,7 +15,10 @@ const SECRET: u64 = 8;
 /// `SSL_clear` at the start of a handshake, possibly inside a read or write: after `SSL_set_accept_state` the program need not ask for it.
 #[inline(always)]
 pub fn begins(ssl: u64) -> bool {
-    let Some(calls) = CALLS.get_ptr_mut(bpf_get_current_pid_tgid()) else { return false };
+    let calls = session::calls_here();
+    if calls.is_null() {
+        return false;
+    }
     let calls = unsafe { &mut *calls };
     if calls.depth >= 2 && calls.frames[1].ssl == ssl {
         calls.frames[1].begins = 1;
@@ -49,12 +51,20 @@ pub fn name(session: &mut Session, frame: &Frame) {
 #[inline(never)]
 pub fn imported(descriptor: u64) {
     if let Some(ssl) = user::<u64>(descriptor.wrapping_add(SECRET)) {
-        let _ = IMPORTED.insert(&session::key(ssl), &1, 0);
+        let _ = BEGUN.insert(&session::key(ssl), &1, 0);
     }
 }
 
-/// True, once, when the probes saw the creation of a session that is now seen for the first time.
+/// A call of the session's handshake begins, of which nothing else will be seen. It may be one of many: a session that is known needs no note.
+#[inline(never)]
+pub fn seen(key: &SessionKey) {
+    if SESSIONS.get_ptr(key).is_none() {
+        let _ = BEGUN.insert(key, &1, 0);
+    }
+}
+
+/// True, once, when the probes saw the beginning of a session whose bytes are now seen for the first time.
 #[inline(always)]
-pub fn was_imported(key: &SessionKey) -> bool {
-    IMPORTED.remove(key).is_ok()
+pub fn was_seen(key: &SessionKey) -> bool {
+    BEGUN.remove(key).is_ok()
 }

@@ -364,8 +364,15 @@ fn lose_at(call: &mut Call, offset: u64, bytes: u64, reason: u8) {
         call.pending_offset = offset;
         call.pending_why = u64::from(reason);
     }
-    call.pending_bytes = offset + bytes - call.pending_offset;
+    (call.pending_offset, call.pending_bytes) = joined(call.pending_offset, call.pending_bytes, offset, bytes);
     call.lost += bytes;
+}
+
+/// What is pending, with `bytes` more at `offset`, as one range. These may lie before it: two threads can write to one stream at once.
+#[inline(always)]
+fn joined(pending_offset: u64, pending_bytes: u64, offset: u64, bytes: u64) -> (u64, u64) {
+    let (from, end) = (pending_offset.min(offset), (pending_offset + pending_bytes).max(offset + bytes));
+    (from, end - from)
 }
 
 /// Marks the rest of the call as lost, and reports it if the ring has space.
@@ -401,7 +408,7 @@ pub fn lose(dir: &mut Dir, offset: u64, bytes: u64, reason: u8) {
         dir.pending_offset = offset;
         dir.pending_why = reason;
     }
-    dir.pending_bytes = offset + bytes - dir.pending_offset;
+    (dir.pending_offset, dir.pending_bytes) = joined(dir.pending_offset, dir.pending_bytes, offset, bytes);
     dir.count.lost += bytes;
 }
 

@@ -16,6 +16,9 @@ use crate::maps::CONNS;
 use crate::peer::{filtered_out, is_loopback, learn_role, tell_ends};
 use crate::{advice, counts, dns, feedback, ktls, scratch, session, trace};
 
+/// `BPF_NOEXIST` (`linux/bpf.h`): an entry that is there is not replaced.
+pub const ONLY_NEW: u64 = 1;
+
 /// A direction of which nothing is known.
 pub const NEW_DIR: Dir = Dir {
     count: Count { carried: 0, copied: 0, encrypted: 0, unwanted: 0, lost: 0, kernel: 0 },
@@ -68,6 +71,9 @@ fn is_same(conn: &Conn, sock: &Sock, as_role: u8) -> bool {
 #[inline(never)]
 fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> bool {
     let Some(family) = kernel::stream_family(sock.address) else { return false };
+    if as_role == role::UNKNOWN && carried == 0 && kernel::never_connected(sock.address, family) {
+        return false;
+    }
     if globals::shed() >= shed::CONNECTIONS {
         emit::count_loss(why::SHED, carried);
         return false;
@@ -126,9 +132,13 @@ fn open(area: u32, sock: &Sock, as_role: u8, direction: usize, carried: u64) -> 
         conn.flags |= conn_flag::UNWANTED | feedback;
     }
     let unwanted = conn.flags & conn_flag::UNWANTED != 0;
-    if CONNS.insert(sock.address, &*conn, 0).is_err() {
-        emit::count_loss(why::CONN_TABLE_FULL, carried);
-        return false;
+    if CONNS.insert(sock.address, &*conn, ONLY_NEW).is_err() {
+        // Another thread may have seen it first, at the same moment: then that one reports it.
+        let is_known = CONNS.get_ptr(sock.address).is_some();
+        if !is_known {
+            emit::count_loss(why::CONN_TABLE_FULL, carried);
+        }
+        return is_known;
     }
     if unwanted {
         return true;
@@ -406,7 +416,8 @@ pub fn uncopied(dir: &mut Dir, header: &Header, offset: u64, bytes: u64, reason:
     }
 }
 
-/// Ends a connection: reports what is pending, then the counts. `alive`: the `sock` can still be read.
+/// Ends a connection: reports what is pending, then the counts. `alive`: the `sock` can still be read. If the end does not fit in the ring, the agent
+/// finds it in the table.
 #[inline(never)]
 pub fn close(sock: u64, conn: *mut Conn, alive: bool) {
     let conn = unsafe { &mut *conn };
@@ -419,11 +430,15 @@ pub fn close(sock: u64, conn: *mut Conn, alive: bool) {
         header.flags |= flag::RECEIVED;
         let received = carry::flush(&mut conn.dirs[1], &header);
         let told = sent && received && counts::tell(conn, if alive { sock } else { 0 }, kind::CLOSED);
-        if !told && alive {
+        if !told {
             conn.flags |= conn_flag::CLOSED_UNTOLD;
             emit::count_loss(why::RING_FULL, 0);
-            counts::keep(conn, sock);
-            return;
+            if alive {
+                counts::keep(conn, sock);
+                return;
+            }
+            // Another `sock` has its address: it is kept under its identity.
+            let _ = CONNS.insert(conn.id, &*conn, 0);
         }
         trace::closed(conn.id);
     }

@@ -1,8 +1,8 @@
 //! Identifies a session that uses memory instead of a socket, by the random of a hello (RFC 8446 §4.1.2, §4.1.3) that the session writes or is
 //! fed. The same 32 bytes pass a socket of the process, where the agent looks for them.
 //!
-//! In: what `BIO_write` writes to memory. Inside a TLS call that is a record of the session's own; outside of one it is what the program feeds to the
-//! session that was seen to read from there. Out: a record `HELLO`, once or twice a session. What is no hello costs one read of the program's memory.
+//! In: what `BIO_write` writes to memory. Inside a TLS call that is a record of the session's own; else it is what the program feeds to the session that
+//! was seen to read from there, or, to a BIO of the program's own, a record of the session that was seen to write there. Out: a record `HELLO`, once or twice a session. What is no hello costs one read of the program's memory.
 
 use qtap_common::record::{Hello, RETRY_RANDOM, flag, kind, why};
 use qtap_common::state::SessionKey;
@@ -22,11 +22,14 @@ const MAJOR: u8 = 3;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
 
-/// Session `ssl` reads its records from `bio`.
+/// In a value of [`FED`], whose other bits are the session's address: the session writes its records to that memory.
+const WRITES: u64 = 1;
+
+/// Session `ssl` reads its records from `bio`, or writes them to it.
 #[inline(always)]
-pub fn feeds(ssl: u64, bio: u64) {
+pub fn uses(ssl: u64, bio: u64, writes: bool) {
     if bio != 0 {
-        let _ = FED.insert(session::key(bio), ssl, 0);
+        let _ = FED.insert(session::key(bio), ssl | u64::from(writes), 0);
     }
 }
 
@@ -49,8 +52,10 @@ pub fn written(bio: u64, data: u64, len: i32) {
         return;
     }
     let fed = session::key(bio);
-    let Some(ssl) = FED.get_ptr(fed) else { return };
-    tell(&session::key(unsafe { *ssl }), 0, flag::RECEIVED, first[5], &random);
+    let Some(used) = FED.get_ptr(fed) else { return };
+    let used = unsafe { *used };
+    let direction = if used & WRITES != 0 { 0 } else { flag::RECEIVED };
+    tell(&session::key(used & !WRITES), 0, direction, first[5], &random);
     let _ = FED.remove(fed);
 }
 

@@ -77,6 +77,19 @@ pub fn goroutine() -> u64 {
     typed(unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }, R14)
 }
 
+/// The stack pointer with which the current task entered the kernel (`struct pt_regs`, `struct user_pt_regs`: `asm/ptrace.h`). 0: not known.
+#[inline(always)]
+pub fn stack_pointer() -> u64 {
+    #[cfg(not(bpf_target_arch = "aarch64"))]
+    const SP: u32 = 152;
+    #[cfg(bpf_target_arch = "aarch64")]
+    const SP: u32 = 248;
+    if wanted!(has_task_regs) == 0 {
+        return 0;
+    }
+    typed(unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }, SP)
+}
+
 /// Go is not probed on aarch64.
 #[cfg(bpf_target_arch = "aarch64")]
 #[inline(always)]
@@ -232,6 +245,12 @@ pub fn does_tls(sock: u64) -> bool {
 #[inline(always)]
 pub fn state(sock: u64) -> i32 {
     i32::from(at::<u8>(sock, layout!(sk_state)).unwrap_or(0))
+}
+
+/// True for a TCP socket that has no peer: programs that give it to a TLS session do so before they connect it, or after.
+#[inline(always)]
+pub fn never_connected(sock: u64, family: u16) -> bool {
+    is_tcp(sock, family) && state(sock) == tcp::CLOSE && at::<u16>(sock, layout!(sk_dport)) == Some(0)
 }
 
 /// True when the peer's FIN has been received in this state.

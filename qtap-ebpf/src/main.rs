@@ -22,6 +22,7 @@ mod counts;
 mod dns;
 mod emit;
 mod feedback;
+mod fibers;
 mod globals;
 mod goroutine;
 mod hello;

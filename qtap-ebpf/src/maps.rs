@@ -32,7 +32,7 @@ pub static CONNS: HashMap<u64, Conn> = HashMap::with_max_entries(65_536, 0);
 #[map]
 pub static SESSIONS: HashMap<SessionKey, Session> = HashMap::with_max_entries(65_536, 0);
 
-/// (tgid, memory that a session reads its records from) → session. Writer and reader: `hello`, which removes an entry once its hello is
+/// (tgid, memory that a session reads its records from, or writes them to) → session, and which of the two. Writer and reader: `hello`, which removes an entry once its hello is
 /// reported. An LRU: the session of an evicted entry is bound to no connection.
 #[map]
 pub static FED: LruHashMap<SessionKey, u64> = LruHashMap::with_max_entries(16_384, 0);
@@ -40,6 +40,19 @@ pub static FED: LruHashMap<SessionKey, u64> = LruHashMap::with_max_entries(16_38
 /// Thread (pid_tgid) → TLS calls under way on it. Writers: `session`, `begun`; removed when the thread ends. Bound: threads that use TLS.
 #[map]
 pub static CALLS: HashMap<u64, Calls> = HashMap::with_max_entries(32_768, 0);
+
+/// (tgid, part of its memory) → TLS calls under way on the stack there, in programs that switch stacks. Writer and reader: `fibers`, `session`. An
+/// LRU: nobody reports the end of a stack. The end of an evicted call is not seen.
+#[map]
+pub static FIBER_CALLS: LruHashMap<u64, Calls> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Process → 1: it switches stacks. Writers: agent, `fibers` (fork). Reader: `fibers`. An LRU: an evicted process is treated like any other.
+#[map]
+pub static FIBER_USERS: LruHashMap<u32, u8> = LruHashMap::with_max_entries(4096, 0);
+
+/// Index 0: 1 when a process switches stacks. Writer: agent. Reader: `fibers`.
+#[map]
+pub static FIBER_SEEN: Array<u32> = Array::with_max_entries(1, 0);
 
 /// Goroutine → TLS calls under way on it. Writer: `goroutine`; an entry goes with its last call. Reader: agent, which removes those of processes
 /// that ended mid-call. Bound: goroutines inside a call, including those that wait for a request: as many as sessions. A full table is counted.
@@ -63,9 +76,10 @@ pub static RUSTLS_USERS: LruHashMap<u32, u8> = LruHashMap::with_max_entries(1024
 #[map]
 pub static RUSTLS_SEEN: Array<u32> = Array::with_max_entries(1, 0);
 
-/// (tgid, session) → 1: NSS created it, and no call of it ended yet. Writer and reader: `begun`. An LRU: an evicted one counts as `LATE`.
+/// (tgid, session) → 1: its beginning was seen (NSS created it, or a handshake began whose end can't be seen), and no byte of it yet. Writer and reader:
+/// `begun`. An LRU: an evicted one counts as `LATE`.
 #[map]
-pub static IMPORTED: LruHashMap<SessionKey, u8> = LruHashMap::with_max_entries(4096, 0);
+pub static BEGUN: LruHashMap<SessionKey, u8> = LruHashMap::with_max_entries(4096, 0);
 
 /// System call number → `op`. Writer: agent, once. The numbers depend on the architecture.
 #[map]

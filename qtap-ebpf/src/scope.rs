@@ -4,9 +4,9 @@ use aya_ebpf::helpers::generated::bpf_get_current_ancestor_cgroup_id;
 use qtap_common::globals::{CGROUPS_MAX, SCOPE_ALL, SCOPE_CGROUP};
 use qtap_common::state::scope;
 
-use crate::feedback;
 use crate::globals::{read, wanted, wanted_ptr};
 use crate::maps::SCOPE;
+use crate::{feedback, fibers};
 
 /// The verdict on the current process: bits of [`scope`]; 0: out of scope.
 #[inline(always)]
@@ -66,6 +66,7 @@ fn in_cgroups() -> bool {
 /// A child gets its parent's verdict. True: it is in scope.
 #[inline(always)]
 pub fn inherit(parent: u32, child: u32) -> bool {
+    fibers::inherit(parent, child);
     match unsafe { SCOPE.get(parent) } {
         Some(verdict) => {
             let verdict = *verdict;

@@ -7,14 +7,18 @@ use qtap_common::state::{Session, SessionKey, call, class};
 
 use crate::atomic::fetch_add;
 use crate::carry::{self, Source, Span, data_header, user};
-use crate::conn::{NEW_DIR, class_of, unwanted};
+use crate::conn::{NEW_DIR, ONLY_NEW, class_of, unwanted};
 use crate::emit;
 use crate::globals;
-use crate::maps::{CALLS, SESSIONS};
-use crate::{advice, begun, feedback, goroutine, scratch, trace, words};
+use crate::maps::{CALLS, FIBER_CALLS, SESSIONS};
+use crate::{advice, begun, feedback, fibers, goroutine, kernel, scratch, trace, words};
 
 /// How deep TLS calls can nest on one thread: a session whose transport is another session (HTTPS proxies).
 pub const NESTED: usize = 2;
+
+/// Most that a probed function has on the stack at an exit site, in bytes. They have some hundreds, and a stack on which a TLS call can run is larger
+/// than this: a handshake alone takes several KiB.
+const OWN_STACK: u64 = 16 << 10;
 
 /// `PR_MSG_PEEK`, of `prio.h`.
 const PEEK: u64 = 2;
@@ -48,11 +52,15 @@ pub struct Frame {
     pub inner: u16,
 }
 
-/// The TLS calls of one thread.
+/// The TLS calls of one thread or, in a program that switches stacks, of one stack.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Calls {
     pub depth: u64,
+    /// The stack pointer where the last call was entered, if its end can't be seen: a handshake. 0: it can.
+    pub unseen: u64,
+    /// Where that call returns to: as long as this is on the stack there, it is under way.
+    pub returns_to: u64,
     pub frames: [Frame; NESTED],
 }
 
@@ -62,15 +70,12 @@ pub const NO_FRAME: Frame =
 /// A TLS call began.
 #[inline(always)]
 pub fn enter(frame: &Frame) {
-    let thread = bpf_get_current_pid_tgid();
-    let Some(calls) = CALLS.get_ptr_mut(thread) else {
-        let calls = Calls { depth: 1, frames: [*frame, NO_FRAME] };
-        if CALLS.insert(thread, calls, 0).is_err() {
-            emit::count_loss(why::SESSION_TABLE_FULL, 0);
-        }
-        return;
-    };
+    let calls = calls_at(frame.stack);
+    if calls.is_null() {
+        return begin(frame);
+    }
     let calls = unsafe { &mut *calls };
+    calls.unseen = 0;
     // A frame that is not above this one on the stack was left without a return (longjmp, a return that was not seen).
     if calls.depth >= 2 && calls.frames[1].stack <= frame.stack {
         calls.depth = 1;
@@ -99,6 +104,60 @@ pub fn enter(frame: &Frame) {
         }
     }
     calls.depth += 1;
+}
+
+/// The first call of a thread or, in a program that switches stacks, of a stack.
+#[inline(always)]
+fn begin(frame: &Frame) {
+    if !keep(&Calls { depth: 1, unseen: 0, returns_to: 0, frames: [*frame, NO_FRAME] }, frame.stack) {
+        emit::count_loss(why::SESSION_TABLE_FULL, 0);
+    }
+}
+
+#[inline(always)]
+fn keep(calls: &Calls, stack: u64) -> bool {
+    if fibers::are_used() {
+        return FIBER_CALLS.insert(fibers::key(stack), calls, 0).is_ok();
+    }
+    CALLS.insert(bpf_get_current_pid_tgid(), calls, 0).is_ok()
+}
+
+/// A handshake begins, whose end can't be seen.
+#[inline(always)]
+pub fn handshakes(stack: u64) {
+    let Some(returns_to) = user::<u64>(stack) else { return };
+    let calls = calls_at(stack);
+    if calls.is_null() {
+        keep(&Calls { depth: 0, unseen: stack, returns_to, frames: [NO_FRAME; NESTED] }, stack);
+        return;
+    }
+    let calls = unsafe { &mut *calls };
+    (calls.unseen, calls.returns_to) = (stack, returns_to);
+}
+
+/// True while a handshake whose end can't be seen seems to be under way: enough to believe that what looks like TLS is that, but not to say whose it is.
+#[inline(never)]
+fn is_in_unseen(calls: *mut Calls) -> bool {
+    if calls.is_null() {
+        return false;
+    }
+    let calls = unsafe { &*calls };
+    calls.unseen > kernel::stack_pointer() && user::<u64>(calls.unseen) == Some(calls.returns_to)
+}
+
+/// The calls that the current thread may be in when its stack pointer is `stack`. Null: none.
+#[inline(never)]
+fn calls_at(stack: u64) -> *mut Calls {
+    if fibers::are_used() {
+        return fibers::calls(stack);
+    }
+    CALLS.get_ptr_mut(bpf_get_current_pid_tgid()).unwrap_or(core::ptr::null_mut())
+}
+
+/// The same, now.
+#[inline(always)]
+pub fn calls_here() -> *mut Calls {
+    calls_at(kernel::stack_pointer())
 }
 
 /// Counts a call whose return was not seen, now that `next` began. Not counted: a call that jumped to another function, which returns in its
@@ -130,7 +189,10 @@ fn way(of: u8) -> u8 {
 /// A TLS call ended: returns its frame, if its beginning was seen. `stack`: the stack pointer where the end was seen.
 #[inline(always)]
 fn leave(of: u8, stack: u64) -> Option<Frame> {
-    let calls = CALLS.get_ptr_mut(bpf_get_current_pid_tgid())?;
+    let calls = calls_at(stack);
+    if calls.is_null() {
+        return None;
+    }
     let calls = unsafe { &mut *calls };
     if calls.depth == 2 {
         if calls.frames[1].inner > 0 {
@@ -159,17 +221,22 @@ fn leave(of: u8, stack: u64) -> Option<Frame> {
     None
 }
 
-/// After a return, `stack` is 8 above the stack pointer at function entry; at an exit site, whose depth is added, it is the same. A frame further
-/// below belongs to a nested call whose end was not seen.
+/// After a return, `stack` is 8 above the stack pointer at function entry; at an exit site it is lower, by what the function has on the stack there. A
+/// frame further below belongs to a nested call whose end was not seen; one far above to a call on another stack, in a program that switches
+/// stacks inside its calls.
 #[inline(always)]
 fn is_frame_of(frame: &Frame, of: u8, stack: u64) -> bool {
-    frame.call == of && frame.stack + 8 >= stack
+    frame.call == of && frame.stack + 8 >= stack && frame.stack.wrapping_sub(stack).wrapping_add(8) < OWN_STACK
 }
 
 /// The session, and the library, of the innermost TLS call under way on this thread.
 #[inline(always)]
 pub fn current() -> Option<(u64, u32)> {
-    let calls = unsafe { &*CALLS.get_ptr(bpf_get_current_pid_tgid())? };
+    let calls = calls_here();
+    if calls.is_null() {
+        return None;
+    }
+    let calls = unsafe { &*calls };
     let frame = match calls.depth {
         0 => return None,
         1 => &calls.frames[0],
@@ -181,10 +248,11 @@ pub fn current() -> Option<(u64, u32)> {
 /// True while the current thread, or the goroutine on it, is inside a TLS call.
 #[inline(always)]
 pub fn in_call() -> bool {
-    match CALLS.get_ptr(bpf_get_current_pid_tgid()) {
-        Some(calls) if unsafe { (*calls).depth } > 0 => true,
-        _ => goroutine::in_call(),
+    let calls = calls_here();
+    if !calls.is_null() && unsafe { (*calls).depth } > 0 {
+        return true;
     }
+    is_in_unseen(calls) || goroutine::in_call()
 }
 
 /// A socket call moved TLS records of connection `conn` on this thread: the TLS call around it is bound to that connection. So is a
@@ -192,7 +260,10 @@ pub fn in_call() -> bool {
 /// is a callback that opens a connection of its own.)
 #[inline(always)]
 pub fn note_socket(conn: u64) {
-    let Some(calls) = CALLS.get_ptr_mut(bpf_get_current_pid_tgid()) else { return goroutine::note_socket(conn) };
+    let calls = calls_here();
+    if calls.is_null() {
+        return goroutine::note_socket(conn);
+    }
     let calls = unsafe { &mut *calls };
     if calls.depth >= 2 {
         calls.frames[1].conn = conn;
@@ -219,9 +290,21 @@ pub fn finish(of: u8, result: u64, stack: u64) {
     if bytes == 0 && frame.conn == 0 && !is_told {
         return;
     }
-    let Some(area) = scratch::take() else { return };
+    let Some(area) = scratch::take() else { return missed(&frame, of, bytes) };
     account(area, &frame, of, bytes, !is_told);
     scratch::give_back(area);
+}
+
+/// The same without a work area: the bytes are lost, and the session says where.
+#[inline(never)]
+fn missed(frame: &Frame, of: u8, bytes: u64) {
+    if bytes == 0 {
+        return;
+    }
+    let Some(session) = SESSIONS.get_ptr_mut(key(frame.ssl)) else { return };
+    let dir = unsafe { &mut (*session).dirs[usize::from(way(of) == 1)] };
+    let offset = unsafe { fetch_add(&raw mut dir.count.carried, bytes) };
+    carry::lose(dir, offset, bytes, why::SCRATCH_BUSY);
 }
 
 /// Accounts for a TLS call: binds its session to the socket seen inside, and counts its bytes. `late`: if the session is not known, its
@@ -297,7 +380,7 @@ fn open(area: u32, key: &SessionKey, library: u32, flags: u8) -> bool {
     }
     let Some(work) = scratch::get(area) else { return false };
     let session = unsafe { &mut (*work).session };
-    let flags = if flags & flag::LATE != 0 && begun::was_imported(key) { flags & !flag::LATE } else { flags };
+    let flags = if flags & flag::LATE != 0 && begun::was_seen(key) { flags & !flag::LATE } else { flags };
     let mut header = emit::header(kind::SESSION_OPENED, size_of::<SessionOpened>(), 0);
     header.id = emit::identity(header.time);
     header.flags = flags;
@@ -314,8 +397,9 @@ fn open(area: u32, key: &SessionKey, library: u32, flags: u8) -> bool {
     session.left_alone = 0;
     session.pad = [0; 4];
     session.calls = 0;
-    if SESSIONS.insert(key, &*session, 0).is_err() {
-        return false;
+    if SESSIONS.insert(key, &*session, ONLY_NEW).is_err() {
+        // Another thread may have opened it at the same moment: then that one reports it.
+        return SESSIONS.get_ptr(key).is_some();
     }
     emit::record_or_count(&SessionOpened { header, ssl: key.ssl, library, pad: 0 });
     true

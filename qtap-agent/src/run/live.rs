@@ -13,7 +13,7 @@ use crate::capture::discover::procfs;
 use crate::capture::host::{Facts, findings};
 use crate::capture::kernel::{Cgroup, Directions, Guard, Live, Scope, Settings as Probes, Wishes, trial};
 use crate::capture::runtimes;
-use crate::cli::{CaptureArgs, FeedbackGuard, ScopeArgs, SocketArgs, TlsProbe};
+use crate::cli::{CaptureArgs, FeedbackGuard, ReturnProbes, ScopeArgs, SocketArgs, TlsProbe};
 use crate::config::{self, DirectionFilter, Settings, TapSettings};
 use crate::model::host::Report;
 
@@ -72,6 +72,7 @@ pub(super) fn probes(
         ring_bytes: capture.ring_size.unwrap_or_else(|| ring_bytes(call_limit)),
         tls: families(&capture.tls_probes),
         plain_sites: capture.plain_sites,
+        return_probes: capture.return_probes == ReturnProbes::Auto,
         release_after: Duration::from_secs(capture.release_after),
         runtimes: runtimes(&capture.sockets),
         variables: settings.pipeline.variables(),

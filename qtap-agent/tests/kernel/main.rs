@@ -16,6 +16,7 @@ mod doctor;
 mod ends;
 mod exporting;
 mod feedback;
+mod fibers;
 mod filters;
 mod gen_ai;
 mod gnutls;

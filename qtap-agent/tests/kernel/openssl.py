@@ -2,6 +2,7 @@
 
 first PORT DIR: a server that speaks first, over HTTP/2, without a call for the handshake: its first write performs it. One connection.
 fed PORT DIR: a server that feeds its session the ClientHello before any other call on it. One connection.
+unconnected PORT PATH: requests by a session that gets its socket before that is connected, twice; writes the second body to standard output.
 bio LIBSSL PORT PATH: sends a request through OpenSSL's own BIO (`BIO_new_ssl_connect`), and writes the response's body to standard output.
 """
 
@@ -17,6 +18,19 @@ PREFACE = 24
 
 def frame(kind, flags, stream, payload=b""):
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def unconnected(port, path):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    for _ in range(2):
+        with context.wrap_socket(socket.socket(), server_hostname="localhost") as sock:
+            sock.connect(("127.0.0.1", int(port)))
+            sock.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path.encode())
+            answer = b""
+            while more := sock.recv(65536):
+                answer += more
+    sys.stdout.buffer.write(answer.split(b"\r\n\r\n", 1)[1])
 
 
 def first(port, directory):
@@ -87,4 +101,4 @@ def bio(library, port, path):
     sys.stdout.buffer.write(came.split(b"\r\n\r\n", 1)[1])
 
 
-{"first": first, "fed": fed, "bio": bio}[sys.argv[1]](*sys.argv[2:])
+{"unconnected": unconnected, "first": first, "fed": fed, "bio": bio}[sys.argv[1]](*sys.argv[2:])

@@ -74,6 +74,26 @@ wait",
 }
 
 #[test]
+fn a_session_that_gets_its_socket_before_that_is_connected() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(python) = interpreter() else { return };
+    let body = noise(20_000);
+    let nginx = Nginx::start(&lab, 9);
+    nginx.serve("served.bin", &body);
+    let program = script("openssl.py").display().to_string();
+    let lines = format!("'{}' '{program}' unconnected {} /served.bin", python.display(), nginx.https);
+    let records = exec_script(&lab, &[], &lines).records.over_tcp();
+    records.assert_whole();
+    assert_eq!(records.exchanges().len(), 2, "{}", records.told());
+    // No connection but the two: none to an address of zeros.
+    assert_eq!(records.closed().len(), 2, "{}", records.told());
+    for closed in records.closed() {
+        assert_eq!(closed.int("server.port"), Some(i64::from(nginx.https)), "{closed:?}");
+        assert!(!closed.has("connection.tls.joined_late"), "{closed:?}");
+    }
+}
+
+#[test]
 fn a_session_that_was_fed_before_it_was_called_has_its_library() {
     let Some(lab) = Lab::open() else { return };
     let Some(python) = interpreter() else { return };

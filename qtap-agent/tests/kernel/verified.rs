@@ -20,7 +20,7 @@ const RUSTLS_ENDS: u32 = 60_000;
 const RUSTLS_BEGINNINGS: u32 = 11_000;
 const OTHERS: u32 = 5_000;
 
-const BUDGETS: [(&str, u32); 20] = [
+const BUDGETS: [(&str, u32); 21] = [
     ("sys_exit", CALLS),
     ("io_uring_complete", CALLS),
     ("tls_exit", TLS_ENDS),
@@ -29,6 +29,7 @@ const BUDGETS: [(&str, u32); 20] = [
     ("inet_sock_set_state", ENDS),
     ("tcp_destroy_sock", ENDS),
     ("tls_enter", OTHERS),
+    ("tls_begin", OTHERS),
     ("tls_free", OTHERS),
     ("go_exit", GO_ENDS),
     ("go_enter", GO_BEGINNINGS),

@@ -8,7 +8,7 @@ use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use qtap_common::record::{binding, role};
 use qtap_common::state::scope::{NO_DATA, NO_HTTP, NO_TLS};
-use qtap_common::state::{Cookie, SessionKey};
+use qtap_common::state::{Cookie, SessionKey, call};
 
 use crate::kernel::{Sock, socket_of};
 use crate::session::{self, Frame};
@@ -41,6 +41,17 @@ fn try_enter(ctx: &ProbeContext) -> Option<()> {
         inner: 0,
     });
     Some(())
+}
+
+/// At the entry site of a handshake whose end can't be seen: the session begins here.
+#[uprobe]
+pub fn tls_begin(ctx: ProbeContext) -> u32 {
+    if in_scope() {
+        let cookie = cookie(ctx.as_ptr());
+        begun::seen(&session::key(argument_of(ctx.regs, cookie, 0)));
+        session::handshakes(stack(ctx.regs) + cookie.depth());
+    }
+    0
 }
 
 /// At an exit site: the result is final.
@@ -104,21 +115,26 @@ pub fn tls_free(ctx: ProbeContext) -> u32 {
         let cookie = cookie(ctx.as_ptr());
         let ssl = argument_of(ctx.regs, cookie, 0);
         let key = session::key(ssl);
-        if !(begun::begins(ssl) && begun::is_unused(&key)) {
+        let begins = begun::begins(ssl);
+        let is_cleared = cookie.call() == call::CLEAR;
+        if !((begins || is_cleared) && begun::is_unused(&key)) {
             session::close(&key);
-            // Forgets the creation of a session that was never used.
-            begun::was_imported(&key);
+            if !is_cleared {
+                // Forgets the beginning of a session that was never used.
+                begun::was_seen(&key);
+            }
         }
     }
     0
 }
 
-/// `SSL_set_bio(ssl, rbio, …)`, `SSL_set0_rbio(ssl, rbio)`, in a file that feeds sessions from memory.
+/// `SSL_set_bio(ssl, rbio, wbio)` and its kin, in a file that feeds sessions from memory: the cookie says which BIO counts, and why.
 #[uprobe]
 pub fn tls_set_bio(ctx: ProbeContext) -> u32 {
     if in_scope() {
         let cookie = cookie(ctx.as_ptr());
-        hello::feeds(argument_of(ctx.regs, cookie, 0), argument_of(ctx.regs, cookie, 1));
+        let [ssl, bio] = [0, 1].map(|index| argument_of(ctx.regs, cookie, index));
+        hello::uses(ssl, bio, cookie.call() == call::OWN_BIO);
     }
     0
 }

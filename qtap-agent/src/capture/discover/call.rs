@@ -262,6 +262,23 @@ impl Call {
         }
     }
 
+    /// False for calls of which only the end is wanted, not bytes: there are few of them in a connection.
+    #[must_use]
+    pub fn moves_bytes(self) -> bool {
+        !matches!(
+            self,
+            Call::Peek
+                | Call::PeekEx
+                | Call::DoHandshake
+                | Call::Connect
+                | Call::Accept
+                | Call::Shutdown
+                | Call::GnutlsHandshake
+                | Call::GnutlsBye
+                | Call::NssImport
+        )
+    }
+
     /// What the probes need of the call. The return is needed where bytes pass, and where socket calls are nested inside.
     #[must_use]
     pub fn wanted(self) -> Wanted<'static> {

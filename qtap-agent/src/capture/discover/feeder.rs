@@ -14,6 +14,9 @@ pub const WRITES: &str = "BIO_write";
 /// The functions that assign the memory that a session reads from, as their second argument.
 pub const NAMES: [&str; 2] = ["SSL_set_bio", "SSL_set0_rbio"];
 
+/// The functions that assign the BIO that a session writes to: the first as their third argument, the second as its second.
+pub const OWN_NAMES: [&str; 2] = ["SSL_set_bio", "SSL_set0_wbio"];
+
 /// A function that the file calls, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Called {
@@ -36,14 +39,23 @@ pub enum Feeder {
         writes: Called,
     },
     /// Through a BIO of the file's own.
-    Own(Vec<Hook>),
+    Own {
+        /// The functions that assign it.
+        names: Vec<Called>,
+        /// Those by which a session writes to it.
+        writes: Vec<Hook>,
+    },
 }
 
 /// How the file feeds sessions, if it does.
 #[must_use]
 pub fn feeder(elf: &Elf) -> Option<Feeder> {
-    let own = own_bio::hooks(elf);
-    if own.is_empty() { by_library(elf) } else { Some(Feeder::Own(own)) }
+    let writes = own_bio::hooks(elf);
+    if writes.is_empty() {
+        return by_library(elf);
+    }
+    let names = elf.stubs(&OWN_NAMES).unwrap_or_default();
+    Some(Feeder::Own { names: names.into_iter().map(|stub| called(elf, stub)).collect(), writes })
 }
 
 fn by_library(elf: &Elf) -> Option<Feeder> {

@@ -19,5 +19,6 @@ mod own_bio;
 pub mod plan;
 pub mod procfs;
 mod rustls;
+pub mod stacks;
 pub mod users;
 mod version;

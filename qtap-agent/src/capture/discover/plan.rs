@@ -208,11 +208,34 @@ pub(super) fn hook(elf: &Elf, call: Call, symbol: &Symbol) -> Hook {
     let code = elf.code(symbol).unwrap_or_default();
     let function = Function { machine: elf.machine(), code: &code, file_offset: symbol.file_offset };
     let sites = match call {
-        Call::RustlsWrite | Call::RustlsWriteVectored => sites::of_rust(&function, call.wanted(), true),
-        Call::RustlsEncrypt | Call::RustlsDecrypt => sites::of_rust(&function, call.wanted(), false),
-        _ => sites::choose(&function, call.wanted()),
+        Call::RustlsWrite | Call::RustlsWriteVectored => sites::at_every_ret(&function, call.wanted(), true),
+        Call::RustlsEncrypt | Call::RustlsDecrypt => sites::at_every_ret(&function, call.wanted(), false),
+        _ => of_c(elf, call, &function),
     };
     Hook { call, symbol: symbol.clone(), sites }
+}
+
+/// The sites of a function of C. A return probe is used only where there is no other way, or where it spares a trap in each call that moves bytes, in
+/// a program that contains the library: of a library that is shared, it is not known which programs will switch stacks inside its calls. Of the
+/// calls of OpenSSL that move no bytes, it is enough to see the beginning.
+fn of_c(elf: &Elf, call: Call, function: &Function<'_>) -> Sites {
+    let sites = sites::choose(function, call.wanted());
+    if !matches!(sites.exit, Some(ExitSites::Return { .. })) {
+        return sites;
+    }
+    let is_shared = elf.soname().is_some();
+    if call.moves_bytes() && !is_shared {
+        return sites;
+    }
+    let mut sites = sites::at_every_ret(function, call.wanted(), false);
+    if let Some(ExitSites::Return { fallback, .. }) = sites.exit
+        && is_shared
+        && call.family() == Family::OpenSsl
+        && !call.moves_bytes()
+    {
+        sites.exit = Some(ExitSites::Unseen(fallback));
+    }
+    sites
 }
 
 impl Plan {

@@ -89,6 +89,8 @@ pub struct Live {
     ring_full_seen: u64,
     /// True if ends are to be looked for once more, whatever that number says.
     look_again: bool,
+    /// The program that is about to run switches stacks.
+    expects_fibers: bool,
     undecodable: u64,
     records: u64,
     /// Every record written before was taken.
@@ -141,6 +143,7 @@ impl Live {
             losses_told: [Losses::default(); why::COUNT],
             ring_full_seen: 0,
             look_again: false,
+            expects_fibers: false,
             undecodable: 0,
             records: 0,
             taken_until: KernelTime(0),
@@ -205,11 +208,21 @@ impl Live {
     /// # Errors
     /// [`KernelError::Map`] when the table of processes is full.
     pub fn include(&mut self, pid: u32) -> Result<(), KernelError> {
+        if self.expects_fibers {
+            self.tables.uses_fibers(pid);
+        }
         Ok(self.tables.scope.insert(pid, scope::IN, 0)?)
     }
 
     /// Probes the TLS functions of a program that is about to run. Later its first calls may be over before its probes are attached.
     pub fn expect(&mut self, program: &Path) {
+        self.expects_fibers = self.tls.as_mut().is_some_and(|tls| tls.switches_stacks(program));
+        if self.expects_fibers {
+            for path in known_libraries(&[]).into_iter().chain([program.to_owned()]) {
+                self.tls.iter_mut().for_each(|tls| tls.spare(&path));
+                self.attach_library(&path);
+            }
+        }
         self.attach_library(program);
         // An interpreter's module that feeds its sessions lies below the directory it was installed in.
         let installed = program.canonicalize().ok().and_then(|file| Some(file.parent()?.parent()?.to_owned()));

@@ -10,6 +10,7 @@ mod object;
 mod people;
 mod primer;
 mod probed;
+mod programs;
 mod ring;
 pub mod seccomp;
 pub mod standing;
@@ -76,8 +77,8 @@ pub enum KernelError {
     /// A map could not be used.
     #[error("a map of the probes: {0}")]
     Map(#[from] aya::maps::MapError),
-    /// The function's return can be seen only by a return probe, which could kill programs on this kernel.
-    #[error("its ways out are not all known, and this kernel's return probes can kill programs under seccomp")]
+    /// The function's return can be seen only by a return probe, which could kill programs on this kernel, or is not wanted.
+    #[error("its ways out are not all known, and return probes are not used: see `qtap doctor` and --return-probes")]
     NoWayOut,
     /// More control groups than the probes can compare with.
     #[error("at most {} control groups can be named", globals::CGROUPS_MAX)]
@@ -112,6 +113,8 @@ pub struct Settings {
     pub tls: Vec<Family>,
     /// Probes are placed at function entry and return, whatever the code looks like.
     pub plain_sites: bool,
+    /// Return probes may be used.
+    pub return_probes: bool,
     /// How long probes stay in a file that no process uses any more and that is not on the host's own file system.
     pub release_after: Duration,
     /// The container runtimes to ask.

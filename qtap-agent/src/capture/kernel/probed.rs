@@ -80,6 +80,24 @@ impl ProbedFiles {
         self.files.insert(self.last, probed);
     }
 
+    /// Removes and returns the file, under all its ids, if it is like that.
+    pub(super) fn take_if(&mut self, id: FileId, is_like: impl Fn(&Probed) -> bool) -> Option<Probed> {
+        let number = *self.by_id.get(&id)?;
+        if !is_like(self.files.get(&number)?) {
+            return None;
+        }
+        let probed = self.files.remove(&number);
+        self.forget_removed();
+        probed
+    }
+
+    /// Ids of removed files lead nowhere.
+    fn forget_removed(&mut self) {
+        let files = &self.files;
+        self.by_id.retain(|_, number| files.contains_key(number));
+        self.by_below.retain(|_, number| files.contains_key(number));
+    }
+
     pub(super) fn libraries(&self) -> impl Iterator<Item = &Arc<Library>> {
         self.files.values().filter_map(|probed| probed.library.as_ref())
     }
@@ -106,9 +124,7 @@ impl ProbedFiles {
                 unused.extend(self.files.remove(&number));
             }
         }
-        let files = &self.files;
-        self.by_id.retain(|_, number| files.contains_key(number));
-        self.by_below.retain(|_, number| files.contains_key(number));
+        self.forget_removed();
         unused
     }
 

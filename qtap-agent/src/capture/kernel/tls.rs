@@ -9,26 +9,26 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use qtap_common::state::{Cookie, call, register};
+use qtap_common::state::{Cookie, call};
 
 use super::object::Probes;
 use super::probed::{Probed, ProbedFiles, files_in_use};
+use super::programs::{BEGINS, OWN_REGISTERS, beginning_of, cookie, programs_of};
 use super::standing::Standing;
 use super::uprobes::{Link, Place};
 use super::{KernelError, Settings};
-use crate::capture::discover::call::{Call, Family};
+use crate::capture::discover::call::Family;
 use crate::capture::discover::elf::{Elf, ElfError, FileId, Stamp};
-use crate::capture::discover::feeder::{self, Feeder};
+use crate::capture::discover::feeder::{self, Feeder, OWN_NAMES};
 use crate::capture::discover::plan::{self, Hook};
 use crate::capture::discover::procfs;
+use crate::capture::discover::stacks;
 use crate::capture::host::{self, Tried};
-use crate::capture::sites::{ArgLocation, EntrySite, ExitSites, Reg};
+use crate::capture::sites::ExitSites;
 use crate::model::time::KernelTime;
 
 /// Most files that can have probes at once: records have 16 bits for the number of a library.
 const FILES_MAX: usize = u16::MAX as usize - 1;
-/// The registers of the first four arguments when a function is called.
-const OWN_REGISTERS: [u8; 4] = [register::RDI, register::RSI, register::RDX, register::RCX];
 /// Most files that are remembered as having no TLS functions.
 const REFUSED_MAX: usize = 65_536;
 
@@ -53,6 +53,8 @@ pub struct Library {
     pub hooked: Vec<(&'static str, String)>,
     /// Functions whose probes were refused: symbol and reason.
     pub refused: Vec<(&'static str, String)>,
+    /// Some of its functions have return probes.
+    pub has_return_probes: bool,
 }
 
 /// All files with probes.
@@ -67,7 +69,13 @@ pub(super) struct Tls {
     refused: HashMap<FileId, Stamp>,
     /// Use function entry and return, whatever the code looks like: chosen sites are compared with these.
     plain: bool,
+    /// Return probes are allowed.
+    may_probe_returns: bool,
     returns: Returns,
+    /// Files without return probes, because a program that uses them switches stacks.
+    spared: HashSet<FileId>,
+    /// Programs that were examined for that.
+    examined: HashMap<FileId, bool>,
     /// How long probes stay in a file that nobody uses.
     release_after: Duration,
     /// When the files in use were last determined.
@@ -83,7 +91,7 @@ enum Returns {
     /// By a return probe.
     #[default]
     Probed,
-    /// At each of its `ret` instructions: return probes can kill here (see [`super::seccomp`]).
+    /// At each of its `ret` instructions: return probes can kill here (see [`super::seccomp`]), or are not wanted.
     Instructions,
 }
 
@@ -92,14 +100,15 @@ impl Tls {
     pub(super) fn new(settings: &Settings, standing: Standing) -> Tls {
         let mut tls = Tls::default();
         (tls.families, tls.plain, tls.standing) = (settings.tls.clone(), settings.plain_sites, standing);
-        tls.release_after = settings.release_after;
+        (tls.release_after, tls.may_probe_returns) = (settings.release_after, settings.return_probes);
         tls.own = Elf::open(Path::new("/proc/self/exe")).ok().map(|elf| elf.id());
         tls
     }
 
-    /// Takes the result of trying probes on functions: return probes are used only where they are safe.
+    /// Takes the result of trying probes on functions: return probes are used only where they are safe, and allowed.
     pub(super) fn found(&mut self, tried: (Tried, host::Returns)) {
-        self.returns = if tried.1 == host::Returns::Safe { Returns::Probed } else { Returns::Instructions };
+        let may = self.may_probe_returns && tried.1 == host::Returns::Safe;
+        self.returns = if may { Returns::Probed } else { Returns::Instructions };
         self.tried = tried;
     }
 
@@ -167,9 +176,11 @@ impl Tls {
             path: path.to_owned(),
             hooked: Vec::new(),
             refused: Vec::new(),
+            has_return_probes: false,
         };
         let lasting = elf.lasting_path();
-        let links = attach(probes, &lasting, &plan.hooks, &mut library, self.returns);
+        let returns = if self.spared.contains(&id) { Returns::Instructions } else { self.returns };
+        let links = attach(probes, &lasting, &plan.hooks, &mut library, returns);
         tracing::info!(path = %path.display(), library = library.name, version = library.version.as_deref().unwrap_or("?"), hooked = library.hooked.len(),
             refused = library.refused.len(), "TLS library attached");
         let library = Arc::new(library);
@@ -179,6 +190,39 @@ impl Tls {
         probed.below.take_if(|_| !library.refused.is_empty());
         self.probed.insert(probed);
         Ok(Some(library))
+    }
+
+    /// True when the program is one that switches stacks: return probes could kill it.
+    pub(super) fn switches_stacks(&mut self, program: &Path) -> bool {
+        let Ok(elf) = Elf::open(program) else { return false };
+        if let Some(known) = self.examined.get(&elf.id()) {
+            return *known;
+        }
+        if self.examined.len() >= REFUSED_MAX {
+            self.examined.clear();
+        }
+        let switches = stacks::switches(&elf);
+        self.examined.insert(elf.id(), switches);
+        switches
+    }
+
+    /// From now on the file at `path` has no return probes. If it has some, it loses all its probes, and is to be attached anew.
+    pub(super) fn spare(&mut self, path: &Path) {
+        let Ok(elf) = Elf::open(path) else { return };
+        if self.spared.len() >= REFUSED_MAX {
+            self.spared.clear();
+        }
+        if !self.spared.insert(elf.id()) {
+            return;
+        }
+        if let Some(below) = elf.below() {
+            self.probed.join(elf.id(), &below);
+        }
+        let has_some = |probed: &Probed| probed.library.as_ref().is_some_and(|library| library.has_return_probes);
+        let Some(probed) = self.probed.take_if(elf.id(), has_some) else { return };
+        tracing::warn!(path = %path.display(), "used by a program that switches stacks: probed anew, without return probes");
+        self.standing.detached(&probed.ids);
+        self.spared.extend(&probed.ids);
     }
 
     /// From time to time, releases the files that nobody has used for long, except those on the host's own file system. Returns their ids.
@@ -259,13 +303,22 @@ fn probes_of_feeder(feeder: &Feeder) -> Vec<(&str, Vec<Probe>)> {
             });
             of_each.collect()
         }
-        Feeder::Own(hooks) => {
-            let of_each = hooks.iter().map(|hook| {
+        Feeder::Own { names, writes } => {
+            let of_names = names.iter().map(|called| {
+                let mut registers = OWN_REGISTERS;
+                if called.name == OWN_NAMES[0] {
+                    registers.swap(1, 2);
+                }
+                let cookie = Cookie::new(call::OWN_BIO, 0, registers, 0);
+                let probes = called.places.iter().map(|place| probe("tls_set_bio", *place, cookie));
+                (called.name.as_str(), probes.collect())
+            });
+            let of_writes = writes.iter().map(|hook| {
                 let entry = &hook.sites.entry;
                 let cookie = cookie(call::BIO, 0, hook.call, entry);
                 (hook.symbol.name.as_str(), vec![probe("tls_bio_write", entry.file_offset, cookie)])
             });
-            of_each.collect()
+            of_names.chain(of_writes).collect()
         }
     }
 }
@@ -282,13 +335,28 @@ fn probes_of(hook: &Hook, library: u16, returns: Returns) -> Result<Vec<Probe>, 
     };
     let at = |program, file_offset| Probe { program, place: Place { file_offset, cookie }, way_in: false };
     let inside = |offset: &u64| at(leave, hook.symbol.file_offset + offset);
+    // At a `ret` the stack pointer is what it was at function entry.
+    let at_ret = |offset: &u64| {
+        let mut probe = inside(offset);
+        probe.place.cookie = cookie.with_depth(0);
+        probe
+    };
     let mut probes: Vec<Probe> = match &hook.sites.exit {
-        Some(ExitSites::Emulated(offsets) | ExitSites::Rets(offsets)) => offsets.iter().map(inside).collect(),
+        Some(ExitSites::Emulated(offsets)) => offsets.iter().map(inside).collect(),
+        Some(ExitSites::Rets(offsets)) => offsets.iter().map(at_ret).collect(),
         Some(ExitSites::Behind(offset)) => vec![inside(offset)],
+        Some(ExitSites::Unseen(_)) => {
+            let begins =
+                beginning_of(hook.call).map(|program| Probe { way_in: true, ..at(program, entry.file_offset) });
+            return Ok(begins.into_iter().collect());
+        }
         Some(ExitSites::Return { rets, .. }) => match returns {
             Returns::Probed => vec![at(returned, entry.file_offset)],
-            Returns::Instructions if rets.is_empty() => return Err(KernelError::NoWayOut),
-            Returns::Instructions => rets.iter().map(inside).collect(),
+            Returns::Instructions if rets.is_empty() => {
+                let program = beginning_of(hook.call).ok_or(KernelError::NoWayOut)?;
+                return Ok(vec![Probe { way_in: true, ..at(program, entry.file_offset) }]);
+            }
+            Returns::Instructions => rets.iter().map(at_ret).collect(),
         },
         None => Vec::new(),
     };
@@ -300,6 +368,7 @@ fn probes_of(hook: &Hook, library: u16, returns: Returns) -> Result<Vec<Probe>, 
 fn attach(probes: &mut Probes, path: &Path, hooks: &[Hook], library: &mut Library, returns: Returns) -> Vec<Link> {
     let wanted: Vec<_> = hooks.iter().map(|hook| (hook, probes_of(hook, library.number, returns))).collect();
     let all: Vec<Probe> = wanted.iter().filter_map(|(_, of_hook)| of_hook.as_ref().ok()).flatten().copied().collect();
+    library.has_return_probes = all.iter().any(|probe| probe.program.ends_with("_return"));
     let together = put(probes, path, &all);
     if let Err(reason) = &together {
         tracing::debug!(path = %path.display(), %reason, "not attached together");
@@ -307,11 +376,13 @@ fn attach(probes: &mut Probes, path: &Path, hooks: &[Hook], library: &mut Librar
     let apart = together.is_err();
     let mut links = together.unwrap_or_default();
     for (hook, of_hook) in wanted {
+        let begins_only = of_hook.as_ref().is_ok_and(|of_hook| of_hook.iter().any(|probe| probe.program == BEGINS));
+        let sites = if begins_only { hook.sites.of_entry() } else { hook.sites.to_string() };
         let attached = of_hook.and_then(|of_hook| if apart { put(probes, path, &of_hook) } else { Ok(Vec::new()) });
         match attached {
             Ok(of_hook) => {
                 links.extend(of_hook);
-                library.hooked.push((hook.call.symbol(), hook.sites.to_string()));
+                library.hooked.push((hook.call.symbol(), sites));
             }
             Err(reason) => library.refused.push((hook.call.symbol(), reason.to_string())),
         }
@@ -338,97 +409,5 @@ impl Drop for Tls {
         if self.probed.has_links() {
             super::holder::hand_over();
         }
-    }
-}
-
-/// The program for the way in, and what the call is to the probes. `None` for functions that need no probe: `SSL_set_bio` and its kin name a BIO, and
-/// the socket is learned from the socket calls inside the next TLS call.
-fn programs_of(of: Call) -> Option<(&'static str, u8)> {
-    Some(match of {
-        Call::Read | Call::GnutlsRecv | Call::GnutlsRecvSeq | Call::NssRead => ("tls_enter", call::READ),
-        Call::Write | Call::GnutlsSend | Call::GnutlsSend2 | Call::GnutlsSendRange => ("tls_enter", call::WRITE),
-        Call::NssSend | Call::NssWrite => ("tls_enter", call::WRITE),
-        Call::NssRecv => ("tls_enter", call::RECV),
-        Call::NssImport => ("tls_enter", call::IMPORT),
-        Call::GnutlsUncork => ("tls_enter", call::FLUSH),
-        Call::ReadEx => ("tls_enter", call::READ_EX),
-        Call::WriteEx => ("tls_enter", call::WRITE_EX),
-        Call::WriteEx2 => ("tls_enter", call::WRITE_EX2),
-        Call::Peek
-        | Call::PeekEx
-        | Call::DoHandshake
-        | Call::Connect
-        | Call::Accept
-        | Call::Shutdown
-        | Call::GnutlsHandshake
-        | Call::GnutlsBye => ("tls_enter", call::OTHER),
-        Call::SetFd | Call::SetRfd | Call::SetWfd | Call::GnutlsSetFds => ("tls_set_fd", call::OTHER),
-        Call::Clear | Call::Free | Call::GnutlsDeinit | Call::NssClose => ("tls_free", call::OTHER),
-        Call::GoRead => ("go_enter", call::READ),
-        Call::GoWrite => ("go_enter", call::WRITE),
-        Call::GoClientHandshake | Call::GoServerHandshake => ("go_enter", call::OTHER),
-        Call::GoClose => ("go_close", call::OTHER),
-        Call::BioWrite => ("tls_bio_write", call::BIO),
-        Call::RustlsWrite => ("rustls_enter", call::TAKE),
-        Call::RustlsWriteVectored => ("rustls_enter", call::TAKE_VECTORED),
-        Call::RustlsEncrypt => ("rustls_enter", call::SEAL),
-        Call::RustlsDecrypt => ("rustls_enter", call::UNSEAL),
-        Call::SetBio | Call::Set0Rbio | Call::Set0Wbio => return None,
-    })
-}
-
-/// The cookie for a site, with the arguments in the order in which they are wanted.
-fn cookie(what: u8, library: u16, of: Call, entry: &EntrySite) -> Cookie {
-    let mut args = OWN_REGISTERS;
-    for ((place, argument), location) in args.iter_mut().zip(of.wanted().args).zip(&entry.args) {
-        *place = match location {
-            ArgLocation::Own => argument.index,
-            ArgLocation::Copy(copy) => register_number(*copy),
-        };
-    }
-    let depth = u32::try_from(entry.sp_delta).unwrap_or(0);
-    Cookie::new(what, library, args, depth)
-}
-
-/// The number of a register in cookies.
-fn register_number(register: Reg) -> u8 {
-    match register {
-        Reg::Rdi => register::RDI,
-        Reg::Rsi => register::RSI,
-        Reg::Rdx => register::RDX,
-        Reg::Rcx => register::RCX,
-        Reg::R8 => register::R8,
-        Reg::R9 => register::R9,
-        Reg::Rax => register::RAX,
-        Reg::Rbx => register::RBX,
-        // The stack pointer never holds an argument; the choice of sites does not offer it.
-        Reg::Rbp | Reg::Rsp => register::RBP,
-        Reg::R10 => register::R10,
-        Reg::R11 => register::R11,
-        Reg::R12 => register::R12,
-        Reg::R13 => register::R13,
-        Reg::R14 => register::R14,
-        Reg::R15 => register::R15,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::capture::sites::Instruction;
-
-    #[test]
-    fn a_cookie_says_where_arguments_are_at_the_site() {
-        let entry = EntrySite {
-            offset: 9,
-            file_offset: 9,
-            instruction: Instruction::Branch,
-            args: vec![ArgLocation::Copy(Reg::R12), ArgLocation::Own, ArgLocation::Own, ArgLocation::Own],
-            sp_delta: 0x18,
-            fallback: None,
-        };
-        let cookie = cookie(call::WRITE_EX2, 7, Call::WriteEx2, &entry);
-        assert_eq!((cookie.call(), cookie.library(), cookie.depth()), (call::WRITE_EX2, 7, 0x18));
-        assert_eq!([0, 1, 2, 3].map(|index| cookie.arg(index)), [register::R12, 1, 2, 4]);
     }
 }

@@ -26,8 +26,9 @@ use super::primer::Primer;
 use super::standing::Ran;
 
 /// The programs, by name.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "tls_enter",
+    "tls_begin",
     "tls_exit",
     "tls_return",
     "tls_set_fd",

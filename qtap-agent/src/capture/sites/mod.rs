@@ -128,8 +128,11 @@ pub enum ExitSites {
         /// Why nothing better was chosen.
         fallback: Unproven,
     },
-    /// Offsets of all `ret` instructions, in code whose return addresses must not be replaced (Go's, whose stacks move; Rust's, which unwinds).
+    /// Offsets of all `ret` instructions, in code whose return addresses must not be replaced (Go's, whose stacks move; Rust's, which unwinds; that of
+    /// libraries, whose programs are not known).
     Rets(Vec<u64>),
+    /// None: neither all `ret` instructions are known, nor may the return be probed. The reason why they are not.
+    Unseen(Unproven),
     /// Offset after the call at which the entry site is: the result wanted is that of this call, not of the function.
     Behind(u64),
 }
@@ -251,10 +254,11 @@ fn choose_with(
     Sites { entry, exit }
 }
 
-/// The same for code that unwinds. A panic that reached a return probe would find no caller and abort the process, so every `ret` is a site
-/// instead, if all are known. `at_return`: the result is final only at the return, in a register other than `rax`.
+/// The same, with every `ret` as a site instead of a return probe, if all are known. A return probe changes the return address: an exception or a
+/// panic that came to it would find no caller, and a program that switches stacks inside the call would return to where the kernel expects
+/// another stack. `at_return`: the result is final only at the return, in a register other than `rax`.
 #[must_use]
-pub fn of_rust(function: &Function<'_>, wanted: Wanted<'_>, at_return: bool) -> Sites {
+pub fn at_every_ret(function: &Function<'_>, wanted: Wanted<'_>, at_return: bool) -> Sites {
     choose_with(function, wanted, |flow, entry| {
         match if at_return { exit::at_return(flow) } else { exit::choose(flow, entry) } {
             ExitSites::Return { rets, .. } if !rets.is_empty() => ExitSites::Rets(rets),
@@ -299,19 +303,26 @@ impl Sites {
             // The uretprobe shares the entry's trap and adds the one at its trampoline.
             Some(ExitSites::Emulated(_) | ExitSites::Return { .. }) => 1,
             Some(ExitSites::Rets(_) | ExitSites::Behind(_)) => 2,
-            None => 0,
+            Some(ExitSites::Unseen(_)) | None => 0,
         };
         entry + exit
+    }
+}
+
+impl Sites {
+    /// The way in, for a person: `entry branch+22`.
+    #[must_use]
+    pub fn of_entry(&self) -> String {
+        let EntrySite { offset, instruction, fallback, .. } = &self.entry;
+        let why = fallback.map(|why| format!(" ({})", why.why())).unwrap_or_default();
+        format!("entry {}+{offset}{why}", instruction.name())
     }
 }
 
 impl fmt::Display for Sites {
     /// One line, for a person: `entry branch+22, exit +56, 2 traps`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "entry {}+{}", self.entry.instruction.name(), self.entry.offset)?;
-        if let Some(why) = self.entry.fallback {
-            write!(f, " ({})", why.why())?;
-        }
+        f.write_str(&self.of_entry())?;
         match &self.exit {
             None => {}
             Some(ExitSites::Emulated(offsets)) => {
@@ -321,6 +332,7 @@ impl fmt::Display for Sites {
             Some(ExitSites::Return { fallback, .. }) => write!(f, ", exit at return ({})", fallback.why())?,
             Some(ExitSites::Rets(rets)) => write!(f, ", exit at every ret ({})", rets.len())?,
             Some(ExitSites::Behind(offset)) => write!(f, ", exit behind it +{offset}")?,
+            Some(ExitSites::Unseen(why)) => write!(f, ", exit not seen ({})", why.why())?,
         }
         let traps = self.traps();
         write!(f, ", {traps} trap{}", if traps == 1 { "" } else { "s" })

@@ -464,7 +464,7 @@ fn plain_sites_are_the_start_and_the_return() {
 fn what_unwinds_has_no_return_probe_where_its_returns_are_known() {
     let sites = |code: &[u8], at_return| {
         let function = Function { machine: Machine::X86_64, code, file_offset: 64 };
-        of_rust(&function, Wanted { args: &[SSL, BUF, NUM], result: true }, at_return)
+        at_every_ret(&function, Wanted { args: &[SSL, BUF, NUM], result: true }, at_return)
     };
     let (chosen, returning) = (sites(SSL_READ, false), sites(SSL_READ, true));
     assert!(matches!(chosen.exit, Some(ExitSites::Emulated(_))), "{chosen}");

@@ -21,7 +21,7 @@ struct Walk {
 pub(crate) fn check(code: &[u8], sites: &Sites, wanted: Wanted<'_>, paths: u32, name: &str) -> u32 {
     let exits = match &sites.exit {
         Some(ExitSites::Emulated(offsets)) => offsets.as_slice(),
-        Some(ExitSites::Return { .. } | ExitSites::Rets(_) | ExitSites::Behind(_)) | None => &[],
+        Some(ExitSites::Return { .. } | ExitSites::Rets(_) | ExitSites::Behind(_) | ExitSites::Unseen(_)) | None => &[],
     };
     check_entry(code, sites, wanted, name);
     let mut state = 0x9e37_79b9_7f4a_7c15u64 ^ code.len() as u64;

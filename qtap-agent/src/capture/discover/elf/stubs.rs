@@ -50,6 +50,14 @@ impl Elf {
         Ok(found)
     }
 
+    /// True when a symbol of the file has one of these names: one that it imports, or one of its own.
+    #[must_use]
+    pub fn mentions(&self, names: &[&str]) -> bool {
+        let imported = |table| self.imports(table, names).is_ok_and(|imports| !imports.is_empty());
+        let mut tables = self.sections.iter().filter(|section| section.sh_type.get(LE) == elf::SHT_DYNSYM);
+        tables.any(imported) || self.functions(names).is_ok_and(|own| !own.is_empty())
+    }
+
     /// Addresses of the slots that hold the functions' addresses, with the functions' names.
     fn slots(&self, wanted: &[&str]) -> Result<Vec<(u64, String)>, ElfError> {
         let kinds = match self.machine {

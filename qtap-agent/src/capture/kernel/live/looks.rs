@@ -110,6 +110,14 @@ impl Live {
 
     /// The same for a file that the process `pid` has mapped or executes.
     pub(super) fn attach_library_of(&mut self, pid: u32, path: &Path) -> bool {
+        if let Some(tls) = &mut self.tls {
+            if tls.switches_stacks(Path::new(&format!("/proc/{pid}/exe"))) {
+                tls.spare(path);
+                self.tables.uses_fibers(pid);
+            } else {
+                self.tables.uses_no_fibers(pid);
+            }
+        }
         let looked_into = self.attach_library(path);
         if self.tls.as_ref().is_some_and(|tls| tls.has_rustls(path)) {
             self.tables.uses_rustls(pid);
@@ -165,7 +173,7 @@ impl Live {
         let mappings = maps::executable_mappings(pid);
         let mut attached = HashSet::new();
         for mapping in mappings.iter().filter(|mapping| is_library_name(&mapping.path)) {
-            if maps::path_from_here(pid, mapping).is_some_and(|path| self.attach_library(&path)) {
+            if maps::path_from_here(pid, mapping).is_some_and(|path| self.attach_library_of(pid, &path)) {
                 attached.insert(mapping.id);
             }
         }

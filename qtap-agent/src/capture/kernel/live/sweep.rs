@@ -33,7 +33,7 @@ impl Live {
         self.speakers.remove(&pid);
         self.unheard.exited(pid);
         self.standing.exited(pid);
-        if self.ring_was_full() {
+        if self.losses_of(why::RING_FULL).count > self.ring_full_seen || self.look_again {
             self.sweep_sessions(|key| key.tgid == pid, time, out);
         }
         self.unix.process_ended(pid, time);
@@ -118,12 +118,10 @@ impl Live {
             self.ring_full_seen = full;
             self.sweep_closed(now, out);
             self.sweep_sessions(|key| key.ended != 0 || !procfs::lives(key.tgid), now, out);
+            // The others end with their processes, also those whose beginning did not fit the ring.
+            let there = self.tables.sessions.iter().flatten();
+            self.sessions.extend(there.map(|(key, state)| (SessionId(state.id), key)));
         }
-    }
-
-    /// True if a record ever did not fit the ring; it may have been one about a session.
-    fn ring_was_full(&self) -> bool {
-        self.losses_of(why::RING_FULL).count > 0
     }
 
     /// What was lost so far, for one reason.
@@ -195,7 +193,10 @@ impl Live {
     }
 
     pub(super) fn tell_closed(&mut self, address: u64, conn: &Conn, time: KernelTime, out: &mut Vec<Event>) {
-        let _ = self.tables.conns.remove(&address);
+        // Another one may have got its address meanwhile.
+        if self.tables.conns.get(&address, 0).is_ok_and(|there| there.id == conn.id) {
+            let _ = self.tables.conns.remove(&address);
+        }
         self.unix.closed(ConnId(conn.id));
         let [sent, received] = [0, 1].map(|index| {
             let dir = &conn.dirs[index];

@@ -8,8 +8,8 @@ use qtap_common::feedback::{MAP_FEEDBACK, MAP_FOUND_ENDS, MAP_STORES};
 use qtap_common::globals::Wishes;
 use qtap_common::go::{GoCalls, GoFrame, GoKey, MAP_GO_CALLS};
 use qtap_common::state::{
-    Conn, FileKey, Losses, MAP_CONNS, MAP_LEFT_ALONE, MAP_LOSSES, MAP_MAPPED, MAP_RUSTLS_SEEN, MAP_RUSTLS_USERS,
-    MAP_SCOPE, MAP_SESSIONS, MAP_WISHES, Session, SessionKey,
+    Conn, FileKey, Losses, MAP_CONNS, MAP_FIBER_SEEN, MAP_FIBER_USERS, MAP_LEFT_ALONE, MAP_LOSSES, MAP_MAPPED,
+    MAP_RUSTLS_SEEN, MAP_RUSTLS_USERS, MAP_SCOPE, MAP_SESSIONS, MAP_WISHES, Session, SessionKey,
 };
 
 use crate::capture::kernel::KernelError;
@@ -29,6 +29,8 @@ pub(super) struct Tables {
     mapped: KernelMap<MapData, FileKey, u8>,
     rustls_users: KernelMap<MapData, u32, u8>,
     rustls_seen: Array<MapData, u32>,
+    fiber_users: KernelMap<MapData, u32, u8>,
+    fiber_seen: Array<MapData, u32>,
 }
 
 impl Tables {
@@ -51,6 +53,8 @@ impl Tables {
             mapped: KernelMap::try_from(map(MAP_MAPPED)?)?,
             rustls_users: KernelMap::try_from(map(MAP_RUSTLS_USERS)?)?,
             rustls_seen: Array::try_from(map(MAP_RUSTLS_SEEN)?)?,
+            fiber_users: KernelMap::try_from(map(MAP_FIBER_USERS)?)?,
+            fiber_seen: Array::try_from(map(MAP_FIBER_SEEN)?)?,
         })
     }
 
@@ -69,6 +73,20 @@ impl Tables {
         if let Err(error) = told {
             tracing::debug!(pid, %error, "known for its rustls with its first call");
         }
+    }
+
+    /// A process switches stacks inside its TLS calls: these are kept by stack.
+    pub(super) fn uses_fibers(&mut self, pid: u32) {
+        let told = self.fiber_users.insert(pid, 1, 0).and_then(|()| self.fiber_seen.set(0, 1, 0));
+        if let Err(error) = told {
+            tracing::warn!(pid, %error, "switches stacks, and is treated as if it did not: some of its TLS is lost");
+        }
+    }
+
+    /// The process executes another program, which does not switch stacks.
+    pub(super) fn uses_no_fibers(&mut self, pid: u32) {
+        // Most processes never did.
+        let _ = self.fiber_users.remove(&pid);
     }
 
     /// Removes the calls of goroutines whose process ended, or was killed, during them: nobody else will.
