@@ -253,6 +253,38 @@ fn section_5_fields() {
     );
 }
 
+/// §5: `field-line = field-name ":" OWS field-value OWS`, and a name is a token. What breaks this costs its line, unless the line may say how long the
+/// message is (§6).
+#[test]
+fn section_5_lines_that_are_no_fields() {
+    let mut cases = Vec::new();
+    for line in ["no colon", "X(Y): 1", "My Header: 1", ": 1", "caf\u{e9}: 1", "X[0]: a: b", "nocolon\r\n folded: 1"] {
+        let (said, lost) = (line.as_bytes(), line.len() as u64 + 2);
+        for (before, behind) in [("", "Content-Length: 1\r\nX: y\r\n"), ("X : y\r\nContent-Length: 1\r\n", "")] {
+            let head = ["< HTTP/1.1 200 OK\r\n", before].concat();
+            let answer = [head.as_bytes(), said, b"\r\n", behind.as_bytes(), b"\r\nx"].concat();
+            let want = ["GET /a| -> 200|x (unparsed)", ONE[0]];
+            cases.push(case("5", "in a response", &[GET, &answer, GET, OK], &want, lost));
+        }
+        if !line.contains("no colon") && !line.contains("My Header") {
+            let asked = [b"> PUT /1 HTTP/1.1\r\n", said, b"\r\nContent-Length: 1\r\n\r\nx"].concat();
+            let want = ["PUT /1|x -> 200|ok (unparsed)", ONE[0]];
+            cases.push(case("5", "in a request", &[&asked, OK, GET, OK], &want, lost));
+        }
+    }
+    for line in ["Content Length: 1", "Content-Length 1", "(Transfer-Encoding): chunked", "Transfer\u{2010}Encoding: x"] {
+        let answer = [b"< HTTP/1.1 200 OK\r\n", line.as_bytes(), b"\r\nX: y\r\n\r\nx"].concat();
+        let lost = answer.len() as u64 - 2;
+        cases.push(case("6", "what may say a length", &[GET, &answer], &["GET /a| -> - (unparsed)"], lost));
+    }
+    let two = b"< HTTP/1.1 103 Early Hints\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    cases.push(case("2.1", "the next message", &[GET, two], &["GET /a| -> - (unparsed)", "- -> 200|ok (unparsed)"], 26));
+    check(&cases, &usual());
+    let fields = hear(&[say(GET), say(b"< HTTP/1.1 200 OK\r\nA: b\r\nno colon\r\nX(: y\r\n z\r\nC: d\r\n\r\n")]);
+    let fields = &fields.exchanges[0].response.as_ref().unwrap().fields;
+    assert_eq!((fields.0.len(), fields.get("a"), fields.get("c")), (2, Some("b"), Some("d")));
+}
+
 #[test]
 fn section_6_transfer_encoding() {
     let chunked = b"4\r\nWiki\r\n0\r\n\r\n";

@@ -230,7 +230,7 @@ fn is_known(method: &[u8]) -> bool {
 }
 
 /// A character of a token (RFC 9110 §5.6.2).
-fn is_token(b: u8) -> bool {
+pub(super) fn is_token(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
 

@@ -84,6 +84,13 @@ impl Open {
         self.exchange.incomplete.get_or_insert(why);
     }
 
+    /// Marks the exchange incomplete, if it is.
+    pub(super) fn spoil_if(&mut self, is_so: bool, why: Incomplete) {
+        if is_so {
+            self.spoil(why);
+        }
+    }
+
     /// A hole in a body makes the exchange incomplete.
     pub(super) fn note_holes(&mut self) {
         if self.request_body.has_holes() || self.response_body.has_holes() {

@@ -1,5 +1,6 @@
 //! Heads of HTTP/1 messages (RFC 9112 §2 to §5). In: the bytes of one whole head. Out: a [`Request`] or [`Response`] whose names and
-//! values are slices of those bytes, and what the head implies for the body's framing; or `None`, if the bytes are not a head.
+//! values are slices of those bytes, and what the head implies for the body's framing; or `None`, if the bytes are not a head. Lines that are
+//! no fields are left out and counted (`sift`).
 
 use std::mem::MaybeUninit;
 
@@ -7,6 +8,8 @@ use bytes::Bytes;
 use httparse::{Header, ParserConfig, Status};
 
 use super::framing::{self, Framing};
+use super::sift::sift;
+use super::token::Kind;
 use crate::http::pair;
 use crate::model::message::{Body, Field, FieldText, Fields, Request, Response, Version};
 use crate::model::time::KernelTime;
@@ -24,29 +27,43 @@ pub(super) struct RequestHead {
     pub(super) may_switch: bool,
     /// Its body may wait for a response, and may not be sent at all (RFC 9110 §10.1.1).
     pub(super) expects: bool,
+    /// Bytes of lines that are no fields.
+    pub(super) left_out: usize,
 }
 
 /// A response's head.
 pub(super) struct ResponseHead {
     pub(super) response: Response,
     pub(super) status: u16,
+    /// Bytes of lines that are no fields.
+    pub(super) left_out: usize,
+}
+
+/// A trailer section's fields.
+#[derive(Debug, Default)]
+pub(super) struct Trailers {
+    pub(super) fields: Fields,
+    /// Some of it could not be read.
+    pub(super) lacks: bool,
 }
 
 /// Parses a request's head.
 pub(super) fn request(head: &Bytes, started: KernelTime) -> Option<RequestHead> {
     let strict = ParserConfig::default();
-    parse_request(head, &strict, FIELDS_USUAL, started).or_else(|| {
-        let mended = mend(head, true);
-        parse_request(&mended, &lenient(), room(head), started)
+    let mended = |head: &[u8]| parse_request(&mend(head, true), &lenient(), room(head), started);
+    parse_request(head, &strict, FIELDS_USUAL, started).or_else(|| mended(head)).or_else(|| {
+        let sifted = sift(head, Kind::Request, true)?;
+        Some(RequestHead { left_out: sifted.left_out, ..mended(&sifted.text)? })
     })
 }
 
 /// Parses a response's head.
 pub(super) fn response(head: &Bytes, started: KernelTime) -> Option<ResponseHead> {
     let strict = ParserConfig::default();
-    parse_response(head, &strict, FIELDS_USUAL, started).or_else(|| {
-        let mended = mend(head, true);
-        parse_response(&mended, &lenient(), room(head), started)
+    let mended = |head: &[u8]| parse_response(&mend(head, true), &lenient(), room(head), started);
+    parse_response(head, &strict, FIELDS_USUAL, started).or_else(|| mended(head)).or_else(|| {
+        let sifted = sift(head, Kind::Response, true)?;
+        Some(ResponseHead { left_out: sifted.left_out, ..mended(&sifted.text)? })
     })
 }
 
@@ -143,7 +160,7 @@ fn parse_request(head: &Bytes, config: &ParserConfig, room: usize, started: Kern
     if request.authority.is_none() {
         request.authority = pair::host(&request);
     }
-    Some(RequestHead { request, framing, may_switch, expects })
+    Some(RequestHead { request, framing, may_switch, expects, left_out: 0 })
 }
 
 fn parse_response(head: &Bytes, config: &ParserConfig, room: usize, started: KernelTime) -> Option<ResponseHead> {
@@ -168,15 +185,19 @@ fn parse_response(head: &Bytes, config: &ParserConfig, room: usize, started: Ker
         started,
         ended: None,
     };
-    Some(ResponseHead { response, status })
+    Some(ResponseHead { response, status, left_out: 0 })
 }
 
-/// Trailer fields (RFC 9112 §7.1.2): lines up to an empty line; none if one of the lines is not a field.
-pub(super) fn trailers(section: &Bytes) -> Option<Fields> {
+/// Trailer fields (RFC 9112 §7.1.2): lines up to an empty line. Lines that are no fields are left out.
+pub(super) fn trailers(section: &Bytes) -> Trailers {
     if section.len() <= 2 {
-        return Some(Fields::default());
+        return Trailers::default();
     }
-    trailer_lines(section, FIELDS_USUAL).or_else(|| trailer_lines(&mend(section, false), room(section)))
+    let mended = |section: &[u8]| trailer_lines(&mend(section, false), room(section));
+    let whole = trailer_lines(section, FIELDS_USUAL).or_else(|| mended(section));
+    let lacks = whole.is_none();
+    let sifted = || sift(section, Kind::Response, false).and_then(|sifted| mended(&sifted.text));
+    Trailers { fields: whole.or_else(sifted).unwrap_or_default(), lacks }
 }
 
 fn trailer_lines(section: &Bytes, room: usize) -> Option<Fields> {

@@ -1,5 +1,6 @@
 //! HTTP/1.0 and HTTP/1.1 (RFC 9112). In: segments and gaps of both directions of one channel, time, and the close. Out: exchanges and
-//! counts in the sink. `lane` splits a direction (`text`) into tokens, `head` and `framing` parse heads, `order` pairs messages; this file joins them.
+//! counts in the sink. `lane` splits a direction (`text`) into tokens, `head`, `sift` and `framing` parse heads, `order` pairs messages; this file joins
+//! them.
 //!
 //! One direction sometimes waits for the other: briefly, for a response seen before its request (two threads, two records); and after
 //! a CONNECT or an Upgrade, until the response shows whether the bytes that follow are HTTP. What waits is bounded.
@@ -8,6 +9,7 @@ mod framing;
 mod head;
 mod lane;
 mod order;
+mod sift;
 mod text;
 mod token;
 mod tunnel;
@@ -229,11 +231,12 @@ impl H1 {
             self.order.lose_requests(Incomplete::Unparsed, desk, sink);
             return;
         };
-        sink.captured += len;
+        count_head(len, parsed.left_out, sink);
         self.up_waits.reset();
         let mut open = Open::new(Protocol::Http1, self.order.ordinal(), self.requests == Direction::Sent, stamp.pid);
         open.begin_request_body(parsed.framing.manner(&parsed.request.fields), stamp.time);
         open.exchange.request = Some(parsed.request);
+        open.spoil_if(parsed.left_out > 0, Incomplete::Unparsed);
         let fields = open.exchange.request.as_ref().map_or(0, |request| request.fields.0.len());
         open.hold_head(len as usize + fields * size_of::<Field>(), &mut desk.budget);
         let turn = Turn { open, may_switch: parsed.may_switch };
@@ -251,10 +254,8 @@ impl H1 {
         if let Some(open) = self.order.request() {
             open.hold_head(trailers.len(), &mut desk.budget);
             let trailers = head::trailers(&trailers);
-            if trailers.is_none() {
-                open.spoil(Incomplete::Unparsed);
-            }
-            open.end_request(trailers.unwrap_or_default(), time);
+            open.spoil_if(trailers.lacks, Incomplete::Unparsed);
+            open.end_request(trailers.fields, time);
         }
         self.order.settle_request(desk, sink);
     }
@@ -322,9 +323,9 @@ impl H1 {
             self.order.lose_responses(Incomplete::Unparsed, desk, sink);
             return;
         };
-        sink.captured += len;
+        count_head(len, parsed.left_out, sink);
         self.down_waits.reset();
-        let (status, response) = (parsed.status, parsed.response);
+        let (status, response, lacks) = (parsed.status, parsed.response, parsed.left_out > 0);
         self.order.note_answer(stamp.time);
         let Some(turn) = self.order.answered_by_next() else {
             self.orphan_head(status, response, stamp, desk, sink);
@@ -348,6 +349,7 @@ impl H1 {
         let connected = status != 101 && method_is_connect(turn) && framing == Framing::ToClose;
         turn.open.begin_response_body(framing.manner(&response.fields), stamp.time);
         turn.open.answer(response);
+        turn.open.spoil_if(lacks, Incomplete::Unparsed);
         self.opening = connected && self.up.is_between();
         if self.opening {
             return;
@@ -401,10 +403,8 @@ impl H1 {
         let time = self.down.stamp.time;
         if let Some(open) = self.order.response() {
             let trailers = head::trailers(&trailers);
-            if trailers.is_none() {
-                open.spoil(Incomplete::Unparsed);
-            }
-            open.end_response(trailers.unwrap_or_default(), time);
+            open.spoil_if(trailers.lacks, Incomplete::Unparsed);
+            open.end_response(trailers.fields, time);
         }
         self.order.settle_response(desk, sink);
     }
@@ -420,6 +420,15 @@ impl H1 {
         if through {
             self.order.lose_responses(Incomplete::BytesLost, desk, sink);
         }
+    }
+}
+
+/// Counts a head, `left_out` bytes of which are lines that are no fields.
+fn count_head(len: u64, left_out: usize, sink: &mut Sink) {
+    let left_out = left_out as u64;
+    sink.captured += len - left_out;
+    if left_out > 0 {
+        sink.losses.add(Loss::Unparsed, left_out);
     }
 }
 

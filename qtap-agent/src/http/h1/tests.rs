@@ -337,6 +337,7 @@ fn trailers_that_cannot_be_read_are_missing_and_said_to_be() {
     script.up(GET).down("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nA: b\r\nno field\r\n\r\n");
     script.up(GET).down(OK);
     assert_eq!(lines(script.close()), ["GET /a| -> 200|x (unparsed)", "GET /a| -> 200|ok"]);
+    assert_eq!(script.sink.exchanges[0].response.as_ref().unwrap().trailers.get("a"), Some("b"));
 }
 
 #[test]
