@@ -454,6 +454,14 @@ fn section_3_inside_the_tunnel_of_a_connect() {
     check(&cases, &usual());
 }
 
+/// RFC 3986 §3.1: a scheme is case-insensitive, and lower case when normalised.
+#[test]
+fn section_8_a_scheme_in_capitals() {
+    let block = [vec![0x82, 0x84], literal(":scheme", "HTTPS")].concat();
+    let exchange = first(&[frame(HEADERS, 5, 1, &block), answer(1, b"")]);
+    assert_eq!(exchange.request.unwrap().scheme.as_deref(), Some("https"));
+}
+
 #[test]
 fn grpc_is_told_by_its_content_type() {
     let grpc = |status: &[u8]| [status, &literal("content-type", "application/grpc+proto")].concat();

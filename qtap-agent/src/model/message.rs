@@ -97,7 +97,7 @@ pub struct Request {
     pub method: Option<String>,
     /// Request target as sent: origin form, absolute form, authority form or `*`; `:path` for HTTP/2.
     pub target: Option<String>,
-    /// `:scheme` of HTTP/2, or the scheme of an absolute target. The tap knows whether the channel was TLS.
+    /// `:scheme` of HTTP/2, or the scheme of an absolute target, in lower case (RFC 3986 §3.1). The tap knows whether the channel was TLS.
     pub scheme: Option<String>,
     /// `:authority`, else the absolute target's, else `Host`.
     pub authority: Option<String>,

@@ -47,7 +47,7 @@ pub(super) fn of(request: &Request, secure: bool, server: Option<&Address>) -> U
     if form == Form::Absolute {
         let (scheme, rest) = target.split_once("://").unwrap_or(("", target));
         let (path, query) = split(rest.find(['/', '?', '#']).map_or("", |at| rest.get(at..).unwrap_or("")));
-        return Url { full: Some(target.to_owned()), scheme: Some(scheme.to_owned()), path, query };
+        return Url { full: Some(target.to_owned()), scheme: Some(scheme.to_ascii_lowercase()), path, query };
     }
     let scheme = request.scheme.clone().unwrap_or_else(|| if secure { "https" } else { "http" }.to_owned());
     let named = if form == Form::Authority { Some(target) } else { request.authority.as_deref() };
@@ -82,7 +82,7 @@ pub(super) fn path_of(request: &Request) -> Option<&str> {
 /// The scheme of a request, as in [`of`]; `None` when it depends on the connection, and nothing is known about that.
 pub(super) fn scheme_of(request: &Request, secure: Option<bool>) -> Option<&str> {
     let target = request.target.as_deref()?;
-    if form(request, target) == Form::Absolute {
+    if form(request, target) == Form::Absolute && request.scheme.is_none() {
         return target.split_once("://").map(|(scheme, _)| scheme);
     }
     request.scheme.as_deref().or_else(|| Some(if secure? { "https" } else { "http" }))
@@ -146,6 +146,15 @@ mod tests {
         assert_eq!(parts(&connect), ("http://www.example.com:80", "http", "-", "-"));
         let options = of(&request("OPTIONS", "*", Some("www.example.org:8001")), true, None);
         assert_eq!(parts(&options), ("https://www.example.org:8001", "https", "-", "-"));
+    }
+
+    /// RFC 3986 §3.1: schemes are case-insensitive, and their canonical form is lower case.
+    #[test]
+    fn a_scheme_is_in_lower_case() {
+        let asked = request("GET", "HTTP://Example.org/A", None);
+        assert_eq!(parts(&of(&asked, false, None)), ("HTTP://Example.org/A", "http", "/A", "-"));
+        let asked = Request { scheme: Some("http".to_owned()), ..asked };
+        assert_eq!(scheme_of(&asked, None), Some("http"));
     }
 
     #[test]

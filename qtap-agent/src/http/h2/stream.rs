@@ -76,7 +76,7 @@ impl Section {
         match field.name.bytes().map_or(&b""[..], |name| name) {
             b":method" => self.method = text(),
             b":path" => self.path = text(),
-            b":scheme" => self.scheme = text(),
+            b":scheme" => self.scheme = text().map(|scheme| scheme.to_ascii_lowercase()),
             b":authority" => self.authority = text(),
             b":protocol" => self.protocol = text(),
             b":status" => self.status = field.value.text().and_then(|value| value.parse().ok()),

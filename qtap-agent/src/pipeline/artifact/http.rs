@@ -3,7 +3,8 @@
 //! HTTP/2 messages are written as an intermediary would forward them (RFC 9113 §8.3, §8.2.2): pseudo-header fields become the start
 //! line and `Host`. The body is the content. If the message was sent chunked, or HTTP/2 sent trailers, the body is written as one
 //! chunk, without the last chunk when its end is missing. Unknown fields are left out; an unknown word of the start
-//! line is written as `?`. WebSocket messages follow as frames: the client's after the request, the server's after the handshake response.
+//! line is written as `?`. What has no body by its method or status (an answer to HEAD, 304) has no last chunk either. WebSocket
+//! messages follow as frames: the client's after the request, the server's after the handshake response.
 
 use std::io;
 
@@ -52,7 +53,7 @@ fn message(to: &mut Out, half: &Half<'_>, bodies: bool) -> io::Result<()> {
     }
     out.extend_from_slice(b"\r\n");
     if bodies {
-        content(to, half, forwarded_chunked || is_chunked(half.fields()))?;
+        content(to, half, forwarded_chunked || (is_chunked(half.fields()) && !half.ends_itself))?;
     }
     Ok(())
 }

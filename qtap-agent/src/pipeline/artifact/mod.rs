@@ -273,6 +273,8 @@ impl<'a> Message<'a> {
 #[derive(Debug)]
 struct Half<'a> {
     message: Message<'a>,
+    /// Its method or status says where it ends, whatever its fields say (RFC 9112 §6.3): no body, or a tunnel.
+    ends_itself: bool,
     /// The bytes of its body that are shown.
     kept: Kept<'a>,
     /// Its body with content codings undone, if it has any.
@@ -286,7 +288,8 @@ impl<'a> Half<'a> {
         let kept = Kept::of(message.body(), source.bulk(message));
         let undone = source.undone(message).filter(|_| undone);
         let decoded = undone.map(|undone| &undone.decoded);
-        Half { message, kept, decoded, unpacked: undone.and_then(|undone| undone.bulk.as_ref()) }
+        let ends_itself = ends_itself(source.exchange, message);
+        Half { message, ends_itself, kept, decoded, unpacked: undone.and_then(|undone| undone.bulk.as_ref()) }
     }
 
     fn is_on_disk(&self) -> bool {
@@ -316,6 +319,14 @@ impl<'a> Half<'a> {
         let body = if bodies { self.kept.held() + decoded + messages } else { 0 };
         768 + head + body + body / 8
     }
+}
+
+fn ends_itself(exchange: &HttpExchange, message: Message<'_>) -> bool {
+    let Message::Response(response) = message else { return false };
+    let method = exchange.request.as_ref().and_then(|request| request.method.as_deref());
+    method == Some("HEAD")
+        || matches!(response.status, Some(100..200 | 204 | 304))
+        || (method == Some("CONNECT") && matches!(response.status, Some(200..300)))
 }
 
 /// A version as it is written in start lines.

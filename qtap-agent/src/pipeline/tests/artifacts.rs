@@ -53,6 +53,28 @@ fn http_artifacts_are_the_messages() {
     assert_eq!(data(&details[2]), wanted.trim_end_matches("paid\n"));
 }
 
+/// RFC 9112 §6.3: what ends with its head has no last chunk, and a tunnel no chunks, whatever the fields say.
+#[test]
+fn an_answer_without_a_body_is_its_head() {
+    let chunked = || fields(&[("Transfer-Encoding", "chunked")]);
+    for (method, status, text, wanted) in [
+        ("HEAD", 200, "", ""),
+        ("GET", 304, "", ""),
+        ("GET", 204, "", ""),
+        ("CONNECT", 200, "\x16\x03", "\x16\x03"),
+        ("GET", 101, "NOTICE", "NOTICE"),
+        ("GET", 200, "", "0\r\n\r\n"),
+        ("CONNECT", 407, "no", "2\r\nno\r\n0\r\n\r\n"),
+    ] {
+        let request = Request { method: Some(method.to_owned()), ..http().request.unwrap() };
+        let response = Response { status: Some(status), fields: chunked(), body: body(text.as_bytes()), ..response() };
+        let http = HttpExchange { request: Some(request), response: Some(response), ..http() };
+        let records = apply(settings(Level::Full, Format::Http, Artifacts::Split), seen(http));
+        let head = format!("HTTP/1.1 {status} OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert_eq!(data(&records[2]), [&head, wanted].concat(), "{method}");
+    }
+}
+
 #[test]
 fn http2_is_written_in_the_form_of_http1() {
     let mut http = HttpExchange { protocol: Protocol::Http2, ..http() };
