@@ -272,13 +272,20 @@ fn section_5_lines_that_are_no_fields() {
             cases.push(case("5", "in a request", &[&asked, OK, GET, OK], &want, lost));
         }
     }
-    for line in ["Content Length: 1", "Content-Length 1", "(Transfer-Encoding): chunked", "Transfer\u{2010}Encoding: x"] {
+    for line in ["Content Length: 1", "Content-Length 1", "(Transfer-Encoding): chunked", "Transfer\u{2010}Encoding: x"]
+    {
         let answer = [b"< HTTP/1.1 200 OK\r\n", line.as_bytes(), b"\r\nX: y\r\n\r\nx"].concat();
         let lost = answer.len() as u64 - 2;
         cases.push(case("6", "what may say a length", &[GET, &answer], &["GET /a| -> - (unparsed)"], lost));
     }
     let two = b"< HTTP/1.1 103 Early Hints\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-    cases.push(case("2.1", "the next message", &[GET, two], &["GET /a| -> - (unparsed)", "- -> 200|ok (unparsed)"], 26));
+    cases.push(case(
+        "2.1",
+        "the next message",
+        &[GET, two],
+        &["GET /a| -> - (unparsed)", "- -> 200|ok (unparsed)"],
+        26,
+    ));
     check(&cases, &usual());
     let fields = hear(&[say(GET), say(b"< HTTP/1.1 200 OK\r\nA: b\r\nno colon\r\nX(: y\r\n z\r\nC: d\r\n\r\n")]);
     let fields = &fields.exchanges[0].response.as_ref().unwrap().fields;

@@ -416,9 +416,18 @@ fn section_3_upgrade_to_h2c() {
         Say::Up(b"GET /2 HTTP/1.1\r\n\r\n".to_vec()),
         say(b"< HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n2"),
     ];
+    let post = upgrade.replace("GET", "POST").replace("\r\n\r\n", "\r\nContent-Length: 3\r\n\r\na");
+    let early = vec![
+        Say::Up(post.into()),
+        Say::Down([switching.as_bytes(), &settings, &first_answer].concat()),
+        Say::Up([b"bc", PREFACE, &settings, &ask(3, "/3")].concat()),
+        Say::Down([frame(DATA, 1, 1, b"one"), answer(3, b"three")].concat()),
+    ];
+    let heard_early = vec!["POST /1|abc -> 101 200|one".to_owned(), heard[1].clone()];
     let in_h1 = vec!["GET /1| -> 200|1".to_owned(), "GET /2| -> 200|2".to_owned()];
     let cases = [
         Case { section: "7540 3.2", what: "accepted", said, heard, lost: 0 },
+        Case { section: "9110 7.8", what: "before the request has ended", said: early, heard: heard_early, lost: 0 },
         Case { section: "7540 3.2", what: "passed over", said: refused, heard: in_h1, lost: 0 },
     ];
     check(&cases, &usual());

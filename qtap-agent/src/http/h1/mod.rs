@@ -24,16 +24,16 @@ pub(super) use self::framing::{length_of_request, length_of_response};
 use self::lane::Lane;
 use self::order::{Order, Turn};
 use self::token::{Hole, Kind, Token};
+use self::tunnel::Accepted;
 use self::wait::Wait;
 use super::Sink;
-use super::manner::Manner;
-use super::messages::websockets;
+use super::messages::websockets_answered;
 use super::pair::{Desk, Open, Stamp};
 use super::parts::Way;
 use crate::model::conn::{Direction, Protocol};
 use crate::model::exchange::Incomplete;
 use crate::model::loss::Loss;
-use crate::model::message::{Field, FieldText, Fields, Response};
+use crate::model::message::{Field, Response};
 use crate::model::time::KernelTime;
 
 pub(super) use self::token::Input;
@@ -76,6 +76,8 @@ pub(super) struct H1 {
     expected: Option<Framing>,
     /// A CONNECT was accepted, and what its tunnel carries is not known yet.
     opening: bool,
+    /// What the connection becomes once the request has ended: the answer that said so came before.
+    accepted: Option<Accepted>,
     /// The connection goes on in HTTP/2.
     switch: Option<Switch>,
 }
@@ -91,6 +93,7 @@ impl H1 {
             down_waits: Wait::default(),
             expected: None,
             opening: false,
+            accepted: None,
             switch: None,
         }
     }
@@ -126,6 +129,9 @@ impl H1 {
                 self.open_tunnel(true, desk, sink);
             }
             self.run(desk, sink);
+            if !self.up.has_input() {
+                self.follow_request(false);
+            }
         }
         if self.switch.is_some() {
             return;
@@ -175,6 +181,11 @@ impl H1 {
         self.opening || self.switch.is_some()
     }
 
+    /// True while the direction of responses is not read on.
+    fn is_down_paused(&self) -> bool {
+        self.is_paused() || self.accepted == Some(Accepted::Http2)
+    }
+
     /// Reads the direction of requests; true if it made progress.
     fn run_up(&mut self, desk: &mut Desk, sink: &mut Sink) -> bool {
         let mut moved = false;
@@ -216,7 +227,7 @@ impl H1 {
                     }
                 }
                 Token::End(trailers) => self.end_request(trailers, desk, sink),
-                Token::Broken(why) => self.order.lose_requests(why, desk, sink),
+                Token::Broken(why) => self.lose_requests(why, desk, sink),
             }
             if self.up.is_about_to_begin() || self.up_may_switch() {
                 return;
@@ -228,7 +239,7 @@ impl H1 {
         let len = head.len() as u64;
         let Some(parsed) = head::request(&desk.budget.own(head.clone()), stamp.time) else {
             self.up.reject(head, sink);
-            self.order.lose_requests(Incomplete::Unparsed, desk, sink);
+            self.lose_requests(Incomplete::Unparsed, desk, sink);
             return;
         };
         count_head(len, parsed.left_out, sink);
@@ -244,7 +255,7 @@ impl H1 {
         self.expected = parsed.expects.then_some(parsed.framing);
         self.up.begin(parsed.framing);
         if parsed.framing == Framing::Unknowable {
-            self.order.lose_requests(Incomplete::Unparsed, desk, sink);
+            self.lose_requests(Incomplete::Unparsed, desk, sink);
         }
     }
 
@@ -258,6 +269,12 @@ impl H1 {
             open.end_request(trailers.fields, time);
         }
         self.order.settle_request(desk, sink);
+        self.follow_request(true);
+    }
+
+    fn lose_requests(&mut self, why: Incomplete, desk: &mut Desk, sink: &mut Sink) {
+        self.order.lose_requests(why, desk, sink);
+        self.follow_request(false);
     }
 
     fn hole_up(&mut self, len: u64, desk: &mut Desk, sink: &mut Sink) {
@@ -270,14 +287,14 @@ impl H1 {
             open.miss(Way::Request, body, self.up.stamp.time, desk, sink);
         }
         if through {
-            self.order.lose_requests(Incomplete::BytesLost, desk, sink);
+            self.lose_requests(Incomplete::BytesLost, desk, sink);
         }
     }
 
     /// Reads the direction of responses; true if it made progress.
     fn run_down(&mut self, desk: &mut Desk, sink: &mut Sink) -> bool {
         let mut moved = false;
-        while !self.is_paused() && self.down.has_input() {
+        while !self.is_down_paused() && self.down.has_input() {
             if let Some(len) = self.down.advance() {
                 self.hole_down(len, desk, sink);
             } else if self.down_shall_wait(desk) {
@@ -310,7 +327,7 @@ impl H1 {
                 Token::End(trailers) => self.end_response(trailers, desk, sink),
                 Token::Broken(why) => self.order.lose_responses(why, desk, sink),
             }
-            if self.down.is_about_to_begin() || self.is_paused() {
+            if self.down.is_about_to_begin() || self.is_down_paused() {
                 return;
             }
         }
@@ -341,12 +358,12 @@ impl H1 {
         }
         let method = turn.open.exchange.request.as_ref().and_then(|request| request.method.as_deref());
         let framing = framing::of_response(&response.fields, status, method);
-        if status == 101 && names_h2c(&response.fields) {
+        if status == 101 && tunnel::names_h2c(&response.fields) {
             turn.open.inform(status);
-            self.switch = self.order.take_answering().map(|open| Switch::Upgraded(Box::new(open)));
+            self.upgrade();
             return;
         }
-        let connected = status != 101 && method_is_connect(turn) && framing == Framing::ToClose;
+        let connected = status != 101 && tunnel::is_connect(turn) && framing == Framing::ToClose;
         turn.open.begin_response_body(framing.manner(&response.fields), stamp.time);
         turn.open.answer(response);
         turn.open.spoil_if(lacks, Incomplete::Unparsed);
@@ -367,19 +384,6 @@ impl H1 {
         }
     }
 
-    fn become_tunnel(&mut self, desk: &mut Desk, sink: &mut Sink) {
-        if !self.up.is_between() {
-            return;
-        }
-        let Some(open) = self.order.reopen_request() else { return };
-        self.up.begin(Framing::ToClose);
-        open.request_body.manner = Manner::Undeclared;
-        let halves = open.exchange.request.as_ref().zip(open.exchange.response.as_ref());
-        if let Some(ends) = halves.and_then(|(request, response)| websockets(request, response)) {
-            open.become_websocket(ends, false, desk, sink);
-        }
-    }
-
     /// Handles a response whose request is unknown.
     fn orphan_head(&mut self, status: u16, response: Response, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
         if matches!(status, 100..=199) && status != 101 {
@@ -392,7 +396,11 @@ impl H1 {
         let mut open = Open::new(Protocol::Http1, self.order.ordinal(), self.requests == Direction::Sent, stamp.pid);
         open.spoil(why.unwrap_or(Incomplete::NoRequest));
         open.begin_response_body(framing.manner(&response.fields), stamp.time);
+        let ends = websockets_answered(&response);
         self.order.begin_orphan(open, response);
+        if let Some((open, ends)) = self.order.response().zip(ends) {
+            open.become_websocket(ends, false, desk, sink);
+        }
         self.down.begin_unsure(framing);
         if framing == Framing::Unknowable {
             self.order.lose_responses(Incomplete::Unparsed, desk, sink);
@@ -430,16 +438,6 @@ fn count_head(len: u64, left_out: usize, sink: &mut Sink) {
     if left_out > 0 {
         sink.losses.add(Loss::Unparsed, left_out);
     }
-}
-
-fn method_is_connect(turn: &Turn) -> bool {
-    turn.open.exchange.request.as_ref().is_some_and(|request| request.method.as_deref() == Some("CONNECT"))
-}
-
-/// True if a response accepts the upgrade to HTTP/2 (RFC 7540 §3.2).
-fn names_h2c(fields: &Fields) -> bool {
-    let is_upgrade = |name: &FieldText| name.bytes().is_some_and(|n| n.eq_ignore_ascii_case(b"upgrade"));
-    fields.0.iter().any(|f| is_upgrade(&f.name) && f.value.bytes().is_some_and(|v| v.eq_ignore_ascii_case(b"h2c")))
 }
 
 #[cfg(test)]

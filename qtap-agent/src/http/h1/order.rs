@@ -265,6 +265,11 @@ impl Order {
         }
     }
 
+    /// True if the request being answered has not ended.
+    pub(super) fn is_asking(&self) -> bool {
+        self.answering.as_ref().is_some_and(|turn| !turn.open.request_done)
+    }
+
     /// Removes the exchange being answered, which continues in another protocol.
     pub(super) fn take_answering(&mut self) -> Option<Open> {
         self.answering.take().map(|turn| turn.open)

@@ -14,7 +14,7 @@ mod upgrade;
 mod websocket;
 
 pub(super) use self::grpc::Grpc;
-pub(super) use self::upgrade::websockets;
+pub(super) use self::upgrade::{websockets, websockets_answered};
 pub(super) use self::websocket::WebSocket;
 
 use super::body::Budget;

@@ -96,6 +96,22 @@ fn frames_in_both_directions() {
     assert!(script.sink.losses.is_empty());
 }
 
+/// The answer names the protocol and proves the handshake (RFC 6455 §4.2.2): what follows it are frames, although the request was not seen.
+#[test]
+fn an_answer_whose_request_was_not_seen() {
+    let mut script = Script::new(true);
+    let frames = [server(0x81, b"Hello"), server(0xc1, HELLO)].concat();
+    let switch = format!("{SWITCH}Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n");
+    script.down([switch.as_bytes(), &frames].concat()).down(server(0x88, &[0x03, 0xe8]));
+    let exchange = script.close()[0].clone();
+    assert_eq!(line(&exchange), "- -> 101| (joined_late)");
+    assert_eq!(texts(response(&exchange)), ["Hello", "Hello"]);
+    assert_eq!(counted(response(&exchange)).frames, Frames { text: 2, close: 1, ..Frames::default() });
+    let mut script = Script::new(true);
+    script.down(SWITCH.replace("websocket", "IRC/6.9") + "\r\nNOTICE");
+    assert_eq!(line(&script.close()[0]), "- -> 101|NOTICE (joined_late)");
+}
+
 #[test]
 fn every_byte_by_itself() {
     let mut script = websocket("permessage-deflate", Settings::default());

@@ -23,20 +23,34 @@ pub(in crate::http) fn websockets(request: &Request, response: &Response) -> Opt
         Some(200..300) => is_extended_connect(request),
         Some(_) | None => false,
     };
-    agreed.then(|| {
-        let (client, server) = deflate(&response.fields);
-        (WebSocket::new(true, client), WebSocket::new(false, server))
-    })
+    agreed.then(|| parsers(response))
+}
+
+/// The same for a response whose request was not seen: its own fields prove the handshake (RFC 6455 §4.2.2).
+pub(in crate::http) fn websockets_answered(response: &Response) -> Option<(WebSocket, WebSocket)> {
+    (response.status == Some(101) && accepts(&response.fields)).then(|| parsers(response))
+}
+
+fn parsers(response: &Response) -> (WebSocket, WebSocket) {
+    let (client, server) = deflate(&response.fields);
+    (WebSocket::new(true, client), WebSocket::new(false, server))
 }
 
 fn upgrades(asked: &Fields, answered: &Fields) -> bool {
-    let base64 = |text: Option<&str>, len: usize| text.is_some_and(|text| text.len() == len && text.ends_with('='));
     lists(asked, "upgrade", "websocket")
         && lists(asked, "connection", "upgrade")
-        && base64(asked.get("sec-websocket-key"), KEY)
-        && lists(answered, "upgrade", "websocket")
+        && is_base64(asked.get("sec-websocket-key"), KEY)
+        && accepts(answered)
+}
+
+fn accepts(answered: &Fields) -> bool {
+    lists(answered, "upgrade", "websocket")
         && lists(answered, "connection", "upgrade")
-        && base64(answered.get("sec-websocket-accept"), ACCEPT)
+        && is_base64(answered.get("sec-websocket-accept"), ACCEPT)
+}
+
+fn is_base64(text: Option<&str>, len: usize) -> bool {
+    text.is_some_and(|text| text.len() == len && text.ends_with('='))
 }
 
 fn lists(fields: &Fields, name: &str, token: &str) -> bool {
