@@ -28,6 +28,29 @@ fn section_6_the_length_of_a_body() {
     check(&cases, &usual());
 }
 
+/// §9.3.2, §15.4.5: "the server MUST NOT send content". Where one does, exactly as long as its fields say, it belongs to no message.
+#[test]
+fn section_9_content_that_nobody_is_to_send() {
+    let head = b"> HEAD / HTTP/1.1\r\n\r\n";
+    let mut cases = Vec::new();
+    for body in ["hello", "Hello", "HTTP/", "a\n\nb\n", "<\r\n\r\n", "HTTP/1"] {
+        let answer = format!("< HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes();
+        let unchanged = format!("< HTTP/1.1 304 Not Modified\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let lost = body.len() as u64;
+        cases.push(case("9.3.2", body, &[head, &answer, GET, OK], &["HEAD /| -> 200|", ONE[0]], lost));
+        cases.push(case("9.3.2", body, &[head, &answer], &["HEAD /| -> 200|"], lost));
+        let got = ["GET /a| -> 304|", ONE[0]];
+        cases.push(case("15.4.5", body, &[GET, unchanged.as_bytes(), GET, OK], &got, lost));
+        let both = [b"> HEAD / HTTP/1.1\r\n\r\n", &GET[2..]].concat();
+        let answers = [&answer[..], &OK[2..]].concat();
+        cases.push(case("9.3.2", "pipelined", &[&both, &answers], &["HEAD /| -> 200|", ONE[0]], lost));
+    }
+    let longer = b"< HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello!";
+    let unknown = ["HEAD /| -> 200|", "GET /a| -> - (unparsed)"];
+    cases.push(case("9.3.2", "content of another length", &[head, longer, GET, OK], &unknown, 46));
+    check(&cases, &usual());
+}
+
 #[test]
 fn rfc9110_expectations_informational_answers_and_switches() {
     let put = b"> PUT / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";

@@ -149,6 +149,14 @@ pub(super) fn of_response(fields: &Fields, status: u16, method: Option<&str>) ->
     }
 }
 
+/// The length of the content that a response declares although it ends with its head; 0 where it does not.
+pub(super) fn unasked(fields: &Fields, framing: Framing) -> u64 {
+    match (framing, said(fields)) {
+        (Framing::Fixed(0), Said::Length(length)) => length,
+        _ => 0,
+    }
+}
+
 /// The size in a chunk line (RFC 9112 §7.1), which includes its line end; extensions are ignored.
 pub(super) fn chunk_size(line: &[u8]) -> Option<u64> {
     let digits = line.split(|b| matches!(b, b';' | b'\r' | b'\n' | b' ' | b'\t')).next()?;

@@ -14,6 +14,8 @@
 //! A head that may have answered a HEAD goes through Unsure, and so does a request whose body was refused: the next bytes show whether there is a body.
 
 mod ahead;
+mod search;
+mod unasked;
 mod unsure;
 
 use std::collections::VecDeque;
@@ -23,7 +25,6 @@ use bytes::{Buf, Bytes};
 use super::framing::{self, Framing};
 use super::text::{Taken, Text};
 use super::token::{Hole, Input, Kind, Token};
-use crate::http::detect::{self, LINE_LIMIT};
 use crate::http::pair::Stamp;
 use crate::http::{Settings, Sink};
 use crate::model::exchange::Incomplete;
@@ -47,6 +48,8 @@ enum State {
     ToClose,
     /// As the framing declares, unless the next message begins at once.
     Unsure(Framing),
+    /// Behind this many bytes, held from the beginning of what is no head, another head may begin.
+    Unasked(usize),
     Ended,
     Search,
 }
@@ -64,6 +67,8 @@ pub(super) struct Lane {
     line_is_whole: bool,
     /// Where the last line in `held` begins.
     line_at: usize,
+    /// Bytes of content that must not follow the last head, but that it declares.
+    unasked: usize,
     /// Of the text being read.
     pub(super) stamp: Stamp,
     head_stamp: Stamp,
@@ -80,6 +85,7 @@ impl Lane {
             text: Text::default(),
             line_is_whole: true,
             line_at: 0,
+            unasked: 0,
             stamp: Stamp::default(),
             head_stamp: Stamp::default(),
         }
@@ -156,6 +162,7 @@ impl Lane {
             Framing::Unknowable => State::Search,
         };
         self.line_is_whole = false;
+        self.unasked = 0;
     }
 
     /// Like [`Lane::begin`], if the fields may describe a body that is not sent: the head may have answered a HEAD, or the request was refused.
@@ -189,6 +196,7 @@ impl Lane {
         self.state = State::Search;
         self.line_is_whole = true;
         self.line_at = 0;
+        self.unasked = 0;
     }
 
     /// Returns the next token.
@@ -214,6 +222,7 @@ impl Lane {
                     self.make_sure(framing);
                     None
                 }
+                State::Unasked(len) => self.pass_unasked(len, sink),
                 State::Ended => None,
                 State::Search => {
                     self.look_for_start(sink);
@@ -315,80 +324,6 @@ impl Lane {
         }
     }
 
-    /// Skips line by line until a line ends in a start line.
-    fn look_for_start(&mut self, sink: &mut Sink) {
-        let Some(at) = memchr::memchr(b'\n', self.text.front()) else {
-            self.hold_tail(sink);
-            return;
-        };
-        let mut line = self.text.take(at + 1);
-        if !self.text.held().is_empty() {
-            self.text.hold(&line);
-            line = self.text.release();
-        }
-        let excess = line.len().saturating_sub(LINE_LIMIT);
-        let whole = self.line_is_whole && excess == 0;
-        let window = line.get(excess..).unwrap_or_default();
-        let start = match self.kind {
-            Kind::Request => detect::request_start(window, whole),
-            Kind::Response => detect::response_start(window),
-        };
-        self.line_is_whole = true;
-        let skip = start.map_or(line.len(), |start| excess + start);
-        if skip > 0 {
-            sink.losses.add(Loss::Unparsed, skip as u64);
-        }
-        if start.is_some() {
-            line.advance(skip);
-            self.head_stamp = self.stamp;
-            self.text.hold(&line);
-            self.line_at = line.len();
-            self.state = State::Proving;
-        }
-    }
-
-    /// Holds the beginning of a line, up to the maximum length of a start line.
-    fn hold_tail(&mut self, sink: &mut Sink) {
-        let tail = self.text.take(usize::MAX);
-        let excess = tail.len().saturating_sub(LINE_LIMIT);
-        let mut dropped = excess;
-        if excess > 0 {
-            dropped += self.text.drop_held(0);
-        }
-        self.text.hold(tail.get(excess..).unwrap_or_default());
-        if self.text.held().len() > 4 * LINE_LIMIT {
-            dropped += self.text.drop_held(LINE_LIMIT);
-        }
-        if dropped > 0 {
-            sink.losses.add(Loss::Unparsed, dropped as u64);
-            self.line_is_whole = false;
-        }
-    }
-
-    /// Reads the field lines after a start line that was found, up to the empty line; a line that is not a field disproves the head.
-    fn prove(&mut self, settings: &Settings, sink: &mut Sink) -> Option<Token> {
-        while self.text.hold_line(settings.head_limit) {
-            let line = self.text.held().get(self.line_at..).unwrap_or_default();
-            if matches!(line, b"\n" | b"\r\n") {
-                self.state = State::Head;
-                return Some(Token::Head(self.text.release(), self.head_stamp));
-            }
-            if !detect::is_field_line(line) {
-                let held = self.text.release();
-                self.reject(held, sink);
-                return None;
-            }
-            self.line_at = self.text.held().len();
-        }
-        if self.text.held().len() >= settings.head_limit {
-            let dropped = self.text.drop_held(0);
-            sink.losses.add(Loss::HeadLimit, dropped as u64);
-            self.search();
-            self.line_is_whole = false;
-        }
-        None
-    }
-
     /// Processes a hole of `len` bytes.
     pub(super) fn hole(&mut self, len: u64, sink: &mut Sink) -> Hole {
         let (in_body, after) = match self.state {
@@ -408,6 +343,7 @@ impl Lane {
             | State::ChunkEnd
             | State::Trailers
             | State::Unsure(_)
+            | State::Unasked(_)
             | State::Ended
             | State::Search => (0, None),
         };

@@ -336,6 +336,7 @@ impl H1 {
     fn response_head(&mut self, head: Bytes, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
         let len = head.len() as u64;
         let Some(parsed) = head::response(&desk.budget.own(head.clone()), stamp.time) else {
+            let Some(head) = self.down.leave_unasked(head, sink) else { return };
             self.down.reject(head, sink);
             self.order.lose_responses(Incomplete::Unparsed, desk, sink);
             return;
@@ -364,6 +365,7 @@ impl H1 {
             return;
         }
         let connected = status != 101 && tunnel::is_connect(turn) && framing == Framing::ToClose;
+        let unasked = framing::unasked(&response.fields, framing);
         turn.open.begin_response_body(framing.manner(&response.fields), stamp.time);
         turn.open.answer(response);
         turn.open.spoil_if(lacks, Incomplete::Unparsed);
@@ -372,6 +374,7 @@ impl H1 {
             return;
         }
         self.down.begin(framing);
+        self.down.note_unasked(unasked, &desk.settings);
         // Of a body that has begun the rest comes.
         if let Some(framing) = refused.filter(|_| self.up.is_untouched()) {
             self.up.begin_unsure(framing);

@@ -224,16 +224,16 @@ impl H2 {
         }
         let Some(stream) = self.stream(block.stream, stamp, desk, sink) else { return };
         stream.open.hold_head(section.size, &mut desk.budget);
+        // Either head may be seen first: a second thread may have read the answer.
+        let lacked = stream.lacks_a_head();
         let grpc = if is_request {
             stream.request_block(section, stamp, ended)
         } else {
-            let unanswered = stream.open.exchange.response.is_none();
-            let grpc = stream.response_block(section, stamp, ended);
-            if unanswered && ended.is_none() {
-                stream.follow_connect(desk, sink);
-            }
-            grpc
+            stream.response_block(section, stamp, ended)
         };
+        if lacked && !stream.open.response_done {
+            stream.follow_connect(desk, sink);
+        }
         self.grpc |= grpc;
         self.settle(block.stream, stamp, desk, sink);
     }

@@ -265,6 +265,13 @@ impl Stream {
         }
     }
 
+    /// True until both heads were seen.
+    pub(super) fn lacks_a_head(&self) -> bool {
+        let Open { exchange, .. } = &self.open;
+        let asked = exchange.request.as_ref().is_some_and(|request| request.method.is_some());
+        !asked || exchange.response.is_none()
+    }
+
     /// Once an extended CONNECT was accepted, the stream is a WebSocket connection (RFC 8441 §5).
     pub(super) fn follow_connect(&mut self, desk: &mut Desk, sink: &mut Sink) {
         let exchange = &self.open.exchange;

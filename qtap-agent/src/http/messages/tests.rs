@@ -304,6 +304,19 @@ fn an_extended_connect() {
     }
 }
 
+/// The record of the answer may come before that of the request (two threads).
+#[test]
+fn an_extended_connect_whose_answer_is_seen_first() {
+    let ask = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":path", "/chat")];
+    let mut script = http2();
+    script.down(frame(Kind::Headers, 4, 1, &block(&[(":status", "200")])));
+    script.down(frame(Kind::Data, 0, 1, &server(0x81, b"hi"))).up(frame(Kind::Headers, 4, 1, &block(&ask)));
+    script.up(frame(Kind::Data, 1, 1, &client(0x81, b"Hello"))).down(frame(Kind::Data, 1, 1, &server(0x88, b"")));
+    let exchange = script.close()[0].clone();
+    assert_eq!((exchange.incomplete, line(&exchange)), (None, "CONNECT /chat| -> 200|".to_owned()));
+    assert_eq!((texts(request(&exchange)), texts(response(&exchange))), (vec!["Hello".into()], vec!["hi".into()]));
+}
+
 #[test]
 fn a_connect_over_http2_is_a_tunnel() {
     let mut script = http2();

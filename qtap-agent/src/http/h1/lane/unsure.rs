@@ -6,7 +6,7 @@ use crate::http::detect::{self, LINE_LIMIT, Verdict};
 use crate::http::h1::framing::Framing;
 
 /// How a response begins.
-const NEXT_MESSAGE: &[u8] = b"HTTP/1.";
+pub(super) const NEXT_MESSAGE: &[u8] = b"HTTP/1.";
 
 impl Lane {
     /// Checks whether the body or the next message follows.
