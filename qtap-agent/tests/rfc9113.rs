@@ -463,6 +463,27 @@ fn section_3_inside_the_tunnel_of_a_connect() {
     check(&cases, &usual());
 }
 
+/// §5.1: after END_STREAM a stream is half-closed, and what comes in that direction is no part of its message.
+#[test]
+fn section_5_frames_behind_the_end_of_a_message() {
+    let (more, trailers) = (frame(DATA, 0, 1, b"more"), frame(HEADERS, 5, 1, &indexed("x", "y")));
+    let asked = [ask(1, "/a"), more.clone(), trailers.clone(), ask(3, "/b")].concat();
+    let put = [frame(HEADERS, 4, 1, &get("/a")), frame(DATA, 0, 1, b"a")].concat();
+    let answered = [answer(1, b"ok"), more, trailers, answer(3, b"ok")].concat();
+    let plain = [answer(1, b"ok"), answer(3, b"ok")].concat();
+    let last = [frame(DATA, 1, 1, b"b"), ask(3, "/b")].concat();
+    let want = ["GET /a| -> 200|ok", "GET /b| -> 200|ok"];
+    let cases = [
+        Case { lost: 4, ..row("5.1", "in a request", &[asked.clone(), plain.clone()], &want) },
+        Case {
+            lost: 4,
+            ..row("5.1", "in a response", &[put, answered, last], &["GET /a|ab -> 200|ok", "GET /b| -> 200|ok"])
+        },
+    ];
+    check(&cases, &usual());
+    assert_eq!(first(&[asked, plain]).request.unwrap().trailers.0.len(), 0);
+}
+
 /// RFC 3986 §3.1: a scheme is case-insensitive, and lower case when normalised.
 #[test]
 fn section_8_a_scheme_in_capitals() {

@@ -343,7 +343,8 @@ impl H2 {
         if self.follows_reset(direction, id) {
             return;
         }
-        if let Some(stream) = self.streams.get_mut(&id) {
+        let way = if is_request { Way::Request } else { Way::Response };
+        if let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.has_ended(way)) {
             end(stream, is_request, stamp.time);
             self.settle(id, stamp, desk, sink);
         }

@@ -14,6 +14,7 @@ use crate::http::pair::{self, Desk, Open, Stamp};
 use crate::http::parts::Way;
 use crate::model::conn::Protocol;
 use crate::model::exchange::Incomplete;
+use crate::model::loss::Loss;
 use crate::model::message::{Body, Field, FieldText, Fields, Request, Response, Version};
 use crate::model::time::KernelTime;
 
@@ -163,6 +164,9 @@ impl Stream {
     /// Processes a header block of the request, head or trailers. Its first octet arrived at `stamp`; if the request ends with it, its
     /// last octet arrived at `ended`. True if it is the head of a gRPC call.
     pub(super) fn request_block(&mut self, section: Section, stamp: Stamp, ended: Option<KernelTime>) -> bool {
+        if self.has_ended(Way::Request) {
+            return false;
+        }
         if let Some(fault) = section.fault {
             self.open.spoil(fault);
         }
@@ -203,6 +207,9 @@ impl Stream {
     /// Processes a header block of the response: an informational one, its head, or its trailers; otherwise as
     /// [`Stream::request_block`].
     pub(super) fn response_block(&mut self, section: Section, stamp: Stamp, ended: Option<KernelTime>) -> bool {
+        if self.has_ended(Way::Response) {
+            return false;
+        }
         if let Some(fault) = section.fault {
             self.open.spoil(fault);
         }
@@ -239,6 +246,10 @@ impl Stream {
 
     /// Takes octets of the request's or the response's content.
     pub(super) fn data(&mut self, way: Way, piece: Bytes, stamp: Stamp, desk: &mut Desk, sink: &mut Sink) {
+        if self.has_ended(way) {
+            sink.losses.add(Loss::Unparsed, piece.len() as u64);
+            return;
+        }
         match way {
             Way::Request => {
                 self.blank_request(stamp);
@@ -262,6 +273,14 @@ impl Stream {
         }
         if let (false, Some(time)) = (self.open.response_done, self.response_content.whole_at()) {
             self.open.end_response(Fields::default(), time);
+        }
+    }
+
+    /// True if the message in this direction has ended: what comes after is no part of it (RFC 9113 §5.1).
+    pub(super) fn has_ended(&self, way: Way) -> bool {
+        match way {
+            Way::Request => self.open.request_done,
+            Way::Response => self.open.response_done,
         }
     }
 
