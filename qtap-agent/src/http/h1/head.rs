@@ -52,7 +52,7 @@ pub(super) fn request(head: &Bytes, started: KernelTime) -> Option<RequestHead> 
     let strict = ParserConfig::default();
     let mended = |head: &[u8]| parse_request(&mend(head, true), &lenient(), room(head), started);
     parse_request(head, &strict, FIELDS_USUAL, started).or_else(|| mended(head)).or_else(|| {
-        let sifted = sift(head, Kind::Request, true)?;
+        let sifted = sift(head, Some(Kind::Request))?;
         Some(RequestHead { left_out: sifted.left_out, ..mended(&sifted.text)? })
     })
 }
@@ -62,7 +62,7 @@ pub(super) fn response(head: &Bytes, started: KernelTime) -> Option<ResponseHead
     let strict = ParserConfig::default();
     let mended = |head: &[u8]| parse_response(&mend(head, true), &lenient(), room(head), started);
     parse_response(head, &strict, FIELDS_USUAL, started).or_else(|| mended(head)).or_else(|| {
-        let sifted = sift(head, Kind::Response, true)?;
+        let sifted = sift(head, Some(Kind::Response))?;
         Some(ResponseHead { left_out: sifted.left_out, ..mended(&sifted.text)? })
     })
 }
@@ -196,7 +196,7 @@ pub(super) fn trailers(section: &Bytes) -> Trailers {
     let mended = |section: &[u8]| trailer_lines(&mend(section, false), room(section));
     let whole = trailer_lines(section, FIELDS_USUAL).or_else(|| mended(section));
     let lacks = whole.is_none();
-    let sifted = || sift(section, Kind::Response, false).and_then(|sifted| mended(&sifted.text));
+    let sifted = || sift(section, None).and_then(|sifted| mended(&sifted.text));
     Trailers { fields: whole.or_else(sifted).unwrap_or_default(), lacks }
 }
 

@@ -15,20 +15,21 @@ pub(super) struct Sifted {
     pub(super) left_out: usize,
 }
 
-/// Leaves out the lines of `section` that are no fields, together with the lines that continue them (§5.2).
-pub(super) fn sift(section: &[u8], kind: Kind, has_start_line: bool) -> Option<Sifted> {
+/// Leaves out the lines of `section` that are no fields, together with the lines that continue them (§5.2). `head_of`: whose head it is; a trailer
+/// section is none.
+pub(super) fn sift(section: &[u8], head_of: Option<Kind>) -> Option<Sifted> {
     let mut sifted = Sifted { text: Vec::with_capacity(section.len()), left_out: 0 };
     let mut leaves = false;
     for (nth, line) in section.split_inclusive(|b| *b == b'\n').enumerate() {
         let continues = matches!(line.first(), Some(b' ' | b'\t'));
-        if has_start_line && nth == 0 || matches!(line, b"\n" | b"\r\n") {
+        if head_of.is_some() && nth == 0 || matches!(line, b"\n" | b"\r\n") {
             leaves = false;
         } else if !continues {
-            leaves = !is_field(line, kind);
+            leaves = !is_field(line, head_of);
         }
         if !leaves {
             sifted.text.extend_from_slice(line);
-        } else if may_be_missing(line) && (continues || !is_refused(line, kind)) {
+        } else if may_be_missing(line) && (continues || !is_refused(line, head_of)) {
             sifted.left_out += line.len();
         } else {
             return None;
@@ -37,12 +38,12 @@ pub(super) fn sift(section: &[u8], kind: Kind, has_start_line: bool) -> Option<S
     (sifted.left_out > 0).then_some(sifted)
 }
 
-/// A name and its colon. In a response, white space between them is taken away (§5.1).
-fn is_field(line: &[u8], kind: Kind) -> bool {
+/// A name and its colon. In a response's head, white space between them is taken away (§5.1).
+fn is_field(line: &[u8], head_of: Option<Kind>) -> bool {
     let name = line.iter().take_while(|b| detect::is_token(**b)).count();
-    let blank = match kind {
-        Kind::Request => 0,
-        Kind::Response => line.iter().skip(name).take_while(|b| is_blank(**b)).count(),
+    let blank = match head_of {
+        None | Some(Kind::Request) => 0,
+        Some(Kind::Response) => line.iter().skip(name).take_while(|b| is_blank(**b)).count(),
     };
     name > 0 && line.get(name + blank) == Some(&b':')
 }
@@ -59,9 +60,9 @@ fn may_be_missing(line: &[u8]) -> bool {
     !frames && !starts
 }
 
-/// In a request, a server refuses white space before the colon (§5.1).
-fn is_refused(line: &[u8], kind: Kind) -> bool {
+/// In a request's head, a server refuses white space before the colon (§5.1).
+fn is_refused(line: &[u8], head_of: Option<Kind>) -> bool {
     let content = line.strip_suffix(b"\r\n").or_else(|| line.strip_suffix(b"\n")).unwrap_or(line);
     let name = content.split(|b| *b == b':').next().unwrap_or_default();
-    kind == Kind::Request && name.iter().any(|b| is_blank(*b))
+    head_of == Some(Kind::Request) && name.iter().any(|b| is_blank(*b))
 }

@@ -334,10 +334,13 @@ fn a_start_line_in_a_body_does_not_tell_who_asks() {
 #[test]
 fn trailers_that_cannot_be_read_are_missing_and_said_to_be() {
     let mut script = Script::new(false);
-    script.up(GET).down("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nA: b\r\nno field\r\n\r\n");
+    script.up(GET).down(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nA: b\r\nno field\r\nX : y\r\nC: d\r\n\r\n",
+    );
     script.up(GET).down(OK);
     assert_eq!(lines(script.close()), ["GET /a| -> 200|x (unparsed)", "GET /a| -> 200|ok"]);
-    assert_eq!(script.sink.exchanges[0].response.as_ref().unwrap().trailers.get("a"), Some("b"));
+    let trailers = &script.sink.exchanges[0].response.as_ref().unwrap().trailers;
+    assert_eq!((trailers.get("a"), trailers.get("c"), trailers.0.len()), (Some("b"), Some("d"), 2));
 }
 
 #[test]
