@@ -208,6 +208,7 @@ impl Findings {
 /// A line with the `hidden` columns replaced by `…`, and the position of the marks for the part of it that `span` covers.
 fn mark(line: &str, span: Span, mut hidden: Vec<(usize, usize)>) -> (String, usize, usize) {
     hidden.extend(user_info(line));
+    hidden.extend(queries(line));
     hidden.extend(comment(line));
     hidden.extend(anchors(line));
     let (from, to) = span.on(span.line).unwrap_or((span.column, span.column + 1));
@@ -258,14 +259,45 @@ fn anchors(line: &str) -> Vec<(usize, usize)> {
     starts.map(|column| (column + 1, column + 1 + end(column))).filter(|(from, to)| from < to).collect()
 }
 
-/// The columns of the user and password of the first URL in a line.
+/// The columns of the user and password of the first URL in a line; a password may hold what ends a host elsewhere.
 fn user_info(line: &str) -> Option<(usize, usize)> {
     let start = line.find("://")? + 3;
     let rest = line.get(start..)?;
-    let authority = rest.find(['/', '"', '\'', ' ', '?']).unwrap_or(rest.len());
-    let user = rest.get(..authority)?.rfind('@')?;
+    let end = rest.find(['"', '\'', ' ']).unwrap_or(rest.len());
+    let user = rest.get(..end)?.rfind('@')?;
     let from = line.get(..start)?.chars().count() + 1;
     Some((from, from + rest.get(..user)?.chars().count()))
+}
+
+/// The columns of what the queries and fragments of the URLs in a line hold, and of those of an endpoint without a scheme: a key, perhaps.
+fn queries(line: &str) -> Vec<(usize, usize)> {
+    let ends_url = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ',' | '}' | ']');
+    let (mut found, mut url, mut value, mut before) = (Vec::new(), false, None, String::new());
+    for (column, c) in (1..).zip(line.chars().chain([' '])) {
+        if let Some(from) = value
+            && (ends_url(c) || matches!(c, '&' | '#'))
+        {
+            found.push((from, column));
+            value = None;
+        }
+        match c {
+            _ if ends_url(c) => url = false,
+            '?' | '&' | '#' if url || is_address(&before) => {
+                (url, value) = (true, Some(column + 1));
+            }
+            '=' if url && value.is_some() => value = Some(column + 1),
+            _ => {}
+        }
+        before.push(c);
+    }
+    found.retain(|(from, to)| from < to);
+    found
+}
+
+/// True for the beginning of a line that ends in an address: a URL, or an endpoint without a scheme.
+fn is_address(before: &str) -> bool {
+    let word = before.rsplit(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '{' | '[')).next();
+    word.is_some_and(|word| word.contains("://") || (!word.is_empty() && before.contains("endpoint:")))
 }
 
 /// What may be shown of a line of a file that does not parse: without a tree, only the key decides whether its value may be shown.

@@ -234,7 +234,17 @@ fn otlp_tls(
     around: &Around<'_>,
 ) -> TlsSettings {
     let told = told_of_tls(protocol, endpoint, variables);
-    tls(typed, told, endpoint.text.starts_with("https://"), |variable| variables.file(variable), around)
+    let spoken = endpoint.text.starts_with("https://");
+    let settings = tls(typed, told, spoken, |variable| variables.file(variable), around);
+    let in_the_file = typed.is_some_and(|typed| typed.cert_file.is_some() || typed.key_file.is_some());
+    if (settings.enabled || spoken) && !in_the_file {
+        match (&settings.cert_file, &settings.key_file) {
+            (Some(_), None) => variables.halved("CLIENT_CERTIFICATE", "CLIENT_KEY"),
+            (None, Some(_)) => variables.halved("CLIENT_KEY", "CLIENT_CERTIFICATE"),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+    }
+    settings
 }
 
 /// TLS of any store: enabled as the file says, else as `told`. `spoken`: the endpoint's scheme requires TLS, whatever else is

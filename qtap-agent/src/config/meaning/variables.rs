@@ -112,6 +112,14 @@ impl<'a> Variables<'a> {
         Some(path)
     }
 
+    /// Reports that `name` is set without `other`, which belongs to it.
+    pub(crate) fn halved(&self, name: &str, other: &str) {
+        let Some(found) = self.get(name) else { return };
+        let message = format!("`{}` is set without `OTEL_EXPORTER_OTLP_{other}`", found.variable);
+        let help = "a client certificate and its key belong together: set both, or neither; or write `cert_file` and `key_file` of `tls`";
+        self.around.out.fault(self.at, message, help);
+    }
+
     /// Headers: `name=value`, separated by commas, in the format of W3C Baggage, percent-decoded.
     pub(crate) fn headers(&self) -> Option<Of<Vec<(String, Secret)>>> {
         let found = self.get("HEADERS")?;

@@ -232,6 +232,54 @@ fn what_a_variable_cannot_be_is_said_without_its_value() {
     assert!(faults.contains("OTEL_EXPORTER_OTLP_ENDPOINT") && !faults.contains("hunter2"), "{faults}");
 }
 
+/// A key in the query of an endpoint, in a line that a note or a fault quotes.
+#[test]
+fn the_query_of_an_endpoint_is_not_quoted() {
+    let url = "https://h:4317/v1/logs?api_key=hunter2&b=hunter2#hunter2";
+    for quoted in [format!("'{url}'"), format!("\"{url}\""), url.to_owned()] {
+        let (_, notes) = within(&format!("protocol: http\nendpoint: {quoted}"), &[]);
+        assert!(notes.len() == 1 && notes[0].contains("h:4317/v1/logs?api_key="), "{notes:?}");
+        assert!(!notes[0].contains("hunter2"), "{notes:?}");
+    }
+    for line in ["endpoint: ftp://h/?key=hunter2", "endpoint: 'h:x/?key=hunter2'", "endpoint: 'http://u:hunter2?x@h'"] {
+        assert!(!bad(&with_otel(line)).contains("hunter2"), "{}", bad(&with_otel(line)));
+    }
+    let text = with_otel("endpoint: https://h/?key=hunter2\nendpoint: [");
+    assert!(!bad(&text).contains("hunter2"), "{}", bad(&text));
+}
+
+/// A client certificate without its key, and the reverse, wherever either comes from.
+#[test]
+fn half_an_identity_is_refused() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = folder.path().join("file");
+    std::fs::write(&path, "").expect("a file");
+    let path = path.to_str().expect("UTF-8");
+    for (lines, set, missing) in [
+        ("endpoint: https://h:1", "CLIENT_CERTIFICATE", "CLIENT_KEY"),
+        ("endpoint: https://h:1", "CLIENT_KEY", "CLIENT_CERTIFICATE"),
+        ("tls: {enabled: true}", "LOGS_CLIENT_CERTIFICATE", "CLIENT_KEY"),
+        ("tls: {enabled: true}\nprotocol: http", "LOGS_CLIENT_KEY", "CLIENT_CERTIFICATE"),
+    ] {
+        let variable = format!("OTEL_EXPORTER_OTLP_{set}");
+        let env = |name: &str| (name == variable).then(|| path.to_owned());
+        let faults = load(source(&with_otel(lines)), &env).map(|_| ()).expect_err("a fault").to_string();
+        let said =
+            faults.contains(&format!("`{variable}`")) && faults.contains(&format!("OTEL_EXPORTER_OTLP_{missing}"));
+        assert!(said, "{faults}");
+        // Where nothing is encrypted, neither is used.
+        let plain = load(source(&with_otel("endpoint: http://h:1")), &env);
+        assert!(plain.is_ok(), "{plain:?}");
+    }
+    for (given, missing) in [("cert_file", "key_file"), ("key_file", "cert_file")] {
+        let faults = bad(&with_otel(&format!("tls: {{enabled: true, {given}: '{path}'}}")));
+        assert!(faults.contains(&format!("a `{given}` without a `{missing}`")), "{faults}");
+        let s3 =
+            format!("version: 2\nservices: {{object_stores: [{{type: s3, bucket: b, tls: {{{given}: '{path}'}}}}]}}\n");
+        assert!(bad(&s3).contains(&format!("a `{given}` without a `{missing}`")), "{}", bad(&s3));
+    }
+}
+
 #[test]
 fn proxies_are_those_of_the_environment() {
     let proxy = within("", &[("HTTPS_PROXY", "http://a"), ("https_proxy", "http://b"), ("no_proxy", "x,y")]).0.proxy;

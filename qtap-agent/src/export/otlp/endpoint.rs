@@ -88,16 +88,24 @@ fn parse(text: &str, tls: bool, default_port: u16) -> Result<Url, EndpointError>
     Ok(url)
 }
 
-/// The address for messages, without what may be secret: user name, password and query.
-fn shown(text: &str) -> String {
-    let text = text.split('?').next().unwrap_or_default();
-    match text.split_once('@') {
-        None => text.to_owned(),
-        Some((before, after)) => match before.split_once("://") {
-            Some((scheme, _)) => format!("{scheme}://…@{after}"),
-            None => format!("…@{after}"),
-        },
-    }
+/// The address for messages, without what may be secret: user name, password, query and fragment.
+pub(super) fn shown(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").map_or((None, text), |(scheme, rest)| (Some(scheme), rest));
+    // A password may hold any character, so everything before the last `@` goes.
+    let (hidden, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, after)| ("…@", after));
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    scheme.map_or_else(|| format!("{hidden}{rest}"), |scheme| format!("{scheme}://{hidden}{rest}"))
+}
+
+/// What the query of an endpoint holds, which may be a key: the values, and what has no name; as written, and decoded.
+pub(super) fn query_values(url: &Url) -> Vec<String> {
+    let written =
+        url.query().unwrap_or_default().split('&').map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
+    let decoded = url.query_pairs().map(|(name, value)| if value.is_empty() { name } else { value });
+    let mut values: Vec<String> = written.map(str::to_owned).chain(decoded.map(String::from)).collect();
+    // The longest first: another may be a part of it.
+    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    values
 }
 
 /// True when the authority of `text` ends in a port.
@@ -156,7 +164,16 @@ mod tests {
         assert!(matches!(http("unix:///run/x", false), Err(EndpointError::Malformed(..) | EndpointError::Scheme(..))));
         let error = http("https://user:hunter2@host", false).unwrap_err();
         assert!(!error.to_string().contains("hunter2"), "{error}");
-        for text in ["https://user:hunter2@host:port", "ftp://host/?key=hunter2", "user:hunter2@host:1/x"] {
+        for text in [
+            "https://user:hunter2@host:port",
+            "ftp://host/?key=hunter2",
+            "user:hunter2@host:1/x",
+            "https://user:hunter2?x@host",
+            "https://user:hunter2/x@host:port",
+            "https://user:a@hunter2@host:port",
+            "https://host:port/#hunter2",
+            "host:port?key=hunter2",
+        ] {
             let error = grpc(text, false).unwrap_err().to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }

@@ -69,7 +69,7 @@ impl GrpcExporter {
         let target = through(&authority, via.as_ref());
         let ladder = Arc::new(Ladder::new(settings.compression));
         let invalid = |error: &dyn std::fmt::Display| {
-            StartError::Endpoint(EndpointError::Malformed(settings.endpoint.clone(), error.to_string()))
+            StartError::Endpoint(EndpointError::Malformed(endpoint::shown(&settings.endpoint), error.to_string()))
         };
         let origin: Uri = format!("{}://{authority}", url.scheme()).parse().map_err(|error| invalid(&error))?;
         // Our own connector does TLS, with the same configuration as elsewhere, so tonic gets a plaintext address.
