@@ -294,10 +294,9 @@ impl Store {
             if self.disk.as_ref().is_some_and(|disk| disk.blocks) {
                 // Hand over what was admitted before waiting for space, so that it can be processed.
                 self.hand_over(std::mem::take(&mut admitted));
-                if self.budget.admit_in_time(class, bytes) {
-                    admitted.push((Arc::clone(record), bytes));
-                    continue;
-                }
+                self.budget.admit_in_time(class, bytes);
+                admitted.push((Arc::clone(record), bytes));
+                continue;
             }
             self.board.lost(Loss::ExportFull, 1, bytes as u64);
         }

@@ -27,8 +27,8 @@ pub struct Budget {
     giants: bool,
     records: AtomicUsize,
     bytes: AtomicUsize,
-    /// True once no caller may wait any more.
-    hurry: Mutex<bool>,
+    /// Held while a caller checks whether its record fits.
+    turn: Mutex<()>,
     /// Notified when something was released.
     released: Condvar,
 }
@@ -43,7 +43,7 @@ impl Budget {
             giants: false,
             records: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
-            hurry: Mutex::new(false),
+            turn: Mutex::new(()),
             released: Condvar::new(),
         }
     }
@@ -73,25 +73,12 @@ impl Budget {
         fits
     }
 
-    /// Waits until the record fits. False: it does not fit and no caller may wait any more.
-    #[must_use]
-    pub fn admit_in_time(&self, class: Class, bytes: usize) -> bool {
-        let mut hurry = self.hurry.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if self.admit(class, bytes) {
-                return true;
-            }
-            if *hurry {
-                return false;
-            }
-            hurry = self.released.wait(hurry).unwrap_or_else(PoisonError::into_inner);
+    /// Waits until the record fits, and admits it. A queue in a hurry soon takes what is before it, so nobody waits for long then.
+    pub fn admit_in_time(&self, class: Class, bytes: usize) {
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        while !self.admit(class, bytes) {
+            turn = self.released.wait(turn).unwrap_or_else(PoisonError::into_inner);
         }
-    }
-
-    /// From now on no caller waits.
-    pub fn hurry(&self) {
-        *self.hurry.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.released.notify_all();
     }
 
     /// A record admitted for `before` bytes was encoded to `items` items with `now` bytes in total.
@@ -106,7 +93,7 @@ impl Budget {
         self.records.fetch_sub(records, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         // Notify under the lock, so that no caller checks before the release but starts to wait after the notification.
-        let _hurry = self.hurry.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.released.notify_all();
     }
 
@@ -143,16 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_is_let_in_when_there_is_room_or_sent_away_in_a_hurry() {
+    fn who_waits_is_let_in_when_there_is_room() {
         let budget = Budget::new(1000, 400);
-        assert!(budget.admit_in_time(Class::Event, 400));
+        budget.admit_in_time(Class::Event, 400);
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| budget.admit_in_time(Class::Event, 400));
             budget.release(1, 400);
-            assert!(waits.join().is_ok_and(|admitted| admitted));
-            let waits = scope.spawn(|| budget.admit_in_time(Class::Event, 1));
-            budget.hurry();
-            assert!(waits.join().is_ok_and(|admitted| !admitted));
+            assert!(waits.join().is_ok());
         });
+        assert_eq!(budget.held(), (1, 400));
     }
 }
