@@ -33,22 +33,29 @@ pub struct Refusal {
     pub remedy: Remedy,
     /// Why, and how to fix it.
     pub why: String,
+    /// True when the store only asks for less: however often it does, the data is not to blame.
+    pub throttled: bool,
 }
 
 impl Refusal {
+    /// A refusal with this remedy.
+    pub fn of(remedy: Remedy, why: impl Into<String>) -> Refusal {
+        Refusal { remedy, why: why.into(), throttled: false }
+    }
+
     /// The store refused the data.
     pub fn split(why: impl Into<String>) -> Refusal {
-        Refusal { remedy: Remedy::Split, why: why.into() }
+        Refusal::of(Remedy::Split, why)
     }
 
     /// The store refused this client, for its settings or credentials.
     pub fn reconfigure(why: impl Into<String>) -> Refusal {
-        Refusal { remedy: Remedy::Reconfigure, why: why.into() }
+        Refusal::of(Remedy::Reconfigure, why)
     }
 
     /// A temporary failure.
     pub fn wait(why: impl Into<String>) -> Refusal {
-        Refusal { remedy: Remedy::Wait(None), why: why.into() }
+        Refusal::of(Remedy::Wait(None), why)
     }
 
     /// An HTTP answer that is not 2xx. `text` is the server's message, `after` its Retry-After.
@@ -74,7 +81,16 @@ impl Refusal {
             400..=499 => Remedy::Split,
             _ => Remedy::Reconfigure,
         };
-        Refusal { remedy, why }
+        Refusal { remedy, why, throttled: status == http::StatusCode::TOO_MANY_REQUESTS }
+    }
+
+    /// A 2xx answer that is no OTLP server's, and so no promise to keep the data. `media_type` is its Content-Type.
+    #[must_use]
+    pub fn stranger(status: http::StatusCode, media_type: &str) -> Refusal {
+        let said = said(media_type);
+        Refusal::reconfigure(format!(
+            "{status}{said}, but the answer is not OTLP's; is it a login page, a portal, or another server that answers at this endpoint?"
+        ))
     }
 
     /// A gRPC status. `after` is the delay of its RetryInfo.
@@ -107,7 +123,7 @@ impl Refusal {
             | Code::Unavailable
             | Code::DataLoss => Remedy::Wait(after),
         };
-        Refusal { remedy, why }
+        Refusal { remedy, why, throttled: code == Code::ResourceExhausted }
     }
 
     /// No answer: the connection could not be made, or it broke.
@@ -119,8 +135,14 @@ impl Refusal {
     }
 }
 
-/// The server's text on one line, truncated to [`SERVER_TEXT_BYTES`].
+/// The server's text in parentheses, as [`shortened`].
 pub(super) fn said(text: &str) -> String {
+    let text = shortened(text);
+    if text.is_empty() { text } else { format!(" ({text})") }
+}
+
+/// A server's text on one line, truncated to [`SERVER_TEXT_BYTES`].
+pub(super) fn shortened(text: &str) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let line = line.trim();
     let mut end = line.len().min(SERVER_TEXT_BYTES);
@@ -129,7 +151,7 @@ pub(super) fn said(text: &str) -> String {
     }
     match line.get(..end) {
         Some("") | None => String::new(),
-        Some(cut) => format!(" ({cut}{})", if end < line.len() { "…" } else { "" }),
+        Some(cut) => format!("{cut}{}", if end < line.len() { "…" } else { "" }),
     }
 }
 

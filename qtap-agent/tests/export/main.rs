@@ -25,5 +25,6 @@ mod routes;
 mod s3;
 mod secrets;
 mod store;
+mod strangers;
 mod swapped;
 mod words;

@@ -64,6 +64,23 @@ fn hex(data: &[u8]) -> String {
     digest(data).strip_prefix("sha256:").unwrap().to_owned()
 }
 
+/// A gateway's own path before the bucket: its refusals are the store's, not those of a place for credentials.
+#[tokio::test]
+async fn an_endpoint_may_have_a_path() {
+    for path in ["objects", "a/b"] {
+        let (port, log) = start(|_| error(403, "AccessDenied")).await;
+        let endpoint = Some(format!("127.0.0.1:{port}/{path}"));
+        let exporter = exporter(Place::S3(S3Place { endpoint, ..place(port) }));
+        let refusal = exporter.send(&item(&exporter, b"x")).await.unwrap_err();
+        assert_eq!(lines(&log)[0], format!("PUT /{path}/b/{}", hex(b"x")));
+        assert!(refusal.why.contains("may not write to the bucket b"), "{}", refusal.why);
+    }
+    let (port, _) = start(|asked| if asked.line.starts_with("PUT") { status(412) } else { status(404) }).await;
+    let endpoint = Some(format!("127.0.0.1:{port}/objects"));
+    let exporter = exporter(Place::S3(S3Place { endpoint, ..place(port) }));
+    assert_eq!(exporter.send(&item(&exporter, b"x")).await, Ok(Receipt::default()));
+}
+
 /// The result of one attempt against a server with a fixed answer.
 async fn refused(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Refusal {
     let (port, _) = start(answer).await;
@@ -114,6 +131,25 @@ async fn one_that_is_there_already_is_a_success() {
     assert_eq!(exporter.send(&item(&exporter, b"x")).await, Ok(Receipt::default()));
     let under_way = refused(|asked| if asked.line.starts_with("PUT") { status(409) } else { status(404) }).await;
     assert_eq!(under_way.remedy, Remedy::Wait(None));
+}
+
+/// A login page or a portal says 200 to everything, and keeps nothing.
+#[tokio::test]
+async fn a_page_is_no_success() {
+    let page = || {
+        let headers = [
+            ("content-type", "text/html; charset=utf-8".to_owned()),
+            ("last-modified", "Sat, 01 Jan 2000 00:00:00 GMT".to_owned()),
+        ];
+        Some((200, headers.to_vec(), "<html>log in</html>".to_owned()))
+    };
+    let (port, _) = start(move |_| page()).await;
+    let exporter = s3(port);
+    for size in [1, usize::try_from(MULTIPART_BYTES).unwrap() + 1] {
+        let refusal = exporter.send(&item(&exporter, &vec![b'x'; size])).await.unwrap_err();
+        assert_eq!(refusal.remedy, Remedy::Reconfigure, "{size}");
+        assert!(refusal.why.contains("200 OK, but the answer is a page"), "{}", refusal.why);
+    }
 }
 
 /// The response to HEAD for an existing object.

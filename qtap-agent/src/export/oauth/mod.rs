@@ -209,7 +209,7 @@ impl Tokens {
             408 | 425 | 429 | 500..=599 => Remedy::Wait(after),
             _ => Remedy::Reconfigure,
         };
-        Refusal { remedy, why }
+        Refusal { remedy, why, throttled: status == StatusCode::TOO_MANY_REQUESTS }
     }
 
     /// Removes the secrets of the request from a server's text, in case the server repeats them.

@@ -92,6 +92,7 @@ impl Answer {
                 return Refusal {
                     remedy: Remedy::Wait(self.after),
                     why: format!("{name}: the store asks for less ({said})"),
+                    throttled: matches!(self.code.as_str(), "SlowDown" | "ServerBusy"),
                 };
             }
             _ => {}
@@ -102,6 +103,9 @@ impl Answer {
     fn by_status(&self, Target { name, bucket }: &Target, said: &str) -> Refusal {
         let text = |cure: &str| format!("{name}: {said}{cure}");
         match self.status.as_u16() {
+            200..=299 => Refusal::reconfigure(text(
+                ", but the answer is a page, not a store of objects'; is it a login page, a portal, or another server that answers at this endpoint?",
+            )),
             300..=399 => Refusal::reconfigure(text("; it redirects elsewhere: see region and endpoint")),
             401 => Refusal::reconfigure(text("; credentials are missing or wrong: see access_key")),
             403 if self.skew.is_some_and(|skew| skew > SKEW) => {
@@ -113,7 +117,10 @@ impl Answer {
             405 => Refusal::reconfigure(text("; is the endpoint a store of objects?")),
             407 => Refusal::reconfigure(text("; a proxy wants credentials")),
             413 => Refusal::split(text("; the object is larger than the store takes")),
-            408 | 425 | 429 | 500..=599 => Refusal { remedy: Remedy::Wait(self.after), why: text("") },
+            429 => {
+                Refusal { throttled: true, ..Refusal::of(Remedy::Wait(self.after), text("; the store asks for less")) }
+            }
+            408 | 425 | 500..=599 => Refusal::of(Remedy::Wait(self.after), text("")),
             _ => Refusal::reconfigure(text("; see the store's settings")),
         }
     }

@@ -151,7 +151,9 @@ fn address(place: &S3Place) -> (String, String) {
         true => format!("{scheme}://{host}"),
         false => format!("{scheme}://{}.{host}", place.bucket),
     };
-    (host, url)
+    // The name in messages: a query may hold a key.
+    let name = host.split(['?', '#']).next().unwrap_or_default().to_owned();
+    (name, url)
 }
 
 fn encrypted(builder: AmazonS3Builder, encryption: Option<&Encryption>) -> object_store::Result<AmazonS3Builder> {

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use http::header::ETAG;
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
 use object_store::client::{
     ClientOptions, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
@@ -52,7 +52,8 @@ impl Connector {
             tls: settings.tls.clone(),
             proxy: settings.proxy.clone(),
             version,
-            host: url.and_then(|url| url.split_once("://")).map(|(_, host)| host.to_owned()),
+            // Without the endpoint's path, if it has one.
+            host: url.and_then(|url| Some(url.parse::<Uri>().ok()?.authority()?.as_str().to_owned())),
         };
         // Only checks that a client can be built: each target gets its own client when it is first used.
         let url = reqwest::Url::parse(url.unwrap_or("https://localhost"));
@@ -117,8 +118,11 @@ impl Client {
             return self.credentials(elsewhere, request).await;
         }
         let needs_etag = is_part(&request);
+        let gives = matches!(*request.method(), Method::PUT | Method::POST);
         let mut response = self.send(request).await?;
         let status = response.status();
+        // A login page or a portal, which keeps nothing. An object that is asked for may be a page itself.
+        let stranger = status.is_success() && gives && is_page(response.headers());
         // The library treats a success without an ETag as a failure. It needs the ETag only of parts, to complete the upload; for all other
         // requests a placeholder will do.
         if status.is_success() && !needs_etag && !response.headers().contains_key(ETAG) {
@@ -127,7 +131,7 @@ impl Client {
         // The library evaluates these itself: does the object exist, was it put?
         let known =
             [StatusCode::NOT_MODIFIED, StatusCode::NOT_FOUND, StatusCode::CONFLICT, StatusCode::PRECONDITION_FAILED];
-        if status.is_success() || known.contains(&status) {
+        if !stranger && (status.is_success() || known.contains(&status)) {
             return Ok(response);
         }
         let (parts, body) = response.into_parts();
@@ -186,6 +190,13 @@ impl Client {
             Err(error) => Err(failed(explain(&error, &asked))),
         }
     }
+}
+
+/// True for the headers of a page with something in it, which no store of objects answers.
+fn is_page(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let essence = text(CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("text/html") && text(CONTENT_LENGTH) != Some("0")
 }
 
 /// True when both are the same authority; a default port may be omitted.

@@ -1,6 +1,7 @@
 //! The data of an object: bytes in memory, or a file under the data directory. In: an item. Out: its length, all of its data, or
 //! a part. A file is read only when its bytes are needed, and never whole unless it is small.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
@@ -56,11 +57,45 @@ impl Data {
                 });
                 match read.await {
                     Ok(Ok(bytes)) => Ok(bytes),
-                    // A file that is gone or shorter stays so: the object is refused permanently.
-                    Ok(Err(error)) => Err(Refusal::split(format!("its spooled file cannot be read: {error}"))),
+                    Ok(Err(error)) => Err(unread(&error)),
                     Err(error) => Err(Refusal::wait(format!("reading the spooled file was interrupted: {error}"))),
                 }
             }
+        }
+    }
+}
+
+/// A file that is gone or shorter stays so, and its object is refused for good; whatever else keeps it from being read may pass.
+fn unread(error: &std::io::Error) -> Refusal {
+    let why = format!("its spooled file cannot be read: {error}");
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::UnexpectedEof => Refusal::split(why),
+        _ => Refusal::wait(why),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // tests
+mod tests {
+    use super::*;
+    use crate::export::refusal::Remedy;
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_for_a_moment_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let remedy = async |path: &str| {
+            let file = SpoolFile::new(folder.path().join(path), 4);
+            Data::Spooled(Arc::new(file)).all().await.map_err(|refusal| refusal.remedy)
+        };
+        std::fs::write(folder.path().join("whole"), "body").unwrap();
+        std::fs::write(folder.path().join("short"), "bod").unwrap();
+        std::fs::create_dir(folder.path().join("folder")).unwrap();
+        assert_eq!(remedy("whole").await, Ok(Bytes::from_static(b"body")));
+        assert_eq!(remedy("short").await, Err(Remedy::Split));
+        assert_eq!(remedy("gone").await, Err(Remedy::Split));
+        assert_eq!(remedy("folder").await, Err(Remedy::Wait(None)));
+        for errno in [rustix::io::Errno::MFILE, rustix::io::Errno::IO, rustix::io::Errno::NOMEM] {
+            assert_eq!(unread(&errno.into()).remedy, Remedy::Wait(None), "{errno}");
         }
     }
 }

@@ -20,7 +20,7 @@ const PARTS_AT_ONCE: usize = 2;
 impl ObjectExporter {
     pub(super) async fn put_large(&self, key: &Path, media_type: &str, data: Data) -> Result<(), Refusal> {
         // No condition on completing an upload works with all stores, so check for the object first.
-        if self.is_there(key).await? {
+        if self.is_there(key, data.bytes()).await? {
             return Ok(());
         }
         let options = PutMultipartOptions { attributes: self.attributes(media_type), ..PutMultipartOptions::default() };

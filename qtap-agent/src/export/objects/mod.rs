@@ -86,6 +86,7 @@ impl ObjectExporter {
     }
 
     async fn put_small(&self, key: &Path, media_type: &str, data: Data) -> Result<(), Refusal> {
+        let bytes = data.bytes();
         let payload = PutPayload::from_bytes(data.all().await?);
         if self.bucket.is_conditional() {
             match self.put_once(key, media_type, payload.clone(), PutMode::Create).await {
@@ -93,7 +94,7 @@ impl ObjectExporter {
                 Err(error) if says_that_it_exists(&error) => return Ok(()),
                 // 409 says that another put is in progress, or was: a HEAD request tells.
                 Err(Error::AlreadyExists { .. }) => {
-                    return match self.is_there(key).await? {
+                    return match self.is_there(key, bytes).await? {
                         true => Ok(()),
                         false => Err(Refusal::wait("the object is being put by someone else")),
                     };
@@ -102,7 +103,7 @@ impl ObjectExporter {
                 Err(error) => return Err(self.refusal(&error)),
             }
         }
-        if self.is_there(key).await? {
+        if self.is_there(key, bytes).await? {
             return Ok(());
         }
         self.put_once(key, media_type, payload, PutMode::Overwrite).await.map_err(|error| self.refusal(&error))
@@ -121,11 +122,11 @@ impl ObjectExporter {
         attributes
     }
 
-    /// True when an object with this key exists. If the credentials allow writing but not reading, this returns false, and the object is put
-    /// again with the same content.
-    async fn is_there(&self, key: &Path) -> Result<bool, Refusal> {
+    /// True when an object of that size exists under this key: what else answers 200 is no object of ours. If the credentials allow writing but
+    /// not reading, this returns false, and the object is put again with the same content.
+    async fn is_there(&self, key: &Path, bytes: u64) -> Result<bool, Refusal> {
         match self.within(self.bucket.store().head(key)).await {
-            Ok(_) => Ok(true),
+            Ok(found) => Ok(found.size == bytes),
             Err(Error::NotFound { .. }) => Ok(false),
             Err(error) if answer::forbids(&error) => Ok(false),
             Err(error) => Err(self.refusal(&error)),

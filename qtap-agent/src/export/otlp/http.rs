@@ -9,7 +9,7 @@ use reqwest::{Response, Url};
 
 use super::compress::{Ladder, compress};
 use super::{Encoder, Encoding, endpoint, receipt};
-use crate::export::auth::{Authorizer, Carried};
+use crate::export::auth::{Authorizer, Carried, without};
 use crate::export::client::HttpClient;
 use crate::export::exporter::{Exporter, Item, Prepared, Receipt, Takes};
 use crate::export::refusal::Refusal;
@@ -92,14 +92,17 @@ impl HttpExporter {
             .get(header::RETRY_AFTER)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| retry_after(value, SystemTime::now()));
-        let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let media_type = media_type.unwrap_or_default().to_owned();
-        let body = read(response).await;
+        let body = Body::read(response).await;
         if status.is_success() {
-            let receipt = success(&body, self.encoding);
-            return Ok(Receipt { message: receipt.message.map(|text| carried.hide(&text)), ..receipt });
+            let receipt = body.success(self.encoding).ok_or_else(|| Refusal::stranger(status, &body.media_type))?;
+            return Ok(Receipt { message: receipt.message.map(|text| self.hide(carried, &text)), ..receipt });
         }
-        Err(Refusal::http(status, &carried.hide(&message(&body, &media_type)), after))
+        Err(Refusal::http(status, &self.hide(carried, &message(&body.bytes, &body.media_type)), after))
+    }
+
+    /// Removes the request's credentials from a server's text, and what the query of the endpoint holds.
+    fn hide(&self, carried: &Carried, text: &str) -> String {
+        without(&carried.hide(text), endpoint::query_values(&self.url).iter().map(String::as_str))
     }
 }
 
@@ -134,34 +137,70 @@ impl Exporter for HttpExporter {
     }
 }
 
-/// The answer's body up to the limit; of an answer that breaks off, the part received.
-async fn read(mut response: Response) -> Vec<u8> {
-    let mut body = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        let room = ANSWER_BYTES.saturating_sub(body.len());
-        body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
-        if body.len() >= ANSWER_BYTES {
-            break;
-        }
-    }
-    body
+/// The body of an answer.
+#[derive(Debug, Default)]
+struct Body {
+    bytes: Vec<u8>,
+    /// Its Content-Type, in lower case; empty where there is none.
+    media_type: String,
+    /// True when all of it was read and it is not compressed: then it can be held to its type.
+    clear: bool,
 }
 
-/// Reads a 2xx answer. One that can't be parsed still means success: the server has the data.
-fn success(body: &[u8], encoding: Encoding) -> Receipt {
+impl Body {
+    /// Reads up to the limit; of an answer that breaks off, the part received.
+    async fn read(mut response: Response) -> Body {
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let media_type = header(header::CONTENT_TYPE).unwrap_or_default().trim().to_ascii_lowercase();
+        let plain = header(header::CONTENT_ENCODING).is_none_or(|coding| coding.eq_ignore_ascii_case("identity"));
+        let mut body = Body { media_type, ..Body::default() };
+        while body.bytes.len() < ANSWER_BYTES {
+            match response.chunk().await {
+                Ok(Some(chunk)) => {
+                    let room = ANSWER_BYTES - body.bytes.len();
+                    body.bytes.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
+                }
+                Ok(None) => return Body { clear: plain, ..body },
+                Err(_) => break,
+            }
+        }
+        body
+    }
+
+    /// Reads that of a 2xx answer, in the form that it names, otherwise in that of the request. None: it was not OTLP that answered, so
+    /// nobody has the data: it is a page, or not what it says it is. An empty body and one of another type, such as `ok` in plain text, are
+    /// successes of lenient servers.
+    fn success(&self, asked: Encoding) -> Option<Receipt> {
+        let essence = self.media_type.split(';').next().unwrap_or_default().trim();
+        let named = match essence {
+            _ if self.bytes.is_empty() => return Some(Receipt::default()),
+            "text/html" | "application/xhtml+xml" => return None,
+            "application/x-protobuf" => Some(Encoding::Protobuf),
+            "application/json" => Some(Encoding::Json),
+            _ => None,
+        };
+        let receipt = partial_success(&self.bytes, named.unwrap_or(asked));
+        receipt.or_else(|| (named.is_none() || !self.clear).then(Receipt::default))
+    }
+}
+
+/// Reads an `ExportLogsServiceResponse`; none if the body is none.
+fn partial_success(body: &[u8], encoding: Encoding) -> Option<Receipt> {
     match encoding {
         Encoding::Protobuf => {
-            let partial = ExportLogsServiceResponse::decode(body).ok().and_then(|answer| answer.partial_success);
-            partial.map(|partial| receipt(partial.rejected_log_records, partial.error_message)).unwrap_or_default()
+            let partial = ExportLogsServiceResponse::decode(body).ok()?.partial_success;
+            Some(
+                partial.map(|partial| receipt(partial.rejected_log_records, partial.error_message)).unwrap_or_default(),
+            )
         }
         Encoding::Json => {
-            let answer: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+            let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
             let partial = answer.get("partialSuccess");
             let rejected = partial.and_then(|partial| partial.get("rejectedLogRecords"));
             // Protobuf's JSON format writes an int64 as a string, and parsers accept both.
             let rejected = rejected.and_then(|n| n.as_i64().or_else(|| n.as_str()?.parse().ok())).unwrap_or(0);
             let message = partial.and_then(|partial| partial.get("errorMessage")).and_then(serde_json::Value::as_str);
-            receipt(rejected, message.unwrap_or_default().to_owned())
+            Some(receipt(rejected, message.unwrap_or_default().to_owned()))
         }
     }
 }
@@ -185,6 +224,9 @@ mod tests {
     /// Answers as real servers write them: the Collector's empty partial success, and the numbers of both JSON dialects.
     #[test]
     fn partial_success_is_read_in_both_forms() {
+        let success = |bytes: &[u8], encoding| {
+            Body { bytes: bytes.to_vec(), clear: true, ..Body::default() }.success(encoding).expect("a success")
+        };
         let json = |text: &str| success(text.as_bytes(), Encoding::Json);
         assert_eq!(json(r#"{"partialSuccess":{}}"#), Receipt::default());
         assert_eq!(json("{}"), Receipt::default());
