@@ -292,6 +292,12 @@ mod tests {
                 send_counts: vec![(0.1, 6), (1.0, 3), (f64::INFINITY, 0)],
                 state: "misconfigured",
                 last_warning: Some("old SDK".to_owned()),
+                last_partial_success: Some(view::PartialView {
+                    unix_ns: Some(7),
+                    rejected_records: 2,
+                    message: "too old".to_owned(),
+                }),
+                cut_attributes: 3,
                 last_success_unix_ns: Some(1_500_000_000),
                 ..StoreView::default()
             }],
@@ -374,6 +380,8 @@ mod tests {
         assert_eq!(status["stores"][0]["records"]["exported"], 7);
         let store = &status["stores"][0];
         assert_eq!((&store["state"], &store["last_warning"]), (&json!("misconfigured"), &json!("old SDK")));
+        let partial = json!({"unix_ns": 7, "rejected_records": 2, "message": "too old"});
+        assert_eq!((&store["last_partial_success"], &store["cut_attributes"]), (&partial, &json!(3)));
         assert_eq!(status["stores"][0]["dropped"]["queue_drop_oldest"], json!({"count": 4, "bytes": 400}));
         assert_eq!((&status["stores"][0]["queue"], &status["data_dir"]["path"]), (&json!("disk"), &json!("/d")));
         assert_eq!((&status["config"]["reloads"]["refused"], &status["process"]["pid"]), (&json!(3), &json!(77)));

@@ -201,6 +201,8 @@ pub struct StoreView {
     pub last_error_unix_ns: Option<u64>,
     /// The last warning that the store returned with data that it accepted.
     pub last_warning: Option<String>,
+    /// The last answer that accepted only some records of a request.
+    pub last_partial_success: Option<PartialView>,
     /// Where records wait: `memory` or `disk`.
     pub queue: &'static str,
     /// What is wrong with the queue.
@@ -214,6 +216,8 @@ pub struct StoreView {
     /// Dropped records: loss reason (a closed set), number of records, bytes.
     #[serde(skip)]
     pub dropped: Vec<(&'static str, u64, u64)>,
+    /// Attributes of records that were sent, truncated or left out because the store takes no more.
+    pub cut_attributes: u64,
     /// Refused records that were written to the dead-letter file.
     pub dead_lettered: u64,
     /// Requests made.
@@ -225,6 +229,17 @@ pub struct StoreView {
     pub send_counts: Vec<(f64, u64)>,
     /// Records by outcome: `exported` or `dropped`.
     pub records: Vec<(&'static str, u64)>,
+}
+
+/// An answer that accepted some records of a request and rejected others.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct PartialView {
+    /// Unix time in nanoseconds.
+    pub unix_ns: Option<u64>,
+    /// How many records were rejected.
+    pub rejected_records: u64,
+    /// What the store says of it, shortened.
+    pub message: String,
 }
 
 /// Connections since the start.

@@ -29,7 +29,7 @@ use crate::model::loss::Loss;
 
 /// A batch that failed this often, while the store accepted others between the failures, is assumed to be the cause; with the usual
 /// waits and steady traffic that takes a minute and a half. Then it is halved, repeatedly, so that the good records pass and no worker
-/// is blocked for ever. In an outage nothing passes, so no batch is suspected.
+/// is blocked for ever. In an outage nothing passes, so no batch is suspected; and a store that asks for less says nothing about the batch.
 const POISON_FAILURES: u32 = 8;
 
 /// What the workers of one store share.
@@ -99,7 +99,7 @@ impl<E: Exporter> Line<E> {
             };
             self.board.failed(&refusal);
             let taken = self.board.batches_taken();
-            failures += u32::from(refusal.remedy == Remedy::Wait(None) && taken > others);
+            failures += u32::from(refusal.remedy == Remedy::Wait(None) && !refusal.throttled && taken > others);
             others = taken;
             let poison = failures >= POISON_FAILURES;
             let closing = *self.closing.borrow();
@@ -171,15 +171,23 @@ impl<E: Exporter> Line<E> {
     async fn taken(&self, batch: Batch, receipt: &Receipt) -> End {
         let (records, bytes) = (batch.len() as u64, batch.bytes() as u64);
         let rejected = receipt.rejected.min(records);
+        // The store does not say which ones, so their share of the bytes is an average.
+        let lost = if rejected < records { bytes / records.max(1) * rejected } else { bytes };
+        let message = receipt.message.as_deref();
         // Reported before settling: whoever sees an empty queue also sees what became of its records.
-        self.board.accepted(records - rejected, bytes);
-        if rejected > 0 {
-            // The store does not say which ones, so their share of the bytes is an average.
-            self.board.lost(Loss::ExportRejected, rejected, bytes / records.max(1) * rejected);
+        match (rejected, message) {
+            (0, None) => self.board.accepted(records, bytes),
+            (0, Some(message)) => {
+                self.board.accepted(records, bytes);
+                self.board.remarked(message);
+            }
+            _ if rejected < records => {
+                self.board.accepted(records - rejected, bytes - lost);
+                self.board.partly(rejected, message.unwrap_or_default());
+            }
+            _ => self.board.rejected_all(records, message.unwrap_or_default()),
         }
-        if let Some(message) = &receipt.message {
-            self.board.remarked(rejected, message);
-        }
+        self.board.lost(Loss::ExportRejected, rejected, if rejected > 0 { lost } else { 0 });
         self.queue.settle(batch).await;
         End::Settled
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::refusal::{Refusal, Remedy};
+use super::refusal::{Refusal, Remedy, said, shortened};
 use crate::model::loss::{Loss, Tally};
 
 /// Upper bounds, in seconds and ascending, of the histogram of attempt times; longer attempts are counted in one more bucket.
@@ -37,6 +37,17 @@ impl Health {
     }
 }
 
+/// An answer that accepted some records of a request and rejected others (OTLP specification, "Partial Success").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partial {
+    /// When.
+    pub time: SystemTime,
+    /// How many records were rejected.
+    pub rejected: u64,
+    /// What the store says of it, shortened; may be empty.
+    pub message: String,
+}
+
 /// The status of a store, as plain data.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StoreStatus {
@@ -52,6 +63,8 @@ pub struct StoreStatus {
     pub last_error: Option<(SystemTime, String)>,
     /// The last warning that the store returned with data that it accepted.
     pub last_warning: Option<String>,
+    /// The last time when the store accepted only some of the records of a request.
+    pub last_partial: Option<Partial>,
     /// Where records wait: `memory` or `disk`.
     pub queue: &'static str,
     /// What is wrong with the queue, in words.
@@ -68,7 +81,7 @@ pub struct StoreStatus {
     pub exported_records: u64,
     /// Their payload, in encoded bytes.
     pub exported_bytes: u64,
-    /// Records dropped, by reason.
+    /// Records dropped, by reason; and attributes that were cut ([`StoreStatus::cut_attributes`]).
     pub losses: Tally,
     /// Permanently refused records that were written to the dead-letter file.
     pub dead_lettered: u64,
@@ -172,16 +185,31 @@ impl Board {
         status.exported_bytes += bytes;
     }
 
-    /// Reports a message that came with an accepted batch.
-    pub(super) fn remarked(&self, rejected: u64, message: &str) {
-        let why = format!("{rejected} records rejected: {message}");
+    /// Reports the store's remark about records that it accepted.
+    pub(super) fn remarked(&self, message: &str) {
+        let message = shortened(message);
         let mut status = self.status();
-        if rejected > 0 {
-            status.complain(why, Health::Failing);
-        } else if status.last_warning.as_deref() != Some(message) {
+        if status.last_warning.as_ref() != Some(&message) {
             tracing::warn!(store = %status.id, message, "store warns");
-            status.last_warning = Some(message.to_owned());
+            status.last_warning = Some(message);
         }
+    }
+
+    /// Reports that the store rejected some records of a request and accepted the others: the request itself went well.
+    pub(super) fn partly(&self, rejected: u64, message: &str) {
+        let message = shortened(message);
+        let mut status = self.status();
+        if status.last_partial.as_ref().is_none_or(|last| last.message != message) {
+            tracing::warn!(store = %status.id, rejected, message, "store rejected some records of a request");
+        }
+        status.last_partial = Some(Partial { time: SystemTime::now(), rejected, message });
+    }
+
+    /// Reports that the store answered as if all were well, and rejected every record of the request.
+    pub(super) fn rejected_all(&self, records: u64, message: &str) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        let why = format!("{records} records rejected{}", said(message));
+        self.status().complain(why, Health::Failing);
     }
 
     /// Reports a failed attempt.
@@ -211,6 +239,17 @@ impl Board {
 }
 
 impl StoreStatus {
+    /// The dropped records, by reason, with their bytes. Attributes that were cut are none of them: their records were sent.
+    pub fn dropped(&self) -> impl Iterator<Item = (Loss, u64, u64)> + '_ {
+        self.losses.iter().filter(|(loss, ..)| *loss != Loss::AttributeLimit)
+    }
+
+    /// How many attributes of records that were sent were truncated or left out, because the store takes no more.
+    #[must_use]
+    pub fn cut_attributes(&self) -> u64 {
+        self.losses.count(Loss::AttributeLimit)
+    }
+
     /// Logs an error only when it differs from the previous one, not on every attempt.
     fn complain(&mut self, why: String, health: Health) {
         let known = self.health == health && self.last_error.as_ref().is_some_and(|(_, old)| *old == why);
@@ -256,11 +295,36 @@ mod tests {
     fn a_warning_is_kept_but_is_no_error() {
         let board = Board::new("s", "otlp/grpc");
         board.accepted(1, 1);
-        board.remarked(0, "old SDK");
+        board.remarked("old SDK");
         assert_eq!((board.read().health, board.read().last_warning.as_deref()), (Health::Healthy, Some("old SDK")));
-        board.remarked(2, "too old");
+    }
+
+    /// OTLP specification, "Partial Success": the request is a success, and must not be sent again.
+    #[test]
+    fn a_partial_success_is_told_and_leaves_the_store_healthy() {
+        let board = Board::new("s", "otlp/grpc");
+        board.accepted(8, 80);
+        board.partly(2, "too\nold");
+        let status = board.read();
+        let partial = status.last_partial.expect("a partial success");
+        assert_eq!((status.health, status.last_error, partial.rejected), (Health::Healthy, None, 2));
+        assert_eq!(partial.message, "too old");
+        assert!(partial.time <= SystemTime::now());
+        board.partly(1, &"x".repeat(5000));
+        assert!(board.read().last_partial.is_some_and(|partial| partial.rejected == 1 && partial.message.len() < 250));
+        board.rejected_all(3, "none of these");
         let status = board.read();
         assert_eq!(status.health, Health::Failing);
-        assert_eq!(status.last_error.map(|(_, why)| why).as_deref(), Some("2 records rejected: too old"));
+        assert_eq!(status.last_error.map(|(_, why)| why).as_deref(), Some("3 records rejected (none of these)"));
+    }
+
+    #[test]
+    fn a_cut_attribute_is_no_dropped_record() {
+        let board = Board::new("s", "otlp/grpc");
+        board.lost(Loss::AttributeLimit, 5, 50);
+        board.lost(Loss::ExportFull, 2, 20);
+        let status = board.read();
+        assert_eq!(status.dropped().collect::<Vec<_>>(), [(Loss::ExportFull, 2, 20)]);
+        assert_eq!((status.cut_attributes(), status.losses.bytes(Loss::AttributeLimit)), (5, 50));
     }
 }

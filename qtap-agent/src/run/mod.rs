@@ -126,8 +126,15 @@ fn report(stores: &[crate::export::status::StoreStatus]) {
                 "records wait on disk for the next start"
             );
         }
-        for (loss, count, _) in store.losses.iter() {
+        for (loss, count, _) in store.dropped() {
             tracing::warn!(store = store.id, reason = loss.name(), count, "records not delivered");
+        }
+        if store.cut_attributes() > 0 {
+            tracing::warn!(
+                store = store.id,
+                count = store.cut_attributes(),
+                "attributes cut to what the store takes (limits)"
+            );
         }
     }
 }

@@ -63,7 +63,7 @@ mod live {
     use std::time::{SystemTime, UNIX_EPOCH};
 
     use super::{Seen, Shared};
-    use crate::admin::view::{ConnectionsView, OwnView, ProbeView, RingView, Snapshot, StoreView};
+    use crate::admin::view::{ConnectionsView, OwnView, PartialView, ProbeView, RingView, Snapshot, StoreView};
     use crate::export::status::{Health, SEND_BOUNDS, StoreStatus};
     use crate::model::conn::SessionId;
     use crate::model::event::Event;
@@ -154,6 +154,11 @@ mod live {
             healthy: matches!(status.health, Health::Healthy | Health::Starting),
             state: status.health.name(),
             last_warning: status.last_warning.clone(),
+            last_partial_success: status.last_partial.as_ref().map(|partial| PartialView {
+                unix_ns: unix_ns(partial.time),
+                rejected_records: partial.rejected,
+                message: partial.message.clone(),
+            }),
             last_success_unix_ns: status.last_success.and_then(unix_ns),
             last_error: status.last_error.as_ref().map(|(_, why)| why.clone()),
             last_error_unix_ns: status.last_error.as_ref().and_then(|(time, _)| unix_ns(*time)),
@@ -162,14 +167,15 @@ mod live {
             queued_records: status.buffered_records,
             queued_bytes: status.buffered_bytes,
             oldest_seconds: status.oldest_age.map(|age| age.as_secs_f64()),
-            dropped: status.losses.iter().map(|(loss, count, bytes)| (loss.name(), count, bytes)).collect(),
+            dropped: status.dropped().map(|(loss, count, bytes)| (loss.name(), count, bytes)).collect(),
+            cut_attributes: status.cut_attributes(),
             dead_lettered: status.dead_lettered,
             sends: status.sends,
             send_seconds: status.send_seconds,
             send_counts: SEND_BOUNDS.into_iter().chain([f64::INFINITY]).zip(status.send_counts).collect(),
             records: vec![
                 ("exported", status.exported_records),
-                ("dropped", status.losses.iter().map(|(_, count, _)| count).sum()),
+                ("dropped", status.dropped().map(|(_, count, _)| count).sum()),
             ],
         }
     }

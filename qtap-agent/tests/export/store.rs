@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use qtap_agent::export::exporter::{Receipt, Takes};
+use qtap_agent::export::exporter::{Exporter, Item, Prepared, Receipt, Takes};
 use qtap_agent::export::memory::{Memory, MemoryExporter};
 use qtap_agent::export::refusal::Refusal;
 use qtap_agent::export::settings::{BatchSettings, ResourceSettings, RetrySettings, StoreKind, StoreSettings};
@@ -164,6 +164,51 @@ async fn rejected_records_are_found_by_halving() {
     // Batch 0..4 fails; 0..2 is accepted; 2..4 fails; 2 fails and is dropped; 3 is accepted.
     assert_eq!(uids(&memory), [0, 1, 3]);
     assert_eq!((status.losses.count(Loss::ExportRejected), status.exported_records), (1, 3));
+}
+
+/// Throttles one record for a long time, and takes all others.
+struct Busy {
+    inner: MemoryExporter,
+    refusal: fn() -> Refusal,
+    left: Mutex<u32>,
+}
+
+impl Exporter for Busy {
+    fn prepare(&self, record: &Record) -> Prepared {
+        self.inner.prepare(record)
+    }
+
+    async fn send(&self, items: &[Item]) -> Result<Receipt, Refusal> {
+        let throttled =
+            items.iter().any(|item| String::from_utf8_lossy(&item.payload).contains("0000000000000000000f00"));
+        if throttled && *self.left.lock().unwrap() > 0 {
+            *self.left.lock().unwrap() -= 1;
+            return Err((self.refusal)());
+        }
+        self.inner.send(items).await
+    }
+}
+
+/// A server that is asked for less by answering 429 (RFC 6585 §4) or RESOURCE_EXHAUSTED says nothing about the data, however often it does.
+#[tokio::test(start_paused = true)]
+async fn what_is_throttled_is_never_suspected() {
+    let refusals: [fn() -> Refusal; 2] = [
+        || Refusal::http(http::StatusCode::TOO_MANY_REQUESTS, "", None),
+        || Refusal::grpc(tonic::Code::ResourceExhausted, "quota", None),
+    ];
+    for refusal in refusals {
+        let memory = Memory::default();
+        let busy = Busy { inner: MemoryExporter::new(memory.clone(), BOTH), refusal, left: Mutex::new(30) };
+        let drive = Drive { workers: 2, ..drive() };
+        let store = spawn_exporter("memory", busy, BOTH, drive, &Handle::current());
+        store.offer(&[connection(0xf00)]);
+        for number in 0..200 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            store.offer(&[connection(number)]);
+        }
+        let status = store.shutdown(Duration::from_secs(10)).await;
+        assert_eq!((status.exported_records, status.losses.count(Loss::ExportRejected)), (201, 0));
+    }
 }
 
 /// A writer that keeps what it gets, or fails as a pipe without a reader does.
