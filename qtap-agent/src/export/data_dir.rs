@@ -68,7 +68,8 @@ impl DataDir {
             }
             Err(error) => return Err(unwritable(error.into())),
         }
-        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(unwritable)?;
+        // Only for the words of another qtap: the lock itself needs no bytes, so it is had on a full disk too.
+        let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
         // Whoever created the data directory (a kubelet creates that of a hostPath) may have made it readable for all. If something that is not
         // a folder is at this path, no queue can be opened; each store reports that itself.
         let queues = path.join("queue");
@@ -141,6 +142,7 @@ fn file_name(id: &str) -> String {
 #[allow(clippy::unwrap_used)] // tests
 mod tests {
     use super::*;
+    use crate::export::small_disk::SmallDisk;
 
     #[test]
     fn one_at_a_time() {
@@ -152,6 +154,23 @@ mod tests {
         assert!(error.contains("--data-dir"), "{error}");
         drop(first);
         DataDir::open(&path).unwrap();
+    }
+
+    /// A lock needs no room on the disk: only the pid is missing from what is said.
+    #[test]
+    fn a_full_disk_is_locked_all_the_same() {
+        let Some(disk) = SmallDisk::mount(64) else { return };
+        let path = disk.path().join("data");
+        fs::create_dir_all(path.join("queue")).unwrap();
+        let filler = disk.fill();
+        let first = DataDir::open(&path).unwrap();
+        let error = DataDir::open(&path).unwrap_err().to_string();
+        assert!(error.contains("in use by another qtap:"), "{error}");
+        drop(first);
+        fs::remove_file(filler).unwrap();
+        let _second = DataDir::open(&path).unwrap();
+        let error = DataDir::open(&path).unwrap_err().to_string();
+        assert!(error.contains(&format!("(process {})", std::process::id())), "{error}");
     }
 
     #[test]

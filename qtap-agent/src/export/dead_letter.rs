@@ -77,7 +77,9 @@ impl DeadLetters {
             self.write_object(item)?;
         }
         let mut file = File::options().append(true).create(true).mode(0o600).open(&self.lines)?;
-        file.write_all(&line)?;
+        let end = file.metadata()?.len();
+        // Half a line on a full disk would spoil the next one.
+        file.write_all(&line).inspect_err(|_| drop(file.set_len(end)))?;
         *kept = Some(total);
         Ok(())
     }
@@ -156,6 +158,7 @@ fn missing_is_fine(done: io::Result<()>) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::export::exporter::Class;
+    use crate::export::small_disk::SmallDisk;
 
     fn object(name: &str, data: &[u8]) -> Item {
         Item {
@@ -194,6 +197,23 @@ mod tests {
         letters.keep(&item, "no").unwrap();
         drop(item);
         assert_eq!(fs::read(folder.path().join("d/s%203.objects/def")).unwrap(), b"spooled");
+    }
+
+    #[test]
+    fn a_line_that_does_not_fit_on_the_disk_leaves_no_half() {
+        let Some(disk) = SmallDisk::mount(64) else { return };
+        let letters = DeadLetters::new("s", &disk.path().join("s"), MAX_BYTES);
+        letters.keep(&object("a", b""), "no").unwrap();
+        let filler = disk.fill();
+        let file = File::options().write(true).open(&filler).unwrap();
+        file.set_len(file.metadata().unwrap().len() - 12_288).unwrap();
+        drop(file);
+        letters.keep(&object("b", b""), &"x".repeat(40_000)).unwrap_err();
+        fs::remove_file(filler).unwrap();
+        letters.keep(&object("c", b""), "no").unwrap();
+        let lines = fs::read_to_string(disk.path().join("s.jsonl")).unwrap();
+        let digest = |line| serde_json::from_str::<Value>(line).unwrap()["deadLetter"]["digest"].clone();
+        assert_eq!(lines.lines().map(digest).collect::<Vec<_>>(), ["a", "c"]);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub mod retry;
 mod sample;
 pub mod secret;
 pub mod settings;
+#[cfg(test)]
+mod small_disk;
 pub mod stamp;
 pub mod status;
 pub mod stdout;

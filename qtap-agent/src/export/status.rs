@@ -98,6 +98,8 @@ pub struct StoreStatus {
 pub(super) struct Board {
     id: String,
     status: Mutex<StoreStatus>,
+    /// Why the queue's files can't be read at the moment.
+    unreadable: Mutex<Option<String>>,
     /// Requests that the store accepted.
     taken: AtomicU64,
 }
@@ -105,7 +107,7 @@ pub(super) struct Board {
 impl Board {
     pub(super) fn new(id: &str, protocol: &'static str) -> Board {
         let status = StoreStatus { id: id.to_owned(), protocol, queue: "memory", ..StoreStatus::default() };
-        Board { id: id.to_owned(), status: Mutex::new(status), taken: AtomicU64::new(0) }
+        Board { id: id.to_owned(), status: Mutex::new(status), unreadable: Mutex::default(), taken: AtomicU64::new(0) }
     }
 
     /// The store's id.
@@ -151,13 +153,31 @@ impl Board {
         }
     }
 
+    /// Reports whether the queue's files can be read, and why not. What waits in them is kept.
+    pub(super) fn queue_reads(&self, trouble: Option<&str>) {
+        let mut known = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = trouble.map(|error| format!("the queue's files can't be read: {error}"));
+        if *known == told {
+            return;
+        }
+        match trouble {
+            Some(error) => {
+                tracing::warn!(store = %self.id, error, "the queue's files can't be read; what waits in them is tried again");
+            }
+            None => tracing::info!(store = %self.id, "the queue's files can be read again"),
+        }
+        *known = told;
+    }
+
     fn status(&self) -> MutexGuard<'_, StoreStatus> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A copy of the status; the caller, who knows what is buffered, fills that in.
     pub(super) fn read(&self) -> StoreStatus {
-        self.status().clone()
+        let status = self.status().clone();
+        let unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        StoreStatus { queue_error: status.queue_error.or(unreadable), ..status }
     }
 
     /// Counts one attempt, which took `time`.

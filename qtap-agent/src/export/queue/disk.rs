@@ -175,6 +175,7 @@ impl DiskQueue {
         self.held.bytes.store(held.bytes, Ordering::Relaxed);
         let oldest = [&state.events, &state.objects].iter().filter_map(|lane| lane.oldest_held_unix_ns()).min();
         self.held.oldest_unix_ns.store(oldest.unwrap_or(0), Ordering::Relaxed);
+        self.board.queue_reads([&state.events, &state.objects].iter().find_map(|lane| lane.trouble()));
         for class in [Class::Event, Class::Object] {
             let damage = state.lane(class).take_damage();
             if damage != Count::default() {
@@ -228,14 +229,16 @@ impl DiskQueue {
         let mut soonest: Option<(Duration, u64, Class)> = None;
         for class in [Class::Event, Class::Object] {
             let lane = state.lane(class);
-            let (waiting, oldest) = (lane.waiting(), lane.oldest_unix_ns());
-            if waiting.records == 0 {
+            let (waiting, oldest, stalled) = (lane.waiting(), lane.oldest_unix_ns(), lane.stalled());
+            // What can't be read at the end stays for the next start.
+            if waiting.records == 0 || (closed && !stalled.is_zero()) {
                 continue;
             }
             // A clock that was set back must not delay anything.
             let age = now.checked_sub(oldest).map_or(Duration::MAX, Duration::from_nanos);
             let wait =
                 if closed || self.full(waiting) { Duration::ZERO } else { self.limits.interval.saturating_sub(age) };
+            let wait = wait.max(stalled);
             if soonest.is_none_or(|(other, since, _)| (wait, oldest) < (other, since)) {
                 soonest = Some((wait, oldest, class));
             }
@@ -282,7 +285,11 @@ impl DiskQueue {
 
     /// Closes the queue to new items: what waits is returned at once, then [`DiskQueue::next`] ends.
     pub fn close(&self) {
-        self.state().closed = true;
+        let mut state = self.state();
+        state.closed = true;
+        state.events.try_again();
+        state.objects.try_again();
+        drop(state);
         self.changed.notify_one();
     }
 

@@ -1,5 +1,6 @@
 //! A lane: a sequence of segments. In: entries, appended at one end. Out: entries, returned from the other end, and forgotten when settled.
-//! Damage is skipped and counted; entries settled before a restart are not returned again. The caller bounds the size.
+//! Damage is skipped and counted; what can't be read at the moment is waited for (`stall`); entries settled before a restart are not returned
+//! again. The caller bounds the size.
 //!
 //! ```text
 //!   settled, segment removed │ settled │ in flight  │ waits          │
@@ -8,16 +9,18 @@
 //! ```
 
 mod recover;
+mod stall;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
+use self::stall::Stall;
 use super::frame::{self, Head};
 use super::ledger::{Ledger, Settled};
 use super::segment::{Reader, Segment, Step};
@@ -108,6 +111,8 @@ pub(super) struct Lane {
     out_since: BTreeMap<u64, u64>,
     /// What damage cost, until the caller counts it.
     damage: Count,
+    /// Reads that failed without damage being known.
+    stall: Stall,
 }
 
 /// Now, as Unix nanoseconds.
@@ -143,6 +148,21 @@ impl Lane {
     /// What damage cost since the last call.
     pub(super) fn take_damage(&mut self) -> Count {
         std::mem::take(&mut self.damage)
+    }
+
+    /// How long nothing can be taken, because the files could not be read; zero when nothing is in the way.
+    pub(super) fn stalled(&self) -> Duration {
+        self.stall.wait(Instant::now())
+    }
+
+    /// Why the files can't be read; none if they can.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        self.stall.why()
+    }
+
+    /// Makes the next try to read due now.
+    pub(super) fn try_again(&mut self) {
+        self.stall.cut_short(Instant::now());
     }
 
     /// The place for the next block of `bytes`; starts a new segment if the last one is full or drained.
@@ -202,12 +222,13 @@ impl Lane {
         &self.folder
     }
 
-    /// Returns the oldest entries within the limits; an entry that alone exceeds them is returned alone.
+    /// Returns the oldest entries within the limits; an entry that alone exceeds them is returned alone. Empty also while the files can't be
+    /// read ([`Lane::stalled`]).
     pub(super) fn take(&mut self, limits: &BatchSettings) -> Batch {
         let mut batch = Batch::default();
         let mut bytes = 0u64;
-        while batch.len() < limits.max_records {
-            let Some((head, entry)) = self.peeked.take().or_else(|| self.read()) else { break };
+        while batch.len() < limits.max_records && self.stalled().is_zero() {
+            let Some((head, entry)) = self.oldest() else { break };
             self.oldest_unix_ns = head.accepted_unix_ns;
             let (mut item, file_bytes) = frame::item(&head, &entry);
             let payload = item.payload.len() as u64 + file_bytes;
@@ -218,6 +239,11 @@ impl Lane {
             if head.spooled {
                 match spool::lend(&self.folder, head.seq, file_bytes) {
                     Ok(file) => item.spooled = Some(Arc::new(file)),
+                    Err(error) if !self.stall.is_damage(&error, &self.folder, Instant::now()) => {
+                        self.stall.begin(&error, Instant::now());
+                        self.peeked = Some((head, entry));
+                        break;
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "the file of a queued object is gone");
                         self.lose(head.seq, head.seq + 1, entry.len() as u64 + file_bytes);
@@ -225,6 +251,7 @@ impl Lane {
                     }
                 }
             }
+            self.stall.end();
             bytes += payload;
             if batch.is_empty() {
                 self.out_since.insert(head.seq, head.accepted_unix_ns);
@@ -256,7 +283,7 @@ impl Lane {
 
     /// Drops the oldest waiting entry. None: nothing waits.
     pub(super) fn drop_oldest(&mut self) -> Option<Count> {
-        let (head, entry) = self.peeked.take().or_else(|| self.read())?;
+        let (head, entry) = self.oldest()?;
         let bytes = entry.len() as u64 + frame::file_bytes(&head, &entry);
         if head.spooled {
             spool::remove(&self.folder, head.seq);
@@ -320,8 +347,28 @@ impl Lane {
         Ok(())
     }
 
+    /// The oldest waiting entry: the one that was read before, or the next. None: nothing waits, or it can't be read at the moment.
+    fn oldest(&mut self) -> Option<(Head, Bytes)> {
+        if self.peeked.is_some() {
+            return self.peeked.take();
+        }
+        if !self.stalled().is_zero() {
+            return None;
+        }
+        match self.read() {
+            Ok(found) => {
+                self.stall.end();
+                found
+            }
+            Err(error) => {
+                self.stall.begin(&error, Instant::now());
+                None
+            }
+        }
+    }
+
     /// The next unsettled entry, in order; damage before it is counted.
-    fn read(&mut self) -> Option<(Head, Bytes)> {
+    fn read(&mut self) -> io::Result<Option<(Head, Bytes)>> {
         while self.cursor < self.next {
             let Some(first) = self.segments.iter().find(|segment| segment.end > self.cursor).map(|s| s.first) else {
                 self.lose(self.cursor, self.next, 0);
@@ -339,7 +386,7 @@ impl Lane {
                     self.lose(self.cursor, head.seq, damaged);
                     self.cursor = head.seq + 1;
                     if !self.settled.contains(head.seq) {
-                        return Some((head, entry));
+                        return Ok(Some((head, entry)));
                     }
                 }
                 Ok((Step::Damage(bytes), _)) => {
@@ -348,13 +395,15 @@ impl Lane {
                     }
                 }
                 Ok((Step::End, end)) => self.skip_rest(end),
-                Err((error, end)) => {
-                    tracing::warn!(%error, "a queue file can't be read");
+                Err((error, end)) if self.stall.is_damage(&error, &self.folder, Instant::now()) => {
+                    tracing::warn!(%error, "a queue file can't be read, and is given up");
+                    self.stall.end();
                     self.skip_rest(end);
                 }
+                Err((error, _)) => return Err(error),
             }
         }
-        None
+        Ok(None)
     }
 
     /// One step of the reader in the segment whose first number is `first`; and the segment's end.
@@ -366,6 +415,10 @@ impl Lane {
         if self.reading.as_ref().is_none_or(|reading| reading.first != first) {
             let reader = segment.reader().map_err(|error| (error, end))?;
             self.reading = Some(Reading { first, reader, damaged: 0 });
+        } else if self.stall.why().is_some()
+            && let Some(reading) = self.reading.as_mut()
+        {
+            reading.reader.reopen(segment).map_err(|error| (error, end))?;
         }
         let Some(reading) = self.reading.as_mut() else { return Ok((Step::End, end)) };
         reading.reader.next(segment.len, end).map(|step| (step, end)).map_err(|error| (error, end))

@@ -118,6 +118,8 @@ impl Segment {
     /// # Errors
     /// When the file can't be opened.
     pub(super) fn reader(&self) -> io::Result<Reader> {
+        #[cfg(test)]
+        fault::check_read()?;
         let file = Arc::new(File::open(&self.path)?);
         Ok(Reader {
             file,
@@ -228,6 +230,8 @@ fn read_at(file: &File, offset: u64, bytes: u64) -> io::Result<Vec<u8>> {
     let mut out = Vec::with_capacity(wanted);
     while out.len() < wanted {
         let at = offset + out.len() as u64;
+        #[cfg(test)]
+        fault::check_read()?;
         match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut out), at) {
             Ok(0) => break,
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -268,6 +272,15 @@ impl Reader {
     /// Where the next entry begins.
     pub(super) fn at(&self) -> u64 {
         self.at
+    }
+
+    /// Opens the file again, after a read that failed: what is there now may be another file system's.
+    ///
+    /// # Errors
+    /// When the file can't be opened.
+    pub(super) fn reopen(&mut self, segment: &Segment) -> io::Result<()> {
+        self.file = segment.reader()?.file;
+        Ok(())
     }
 
     /// The next entry of a segment whose length is now `len` and whose numbers are below `end`.
@@ -347,7 +360,7 @@ impl Reader {
     }
 }
 
-/// Write faults for the tests of the lanes.
+/// Faults for the tests of the lanes.
 #[cfg(test)]
 pub(super) mod fault {
     use std::cell::Cell;
@@ -358,6 +371,31 @@ pub(super) mod fault {
         pub(in crate::export::queue) static ROOM: Cell<Option<usize>> = const { Cell::new(None) };
         /// How writes fail then.
         pub(in crate::export::queue) static ERROR: Cell<rustix::io::Errno> = const { Cell::new(rustix::io::Errno::NOSPC) };
+    }
+
+    thread_local! {
+        /// How reads of this thread fail; none: they don't.
+        pub(in crate::export::queue) static READ: Cell<Option<rustix::io::Errno>> = const { Cell::new(None) };
+        /// Reads that failed so.
+        pub(in crate::export::queue) static FAILED: Cell<u32> = const { Cell::new(0) };
+    }
+
+    thread_local! {
+        /// True: syncs of this thread fail.
+        pub(in crate::export::queue) static SYNC: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Fails if a test says so.
+    pub(in crate::export::queue) fn check_sync() -> io::Result<()> {
+        if SYNC.get() { Err(rustix::io::Errno::IO.into()) } else { Ok(()) }
+    }
+
+    /// Fails if a test says so.
+    pub(super) fn check_read() -> io::Result<()> {
+        READ.get().map_or(Ok(()), |error| {
+            FAILED.set(FAILED.get() + 1);
+            Err(error.into())
+        })
     }
 
     /// Uses up `bytes` of the allowance, or fails as a full disk does, or as a test says.

@@ -17,13 +17,14 @@ fn kept(folder: &Path, seq: u64) -> PathBuf {
 /// When the filesystem does not permit it.
 pub(super) fn keep(folder: &Path, seq: u64, file: &SpoolFile, sync: bool) -> io::Result<()> {
     let path = kept(folder, seq);
-    match file.link(&path) {
+    let mut linked = file.link(&path);
+    if linked.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
+        // Left by a process that was killed before it wrote the entry, or by a copy that did not fit.
+        fs::remove_file(&path)?;
+        linked = file.link(&path);
+    }
+    match linked {
         Ok(()) => {}
-        // Left by a process that was killed before it wrote the entry.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            fs::remove_file(&path)?;
-            file.link(&path)?;
-        }
         // On another filesystem, so copy it.
         Err(error) if error.kind() == ErrorKind::CrossesDevices => drop(fs::copy(file.path(), &path)?),
         Err(error) => return Err(error),

@@ -194,7 +194,8 @@ impl DiskQueue {
         }
         block.write(&place.file, place.offset)?;
         if sync {
-            sync_now(&place, &folder)?;
+            // What is reported as lost must not be there after all.
+            sync_now(&place, &folder).inspect_err(|_| drop(place.file.set_len(place.offset)))?;
         }
         let mut state = self.state();
         let lane = state.lane(class);
@@ -236,6 +237,8 @@ fn cost(item: &Item) -> u64 {
 }
 
 fn sync_now(place: &Place, folder: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    segment::fault::check_sync()?;
     place.file.sync_data()?;
     // First block of a segment: sync the folder too, so that the file name is not lost.
     if place.offset <= segment::HEAD_BYTES { std::fs::File::open(folder)?.sync_all() } else { Ok(()) }

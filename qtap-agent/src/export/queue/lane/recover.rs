@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::stall::Stall;
 use super::{Count, Lane, unix_ns};
 use crate::export::queue::ledger::{Ledger, Settled};
 use crate::export::queue::segment::{self, Opened, Segment, Step};
@@ -38,6 +39,7 @@ impl Lane {
             oldest_unix_ns: unix_ns(),
             out_since: BTreeMap::new(),
             damage: Count::default(),
+            stall: Stall::default(),
         };
         lane.find_segments()?;
         let begin = lane.segments.front().map_or(0, |segment| segment.first);
@@ -94,7 +96,7 @@ impl Lane {
         let spooled = spool::sweep(&self.folder, |seq| seq < self.next && !self.settled.contains(seq))?;
         self.held.bytes += spooled;
         self.remove_settled()?;
-        if let Some((head, entry)) = self.read() {
+        if let Some((head, entry)) = self.oldest() {
             self.oldest_unix_ns = head.accepted_unix_ns;
             self.peeked = Some((head, entry));
         }

@@ -1,10 +1,11 @@
 //! Tests of the queue on disk through its interface: against a model (`model`), with truncated and damaged files (`damage`), on full disks
-//! (`space`), and at its bounds (`bounds`).
+//! (`space`), with files that can't be read for a while (`unreadable`), and at its bounds (`bounds`).
 
 mod bounds;
 mod damage;
 mod model;
 mod space;
+mod unreadable;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
