@@ -20,14 +20,15 @@ impl Taken {
     /// Looks for queues that belong to no store of this config. At the start, empty ones are ignored; later one may just be draining.
     pub(super) fn look(&mut self, settings: &Settings, at_start: bool) {
         let Some(folder) = &self.folder else { return };
-        let known = settings.stores.iter().map(|store| (store.id.as_str(), store.form()));
+        let queued = settings.stores.iter().filter(|store| store.queue.is_some());
+        let known = queued.map(|store| (store.id.as_str(), store.form()));
         self.told.left_over = folder.left_over(known);
         self.told.left_over.retain(|queue| !at_start || folder.may_hold(queue));
         for queue in &self.told.left_over {
             tracing::warn!(
                 data_dir = self.told.path,
                 queue,
-                "records of a store that is no longer in the config, or is sent to in another form now, wait in a queue; \
+                "records of a store that is no longer in the config, or is sent to in another form or without a queue now, wait in a queue; \
                  bring it back to deliver them, or delete the folder"
             );
         }

@@ -163,7 +163,12 @@ impl Running {
 
     /// Replaces one store by another of the same name.
     fn hand_over(&self, slot: &Slot, before: &StoreSettings, after: &StoreSettings, store: Option<Arc<Store>>) {
-        let same_queue = self.data.folder.is_some() && before.queue.is_some() && before.form() == after.form();
+        let queues = before.queue.is_some() && after.queue.is_some();
+        let same_queue = self.data.folder.is_some() && queues && before.form() == after.form();
+        if !same_queue {
+            // One of this name and form may still be sending from the queue that is needed now: two would deliver the same records.
+            self.runtime.block_on(self.stores.finished(slot.id()));
+        }
         match store {
             Some(store) if same_queue => {
                 self.runtime.block_on(async { alone(store).await.leave(LEAVE_LIMIT).await });

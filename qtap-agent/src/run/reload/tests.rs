@@ -200,6 +200,37 @@ fn a_store_that_is_gone_delivers_what_it_has_and_may_come_back() {
     assert!(!some.is_empty() && some.len() <= seen.exchanges);
 }
 
+/// One encoding, another, and the first again, at once: the queue of the first is still being sent from.
+#[test]
+fn a_form_that_comes_back_at_once_finds_its_queue_free() {
+    let receiver = Receiver::start();
+    receiver.delay(50);
+    let forms = [receiver.store("a", ""), receiver.quick("a", "")].map(|store| config(&[store], "summary"));
+    let mut bench = Bench::start(&forms[0]);
+    let load = bench.load();
+    for turn in 1..6 {
+        std::thread::sleep(Duration::from_millis(100));
+        bench.turn_to(&forms[turn % 2]).unwrap().unwrap();
+    }
+    let seen = load.end();
+    lossless(&bench.end());
+    assert_eq!(once(&receiver.told("qtap.artifact_record")).len(), seen.exchanges);
+}
+
+/// A store that sends to a terminal from now on has no queue, and what waits in the one it had is told.
+#[test]
+fn the_queue_of_a_store_that_needs_none_any_more_is_told() {
+    let receiver = Receiver::start();
+    receiver.refuse(true);
+    let mut bench = Bench::start(&config(&[receiver.store("a", "")], "summary"));
+    let load = bench.load();
+    std::thread::sleep(Duration::from_millis(100));
+    bench.turn_to(&config(&["{type: otel, id: a, protocol: stdout}".to_owned()], "summary")).unwrap().unwrap();
+    assert_eq!(bench.running().told.lock().unwrap().left_over, ids(&["a+json"]));
+    load.end();
+    bench.end();
+}
+
 #[test]
 fn what_cannot_be_started_changes_nothing() {
     let receiver = Receiver::start();
