@@ -96,7 +96,7 @@ fn attach(ebpf: &mut Ebpf, path: &Path, hook: &Hook) -> Result<()> {
         }
         Some(ExitSites::Behind(offset)) => put("empty_uprobe", hook.symbol.file_offset + offset)?,
         Some(ExitSites::Return { .. }) => put("empty_uretprobe", hook.sites.entry.file_offset)?,
-        None => {}
+        Some(ExitSites::Unseen(_)) | None => {}
     }
     put("empty_uprobe", hook.sites.entry.file_offset)
 }

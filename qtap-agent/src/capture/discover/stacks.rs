@@ -34,7 +34,7 @@ pub fn switches(program: &Elf) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::print_stdout)]
 mod tests {
     use std::path::Path;
     use std::process::Command;

@@ -242,6 +242,7 @@ mod tests {
             path: PathBuf::new(),
             hooked: vec![("SSL_read", String::new()); hooked],
             refused: refused.iter().map(|symbol| (*symbol, "EPERM".to_owned())).collect(),
+            has_return_probes: false,
         }
     }
 
