@@ -277,7 +277,8 @@ impl Run {
     fn close(&mut self, sent: usize, received: usize) -> qtap_agent::model::observation::ConnectionSeen {
         let count = |len: usize| Count { carried: len as u64, kernel: Some(len as u64), ..Count::default() };
         let time = KernelTime(self.now);
-        let counts = Counts { conn: ConnId(1), time, sent: count(sent), received: count(received), unread: 0 };
+        let counts =
+            Counts { conn: ConnId(1), time, sent: count(sent), received: count(received), unread: 0, shook: false };
         self.event(Event::Closed(counts));
         self.event(Event::Tick(KernelTime(self.now + 2_000_000_000)));
         let closed = self.out.iter().find_map(|observation| match observation {

@@ -123,8 +123,8 @@ impl Script {
                 let offset = self.offset(channel, direction, draw.number, draw);
                 Event::Skipped(Skipped { channel, direction, offset, len: draw.number, why, time, pid })
             }
-            9 => Event::Progress(Counts { conn, time, sent, received, unread: 0 }),
-            10 => Event::Closed(Counts { conn, time, sent, received, unread: 0 }),
+            9 => Event::Progress(Counts { conn, time, sent, received, unread: 0, shook: false }),
+            10 => Event::Closed(Counts { conn, time, sent, received, unread: 0, shook: false }),
             11 => {
                 let (joined_late, is_part) = (draw.inside, draw.sent);
                 let on_trial = draw.number.is_multiple_of(3).then_some(draw.piece as u32);

@@ -60,6 +60,12 @@ pub mod kind {
     pub const KERNEL_TLS: u8 = 16;
 }
 
+/// Bits of a header's `detail` in `PROGRESS` and `CLOSED`.
+pub mod shaken {
+    /// TLS records of the connection passed inside a library's handshake. Its session is not known: the end of that call can't be seen.
+    pub const BY_LIBRARY: u8 = 1;
+}
+
 /// Bits of [`Header::detail`] of `KERNEL_TLS`.
 pub mod given {
     /// The keys were given inside a call of a TLS library, which still has the plaintext.

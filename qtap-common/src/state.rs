@@ -155,8 +155,10 @@ pub struct Dir {
     pub kernel_final: u8,
     /// 1: the kernel encrypts or decrypts its TLS records, so that calls move plaintext.
     pub in_kernel: u8,
+    /// In the first direction, 1: TLS records of the connection passed inside a handshake whose end can't be seen.
+    pub shook: u8,
     /// 0.
-    pub pad: [u8; 3],
+    pub pad: [u8; 2],
 }
 
 /// A connection.

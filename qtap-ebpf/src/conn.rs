@@ -32,7 +32,8 @@ pub const NEW_DIR: Dir = Dir {
     pending_why: 0,
     kernel_final: 0,
     in_kernel: 0,
-    pad: [0; 3],
+    shook: 0,
+    pad: [0; 2],
 };
 
 /// The connection of a socket; opened if it was not known. `carried`: bytes that the current call has just moved in `direction`,

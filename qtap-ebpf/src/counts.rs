@@ -30,6 +30,7 @@ pub fn tell(conn: &mut Conn, sock: u64, record_kind: u8) -> bool {
     let counts = unsafe { &mut *room };
     counts.header = emit::header(record_kind, size_of::<Counts>(), conn.id);
     counts.header.tgid = conn.tgid;
+    counts.header.detail = conn.dirs[0].shook;
     counts.dirs[0] = conn.dirs[0].count;
     counts.dirs[1] = conn.dirs[1].count;
     counts.dirs[0].kernel = sent;

@@ -145,6 +145,12 @@ fn is_in_unseen(calls: *mut Calls) -> bool {
     calls.unseen > kernel::stack_pointer() && user::<u64>(calls.unseen) == Some(calls.returns_to)
 }
 
+/// The same for the current thread.
+#[inline(always)]
+pub fn handshakes_unseen() -> bool {
+    is_in_unseen(calls_here())
+}
+
 /// The calls that the current thread may be in when its stack pointer is `stack`. Null: none.
 #[inline(never)]
 fn calls_at(stack: u64) -> *mut Calls {

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use bytes::Bytes;
 use qtap_common::record::{
     self as wire, Counts as WireCounts, Data, Datagram as WireDatagram, EXEC_NAME, Exec, Fork, Header, Mapped,
-    Opened as WireOpened, Skip as WireSkip, UNIX_NAME, flag, kind, role, why,
+    Opened as WireOpened, Skip as WireSkip, UNIX_NAME, flag, kind, role, shaken, why,
 };
 
 use crate::capture::discover::environ::Environment;
@@ -382,7 +382,8 @@ impl<'a> Record<'a> {
     fn counts(&self) -> Result<Counts, DecodeError> {
         let [sent, received] = self.both()?;
         let unread = self.u64(offset_of!(WireCounts, unread))?;
-        Ok(Counts { conn: ConnId(self.id), time: self.time, sent, received, unread })
+        let shook = self.detail & shaken::BY_LIBRARY != 0;
+        Ok(Counts { conn: ConnId(self.id), time: self.time, sent, received, unread, shook })
     }
 
     fn executed(&self) -> Result<Executed, DecodeError> {

@@ -260,6 +260,9 @@ pub struct Counts {
     pub received: Count,
     /// Bytes that arrived but that the process never read.
     pub unread: u64,
+    /// TLS records of it passed inside a library's handshake, whose session is not known.
+    #[serde(default)]
+    pub shook: bool,
 }
 
 /// The hello of a TLS session, as it passed through memory.

@@ -57,6 +57,9 @@ impl Tap {
         let Some(conn) = self.conns.get_mut(&key) else { return };
         conn.set_counts(counts.sent, counts.received);
         conn.closed = Some(counts.time);
+        if counts.shook {
+            conn.on_shaken();
+        }
         // TLS without a session: one may still be bound, if the process has an unbound session.
         let waits = conn.is_tls() && !conn.is_inspected() && conn.sessions.is_empty();
         let (lacks, pid) = (conn.lacks(), conn.pid());

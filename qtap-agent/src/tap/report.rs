@@ -1,6 +1,7 @@
 //! Reports on connections: after half a second, every ten seconds, and at the end.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Tap;
@@ -101,12 +102,22 @@ impl Conn {
         if in_kernel.by_program {
             return "kTLS: the kernel was given the keys outside of any call of a TLS library that qtap probes; what is moved since is counted, not read";
         }
-        // A session that ended before its connection, as most do, is no longer in the list.
-        let was_met = !matches!(self.facts.binding, None | Some(Binding::None));
-        if self.sessions.is_empty() && !was_met {
+        if self.sessions.is_empty() && !self.was_met() {
             "no call of a TLS library that qtap probes was seen for this connection"
         } else {
             "no plaintext of the TLS session of this connection was seen"
+        }
+    }
+
+    /// True when a TLS call was seen on it. A session that ended before its connection, as most do, is no longer in the list.
+    fn was_met(&self) -> bool {
+        !matches!(self.facts.binding, None | Some(Binding::None))
+    }
+
+    /// It ended, and a library's handshake was seen on it, of a session that is not known.
+    pub(super) fn on_shaken(&mut self) {
+        if !self.was_met() && self.sessions.is_empty() {
+            Arc::make_mut(&mut self.facts).binding = Some(Binding::Nested);
         }
     }
 }

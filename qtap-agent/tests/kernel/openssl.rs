@@ -93,6 +93,20 @@ fn a_session_that_gets_its_socket_before_that_is_connected() {
     }
 }
 
+/// The end of a handshake is not seen, but that there was one is.
+#[test]
+fn a_connection_on_which_only_hands_were_shaken_says_so() {
+    let Some(lab) = Lab::open() else { return };
+    let nginx = Nginx::start(&lab, 9);
+    let line = format!("! curl -s '{}'", nginx.https("/not-trusted"));
+    let records = exec_script(&lab, &[], &line).records.over_tcp();
+    let [closed] = records.closed()[..] else { panic!("{}", records.told()) };
+    assert!(!closed.flag("connection.tls.inspected"), "{closed:?}");
+    let why = closed.text("connection.tls.uninspected_reason");
+    assert_eq!(why, "no plaintext of the TLS session of this connection was seen", "{closed:?}");
+    assert_eq!(closed.text("connection.binding"), "nested", "{closed:?}");
+}
+
 #[test]
 fn a_session_that_was_fed_before_it_was_called_has_its_library() {
     let Some(lab) = Lab::open() else { return };

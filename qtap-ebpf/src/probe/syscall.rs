@@ -4,7 +4,7 @@
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use core::mem::MaybeUninit;
-use qtap_common::record::{Mapped, kind, role, why};
+use qtap_common::record::{Mapped, kind, role, shaken, why};
 use qtap_common::state::{Conn, FileKey, class, conn_flag, op};
 
 use crate::carry::{MESSAGE, MESSAGE_BUFFERS, MESSAGE_LEN, Source, Transfer, user};
@@ -154,6 +154,9 @@ fn carry(area: u32) -> Option<()> {
         let conn = unsafe { &mut *conn };
         if is == class::TLS {
             session::note_socket(conn.id);
+            if conn.dirs[0].shook == 0 && session::handshakes_unseen() {
+                conn.dirs[0].shook = shaken::BY_LIBRARY;
+            }
             if conn.dirs[0].in_kernel != 0 {
                 ktls_moved(area, conn);
             }

@@ -122,7 +122,7 @@ mod tests {
 
     fn closed(conn: u64) -> Event {
         let (sent, received) = (Count::default(), Count::default());
-        Event::Closed(Counts { conn: ConnId(conn), time: KernelTime(3), sent, received, unread: 0 })
+        Event::Closed(Counts { conn: ConnId(conn), time: KernelTime(3), sent, received, unread: 0, shook: false })
     }
 
     #[test]

@@ -56,7 +56,14 @@ fn open_connections_report_the_kernels_counts_or_the_sums_so_far() {
     bench.exchange(socket(1));
     bench.tick(500);
     let (sent, received) = (carried(1_000), carried(2_000));
-    bench.event(Event::Progress(Counts { conn: ConnId(1), time: bench.time(), sent, received, unread: 0 }));
+    bench.event(Event::Progress(Counts {
+        conn: ConnId(1),
+        time: bench.time(),
+        sent,
+        received,
+        unread: 0,
+        shook: false,
+    }));
     bench.tick(10_500);
     let sums: Vec<_> = bench.reports().iter().map(|r| (r.sent.carried, r.received.carried)).collect();
     assert_eq!(sums, [(REQUEST.len() as u64, RESPONSE.len() as u64), (1_000, 2_000)]);

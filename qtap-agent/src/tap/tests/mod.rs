@@ -41,6 +41,8 @@ struct Bench {
     out: Vec<Observation>,
     now: u64,
     offsets: HashMap<(Channel, Direction), u64>,
+    /// What the next ends say of handshakes.
+    shook: bool,
 }
 
 fn socket(number: u64) -> Channel {
@@ -61,7 +63,8 @@ fn carried(carried: usize) -> Count {
 
 impl Bench {
     fn new() -> Bench {
-        let mut bench = Bench { tap: Tap::new(Settings::default()), out: Vec::new(), now: 0, offsets: HashMap::new() };
+        let tap = Tap::new(Settings::default());
+        let mut bench = Bench { tap, out: Vec::new(), now: 0, offsets: HashMap::new(), shook: false };
         let clock = WallClock { boot_unix_ns: 1_700_000_000_000_000_000 };
         bench.event(Event::Started(Arc::new(Host { name: "host".into(), clock, ..Host::default() })));
         let curl = Process { pid: PID, executable_path: "/usr/bin/curl".into(), ..Process::default() };
@@ -161,7 +164,14 @@ impl Bench {
     }
 
     fn close_with(&mut self, conn: u64, sent: Count, received: Count) {
-        self.event(Event::Closed(Counts { conn: ConnId(conn), time: self.time(), sent, received, unread: 0 }));
+        self.event(Event::Closed(Counts {
+            conn: ConnId(conn),
+            time: self.time(),
+            sent,
+            received,
+            unread: 0,
+            shook: self.shook,
+        }));
     }
 
     /// Closes with counts that match what was reported.

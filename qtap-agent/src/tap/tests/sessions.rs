@@ -73,6 +73,19 @@ fn a_session_without_plaintext_is_told_as_one_though_it_ended_first() {
 }
 
 #[test]
+fn a_handshake_whose_session_is_not_known_is_told_as_one() {
+    let mut bench = Bench::new();
+    bench.open(1);
+    bench.handshake(1, 500);
+    bench.shook = true;
+    bench.close(1);
+    let report = bench.reports()[0];
+    let tls = report.conn.tls.as_ref().unwrap();
+    assert_eq!(tls.uninspected_reason.as_deref(), Some("no plaintext of the TLS session of this connection was seen"));
+    assert_eq!(report.conn.binding, Some(Binding::Nested));
+}
+
+#[test]
 fn exchanges_wait_for_the_binding() {
     let mut bench = Bench::new();
     bench.open(1);

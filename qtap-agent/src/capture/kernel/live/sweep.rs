@@ -202,7 +202,8 @@ impl Live {
             let dir = &conn.dirs[index];
             count(&dir.count, (dir.kernel_final != 0).then_some(dir.count.kernel))
         });
-        self.tell_end(Fact::Closed(Counts { conn: ConnId(conn.id), time, sent, received, unread: 0 }), out);
+        let shook = conn.dirs[0].shook != 0;
+        self.tell_end(Fact::Closed(Counts { conn: ConnId(conn.id), time, sent, received, unread: 0, shook }), out);
     }
 
     /// Reports an end that was found, unless its events are dropped.

@@ -437,8 +437,14 @@ impl Hand {
     fn close(&mut self, conn: u64) {
         let (_, sent, received) = self.open.remove(&conn).unwrap();
         let count = |bytes| Count { carried: bytes, copied: bytes, kernel: Some(bytes), ..Count::default() };
-        let counts =
-            Counts { conn: ConnId(conn), time: self.time(), sent: count(sent), received: count(received), unread: 0 };
+        let counts = Counts {
+            conn: ConnId(conn),
+            time: self.time(),
+            sent: count(sent),
+            received: count(received),
+            unread: 0,
+            shook: false,
+        };
         self.feed(Event::Closed(counts));
     }
 
