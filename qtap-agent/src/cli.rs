@@ -5,6 +5,7 @@ mod limits;
 mod listen;
 #[cfg(test)]
 mod page;
+mod probes;
 mod protection;
 mod sockets;
 mod watch;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::limits::LimitsArgs;
+pub use self::probes::{ReturnProbes, TlsProbe};
 pub use self::protection::{FeedbackGuard, ProtectionArgs};
 pub use self::sockets::{Socket, SocketArgs};
 pub use self::watch::Watch;
@@ -339,15 +341,6 @@ pub struct RecordsArgs {
     pub tags: Tags,
 }
 
-/// When return probes may be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ReturnProbes {
-    /// Where a function has no better site, and this kernel's are safe.
-    Auto,
-    /// Not at all.
-    Never,
-}
-
 /// Each is `key:value`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tags(pub Vec<String>);
@@ -397,25 +390,6 @@ pub struct ScopeArgs {
     /// Only processes of this cgroup, a directory below the cgroup file system; may be repeated.
     #[arg(long, value_name = "PATH", conflicts_with = "pid")]
     pub cgroup: Vec<PathBuf>,
-}
-
-/// A family of TLS libraries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TlsProbe {
-    /// Every one that this version knows.
-    All,
-    /// None: plain connections only.
-    None,
-    /// OpenSSL and what shares its interface.
-    Openssl,
-    /// GnuTLS.
-    Gnutls,
-    /// NSS.
-    Nss,
-    /// `crypto/tls` of Go.
-    Go,
-    /// rustls.
-    Rustls,
 }
 
 /// The executable file of a command, found the way `execvp` finds it.

@@ -3,10 +3,11 @@
 use qtap_common::record::{SessionOpened, kind};
 use qtap_common::state::{Session, SessionKey};
 
+use crate::calls::{self, Frame};
 use crate::carry::user;
 use crate::emit;
 use crate::maps::{BEGUN, SESSIONS};
-use crate::session::{self, Frame};
+use crate::session;
 
 /// Offset of `PRFileDesc.secret` (`prio.h` of NSPR), the private data of a descriptor's layer: for the layer that NSS puts on top, its session.
 const SECRET: u64 = 8;
@@ -15,7 +16,7 @@ const SECRET: u64 = 8;
 /// `SSL_clear` at the start of a handshake, possibly inside a read or write: after `SSL_set_accept_state` the program need not ask for it.
 #[inline(always)]
 pub fn begins(ssl: u64) -> bool {
-    let calls = session::calls_here();
+    let calls = calls::calls_here();
     if calls.is_null() {
         return false;
     }

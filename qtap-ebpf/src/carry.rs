@@ -14,67 +14,13 @@ use qtap_common::state::{Dir, GATHER, PIECE};
 
 use crate::globals::{self, read, wanted};
 use crate::kernel::Sock;
-use crate::{emit, scratch, session, words};
+use crate::source::{MESSAGE, MESSAGES, Source};
+use crate::{calls, emit, scratch, words};
 
 /// Bound on `iovec` entries of a call: the kernel's own (`UIO_MAXIOV`).
 const BUFFERS_MAX: u64 = 1024;
-/// Flag in [`Source::iov_left`]: the entries are messages, each with an `iovec` of its own.
-const MESSAGES: u64 = 1 << 63;
-/// Size of a `struct mmsghdr`, and the offsets in it of the buffers and of the length of its message (64-bit ABI).
-pub const MESSAGE: u64 = 64;
-pub const MESSAGE_BUFFERS: u64 = 16;
-pub const MESSAGE_LEN: u64 = 56;
 /// Maximum pieces without `bpf_loop`: the verifier walks each, and twice as many take 600,000 of the million instructions that 6.1 allows.
 const PIECES_WITHOUT_LOOP: u32 = 32;
-
-/// Where a call's bytes are in the process's memory.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub struct Source {
-    /// Current buffer.
-    pub base: u64,
-    /// Bytes in it that are not yet taken.
-    pub len: u64,
-    /// Next `iovec` entry.
-    pub iov: u64,
-    /// How many there still are.
-    pub iov_left: u64,
-}
-
-impl Source {
-    /// One buffer. (Unused fields are not zeroed: zeroing several in a row would become a loop over their bytes.)
-    #[inline(always)]
-    pub fn buffer(base: u64, len: u64) -> Source {
-        Source { base, len, iov: base, iov_left: 0 }
-    }
-
-    /// `count` buffers of an `iovec`.
-    #[inline(always)]
-    pub fn vector(iov: u64, count: u64) -> Source {
-        Source { base: iov, len: 0, iov, iov_left: count }
-    }
-
-    /// `count` messages of an array of `struct mmsghdr`. Only the length of each message counts: a received one may not fill its buffers.
-    #[inline(always)]
-    pub fn messages(array: u64, count: u64) -> Source {
-        Source::vector(array, count | MESSAGES)
-    }
-
-    /// True for several messages, whose entries must not be taken for buffers.
-    #[inline(always)]
-    pub fn is_messages(&self) -> bool {
-        self.iov_left & MESSAGES != 0
-    }
-
-    /// Turns several messages into the buffers of the first one, and returns that one's length in bytes.
-    #[inline(always)]
-    pub fn enter_message(&mut self) -> u64 {
-        let array = self.iov;
-        let [iov, count] = user::<[u64; 2]>(array + MESSAGE_BUFFERS).unwrap_or([0, 0]);
-        *self = Source::vector(iov, count);
-        user::<u32>(array + MESSAGE_LEN).map_or(0, u64::from)
-    }
-}
 
 /// What a system call moved through a socket.
 #[repr(C)]
@@ -280,7 +226,7 @@ unsafe extern "C" fn copy_piece(_index: u32, state: *mut c_void) -> i64 {
     if call.watch_tls == 1 {
         let bytes = unsafe { &work.record.data.payload };
         let is_tls = refused == 0 && take >= 3 && (0x14..=0x17).contains(&bytes[0]) && bytes[1] == 3 && bytes[2] <= 4;
-        if is_tls && session::in_call() {
+        if is_tls && calls::in_call() {
             call.watch_tls = 2;
             return 1;
         }

@@ -2,9 +2,10 @@
 
 use qtap_common::state::{Conn, Dir, FIRST_BYTES, FIRST_ROOM, class};
 
-use crate::carry::{Source, user};
+use crate::calls;
+use crate::carry::user;
 use crate::globals::{self, read};
-use crate::session;
+use crate::source::Source;
 
 /// Longest header of the PROXY protocol in text.
 const INTRODUCTION_TEXT: u64 = 107;
@@ -117,7 +118,7 @@ pub fn turn(conn: &mut Conn, direction: usize, source: &Source, bytes: u64) {
         return;
     }
     let hello = if bytes > 5 { user::<u8>(base + 5).unwrap_or(0) } else { 0 };
-    if hello == 1 || hello == 2 || session::in_call() {
+    if hello == 1 || hello == 2 || calls::in_call() {
         conn.dirs[direction & 1].class = class::TLS;
     }
 }

@@ -7,14 +7,15 @@ use qtap_common::record::{Count, Header, Opened, flag, kind, role, why};
 use qtap_common::state::{Conn, Dir, FIRST_BYTES, FIRST_ROOM, HELLO_BYTES, SessionKey, class, conn_flag, scope};
 
 use crate::atomic::fetch_add;
-use crate::carry::{self, Source, Span, Transfer, data_header, user};
+use crate::carry::{self, Span, Transfer, data_header, user};
 use crate::classify;
 use crate::emit;
 use crate::globals::{self, read};
 use crate::kernel::{self, Sock, tcp};
 use crate::maps::CONNS;
 use crate::peer::{filtered_out, is_loopback, learn_role, tell_ends};
-use crate::{advice, counts, dns, feedback, ktls, scratch, session, trace};
+use crate::source::Source;
+use crate::{advice, calls, counts, dns, feedback, ktls, scratch, session, trace};
 
 /// `BPF_NOEXIST` (`linux/bpf.h`): an entry that is there is not replaced.
 pub const ONLY_NEW: u64 = 1;
@@ -205,7 +206,7 @@ pub fn carried(area: u32) -> u8 {
     if conn.flags & conn_flag::UNWANTED != 0 {
         dir.count.unwanted += bytes;
         feedback::count_bytes(conn.flags, bytes);
-        session::note_socket(session::NOT_WANTED);
+        calls::note_socket(session::NOT_WANTED);
         return class::OTHER;
     }
     conn.tgid = header.tgid;
@@ -234,7 +235,7 @@ pub fn carried(area: u32) -> u8 {
         let feedback = feedback::look(area, sock.address, u64::from(conn.family), u64::from(conn.role));
         if feedback != 0 {
             let_go(conn, sock.address, feedback);
-            session::note_socket(session::NOT_WANTED);
+            calls::note_socket(session::NOT_WANTED);
             return class::OTHER;
         }
         counts::tell(conn, sock.address, kind::PROGRESS);

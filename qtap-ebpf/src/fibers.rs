@@ -6,8 +6,8 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 
+use crate::calls::{Calls, NESTED};
 use crate::maps::{FIBER_CALLS, FIBER_SEEN, FIBER_USERS};
-use crate::session::{Calls, NESTED};
 
 /// Bytes of memory whose calls are kept under one key: not more than the smallest stacks that TLS calls are made on.
 const BUCKET: u64 = 64 << 10;

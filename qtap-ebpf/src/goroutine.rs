@@ -10,9 +10,10 @@ use qtap_common::record::why;
 use qtap_common::state::call;
 
 use crate::atomic::fetch_add;
+use crate::calls::{Frame, NO_FRAME as NOTHING};
 use crate::globals::read;
 use crate::maps::{GO_CALLS, SESSIONS};
-use crate::session::{self, Frame, NO_FRAME as NOTHING, NOT_WANTED};
+use crate::session::{self, NOT_WANTED};
 use crate::{emit, kernel, scratch};
 
 const NO_FRAME: GoFrame = GoFrame {

@@ -9,7 +9,7 @@ use qtap_common::state::SessionKey;
 
 use crate::carry::user;
 use crate::maps::FED;
-use crate::{emit, scratch, session};
+use crate::{calls, emit, scratch, session};
 
 /// Bytes up to the end of the random: header of the record, header of the message, version, random.
 const UP_TO_RANDOM: i32 = 5 + 4 + 2 + 32;
@@ -47,7 +47,7 @@ pub fn written(bio: u64, data: u64, len: i32) {
     if is_retry(&random) {
         return;
     }
-    if let Some((ssl, library)) = session::current() {
+    if let Some((ssl, library)) = calls::current() {
         tell(&session::key(ssl), library, 0, first[5], &random);
         return;
     }

@@ -12,7 +12,7 @@ use crate::atomic::fetch_add;
 use crate::carry::{self, data_header};
 use crate::kernel::{self, AF_UNIX, Sock};
 use crate::maps::SESSIONS;
-use crate::{conn, emit, scratch, session};
+use crate::{calls, conn, emit, scratch};
 
 /// `SOL_TLS`, and its options (`uapi/linux/tls.h`).
 const SOL_TLS: u32 = 282;
@@ -41,7 +41,7 @@ pub fn turned_on(sock: &Sock, direction: usize) {
         conn.dirs[0].class = class::TLS;
         conn.dirs[1].class = class::TLS;
         if before == 0 && conn.flags & conn_flag::UNWANTED == 0 {
-            tell(conn.id, direction as u64, if session::in_call() { given::BY_LIBRARY } else { 0 });
+            tell(conn.id, direction as u64, if calls::in_call() { given::BY_LIBRARY } else { 0 });
         }
     }
     scratch::give_back(area);

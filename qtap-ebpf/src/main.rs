@@ -2,8 +2,8 @@
 //! writer) and counts. Never: a write to a target, a sleep, a change to what a call does.
 //!
 //! A probe (`probe/`) is an entry point of two lines that calls a `try_…`; the modules behind it are `scope` (which processes are captured),
-//! `kernel` (reads of kernel memory), `conn`, `session`, `goroutine`, `rustls` and `hello` (state), `ktls` (TLS in the kernel), `peer` (the ends
-//! of a connection), `classify` (what the first bytes are), `carry` (bytes of a call → records), `trace` (log messages of the probes).
+//! `kernel` (reads of kernel memory), `conn`, `session`, `calls`, `fibers`, `goroutine`, `rustls` and `hello` (state), `ktls` (TLS in the kernel), `peer`
+//! (the ends of a connection), `classify` (what the first bytes are), `source` and `carry` (bytes of a call → records), `trace` (log messages).
 
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]
@@ -15,6 +15,7 @@
 mod advice;
 mod atomic;
 mod begun;
+mod calls;
 mod carry;
 mod classify;
 mod conn;
@@ -35,6 +36,7 @@ mod rustls;
 mod scope;
 mod scratch;
 mod session;
+mod source;
 mod trace;
 mod words;
 

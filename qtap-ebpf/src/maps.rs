@@ -10,9 +10,9 @@ use qtap_common::go::{GoCalls, GoKey};
 use qtap_common::record::why;
 use qtap_common::state::{Conn, FileKey, Losses, Session, SessionKey};
 
+use crate::calls::Calls;
 use crate::rustls::{Key, Thread};
 use crate::scratch::Scratch;
-use crate::session::Calls;
 
 /// Records. Writer: `emit`. Reader: the agent's ring thread. Bound: set by the loader from the buffer size. One ring, so that
 /// events on different CPUs stay in one order.

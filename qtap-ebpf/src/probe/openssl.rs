@@ -10,8 +10,9 @@ use qtap_common::record::{binding, role};
 use qtap_common::state::scope::{NO_DATA, NO_HTTP, NO_TLS};
 use qtap_common::state::{Cookie, SessionKey, call};
 
+use crate::calls::{self, Frame};
 use crate::kernel::{Sock, socket_of};
-use crate::session::{self, Frame};
+use crate::session;
 use crate::{begun, conn, emit, hello, scope, scratch};
 
 /// At the entry site of a function that moves bytes or performs a handshake.
@@ -28,7 +29,7 @@ fn try_enter(ctx: &ProbeContext) -> Option<()> {
     }
     let cookie = cookie(ctx.as_ptr());
     let registers = registers(ctx.regs);
-    session::enter(&Frame {
+    calls::enter(&Frame {
         ssl: argument(&registers, cookie, 0),
         buffer: argument(&registers, cookie, 1),
         out: argument(&registers, cookie, 3),
@@ -49,7 +50,7 @@ pub fn tls_begin(ctx: ProbeContext) -> u32 {
     if in_scope() {
         let cookie = cookie(ctx.as_ptr());
         begun::seen(&session::key(argument_of(ctx.regs, cookie, 0)));
-        session::handshakes(stack(ctx.regs) + cookie.depth());
+        calls::handshakes(stack(ctx.regs) + cookie.depth());
     }
     0
 }

@@ -7,11 +7,12 @@ use core::mem::MaybeUninit;
 use qtap_common::record::{Mapped, kind, role, shaken, why};
 use qtap_common::state::{Conn, FileKey, class, conn_flag, op};
 
-use crate::carry::{MESSAGE, MESSAGE_BUFFERS, MESSAGE_LEN, Source, Transfer, user};
+use crate::carry::{Transfer, user};
 use crate::globals::layout;
 use crate::kernel::{Sock, file_identity, register, registers, socket_of};
 use crate::maps::{CONNS, MAPPED, SYSCALLS};
-use crate::{conn, emit, ktls, rustls, scope, scratch, session};
+use crate::source::{MESSAGE, MESSAGE_BUFFERS, MESSAGE_LEN, Source};
+use crate::{calls, conn, emit, ktls, rustls, scope, scratch, session};
 
 const EINPROGRESS: i64 = 115;
 /// `__USER32_CS` of x86-64: the code segment of 32-bit callers.
@@ -153,8 +154,7 @@ fn carry(area: u32) -> Option<()> {
     if let Some(conn) = CONNS.get_ptr_mut(address) {
         let conn = unsafe { &mut *conn };
         if is == class::TLS {
-            session::note_socket(conn.id);
-            if conn.dirs[0].shook == 0 && session::handshakes_unseen() {
+            if calls::note_socket(conn.id) {
                 conn.dirs[0].shook = shaken::BY_LIBRARY;
             }
             if conn.dirs[0].in_kernel != 0 {
@@ -175,7 +175,7 @@ fn carry(area: u32) -> Option<()> {
 /// The kernel does TLS for what this connection sends. A sent file is reported in the session that gave the keys: no library call returned its bytes.
 #[inline(always)]
 fn ktls_moved(area: u32, conn: &mut Conn) {
-    if let Some((ssl, _)) = session::current() {
+    if let Some((ssl, _)) = calls::current() {
         conn.ssl = ssl;
         return;
     }

@@ -8,10 +8,10 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use qtap_common::record::{role, why};
 
-use crate::carry::Source;
 use crate::globals::layout;
 use crate::kernel::{at, socket_in};
 use crate::probe::syscall::{MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC, opened};
+use crate::source::Source;
 use crate::{conn, scope, scratch};
 
 /// Opcodes of requests (`include/uapi/linux/io_uring.h`).

@@ -25,9 +25,10 @@ use self::record::{
 };
 pub use self::state::{Key, Said, Thread};
 use self::state::{NEW, Received, Sealing, Unsealing, Write};
-use crate::carry::{Source, user};
+use crate::carry::user;
 use crate::maps::{RUSTLS_KEYS, RUSTLS_SEEN, RUSTLS_THREADS, RUSTLS_USERS, SESSIONS};
 use crate::session::{self, Moved, NOT_WANTED};
+use crate::source::Source;
 use crate::{emit, scratch, words};
 
 /// True when the current process uses rustls. Called for each socket call of any process, so the cheaper check comes first: does any process?

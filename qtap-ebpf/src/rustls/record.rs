@@ -1,6 +1,7 @@
 //! TLS records in a process's memory: nothing at an address is trusted until it fits.
 
-use crate::carry::{Source, user};
+use crate::carry::user;
+use crate::source::Source;
 
 /// A record's ciphertext.
 pub struct Sealed {

@@ -1,8 +1,8 @@
 //! State kept for programs that use rustls: values of maps, and what is passed on through the work area.
 
 use super::record::Text;
-use crate::carry::Source;
 use crate::session::Moved;
+use crate::source::Source;
 
 /// A key, identified by the address of its object.
 #[repr(C)]
