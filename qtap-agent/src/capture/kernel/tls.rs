@@ -75,7 +75,7 @@ pub(super) struct Tls {
     /// Files without return probes, because a program that uses them switches stacks.
     spared: HashSet<FileId>,
     /// Programs that were examined for that.
-    examined: HashMap<FileId, bool>,
+    examined: HashMap<FileId, (Stamp, bool)>,
     /// How long probes stay in a file that nobody uses.
     release_after: Duration,
     /// When the files in use were last determined.
@@ -195,14 +195,14 @@ impl Tls {
     /// True when the program is one that switches stacks: return probes could kill it.
     pub(super) fn switches_stacks(&mut self, program: &Path) -> bool {
         let Ok(elf) = Elf::open(program) else { return false };
-        if let Some(known) = self.examined.get(&elf.id()) {
+        if let Some((_, known)) = self.examined.get(&elf.id()).filter(|(stamp, _)| *stamp == elf.stamp()) {
             return *known;
         }
         if self.examined.len() >= REFUSED_MAX {
             self.examined.clear();
         }
         let switches = stacks::switches(&elf);
-        self.examined.insert(elf.id(), switches);
+        self.examined.insert(elf.id(), (elf.stamp(), switches));
         switches
     }
 
