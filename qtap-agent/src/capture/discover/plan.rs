@@ -217,13 +217,15 @@ pub(super) fn hook(elf: &Elf, call: Call, symbol: &Symbol) -> Hook {
 
 /// The sites of a function of C. A return probe is used only where there is no other way, or where it spares a trap in each call that moves bytes, in
 /// a program that contains the library: of a library that is shared, it is not known which programs will switch stacks inside its calls. Of the
-/// calls of OpenSSL that move no bytes, it is enough to see the beginning.
+/// calls of a shared OpenSSL that move no bytes, it is enough to see the beginning. (Where the file contains the library's users too, as netty's does,
+/// a hello that is written to memory is known by the handshake that it is written in.)
 fn of_c(elf: &Elf, call: Call, function: &Function<'_>) -> Sites {
     let sites = sites::choose(function, call.wanted());
     if !matches!(sites.exit, Some(ExitSites::Return { .. })) {
         return sites;
     }
-    let is_shared = elf.soname().is_some();
+    let is_named = |stem: &str| elf.soname().is_some_and(|name| name.starts_with(stem));
+    let is_shared = call.family().stem().is_some_and(is_named);
     if call.moves_bytes() && !is_shared {
         return sites;
     }

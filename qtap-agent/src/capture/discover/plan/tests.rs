@@ -79,3 +79,38 @@ fn a_program_is_called_what_it_is_though_it_was_found_by_a_link() {
     assert_eq!(file_name(&Elf::open(link).unwrap(), link), name);
     assert_eq!(file_name(&Elf::open(&own).unwrap(), &own), name);
 }
+
+/// Of a shared OpenSSL the programs are not known: one that switches stacks in it must not meet a return probe. Of a file with another name, which
+/// contains its users too, the end of a handshake is seen.
+#[test]
+fn only_a_file_that_is_no_shared_library_of_tls_has_return_probes() {
+    const CODE: &str = "int (*state)(void *);
+int SSL_read(void *ssl, void *to, int size) { return size > 1 ? size : 0; }
+int SSL_write(void *ssl, const void *from, int size) { return size > 2 ? size : 0; }
+int SSL_do_handshake(void *ssl) { return state(ssl); }";
+    if !cfg!(target_arch = "x86_64") {
+        return println!("skipped: return sites are proven on x86-64 only");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("tls.c");
+    std::fs::write(&source, CODE).unwrap();
+    let exits = |soname: &str| {
+        let file = folder.path().join(soname);
+        let mut build = std::process::Command::new("cc");
+        build.args(["-O2", "-w", "-shared", "-fPIC", "-fcf-protection=none"]).arg(format!("-Wl,-soname,{soname}"));
+        let built = build.arg("-o").arg(&file).arg(&source).status();
+        if !built.is_ok_and(|status| status.success()) {
+            return None;
+        }
+        let hooks = plan(&file).unwrap().hooks;
+        assert_eq!(hooks.len(), 3);
+        Some(hooks.into_iter().map(|hook| (hook.call, hook.sites.exit.unwrap())).collect::<Vec<_>>())
+    };
+    let Some(shared) = exits("libssl.so.9") else { return println!("skipped: no C compiler") };
+    let has_return_probe = |exit: &ExitSites| matches!(exit, ExitSites::Return { .. });
+    assert!(!shared.iter().any(|(_, exit)| has_return_probe(exit)), "{shared:?}");
+    let of_handshake = |exits: &[(Call, ExitSites)]| exits.iter().find(|(call, _)| *call == Call::DoHandshake).cloned();
+    assert!(matches!(of_handshake(&shared), Some((_, ExitSites::Unseen(_)))), "{shared:?}");
+    let other = exits("libnetty.so").unwrap();
+    assert!(of_handshake(&other).is_some_and(|(_, exit)| has_return_probe(&exit)), "{other:?}");
+}
