@@ -242,7 +242,10 @@ async fn partial_success_is_counted_and_shown() {
         store.offer(&[connection(1), connection(2)]);
         let status = finish(store).await;
         assert_eq!((status.exported_records, status.losses.count(Loss::ExportRejected)), (1, 1), "{protocol:?}");
-        assert!(status.last_error.unwrap().1.contains("too old"));
+        let partial = status.last_partial.unwrap();
+        assert_eq!((partial.rejected, partial.message.as_str()), (1, "too old"), "{protocol:?}");
+        // The store is well: it took the request, and one record of it was not to its liking.
+        assert_eq!((status.health, status.last_error), (Health::Healthy, None), "{protocol:?}");
         receiver.finish();
     }
 }
