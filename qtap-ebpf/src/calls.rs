@@ -263,8 +263,8 @@ pub fn note_socket(conn: u64) -> bool {
         }
     } else if these.depth == 1 {
         these.frames[0].conn = conn;
-    } else if these.unseen != 0 {
-        return is_in_unseen(calls);
+    } else if these.unseen != 0 && is_in_unseen(calls) {
+        return true;
     } else {
         goroutine::note_socket(conn);
     }
