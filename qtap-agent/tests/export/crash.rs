@@ -16,6 +16,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use qtap_agent::export::settings::{BatchSettings, QueueSettings, RetrySettings, StoreKind, StoreSettings};
 use qtap_agent::export::{DataDir, Output, spawn_in};
+use qtap_agent::model::loss::Loss;
 use tokio::runtime::Handle;
 
 use super::conformance;
@@ -125,7 +126,9 @@ async fn offer(folder: &Path, port: u16, first: u64, end: u64) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let status = store.shutdown(Duration::from_secs(5)).await;
-    assert!(status.losses.is_empty(), "{:?}", status.losses);
+    // A kill can end a write at a page's end. What is there of it was never accepted, so it counts as bytes of no record.
+    let lost: Vec<_> = status.losses.iter().collect();
+    assert!(matches!(lost[..], [] | [(Loss::QueueDamaged, 0, _)]), "{lost:?}");
     say(status.accepted_records);
     println!("\ndone");
 }
