@@ -23,11 +23,11 @@ impl Tool {
     }
 }
 
-/// The program of `own_bio.c`. None where there is no library to link: the test is then skipped.
-fn own_bio(lab: &Lab) -> Option<Tool> {
-    let program = lab.path("own_bio").display().to_string();
+/// The program of `source`, compiled with these words. None where there is nothing to compile it with: the test is then skipped.
+fn compiled(lab: &Lab, source: &str, words: &[&str]) -> Option<Tool> {
+    let program = lab.path(source.trim_end_matches(".c")).display().to_string();
     let mut build = Command::new("cc");
-    build.args(["-O2", "-o", &program]).arg(script("own_bio.c")).args(["-lssl", "-lcrypto"]);
+    build.args(["-o", &program]).arg(script(source)).args(words);
     if !build.output().is_ok_and(|built| built.status.success()) {
         println!("skipped: no libssl to link (cargo xtask setup --for check)");
         return None;
@@ -204,12 +204,28 @@ fn node_as_client_and_server_over_both_versions_of_http() {
 #[test]
 fn memory_of_a_programs_own_making() {
     let Some(lab) = Lab::open() else { return };
-    let Some(program) = own_bio(&lab) else { return };
+    let Some(program) = compiled(&lab, "own_bio.c", &["-O2", "-lssl", "-lcrypto"]) else { return };
+    talks_to_itself(&lab, &program);
+}
+
+/// The program asks for OpenSSL's functions by name at run time, as .NET does. Compiled in the ways that there are: with and without optimisation, at a fixed
+/// address, and with addresses that are looked up in a table.
+#[test]
+fn functions_that_are_looked_up_by_name() {
+    for how in [&["-O2"][..], &["-O0"], &["-O2", "-no-pie", "-fno-pie"], &["-O2", "-fPIC", "-Wl,--no-relax"]] {
+        let Some(lab) = Lab::open() else { return };
+        let Some(program) = compiled(&lab, "by_name.c", how) else { return };
+        talks_to_itself(&lab, &program);
+    }
+}
+
+/// Five exchanges of the program as a client with the program as a server.
+fn talks_to_itself(lab: &Lab, program: &Tool) {
     certificate(lab.dir());
     let [port] = free_ports();
     let serve = format!("serve {}", lab.dir().display());
     let names: Vec<String> = (0..5).map(|number| format!("{port}-{number}")).collect();
-    let records = talk(&lab, &[(&program, &serve, port)], &[(&program, format!("get {port} {}", names.join(" ")))]);
+    let records = talk(lab, &[(program, &serve, port)], &[(program, format!("get {port} {}", names.join(" ")))]);
     assert_both_ends(&records, names.len(), named);
 }
 

@@ -1,4 +1,5 @@
-// A TLS program whose sessions read from and write to its own memory BIO (BIO_meth_new). The program itself moves the bytes to its socket and back.
+// A TLS program whose sessions read from and write to memory: its own (BIO_meth_new) or, as part of by_name.c, OpenSSL's. The program itself moves the bytes
+// to its socket and back.
 //
 // own_bio serve DIR PORT: answers connections, one request each, with the requested name, until it is killed.
 // own_bio get PORT NAME…: requests each name, on a connection each.
@@ -10,6 +11,23 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifdef MEMORY_OF_OPENSSL
+static BIO *in, *out;
+
+static void give_bios(SSL *ssl) {
+    in = BIO_new(BIO_s_mem());
+    out = BIO_new(BIO_s_mem());
+    SSL_set_bio(ssl, in, out);
+}
+
+static int taken(char *bytes, int most) {
+    return BIO_read(out, bytes, most);
+}
+
+static void feed(const char *bytes, int len) {
+    BIO_write(in, bytes, len);
+}
+#else
 struct memory {
     char bytes[1 << 17];
     int from, to;
@@ -45,6 +63,8 @@ static long control(BIO *bio, int command, long number, void *pointer) {
     return command == BIO_CTRL_FLUSH;
 }
 
+static struct memory in, out;
+
 static BIO *make(struct memory *memory) {
     static BIO_METHOD *method;
     if (!method) {
@@ -59,27 +79,43 @@ static BIO *make(struct memory *memory) {
     return bio;
 }
 
+static void give_bios(SSL *ssl) {
+    in.from = in.to = out.from = out.to = 0;
+    SSL_set_bio(ssl, make(&in), make(&out));
+}
+
+// What the session wrote, up to `most` bytes of it.
+static int taken(char *bytes, int most) {
+    int len = out.to - out.from < most ? out.to - out.from : most;
+    memcpy(bytes, out.bytes + out.from, len);
+    out.from += len;
+    if (out.from == out.to) out.from = out.to = 0;
+    return len;
+}
+
+// What the session is to read next.
+static void feed(const char *bytes, int len) {
+    memcpy(in.bytes + in.to, bytes, len);
+    in.to += len;
+}
+#endif
+
 static void end(const char *why) {
     fprintf(stderr, "own_bio: %s\n", why);
     ERR_print_errors_fp(stderr);
     exit(1);
 }
 
-static struct memory in, out;
-
 // Sends what the session wrote, and reads what it waits for, as the result `did` requires.
 static int until(SSL *ssl, int fd, int did) {
-    for (int from = out.from; from < out.to;) {
-        int sent = write(fd, out.bytes + from, out.to - from);
-        if (sent <= 0) end("write");
-        from += sent;
-    }
-    out.from = out.to = 0;
+    char bytes[1 << 14];
+    for (int len; (len = taken(bytes, sizeof bytes)) > 0;)
+        if (write(fd, bytes, len) != len) end("write");
     if (did > 0) return 0;
     if (SSL_get_error(ssl, did) != SSL_ERROR_WANT_READ) end("TLS");
-    int got = read(fd, in.bytes + in.to, sizeof in.bytes - in.to);
+    int got = read(fd, bytes, sizeof bytes);
     if (got <= 0) end("read");
-    in.to += got;
+    feed(bytes, got);
     return 1;
 }
 
@@ -87,8 +123,7 @@ static void talk(SSL_CTX *context, int fd, const char *name) {
     char text[4096], said[4096];
     int did;
     SSL *ssl = SSL_new(context);
-    in.from = in.to = out.from = out.to = 0;
-    SSL_set_bio(ssl, make(&in), make(&out));
+    give_bios(ssl);
     if (name) SSL_set_connect_state(ssl); else SSL_set_accept_state(ssl);
     do did = SSL_do_handshake(ssl); while (until(ssl, fd, did));
     if (name) {

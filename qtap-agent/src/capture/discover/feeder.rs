@@ -2,10 +2,10 @@
 //!
 //! In: a file without a TLS library of its own. Out: where the file assigns the memory that a session reads from, and where it writes to that memory; or, if
 //! the memory is its own BIO (`own_bio`), the function by which a session's records are written; none when it does neither.
-//! Only calls from this file pass those places, so that no other user of the library is slowed down. Calls made by other files are not covered, nor
-//! are calls of an address looked up at run time (`dlsym`).
+//! Only calls from this file pass those places, so that no other user of the library is slowed down. Calls made by other files are not covered.
 
 use super::elf::{Elf, Stub};
+use super::locate::by_name;
 use super::own_bio;
 use super::plan::Hook;
 
@@ -22,9 +22,10 @@ pub const OWN_NAMES: [&str; 2] = ["SSL_set_bio", "SSL_set0_wbio"];
 pub struct Called {
     /// The function.
     pub name: String,
-    /// File offsets of the probe sites: every call, if all calls are proven, since the kernel emulates calls; else the stub that they all go through.
+    /// File offsets of the probe sites: every call, if all calls are proven, since the kernel emulates calls; else the stub that they all go through. Where
+    /// the function was looked up by name, the calls through the pointer to it.
     pub places: Vec<u64>,
-    /// True when the sites are the calls themselves, at one trap each.
+    /// True when the sites are direct calls, at one trap each.
     pub proven: bool,
 }
 
@@ -52,7 +53,7 @@ pub enum Feeder {
 pub fn feeder(elf: &Elf) -> Option<Feeder> {
     let writes = own_bio::hooks(elf);
     if writes.is_empty() {
-        return by_library(elf);
+        return by_library(elf).or_else(|| by_name(elf));
     }
     let names = elf.stubs(&OWN_NAMES).unwrap_or_default();
     Some(Feeder::Own { names: names.into_iter().map(|stub| called(elf, stub)).collect(), writes })
@@ -64,6 +65,15 @@ fn by_library(elf: &Elf) -> Option<Feeder> {
     let called = |stub: Stub| called(elf, stub);
     (!names.is_empty())
         .then(|| Feeder::Library { writes: called(writes), names: names.into_iter().map(called).collect() })
+}
+
+/// A file that looks the functions up by name at run time.
+fn by_name(elf: &Elf) -> Option<Feeder> {
+    let called = |name: &str, places| Called { name: name.to_owned(), places, proven: false };
+    NAMES.iter().find_map(|name| {
+        let [names, writes] = by_name::called(elf, [name, WRITES])?;
+        Some(Feeder::Library { names: vec![called(name, names)], writes: called(WRITES, writes) })
+    })
 }
 
 fn called(elf: &Elf, stub: Stub) -> Called {

@@ -2,7 +2,7 @@
 //!
 //! At such an instruction the arguments are where the calling convention puts them, and the kernel emulates it: one trap, for this caller only.
 
-use iced_x86::{InstructionInfoFactory, Mnemonic};
+use iced_x86::{Instruction as Decoded, InstructionInfoFactory, Mnemonic, OpKind, Register};
 
 use super::flow::{Flow, Next};
 use super::{Reg, x86};
@@ -31,7 +31,11 @@ pub fn calls(code: &[u8], to: u64) -> Vec<u64> {
 /// `None` if more than one path leads there, if a call comes between, or if the value is computed.
 #[must_use]
 pub fn put(code: &[u8], vaddr: u64, at: u64, register: Reg) -> Option<Put> {
-    let flow = Flow::of(code).ok()?;
+    put_in(&Flow::of(code).ok()?, vaddr, at, register)
+}
+
+/// The same in a function whose flow is known already.
+pub(super) fn put_in(flow: &Flow, vaddr: u64, at: u64, register: Reg) -> Option<Put> {
     let mut factory = InstructionInfoFactory::new();
     let mut behind = at;
     for (offset, step) in flow.steps.range(..at).rev() {
@@ -43,12 +47,10 @@ pub fn put(code: &[u8], vaddr: u64, at: u64, register: Reg) -> Option<Put> {
             return None;
         }
         if x86::writes(&mut factory, &step.decoded).registers.contains(&register) {
-            let relative = step.decoded.is_ip_rel_memory_operand();
-            // The code was decoded as if it were at address 0.
-            let address = || vaddr.wrapping_add(step.decoded.ip_rel_memory_address());
+            let address = || memory(flow, vaddr, *offset, &step.decoded);
             return match step.decoded.mnemonic() {
-                Mnemonic::Lea if relative => Some(Put::Address(address())),
-                Mnemonic::Mov if relative => Some(Put::Held(address())),
+                Mnemonic::Lea if step.decoded.is_ip_rel_memory_operand() => Some(Put::Address(address()?)),
+                Mnemonic::Mov if step.decoded.op1_kind() == OpKind::Memory => Some(Put::Held(address()?)),
                 Mnemonic::Mov => step.decoded.try_immediate(1).ok().map(Put::Address),
                 _ => None,
             };
@@ -56,6 +58,22 @@ pub fn put(code: &[u8], vaddr: u64, at: u64, register: Reg) -> Option<Put> {
         behind = *offset;
     }
     None
+}
+
+/// The address of an instruction's memory operand, if the code names it: relative to the code, as a number, or in a register.
+pub(super) fn memory(flow: &Flow, vaddr: u64, at: u64, decoded: &Decoded) -> Option<u64> {
+    if decoded.memory_index() != Register::None || decoded.segment_prefix() != Register::None {
+        return None;
+    }
+    match decoded.memory_base() {
+        // The code was decoded as if it were at address 0.
+        Register::RIP => Some(vaddr.wrapping_add(decoded.ip_rel_memory_address())),
+        Register::None => Some(decoded.memory_displacement64()),
+        base => match put_in(flow, vaddr, at, Reg::holding(base)?)? {
+            Put::Address(start) => Some(start.wrapping_add(decoded.memory_displacement64())),
+            Put::Held(_) => None,
+        },
+    }
 }
 
 /// True if a function calls or jumps through a pointer in a register or in memory, so that its code does not say where to, or if its code can't be
@@ -86,6 +104,14 @@ mod tests {
         // mov esi,0x401000; call
         let number = [0xbe, 0, 0x10, 0x40, 0, 0xe8, 0xf6, 0, 0, 0, 0xc3];
         assert_eq!(put(&number, 0, 5, Reg::Rsi), Some(Put::Address(0x0040_1000)));
+        // lea rax,[rip+0x10]; mov rsi,[rax+8]; call
+        let led = [0x48, 0x8d, 0x05, 0x10, 0, 0, 0, 0x48, 0x8b, 0x70, 0x08, 0xe8, 0xf0, 0, 0, 0, 0xc3];
+        assert_eq!(put(&led, 0x1000, 11, Reg::Rsi), Some(Put::Held(0x101f)));
+        // mov rsi,[rdi+8]; call
+        assert_eq!(put(&[0x48, 0x8b, 0x77, 0x08, 0xe8, 0xf7, 0, 0, 0, 0xc3], 0x1000, 4, Reg::Rsi), None);
+        // mov rsi,fs:[0x28]; call
+        let of_thread = [0x64, 0x48, 0x8b, 0x34, 0x25, 0x28, 0, 0, 0, 0xe8, 0xf2, 0, 0, 0, 0xc3];
+        assert_eq!(put(&of_thread, 0x1000, 9, Reg::Rsi), None);
         // A call comes between.
         let called = [0x48, 0x8d, 0x35, 0x10, 0, 0, 0, 0xe8, 0xf4, 0, 0, 0, 0xe8, 0xef, 0, 0, 0, 0xc3];
         assert_eq!(put(&called, 0, 12, Reg::Rsi), None);

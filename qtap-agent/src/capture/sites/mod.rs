@@ -22,12 +22,14 @@ mod entry;
 mod exit;
 mod flow;
 pub mod go;
+mod pointer;
 mod x86;
 
 use std::fmt;
 
 pub use body::Body;
 pub use caller::{Put, calls, goes_by_pointer, put};
+pub use pointer::{kept, through};
 pub use x86::Reg;
 
 /// Instruction set of the code.

@@ -6,6 +6,7 @@
 //! which a required function is not found yields nothing. Like any function, those found are probed where code proves the place of arguments and results (`sites`).
 
 mod boringssl;
+pub(super) mod by_name;
 mod openssl;
 pub(super) mod rustls;
 mod starts;

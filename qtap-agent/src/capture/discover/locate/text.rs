@@ -22,6 +22,8 @@ const STANDING_MAX: usize = 8;
 const FUNCTIONS_MAX: usize = 2048;
 /// Largest function that is read, in bytes: ten times the largest that is searched for.
 const FUNCTION_MAX: u64 = 32 << 10;
+/// Largest function that is read where it looks up the functions of a whole library, one after the other.
+const WHOLE_MAX: u64 = 1 << 20;
 
 /// Bytes of code per function above which an unwinding table covers only a few of the functions: Chromium is built without such tables, except for parts that
 /// others built for it (some 26 000 bytes). With a complete table it is some hundred.
@@ -79,6 +81,21 @@ impl<'a> Text<'a> {
             Bounds::Told(functions) => functions.around(place),
             Bounds::Seen(starts) => starts.around(place),
         }
+    }
+
+    /// The functions whose code may refer to the address, in whatever instruction: where each begins, its offset in the file, and its code.
+    pub(super) fn mentioning(&self, address: u64) -> Vec<(u64, u64, Vec<u8>)> {
+        let places = self.places(|piece, vaddr, places| {
+            let found = piece.windows(4).zip(vaddr..).filter(|(four, at)| mentions(four, *at, address));
+            places.extend(found.map(|(_, at)| at));
+        });
+        let starts: BTreeSet<u64> = places.iter().filter_map(|place| self.around(*place)).collect();
+        let code = |start| {
+            let symbol =
+                self.function(start, "").map(|(symbol, _)| symbol).filter(|symbol| symbol.size <= WHOLE_MAX)?;
+            Some((start, symbol.file_offset, self.elf.code(&symbol).ok()?))
+        };
+        starts.into_iter().filter_map(code).collect()
     }
 
     /// What the code of the function that begins at `start` shows.
@@ -207,6 +224,12 @@ pub(super) fn branches(code: &[u8], vaddr: u64) -> impl Iterator<Item = (u64, u6
     })
 }
 
+/// True if the four bytes at `at` name the address, as the last ones of an instruction: relative to the code, or as the number itself.
+fn mentions(four: &[u8], at: u64, address: u64) -> bool {
+    let Some(four) = four.first_chunk::<4>() else { return false };
+    reached(at, four.len(), *four) == address || u64::from(u32::from_le_bytes(*four)) == address
+}
+
 fn reached(vaddr: u64, end: usize, distance: [u8; 4]) -> u64 {
     vaddr.wrapping_add(end as u64).wrapping_add_signed(i64::from(i32::from_le_bytes(distance)))
 }
@@ -214,6 +237,18 @@ fn reached(vaddr: u64, end: usize, distance: [u8; 4]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_mention_an_address() {
+        // At 0x1000: mov rax,[rip+0x10]; mov esi,0x401000
+        let code = [0x48, 0x8b, 0x05, 0x10, 0, 0, 0, 0xbe, 0, 0x10, 0x40, 0];
+        let places = |address| {
+            let found = code.windows(4).zip(0x1000..).filter(|(four, at)| mentions(four, *at, address));
+            found.map(|(_, at)| at).collect::<Vec<_>>()
+        };
+        assert_eq!((places(0x1017), places(0x40_1000)), (vec![0x1003], vec![0x1008]));
+        assert_eq!(places(0x1018), [0; 0]);
+    }
 
     #[test]
     fn what_may_refer_and_what_may_go() {
