@@ -38,8 +38,9 @@ const X86_64: Processor = Processor {
     qemu: "qemu-system-x86_64",
     qemu_package: "qemu-system-x86",
     // One thread for all CPUs: with more, one CPU may execute what another has just changed. A kernel that patches its own code, as it does when a
-    // tracepoint gets its first probe, crashes then (`Oops: int3`).
-    translated: &["-accel", "tcg,thread=single", "-cpu", "max"],
+    // tracepoint gets its first probe, crashes then (`Oops: int3`). And no fast `rep movsb`: kernel and C library would copy by it, and it is translated
+    // byte by byte, which makes tests a sixth slower.
+    translated: &["-accel", "tcg,thread=single", "-cpu", "max,-erms,-fsrm"],
     board: &[],
     console: "ttyS0",
     voice: "ttyS1",
