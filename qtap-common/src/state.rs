@@ -323,6 +323,8 @@ pub mod call {
     pub const CLEAR: u8 = 15;
     /// `SSL_set_bio` and its kin, in a file with a BIO of its own: the session writes its records to it. (With [`BIO`]: it reads them from it.)
     pub const OWN_BIO: u8 = 16;
+    /// `BIO_new_bio_pair`: two BIOs of which each reads what is written to the other.
+    pub const BIO_PAIR: u8 = 17;
 }
 
 /// The cookie of a probe on a TLS function: what the function does, and where its arguments are at the chosen site.

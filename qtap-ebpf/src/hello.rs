@@ -2,14 +2,15 @@
 //! fed. The same 32 bytes pass a socket of the process, where the agent looks for them.
 //!
 //! In: what `BIO_write` writes to memory. Inside a TLS call that is a record of the session's own; else it is what the program feeds to the session that
-//! was seen to read from there, or, to a BIO of the program's own, a record of the session that was seen to write there. Out: a record `HELLO`, once or
+//! was seen to read from there, or from the other of a pair; or, to a BIO of the program's own, a record of the session that was seen to write there. Out: a record `HELLO`, once or
 //! twice a session. What is no hello costs one read of the program's memory.
 
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use qtap_common::record::{Hello, RETRY_RANDOM, flag, kind, why};
 use qtap_common::state::SessionKey;
 
 use crate::carry::user;
-use crate::maps::FED;
+use crate::maps::{FED, PAIRS};
 use crate::{calls, emit, scratch, session};
 
 /// Bytes up to the end of the random: header of the record, header of the message, version, random.
@@ -31,6 +32,28 @@ const WRITES: u64 = 1;
 pub fn uses(ssl: u64, bio: u64, writes: bool) {
     if bio != 0 {
         let _ = FED.insert(session::key(bio), ssl | u64::from(writes), 0);
+    }
+}
+
+/// The thread creates a pair of BIOs (`BIO_new_bio_pair`), and will find them at these addresses.
+#[inline(always)]
+pub fn will_pair(one: u64, other: u64) {
+    let _ = PAIRS.insert(bpf_get_current_pid_tgid(), [one, other], 0);
+}
+
+/// Session `ssl` reads its records from `bio`. If that is one of the pair that the thread has just created, then what is written to the other.
+#[inline(always)]
+pub fn reads(ssl: u64, bio: u64) {
+    uses(ssl, bio, false);
+    let thread = bpf_get_current_pid_tgid();
+    let Some(pair) = PAIRS.get_ptr(thread) else { return };
+    let [one, other] = unsafe { *pair };
+    let _ = PAIRS.remove(thread);
+    let (Some(one), Some(other)) = (user::<u64>(one), user::<u64>(other)) else { return };
+    if bio == one {
+        uses(ssl, other, false);
+    } else if bio == other {
+        uses(ssl, one, false);
     }
 }
 

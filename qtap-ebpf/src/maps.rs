@@ -37,6 +37,11 @@ pub static SESSIONS: HashMap<SessionKey, Session> = HashMap::with_max_entries(65
 #[map]
 pub static FED: LruHashMap<SessionKey, u64> = LruHashMap::with_max_entries(16_384, 0);
 
+/// Thread (pid_tgid) → addresses at which the call that it made last to create a pair of BIOs was to store them. Writer and reader: `hello`, which removes an entry
+/// when the thread gives a session its memory. An LRU: the session of an evicted entry is bound to no connection.
+#[map]
+pub static PAIRS: LruHashMap<u64, [u64; 2]> = LruHashMap::with_max_entries(4096, 0);
+
 /// Thread (pid_tgid) → TLS calls under way on it. Writers: `session`, `begun`; removed when the thread ends. Bound: threads that use TLS.
 #[map]
 pub static CALLS: HashMap<u64, Calls> = HashMap::with_max_entries(32_768, 0);

@@ -208,6 +208,16 @@ fn memory_of_a_programs_own_making() {
     talks_to_itself(&lab, &program);
 }
 
+/// Two BIOs of which each reads what is written to the other: one is the session's, one the program's, as with Boost.Asio and gRPC.
+#[test]
+fn memory_in_pairs() {
+    for order in ["-DMEMORY_IN_PAIRS=1", "-DMEMORY_IN_PAIRS=2"] {
+        let Some(lab) = Lab::open() else { return };
+        let Some(program) = compiled(&lab, "own_bio.c", &["-O2", order, "-lssl", "-lcrypto"]) else { return };
+        talks_to_itself(&lab, &program);
+    }
+}
+
 /// The program asks for OpenSSL's functions by name at run time, as .NET does. Compiled in the ways that there are: with and without optimisation, at a fixed
 /// address, and with addresses that are looked up in a table.
 #[test]

@@ -1,5 +1,5 @@
-// A TLS program whose sessions read from and write to memory: its own (BIO_meth_new) or, as part of by_name.c, OpenSSL's. The program itself moves the bytes
-// to its socket and back.
+// A TLS program whose sessions read from and write to memory: its own (BIO_meth_new), OpenSSL's (as part of by_name.c), or one of a pair of BIOs, the first of
+// them or the second (-DMEMORY_IN_PAIRS=1 or 2). The program itself moves the bytes to its socket and back.
 //
 // own_bio serve DIR PORT: answers connections, one request each, with the requested name, until it is killed.
 // own_bio get PORT NAME…: requests each name, on a connection each.
@@ -11,13 +11,21 @@
 #include <string.h>
 #include <unistd.h>
 
-#ifdef MEMORY_OF_OPENSSL
+#if defined MEMORY_IN_PAIRS || defined MEMORY_OF_OPENSSL
 static BIO *in, *out;
 
 static void give_bios(SSL *ssl) {
+#ifdef MEMORY_IN_PAIRS
+    BIO *of_session;
+    int made = MEMORY_IN_PAIRS == 1 ? BIO_new_bio_pair(&of_session, 0, &in, 0) : BIO_new_bio_pair(&in, 0, &of_session, 0);
+    if (!made) abort();
+    out = in;
+    SSL_set_bio(ssl, of_session, of_session);
+#else
     in = BIO_new(BIO_s_mem());
     out = BIO_new(BIO_s_mem());
     SSL_set_bio(ssl, in, out);
+#endif
 }
 
 static int taken(char *bytes, int most) {

@@ -129,13 +129,18 @@ pub fn tls_free(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// `SSL_set_bio(ssl, rbio, wbio)` and its kin, in a file that feeds sessions from memory: the cookie says which BIO counts, and why.
+/// `SSL_set_bio(ssl, rbio, wbio)` and its kin, in a file that feeds sessions from memory, and `BIO_new_bio_pair(&bio, size, &other, size)`, which may come before
+/// it. The cookie says which of them it is, which BIO counts, and why.
 #[uprobe]
 pub fn tls_set_bio(ctx: ProbeContext) -> u32 {
     if in_scope() {
         let cookie = cookie(ctx.as_ptr());
-        let [ssl, bio] = [0, 1].map(|index| argument_of(ctx.regs, cookie, index));
-        hello::uses(ssl, bio, cookie.call() == call::OWN_BIO);
+        let [first, second] = [0, 1].map(|index| argument_of(ctx.regs, cookie, index));
+        match cookie.call() {
+            call::BIO_PAIR => hello::will_pair(first, second),
+            call::OWN_BIO => hello::uses(first, second, true),
+            _ => hello::reads(first, second),
+        }
     }
     0
 }

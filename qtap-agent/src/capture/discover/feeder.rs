@@ -14,6 +14,9 @@ pub const WRITES: &str = "BIO_write";
 /// The functions that assign the memory that a session reads from, as their second argument.
 pub const NAMES: [&str; 2] = ["SSL_set_bio", "SSL_set0_rbio"];
 
+/// The function that creates two memories of which each reads what is written to the other. The addresses at which it stores them are its first and its third argument.
+pub const PAIRS: &str = "BIO_new_bio_pair";
+
 /// The functions that assign the BIO that a session writes to: the first as their third argument, the second as its second.
 pub const OWN_NAMES: [&str; 2] = ["SSL_set_bio", "SSL_set0_wbio"];
 
@@ -38,6 +41,8 @@ pub enum Feeder {
         names: Vec<Called>,
         /// The function that writes to it.
         writes: Called,
+        /// The one that creates it as a pair, with one half for the program (Boost.Asio).
+        pairs: Option<Called>,
     },
     /// Through a BIO of the file's own.
     Own {
@@ -60,11 +65,11 @@ pub fn feeder(elf: &Elf) -> Option<Feeder> {
 }
 
 fn by_library(elf: &Elf) -> Option<Feeder> {
-    let mut names = elf.stubs(&[NAMES[0], NAMES[1], WRITES]).ok()?;
-    let writes = names.remove(names.iter().position(|stub| stub.name == WRITES)?);
-    let called = |stub: Stub| called(elf, stub);
-    (!names.is_empty())
-        .then(|| Feeder::Library { writes: called(writes), names: names.into_iter().map(called).collect() })
+    let mut names = elf.stubs(&[NAMES[0], NAMES[1], WRITES, PAIRS]).ok()?;
+    let mut take = |name| Some(called(elf, names.remove(names.iter().position(|stub| stub.name == name)?)));
+    let (writes, pairs) = (take(WRITES)?, take(PAIRS));
+    let names: Vec<Called> = names.into_iter().map(|stub| called(elf, stub)).collect();
+    (!names.is_empty()).then_some(Feeder::Library { names, writes, pairs })
 }
 
 /// A file that looks the functions up by name at run time.
@@ -72,7 +77,7 @@ fn by_name(elf: &Elf) -> Option<Feeder> {
     let called = |name: &str, places| Called { name: name.to_owned(), places, proven: false };
     NAMES.iter().find_map(|name| {
         let [names, writes] = by_name::called(elf, [name, WRITES])?;
-        Some(Feeder::Library { names: vec![called(name, names)], writes: called(WRITES, writes) })
+        Some(Feeder::Library { names: vec![called(name, names)], writes: called(WRITES, writes), pairs: None })
     })
 }
 
@@ -109,7 +114,7 @@ mod tests {
         for path in modules {
             let elf = Elf::open(&path).unwrap();
             if elf.machine() == Machine::X86_64 {
-                let Some(Feeder::Library { names, writes }) = feeder(&elf) else {
+                let Some(Feeder::Library { names, writes, pairs: None }) = feeder(&elf) else {
                     panic!("{}: {:?}", path.display(), feeder(&elf))
                 };
                 let names: Vec<&str> = names.iter().map(|called| called.name.as_str()).collect();

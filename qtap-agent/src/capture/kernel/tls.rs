@@ -293,23 +293,28 @@ struct Probe {
 /// The probes for a file that feeds sessions from memory, by function.
 fn probes_of_feeder(feeder: &Feeder) -> Vec<(&str, Vec<Probe>)> {
     let own_registers = Cookie::new(call::BIO, 0, OWN_REGISTERS, 0);
+    // The program's second argument is the function's third.
+    let mut registers = OWN_REGISTERS;
+    registers.swap(1, 2);
+    let third = |what| Cookie::new(what, 0, registers, 0);
     let probe = |program, file_offset, cookie| Probe { program, place: Place { file_offset, cookie }, way_in: true };
     match feeder {
-        Feeder::Library { names, writes } => {
+        Feeder::Library { names, writes, pairs } => {
             let names = names.iter().map(|called| ("tls_set_bio", called));
             let of_each = names.chain([("tls_bio_write", writes)]).map(|(program, called)| {
                 let probes = called.places.iter().map(|place| probe(program, *place, own_registers));
                 (called.name.as_str(), probes.collect())
             });
-            of_each.collect()
+            let of_pairs = pairs.iter().map(|called| {
+                let probes = called.places.iter().map(|place| probe("tls_set_bio", *place, third(call::BIO_PAIR)));
+                (called.name.as_str(), probes.collect())
+            });
+            of_each.chain(of_pairs).collect()
         }
         Feeder::Own { names, writes } => {
             let of_names = names.iter().map(|called| {
-                let mut registers = OWN_REGISTERS;
-                if called.name == OWN_NAMES[0] {
-                    registers.swap(1, 2);
-                }
-                let cookie = Cookie::new(call::OWN_BIO, 0, registers, 0);
+                let second = Cookie::new(call::OWN_BIO, 0, OWN_REGISTERS, 0);
+                let cookie = if called.name == OWN_NAMES[0] { third(call::OWN_BIO) } else { second };
                 let probes = called.places.iter().map(|place| probe("tls_set_bio", *place, cookie));
                 (called.name.as_str(), probes.collect())
             });
