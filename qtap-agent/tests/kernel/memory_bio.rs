@@ -23,16 +23,19 @@ impl Tool {
     }
 }
 
-/// The program of `source`, compiled with these words. None where there is nothing to compile it with: the test is then skipped.
-fn compiled(lab: &Lab, source: &str, words: &[&str]) -> Option<Tool> {
-    let program = lab.path(source.trim_end_matches(".c")).display().to_string();
-    let mut build = Command::new("cc");
-    build.args(["-o", &program]).arg(script(source)).args(words);
-    if !build.output().is_ok_and(|built| built.status.success()) {
+/// The program of `source`, compiled in each of these ways. None where there is nothing to compile it with: the test is then skipped.
+fn compiled(lab: &Lab, source: &str, ways: &[&[&str]]) -> Option<Vec<Tool>> {
+    let compile = |(number, words): (usize, &&[&str])| {
+        let program = lab.path(&format!("program{number}")).display().to_string();
+        let mut build = Command::new("cc");
+        build.args(["-o", &program]).arg(script(source)).args(*words);
+        build.output().is_ok_and(|built| built.status.success()).then_some(Tool(program))
+    };
+    let programs: Option<Vec<Tool>> = ways.iter().enumerate().map(compile).collect();
+    if programs.is_none() {
         println!("skipped: no libssl to link (cargo xtask setup --for check)");
-        return None;
     }
-    Some(Tool(program))
+    programs
 }
 
 /// Runs servers, each on its port, from before qtap starts, and clients after that; returns the records. The files of both have been examined
@@ -200,43 +203,44 @@ fn node_as_client_and_server_over_both_versions_of_http() {
     assert_both_ends(&records, 80, named);
 }
 
+/// Each program as a client, five times, with itself as a server.
+fn each_with_itself(source: &str, ways: &[&[&str]]) {
+    let Some(lab) = Lab::open() else { return };
+    let Some(programs) = compiled(&lab, source, ways) else { return };
+    certificate(lab.dir());
+    let serve = format!("serve {}", lab.dir().display());
+    let (mut servers, mut clients) = (Vec::new(), Vec::new());
+    for program in &programs {
+        let [port] = free_ports();
+        let names: Vec<String> = (0..5).map(|number| format!("{port}-{number}")).collect();
+        servers.push((program, serve.as_str(), port));
+        clients.push((program, format!("get {port} {}", names.join(" "))));
+    }
+    let records = talk(&lab, &servers, &clients);
+    assert_both_ends(&records, 5 * programs.len(), named);
+}
+
 /// A BIO implemented by the program itself, as Node's is, over an OpenSSL that is a shared library.
 #[test]
 fn memory_of_a_programs_own_making() {
-    let Some(lab) = Lab::open() else { return };
-    let Some(program) = compiled(&lab, "own_bio.c", &["-O2", "-lssl", "-lcrypto"]) else { return };
-    talks_to_itself(&lab, &program);
+    each_with_itself("own_bio.c", &[&["-O2", "-lssl", "-lcrypto"]]);
 }
 
 /// Two BIOs of which each reads what is written to the other: one is the session's, one the program's, as with Boost.Asio and gRPC.
 #[test]
 fn memory_in_pairs() {
-    for order in ["-DMEMORY_IN_PAIRS=1", "-DMEMORY_IN_PAIRS=2"] {
-        let Some(lab) = Lab::open() else { return };
-        let Some(program) = compiled(&lab, "own_bio.c", &["-O2", order, "-lssl", "-lcrypto"]) else { return };
-        talks_to_itself(&lab, &program);
-    }
+    let of = |order| ["-O2", order, "-lssl", "-lcrypto"];
+    each_with_itself("own_bio.c", &[&of("-DMEMORY_IN_PAIRS=1"), &of("-DMEMORY_IN_PAIRS=2")]);
 }
 
 /// The program asks for OpenSSL's functions by name at run time, as .NET does. Compiled in the ways that there are: with and without optimisation, at a fixed
 /// address, and with addresses that are looked up in a table.
 #[test]
 fn functions_that_are_looked_up_by_name() {
-    for how in [&["-O2"][..], &["-O0"], &["-O2", "-no-pie", "-fno-pie"], &["-O2", "-fPIC", "-Wl,--no-relax"]] {
-        let Some(lab) = Lab::open() else { return };
-        let Some(program) = compiled(&lab, "by_name.c", how) else { return };
-        talks_to_itself(&lab, &program);
-    }
-}
-
-/// Five exchanges of the program as a client with the program as a server.
-fn talks_to_itself(lab: &Lab, program: &Tool) {
-    certificate(lab.dir());
-    let [port] = free_ports();
-    let serve = format!("serve {}", lab.dir().display());
-    let names: Vec<String> = (0..5).map(|number| format!("{port}-{number}")).collect();
-    let records = talk(lab, &[(program, &serve, port)], &[(program, format!("get {port} {}", names.join(" ")))]);
-    assert_both_ends(&records, names.len(), named);
+    each_with_itself(
+        "by_name.c",
+        &[&["-O2"], &["-O0"], &["-O2", "-no-pie", "-fno-pie"], &["-O2", "-fPIC", "-Wl,--no-relax"]],
+    );
 }
 
 /// The server wants another group than the client offers first, so its first answer is a HelloRetryRequest, whose random is always the same.
