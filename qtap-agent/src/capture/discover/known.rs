@@ -37,19 +37,38 @@ pub fn known_libraries(extra: &[PathBuf]) -> Vec<PathBuf> {
     found
 }
 
-/// Files that feed OpenSSL sessions from memory: Python's modules over OpenSSL, below the usual and the given prefixes, and Node's library, where it is
-/// a shared one. Probes attached in advance see them from the first connection of the first program; other such files are attached once they are mapped.
+/// Files that feed OpenSSL sessions from memory, as distributions install them, and Python's modules below the given prefixes too. Probes attached in advance
+/// see them from the first connection of the first program; other such files are attached once they are mapped.
 #[must_use]
 pub fn known_feeders(prefixes: &[PathBuf]) -> Vec<PathBuf> {
-    let mut found = BTreeSet::new();
-    for prefix in [PathBuf::from("/usr"), PathBuf::from("/usr/local")].iter().chain(prefixes) {
-        let libraries = ["lib", "lib64"].map(|name| entries_of(&prefix.join(name), b"python3"));
-        let modules = libraries.iter().flatten().flat_map(|python| entries_of(&python.join("lib-dynload"), b"_ssl."));
-        found.extend(modules.filter_map(|path| path.canonicalize().ok()).take(MAX_LIBRARIES));
-    }
-    let node = directories().into_iter().flat_map(|directory| entries_of(&directory, b"libnode.so"));
-    found.extend(node.filter_map(|path| path.canonicalize().ok()).take(MAX_LIBRARIES));
+    let python = [PathBuf::from("/usr/local")].into_iter().chain(prefixes.iter().cloned());
+    let python = python.flat_map(|prefix| ["lib", "lib64"].map(|name| prefix.join(name)));
+    let of_python = python.flat_map(|directory| below(&directory, FEEDERS[0]));
+    let shared = [PathBuf::from("/usr/share")];
+    let usual = directories().into_iter().chain(shared);
+    let of_others = usual.flat_map(|directory| FEEDERS.iter().flat_map(move |words| below(&directory, words)));
+    let all = of_python.chain(of_others).filter_map(|path| path.canonicalize().ok());
+    let found: BTreeSet<PathBuf> = all.take(MAX_LIBRARIES).collect();
     found.into_iter().collect()
+}
+
+/// Where they are below a library directory, step by step: how a name begins. Python's module first.
+const FEEDERS: [&[&str]; 7] = [
+    &["python3", "lib-dynload", "_ssl."],
+    &["libnode.so"],
+    &["libgrpc.so"],
+    &["libQt5Network.so"],
+    &["qt6", "plugins", "tls", "libqopensslbackend.so"],
+    &["perl5", "", "auto", "Net", "SSLeay", "SSLeay.so"],
+    &["dotnet", "shared", "Microsoft.NETCore.App", "", "libSystem.Security.Cryptography.Native.OpenSsl.so"],
+];
+
+/// The files below a directory to which these steps lead.
+fn below(directory: &Path, steps: &[&str]) -> Vec<PathBuf> {
+    let next = |paths: Vec<PathBuf>, step: &&str| {
+        paths.iter().flat_map(|path| entries_of(path, step.as_bytes())).take(MAX_LIBRARIES).collect()
+    };
+    steps.iter().fold(vec![directory.to_owned()], next)
 }
 
 /// Entries of a directory whose names have this prefix.
@@ -131,6 +150,18 @@ mod tests {
         ] {
             assert!(!is_library_name(Path::new(name)), "{name}");
         }
+    }
+
+    #[test]
+    fn files_are_found_step_by_step() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("perl5/5.36/auto/Net/SSLeay");
+        std::fs::create_dir_all(&deep).unwrap();
+        for name in [deep.join("SSLeay.so"), deep.join("other.so"), dir.path().join("libnode.so.108")] {
+            std::fs::write(name, b"x").unwrap();
+        }
+        let found: Vec<_> = FEEDERS.iter().flat_map(|steps| below(dir.path(), steps)).collect();
+        assert_eq!(found, [dir.path().join("libnode.so.108"), deep.join("SSLeay.so")]);
     }
 
     #[test]

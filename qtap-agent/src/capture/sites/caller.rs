@@ -47,6 +47,9 @@ pub(super) fn put_in(flow: &Flow, vaddr: u64, at: u64, register: Reg) -> Option<
             return None;
         }
         if x86::writes(&mut factory, &step.decoded).registers.contains(&register) {
+            if let Some(copy) = x86::copy(&step.decoded).filter(|copy| copy.whole) {
+                return put_in(flow, vaddr, *offset, copy.from);
+            }
             let address = || memory(flow, vaddr, *offset, &step.decoded);
             return match step.decoded.mnemonic() {
                 Mnemonic::Lea if step.decoded.is_ip_rel_memory_operand() => Some(Put::Address(address()?)),
@@ -107,6 +110,12 @@ mod tests {
         // lea rax,[rip+0x10]; mov rsi,[rax+8]; call
         let led = [0x48, 0x8d, 0x05, 0x10, 0, 0, 0, 0x48, 0x8b, 0x70, 0x08, 0xe8, 0xf0, 0, 0, 0, 0xc3];
         assert_eq!(put(&led, 0x1000, 11, Reg::Rsi), Some(Put::Held(0x101f)));
+        // lea r12,[rip+0x10]; mov rsi,r12; call
+        let copied = [0x4c, 0x8d, 0x25, 0x10, 0, 0, 0, 0x4c, 0x89, 0xe6, 0xe8, 0xf1, 0, 0, 0, 0xc3];
+        assert_eq!(put(&copied, 0x1000, 10, Reg::Rsi), Some(Put::Address(0x1017)));
+        // The same with mov esi,r12d: half of it.
+        let half = [&copied[..7], &[0x44, 0x89, 0xe6], &copied[10..]].concat();
+        assert_eq!(put(&half, 0x1000, 10, Reg::Rsi), None);
         // mov rsi,[rdi+8]; call
         assert_eq!(put(&[0x48, 0x8b, 0x77, 0x08, 0xe8, 0xf7, 0, 0, 0, 0xc3], 0x1000, 4, Reg::Rsi), None);
         // mov rsi,fs:[0x28]; call
