@@ -2,8 +2,8 @@
 //! fed. The same 32 bytes pass a socket of the process, where the agent looks for them.
 //!
 //! In: what `BIO_write` writes to memory. Inside a TLS call that is a record of the session's own; else it is what the program feeds to the session that
-//! was seen to read from there, or from the other of a pair; or, to a BIO of the program's own, a record of the session that was seen to write there. Out: a record `HELLO`, once or
-//! twice a session. What is no hello costs one read of the program's memory.
+//! was seen to read from there, or from the other of a pair; or, to a BIO of the program's own, a record of the session that was seen to write there.
+//! Out: a record `HELLO`, once or twice a session. What is no hello costs one read of the program's memory.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use qtap_common::record::{Hello, RETRY_RANDOM, flag, kind, why};

@@ -43,10 +43,10 @@ pub fn known_libraries(extra: &[PathBuf]) -> Vec<PathBuf> {
 pub fn known_feeders(prefixes: &[PathBuf]) -> Vec<PathBuf> {
     let python = [PathBuf::from("/usr/local")].into_iter().chain(prefixes.iter().cloned());
     let python = python.flat_map(|prefix| ["lib", "lib64"].map(|name| prefix.join(name)));
-    let of_python = python.flat_map(|directory| below(&directory, FEEDERS[0]));
+    let of_python = python.flat_map(|directory| below(&directory, &FEEDERS[..1]));
     let shared = [PathBuf::from("/usr/share")];
     let usual = directories().into_iter().chain(shared);
-    let of_others = usual.flat_map(|directory| FEEDERS.iter().flat_map(move |words| below(&directory, words)));
+    let of_others = usual.flat_map(|directory| below(&directory, &FEEDERS));
     let all = of_python.chain(of_others).filter_map(|path| path.canonicalize().ok());
     let found: BTreeSet<PathBuf> = all.take(MAX_LIBRARIES).collect();
     found.into_iter().collect()
@@ -63,18 +63,20 @@ const FEEDERS: [&[&str]; 7] = [
     &["dotnet", "shared", "Microsoft.NETCore.App", "", "libSystem.Security.Cryptography.Native.OpenSsl.so"],
 ];
 
-/// The files below a directory to which these steps lead.
-fn below(directory: &Path, steps: &[&str]) -> Vec<PathBuf> {
-    let next = |paths: Vec<PathBuf>, step: &&str| {
-        paths.iter().flat_map(|path| entries_of(path, step.as_bytes())).take(MAX_LIBRARIES).collect()
-    };
-    steps.iter().fold(vec![directory.to_owned()], next)
-}
-
-/// Entries of a directory whose names have this prefix.
-fn entries_of(directory: &Path, beginning: &[u8]) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.file_name().as_bytes().starts_with(beginning)).map(|entry| entry.path()).collect()
+/// The files below a directory to which any of these ways lead. Each directory is read once: some have thousands of entries.
+fn below(directory: &Path, ways: &[&[&str]]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        for (step, rest) in ways.iter().filter_map(|way| way.split_first()) {
+            match (name.as_bytes().starts_with(step.as_bytes()), rest) {
+                (true, []) => found.push(entry.path()),
+                (true, rest) => found.extend(below(&entry.path(), &[rest])),
+                (false, _) => {}
+            }
+        }
+    }
+    found
 }
 
 /// The usual directories, and their multi-arch subdirectories (`/usr/lib/x86_64-linux-gnu`).
@@ -160,7 +162,8 @@ mod tests {
         for name in [deep.join("SSLeay.so"), deep.join("other.so"), dir.path().join("libnode.so.108")] {
             std::fs::write(name, b"x").unwrap();
         }
-        let found: Vec<_> = FEEDERS.iter().flat_map(|steps| below(dir.path(), steps)).collect();
+        let mut found = below(dir.path(), &FEEDERS);
+        found.sort();
         assert_eq!(found, [dir.path().join("libnode.so.108"), deep.join("SSLeay.so")]);
     }
 
