@@ -74,11 +74,12 @@ fn by_library(elf: &Elf) -> Option<Feeder> {
 
 /// A file that looks the functions up by name at run time.
 fn by_name(elf: &Elf) -> Option<Feeder> {
-    let called = |name: &str, places| Called { name: name.to_owned(), places, proven: false };
-    NAMES.iter().find_map(|name| {
-        let [names, writes] = by_name::called(elf, [name, WRITES])?;
-        Some(Feeder::Library { names: vec![called(name, names)], writes: called(WRITES, writes), pairs: None })
-    })
+    let [first, second, writes] = by_name::called(elf, [NAMES[0], NAMES[1], WRITES]);
+    let called = |(name, places): (&str, Vec<u64>)| Called { name: name.to_owned(), places, proven: false };
+    let is_called = |(_, places): &(&str, Vec<u64>)| !places.is_empty();
+    let names: Vec<Called> = NAMES.into_iter().zip([first, second]).filter(is_called).map(called).collect();
+    let both = !names.is_empty() && !writes.is_empty();
+    both.then(|| Feeder::Library { names, writes: called((WRITES, writes)), pairs: None })
 }
 
 fn called(elf: &Elf, stub: Stub) -> Called {

@@ -1,6 +1,6 @@
 //! Finds where a file calls functions that it looks up by name at run time (`dlsym`), as .NET does with OpenSSL, and Nim.
 //!
-//! In: names. Out: for each, the instructions that call it, or jump to it, through the pointer that the lookup's result is kept in. Each link is proven by the code's
+//! In: names. Out: for each that it looks up, the instructions that call it, or jump to it, through the pointer that the lookup's result is kept in. Each link is proven by the code's
 //! flow: the name is given to a call, its result is kept at one address, and what is there is called. What a file does otherwise with such a pointer is not found.
 
 use std::collections::BTreeSet;
@@ -12,20 +12,19 @@ use crate::capture::sites::{self, Machine};
 /// Most places of one function that are accepted: each is a probe.
 const PLACES_MAX: usize = 16;
 
-/// Offsets in the file of the places from which each function is called; none unless all of them are known to be called.
-pub(in crate::capture::discover) fn called(elf: &Elf, names: [&str; 2]) -> Option<[Vec<u64>; 2]> {
+/// For each function, offsets in the file of the places from which it is called: none where the file does not look it up, or has more of them than are accepted; none of all where it looks up one only.
+pub(in crate::capture::discover) fn called<const N: usize>(elf: &Elf, names: [&str; N]) -> [Vec<u64>; N] {
+    let none = [const { Vec::new() }; N];
     if elf.machine() != Machine::X86_64 {
-        return None;
+        return none;
     }
     let texts = text::standing(elf, &names);
-    // Nearly every file ends here.
-    if texts.iter().any(BTreeSet::is_empty) {
-        return None;
-    }
-    let code = Text::of(elf)?;
-    let of_each: Vec<Vec<u64>> = texts.iter().map(|addresses| places(&code, addresses)).collect();
-    let of_each = <[Vec<u64>; 2]>::try_from(of_each).ok()?;
-    of_each.iter().all(|places| (1..=PLACES_MAX).contains(&places.len())).then_some(of_each)
+    // From one function alone nothing follows. Nearly every file ends here.
+    let found = texts.iter().filter(|addresses| !addresses.is_empty()).count();
+    let Some(code) = (found > 1).then(|| Text::of(elf)).flatten() else { return none };
+    let of_each = texts.iter().map(|addresses| places(&code, addresses));
+    let of_each: Vec<_> = of_each.map(|places| if places.len() > PLACES_MAX { Vec::new() } else { places }).collect();
+    of_each.try_into().unwrap_or(none)
 }
 
 /// Offsets in the file at which what was looked up by the text at one of these addresses is called.
