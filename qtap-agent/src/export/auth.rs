@@ -107,7 +107,7 @@ impl Authorizer {
     pub fn new(settings: &OtlpSettings, version: &'static str) -> Result<Authorizer, StartError> {
         let credentials = Credentials::new(&settings.headers, &settings.auth)?;
         let tokens = match &settings.auth {
-            Auth::OAuth2(oauth) => Some(Tokens::new(oauth, &settings.tls, &settings.proxy, version)?),
+            Auth::OAuth2(oauth) => Some(Tokens::new(oauth, &settings.tls, &settings.proxy, settings.timeout, version)?),
             Auth::None | Auth::Basic { .. } | Auth::Header { .. } | Auth::Query { .. } => None,
         };
         Ok(Authorizer { credentials, tokens })

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::{Client, Proxy, Url};
 
+use super::lookup::Lookup;
 use super::proxy::{self, Via};
 use super::renewed::Renewed;
 use super::settings::{ProxySettings, TlsSettings};
@@ -26,7 +27,7 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// Checks the settings; does not connect.
+    /// Checks the settings; does not connect. A request may take `limit` as a whole; the caller holds it to that.
     ///
     /// # Errors
     /// When the TLS files or the proxy can't be used.
@@ -34,13 +35,16 @@ impl HttpClient {
         target: &Url,
         tls: &TlsSettings,
         proxies: &ProxySettings,
+        limit: Duration,
         version: &'static str,
     ) -> Result<HttpClient, StartError> {
         let via = proxy::via(proxies, target)?;
         let encrypted = target.scheme() == "https";
         let files = if encrypted { tls.files() } else { Vec::new() };
         let (tls, through) = (tls.clone(), via.clone());
-        let client = Renewed::new(files, move || make(encrypted.then_some(&tls), through.as_ref(), version))?;
+        let client = Renewed::new(files, move || {
+            make(encrypted.then_some(&tls), through.as_ref(), Lookup::within(limit), version)
+        })?;
         Ok(HttpClient { client, via })
     }
 
@@ -72,7 +76,7 @@ pub fn through(authority: &str, via: Option<&Via>) -> String {
     }
 }
 
-fn make(tls: Option<&TlsSettings>, via: Option<&Via>, version: &str) -> Result<Client, StartError> {
+fn make(tls: Option<&TlsSettings>, via: Option<&Via>, lookup: Lookup, version: &str) -> Result<Client, StartError> {
     let config = match tls {
         Some(tls) => tls::client_config(tls)?,
         None => tls::plaintext_config()?,
@@ -80,6 +84,7 @@ fn make(tls: Option<&TlsSettings>, via: Option<&Via>, version: &str) -> Result<C
     let failed = |error: reqwest::Error| StartError::Client(error.without_url().to_string());
     let mut builder = Client::builder()
         .tls_backend_preconfigured(config)
+        .dns_resolver(lookup)
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(format!("qtap/{version}"))
         .tcp_nodelay(true)

@@ -19,6 +19,7 @@ pub mod excerpt;
 pub mod exporter;
 mod intake;
 pub mod lines;
+pub mod lookup;
 pub mod memory;
 pub mod oauth;
 pub mod objects;

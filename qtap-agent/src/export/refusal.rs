@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tonic::Code;
 
+use super::lookup::LookupError;
 use super::proxy::ProxyError;
 
 /// Maximum length of a server's own text that is shown, in bytes.
@@ -210,6 +211,9 @@ fn known(cause: &(dyn Error + 'static), target: &str) -> Option<String> {
     if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
         return Some(tls_words(tls, target));
     }
+    if let Some(lookup) = cause.downcast_ref::<LookupError>() {
+        return Some(lookup_words(lookup, target));
+    }
     if let Some(proxy) = cause.downcast_ref::<ProxyError>() {
         return Some(proxy_words(proxy, target));
     }
@@ -246,11 +250,16 @@ const NOT_HTTP1: &str =
 const NOT_GRPC: &str =
     "does not speak gRPC in the clear: is it an HTTP port (protocol: http, 4318) or a TLS port (tls.enabled: true)?";
 
-fn io_words(error: &io::Error, target: &str) -> Option<String> {
-    let text = error.to_string();
-    if text.contains("failed to lookup address") || text.contains("nodename nor servname") {
-        return Some(format!("{target}: the name is not known (DNS): is the endpoint spelt right?"));
+fn lookup_words(error: &LookupError, target: &str) -> String {
+    match error {
+        LookupError::Silent(_) | LookupError::Trouble(_) => {
+            format!("{target}: {error}: is it reachable from here (/etc/resolv.conf)?")
+        }
+        LookupError::Unknown(_) => format!("{target}: {error}: is the endpoint spelt right?"),
     }
+}
+
+fn io_words(error: &io::Error, target: &str) -> Option<String> {
     let words = match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused: nothing listens there",
         io::ErrorKind::ConnectionReset

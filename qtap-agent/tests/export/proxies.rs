@@ -148,7 +148,9 @@ async fn who_is_excepted_is_reached_directly() {
         assert_eq!(Any::new(&here).send().await, Ok(Receipt::default()), "{protocol:?}");
         let proxy = ProxySettings { no_proxy: ".invalid".into(), ..proxies(&relay, "") };
         let refusal = Any::new(&behind(protocol, proxy)).send().await.unwrap_err();
-        assert!(refusal.why.contains("collector.invalid:4000: the name is not known (DNS)"), "{}", refusal.why);
+        // No proxy is named, and the name was looked up here; what comes of that is up to this machine's name servers.
+        let why = &refusal.why;
+        assert!(why.starts_with("collector.invalid:4000: ") && why.contains("(DNS)"), "{why}");
         assert!(relay.heads().is_empty());
     }
 }

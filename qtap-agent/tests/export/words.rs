@@ -77,15 +77,19 @@ async fn a_store_that_is_not_reached() {
         let at = |endpoint: String| OtlpSettings { endpoint, ..settings(protocol, 1) };
         let patient = |endpoint| OtlpSettings { timeout: Duration::from_millis(300), ..at(endpoint) };
         for (settings, words) in [
-            (at(format!("127.0.0.1:{free}")), "connection refused: nothing listens there"),
+            (at(format!("127.0.0.1:{free}")), &["connection refused: nothing listens there"][..]),
             (
                 at("no-such-host.invalid:1".into()),
-                "no-such-host.invalid:1: the name is not known (DNS): is the endpoint spelt right?",
+                // Whether a name server answers at all is up to this machine.
+                &[
+                    "no-such-host.invalid:1: the name is not known (DNS): is the endpoint spelt right?",
+                    "no-such-host.invalid:1: no answer from the name server (DNS)",
+                ],
             ),
-            (patient(format!("127.0.0.1:{}", silent.port)), "no answer within 300ms (timeout)"),
+            (patient(format!("127.0.0.1:{}", silent.port)), &["no answer within 300ms (timeout)"]),
         ] {
             let told = said(settings).await.unwrap_err();
-            assert!(told.contains(words), "{protocol:?}: {told}");
+            assert!(says(&told, words), "{protocol:?}: {told}");
         }
     }
 }

@@ -79,7 +79,8 @@ struct Held {
 }
 
 impl Tokens {
-    /// Checks the settings; does not request a token yet. TLS and proxy settings are those of the store.
+    /// Checks the settings; does not request a token yet. TLS and proxy settings are those of the store, and so is
+    /// the time that a request may take.
     ///
     /// # Errors
     /// When the URL, the key, the TLS files or the proxy can't be used.
@@ -87,6 +88,7 @@ impl Tokens {
         settings: &OAuthSettings,
         tls: &TlsSettings,
         proxies: &ProxySettings,
+        limit: Duration,
         version: &'static str,
     ) -> Result<Tokens, StartError> {
         let url = Url::parse(&settings.token_url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
@@ -94,7 +96,7 @@ impl Tokens {
         grant::form(settings, SystemTime::now()).map_err(OAuthError::Key)?;
         // `server_name` is for verifying the store, not the token endpoint.
         let tls = TlsSettings { server_name: None, ..tls.clone() };
-        let client = HttpClient::new(&url, &tls, proxies, version)?;
+        let client = HttpClient::new(&url, &tls, proxies, limit, version)?;
         let target = client.name(&url);
         Ok(Tokens { settings: settings.clone(), url, client, target, held: Mutex::default() })
     }

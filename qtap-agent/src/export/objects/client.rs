@@ -33,6 +33,7 @@ const TARGETS: usize = 8;
 pub(super) struct Connector {
     tls: TlsSettings,
     proxy: ProxySettings,
+    timeout: Duration,
     version: &'static str,
     /// Host and port of the store, where known: requests to any other host are requests for credentials.
     host: Option<String>,
@@ -51,6 +52,7 @@ impl Connector {
         let connector = Connector {
             tls: settings.tls.clone(),
             proxy: settings.proxy.clone(),
+            timeout: settings.timeout,
             version,
             // Without the endpoint's path, if it has one.
             host: url.and_then(|url| Some(url.parse::<Uri>().ok()?.authority()?.as_str().to_owned())),
@@ -70,7 +72,7 @@ impl Connector {
         };
         let direct = ProxySettings::default();
         let proxy = if link_local { &direct } else { &self.proxy };
-        export::client::HttpClient::new(target, &self.tls, proxy, self.version)
+        export::client::HttpClient::new(target, &self.tls, proxy, self.timeout, self.version)
     }
 }
 
@@ -79,6 +81,7 @@ impl HttpConnector for Connector {
         let connector = Connector {
             tls: self.tls.clone(),
             proxy: self.proxy.clone(),
+            timeout: self.timeout,
             version: self.version,
             host: self.host.clone(),
         };

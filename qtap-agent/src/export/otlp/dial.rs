@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::export::lookup::Lookup;
 use crate::export::proxy::{self, Via};
 use crate::export::settings::TlsSettings;
 use crate::export::tls::{self, TlsError};
@@ -60,7 +61,8 @@ impl Dial {
             None => (self.host.as_str(), self.port),
             Some(via) => (via.host.as_str(), via.port),
         };
-        let mut stream = TcpStream::connect((host, port)).await?;
+        let addresses = Lookup::within(self.timeout).addresses(host, port).await?;
+        let mut stream = TcpStream::connect(addresses.as_slice()).await?;
         stream.set_nodelay(true)?;
         if let Some(via) = &self.via {
             // The proxy resolves the name; perhaps only the proxy can.

@@ -56,7 +56,7 @@ impl HttpExporter {
             Encoding::Protobuf => HeaderValue::from_static("application/x-protobuf"),
             Encoding::Json => HeaderValue::from_static("application/json"),
         };
-        let client = HttpClient::new(&url, &settings.tls, &settings.proxy, version)?;
+        let client = HttpClient::new(&url, &settings.tls, &settings.proxy, settings.timeout, version)?;
         let target = client.name(&url);
         let encoder = Encoder::for_store(settings, takes, encoding, version);
         let method = if settings.put { Method::PUT } else { Method::POST };
