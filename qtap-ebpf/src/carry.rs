@@ -8,6 +8,7 @@
 use aya_ebpf::helpers::bpf_probe_read_user;
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user as read_user};
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use qtap_common::globals::shed;
 use qtap_common::record::{Data, Header, Skip, flag, kind, why};
 use qtap_common::state::{Dir, GATHER, PIECE};
@@ -84,6 +85,14 @@ pub struct IoVec {
 #[inline(always)]
 pub fn user<T: Copy>(address: u64) -> Option<T> {
     unsafe { bpf_probe_read_user(address as *const T) }.ok()
+}
+
+/// Reads a number, or an array of numbers, of the process's memory; zeros if it can't be read, as [`kernel::at_or_zero`](crate::kernel::at_or_zero) does.
+#[inline(always)]
+pub fn user_or_zero<T: Copy>(address: u64) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    unsafe { read_user(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const c_void) };
+    unsafe { value.assume_init() }
 }
 
 /// Context of the walk's callback.

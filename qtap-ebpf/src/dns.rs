@@ -6,7 +6,7 @@ use qtap_common::globals::{DIRECTION_INGRESS, option};
 use qtap_common::record::{DNS_BYTES, DNS_PORT, Datagram, kind, why};
 use qtap_common::state::{Dir, class, scope};
 
-use crate::carry::{Transfer, user};
+use crate::carry::{Transfer, user, user_or_zero};
 use crate::globals::{self, layout, wanted};
 use crate::kernel::{AF_INET, AF_INET6, at};
 use crate::{emit, scratch};
@@ -59,7 +59,7 @@ pub fn datagram(area: u32) -> u8 {
         return class::OTHER;
     }
     let [base, buffer] = match source.len {
-        0 => user::<[u64; 2]>(source.iov).unwrap_or([0, 0]),
+        0 => user_or_zero::<[u64; 2]>(source.iov),
         len => [source.base, len],
     };
     let mut some = if bytes < buffer { bytes } else { buffer };

@@ -15,7 +15,7 @@ use qtap_common::record::role;
 use qtap_common::state::{conn_flag, scope};
 
 use crate::globals::{layout, wanted};
-use crate::kernel::{AF_INET, AF_UNIX, at, tcp};
+use crate::kernel::{AF_INET, AF_UNIX, at, at_or_zero, tcp};
 use crate::maps::{FEEDBACK, FOUND_ENDS, MADE, SCOPE, STORES};
 use crate::scratch;
 
@@ -52,9 +52,7 @@ pub fn state_changes(sock: u64, old: i32, new: i32) {
     {
         if made_by != 0 {
             let _ = FOUND_ENDS.insert(end, made_by, 0);
-            if let Some(end) = numbers(sock, true) {
-                let _ = FOUND_ENDS.insert(end, made_by, 0);
-            }
+            let _ = FOUND_ENDS.insert(numbers(sock, true), made_by, 0);
         } else {
             // Another process has the port now.
             let _ = FOUND_ENDS.remove(end);
@@ -101,33 +99,33 @@ pub fn forget(tgid: u32) {
 fn end(sock: u64, own: bool) -> Option<End> {
     let family: u16 = at(sock, layout!(sk_family))?;
     let address = match (family, own) {
-        (AF_INET, true) => Address::v4(at(sock, layout!(sk_rcv_saddr))?),
-        (AF_INET, false) => Address::v4(at(sock, layout!(sk_daddr))?),
-        (_, true) => Address::v6(at(sock, layout!(sk_v6_rcv_saddr))?),
-        (_, false) => Address::v6(at(sock, layout!(sk_v6_daddr))?),
+        (AF_INET, true) => Address::v4(at_or_zero(sock, layout!(sk_rcv_saddr))),
+        (AF_INET, false) => Address::v4(at_or_zero(sock, layout!(sk_daddr))),
+        (_, true) => Address::v6(at_or_zero(sock, layout!(sk_v6_rcv_saddr))),
+        (_, false) => Address::v6(at_or_zero(sock, layout!(sk_v6_daddr))),
     };
-    let (local, peer) = ports(sock)?;
+    let (local, peer) = ports(sock);
     Some(if own { End::new(address, local, peer) } else { End::new(address, peer, local) })
 }
 
 /// The connection by its sequence numbers, from the client's socket (`own`) or the server's. The current sequence number of a direction, less
 /// the bytes counted, is where it began; the client's count of what it sent includes its SYN, the server's does not.
 #[inline(always)]
-fn numbers(sock: u64, own: bool) -> Option<End> {
-    let acked: u64 = at(sock, layout!(tcp_bytes_acked))?;
-    let unacked: u32 = at(sock, layout!(tcp_snd_una))?;
-    let received: u64 = at(sock, layout!(tcp_bytes_received))?;
-    let next: u32 = at(sock, layout!(tcp_rcv_nxt))?;
+fn numbers(sock: u64, own: bool) -> End {
+    let acked: u64 = at_or_zero(sock, layout!(tcp_bytes_acked));
+    let unacked: u32 = at_or_zero(sock, layout!(tcp_snd_una));
+    let received: u64 = at_or_zero(sock, layout!(tcp_bytes_received));
+    let next: u32 = at_or_zero(sock, layout!(tcp_rcv_nxt));
     let (sent, received) = (unacked.wrapping_sub(acked as u32), next.wrapping_sub(received as u32));
-    Some(if own { End::by_numbers(sent.wrapping_add(1), received) } else { End::by_numbers(received, sent) })
+    if own { End::by_numbers(sent.wrapping_add(1), received) } else { End::by_numbers(received, sent) }
 }
 
 /// The socket's own port, and its peer's.
 #[inline(always)]
-fn ports(sock: u64) -> Option<(u16, u16)> {
-    let local: u16 = at(sock, layout!(sk_num))?;
-    let peer: u16 = at(sock, layout!(sk_dport))?;
-    Some((local, u16::from_be(peer)))
+fn ports(sock: u64) -> (u16, u16) {
+    let local: u16 = at_or_zero(sock, layout!(sk_num));
+    let peer: u16 = at_or_zero(sock, layout!(sk_dport));
+    (local, u16::from_be(peer))
 }
 
 /// Checks a connection when it is first seen, and once a second while it is used: a process may have become a store since. Returns the flags of
@@ -147,7 +145,9 @@ pub fn look(area: u32, sock: u64, family: u64, as_role: u64) -> u8 {
     if flags == 0 && is_store(current()) && is_made_here(sock, as_role as u8) {
         flags = conn_flag::OF_STORE;
         // The connection may have been made before the process became a store: then nobody noted its end.
-        note_made(place, end(sock, true));
+        if let Some(end) = end(sock, true) {
+            note_made(place, end);
+        }
         note_made(place, numbers(sock, true));
     }
     if flags != 0 {
@@ -161,15 +161,13 @@ pub fn look(area: u32, sock: u64, family: u64, as_role: u64) -> u8 {
 fn other_end(sock: u64, place: *mut End) -> u8 {
     let Some(end) = end(sock, false) else { return 0 };
     let mut made_by = maker_of(place, end);
-    if made_by == 0
-        && let Some(end) = numbers(sock, false)
-    {
-        made_by = maker_of(place, end);
+    if made_by == 0 {
+        made_by = maker_of(place, numbers(sock, false));
     }
     if made_by == 0 {
         return 0;
     }
-    let local: u16 = at(sock, layout!(sk_num)).unwrap_or(0);
+    let local: u16 = at_or_zero(sock, layout!(sk_num));
     if guards_stores() && (made_by == MADE_BY_QTAP || is_passed_on(local)) {
         let _ = STORES.insert(current(), 1u8, 0);
     }
@@ -178,11 +176,9 @@ fn other_end(sock: u64, place: *mut End) -> u8 {
 
 /// Notes that a store made the connection of an end.
 #[inline(always)]
-fn note_made(place: *mut End, end: Option<End>) {
-    if let Some(end) = end {
-        unsafe { place.write(end) };
-        let _ = FOUND_ENDS.insert(unsafe { &*place }, MADE_BY_STORE, 0);
-    }
+fn note_made(place: *mut End, end: End) {
+    unsafe { place.write(end) };
+    let _ = FOUND_ENDS.insert(unsafe { &*place }, MADE_BY_STORE, 0);
 }
 
 /// Who made the connection of an end; 0: neither qtap nor a store.
@@ -199,10 +195,10 @@ fn is_made_here(sock: u64, as_role: u8) -> bool {
     match as_role {
         role::CLIENT => true,
         role::SERVER => false,
-        _ => match ports(sock) {
-            Some((local, peer)) => local > peer,
-            None => false,
-        },
+        _ => {
+            let (local, peer) = ports(sock);
+            local > peer
+        }
     }
 }
 

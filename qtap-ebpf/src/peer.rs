@@ -9,7 +9,7 @@ use qtap_common::record::{Opened, UNIX_NAME, role};
 use qtap_common::state::{Conn, class, conn_flag};
 
 use crate::globals::layout;
-use crate::kernel::{AF_INET, AF_INET6, AF_UNIX, at};
+use crate::kernel::{AF_INET, AF_INET6, AF_UNIX, at, at_or_zero};
 use crate::{emit, globals, scratch};
 
 /// Fills in both ends and writes the record.
@@ -21,16 +21,16 @@ pub fn tell_ends(record: &mut scratch::OpenedRecord, sock: u64, family: u16) {
         emit::record_or_count(record);
         return;
     }
-    record.head.local_port = at(sock, layout!(sk_num)).unwrap_or(0);
-    record.head.peer_port = at(sock, layout!(sk_dport)).unwrap_or(0);
+    record.head.local_port = at_or_zero(sock, layout!(sk_num));
+    record.head.peer_port = at_or_zero(sock, layout!(sk_dport));
     if family == AF_INET {
-        let local: [u8; 4] = at(sock, layout!(sk_rcv_saddr)).unwrap_or([0; 4]);
-        let peer: [u8; 4] = at(sock, layout!(sk_daddr)).unwrap_or([0; 4]);
+        let local: [u8; 4] = at_or_zero(sock, layout!(sk_rcv_saddr));
+        let peer: [u8; 4] = at_or_zero(sock, layout!(sk_daddr));
         record.head.local[..4].copy_from_slice(&local);
         record.head.peer[..4].copy_from_slice(&peer);
     } else {
-        record.head.local = at(sock, layout!(sk_v6_rcv_saddr)).unwrap_or([0; 16]);
-        record.head.peer = at(sock, layout!(sk_v6_daddr)).unwrap_or([0; 16]);
+        record.head.local = at_or_zero(sock, layout!(sk_v6_rcv_saddr));
+        record.head.peer = at_or_zero(sock, layout!(sk_v6_daddr));
     }
     emit::record_or_count(&record.head);
 }
@@ -62,7 +62,7 @@ fn unix_name(name: &mut [u8; UNIX_NAME], sock: u64) {
         return;
     }
     // `len` counts the two bytes of `sun_family`; what lies beyond it in the allocation is not part of the name.
-    let len: u32 = at(address, layout!(unix_addr_len)).unwrap_or(0);
+    let len: u32 = at_or_zero(address, layout!(unix_addr_len));
     if len <= 2 || len > UNIX_NAME as u32 + 2 {
         return;
     }
@@ -90,8 +90,8 @@ pub fn filtered_out(wished: u32, sock: u64, family: u16, as_role: u8) -> bool {
 #[inline(always)]
 fn address(sock: u64, family: u16) -> Option<Address> {
     match family {
-        AF_INET => Some(Address::v4(at(sock, layout!(sk_daddr))?)),
-        AF_INET6 => Some(Address::v6(at(sock, layout!(sk_v6_daddr))?)),
+        AF_INET => Some(Address::v4(at_or_zero(sock, layout!(sk_daddr)))),
+        AF_INET6 => Some(Address::v6(at_or_zero(sock, layout!(sk_v6_daddr)))),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use qtap_common::state::{Session, SessionKey, call, class};
 
 use crate::atomic::fetch_add;
 use crate::calls::{Frame, leave, way};
-use crate::carry::{self, Span, data_header, user};
+use crate::carry::{self, Span, data_header, user_or_zero};
 use crate::conn::{NEW_DIR, ONLY_NEW, class_of, unwanted};
 use crate::emit;
 use crate::globals;
@@ -94,7 +94,7 @@ fn bytes_of(frame: &Frame, of: u8, result: i32) -> u64 {
         }
         // What is only peeked at (`PR_MSG_PEEK`) will be read again.
         call::RECV if result > 0 && frame.out & PEEK == 0 => result as u64,
-        call::READ_EX | call::WRITE_EX | call::WRITE_EX2 if result == 1 => user::<u64>(frame.out).unwrap_or(0),
+        call::READ_EX | call::WRITE_EX | call::WRITE_EX2 if result == 1 => user_or_zero::<u64>(frame.out),
         _ => 0,
     }
 }

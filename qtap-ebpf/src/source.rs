@@ -1,6 +1,6 @@
 //! Where a call's bytes are in the process's memory: one buffer, an `iovec`, or several messages.
 
-use crate::carry::user;
+use crate::carry::{user, user_or_zero};
 
 /// Flag in [`Source::iov_left`]: the entries are messages, each with an `iovec` of its own.
 pub const MESSAGES: u64 = 1 << 63;
@@ -52,7 +52,7 @@ impl Source {
     #[inline(always)]
     pub fn enter_message(&mut self) -> u64 {
         let array = self.iov;
-        let [iov, count] = user::<[u64; 2]>(array + MESSAGE_BUFFERS).unwrap_or([0, 0]);
+        let [iov, count] = user_or_zero::<[u64; 2]>(array + MESSAGE_BUFFERS);
         *self = Source::vector(iov, count);
         user::<u32>(array + MESSAGE_LEN).map_or(0, u64::from)
     }
