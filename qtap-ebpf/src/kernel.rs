@@ -43,7 +43,8 @@ pub fn at<T: Copy>(base: u64, offset: u32) -> Option<T> {
 }
 
 /// Reads a number, or an array of numbers, at `base + offset`; zeros if it can't be read: where a read fails, the kernel zeroes the destination
-/// (`kernel/trace/bpf_trace.c`, since 5.5). Unlike [`at`] it has no branch, and each may double what the verifier walks behind it.
+/// (`kernel/trace/bpf_trace.c`, since 5.5). Unlike [`at`] it has no branch: each one may double what the verifier walks
+/// behind it.
 #[inline(always)]
 pub fn at_or_zero<T: Copy>(base: u64, offset: u32) -> T {
     let mut value = MaybeUninit::<T>::uninit();
