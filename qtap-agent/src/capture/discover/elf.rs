@@ -8,6 +8,7 @@ mod calls;
 mod functions;
 mod loaded;
 mod stubs;
+mod symbols;
 
 use std::fs::File;
 use std::io;
@@ -16,7 +17,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use object::LittleEndian as LE;
-use object::elf::{self, Dyn64, FileHeader64, ProgramHeader64, SectionHeader64, Sym64};
+use object::elf::{self, Dyn64, FileHeader64, ProgramHeader64, SectionHeader64};
 use object::pod;
 
 pub use self::calls::CallSite;
@@ -27,8 +28,6 @@ use crate::capture::sites::Machine;
 
 /// Largest part read at once (a symbol or string table), in bytes: a browser's is a tenth of it.
 const MAX_PART: u64 = 256 << 20;
-/// Most functions that [`Elf::functions_named`] returns: a Rust program has a dozen.
-const MAX_NAMED: usize = 256;
 /// Largest function read, in bytes.
 const MAX_CODE: u64 = 1 << 20;
 /// Most program headers.
@@ -122,6 +121,7 @@ pub struct Elf {
     machine: Machine,
     segments: Vec<ProgramHeader64<LE>>,
     sections: Vec<SectionHeader64<LE>>,
+    symbols: symbols::Tables,
 }
 
 impl Elf {
@@ -147,6 +147,7 @@ impl Elf {
             machine: Machine::Other(0),
             segments: Vec::new(),
             sections: Vec::new(),
+            symbols: symbols::Tables::default(),
         };
         elf.read_headers()?;
         Ok(elf)
@@ -242,70 +243,6 @@ impl Elf {
         let strings = self.linked_strings(section).ok()?;
         let name = string_at(&strings, entry.d_val.get(LE))?;
         (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
-    }
-
-    /// The functions of `wanted` that the file defines, from the dynamic symbols first, then from all symbols; each name once.
-    ///
-    /// # Errors
-    /// [`ElfError`] when a symbol table is damaged or can't be read. A table that isn't there is empty.
-    pub fn functions(&self, wanted: &[&str]) -> Result<Vec<Symbol>, ElfError> {
-        let mut found: Vec<Symbol> = Vec::new();
-        self.each_function(&|name| wanted.contains(&name), &mut |symbol| {
-            if !found.iter().any(|known| known.name == symbol.name) {
-                found.push(symbol);
-            }
-            found.len() < wanted.len()
-        })?;
-        Ok(found)
-    }
-
-    /// All defined functions whose names are wanted, up to a bound; one that is in both symbol tables is returned twice.
-    ///
-    /// # Errors
-    /// [`ElfError`] when a symbol table is damaged or too large.
-    pub fn functions_named(&self, is_wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Symbol>, ElfError> {
-        let mut found: Vec<Symbol> = Vec::new();
-        self.each_function(is_wanted, &mut |symbol| {
-            found.push(symbol);
-            found.len() < MAX_NAMED
-        })?;
-        Ok(found)
-    }
-
-    /// Passes each function whose name is wanted to `take`, until `take` returns false.
-    fn each_function(
-        &self,
-        is_wanted: &dyn Fn(&str) -> bool,
-        take: &mut dyn FnMut(Symbol) -> bool,
-    ) -> Result<(), ElfError> {
-        for kind in [elf::SHT_DYNSYM, elf::SHT_SYMTAB] {
-            for section in self.sections.iter().filter(|section| section.sh_type.get(LE) == kind) {
-                let symbols: Vec<Sym64<LE>> = self.entries(section, "symbols")?;
-                let strings = self.linked_strings(section)?;
-                for symbol in &symbols {
-                    let Some(name) = string_at(&strings, u64::from(symbol.st_name.get(LE))).and_then(plain_name) else {
-                        continue;
-                    };
-                    if is_wanted(name)
-                        && let Some(symbol) = self.function(name, symbol)
-                        && !take(symbol)
-                    {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn function(&self, name: &str, symbol: &Sym64<LE>) -> Option<Symbol> {
-        let is_function = symbol.st_type() == elf::STT_FUNC;
-        let vaddr = symbol.st_value.get(LE);
-        if !is_function || vaddr == 0 || symbol.st_shndx.get(LE) == elf::SHN_UNDEF {
-            return None;
-        }
-        let file_offset = self.file_offset(vaddr)?;
-        Some(Symbol { name: name.to_owned(), vaddr, size: symbol.st_size.get(LE), file_offset })
     }
 
     /// Offset in the file of the executable byte at `vaddr`.
@@ -412,11 +349,6 @@ fn check_ident(bytes: &[u8]) -> Result<(), ElfError> {
 fn string_at(strings: &[u8], offset: u64) -> Option<&[u8]> {
     let rest = strings.get(usize::try_from(offset).ok()?..)?;
     rest.get(..memchr::memchr(0, rest)?)
-}
-
-/// A symbol's name without its version (`SSL_read@@OPENSSL_3.0.0` in full symbol tables).
-fn plain_name(name: &[u8]) -> Option<&str> {
-    std::str::from_utf8(name).ok()?.split('@').next()
 }
 
 /// The descriptor of the first `NT_GNU_BUILD_ID` note (type 3, owner `GNU`): three words, then name and descriptor,

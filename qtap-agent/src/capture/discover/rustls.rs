@@ -18,7 +18,7 @@ pub(super) fn functions(elf: &Elf) -> Vec<(Call, Symbol)> {
     if elf.machine() != Machine::X86_64 {
         return Vec::new();
     }
-    let named = elf.functions_named(&|name| name.contains("rustls") && MARKS.iter().any(|mark| name.contains(mark)));
+    let named = elf.functions_with(&MARKS);
     let mut places = HashSet::new();
     let found = named.unwrap_or_default().into_iter().filter_map(|symbol| Some((call(&symbol.name)?, symbol)));
     let found: Vec<_> = found.filter(|(_, symbol)| symbol.size > 0 && places.insert(symbol.file_offset)).collect();

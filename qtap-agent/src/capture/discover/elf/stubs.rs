@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 
 use object::LittleEndian as LE;
-use object::elf::{self, Rela64, SectionHeader64, Sym64};
+use object::elf::{self, Rela64, SectionHeader64};
 
-use super::{Elf, ElfError, plain_name, string_at};
+use super::symbols::{Names, Table};
+use super::{Elf, ElfError, string_at};
 use crate::capture::sites::Machine;
 
 /// Largest table read, in bytes: only a file with a million imports has a larger one, and that is none of interest.
@@ -53,9 +54,9 @@ impl Elf {
     /// True when a symbol of the file has one of these names: one that it imports, or one of its own.
     #[must_use]
     pub fn mentions(&self, names: &[&str]) -> bool {
-        let imported = |table| self.imports(table, names).is_ok_and(|imports| !imports.is_empty());
-        let mut tables = self.sections.iter().filter(|section| section.sh_type.get(LE) == elf::SHT_DYNSYM);
-        tables.any(imported) || self.functions(names).is_ok_and(|own| !own.is_empty())
+        let mut tables = self.dynamic_symbols().unwrap_or_default().iter();
+        let imports = tables.any(|table| !imports(table, names).is_empty());
+        imports || self.functions(names).is_ok_and(|own| !own.is_empty())
     }
 
     /// Addresses of the slots that hold the functions' addresses, with the functions' names.
@@ -65,13 +66,10 @@ impl Elf {
             Machine::Aarch64 | Machine::Other(_) => return Ok(Vec::new()),
         };
         let mut slots = Vec::new();
-        for (index, table) in self.sections.iter().enumerate() {
-            if table.sh_type.get(LE) != elf::SHT_DYNSYM {
-                continue;
-            }
-            let imports = self.imports(table, wanted)?;
+        for table in self.dynamic_symbols()? {
+            let imports = imports(table, wanted);
             let of_table = |section: &&SectionHeader64<LE>| {
-                section.sh_type.get(LE) == elf::SHT_RELA && section.sh_link.get(LE) as usize == index
+                section.sh_type.get(LE) == elf::SHT_RELA && section.sh_link.get(LE) as usize == table.section
             };
             // Most files import none of them, so that their relocations need not be read.
             for section in self.sections.iter().filter(of_table).filter(|_| !imports.is_empty()) {
@@ -85,22 +83,6 @@ impl Elf {
             }
         }
         Ok(slots)
-    }
-
-    /// The names in `wanted` that a symbol table mentions but does not define, by symbol index.
-    fn imports(&self, table: &SectionHeader64<LE>, wanted: &[&str]) -> Result<HashMap<u32, String>, ElfError> {
-        let symbols: Vec<Sym64<LE>> = self.entries(table, "symbols")?;
-        let strings = self.linked_strings(table)?;
-        let mut imports = HashMap::new();
-        for (index, symbol) in (0..).zip(&symbols) {
-            let name = string_at(&strings, u64::from(symbol.st_name.get(LE))).and_then(plain_name);
-            if let Some(name) = name.filter(|name| wanted.contains(name))
-                && symbol.st_shndx.get(LE) == elf::SHN_UNDEF
-            {
-                imports.insert(index, name.to_owned());
-            }
-        }
-        Ok(imports)
     }
 
     fn stubs_in(
@@ -124,6 +106,13 @@ impl Elf {
         }
         Ok(())
     }
+}
+
+/// The names in `wanted` that a symbol table mentions but does not define, by symbol index.
+fn imports(table: &Table, wanted: &[&str]) -> HashMap<u32, String> {
+    let names = Names::new(wanted);
+    let undefined = table.named(&names).filter(|(_, symbol, _)| symbol.st_shndx.get(LE) == elf::SHN_UNDEF);
+    undefined.map(|(index, _, name)| (index, name.to_owned())).collect()
 }
 
 /// Address of the slot that a stub at `vaddr` jumps through: optional `endbr64` and `bnd`, then `jmp *slot(%rip)`.

@@ -125,10 +125,3 @@ fn a_build_id_is_found_behind_other_notes() {
     hostile.extend_from_slice(b"GNU\0");
     assert_eq!(gnu_build_id(&hostile), None);
 }
-
-#[test]
-fn versions_are_cut_from_names() {
-    assert_eq!(plain_name(b"SSL_read@@OPENSSL_3.0.0"), Some("SSL_read"));
-    assert_eq!(plain_name(b"SSL_read"), Some("SSL_read"));
-    assert_eq!(plain_name(b"\xff"), None);
-}
