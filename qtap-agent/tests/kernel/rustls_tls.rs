@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::lab::{Guarded, Lab, PATIENCE, digest, free_ports, output_of, slowed, wait_until};
 use super::nginx::{Nginx, certificate};
-use super::qtap::{Agent, command, run_command, text};
+use super::qtap::{Agent, command, exec_script, run_command, text};
 use super::records::{Record, Records, parse};
 use super::scope::config;
 
@@ -317,6 +317,25 @@ fn a_stream_asks() {
         assert_eq!(closed[0].text("connection.tls.sni"), "localhost");
         server.end();
     }
+}
+
+/// A client that nobody had met is over before its 44 000 symbols were read: the next one finds its probes. qtap once opened such a program a second time, when it was gone.
+#[test]
+fn a_program_of_a_moment_is_known_to_those_that_follow() {
+    let Some((lab, program)) = prepared() else { return };
+    certificate(lab.dir());
+    let copy = lab.path("new");
+    std::fs::copy(&program, &copy).unwrap();
+    let server = Server::start(&lab, &program, "hyper", Tls::NEW);
+    let words = format!("client ureq {} '{}'", server.url(), lab.path("cert.pem").display());
+    // `exec` runs a shell, and does not see what that will run.
+    let asks = format!("'{0}' {words} 1; sleep 3; '{0}' {words} {COUNT}", copy.display());
+    let records = exec_script(&lab, &[], &asks).records;
+    let connections: Vec<_> = records.closed().into_iter().map(|one| one.connection().to_owned()).collect();
+    let [_, second] = &connections[..] else { panic!("{}", records.told()) };
+    let exchanges: Vec<_> = records.exchanges().into_iter().filter(|one| one.connection() == second).collect();
+    assert_each(&records, &exchanges, &Said::all(COUNT, "", false), server.port, "1.1", Tls::NEW.version());
+    server.end();
 }
 
 /// New keys for both directions in the middle of a connection (RFC 8446 §4.6.3), between a request and its response.

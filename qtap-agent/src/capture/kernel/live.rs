@@ -216,14 +216,7 @@ impl Live {
 
     /// Probes the TLS functions of a program that is about to run. Later its first calls may be over before its probes are attached.
     pub fn expect(&mut self, program: &Path) {
-        self.expects_fibers = self.tls.as_mut().is_some_and(|tls| tls.switches_stacks(program));
-        if self.expects_fibers {
-            for path in known_libraries(&[]).into_iter().chain([program.to_owned()]) {
-                self.tls.iter_mut().for_each(|tls| tls.spare(&path));
-                self.attach_library(&path);
-            }
-        }
-        self.attach_library(program);
+        self.expects_fibers = self.attach_expected(program);
         // An interpreter's module that feeds its sessions lies below the directory it was installed in.
         let installed = program.canonicalize().ok().and_then(|file| Some(file.parent()?.parent()?.to_owned()));
         for path in known_feeders(installed.as_slice()) {

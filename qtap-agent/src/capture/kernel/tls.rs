@@ -4,7 +4,6 @@
 //! attached is reported, and never ends capture.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use super::standing::Standing;
 use super::uprobes::{Link, Place};
 use super::{KernelError, Settings};
 use crate::capture::discover::call::Family;
-use crate::capture::discover::elf::{Elf, ElfError, FileId, Stamp};
+use crate::capture::discover::elf::{Elf, FileId, Stamp};
 use crate::capture::discover::feeder::{self, Feeder, OWN_NAMES};
 use crate::capture::discover::plan::{self, Hook};
 use crate::capture::discover::procfs;
@@ -122,39 +121,35 @@ impl Tls {
         self.probed.libraries().map(Arc::as_ref)
     }
 
-    /// True when the file at `path` has probes on its rustls.
-    pub(super) fn has_rustls(&self, path: &Path) -> bool {
-        let id = std::fs::metadata(path).ok().map(|file| FileId { dev: file.dev(), ino: file.ino() });
-        let library = id.and_then(|id| self.probed.get(id)?.library.as_deref());
+    /// True when the file has probes on its rustls.
+    pub(super) fn has_rustls(&self, elf: &Elf) -> bool {
+        let library = self.probed.get(elf.id()).and_then(|probed| probed.library.as_deref());
         library.is_some_and(|library| library.family == Family::Rustls)
     }
 
-    /// Attaches probes to the TLS functions of the file at `path`, if it has any and has no probes yet. Returns the library if it is new.
-    ///
-    /// # Errors
-    /// If the file can't be inspected.
-    pub(super) fn attach(&mut self, probes: &mut Probes, path: &Path) -> Result<Option<Arc<Library>>, ElfError> {
-        let elf = Elf::open(path)?;
+    /// Attaches probes to the TLS functions of a file, if it has any and has no probes yet. Returns the library if it is new. `path` is its name, of which
+    /// nothing is read.
+    pub(super) fn attach(&mut self, probes: &mut Probes, elf: &Elf, path: &Path) -> Option<Arc<Library>> {
         let id = elf.id();
         if self.own == Some(id) {
-            return Ok(None);
+            return None;
         }
         let refused = self.refused.get(&id).is_some_and(|stamp| *stamp == elf.stamp());
         if refused || self.probed.get(id).is_some() || self.probed.len() >= FILES_MAX {
-            return Ok(None);
+            return None;
         }
         if let Some(probed) = elf.below().and_then(|below| self.probed.join(id, &below)) {
             if let Some(library) = &probed.library {
                 self.standing.attached(id, Arc::clone(library));
             }
-            return Ok(None);
+            return None;
         }
-        let plan = match plan::plan_of(&elf, path) {
+        let plan = match plan::plan_of(elf, path) {
             Ok(plan) if !self.families.contains(&plan.family) => {
                 tracing::debug!(path = %path.display(), "not probed: --tls-probes");
-                return Ok(None);
+                return None;
             }
-            Ok(plan) if self.plain => plan.plain(&elf),
+            Ok(plan) if self.plain => plan.plain(elf),
             Ok(plan) => plan,
             Err(reason) => {
                 tracing::trace!(path = %path.display(), %reason, "no probes");
@@ -162,8 +157,8 @@ impl Tls {
                     // Most of them are gone by now; the others are inspected once more.
                     self.refused.clear();
                 }
-                self.attach_feeder(probes, &elf, path);
-                return Ok(None);
+                self.attach_feeder(probes, elf, path);
+                return None;
             }
         };
         let mut library = Library {
@@ -185,30 +180,29 @@ impl Tls {
             refused = library.refused.len(), "TLS library attached");
         let library = Arc::new(library);
         self.standing.attached(id, Arc::clone(&library));
-        let mut probed = Probed::new(&elf, Some(Arc::clone(&library)), links, procfs::now());
+        let mut probed = Probed::new(elf, Some(Arc::clone(&library)), links, procfs::now());
         // If functions were refused, the next file that shows the same underlying file is tried anew.
         probed.below.take_if(|_| !library.refused.is_empty());
         self.probed.insert(probed);
-        Ok(Some(library))
+        Some(library)
     }
 
     /// True when the program is one that switches stacks: return probes could kill it.
-    pub(super) fn switches_stacks(&mut self, program: &Path) -> bool {
-        let Ok(elf) = Elf::open(program) else { return false };
-        if let Some((_, known)) = self.examined.get(&elf.id()).filter(|(stamp, _)| *stamp == elf.stamp()) {
+    pub(super) fn switches_stacks(&mut self, program: &Elf) -> bool {
+        let (id, stamp) = (program.id(), program.stamp());
+        if let Some((_, known)) = self.examined.get(&id).filter(|(known, _)| *known == stamp) {
             return *known;
         }
         if self.examined.len() >= REFUSED_MAX {
             self.examined.clear();
         }
-        let switches = stacks::switches(&elf);
-        self.examined.insert(elf.id(), (elf.stamp(), switches));
+        let switches = stacks::switches(program);
+        self.examined.insert(id, (stamp, switches));
         switches
     }
 
-    /// From now on the file at `path` has no return probes. If it has some, it loses all its probes, and is to be attached anew.
-    pub(super) fn spare(&mut self, path: &Path) {
-        let Ok(elf) = Elf::open(path) else { return };
+    /// From now on a file has no return probes. If it has some, it loses all its probes, and is to be attached anew.
+    pub(super) fn spare(&mut self, elf: &Elf, path: &Path) {
         if self.spared.len() >= REFUSED_MAX {
             self.spared.clear();
         }

@@ -2,14 +2,14 @@
 //! records that arrive meanwhile decide who is left out.
 
 use std::collections::{HashSet, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use qtap_common::state::{FileKey, scope};
 
 use super::Live;
 use crate::capture::decode::LibraryName;
-use crate::capture::discover::elf::FileId;
-use crate::capture::discover::known::is_library_name;
+use crate::capture::discover::elf::{Elf, FileId};
+use crate::capture::discover::known::{is_library_name, known_libraries};
 use crate::capture::discover::maps;
 use crate::capture::recording::Fact;
 
@@ -90,39 +90,67 @@ impl Looks {
 }
 
 impl Live {
-    /// Probes the TLS functions of a file. False if the file can't be inspected.
-    pub(super) fn attach_library(&mut self, path: &Path) -> bool {
-        let Some(tls) = self.tls.as_mut() else { return true };
-        let library = match tls.attach(&mut self.probes, path) {
-            Ok(Some(library)) => library,
-            Ok(None) => return true,
-            Err(reason) => {
-                tracing::debug!(path = %path.display(), %reason, "not looked into");
-                return false;
-            }
-        };
+    /// Probes the TLS functions of a file.
+    pub(super) fn attach_library(&mut self, path: &Path) {
+        if let Some(file) = opened(path) {
+            self.attach_file(&file, path);
+        }
+    }
+
+    fn attach_file(&mut self, file: &Elf, path: &Path) {
+        let attached = self.tls.as_mut().and_then(|tls| tls.attach(&mut self.probes, file, path));
+        let Some(library) = attached else { return };
         let (number, name, by_code) = (u32::from(library.number), library.name.clone(), library.by_code);
         let library = LibraryName { number, name, by_code };
         self.decoder.library(library.clone());
         self.record(&Fact::Library(library));
+    }
+
+    /// The same for a file that the process `pid` has mapped. False if it can't be inspected.
+    pub(super) fn attach_library_of(&mut self, pid: u32, path: &Path) -> bool {
+        let Some(file) = opened(path) else { return false };
+        let program = Elf::open(&program_of(pid)).ok();
+        self.attach_file_of(pid, &file, path, program.as_ref());
         true
     }
 
-    /// The same for a file that the process `pid` has mapped or executes.
-    pub(super) fn attach_library_of(&mut self, pid: u32, path: &Path) -> bool {
+    /// The same for the program that a process executes. The file is opened once: when the process is over before it was inspected, its path is gone, and each of
+    /// those that follow would find itself not expected.
+    fn attach_program_of(&mut self, pid: u32) {
+        let path = program_of(pid);
+        if let Some(program) = opened(&path) {
+            self.attach_file_of(pid, &program, &path, Some(&program));
+        }
+    }
+
+    fn attach_file_of(&mut self, pid: u32, file: &Elf, path: &Path, program: Option<&Elf>) {
         if let Some(tls) = &mut self.tls {
-            if tls.switches_stacks(Path::new(&format!("/proc/{pid}/exe"))) {
-                tls.spare(path);
+            if program.is_some_and(|program| tls.switches_stacks(program)) {
+                tls.spare(file, path);
                 self.tables.uses_fibers(pid);
             } else {
                 self.tables.uses_no_fibers(pid);
             }
         }
-        let looked_into = self.attach_library(path);
-        if self.tls.as_ref().is_some_and(|tls| tls.has_rustls(path)) {
+        self.attach_file(file, path);
+        if self.tls.as_ref().is_some_and(|tls| tls.has_rustls(file)) {
             self.tables.uses_rustls(pid);
         }
-        looked_into
+    }
+
+    /// Probes a program that is about to run, and reports whether it switches stacks: then it and the libraries it may use are attached without return probes.
+    pub(super) fn attach_expected(&mut self, path: &Path) -> bool {
+        let Some(program) = opened(path) else { return false };
+        let switches = self.tls.as_mut().is_some_and(|tls| tls.switches_stacks(&program));
+        let spared = if switches { known_libraries(&[]) } else { Vec::new() };
+        for path in spared.iter().map(PathBuf::as_path).chain(switches.then_some(path)) {
+            if let (Some(tls), Some(file)) = (&mut self.tls, opened(path)) {
+                tls.spare(&file, path);
+                self.attach_file(&file, path);
+            }
+        }
+        self.attach_file(&program, path);
+        switches
     }
 
     /// The program of a process is to be inspected, once the waiting records have been handled.
@@ -157,7 +185,7 @@ impl Live {
             // If another process executes it, that is reported too; a library that others map is not reported again.
             Look::Program(pid) if self.is_left_out(pid) => {}
             Look::Program(pid) => {
-                self.attach_library_of(pid, Path::new(&format!("/proc/{pid}/exe")));
+                self.attach_program_of(pid);
             }
             Look::Mappings(pid, files) => self.look_at_mappings(pid, files),
             Look::File(pid, file) => {
@@ -193,6 +221,17 @@ impl Live {
     fn is_left_out(&self, pid: u32) -> bool {
         self.tables.scope.get(&pid, 0).is_ok_and(|verdict| verdict & scope::NOTHING != 0)
     }
+}
+
+/// The program that a process executes.
+fn program_of(pid: u32) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/exe"))
+}
+
+/// The file at `path`, if it can be inspected.
+fn opened(path: &Path) -> Option<Elf> {
+    let file = Elf::open(path);
+    file.inspect_err(|reason| tracing::debug!(path = %path.display(), %reason, "not looked into")).ok()
 }
 
 /// A file's id as `stat` reports it.
