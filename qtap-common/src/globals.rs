@@ -212,6 +212,8 @@ pub mod option {
     pub const GUARD_OWN: u32 = 4;
     /// So are connections made by the processes that accept those.
     pub const GUARD_STORES: u32 = 8;
+    /// JVMs may have qtap's agent in them.
+    pub const JVMS: u32 = 16;
 }
 
 #[cfg(feature = "user")]

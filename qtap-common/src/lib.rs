@@ -9,6 +9,7 @@
 pub mod feedback;
 pub mod globals;
 pub mod go;
+pub mod jvm;
 pub mod net;
 pub mod record;
 pub mod state;

@@ -13,6 +13,7 @@ use qtap_common::globals::shed;
 use qtap_common::record::{Data, Header, Skip, flag, kind, why};
 use qtap_common::state::{Dir, GATHER, PIECE};
 
+use crate::atomic::fetch_add;
 use crate::globals::{self, read, wanted};
 use crate::kernel::Sock;
 use crate::source::{MESSAGE, MESSAGES, Source};
@@ -354,6 +355,13 @@ fn tell_pending(call: &mut Call) {
     skip.bytes = call.pending_bytes;
     emit::submit(room);
     call.pending_bytes = 0;
+}
+
+/// Marks the next `bytes` of a stream as lost.
+#[inline(always)]
+pub fn lose_next(dir: &mut Dir, bytes: u64, reason: u8) {
+    let offset = unsafe { fetch_add(&raw mut dir.count.carried, bytes) };
+    lose(dir, offset, bytes, reason);
 }
 
 /// Marks bytes of a direction as lost without copying any: they are reported before the direction's next record.

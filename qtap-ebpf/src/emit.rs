@@ -118,3 +118,9 @@ pub fn cpu() -> u32 {
 pub fn identity(time: u64) -> u64 {
     time << 10 | u64::from(cpu() & 1023)
 }
+
+/// When began what has this number.
+#[inline(always)]
+pub fn began(identity: u64) -> u64 {
+    identity >> 10
+}

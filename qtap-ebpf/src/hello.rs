@@ -1,7 +1,7 @@
 //! Identifies a session that uses memory instead of a socket, by the random of a hello (RFC 8446 §4.1.2, §4.1.3) that the session writes or is
 //! fed. The same 32 bytes pass a socket of the process, where the agent looks for them.
 //!
-//! In: what `BIO_write` writes to memory. Inside a TLS call that is a record of the session's own; else it is what the program feeds to the session that
+//! In: a hello, as a JVM's agent tells it; or what `BIO_write` writes to memory. Inside a TLS call that is a record of the session's own; else it is what the program feeds to the session that
 //! was seen to read from there, or from the other of a pair; or, to a BIO of the program's own, a record of the session that was seen to write there.
 //! Out: a record `HELLO`, once or twice a session. What is no hello costs one read of the program's memory.
 
@@ -15,7 +15,8 @@ use crate::{calls, emit, scratch, session};
 
 /// Bytes up to the end of the random: header of the record, header of the message, version, random.
 const UP_TO_RANDOM: i32 = 5 + 4 + 2 + 32;
-/// Where the random begins.
+/// Where the message's type is, and where the random begins.
+const TYPE: u64 = 5;
 const RANDOM: u64 = 5 + 4 + 2;
 /// Content type of a record.
 const HANDSHAKE: u8 = 22;
@@ -81,6 +82,18 @@ pub fn written(bio: u64, data: u64, len: i32) {
     let direction = if used & WRITES != 0 { 0 } else { flag::RECEIVED };
     tell(&session::key(used & !WRITES), 0, direction, first[5], &random);
     let _ = FED.remove(fed);
+}
+
+/// Session `ssl` wrote the hello at `data`, or is fed it: of `len` bytes, which reach to the end of its random.
+#[inline(always)]
+pub fn passed(ssl: u64, library: u32, is_received: bool, data: u64, len: u32) {
+    if len < UP_TO_RANDOM as u32 {
+        return;
+    }
+    let (Some(which), Some(random)) = (user::<u8>(data + TYPE), user::<[u64; 4]>(data + RANDOM)) else { return };
+    if !is_retry(&random) {
+        tell(&session::key(ssl), library, if is_received { flag::RECEIVED } else { 0 }, which, &random);
+    }
 }
 
 /// True for a handshake record that begins with a hello: type and version of the record, type and length of the message, and its version. In a

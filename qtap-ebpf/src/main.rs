@@ -27,6 +27,7 @@ mod fibers;
 mod globals;
 mod goroutine;
 mod hello;
+mod jvm;
 mod kernel;
 mod ktls;
 mod maps;

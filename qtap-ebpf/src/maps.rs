@@ -7,6 +7,7 @@ use aya_ebpf::{
 use qtap_common::feedback::End;
 use qtap_common::globals::Wishes;
 use qtap_common::go::{GoCalls, GoKey};
+use qtap_common::jvm::Jvm;
 use qtap_common::record::why;
 use qtap_common::state::{Conn, FileKey, Losses, Session, SessionKey};
 
@@ -50,6 +51,10 @@ pub static CALLS: HashMap<u64, Calls> = HashMap::with_max_entries(32_768, 0);
 /// LRU: nobody reports the end of a stack. The end of an evicted call is not seen.
 #[map]
 pub static FIBER_CALLS: LruHashMap<u64, Calls> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Process → how its messages are known. Writer: agent. Reader: `jvm`. An LRU: an evicted process is not heard any more.
+#[map]
+pub static JVMS: LruHashMap<u32, Jvm> = LruHashMap::with_max_entries(1024, 0);
 
 /// Process → 1: it switches stacks. Writers: agent, `fibers` (fork). Reader: `fibers`. An LRU: an evicted process is treated like any other.
 #[map]

@@ -8,6 +8,7 @@ use crate::atomic::fetch_add;
 use crate::carry::{Call, Transfer};
 use crate::emit;
 use crate::goroutine::Done;
+use crate::jvm::Told;
 use crate::maps::SCRATCH;
 use crate::rustls::Said;
 
@@ -29,6 +30,8 @@ pub struct Scratch {
     pub go: Done,
     /// Plaintext of rustls, sent or received: here for the same reason.
     pub said: Said,
+    /// A message from a JVM: here because the stack is short.
+    pub told: Told,
     /// End of a connection to look up.
     pub end: End,
     /// Record under construction.

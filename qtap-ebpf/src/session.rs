@@ -2,15 +2,16 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use qtap_common::globals::shed;
-use qtap_common::record::{Bound, Counts, SessionOpened, binding, flag, kind, why};
+use qtap_common::record::{Bound, Counts, SessionOpened, binding, flag, kind, role, why};
 use qtap_common::state::{Session, SessionKey, call, class};
 
 use crate::atomic::fetch_add;
 use crate::calls::{Frame, leave, way};
 use crate::carry::{self, Span, data_header, user_or_zero};
-use crate::conn::{NEW_DIR, ONLY_NEW, class_of, unwanted};
+use crate::conn::{self, NEW_DIR, ONLY_NEW, class_of, unwanted};
 use crate::emit;
 use crate::globals;
+use crate::kernel::Sock;
 use crate::maps::SESSIONS;
 use crate::source::Source;
 use crate::{advice, begun, feedback, scratch, trace, words};
@@ -46,9 +47,7 @@ fn missed(frame: &Frame, of: u8, bytes: u64) {
         return;
     }
     let Some(session) = SESSIONS.get_ptr_mut(key(frame.ssl)) else { return };
-    let dir = unsafe { &mut (*session).dirs[usize::from(way(of) == 1)] };
-    let offset = unsafe { fetch_add(&raw mut dir.count.carried, bytes) };
-    carry::lose(dir, offset, bytes, why::SCRATCH_BUSY);
+    carry::lose_next(unsafe { &mut (*session).dirs[usize::from(way(of) == 1)] }, bytes, why::SCRATCH_BUSY);
 }
 
 /// Accounts for a TLS call: binds its session to the socket seen inside, and counts its bytes. `late`: if the session is not known, its
@@ -57,8 +56,7 @@ fn missed(frame: &Frame, of: u8, bytes: u64) {
 pub fn account(area: u32, frame: &Frame, of: u8, bytes: u64, late: bool) {
     let key = key(frame.ssl);
     let Some(session) = find_or_open(area, &key, frame.library, if late { flag::LATE } else { 0 }) else {
-        emit::count_loss(if sheds() { why::SHED } else { why::SESSION_TABLE_FULL }, bytes);
-        return;
+        return no_room(bytes);
     };
     let session = unsafe { &mut *session };
     if session.library == 0 {
@@ -79,6 +77,12 @@ pub fn account(area: u32, frame: &Frame, of: u8, bytes: u64, late: bool) {
         let source = Source::buffer(frame.buffer, bytes);
         carried(area, session, &source, &Moved { direction, bytes, began: frame.time });
     }
+}
+
+/// A session that is not known moved bytes, and can't be added.
+#[inline(always)]
+pub fn no_room(bytes: u64) {
+    emit::count_loss(if sheds() { why::SHED } else { why::SESSION_TABLE_FULL }, bytes);
 }
 
 /// Bytes a call moved: what it returned, or what it stored when it returned 1.
@@ -167,6 +171,15 @@ pub fn bind(session: &mut Session, conn: u64, how: u8) {
     header.detail = how;
     emit::record_or_count(&Bound { header, conn });
     trace::bound(session.id, conn, how);
+}
+
+/// Binds a session to the socket that its program named. `since`: sessions of a connection that is older were not seen from their beginning.
+#[inline(always)]
+pub fn bind_to(area: u32, sock: &Sock, key: &SessionKey, library: u32, since: u64) -> Option<()> {
+    let id = unsafe { (*conn::find_or_open(area, sock, role::UNKNOWN, 0, 0)?).id };
+    let session = find_or_open(area, key, library, if emit::began(id) < since { flag::LATE } else { 0 })?;
+    bind(unsafe { &mut *session }, id, binding::SET_FD);
+    Some(())
 }
 
 /// What a TLS call moved.

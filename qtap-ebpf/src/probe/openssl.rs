@@ -6,14 +6,13 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_get_attach_cookie;
 use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
-use qtap_common::record::{binding, role};
 use qtap_common::state::scope::{NO_DATA, NO_HTTP, NO_TLS};
-use qtap_common::state::{Cookie, SessionKey, call};
+use qtap_common::state::{Cookie, call};
 
 use crate::calls::{self, Frame};
 use crate::kernel::{Sock, socket_of};
 use crate::session;
-use crate::{begun, conn, emit, hello, scope, scratch};
+use crate::{begun, emit, hello, scope, scratch};
 
 /// At the entry site of a function that moves bytes or performs a handshake.
 #[uprobe]
@@ -94,18 +93,9 @@ fn try_set_fd(ctx: &ProbeContext) -> Option<()> {
     }
     let area = scratch::take()?;
     let key = session::key(argument_of(ctx.regs, cookie, 0));
-    let bound = bind(area, &sock, &key, cookie.library());
+    let bound = session::bind_to(area, &sock, &key, cookie.library(), 0);
     scratch::give_back(area);
     bound
-}
-
-#[inline(always)]
-fn bind(area: u32, sock: &Sock, key: &SessionKey, library: u32) -> Option<()> {
-    let conn = conn::find_or_open(area, sock, role::UNKNOWN, 0, 0)?;
-    let conn = unsafe { (*conn).id };
-    let session = session::find_or_open(area, key, library, 0)?;
-    session::bind(unsafe { &mut *session }, conn, binding::SET_FD);
-    Some(())
 }
 
 /// `SSL_free(ssl)`, `SSL_clear(ssl)`, `gnutls_deinit(session)`, `ssl_DefClose(session)`: the session ends.

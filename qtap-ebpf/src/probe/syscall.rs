@@ -4,15 +4,16 @@
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use core::mem::MaybeUninit;
+use qtap_common::globals::option;
 use qtap_common::record::{Mapped, kind, role, shaken, why};
 use qtap_common::state::{Conn, FileKey, class, conn_flag, op};
 
 use crate::carry::{Transfer, user};
-use crate::globals::layout;
+use crate::globals::{layout, wanted};
 use crate::kernel::{Sock, file_identity, register, registers, socket_of};
 use crate::maps::{CONNS, MAPPED, SYSCALLS};
 use crate::source::{MESSAGE, MESSAGE_BUFFERS, MESSAGE_LEN, Source};
-use crate::{calls, conn, emit, ktls, rustls, scope, scratch, session};
+use crate::{calls, conn, emit, jvm, ktls, rustls, scope, scratch, session};
 
 const EINPROGRESS: i64 = 115;
 /// `__USER32_CS` of x86-64: the code segment of 32-bit callers.
@@ -112,7 +113,12 @@ fn transfer(regs: u64, entry: u8, first: u64, result: u64, verdict: u8) -> Optio
         }
         // `splice` moves between a pipe and a socket: the output may be the socket.
         None if what == op::SPLICE => socket(register(regs, layout!(regs_arg[2]))?)?,
-        None => return None,
+        None => {
+            if what == op::WRITE && wanted!(options) & option::JVMS != 0 {
+                jvm::wrote(register(regs, layout!(regs_arg[1]))?, result);
+            }
+            return None;
+        }
     };
     let area = scratch::take()?;
     let work = unsafe { &mut *scratch::get(area)? };
