@@ -10,6 +10,7 @@ mod cross;
 mod demo;
 mod fuzz;
 mod image;
+mod java;
 mod kernel;
 mod nginx;
 mod processor;
@@ -45,6 +46,8 @@ enum Task {
     Kernel(kernel::Options),
     /// Builds a container image of qtap with podman or docker, from this machine's own files.
     Image(image::Options),
+    /// Compiles the agent for JVMs, which is committed as an archive.
+    Java,
     /// What watching costs the watched server: prints a table.
     Bench(bench::Options),
     /// Runs the fuzz targets, one or all, and prints CPU time, executions and coverage.
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Task::Chart(options) => chart::run(&options),
         Task::Kernel(options) => kernel::run(&options),
         Task::Image(options) => image::run(&options),
+        Task::Java => java::run(),
         Task::Bench(options) => bench::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
     };
