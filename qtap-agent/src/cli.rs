@@ -361,6 +361,10 @@ pub struct CaptureArgs {
     /// programs that switch stacks inside their TLS calls.
     #[arg(long, env = "RETURN_PROBES", value_enum, default_value = "auto", value_name = "WHEN")]
     pub return_probes: ReturnProbes,
+    /// Loads an agent into the JVMs that are captured, because nothing else sees into Java's own TLS (JSSE): the one thing that qtap puts into other
+    /// programs.
+    #[arg(long, env = "JAVA_AGENT", value_parser = clap::builder::FalseyValueParser::new())]
+    pub java_agent: bool,
     /// Container runtimes that are asked.
     #[command(flatten)]
     pub sockets: SocketArgs,

@@ -9,6 +9,7 @@ pub mod decode;
 pub mod discover;
 pub mod filter;
 pub mod host;
+pub mod jvm;
 #[cfg(feature = "kernel")]
 pub mod kernel;
 pub mod recording;

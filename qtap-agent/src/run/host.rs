@@ -67,7 +67,8 @@ pub fn run(
     telemetry: &Telemetry,
 ) -> Result<(), Failure> {
     // Must run before any other thread exists.
-    privileges::give_up(Errands { folders: &folders(settings, args), port: args.httpd_listen.port() });
+    let (folders, port) = (folders(settings, args), args.httpd_listen.port());
+    privileges::give_up(Errands { folders: &folders, port, loads_agents: args.capture.java_agent });
     let runtime = runtime()?;
     // Whoever has seen the page may send the signal, so listen before the page is served.
     let (call, called) = mpsc::channel();

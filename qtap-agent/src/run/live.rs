@@ -71,6 +71,7 @@ pub(super) fn probes(
         call_limit,
         ring_bytes: capture.ring_size.unwrap_or_else(|| ring_bytes(call_limit)),
         tls: families(&capture.tls_probes),
+        jvms: capture.java_agent,
         plain_sites: capture.plain_sites,
         return_probes: capture.return_probes == ReturnProbes::Auto,
         release_after: Duration::from_secs(capture.release_after),

@@ -20,6 +20,8 @@ const KEPT: CapabilitySet = CapabilitySet::SYS_ADMIN
     .union(CapabilitySet::DAC_READ_SEARCH);
 /// Needed to write where its user may not: in a folder that belongs to another user.
 const OTHERS_FOLDERS: CapabilitySet = CapabilitySet::DAC_OVERRIDE.union(CapabilitySet::FOWNER);
+/// Needed to load an agent into JVMs of other users, as these users.
+const OTHERS_JVMS: CapabilitySet = CapabilitySet::SETUID.union(CapabilitySet::SETGID);
 /// Ports below this require a capability.
 const PRIVILEGED_PORTS: u16 = 1024;
 /// Upper bound on the number of capabilities of a kernel.
@@ -32,6 +34,8 @@ pub(super) struct Errands<'a> {
     pub(super) folders: &'a [&'a Path],
     /// The port it listens on.
     pub(super) port: u16,
+    /// It loads agents into JVMs.
+    pub(super) loads_agents: bool,
 }
 
 /// Drops everything else for good: programs that it starts can't regain it either.
@@ -52,6 +56,9 @@ fn kept(errands: Errands<'_>, user: u32) -> CapabilitySet {
     }
     if errands.port < PRIVILEGED_PORTS {
         kept |= CapabilitySet::NET_BIND_SERVICE;
+    }
+    if errands.loads_agents {
+        kept |= OTHERS_JVMS;
     }
     kept
 }
@@ -102,18 +109,20 @@ mod tests {
     fn more_is_kept_only_for_what_wants_it() {
         let folder = tempfile::tempdir().unwrap();
         let user = folder.path().metadata().unwrap().uid();
-        let of = |folder: &Path, user| kept(Errands { folders: &[folder], port: 10_001 }, user);
+        let none = Errands { port: 10_001, ..Errands::default() };
+        let of = |folder: &Path, user| kept(Errands { folders: &[folder], ..none }, user);
         assert_eq!(of(&folder.path().join("not/there"), user), KEPT);
         assert_eq!(of(&folder.path().join("not/there"), user + 1), KEPT | OTHERS_FOLDERS);
-        let port = |port| kept(Errands { folders: &[], port }, 0);
+        let port = |port| kept(Errands { port, ..none }, 0);
         assert_eq!((port(1024), port(80)), (KEPT, KEPT | CapabilitySet::NET_BIND_SERVICE));
+        assert_eq!(kept(Errands { loads_agents: true, ..none }, user), KEPT | OTHERS_JVMS);
     }
 
     /// Runs in a thread of its own: capabilities belong to a thread.
     #[test]
     fn what_is_not_kept_is_gone() {
         std::thread::spawn(|| {
-            give_up(Errands { folders: &[], port: 10_001 });
+            give_up(Errands { port: 10_001, ..Errands::default() });
             let left = capabilities(None).unwrap();
             assert!(KEPT.contains(left.permitted) && left.inheritable.is_empty(), "{left:?}");
             assert!(rustix::thread::no_new_privs().unwrap());

@@ -68,7 +68,9 @@ impl Engine {
         Some(match self {
             Engine::Probed(_) => return None,
             Engine::Stripped => "linked into the file without symbols: it is not certain which functions are its",
-            Engine::Java => "not supported yet: it is compiled as it runs, and has no functions in a file",
+            Engine::Java => {
+                "it is compiled as it runs, and has no functions in a file: only an agent inside it can tell what it says (--java-agent)"
+            }
             Engine::Bits32 => "a 32-bit file, which is not probed",
             Engine::Go(why) => why.why(),
             Engine::Rustls => "linked into the file without symbols: which functions are its is not known",

@@ -7,6 +7,7 @@
 
 mod adopt;
 mod containers;
+mod jvms;
 mod looks;
 mod reading;
 mod sweep;
@@ -25,6 +26,7 @@ use qtap_common::ABI;
 use qtap_common::record::why;
 use qtap_common::state::{FileKey, Losses, SessionKey, scope};
 
+use self::jvms::Jvms;
 use self::looks::Looks;
 use self::tables::Tables;
 use super::feedback::Feedback;
@@ -64,6 +66,8 @@ pub struct Live {
     people: People,
     /// `None`: TLS is not probed.
     tls: Option<Tls>,
+    /// `None`: no agent is loaded into any.
+    jvms: Option<Jvms>,
     tables: Tables,
     recorder: Option<Writer<Box<dyn Write + Send>>>,
     /// Forwards the probes' own messages to the log; `None` if they are off.
@@ -124,6 +128,7 @@ impl Live {
             probes,
             ring: Some(ring),
             decoder: Decoder::default(),
+            jvms: settings.jvms.then(|| Jvms::new(super::tls::JSSE)),
             tls: (!settings.tls.is_empty()).then(|| Tls::new(&settings, standing.clone())),
             people: People::new(std::mem::take(&mut settings.variables), &settings.runtimes)?,
             tables,
@@ -174,6 +179,7 @@ impl Live {
         if settings.tls.is_empty() {
             return Ok(());
         }
+        self.name_jsse();
         self.probes.keep_ready();
         if let Some(tls) = &mut self.tls {
             tls.found(super::seccomp::try_return_probe(&mut self.probes));
@@ -302,6 +308,7 @@ impl Live {
             Decoded::Exec(executed) => {
                 self.probes.program_started();
                 let (pid, environment) = (executed.pid, executed.environment.clone());
+                self.forget_jvm(pid);
                 let fact = self.people.executed(executed);
                 self.met(fact, &environment, out);
                 self.look_at_program(pid);
@@ -320,8 +327,10 @@ impl Live {
 
     /// Remembers what is needed to report an end that no record reports.
     fn remember(&mut self, event: &Event, bytes: &[u8]) {
-        if let Event::Opened(opened) = event {
-            self.speakers.insert(opened.pid);
+        if let Event::Opened(opened) = event
+            && self.speakers.insert(opened.pid)
+        {
+            self.meet_jvm_of(opened.pid);
         }
         match event {
             Event::Opened(opened) if opened.transport == Transport::Unix => {
@@ -352,6 +361,7 @@ impl Live {
     fn tick(&mut self, out: &mut Vec<Event>) {
         let now = procfs::now();
         self.tell_containers(now, out);
+        self.hear_of_jvms();
         if now.since(self.last_sweep_of_ends) >= SWEEP_ENDS {
             self.last_sweep_of_ends = now;
             self.sweep_ends(now, out);

@@ -111,6 +111,8 @@ pub struct Settings {
     pub ring_bytes: u32,
     /// TLS library families that are probed. Empty: TLS is not probed.
     pub tls: Vec<Family>,
+    /// qtap's agent is loaded into JVMs.
+    pub jvms: bool,
     /// Probes are placed at function entry and return, whatever the code looks like.
     pub plain_sites: bool,
     /// Return probes may be used.
@@ -211,6 +213,7 @@ impl Settings {
             wake_above: self.ring_bytes / 4,
             options: if self.advice { globals::option::ADVICE } else { 0 }
                 | if self.dns { globals::option::DNS } else { 0 }
+                | if self.jvms { globals::option::JVMS } else { 0 }
                 | self.guard.told(),
             ..Wanted::default()
         };

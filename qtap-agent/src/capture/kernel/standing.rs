@@ -66,6 +66,7 @@ struct State {
     left_out: HashMap<u32, LeftOut>,
     ran: Vec<Ran>,
     ring: RingUse,
+    jvms: HashMap<u32, Result<(), String>>,
 }
 
 impl Standing {
@@ -125,7 +126,18 @@ impl Standing {
         }
     }
 
+    /// How loading qtap's agent into the JVM of a process went; `None` if it was not tried.
+    #[must_use]
+    pub fn agent_in(&self, pid: u32) -> Option<Result<(), String>> {
+        self.state().jvms.get(&pid).cloned()
+    }
+
+    pub(super) fn jvm(&self, pid: u32, loaded: Result<(), String>) {
+        self.state().jvms.insert(pid, loaded);
+    }
+
     pub(super) fn exited(&self, pid: u32) {
+        self.state().jvms.remove(&pid);
         self.state().left_out.remove(&pid);
     }
 

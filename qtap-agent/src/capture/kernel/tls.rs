@@ -31,6 +31,9 @@ const FILES_MAX: usize = u16::MAX as usize - 1;
 /// Most files that are remembered as having no TLS functions.
 const REFUSED_MAX: usize = 65_536;
 
+/// Number of Java's own TLS, which is in no file.
+pub(super) const JSSE: u16 = 1;
+
 /// A file with probes.
 #[derive(Debug, Clone)]
 pub struct Library {
@@ -98,6 +101,7 @@ impl Tls {
     /// Nothing is attached yet.
     pub(super) fn new(settings: &Settings, standing: Standing) -> Tls {
         let mut tls = Tls::default();
+        tls.number = JSSE;
         (tls.families, tls.plain, tls.standing) = (settings.tls.clone(), settings.plain_sites, standing);
         (tls.release_after, tls.may_probe_returns) = (settings.release_after, settings.return_probes);
         tls.own = Elf::open(Path::new("/proc/self/exe")).ok().map(|elf| elf.id());
@@ -245,7 +249,7 @@ impl Tls {
     fn next_number(&mut self) -> u16 {
         let taken: HashSet<u16> = self.probed.libraries().map(|library| library.number).collect();
         loop {
-            self.number = self.number.checked_add(1).unwrap_or(1);
+            self.number = self.number.checked_add(1).unwrap_or(JSSE + 1);
             if !taken.contains(&self.number) {
                 return self.number;
             }

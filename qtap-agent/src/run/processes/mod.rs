@@ -56,7 +56,10 @@ impl Look {
         for pid in in_scope(&self.scope, &spoke) {
             let Some(executable) = procfs::executable(pid) else { continue };
             let traffic = traffics.get(&pid).cloned().unwrap_or_default();
-            let tls = tls_of(pid, &libraries, &confirmed, &mut engines);
+            let mut tls = tls_of(pid, &libraries, &confirmed, &mut engines);
+            if let Some(loaded) = self.standing.agent_in(pid) {
+                of_jvm(&mut tls, &loaded);
+            }
             if procfs::executable(pid).is_none() {
                 // The process exited while its files were inspected: the result is incomplete.
                 continue;
@@ -164,6 +167,16 @@ fn of_engine(found: &Found, mapping: &Mapping) -> EngineView {
         deleted: mapping.deleted,
         hooks: "none",
         reason: Some(reason::of_engine(found, mapping.deleted)),
+    }
+}
+
+/// A JVM has no probes: qtap's agent is in it, or could not be loaded.
+fn of_jvm(tls: &mut [EngineView], loaded: &Result<(), String>) {
+    for jvm in tls.iter_mut().filter(|engine| engine.name == Engine::Java.name()) {
+        match loaded {
+            Ok(()) => (jvm.hooks, jvm.reason) = ("attached", None),
+            Err(why) => (jvm.hooks, jvm.reason) = ("refused", Some(format!("qtap's agent was not loaded: {why}"))),
+        }
     }
 }
 

@@ -132,6 +132,7 @@ impl Live {
                 self.tables.uses_no_fibers(pid);
             }
         }
+        self.meet_jvm(pid, path);
         self.attach_file(file, path);
         if self.tls.as_ref().is_some_and(|tls| tls.has_rustls(file)) {
             self.tables.uses_rustls(pid);
@@ -213,7 +214,9 @@ impl Live {
     /// A file was inspected. If that failed because its process had ended, the next process that maps the file is to be reported. (If the process
     /// lives, the file can't be inspected at all, and would be reported again forever.)
     fn looked_at(&mut self, pid: u32, file: FileKey, looked_into: bool) {
-        if !looked_into && !Path::new(&format!("/proc/{pid}")).exists() {
+        let is_gone = !looked_into && !Path::new(&format!("/proc/{pid}")).exists();
+        // Each process that maps a JVM is to be met, not each file.
+        if is_gone || self.has_met_jvm(pid) {
             self.tables.tell_again(|told| told == file);
         }
     }

@@ -33,6 +33,7 @@ impl Live {
         self.speakers.remove(&pid);
         self.unheard.exited(pid);
         self.standing.exited(pid);
+        self.forget_jvm(pid);
         if self.losses_of(why::RING_FULL).count > self.ring_full_seen || self.look_again {
             self.sweep_sessions(|key| key.tgid == pid, time, out);
         }

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use aya::Ebpf;
-use aya::maps::{Array, HashMap as KernelMap, MapData, PerCpuArray};
+use aya::maps::{Array, HashMap as KernelMap, MapData, MapError, PerCpuArray};
 use qtap_common::feedback::{MAP_FEEDBACK, MAP_FOUND_ENDS, MAP_STORES};
 use qtap_common::globals::Wishes;
 use qtap_common::go::{GoCalls, GoFrame, GoKey, MAP_GO_CALLS};
+use qtap_common::jvm::{Jvm, MAP_JVMS};
 use qtap_common::state::{
     Conn, FileKey, Losses, MAP_CONNS, MAP_FIBER_SEEN, MAP_FIBER_USERS, MAP_LEFT_ALONE, MAP_LOSSES, MAP_MAPPED,
     MAP_RUSTLS_SEEN, MAP_RUSTLS_USERS, MAP_SCOPE, MAP_SESSIONS, MAP_WISHES, Session, SessionKey,
@@ -31,6 +32,7 @@ pub(super) struct Tables {
     rustls_seen: Array<MapData, u32>,
     fiber_users: KernelMap<MapData, u32, u8>,
     fiber_seen: Array<MapData, u32>,
+    jvms: KernelMap<MapData, u32, Jvm>,
 }
 
 impl Tables {
@@ -55,6 +57,7 @@ impl Tables {
             rustls_seen: Array::try_from(map(MAP_RUSTLS_SEEN)?)?,
             fiber_users: KernelMap::try_from(map(MAP_FIBER_USERS)?)?,
             fiber_seen: Array::try_from(map(MAP_FIBER_SEEN)?)?,
+            jvms: KernelMap::try_from(map(MAP_JVMS)?)?,
         })
     }
 
@@ -81,6 +84,17 @@ impl Tables {
         if let Err(error) = told {
             tracing::warn!(pid, %error, "switches stacks, and is treated as if it did not: some of its TLS is lost");
         }
+    }
+
+    /// What a process writes with this mark is a message of qtap's agent in it.
+    pub(super) fn hear_jvm(&mut self, pid: u32, jvm: Jvm) -> Result<(), MapError> {
+        self.jvms.insert(pid, jvm, 0)
+    }
+
+    /// No longer.
+    pub(super) fn forget_jvm(&mut self, pid: u32) {
+        // The process may be gone, and its entry evicted.
+        let _ = self.jvms.remove(&pid);
     }
 
     /// The process executes another program, which does not switch stacks.

@@ -1,0 +1,132 @@
+//! JVMs that processes in scope run: qtap's agent is loaded into each once, on a thread of its own, because a JVM takes its time.
+//!
+//! ```text
+//! a process maps libjvm.so ──▶ meet ──▶ thread: jvm::load ──▶ hear ──▶ the probes listen to it
+//! ```
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::mpsc;
+
+use qtap_common::jvm::Jvm;
+
+use super::Live;
+use crate::capture::decode::LibraryName;
+use crate::capture::discover::elf::Elf;
+use crate::capture::discover::{maps, procfs};
+use crate::capture::jvm::attach::AttachError;
+use crate::capture::jvm::{self, Loaded, Mark};
+use crate::capture::recording::Fact;
+
+/// Most JVMs that have an agent at once: as many as the probes' table holds.
+const AGENTS_MAX: usize = 1024;
+
+/// How loading the agent into a JVM went.
+type Answer = (u32, Jvm, Result<Loaded, AttachError>);
+
+/// The JVMs that were met, by process.
+#[derive(Debug)]
+pub(super) struct Jvms {
+    /// `None`: its agent is being loaded, or could not be.
+    met: HashMap<u32, Option<Loaded>>,
+    answers: mpsc::Receiver<Answer>,
+    answer: mpsc::Sender<Answer>,
+    /// Number of the library in records: one for all.
+    library: u16,
+}
+
+impl Jvms {
+    pub(super) fn new(library: u16) -> Jvms {
+        let (answer, answers) = mpsc::channel();
+        Jvms { met: HashMap::new(), answers, answer, library }
+    }
+}
+
+impl Live {
+    /// The library of JVMs is named in records like others.
+    pub(super) fn name_jsse(&mut self) {
+        let Some(jvms) = &self.jvms else { return };
+        let library = LibraryName { number: u32::from(jvms.library), name: "JSSE".to_owned(), by_code: false };
+        self.decoder.library(library.clone());
+        self.record(&Fact::Library(library));
+    }
+
+    /// A process in scope has mapped the file at `path`: if that is a JVM, qtap's agent is loaded into it.
+    pub(super) fn meet_jvm(&mut self, pid: u32, path: &Path) {
+        let Some(jvms) = &mut self.jvms else { return };
+        if jvms.met.len() >= AGENTS_MAX || jvms.met.contains_key(&pid) || !is_hotspot(path) {
+            return;
+        }
+        let mark: Mark = std::array::from_fn(|_| fastrand::u8(..));
+        let (first, second) = mark.split_at(8);
+        let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap_or_default());
+        let jvm = Jvm { mark: [word(first), word(second)], since: u64::MAX, library: jvms.library.into(), pad: 0 };
+        // Before it is loaded: its first message may come before its answer.
+        if let Err(error) = self.tables.hear_jvm(pid, jvm) {
+            tracing::warn!(pid, %error, "no agent for this JVM");
+            return;
+        }
+        jvms.met.insert(pid, None);
+        let answer = jvms.answer.clone();
+        let load = move || {
+            let loaded = jvm::load(pid, mark);
+            // Nobody waits for it any more if qtap is ending.
+            let _ = answer.send((pid, jvm, loaded));
+        };
+        if let Err(error) = std::thread::Builder::new().name("qtap-jvm".to_owned()).spawn(load) {
+            tracing::warn!(pid, %error, "no agent for this JVM");
+        }
+    }
+
+    /// The same for whatever a process has mapped.
+    pub(super) fn meet_jvm_of(&mut self, pid: u32) {
+        if self.jvms.is_none() {
+            return;
+        }
+        for mapping in maps::executable_mappings(pid) {
+            if mapping.path.ends_with("libjvm.so")
+                && let Some(path) = maps::path_from_here(pid, &mapping)
+            {
+                self.meet_jvm(pid, &path);
+            }
+        }
+    }
+
+    pub(super) fn has_met_jvm(&self, pid: u32) -> bool {
+        self.jvms.as_ref().is_some_and(|jvms| jvms.met.contains_key(&pid))
+    }
+
+    /// Takes what the threads found.
+    pub(super) fn hear_of_jvms(&mut self) {
+        let Some(jvms) = &mut self.jvms else { return };
+        while let Ok((pid, jvm, loaded)) = jvms.answers.try_recv() {
+            let Some(met) = jvms.met.get_mut(&pid) else { continue };
+            match loaded {
+                Ok(loaded) => {
+                    tracing::info!(pid, "agent loaded into a JVM");
+                    *met = Some(loaded);
+                    let told = self.tables.hear_jvm(pid, Jvm { since: procfs::now().0, ..jvm });
+                    self.standing.jvm(pid, told.map_err(|error| error.to_string()));
+                }
+                Err(error) => {
+                    tracing::warn!(pid, %error, "no agent for this JVM");
+                    self.tables.forget_jvm(pid);
+                    self.standing.jvm(pid, Err(error.to_string()));
+                }
+            }
+        }
+    }
+
+    /// The process ended, or executes another program.
+    pub(super) fn forget_jvm(&mut self, pid: u32) {
+        if let Some(jvms) = &mut self.jvms
+            && jvms.met.remove(&pid).is_some()
+        {
+            self.tables.forget_jvm(pid);
+        }
+    }
+}
+
+fn is_hotspot(path: &Path) -> bool {
+    Elf::open(path).is_ok_and(|elf| elf.soname().as_deref() == Some("libjvm.so"))
+}
