@@ -24,6 +24,7 @@ mod go_tls;
 mod grpc;
 mod harm;
 mod http2;
+mod java;
 mod ktls;
 mod lab;
 mod large;

@@ -47,6 +47,7 @@ pub fn command_by<'a>(words: impl IntoIterator<Item = &'a str>) -> Command {
         "LOG_LEVEL",
         "QTAP_TAGS",
         "HTTP_BUFFER_SIZE",
+        "JAVA_AGENT",
         "TLS_PROBES",
         "BPF_TRACE",
         "DATA_DIR",
@@ -179,6 +180,11 @@ impl Agent {
     /// Waits until its output contains `part` this often.
     pub fn wait_for(&self, part: &str, times: usize) {
         wait_until(part, || self.printed().matches(part).count() >= times);
+    }
+
+    /// What it has logged so far.
+    pub fn logged(&self) -> String {
+        text(&self.err)
     }
 
     /// Ends it with SIGTERM, and parses its records.

@@ -53,7 +53,7 @@ fn every_program_is_within_its_budget() {
         config("level: full", "")
     );
     let config = lab.write("qtap.yaml", text.as_bytes()).display().to_string();
-    let captured = exec(&lab, ["--config", &config, "--log-level", "debug"], ["true"]);
+    let captured = exec(&lab, ["--config", &config, "--java-agent", "--log-level", "debug"], ["true"]);
     assert_eq!(captured.code, Some(0), "{}", captured.stderr);
     let lines = captured.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let counts: BTreeMap<String, Value> = lines

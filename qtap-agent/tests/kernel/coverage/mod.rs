@@ -232,7 +232,10 @@ fn rows(place: &Place<'_>, program: &Program) -> Vec<Row> {
         }
     }
     let settings = place.lab.write("qtap.yaml", config("level: full", "").as_bytes()).display().to_string();
-    let agent = Agent::start(place.lab, ["--config", &settings, "--pid", &shell.child.pid().to_string()]);
+    let pid = shell.child.pid().to_string();
+    let mut arguments = vec!["--config", &settings, "--pid", &pid];
+    arguments.extend(program.java_agent.then_some("--java-agent"));
+    let agent = Agent::start(place.lab, arguments);
     let mut asked: Vec<Asked> = program.talks.iter().map(|talk| perform(place, talk, &mut shell, &agent)).collect();
     // A program that ends at once can't be asked about later; the reasons of its other talks apply to it.
     let unseen: BTreeSet<String> = asked.iter().flat_map(|asked| asked.unseen.clone()).collect();

@@ -13,6 +13,8 @@ pub(super) struct Program {
     pub name: String,
     /// As the program itself reports it.
     pub version: String,
+    /// qtap is asked to load its agent into it.
+    pub java_agent: bool,
     /// Shell lines that run in the background, started before qtap: what serving and proxying need.
     pub started: Vec<String>,
     pub talks: Vec<Talk>,
@@ -48,7 +50,7 @@ pub(super) const BOTH: [Version; 2] = [Version::One, Version::Two];
 
 impl Program {
     pub(super) fn new(name: &str, version: String) -> Program {
-        Program { name: name.to_owned(), version, started: Vec::new(), talks: Vec::new() }
+        Program { name: name.to_owned(), version, java_agent: false, started: Vec::new(), talks: Vec::new() }
     }
 
     /// A client that reads the plan file itself.
@@ -403,12 +405,21 @@ fn java(place: &Place<'_>) -> Vec<Program> {
         return Vec::new();
     }
     output_of(Command::new("javac").arg("-d").arg(place.lab.dir()).arg(script("Talk.java")));
+    let mut openssl = Command::new("openssl");
+    openssl.args(["pkcs12", "-export", "-passout", "pass:secret", "-in", "cert.pem", "-inkey", "key.pem"]);
+    output_of(openssl.args(["-out", "keys.p12"]).current_dir(place.lab.dir()));
+    let dir = place.lab.dir().display();
     // The certificate's name does not match the peer in every version.
-    let line = format!(
-        "java -Djdk.internal.httpclient.disableHostnameVerification -cp '{}' Talk VERSION PLAN",
-        place.lab.dir().display()
-    );
-    vec![Program::new("Java", version_of(Command::new("java").arg("--version"))).asks(&BOTH, &line)]
+    let talk = format!("java -Djdk.internal.httpclient.disableHostnameVerification -cp '{dir}' Talk");
+    let of = |name: &str| Program::new(name, version_of(Command::new("java").arg("--version")));
+    let [port] = free_ports();
+    let with = [
+        of("Java --java-agent, java.net.http").asks(&BOTH, &format!("{talk} ask VERSION PLAN")),
+        of("Java --java-agent, HttpsURLConnection").asks(&[Version::One], &format!("{talk} ask socket PLAN")),
+        of("Java --java-agent, HttpsServer").serves(&[Version::One], port, &format!("{talk} serve '{dir}' PORT")),
+    ];
+    let without = of("Java").asks(&BOTH, &format!("{talk} ask VERSION PLAN"));
+    with.map(|program| Program { java_agent: true, ..program }).into_iter().chain([without]).collect()
 }
 
 /// .NET, which looks up OpenSSL's functions by name. This one knows no OpenSSL but 1.1, which Debian 11 had.
