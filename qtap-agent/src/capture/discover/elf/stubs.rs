@@ -54,8 +54,8 @@ impl Elf {
     /// True when a symbol of the file has one of these names: one that it imports, or one of its own.
     #[must_use]
     pub fn mentions(&self, names: &[&str]) -> bool {
-        let mut tables = self.dynamic_symbols().unwrap_or_default().iter();
-        let imports = tables.any(|table| !imports(table, names).is_empty());
+        let table = self.dynamic_symbols().unwrap_or_default();
+        let imports = table.is_some_and(|table| !imports(table, names).is_empty());
         imports || self.functions(names).is_ok_and(|own| !own.is_empty())
     }
 
@@ -66,7 +66,7 @@ impl Elf {
             Machine::Aarch64 | Machine::Other(_) => return Ok(Vec::new()),
         };
         let mut slots = Vec::new();
-        for table in self.dynamic_symbols()? {
+        if let Some(table) = self.dynamic_symbols()? {
             let imports = imports(table, wanted);
             let of_table = |section: &&SectionHeader64<LE>| {
                 section.sh_type.get(LE) == elf::SHT_RELA && section.sh_link.get(LE) as usize == table.section

@@ -14,11 +14,14 @@ use super::{Elf, ElfError, MAX_PART, Symbol, string_at};
 /// Most functions that [`Elf::functions_with`] returns: a Rust program has a dozen.
 const MAX_NAMED: usize = 256;
 
+/// Longest name that is returned, in bytes; mangled ones have some hundred.
+const MAX_NAME: usize = 4096;
+
 /// The tables of a file that were read so far: they live as long as the open file.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
-    dynamic: OnceCell<Vec<Table>>,
-    all: OnceCell<Vec<Table>>,
+    dynamic: OnceCell<Option<Table>>,
+    all: OnceCell<Option<Table>>,
 }
 
 /// A symbol table.
@@ -77,14 +80,19 @@ impl Table {
         let found = parts.iter().flat_map(|part| memchr::memmem::find_iter(&self.strings, part.as_bytes()));
         let mut places: Vec<usize> = found.collect();
         places.sort_unstable();
-        let nul_before = |place: usize| memchr::memrchr(0, self.strings.get(..place)?);
-        let start = |place: usize| nul_before(place).map_or(0, |nul| nul + 1);
-        let spans: Vec<(usize, usize)> = places.into_iter().map(|place| (start(place), place)).collect();
+        let mut spans: Vec<(usize, usize)> = Vec::with_capacity(places.len());
+        for place in places {
+            // Searched no further than the part before it, whose string it may be in: a hostile table has one string.
+            let (known, searched) = spans.last().copied().unwrap_or_default();
+            let nul = self.strings.get(searched..place).and_then(|between| memchr::memrchr(0, between));
+            spans.push((nul.map_or(known, |nul| searched + nul + 1), place));
+        }
         let symbols = if spans.is_empty() { &[] } else { self.symbols() };
         symbols.iter().filter_map(move |symbol| {
             let begin = symbol.st_name.get(LE) as usize;
             let (start, _) = spans.get(spans.partition_point(|(_, place)| *place < begin))?;
-            let name = string_at(&self.strings, begin as u64).filter(|_| *start <= begin)?;
+            let rest = self.strings.get(begin..).filter(|_| *start <= begin)?;
+            let name = string_at(rest.get(..MAX_NAME).unwrap_or(rest), 0)?;
             Some((symbol, plain_name(name)?))
         })
     }
@@ -98,8 +106,8 @@ impl Elf {
     pub fn functions(&self, wanted: &[&str]) -> Result<Vec<Symbol>, ElfError> {
         let mut found: Vec<Symbol> = Vec::new();
         let names = Names::new(wanted);
-        for tables in [Elf::dynamic_symbols, Elf::all_symbols] {
-            for (_, symbol, name) in tables(self)?.iter().flat_map(|table| table.named(&names)) {
+        for table in [Elf::dynamic_symbols, Elf::all_symbols] {
+            for (_, symbol, name) in table(self)?.into_iter().flat_map(|table| table.named(&names)) {
                 if found.iter().any(|known| known.name == name) {
                     continue;
                 }
@@ -117,7 +125,7 @@ impl Elf {
     /// # Errors
     /// [`ElfError`] when a symbol table is damaged or too large.
     pub fn functions_with(&self, parts: &[&str]) -> Result<Vec<Symbol>, ElfError> {
-        let tables = self.dynamic_symbols()?.iter().chain(self.all_symbols()?);
+        let tables = self.dynamic_symbols()?.into_iter().chain(self.all_symbols()?);
         let named = tables.flat_map(|table| table.with(parts));
         Ok(named.filter_map(|(symbol, name)| self.function(name, symbol)).take(MAX_NAMED).collect())
     }
@@ -133,23 +141,27 @@ impl Elf {
     }
 
     /// The symbols that the loader needs.
-    pub(super) fn dynamic_symbols(&self) -> Result<&[Table], ElfError> {
-        self.tables(&self.symbols.dynamic, elf::SHT_DYNSYM)
+    pub(super) fn dynamic_symbols(&self) -> Result<Option<&Table>, ElfError> {
+        self.table_of(&self.symbols.dynamic, elf::SHT_DYNSYM)
     }
 
     /// All symbols, which a stripped file no longer has.
-    fn all_symbols(&self) -> Result<&[Table], ElfError> {
-        self.tables(&self.symbols.all, elf::SHT_SYMTAB)
+    fn all_symbols(&self) -> Result<Option<&Table>, ElfError> {
+        self.table_of(&self.symbols.all, elf::SHT_SYMTAB)
     }
 
-    fn tables<'a>(&self, read: &'a OnceCell<Vec<Table>>, kind: SectionType) -> Result<&'a [Table], ElfError> {
-        if let Some(tables) = read.get() {
-            return Ok(tables);
+    /// The table of a kind: a file may have one of each (ELF specification, section types), and no more are read.
+    fn table_of<'a>(
+        &self,
+        read: &'a OnceCell<Option<Table>>,
+        kind: SectionType,
+    ) -> Result<Option<&'a Table>, ElfError> {
+        if let Some(table) = read.get() {
+            return Ok(table.as_ref());
         }
-        let of_kind = self.sections.iter().enumerate().filter(|(_, section)| section.sh_type.get(LE) == kind);
-        let tables: Result<_, _> = of_kind.map(|(index, section)| self.read_table(index, section)).collect();
-        let tables = tables?;
-        Ok(read.get_or_init(|| tables))
+        let mut of_kind = self.sections.iter().enumerate().filter(|(_, section)| section.sh_type.get(LE) == kind);
+        let table = of_kind.next().map(|(index, section)| self.read_table(index, section)).transpose()?;
+        Ok(read.get_or_init(|| table).as_ref())
     }
 
     fn read_table(&self, index: usize, section: &SectionHeader64<LE>) -> Result<Table, ElfError> {
@@ -202,6 +214,17 @@ mod tests {
         assert_eq!(found(&["_ex", "my"]), ["my_SSL_read", "ad_ex"]);
         assert_eq!(found(&["nowhere"]), [""; 0]);
         assert_eq!(found(&["SSL_read_"]), [""; 0], "the symbol's name begins behind it");
+    }
+
+    /// A search back to the beginning for each of them would take hours.
+    #[test]
+    fn one_string_of_nothing_but_the_part_is_searched_once() {
+        let mut table = table(&[0, 7, 9_000_000]);
+        table.strings = b"PlaintextSink".repeat(1_000_000);
+        table.strings.push(0);
+        let begun = std::time::Instant::now();
+        assert_eq!(table.with(&["PlaintextSink"]).count(), 0, "no name is that long");
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
     }
 
     #[test]
