@@ -13,6 +13,8 @@ use crate::source::Source;
 use crate::{emit, feedback, hello, scratch, session};
 
 const HEADER: u64 = size_of::<Message>() as u64;
+/// Longest call that is believed, in nanoseconds: an hour.
+const AGE_MAX: u64 = 3600 * 1_000_000_000;
 
 /// A message, in a work area: the kernel allows 512 bytes of stack to all functions that are in progress.
 #[repr(C)]
@@ -91,7 +93,9 @@ fn moved(area: u32, jvm: *const Jvm, payload: u64) {
     told.source = Source::buffer(payload, bytes);
     told.moved.direction = usize::from(message.direction & 1);
     told.moved.bytes = bytes;
-    told.moved.began = emit::now() - message.age;
+    // (A process may say what it likes.)
+    let age = if message.age < AGE_MAX { message.age } else { 0 };
+    told.moved.began = emit::now().saturating_sub(age);
     let Some(session) = session::find_or_open(area, &session::key(message.session), library, flag::LATE) else {
         return session::no_room(bytes);
     };

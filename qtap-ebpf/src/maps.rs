@@ -52,9 +52,9 @@ pub static CALLS: HashMap<u64, Calls> = HashMap::with_max_entries(32_768, 0);
 #[map]
 pub static FIBER_CALLS: LruHashMap<u64, Calls> = LruHashMap::with_max_entries(16_384, 0);
 
-/// Process → how its messages are known. Writer: agent. Reader: `jvm`. An LRU: an evicted process is not heard any more.
+/// Process → how its messages are known. Writer: agent. Reader: `jvm`.
 #[map]
-pub static JVMS: LruHashMap<u32, Jvm> = LruHashMap::with_max_entries(1024, 0);
+pub static JVMS: HashMap<u32, Jvm> = HashMap::with_max_entries(1024, 0);
 
 /// Process → 1: it switches stacks. Writers: agent, `fibers` (fork). Reader: `fibers`. An LRU: an evicted process is treated like any other.
 #[map]
