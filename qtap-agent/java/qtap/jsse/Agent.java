@@ -1,19 +1,13 @@
 package qtap.jsse;
 
-import java.io.ByteArrayOutputStream;
-import java.io.IOException;
-import java.io.InputStream;
+import java.io.File;
 import java.lang.instrument.Instrumentation;
-import java.lang.reflect.Field;
-import java.lang.reflect.Method;
-import java.util.Collections;
-import java.util.jar.JarEntry;
-import java.util.jar.JarFile;
+import java.net.URL;
+import java.net.URLClassLoader;
 
 /**
  * What the JVM calls when qtap loads this archive into it (java.lang.instrument, "Starting an agent after VM startup"). Classes of the JDK will call the others of
- * the archive, so these have to be the bootstrap loader's. They are defined one by one: to append the archive to that loader's path makes the JVM give up sharing
- * classes, and say so on the program's output.
+ * the archive, so these have to be the bootstrap loader's ({@link Definer}).
  */
 public final class Agent {
     private static final String WATCH = "qtap.jsse.Watch";
@@ -31,7 +25,7 @@ public final class Agent {
             }
             Class<?> watch = Class.forName(WATCH, true, null);
             watch.getMethod("start", String.class, Instrumentation.class).invoke(null, options, instrumentation);
-        } catch (Exception | LinkageError failed) {
+        } catch (Exception | Error failed) {
             // As described.
         }
     }
@@ -45,36 +39,12 @@ public final class Agent {
         }
     }
 
+    /** By a loader that nobody else has: what is opened for that is open to its classes only, and gone with it. */
     private static void define(String archive, Instrumentation instrumentation) throws Exception {
-        Class<?> type;
-        if (Modules.exist()) {
-            Modules.open(instrumentation, Agent.class, Collections.singleton("jdk.internal.misc"));
-            type = Class.forName("jdk.internal.misc.Unsafe");
-        } else {
-            type = Class.forName("sun.misc.Unsafe");
+        URL[] urls = {new File(archive).toURI().toURL()};
+        try (URLClassLoader alone = new URLClassLoader(urls, null)) {
+            Class<?> definer = alone.loadClass("qtap.jsse.Definer");
+            definer.getMethod("define", String.class, Instrumentation.class).invoke(null, archive, instrumentation);
         }
-        Field only = type.getDeclaredField("theUnsafe");
-        only.setAccessible(true);
-        Object unsafe = only.get(null);
-        Method define = type.getMethod("defineClass", String.class, byte[].class, int.class, int.class, ClassLoader.class,
-                Class.forName("java.security.ProtectionDomain"));
-        try (JarFile file = new JarFile(archive)) {
-            for (JarEntry entry : Collections.list(file.entries())) {
-                String name = entry.getName();
-                if (name.endsWith(".class") && !name.endsWith("/Agent.class")) {
-                    byte[] bytes = bytes(file.getInputStream(entry));
-                    define.invoke(unsafe, null, bytes, 0, bytes.length, null, null);
-                }
-            }
-        }
-    }
-
-    private static byte[] bytes(InputStream in) throws IOException {
-        ByteArrayOutputStream all = new ByteArrayOutputStream();
-        byte[] some = new byte[4096];
-        for (int count = in.read(some); count > 0; count = in.read(some)) {
-            all.write(some, 0, count);
-        }
-        return all.toByteArray();
     }
 }

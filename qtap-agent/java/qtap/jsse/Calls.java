@@ -18,11 +18,11 @@ public final class Calls {
     /** No result of {@link InputStream#read}: that is at least −1. */
     public static final int OWN = -2;
 
-    /** True while this thread is in a method's own code. */
-    private static final ThreadLocal<boolean[]> INSIDE = new ThreadLocal<boolean[]>() {
+    /** The stream or engine whose own code this thread is in; inside it may be others, as when a TrustManager asks a server. */
+    private static final ThreadLocal<Object[]> INSIDE = new ThreadLocal<Object[]>() {
         @Override
-        protected boolean[] initialValue() {
-            return new boolean[1];
+        protected Object[] initialValue() {
+            return new Object[1];
         }
     };
 
@@ -30,10 +30,12 @@ public final class Calls {
 
     /** {@code SSLSocketImpl.AppInputStream.read}. */
     public static int read(InputStream stream, byte[] into, int offset, int length) throws IOException {
-        boolean[] inside = enter();
-        if (inside == null) {
+        Object[] inside = inside();
+        if (inside == null || inside[0] == stream) {
             return OWN;
         }
+        Object before = inside[0];
+        inside[0] = stream;
         try {
             int count = stream.read(into, offset, length);
             if (count > 0) {
@@ -41,94 +43,92 @@ public final class Calls {
             }
             return count;
         } finally {
-            inside[0] = false;
+            inside[0] = before;
         }
     }
 
     /** {@code SSLSocketImpl.AppOutputStream.write}. */
     public static boolean write(OutputStream stream, byte[] from, int offset, int length) throws IOException {
-        boolean[] inside = enter();
-        if (inside == null) {
+        Object[] inside = inside();
+        if (inside == null || inside[0] == stream) {
             return false;
         }
+        Object before = inside[0];
+        inside[0] = stream;
+        Session session = Told.begins(stream);
+        long turn = session == null ? 0 : session.begin();
+        boolean isDone = false;
         try {
             long begun = System.nanoTime();
             stream.write(from, offset, length);
-            Told.sent(stream, from, offset, length, begun);
+            isDone = true;
+            Told.sent(session, from, offset, length, begun, turn);
             return true;
         } finally {
-            inside[0] = false;
+            inside[0] = before;
+            if (session != null) {
+                session.end();
+                if (!isDone) {
+                    // How much of it has left, nobody knows.
+                    Told.lost(session, Channel.SENT, length);
+                }
+            }
         }
     }
 
     /** {@code SSLEngineImpl.wrap}. */
     public static SSLEngineResult wrap(SSLEngine engine, ByteBuffer[] plain, int first, int count, ByteBuffer wire)
             throws SSLException {
-        boolean[] inside = enter();
-        if (inside == null) {
+        Object[] inside = inside();
+        if (inside == null || inside[0] == engine) {
             return null;
         }
+        Object before = inside[0];
+        inside[0] = engine;
         try {
             long begun = System.nanoTime();
-            int[] before = positions(plain, first, count);
+            int[] positions = Told.positions(plain, first, count);
             int written = wire == null ? 0 : wire.position();
             SSLEngineResult result = engine.wrap(plain, first, count, wire);
-            Told.wrapped(engine, plain, first, before, wire, written, result, begun);
+            Told.wrapped(engine, plain, first, positions, wire, written, result, begun);
             return result;
         } finally {
-            inside[0] = false;
+            inside[0] = before;
         }
     }
 
     /** {@code SSLEngineImpl.unwrap}. */
     public static SSLEngineResult unwrap(SSLEngine engine, ByteBuffer wire, ByteBuffer[] plain, int first, int count)
             throws SSLException {
-        boolean[] inside = enter();
-        if (inside == null) {
+        Object[] inside = inside();
+        if (inside == null || inside[0] == engine) {
             return null;
         }
+        Object before = inside[0];
+        inside[0] = engine;
         try {
             // Before the call: the engine may decipher in place.
             Told.isFed(engine, wire);
-            int[] before = positions(plain, first, count);
+            int[] positions = Told.positions(plain, first, count);
             SSLEngineResult result = engine.unwrap(wire, plain, first, count);
-            Told.unwrapped(engine, plain, first, before, result);
+            Told.unwrapped(engine, plain, first, positions, result);
             return result;
         } finally {
-            inside[0] = false;
+            inside[0] = before;
         }
     }
 
-    /** Null: the thread is inside already, or nobody listens. */
-    private static boolean[] enter() {
+    /** Null: nobody listens. */
+    private static Object[] inside() {
         if (!Channel.isOpen()) {
             return null;
         }
-        boolean[] inside;
         try {
-            inside = INSIDE.get();
-        } catch (OutOfMemoryError failed) {
+            return INSIDE.get();
+        } catch (RuntimeException | Error failed) {
             // What this call moves is not seen, and nobody can say of which session it was.
             Channel.close();
             return null;
         }
-        if (inside[0]) {
-            return null;
-        }
-        inside[0] = true;
-        return inside;
-    }
-
-    /** Where each buffer stands; arguments that the method itself will refuse have no positions. */
-    private static int[] positions(ByteBuffer[] buffers, int first, int count) {
-        if (buffers == null || first < 0 || count < 0 || first > buffers.length - count) {
-            return new int[0];
-        }
-        int[] positions = new int[count];
-        for (int at = 0; at < count; at++) {
-            ByteBuffer buffer = buffers[first + at];
-            positions[at] = buffer == null ? 0 : buffer.position();
-        }
-        return positions;
     }
 }

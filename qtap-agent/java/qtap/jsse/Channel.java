@@ -98,12 +98,17 @@ final class Channel {
         tell(message(ENDED, SENT, session, 0));
     }
 
-    /** A message without its payload. {@code begun}: when the call began that it tells of; 0: now. */
-    private static ByteBuffer message(byte kind, byte direction, Session session, long begun) {
+    /** Tells how much could not be told since the last time. */
+    static void lost(Session session, byte direction) {
         if (session.hasLost(direction)) {
             ByteBuffer message = begin(LOST, direction, session, 0);
             tell(message.putLong(session.takeLost(direction)));
         }
+    }
+
+    /** A message without its payload. {@code begun}: when the call began that it tells of; 0: now. */
+    private static ByteBuffer message(byte kind, byte direction, Session session, long begun) {
+        lost(session, direction);
         return begin(kind, direction, session, begun == 0 ? 0 : System.nanoTime() - begun);
     }
 

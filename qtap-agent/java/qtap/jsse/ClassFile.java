@@ -11,7 +11,7 @@ import java.util.Map;
  * A class file (JVM specification §4) whose methods get code before their first instruction. What was there keeps its distances, so that only what counts from a
  * method's beginning has to be moved: exception tables, line numbers, and the first stack map frame.
  *
- * <p>In: a class file. Out: another, or null when none of the methods is in it. A class file that breaks the format makes an exception of any kind.
+ * <p>In: a class file. Out: another. A class file that breaks the format, or lacks one of the methods, makes an exception of any kind.
  */
 final class ClassFile {
     private static final String CALLS = "qtap/jsse/Calls";
@@ -62,8 +62,8 @@ final class ClassFile {
             at = end;
         }
         body.write(of, at, of.length - at);
-        if (changed == 0) {
-            return null;
+        if (changed < methods.size()) {
+            throw new IOException("not the methods that are known");
         }
         Output whole = new Output();
         whole.write(of, 0, 8);

@@ -56,6 +56,9 @@ final class Method {
                 new Method("unwrap", "(" + ENGINE + unwrap, Answer.OBJECT, 5, ALOAD_0, ALOAD_1, ALOAD_2, ILOAD_3, ILOAD, 4));
     }
 
+    /** Number of methods. */
+    static final int COUNT = 4;
+
     private static void add(String of, String name, Method method) {
         Map<String, Method> methods = ALL.get(of);
         if (methods == null) {

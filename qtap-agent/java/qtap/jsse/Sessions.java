@@ -18,6 +18,8 @@ final class Sessions {
     private static final ConcurrentHashMap<Key, Session> OF_STREAM = new ConcurrentHashMap<Key, Session>();
     private static final ReferenceQueue<Object> COLLECTED = new ReferenceQueue<Object>();
     private static final AtomicLong NEXT = new AtomicLong(1);
+    /** How many sessions begin until those are looked for that are over. */
+    private static final long SWEEP = 64;
 
     private Sessions() {}
 
@@ -49,6 +51,14 @@ final class Sessions {
         return session;
     }
 
+    /** The session of an engine is over. */
+    static void end(SSLEngine engine) {
+        Session session = OF.remove(new Probe(engine));
+        if (session != null) {
+            Channel.ended(session);
+        }
+    }
+
     private static Session of(Object object) {
         Session known = OF.get(new Probe(object));
         if (known != null) {
@@ -56,8 +66,24 @@ final class Sessions {
         }
         forgetCollected();
         Session made = new Session(NEXT.getAndIncrement());
+        if (made.number % SWEEP == 0) {
+            endClosed();
+        }
         Session other = OF.putIfAbsent(new Key(object), made);
         return other == null ? made : other;
+    }
+
+    /** Sockets that are closed may not be collected for hours. */
+    private static void endClosed() {
+        for (Key key : OF.keySet()) {
+            Object object = key.get();
+            // (An engine can't be asked here: it would wait for who is in it.)
+            boolean isOver = object instanceof Socket && ((Socket) object).isClosed();
+            Session session = isOver ? OF.remove(key) : null;
+            if (session != null) {
+                Channel.ended(session);
+            }
+        }
     }
 
     private static void forgetCollected() {

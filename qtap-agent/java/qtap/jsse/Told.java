@@ -20,10 +20,36 @@ final class Told {
         }
     }
 
-    static void sent(OutputStream stream, byte[] from, int offset, int length, long begun) {
-        Session session = ofStream(stream);
-        if (session != null) {
+    /** A write begins, of this session; null when it is not known. */
+    static Session begins(OutputStream stream) {
+        return ofStream(stream);
+    }
+
+    static void sent(Session session, byte[] from, int offset, int length, long begun, long turn) {
+        if (session == null) {
+            return;
+        }
+        if (session.wasAlone(turn)) {
             moved(session, Channel.SENT, from, offset, length, begun);
+        } else {
+            lost(session, Channel.SENT, length);
+        }
+    }
+
+    /** Where each buffer stands; arguments that the method itself will refuse have no positions. Null: not known. */
+    static int[] positions(ByteBuffer[] buffers, int first, int count) {
+        try {
+            if (buffers == null || first < 0 || count < 0 || first > buffers.length - count) {
+                return new int[0];
+            }
+            int[] positions = new int[count];
+            for (int at = 0; at < count; at++) {
+                ByteBuffer buffer = buffers[first + at];
+                positions[at] = buffer == null ? 0 : buffer.position();
+            }
+            return positions;
+        } catch (RuntimeException | Error failed) {
+            return null;
         }
     }
 
@@ -37,6 +63,7 @@ final class Told {
         if (result.bytesConsumed() > 0) {
             moved(session, Channel.SENT, plain, first, before, result.bytesConsumed(), begun);
         }
+        endIfDone(engine, result);
     }
 
     /** The engine is about to decipher what lies in {@code wire}. */
@@ -52,12 +79,33 @@ final class Told {
         if (session != null) {
             moved(session, Channel.RECEIVED, plain, first, before, result.bytesProduced(), 0);
         }
+        endIfDone(engine, result);
+    }
+
+    /** A session moved bytes that can't be told. */
+    static void lost(Session session, byte direction, long bytes) {
+        session.lose(direction, bytes);
+        try {
+            Channel.lost(session, direction);
+        } catch (RuntimeException | Error failed) {
+            // With its next message.
+        }
+    }
+
+    private static void endIfDone(SSLEngine engine, SSLEngineResult result) {
+        try {
+            if (result.getStatus() == SSLEngineResult.Status.CLOSED && engine.isInboundDone() && engine.isOutboundDone()) {
+                Sessions.end(engine);
+            }
+        } catch (RuntimeException | Error failed) {
+            // It ends when it is collected.
+        }
     }
 
     private static Session of(SSLEngine engine) {
         try {
             return Sessions.of(engine);
-        } catch (RuntimeException | OutOfMemoryError | StackOverflowError failed) {
+        } catch (RuntimeException | Error failed) {
             Channel.close();
             return null;
         }
@@ -66,7 +114,7 @@ final class Told {
     private static Session ofStream(Object stream) {
         try {
             return Sessions.ofStream(stream);
-        } catch (RuntimeException | OutOfMemoryError | StackOverflowError failed) {
+        } catch (RuntimeException | Error failed) {
             Channel.close();
             return null;
         }
@@ -75,7 +123,7 @@ final class Told {
     private static void hello(Session session, ByteBuffer wire, int at, int length, boolean isReceived) {
         try {
             Channel.hello(session, wire, at, length, isReceived);
-        } catch (RuntimeException | OutOfMemoryError | StackOverflowError failed) {
+        } catch (RuntimeException | Error failed) {
             // Its socket is not known, which qtap says of it.
         }
     }
@@ -88,8 +136,8 @@ final class Told {
                 Channel.data(session, direction, bytes, offset + (int) told, some, begun);
                 told += some;
             }
-        } catch (RuntimeException | OutOfMemoryError | StackOverflowError failed) {
-            session.lose(direction, length - told);
+        } catch (RuntimeException | Error failed) {
+            lost(session, direction, length - told);
         }
     }
 
@@ -97,7 +145,7 @@ final class Told {
     private static void moved(Session session, byte direction, ByteBuffer[] buffers, int first, int[] before, int length, long begun) {
         long told = 0;
         try {
-            for (int at = 0; at < before.length; at++) {
+            for (int at = 0; before != null && at < before.length; at++) {
                 ByteBuffer buffer = buffers[first + at];
                 int end = buffer == null ? 0 : buffer.position();
                 for (int from = before[at]; from < end; from += Channel.PIECE) {
@@ -106,11 +154,11 @@ final class Told {
                     told += some;
                 }
             }
-        } catch (RuntimeException | OutOfMemoryError | StackOverflowError failed) {
+        } catch (RuntimeException | Error failed) {
             // Counted below.
         }
         if (told < length) {
-            session.lose(direction, length - told);
+            lost(session, direction, length - told);
         }
     }
 }

@@ -2,6 +2,7 @@ package qtap.jsse;
 
 import java.io.FileInputStream;
 import java.io.IOException;
+import java.io.RandomAccessFile;
 import java.lang.instrument.ClassFileTransformer;
 import java.lang.instrument.Instrumentation;
 import java.security.ProtectionDomain;
@@ -12,16 +13,25 @@ import java.util.Map;
 
 /** While qtap lives: JSSE's classes are changed. When it ends, in whatever way, its end of a pipe is closed, and they are what they were. */
 public final class Watch implements ClassFileTransformer, Runnable {
+    /** Called or read by threads of the program: none of them may be the one that has to load and initialise them. */
+    private static final String[] USED = {"Session", "Sessions", "Sessions$Key", "Sessions$Probe", "Channel", "Told", "Calls"};
+
     private static boolean isRunning;
 
     private final Instrumentation instrumentation;
-    private FileInputStream life;
+    private final FileInputStream life;
+    /** Methods that have their prefix. */
+    private int methods;
 
-    private Watch(Instrumentation instrumentation) {
+    private Watch(Instrumentation instrumentation, FileInputStream life) {
         this.instrumentation = instrumentation;
+        this.life = life;
     }
 
-    /** Options: this archive's path, the path of the pipe that qtap holds open, the mark in hexadecimal. If another qtap is here, nothing happens. */
+    /**
+     * Options: this archive's path, the path of the pipe that qtap holds open, the mark in hexadecimal. If another qtap is here, or something fails, nothing has
+     * changed, and nobody reads the pipe.
+     */
     public static synchronized void start(String options, Instrumentation instrumentation) throws Exception {
         if (isRunning) {
             return;
@@ -34,20 +44,25 @@ public final class Watch implements ClassFileTransformer, Runnable {
         if (Modules.exist()) {
             Modules.open(instrumentation, Watch.class, Arrays.asList("java.io", "java.net", "sun.nio.ch", "sun.security.ssl"));
         }
-        Channel.open(mark);
-        Watch watch = new Watch(instrumentation);
-        instrumentation.addTransformer(watch, true);
+        for (String name : USED) {
+            Class.forName("qtap.jsse." + name, true, null);
+        }
+        // Opened both ways first, which never waits: qtap may have ended meanwhile.
+        RandomAccessFile both = new RandomAccessFile(parts[1], "rw");
+        FileInputStream life = new FileInputStream(parts[1]);
+        both.close();
+        Watch watch = new Watch(instrumentation, life);
         try {
+            Channel.open(mark);
+            instrumentation.addTransformer(watch, true);
             watch.change();
-            // qtap takes it for the sign that all went well.
-            watch.life = new FileInputStream(parts[1]);
+            if (watch.methods < Method.COUNT) {
+                throw new IllegalStateException("another JSSE");
+            }
             Thread thread = new Thread(watch, "qtap");
             thread.setDaemon(true);
             thread.start();
         } catch (Exception | Error failed) {
-            if (watch.life != null) {
-                watch.life.close();
-            }
             watch.end();
             throw failed;
         }
@@ -61,7 +76,6 @@ public final class Watch implements ClassFileTransformer, Runnable {
             while (life.read() >= 0) {
                 // Nothing is written.
             }
-            life.close();
         } catch (IOException ended) {
             // As good as an end.
         }
@@ -70,28 +84,31 @@ public final class Watch implements ClassFileTransformer, Runnable {
 
     private void end() {
         Channel.close();
+        Sessions.forget();
         instrumentation.removeTransformer(this);
+        try {
+            life.close();
+        } catch (IOException closed) {
+            // As good as closed.
+        }
         synchronized (Watch.class) {
             isRunning = false;
         }
         try {
             change();
-        } catch (Exception kept) {
+        } catch (Exception | Error kept) {
             // The calls stay, and return at once.
         }
     }
 
-    /** Has the JVM load the classes again that are loaded already. */
+    /** Has the JVM load the classes again. */
     private void change() throws Exception {
-        List<Class<?>> loaded = new ArrayList<Class<?>>();
-        for (Class<?> each : instrumentation.getAllLoadedClasses()) {
-            if (each.getClassLoader() == null && Method.ALL.containsKey(each.getName().replace('.', '/'))) {
-                loaded.add(each);
-            }
+        List<Class<?>> classes = new ArrayList<Class<?>>();
+        for (String name : Method.ALL.keySet()) {
+            classes.add(Class.forName(name.replace('/', '.'), false, null));
         }
-        if (!loaded.isEmpty()) {
-            instrumentation.retransformClasses(loaded.toArray(new Class<?>[0]));
-        }
+        methods = 0;
+        instrumentation.retransformClasses(classes.toArray(new Class<?>[0]));
     }
 
     @Override
@@ -105,7 +122,9 @@ public final class Watch implements ClassFileTransformer, Runnable {
             return null;
         }
         try {
-            return new ClassFile(file).with(methods);
+            byte[] with = new ClassFile(file).with(methods);
+            this.methods += methods.size();
+            return with;
         } catch (IOException | RuntimeException unknown) {
             // Left as it is.
             return null;
