@@ -1,9 +1,11 @@
 //! HotSpot's attach protocol: has a running JVM load a Java agent, as `jcmd PID JVMTI.agent_load` does.
 //!
 //! In: a process, an archive, its options. Out: the JVM's answer. A file `.attach_pid` and the signal SIGQUIT make the JVM listen at a UNIX socket in its
-//! `/tmp` (`attachListener_linux.cpp`). To a process that does not catch SIGQUIT it is never sent: it would end.
+//! `/tmp` (`attachListener_linux.cpp`). It is sent only where it is caught, and where there is the thread that HotSpot handles signals with: any other
+//! program would end by it, or do what it does then.
 //!
 //! All of it is done as the JVM's own user, on a thread that becomes that user: what it may not do, qtap does not do there either, and a JVM trusts nobody else.
+//! Only the effective ids change: the thread's real ones stay qtap's, so that this user can't signal it.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -12,8 +14,14 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, mknodat, openat, openat2, statat, unlinkat};
-use rustix::process::{Gid, Pid, PidfdFlags, Signal, Uid, geteuid, pidfd_open, pidfd_send_signal};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mknodat, openat, openat2, statat, unlinkat,
+};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::process::{
+    Gid, Pid, PidfdFlags, Signal, Uid, getegid, geteuid, getgid, getuid, pidfd_open, pidfd_send_signal,
+};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 /// How long a JVM that starts may take until it catches the signal: a container with a tenth of a CPU needs most of it.
@@ -22,8 +30,8 @@ const READY: Duration = Duration::from_secs(60);
 const ANSWER: Duration = Duration::from_secs(30);
 /// How often the two are looked for.
 const STEP: Duration = Duration::from_millis(20);
-/// Most bytes of an answer.
-const ANSWER_BYTES: u64 = 64 << 10;
+/// Most bytes of an answer: it has two lines.
+const ANSWER_BYTES: usize = 4096;
 
 /// Why an agent was not loaded.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +71,7 @@ const FORBIDDING: [&str; 4] =
 pub struct Target {
     /// Its process id in its own namespace.
     inner: u32,
+    pid: u32,
     process: OwnedFd,
     /// Its `/tmp`, which is the JVM's place for this, whatever `java.io.tmpdir` is.
     tmp: OwnedFd,
@@ -83,10 +92,10 @@ impl Target {
         loop {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| AttachError::Gone)?;
             let status = Status::of(&status).ok_or(AttachError::Gone)?;
-            if status.catches(Signal::QUIT) {
+            if status.catches(Signal::QUIT) && handles_signals(pid) {
                 let tmp = tmp_of(pid).map_err(in_tmp)?;
                 become_user(status.uid, status.gid).map_err(|error| AttachError::User(error.into()))?;
-                return Ok(Target { inner: status.inner, process, tmp });
+                return Ok(Target { inner: status.inner, pid, process, tmp });
             }
             if begun.elapsed() > READY {
                 return Err(AttachError::Deaf);
@@ -142,10 +151,20 @@ impl Target {
         }
         request.extend_from_slice(format!("{archive}={options}\0").as_bytes());
         let failed = |error| AttachError::Io("its socket", error);
-        socket.set_read_timeout(Some(ANSWER)).map_err(failed)?;
         socket.write_all(&request).map_err(failed)?;
         let mut answer = Vec::new();
-        (&mut socket).take(ANSWER_BYTES).read_to_end(&mut answer).map_err(failed)?;
+        let begun = Instant::now();
+        let mut part = [0; 1024];
+        loop {
+            // One limit for all of it: who answers need not be a JVM.
+            let left = ANSWER.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()).ok_or(AttachError::Silent)?;
+            socket.set_read_timeout(Some(left)).map_err(failed)?;
+            match socket.read(&mut part).map_err(failed)? {
+                0 => break,
+                count if answer.len() + count > ANSWER_BYTES => return Err(AttachError::Silent),
+                count => answer.extend_from_slice(part.get(..count).unwrap_or_default()),
+            }
+        }
         outcome(&String::from_utf8_lossy(&answer))
     }
 
@@ -154,15 +173,33 @@ impl Target {
         if !self.has(&socket) {
             self.wake(&socket)?;
         }
-        // By way of the descriptor: the JVM's `/tmp` need not be reachable by a path.
-        let path = format!("/proc/self/fd/{}/{socket}", self.tmp.as_raw_fd());
-        UnixStream::connect(path).map_err(|error| AttachError::Io("its socket", error))
+        self.connect_to(&socket).map_err(|error| AttachError::Io("its socket", error.into()))
+    }
+
+    /// By way of the socket's own descriptor: the JVM's `/tmp` need not be reachable by a path, and what lies there may be a link to a socket of the host.
+    fn connect_to(&self, name: &str) -> rustix::io::Result<UnixStream> {
+        let place = openat(&self.tmp, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let file = fstat(&place)?;
+        if FileType::from_raw_mode(file.st_mode) != FileType::Socket || file.st_uid != geteuid().as_raw() {
+            return Err(rustix::io::Errno::NOTSOCK);
+        }
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        set_socket_timeout(&socket, Timeout::Send, Some(ANSWER))?;
+        connect(&socket, &SocketAddrUnix::new(format!("/proc/self/fd/{}", place.as_raw_fd()))?)?;
+        Ok(socket.into())
     }
 
     /// Makes it listen.
     fn wake(&self, socket: &str) -> Result<(), AttachError> {
         let trigger = format!(".attach_pid{}", self.inner);
-        self.file(&trigger)?;
+        // Somebody else's is as good, and stays.
+        let is_ours = self.file(&trigger).is_ok();
+        if !is_ours && !self.has(&trigger) {
+            return Err(AttachError::Io("its /tmp", io::ErrorKind::PermissionDenied.into()));
+        }
+        if !handles_signals(self.pid) {
+            return Err(AttachError::Gone);
+        }
         let sent = pidfd_send_signal(&self.process, Signal::QUIT);
         let begun = Instant::now();
         let outcome = loop {
@@ -177,7 +214,9 @@ impl Target {
             }
             std::thread::sleep(STEP);
         };
-        self.remove(&trigger);
+        if is_ours {
+            self.remove(&trigger);
+        }
         outcome
     }
 }
@@ -228,12 +267,20 @@ pub fn is_read(pipe: &OwnedFd) -> bool {
 /// This thread acts as that user and group from now on, and as no other group.
 fn become_user(uid: u32, gid: u32) -> rustix::io::Result<()> {
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    if user == geteuid() {
+    if user == geteuid() && group == getegid() {
         return Ok(());
     }
     set_thread_groups(&[])?;
-    set_thread_res_gid(group, group, group)?;
-    set_thread_res_uid(user, user, user)
+    set_thread_res_gid(getgid(), group, getgid())?;
+    set_thread_res_uid(getuid(), user, getuid())
+}
+
+/// True when the process has the thread with which HotSpot handles signals. With `-Xrs` it has none, nor has any other JVM one of this name.
+fn handles_signals(pid: u32) -> bool {
+    // "Signal Dispatcher", cut to what the kernel keeps.
+    let is_it = |name: String| name.trim_end() == "Signal Dispatch";
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok()).any(is_it)
 }
 
 /// The option of a JVM that forbids to load an agent, if it has one. (Options in files that it names are not looked into.)

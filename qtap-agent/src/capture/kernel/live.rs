@@ -197,6 +197,10 @@ impl Live {
                     self.attach_library_of(pid, &path);
                 }
             }
+            // (Who is in a control group is known once it says something.)
+            if !matches!(settings.scope, Scope::Cgroups(_)) {
+                self.meet_jvm_of(pid);
+            }
         }
         Ok(())
     }

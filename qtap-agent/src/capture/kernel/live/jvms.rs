@@ -6,7 +6,9 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use qtap_common::jvm::Jvm;
 
@@ -21,14 +23,32 @@ use crate::capture::recording::Fact;
 /// Most JVMs that have an agent at once: as many as the probes' table holds.
 const AGENTS_MAX: usize = 1024;
 
-/// How loading the agent into a JVM went.
-type Answer = (u32, Jvm, Result<Loaded, AttachError>);
+/// How long qtap's end waits for agents that are being loaded: files lie in their JVMs' `/tmp` until then.
+const ENDING: Duration = Duration::from_secs(2);
+
+/// How loading the agent into a JVM went, and when.
+#[derive(Debug)]
+struct Answer {
+    pid: u32,
+    jvm: Jvm,
+    loaded: Result<Loaded, AttachError>,
+}
+
+/// A JVM that was met.
+#[derive(Debug)]
+struct Met {
+    /// What its messages begin with.
+    mark: [u64; 2],
+    /// `None`: its agent is being loaded, or could not be.
+    agent: Option<Loaded>,
+}
 
 /// The JVMs that were met, by process.
 #[derive(Debug)]
 pub(super) struct Jvms {
-    /// `None`: its agent is being loaded, or could not be.
-    met: HashMap<u32, Option<Loaded>>,
+    met: HashMap<u32, Met>,
+    /// Threads that load agents.
+    loading: Arc<AtomicUsize>,
     answers: mpsc::Receiver<Answer>,
     answer: mpsc::Sender<Answer>,
     /// Number of the library in records: one for all.
@@ -38,7 +58,16 @@ pub(super) struct Jvms {
 impl Jvms {
     pub(super) fn new(library: u16) -> Jvms {
         let (answer, answers) = mpsc::channel();
-        Jvms { met: HashMap::new(), answers, answer, library }
+        Jvms { met: HashMap::new(), loading: Arc::default(), answers, answer, library }
+    }
+}
+
+impl Drop for Jvms {
+    fn drop(&mut self) {
+        let begun = Instant::now();
+        while self.loading.load(Ordering::Acquire) > 0 && begun.elapsed() < ENDING {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
@@ -53,29 +82,44 @@ impl Live {
 
     /// A process in scope has mapped the file at `path`: if that is a JVM, qtap's agent is loaded into it.
     pub(super) fn meet_jvm(&mut self, pid: u32, path: &Path) {
-        let Some(jvms) = &mut self.jvms else { return };
-        if jvms.met.len() >= AGENTS_MAX || jvms.met.contains_key(&pid) || !is_hotspot(path) {
+        let Some(jvms) = &self.jvms else { return };
+        let is_too_many = jvms.met.len().max(jvms.loading.load(Ordering::Acquire)) >= AGENTS_MAX;
+        if is_too_many || jvms.met.contains_key(&pid) || self.is_left_out(pid) || !is_hotspot(path) {
             return;
         }
         let mark: Mark = std::array::from_fn(|_| fastrand::u8(..));
         let (first, second) = mark.split_at(8);
         let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap_or_default());
-        let jvm = Jvm { mark: [word(first), word(second)], since: u64::MAX, library: jvms.library.into(), pad: 0 };
+        let words = [word(first), word(second)];
+        let jvm = Jvm { mark: words, since: u64::MAX, library: jvms.library.into(), pad: 0 };
         // Before it is loaded: its first message may come before its answer.
-        if let Err(error) = self.tables.hear_jvm(pid, jvm) {
-            tracing::warn!(pid, %error, "no agent for this JVM");
-            return;
+        let heard = self.tables.hear_jvm(pid, jvm);
+        let begun = heard.map_err(|error| error.to_string()).and_then(|()| self.load_into(pid, mark, jvm));
+        if let Err(error) = begun {
+            tracing::warn!(pid, error, "no agent for this JVM");
+            self.tables.forget_jvm(pid);
+            self.standing.jvm(pid, Err(error));
         }
-        jvms.met.insert(pid, None);
-        let answer = jvms.answer.clone();
+    }
+
+    fn load_into(&mut self, pid: u32, mark: Mark, jvm: Jvm) -> Result<(), String> {
+        let Some(jvms) = &mut self.jvms else { return Ok(()) };
+        let (answer, loading) = (jvms.answer.clone(), Arc::clone(&jvms.loading));
         let load = move || {
             let loaded = jvm::load(pid, mark);
+            // What began later was seen from its beginning.
+            let jvm = Jvm { since: procfs::now().0, ..jvm };
             // Nobody waits for it any more if qtap is ending.
-            let _ = answer.send((pid, jvm, loaded));
+            let _ = answer.send(Answer { pid, jvm, loaded });
+            loading.fetch_sub(1, Ordering::Release);
         };
+        jvms.loading.fetch_add(1, Ordering::Acquire);
         if let Err(error) = std::thread::Builder::new().name("qtap-jvm".to_owned()).spawn(load) {
-            tracing::warn!(pid, %error, "no agent for this JVM");
+            jvms.loading.fetch_sub(1, Ordering::Release);
+            return Err(error.to_string());
         }
+        jvms.met.insert(pid, Met { mark: jvm.mark, agent: None });
+        Ok(())
     }
 
     /// The same for whatever a process has mapped.
@@ -99,13 +143,14 @@ impl Live {
     /// Takes what the threads found.
     pub(super) fn hear_of_jvms(&mut self) {
         let Some(jvms) = &mut self.jvms else { return };
-        while let Ok((pid, jvm, loaded)) = jvms.answers.try_recv() {
-            let Some(met) = jvms.met.get_mut(&pid) else { continue };
+        while let Ok(Answer { pid, jvm, loaded }) = jvms.answers.try_recv() {
+            // Another program may have this number by now.
+            let Some(met) = jvms.met.get_mut(&pid).filter(|met| met.mark == jvm.mark) else { continue };
             match loaded {
                 Ok(loaded) => {
                     tracing::info!(pid, "agent loaded into a JVM");
-                    *met = Some(loaded);
-                    let told = self.tables.hear_jvm(pid, Jvm { since: procfs::now().0, ..jvm });
+                    met.agent = Some(loaded);
+                    let told = self.tables.hear_jvm(pid, jvm);
                     self.standing.jvm(pid, told.map_err(|error| error.to_string()));
                 }
                 Err(error) => {
@@ -117,7 +162,7 @@ impl Live {
         }
     }
 
-    /// The process ended, or executes another program.
+    /// The process ended, executes another program, or is left out from now on: what was put into it goes.
     pub(super) fn forget_jvm(&mut self, pid: u32) {
         if let Some(jvms) = &mut self.jvms
             && jvms.met.remove(&pid).is_some()

@@ -132,7 +132,6 @@ impl Live {
                 self.tables.uses_no_fibers(pid);
             }
         }
-        self.meet_jvm(pid, path);
         self.attach_file(file, path);
         if self.tls.as_ref().is_some_and(|tls| tls.has_rustls(file)) {
             self.tables.uses_rustls(pid);
@@ -191,7 +190,10 @@ impl Live {
             Look::Mappings(pid, files) => self.look_at_mappings(pid, files),
             Look::File(pid, file) => {
                 let path = maps::path_among(pid, id_of(file), &maps::executable_mappings(pid));
-                let looked_into = path.is_some_and(|path| self.attach_library_of(pid, &path));
+                let looked_into = path.is_some_and(|path| {
+                    self.meet_jvm(pid, &path);
+                    self.attach_library_of(pid, &path)
+                });
                 self.looked_at(pid, file, looked_into);
             }
         }
@@ -221,8 +223,10 @@ impl Live {
         }
     }
 
-    fn is_left_out(&self, pid: u32) -> bool {
-        self.tables.scope.get(&pid, 0).is_ok_and(|verdict| verdict & scope::NOTHING != 0)
+    /// True for a process that is out of scope, or nothing of which is reported.
+    pub(super) fn is_left_out(&self, pid: u32) -> bool {
+        let verdict = self.tables.scope.get(&pid, 0);
+        verdict.is_ok_and(|verdict| verdict & scope::IN == 0 || verdict & scope::NOTHING != 0)
     }
 }
 
