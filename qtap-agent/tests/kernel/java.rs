@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::lab::{Guarded, Lab, PATIENCE, digest, noise, output_of, slowed, wait_until};
 use super::nginx::{Nginx, certificate};
@@ -217,6 +218,41 @@ fn nothing_is_put_into_a_jvm_that_was_not_asked_for() {
     });
     assert!(!server.has_agent());
     assert_eq!(agent.stop().records.exchanges().len(), 0);
+}
+
+#[test]
+fn nothing_is_put_into_a_jvm_that_is_left_out() {
+    let Some((lab, classes, keys)) = prepared() else { return };
+    let server = Server::answering(&classes, &keys, &[]);
+    let java = std::fs::read_link(format!("/proc/{}/exe", server.jvm())).unwrap();
+    let tap = format!("  filters:\n    custom: [{{exe: '{}', strategy: exact}}]\n", java.display());
+    let settings = lab.write("qtap.yaml", config("level: full", &tap).as_bytes()).display().to_string();
+    let agent = Agent::start(&lab, ["--java-agent", "--config", &settings, "--pid", &server.jvm().to_string()]);
+    for _ in 0..10 {
+        server.ask(&lab, "/unseen");
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(!server.has_agent());
+    }
+    assert!(!agent.logged().contains("agent loaded"), "{}", agent.logged());
+    assert_eq!(agent.stop().records.exchanges().len(), 0);
+}
+
+/// What catches SIGQUIT and maps a JVM's library may be a program that has not started its JVM yet, or never lets it handle signals: a database ends by that signal.
+#[test]
+fn a_program_that_is_no_jvm_is_not_signalled() {
+    let Some((lab, ..)) = prepared() else { return };
+    let java = std::fs::canonicalize(output_of(Command::new("sh").args(["-c", "command -v java"])).trim()).unwrap();
+    let library = java.parent().unwrap().parent().unwrap().join("lib/server/libjvm.so");
+    let program = format!(
+        "import ctypes, signal, time\n\
+         signal.signal(signal.SIGQUIT, lambda *of: print('signalled', flush=True))\n\
+         ctypes.CDLL('{}')\n\
+         for step in range(30): time.sleep(0.1)\n\
+         print('alone', flush=True)",
+        library.display()
+    );
+    let captured = exec(&lab, ["--java-agent"], ["python3", "-c", &program]);
+    assert!(captured.stdout.contains("alone") && !captured.stdout.contains("signalled"), "{}", captured.stdout);
 }
 
 /// Two at a time would take each other's words: the second one says that it is too late.
