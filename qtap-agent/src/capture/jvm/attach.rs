@@ -159,10 +159,13 @@ impl Target {
             // One limit for all of it: who answers need not be a JVM.
             let left = ANSWER.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()).ok_or(AttachError::Silent)?;
             socket.set_read_timeout(Some(left)).map_err(failed)?;
-            match socket.read(&mut part).map_err(failed)? {
-                0 => break,
-                count if answer.len() + count > ANSWER_BYTES => return Err(AttachError::Silent),
-                count => answer.extend_from_slice(part.get(..count).unwrap_or_default()),
+            match socket.read(&mut part) {
+                Ok(0) => break,
+                Ok(count) if answer.len() + count > ANSWER_BYTES => return Err(AttachError::Silent),
+                Ok(count) => answer.extend_from_slice(part.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(AttachError::Silent),
+                Err(error) => return Err(failed(error)),
             }
         }
         outcome(&String::from_utf8_lossy(&answer))
@@ -192,10 +195,12 @@ impl Target {
     /// Makes it listen.
     fn wake(&self, socket: &str) -> Result<(), AttachError> {
         let trigger = format!(".attach_pid{}", self.inner);
-        // Somebody else's is as good, and stays.
-        let is_ours = self.file(&trigger).is_ok();
-        if !is_ours && !self.has(&trigger) {
-            return Err(AttachError::Io("its /tmp", io::ErrorKind::PermissionDenied.into()));
+        let made = self.file(&trigger);
+        // One that is there already is as good if it is of this user: without it the JVM would print its threads at the signal. It stays.
+        let is_ours = made.is_ok();
+        let owner = statat(&self.tmp, &trigger, AtFlags::SYMLINK_NOFOLLOW).map(|file| file.st_uid);
+        if owner != Ok(geteuid().as_raw()) {
+            return Err(made.err().unwrap_or(AttachError::Gone));
         }
         if !handles_signals(self.pid) {
             return Err(AttachError::Gone);
