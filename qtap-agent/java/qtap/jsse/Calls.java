@@ -53,12 +53,12 @@ public final class Calls {
         if (inside == null || inside[0] == stream) {
             return false;
         }
+        Session session = Told.begins(stream);
         Object before = inside[0];
         inside[0] = stream;
-        Session session = Told.begins(stream);
-        long turn = session == null ? 0 : session.begin();
         boolean isDone = false;
         try {
+            long turn = session == null ? 0 : session.begin();
             long begun = System.nanoTime();
             stream.write(from, offset, length);
             isDone = true;
@@ -67,11 +67,11 @@ public final class Calls {
         } finally {
             inside[0] = before;
             if (session != null) {
-                session.end();
-                if (!isDone) {
+                if (!isDone && from != null && offset >= 0 && length > 0 && length <= from.length - offset) {
                     // How much of it has left, nobody knows.
                     Told.lost(session, Channel.SENT, length);
                 }
+                session.end();
             }
         }
     }

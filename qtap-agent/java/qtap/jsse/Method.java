@@ -40,7 +40,7 @@ final class Method {
     static final String RESULT = "javax/net/ssl/SSLEngineResult";
     private static final String RETURNED = ")L" + RESULT + ";";
 
-    /** By class, then by name and descriptor: of OpenJDK since 8u272 and 11, which have the same implementation of JSSE. */
+    /** By class, then by name and descriptor: of OpenJDK since 11 (8u272 has the same implementation of JSSE, and was not tried). */
     static final Map<String, Map<String, Method>> ALL = new HashMap<String, Map<String, Method>>();
 
     static {
