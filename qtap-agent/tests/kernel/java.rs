@@ -220,21 +220,24 @@ fn nothing_is_put_into_a_jvm_that_was_not_asked_for() {
     assert_eq!(agent.stop().records.exchanges().len(), 0);
 }
 
+/// Wholly, or for its TLS.
 #[test]
 fn nothing_is_put_into_a_jvm_that_is_left_out() {
     let Some((lab, classes, keys)) = prepared() else { return };
     let server = Server::answering(&classes, &keys, &[]);
     let java = std::fs::read_link(format!("/proc/{}/exe", server.jvm())).unwrap();
-    let tap = format!("  filters:\n    custom: [{{exe: '{}', strategy: exact}}]\n", java.display());
-    let settings = lab.write("qtap.yaml", config("level: full", &tap).as_bytes()).display().to_string();
-    let agent = Agent::start(&lab, ["--java-agent", "--config", &settings, "--pid", &server.jvm().to_string()]);
-    for _ in 0..10 {
-        server.ask(&lab, "/unseen");
-        std::thread::sleep(Duration::from_millis(200));
-        assert!(!server.has_agent());
+    for only in ["", ", only: [tls]"] {
+        let tap = format!("  filters:\n    custom: [{{exe: '{}', strategy: exact{only}}}]\n", java.display());
+        let settings = lab.write("qtap.yaml", config("level: full", &tap).as_bytes()).display().to_string();
+        let agent = Agent::start(&lab, ["--java-agent", "--config", &settings, "--pid", &server.jvm().to_string()]);
+        for _ in 0..10 {
+            server.ask(&lab, "/unseen");
+            std::thread::sleep(Duration::from_millis(200));
+            assert!(!server.has_agent(), "{only}");
+        }
+        assert!(!agent.logged().contains("agent loaded"), "{only}: {}", agent.logged());
+        assert_eq!(agent.stop().records.exchanges().len(), 0, "{only}");
     }
-    assert!(!agent.logged().contains("agent loaded"), "{}", agent.logged());
-    assert_eq!(agent.stop().records.exchanges().len(), 0);
 }
 
 /// What catches SIGQUIT and maps a JVM's library may be a program that has not started its JVM yet, or never lets it handle signals: a database ends by that signal.

@@ -6,6 +6,7 @@ use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use core::mem::MaybeUninit;
 use qtap_common::globals::option;
 use qtap_common::record::{Mapped, kind, role, shaken, why};
+use qtap_common::state::scope::{NO_DATA, NO_HTTP, NO_TLS};
 use qtap_common::state::{Conn, FileKey, class, conn_flag, op};
 
 use crate::carry::{Transfer, user};
@@ -114,7 +115,8 @@ fn transfer(regs: u64, entry: u8, first: u64, result: u64, verdict: u8) -> Optio
         // `splice` moves between a pipe and a socket: the output may be the socket.
         None if what == op::SPLICE => socket(register(regs, layout!(regs_arg[2]))?)?,
         None => {
-            if what == op::WRITE && wanted!(options) & option::JVMS != 0 {
+            let may_say = verdict & (NO_TLS | NO_DATA | NO_HTTP) == 0;
+            if what == op::WRITE && may_say && wanted!(options) & option::JVMS != 0 {
                 jvm::wrote(register(regs, layout!(regs_arg[1]))?, result);
             }
             return None;

@@ -80,12 +80,15 @@ impl Live {
         self.record(&Fact::Library(library));
     }
 
-    /// A process in scope has mapped the file at `path`: if that is a JVM, qtap's agent is loaded into it.
-    pub(super) fn meet_jvm(&mut self, pid: u32, path: &Path) {
-        let Some(jvms) = &self.jvms else { return };
+    /// A process in scope has mapped the file at `path`: if that is a JVM, qtap's agent is loaded into it. True if it is one, and agents are asked for.
+    pub(super) fn meet_jvm(&mut self, pid: u32, path: &Path) -> bool {
+        let Some(jvms) = &self.jvms else { return false };
+        if !is_hotspot(path) {
+            return false;
+        }
         let is_too_many = jvms.met.len().max(jvms.loading.load(Ordering::Acquire)) >= AGENTS_MAX;
-        if is_too_many || jvms.met.contains_key(&pid) || self.is_left_out(pid) || !is_hotspot(path) {
-            return;
+        if is_too_many || jvms.met.contains_key(&pid) || self.is_silent(pid) {
+            return true;
         }
         let mark: Mark = std::array::from_fn(|_| fastrand::u8(..));
         let (first, second) = mark.split_at(8);
@@ -100,6 +103,7 @@ impl Live {
             self.tables.forget_jvm(pid);
             self.standing.jvm(pid, Err(error));
         }
+        true
     }
 
     fn load_into(&mut self, pid: u32, mark: Mark, jvm: Jvm) -> Result<(), String> {
@@ -134,10 +138,6 @@ impl Live {
                 self.meet_jvm(pid, &path);
             }
         }
-    }
-
-    pub(super) fn has_met_jvm(&self, pid: u32) -> bool {
-        self.jvms.as_ref().is_some_and(|jvms| jvms.met.contains_key(&pid))
     }
 
     /// Takes what the threads found.

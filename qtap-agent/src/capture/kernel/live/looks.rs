@@ -190,11 +190,9 @@ impl Live {
             Look::Mappings(pid, files) => self.look_at_mappings(pid, files),
             Look::File(pid, file) => {
                 let path = maps::path_among(pid, id_of(file), &maps::executable_mappings(pid));
-                let looked_into = path.is_some_and(|path| {
-                    self.meet_jvm(pid, &path);
-                    self.attach_library_of(pid, &path)
-                });
-                self.looked_at(pid, file, looked_into);
+                let is_jvm = path.as_ref().is_some_and(|path| self.meet_jvm(pid, path));
+                let looked_into = path.is_some_and(|path| self.attach_library_of(pid, &path));
+                self.looked_at(pid, file, looked_into, is_jvm);
             }
         }
     }
@@ -215,12 +213,19 @@ impl Live {
 
     /// A file was inspected. If that failed because its process had ended, the next process that maps the file is to be reported. (If the process
     /// lives, the file can't be inspected at all, and would be reported again forever.)
-    fn looked_at(&mut self, pid: u32, file: FileKey, looked_into: bool) {
+    fn looked_at(&mut self, pid: u32, file: FileKey, looked_into: bool, is_jvm: bool) {
         let is_gone = !looked_into && !Path::new(&format!("/proc/{pid}")).exists();
         // Each process that maps a JVM is to be met, not each file.
-        if is_gone || self.has_met_jvm(pid) {
+        if is_gone || is_jvm {
             self.tables.tell_again(|told| told == file);
         }
+    }
+
+    /// True for a process whose plaintext is not wanted.
+    pub(super) fn is_silent(&self, pid: u32) -> bool {
+        let verdict = self.tables.scope.get(&pid, 0);
+        self.is_left_out(pid)
+            || verdict.is_ok_and(|verdict| verdict & (scope::NO_TLS | scope::NO_DATA | scope::NO_HTTP) != 0)
     }
 
     /// True for a process that is out of scope, or nothing of which is reported.

@@ -69,7 +69,7 @@ impl Live {
     fn decide(&mut self, pid: u32, path: &str, environment: &Environment, out: &mut Vec<Event>) -> bool {
         let verdict = self.judge(pid, path, environment);
         let left_out = verdict.is_some_and(|verdict| verdict.whole);
-        if left_out {
+        if self.is_silent(pid) {
             self.forget_jvm(pid);
         }
         if verdict.is_some_and(|verdict| verdict.is_less) {
