@@ -143,7 +143,8 @@ fn assert_is_captured(lab: &Lab, server: &Server, rounds: &[&str]) {
     for round in rounds {
         let agent = Agent::start(lab, ["--java-agent", "--config", &settings, "--pid", &server.jvm().to_string()]);
         wait_until("qtap's agent is there", || agent.logged().contains("agent loaded into a JVM"));
-        assert!(server.has_agent());
+        // A thread takes its name once it runs.
+        wait_until("its thread has its name", || server.has_agent());
         for number in 0..5 {
             server.ask(lab, &format!("{round}/{number}"));
         }
