@@ -8,7 +8,7 @@ import javax.net.ssl.SSLEngineResult;
 
 /**
  * Tells what a call moved. Nothing is thrown from here: the call was the program's, and it succeeded. What can't be told, because the JVM has no memory or no stack
- * left, is counted, and the next message of its session says so; if not even the session is known, nothing more is told at all, and qtap says that of the connections.
+ * left, is counted, and the next message of its session says so; if not even the session is known, nothing more is told at all: what qtap knows of sessions ends there.
  */
 final class Told {
     private Told() {}

@@ -280,7 +280,7 @@ fn become_user(uid: u32, gid: u32) -> rustix::io::Result<()> {
     set_thread_res_uid(getuid(), user, getuid())
 }
 
-/// True when the process has the thread with which HotSpot handles signals. With `-Xrs` it has none, nor has any other JVM one of this name.
+/// True when the process has the thread with which HotSpot handles signals. With `-Xrs` it has none; nor has OpenJ9 one of this name.
 fn handles_signals(pid: u32) -> bool {
     // "Signal Dispatcher", cut to what the kernel keeps.
     let is_it = |name: String| name.trim_end() == "Signal Dispatch";
@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(Status::of("Name:\tjava\n"), None);
     }
 
-    /// As JDK 8, 17 and 21 answer.
+    /// As JVMs answer since 9, and before.
     #[test]
     fn answers_are_read() {
         for good in ["0\n0\n", "0\nreturn code: 0\n"] {
