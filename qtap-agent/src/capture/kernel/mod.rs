@@ -83,6 +83,9 @@ pub enum KernelError {
     /// More control groups than the probes can compare with.
     #[error("at most {} control groups can be named", globals::CGROUPS_MAX)]
     TooManyCgroups,
+    /// A thread that loads programs could not be started.
+    #[error("a thread that loads the probes can't be started: {0}")]
+    Thread(std::io::Error),
     /// The thread that asks the container runtimes could not be started.
     #[error("the thread that asks container runtimes can't be started: {0}")]
     Runtimes(std::io::Error),

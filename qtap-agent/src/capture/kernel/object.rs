@@ -2,7 +2,9 @@
 //!
 //! In: the running kernel's type information and what is wanted. Out: the loaded [`Probes`]; nothing is attached yet.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::thread::{self, ScopedJoinHandle};
 
 use aya::maps::Array;
 use aya::programs::{Program, ProgramType, RawTracePoint};
@@ -17,7 +19,7 @@ use super::layout::{COMPAT_CALLS, layout, system_calls};
 use super::primer::Primer;
 use super::standing::Ran;
 use super::tables;
-use super::uprobes::{Known, Link, Place, Uprobes};
+use super::uprobes::{Known, Link, Place, Relocated, UPROBES, Uprobes};
 use crate::capture::btf::Btf;
 
 pub(super) static OBJECT: &[u8] = include_bytes_aligned!(env!("QTAP_BPF_OBJECT"));
@@ -29,6 +31,10 @@ pub(super) const PROCESS_LIFE: [&str; 3] = ["sched_process_fork", "sched_process
 pub(super) const SOCKETS: [&str; 3] = ["inet_sock_set_state", "tcp_destroy_sock", "sys_exit"];
 /// Reports what io_uring transfers. Not loaded if the kernel has no io_uring, or one with another layout.
 const URING: &str = "io_uring_complete";
+
+/// A program that aya holds, and its name.
+pub(super) type Named<'a> = (&'static str, &'a mut Program);
+
 /// The object, loaded.
 pub(super) struct Probes {
     pub(super) ebpf: Ebpf,
@@ -74,21 +80,49 @@ fn load_with(
         .load(&object)
         .map_err(KernelError::from)?;
     fill_system_calls(&mut ebpf)?;
-    let uprobes = Uprobes::load(&mut ebpf, OBJECT)?;
-    for name in PROCESS_LIFE.into_iter().chain(SOCKETS) {
-        program::<RawTracePoint>(&mut ebpf, name)?.load().map_err(|error| KernelError::Load { name, error })?;
-    }
-    if layout.uring_file != NO_OFFSET
-        && let Err(error) = program::<RawTracePoint>(&mut ebpf, URING)?.load()
-    {
-        // Everything else is captured without it.
-        tracing::warn!(reason = super::trial::words(&error), "{URING} was refused");
-    }
+    let uprobes = load_programs(&mut ebpf, layout.uring_file != NO_OFFSET)?;
     let probes = Probes { ebpf, uprobes, primer: None };
     for Known { ran, verified } in probes.known() {
         tracing::debug!(name = ran.program, instructions = verified, "verified");
     }
     Ok(probes)
+}
+
+/// Loads all programs, on three threads at once: the kernel's verification of them takes most of a start.
+fn load_programs(ebpf: &mut Ebpf, with_uring: bool) -> Result<Uprobes, KernelError> {
+    let relocated = Relocated::new(ebpf, OBJECT);
+    let mut programs: HashMap<&str, &mut Program> = ebpf.programs_mut().collect();
+    let mut take = |name| Ok((name, programs.remove(name).ok_or(KernelError::Object(name))?));
+    let held: Vec<Named<'_>> = UPROBES.into_iter().map(&mut take).collect::<Result<_, KernelError>>()?;
+    let tracepoints = PROCESS_LIFE.into_iter().chain(SOCKETS).map(&mut take);
+    let tracepoints: Vec<Named<'_>> = tracepoints.collect::<Result<_, KernelError>>()?;
+    let uring = if with_uring { Some(take(URING)?) } else { None };
+    thread::scope(|scope| {
+        let start = |name: &str| thread::Builder::new().name(name.to_owned());
+        let uprobes = start("load-uprobes").spawn_scoped(scope, || Uprobes::load(relocated, held));
+        let uring = start("load-io-uring").spawn_scoped(scope, || uring.map_or(Ok(()), load_one));
+        tracepoints.into_iter().try_for_each(load_one)?;
+        if let Err(error) = uring.map_err(KernelError::Thread).and_then(joined) {
+            // Everything else is captured without it.
+            tracing::warn!(reason = super::trial::words(&error), "{URING} was refused");
+        }
+        uprobes.map_err(KernelError::Thread).and_then(joined)
+    })
+}
+
+/// What a thread returned; its panic is passed on.
+fn joined<T>(thread: ScopedJoinHandle<'_, Result<T, KernelError>>) -> Result<T, KernelError> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Loads one program.
+pub(super) fn load_one((name, program): Named<'_>) -> Result<(), KernelError> {
+    let loaded = match program {
+        Program::RawTracePoint(program) => program.load(),
+        Program::UProbe(program) => program.load(),
+        _ => return Err(KernelError::Object(name)),
+    };
+    loaded.map_err(|error| KernelError::Load { name, error })
 }
 
 fn fill_system_calls(ebpf: &mut Ebpf) -> Result<(), KernelError> {

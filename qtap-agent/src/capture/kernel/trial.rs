@@ -53,6 +53,7 @@ pub fn of_failure(error: &KernelError, ring_bytes: u32) -> Trial {
         | KernelError::Map(_)
         | KernelError::NoWayOut
         | KernelError::TooManyCgroups
+        | KernelError::Thread(_)
         | KernelError::Runtimes(_)
         | KernelError::Recording(_) => untried,
     }

@@ -21,12 +21,12 @@ use qtap_common::state::Cookie;
 use qtap_common::uprobes::{self, Places};
 
 use super::KernelError;
-use super::object::program;
+use super::object::{Named, load_one, program};
 use super::primer::Primer;
 use super::standing::Ran;
 
 /// The programs, by name.
-const NAMES: [&str; 14] = [
+pub(super) const UPROBES: [&str; 14] = [
     "tls_enter",
     "tls_begin",
     "tls_exit",
@@ -75,9 +75,16 @@ pub(super) struct Loaded {
     returns: bool,
 }
 
+/// The programs, ready to be loaded for links that hold many places.
+#[derive(Debug)]
+pub(super) struct Relocated {
+    object: Object,
+    types: OwnedFd,
+}
+
 /// Why the programs are not loaded for links that hold many places.
 #[derive(Debug, thiserror::Error)]
-enum NotMany {
+pub(super) enum NotMany {
     #[error("the kernel has no such links: {0}")]
     Unknown(io::Error),
     #[error("the object: {0}")]
@@ -93,18 +100,16 @@ enum NotMany {
 }
 
 impl Uprobes {
-    /// Loads the programs with the maps of `ebpf`, none of which may have been taken out yet.
+    /// Loads the programs: as `relocated`, else one by one those that aya holds.
     ///
     /// # Errors
     /// When the kernel refuses a program.
-    pub(super) fn load(ebpf: &mut Ebpf, object: &[u8]) -> Result<Uprobes, KernelError> {
-        match load_many(ebpf, object) {
+    pub(super) fn load(relocated: Result<Relocated, NotMany>, held: Vec<Named<'_>>) -> Result<Uprobes, KernelError> {
+        match relocated.and_then(|relocated| relocated.load()) {
             Ok(programs) => return Ok(Uprobes::Many(programs)),
             Err(reason) => tracing::debug!(%reason, "each probe has a link of its own"),
         }
-        for name in NAMES {
-            program::<UProbe>(ebpf, name)?.load().map_err(|error| KernelError::Load { name, error })?;
-        }
+        held.into_iter().try_for_each(load_one)?;
         Ok(Uprobes::One)
     }
 
@@ -150,7 +155,7 @@ impl Uprobes {
     pub(super) fn known(&self, ebpf: &Ebpf) -> Vec<Known> {
         match self {
             Uprobes::Many(programs) => programs.iter().map(|(name, loaded)| loaded.known(name)).collect(),
-            Uprobes::One => NAMES.into_iter().filter_map(|name| Known::of(ebpf, name)).collect(),
+            Uprobes::One => UPROBES.into_iter().filter_map(|name| Known::of(ebpf, name)).collect(),
         }
     }
 }
@@ -202,41 +207,52 @@ impl Loaded {
     }
 }
 
-fn load_many(ebpf: &Ebpf, object: &[u8]) -> Result<BTreeMap<&'static str, Loaded>, NotMany> {
-    let missing = |name: &str| NotMany::Missing(name.to_owned());
-    let mut object = Object::parse(object)?;
-    let features = aya::features().btf().ok_or_else(|| missing(".BTF"))?;
-    let types = object.fixup_and_sanitize_btf(features)?.ok_or_else(|| missing(".BTF"))?;
-    let types = uprobes::load_types(&types.to_bytes()).map_err(|error| NotMany::Load(".BTF", error))?;
-    let sections: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
-    let maps = object.maps.clone();
-    let mut made: Vec<(&str, RawFd, &aya_obj::Map)> = Vec::new();
-    for (name, map) in &maps {
-        let fd = ebpf.map(name).and_then(data_of).ok_or_else(|| missing(name))?.fd();
-        made.push((name, fd.as_fd().as_raw_fd(), map));
-    }
-    object.relocate_maps(made.into_iter(), &sections)?;
-    object.relocate_calls(&sections)?;
-    let mut programs = BTreeMap::new();
-    for name in NAMES {
-        let program = object.programs.get(name).ok_or_else(|| missing(name))?;
-        let function = object.functions.get(&program.function_key()).ok_or_else(|| missing(name))?;
-        let loaded = uprobes::load(uprobes::Program {
-            name,
-            license: &program.license,
-            instructions: &function.instructions,
-            types: types.as_fd(),
-            functions: &function.func_info.func_info_bytes(),
-            function_size: function.func_info_rec_size,
-        });
-        let returns = matches!(program.section, ProgramSection::URetProbe { .. });
-        let loaded = Loaded { program: loaded.map_err(|error| NotMany::Load(name, error))?, returns };
-        if programs.is_empty() {
-            try_link(&loaded)?;
+impl Relocated {
+    /// The programs of `object` with the maps of `ebpf`, none of which may have been taken out yet.
+    pub(super) fn new(ebpf: &Ebpf, object: &[u8]) -> Result<Relocated, NotMany> {
+        let mut object = Object::parse(object)?;
+        let features = aya::features().btf().ok_or_else(|| missing(".BTF"))?;
+        let types = object.fixup_and_sanitize_btf(features)?.ok_or_else(|| missing(".BTF"))?;
+        let types = uprobes::load_types(&types.to_bytes()).map_err(|error| NotMany::Load(".BTF", error))?;
+        let sections: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
+        let maps = object.maps.clone();
+        let mut made: Vec<(&str, RawFd, &aya_obj::Map)> = Vec::new();
+        for (name, map) in &maps {
+            let fd = ebpf.map(name).and_then(data_of).ok_or_else(|| missing(name))?.fd();
+            made.push((name, fd.as_fd().as_raw_fd(), map));
         }
-        programs.insert(name, loaded);
+        object.relocate_maps(made.into_iter(), &sections)?;
+        object.relocate_calls(&sections)?;
+        Ok(Relocated { object, types })
     }
-    Ok(programs)
+
+    fn load(&self) -> Result<BTreeMap<&'static str, Loaded>, NotMany> {
+        let Relocated { object, types } = self;
+        let mut programs = BTreeMap::new();
+        for name in UPROBES {
+            let program = object.programs.get(name).ok_or_else(|| missing(name))?;
+            let function = object.functions.get(&program.function_key()).ok_or_else(|| missing(name))?;
+            let loaded = uprobes::load(uprobes::Program {
+                name,
+                license: &program.license,
+                instructions: &function.instructions,
+                types: types.as_fd(),
+                functions: &function.func_info.func_info_bytes(),
+                function_size: function.func_info_rec_size,
+            });
+            let returns = matches!(program.section, ProgramSection::URetProbe { .. });
+            let loaded = Loaded { program: loaded.map_err(|error| NotMany::Load(name, error))?, returns };
+            if programs.is_empty() {
+                try_link(&loaded)?;
+            }
+            programs.insert(name, loaded);
+        }
+        Ok(programs)
+    }
+}
+
+fn missing(name: &str) -> NotMany {
+    NotMany::Missing(name.to_owned())
 }
 
 /// Whether the kernel supports such links. If it does, it refuses a directory with EBADF, as not a regular file; if not, it fails before that check.
