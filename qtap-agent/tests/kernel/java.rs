@@ -282,6 +282,23 @@ fn a_second_qtap_finds_the_place_taken() {
     assert_eq!(first.stop().records.over_tcp().exchanges().len(), 2);
 }
 
+/// The classes that a qtap put into a JVM stay there. Those of another version are not used: this one says that they are there.
+#[test]
+fn what_another_version_left_is_not_used() {
+    let Some((lab, classes, keys)) = prepared() else { return };
+    let server = Server::answering(&classes, &keys, &[]);
+    let pid = server.jvm().to_string();
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("java/agent.jar").display().to_string();
+    // There is no such pipe: it fails when it has put its classes there.
+    let options = format!("{archive},{},00,another", lab.path("none").display());
+    output_of(Command::new("jcmd").args([&pid, "JVMTI.agent_load", &archive, &options]));
+    let agent = Agent::start(&lab, ["--java-agent", "--pid", &pid]);
+    wait_until("it says so", || agent.logged().contains("another version of qtap left"));
+    server.ask(&lab, "/unseen");
+    assert!(!server.has_agent());
+    assert_eq!(agent.stop().records.exchanges().len(), 0);
+}
+
 /// Results of all calls, refused ones among them, are those that they are without qtap. (QTAP_CALLS: how many.)
 #[test]
 fn what_the_methods_do_is_what_they_did() {

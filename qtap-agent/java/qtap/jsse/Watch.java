@@ -17,6 +17,8 @@ public final class Watch implements ClassFileTransformer, Runnable {
     private static final String[] USED = {"Session", "Sessions", "Sessions$Key", "Sessions$Probe", "Channel", "Told", "Calls"};
 
     private static boolean isRunning;
+    /** Of the archive that these classes are from. */
+    private static String version;
 
     private final Instrumentation instrumentation;
     private final FileInputStream life;
@@ -29,14 +31,17 @@ public final class Watch implements ClassFileTransformer, Runnable {
     }
 
     /**
-     * Options: this archive's path, the path of the pipe that qtap holds open, the mark in hexadecimal. If another qtap is here, or something fails, nothing has
-     * changed, and nobody reads the pipe.
+     * Options: the archive's path, the path of the pipe that qtap holds open, the mark in hexadecimal, the archive's version. If another qtap is here, or something
+     * fails, nothing has changed, and nobody reads the pipe. Nor if another version of qtap was here: its classes stay, and they are these.
      */
     public static synchronized void start(String options, Instrumentation instrumentation) throws Exception {
-        if (isRunning) {
+        String[] parts = options.split(",");
+        if (version == null) {
+            version = parts[3];
+        }
+        if (isRunning || !version.equals(parts[3])) {
             return;
         }
-        String[] parts = options.split(",");
         byte[] mark = new byte[parts[2].length() / 2];
         for (int at = 0; at < mark.length; at++) {
             mark[at] = (byte) Integer.parseInt(parts[2].substring(2 * at, 2 * at + 2), 16);

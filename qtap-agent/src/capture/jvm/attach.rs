@@ -49,7 +49,9 @@ pub enum AttachError {
     #[error("it did not answer within {}s", ANSWER.as_secs())]
     Silent,
     /// Nobody reads the pipe.
-    #[error("the agent of another qtap is in it, or this one could not start there")]
+    #[error(
+        "the agent of another qtap is in it, or what another version of qtap left, or this one could not start there"
+    )]
     Busy,
     /// qtap may not act as its user.
     #[error("its user: {0} (it wants the capabilities SETUID and SETGID)")]

@@ -9,6 +9,8 @@ use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use sha2::{Digest as _, Sha256};
+
 use self::attach::{AttachError, Target, is_read};
 
 /// The agent, compiled from `qtap-agent/java/` (`cargo xtask java`).
@@ -46,8 +48,8 @@ pub fn load(pid: u32, mark: Mark) -> Result<Loaded, AttachError> {
 fn load_from(target: &Target, archive: &str, pipe: &str, mark: Mark) -> Result<Loaded, AttachError> {
     target.file(archive)?.write_all(ARCHIVE).map_err(|error| AttachError::Io("its /tmp", error))?;
     let life = target.pipe(pipe)?;
-    let mark: String = mark.iter().map(|byte| format!("{byte:02x}")).collect();
-    let (archive, options) = (format!("/tmp/{archive}"), format!("/tmp/{archive},/tmp/{pipe},{mark}"));
+    let (mark, version) = (hex(&mark), hex(&Sha256::digest(ARCHIVE)));
+    let (archive, options) = (format!("/tmp/{archive}"), format!("/tmp/{archive},/tmp/{pipe},{mark},{version}"));
     let begun = Instant::now();
     loop {
         let loaded = target.load(&archive, &options);
@@ -62,11 +64,13 @@ fn load_from(target: &Target, archive: &str, pipe: &str, mark: Mark) -> Result<L
     }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use sha2::{Digest as _, Sha256};
-
     use super::*;
 
     /// Who changes a source has to compile it: `cargo xtask java`.
@@ -77,7 +81,7 @@ mod tests {
         sources.sort();
         let mut digest = Sha256::new();
         sources.iter().for_each(|source| digest.update(std::fs::read(source).unwrap()));
-        let sum: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sum = hex(&digest.finalize());
         let (first, second) = sum.split_at(32);
         for line in [format!("Qtap-Sources-1: {first}\r\n"), format!("Qtap-Sources-2: {second}\r\n")] {
             assert!(memchr::memmem::find(ARCHIVE, line.as_bytes()).is_some(), "{line}");
