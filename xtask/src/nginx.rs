@@ -109,6 +109,14 @@ pub(crate) fn make_certificate(dir: &Path) -> Result<()> {
     shell::capture(&mut openssl).map(drop)
 }
 
+/// Writes that certificate and its key as Java reads them: `keys.p12`, with the password `secret`.
+pub(crate) fn make_key_store(dir: &Path) -> Result<()> {
+    let mut openssl = Command::new("openssl");
+    openssl.args(["pkcs12", "-export", "-passout", "pass:secret"]);
+    openssl.arg("-inkey").arg(dir.join("key.pem")).arg("-in").arg(dir.join("cert.pem"));
+    shell::capture(openssl.arg("-out").arg(dir.join("keys.p12"))).map(drop)
+}
+
 /// Two ports that were free a moment ago, both kept open until both are known.
 fn free_ports() -> io::Result<(u16, u16)> {
     let (first, second) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);

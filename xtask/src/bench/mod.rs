@@ -41,7 +41,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 enum Subject {
     /// What watching costs the server and the agent, stage by stage.
     Stages,
-    /// What watching costs nginx, Node, Caddy, Envoy and Python's asyncio, over TLS.
+    /// What watching costs nginx, Node, Caddy, Envoy, Python's asyncio and Java, over TLS.
     Servers,
     /// How fast a recording goes through qtap on one core.
     Replay,
@@ -109,6 +109,8 @@ struct Case {
     load: Load,
     /// The serving processes; the first is watched.
     pids: Vec<u32>,
+    /// What qtap is told besides.
+    flags: &'static [&'static str],
 }
 
 /// All samples by case and stage, both as indexes into their lists.
@@ -161,7 +163,7 @@ fn stages(options: &Options) -> Result<()> {
     pin(&pids)?;
     let case = |protocol: &Protocol| {
         let (name, load) = (protocol.title().to_owned(), protocol.load(&nginx, options.seconds.unwrap_or(3)));
-        Case { name, load, pids: pids.clone() }
+        Case { name, load, pids: pids.clone(), flags: &[] }
     };
     let cases: Vec<Case> = options.protocols.iter().map(case).collect();
     let (samples, unmeasured) = measure_all(options.rounds, &cases, &stages, &sink);
@@ -196,9 +198,9 @@ fn measure_all(rounds: u32, cases: &[Case], stages: &[Stage], sink: &Sink) -> (S
 }
 
 /// Measures one case under one stage: starts the watcher, warms up, runs the load.
-fn measure(stage: &Stage, Case { load, pids, .. }: &Case, sink: &Sink) -> Result<Sample> {
+fn measure(stage: &Stage, Case { load, pids, flags, .. }: &Case, sink: &Sink) -> Result<Sample> {
     let told_before = sink.exchanges();
-    let watcher = stage.start(*pids.first().context("nobody serves")?)?;
+    let watcher = stage.start_with(*pids.first().context("nobody serves")?, flags)?;
     let pid = watcher.as_ref().map(Watcher::pid);
     if pid.is_some() {
         // Memory that only the start needed is released shortly after.

@@ -26,10 +26,11 @@ pub(super) enum Kind {
     Caddy,
     Envoy,
     Python,
+    Java,
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 5] = [Kind::Nginx, Kind::Node, Kind::Caddy, Kind::Envoy, Kind::Python];
+    pub(super) const ALL: [Kind; 6] = [Kind::Nginx, Kind::Node, Kind::Caddy, Kind::Envoy, Kind::Python, Kind::Java];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -38,6 +39,7 @@ impl Kind {
             Kind::Caddy => "Caddy",
             Kind::Envoy => "Envoy",
             Kind::Python => "Python",
+            Kind::Java => "Java",
         }
     }
 
@@ -48,16 +50,22 @@ impl Kind {
             Kind::Caddy => " (Go)",
             Kind::Envoy => " (BoringSSL)",
             Kind::Python => " (asyncio)",
+            Kind::Java => " (HttpsServer, `--java-agent`)",
         };
         format!("{} {version}{note}", self.name())
     }
 
-    /// Whether it speaks the protocol; asyncio has no HTTP/2.
+    /// What qtap is told besides, to see what it says.
+    pub(super) fn flags(self) -> &'static [&'static str] {
+        if self == Kind::Java { &["--java-agent"] } else { &[] }
+    }
+
+    /// Whether it speaks the protocol; asyncio and Java's own server have no HTTP/2.
     pub(super) fn speaks(self, protocol: Protocol) -> bool {
         match protocol {
             Protocol::Http => false,
             Protocol::Https1 => true,
-            Protocol::Https2 => self != Kind::Python,
+            Protocol::Https2 => !matches!(self, Kind::Python | Kind::Java),
         }
     }
 
@@ -70,6 +78,8 @@ impl Kind {
             Kind::Caddy => Some(tools.join("caddy")),
             Kind::Envoy => Some(tools.join("envoy")),
             Kind::Python => Some(tools.join("python")),
+            // A JDK: the server is compiled as it starts.
+            Kind::Java => shell::which("javac").and_then(|_| shell::which("java")),
         };
         Ok(program.filter(|file| file.is_file()))
     }
@@ -79,7 +89,7 @@ impl Kind {
         match self {
             Kind::Nginx => "-v",
             Kind::Caddy => "version",
-            Kind::Node | Kind::Envoy | Kind::Python => "--version",
+            Kind::Node | Kind::Envoy | Kind::Python | Kind::Java => "--version",
         }
     }
 
@@ -121,6 +131,12 @@ impl Kind {
             Kind::Nginx => Vec::new(),
             Kind::Node => script("serve.mjs"),
             Kind::Python => script("serve.py"),
+            Kind::Java => {
+                nginx::make_key_store(folder)?;
+                // As its documentation advises where answers are small: else each waits for an acknowledgement.
+                let flag = "-Dsun.net.httpserver.nodelay=true".to_owned();
+                iter::once(flag).chain(script("serve.java")).collect()
+            }
             Kind::Caddy => words("run --adapter caddyfile --config", write("Caddyfile", caddys(&dir, port))?),
             Kind::Envoy => words(
                 "--concurrency 1 --log-level error --disable-hot-restart -c",

@@ -1,5 +1,5 @@
-//! What watching costs servers other than nginx, each with its own TLS: Node, Caddy, Envoy and Python's asyncio, over TLS, one at a time on the first
-//! core, without qtap and with it at level full, in interleaved rounds. In: a release build. Out: a table of medians. It asserts nothing.
+//! What watching costs servers other than nginx, each with its own TLS: Node, Caddy, Envoy, Python's asyncio and Java, over TLS, one at a time on the
+//! first core, without qtap and with it at level full, in interleaved rounds. In: a release build. Out: a table of medians. It asserts nothing.
 
 use std::fs;
 
@@ -31,13 +31,16 @@ pub(super) fn run(options: &Options) -> Result<()> {
     let mut titles = Vec::new();
     for kind in Kind::ALL {
         let Some(server) = kind.start(&folder)? else {
-            println!("bench: without {}, which is not installed (cargo xtask setup --for check)", kind.name());
+            println!(
+                "bench: without {}, which is not installed (cargo xtask setup --for check; a JDK: default-jdk-headless)",
+                kind.name()
+            );
             continue;
         };
         for protocol in options.protocols.iter().filter(|protocol| kind.speaks(**protocol)) {
             let load = server.load(*protocol, options.seconds.unwrap_or(3));
             let name = format!("{}, {}", server.title, protocol.title());
-            cases.push(Case { name, load, pids: server.pids()? });
+            cases.push(Case { name, load, pids: server.pids()?, flags: kind.flags() });
             titles.push((server.title.clone(), *protocol));
         }
         servers.push(server);

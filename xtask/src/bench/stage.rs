@@ -102,10 +102,17 @@ impl Stage {
 
     /// Starts the watcher of the process `pid`, and waits until it is ready.
     pub(super) fn start(&self, pid: u32) -> Result<Option<Watcher>> {
+        self.start_with(pid, &[])
+    }
+
+    /// The same, with more flags for qtap.
+    pub(super) fn start_with(&self, pid: u32, flags: &[&str]) -> Result<Option<Watcher>> {
         let Some((program, arguments)) = &self.command else { return Ok(None) };
+        let flags = if self.exports() { flags } else { &[] };
         let printed = self.out.as_ref().map(fs::File::create).transpose()?;
         let mut child = Command::new(program)
             .args(arguments.iter().map(|argument| argument.replace("{pid}", &pid.to_string())))
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(printed.map_or_else(Stdio::null, Stdio::from))
             .stderr(Stdio::piped())
