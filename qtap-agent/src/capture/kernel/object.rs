@@ -99,7 +99,8 @@ fn load_programs(ebpf: &mut Ebpf, with_uring: bool) -> Result<Uprobes, KernelErr
     let uring = if with_uring { Some(take(URING)?) } else { None };
     thread::scope(|scope| {
         let start = |name: &str| thread::Builder::new().name(name.to_owned());
-        let uprobes = start("load-uprobes").spawn_scoped(scope, || Uprobes::load(relocated, held));
+        // What this thread has allocated is freed by it, at the end: the allocator returns that to the kernel.
+        let uprobes = start("load-uprobes").spawn_scoped(scope, || Uprobes::load(&relocated, held));
         let uring = start("load-io-uring").spawn_scoped(scope, || uring.map_or(Ok(()), load_one));
         tracepoints.into_iter().try_for_each(load_one)?;
         if let Err(error) = uring.map_err(KernelError::Thread).and_then(joined) {

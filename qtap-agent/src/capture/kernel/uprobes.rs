@@ -104,10 +104,12 @@ impl Uprobes {
     ///
     /// # Errors
     /// When the kernel refuses a program.
-    pub(super) fn load(relocated: Result<Relocated, NotMany>, held: Vec<Named<'_>>) -> Result<Uprobes, KernelError> {
-        match relocated.and_then(|relocated| relocated.load()) {
-            Ok(programs) => return Ok(Uprobes::Many(programs)),
-            Err(reason) => tracing::debug!(%reason, "each probe has a link of its own"),
+    pub(super) fn load(relocated: &Result<Relocated, NotMany>, held: Vec<Named<'_>>) -> Result<Uprobes, KernelError> {
+        let not_many = |reason: &NotMany| tracing::debug!(%reason, "each probe has a link of its own");
+        match relocated.as_ref().map(Relocated::load) {
+            Ok(Ok(programs)) => return Ok(Uprobes::Many(programs)),
+            Ok(Err(reason)) => not_many(&reason),
+            Err(reason) => not_many(reason),
         }
         held.into_iter().try_for_each(load_one)?;
         Ok(Uprobes::One)
