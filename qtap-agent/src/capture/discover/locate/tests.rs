@@ -6,12 +6,14 @@ use std::process::Command;
 use super::*;
 use crate::capture::sites::Body;
 
-/// The same file without the table of function boundaries.
+/// The same file without the tables of function boundaries.
 fn without_tables(path: &Path) -> Elf {
     let folder = tempfile::tempdir().unwrap();
     let (mut bytes, copy) = (std::fs::read(path).unwrap(), folder.path().join("copy"));
-    let names: Vec<usize> = memchr::memmem::find_iter(&bytes, b".eh_frame_hdr\0").collect();
-    names.into_iter().for_each(|at| bytes[at + 1] = b'x');
+    for name in [&b".eh_frame_hdr\0"[..], b".eh_frame\0"] {
+        let names: Vec<usize> = memchr::memmem::find_iter(&bytes, name).collect();
+        names.into_iter().for_each(|at| bytes[at + 1] = b'x');
+    }
     std::fs::write(&copy, bytes).unwrap();
     let elf = Elf::open(&copy).unwrap();
     assert!(elf.unwinding().is_none());
