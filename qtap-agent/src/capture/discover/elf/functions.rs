@@ -4,8 +4,6 @@
 //! entries it points to (`.eh_frame`, §10.6.1) in the one form that compilers write for x86-64; any other form yields nothing. Static programs may have no
 //! search table: then all entries are read.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use object::LittleEndian as LE;
 use object::elf;
 
@@ -46,7 +44,7 @@ impl Functions {
     /// From the entries themselves, which are loaded at `vaddr`, in the order of addresses.
     fn of_entries(vaddr: u64, entries: &[u8]) -> Option<Functions> {
         let word = |at: usize| entries.get(at..)?.first_chunk::<4>().map(|four| u32::from_le_bytes(*four));
-        let (mut functions, mut known) = (BTreeMap::new(), BTreeSet::new());
+        let (mut functions, mut known) = (Vec::new(), Vec::new());
         let mut at = 0;
         // A length of zero ends the table; the greatest stands for a longer length, which no compiler writes.
         while let Some(length) = word(at).filter(|length| *length > 0) {
@@ -57,18 +55,20 @@ impl Functions {
                     if addresses_of(entry)? != ADDRESSES {
                         return None;
                     }
-                    known.insert(at);
+                    known.push(at);
                 }
                 distance => {
                     // Its common entry comes before it.
-                    (at + 4).checked_sub(distance).filter(|common| known.contains(common))?;
+                    (at + 4).checked_sub(distance).filter(|common| known.binary_search(common).is_ok())?;
                     let from = vaddr.wrapping_add(at as u64 + 8);
                     let start = from.wrapping_add_signed(i64::from(word(at + 8)?.cast_signed()));
-                    functions.entry(start).or_insert(vaddr.wrapping_add(at as u64));
+                    functions.push((start, vaddr.wrapping_add(at as u64)));
                 }
             }
             at = next;
         }
+        functions.sort_unstable();
+        functions.dedup_by_key(|(start, _)| *start);
         let (starts, described) = functions.into_iter().unzip();
         Some(Functions { starts, described })
     }
