@@ -58,7 +58,8 @@ impl Functions {
                     known.push(at);
                 }
                 distance => {
-                    // Its common entry comes before it.
+                    // It has a start and a size, and its common entry comes before it.
+                    entry.get(4..12)?;
                     (at + 4).checked_sub(distance).filter(|common| known.binary_search(common).is_ok())?;
                     let from = vaddr.wrapping_add(at as u64 + 8);
                     let start = from.wrapping_add_signed(i64::from(word(at + 8)?.cast_signed()));
@@ -217,5 +218,22 @@ mod tests {
         let elsewhere = [&common(b"zR", &[0x1b])[..], &[12, 3, 0, 0].map(u32::to_le_bytes).concat()].concat();
         assert!(Functions::of_entries(0, &elsewhere).is_none());
         assert_eq!(Functions::of_entries(0, &[]).unwrap().count(), 0);
+    }
+    #[test]
+    fn damaged_entries_never_panic() {
+        let elf = Elf::open(&std::env::current_exe().unwrap()).unwrap();
+        let entries = elf.placed().into_iter().find(|section| section.name == ".eh_frame").unwrap();
+        let whole = elf.bytes_of(&entries, MAX_TABLE).unwrap();
+        let mut random = fastrand::Rng::with_seed(1);
+        for _ in 0..2000 {
+            let mut bytes = whole[..random.usize(..4096.min(whole.len()))].to_vec();
+            for _ in 0..random.usize(..4) {
+                if let Some(byte) = bytes.get_mut(random.usize(..4096)) {
+                    *byte = random.u8(..);
+                }
+            }
+            let functions = Functions::of_entries(random.u64(..), &bytes);
+            assert!(functions.is_none_or(|functions| functions.count() <= bytes.len() / 16));
+        }
     }
 }
