@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use qtap_agent::export::data_dir::DataDirError;
 use qtap_agent::export::exporter::{Exporter, Item, Prepared, Receipt, Takes};
 use qtap_agent::export::memory::{Memory, MemoryExporter};
 use qtap_agent::export::refusal::Refusal;
@@ -69,10 +70,23 @@ fn start(folder: &Path, memory: &Memory, drive: Drive) -> (Store, DataDir) {
 }
 
 fn start_with(folder: &Path, memory: &Memory, drive: Drive, poison: Option<&'static str>) -> (Store, DataDir) {
-    let data = DataDir::open(folder).unwrap();
+    let data = locked(folder);
     let inner = MemoryExporter::new(memory.clone(), BOTH);
     let gate = Gate { inner, closed: folder.join("closed"), poison };
     (spawn_exporter_in("store", gate, BOTH, drive, &Handle::current(), Some(&data)), data)
+}
+
+/// The folder, once nobody has it. A child that another test has forked keeps the lock of before until it executes its program.
+fn locked(folder: &Path) -> DataDir {
+    let begun = Instant::now();
+    loop {
+        match DataDir::open(folder) {
+            Err(DataDirError::InUse { .. }) if begun.elapsed() < Duration::from_secs(10) => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 fn close(folder: &Path) {
