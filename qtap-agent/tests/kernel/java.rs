@@ -289,7 +289,7 @@ fn what_another_version_left_is_not_used() {
     let server = Server::answering(&classes, &keys, &[]);
     let pid = server.jvm().to_string();
     let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("java/agent.jar").display().to_string();
-    // There is no such pipe: it fails when it has put its classes there.
+    // A file instead of a pipe: the agent puts its classes there, starts, finds the end of the file, and ends.
     let options = format!("{archive},{},00,another", lab.path("none").display());
     output_of(Command::new("jcmd").args([&pid, "JVMTI.agent_load", &archive, &options]));
     let agent = Agent::start(&lab, ["--java-agent", "--pid", &pid]);

@@ -99,7 +99,7 @@ fn load_programs(ebpf: &mut Ebpf, with_uring: bool) -> Result<Uprobes, KernelErr
     let uring = if with_uring { Some(take(URING)?) } else { None };
     thread::scope(|scope| {
         let start = |name: &str| thread::Builder::new().name(name.to_owned());
-        // What this thread has allocated is freed by it, at the end: the allocator returns that to the kernel.
+        // Lent, not given: what another thread frees, the allocator keeps longer.
         let uprobes = start("load-uprobes").spawn_scoped(scope, || Uprobes::load(&relocated, held));
         let uring = start("load-io-uring").spawn_scoped(scope, || uring.map_or(Ok(()), load_one));
         tracepoints.into_iter().try_for_each(load_one)?;

@@ -181,6 +181,7 @@ mod tests {
         }
         assert_eq!((functions.around(0), functions.behind(u64::MAX)), (None, None));
     }
+
     #[test]
     fn entries_tell_what_the_search_table_tells() {
         let elf = Elf::open(&std::env::current_exe().unwrap()).unwrap();
