@@ -289,9 +289,11 @@ fn what_another_version_left_is_not_used() {
     let server = Server::answering(&classes, &keys, &[]);
     let pid = server.jvm().to_string();
     let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("java/agent.jar").display().to_string();
-    // A file instead of a pipe: the agent puts its classes there, starts, finds the end of the file, and ends.
-    let options = format!("{archive},{},00,another", lab.path("none").display());
+    // As if that qtap had ended while it loaded: its pipe is gone. The agent has put its classes there, and leaves nothing else.
+    let pipe = lab.path("none");
+    let options = format!("{archive},{},00,another", pipe.display());
     output_of(Command::new("jcmd").args([&pid, "JVMTI.agent_load", &archive, &options]));
+    assert!(!pipe.exists());
     let agent = Agent::start(&lab, ["--java-agent", "--pid", &pid]);
     wait_until("it says so", || agent.logged().contains("another version of qtap left"));
     server.ask(&lab, "/unseen");

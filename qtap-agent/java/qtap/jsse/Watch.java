@@ -2,9 +2,12 @@ package qtap.jsse;
 
 import java.io.FileInputStream;
 import java.io.IOException;
-import java.io.RandomAccessFile;
 import java.lang.instrument.ClassFileTransformer;
 import java.lang.instrument.Instrumentation;
+import java.nio.channels.FileChannel;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Paths;
+import java.nio.file.StandardOpenOption;
 import java.security.ProtectionDomain;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -52,8 +55,13 @@ public final class Watch implements ClassFileTransformer, Runnable {
         for (String name : USED) {
             Class.forName("qtap.jsse." + name, true, null);
         }
-        // Opened both ways first, which never waits: qtap may have ended meanwhile.
-        RandomAccessFile both = new RandomAccessFile(parts[1], "rw");
+        // Opened both ways first, which never waits, and creates nothing: qtap may have ended meanwhile.
+        FileChannel both;
+        try {
+            both = FileChannel.open(Paths.get(parts[1]), StandardOpenOption.READ, StandardOpenOption.WRITE);
+        } catch (NoSuchFileException ended) {
+            return;
+        }
         FileInputStream life = new FileInputStream(parts[1]);
         both.close();
         Watch watch = new Watch(instrumentation, life);
