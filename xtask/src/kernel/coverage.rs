@@ -35,7 +35,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
         bail!("the programs are captured: please run as root");
     }
     setup::for_coverage()?;
-    let mut tests = Command::new(super::program::of_the_tests(Processor::of(super::HOST).0)?);
+    let mut tests = Command::new(super::program::of_the_tests(Processor::of(super::HOST).0, super::program::QUICKEST)?);
     tests.current_dir(shell::workspace().join("qtap-agent")).env("QTAP_COVERAGE_ONLY", options.filter.join(","));
     tests.args(["--ignored", "--exact", "--nocapture", "--test-threads", "1", "coverage::of_each_program"]);
     if options.filter.is_empty() || options.filter.iter().any(|word| GRPC_GO.contains(word)) {

@@ -191,7 +191,9 @@ fn prepare(processor: &Processor) -> Result<()> {
 /// Runs the tests on one kernel.
 fn perform(kernel: &str, filter: &[String], limit: Duration) -> Result<Outcome> {
     let processor = Processor::of(kernel).0;
-    let tests = program::of_the_tests(processor)?;
+    let whole_in_a_machine = kernel != HOST && filter.is_empty();
+    let profile = if whole_in_a_machine { program::TRANSLATED } else { program::QUICKEST };
+    let tests = program::of_the_tests(processor, profile)?;
     println!("\n== kernel {kernel}");
     let start = Instant::now();
     let mut outcome = Outcome::default();

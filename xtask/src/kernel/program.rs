@@ -1,4 +1,4 @@
-//! Builds the program of the kernel tests with cargo, for the processor that will run it. In: a processor. Out: the program's path.
+//! Builds the program of the kernel tests with cargo, for the processor that will run it. In: a processor, a profile. Out: the program's path.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -8,12 +8,16 @@ use anyhow::{Context, Result, bail};
 use crate::processor::Processor;
 use crate::{cross, shell};
 
+/// The profile that is built quickest, and the one for all tests in a machine, which pays for its build there.
+pub(super) const QUICKEST: &str = "dev";
+pub(super) const TRANSLATED: &str = "machine";
+
 /// Builds the tests, with the programs that they run.
-pub(super) fn of_the_tests(processor: &Processor) -> Result<PathBuf> {
+pub(super) fn of_the_tests(processor: &Processor, profile: &str) -> Result<PathBuf> {
     let mut cargo = shell::cargo();
     // The rustls program that they capture.
     let what = ["--package", "qtap-agent", "--test", "kernel", "--example", "rustls_talks"];
-    cargo.args(["test", "--no-run", "--message-format=json"]).args(what);
+    cargo.args(["test", "--no-run", "--message-format=json", "--profile", profile]).args(what);
     if !processor.is_the_hosts() {
         cross::build_for(processor, &mut cargo)?;
     }
