@@ -1,6 +1,6 @@
-//! A real OpenTelemetry Collector between a store and the Python receiver: what it forwards must be what was sent. It is not installed
-//! by `cargo xtask setup`: `QTAP_TEST_OTELCOL` names a collector with the otlp receiver and the otlp exporter, else `otelcol` is
-//! looked up on the PATH; without one these tests are skipped, and say so.
+//! A real OpenTelemetry Collector between a store and the Python receiver: what it forwards must be what was sent. `QTAP_TEST_OTELCOL` names a
+//! collector with the otlp receiver and the otlp and debug exporters; else the one that `cargo xtask setup --for collector` built, or `otelcol`
+//! on the PATH is used; without one these tests are skipped, and say so.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -11,16 +11,17 @@ use qtap_agent::export::{Health, test_connection};
 use serde_json::{Value, json};
 
 use super::otlp::{PROTOCOLS, attribute, finish, output, settings, start, store, taken};
-use super::python::Receiver;
+use super::python::{Receiver, tools};
 use super::records::{artifact, connection, object, one_of_each};
 
 /// The collector, if there is one.
 fn program() -> Option<PathBuf> {
     let named = std::env::var_os("QTAP_TEST_OTELCOL").map(PathBuf::from);
     let paths = std::env::var_os("PATH").unwrap_or_default();
-    let found = named.or_else(|| std::env::split_paths(&paths).map(|path| path.join("otelcol")).find(|p| p.exists()));
+    let places = std::iter::once(tools().join("otelcol")).chain(std::env::split_paths(&paths));
+    let found = named.or_else(|| places.map(|path| path.join("otelcol")).find(|path| path.exists()));
     if found.is_none() {
-        println!("skipped: no OpenTelemetry Collector (otelcol on the PATH, or QTAP_TEST_OTELCOL)");
+        println!("skipped: no OpenTelemetry Collector (cargo xtask setup --for collector, or QTAP_TEST_OTELCOL)");
     }
     found
 }
@@ -123,5 +124,21 @@ async fn a_real_collector_is_told_from_a_wrong_port() {
         let told = test_connection(&store(settings(protocol, wrong)), "1.2.3", &output()).await.unwrap_err();
         let words = if protocol == OtlpProtocol::Grpc { "HTTP port" } else { "gRPC port" };
         assert!(told.contains(words), "{protocol:?}: {told}");
+    }
+}
+
+/// The Collector's own configurations among the examples: the file, and the part of the Operator's resource.
+#[test]
+fn a_real_collector_accepts_the_examples_configurations() {
+    let Some(program) = program() else { return };
+    let examples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let resource = std::fs::read_to_string(examples.join("kubernetes/collector.yaml")).unwrap();
+    let resource: serde_yaml::Value = serde_yaml::from_str(&resource).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let of_the_operator = folder.path().join("collector.yaml");
+    std::fs::write(&of_the_operator, serde_yaml::to_string(&resource["spec"]["config"]).unwrap()).unwrap();
+    for file in [examples.join("collector/collector.yaml"), of_the_operator] {
+        let said = Command::new(&program).arg("validate").arg("--config").arg(&file).output().unwrap();
+        assert!(said.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&said.stderr));
     }
 }

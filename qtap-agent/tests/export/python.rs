@@ -14,14 +14,19 @@ pub(crate) fn interpreter() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("QTAP_TEST_PYTHON") {
         return Some(named.into());
     }
-    let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
-    let made = target.join("qtap-tools/python/bin/python");
+    let made = tools().join("python/bin/python");
     if made.exists() {
         return Some(made);
     }
     println!("skipped: no Python with the test packages (cargo xtask setup, or QTAP_TEST_PYTHON)");
     None
+}
+
+/// Where `cargo xtask setup` puts what it does not install.
+pub(crate) fn tools() -> PathBuf {
+    let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
+    target.join("qtap-tools")
 }
 
 /// The OTLP receiver. Its own thread reads its output, so that it never waits for the test.

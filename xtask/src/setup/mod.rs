@@ -2,6 +2,7 @@
 //! installed and what it chose. A second run finds everything and changes nothing.
 
 mod bpf;
+mod collector;
 mod coverage;
 mod grpc_go;
 pub(crate) mod helm;
@@ -26,6 +27,8 @@ pub(crate) enum Purpose {
     Check,
     /// `cargo xtask bench tshark`.
     Bench,
+    /// `cargo xtask check` with a real OpenTelemetry Collector among the receivers, for which some 330 MB of sources are downloaded.
+    Collector,
 }
 
 /// Prepares the machine for `purpose`.
@@ -36,6 +39,9 @@ pub(crate) fn run(purpose: Purpose) -> Result<()> {
     if purpose >= Purpose::Check {
         changed |= python::ensure()?;
         changed |= helm::ensure()?;
+    }
+    if purpose >= Purpose::Collector {
+        changed |= collector::ensure()?;
     }
     let what = if changed { "installed what was missing" } else { "nothing to do" };
     println!("setup: {what} ({:.1} s)", start.elapsed().as_secs_f64());
