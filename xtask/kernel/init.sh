@@ -36,4 +36,6 @@ echo "qtap-kernel: up $(uname -r)"
 # The host's root becomes the root of the mount namespace itself, not of a process: paths seen from other namespaces begin there.
 cd /host
 mount --move . /
-exec chroot . /bin/sh -c '/bin/sh /run/job; echo "qtap-kernel: ended $?"; busybox poweroff -f'
+# The job has a session of its own: in that of the first process the kernel takes its group for an orphaned one, and sends it SIGHUP if an orphan of the group
+# ends while another process of it is stopped, as a command that waits for its probes is.
+exec chroot . /bin/sh -c 'setsid -w /bin/sh /run/job; echo "qtap-kernel: ended $?"; busybox poweroff -f'

@@ -1,7 +1,7 @@
 //! Builds the program of the kernel tests with cargo, for the processor that will run it. In: a processor, a profile. Out: the program's path.
 
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -14,15 +14,12 @@ pub(super) const TRANSLATED: &str = "machine";
 
 /// Builds the tests, with the programs that they run.
 pub(super) fn of_the_tests(processor: &Processor, profile: &str) -> Result<PathBuf> {
-    let mut cargo = shell::cargo();
-    // The rustls program that they capture.
-    let what = ["--package", "qtap-agent", "--test", "kernel", "--example", "rustls_talks"];
-    cargo.args(["test", "--no-run", "--message-format=json", "--profile", profile]).args(what);
-    if !processor.is_the_hosts() {
-        cross::build_for(processor, &mut cargo)?;
-    }
-    println!("$ {}", shell::describe(&cargo));
-    let output = cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    // The rustls program that they capture. `cargo test` would build it with a test harness for a main function.
+    shell::run(&mut cargo(processor, &["build", "--example", "rustls_talks", "--profile", profile])?)?;
+    let words = ["test", "--test", "kernel", "--no-run", "--message-format=json", "--profile", profile];
+    let mut build = cargo(processor, &words)?;
+    println!("$ {}", shell::describe(&build));
+    let output = build.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         bail!("the tests do not build");
     }
@@ -31,4 +28,14 @@ pub(super) fn of_the_tests(processor: &Processor, profile: &str) -> Result<PathB
     let mut programs = messages.filter(|message| message["target"]["name"] == "kernel");
     let found = programs.find_map(|message| message["executable"].as_str().map(PathBuf::from));
     found.context("cargo named no program of the kernel tests")
+}
+
+/// Cargo, for the agent and that processor.
+fn cargo(processor: &Processor, words: &[&str]) -> Result<Command> {
+    let mut cargo = shell::cargo();
+    cargo.args(words).args(["--package", "qtap-agent"]);
+    if !processor.is_the_hosts() {
+        cross::build_for(processor, &mut cargo)?;
+    }
+    Ok(cargo)
 }

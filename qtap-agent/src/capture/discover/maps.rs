@@ -108,8 +108,7 @@ fn unescaped(path: &[u8]) -> PathBuf {
 }
 
 /// A path, valid here and now, that leads to the mapped file: through the process's root when the name still leads to the
-/// same file, else through its `map_files` entry, which deleted files and stacked file systems require. None when neither
-/// works, or the process vanished.
+/// same file, else through its `map_files` entry, which deleted files require. None when neither works, or the process vanished.
 #[must_use]
 pub fn path_from_here(pid: u32, mapping: &Mapping) -> Option<PathBuf> {
     let named = in_root_of(pid, &mapping.path);
@@ -117,11 +116,13 @@ pub fn path_from_here(pid: u32, mapping: &Mapping) -> Option<PathBuf> {
     if found == Some(mapping.id) {
         return Some(named);
     }
-    let link = entry_of(pid, mapping);
-    if id_of(&link).is_some_and(|id| id.ino == mapping.id.ino) {
-        return Some(link);
-    }
     // On stacked file systems the map shows another device than `stat` does, for the same inode.
+    let link = entry_of(pid, mapping);
+    let behind = id_of(&link);
+    if behind.is_some_and(|id| id.ino == mapping.id.ino) {
+        // People read the path: better its name.
+        return Some(if behind == found { named } else { link });
+    }
     found.is_some_and(|id| id.ino == mapping.id.ino && !mapping.deleted).then_some(named)
 }
 
@@ -203,6 +204,16 @@ mod tests {
         let mine = mappings.iter().find(|mapping| mapping.path == exe).unwrap();
         let path = path_from_here(pid, mine).unwrap();
         assert_eq!(std::fs::metadata(path).unwrap().ino(), std::fs::metadata(&exe).unwrap().ino());
+    }
+
+    #[test]
+    fn a_file_has_its_name_though_the_map_shows_another_device() {
+        let pid = std::process::id();
+        let mut mapping = executable_mappings(pid).into_iter().next().unwrap();
+        mapping.id.dev += 1;
+        assert_eq!(path_from_here(pid, &mapping), Some(in_root_of(pid, &mapping.path)));
+        let gone = Mapping { path: "/none".into(), ..mapping.clone() };
+        assert_eq!(path_from_here(pid, &gone), Some(entry_of(pid, &gone)));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! filter, which does not know the call and kills the program. Which ones do is tried, not derived from a version: a child of qtap puts itself
 //! under a filter that kills on this one call, and calls a function that has a return probe.
 
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -91,6 +91,8 @@ fn ask(probes: &mut Probes) -> Result<bool, Untold> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
+        // While a process of a group is stopped, the kernel may send SIGHUP to the whole group (kill_orphaned_pgrp).
+        .process_group(0)
         .spawn()
         .map_err(|_| "the child does not start")?;
     let pid = Pid::from_child(&child);
