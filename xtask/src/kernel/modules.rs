@@ -11,10 +11,23 @@ use memchr::memmem;
 
 use crate::shell;
 
-/// For the root, the machine's output, the network devices that tests use beside loopback, and kernel TLS with its cipher. No module depends on
-/// the cipher's parts: the kernel requests them when keys are set, and nothing loads modules on request in a machine.
-const WANTED: [&str; 10] =
-    ["virtio_pci", "virtio_console", "virtiofs", "overlay", "veth", "dummy", "tls", "ctr", "ghash_generic", "gcm"];
+/// For the root, the machine's output, the network devices that tests use beside loopback, address translation by nftables, and kernel TLS with its
+/// cipher. No module depends on the cipher's parts: the kernel requests them when keys are set, and nothing loads modules on request in a machine.
+const WANTED: [&str; 13] = [
+    "virtio_pci",
+    "virtio_console",
+    "virtiofs",
+    "overlay",
+    "veth",
+    "dummy",
+    "nft_chain_nat",
+    "nft_nat",
+    "nft_redir",
+    "tls",
+    "ctr",
+    "ghash_generic",
+    "gcm",
+];
 
 /// A module: its name and its content.
 pub(super) type Module = (String, Vec<u8>);
