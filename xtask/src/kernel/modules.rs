@@ -13,7 +13,7 @@ use crate::shell;
 
 /// For the root, the machine's output, the network devices that tests use beside loopback, address translation by nftables, and kernel TLS with its
 /// cipher. No module depends on the cipher's parts: the kernel requests them when keys are set, and nothing loads modules on request in a machine.
-const WANTED: [&str; 13] = [
+const WANTED: [&str; 14] = [
     "virtio_pci",
     "virtio_console",
     "virtiofs",
@@ -23,6 +23,7 @@ const WANTED: [&str; 13] = [
     "nft_chain_nat",
     "nft_nat",
     "nft_redir",
+    "nft_ct",
     "tls",
     "ctr",
     "ghash_generic",
