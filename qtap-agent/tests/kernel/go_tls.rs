@@ -150,7 +150,9 @@ fn tunnels_through_a_proxy_and_through_one_behind_tls() {
         let records = parse(&text(&told));
         let made = |record: &&Record| record.text("http.request.method") == "CONNECT";
         let (tunnels, inside): (Vec<_>, Vec<_>) = records.exchanges().into_iter().partition(made);
-        assert!((1..=4).contains(&tunnels.len()), "{scheme}: {}", records.told());
+        // One for each connection. Four are asked for at once; where dialling takes long, Go dials more than that.
+        assert!(!tunnels.is_empty(), "{scheme}: {}", records.told());
+        assert_eq!(tunnels.len(), records.closed().len(), "{scheme}: {}", records.told());
         assert_eq!(inside.len(), SIZES.len() * 2, "{scheme}: {}", records.told());
         // What makes a tunnel is said as one speaks to the proxy.
         let to_proxy = nginx.https("").replacen("https", scheme, 1);

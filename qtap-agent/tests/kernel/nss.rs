@@ -23,7 +23,9 @@ fn libraries(names: &[&str]) -> Option<()> {
 fn installed(path: &str) -> Option<PathBuf> {
     let found = Some(PathBuf::from(path)).filter(|path| path.is_file());
     if found.is_none() {
-        println!("skipped: no {path} (cargo xtask setup --for check, where Debian has it)");
+        println!(
+            "skipped: no {path} (cargo xtask setup --for check, where Debian has it; Firefox: apt-get install firefox-esr)"
+        );
     }
     found
 }
