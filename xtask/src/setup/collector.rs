@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use super::{python, releases, report};
 use crate::{apt, shell};
 
-/// The Debian release, and the package. Earlier releases have none.
+/// The Debian release, and the package.
 const RELEASE: &str = "sid";
 const PACKAGE: &str = "golang-opentelemetry-collector-dev";
 const MAIN: &str = include_str!("../../collector/main.go");
